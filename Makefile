@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine: `make tune` and `make test`. They need Python 3.11+ and an index.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+INSTALLED_BENCH := .venv/.installed-bench
+NUM_SAMPLES ?= 32
+
+.PHONY: tune test fast check format bench bench-gpu lock clean
+
+tune: $(INSTALLED)  ## search over the miniature and test the winner
+	$(BIN)/python -m themo tune --num-samples $(NUM_SAMPLES)
+
+test: $(INSTALLED)  ## all tests that need no GPU
+	$(BIN)/python -m pytest -m "not gpu"
+
+fast: $(INSTALLED)  ## the tests to run at every commit
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+check: $(INSTALLED)  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED_BENCH)  ## every figure of README and EXPERIMENTS; about an hour on two cores
+	$(BIN)/python -m benchmarks
+
+bench-gpu: $(INSTALLED_BENCH)  ## the figures that need a CUDA device
+	$(BIN)/python -m benchmarks --gpu
+
+lock: $(INSTALLED)  ## pin what pyproject.toml allows today
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+		--no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
+
+$(BIN)/uv:
+	$(PYTHON) -c 'import sys; sys.exit("Themo needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(INSTALLED): $(BIN)/uv pyproject.toml requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+$(INSTALLED_BENCH): $(INSTALLED)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --editable '.[dev,bench]'
+	@touch $@
+
+clean:  ## forget what was computed; environment, logs and downloads stay
+	rm -rf data/cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

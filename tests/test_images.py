@@ -1,0 +1,173 @@
+import io
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from themo.errors import InputError
+from themo.images import load_batches, open_rgb
+
+
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
+
+
+def encoded(image: Image.Image, kind: str) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind)
+    return stream.getvalue()
+
+
+def picture(size: int = 24) -> Image.Image:
+    y, x = np.mgrid[0:size, 0:size]
+    return Image.fromarray(np.stack([x * 8 % 256, y * 8 % 256, x * y % 256], axis=-1).astype(np.uint8))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> list[Path]:
+    """Twelve 8 x 8 images, image i of grey value 20 i."""
+    paths = [tmp_path / f"{i:02d}.png" for i in range(12)]
+    for i, path in enumerate(paths):
+        Image.new("RGB", (8, 8), (20 * i,) * 3).save(path)
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "suffix", "expected"),
+    [
+        ("RGB", (10, 20, 30), "png", (10, 20, 30)),
+        ("L", 77, "png", (77, 77, 77)),
+        ("1", 1, "png", (255, 255, 255)),
+        ("CMYK", (0, 255, 255, 0), "tif", (255, 0, 0)),
+        ("I;16", 40_000, "png", (156, 156, 156)),  # the high byte, not clipped to white
+        ("RGBA", (10, 20, 30, 255), "png", (10, 20, 30)),
+        ("RGBA", (10, 20, 30, 0), "png", (255, 255, 255)),  # what is transparent lies on white
+        ("LA", (0, 0), "png", (255, 255, 255)),
+    ],
+)
+def test_every_mode_becomes_rgb(
+    tmp_path: Path, mode: str, colour: float | tuple[int, ...], suffix: str, expected: tuple[int, int, int]
+) -> None:
+    path = tmp_path / f"image.{suffix}"
+    Image.new(mode, (5, 4), colour).save(path)
+    image = open_rgb(path)
+    assert (image.mode, image.size) == ("RGB", (5, 4))
+    assert image.getpixel((2, 2)) == expected
+
+
+def test_palette_with_a_transparent_entry(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 255, 0])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / "image.png", transparency=1)
+    decoded = open_rgb(tmp_path / "image.png")
+    assert [decoded.getpixel((x, 0)) for x in (0, 1)] == [(255, 0, 0), (255, 255, 255)]
+
+
+def test_cmyk_jpeg_as_imagenet_has_them(tmp_path: Path) -> None:
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "image.JPEG")
+    red, green, blue = np.asarray(open_rgb(tmp_path / "image.JPEG"))[8, 8]
+    assert (red > 250, green < 5, blue < 5) == (True, True, True)
+
+
+def test_content_counts_not_the_name(tmp_path: Path) -> None:
+    (tmp_path / "png.JPEG").write_bytes(encoded(picture(), "PNG"))
+    assert np.array_equal(np.asarray(open_rgb(tmp_path / "png.JPEG")), np.asarray(picture()))
+
+
+def test_missing_foreign_and_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.jpg: cannot read the image: No such file or directory"):
+        open_rgb(tmp_path / "gone.jpg")
+    (tmp_path / "page.jpg").write_text("<html>404</html>")
+    with pytest.raises(
+        InputError, match=r"page\.jpg: must be an image \(JPEG, PNG, .*\), its content is none of these"
+    ):
+        open_rgb(tmp_path / "page.jpg")
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(InputError, match=r"empty\.jpg: must be an image"):
+        open_rgb(tmp_path / "empty.jpg")
+    with pytest.raises(InputError, match=f"{tmp_path.name}: cannot read the image: Is a directory"):
+        open_rgb(tmp_path)
+
+
+def test_postscript_is_not_executed(tmp_path: Path) -> None:
+    (tmp_path / "drawing.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")
+    with pytest.raises(InputError, match="must be an image"):
+        open_rgb(tmp_path / "drawing.jpg")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_truncated_image_is_refused(tmp_path: Path, kind: str) -> None:
+    whole = encoded(picture(64), kind)
+    (tmp_path / "cut").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"cut: cannot read the image: .*truncated"):
+        open_rgb(tmp_path / "cut")
+
+
+DAMAGED = {kind: encoded(picture(), kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(DAMAGED)), st.floats(0, 1), st.floats(0, 1), st.integers(0, 255))
+# Pillow warns of damaged metadata before it decides; the warning is not what is tested.
+@pytest.mark.filterwarnings("ignore")
+def test_damage_gives_a_picture_or_one_clear_line(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, cut: float, where: float, value: int
+) -> None:
+    content = bytearray(DAMAGED[kind][: int(cut * len(DAMAGED[kind])) + 1])
+    content[int(where * (len(content) - 1))] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.jpg"
+    path.write_bytes(content)
+    refusal = f"{path}: "
+    try:
+        assert open_rgb(path).mode == "RGB"
+    except InputError as error:
+        refusal = str(error)
+    assert refusal.startswith(f"{path}: ")
+    assert "\n" not in refusal
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_batches_keep_the_order(folder: list[Path], workers: int) -> None:
+    batches = list(load_batches(folder, to_tensor, batch_size=5, workers=workers))
+    assert [tuple(batch.shape) for batch in batches] == [(5, 3, 8, 8), (5, 3, 8, 8), (2, 3, 8, 8)]
+    assert torch.cat(batches)[:, 0, 0, 0].mul(255).round().tolist() == [20.0 * i for i in range(12)]
+
+
+def test_no_images_no_batches() -> None:
+    assert list(load_batches([], to_tensor, batch_size=5)) == []
+    assert list(load_batches([], to_tensor, batch_size=5, workers=2)) == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_image_among_good_ones_is_named(folder: list[Path], workers: int) -> None:
+    folder[7].write_bytes(folder[7].read_bytes()[:-28])
+    batches = load_batches(folder, to_tensor, batch_size=5, workers=workers)
+    assert next(batches).shape[0] == 5
+    with pytest.raises(InputError, match=r"07\.png: cannot read the image"):
+        list(batches)
+
+
+def test_threads_end_and_memory_is_bounded(folder: list[Path]) -> None:
+    started = []
+
+    def transform(image: Image.Image) -> torch.Tensor:
+        started.append(threading.current_thread().name)
+        return to_tensor(image)
+
+    batches = load_batches(folder, transform, batch_size=2, workers=2)
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert len(started) < len(folder), "only a batch and a little more is decoded ahead"
+    assert all(name.startswith("decode") for name in started)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_batch_size_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="`batch_size` must be 1 or more, got 0"):
+        next(load_batches([], to_tensor, batch_size=0))

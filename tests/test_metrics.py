@@ -1,0 +1,263 @@
+import math
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest  # type: ignore[import-untyped]
+from sklearn.metrics import top_k_accuracy_score  # type: ignore[import-untyped]
+
+from themo.errors import InputError
+from themo.metrics import (
+    MatchAt1,
+    accuracy_at_k,
+    hits_at_k,
+    match_at_1,
+    paired_bootstrap,
+    ranks,
+    ranks_by_cosine,
+    recall_at_k,
+    unit,
+    wilson_interval,
+)
+
+NAN = math.nan
+
+
+def test_recall_counts_each_caption_once() -> None:
+    scores_TI = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])  # caption 1 misses
+    image_of_text = torch.tensor([0, 1, 1])
+    assert hits_at_k(scores_TI, image_of_text, k=1).tolist() == [True, False, True]
+    assert recall_at_k(scores_TI, image_of_text, k=1) == pytest.approx(2 / 3)
+    assert recall_at_k(scores_TI, image_of_text, k=2) == 1.0
+
+
+def test_accuracy_by_hand() -> None:
+    scores_IC = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [0.0, 0.5, 9.0]])
+    class_of_image = torch.tensor([0, 1, 2, 0])  # ranks 0, 1, 2, 2
+    assert [accuracy_at_k(scores_IC, class_of_image, k) for k in (1, 2, 3)] == [0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "right", "rank"),
+    [
+        ([0.5, 0.5, 0.5], 0, 2),  # a model that says the same of everything must not score
+        ([0.5, 0.5, 0.1], 1, 1),
+        ([0.5, 0.4, 0.4], 0, 0),  # ties below the right one are no matter
+        ([NAN, 0.4, 0.4], 0, 2),
+        ([0.4, NAN, 0.1], 0, 1),
+        ([NAN, NAN, NAN], 1, 2),
+        ([-math.inf, -math.inf, 0.0], 0, 2),
+    ],
+)
+def test_ties_and_nan_go_against_the_right_item(scores: list[float], right: int, rank: int) -> None:
+    assert ranks(torch.tensor([scores]), torch.tensor([right])).tolist() == [rank]
+
+
+@pytest.mark.parametrize(
+    ("right", "k", "message"),
+    [
+        ([0, 2], 1, r"right items must lie in 0..1, got 2"),
+        ([0, -1], 1, r"right items must lie in 0..1, got -1"),
+        ([0], 1, r"scores \(Q, G\) need right items \(Q,\), got \(2, 2\) and \(1,\)"),
+        ([0, 1], 0, r"`k` must be 1 or more, got 0"),
+    ],
+)
+def test_wrong_arguments_are_refused(right: list[int], k: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        recall_at_k(torch.eye(2), torch.tensor(right), k)
+
+
+def test_recall_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one query"):
+        recall_at_k(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), 1)
+
+
+@st.composite
+def scored(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
+    n_queries, n_items = draw(st.integers(1, 8)), draw(st.integers(3, 8))
+    # Few different values: ties are the rule here.
+    flat = draw(st.lists(st.integers(-2, 2), min_size=n_queries * n_items, max_size=n_queries * n_items))
+    right = draw(st.lists(st.integers(0, n_items - 1), min_size=n_queries, max_size=n_queries))
+    return torch.tensor(flat, dtype=torch.float32).view(n_queries, n_items), torch.tensor(right)
+
+
+@given(scored(), st.integers(1, 7))
+def test_equals_sklearn_when_ties_go_against_the_right_class(
+    case: tuple[torch.Tensor, torch.Tensor], k: int
+) -> None:
+    scores_QG, right = case
+    n_items = scores_QG.shape[1]
+    if k >= n_items:
+        k = n_items - 1
+    # sklearn prefers the later of two equal columns: with the right one first, ties go against it.
+    others = torch.stack(
+        [torch.cat([row[i : i + 1], row[:i], row[i + 1 :]]) for row, i in zip(*case, strict=True)]
+    )
+    zeros = np.zeros(len(right), dtype=np.int64)
+    expected = top_k_accuracy_score(zeros, others.numpy(), k=k, labels=np.arange(n_items))
+    assert accuracy_at_k(scores_QG, right, k) == pytest.approx(expected)
+
+
+def test_equals_sklearn_without_ties() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores_IC = torch.rand(300, 20, generator=generator)
+    class_of_image = torch.randint(20, (300,), generator=generator)
+    for k in (1, 5, 10):
+        expected = top_k_accuracy_score(class_of_image.numpy(), scores_IC.numpy(), k=k, labels=np.arange(20))
+        assert accuracy_at_k(scores_IC, class_of_image, k) == pytest.approx(expected)
+
+
+@given(scored(), st.randoms(use_true_random=False))
+def test_recall_grows_with_k_reaches_1_and_ignores_order(
+    case: tuple[torch.Tensor, torch.Tensor], random: Random
+) -> None:
+    scores_QG, right = case
+    n_queries, n_items = scores_QG.shape
+    recalls = [recall_at_k(scores_QG, right, k) for k in range(1, n_items + 1)]
+    assert recalls == sorted(recalls)
+    assert recalls[-1] == 1.0
+    items = torch.tensor(random.sample(range(n_items), n_items))
+    queries = torch.tensor(random.sample(range(n_queries), n_queries))
+    place_of_item = torch.argsort(items)
+    shuffled = [
+        recall_at_k(scores_QG[queries][:, items], place_of_item[right[queries]], k)
+        for k in range(1, n_items + 1)
+    ]
+    assert shuffled == recalls
+
+
+@pytest.mark.parametrize("max_scores", [1, 50, 51, 7 * 50, 10**9])
+def test_chunked_ranks_equal_whole_ones(max_scores: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    queries, gallery = torch.randn(23, 16, generator=generator), torch.randn(50, 16, generator=generator)
+    right = torch.randint(50, (23,), generator=generator)
+    whole = ranks(unit(queries) @ unit(gallery).T, right)
+    chunked = ranks_by_cosine(queries * 7, gallery * 0.1, right, max_scores=max_scores)
+    assert chunked.tolist() == whole.tolist()
+
+
+def test_chunked_ranks_take_half_precision_and_zero_vectors() -> None:
+    gallery = torch.eye(3, dtype=torch.float16)
+    queries = torch.tensor([[0.1, 3.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.bfloat16)
+    assert ranks_by_cosine(queries, gallery, torch.tensor([1, 1])).tolist() == [0, 2]
+
+
+def test_chunked_ranks_refuse_other_widths_and_counts() -> None:
+    with pytest.raises(ValueError, match=r"same E, got \(2, 3\) and \(4, 5\)"):
+        ranks_by_cosine(torch.zeros(2, 3), torch.zeros(4, 5), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="2 queries need as many right items"):
+        ranks_by_cosine(torch.zeros(2, 3), torch.zeros(4, 3), torch.tensor([0]))
+
+
+@given(st.integers(1, 5000), st.data())
+def test_wilson_equals_scipy(n: int, data: st.DataObject) -> None:
+    n_hits = data.draw(st.integers(0, n))
+    expected = binomtest(n_hits, n).proportion_ci(0.95, method="wilson")
+    interval = wilson_interval(n_hits, n)
+    assert interval == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert 0 <= interval.low <= n_hits / n <= interval.high <= 1
+
+
+def test_wilson_of_the_original_result() -> None:
+    # R@1 0.481 of 1,000 captions: about two standard errors of 1.6 points to either side.
+    assert wilson_interval(481, 1000) == pytest.approx((0.4502, 0.5120), abs=1e-4)
+
+
+@pytest.mark.parametrize(("n_hits", "n"), [(0, 0), (-1, 3), (4, 3)])
+def test_wilson_refuses_impossible_counts(n_hits: int, n: int) -> None:
+    with pytest.raises(ValueError, match=f"got n_hits={n_hits}, n={n}"):
+        wilson_interval(n_hits, n)
+
+
+def bools(n_true: int, n: int) -> torch.Tensor:
+    return torch.arange(n) < n_true
+
+
+def test_bootstrap_of_equal_models_is_zero() -> None:
+    assert paired_bootstrap(bools(40, 100), bools(40, 100)) == (0.0, 0.0, 0.0)
+
+
+def test_bootstrap_is_paired() -> None:
+    # 5 points apart on the same 1,000 queries: sure if the hits are nested, unsure if they are disjoint.
+    nested = paired_bootstrap(bools(500, 1000), bools(450, 1000))
+    disjoint = paired_bootstrap(bools(500, 1000), bools(450, 1000).flip(0))
+    assert nested.difference == disjoint.difference == pytest.approx(0.05)
+    assert nested.low > 0 > disjoint.low
+    # Normal approximation of both: d +- 1.96 sqrt((share that differs - d^2) / n).
+    for result, differ in ((nested, 0.05), (disjoint, 0.95)):
+        half = 1.96 * math.sqrt((differ - 0.05**2) / 1000)
+        assert result[1:] == pytest.approx((0.05 - half, 0.05 + half), abs=0.003)
+
+
+def test_bootstrap_equals_plain_resampling() -> None:
+    generator = np.random.default_rng(3)
+    first, second = generator.random(400) < 0.6, generator.random(400) < 0.5
+    index = generator.integers(400, size=(4000, 400))
+    plain = np.quantile((first[index].mean(1) - second[index].mean(1)), (0.025, 0.975))
+    result = paired_bootstrap(torch.from_numpy(first), torch.from_numpy(second))
+    assert result[1:] == pytest.approx(plain, abs=0.006)
+
+
+def test_bootstrap_repeats_with_its_seed() -> None:
+    first, second = bools(55, 100), bools(50, 100).flip(0)
+    assert paired_bootstrap(first, second, seed=1) == paired_bootstrap(first, second, seed=1)
+    assert paired_bootstrap(first, second, 50, seed=1) != paired_bootstrap(first, second, 50, seed=2)
+
+
+def test_bootstrap_refuses_other_lengths() -> None:
+    with pytest.raises(ValueError, match=r"same length, at least 1, got \(3,\) and \(4,\)"):
+        paired_bootstrap(bools(1, 3), bools(1, 4))
+
+
+def test_match_by_hand() -> None:
+    teachers = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    students = torch.tensor([[5.0, 1.0], [1.0, 0.9], [-0.1, 0.0]])  # the second is nearer to the first
+    matcher = MatchAt1(teachers, torch.tensor([0, 1, 2]))
+    assert matcher.hits(students).tolist() == [True, False, True]
+    assert (
+        matcher(students) == match_at_1(students, teachers, torch.tensor([0, 1, 2])) == pytest.approx(2 / 3)
+    )
+
+
+def test_match_takes_equal_english_sentences_as_one() -> None:
+    # Pairs 0 and 2 have the same English sentence, whose vectors differ by rounding between two batches.
+    teachers = torch.tensor([[1.0, 0.001], [0.0, 1.0], [1.0, 0.0]])
+    students = torch.tensor([[1.0, -0.1], [0.0, 1.0], [1.0, 0.1]])
+    assert match_at_1(students, teachers, torch.tensor([7, 3, 7])) == 1.0
+    assert match_at_1(students, teachers, torch.tensor([7, 3, 5])) == pytest.approx(1 / 3)
+
+
+def test_match_takes_sentences_with_equal_vectors_as_one() -> None:
+    teachers = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], dtype=torch.float16)
+    assert match_at_1(teachers, teachers, torch.tensor([0, 1, 2])) == 1.0
+
+
+def test_match_of_a_collapsed_or_broken_student_is_no_success() -> None:
+    matcher = MatchAt1(torch.eye(4), torch.arange(4))
+    assert matcher(torch.ones(4, 4)) == 0.0
+    assert matcher(torch.zeros(4, 4)) == 0.0
+    assert matcher(torch.full((4, 4), NAN)) == 0.0
+
+
+def test_match_refuses_targets_on_which_every_student_is_right() -> None:
+    with pytest.raises(InputError, match="at least 2 different vectors, got 1 in 3 pairs"):
+        MatchAt1(torch.ones(3, 2), torch.arange(3))
+    with pytest.raises(InputError, match="must be finite"):
+        MatchAt1(torch.tensor([[1.0, NAN], [0.0, 1.0]]), torch.arange(2))
+    with pytest.raises(ValueError, match=r"need ids \(N,\), got \(3, 3\) and \(2,\)"):
+        MatchAt1(torch.eye(3), torch.arange(2))
+
+
+@settings(max_examples=30)
+@given(st.integers(2, 30), st.integers(1, 6), st.integers(0, 2**31))
+def test_match_equals_the_definition(n: int, n_sentences: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.cat([torch.tensor([0, 1]), torch.randint(max(2, n_sentences), (n - 2,), generator=generator)])
+    teachers = torch.randn(max(2, n_sentences), 3, generator=generator)[ids]
+    students = torch.randn(n, 3, generator=generator)
+    nearest = torch.nn.functional.cosine_similarity(students[:, None], teachers[None], dim=-1).argmax(dim=1)
+    expected = (ids[nearest] == ids).float().mean().item()
+    assert match_at_1(students, teachers, ids) == pytest.approx(expected)

@@ -1,0 +1,7 @@
+"""``python -m themo``."""
+
+import sys
+
+from themo.cli import main
+
+sys.exit(main())

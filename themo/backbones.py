@@ -1,0 +1,127 @@
+"""Encoders of transformers by name or folder: their configuration, tokenizer and weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertTokenizerFast
+
+from themo.errors import InputError
+
+ACCENTED = frozenset("áéíóúüñ")
+
+
+def load_config(backbone: str) -> Any:
+    """The transformers configuration of a backbone.
+
+    Raises:
+        InputError: No such backbone.
+    """
+    try:
+        if _is_early_bert(Path(backbone)):
+            return BertConfig.from_json_file(Path(backbone) / "config.json")
+        return AutoConfig.from_pretrained(backbone)
+    except (OSError, ValueError, KeyError) as error:
+        raise _refusal(backbone, "configuration", error) from error
+
+
+def load_tokenizer(backbone: str) -> Any:
+    """The fast tokenizer of a backbone.
+
+    Raises:
+        InputError: None there, or with ids beyond the model's vocabulary.
+    """
+    folder = Path(backbone)
+    try:
+        inner = (
+            _early_tokenizer(folder) if _is_early_bert(folder) else AutoTokenizer.from_pretrained(backbone)
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _refusal(backbone, "tokenizer", error) from error
+    if not inner.is_fast:
+        raise InputError(f"student.backbone {backbone}: must have a fast tokenizer (tokenizer.json)")
+    vocab_size = load_config(backbone).vocab_size
+    if len(inner) > vocab_size:
+        raise InputError(
+            f"student.backbone {backbone}: the tokenizer's ids must lie within the model's vocabulary, "
+            f"got {len(inner)} entries for {vocab_size}"
+        )
+    return inner
+
+
+def build_model(
+    backbone: str,
+    *,
+    weights: bool,
+    hidden_size: int | None = None,
+    hidden_layers: int | None = None,
+    dropout: float | None = None,
+) -> Any:
+    """The encoder, without its pooling head; with random weights from torch's current random state.
+
+    Args:
+        backbone: Name or folder.
+        weights: Load the pretrained weights.
+        hidden_size: Width in place of the configuration's; the width of a head and the ratio of the inner
+            width stay.
+        hidden_layers: Layers in place of the configuration's.
+        dropout: Dropout of states and attention in place of the configuration's.
+
+    Raises:
+        InputError: No such backbone, no weights in it, or a width that its heads do not divide.
+    """
+    config = load_config(backbone)
+    if hidden_size is not None:
+        head = config.hidden_size // config.num_attention_heads
+        if hidden_size % head:
+            raise InputError(
+                f"student.hidden_size must be a multiple of the head width {head}, got {hidden_size}"
+            )
+        config.intermediate_size = config.intermediate_size * hidden_size // config.hidden_size
+        config.num_attention_heads = hidden_size // head
+        config.hidden_size = hidden_size
+    if hidden_layers is not None:
+        config.num_hidden_layers = hidden_layers
+    if dropout is not None:
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
+    try:
+        model = (
+            AutoModel.from_pretrained(backbone, config=config, use_safetensors=True)
+            if weights
+            else AutoModel.from_config(config, attn_implementation="sdpa")
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise _refusal(backbone, "model", error) from error
+    if hasattr(model, "pooler"):
+        model.pooler = None  # BERT's next-sentence head: never used here
+    return model
+
+
+def _is_early_bert(folder: Path) -> bool:
+    """A folder as BERT's first releases and BETO came: a vocabulary and a configuration without type."""
+    config = folder / "config.json"
+    return (
+        config.is_file()
+        and (folder / "vocab.txt").is_file()
+        and "model_type" not in json.loads(config.read_text(encoding="utf-8"))
+    )
+
+
+def _early_tokenizer(folder: Path) -> Any:
+    vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8")
+    pieces = set(vocabulary.split("\n"))
+    lowercase = not any(piece.isalpha() and piece != piece.lower() for piece in pieces)
+    # BertTokenizer strips accents with the capitals; a vocabulary that has accents wants them kept
+    return BertTokenizerFast(
+        vocab_file=str(folder / "vocab.txt"),
+        vocab={piece: i for i, piece in enumerate(vocabulary.rstrip("\n").split("\n"))},
+        do_lower_case=lowercase,
+        strip_accents=ACCENTED.isdisjoint(vocabulary),
+    )
+
+
+def _refusal(backbone: str, what: str, error: Exception) -> InputError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return InputError(f"student.backbone {backbone}: has no usable {what}: {reason}")

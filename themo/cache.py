@@ -1,0 +1,125 @@
+"""What can be computed again, kept by content: a folder an entry, built once, checked when opened.
+
+An entry's name holds a digest of all that its content depends on, so a stale one is never found. It is built
+in a folder beside it under a lock and renamed when whole: two processes that want it at once build it once,
+and a killed build leaves nothing that is taken for an entry. `manifest.json` lists size and digest of every
+file; an entry that does not match it is built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from themo.errors import InputError
+from themo.progress import console
+
+MANIFEST = "manifest.json"
+
+
+class Cache:
+    """Entries below one folder.
+
+    Args:
+        folder: Made when the first entry is built.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def entry(self, kind: str, key: Any, build: Callable[[Path], None]) -> Path:
+        """Folder of an entry, built by `build` if it is not there or not whole.
+
+        Args:
+            kind: First part of the folder's name, for people.
+            key: JSON value that determines the content.
+            build: Writes the content into the empty folder that it is given.
+
+        Raises:
+            InputError: The folder cannot be written, or the disk is full.
+        """
+        entry = self.folder / f"{kind}-{digest(key)}"
+        if _is_whole(entry):
+            return entry
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / f".{entry.name}.lock"):
+                if not _is_whole(entry):
+                    self._build(entry, key, build)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(f"cache_dir {self.folder}: {kind} cannot be written: {reason}") from error
+        return entry
+
+    def _build(self, entry: Path, key: Any, build: Callable[[Path], None]) -> None:
+        if entry.exists():
+            console.print(f"{entry} is damaged; it is built again")
+            shutil.rmtree(entry)
+        # the name is fixed: under the lock no other builder lives, and what a killed one left is cleared
+        unfinished = self.folder / f".{entry.name}.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        try:
+            build(unfinished)
+            _write_manifest(unfinished, key)
+            unfinished.rename(entry)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def digest(key: Any) -> str:
+    """Sixteen hexadecimal digits of a JSON value's SHA-256."""
+    text = json.dumps(key, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def digest_array(values: npt.NDArray[Any]) -> str:
+    """SHA-256 of an array's values, shape and type, in hexadecimal."""
+    state = hashlib.sha256(f"{values.shape} {values.dtype}".encode())
+    state.update(np.ascontiguousarray(values).data)
+    return state.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_folder(folder: Path) -> str:
+    """Digest of names and contents of all files below a folder, the manifest left out."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return digest([[str(path.relative_to(folder)), digest_file(path)] for path in files])
+
+
+def _write_manifest(folder: Path, key: Any) -> None:
+    files = {
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": digest_file(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        json.dump({"key": key, "files": files}, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_whole(entry: Path) -> bool:
+    try:
+        manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+        return all(
+            (entry / name).stat().st_size == recorded["bytes"]
+            and digest_file(entry / name) == recorded["sha256"]
+            for name, recorded in manifest["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False

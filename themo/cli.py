@@ -1,0 +1,263 @@
+"""Commands: parse, call, print.
+
+Results go to standard output, all else to standard error. Exit codes: 0 done; 1 a run failed; 2 bad input,
+one line; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from themo.config import Settings, load, space_path
+from themo.errors import InputError
+from themo.options import parse
+from themo.progress import console, track
+
+if TYPE_CHECKING:
+    from themo.evaluation import Scores
+    from themo.scoring import Task
+    from themo.tracking import Status
+    from themo.training import Report
+
+# Heavy libraries are imported by the commands that need them: `--help` answers in under a second.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; return the exit code."""
+    _quiet_libraries()
+    resume_hint: list[str] = []
+    try:
+        options = parse(arguments)
+        commands: dict[str, Callable[[Namespace, list[str]], None]] = {
+            "prepare": prepare,
+            "train": train,
+            "test": test,
+            "tune": tune,
+        }
+        commands[options.command](options, resume_hint)
+    except InputError as error:
+        console.print(f"Error: {error}", markup=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print(
+            "Interrupted." + "".join(f" Continue with: {hint}" for hint in resume_hint), soft_wrap=True
+        )
+        return 130
+    except (FloatingPointError, RuntimeError, OSError) as error:
+        console.print(f"Failed: {error}", markup=False, soft_wrap=True)
+        return 1
+    return 0
+
+
+def prepare(options: Namespace, _resume_hint: list[str]) -> None:
+    """``prepare``: corpus, teacher vectors, tokens."""
+    from themo.preparation import prepare_data
+
+    settings = _settings(options)
+    data = prepare_data(settings)
+    result = {
+        "train_pairs": len(data.train),
+        "validation_pairs": len(data.validation),
+        "dimension": data.dimension,
+        "tokens_a_sentence": float(len(data.train.ids) / len(data.train)),
+        "cache_dir": settings.paths.cache_dir,
+    }
+    if options.json:
+        _print_json(result)
+    else:
+        _out().print(
+            f"{len(data.train):,} training and {len(data.validation):,} validation pairs, teacher vectors of "
+            f"{data.dimension} dimensions, ready in {settings.paths.cache_dir}"
+        )
+
+
+def train(options: Namespace, resume_hint: list[str]) -> None:
+    """``train``: one student into a version directory."""
+    from themo.preparation import prepare_data
+    from themo.tracking import Tracking, comparison_params, tracking_uri, ui_command
+    from themo.training import train as train_student
+    from themo.versions import find_part, new_version, read_settings, read_summary
+
+    if options.resume is not None:
+        _refuse_settings(options, "--resume")
+        settings = read_settings(options.resume)
+        find_part(options.resume, "checkpoint")
+        done = int(read_summary(options.resume)["last"]["pairs_seen"])
+    else:
+        settings, done = _settings(options), 0
+    logs_dir = Path(settings.paths.logs_dir)
+    with Tracking(tracking_uri(logs_dir), settings.paths.experiment) as tracking:
+        data = prepare_data(settings)
+        version = options.resume or new_version(logs_dir, settings.paths.experiment)
+        run = tracking.start(
+            f"{settings.paths.experiment}/{version.name}",
+            comparison_params(settings.leaves()),
+            artifact=settings.model_dump(mode="json"),
+            tags={"themo.kind": "train", "themo.version": str(version)},
+        )
+        total = round(settings.training.epochs * len(data.train))
+        status: Status = "FAILED"
+        try:
+            with track("Training", total - done, "pairs") as advance:
+
+                def report(last: Report) -> None:
+                    last.save(version)
+                    resume_hint[:] = [f"python -m themo train --resume {version}"]
+                    run.report(last.metrics, step=int(last.metrics["pairs_seen"]))
+                    _print_report(last)
+
+                last = train_student(
+                    settings,
+                    data,
+                    report=report,
+                    resume=options.resume,
+                    on_step=lambda pairs, loss: advance(pairs, f"loss {loss:.4f}"),
+                )
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            run.finish(status)
+    best = last.metrics[f"best/{settings.training.objective}"]
+    _out().print(f"{version}  best {settings.training.objective} {best:.4f}", soft_wrap=True)
+    console.print(f"Test it:       python -m themo test --version-path {version}", soft_wrap=True)
+    console.print(f"Compare runs:  {ui_command(tracking.uri)}", soft_wrap=True)
+
+
+def test(options: Namespace, _resume_hint: list[str]) -> None:
+    """``test``: scores of a version, the ceiling and baselines."""
+    if options.version_path is None and not options.baseline:
+        raise InputError("test: --version-path or --baseline must be given")
+    from themo.tracking import tracking_uri, ui_command
+    from themo.versions import read_settings
+
+    if options.version_path is not None:
+        if options.preset or options.config:
+            raise InputError("test: --version-path brings its own settings; leave out --preset and --config")
+        settings = read_settings(options.version_path).override(options.settings)
+    else:
+        settings = _settings(options)
+    scores = _test(settings, options.version_path, options.task, options.baseline)
+    if options.json:
+        _print_json(scores.to_dict())
+    else:
+        _out().print(scores.to_table())
+    console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}", soft_wrap=True)
+
+
+def _test(settings: Settings, version: Path | None, task: Task, baseline: bool) -> Scores:
+    """Score, log to MLflow, and write ``test.json`` beside a version."""
+    from themo.config import write_text
+    from themo.scoring import score_version
+    from themo.tracking import Tracking, comparison_params, tracking_uri
+
+    with Tracking(tracking_uri(Path(settings.paths.logs_dir)), settings.paths.experiment) as tracking:
+        scores = score_version(settings, version, task=task, baseline=baseline)
+        run = tracking.start(
+            f"test {version or 'baseline'}",
+            comparison_params(settings.leaves()) if version else {},
+            artifact=scores.to_dict(),
+            tags={"themo.kind": "test", "themo.version": str(version or "")},
+        )
+        run.report(scores.to_metrics(), step=0)
+        run.finish()
+    if version is not None:
+        write_text(version / "test.json", scores.to_json())
+        console.print(f"Written: {version / 'test.json'}", soft_wrap=True)
+    return scores
+
+
+def tune(options: Namespace, resume_hint: list[str]) -> None:
+    """``tune``: a search; its winner as ``best.yaml`` and ``best/``, tested where there are images."""
+    from dataclasses import replace
+    from datetime import datetime
+
+    from themo.preparation import prepare_data
+    from themo.tracking import tracking_uri, ui_command
+    from tune.results import table
+    from tune.search import Resources, new_search, read_search, run_search, search_folder
+    from tune.space import load as load_space
+
+    settings = _settings(options)
+    if options.resume is not None:
+        search = read_search(search_folder(options.resume, settings))
+        prepare_data(search.settings)
+    else:
+        space = load_space(options.space or space_path(), settings)
+        changes = {"num_samples": options.num_samples, "seed": options.search_seed}
+        given = {name: value for name, value in changes.items() if value is not None}
+        space = replace(space, search=space.search.model_copy(update=given))
+        shares = {"cpus_per_trial": options.cpus_per_trial, "gpus_per_trial": options.gpus_per_trial}
+        resources = Resources(
+            max_concurrent=options.max_concurrent,
+            address=options.address,
+            **{name: value for name, value in shares.items() if value is not None},
+        )
+        prepare_data(settings)
+        name = options.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+        search = new_search(name, space, settings, resources)
+    resume_hint[:] = [f"python -m themo tune --resume {search.name}"]
+    console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}", soft_wrap=True)
+    result = run_search(search, prepare_data)
+    resume_hint.clear()
+    best = result.folder / "best"
+    tested = None
+    if search.settings.benchmarks.names_tests and search.settings.data.targets is None:
+        tested = _test(search.settings, best, "all", baseline=False)
+    if options.json:
+        _print_json(result.to_json() | ({"test": tested.to_dict()} if tested else {}))
+    else:
+        _out().print(table(result, search.space.dimensions))
+        if tested:
+            _out().print(tested.to_table())
+    console.print(
+        f"Reproduce it:  python -m themo train --config {result.folder / 'best.yaml'}", soft_wrap=True
+    )
+    console.print(f"Test it:       python -m themo test --version-path {best}", soft_wrap=True)
+    console.print(
+        f"Compare runs:  {ui_command(tracking_uri(Path(search.settings.paths.logs_dir)))}", soft_wrap=True
+    )
+
+
+def _settings(options: Namespace) -> Settings:
+    return load(options.config, options.preset, options.settings)
+
+
+def _refuse_settings(options: Namespace, because: str) -> None:
+    if options.settings or options.config or options.preset:
+        raise InputError(f"{because} goes on with the settings it began with; leave out all settings")
+
+
+def _print_report(report: Report) -> None:
+    metrics = report.metrics
+    console.print(
+        f"epoch {metrics['epoch']:5.2f}  train/loss {metrics['train/loss']:.4f}  val/loss "
+        f"{metrics['val/loss']:.4f}  val/match@01 {metrics['val/match@01']:.4f}  "
+        f"{metrics['pairs_per_second']:,.0f} pairs/s{'  *' if report.is_best else ''}"
+    )
+
+
+def _out() -> Console:
+    return Console(highlight=False)
+
+
+def _print_json(result: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+def _quiet_libraries() -> None:
+    """Keep what users cannot act on from their screen."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", module=r"(mlflow|ray|open_clip|timm|torch)\b")

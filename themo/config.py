@@ -1,0 +1,432 @@
+"""Settings: typed, validated as a whole, read from YAML and overridden by options.
+
+This file and `configs/` are the only home of model names. A setting's leaf name (``learn_rate``) is unique
+over all sections, so that it names the same thing in YAML, as an option (``--learn-rate``), in a search space
+and in MLflow.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+
+from themo.errors import InputError
+from themo.miniature.recipe import MiniatureRecipe
+from themo.mixture import parse_mixture
+
+DEFAULT_PRESET = "miniature"
+Objective = Literal["val/match@01", "val/cosine", "val/loss"]
+
+
+class Section(BaseModel):
+    """A group of settings: immutable, typed strictly, without unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class DataSettings(Section):
+    """The sentence pairs."""
+
+    corpus: tuple[str, ...] = Field(min_length=1, strict=False)
+    """TSV or Parquet files of sentence pairs, read one after the other."""
+    columns: tuple[str, str] = Field(("en", "es"), strict=False)
+    """English and Spanish column: names, or numbers from 1 for a TSV without a header."""
+    validation: str | None = None
+    """File of held-out pairs; null: `validation_pairs` pairs are held out of the corpus."""
+    validation_pairs: int = Field(1000, ge=2)
+    """Pairs held out of the corpus, equal English sentences on one side; no more are used of a file."""
+    max_pairs: int | None = Field(None, ge=2)
+    """Training pairs at most, a fixed random choice; null: all."""
+    targets: str | None = None
+    """Own teacher vectors, .npy of shape (N, D), a row a row of the corpus; null: the teacher's."""
+
+
+class TeacherSettings(Section):
+    """CLIP, through open_clip."""
+
+    architecture: str
+    """open_clip model name, `hf-hub:` or `local-dir:` address, or a folder in open_clip's layout."""
+    pretrained: str | None = None
+    """open_clip weights tag or a weights file; null where the architecture brings its own."""
+    target: Literal["state", "embedding"] = "state"
+    """What the student learns: the text state before CLIP's projection, or the embedding after it."""
+
+
+class StudentSettings(Section):
+    """The Spanish encoder."""
+
+    backbone: str
+    """transformers encoder: hub name or folder."""
+    backbone_weights: bool = True
+    """Start from the backbone's pretrained weights; false: random ones in its architecture."""
+    hidden_size: int | None = Field(None, ge=8)
+    """Width in place of the backbone's, heads and inner width in proportion; random weights only."""
+    hidden_layers: int | None = Field(None, ge=1)
+    """Layers in place of the backbone's; random weights only."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Share of values dropped in the backbone, in place of its own; null: its own."""
+    max_length: int = Field(77, ge=3)
+    """Tokens of a sentence that are read, special ones included."""
+    pooling: Literal["mean", "first"] = "mean"
+    """Mean of the token states, or the first token's."""
+    last_layer_norm: bool = False
+    """Normalise the pooled state before the projection."""
+    projection_bias: bool = False
+    """Give the projection a bias."""
+    projection_init: Literal["clip", "xavier"] = "clip"
+    """Projection at the start: normal with std width^-0.5 as CLIP's, or Xavier uniform as M-CLIP's."""
+
+
+class LossSettings(Section):
+    """What the student minimises."""
+
+    loss: str = "mse"
+    """`mse`, `cosine`, `infonce`, or a weighted mix such as `cosine+0.1*infonce`."""
+    temperature: float = Field(0.05, gt=0)
+    """Softmax temperature of InfoNCE; no unit."""
+
+    @field_validator("loss")
+    @classmethod
+    def _known_terms(cls, value: str) -> str:
+        parse_mixture(value)
+        return value
+
+
+class TrainingSettings(Section):
+    """How the student is trained."""
+
+    seed: int = Field(0, ge=0)
+    """Seed of the initial weights, the order of the pairs and dropout."""
+    batch_size: int = Field(64, ge=1)
+    """Sentence pairs a step."""
+    accumulate: int = Field(1, ge=1)
+    """Parts into which a batch is cut to save memory; InfoNCE then contrasts within a part."""
+    epochs: float = Field(1.0, gt=0)
+    """Passes over the training pairs; a fraction is allowed."""
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    """Adam adds weight decay to the gradient, AdamW to the weights."""
+    learn_rate: float = Field(1e-3, gt=0)
+    """Peak learning rate."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Decay of matrices; biases and layer norms have none."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """Learning rate after the warm-up: constant, or down to 0 at the end."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps over which the learning rate rises from 0."""
+    clip_norm: float | None = Field(1.0, gt=0)
+    """Greatest norm of the gradient; null: no clipping."""
+    objective: Objective = "val/match@01"
+    """Validation metric that chooses the kept student, stops early, and is searched on."""
+    patience: int | None = Field(None, ge=1)
+    """Reports without improvement after which training stops; null: never."""
+    report_pairs: int = Field(10_000, ge=1)
+    """Sentence pairs between two validations."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: a GPU where there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of matrix products; `auto`: bfloat16 where the device has units for it."""
+    threads: int = Field(0, ge=0)
+    """CPU threads; 0: one a core. Equal numbers to the last bit need equal threads."""
+
+
+class BenchmarkSettings(Section):
+    """Test data, as folders on disk."""
+
+    language: str = "es"
+    """Language of the XTD10 captions."""
+    captions: str | None = None
+    """Folder with XTD10's caption files; null: no retrieval task."""
+    images: str | None = None
+    """Folder with MSCOCO's train2014/ and val2014/."""
+    imagenet: str | None = None
+    """Folder with ImageNet's ILSVRC/ and LOC_synset_mapping.txt; null: no accuracy task."""
+    prompts: str | None = None
+    """TSV `synset, en, es`: the classes' prompts, averaged where a class has several."""
+
+    @property
+    def names_tests(self) -> bool:
+        """Whether there is anything to test on."""
+        return self.captions is not None or self.imagenet is not None
+
+    @model_validator(mode="after")
+    def _complete(self) -> BenchmarkSettings:
+        if (self.captions is None) != (self.images is None):
+            raise ValueError("`captions` and `images` must be given together")
+        if self.imagenet is not None and self.prompts is None:
+            raise ValueError("`imagenet` needs `prompts`, a TSV with the columns synset, en, es")
+        return self
+
+
+class PathSettings(Section):
+    """Where things are kept; relative to the working directory."""
+
+    experiment: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the folder of versions and of the MLflow experiment."""
+    logs_dir: str = "logs"
+    """Version and search directories, and the MLflow database."""
+    cache_dir: str = "data/cache"
+    """What can be computed again: the miniature, teacher vectors, token ids, image vectors."""
+
+
+class Settings(Section):
+    """Everything that a run depends on."""
+
+    paths: PathSettings = PathSettings()
+    data: DataSettings
+    teacher: TeacherSettings
+    student: StudentSettings
+    loss: LossSettings = LossSettings()
+    training: TrainingSettings = TrainingSettings()
+    benchmarks: BenchmarkSettings = BenchmarkSettings()
+    miniature: MiniatureRecipe = MiniatureRecipe()
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> Settings:
+        problems = []
+        if self.data.targets and self.data.validation:
+            problems.append("`data.targets` has no rows for a `data.validation` file: set that to null")
+        if self.training.accumulate > self.training.batch_size:
+            problems.append(
+                f"`training.accumulate <= training.batch_size` must hold, got accumulate="
+                f"{self.training.accumulate}, batch_size={self.training.batch_size}"
+            )
+        resized = self.student.hidden_size or self.student.hidden_layers
+        if resized and self.student.backbone_weights:
+            problems.append(
+                "`student.hidden_size` and `student.hidden_layers` need `student.backbone_weights: false`"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def leaves(self) -> dict[str, Any]:
+        """Every setting by its leaf name, the miniature's recipe left out."""
+        values: dict[str, Any] = {}
+        for section, fields in _SEARCHABLE_SECTIONS.items():
+            values |= {name: getattr(getattr(self, section), name) for name in fields}
+        return values
+
+    def override(self, values: Mapping[str, Any], source: str = "") -> Settings:
+        """These settings with some leaves replaced, validated again as a whole.
+
+        A new `corpus` leaves behind the `validation` file and the `targets` of the old one, unless they are
+        given with it.
+
+        Args:
+            values: New values by leaf name.
+            source: Where the values come from, for messages; empty: each is named as its option.
+
+        Raises:
+            InputError: All unknown names and bad values in one line.
+        """
+        tree = self.model_dump(mode="json")
+        origins = _apply(tree, values, source)
+        return _validate(tree, origins, source or "options")
+
+    def to_yaml(self) -> str:
+        """The settings as complete YAML, which `load` reads back to equal settings."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+_SEARCHABLE_SECTIONS: dict[str, dict[str, FieldInfo]] = {
+    name: dict(field.annotation.model_fields)
+    for name, field in Settings.model_fields.items()
+    if name != "miniature" and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+}
+
+
+def known_leaves() -> dict[str, tuple[str, FieldInfo]]:
+    """Section and field of every setting by its leaf name."""
+    return {
+        leaf: (section, field)
+        for section, fields in _SEARCHABLE_SECTIONS.items()
+        for leaf, field in fields.items()
+    }
+
+
+def option(leaf: str) -> str:
+    """The command-line option of a setting."""
+    return "--" + leaf.replace("_", "-")
+
+
+def presets() -> dict[str, Path]:
+    """The presets that come with Themo, by name."""
+    return {path.stem: path for path in sorted(_configs().glob("*.yaml")) if path != space_path()}
+
+
+def space_path() -> Path:
+    """The search space that comes with Themo."""
+    return _configs() / "search.yaml"
+
+
+def _configs() -> Path:
+    # inside the package where it was installed, beside it in a checkout
+    package = Path(__file__).parent
+    return next(folder for folder in (package / "configs", package.parent / "configs") if folder.is_dir())
+
+
+def preset_path(name: str) -> Path:
+    """File of a preset.
+
+    Raises:
+        InputError: There is no such preset.
+    """
+    known = presets()
+    if name not in known:
+        raise InputError(f"--preset must be one of {', '.join(known)}, got {name!r}")
+    return known[name]
+
+
+def load(
+    config: Path | None = None, preset: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Settings of a YAML file or a preset, with options on top.
+
+    A file may start from a preset with the key ``preset``, and then holds only what differs.
+
+    Args:
+        config: A YAML file; excludes `preset`.
+        preset: Name of a preset; the miniature where neither is given.
+        overrides: Values by leaf name, as given on the command line.
+
+    Raises:
+        InputError: All problems in one line, each with file or option, key, rule and value.
+    """
+    if config is not None and preset is not None:
+        raise InputError("--config and --preset exclude each other")
+    path = config if config is not None else preset_path(preset or DEFAULT_PRESET)
+    tree = read_yaml(path)
+    base = tree.pop("preset", None)
+    if base is not None:
+        tree = _merged(read_yaml(preset_path(base)), tree)
+    origins = _apply(tree, overrides or {}, source="")
+    return _validate(tree, origins, str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as a mapping.
+
+    Raises:
+        InputError: It cannot be read, is not YAML, repeats a key or is not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+    try:
+        tree = yaml.load(text, Loader=_Loader)  # noqa: S506 -- a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise InputError(f"{where}: is not valid YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: must be a mapping of sections, got {type(tree).__name__}")
+    return tree
+
+
+def read_value(text: str) -> Any:
+    """An option's text as YAML reads it: ``8e-5`` a float, ``null`` None, ``true`` a bool."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 -- a SafeLoader
+    except yaml.YAMLError:
+        return text
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file under a temporary name, then rename it, so that no reader sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads ``8e-5`` as a number (YAML 1.1 wants ``8.0e-5``) and refuses repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _apply(tree: dict[str, Any], values: Mapping[str, Any], source: str) -> dict[str, str]:
+    """Write leaves into the tree; return the label of each dotted key that a message should name."""
+    leaves = known_leaves()
+    unknown = [name for name in values if name not in leaves]
+    if unknown:
+        raise InputError(
+            "; ".join(f"{source or 'options'}: unknown setting {n!r}{_hint(n, leaves)}" for n in unknown)
+        )
+    origins = {}
+    if "corpus" in values and isinstance(tree.get("data"), dict):
+        tree["data"] |= {"validation": None, "targets": None}
+    for leaf, value in values.items():
+        section = leaves[leaf][0]
+        tree.setdefault(section, {})
+        if isinstance(tree[section], dict):
+            tree[section][leaf] = value
+        origins[f"{section}.{leaf}"] = f"{source}: {leaf}" if source else option(leaf)
+    return origins
+
+
+def _validate(tree: Mapping[str, Any], origins: Mapping[str, str], source: str) -> Settings:
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        problems = [_problem(dict(item), origins, source) for item in error.errors()]
+        raise InputError("; ".join(dict.fromkeys(problems))) from None
+
+
+def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> str:
+    path = [str(part) for part in item["loc"]]
+    dotted = ".".join(path)
+    label = origins.get(".".join(path[:2])) or (f"{source}: {dotted}" if dotted else source)
+    value = item["input"]
+    match item["type"]:
+        case "extra_forbidden":
+            siblings = _SEARCHABLE_SECTIONS.get(path[0], {}) if len(path) > 1 else Settings.model_fields
+            return f"{source}: unknown key {dotted!r}{_hint(path[-1], siblings)}"
+        case "missing":
+            return f"{source}: {dotted} is missing"
+        case "value_error":
+            message = str(item["ctx"]["error"])
+            return f"{label}: {message}" + ("" if len(path) < 2 else f", got {value!r}")
+        case _:
+            message = item["msg"].removeprefix("Input should be ").removeprefix("Value should ")
+            return f"{label}: must be {message}, got {value!r}"
+
+
+def _hint(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

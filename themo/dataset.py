@@ -1,0 +1,94 @@
+"""What `train()` reads: token ids and teacher vectors, both memory-mapped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """Token ids of N Spanish sentences and where the vectors of their translations stand.
+
+    Holds paths alone and maps them when first read, so that it travels to other processes for nothing and
+    all processes of a machine share the pages.
+
+    Attributes:
+        folder: ``ids.npy`` (T,) flat token ids, ``offsets.npy`` (N + 1,) int64, ``rows.npy`` (N,) int64 into
+            the vectors, ``english.npy`` (N,) int64, equal for equal English sentences.
+        vectors: ``.npy`` of the teacher vectors, (U, D).
+    """
+
+    folder: Path
+    vectors: Path
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.integer[Any]]:
+        """(T,) all token ids, sentence after sentence, special tokens included."""
+        values: npt.NDArray[np.integer[Any]] = _map(self.folder / "ids.npy")
+        return values
+
+    @cached_property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """(N + 1,) where each sentence starts in `ids`."""
+        values: npt.NDArray[np.int64] = _map(self.folder / "offsets.npy")
+        return values
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """(N,) row of each pair's teacher vector."""
+        values: npt.NDArray[np.int64] = _map(self.folder / "rows.npy")
+        return values
+
+    @cached_property
+    def english_ids(self) -> npt.NDArray[np.int64]:
+        """(N,) equal English sentences, and only they, share a number."""
+        values: npt.NDArray[np.int64] = _map(self.folder / "english.npy")
+        return values
+
+    @cached_property
+    def targets(self) -> npt.NDArray[np.floating[Any]]:
+        """(U, D) teacher vectors."""
+        values: npt.NDArray[np.floating[Any]] = _map(self.vectors)
+        return values
+
+    @cached_property
+    def layout(self) -> dict[str, int]:
+        """``pad`` id and ``suffix``: special tokens at a sentence's end, which a cut must keep."""
+        layout: dict[str, int] = json.loads((self.folder / "layout.json").read_text(encoding="utf-8"))
+        return layout
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"folder": self.folder, "vectors": self.vectors}
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What `train()` needs beside settings.
+
+    Attributes:
+        train, validation: The pairs.
+        backbone: Folder or hub name of the student's backbone, resolved.
+    """
+
+    train: EncodedPairs
+    validation: EncodedPairs
+    backbone: str
+
+    @property
+    def dimension(self) -> int:
+        """Length of a teacher vector."""
+        return int(self.train.targets.shape[1])
+
+
+def _map(path: Path) -> Any:
+    return np.load(path, mmap_mode="r", allow_pickle=False)

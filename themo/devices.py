@@ -1,0 +1,44 @@
+"""Where and in which arithmetic a student is trained."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from themo.errors import InputError
+
+
+def resolve_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """``auto`` as a GPU where there is one.
+
+    Raises:
+        InputError: ``cuda`` without a GPU.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("training.device: must be auto or cpu where torch sees no CUDA device, got 'cuda'")
+    return torch.device(
+        "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
+    )
+
+
+def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
+    """``auto`` as bfloat16 on a GPU that has it, float32 elsewhere.
+
+    On a CPU, even with AMX tiles, autocast copies as much as its products save (EXPERIMENTS.md).
+
+    Raises:
+        InputError: ``bfloat16`` on a GPU that has none.
+    """
+    if device.type == "cpu":
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    supported = torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "bfloat16" and not supported:
+        raise InputError("training.precision: must be float32 or auto on this GPU, got 'bfloat16'")
+    return torch.bfloat16 if supported and precision != "float32" else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Matrix products in `dtype`, all else in float32."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

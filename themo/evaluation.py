@@ -1,0 +1,294 @@
+"""Score text encoders on images: student, ceiling and baselines by the very same functions.
+
+No model class is known here. A text encoder is any callable from sentences to vectors, an image encoder any
+callable from files to vectors; which towers stand behind them is the caller's affair.
+
+Shape suffixes: T captions, P prompts, C classes, I images, E embedding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from themo.benchmarks import ImageNet, Xtd10
+from themo.errors import InputError
+from themo.metrics import (
+    Difference,
+    Interval,
+    hits_of_ranks,
+    paired_bootstrap,
+    ranks_by_cosine,
+    share,
+    unit,
+    wilson_interval,
+)
+
+RETRIEVAL = "retrieval"
+ACCURACY = "accuracy"
+KS = (1, 5, 10)
+STUDENT = "student"
+CEILING = "ceiling"
+RESERVED = ("n", "ci95", "retention")
+"""Keys of `Scores.to_dict` that are no rows."""
+
+TextEncoder = Callable[[Sequence[str]], torch.Tensor]
+"""N sentences to (N, E) floating vectors of any length, in the image vectors' space."""
+
+ImageEncoder = Callable[[Sequence[Path]], torch.Tensor]
+"""I image files to (I, E) floating vectors of any length."""
+
+
+class Row(NamedTuple):
+    """What is scored: a text encoder, the language that it reads, and the image tower it belongs to."""
+
+    encode: TextEncoder
+    language: str
+    """Language code of the captions and prompts: "es" for the student, "en" for the ceiling."""
+    images: ImageEncoder
+    """The same callable in several rows is asked once; a baseline may bring its own."""
+
+
+def score_retrieval(
+    encode: TextEncoder,
+    captions: Sequence[str],
+    image_vectors_IE: torch.Tensor,
+    image_of_text: torch.Tensor,
+) -> torch.Tensor:
+    """Rank all images for each caption by cosine.
+
+    Args:
+        encode: See `TextEncoder`.
+        captions: T sentences.
+        image_vectors_IE: (I, E) floating, any length.
+        image_of_text: (T,) int64, the one right image of each caption.
+
+    Returns:
+        (T,) int64 ranks on the CPU, 0 for a hit at 1; see `themo.metrics.ranks` for ties.
+
+    Raises:
+        ValueError: If shapes disagree.
+        FloatingPointError: If a vector is not finite: a broken encoder has no score.
+    """
+    _check_finite(image_vectors_IE, "image")
+    texts_TE = _encode(encode, captions)
+    return ranks_by_cosine(queries_QE=texts_TE, gallery_GE=image_vectors_IE, right_Q=image_of_text).cpu()
+
+
+def score_accuracy(
+    encode: TextEncoder,
+    prompts: Sequence[Sequence[str]],
+    image_vectors_IE: torch.Tensor,
+    class_of_image: torch.Tensor,
+) -> torch.Tensor:
+    """Rank all classes for each image by cosine with the classes' prompts.
+
+    A class is the mean of its prompts' unit vectors, as in CLIP's prompt ensembling (Radford et al., 2021,
+    "Learning Transferable Visual Models From Natural Language Supervision", section 3.1.4).
+
+    Args:
+        encode: See `TextEncoder`.
+        prompts: C classes with one or more prompts each.
+        image_vectors_IE: (I, E) floating, any length.
+        class_of_image: (I,) int64, the right class of each image.
+
+    Returns:
+        (I,) int64 ranks on the CPU, 0 for a hit at 1.
+
+    Raises:
+        ValueError: If shapes disagree or a class has no prompt.
+        FloatingPointError: If a vector is not finite.
+    """
+    n_prompts_C = torch.tensor([len(of_class) for of_class in prompts])
+    if (n_prompts_C == 0).any():
+        raise ValueError(f"every class needs a prompt, class {int(n_prompts_C.argmin())} has none")
+    _check_finite(image_vectors_IE, "image")
+    prompts_PE = unit(_encode(encode, [prompt for of_class in prompts for prompt in of_class]))
+    class_of_prompt = torch.arange(len(prompts)).repeat_interleave(n_prompts_C).to(prompts_PE.device)
+    # Sums instead of means: the ranking by cosine does not see the length.
+    classes_CE = prompts_PE.new_zeros(len(prompts), prompts_PE.shape[1])
+    classes_CE.index_add_(0, class_of_prompt, prompts_PE)
+    return ranks_by_cosine(queries_QE=image_vectors_IE, gallery_GE=classes_CE, right_Q=class_of_image).cpu()
+
+
+def _encode(encode: TextEncoder, texts: Sequence[str]) -> torch.Tensor:
+    vectors_NE = encode(texts)
+    if vectors_NE.ndim != 2 or vectors_NE.shape[0] != len(texts):
+        raise ValueError(
+            f"a text encoder must give a row a text, got {tuple(vectors_NE.shape)} for {len(texts)}"
+        )
+    _check_finite(vectors_NE, "text")
+    return vectors_NE
+
+
+def _check_finite(vectors_NE: torch.Tensor, kind: str) -> None:
+    broken = int((~torch.isfinite(vectors_NE).all(dim=-1)).sum())
+    if broken:
+        raise FloatingPointError(f"{broken:,} of {vectors_NE.shape[0]:,} {kind} vectors are NaN or infinite")
+
+
+def evaluate(rows: Mapping[str, Row], xtd10: Xtd10 | None = None, imagenet: ImageNet | None = None) -> Scores:
+    """Score each row on the test sets given: retrieval on XTD10, accuracy on ImageNet.
+
+    Args:
+        rows: Name to `Row`, in the order of the table. "student" and "ceiling" together give a retention.
+        xtd10: None leaves retrieval out.
+        imagenet: None leaves accuracy out.
+
+    Raises:
+        InputError: If a test set has no texts in a row's language.
+        ValueError: If a row has a reserved name, or nothing is to be scored.
+        FloatingPointError: If an encoder gives NaN or infinity.
+    """
+    reserved = sorted(set(rows) & set(RESERVED))
+    if reserved:
+        raise ValueError(f"a row must not be called {', '.join(RESERVED)}, got {reserved[0]!r}")
+    if not rows or (xtd10 is None and imagenet is None):
+        raise ValueError("nothing to score: needs a row and a test set")
+    # All languages are looked up before any encoder runs: a wrong one must not cost an hour.
+    captions = _in_languages(xtd10.captions, rows, "XTD10's captions") if xtd10 else {}
+    prompts = _in_languages(imagenet.prompts, rows, "ImageNet's prompts") if imagenet else {}
+    ranks: dict[str, dict[str, torch.Tensor]] = {}
+    if xtd10 is not None:
+        vectors = _image_vectors(rows, xtd10.images)
+        right = torch.tensor(xtd10.image_of_caption)
+        ranks[RETRIEVAL] = {
+            name: score_retrieval(row.encode, captions[name], vectors[row.images], right)
+            for name, row in rows.items()
+        }
+    if imagenet is not None:
+        vectors = _image_vectors(rows, imagenet.images)
+        right = torch.tensor(imagenet.class_of_image)
+        ranks[ACCURACY] = {
+            name: score_accuracy(row.encode, prompts[name], vectors[row.images], right)
+            for name, row in rows.items()
+        }
+    return Scores(ranks)
+
+
+def _image_vectors(rows: Mapping[str, Row], paths: Sequence[Path]) -> dict[ImageEncoder, torch.Tensor]:
+    return {encode: encode(paths) for encode in dict.fromkeys(row.images for row in rows.values())}
+
+
+Texts = TypeVar("Texts")
+
+
+def _in_languages(texts: Mapping[str, Texts], rows: Mapping[str, Row], what: str) -> dict[str, Texts]:
+    for name, row in rows.items():
+        if row.language not in texts:
+            raise InputError(
+                f"{what}: must be in the language of {name!r}, got {', '.join(texts)} but not {row.language}"
+            )
+    return {name: texts[row.language] for name, row in rows.items()}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Ranks of every query, and what is told of them."""
+
+    ranks: Mapping[str, Mapping[str, torch.Tensor]]
+    """Task ("retrieval", "accuracy") to row to (Q,) int64 ranks of the right answers, 0 the best."""
+
+    def hits(self, row: str, task: str, k: int) -> torch.Tensor:
+        """Say of each query whether the row has it right among the first k: (Q,) bool."""
+        return hits_of_ranks(self.ranks[task][row], k)
+
+    def share(self, row: str, task: str, k: int) -> float:
+        """Give recall@k or accuracy@k."""
+        return share(self.hits(row, task, k))
+
+    def interval(self, row: str, task: str, k: int) -> Interval:
+        """Give the 95 % Wilson interval of `share`: how far other test queries could have moved it."""
+        hits = self.hits(row, task, k)
+        return wilson_interval(int(hits.sum()), hits.numel())
+
+    def difference(self, first: str, second: str, task: str, k: int, seed: int = 0) -> Difference:
+        """Compare two rows on the same queries by the paired bootstrap."""
+        return paired_bootstrap(self.hits(first, task, k), self.hits(second, task, k), seed=seed)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the rows, in the order given to `evaluate`."""
+        return tuple(next(iter(self.ranks.values())))
+
+    @property
+    def n(self) -> dict[str, int]:
+        """Queries of each task: captions for retrieval, images for accuracy."""
+        return {task: next(iter(of_row.values())).numel() for task, of_row in self.ranks.items()}
+
+    @property
+    def retention(self) -> float | None:
+        """R@1 of the student over that of the ceiling; None without either, or with a ceiling of 0."""
+        if not {STUDENT, CEILING} <= set(self.ranks.get(RETRIEVAL, ())):
+            return None
+        ceiling = self.share(CEILING, RETRIEVAL, 1)
+        return self.share(STUDENT, RETRIEVAL, 1) / ceiling if ceiling else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the contents of ``test.json``.
+
+        Returns:
+            A dictionary a row, ``{"retrieval@01": share, ..., "accuracy@10": share}``; "n" with the queries
+            of each task; "ci95" with ``[low, high]`` a row and metric; "retention" if it exists.
+        """
+        cells = [(task, k) for task in self.ranks for k in KS]
+        result: dict[str, Any] = {
+            row: {metric_name(task, k): self.share(row, task, k) for task, k in cells} for row in self.rows
+        }
+        result["n"] = self.n
+        result["ci95"] = {
+            row: {metric_name(task, k): list(self.interval(row, task, k)) for task, k in cells}
+            for row in self.rows
+        }
+        if self.retention is not None:
+            result["retention"] = self.retention
+        return result
+
+    def to_metrics(self) -> dict[str, float]:
+        """Give the shares as MLflow names them: ``test/retrieval@01``; other rows ``test/ceiling/...``."""
+        return {
+            "/".join(["test", *([] if row == STUDENT else [row]), metric_name(task, k)]): self.share(
+                row, task, k
+            )
+            for row in self.rows
+            for task in self.ranks
+            for k in KS
+        }
+
+    def to_json(self) -> str:
+        """Give `to_dict` as JSON text, ending in a newline."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_table(self) -> Table:
+        """Give the table that `test` prints: tasks by rows, @01 @05 @10 each with its 95 % interval."""
+        caption = "ranges: 95 % intervals"
+        if self.retention is not None:
+            caption += f"; retention {self.retention:.3f} (student / ceiling, R@1)"
+        table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
+        table.add_column("", overflow="fold")
+        for k in KS:
+            table.add_column(f"@{k:02d}", no_wrap=True)
+        for task, unit_name in ((RETRIEVAL, "captions"), (ACCURACY, "images")):
+            if task not in self.ranks:
+                continue
+            table.add_row(f"[bold]{task.capitalize()}[/]", f"[dim]{self.n[task]:,} {unit_name}[/]")
+            for row in self.rows:
+                table.add_row(f"  {escape(row)}", *(self._cell(row, task, k) for k in KS))
+        return table
+
+    def _cell(self, row: str, task: str, k: int) -> str:
+        low, high = self.interval(row, task, k)
+        return f"{self.share(row, task, k):.3f} [dim]{low:.3f}–{high:.3f}[/]"
+
+
+def metric_name(task: str, k: int) -> str:
+    """Name a metric as files, tables and MLflow do: ``retrieval@01``."""
+    return f"{task}@{k:02d}"

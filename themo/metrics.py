@@ -1,0 +1,277 @@
+"""Metrics on tensors: recall, accuracy, matching, and how far to trust them. No model, no files.
+
+Shape suffixes: T texts, I images, C classes, Q queries, G gallery, N held-out pairs, E or D embedding.
+
+Retrieval is text to image: a caption has one right image, several captions may share it. With two images
+and three captions, ``image_of_text = [0, 1, 1]`` says that captions 1 and 2 both describe image 1.
+``recall@k`` is the share of *captions* whose right image is among the k best, so every caption counts once.
+
+Ties are resolved against the right answer: an image that scores the same as the right one stands before it.
+So a model that gives everything the same score gets 0, not 1, and a NaN never counts as a hit.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from themo.errors import InputError
+
+Z_95 = 1.959963984540054
+"""97.5 % quantile of the normal distribution: two-sided 95 %."""
+
+MAX_SCORES = 2**22
+"""Scores held at once where they come in chunks: 16 MiB of float32; larger ones were slower (measured)."""
+
+
+def ranks(scores_QG: torch.Tensor, right_Q: torch.Tensor) -> torch.Tensor:
+    """Count, for each query, the wrong items that are not scored below the right one.
+
+    Args:
+        scores_QG: (Q, G) floating scores, higher is better.
+        right_Q: (Q,) int64, the column of each query's right item.
+
+    Returns:
+        (Q,) int64 ranks from 0 (the right item stands alone at the top) to G - 1.
+
+    Raises:
+        ValueError: If the shapes disagree or an index is no column.
+    """
+    if scores_QG.ndim != 2 or right_Q.shape != scores_QG.shape[:1]:
+        raise ValueError(
+            f"scores (Q, G) need right items (Q,), got {tuple(scores_QG.shape)} and {tuple(right_Q.shape)}"
+        )
+    n_items = scores_QG.shape[1]
+    outside_Q = (right_Q < 0) | (right_Q >= n_items)
+    if outside_Q.any():
+        raise ValueError(f"right items must lie in 0..{n_items - 1}, got {int(right_Q[outside_Q][0])}")
+    right_Q1 = scores_QG.gather(1, right_Q[:, None])
+    # "Not below" instead of "above" decides ties and NaN in one go; the right item itself is taken off.
+    return scores_QG.lt(right_Q1).logical_not_().sum(dim=1) - 1
+
+
+def ranks_by_cosine(
+    queries_QE: torch.Tensor, gallery_GE: torch.Tensor, right_Q: torch.Tensor, max_scores: int = MAX_SCORES
+) -> torch.Tensor:
+    """Compute `ranks` of cosine similarities without ever holding all of them.
+
+    Args:
+        queries_QE: (Q, E) floating vectors of any length; computed in float32.
+        gallery_GE: (G, E) floating vectors of any length.
+        right_Q: (Q,) int64, the gallery row of each query's right item.
+        max_scores: Scores held at once; one query's scores are never split, so at least G.
+
+    Returns:
+        (Q,) int64 ranks, on the gallery's device.
+
+    Raises:
+        ValueError: If the shapes disagree or an index is no row of the gallery.
+    """
+    if queries_QE.ndim != 2 or gallery_GE.ndim != 2 or queries_QE.shape[1] != gallery_GE.shape[1]:
+        raise ValueError(
+            f"queries and gallery must be (Q, E) and (G, E) with the same E, "
+            f"got {tuple(queries_QE.shape)} and {tuple(gallery_GE.shape)}"
+        )
+    if right_Q.shape != queries_QE.shape[:1]:
+        raise ValueError(
+            f"{queries_QE.shape[0]} queries need as many right items, got {tuple(right_Q.shape)}"
+        )
+    gallery_GE = unit(gallery_GE)
+    queries_QE = queries_QE.to(gallery_GE.device)
+    right_Q = right_Q.to(gallery_GE.device)
+    n_rows = max(1, max_scores // max(1, gallery_GE.shape[0]))
+    chunks = [
+        ranks(unit(chunk_QE) @ gallery_GE.T, right)
+        for chunk_QE, right in zip(torch.split(queries_QE, n_rows), torch.split(right_Q, n_rows), strict=True)
+    ]
+    return torch.cat(chunks)
+
+
+def unit(vectors_NE: torch.Tensor) -> torch.Tensor:
+    """Scale (N, E) vectors to length 1, as float32; a zero vector stays zero."""
+    return torch.nn.functional.normalize(vectors_NE.float(), dim=-1)
+
+
+def hits_at_k(scores_TI: torch.Tensor, image_of_text: torch.Tensor, k: int) -> torch.Tensor:
+    """Say of each text whether its right image is among the k best.
+
+    Args:
+        scores_TI: (T, I) floating scores, higher is better.
+        image_of_text: (T,) int64, the right image of each text.
+        k: How many images are looked at; 1 or more.
+
+    Returns:
+        (T,) bool.
+
+    Raises:
+        ValueError: If k is below 1, the shapes disagree or an index is no image.
+    """
+    return hits_of_ranks(ranks(scores_TI, image_of_text), k)
+
+
+def hits_of_ranks(ranks_Q: torch.Tensor, k: int) -> torch.Tensor:
+    """Say of each rank (Q,) whether it is one of the first k; k must be 1 or more."""
+    if k < 1:
+        raise ValueError(f"`k` must be 1 or more, got {k}")
+    return ranks_Q < k
+
+
+def recall_at_k(scores_TI: torch.Tensor, image_of_text: torch.Tensor, k: int) -> float:
+    """Give the share of texts whose right image is among the k best; arguments as in `hits_at_k`."""
+    return share(hits_at_k(scores_TI, image_of_text, k))
+
+
+def accuracy_at_k(scores_IC: torch.Tensor, class_of_image: torch.Tensor, k: int) -> float:
+    """Give the share of images whose right class is among the k best.
+
+    Args:
+        scores_IC: (I, C) floating scores, higher is better.
+        class_of_image: (I,) int64, the right class of each image.
+        k: How many classes are looked at; 1 or more.
+
+    Returns:
+        Share in [0, 1]. A mean over images, not over classes.
+
+    Raises:
+        ValueError: As `hits_at_k`.
+    """
+    return share(hits_at_k(scores_IC, class_of_image, k))
+
+
+def share(hits_Q: torch.Tensor) -> float:
+    """Give the share of True in (Q,) bool; ValueError if there is none to count."""
+    if hits_Q.numel() == 0:
+        raise ValueError("a share needs at least one query, got none")
+    return int(hits_Q.sum()) / hits_Q.numel()
+
+
+class Interval(NamedTuple):
+    """A two-sided 95 % interval."""
+
+    low: float
+    high: float
+
+
+def wilson_interval(n_hits: int, n: int) -> Interval:
+    """Give the 95 % interval of a share by Wilson's score method.
+
+    Unlike the normal approximation it stays inside [0, 1] and is of use at 0 and at n hits, where the
+    miniature's R@10 lives. Wilson (1927), "Probable inference, the law of succession, and statistical
+    inference", with p = n_hits / n and z = 1.96.
+
+    Raises:
+        ValueError: Unless 0 <= n_hits <= n and n >= 1.
+    """
+    if not (n >= 1 and 0 <= n_hits <= n):
+        raise ValueError(f"`0 <= n_hits <= n` and `n >= 1` must hold, got n_hits={n_hits}, n={n}")
+    p = n_hits / n
+    scale = 1 + Z_95**2 / n
+    centre = (p + Z_95**2 / (2 * n)) / scale
+    half = Z_95 / scale * math.sqrt(p * (1 - p) / n + Z_95**2 / (4 * n**2))
+    # At the ends the formula gives exactly 0 or 1, rounding apart.
+    low = 0.0 if n_hits == 0 else centre - half
+    high = 1.0 if n_hits == n else centre + half
+    return Interval(low, high)
+
+
+class Difference(NamedTuple):
+    """How much larger the first share is than the second, with its 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def paired_bootstrap(
+    first_Q: torch.Tensor, second_Q: torch.Tensor, n_resamples: int = 10_000, seed: int = 0
+) -> Difference:
+    """Compare two models on the same queries: the difference of their shares, and how sure it is.
+
+    Both models find the same captions hard, so the paired interval is narrower than what the two Wilson
+    intervals suggest. It covers the choice of test queries, not the seed of training.
+    Percentile bootstrap, Efron and Tibshirani (1993), "An Introduction to the Bootstrap", chapter 13.
+
+    Args:
+        first_Q: (Q,) bool hits of one model.
+        second_Q: (Q,) bool hits of the other, same queries in the same order.
+        n_resamples: Resamples of Q queries with replacement.
+        seed: The same seed gives the same interval.
+
+    Returns:
+        share(first) - share(second) with the 2.5 and 97.5 % quantiles over resamples.
+
+    Raises:
+        ValueError: If the two are not vectors of the same length, at least 1.
+    """
+    if first_Q.ndim != 1 or first_Q.shape != second_Q.shape or not first_Q.numel():
+        raise ValueError(
+            f"hits must be two vectors of the same length, at least 1, "
+            f"got {tuple(first_Q.shape)} and {tuple(second_Q.shape)}"
+        )
+    n = first_Q.numel()
+    only_first = int((first_Q & ~second_Q).sum())
+    only_second = int((second_Q & ~first_Q).sum())
+    # A resample's difference depends only on how often each of the three kinds of query was drawn, and
+    # these counts are multinomial: the same bootstrap without drawing Q indices 10,000 times.
+    kinds = np.array([only_first, only_second, n - only_first - only_second]) / n
+    drawn = np.random.default_rng(seed).multinomial(n, kinds, size=n_resamples)
+    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / n, (0.025, 0.975))
+    return Difference((only_first - only_second) / n, float(low), float(high))
+
+
+class MatchAt1:
+    """``val/match@01`` of held-out pairs, prepared once and asked at every report.
+
+    The share of Spanish sentences whose nearest teacher vector by cosine, among all held-out English
+    sentences, is that of their own translation. Equal English sentences count as the same, and so do
+    different ones to which the teacher gives the same vector (CLIP reads "Hello" as "hello"): the nearest
+    *vector* is then the right one. Chance is about 1 / N, so compare values only between equal N.
+    It says how well sentences are told apart, not how close the student is to the teacher.
+
+    Args:
+        teachers_ND: (N, D) floating teacher vectors, row i of the English side of pair i; read once, kept
+            as float32 of unit length without duplicates.
+        english_ids: (N,) int64, equal where the English sentences are equal.
+
+    Raises:
+        ValueError: If the shapes disagree.
+        InputError: If the vectors are not finite, or fewer than two differ (every student would be right).
+    """
+
+    def __init__(self, teachers_ND: torch.Tensor, english_ids: torch.Tensor) -> None:
+        if teachers_ND.ndim != 2 or english_ids.shape != teachers_ND.shape[:1]:
+            raise ValueError(
+                f"teacher vectors (N, D) need ids (N,), "
+                f"got {tuple(teachers_ND.shape)} and {tuple(english_ids.shape)}"
+            )
+        if not torch.isfinite(teachers_ND).all():
+            raise InputError("targets of held-out pairs must be finite, got NaN or infinity")
+        _, first_of_id, id_of_pair = np.unique(
+            english_ids.cpu().numpy(), return_index=True, return_inverse=True
+        )
+        vectors = unit(teachers_ND[torch.from_numpy(first_of_id)].cpu())
+        gallery_GD, vector_of_id = torch.unique(vectors, dim=0, return_inverse=True)
+        if gallery_GD.shape[0] < 2:
+            raise InputError(
+                f"targets of held-out pairs must hold at least 2 different vectors, "
+                f"got {gallery_GD.shape[0]} in {teachers_ND.shape[0]:,} pairs"
+            )
+        self._gallery_GD = gallery_GD
+        self._right_N = vector_of_id[torch.from_numpy(id_of_pair)]
+
+    def hits(self, students_ND: torch.Tensor) -> torch.Tensor:
+        """Say of each of the N student vectors (N, D) whether it matches: (N,) bool."""
+        ranks_N = ranks_by_cosine(students_ND.detach().cpu(), self._gallery_GD, self._right_N)
+        return hits_of_ranks(ranks_N, 1)
+
+    def __call__(self, students_ND: torch.Tensor) -> float:
+        """Give the share of matches of student vectors (N, D), row i the Spanish side of pair i."""
+        return share(self.hits(students_ND))
+
+
+def match_at_1(students_ND: torch.Tensor, teachers_ND: torch.Tensor, english_ids: torch.Tensor) -> float:
+    """Give ``val/match@01`` once; who asks again and again keeps a `MatchAt1`, which documents it."""
+    return MatchAt1(teachers_ND, english_ids)(students_ND)

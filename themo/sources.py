@@ -1,0 +1,66 @@
+"""Where the files that settings name are found; builds the miniature when a name leads into it.
+
+A setting such as ``miniature:corpus/train.tsv`` is a file of the embedded world, whatever folder its cache
+lies in; anything else is an ordinary path or a name that the library concerned understands.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from themo.cache import Cache
+from themo.config import Settings
+from themo.errors import InputError
+from themo.miniature.recipe import MiniatureRecipe
+from themo.progress import console
+
+MINIATURE = "miniature:"
+MINIATURE_VERSION = 1
+"""Part of the miniature's key in the cache: raise it when its code changes what it builds."""
+
+
+class Sources:
+    """Resolves the names in settings.
+
+    Args:
+        settings: Recipe of the miniature and folder of the cache.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.cache = Cache(Path(settings.paths.cache_dir))
+        self._recipe = settings.miniature
+
+    @cached_property
+    def miniature(self) -> Path:
+        """Folder of the embedded world, built at first use."""
+        return miniature(self.cache, self._recipe)
+
+    def resolve(self, name: str) -> str:
+        """A name with ``miniature:`` replaced by its folder; others as they are."""
+        if name.startswith(MINIATURE):
+            return str(self.miniature / name.removeprefix(MINIATURE))
+        return name
+
+    def path(self, name: str, setting: str) -> Path:
+        """An existing file or folder.
+
+        Raises:
+            InputError: It does not exist; the message names the setting.
+        """
+        path = Path(self.resolve(name)).expanduser()
+        if not path.exists():
+            raise InputError(f"{setting}: no such file or folder: {name}")
+        return path
+
+
+def miniature(cache: Cache, recipe: MiniatureRecipe) -> Path:
+    """Folder of the embedded world of a recipe, built if it is not in the cache."""
+
+    def build(folder: Path) -> None:
+        from themo.miniature.building import build as build_world  # torch and open_clip only when needed
+
+        console.print("Building the miniature: scenes, captions, teacher. Once; then it is cached.")
+        build_world(recipe, folder)
+
+    return cache.entry("miniature", {"version": MINIATURE_VERSION, **recipe.model_dump(mode="json")}, build)

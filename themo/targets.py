@@ -1,0 +1,87 @@
+"""Teacher vectors of a corpus: computed once for each English text, kept by content, memory-mapped.
+
+A vector is stored in half precision: its rounding, 2^-11 of a value, is far below what a student gets right.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from themo.cache import Cache
+from themo.corpora import digest_texts
+from themo.errors import InputError
+from themo.teacher import Target, Teacher
+
+VECTORS = "vectors.npy"
+_ROWS_A_CHUNK = 65_536
+
+Vectors = np.ndarray[Any, np.dtype[np.float16]]
+
+
+def teacher_vectors(cache: Cache, teacher_key: str, target: Target, texts: pa.Array, load: Any) -> Path:
+    """File of the vectors of distinct English texts, (N, D) float16 in their order.
+
+    Args:
+        cache: Where they are kept.
+        teacher_key: Fingerprint of the teacher.
+        target: Text state or embedding.
+        texts: N distinct texts.
+        load: Called without arguments for the `Teacher`, only if something must be computed.
+
+    Raises:
+        InputError: A vector does not fit half precision.
+    """
+
+    def build(folder: Path) -> None:
+        teacher: Teacher = load()
+        out = np.lib.format.open_memmap(
+            folder / VECTORS, mode="w+", dtype=np.float16, shape=(len(texts), teacher.dimension(target))
+        )
+        for start in range(0, len(texts), _ROWS_A_CHUNK):
+            chunk = teacher.encode_texts(texts.slice(start, _ROWS_A_CHUNK).to_pylist(), target)
+            out[start : start + len(chunk)] = chunk.astype(np.float16)
+        _refuse_non_finite(out, "teacher", "vectors")
+        out.flush()
+
+    key = {"teacher": teacher_key, "target": target, "texts": digest_texts(texts)}
+    return cache.entry("targets", key, build) / VECTORS
+
+
+def own_vectors(path: Path, n_rows: int) -> Path:
+    """The user's own targets, checked.
+
+    Args:
+        path: ``.npy`` of shape (N, D), float16 or float32.
+        n_rows: Rows of the corpus, which N must equal.
+
+    Raises:
+        InputError: Not such a file, another length, or values that are not finite.
+    """
+    if not path.is_file():
+        raise InputError(f"targets {path}: no such file")
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError) as error:
+        raise InputError(f"targets {path}: must be a .npy array: {error}") from None
+    if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
+        raise InputError(
+            f"targets {path}: must be (N, D) of float16 or float32, got {vectors.shape} of {vectors.dtype}"
+        )
+    if len(vectors) != n_rows:
+        raise InputError(
+            f"targets {path}: must have a row for each of the corpus's {n_rows} rows, got {len(vectors)}"
+        )
+    _refuse_non_finite(vectors, f"targets {path}", "rows")
+    return path
+
+
+def _refuse_non_finite(vectors: Vectors, what: str, unit: str) -> None:
+    for start in range(0, len(vectors), _ROWS_A_CHUNK):
+        finite = np.isfinite(vectors[start : start + _ROWS_A_CHUNK]).all(axis=1)
+        if not finite.all():
+            row = start + int(np.flatnonzero(~finite)[0])
+            raise InputError(f"{what}: all values must be finite, {unit} {row} (counted from 0) is not")

@@ -1,0 +1,63 @@
+"""Token ids of Spanish text, by the backbone's own tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from themo.backbones import load_tokenizer
+from themo.cache import digest
+
+LONGEST = 512
+"""Tokens of a sentence that are kept; `student.max_length` cuts further when batches are made."""
+
+
+class Tokenizer:
+    """A fast tokenizer of transformers and what batching must know of it.
+
+    Attributes:
+        inner: The transformers tokenizer, for saving beside the student.
+        pad_id: Id that fills a batch; it is masked.
+        suffix: Special tokens at the end of every sentence (1 for BERT's separator).
+        fingerprint: Digest of the whole tokenizer.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self._backend = inner.backend_tokenizer
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self.pad_id: int = inner.pad_token_id if inner.pad_token_id is not None else 0
+        specials = inner("a", return_special_tokens_mask=True)["special_tokens_mask"]
+        self.suffix: int = len(specials) - len("".join(map(str, specials)).rstrip("1"))
+        self.fingerprint = digest([self._backend.to_str(), LONGEST])
+        self._dtype: type[np.integer[Any]] = np.uint16 if len(inner) <= np.iinfo(np.uint16).max else np.int32
+
+    @classmethod
+    def load(cls, backbone: str) -> Tokenizer:
+        """The tokenizer of a backbone.
+
+        Raises:
+            InputError: No such backbone, or no fast tokenizer in it.
+        """
+        return cls(load_tokenizer(backbone))
+
+    def encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int64]]:
+        """Ids of all texts one after the other, special tokens included, and how many each has.
+
+        Texts of more than `LONGEST` tokens lose what stands before the special tokens at the end.
+        """
+        sentences = [
+            cut(encoding.ids, LONGEST, self.suffix) for encoding in self._backend.encode_batch_fast(texts)
+        ]
+        lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
+        flat = np.fromiter((i for ids in sentences for i in ids), dtype=self._dtype, count=int(lengths.sum()))
+        return flat, lengths
+
+
+def cut(ids: list[int], length: int, suffix: int) -> list[int]:
+    """The first `length` ids, the special tokens of the end kept."""
+    return ids if len(ids) <= length else ids[: length - suffix] + ids[len(ids) - suffix :]

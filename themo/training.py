@@ -1,0 +1,292 @@
+"""The reusable training function: settings and data in, reports out.
+
+It knows neither Ray nor MLflow nor the command line. Whoever calls it passes `report`, which may save, log or
+raise to stop.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from themo.batches import assemble, plan_epoch, token_counts
+from themo.config import Objective, Settings
+from themo.dataset import TrainingData
+from themo.devices import resolve_device, resolve_precision
+from themo.environment import describe
+from themo.errors import InputError
+from themo.losses import build_loss
+from themo.optimization import RunningMeans, build_optimizer, update
+from themo.schedules import learn_rate_at
+from themo.student import Head, Student, read_weights, save_student
+from themo.tokens import Tokenizer
+from themo.validation import Validation
+from themo.versions import Checkpoint, Metrics, find_part, write_version
+
+HIGHER_IS_BETTER: dict[Objective, bool] = {"val/match@01": True, "val/cosine": True, "val/loss": False}
+STEPS_BETWEEN_CHECKS = 50
+"""On a GPU, where looking at a loss waits for it, it is looked at this often; on a CPU at every step."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `train` tells after every `report_pairs` sentence pairs and at the end.
+
+    Attributes:
+        metrics: ``pairs_seen``, ``step``, ``epoch``, ``seconds``, ``pairs_per_second``, ``learn_rate``,
+            ``train/loss`` and ``train/<term>`` (means since the last report), ``val/loss``, ``val/cosine``,
+            ``val/match@01``, and ``best/...``: the validation metrics of the best report so far.
+        is_best: No earlier report had a better objective.
+        is_last: Training ends with it.
+        save: Writes the run as it stands into a folder, new or its own, as a version directory. To be called
+            before the report returns: the weights move on.
+    """
+
+    metrics: Metrics
+    is_best: bool
+    is_last: bool
+    save: Callable[[Path], None]
+
+
+@dataclass
+class Progress:
+    """How far a run is; with the checkpoint's tensors, all that a resume needs."""
+
+    step: int = 0
+    pairs_seen: int = 0
+    seconds: float = 0.0
+    stale: int = 0
+    best: Metrics = field(default_factory=dict)
+    reports: list[Metrics] = field(default_factory=list)
+
+
+def train(
+    settings: Settings,
+    data: TrainingData,
+    *,
+    report: Callable[[Report], None],
+    resume: Path | None = None,
+    on_step: Callable[[int, float], None] = lambda _pairs, _loss: None,
+) -> Report:
+    """Train a student.
+
+    On a CPU the result is a function of settings and data to the last bit, also when the run is cut at any
+    report and resumed.
+
+    Args:
+        settings: All of them; `training.seed` determines every random choice.
+        data: Token ids and teacher vectors.
+        report: Called in this thread at every report.
+        resume: Version directory of an unfinished run with the same settings.
+        on_step: Called after every step with its number of pairs and its loss (on a GPU the last one looked
+            at), for a progress bar.
+
+    Returns:
+        The last report.
+
+    Raises:
+        FloatingPointError: The loss is no longer finite.
+        InputError: The student cannot be built from the settings, or `resume` is damaged or finished.
+    """
+    config = settings.training
+    torch.set_num_threads(config.threads or torch.get_num_threads())
+    device = resolve_device(config.device)
+    dtype = resolve_precision(config.precision, device)
+    torch.manual_seed(config.seed)
+    tokenizer = Tokenizer.load(data.backbone)
+    student = build_student(settings, data).to(device).train()
+    optimizer = build_optimizer(student, config)
+    loss_of = build_loss(settings.loss.loss, settings.loss.temperature)
+    validate = Validation(data.validation, settings.student.max_length, device)
+
+    lengths = token_counts(data.train, settings.student.max_length)
+    steps_an_epoch = math.ceil(len(lengths) / config.batch_size)
+    total_steps = max(1, round(config.epochs * steps_an_epoch))
+    progress = Progress()
+    best_weights: dict[str, Tensor] = {}
+    if resume is not None:
+        progress, best_weights = _restore(resume, student, optimizer)
+        if progress.step >= total_steps:
+            raise InputError(f"{resume}: is finished, {progress.step} of {total_steps} steps are done")
+
+    facts = {
+        "objective": config.objective,
+        "total_steps": total_steps,
+        "train_pairs": len(data.train),
+        "validation_pairs": len(data.validation),
+        "parameters": sum(p.numel() for p in student.parameters()),
+        "environment": describe(device, dtype),
+    }
+    means = RunningMeans()
+    plan, planned = plan_epoch(lengths, config.batch_size, config.seed, 0), 0
+    clock = time.monotonic() - progress.seconds
+    last_report = (progress.pairs_seen, time.monotonic())
+    while True:
+        epoch, position = divmod(progress.step, steps_an_epoch)
+        if epoch != planned:
+            plan, planned = plan_epoch(lengths, config.batch_size, config.seed, epoch), epoch
+        rate = learn_rate_at(
+            progress.step,
+            peak=config.learn_rate,
+            schedule=config.schedule,
+            warmup_steps=config.warmup_steps,
+            total_steps=total_steps,
+        )
+        batch = assemble(data.train, plan[position], settings.student.max_length).to(device)
+        n_pairs = len(batch.ids)
+        means.add(update(student, optimizer, loss_of, batch, rate, config, dtype), n_pairs)
+        progress.step += 1
+        progress.pairs_seen += n_pairs
+        if device.type == "cpu" or progress.step % STEPS_BETWEEN_CHECKS == 0:
+            means.check(progress.step, rate)
+        on_step(n_pairs, means.last)
+
+        is_last = progress.step >= total_steps
+        passed = progress.pairs_seen // config.report_pairs
+        if passed == (progress.pairs_seen - n_pairs) // config.report_pairs and not is_last:
+            continue
+        means.check(progress.step, rate)
+        pairs_before, since = last_report
+        speed = (progress.pairs_seen - pairs_before) / (time.monotonic() - since)
+        measured = validate(student, loss_of, dtype)
+        progress.seconds = time.monotonic() - clock
+        metrics: Metrics = {
+            "pairs_seen": progress.pairs_seen,
+            "step": progress.step,
+            "epoch": progress.step / steps_an_epoch,
+            "seconds": progress.seconds,
+            "pairs_per_second": speed,
+            "learn_rate": rate,
+            **{f"train/{name}": value for name, value in means.take().items()},
+            **measured,
+        }
+        is_best = is_better(measured, progress.best, config.objective)
+        if is_best:
+            progress.best, progress.stale = measured, 0
+            best_weights = {name: t.detach().cpu().clone() for name, t in student.state_dict().items()}
+        else:
+            progress.stale += 1
+        metrics |= {f"best/{name}": value for name, value in progress.best.items()}
+        progress.reports.append(metrics)
+        is_last = is_last or (config.patience is not None and progress.stale >= config.patience)
+
+        save = partial(
+            _save,
+            settings=settings,
+            student=student,
+            best_weights=best_weights,
+            is_new=is_best,
+            tokenizer=tokenizer,
+            optimizer=optimizer,
+            progress=progress,
+            facts=facts | {"state": _state(progress, total_steps, is_last)},
+        )
+        last = Report(metrics, is_best, is_last, save)
+        report(last)
+        if is_last:
+            return last
+        last_report = (progress.pairs_seen, time.monotonic())
+
+
+def build_student(settings: Settings, data: TrainingData) -> Student:
+    """The student that settings describe, with weights from torch's current random state."""
+    config = settings.student
+    head = Head(
+        data.dimension, config.pooling, config.last_layer_norm, config.projection_bias, config.max_length
+    )
+    return Student.build(
+        data.backbone,
+        head,
+        weights=config.backbone_weights,
+        projection_init=config.projection_init,
+        hidden_size=config.hidden_size,
+        hidden_layers=config.hidden_layers,
+        dropout=config.dropout,
+    )
+
+
+def is_better(metrics: Metrics, best: Metrics, objective: Objective) -> bool:
+    """Whether a report beats the best so far; between equal objectives the greater cosine decides."""
+
+    def score(values: Metrics) -> tuple[float, float]:
+        value = values[objective]
+        return (value if HIGHER_IS_BETTER[objective] else -value, values["val/cosine"])
+
+    return not best or score(metrics) > score(best)
+
+
+def _save(
+    folder: Path,
+    *,
+    settings: Settings,
+    student: Student,
+    best_weights: dict[str, Tensor],
+    is_new: bool,
+    tokenizer: Tokenizer,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    facts: dict[str, Any],
+) -> None:
+    def write_student(part: Path) -> None:
+        save_student(part, best_weights, student.head, student.backbone.config, tokenizer)
+
+    write_version(
+        folder,
+        settings=settings,
+        reports=progress.reports,
+        summary={"best": progress.best, "last": progress.reports[-1], **facts},
+        save_student=write_student if is_new or not (folder / "student").is_dir() else None,
+        checkpoint=_checkpoint(student, optimizer, progress),
+    )
+
+
+def _state(progress: Progress, total_steps: int, is_last: bool) -> str:
+    if not is_last:
+        return "running"
+    return "finished" if progress.step >= total_steps else "stopped early"
+
+
+def _checkpoint(student: Student, optimizer: torch.optim.Optimizer, progress: Progress) -> Checkpoint:
+    tensors = {f"student.{name}": t.detach().cpu().contiguous() for name, t in student.state_dict().items()}
+    for i, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{i}.{name}": t.detach().cpu().contiguous() for name, t in moments.items()}
+    tensors["random"] = torch.get_rng_state()
+    if torch.cuda.is_initialized():
+        tensors["random_cuda"] = torch.cuda.get_rng_state()
+    return Checkpoint(tensors, asdict(progress))
+
+
+def _restore(
+    version: Path, student: Student, optimizer: torch.optim.Optimizer
+) -> tuple[Progress, dict[str, Tensor]]:
+    checkpoint = Checkpoint.load(version)
+    moments: dict[int, dict[str, Tensor]] = {}
+    weights = {}
+    try:
+        for name, tensor in checkpoint.tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "student":
+                weights[rest] = tensor
+            elif kind == "optimizer":
+                i, _, moment = rest.partition(".")
+                moments.setdefault(int(i), {})[moment] = tensor
+        student.load_state_dict(weights)
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+        torch.set_rng_state(checkpoint.tensors["random"])
+        if torch.cuda.is_initialized() and "random_cuda" in checkpoint.tensors:
+            torch.cuda.set_rng_state(checkpoint.tensors["random_cuda"])
+        progress = Progress(**checkpoint.progress)
+        best_weights = read_weights(find_part(version, "student"))
+    except (KeyError, ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{version}: its checkpoint is not of these settings: {reason}") from error
+    return progress, best_weights

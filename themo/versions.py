@@ -1,0 +1,173 @@
+"""Version directories: settings, weights, metrics and what a resume needs.
+
+    version_N/
+        config.yaml     complete settings; `train --config` on it repeats the run
+        metrics.csv     a row a report
+        summary.json    state of the run, best and last metrics, where and on what it ran
+        student/        the best student so far
+        checkpoint/     the last student, optimiser, random state
+
+Every part is written under a temporary name and renamed, `summary.json` last. A directory takes the place of
+its predecessor in two renames; a reader that comes, or a run that dies, between them finds the predecessor
+under its `.old` name.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from themo.config import Settings, load, write_text
+from themo.errors import InputError
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a resume needs.
+
+    Attributes:
+        tensors: The last student (``student.*``), optimiser (``optimizer.<i>.<name>``), random state
+            (``random``), all on the CPU.
+        progress: JSON: step, reports so far, best metrics, reports without improvement, seconds.
+    """
+
+    tensors: dict[str, Tensor]
+    progress: dict[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint into an empty folder."""
+        save_file(self.tensors, folder / "state.safetensors")
+        (folder / "progress.json").write_text(json.dumps(self.progress), encoding="utf-8")
+
+    @classmethod
+    def load(cls, version: Path) -> Checkpoint:
+        """The checkpoint of a version directory.
+
+        Raises:
+            InputError: There is none, or it is damaged.
+        """
+        folder = find_part(version, "checkpoint")
+        try:
+            tensors = load_file(folder / "state.safetensors")
+            progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, SafetensorError) as error:
+            raise InputError(f"{folder}: is not a whole checkpoint: {_first_line(error)}") from error
+        return cls(tensors, progress)
+
+
+def new_version(logs_dir: Path, experiment: str) -> Path:
+    """Make the next ``logs_dir/experiment/version_N``; safe when two runs start at once."""
+    parent = logs_dir / experiment
+    parent.mkdir(parents=True, exist_ok=True)
+    numbers = [int(p.name[8:]) for p in parent.glob("version_*") if p.name[8:].isdigit()]
+    number = max(numbers, default=-1) + 1
+    while True:
+        try:
+            (parent / f"version_{number}").mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return parent / f"version_{number}"
+
+
+def write_version(
+    folder: Path,
+    *,
+    settings: Settings,
+    reports: Sequence[Metrics],
+    summary: Mapping[str, Any],
+    save_student: Callable[[Path], None] | None,
+    checkpoint: Checkpoint,
+) -> None:
+    """Bring a version directory up to date, whole after a kill at any moment.
+
+    Args:
+        folder: Empty, or a version directory of the same run.
+        settings: The run's.
+        reports: All metrics reported so far.
+        summary: JSON of the run's state.
+        save_student: Writes the best student into the folder it is given; None: the one there is still the
+            best.
+        checkpoint: What a resume needs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "config.yaml", settings.to_yaml())
+    # the checkpoint before the student: a resume from the older of the two finds the same best again
+    _replace_part(folder, "checkpoint", checkpoint.save)
+    if save_student is not None:
+        _replace_part(folder, "student", save_student)
+    write_text(folder / "metrics.csv", _table(reports))
+    write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False))
+
+
+def read_settings(version: Path) -> Settings:
+    """The settings of a version directory.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not (version / "config.yaml").is_file():
+        raise InputError(f"{version}: must be a version directory, it holds no config.yaml")
+    return load(config=version / "config.yaml")
+
+
+def read_summary(version: Path) -> dict[str, Any]:
+    """The summary of a version directory.
+
+    Raises:
+        InputError: There is none, or it is damaged.
+    """
+    try:
+        summary: dict[str, Any] = json.loads((version / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{version}: has no readable summary.json: {_first_line(error)}") from error
+    return summary
+
+
+def find_part(version: Path, name: str) -> Path:
+    """The folder ``student`` or ``checkpoint`` of a version directory.
+
+    Raises:
+        InputError: It has none.
+    """
+    for folder in (version / name, version / f".{name}.old"):
+        if folder.is_dir():
+            return folder
+    raise InputError(f"{version}: must be a version directory, it holds no {name}/")
+
+
+def _replace_part(version: Path, name: str, write: Callable[[Path], None]) -> None:
+    part, old, new = version / name, version / f".{name}.old", version / f".{name}.new"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    write(new)
+    if part.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        part.rename(old)
+    new.rename(part)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _table(reports: Sequence[Metrics]) -> str:
+    names = list(dict.fromkeys(name for report in reports for name in report))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: repr(value) for name, value in report.items()} for report in reports)
+    return out.getvalue()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,130 @@
+"""The Ray cluster that trials run on: found or started, and how many trials it holds."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from themo.errors import InputError
+
+RAY_VARIABLES = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "1e9",
+}
+"""Read by Ray, when it is imported or started: no tables and tips, no log files that nobody reads, no
+snapshots of a state that stands in study.json, and trials in the working directory of the command."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a trial gets, and where trials run.
+
+    Attributes:
+        cpus_per_trial: CPUs of a trial; trials may share one by fractions.
+        gpus_per_trial: GPUs of a trial; trials may share one by fractions.
+        max_concurrent: Trials at once at most; None: as many as the cluster holds.
+        address: A running Ray cluster; None starts one on this machine.
+    """
+
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float = 0.0
+    max_concurrent: int | None = None
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.cpus_per_trial > 0:
+            raise InputError(f"--cpus-per-trial must be above 0, got {self.cpus_per_trial:g}")
+        if not self.gpus_per_trial >= 0:
+            raise InputError(f"--gpus-per-trial must be at least 0, got {self.gpus_per_trial:g}")
+        if self.max_concurrent is not None and self.max_concurrent < 1:
+            raise InputError(f"--max-concurrent must be at least 1, got {self.max_concurrent}")
+
+
+@contextmanager
+def connect(address: str | None, log: Path) -> Iterator[list[dict[str, float]]]:
+    """The cluster, for the length of a block.
+
+    Args:
+        address: A running cluster; None starts one on this machine, unless this process has one already.
+        log: File for all that Ray would put on the screen; errors of workers reach standard output otherwise,
+            where results belong.
+
+    Yields:
+        What each of its machines has, by Ray's names of resources.
+
+    Raises:
+        InputError: Nobody answers at the address.
+    """
+    for name, value in RAY_VARIABLES.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), _logging_to(file):
+        is_ours = not ray.is_initialized()
+        if is_ours:
+            try:
+                ray.init(
+                    address=address,
+                    include_dashboard=False if address is None else None,
+                    configure_logging=False,
+                    log_to_driver=False,
+                )
+            except ConnectionError as error:
+                reason = str(error).partition("\n")[0]
+                raise InputError(f"--address: no Ray cluster answers at {address}: {reason}") from None
+        try:
+            yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        finally:
+            if is_ours:
+                ray.shutdown()
+
+
+def count_slots(resources: Resources, machines: Sequence[dict[str, float]]) -> int:
+    """Trials that the cluster holds at once, `max_concurrent` at most.
+
+    Raises:
+        InputError: Not even one: no machine has what a trial is to get.
+    """
+    wanted = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
+    for kind, amount in wanted.items():
+        most = max((machine.get(kind, 0.0) for machine in machines), default=0.0)
+        if amount > most:
+            raise InputError(
+                f"--{kind.lower()}s-per-trial must be at most {most:g}, what the cluster's largest machine "
+                f"has, got {amount:g}"
+            )
+    slots = sum(
+        min(int(machine.get(kind, 0.0) / amount + 1e-9) for kind, amount in wanted.items() if amount)
+        for machine in machines
+    )
+    if slots < 1:
+        raise InputError(
+            f"--cpus-per-trial, --gpus-per-trial: some machine of the cluster must have both, "
+            f"got {resources.cpus_per_trial:g} CPUs and {resources.gpus_per_trial:g} GPUs"
+        )
+    return min(slots, resources.max_concurrent or slots)
+
+
+@contextmanager
+def _logging_to(file: TextIO) -> Iterator[None]:
+    """Ray's log lines into a file instead of onto standard error."""
+    logger = logging.getLogger("ray")
+    before = logger.handlers[:]
+    handler = logging.StreamHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.handlers[:] = [handler]
+    try:
+        yield
+    finally:
+        logger.handlers[:] = before

@@ -1,0 +1,62 @@
+"""Enters checkpoints and ends into the search directory as Ray reports them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+
+from themo.config import write_text
+from tune import results
+from tune import trial as worker
+from tune.space import Space
+from tune.study import Study
+
+
+class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
+    """Keeps a trial's newest checkpoint, the table of trials, and where a trial failed.
+
+    Ray would keep the newest checkpoint too (`num_to_keep=1`), but takes a snapshot of all its state, with a
+    warning, for each.
+
+    Args:
+        study: The record.
+        space: What is searched.
+        folder: The search directory.
+        session: Name of the folder of this session's checkpoints.
+    """
+
+    def __init__(self, study: Study, space: Space, folder: Path, session: str) -> None:
+        self._study = study
+        self._space = space
+        self._folder = folder
+        self._session = session
+
+    def on_checkpoint(self, *, trial: Any, checkpoint: Any, **_: object) -> None:
+        """Enter a checkpoint, then remove the one before it."""
+        record = self._study[trial.config["number"]]
+        storage = checkpoint.path.rpartition(f"/{self._session}/")[0]
+        before = record.checkpoint
+        record.checkpoint = checkpoint.path.removeprefix(f"{storage}/")
+        record.checkpoint_pairs = record.pairs_seen
+        record.checkpoint_seconds = record.seconds
+        self._study.save()
+        if before is not None and before != record.checkpoint:
+            checkpoint.filesystem.delete_dir(f"{storage}/{before}")
+
+    def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
+        """Write down where a trial raised."""
+        report = worker.read_report(result)
+        if report.traceback:
+            failures = self._folder / "failures"
+            failures.mkdir(exist_ok=True)
+            write_text(failures / f"trial-{report.number:04d}.txt", report.traceback)
+
+    def on_trial_complete(self, **_: object) -> None:
+        """Bring the table up to date."""
+        results.write_trials(self._study, self._space, self._folder)
+
+    def on_trial_error(self, **_: object) -> None:
+        """Bring the table up to date."""
+        results.write_trials(self._study, self._space, self._folder)

@@ -1,0 +1,105 @@
+"""A search as it goes: one compact view on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ray.tune import Callback
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from themo.progress import SECONDS_BETWEEN_LINES, console
+from tune.results import show
+from tune.study import Study
+
+_SECONDS_BETWEEN_FRAMES = 0.5
+
+
+class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
+    """Shows the record while Ray works on it.
+
+    Args:
+        study: The record.
+        total: Trials in all.
+        slots: Trials at once.
+        objective: Name of the metric that is searched on.
+    """
+
+    def __init__(self, study: Study, total: int, slots: int, objective: str) -> None:
+        self._study = study
+        self._total = total
+        self._slots = slots
+        self._objective = objective
+        self._done_before = sum(trial.is_done for trial in study)
+        self._start = self._last = time.monotonic()
+        self._at_work = 0
+        self._live = (
+            Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        )
+
+    def setup(self, *_: object, **__: object) -> None:
+        """Open the view."""
+        self._start = self._last = time.monotonic()
+        if self._live:
+            self._live.start()
+
+    def on_step_end(self, *, trials: list[Any], **_: object) -> None:
+        """Redraw, when it is time to."""
+        now = time.monotonic()
+        if now - self._last < (_SECONDS_BETWEEN_FRAMES if self._live else SECONDS_BETWEEN_LINES):
+            return
+        self._last = now
+        self._at_work = sum(trial.status == "RUNNING" for trial in trials)
+        if self._live:
+            self._live.update(self._frame(), refresh=True)
+        else:
+            console.print("; ".join([self._progress(), self._best()]), soft_wrap=True)
+
+    def close(self) -> None:
+        """Close the view; the terminal is as before."""
+        if self._live:
+            self._live.stop()
+
+    def _frame(self) -> Table:
+        frame = Table.grid(padding=(0, 1))
+        done = sum(trial.is_done for trial in self._study)
+        frame.add_row(ProgressBar(total=self._total, completed=done, width=40))
+        frame.add_row(self._progress())
+        frame.add_row(self._best())
+        return frame
+
+    def _progress(self) -> str:
+        counts = self._study.counts()
+        done = len(self._study) - counts["RUNNING"]
+        parts = [
+            f"{done} of {self._total} trials done",
+            f"{counts['COMPLETE']} to the end, {counts['PRUNED']} stopped early, {counts['FAIL']} failed",
+            f"{self._at_work} of {self._slots} slots busy",
+        ]
+        left = self._seconds_left(done)
+        return ", ".join([*parts, f"about {_duration(left)} left"] if left is not None else parts)
+
+    def _best(self) -> str:
+        mode = self._study.mode
+        scored = [(value, trial) for trial in self._study if (value := trial.best(mode)) is not None]
+        if not scored:
+            return "no report yet"
+        value, trial = (max if mode == "max" else min)(scored, key=lambda pair: pair[0])
+        settings = " ".join(f"{name}={show(v)}" for name, v in trial.params.items())
+        return f"best {self._objective} {value:.4f} in trial {trial.number}: {settings}"
+
+    def _seconds_left(self, done: int) -> float | None:
+        """From the trials that this session ended; None before there is one."""
+        ended = done - self._done_before
+        if ended < 1:
+            return None
+        return (time.monotonic() - self._start) / ended * (self._total - done)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{max(1, round(seconds)):.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

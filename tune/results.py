@@ -1,0 +1,179 @@
+"""What a search leaves for people: the table of trials, the best settings, the best version."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from themo.config import Settings, write_text
+from tune.space import Scalar, Space
+from tune.study import Mode, State, Study, Trial
+
+TRIALS_FILE = "trials.csv"
+BEST_SETTINGS = "best.yaml"
+BEST_VERSION = "best"
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A finished search.
+
+    Attributes:
+        folder: The search directory.
+        objective: Name of the metric that was searched on.
+        mode: Whether it is to be great or small.
+        counts: Trials in each state.
+        best: The winner: its trial number, objective, and searched settings.
+        slots: Trials at once.
+        busy: Share of the slots' time spent training, between the first start and the last end.
+        seconds: From the first start to the last end.
+        top: The best trials, best first.
+    """
+
+    folder: Path
+    objective: str
+    mode: Mode
+    counts: Mapping[State, int]
+    best: Trial
+    slots: int
+    busy: float
+    seconds: float
+    top: tuple[Trial, ...]
+
+    @property
+    def value(self) -> float:
+        """The winner's objective."""
+        return self.best.values[best_pairs(self.best, self.mode)]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``tune --json``."""
+        return {
+            "folder": str(self.folder),
+            "objective": self.objective,
+            "mode": self.mode,
+            "trials": {state.lower(): n for state, n in self.counts.items()},
+            "best": {"trial": self.best.number, "value": self.value, "settings": dict(self.best.params)},
+            "best_settings": str(self.folder / BEST_SETTINGS),
+            "best_version": str(self.folder / BEST_VERSION),
+            "slots": self.slots,
+            "slots_busy": self.busy,
+            "seconds": self.seconds,
+        }
+
+
+def write_trials(study: Study, space: Space, folder: Path) -> None:
+    """Write ``trials.csv``: a row a trial, in the order of proposal; times are Unix seconds."""
+    names = ["number", "state", "objective", "best_pairs", "pairs_seen", "seconds", "started", "ended"]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [*names, *space.dimensions, "reason"], lineterminator="\n")
+    writer.writeheader()
+    for trial in study:
+        writer.writerow(
+            {
+                "number": trial.number,
+                "state": trial.state,
+                "objective": "" if (best := trial.best(study.mode)) is None else repr(best),
+                "best_pairs": best_pairs(trial, study.mode) if trial.values else "",
+                "pairs_seen": trial.pairs_seen,
+                "seconds": f"{trial.seconds:.3f}",
+                "started": "" if trial.started is None else f"{trial.started:.3f}",
+                "ended": "" if trial.ended is None else f"{trial.ended:.3f}",
+                **{name: trial.params.get(name) for name in space.dimensions},
+                "reason": trial.reason,
+            }
+        )
+    write_text(folder / TRIALS_FILE, out.getvalue())
+
+
+def write_best(winner: Trial, settings: Settings, storage: Path, folder: Path) -> None:
+    """Write ``best.yaml`` and copy the winner's version to ``best/``, replacing an older one when whole.
+
+    Args:
+        winner: With the path of its version, relative to `storage`.
+        settings: Those that the search started from.
+        storage: Folder of the versions.
+        folder: The search directory.
+    """
+    chosen = settings.override(winner.params, source="study.json")
+    write_text(folder / BEST_SETTINGS, chosen.to_yaml())
+    new, old = folder / f".{BEST_VERSION}.new", folder / f".{BEST_VERSION}.old"
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(storage / str(winner.checkpoint), new)
+    best = folder / BEST_VERSION
+    if best.exists():
+        best.rename(old)
+    new.rename(best)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def best_pairs(trial: Trial, mode: Mode) -> int:
+    """Sentence pairs at a trial's best report, the first of equals."""
+    best = trial.best(mode)
+    return min(pairs for pairs, value in trial.values.items() if value == best)
+
+
+def ranked(study: Study) -> list[Trial]:
+    """The trials that ended well, best first, of equals the earlier proposed."""
+    sign = -1.0 if study.mode == "max" else 1.0
+    able = [trial for trial in study if trial.state in ("COMPLETE", "PRUNED") and trial.values]
+    return sorted(able, key=lambda trial: (sign * (trial.best(study.mode) or 0.0), trial.number))
+
+
+def slots_busy(trials: Iterable[tuple[float, float, float]], slots: int) -> float:
+    """Share of the slots' time spent in training between the first start and the last end.
+
+    Args:
+        trials: Start and end in Unix seconds, and seconds spent training, of each trial.
+        slots: Trials at once.
+    """
+    spans = list(trials)
+    if not spans:
+        return 0.0
+    window = max(end for _, end, _ in spans) - min(start for start, _, _ in spans)
+    return sum(seconds for _, _, seconds in spans) / (slots * window) if window > 0 else 0.0
+
+
+def read_spans(folder: Path) -> list[tuple[float, float, float]]:
+    """Start, end and training seconds of the trials in ``trials.csv``, for `slots_busy`."""
+    with (folder / TRIALS_FILE).open(encoding="utf-8", newline="") as file:
+        return [
+            (float(row["started"]), float(row["ended"]), float(row["seconds"]))
+            for row in csv.DictReader(file)
+            if row["started"]
+        ]
+
+
+def spans(study: Study) -> list[tuple[float, float, float]]:
+    """As `read_spans`, from the record."""
+    return [(t.started, t.ended, t.seconds) for t in study if t.started is not None and t.ended is not None]
+
+
+def table(result: SearchResult, searched: Iterable[str]) -> Table:
+    """The best trials as a table for the screen."""
+    names = list(searched)
+    view = Table(title=f"Best trials by {result.objective}", title_justify="left")
+    for column in ("trial", result.objective, "pairs", "ended", *names):
+        view.add_column(column, justify="left" if column in (*names, "ended") else "right")
+    for trial in result.top:
+        best = trial.best(result.mode)
+        view.add_row(
+            str(trial.number),
+            f"{best:.4f}" if best is not None else "",
+            f"{trial.pairs_seen:,}",
+            trial.state.lower(),
+            *(show(trial.params.get(name)) for name in names),
+        )
+    return view
+
+
+def show(value: Scalar) -> str:
+    """A setting's value in a few characters."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

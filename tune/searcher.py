@@ -1,0 +1,120 @@
+"""What Ray Tune asks of a search: the next trial, whether one goes on, how one ended.
+
+Ray's own OptunaSearch tells Optuna that a stopped trial is complete and leaves a diverged one running for
+ever, and Ray's ASHA forgets its rungs when a search is resumed. These two adapters leave all state to the
+record (`tune.study`) and hold only what belongs to the Ray session.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from tune import trial as worker
+from tune.asha import Rungs
+from tune.proposals import propose
+from tune.space import Space
+from tune.study import Study, Trial
+
+
+class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
+    """Hands out the trials that were interrupted, then new ones, never more at once than there are slots.
+
+    Args:
+        space: What is searched.
+        study: The record.
+        slots: Trials at once.
+    """
+
+    def __init__(self, space: Space, study: Study, slots: int) -> None:
+        super().__init__()
+        self._space = space
+        self._study = study
+        self._slots = slots
+        self._interrupted = [trial.number for trial in study if not trial.is_done]
+        self.numbers: dict[str, int] = {}
+        """Trial number by Ray's id, of the trials at work."""
+
+    @property
+    def remaining(self) -> int:
+        """Trials that this session has to run."""
+        return len(self._interrupted) + max(0, self._space.search.num_samples - len(self._study))
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's configuration; None while every slot has one."""
+        if len(self.numbers) >= self._slots:
+            return None
+        if self._interrupted:
+            trial = self._study[self._interrupted.pop(0)]
+        elif len(self._study) < self._space.search.num_samples:
+            trial = self._study.add(propose(self._space, self._study))
+        else:
+            return str(Searcher.FINISHED)
+        self.numbers[trial_id] = trial.number
+        return worker.configuration(trial)
+
+    def on_trial_complete(self, trial_id: str, error: bool = False, **_: object) -> None:
+        """Enter how a trial ended."""
+        number = self.numbers.pop(trial_id)
+        trial = self._study[number]
+        if error:
+            self._study.finish(
+                number, "FAIL", f"its worker died more than {self._space.search.max_failures} times"
+            )
+        else:
+            self._study.finish(number, trial.verdict or "FAIL", trial.reason)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: all state is in the study."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: all state is in the study."""
+
+
+class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Enters every report into the record and stops trials as `tune.asha` decides.
+
+    Args:
+        space: What is searched.
+        study: The record.
+        objective: Name of the metric that is searched on.
+    """
+
+    def __init__(self, space: Space, study: Study, objective: str) -> None:
+        super().__init__()
+        self._study = study
+        self._objective = objective
+        self._rungs = Rungs.of(study, space.search)
+        self._taken_up: dict[int, tuple[float, float]] = {}
+
+    def on_trial_result(self, tune_controller: object, trial: RayTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
+        """Enter a report and decide whether the trial goes on."""
+        report = worker.read_report(result)
+        record = self._study[report.number]
+        if record.verdict or record.is_done:
+            return str(TrialScheduler.STOP)
+        before = record.pairs_seen
+        record.started = report.started if record.started is None else record.started
+        record.ended = report.ended
+        record.seconds = self._seconds_before(record, report.started) + report.seconds
+        if report.failure:
+            record.verdict, record.reason = "FAIL", report.failure
+            return str(TrialScheduler.STOP)
+        self._study.report(report.number, report.metrics, self._objective)
+        if report.is_last:
+            record.verdict = "COMPLETE"
+            return str(TrialScheduler.STOP)
+        best = record.best(self._study.mode)
+        if not self._rungs.goes_on(report.number, before, record.pairs_seen, best):
+            record.verdict, record.reason = "PRUNED", f"stopped at {record.pairs_seen:,} pairs"
+            return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE)
+
+    def _seconds_before(self, record: Trial, started: float) -> float:
+        """Training time before the worker took the trial up; it is another one after a death."""
+        if self._taken_up.get(record.number, (None, 0))[0] != started:
+            self._taken_up[record.number] = (started, record.checkpoint_seconds)
+        return self._taken_up[record.number][1]

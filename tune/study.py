@@ -1,0 +1,195 @@
+"""The record of a search: every trial, what it reported and how it ended, in one readable file.
+
+`study.json` is the only state that a search depends on. Ray carries trials out, Optuna proposes them, MLflow
+shows them; each is rebuilt from this record, so that none of them can disagree with it after a crash. The
+file is written whole, under a temporary name, whenever something happens that a resumed search must know: a
+trial is proposed, a checkpoint stands, a trial ends. What a trial reported since its last checkpoint it will
+report again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from themo.config import write_text
+from themo.errors import InputError
+from tune.space import Scalar
+
+State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAIL"]
+"""RUNNING: proposed and not ended, at work or not. PRUNED: stopped early. FAIL: diverged, or an error."""
+
+Mode = Literal["max", "min"]
+
+_FORMAT = 1
+
+
+@dataclass
+class Trial:
+    """One trial.
+
+    Attributes:
+        number: From 0, in the order of proposal.
+        params: The searched settings by leaf name.
+        state: Where it stands.
+        verdict: The state that it will have once its last checkpoint stands; empty while it goes on.
+        reason: Why it was stopped or failed, in a line.
+        values: The objective by sentence pairs seen, finite ones only.
+        metrics: All metrics of the last report.
+        seconds: Time spent in training, lost work left out.
+        started, ended: Unix time, of the worker, at the start of training and at the last report.
+        checkpoint: Path of the newest version directory, relative to the search's storage.
+        checkpoint_pairs, checkpoint_seconds: Sentence pairs and time at the checkpoint.
+    """
+
+    number: int
+    params: dict[str, Scalar]
+    state: State = "RUNNING"
+    verdict: State | Literal[""] = ""
+    reason: str = ""
+    values: dict[int, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    started: float | None = None
+    ended: float | None = None
+    checkpoint: str | None = None
+    checkpoint_pairs: int = 0
+    checkpoint_seconds: float = 0.0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state != "RUNNING"
+
+    @property
+    def pairs_seen(self) -> int:
+        """Sentence pairs at its last report."""
+        return int(self.metrics.get("pairs_seen", 0))
+
+    def best(self, mode: Mode, up_to: float = math.inf) -> float | None:
+        """Best objective so far, or up to so many pairs: the student that a trial keeps has it."""
+        values = [value for pairs, value in self.values.items() if pairs <= up_to]
+        return (max if mode == "max" else min)(values) if values else None
+
+    def rewind(self) -> None:
+        """Forget what came after the checkpoint: a resumed trial does it again."""
+        self.verdict = ""
+        self.values = {pairs: v for pairs, v in self.values.items() if pairs <= self.checkpoint_pairs}
+        self.seconds = self.checkpoint_seconds
+
+
+class Study:
+    """All trials of a search.
+
+    Args:
+        path: The file, ``study.json``; None keeps the record in memory only.
+        mode: Whether the objective is to be great or small.
+        trials: Those that there are already.
+    """
+
+    def __init__(self, path: Path | None, mode: Mode, trials: list[Trial] | None = None) -> None:
+        self.path = path
+        self.mode: Mode = mode
+        self.trials = trials or []
+        self._lines: dict[int, str] = {}
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.trials)
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def __getitem__(self, number: int) -> Trial:
+        return self.trials[number]
+
+    def add(self, params: Mapping[str, Scalar]) -> Trial:
+        """Enter a proposed trial."""
+        trial = Trial(len(self.trials), dict(params))
+        self.trials.append(trial)
+        self.save()
+        return trial
+
+    def report(self, number: int, metrics: Mapping[str, float], objective: str) -> None:
+        """Enter a trial's report; one that is not finite changes no value. Kept in memory until `save`."""
+        trial = self[number]
+        trial.metrics = dict(metrics)
+        value = metrics.get(objective, math.nan)
+        if math.isfinite(value):
+            trial.values[trial.pairs_seen] = value
+
+    def finish(self, number: int, state: State, reason: str = "") -> None:
+        """Enter how a trial ended."""
+        trial = self[number]
+        if state in ("COMPLETE", "PRUNED") and not trial.values:
+            state, reason = "FAIL", "it ended without a single report"
+        trial.state, trial.verdict, trial.reason = state, "", reason or trial.reason
+        self.save()
+
+    def winner(self) -> Trial | None:
+        """The trial whose best report is the best, among those that ended well and have a version."""
+        able = [
+            (trial.best(self.mode), trial)
+            for trial in self
+            if trial.state in ("COMPLETE", "PRUNED") and trial.values and trial.checkpoint
+        ]
+        sign = 1 if self.mode == "max" else -1
+        # of equals the first, whatever the order of arrival was
+        return max(able, key=lambda pair: (sign * (pair[0] or 0.0), -pair[1].number))[1] if able else None
+
+    def counts(self) -> dict[State, int]:
+        """Number of trials in each state."""
+        states: tuple[State, ...] = ("RUNNING", "COMPLETE", "PRUNED", "FAIL")
+        return {state: sum(trial.state == state for trial in self) for state in states}
+
+    def save(self) -> None:
+        """Write the file: a line a trial, whole or not at all."""
+        if self.path is None:
+            return
+        lines = []
+        for trial in self:
+            line = self._lines.get(trial.number)
+            if line is None:
+                line = json.dumps(asdict(trial), ensure_ascii=False)
+                if trial.is_done:
+                    self._lines[trial.number] = line
+            lines.append(line)
+        head = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, "trials": [\n'
+        write_text(self.path, head + ",\n".join(lines) + "\n]}\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Study:
+        """Read the file. Trials that were under way stand where their last checkpoint left them.
+
+        Raises:
+            InputError: It cannot be read or holds no study.
+        """
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            if tree["format"] != _FORMAT:
+                raise InputError(f"{path}: format must be {_FORMAT}, got {tree['format']!r}")
+            trials = [_trial(entry) for entry in tree["trials"]]
+            study = cls(path, tree["mode"], trials)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path}: holds no study: {error!r}") from None
+        for trial in study:
+            if not trial.is_done:
+                if trial.verdict == "FAIL" or (trial.verdict and trial.checkpoint_pairs == trial.pairs_seen):
+                    study.finish(trial.number, trial.verdict)
+                else:
+                    trial.rewind()
+        return study
+
+
+def _trial(entry: dict[str, Any]) -> Trial:
+    entry = dict(entry)
+    entry["values"] = {int(pairs): float(value) for pairs, value in entry["values"].items()}
+    return Trial(**entry)

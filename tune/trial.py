@@ -1,0 +1,200 @@
+"""One trial on a worker: settings in, reports out, resumed where a checkpoint stands.
+
+This module is imported by every worker before its first trial, with PyTorch and the training code, so that
+a trial's time is training time.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow.fs
+import torch
+from ray import tune as ray_tune
+
+from themo.config import Settings
+from themo.dataset import TrainingData
+from tune.asha import rung_between
+from tune.space import Scalar, SearchSettings
+from tune.study import Trial
+
+_METRICS = "report/"
+
+
+class Report(Protocol):
+    """What a training function reports; `themo.training.Report`."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Numbers by name, ``pairs_seen`` among them."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether training is over."""
+
+    def save(self, folder: Path) -> None:
+        """Write a version directory into a new folder."""
+
+
+class Train(Protocol):
+    """A training function; `themo.training.train`."""
+
+    def __call__(
+        self,
+        settings: Settings,
+        data: TrainingData,
+        *,
+        report: Callable[[Report], None],
+        resume: Path | None = None,
+    ) -> object:
+        """Train, calling `report` now and then, from the checkpoint `resume` where there is one."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all trials of a search share.
+
+    Attributes:
+        settings: What the searched settings are put into.
+        search: Where the rungs stand, at which a checkpoint is written.
+        data: The training data of each combination of searched data settings.
+        data_leaves: Which settings these are.
+        storage: Folder or URI below which checkpoints are kept, as every worker sees it.
+        train: The training function.
+    """
+
+    settings: Settings
+    search: SearchSettings
+    data: Mapping[tuple[Scalar, ...], TrainingData]
+    data_leaves: tuple[str, ...]
+    storage: str
+    train: Train
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """A report as it reaches the driver.
+
+    Attributes:
+        number: The trial.
+        metrics: The training function's metrics.
+        is_last: Whether the trial is over.
+        failure: Why it failed, in a line; empty if it did not.
+        traceback: Where it failed; empty for a diverged one.
+        seconds: Since the worker took up the trial.
+        started, ended: Unix time, on the worker, when it took up the trial and of this report.
+    """
+
+    number: int
+    metrics: Mapping[str, float]
+    is_last: bool
+    failure: str
+    traceback: str
+    seconds: float
+    started: float
+    ended: float
+
+
+def configuration(trial: Trial) -> dict[str, Any]:
+    """A trial as the configuration that Ray takes to the worker."""
+    return {
+        "number": trial.number,
+        "params": dict(trial.params),
+        "checkpoint": trial.checkpoint,
+        "checkpoint_pairs": trial.checkpoint_pairs,
+    }
+
+
+def read_report(result: Mapping[str, Any]) -> TrialReport:
+    """A report from Ray's flattened result."""
+    metrics = {k.removeprefix(_METRICS): float(v) for k, v in result.items() if k.startswith(_METRICS)}
+    own = {name: result[name] for name in TrialReport.__dataclass_fields__ if name != "metrics"}
+    return TrialReport(metrics=metrics, **own)
+
+
+def run(config: dict[str, Any], *, work: Work) -> None:
+    """Run one trial; called by Ray on a worker.
+
+    A trial that diverges or raises ends with a report that says so, so that Ray retries only trials whose
+    worker died. Workers are reused: threads and memory are reset here, seeds by the training function.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    reporter = _Reporter(config["number"], work.search, config["checkpoint_pairs"])
+    try:
+        settings = work.settings.override(config["params"], source=f"trial {config['number']}")
+        torch.set_num_threads(settings.training.threads or torch.get_num_threads())
+        leaves = settings.leaves()
+        data = work.data[tuple(leaves[name] for name in work.data_leaves)]
+        with ExitStack() as stack:
+            resume = _resume_folder(config["checkpoint"], work.storage, stack)
+            work.train(settings, data, report=reporter, resume=resume)
+    except FloatingPointError as error:
+        reporter.fail(f"diverged: {error}")
+    except Exception as error:  # whatever it is, it is the trial's end and not the search's
+        reporter.fail(f"{type(error).__name__}: {_first_line(error)}", traceback.format_exc())
+
+
+class _Reporter:
+    """Sends reports to the driver, with a checkpoint at every rung and at the end."""
+
+    def __init__(self, number: int, search: SearchSettings, pairs_seen: int) -> None:
+        self._number = number
+        self._search = search
+        self._pairs = pairs_seen
+        self._started = time.time()
+        self._clock = time.monotonic()
+
+    def __call__(self, report: Report) -> None:
+        pairs = int(report.metrics["pairs_seen"])
+        at_rung = rung_between(self._search, self._pairs, pairs) is not None
+        self._pairs = pairs
+        result = self._result(report.metrics, is_last=report.is_last)
+        if not (at_rung or report.is_last):
+            ray_tune.report(result)
+            return
+        with tempfile.TemporaryDirectory(prefix="themo-version-") as folder:
+            version = Path(folder) / "version"
+            report.save(version)
+            result = self._result(report.metrics, is_last=report.is_last)
+            ray_tune.report(result, checkpoint=ray_tune.Checkpoint.from_directory(str(version)))
+
+    def fail(self, reason: str, details: str = "") -> None:
+        ray_tune.report(self._result({}, is_last=True, failure=reason, details=details))
+
+    def _result(
+        self, metrics: Mapping[str, float], *, is_last: bool, failure: str = "", details: str = ""
+    ) -> dict[str, Any]:
+        return {
+            "number": self._number,
+            **{_METRICS + name: value for name, value in metrics.items()},
+            "is_last": is_last,
+            "failure": failure,
+            "traceback": details,
+            "seconds": time.monotonic() - self._clock,
+            "started": self._started,
+            "ended": time.time(),
+        }
+
+
+def _resume_folder(checkpoint: str | None, storage: str, stack: ExitStack) -> Path | None:
+    """The checkpoint as a local folder: Ray's, where the worker died just now, or an earlier session's."""
+    newest = ray_tune.get_checkpoint()
+    if newest is None and checkpoint is not None:
+        filesystem, root = pyarrow.fs.FileSystem.from_uri(storage)
+        newest = ray_tune.Checkpoint(f"{root}/{checkpoint}", filesystem)
+    return None if newest is None else Path(stack.enter_context(newest.as_directory()))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no message"
