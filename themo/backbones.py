@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertTokenizerFast
 
 from themo.errors import InputError
@@ -92,7 +93,7 @@ def build_model(
             if weights
             else AutoModel.from_config(config, attn_implementation="sdpa")
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _refusal(backbone, "model", error) from error
     if hasattr(model, "pooler"):
         model.pooler = None  # BERT's next-sentence head: never used here

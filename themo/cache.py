@@ -56,7 +56,7 @@ class Cache:
                 if not _is_whole(entry):
                     self._build(entry, key, build)
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = error.strerror or f"{error} (no space left?)"  # NumPy's own do not say why
             raise InputError(f"cache_dir {self.folder}: {kind} cannot be written: {reason}") from error
         return entry
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -235,7 +235,8 @@ class Settings(Section):
 
     def to_yaml(self) -> str:
         """The settings as complete YAML, which `load` reads back to equal settings."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        tree = self.model_dump(mode="json")
+        return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 _SEARCHABLE_SECTIONS: dict[str, dict[str, FieldInfo]] = {
@@ -275,15 +276,19 @@ def _configs() -> Path:
     return next(folder for folder in (package / "configs", package.parent / "configs") if folder.is_dir())
 
 
-def preset_path(name: str) -> Path:
+def preset_path(name: Any, source: str = "--preset") -> Path:
     """File of a preset.
+
+    Args:
+        name: As given.
+        source: Where it was given, for messages.
 
     Raises:
         InputError: There is no such preset.
     """
     known = presets()
-    if name not in known:
-        raise InputError(f"--preset must be one of {', '.join(known)}, got {name!r}")
+    if not isinstance(name, str) or name not in known:
+        raise InputError(f"{source} must be one of {', '.join(known)}, got {name!r}")
     return known[name]
 
 
@@ -308,7 +313,7 @@ def load(
     tree = read_yaml(path)
     base = tree.pop("preset", None)
     if base is not None:
-        tree = _merged(read_yaml(preset_path(base)), tree)
+        tree = _merged(read_yaml(preset_path(base, f"{path}: preset")), tree)
     origins = _apply(tree, overrides or {}, source="")
     return _validate(tree, origins, str(path))
 
@@ -326,10 +331,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {reason}") from None
     try:
         tree = yaml.load(text, Loader=_Loader)  # noqa: S506 -- a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise InputError(f"{where}: is not valid YAML: {getattr(error, 'problem', error)}") from None
+        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+        raise InputError(f"{where}: is not valid YAML: {problem}") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path}: must be a mapping of sections, got {type(tree).__name__}")
     return tree
@@ -357,6 +363,8 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                continue  # refused below
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {key!r} stands twice", key_node.start_mark
@@ -365,11 +373,16 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads back: text that looks like its numbers in quotes."""
+
+
+for _yaml in (_Loader, _Dumper):
+    _yaml.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -411,20 +424,23 @@ def _validate(tree: Mapping[str, Any], origins: Mapping[str, str], source: str) 
 def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> str:
     path = [str(part) for part in item["loc"]]
     dotted = ".".join(path)
-    label = origins.get(".".join(path[:2])) or (f"{source}: {dotted}" if dotted else source)
+    setting = ".".join(path[:2])
+    label = origins.get(setting) or (f"{source}: {dotted}" if dotted else source)
     value = item["input"]
     match item["type"]:
         case "extra_forbidden":
             siblings = _SEARCHABLE_SECTIONS.get(path[0], {}) if len(path) > 1 else Settings.model_fields
             return f"{source}: unknown key {dotted!r}{_hint(path[-1], siblings)}"
+        case "missing" if len(path) > 2:  # an item of `columns`
+            return f"{origins.get(setting) or f'{source}: {setting}'}: is too short, got {value!r}"
         case "missing":
             return f"{source}: {dotted} is missing"
         case "value_error":
             message = str(item["ctx"]["error"])
             return f"{label}: {message}" + ("" if len(path) < 2 else f", got {value!r}")
         case _:
-            message = item["msg"].removeprefix("Input should be ").removeprefix("Value should ")
-            return f"{label}: must be {message}, got {value!r}"
+            rule = re.sub(r"^\w+ should ", "must ", item["msg"])
+            return f"{label}: {rule}, got {value!r}"
 
 
 def _hint(name: str, known: Mapping[str, Any]) -> str:

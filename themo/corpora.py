@@ -102,7 +102,7 @@ def split(pairs: Pairs, validation_pairs: int) -> tuple[Pairs, Pairs]:
     at least `validation_pairs` pairs are there.
 
     Raises:
-        InputError: Fewer than twice `validation_pairs` pairs.
+        InputError: Fewer than twice `validation_pairs` pairs, or too few different English sentences.
     """
     if len(pairs) < 2 * validation_pairs:
         raise InputError(
@@ -113,6 +113,11 @@ def split(pairs: Pairs, validation_pairs: int) -> tuple[Pairs, Pairs]:
     order = np.argsort(_hashes(encoded.dictionary, b"validation"), kind="stable")
     counts = np.bincount(ids, minlength=len(order))[order]
     n_held = int(np.searchsorted(np.cumsum(counts), validation_pairs)) + 1
+    if n_held >= len(order):
+        raise InputError(
+            f"data.validation_pairs must leave pairs to train on, got {validation_pairs} "
+            f"for {len(pairs)} pairs of only {len(order)} different English sentences"
+        )
     held = np.zeros(len(order), dtype=np.bool_)
     held[order[:n_held]] = True
     return pairs.take(~held[ids]), pairs.take(held[ids])
@@ -148,13 +153,14 @@ def _hashes(texts: pa.Array, salt: bytes) -> npt.NDArray[np.uint64]:
 
 
 def _read_file(path: Path, columns: tuple[str, str]) -> pa.Table:
-    if not path.is_file():
-        raise InputError(f"corpus {path}: no such file")
     try:
+        if not path.is_file():
+            raise InputError(f"corpus {path}: no such file")
         is_parquet = path.suffix == ".parquet"
         table = _read_parquet(path, columns) if is_parquet else _read_tsv(path, columns)
-    except OSError as error:
-        raise InputError(f"corpus {path}: cannot be read: {error.strerror or error}") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+        raise InputError(f"corpus {path}: cannot be read: {reason}") from None
     if table.num_rows == 0:
         raise InputError(f"corpus {path}: must hold at least one sentence pair, got none")
     return table
@@ -207,7 +213,7 @@ def _read_tsv(path: Path, columns: tuple[str, str]) -> pa.Table:
 def _positions(path: Path, columns: tuple[str, str], fields: list[str]) -> list[str]:
     if columns == ("en", "es") and len(fields) == 2:
         return ["1", "2"]
-    if all(column.isdigit() and 1 <= int(column) <= len(fields) for column in columns):
+    if set(columns) <= {str(i + 1) for i in range(len(fields))}:
         return list(columns)
     raise InputError(
         f"corpus {path}: --columns must name two columns of the header or count them from 1, "

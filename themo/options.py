@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import types
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
@@ -44,9 +45,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """
     namespace = _parser().parse_args(arguments)
     given = {name: value for name, value in vars(namespace).items() if name.startswith(_SETTING)}
-    namespace.settings = {
-        name.removeprefix(_SETTING): value for name, value in given.items() if value is not None
-    }
+    namespace.settings = {name.removeprefix(_SETTING): value for name, value in given.items()}
     for name in given:
         delattr(namespace, name)
     return namespace
@@ -117,18 +116,15 @@ def _add_settings(parser: Parser, sections: tuple[str, ...] | None = None) -> No
 
 
 def _add_setting(group: Any, leaf: str, field: FieldInfo) -> None:
-    destination = _SETTING + leaf
+    # what is not given is not there: None is a value, `--patience null`
+    add = partial(group.add_argument, option(leaf), dest=_SETTING + leaf, default=argparse.SUPPRESS)
     summary = (field.description or "").replace("%", "%%")
     kinds = _kinds(field.annotation)
     if bool in kinds:
-        group.add_argument(
-            option(leaf), dest=destination, action=argparse.BooleanOptionalAction, default=None, help=summary
-        )
+        add(action=argparse.BooleanOptionalAction, help=summary)
     elif tuple in kinds:
         several = leaf == "corpus"
-        group.add_argument(
-            option(leaf),
-            dest=destination,
+        add(
             nargs="+" if several else None,
             type=str if several else _comma_separated,
             metavar="FILE" if several else "A,B",
@@ -146,7 +142,7 @@ def _add_setting(group: Any, leaf: str, field: FieldInfo) -> None:
             else "NAME"
         )
         reader = read_value if str not in kinds else _text_or_null if types.NoneType in kinds else str
-        group.add_argument(option(leaf), dest=destination, type=reader, metavar=metavar, help=summary)
+        add(type=reader, metavar=metavar, help=summary)
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:

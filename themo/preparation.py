@@ -20,6 +20,7 @@ from themo.config import Settings
 from themo.corpora import Pairs, clean, digest_texts, read_pairs, sample, split
 from themo.dataset import EncodedPairs, TrainingData
 from themo.devices import resolve_device
+from themo.errors import InputError
 from themo.progress import console, track
 from themo.sources import Sources
 from themo.targets import own_vectors, teacher_vectors
@@ -46,6 +47,9 @@ def prepare_data(settings: Settings) -> TrainingData:
         held = sample(clean(held)[0], data.validation_pairs)
     else:
         pairs, held = split(pairs, data.validation_pairs)
+    for setting, part in (("data.corpus", pairs), ("data.validation", held)):
+        if not len(part):
+            raise InputError(f"{setting}: must hold at least one pair with both sides filled, got none")
     if data.max_pairs:
         pairs = sample(pairs, data.max_pairs)
 

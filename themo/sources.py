@@ -46,11 +46,17 @@ class Sources:
         """An existing file or folder.
 
         Raises:
-            InputError: It does not exist; the message names the setting.
+            InputError: It does not exist or cannot be reached; the message names the setting.
         """
         path = Path(self.resolve(name)).expanduser()
-        if not path.exists():
-            raise InputError(f"{setting}: no such file or folder: {name}")
+        try:
+            path.stat()
+        except FileNotFoundError:
+            raise InputError(f"{setting}: no such file or folder: {name}") from None
+        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+            raise InputError(
+                f"{setting}: cannot be read: {name}: {getattr(error, 'strerror', error)}"
+            ) from None
         return path
 
 

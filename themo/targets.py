@@ -38,14 +38,15 @@ def teacher_vectors(cache: Cache, teacher_key: str, target: Target, texts: pa.Ar
 
     def build(folder: Path) -> None:
         teacher: Teacher = load()
-        out = np.lib.format.open_memmap(
-            folder / VECTORS, mode="w+", dtype=np.float16, shape=(len(texts), teacher.dimension(target))
-        )
-        for start in range(0, len(texts), _ROWS_A_CHUNK):
-            chunk = teacher.encode_texts(texts.slice(start, _ROWS_A_CHUNK).to_pylist(), target)
-            out[start : start + len(chunk)] = chunk.astype(np.float16)
-        _refuse_non_finite(out, "teacher", "vectors")
-        out.flush()
+        shape = (len(texts), teacher.dimension(target))
+        # written, not mapped: a full disk kills a process that writes through a map
+        with (folder / VECTORS).open("wb") as file:
+            header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(0, len(texts), _ROWS_A_CHUNK):
+                chunk = teacher.encode_texts(texts.slice(start, _ROWS_A_CHUNK).to_pylist(), target)
+                file.write(chunk.astype("<f2").tobytes())
+        _refuse_non_finite(np.load(folder / VECTORS, mmap_mode="r"), "teacher", "vectors")
 
     key = {"teacher": teacher_key, "target": target, "texts": digest_texts(texts)}
     return cache.entry("targets", key, build) / VECTORS
@@ -64,7 +65,7 @@ def own_vectors(path: Path, n_rows: int) -> Path:
     if not path.is_file():
         raise InputError(f"targets {path}: no such file")
     try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        vectors = np.lib.format.open_memmap(path, mode="r")  # np.load would open archives as well
     except (ValueError, OSError) as error:
         raise InputError(f"targets {path}: must be a .npy array: {error}") from None
     if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):

@@ -15,7 +15,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -79,6 +81,21 @@ def check_reachable(uri: str) -> None:
             raise InputError(f"{URI_VARIABLE}: {uri} cannot be written: {error.strerror}") from None
 
 
+@dataclass(frozen=True)
+class OldRun:
+    """A run that was begun before.
+
+    Attributes:
+        run_id: MLflow's id.
+        tags: By name.
+        metrics: The last value of each, by MLflow's name of it.
+    """
+
+    run_id: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
 class Tracking:
     """One MLflow experiment, and the thread that talks to it.
 
@@ -135,26 +152,41 @@ class Tracking:
         """An old run as it stands, to log into or to end."""
         return RunLog(self, run_id)
 
-    def find(self, tag: str, value: str) -> dict[str, tuple[str, dict[str, str]]]:
-        """Runs of the experiment with a tag: id and tags of each by name."""
+    @contextmanager
+    def run(
+        self, name: str, params: Mapping[str, object], artifact: Mapping[str, Any] | None = None
+    ) -> Iterator[RunLog]:
+        """A run for the length of a block: FINISHED, FAILED if it raises, KILLED if it is interrupted."""
+        run = self.start(name, params, artifact)
+        try:
+            yield run
+        except BaseException as error:
+            run.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        run.finish("FINISHED")
+
+    def find(self, tag: str, value: str) -> list[OldRun]:
+        """The experiment's runs with a tag; this one asks the server, and waits for it."""
         quoted = value.replace("'", "")
-        found: dict[str, tuple[str, dict[str, str]]] = {}
+        found: list[OldRun] = []
         token = None
         while True:
             page = self._client.search_runs(
                 [self._experiment_id], f"tags.`{tag}` = '{quoted}'", page_token=token
             )
-            for run in page:
-                found[run.data.tags["mlflow.runName"]] = (run.info.run_id, dict(run.data.tags))
+            found += [OldRun(run.info.run_id, dict(run.data.tags), dict(run.data.metrics)) for run in page]
             token = page.token
             if not token:
                 return found
 
     def flush(self, seconds: float = _CLOSE_SECONDS) -> bool:
         """Wait until all that was logged so far is sent; false where that took too long."""
-        sent = threading.Event()
-        self._put(sent.set)
-        return sent.wait(seconds)
+        sent, end = threading.Event(), time.monotonic() + seconds
+        try:
+            self._queue.put(sent.set, timeout=seconds)
+        except queue.Full:
+            return False
+        return sent.wait(max(0.0, end - time.monotonic()))
 
     def close(self) -> None:
         """Send what is left and end the thread."""
@@ -162,10 +194,11 @@ class Tracking:
             return
         if not self.flush():
             self._warn(f"did not answer for {_CLOSE_SECONDS:.0f} s; what was not sent is lost")
-        self._put(None)
-        self._thread.join(1.0)
+            return  # the thread is a daemon: it does not keep the program from ending
+        self._queue.put(None)
+        self._thread.join()
 
-    def _put(self, job: Callable[[], None] | None) -> None:
+    def _put(self, job: Callable[[], None]) -> None:
         try:
             self._queue.put_nowait(job)
         except queue.Full:
@@ -280,6 +313,7 @@ def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         client = MlflowClient(tracking_uri=uri)
@@ -293,7 +327,7 @@ def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
         return client, known.experiment_id
     except InputError:
         raise
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         raise InputError(f"MLflow at {uri} cannot be used: {str(error).partition(chr(10))[0]}") from None
 
 

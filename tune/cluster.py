@@ -70,19 +70,20 @@ def connect(address: str | None, log: Path) -> Iterator[list[dict[str, float]]]:
         os.environ.setdefault(name, value)
     import ray
 
-    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), _logging_to(file):
+    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), _logging_to(file) as handler:
         is_ours = not ray.is_initialized()
         if is_ours:
             try:
                 ray.init(
                     address=address,
                     include_dashboard=False if address is None else None,
-                    configure_logging=False,
+                    logging_level=logging.WARNING,
                     log_to_driver=False,
                 )
             except ConnectionError as error:
                 reason = str(error).partition("\n")[0]
                 raise InputError(f"--address: no Ray cluster answers at {address}: {reason}") from None
+        logging.getLogger("ray").handlers[:] = [handler]  # starting Ray has put its own back
         try:
             yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
         finally:
@@ -117,7 +118,7 @@ def count_slots(resources: Resources, machines: Sequence[dict[str, float]]) -> i
 
 
 @contextmanager
-def _logging_to(file: TextIO) -> Iterator[None]:
+def _logging_to(file: TextIO) -> Iterator[logging.Handler]:
     """Ray's log lines into a file instead of onto standard error."""
     logger = logging.getLogger("ray")
     before = logger.handlers[:]
@@ -125,6 +126,6 @@ def _logging_to(file: TextIO) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.handlers[:] = [handler]
     try:
-        yield
+        yield handler
     finally:
         logger.handlers[:] = before

@@ -13,6 +13,8 @@ from tune import trial as worker
 from tune.space import Space
 from tune.study import Study
 
+FAILURES_FOLDER = "failures"
+
 
 class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
     """Keeps a trial's newest checkpoint, the table of trials, and where a trial failed.
@@ -49,14 +51,24 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         """Write down where a trial raised."""
         report = worker.read_report(result)
         if report.traceback:
-            failures = self._folder / "failures"
-            failures.mkdir(exist_ok=True)
-            write_text(failures / f"trial-{report.number:04d}.txt", report.traceback)
+            self._note_failure(report.number, report.traceback)
 
     def on_trial_complete(self, **_: object) -> None:
         """Bring the table up to date."""
         results.write_trials(self._study, self._space, self._folder)
 
-    def on_trial_error(self, **_: object) -> None:
-        """Bring the table up to date."""
+    def on_trial_error(self, *, trial: Any, **_: object) -> None:
+        """Bring the table up to date and keep Ray's account of the failures."""
+        self.on_trial_recover(trial=trial)
         results.write_trials(self._study, self._space, self._folder)
+
+    def on_trial_recover(self, *, trial: Any, **_: object) -> None:
+        """Keep Ray's account of the failures of a worker."""
+        account = Path(trial.error_file)
+        if account.is_file():
+            self._note_failure(trial.config["number"], account.read_text(encoding="utf-8"))
+
+    def _note_failure(self, number: int, text: str) -> None:
+        failures = self._folder / FAILURES_FOLDER
+        failures.mkdir(exist_ok=True)
+        write_text(failures / f"trial-{number:04d}.txt", text)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from themo.tracking import RunLog, Status, Tracking, comparison_params
+from themo.tracking import OldRun, RunLog, Status, Tracking, comparison_params
 from tune import trial as worker
 from tune.study import State, Study, Trial
 
@@ -48,20 +48,25 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         self._study = study
         self._uid = uid
         self._objective = objective
-        found = tracking.find(SEARCH_TAG, uid).values() if is_resumed else ()
-        ids = {tags.get(TRIAL_TAG, ""): (run_id, tags) for run_id, tags in found}
-        parent_id, _ = ids.pop("", (None, {}))
-        tags = {SEARCH_TAG: uid}
-        params = {"objective": objective, "search": name}
-        self.parent = tracking.start(name, params, artifact=settings, tags=tags, run_id=parent_id)
+        found = tracking.find(SEARCH_TAG, uid) if is_resumed else []
+        old = {run.tags.get(TRIAL_TAG, ""): run for run in found}
+        parent = old.pop("", None)
+        self.parent = tracking.start(
+            name,
+            {"objective": objective, "search": name},
+            artifact=settings,
+            tags={SEARCH_TAG: uid},
+            run_id=parent.run_id if parent else None,
+        )
         self._runs: dict[int, RunLog] = {}
         self._open: set[int] = set()
+        self._sent: dict[int, int] = {}
         for trial in study:
-            run_id, _ = ids.get(str(trial.number), (None, {}))
+            run = old.get(str(trial.number))
             if trial.is_done:
-                self._complete(trial, run_id)
-            elif run_id is not None:
-                self._begin(trial, run_id)
+                self._complete(trial, run)
+            elif run is not None:
+                self._begin(trial, run)
 
     def on_trial_start(self, *, trial: Any, **_: object) -> None:
         """Begin the child run; a trial taken up again keeps its run."""
@@ -70,11 +75,13 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             self._begin(record)
 
     def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
-        """Log a report, and on the parent the best of the search so far."""
+        """Log a report."""
         report = worker.read_report(result)
-        if not report.metrics:
-            return
-        self._runs[report.number].report(report.metrics, step=int(report.metrics["pairs_seen"]))
+        pairs = int(report.metrics.get("pairs_seen", 0))
+        # a trial that was resumed from a checkpoint reports again what came after it
+        if pairs > self._sent.get(report.number, 0):
+            self._sent[report.number] = pairs
+            self._runs[report.number].report(report.metrics, step=pairs)
 
     def on_trial_complete(self, *, trial: Any, **_: object) -> None:
         """End the child run as its trial ended."""
@@ -91,17 +98,19 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         self._open.clear()
         self.parent.finish(status)
 
-    def _begin(self, trial: Trial, run_id: str | None = None) -> None:
+    def _begin(self, trial: Trial, old: OldRun | None = None) -> None:
         run = self._tracking.start(
             f"trial {trial.number}",
             comparison_params(trial.params),
             artifact=None,
             tags={SEARCH_TAG: self._uid, TRIAL_TAG: str(trial.number)},
             parent=self.parent,
-            run_id=run_id,
+            run_id=old.run_id if old else None,
         )
         self._runs[trial.number] = run
         self._open.add(trial.number)
+        if old:
+            self._sent[trial.number] = int(old.metrics.get("pairs_seen", 0))
 
     def _end(self, trial: Trial) -> None:
         run = self._runs.get(trial.number)
@@ -118,14 +127,14 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             pick = max if self._study.mode == "max" else min
             self.parent.report({f"best/{self._objective}": pick(best), "trials": done}, step=done)
 
-    def _complete(self, trial: Trial, run_id: str | None) -> None:
+    def _complete(self, trial: Trial, old: OldRun | None) -> None:
         """Bring the run of a trial that ended before to its end, if a kill kept it from it."""
-        if run_id is None:
+        if old is None:
             self._begin(trial)
             if trial.metrics:
                 self._runs[trial.number].report(trial.metrics, step=trial.pairs_seen)
             self._end(trial)
         else:
-            run = self._tracking.attach(run_id)
+            run = self._tracking.attach(old.run_id)
             self._runs[trial.number] = run
             run.finish(_STATUS[trial.state])

@@ -6,7 +6,6 @@ import math
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -285,13 +284,13 @@ def _sessions(folder: Path) -> int:
 
 
 def _drop_snapshots(session: Path) -> None:
-    """Remove Ray's own state of the session, which is never read: the study is the state."""
-    for path in session.glob("*"):
+    """Remove Ray's own files of the session, which are never read: the study is the state."""
+    for path in [*session.glob("*"), *session.glob("trial-*/*")]:
         if path.is_file():
             path.unlink()
     for path in session.glob("trial-*"):
         if not any(path.iterdir()):
-            shutil.rmtree(path)
+            path.rmdir()
 
 
 def announce_interruption(name: str) -> None:

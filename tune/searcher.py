@@ -7,6 +7,7 @@ record (`tune.study`) and hold only what belongs to the Ray session.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial as RayTrial
@@ -59,13 +60,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
     def on_trial_complete(self, trial_id: str, error: bool = False, **_: object) -> None:
         """Enter how a trial ended."""
         number = self.numbers.pop(trial_id)
-        trial = self._study[number]
-        if error:
-            self._study.finish(
-                number, "FAIL", f"its worker died more than {self._space.search.max_failures} times"
-            )
-        else:
-            self._study.finish(number, trial.verdict or "FAIL", trial.reason)
+        self._study.finish(number, "FAIL" if error else self._study[number].verdict or "FAIL")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: all state is in the study."""
@@ -96,7 +91,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         record = self._study[report.number]
         if record.verdict or record.is_done:
             return str(TrialScheduler.STOP)
-        before = record.pairs_seen
+        before, record.reason = record.pairs_seen, ""
         record.started = report.started if record.started is None else record.started
         record.ended = report.ended
         record.seconds = self._seconds_before(record, report.started) + report.seconds
@@ -113,8 +108,21 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             return str(TrialScheduler.STOP)
         return str(TrialScheduler.CONTINUE)
 
+    def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:  # noqa: ARG002
+        """Enter why a worker died; the trial starts again elsewhere, or the searcher hears of its end."""
+        self._study[trial.config["number"]].reason = _reason(Path(trial.error_file))
+
     def _seconds_before(self, record: Trial, started: float) -> float:
         """Training time before the worker took the trial up; it is another one after a death."""
         if self._taken_up.get(record.number, (None, 0))[0] != started:
             self._taken_up[record.number] = (started, record.checkpoint_seconds)
         return self._taken_up[record.number][1]
+
+
+def _reason(error_file: Path) -> str:
+    """A line from Ray's account of a trial's failures, the last of which stands at its end."""
+    text = error_file.read_text(encoding="utf-8") if error_file.is_file() else ""
+    last = text.rpartition("Failure # ")[2]
+    if "died unexpectedly" in last or not last.strip():
+        return "its worker died"
+    return f"its worker failed: {last.strip().splitlines()[-1]}"

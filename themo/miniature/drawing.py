@@ -48,7 +48,7 @@ class Objects:
     offset: NDArray[np.int64]
 
     def boxes(self) -> NDArray[np.int64]:
-        """Return (M, 4) int64: first and last column and row that hold a part of the object, as x0, y0, x1, y1."""
+        """Return (M, 4) int64: first and last column and row of each object, as x0, y0, x1, y1."""
         corner = np.stack([self.cell % GRID, self.cell // GRID] * 2, axis=1) * CELL_PIXELS
         return corner + _boxes()[self.shape, self.size, self.offset]
 
@@ -56,8 +56,8 @@ class Objects:
 def place(scenes: Scenes, rng: np.random.Generator) -> Objects:
     """Give every object of every scene a cell and a jitter.
 
-    The first group of two lies wholly to the left of (or above) the second, and the two share at least one row
-    (or column), so that no picture shows both "left of" and "above".
+    The first group of two lies wholly to the left of (or above) the second, and the two share at least one
+    row (or column), so that no picture shows both "left of" and "above".
     """
     n = len(scenes)
     cells = np.arange(GRID * GRID)
@@ -78,13 +78,13 @@ def place(scenes: Scenes, rng: np.random.Generator) -> Objects:
         keys[np.arange(n), in_row.argmin(axis=1)] = -1
         rank = keys.argsort(axis=1).argsort(axis=1)
         chosen[:, group] = rank < scenes.count[:, group, None]
-    scene, group, cell = np.nonzero(chosen)
+    scene, which, cell = np.nonzero(chosen)
     return Objects(
         scene=scene,
         cell=cell,
-        shape=scenes.shape[scene, group],
-        colour=scenes.colour[scene, group],
-        size=scenes.size[scene, group],
+        shape=scenes.shape[scene, which],
+        colour=scenes.colour[scene, which],
+        size=scenes.size[scene, which],
         offset=rng.integers(len(_OFFSETS) ** 2, size=len(scene)),
     )
 
@@ -123,8 +123,8 @@ def _masks() -> NDArray[np.float32]:
 @lru_cache(maxsize=1)
 def _boxes() -> NDArray[np.int64]:
     """First and last column and row of each mask: (10, 2, 81, 4) int64, as x0, y0, x1, y1."""
-    covered = _masks() > 0.5
-    columns, rows = covered.any(axis=-2), covered.any(axis=-1)
+    covered: NDArray[np.bool_] = np.greater(_masks(), 0.5)
+    columns, rows = np.any(covered, axis=-2), np.any(covered, axis=-1)
     last = CELL_PIXELS - 1
     return np.stack(
         [
@@ -138,8 +138,8 @@ def _boxes() -> NDArray[np.int64]:
 
 
 def _inside(shape: int, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which points lie in a shape of radius 1 around the origin; y grows downwards, shapes as in `SHAPES`."""
-    radius = np.hypot(x, y)
+    """Tell which points lie in a shape of radius 1 around the origin; y grows downwards."""
+    radius: NDArray[np.float64] = np.hypot(x, y)
     if shape == 0:  # circle
         return radius < 0.95
     if shape == 1:  # square
@@ -155,7 +155,7 @@ def _inside(shape: int, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
         outer, inner = 1.08, 0.45
         px, py = radius * np.cos(angle), radius * np.sin(angle)
         qx, qy = inner * np.cos(sector), inner * np.sin(sector)
-        return (px - outer) * qy - py * (qx - outer) < 0
+        return np.less((px - outer) * qy, py * (qx - outer))
     if shape == 5:  # heart
         u, v = x * 1.2, 0.15 - y * 1.15
         return (u**2 + v**2 - 0.9) ** 3 - 1.6 * u**2 * v**3 < 0
@@ -165,7 +165,7 @@ def _inside(shape: int, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
     if shape == 7:  # ring
         return (radius < 1.0) & (radius > 0.56)
     if shape == 8:  # crescent, open to the right
-        return (radius < 1.0) & (np.hypot(x - 0.5, y) > 0.78)
+        return (radius < 1.0) & np.greater(np.hypot(x - 0.5, y), 0.78)
     # Arrow, pointing to the right.
     head = (x > 0.0) & (x + 1.15 * np.abs(y) < 1.05)
     shaft = (x <= 0.0) & (x > -1.0) & (np.abs(y) < 0.3)

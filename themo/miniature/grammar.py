@@ -49,8 +49,8 @@ class Content:
 
 
 # In the templates {a} and {b} are the groups, {be} and {see} verbs that agree with {a}, {where} a preposition
-# ("above"), {beside} what stands after "B with A" ("above it"), {ground} the background with a space in front.
-# Those with {front}, the background at the head of the sentence, serve only where a background is told.
+# ("above"), {beside} what stands after "B with A" ("above it"), {ground} the background after a space. Those
+# with {front}, the background at the head of the sentence, serve only where a background is told.
 
 ENGLISH_ONE = (
     "{a}{ground}",

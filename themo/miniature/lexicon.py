@@ -79,7 +79,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Background:
-    """A background: red, green and blue from 0 to 255, and its colour's names (Spanish: agreeing with "fondo")."""
+    """A background: red, green and blue from 0 to 255, and its names (in Spanish agreeing with "fondo")."""
 
     rgb: tuple[int, int, int]
     english: tuple[str, ...]

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class MiniatureRecipe(BaseModel):
     """What a miniature world is built from: equal recipes give equal worlds, up to the rounding of floats.
 
-    The numbers that are not here (pixels, shapes, colours, words) are the world itself and live in the modules
-    of this package.
+    The numbers that are not here (pixels, shapes, colours, words) are the world itself and live in the
+    modules of this package.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
@@ -36,18 +36,18 @@ class MiniatureRecipe(BaseModel):
     """Pictures a class of the classification test set; there are 80 classes."""
 
     single_group_percent: int = Field(default=15, ge=0, le=100)
-    """Share of pictures with one group of objects in the retrieval sets, in percent; where fewer exist, fewer."""
+    """Share of pictures with one group of objects in the retrieval sets, at most, in percent."""
 
     training_single_group_percent: int = Field(default=40, ge=0, le=100)
     """Share of scenes with one group of objects in the corpus and in the teacher's training, in percent."""
 
-    teacher_steps: int = Field(default=500, gt=0)
+    teacher_steps: int = Field(default=1_000, gt=0)
     """Optimiser steps of the teacher: a fixed number, so that a busy machine trains the same teacher."""
 
-    teacher_families: int = Field(default=24, gt=0)
+    teacher_families: int = Field(default=32, gt=0)
     """Families of twins (scenes that differ in one thing) in a training batch of the teacher."""
 
-    teacher_learning_rate: float = Field(default=2e-3, gt=0)
+    teacher_learning_rate: float = Field(default=1e-3, gt=0)
     """Highest learning rate of the teacher's AdamW, after warm-up; no unit."""
 
     teacher_warmup_steps: int = Field(default=50, ge=0)

@@ -1,4 +1,4 @@
-"""Scenes of the miniature world as arrays: which exist, which belong to which split, and how to draw them by lot.
+"""Scenes of the miniature world as arrays: which exist, which split holds which, and drawing them by lot.
 
 A scene holds one or two groups of equal objects on a background. Of two groups the first lies to the left of
 the second or above it, which covers all four relations: "right of" is "left of" with the groups exchanged.
@@ -33,13 +33,13 @@ N_UNSEEN = len(SHAPES)
 """Shape-colour pairs that no training scene holds: one a shape."""
 
 _LOOKS = len(SIZES) ** 2 * LARGEST_COUNT**2 * 2 * 2 * len(BACKGROUNDS)
-"""Scenes of two groups to an unordered pair of shape-colour pairs: sizes, counts, order, direction, background."""
+"""Scenes of two groups that have the same unordered pair of shape-colour pairs."""
 _SINGLE_LOOKS = len(SIZES) * LARGEST_COUNT * len(BACKGROUNDS)
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """N scenes; where a scene has one group, `count[i, 1]` is 0 and the rest of the second group means nothing.
+    """N scenes; where one has a single group, `count[i, 1]` is 0 and the rest of the second means nothing.
 
     Attributes:
         shape: (N, 2) int64, number in `SHAPES`.
@@ -73,7 +73,7 @@ class Scenes:
     @property
     def single(self) -> NDArray[np.bool_]:
         """(N,) bool: the scene has one group."""
-        return self.count[:, 1] == 0
+        return np.equal(self.count[:, 1], 0)
 
     @property
     def combination(self) -> NDArray[np.int64]:
@@ -115,8 +115,8 @@ class World:
     Attributes:
         seed: Seed of the split.
         unseen: (10,) int64, the shape-colour pairs that no other split holds.
-        split_of: (80, 80) int64, symmetric: the number of the split in `SPLITS` by the two groups' pairs (on the
-            diagonal: a single group), -1 where a pair of "unseen" meets another.
+        split_of: (80, 80) int64, symmetric: the number of the split in `SPLITS` by the two groups' pairs (on
+            the diagonal: a single group), -1 where a pair of "unseen" meets another.
     """
 
     def __init__(self, seed: int) -> None:
@@ -158,7 +158,8 @@ class World:
             n_single = min(n_single, n_singles // 2)
         if distinct and n - n_single > n_doubles:
             raise InputError(
-                f"miniature: the split {split!r} holds {n_doubles:,} scenes of two groups, asked for {n - n_single:,}"
+                f"miniature: the split {split!r} holds {n_doubles:,} scenes of two groups, "
+                f"asked for {n - n_single:,}"
             )
         if distinct:
             single, double = (

@@ -1,10 +1,11 @@
-"""The miniature's teacher: a CLIP of open_clip with 0.6 million weights, trained on scenes as they are drawn."""
+"""The miniature's teacher: a CLIP of open_clip with 0.6 million weights, trained on freshly drawn scenes."""
 
 from __future__ import annotations
 
 import json
 import math
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
@@ -20,18 +21,25 @@ from themo.miniature.drawing import CELL_PIXELS, IMAGE_PIXELS, draw, place
 from themo.miniature.grammar import Content, english_sentence
 from themo.miniature.recipe import MiniatureRecipe
 from themo.miniature.scenes import Scenes, World, joined
-from themo.miniature.twins import Kind, scene_numbers, twins
+from themo.miniature.twins import Kind, chosen, differ, scene_numbers, twins
 from themo.miniature.vocabulary import CONTEXT_LENGTH, encoder, write_bpe
 from themo.progress import track
 
 MEAN = STD = 0.5
 """Of every colour channel: pixels from 0 to 255 become numbers from -1 to 1."""
 
-FAMILY: tuple[Kind, ...] = ("shape", "shape", "shape")
-"""The twins that stand in a batch beside every scene."""
+FAMILY: tuple[tuple[Kind, ...], ...] = (
+    ("shape",),
+    ("count", "size"),
+    ("swapped colours", "colour", "background"),
+)
+"""The twins that stand in a batch beside every scene; of several kinds one a batch."""
 
-SIZE_TOLD, BACKGROUND_TOLD = 0.75, 0.75
-"""How often the captions of a family tell sizes and background."""
+SIZE_TOLD, BACKGROUND_TOLD = (0.85, 0.5), (0.85, 0.5)
+"""How often captions tell sizes and background: of two groups, of one (class prompts do not)."""
+
+LARGEST_SCALE = 100.0
+"""Of the logits, as of CLIP: the learnt temperature does not fall below 0.01."""
 
 
 def model_config(vocabulary_size: int) -> dict[str, Any]:
@@ -81,10 +89,17 @@ def family_batch(
         N scenes, what their captions say, and (N,) int64 numbers that are equal where captions say the same.
     """
     base = world.draw_by_lot("train", n_families, single_percent, rng, distinct=False)
-    scenes = joined([base, *(twins(base, kind, world, rng) for kind in FAMILY)])
+    family = [base]
+    for kinds in FAMILY:
+        kind = kinds[rng.integers(len(kinds))]
+        twin = twins(base, kind, world, rng)
+        # A single group has no relation, and not every swap stays in the split: another shape then.
+        family.append(chosen(differ(base, twin), twin, twins(base, "shape", world, rng)))
+    scenes = joined(family)
     members = 1 + len(FAMILY)
-    size_told = np.tile(rng.random(n_families) < SIZE_TOLD, members)
-    background_told = np.tile(rng.random(n_families) < BACKGROUND_TOLD, members)
+    group = base.single.astype(np.int64)
+    size_told = np.tile(rng.random(n_families) < np.array(SIZE_TOLD)[group], members)
+    background_told = np.tile(rng.random(n_families) < np.array(BACKGROUND_TOLD)[group], members)
     contents = []
     for i in range(len(scenes)):
         content = scenes.content(i)
@@ -98,21 +113,20 @@ def family_batch(
 
 
 def contrastive_loss(
-    images_BD: torch.Tensor, texts_BD: torch.Tensor, scale: torch.Tensor, numbers_B: torch.Tensor
+    images_BD: torch.Tensor, texts_BD: torch.Tensor, scale: torch.Tensor, rivals_BB: torch.Tensor
 ) -> torch.Tensor:
-    """CLIP's loss (https://arxiv.org/abs/2103.00020), blind to pairs whose captions say the same.
+    """CLIP's loss (https://arxiv.org/abs/2103.00020) among chosen rivals.
 
     Args:
         images_BD: (B, D) float, image vectors of length 1.
         texts_BD: (B, D) float, text vectors of length 1; row i belongs to image i.
         scale: Scalar, inverse temperature.
-        numbers_B: (B,) int64; two rows with equal numbers are not set against each other.
+        rivals_BB: (B, B) bool, symmetric; where True, image i and text j are set against each other. The
+            diagonal does not matter: an image and its own text always meet.
     """
-    logits_BB = scale * images_BD @ texts_BD.T
-    same_BB = numbers_B[:, None] == numbers_B[None, :]
-    same_BB.fill_diagonal_(False)
-    logits_BB = logits_BB.masked_fill(same_BB, -math.inf)
-    own_B = torch.arange(len(logits_BB))
+    own_B = torch.arange(len(images_BD))
+    met_BB = rivals_BB | (own_B[:, None] == own_B)
+    logits_BB = (scale * images_BD @ texts_BD.T).masked_fill(~met_BB, -math.inf)
     return (F.cross_entropy(logits_BB, own_B) + F.cross_entropy(logits_BB.T, own_B)) / 2
 
 
@@ -132,53 +146,61 @@ def train_teacher(recipe: MiniatureRecipe, world: World, folder: Path) -> None:
     """Train the teacher and write it to `folder`, which must exist, as open_clip's `local-dir:` reads it."""
     write_bpe(folder / "bpe.txt.gz")
     encode = encoder(folder / "bpe.txt.gz")
-    vocabulary_size = int(encode(["a"])[0, -1]) + 1  # end of text has the highest id
-    config = model_config(vocabulary_size)
+    config = model_config(vocabulary_size=int(encode(["a"])[0, -1]) + 1)  # end of text has the highest id
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = open_clip.model.CLIP(**config)
-        _fit(model, recipe, world, encode)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
-        folder / "open_clip_model.safetensors",
-    )
+    _fit(model, recipe, world, encode)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     described = {"model_cfg": config, "preprocess_cfg": PREPROCESSING}
     (folder / "open_clip_config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
 
-def _fit(model: Any, recipe: MiniatureRecipe, world: World, encode: Any) -> None:
-    rng, words = np.random.default_rng([recipe.seed, 1]), random.Random(recipe.seed)
-    decayed = [p for name, p in model.named_parameters() if p.ndim >= 2]
-    others = [p for name, p in model.named_parameters() if p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.teacher_learning_rate, betas=(0.9, 0.98))
-    warmup, steps = recipe.teacher_warmup_steps, recipe.teacher_steps
-
-    def rate(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1))) / 2
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+def _fit(
+    model: Any, recipe: MiniatureRecipe, world: World, encode: Callable[[Sequence[str]], torch.Tensor]
+) -> None:
+    rng, words = np.random.default_rng([recipe.seed, 1]), random.Random(recipe.seed)  # noqa: S311
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    gains_and_biases = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": gains_and_biases, "weight_decay": 0.0}],
+        lr=recipe.teacher_learning_rate,
+        betas=(0.9, 0.98),
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _rate(step, recipe.teacher_warmup_steps, recipe.teacher_steps)
+    )
+    n_families = recipe.teacher_families
     model.train()
-    with track("teacher", steps, "steps") as advance:
-        for _ in range(steps):
+    with track("Teacher", recipe.teacher_steps, "steps") as advance:
+        for _ in range(recipe.teacher_steps):
             scenes, contents, numbers = family_batch(
-                world, recipe.teacher_families, recipe.training_single_group_percent, rng
+                world, n_families, recipe.training_single_group_percent, rng
             )
-            images = normalised(draw(scenes, place(scenes, rng)))
-            tokens = encode([english_sentence(content, words.choice) for content in contents])
-            loss = contrastive_loss(
-                F.normalize(model.visual(images), dim=-1),
-                encode_text(model, tokens),
-                model.logit_scale.exp(),
-                torch.from_numpy(numbers),
+            texts_BD = encode_text(
+                model, encode([english_sentence(content, words.choice) for content in contents])
             )
+            images_BD = F.normalize(model.visual(normalised(draw(scenes, place(scenes, rng)))), dim=-1)
+            numbers_B = torch.from_numpy(numbers)
+            families_B = torch.arange(len(scenes)) % n_families
+            rivals_BB = numbers_B[:, None] != numbers_B
+            kin_BB = families_B[:, None] == families_B
+            scale = model.logit_scale.exp()
+            # In the whole batch colours and backgrounds nearly suffice; among twins only what differs does.
+            loss = contrastive_loss(images_BD, texts_BD, scale, rivals_BB)
+            loss = loss + contrastive_loss(images_BD, texts_BD, scale, rivals_BB & kin_BB)
             optimizer.zero_grad()
             loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
             optimizer.step()
             schedule.step()
             with torch.no_grad():
-                model.logit_scale.clamp_(max=math.log(100))
-            advance(1, note=f"loss {loss.item():.3f}")
-    model.eval()
+                model.logit_scale.clamp_(max=math.log(LARGEST_SCALE))
+            advance(1, note=f"loss {loss.item():.2f}")
+
+
+def _rate(step: int, warmup_steps: int, steps: int) -> float:
+    """Learning rate as a share of the highest: a rising line, then half a cosine down to 0."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return (1 + math.cos(math.pi * (step - warmup_steps) / max(steps - warmup_steps, 1))) / 2

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from themo.miniature.lexicon import BACKGROUNDS, COLOURS, LARGEST_COUNT, SHAPES, SIZES
-from themo.miniature.scenes import SPLITS, Scenes, Split, World
+from themo.miniature.scenes import SPLITS, Scenes, Split, World, joined
 
 Kind = Literal[
     "shape", "colour", "size", "count", "background", "swapped colours", "reversed relation", "turned"
@@ -30,8 +30,8 @@ def twins(
 
     Args:
         scenes: N scenes of the split.
-        kind: The one thing that differs. "count" exchanges the counts of two groups where they differ, "size" the
-            sizes, "reversed relation" the places of the groups; "turned" makes "left of" "above" and back.
+        kind: The one thing that differs. "count" exchanges the counts of two groups where they differ, "size"
+            the sizes, "reversed relation" the places; "turned" makes "left of" "above" and back.
         world: Which tells the splits.
         rng: Source of chance.
         split: The split of the scenes and of the twins.
@@ -72,9 +72,15 @@ def twins(
     return replace(scenes, vertical=scenes.vertical ^ ~scenes.single)
 
 
+def chosen(mask: NDArray[np.bool_], scenes: Scenes, others: Scenes) -> Scenes:
+    """Return scene i of `scenes` where `mask[i]`, of `others` elsewhere."""
+    rows = np.arange(len(mask)) + np.where(mask, 0, len(mask))
+    return joined([scenes, others])[rows]
+
+
 def differ(scenes: Scenes, others: Scenes) -> NDArray[np.bool_]:
     """(N,) bool: whether scene i of both differs in anything that shows."""
-    return scene_numbers(scenes) != scene_numbers(others)
+    return np.not_equal(scene_numbers(scenes), scene_numbers(others))
 
 
 def scene_numbers(

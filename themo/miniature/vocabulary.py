@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def english_words() -> list[str]:
 
 
 def write_bpe(path: Path) -> None:
-    """Write the merges of CLIP's vocabulary that `english_words` need, in CLIP's order, as open_clip reads them."""
+    """Write the merges of CLIP that `english_words` need, in CLIP's order, as open_clip reads them."""
     full = open_clip.tokenizer.SimpleTokenizer()
     needed = {merge for word in english_words() for merge in _merges(word, full.bpe_ranks)}
     lines = [
@@ -84,7 +85,7 @@ def _merges(word: str, ranks: dict[tuple[str, str], int]) -> Iterable[tuple[str,
     """Yield the merges that byte-pair encoding applies to a word, first to last."""
     symbols = [*word[:-1], word[-1] + "</w>"]
     while len(symbols) > 1:
-        pairs = list(zip(symbols, symbols[1:], strict=False))
+        pairs = list(itertools.pairwise(symbols))
         best = min(pairs, key=lambda pair: ranks.get(pair, len(ranks)))
         if best not in ranks:
             return

@@ -1,0 +1,178 @@
+"""Small real parts that the tests share: a CLIP, a BERT, a corpus, and settings over them.
+
+Nothing here is a stand-in. The teacher is an open_clip model and the backbone a transformers folder, both
+with random weights and a few dimensions; what is random is seeded.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test may wait for the network
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+import open_clip
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+from tiny import TINY_MINIATURE, SettingsFactory, bpe_merges, sentence_pairs, write_tsv
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from themo.config import Settings
+from themo.dataset import TrainingData
+from themo.preparation import prepare_data
+
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` are skipped where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TSV of 400 sentence pairs with a header, 300 English sentences among them."""
+    return write_tsv(tmp_path_factory.mktemp("corpus") / "pairs.tsv", sentence_pairs())
+
+
+@pytest.fixture(scope="session")
+def tiny_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in open_clip's layout: text width 16, embedding 12, random weights, a cut vocabulary."""
+    folder = tmp_path_factory.mktemp("teacher")
+    merges = bpe_merges()
+    bpe = "\n".join(["#version: 0.2", *(" ".join(merge) for merge in merges)])
+    (folder / "bpe.txt.gz").write_bytes(gzip.compress(bpe.encode(), mtime=0))
+    model_cfg: dict[str, Any] = {
+        "embed_dim": 12,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16},
+        "text_cfg": {
+            "context_length": 16,
+            "vocab_size": 512 + len(merges) + 2,
+            "tokenizer_kwargs": {"bpe_path": "bpe.txt.gz"},
+            "width": 16,
+            "heads": 2,
+            "layers": 1,
+        },
+    }
+    config = {"model_cfg": model_cfg, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = open_clip.model.CLIP(**model_cfg)
+        # as they start, all sentences lie close together; a trained tower spreads them
+        torch.nn.init.normal_(model.token_embedding.weight, std=1.0)
+        torch.nn.init.normal_(model.text_projection, std=0.5)
+        for name, parameter in model.transformer.named_parameters():
+            if name.endswith("weight") and parameter.ndim == 2:
+                torch.nn.init.normal_(parameter, std=0.4)
+    save_file(
+        {name: t.contiguous() for name, t in model.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BertModel folder of transformers: width 32, 1 layer, WordPiece with accents, random weights."""
+    folder = tmp_path_factory.mktemp("backbone")
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]  # noqa: S106
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=120, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], show_progress=False
+    )
+    tokenizer.train_from_iterator([es for _, es in sentence_pairs()], trainer)
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    inner = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        **{f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
+    )
+    config = BertConfig(
+        vocab_size=len(inner),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=48,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder)
+    inner.save_pretrained(folder)
+    return folder
+
+
+def _tree(root: Path, corpus: Path, teacher: Path, backbone: Path) -> dict[str, Any]:
+    return {
+        "paths": {"experiment": "tiny", "logs_dir": str(root / "logs"), "cache_dir": str(root / "cache")},
+        "data": {"corpus": [str(corpus)], "validation_pairs": 60},
+        "teacher": {"architecture": str(teacher), "target": "embedding"},
+        "student": {"backbone": str(backbone), "backbone_weights": False, "max_length": 16},
+        "loss": {"loss": "cosine"},
+        "training": {
+            "batch_size": 32,
+            "epochs": 2.0,
+            "learn_rate": 5e-3,
+            "report_pairs": 200,
+            "device": "cpu",
+            "threads": 1,
+        },
+    }
+
+
+@pytest.fixture
+def tiny_settings(tmp_path: Path, tiny_corpus: Path, tiny_teacher: Path, tiny_backbone: Path) -> Settings:
+    """Settings over the tiny parts; cache and logs lie in `tmp_path`."""
+    return Settings.model_validate(_tree(tmp_path, tiny_corpus, tiny_teacher, tiny_backbone))
+
+
+@pytest.fixture
+def settings(tiny_settings: Settings) -> SettingsFactory:
+    """`settings(learn_rate=1e-3, ...)`: the tiny settings with some leaves replaced."""
+    return lambda **leaves: tiny_settings.override(leaves)
+
+
+@pytest.fixture
+def tiny_config(tmp_path: Path, tiny_settings: Settings) -> Path:
+    """The tiny settings as a YAML file, for the command line."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(tiny_settings.to_yaml(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_data(
+    tmp_path_factory: pytest.TempPathFactory, tiny_corpus: Path, tiny_teacher: Path, tiny_backbone: Path
+) -> TrainingData:
+    """The tiny corpus prepared: about 340 training pairs, 60 held out."""
+    root = tmp_path_factory.mktemp("prepared")
+    return prepare_data(Settings.model_validate(_tree(root, tiny_corpus, tiny_teacher, tiny_backbone)))
+
+
+@pytest.fixture
+def tiny_miniature(tmp_path: Path) -> Path:
+    """A YAML over the preset `miniature` with a world of `TINY_MINIATURE`; cache and logs in `tmp_path`."""
+    tree = {
+        "preset": "miniature",
+        "paths": {"logs_dir": str(tmp_path / "logs"), "cache_dir": str(tmp_path / "cache")},
+        "training": {"epochs": 1.0, "report_pairs": 300, "threads": 1, "device": "cpu"},
+        "miniature": TINY_MINIATURE,
+    }
+    path = tmp_path / "miniature.yaml"
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return path

@@ -1,0 +1,132 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from themo.backbones import build_model, load_config, load_tokenizer
+from themo.errors import InputError
+
+CASED = ["[MASK]", "[PAD]", "[EOS]", "[UNK]", "[CLS]", "[SEP]", "El", "el", "ni", "##ño", "camión", "a"]
+
+
+def early_bert(folder: Path, vocabulary: list[str]) -> Path:
+    """A folder as BETO's first release came: no model_type, no tokenizer.json."""
+    folder.mkdir()
+    config = {
+        "vocab_size": len(vocabulary),
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 20,
+        "hidden_act": "gelu",
+    }
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_pretrained_weights(tiny_backbone: Path) -> None:
+    model = build_model(str(tiny_backbone), weights=True)
+    saved = load_file(tiny_backbone / "model.safetensors")
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, saved[name])
+    assert model.pooler is None
+
+
+def test_random_weights_come_from_the_seed(tiny_backbone: Path) -> None:
+    models = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        models.append(build_model(str(tiny_backbone), weights=False).embeddings.word_embeddings.weight)
+    assert torch.equal(models[0], models[1])
+    assert not torch.equal(models[0], models[2])
+
+
+def test_another_size(tiny_backbone: Path) -> None:
+    model = build_model(str(tiny_backbone), weights=False, hidden_size=48, hidden_layers=3, dropout=0.25)
+    config = model.config
+    assert (config.hidden_size, config.num_hidden_layers) == (48, 3)
+    assert config.hidden_size // config.num_attention_heads == 16  # as in the folder
+    assert config.intermediate_size == 2 * 48
+    assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == 0.25
+    with pytest.raises(
+        InputError, match=r"student\.hidden_size must be a multiple of the head width 16, got 40"
+    ):
+        build_model(str(tiny_backbone), weights=False, hidden_size=40)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "pieces"),
+    [
+        (CASED, ["[CLS]", "El", "ni", "##ño", "camión", "[SEP]"]),
+        (
+            [p.lower() if p.isalpha() else p for p in CASED if p != "El"],
+            ["[CLS]", "el", "ni", "##ño", "camión", "[SEP]"],
+        ),
+    ],
+)
+def test_early_bert_keeps_accents_and_its_special_ids(
+    tmp_path: Path, vocabulary: list[str], pieces: list[str]
+) -> None:
+    folder = early_bert(tmp_path / "beto", vocabulary)
+    tokenizer = load_tokenizer(str(folder))
+    ids = tokenizer("El niño camión")["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(ids) == pieces
+    assert (tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id) == (0, 1, 4)
+    assert load_config(str(folder)).hidden_size == 16
+
+
+def test_early_bert_without_accents_in_its_vocabulary_strips_them(tmp_path: Path) -> None:
+    folder = early_bert(tmp_path / "bert", [*CASED[:6], "nino", "a"])
+    tokenizer = load_tokenizer(str(folder))
+    assert tokenizer.convert_ids_to_tokens(tokenizer("Niño")["input_ids"])[1:-1] == ["nino"]
+
+
+def remove(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).unlink()
+
+
+def truncate(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:100])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (remove("config.json"), "has no usable"),
+        (truncate("config.json"), "has no usable"),
+        (remove("model.safetensors"), "has no usable model"),
+        (truncate("model.safetensors"), "has no usable model"),
+        (truncate("tokenizer.json"), "has no usable tokenizer"),
+    ],
+)
+def test_damaged_folders(
+    tmp_path: Path, tiny_backbone: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    folder = shutil.copytree(tiny_backbone, tmp_path / "backbone")
+    damage(folder)
+    with pytest.raises(InputError) as caught:
+        load_tokenizer(str(folder))
+        build_model(str(folder), weights=True)
+    assert str(caught.value).startswith(f"student.backbone {folder}: {message}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_tokenizer_of_another_model(tmp_path: Path, tiny_backbone: Path) -> None:
+    folder = shutil.copytree(tiny_backbone, tmp_path / "backbone")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 9}), encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"ids must lie within the model's vocabulary, got \d+ entries for 9"
+    ):
+        load_tokenizer(str(folder))
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(InputError, match=r"^student\.backbone nosuch/model: has no usable configuration: "):
+        load_config("nosuch/model")

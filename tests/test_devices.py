@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from themo.devices import autocast, resolve_device, resolve_precision
+from themo.errors import InputError
+
+CPU = torch.device("cpu")
+needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="tells what happens without a GPU")
+
+
+@needs_no_gpu
+def test_without_a_gpu() -> None:
+    assert resolve_device("auto") == resolve_device("cpu") == CPU
+    with pytest.raises(InputError, match=r"training\.device: must be auto or cpu .* got 'cuda'"):
+        resolve_device("cuda")
+
+
+@pytest.mark.gpu
+def test_with_a_gpu() -> None:
+    assert resolve_device("auto") == resolve_device("cuda") == torch.device("cuda")
+    assert resolve_device("cpu") == CPU
+    assert resolve_precision("float32", torch.device("cuda")) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)],
+)
+def test_precision_on_a_cpu(precision: str, dtype: torch.dtype) -> None:
+    assert resolve_precision(precision, CPU) == dtype  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_sets_the_type_of_products(dtype: torch.dtype) -> None:
+    with autocast(CPU, dtype):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

@@ -1,0 +1,143 @@
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import SettingsFactory
+from torch import Tensor
+
+from themo.batches import Batch, assemble
+from themo.config import TrainingSettings
+from themo.dataset import TrainingData
+from themo.losses import build_loss
+from themo.optimization import RunningMeans, build_optimizer, update
+from themo.student import Student
+from themo.training import build_student
+
+
+@pytest.fixture
+def student(settings: SettingsFactory, tiny_data: TrainingData) -> Student:
+    torch.manual_seed(0)
+    return build_student(settings(projection_bias=True), tiny_data).train()
+
+
+def batch_of(data: TrainingData, n: int) -> Batch:
+    return assemble(data.train, np.arange(n), 16)
+
+
+def stepped(
+    student: Student, batch: Batch, loss: str = "mse", rate: float = 1e-2, **leaves: Any
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights after one update of a copy, and the losses that it told."""
+    student = copy.deepcopy(student)
+    config = TrainingSettings(**leaves)
+    optimizer = build_optimizer(student, config)
+    loss_of = build_loss(loss, temperature=0.1)
+    terms = update(student, optimizer, loss_of, batch, rate, config, torch.float32)
+    assert all(p.grad is None for p in student.parameters())
+    return student.state_dict(), terms
+
+
+@pytest.mark.parametrize("loss", ["mse", "cosine", "cosine+0.5*mse"])
+@pytest.mark.parametrize(("n", "accumulate"), [(8, 2), (8, 8), (7, 3), (5, 4)])
+def test_accumulation_equals_the_whole_batch(
+    student: Student, tiny_data: TrainingData, loss: str, n: int, accumulate: int
+) -> None:
+    """Gradients are compared through plain updates: no clipping; Adam would blow up the rounding."""
+    batch = batch_of(tiny_data, n)
+    gradients, losses = [], []
+    for parts in (1, accumulate):
+        model = copy.deepcopy(student)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        config = TrainingSettings(accumulate=parts, clip_norm=None)
+        terms = update(model, optimizer, build_loss(loss, 0.1), batch, 1.0, config, torch.float32)
+        gradients.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+        losses.append(terms)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(losses[0], losses[1])
+
+
+def test_the_losses_told_are_those_before_the_update(student: Student, tiny_data: TrainingData) -> None:
+    batch = batch_of(tiny_data, 8)
+    _, terms = stepped(student, batch, loss="cosine+0.5*mse")
+    total, expected = build_loss("cosine+0.5*mse", 0.1)(student(batch.ids, batch.mask), batch.targets)
+    assert list(terms) == ["loss", "cosine", "mse"]
+    torch.testing.assert_close(terms["loss"], total.detach())
+    torch.testing.assert_close({"cosine": terms["cosine"], "mse": terms["mse"]}, expected)
+
+
+@pytest.mark.parametrize("clip_norm", [1e-3, 1e9])
+def test_clipping_is_torchs(student: Student, tiny_data: TrainingData, clip_norm: float) -> None:
+    batch = batch_of(tiny_data, 8)
+    moved = []
+    for clip in (clip_norm, None):
+        model = copy.deepcopy(student)
+        config = TrainingSettings(clip_norm=clip)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        if clip is None:
+            loss, _ = build_loss("mse", 0.1)(model(batch.ids, batch.mask), batch.targets)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+            optimizer.step()
+        else:
+            update(model, optimizer, build_loss("mse", 0.1), batch, 1.0, config, torch.float32)
+        moved.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    torch.testing.assert_close(moved[0], moved[1])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_only_matrices_decay(student: Student, optimizer: str) -> None:
+    groups = build_optimizer(
+        student,
+        TrainingSettings(optimizer=optimizer, weight_decay=0.3),  # type: ignore[arg-type]
+    ).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
+    names = {id(p): name for name, p in student.named_parameters()}
+    decayed, others = ({names[id(p)] for p in group["params"]} for group in groups)
+    assert "projection.weight" in decayed
+    assert all(name.endswith("bias") or "LayerNorm" in name for name in others)
+    assert decayed | others == set(names.values())
+
+
+def test_adam_and_adamw_differ_in_their_decay(student: Student, tiny_data: TrainingData) -> None:
+    batch = batch_of(tiny_data, 8)
+    adam, adamw = (
+        stepped(student, batch, optimizer=name, weight_decay=0.5)[0]["projection.weight"]
+        for name in ("adam", "adamw")
+    )
+    before = student.projection.weight.detach()
+    # the first step of either moves by the rate; AdamW shrinks the weights by rate * decay besides
+    plain = stepped(student, batch, optimizer="adamw", weight_decay=0.0)[0]["projection.weight"]
+    torch.testing.assert_close(adamw, plain - 1e-2 * 0.5 * before, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(adam, adamw, rtol=1e-4, atol=1e-6)
+
+
+def test_the_rate_is_the_one_given(student: Student, tiny_data: TrainingData) -> None:
+    batch = batch_of(tiny_data, 8)
+    after, _ = stepped(student, batch, rate=0.0, learn_rate=1.0, weight_decay=0.5)
+    for name, value in student.state_dict().items():
+        assert torch.equal(after[name], value)
+
+
+def test_running_means_are_over_pairs() -> None:
+    means = RunningMeans()
+    means.add({"loss": torch.tensor(1.0), "mse": torch.tensor(2.0)}, 3)
+    means.add({"loss": torch.tensor(5.0), "mse": torch.tensor(4.0)}, 1)
+    means.check(2, 1e-3)
+    assert means.last == 5.0
+    assert means.take() == {"loss": 2.0, "mse": 2.5}
+    means.add({"loss": torch.tensor(7.0)}, 2)
+    assert means.take() == {"loss": 7.0}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite(value: float) -> None:
+    means = RunningMeans()
+    means.add({"loss": torch.tensor(1.0)}, 4)
+    means.check(1, 1e-3)
+    means.add({"loss": torch.tensor(value)}, 4)
+    means.add({"loss": torch.tensor(1.0)}, 4)  # seen even where only a later loss is looked at
+    with pytest.raises(FloatingPointError, match=r"^loss is .* at step 3 \(learn_rate=1\.0e-03\)$"):
+        means.check(3, 1e-3)

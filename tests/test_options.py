@@ -1,0 +1,82 @@
+import pytest
+
+from themo.config import known_leaves, load, option
+from themo.errors import InputError
+from themo.options import parse
+
+
+def test_every_setting_has_an_option_that_reads_its_own_value() -> None:
+    """`train --<setting> <value>` gives the value back, whatever its type."""
+    settings = load()
+    for leaf, value in settings.leaves().items():
+        if isinstance(value, bool):
+            arguments = [option(leaf) if value else option(leaf).replace("--", "--no-")]
+        elif leaf == "corpus":
+            arguments = [option(leaf), *value]
+        elif isinstance(value, tuple):
+            arguments = [option(leaf), ",".join(value)]
+        else:
+            arguments = [option(leaf), "null" if value is None else str(value)]
+        given = parse(["train", *arguments]).settings
+        assert list(given) == [leaf]
+        if leaf not in ("corpus", "images", "captions"):
+            assert load(overrides=given).leaves()[leaf] == value
+
+
+@pytest.mark.parametrize("text", ["8e-5", "8.0e-5", "0.00008"])
+def test_learn_rate_as_people_write_it(text: str) -> None:
+    options = parse(["train", "--batch-size", "256", "--learn-rate", text])
+    assert options.settings == {"batch_size": 256, "learn_rate": 8e-5}
+
+
+def test_what_is_not_given_is_not_set() -> None:
+    assert parse(["train"]).settings == {}
+    assert parse(["test", "--baseline"]).settings == {}
+
+
+def test_text_stays_text() -> None:
+    given = parse(["train", "--experiment", "8e-5", "--corpus", "1", "2", "--columns", "1, 2"]).settings
+    assert given == {"experiment": "8e-5", "corpus": ["1", "2"], "columns": ["1", "2"]}
+    assert parse(["train", "--validation", "null"]).settings == {"validation": None}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["trian"], "invalid choice: 'trian'"),
+        (["train", "--learnrate", "1"], "unrecognized arguments: --learnrate 1"),
+        (["train", "--learn-rat", "1"], "unrecognized arguments"),  # no guessing
+        (["train", "--seed"], "argument --seed: expected one argument"),
+        (["train", "--preset", "miniature", "--config", "a.yaml"], "not allowed with argument"),
+        (["test", "--task", "segmentation"], "argument --task: invalid choice: 'segmentation'"),
+        (["test", "--batch-size", "3"], "unrecognized arguments"),
+        (["tune", "--num-samples", "0"], "--num-samples: must be a whole number above 0, got '0'"),
+        (["tune", "--num-samples", "many"], "--num-samples: must be a whole number above 0, got 'many'"),
+    ],
+)
+def test_refusals(arguments: list[str], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse(arguments)
+    assert message in str(caught.value)
+    assert "--help" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "test", "tune"])
+def test_help_of_a_command_explains_its_settings(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse([command, "--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"python -m themo {command}" in shown
+    for leaf, (section, _) in known_leaves().items():
+        if command in ("train", "tune") or section == "paths":
+            assert option(leaf) in shown
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, expected in ((["--help"], "examples:"), (["--version"], "themo 0.")):
+        with pytest.raises(SystemExit):
+            parse(arguments)
+        assert expected in capsys.readouterr().out

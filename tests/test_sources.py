@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+from tiny import SettingsFactory
+
+from themo.errors import InputError
+from themo.sources import Sources
+
+
+def test_ordinary_names_stay_as_they_are(settings: SettingsFactory, tmp_path: Path) -> None:
+    sources = Sources(settings())
+    assert sources.resolve("dccuchile/bert") == "dccuchile/bert"
+    assert sources.path(str(tmp_path), "data.corpus") == tmp_path
+    assert not Path(settings().paths.cache_dir).exists()
+
+
+def test_home_is_expanded(settings: SettingsFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "pairs.tsv").touch()
+    assert Sources(settings()).path("~/pairs.tsv", "data.corpus") == tmp_path / "pairs.tsv"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nosuch.tsv", "data.corpus: no such file or folder: nosuch.tsv"),
+        ("/dev/null/pairs.tsv", "data.corpus: cannot be read: /dev/null/pairs.tsv: Not a directory"),
+        ("a\0b", "data.corpus: cannot be read: a\0b: embedded null byte"),
+        ("x" * 300, f"data.corpus: cannot be read: {'x' * 300}: File name too long"),
+    ],
+)
+def test_missing_files_are_named_by_their_setting(settings: SettingsFactory, name: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Sources(settings()).path(name, "data.corpus")
+    assert str(caught.value) == message

@@ -1,0 +1,119 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from themo.cache import Cache
+from themo.errors import InputError
+from themo.targets import own_vectors, teacher_vectors
+from themo.teacher import Teacher
+
+TEXTS = pa.array(["the red cat runs", "the old owl sings", "the new dog falls"])
+
+
+def test_teacher_vectors_are_the_teachers(tmp_path: Path, tiny_teacher: Path) -> None:
+    teacher = Teacher.load(str(tiny_teacher))
+    for target, width in (("state", 16), ("embedding", 12)):
+        path = teacher_vectors(Cache(tmp_path), "key", target, TEXTS, load=lambda: teacher)  # type: ignore[arg-type]
+        vectors = np.load(path, mmap_mode="r")
+        assert vectors.shape == (3, width)
+        assert vectors.dtype == np.float16
+        expected = teacher.encode_texts(TEXTS.to_pylist(), target)  # type: ignore[arg-type]
+        np.testing.assert_allclose(vectors, expected, rtol=2**-10, atol=1e-6)
+
+
+def test_computed_once_for_a_teacher_a_target_and_texts(tmp_path: Path, tiny_teacher: Path) -> None:
+    loads = []
+
+    def load() -> Teacher:
+        loads.append(1)
+        return Teacher.load(str(tiny_teacher))
+
+    def compute(key: str = "key", target: Any = "state", texts: pa.Array = TEXTS) -> Path:
+        return teacher_vectors(Cache(tmp_path), key, target, texts, load)
+
+    paths = {compute(), compute()}
+    assert (len(loads), len(paths)) == (1, 1)
+    paths |= {compute(key="other"), compute(target="embedding"), compute(texts=TEXTS.slice(1))}
+    assert (len(loads), len(paths)) == (4, 4)
+
+
+def test_vectors_beyond_half_precision_are_refused(tmp_path: Path, tiny_teacher: Path) -> None:
+    teacher = Teacher.load(str(tiny_teacher))
+    teacher.model.text_projection.data *= 1e6
+    with (
+        pytest.warns(RuntimeWarning, match="overflow"),
+        pytest.raises(InputError, match=r"teacher: all values must be finite, vectors \d .* is not"),
+    ):
+        teacher_vectors(Cache(tmp_path), "key", "embedding", TEXTS, load=lambda: teacher)
+    assert not list(tmp_path.glob("targets-*"))
+
+
+def test_own_vectors_are_taken_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "own.npy"
+    for dtype in (np.float16, np.float32):
+        np.save(path, np.ones((5, 3), dtype=dtype))
+        assert own_vectors(path, 5) == path
+
+
+def with_nan(path: Path) -> None:
+    vectors = np.ones((5, 3), dtype=np.float32)
+    vectors[3, 1] = np.nan
+    np.save(path, vectors)
+
+
+def with_infinity_far_down(path: Path) -> None:
+    vectors = np.ones((5, 3), dtype=np.float16)
+    vectors[4, 2] = np.inf
+    np.save(path, vectors)
+
+
+def truncated(path: Path) -> None:
+    np.save(path, np.ones((5, 3), dtype=np.float32))
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def pickled(path: Path) -> None:
+    np.save(path, np.array([[None]], dtype=object), allow_pickle=True)
+
+
+def zipped(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, vectors=np.ones((5, 3), dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (
+            lambda path: np.save(path, np.ones((4, 3), dtype=np.float32)),
+            "must have a row for each of the corpus's 5 rows, got 4",
+        ),
+        (
+            lambda path: np.save(path, np.ones((5, 3))),
+            "must be (N, D) of float16 or float32, got (5, 3) of float64",
+        ),
+        (
+            lambda path: np.save(path, np.ones(5, dtype=np.float32)),
+            "must be (N, D) of float16 or float32, got (5,) of float32",
+        ),
+        (with_nan, "all values must be finite, rows 3 (counted from 0) is not"),
+        (with_infinity_far_down, "all values must be finite, rows 4 (counted from 0) is not"),
+        (truncated, "must be a .npy array: "),
+        (pickled, "must be a .npy array: "),
+        (zipped, "must be a .npy array"),
+        (lambda path: path.write_bytes(b""), "must be a .npy array: "),
+        (lambda path: path.write_text("0.1 0.2", encoding="utf-8"), "must be a .npy array: "),
+        (lambda path: None, "no such file"),
+    ],
+)
+def test_own_vectors_refused(tmp_path: Path, write: Callable[[Path], object], message: str) -> None:
+    path = tmp_path / "own.npy"
+    write(path)
+    with pytest.raises(InputError) as caught:
+        own_vectors(path, 5)
+    assert str(caught.value).startswith(f"targets {path}: {message}")
+    assert len(str(caught.value).splitlines()) == 1

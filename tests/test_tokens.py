@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from themo.tokens import LONGEST, Tokenizer, cut
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_backbone: Path) -> Tokenizer:
+    return Tokenizer.load(str(tiny_backbone))
+
+
+def sentences(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    flat, lengths = tokenizer.encode(texts)
+    return [part.tolist() for part in np.split(flat, np.cumsum(lengths)[:-1])]
+
+
+def test_ids_are_those_of_transformers(tokenizer: Tokenizer) -> None:
+    texts = ["el niño rojo corre", "Duerme el búho MUY pequeño", "zzz ¿¡!", ""]
+    assert sentences(tokenizer, texts) == [tokenizer.inner(text)["input_ids"] for text in texts]
+
+
+def test_accents_are_kept(tokenizer: Tokenizer) -> None:
+    with_accent, without = sentences(tokenizer, ["camión", "camion"])
+    assert with_accent != without
+    assert tokenizer.inner.unk_token_id not in with_accent
+
+
+def test_layout(tokenizer: Tokenizer) -> None:
+    assert (tokenizer.pad_id, tokenizer.suffix) == (0, 1)
+    flat, lengths = tokenizer.encode(["el gato", "el"])
+    assert flat.dtype == np.uint16
+    assert lengths.tolist() == [4, 3]
+    flat, lengths = tokenizer.encode([])
+    assert (len(flat), len(lengths)) == (0, 0)
+
+
+def test_very_long_texts_keep_their_end_token(tokenizer: Tokenizer) -> None:
+    (ids,) = sentences(tokenizer, ["gato " * 2000])
+    assert len(ids) == LONGEST
+    assert ids[-1] == tokenizer.inner.sep_token_id
+
+
+def test_the_fingerprint_is_of_the_vocabulary(tokenizer: Tokenizer, tiny_backbone: Path) -> None:
+    assert Tokenizer.load(str(tiny_backbone)).fingerprint == tokenizer.fingerprint
+    other = Tokenizer.load(str(tiny_backbone))
+    other.inner.add_tokens(["hola"])
+    assert Tokenizer(other.inner).fingerprint != tokenizer.fingerprint
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(), max_size=30), st.integers(3, 30), st.integers(0, 2))
+def test_cut(ids: list[int], length: int, suffix: int) -> None:
+    kept = cut(ids, length, suffix)
+    assert len(kept) == min(len(ids), length)
+    assert kept[: length - suffix] == ids[: length - suffix]
+    if len(ids) >= suffix:
+        assert kept[len(kept) - suffix :] == ids[len(ids) - suffix :]

@@ -1,0 +1,78 @@
+import pytest
+import torch
+from tiny import SettingsFactory
+from torch.nn import functional
+
+from themo.dataset import TrainingData
+from themo.losses import build_loss
+from themo.student import Student
+from themo.training import build_student
+from themo.validation import Validation
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def student(settings: SettingsFactory, tiny_data: TrainingData) -> Student:
+    torch.manual_seed(0)
+    return build_student(settings(dropout=0.5), tiny_data).train()
+
+
+def states(student: Student, data: TrainingData) -> tuple[torch.Tensor, torch.Tensor]:
+    """Student and teacher vectors of the held-out pairs, one by one in their order."""
+    pairs = data.validation
+    student.eval()
+    with torch.inference_mode():
+        vectors = [
+            student(torch.tensor(pairs.ids[start:end].astype("int64"))[None])
+            for start, end in zip(pairs.offsets[:-1], pairs.offsets[1:], strict=True)
+        ]
+    student.train()
+    return torch.cat(vectors), torch.tensor(pairs.targets[pairs.rows], dtype=torch.float32)
+
+
+def test_equals_the_plain_way(student: Student, tiny_data: TrainingData) -> None:
+    """Against one sentence at a time and a full table of cosines."""
+    validate = Validation(tiny_data.validation, max_length=16, device=CPU)
+    measured = validate(student, build_loss("mse+cosine", 0.1), torch.float32)
+    assert student.training
+    students, teachers = states(student, tiny_data)
+    cosines = functional.cosine_similarity(students, teachers)
+    assert measured["val/cosine"] == pytest.approx(cosines.mean().item(), abs=1e-5)
+    expected_loss = functional.mse_loss(students, teachers) + 1 - cosines.mean()
+    assert measured["val/loss"] == pytest.approx(expected_loss.item(), rel=1e-5)
+    nearest = functional.cosine_similarity(students[:, None], teachers[None], dim=2).argmax(dim=1)
+    ids = torch.tensor(tiny_data.validation.english_ids)
+    assert measured["val/match@01"] == pytest.approx((ids[nearest] == ids).float().mean().item())
+
+
+def test_a_perfect_student_matches_all(tiny_data: TrainingData, student: Student) -> None:
+    class Oracle(torch.nn.Module):
+        """Knows the answers by token ids."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            pairs = tiny_data.validation
+            self.answers = {
+                tuple(pairs.ids[a:b].tolist()): torch.tensor(pairs.targets[row], dtype=torch.float32)
+                for a, b, row in zip(pairs.offsets[:-1], pairs.offsets[1:], pairs.rows, strict=True)
+            }
+
+        def forward(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tensor:
+            rows = ids_BL if mask_BL is None else [i[m] for i, m in zip(ids_BL, mask_BL, strict=True)]
+            return torch.stack([self.answers[tuple(row.tolist())] for row in rows])
+
+    validate = Validation(tiny_data.validation, max_length=16, device=CPU)
+    measured = validate(Oracle(), build_loss("mse", 0.1), torch.float32)  # type: ignore[arg-type]
+    assert measured["val/match@01"] == 1.0
+    assert measured["val/loss"] == 0.0
+    assert measured["val/cosine"] == pytest.approx(1.0)
+
+
+def test_it_draws_nothing_at_random(student: Student, tiny_data: TrainingData) -> None:
+    """Validating more or less often leaves the training as it is."""
+    validate = Validation(tiny_data.validation, max_length=16, device=CPU)
+    before = torch.get_rng_state()
+    first, second = (validate(student, build_loss("infonce", 0.1), torch.float32) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first == second

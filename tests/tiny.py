@@ -1,0 +1,81 @@
+"""A tiny language and other plain parts that tests share; `conftest.py` makes fixtures of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from themo.config import Settings
+
+SettingsFactory = Callable[..., Settings]
+"""`settings(learn_rate=1e-3, ...)`: the fixture `settings`."""
+
+NOUNS = {
+    "cat": "gato",
+    "dog": "perro",
+    "boy": "niño",
+    "tree": "árbol",
+    "bird": "pájaro",
+    "lion": "león",
+    "truck": "camión",
+    "mouse": "ratón",
+    "owl": "búho",
+    "boar": "jabalí",
+}
+ADJECTIVES = {
+    "red": "rojo",
+    "small": "pequeño",
+    "new": "nuevo",
+    "blue": "azul",
+    "fast": "rápido",
+    "old": "viejo",
+}
+VERBS = {"runs": "corre", "sleeps": "duerme", "sings": "canta", "falls": "cae", "comes": "viene"}
+
+TINY_MINIATURE: dict[str, int] = {
+    "corpus_pairs": 600,
+    "validation_pairs": 100,
+    "test_images": 24,
+    "validation_images": 8,
+    "unseen_images": 8,
+    "images_per_class": 1,
+    "teacher_steps": 3,
+    "teacher_families": 2,
+    "teacher_warmup_steps": 1,
+    "student_hidden": 32,
+    "student_layers": 1,
+}
+"""`miniature:` settings of a world that is built in seconds and teaches nothing."""
+
+
+def sentence_pairs() -> list[tuple[str, str]]:
+    """300 English sentences with a Spanish one each by one rule, and every third with a second one."""
+    pairs = []
+    combinations = itertools.product(NOUNS.items(), ADJECTIVES.items(), VERBS.items())
+    for i, ((noun, sustantivo), (adjective, adjetivo), (verb, verbo)) in enumerate(combinations):
+        en = f"the {adjective} {noun} {verb}"
+        pairs.append((en, f"el {sustantivo} {adjetivo} {verbo}"))
+        if i % 3 == 0:
+            pairs.append((en, f"{verbo} el {sustantivo} muy {adjetivo}"))
+    return pairs
+
+
+def write_tsv(path: Path, pairs: Iterable[tuple[str, str]]) -> Path:
+    """Write sentence pairs with a header."""
+    lines = ["en\tes", *("\t".join(pair) for pair in pairs)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def bpe_merges() -> list[tuple[str, str]]:
+    """Merges that make a token of every English word."""
+    words = ["the", *NOUNS, *ADJECTIVES, *VERBS]
+    return list(dict.fromkeys(merge for word in words for merge in _prefix_merges(word)))
+
+
+def _prefix_merges(word: str) -> Iterator[tuple[str, str]]:
+    symbols = [*word[:-1], word[-1] + "</w>"]
+    for i in range(1, len(symbols)):
+        yield "".join(symbols[:i]), symbols[i]

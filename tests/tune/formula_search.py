@@ -1,0 +1,68 @@
+"""A search over the formula as a command, to be interrupted and killed: LOGS_DIR NAME [--resume]."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from formula_training import train
+
+from themo.config import Settings
+from tune.cluster import Resources
+from tune.search import Search, announce_interruption, new_search, read_search, run_search, search_folder
+from tune.space import from_tree
+
+TREE: dict[str, Any] = {
+    "space": {
+        "learn_rate": {"log_uniform": [1e-5, 1e-2]},
+        "batch_size": {"integer": [32, 256], "step": 16},
+        "weight_decay": {"uniform": [0.0, 1.0]},
+        "warmup_steps": {"integer": [10, 14]},
+    },
+    "first": [
+        {"learn_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 13},  # its worker dies once
+        {"learn_rate": 5e-3, "weight_decay": 0.1, "warmup_steps": 10},  # stopped early
+        {"learn_rate": 1e-3, "weight_decay": 0.9, "warmup_steps": 10},  # diverges
+        {"learn_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 14},  # raises
+    ],
+    "search": {"num_samples": 8, "grace_pairs": 100, "startup_trials": 2},
+}
+
+
+def settings_in(logs_dir: Path) -> Settings:
+    return Settings.model_validate(
+        {
+            "paths": {"logs_dir": str(logs_dir)},
+            "data": {"corpus": ["pairs.tsv"]},
+            "teacher": {"architecture": "any"},
+            "student": {"backbone": "any"},
+            "training": {"threads": 1},
+        }
+    )
+
+
+def a_search(logs_dir: Path, name: str, resources: Resources) -> Search:
+    settings = settings_in(logs_dir)
+    return new_search(name, from_tree(TREE, settings, source="search.yaml"), settings, resources)
+
+
+def no_data(settings: Settings) -> Any:
+    return None
+
+
+def main(logs_dir: Path, name: str, *options: str) -> int:
+    if options:
+        search = read_search(search_folder(name, settings_in(logs_dir)))
+    else:
+        search = a_search(logs_dir, name, Resources(max_concurrent=1))
+    try:
+        run_search(search, no_data, train)
+    except KeyboardInterrupt:
+        announce_interruption(name)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))

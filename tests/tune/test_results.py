@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import csv
+
+import pytest
+import yaml
+
+from themo.config import load
+from tune import results
+from tune.space import from_tree
+from tune.study import Study
+
+
+@pytest.fixture
+def space(settings):
+    tree = {"space": {"learn_rate": {"log_uniform": [1e-5, 1e-2]}, "loss": {"choice": ["mse", "cosine"]}}}
+    return from_tree(tree, settings, source="search.yaml")
+
+
+@pytest.fixture
+def study(tmp_path) -> Study:
+    study = Study(None, "max")
+    for i, (rate, values, state) in enumerate(
+        [(1e-3, [0.2, 0.6, 0.5], "COMPLETE"), (1e-4, [0.1], "PRUNED"), (1e-2, [], "FAIL")]
+    ):
+        trial = study.add({"learn_rate": rate, "loss": "mse"})
+        trial.started, trial.ended, trial.seconds = 100.0 + i, 104.0 + i, 3.5
+        for n, value in enumerate(values, start=1):
+            study.report(i, {"pairs_seen": 10 * n, "o": value}, "o")
+        study.finish(i, state, 'diverged, "early"' if state == "FAIL" else "")
+    return study
+
+
+def test_the_table_has_a_row_a_trial(study, space, tmp_path):
+    results.write_trials(study, space, tmp_path)
+    with (tmp_path / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == ["COMPLETE", "PRUNED", "FAIL"]
+    assert rows[0]["objective"] == "0.6"
+    assert (rows[0]["best_pairs"], rows[0]["pairs_seen"]) == ("20", "30")
+    assert rows[0]["learn_rate"] == "0.001"
+    assert (rows[2]["objective"], rows[2]["reason"]) == ("", 'diverged, "early"')
+    assert (
+        results.read_spans(tmp_path)
+        == results.spans(study)
+        == [(100, 104, 3.5), (101, 105, 3.5), (102, 106, 3.5)]
+    )
+
+
+def test_share_of_busy_slots():
+    # two slots for ten seconds: 10 s in one, 4 s and 3 s in the other
+    assert results.slots_busy([(0, 10, 10), (0, 4, 4), (5, 8, 3)], slots=2) == pytest.approx(17 / 20)
+    assert results.slots_busy([], slots=2) == 0
+
+
+def test_the_best_settings_are_a_complete_configuration(study, settings, tmp_path):
+    version = tmp_path / "trials" / "session-1" / "trial-0000" / "checkpoint_000002"
+    version.mkdir(parents=True)
+    (version / "config.yaml").write_text("new")
+    winner = study[0]
+    winner.checkpoint = "session-1/trial-0000/checkpoint_000002"
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "stale").touch()
+    results.write_best(winner, settings, tmp_path / "trials", tmp_path)
+    assert load(config=tmp_path / "best.yaml") == settings.override({"learn_rate": 1e-3, "loss": "mse"})
+    assert yaml.safe_load((tmp_path / "best.yaml").read_text())["training"]["learn_rate"] == 1e-3
+    assert [path.name for path in (tmp_path / "best").iterdir()] == ["config.yaml"]
+    assert not list(tmp_path.glob(".best*"))
+
+
+def test_ranking_is_by_the_best_report(study):
+    assert [trial.number for trial in results.ranked(study)] == [0, 1]

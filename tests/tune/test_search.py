@@ -1,0 +1,343 @@
+"""Searches on a real Ray cluster, over a formula in place of training."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from formula_search import a_search, no_data, settings_in
+from formula_training import REPORTS, SECONDS_VARIABLE, height, train
+from optuna.trial import TrialState
+
+from themo.config import load
+from themo.errors import InputError
+from tune.cluster import Resources, count_slots
+from tune.proposals import to_optuna
+from tune.results import SearchResult
+from tune.search import Search, new_search, read_search, run_search, search_folder
+from tune.study import Study
+
+# what mlflow, sqlalchemy and ray do among themselves
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+MACHINES = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0}]
+
+
+@pytest.mark.parametrize(
+    ("resources", "slots"),
+    [
+        (Resources(), 12),
+        (Resources(cpus_per_trial=3), 3),
+        (Resources(cpus_per_trial=0.5, max_concurrent=7), 7),
+        (Resources(gpus_per_trial=0.25), 8),
+        (Resources(cpus_per_trial=0.1, gpus_per_trial=0.1), 20),
+        (Resources(cpus_per_trial=6, gpus_per_trial=1), 1),
+    ],
+)
+def test_slots_are_what_the_cluster_holds(resources, slots):
+    assert count_slots(resources, MACHINES) == slots
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"gpus_per_trial": 3}, r"--gpus-per-trial must be at most 2, .* largest machine has, got 3"),
+        ({"cpus_per_trial": 9}, r"--cpus-per-trial must be at most 8, .*got 9"),
+        ({"cpus_per_trial": 0}, r"--cpus-per-trial must be above 0, got 0"),
+        ({"gpus_per_trial": -1}, r"--gpus-per-trial must be at least 0, got -1"),
+        ({"max_concurrent": 0}, r"--max-concurrent must be at least 1, got 0"),
+    ],
+)
+def test_impossible_resources_are_refused(resources, message):
+    with pytest.raises(InputError, match=message):
+        count_slots(Resources(**resources), MACHINES)
+
+
+def test_no_machine_with_both_is_refused():
+    with pytest.raises(
+        InputError, match=r"some machine of the cluster must have both, got 6 CPUs and 1 GPUs"
+    ):
+        count_slots(Resources(6, 1), [{"CPU": 8.0}, {"CPU": 2.0, "GPU": 2.0}])
+
+
+def test_a_search_is_written_down_before_it_starts(tmp_path):
+    search = a_search(tmp_path, "mine", Resources(max_concurrent=1))
+    assert read_search(search_folder("mine", settings_in(tmp_path))) == search
+
+
+def test_a_name_that_exists_is_refused_and_nothing_is_touched(tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    with pytest.raises(InputError, match=r"--name: a search 'mine' exists at .*mine: .* or --resume mine"):
+        a_search(tmp_path, "mine", Resources())
+    assert read_search(tmp_path / "tune" / "mine") == search
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", ".hidden", "a/b"])
+def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match=r"--name must be letters, digits"):
+        a_search(tmp_path, name, Resources())
+
+
+def test_there_must_be_something_to_resume(tmp_path):
+    with pytest.raises(
+        InputError, match=r"--resume: there is no search at .*nothing: it holds no search.yaml"
+    ):
+        read_search(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("damage", ["name: x\n", "settings: 3\n", "a: [\n"])
+def test_a_damaged_description_is_refused(tmp_path, damage):
+    a_search(tmp_path, "mine", Resources())
+    (tmp_path / "tune" / "mine" / "search.yaml").write_text(damage)
+    with pytest.raises(InputError, match=r"search\.yaml"):
+        read_search(tmp_path / "tune" / "mine")
+
+
+def test_threads_are_settled_so_that_the_winner_can_be_repeated(tmp_path):
+    settings = settings_in(tmp_path).override({"threads": 0})
+    space = a_search(tmp_path, "one", Resources()).space
+    search = new_search("two", space, settings, Resources(cpus_per_trial=2.5))
+    assert search.settings.training.threads == 2
+
+
+def test_a_second_process_is_refused(tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    with (
+        FileLock(tmp_path / "tune" / "mine" / ".lock"),
+        pytest.raises(InputError, match=r"--resume: another process runs the search at .*mine"),
+    ):
+        run_search(search, no_data, train)
+
+
+@dataclass(frozen=True)
+class Searched:
+    search: Search
+    result: SearchResult
+    study: Study
+    logs_dir: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.result.folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", _path())  # of the workers: they import this folder's modules
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
+def _path() -> str:
+    here = Path(__file__).parent
+    return os.pathsep.join([str(here), str(here.parent.parent), os.environ.get("PYTHONPATH", "")])
+
+
+@pytest.fixture(scope="module")
+def searched(cluster, tmp_path_factory) -> Searched:
+    return _run(tmp_path_factory.mktemp("searched"), Resources())
+
+
+@pytest.fixture(scope="module")
+def in_one_slot(cluster, tmp_path_factory) -> Searched:
+    return _run(tmp_path_factory.mktemp("in-one-slot"), Resources(max_concurrent=1))
+
+
+def _run(logs_dir: Path, resources: Resources) -> Searched:
+    search = a_search(logs_dir, "mine", resources)
+    result = run_search(search, no_data, train)
+    return Searched(search, result, Study.load(result.folder / "study.json"), logs_dir)
+
+
+@pytest.mark.slow
+def test_every_trial_is_accounted_for(searched):
+    assert len(searched.study) == 8
+    assert searched.study.counts()["RUNNING"] == 0
+    assert searched.result.counts == searched.study.counts()
+    assert searched.result.slots == 2
+    assert 0 < searched.result.busy <= 1
+    with (searched.folder / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == [trial.state for trial in searched.study]
+
+
+@pytest.mark.slow
+def test_a_trial_whose_worker_died_ends_as_if_it_had_not(searched):
+    trial = searched.study[0]
+    assert trial.state == "COMPLETE"
+    whole = height(searched.search.settings.override(trial.params))
+    assert trial.values == {100 * step: whole * step / REPORTS for step in range(1, REPORTS + 1)}
+
+
+@pytest.mark.slow
+def test_a_stopped_trial_is_pruned_in_optuna_with_its_intermediate_values(in_one_slot):
+    trial = in_one_slot.study[1]
+    assert (trial.state, trial.reason) == ("PRUNED", "stopped at 100 pairs")
+    seen = to_optuna(in_one_slot.search.space, in_one_slot.study).trials[1]
+    assert seen.state == TrialState.PRUNED
+    assert list(seen.intermediate_values) == [100]
+
+
+@pytest.mark.slow
+def test_a_diverged_trial_fails_and_says_why(searched):
+    trial = searched.study[2]
+    assert (trial.state, trial.reason) == ("FAIL", "diverged: loss is nan at step 2 (learn_rate=1.0e-03)")
+    assert to_optuna(searched.search.space, searched.study).trials[2].state == TrialState.FAIL
+    assert not (searched.folder / "failures" / "trial-0002.txt").exists()
+
+
+@pytest.mark.slow
+def test_a_trial_that_raises_fails_alone_and_leaves_its_traceback(searched):
+    trial = searched.study[3]
+    assert (trial.state, trial.reason) == ("FAIL", "RuntimeError: a bug")
+    assert "formula_training.py" in (searched.folder / "failures" / "trial-0003.txt").read_text()
+
+
+@pytest.mark.slow
+def test_the_winner_is_left_as_settings_and_as_a_version(searched):
+    assert searched.result.best.number == 0
+    assert searched.result.value == 1.0
+    settings = load(config=searched.folder / "best.yaml")
+    assert settings == searched.search.settings.override(searched.study[0].params)
+    assert load(config=searched.folder / "best" / "config.yaml") == settings
+    assert json.loads((searched.folder / "best" / "progress.json").read_text())["step"] == REPORTS
+    assert searched.result.to_json()["best"]["trial"] == 0
+
+
+@pytest.mark.slow
+def test_a_trial_keeps_its_newest_version_only_and_ray_no_state(searched):
+    for trial in searched.study:
+        kept = list((searched.folder / "trials").glob(f"session-*/trial-{trial.number:04d}/checkpoint_*"))
+        assert [str(path.relative_to(searched.folder / "trials")) for path in kept] == (
+            [trial.checkpoint] if trial.checkpoint else []
+        )
+    assert not list((searched.folder / "trials").rglob("*.pkl"))
+
+
+@pytest.mark.slow
+def test_mlflow_has_one_parent_and_one_child_a_trial(searched):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{searched.logs_dir / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("default")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    parent = runs.pop("mine")
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["best/val/match_at_01"] == 1.0
+    assert set(runs) == {f"trial {trial.number}" for trial in searched.study}
+    statuses = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+    for trial in searched.study:
+        run = runs[f"trial {trial.number}"]
+        assert run.info.status == statuses[trial.state]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert set(run.data.params) == {*trial.params, "log10_learn_rate"}
+        if trial.values:
+            history = client.get_metric_history(run.info.run_id, "val/match_at_01")
+            assert {entry.step: entry.value for entry in history} == trial.values
+    assert len(client.get_metric_history(runs["trial 0"].info.run_id, "val/match_at_01")) == REPORTS
+
+
+@pytest.mark.slow
+def test_more_gpus_than_there_are_are_refused_before_any_trial(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources(gpus_per_trial=1))
+    with pytest.raises(InputError, match=r"--gpus-per-trial must be at most 0, .* got 1"):
+        run_search(search, no_data, train)
+    assert len(Study.load(tmp_path / "tune" / "mine" / "study.json")) == 0
+
+
+@pytest.mark.slow
+def test_a_search_without_a_good_trial_says_so(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    only_bad = replace(
+        search.space,
+        first=search.space.first[3:],
+        search=search.space.search.model_copy(update={"num_samples": 1}),
+    )
+    with pytest.raises(RuntimeError, match=r"none of the 1 trials ended well; .*RuntimeError: a bug"):
+        run_search(replace(search, space=only_bad), no_data, train)
+
+
+@pytest.mark.slow
+def test_a_finished_search_resumed_only_tells_its_result(searched):
+    again = run_search(read_search(searched.folder), no_data, train)
+    assert again.best == searched.study[0]
+    assert again.counts == searched.result.counts
+
+
+@pytest.mark.slow
+def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_slot, tmp_path):
+    folder = tmp_path / "tune" / "mine"
+    first = _start(tmp_path)
+    _wait_for(first, lambda: _reported(folder) >= 1)
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal does: to all processes
+    _, errors = first.communicate(timeout=120)
+    assert first.returncode == 130, errors
+    assert "Interrupted. Continue with: python -m themo tune --resume mine" in errors
+    assert "Traceback" not in errors
+
+    second = _start(tmp_path, "--resume")
+    _wait_for(second, lambda: _reported(folder) >= 4)
+    second.kill()
+    second.wait()
+
+    third = _start(tmp_path, "--resume")
+    _, errors = third.communicate(timeout=240)
+    assert third.returncode == 0, errors
+    facts = [
+        [(trial.params, trial.state, trial.reason, trial.values) for trial in study]
+        for study in (Study.load(folder / "study.json"), in_one_slot.study)
+    ]
+    assert facts[0] == facts[1]
+    assert _statuses(tmp_path) == _statuses(in_one_slot.logs_dir)
+
+
+def _start(logs_dir: Path, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("formula_search.py")), str(logs_dir), "mine", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {SECONDS_VARIABLE: "0.3", "PYTHONPATH": _path()},
+        start_new_session=True,
+    )
+
+
+def _wait_for(process: subprocess.Popen[str], condition) -> None:
+    end = time.monotonic() + 180
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end, "it never came so far"
+        time.sleep(0.05)
+
+
+def _reported(folder: Path) -> int:
+    """Trials of which something stands in the record."""
+    try:
+        entries = json.loads((folder / "study.json").read_text())["trials"]
+    except FileNotFoundError:
+        return 0
+    return sum(bool(entry["checkpoint"]) or entry["state"] != "RUNNING" for entry in entries)
+
+
+def _statuses(logs_dir: Path) -> dict[str, str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{logs_dir / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("default")
+    runs = client.search_runs([experiment.experiment_id])
+    assert len({run.info.run_name for run in runs}) == len(runs)
+    return {run.info.run_name: run.info.status for run in runs}

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from themo.errors import InputError
+from tune.study import Study
+
+
+def reported(study: Study, *values: float) -> int:
+    number = study.add({"learn_rate": 0.1}).number
+    for i, value in enumerate(values, start=1):
+        study.report(number, {"pairs_seen": 100 * i, "val": value}, "val")
+    return number
+
+
+def test_it_comes_back_as_it_was_saved(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    reported(study, 0.1, 0.30000000000000004)
+    study.finish(0, "COMPLETE")
+    reported(study, 0.2)
+    study.finish(1, "PRUNED", "stopped at 100 pairs")
+    reported(study)
+    study.finish(2, "FAIL", "diverged: loss is nan")
+    again = Study.load(tmp_path / "study.json")
+    assert again.trials == study.trials
+    assert again.mode == "max"
+    assert again.counts() == {"RUNNING": 0, "COMPLETE": 1, "PRUNED": 1, "FAIL": 1}
+    json.loads((tmp_path / "study.json").read_text())
+
+
+def test_best_is_the_best_report_not_the_last_and_nan_is_none():
+    study = Study(None, "max")
+    reported(study, 0.1, 0.5, math.nan, 0.3)
+    assert study[0].best("max") == 0.5
+    assert study[0].best("max", up_to=100) == 0.1
+    assert study[0].best("min") == 0.1
+    assert study[0].pairs_seen == 400
+    assert list(study[0].values) == [100, 200, 400]
+
+
+@pytest.mark.parametrize(("mode", "winner"), [("max", 1), ("min", 0)])
+def test_the_winner_has_the_best_report_and_a_version(mode, winner):
+    study = Study(None, mode)
+    for value, checkpoint in [(0.2, "a"), (0.9, "b"), (0.9, "c"), (0.95, None), (0.1, None)]:
+        number = reported(study, value)
+        study[number].checkpoint = checkpoint
+        study.finish(number, "PRUNED")
+    number = reported(study, 2.0 if mode == "max" else -2.0)
+    study[number].checkpoint = "d"
+    study.finish(number, "FAIL")
+    won = study.winner()
+    assert won is not None
+    assert won.number == winner  # of the two equal ones the first; a failed one never
+
+
+def test_there_is_no_winner_where_none_ended_well():
+    study = Study(None, "max")
+    reported(study)
+    study.finish(0, "COMPLETE")
+    assert study[0].state == "FAIL"
+    assert study[0].reason == "it ended without a single report"
+    assert study.winner() is None
+
+
+def test_a_trial_under_way_goes_back_to_its_checkpoint(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    reported(study, 0.1, 0.2, 0.3)
+    study[0].checkpoint, study[0].checkpoint_pairs = "session-1/x", 200
+    study[0].verdict = "PRUNED"  # decided, but the report's checkpoint never arrived
+    study.save()
+    trial = Study.load(tmp_path / "study.json")[0]
+    assert not trial.is_done
+    assert trial.verdict == ""
+    assert list(trial.values) == [100, 200]
+
+
+def test_a_decided_trial_whose_checkpoint_stands_is_ended(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    reported(study, 0.1, 0.2)
+    study[0].checkpoint, study[0].checkpoint_pairs = "session-1/x", 200
+    study[0].verdict = "PRUNED"
+    study.save()
+    assert Study.load(tmp_path / "study.json")[0].state == "PRUNED"
+    assert Study.load(tmp_path / "study.json")[0].state == "PRUNED"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"study.json: holds no study"),
+        ("[]", r"holds no study"),
+        ('{"format": 1, "mode": "max", "trials": [{"a": 1}]}', r"holds no study"),
+        ('{"format": 7, "mode": "max", "trials": []}', r"study.json: format must be 1, got 7"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path, text, message):
+    (tmp_path / "study.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        Study.load(tmp_path / "study.json")
