@@ -110,9 +110,13 @@ def test_damaged_folders(
 ) -> None:
     folder = shutil.copytree(tiny_backbone, tmp_path / "backbone")
     damage(folder)
-    with pytest.raises(InputError) as caught:
+
+    def load() -> None:
         load_tokenizer(str(folder))
         build_model(str(folder), weights=True)
+
+    with pytest.raises(InputError) as caught:
+        load()
     assert str(caught.value).startswith(f"student.backbone {folder}: {message}")
     assert len(str(caught.value).splitlines()) == 1
 

@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from themo.batches import assemble, plan_epoch, token_counts
@@ -61,7 +61,6 @@ def test_epochs_and_seeds_differ_in_batches_and_their_order() -> None:
     assert widths != sorted(widths)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(100, 999), min_size=3, max_size=12), min_size=1, max_size=20),
     st.integers(3, 14),

@@ -43,7 +43,9 @@ def test_infonce_takes_no_copy_of_the_own_target_as_negative(dtype: torch.dtype)
     teachers[3] = (2 * teachers[1]).to(dtype).float()  # a copy, but for its length and rounding
     scores = functional.cosine_similarity(students[:, None], teachers[None], dim=2) / 0.1
     negatives = {0: [1, 2, 3], 1: [0, 2], 2: [0, 1, 3], 3: [0, 2]}
-    expected = torch.stack([scores[i, [i, *others]].logsumexp(0) - scores[i, i] for i, others in negatives.items()])
+    expected = torch.stack(
+        [scores[i, [i, *others]].logsumexp(0) - scores[i, i] for i, others in negatives.items()]
+    )
     torch.testing.assert_close(infonce(students, teachers, temperature=0.1), expected.mean())
 
 

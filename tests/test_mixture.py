@@ -56,10 +56,10 @@ def test_refusals(text: str, message: str) -> None:
 
 @given(st.text("mse+*.0123456789ecoinf -", max_size=20))
 def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
+    message, weights = "", {}
     try:
         weights = parse_mixture(text)
     except ValueError as error:
-        assert len(str(error).splitlines()) == 1
-    else:
-        assert weights
-        assert all(weight > 0 for weight in weights.values())
+        message = str(error)
+    assert len(message.splitlines()) == (0 if weights else 1)
+    assert all(weight > 0 for weight in weights.values())

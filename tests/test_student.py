@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel, AutoTokenizer
 
@@ -39,7 +39,6 @@ def save(student: Student, folder: Path, backbone: Path) -> Path:
     return folder
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.sampled_from(["mean", "first"]))
 def test_pool_ignores_padding(lengths: list[int], pooling: Any) -> None:
     width = max(lengths)

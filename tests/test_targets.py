@@ -107,7 +107,7 @@ def zipped(path: Path) -> None:
         (zipped, "must be a .npy array"),
         (lambda path: path.write_bytes(b""), "must be a .npy array: "),
         (lambda path: path.write_text("0.1 0.2", encoding="utf-8"), "must be a .npy array: "),
-        (lambda path: None, "no such file"),
+        (lambda path: path.unlink(missing_ok=True), "no such file"),
     ],
 )
 def test_own_vectors_refused(tmp_path: Path, write: Callable[[Path], object], message: str) -> None:

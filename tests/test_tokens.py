@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from themo.tokens import LONGEST, Tokenizer, cut
@@ -51,7 +51,6 @@ def test_the_fingerprint_is_of_the_vocabulary(tokenizer: Tokenizer, tiny_backbon
     assert Tokenizer(other.inner).fingerprint != tokenizer.fingerprint
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(), max_size=30), st.integers(3, 30), st.integers(0, 2))
 def test_cut(ids: list[int], length: int, suffix: int) -> None:
     kept = cut(ids, length, suffix)

@@ -85,13 +85,12 @@ def train(options: Namespace, resume_hint: list[str]) -> None:
     from themo.preparation import prepare_data
     from themo.tracking import Tracking, comparison_params, tracking_uri, ui_command
     from themo.training import train as train_student
-    from themo.versions import find_part, new_version, read_settings, read_summary
+    from themo.versions import new_version, read_progress, read_settings
 
     if options.resume is not None:
         _refuse_settings(options, "--resume")
         settings = read_settings(options.resume)
-        find_part(options.resume, "checkpoint")
-        done = int(read_summary(options.resume)["last"]["pairs_seen"])
+        done = int(read_progress(options.resume)["pairs_seen"])
     else:
         settings, done = _settings(options), 0
     logs_dir = Path(settings.paths.logs_dir)

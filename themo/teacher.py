@@ -73,7 +73,7 @@ class Teacher:
                 name, pretrained=pretrained, device=device, require_pretrained=True, weights_only=True
             )
             tokenizer = open_clip.get_tokenizer(name, **tokenizer_options)
-        except (RuntimeError, ValueError, FileNotFoundError, OSError, KeyError) as error:
+        except Exception as error:  # open_clip, safetensors, torch and gzip each have their own
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"teacher.architecture {architecture}: cannot be loaded: {reason}") from error
         return cls(model, tokenizer, transform, fingerprint(architecture, pretrained))

@@ -94,7 +94,7 @@ def train(
         The last report.
 
     Raises:
-        FloatingPointError: The loss is no longer finite.
+        FloatingPointError: The loss, or what validation measures, is no longer finite.
         InputError: The student cannot be built from the settings, or `resume` is damaged or finished.
     """
     config = settings.training
@@ -117,6 +117,8 @@ def train(
         progress, best_weights = _restore(resume, student, optimizer)
         if progress.step >= total_steps:
             raise InputError(f"{resume}: is finished, {progress.step} of {total_steps} steps are done")
+        if _is_stale(progress, config.patience):
+            raise InputError(f"{resume}: is finished, it stopped early at step {progress.step}")
 
     facts = {
         "objective": config.objective,
@@ -158,6 +160,10 @@ def train(
         pairs_before, since = last_report
         speed = (progress.pairs_seen - pairs_before) / (time.monotonic() - since)
         measured = validate(student, loss_of, dtype)
+        if not all(map(math.isfinite, measured.values())):  # the last update broke the student
+            raise FloatingPointError(
+                f"val/loss is {measured['val/loss']} at step {progress.step} (learn_rate={rate:.1e})"
+            )
         progress.seconds = time.monotonic() - clock
         metrics: Metrics = {
             "pairs_seen": progress.pairs_seen,
@@ -177,7 +183,7 @@ def train(
             progress.stale += 1
         metrics |= {f"best/{name}": value for name, value in progress.best.items()}
         progress.reports.append(metrics)
-        is_last = is_last or (config.patience is not None and progress.stale >= config.patience)
+        is_last = is_last or _is_stale(progress, config.patience)
 
         save = partial(
             _save,
@@ -222,6 +228,10 @@ def is_better(metrics: Metrics, best: Metrics, objective: Objective) -> bool:
         return (value if HIGHER_IS_BETTER[objective] else -value, values["val/cosine"])
 
     return not best or score(metrics) > score(best)
+
+
+def _is_stale(progress: Progress, patience: int | None) -> bool:
+    return patience is not None and progress.stale >= patience
 
 
 def _save(

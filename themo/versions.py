@@ -7,7 +7,7 @@
         student/        the best student so far
         checkpoint/     the last student, optimiser, random state
 
-Every part is written under a temporary name and renamed, `summary.json` last. A directory takes the place of
+Every part is written under a temporary name and renamed, `checkpoint/` last. A directory takes the place of
 its predecessor in two renames; a reader that comes, or a run that dies, between them finds the predecessor
 under its `.old` name.
 """
@@ -61,10 +61,25 @@ class Checkpoint:
         folder = find_part(version, "checkpoint")
         try:
             tensors = load_file(folder / "state.safetensors")
-            progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, SafetensorError) as error:
             raise InputError(f"{folder}: is not a whole checkpoint: {_first_line(error)}") from error
-        return cls(tensors, progress)
+        return cls(tensors, read_progress(version))
+
+
+def read_progress(version: Path) -> dict[str, Any]:
+    """The progress of a version directory's checkpoint.
+
+    Raises:
+        InputError: There is none, or it is damaged.
+    """
+    folder = find_part(version, "checkpoint")
+    try:
+        progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: is not a whole checkpoint: {_first_line(error)}") from error
+    if not isinstance(progress, dict) or not isinstance(progress.get("pairs_seen"), int):
+        raise InputError(f"{folder}: is not a whole checkpoint: progress.json does not tell the pairs seen")
+    return progress
 
 
 def new_version(logs_dir: Path, experiment: str) -> Path:
@@ -104,12 +119,12 @@ def write_version(
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.yaml", settings.to_yaml())
-    # the checkpoint before the student: a resume from the older of the two finds the same best again
-    _replace_part(folder, "checkpoint", checkpoint.save)
     if save_student is not None:
         _replace_part(folder, "student", save_student)
     write_text(folder / "metrics.csv", _table(reports))
     write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False))
+    # last: whatever a kill leaves is written again by a resume from the checkpoint before it
+    _replace_part(folder, "checkpoint", checkpoint.save)
 
 
 def read_settings(version: Path) -> Settings:

@@ -18,11 +18,11 @@ from filelock import FileLock, Timeout
 from themo.config import Settings, known_leaves, read_yaml, write_text
 from themo.dataset import TrainingData
 from themo.errors import InputError
-from themo.progress import console
 from themo.tracking import Tracking, tracking_uri
 from themo.training import HIGHER_IS_BETTER, train
 from tune import results
-from tune.cluster import Resources, connect, count_slots
+from tune.cluster import Resources as Resources  # what `new_search` takes
+from tune.cluster import connect, count_slots
 from tune.space import Scalar, Space, from_tree
 from tune.study import Mode, Study
 from tune.trial import Train, Work, run
@@ -291,8 +291,3 @@ def _drop_snapshots(session: Path) -> None:
     for path in session.glob("trial-*"):
         if not any(path.iterdir()):
             path.rmdir()
-
-
-def announce_interruption(name: str) -> None:
-    """Tell how to go on after Ctrl-C."""
-    console.print(f"Interrupted. Continue with: python -m themo tune --resume {name}")

@@ -1,4 +1,4 @@
-"""An independent reader of the miniature's Spanish: it knows its own tables and refuses what does not agree."""
+"""An independent reader of the miniature's Spanish, with tables of its own: refuses what does not agree."""
 
 from __future__ import annotations
 

@@ -4,11 +4,11 @@ import random
 from itertools import product
 
 import pytest
+import spanish_reader
+from enumeration import everything
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import spanish_reader
-from enumeration import everything
 from themo.miniature.grammar import (
     Content,
     Group,

@@ -51,7 +51,7 @@ def test_nearly_every_scene_has_a_twin_of_these_kinds(scenes: Scenes, kind: Kind
 def test_a_single_group_has_no_twin_in_how_two_groups_stand(scenes: Scenes, kind: Kind) -> None:
     different = differ(scenes, twins_of(scenes, kind))
     assert not different[scenes.single].any()
-    assert different[~scenes.single].mean() > (0.6 if kind == "swapped colours" else 0.99)
+    assert different[~scenes.single].mean() > (0.45 if kind == "swapped colours" else 0.99)
 
 
 def test_two_groups_exchange_what_they_have(scenes: Scenes) -> None:

@@ -10,7 +10,7 @@ from formula_training import train
 
 from themo.config import Settings
 from tune.cluster import Resources
-from tune.search import Search, announce_interruption, new_search, read_search, run_search, search_folder
+from tune.search import Search, new_search, read_search, run_search, search_folder
 from tune.space import from_tree
 
 TREE: dict[str, Any] = {
@@ -59,7 +59,7 @@ def main(logs_dir: Path, name: str, *options: str) -> int:
     try:
         run_search(search, no_data, train)
     except KeyboardInterrupt:
-        announce_interruption(name)
+        print("interrupted", file=sys.stderr)
         return 130
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,6 @@ from transformers import BertConfig, PreTrainedTokenizerFast
 
 from themo.miniature.recipe import MiniatureRecipe
 
-_VOCABULARY_SIZE = 1_000
-"""Entries at most; the grammar's few words need about 300."""
 _SPECIAL_TOKENS = {f"{name.lower()}_token": f"[{name}]" for name in ("UNK", "PAD", "CLS", "SEP", "MASK")}
 
 
@@ -20,14 +19,12 @@ def write_blank_student(recipe: MiniatureRecipe, spanish: Sequence[str], folder:
 
     Args:
         recipe: Sizes of the model.
-        spanish: Sentences to train the WordPiece tokenizer on; lower-cased, but accents and "ñ" stay.
+        spanish: Sentences whose words become the vocabulary; lower-cased, but accents and "ñ" stay.
         folder: An empty folder.
     """
-    pieces = BertWordPieceTokenizer(lowercase=True, strip_accents=False)
-    pieces.train_from_iterator(spanish, vocab_size=_VOCABULARY_SIZE, min_frequency=1, show_progress=False)
-    pieces.save_model(str(folder))
-    # Loaded again from its vocabulary, the tokenizer frames a text with [CLS] and [SEP].
-    pieces = BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True, strip_accents=False)
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("".join(f"{piece}\n" for piece in _word_pieces(spanish)), encoding="utf-8")
+    pieces = BertWordPieceTokenizer(str(vocabulary), lowercase=True, strip_accents=False)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=pieces._tokenizer,
         model_max_length=recipe.student_positions,
@@ -46,3 +43,16 @@ def write_blank_student(recipe: MiniatureRecipe, spanish: Sequence[str], folder:
         pad_token_id=tokenizer.pad_token_id,
     )
     config.save_pretrained(folder)
+
+
+def _word_pieces(sentences: Sequence[str]) -> list[str]:
+    """Return a WordPiece vocabulary: special tokens, letters, and words by falling frequency.
+
+    A trained vocabulary of a language of so few words is practically the same (281 pieces, nearly all words),
+    but the trainer of the library `tokenizers` breaks ties at random: equal recipes must give equal worlds.
+    """
+    counts = Counter(word for sentence in sentences for word in sentence.lower().split())
+    letters = sorted({letter for word in counts for letter in word})
+    words = sorted((word for word in counts if len(word) > 1), key=lambda word: (-counts[word], word))
+    frame = [_SPECIAL_TOKENS[f"{name}_token"] for name in ("pad", "unk", "cls", "sep", "mask")]
+    return [*frame, *letters, *(f"##{letter}" for letter in letters), *words]

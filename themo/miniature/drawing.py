@@ -155,10 +155,11 @@ def _inside(shape: int, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
         outer, inner = 1.08, 0.45
         px, py = radius * np.cos(angle), radius * np.sin(angle)
         qx, qy = inner * np.cos(sector), inner * np.sin(sector)
-        return np.less((px - outer) * qy, py * (qx - outer))
+        edge: NDArray[np.float64] = (px - outer) * qy - py * (qx - outer)
+        return edge < 0
     if shape == 5:  # heart
         u, v = x * 1.2, 0.15 - y * 1.15
-        return (u**2 + v**2 - 0.9) ** 3 - 1.6 * u**2 * v**3 < 0
+        return np.less((u**2 + v**2 - 0.9) ** 3, 1.6 * u**2 * v**3)
     if shape == 6:  # cross
         ax, ay = np.abs(x), np.abs(y)
         return (np.minimum(ax, ay) < 0.3) & (np.maximum(ax, ay) < 0.98)

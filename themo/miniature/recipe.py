@@ -47,11 +47,14 @@ class MiniatureRecipe(BaseModel):
     teacher_families: int = Field(default=32, gt=0)
     """Families of twins (scenes that differ in one thing) in a training batch of the teacher."""
 
+    teacher_muon_learning_rate: float = Field(default=3e-3, gt=0)
+    """Highest learning rate of Muon, which trains the matrices of the teacher's blocks; no unit."""
+
     teacher_learning_rate: float = Field(default=1e-3, gt=0)
-    """Highest learning rate of the teacher's AdamW, after warm-up; no unit."""
+    """Highest learning rate of AdamW, which trains the teacher's other weights; no unit."""
 
     teacher_warmup_steps: int = Field(default=50, ge=0)
-    """Optimiser steps over which the teacher's learning rate rises."""
+    """Optimiser steps over which the teacher's learning rates rise."""
 
     student_hidden: int = Field(default=128, gt=0, multiple_of=32)
     """Width of the student's BERT, in numbers a token; a head is 32 wide."""

@@ -1,0 +1,93 @@
+"""Run benchmarks and print their table; exit code 1 if a goal is missed.
+
+python -m benchmarks                        all that need no GPU
+python -m benchmarks training_rate memory   some
+python -m benchmarks --gpu                  those that need a CUDA device
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from benchmarks.measure import Options, Row, table
+
+ON_CPU = (
+    "startup",
+    "training_rate",
+    "sentence_transformers_rate",
+    "teacher_rate",
+    "memory",
+)
+"""Modules with ``run(options: Options) -> list[Row]``."""
+ON_GPU = ("training_rate", "teacher_rate")
+"""Modules with ``run_on_gpu(options: Options) -> list[Row]``."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what the command line names; return the exit code."""
+    options = _parse(arguments)
+    if options.gpu and not torch.cuda.is_available():
+        print("Error: --gpu needs a CUDA device, and torch sees none", file=sys.stderr)
+        return 2
+    known = ON_GPU if options.gpu else ON_CPU
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        print(
+            f"Error: no such benchmark: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr
+        )
+        return 2
+    shared = Options(options.tatoeba, options.beto, options.threads, options.seed)
+    torch.set_num_threads(shared.threads)
+    rows: list[Row] = []
+    for name in options.names or known:
+        print(f"{name} ...", file=sys.stderr)
+        module = importlib.import_module(f"benchmarks.{name}")
+        for row in (module.run_on_gpu if options.gpu else module.run)(shared):
+            rows.append(row)
+            if options.json:
+                print(row.to_json(), flush=True)
+    if not options.json:
+        Console(width=None if sys.stdout.isatty() else 180).print(table(rows))
+    return 1 if any(row.is_met is False for row in rows) else 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure Themo's speed, memory and results."
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, or some of {', '.join(ON_CPU)}")
+    parser.add_argument("--gpu", action="store_true", help=f"on a CUDA device: {', '.join(ON_GPU)}")
+    parser.add_argument("--json", action="store_true", help="a JSON line a row in place of the table")
+    parser.add_argument(
+        "--tatoeba",
+        type=Path,
+        default=_folder("THEMO_BENCH_TATOEBA"),
+        metavar="FOLDER",
+        help="spa.txt and targets.npy (default: $THEMO_BENCH_TATOEBA)",
+    )
+    parser.add_argument(
+        "--beto",
+        type=Path,
+        default=_folder("THEMO_BENCH_BETO"),
+        metavar="FOLDER",
+        help="config.json and vocab.txt of BETO (default: $THEMO_BENCH_BETO)",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the measured work (1)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and orders (0)")
+    return parser.parse_args(arguments)
+
+
+def _folder(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    return Path(value) if value else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Which module may know which library: read from the source, so that imports inside functions count."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import themo
+
+PACKAGE = Path(themo.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Names of the modules that some code imports, wherever it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def packages(tree: ast.AST) -> set[str]:
+    return {name.partition(".")[0] for name in imports(tree)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_themo_never_imports_ray_or_pickle_and_only_the_command_tune_knows_tune(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = packages(tree)
+    assert not found & {"ray", "pickle", "joblib"}
+    if path == PACKAGE / "cli.py":
+        (command,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "tune")
+        assert "tune" in packages(command)
+        tree.body.remove(command)
+        found = packages(tree)
+    assert "tune" not in found
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("mlflow", {"tracking.py"}),
+        ("open_clip", {"teacher.py", "miniature/teaching.py", "miniature/vocabulary.py"}),
+        ("pyarrow", {"corpora.py", "targets.py"}),
+    ],
+)
+def test_each_library_has_its_home(module: str, allowed: set[str]) -> None:
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        if module in packages(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    assert users <= allowed
+
+
+def test_training_knows_neither_tracking_nor_the_command_line() -> None:
+    tree = ast.parse((PACKAGE / "training.py").read_text(encoding="utf-8"))
+    assert not set(imports(tree)) & {"themo.tracking", "themo.cli", "themo.options", "themo.progress"}
+
+
+def test_the_command_line_loads_nothing_heavy() -> None:
+    script = """
+import sys
+import themo.cli, themo.options
+try:
+    themo.options.parse(["train", "--help"])
+except SystemExit:
+    heavy = {"torch", "ray", "mlflow", "transformers", "open_clip", "optuna", "pyarrow", "numpy", "tune"}
+    print("loaded:", sorted(heavy & set(sys.modules)))
+"""
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "loaded: []"

@@ -1,0 +1,183 @@
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import ADJECTIVES, NOUNS, SettingsFactory
+from torch.nn import functional
+
+from themo.config import Settings
+from themo.dataset import TrainingData
+from themo.errors import InputError
+from themo.scoring import score_version
+from themo.student import load_student
+from themo.teacher import Teacher
+from themo.training import train
+
+N_IMAGES, N_CLASSES = 12, 3
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> dict[str, str]:
+    """XTD10 and ImageNet folders of a few random pictures, as settings."""
+    random = np.random.default_rng(0)
+    nouns, adjectives = list(NOUNS.items()), list(ADJECTIVES.items())
+
+    def picture(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (36, 40, 3), dtype=np.uint8)).save(path, format="JPEG")
+
+    captions: dict[str, list[str]] = {"en": [], "es": []}
+    names = []
+    for i in range(N_IMAGES):
+        names.append(f"COCO_{'train' if i % 3 else 'val'}2014_{i:012d}.jpg")
+        picture(tmp_path / "mscoco" / names[-1].split("_")[1] / names[-1])
+        (noun, sustantivo), (adjective, adjetivo) = nouns[i % 10], adjectives[i % 6]
+        captions["en"].append(f"the {adjective} {noun} runs")
+        captions["es"].append(f"el {sustantivo} {adjetivo} corre")
+    (tmp_path / "xtd10").mkdir()
+    for code, lines in captions.items():
+        write(tmp_path / "xtd10" / f"test_1kcaptions_{code}.txt", lines)
+    write(tmp_path / "xtd10" / "test_image_names.txt", names)
+
+    synsets = [f"n0000000{i}" for i in range(N_CLASSES)]
+    validation = tmp_path / "imagenet" / "ILSVRC" / "Data" / "CLS-LOC" / "val"
+    annotations = tmp_path / "imagenet" / "ILSVRC" / "Annotations" / "CLS-LOC" / "val"
+    annotations.mkdir(parents=True)
+    for i in range(2 * N_CLASSES):
+        stem = f"ILSVRC2012_val_{i + 1:08d}"
+        picture(validation / f"{stem}.JPEG")
+        name = f"<object><name>{synsets[i % N_CLASSES]}</name></object>"
+        write(annotations / f"{stem}.xml", [f"<annotation>{name}</annotation>"])
+    write(tmp_path / "imagenet" / "LOC_synset_mapping.txt", [f"{s} thing" for s in synsets])
+    rows = [f"{s}\tthe {en}\tel {es}" for s, (en, es) in zip(synsets, nouns, strict=False)]
+    write(tmp_path / "prompts.tsv", ["synset\ten\tes", *rows])
+    return {
+        "captions": str(tmp_path / "xtd10"),
+        "images": str(tmp_path / "mscoco"),
+        "imagenet": str(tmp_path / "imagenet"),
+        "prompts": str(tmp_path / "prompts.tsv"),
+    }
+
+
+def write(path: Path, lines: list[str]) -> None:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def tested(settings: SettingsFactory, images: dict[str, str]) -> Settings:
+    return settings(**images)
+
+
+@pytest.fixture
+def version(tested: Settings, tiny_data: TrainingData, tmp_path: Path) -> Path:
+    folder = tmp_path / "version_0"
+    train(tested, tiny_data, report=lambda last: last.save(folder))
+    return folder
+
+
+def test_scores_of_student_ceiling_and_floor(tested: Settings, version: Path) -> None:
+    scores = score_version(tested, version, baseline=True).to_dict()
+    assert set(scores) >= {"student", "ceiling", "teacher_es", "n", "ci95"}
+    assert scores["n"] == {"retrieval": N_IMAGES, "accuracy": 2 * N_CLASSES}
+    for row in ("student", "ceiling", "teacher_es"):
+        assert scores[row]["retrieval@01"] <= scores[row]["retrieval@05"] <= scores[row]["retrieval@10"] <= 1
+        assert scores[row]["accuracy@05"] == 1  # of three classes
+    json.dumps(scores)
+
+
+def test_the_student_is_scored_in_the_teachers_space(tested: Settings, version: Path) -> None:
+    """Against the plain way: encode, project, compare."""
+    ranks = score_version(tested, version, task="retrieval").ranks["retrieval"]
+    assert set(ranks) == {"student", "ceiling"}
+    teacher = Teacher.load(tested.teacher.architecture)
+    student, tokenizer = load_student(version / "student")
+    folder = Path(str(tested.benchmarks.captions))
+    names = (folder / "test_image_names.txt").read_text(encoding="utf-8").split()
+    paths = [Path(str(tested.benchmarks.images)) / name.split("_")[1] / name for name in names]
+    pictures = teacher.encode_images(paths)
+    lines = {
+        c: (folder / f"test_1kcaptions_{c}.txt").read_text(encoding="utf-8").splitlines()
+        for c in ("en", "es")
+    }
+    vectors = {
+        "student": functional.normalize(student.encode(tokenizer, lines["es"]), dim=1),
+        "ceiling": functional.normalize(torch.from_numpy(teacher.encode_texts(lines["en"])), dim=1),
+    }
+    for row, texts in vectors.items():
+        table = texts @ pictures.T
+        expected = (table > table.diagonal()[:, None]).sum(dim=1)
+        assert ranks[row].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(("task", "expected"), [("retrieval", ["retrieval"]), ("accuracy", ["accuracy"])])
+def test_one_task(tested: Settings, version: Path, task: Any, expected: list[str]) -> None:
+    assert list(score_version(tested, version, task=task).ranks) == expected
+
+
+def test_baselines_without_a_student(tested: Settings) -> None:
+    assert score_version(tested, None, baseline=True).rows == ("ceiling", "teacher_es")
+
+
+def test_a_student_of_states_is_projected(
+    settings: SettingsFactory, images: dict[str, str], tmp_path: Path
+) -> None:
+    from themo.preparation import prepare_data
+
+    config = settings(**images, target="state")
+    train(config, prepare_data(config), report=lambda last: last.save(tmp_path / "version"))
+    assert score_version(config, tmp_path / "version").rows == ("student", "ceiling")
+    with pytest.raises(InputError, match="student's vectors must have the teacher's 12 dimensions, got 16"):
+        score_version(config.override({"target": "embedding"}), tmp_path / "version")
+
+
+def test_image_vectors_are_kept_until_an_image_changes(tested: Settings) -> None:
+    cache = Path(tested.paths.cache_dir)
+    first = score_version(tested, None, task="retrieval").to_dict()
+    entries = set(cache.glob("images-*"))
+    assert len(entries) == 1
+    assert score_version(tested, None, task="retrieval").to_dict() == first
+    assert set(cache.glob("images-*")) == entries
+    image = next(Path(str(tested.benchmarks.images)).rglob("*.jpg"))
+    later = time.time() + 10
+    os.utime(image, (later, later))
+    score_version(tested, None, task="retrieval")
+    assert len(set(cache.glob("images-*"))) == 2
+
+
+def test_a_truncated_image(tested: Settings) -> None:
+    image = next(Path(str(tested.benchmarks.images)).rglob("*.jpg"))
+    os.truncate(image, 300)
+    with pytest.raises(InputError) as caught:
+        score_version(tested, None)
+    assert str(caught.value).startswith(f"{image}: ")
+    assert len(str(caught.value).splitlines()) == 1
+    assert not list(Path(tested.paths.cache_dir).glob("images-*"))
+
+
+def test_no_test_data(settings: SettingsFactory, tested: Settings) -> None:
+    with pytest.raises(InputError, match="benchmarks: must name test data for --task all, they name none"):
+        score_version(settings(), None)
+    only = tested.override({"imagenet": None, "prompts": None})
+    with pytest.raises(InputError, match="for --task accuracy, they name none"):
+        score_version(only, None, task="accuracy")
+    with pytest.raises(InputError, match=r"^benchmarks\.captions: no such file or folder: nosuch$"):
+        score_version(tested.override({"captions": "nosuch"}), None)
+
+
+def test_a_student_of_own_targets_has_no_images(tested: Settings, version: Path, tmp_path: Path) -> None:
+    own = tested.override({"targets": str(tmp_path / "own.npy")})
+    with pytest.raises(
+        InputError, match=r"must have a teacher to be tested on images, but it learnt data\.targets"
+    ):
+        score_version(own, version)
+
+
+def test_a_version_without_student(tested: Settings, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="must be a version directory, it holds no student/"):
+        score_version(tested, tmp_path)

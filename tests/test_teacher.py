@@ -1,0 +1,178 @@
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from themo.errors import InputError
+from themo.teacher import Teacher, fingerprint
+
+TEXTS = ["the red cat runs", "", "the small old boar comes " * 9, "the owl", "a word it does not know"]
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_teacher: Path) -> Teacher:
+    return Teacher.load(str(tiny_teacher))
+
+
+def open_clips(teacher: Teacher, texts: list[str]) -> torch.Tensor:
+    """Embeddings as open_clip itself gives them."""
+    with torch.no_grad():
+        return teacher.model.encode_text(teacher.tokenizer(texts))
+
+
+def test_embeddings_are_open_clips(teacher: Teacher) -> None:
+    vectors = teacher.encode_texts(TEXTS, "embedding")
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(TEXTS), teacher.dimension("embedding")) == (len(TEXTS), 12)
+    torch.testing.assert_close(torch.from_numpy(vectors), open_clips(teacher, TEXTS), rtol=1e-4, atol=1e-5)
+
+
+def test_trimming_changes_nothing(teacher: Teacher) -> None:
+    for target in ("state", "embedding"):
+        trimmed, padded = (teacher.encode_texts(TEXTS, target, trim=trim) for trim in (True, False))
+        np.testing.assert_allclose(trimmed, padded, rtol=1e-4, atol=1e-5)
+
+
+def test_states_lead_to_embeddings(teacher: Teacher) -> None:
+    states = teacher.encode_texts(TEXTS, "state")
+    assert states.shape == (len(TEXTS), teacher.dimension("state")) == (len(TEXTS), 16)
+    expected = open_clips(teacher, TEXTS)
+    expected /= expected.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(
+        teacher.to_image_space(torch.from_numpy(states), "state"), expected, rtol=1e-4, atol=1e-4
+    )
+    embeddings = torch.from_numpy(teacher.encode_texts(TEXTS, "embedding"))
+    torch.testing.assert_close(
+        teacher.to_image_space(3 * embeddings, "embedding"), expected, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_order_does_not_matter(teacher: Teacher) -> None:
+    texts = [f"{text} {i}" for i in range(100) for text in TEXTS[:3]]
+    forward, backward = teacher.encode_texts(texts), teacher.encode_texts(texts[::-1])
+    np.testing.assert_allclose(forward, backward[::-1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"no_causal_mask": True},
+        {"pool_type": "last"},
+        {"embed_cls": True, "pad_id": 0},
+        {"proj_bias": True},
+    ],
+)
+def test_other_text_towers_of_open_clip(
+    tmp_path: Path, tiny_teacher: Path, changes: dict[str, object]
+) -> None:
+    """Where the end-of-text state may not be had in the short way, it is had in open_clip's."""
+    config = json.loads((tiny_teacher / "open_clip_config.json").read_text(encoding="utf-8"))
+    config["model_cfg"]["text_cfg"] |= changes
+    config["model_cfg"]["custom_text"] = True
+    torch.manual_seed(0)
+    model_cfg = {k: v for k, v in config["model_cfg"].items() if k != "custom_text"}
+    model = open_clip.model.CustomTextCLIP(**model_cfg)
+    shutil.copy(tiny_teacher / "bpe.txt.gz", tmp_path)
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    torch.save(model.state_dict(), tmp_path / "open_clip_pytorch_model.bin")
+    teacher = Teacher.load(str(tmp_path))
+    texts = TEXTS[:4]
+    vectors = torch.from_numpy(teacher.encode_texts(texts, "embedding"))
+    torch.testing.assert_close(vectors, open_clips(teacher, texts), rtol=1e-3, atol=1e-5)
+
+
+def test_a_teacher_has_no_gradients_and_no_dropout(teacher: Teacher) -> None:
+    assert not teacher.model.training
+    assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
+
+
+def test_images(teacher: Teacher, tmp_path: Path) -> None:
+    paths = []
+    for i, colour in enumerate(["red", "green", "blue"]):
+        paths.append(tmp_path / f"{i}.png")
+        Image.new("RGB", (40, 30), colour).save(paths[-1])
+    vectors = teacher.encode_images(paths)
+    assert vectors.shape == (3, 12)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
+    with torch.inference_mode():
+        images = torch.stack([teacher.transform(Image.open(path)) for path in paths[::-1]])
+        expected = teacher.model.encode_image(images, normalize=True)
+    torch.testing.assert_close(vectors.flip(0), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_folder_can_be_moved(tmp_path: Path, teacher: Teacher, tiny_teacher: Path) -> None:
+    """Also the cut vocabulary beside it, whose path in the configuration is relative."""
+    moved = shutil.copytree(tiny_teacher, tmp_path / "moved")
+    for address in (str(moved), f"local-dir:{moved}"):
+        copy = Teacher.load(address)
+        np.testing.assert_array_equal(copy.encode_texts(TEXTS), teacher.encode_texts(TEXTS))
+        assert copy.fingerprint == teacher.fingerprint
+
+
+def test_the_fingerprint_is_of_names_and_contents(tmp_path: Path, tiny_teacher: Path) -> None:
+    folder = shutil.copytree(tiny_teacher, tmp_path / "teacher")
+    before = fingerprint(str(folder), None)
+    with (folder / "open_clip_model.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x01")
+    assert fingerprint(str(folder), None) != before
+    assert fingerprint("ViT-B-32", "openai") != fingerprint("ViT-B-32", "laion2b_s34b_b79k")
+    weights = tmp_path / "weights.pt"
+    digests = set()
+    for content in ("a", "b"):
+        weights.write_text(content, encoding="utf-8")
+        digests.add(fingerprint("ViT-B-32", str(weights)))
+    assert len(digests) == 2
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no config": (
+        lambda f: (f / "open_clip_config.json").unlink(),
+        "must be open_clip's description of a model",
+    ),
+    "truncated config": (
+        lambda f: os.truncate(f / "open_clip_config.json", 30),
+        "must be open_clip's description",
+    ),
+    "another config": (
+        lambda f: (f / "open_clip_config.json").write_text('{"model_cfg": []}', encoding="utf-8"),
+        "must be open_clip's description",
+    ),
+    "no weights": (lambda f: (f / "open_clip_model.safetensors").unlink(), "cannot be loaded: "),
+    "truncated weights": (
+        lambda f: os.truncate(f / "open_clip_model.safetensors", 2000),
+        "cannot be loaded: ",
+    ),
+    "no vocabulary": (lambda f: (f / "bpe.txt.gz").unlink(), "cannot be loaded: "),
+    "truncated vocabulary": (lambda f: os.truncate(f / "bpe.txt.gz", 60), "cannot be loaded: "),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_teacher(tmp_path: Path, tiny_teacher: Path, damage: str) -> None:
+    folder = shutil.copytree(tiny_teacher, tmp_path / "teacher")
+    act, message = DAMAGES[damage]
+    act(folder)
+    with pytest.raises(InputError) as caught:
+        Teacher.load(str(folder))
+    assert str(folder) in str(caught.value)
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pretrained"),
+    [("NoSuch-99", None), ("RN50", None), ("RN50", "nosuch_tag"), ("hf-hub:nosuch/model", None)],
+)
+def test_unknown_names(architecture: str, pretrained: str | None) -> None:
+    with pytest.raises(InputError) as caught:
+        Teacher.load(architecture, pretrained)
+    assert str(caught.value).startswith(f"teacher.architecture {architecture}: cannot be loaded: ")
+    assert len(str(caught.value).splitlines()) == 1

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from tune import live
+from tune.live import LiveView
+from tune.study import Study
+
+
+@pytest.fixture
+def study() -> Study:
+    study = Study(None, "max")
+    for value, state in [(0.2, "PRUNED"), (0.7, "COMPLETE"), (None, "FAIL"), (0.5, "RUNNING")]:
+        number = study.add({"learn_rate": 0.00123456, "loss": "mse"}).number
+        if value is not None:
+            study.report(number, {"pairs_seen": 100, "o": value}, "o")
+        if state != "RUNNING":
+            study.finish(number, state)
+    return study
+
+
+def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then(study, monkeypatch, capsys):
+    monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
+    view = LiveView(study, total=8, slots=2, objective="val/match@01")
+    view.setup()
+    running = [SimpleNamespace(status="RUNNING"), SimpleNamespace(status="TERMINATED")]
+    view.on_step_end(trials=running)
+    assert capsys.readouterr().err == ""  # ten seconds have not gone by
+    monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
+    view.on_step_end(trials=running)
+    view.close()
+    captured = capsys.readouterr()
+    assert captured.err == (
+        "3 of 8 trials done, 1 to the end, 1 stopped early, 1 failed, 1 of 2 slots busy; "
+        "best val/match@01 0.7000 in trial 1: learn_rate=0.00123 loss=mse\n"
+    )
+    assert captured.out == ""
+
+
+def test_on_a_terminal_one_view_that_goes_away(study, monkeypatch, capsys):
+    monkeypatch.setattr(live, "console", Console(stderr=True, force_terminal=True, width=120))
+    monkeypatch.setattr(live, "_SECONDS_BETWEEN_FRAMES", 0.0)
+    view = LiveView(study, total=8, slots=2, objective="val/match@01")
+    view.setup()
+    view.on_step_end(trials=[])
+    view.close()
+    captured = capsys.readouterr()
+    assert "3 of 8 trials done" in captured.err
+    assert captured.out == ""
+
+
+def test_time_left_is_told_once_a_trial_of_this_session_has_ended(study):
+    view = LiveView(study, total=8, slots=2, objective="o")
+    assert view._seconds_left(3) is None
+    view._start -= 60
+    assert view._seconds_left(4) == pytest.approx(4 * 60, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1 s"), (29, "29 s"), (90, "2 min"), (3600, "60 min"), (9000, "2.5 h")]
+)
+def test_durations(seconds, text):
+    assert live._duration(seconds) == text
