@@ -1,8 +1,8 @@
 """Training rate of Themo's path against sentence-transformers' trainer with MSELoss, on Tatoeba.
 
-Same backbone, pooling, projection, pairs, batch size and learning rate, both in their own way: the trainer
-shuffles, tokenises each batch in its loop and pads it to its longest sentence, in float32. Counted is the time
-from the end of a round's first step to the end of its last, tokenising included, loading and setting up not.
+Same backbone, pooling, projection, pairs, batch size and learning rate, each in its own way: the trainer
+shuffles, tokenises a batch in its loop and pads it to its longest sentence, in float32. Counted is the time
+from the end of a round's first step to the end of its last, tokenising included, setting up not.
 Ours is measured without and with the tokenising of its texts, which Themo does once for all epochs.
 """
 
@@ -78,11 +78,10 @@ class SentenceTransformers:
 
     def __init__(self, settings: Settings, data: TrainingData, folder: Path) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
-        from datasets import Dataset, disable_progress_bars
+        from datasets import Dataset  # type: ignore[import-untyped]
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
 
-        disable_progress_bars()
         torch.manual_seed(settings.training.seed)
         student = build_student(settings, data)
         student.backbone.save_pretrained(folder / "backbone")  # type: ignore[operator]

@@ -54,6 +54,7 @@ def tatoeba_settings(options: Options, cache: Path) -> Settings:
         {
             "corpus": [str(options.tatoeba / "spa.txt")],
             "targets": str(options.tatoeba / "targets.npy"),
+            "architecture": "ViT-B-32",  # never loaded: the targets are there
             "backbone": str(options.beto),
             "backbone_weights": False,
             "hidden_size": 256,
@@ -189,6 +190,7 @@ def run_on_gpu(options: Options) -> list[Row]:
             {
                 "corpus": [str(folder / "pairs.tsv")],
                 "targets": str(folder / "targets.npy"),
+                "architecture": "ViT-B-32",  # never loaded: the targets are there
                 "backbone": str(folder),
                 "backbone_weights": False,
                 "max_length": PADDED_LENGTH,

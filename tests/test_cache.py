@@ -8,6 +8,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +72,11 @@ def flip_a_byte(entry: Path) -> None:
     (entry / "values.npy").write_bytes(content)
 
 
+def empty(entry: Path) -> None:
+    shutil.rmtree(entry)
+    entry.mkdir()
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "a flipped bit": flip_a_byte,
     "a truncated file": lambda entry: os.truncate(entry / "values.npy", 100),
@@ -80,7 +86,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "half a manifest": lambda entry: os.truncate(entry / MANIFEST, 40),
     "an empty manifest": lambda entry: os.truncate(entry / MANIFEST, 0),
     "a manifest of something else": lambda entry: (entry / MANIFEST).write_text("[1]", encoding="utf-8"),
-    "an empty folder": lambda entry: (shutil.rmtree(entry), entry.mkdir()),
+    "an empty folder": empty,
 }
 
 
@@ -230,13 +236,18 @@ def test_digests_differ_as_values_do(first: object, second: object) -> None:
 
 def test_digest_array_knows_values_shape_and_type() -> None:
     values = np.arange(6)
-    others = [values + 1, values.reshape(2, 3), values.astype(np.int32), values.reshape(3, 2)]
+    others: list[np.ndarray[Any, Any]] = [
+        values + 1,
+        values.reshape(2, 3),
+        values.astype(np.int32),
+        values.reshape(3, 2),
+    ]
     assert len({digest_array(v) for v in [values, *others]}) == 5
     assert digest_array(np.arange(12)[::2]) == digest_array(2 * values)
 
 
 def test_digest_folder_knows_names_and_contents(tmp_path: Path) -> None:
-    digests = set()
+    digests: set[str] = set()
     for name, text in (("a", "x"), ("b", "x"), ("a", "y"), ("c/a", "x")):
         folder = tmp_path / str(len(digests))
         (folder / name).parent.mkdir(parents=True)

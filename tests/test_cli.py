@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from tiny import sentence_pairs, write_tsv
 
@@ -111,7 +110,7 @@ def test_prepare(capsys: Capture, tiny_config: Path, tiny_data: TrainingData) ->
     assert "Corpus: 400 of 400 pairs kept" in err
     assert main(["prepare", "--config", str(tiny_config)]) == 0
     assert capsys.readouterr().out.startswith(
-        f"{len(tiny_data.train)} training and {len(tiny_data.validation)} validation pairs, teacher vectors of 12"
+        f"{len(tiny_data.train)} training and {len(tiny_data.validation)} validation pairs, teacher vectors"
     )
 
 
@@ -174,12 +173,6 @@ def test_bad_data(capsys: Capture, tiny_config: Path, tmp_path: Path, case: str)
     assert message in refusal(capsys, "prepare", "--config", tiny_config, *make(tmp_path))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="tells what happens without a GPU")
-def test_no_gpu(capsys: Capture, tiny_config: Path, logs: Path) -> None:
-    message = refusal(capsys, "train", "--config", tiny_config, "--logs-dir", logs, "--device", "cuda")
-    assert message == "training.device: must be auto or cpu where torch sees no CUDA device, got 'cuda'"
-
-
 def test_a_corrupt_cache_entry_is_built_again(capsys: Capture, tiny_config: Path, tmp_path: Path) -> None:
     assert main(["prepare", "--config", str(tiny_config)]) == 0
     files = [p for p in (tmp_path / "cache").rglob("*.npy") if "targets-" in str(p) or p.name == "ids.npy"]
@@ -220,6 +213,7 @@ def table(version: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k not in times} for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow  # MLflow takes seconds to begin
 def test_train_and_repeat_from_its_config(capsys: Capture, tiny_config: Path, logs: Path) -> None:
     arguments = ["train", "--config", str(tiny_config), "--logs-dir", str(logs), "--experiment", "again"]
     assert main([*arguments, "--learn-rate", "8e-5"]) == 0
@@ -237,6 +231,7 @@ def test_train_and_repeat_from_its_config(capsys: Capture, tiny_config: Path, lo
         assert again.read_bytes() == first.read_bytes()
 
 
+@pytest.mark.slow  # MLflow takes seconds to begin
 def test_a_diverged_run(capsys: Capture, tiny_config: Path, logs: Path) -> None:
     arguments = ["--config", str(tiny_config), "--logs-dir", str(logs), "--learn-rate", "1e30"]
     assert main(["train", *arguments]) == 1
@@ -313,6 +308,7 @@ DAMAGED_FOR_RESUME: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.slow  # MLflow takes seconds to begin
 @pytest.mark.parametrize("case", DAMAGED_FOR_RESUME)
 def test_resume_of_a_damaged_version(
     capsys: Capture, trained: Path, tmp_path: Path, logs: Path, case: str
@@ -326,6 +322,7 @@ def test_resume_of_a_damaged_version(
     assert message in found
 
 
+@pytest.mark.slow  # MLflow takes seconds to begin
 @pytest.mark.parametrize("text", [b"", b"{", b"{}", b'{"last": {}}'])
 def test_resume_needs_no_summary(
     capsys: Capture, trained: Path, tmp_path: Path, logs: Path, text: bytes
@@ -352,6 +349,7 @@ DAMAGED_FOR_TEST: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.slow  # MLflow takes seconds to begin
 @pytest.mark.parametrize("case", DAMAGED_FOR_TEST)
 def test_of_a_damaged_version(capsys: Capture, trained: Path, tmp_path: Path, logs: Path, case: str) -> None:
     version = shutil.copytree(trained, tmp_path / "version")
@@ -403,7 +401,7 @@ def test_the_miniature_from_prepare_to_test(tiny_miniature: Path, tmp_path: Path
 @pytest.mark.slow
 def test_a_killed_run_is_resumed_to_the_same_end(tiny_config: Path, tmp_path: Path) -> None:
     """SIGKILL at random moments; what is there can be read, and the end is that of an undisturbed run."""
-    arguments = ["--config", tiny_config, "--epochs", "40", "--dropout", "0.1"]
+    arguments = ["--config", tiny_config, "--epochs", "24", "--dropout", "0.1"]
     whole = themo("train", *arguments, "--experiment", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     version = tmp_path / "logs" / "cut" / "version_0"
@@ -437,7 +435,10 @@ def checkpoint_time(version: Path) -> int:
 def test_interrupted(tiny_config: Path, tmp_path: Path) -> None:
     """Ctrl-C: exit code 130 and the command to go on with."""
     command = [sys.executable, "-m", "themo", "train", "--config", str(tiny_config), "--epochs", "3000"]
+    # where these tests run in the background of a shell, they, and so their children, ignore Ctrl-C
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     version = tmp_path / "logs" / "tiny" / "version_0"
     while not checkpoint_time(version):
         assert process.poll() is None

@@ -138,7 +138,7 @@ def test_a_new_corpus_leaves_the_old_ones_validation_behind() -> None:
 
 def test_settings_cannot_be_changed(settings: SettingsFactory) -> None:
     with pytest.raises(ValueError, match="frozen"):
-        settings().training.seed = 3
+        settings().training.seed = 3  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,8 @@ def test_save_and_load(tmp_path: Path, tiny_backbone: Path, pooling: str, extras
     loaded, tokenizer = load_student(save(student, tmp_path / "student", tiny_backbone))
     assert not loaded.training
     assert loaded.head == student.head
-    assert loaded.backbone.config.hidden_dropout_prob == 0.3
+    config: Any = loaded.backbone.config
+    assert config.hidden_dropout_prob == 0.3
     assert torch.equal(
         loaded.encode(tokenizer, TEXTS), student.encode(Tokenizer.load(str(tiny_backbone)), TEXTS)
     )

@@ -24,7 +24,8 @@ def teacher(tiny_teacher: Path) -> Teacher:
 def open_clips(teacher: Teacher, texts: list[str]) -> torch.Tensor:
     """Embeddings as open_clip itself gives them."""
     with torch.no_grad():
-        return teacher.model.encode_text(teacher.tokenizer(texts))
+        vectors: torch.Tensor = teacher.model.encode_text(teacher.tokenizer(texts))
+    return vectors
 
 
 def test_embeddings_are_open_clips(teacher: Teacher) -> None:
@@ -169,7 +170,12 @@ def test_a_damaged_teacher(tmp_path: Path, tiny_teacher: Path, damage: str) -> N
 
 @pytest.mark.parametrize(
     ("architecture", "pretrained"),
-    [("NoSuch-99", None), ("RN50", None), ("RN50", "nosuch_tag"), ("hf-hub:nosuch/model", None)],
+    [
+        ("NoSuch-99", None),
+        ("ViT-S-32-alt", None),
+        ("ViT-S-32-alt", "nosuch_tag"),
+        ("hf-hub:nosuch/model", None),
+    ],
 )
 def test_unknown_names(architecture: str, pretrained: str | None) -> None:
     with pytest.raises(InputError) as caught:

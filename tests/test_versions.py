@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +86,11 @@ class Killed(BaseException):
 
 
 class Killer:
-    """Ends a run right before its n-th change of a name or removal of a folder."""
+    """Ends a run right before the n-th of some acts, each a function or method by owner and name."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, n: int, acts: Sequence[tuple[object, str]]) -> None:
         self.n = n
-        for owner, name in ((Path, "rename"), (Path, "replace"), (shutil, "rmtree"), (Path, "mkdir")):
+        for owner, name in acts:
             monkeypatch.setattr(owner, name, self._counting(getattr(owner, name)))
 
     def _counting(self, act: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,8 +103,18 @@ class Killer:
         return counted
 
 
+RENAMES = [(Path, "rename"), (Path, "replace")]
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [
+        pytest.param(RENAMES, id="renames"),
+        pytest.param([*RENAMES, (Path, "mkdir"), (shutil, "rmtree")], id="all", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_at_any_moment_of_saving(
-    settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path
+    settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path, acts: Sequence[tuple[object, str]]
 ) -> None:
     """Whatever the last whole step of a save was, the version can be read, and resumed to the same end.
 
@@ -120,13 +130,18 @@ def test_killed_at_any_moment_of_saving(
         objective="val/loss",
     )
     whole: list[Report] = []
-    train(config, tiny_data, report=lambda last: (last.save(tmp_path / "whole"), whole.append(last))[1])
+
+    def report(last: Report) -> None:
+        last.save(tmp_path / "whole")
+        whole.append(last)
+
+    train(config, tiny_data, report=report)
     assert [report.is_best for report in whole] == [True, True, False], "choose other settings"
     n, finished = 0, False
     while not finished:
         folder = tmp_path / f"cut_{n}"
         with pytest.MonkeyPatch.context() as monkeypatch:
-            Killer(monkeypatch, n)
+            Killer(monkeypatch, n, acts)
             try:
                 save_reports(config, tiny_data, folder)
                 finished = True
@@ -207,7 +222,7 @@ def test_a_damaged_summary(version: Path, text: str) -> None:
 
 def test_a_checkpoint_gives_back_what_it_was_given(tmp_path: Path) -> None:
     tensors = {"student.a": torch.randn(3, 2), "random": torch.get_rng_state()}
-    progress = {"step": 3, "reports": [{"val/loss": 0.1 + 0.2}]}
+    progress = {"pairs_seen": 3, "reports": [{"val/loss": 0.1 + 0.2}]}
     (tmp_path / "checkpoint").mkdir()
     Checkpoint(tensors, progress).save(tmp_path / "checkpoint")
     read = Checkpoint.load(tmp_path)

@@ -89,7 +89,7 @@ def build_model(
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
     try:
         model = (
-            AutoModel.from_pretrained(backbone, config=config, use_safetensors=True)
+            _pretrained(backbone, config)
             if weights
             else AutoModel.from_config(config, attn_implementation="sdpa")
         )
@@ -97,6 +97,17 @@ def build_model(
         raise _refusal(backbone, "model", error) from error
     if hasattr(model, "pooler"):
         model.pooler = None  # BERT's next-sentence head: never used here
+    return model
+
+
+def _pretrained(backbone: str, config: Any) -> Any:  # noqa: ANN401
+    model, loading = AutoModel.from_pretrained(
+        backbone, config=config, use_safetensors=True, output_loading_info=True
+    )
+    # transformers would leave them random and go on
+    missing = sorted(key for key in loading["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise ValueError(f"its weights lack {len(missing)} of the model's tensors, the first is {missing[0]}")
     return model
 
 

@@ -82,8 +82,9 @@ def prepare(options: Namespace, _resume_hint: list[str]) -> None:
 
 def train(options: Namespace, resume_hint: list[str]) -> None:
     """``train``: one student into a version directory."""
+    from themo.devices import resolve_device
     from themo.preparation import prepare_data
-    from themo.tracking import Tracking, comparison_params, tracking_uri, ui_command
+    from themo.tracking import Tracking, check_reachable, comparison_params, tracking_uri, ui_command
     from themo.training import train as train_student
     from themo.versions import new_version, read_progress, read_settings
 
@@ -93,9 +94,11 @@ def train(options: Namespace, resume_hint: list[str]) -> None:
         done = int(read_progress(options.resume)["pairs_seen"])
     else:
         settings, done = _settings(options), 0
+    resolve_device(settings.training.device)
     logs_dir = Path(settings.paths.logs_dir)
+    check_reachable(tracking_uri(logs_dir))
+    data = prepare_data(settings)
     with Tracking(tracking_uri(logs_dir), settings.paths.experiment) as tracking:
-        data = prepare_data(settings)
         version = options.resume or new_version(logs_dir, settings.paths.experiment)
         run = tracking.start(
             f"{settings.paths.experiment}/{version.name}",
@@ -181,10 +184,19 @@ def tune(options: Namespace, resume_hint: list[str]) -> None:
     from dataclasses import replace
     from datetime import datetime
 
+    from themo.devices import resolve_device
     from themo.preparation import prepare_data
-    from themo.tracking import tracking_uri, ui_command
+    from themo.tracking import check_reachable, tracking_uri, ui_command
     from tune.results import table
-    from tune.search import Resources, new_search, read_search, run_search, search_folder
+    from tune.search import (
+        Resources,
+        discard_untried,
+        new_search,
+        read_search,
+        refuse_taken,
+        run_search,
+        search_folder,
+    )
     from tune.space import load as load_space
 
     settings = _settings(options)
@@ -202,12 +214,20 @@ def tune(options: Namespace, resume_hint: list[str]) -> None:
             address=options.address,
             **{name: value for name, value in shares.items() if value is not None},
         )
-        prepare_data(settings)
         name = options.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+        refuse_taken(name, settings)
+        resolve_device(settings.training.device)
+        check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
+        prepare_data(settings)
         search = new_search(name, space, settings, resources)
     resume_hint[:] = [f"python -m themo tune --resume {search.name}"]
     console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}", soft_wrap=True)
-    result = run_search(search, prepare_data)
+    try:
+        result = run_search(search, prepare_data)
+    except InputError:
+        if options.resume is None:
+            discard_untried(search)
+        raise
     resume_hint.clear()
     best = result.folder / "best"
     tested = None

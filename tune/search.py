@@ -6,6 +6,7 @@ import math
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -77,6 +78,7 @@ def new_search(name: str, space: Space, settings: Settings, resources: Resources
     Raises:
         InputError: The name is taken or not a file's name, or the directory cannot be written.
     """
+    refuse_taken(name, settings)
     folder = search_folder(name, settings)
     if not settings.training.threads:
         settings = settings.override({"threads": max(1, math.floor(resources.cpus_per_trial))})
@@ -85,13 +87,29 @@ def new_search(name: str, space: Space, settings: Settings, resources: Resources
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
         write_text(folder / SEARCH_FILE, search.to_yaml())
-    except FileExistsError:
-        raise InputError(
-            f"--name: a search {name!r} exists at {folder}: choose another name, or --resume {name}"
-        ) from None
     except OSError as error:
         raise InputError(f"--name: {folder} cannot be written: {error.strerror}") from None
     return search
+
+
+def refuse_taken(name: str, settings: Settings) -> None:
+    """Refuse the name of a search that there is.
+
+    Raises:
+        InputError: There is one.
+    """
+    folder = search_folder(name, settings)
+    if folder.exists():
+        raise InputError(
+            f"--name: a search {name!r} exists at {folder}: choose another name, or --resume {name}"
+        )
+
+
+def discard_untried(search: Search) -> None:
+    """Remove the directory of a new search refused before its first trial: its name is free again."""
+    folder = search_folder(search.name, search.settings)
+    if not (folder / TRIALS_FOLDER).exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_search(folder: Path) -> Search:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def train_teacher(recipe: MiniatureRecipe, world: World, folder: Path) -> None:
     write_bpe(folder / "bpe.txt.gz")
     encode = encoder(folder / "bpe.txt.gz")
     config = model_config(vocabulary_size=int(encode(["a"])[0, -1]) + 1)  # end of text has the highest id
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(recipe.seed)
         model = open_clip.model.CLIP(**config)
     _fit(model, recipe, world, encode)
@@ -223,6 +224,20 @@ def _optimizers(model: Any, recipe: MiniatureRecipe) -> list[torch.optim.Optimiz
             betas=(0.9, 0.98),
         ),
     ]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: equal on any number of cores, and layers this small gain little by a second.
+
+    On a busy machine two threads wait for each other at every layer and take several times as long.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _rate(step: int, warmup_steps: int, steps: int) -> float:

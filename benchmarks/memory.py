@@ -1,0 +1,148 @@
+"""Memory that a million sentence pairs cost, beyond what the imports take: preparing them, and training on them.
+
+Each runs in a process of its own, which notes its memory after its imports and its highest afterwards. Two
+figures are given: all resident memory, in which the pages of memory-mapped files count although the system
+can take them back at any moment, and the anonymous part, which it cannot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import synthetic
+from benchmarks.measure import Goal, Options, Row
+
+N_PAIRS = 1_000_000
+DIMENSION = 512
+STEPS = 200
+BATCH_SIZE = 256
+GOAL_GB = 1.5
+SECONDS_BETWEEN_SAMPLES = 0.02
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of a process.
+
+    Attributes:
+        resident: Bytes in RAM.
+        anonymous: Bytes of those that no file stands behind.
+    """
+
+    resident: int
+    anonymous: int
+
+    @classmethod
+    def now(cls) -> Memory:
+        """Of this process, as Linux tells it."""
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        kilobytes = {
+            line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "Rss"))
+        }
+        return cls(int(kilobytes["VmRSS"]) * 1024, int(kilobytes["RssAnon"]) * 1024)
+
+
+class Peak:
+    """Highest memory while it is entered, looked at by a thread fifty times a second."""
+
+    def __enter__(self) -> Peak:
+        self.highest = Memory.now()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(SECONDS_BETWEEN_SAMPLES):
+            now = Memory.now()
+            self.highest = Memory(
+                max(self.highest.resident, now.resident), max(self.highest.anonymous, now.anonymous)
+            )
+
+
+def run(options: Options) -> list[Row]:
+    """Peak beyond the imports of preparing and of training, one million synthetic pairs, D = 512."""
+    if not Path("/proc/self/status").is_file():
+        return [Row("memory, one million pairs", None, "GB", detail="skipped: measured on Linux only")]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        synthetic.write_backbone(folder, hidden_size=128, layers=2)
+        synthetic.write_corpus(folder / "pairs.tsv", N_PAIRS, options.seed)
+        synthetic.write_targets(folder / "targets.npy", N_PAIRS, DIMENSION, options.seed)
+        rows = []
+        for stage, goal in (("prepare", None), ("train", Goal(GOAL_GB, "<"))):
+            base, highest = _measure(stage, folder, options)
+            total, anonymous = (
+                (getattr(highest, kind) - getattr(base, kind)) / 1e9 for kind in ("resident", "anonymous")
+            )
+            detail = f"anonymous {anonymous:.2f} GB, the rest pages of mapped files; imports {base.resident / 1e9:.2f} GB"
+            if stage == "train":
+                detail += f"; {STEPS} steps of {BATCH_SIZE}, validation and saving included"
+            what = f"memory to {stage}, {N_PAIRS:,} pairs, beyond imports"
+            rows.append(Row(what, total, "GB", goal, detail=detail, seeds=(options.seed,)))
+        return rows
+
+
+def _measure(stage: str, folder: Path, options: Options) -> tuple[Memory, Memory]:
+    """Memory of a process after its imports and at its highest."""
+    command = [sys.executable, "-m", "benchmarks.memory", stage, str(folder)]
+    command += [str(options.threads), str(options.seed)]
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    base, highest = (Memory(**values) for values in json.loads(out.splitlines()[-1]))
+    return base, highest
+
+
+def _child(stage: str, folder: Path, threads: int, seed: int) -> None:
+    from transformers import BertModel  # noqa: F401 -- transformers imports it when it is first used
+
+    from themo import config
+    from themo.preparation import prepare_data
+    from themo.training import Report, train
+
+    settings = config.load().override(
+        {
+            "corpus": [str(folder / "pairs.tsv")],
+            "targets": str(folder / "targets.npy"),
+            "architecture": "ViT-B-32",  # never loaded: the targets are there
+            "backbone": str(folder),
+            "backbone_weights": False,
+            "batch_size": BATCH_SIZE,
+            "epochs": STEPS * BATCH_SIZE / N_PAIRS,
+            "report_pairs": STEPS * BATCH_SIZE // 2,
+            "cache_dir": str(folder / "cache"),
+            "threads": threads,
+            "seed": seed,
+            "device": "cpu",
+        }
+    )
+
+    def report(last: Report) -> None:
+        last.save(folder / "version_0")
+
+    base = Memory.now()
+    with Peak() as peak:
+        data = prepare_data(settings)
+        if stage == "train":
+            train(settings, data, report=report)
+    print(json.dumps([vars(base), vars(peak.highest)]))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="One process of the benchmark; prints its memory as JSON.")
+    parser.add_argument("stage", choices=("prepare", "train"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("threads", type=int)
+    parser.add_argument("seed", type=int)
+    given = parser.parse_args()
+    _child(given.stage, given.folder, given.threads, given.seed)
