@@ -24,6 +24,10 @@ ON_CPU = (
     "sentence_transformers_rate",
     "teacher_rate",
     "memory",
+    "miniature_teacher",
+    "miniature_results",
+    "objectives",
+    "search_efficiency",
 )
 """Modules with ``run(options: Options) -> list[Row]``."""
 ON_GPU = ("training_rate", "teacher_rate")

@@ -11,19 +11,19 @@ give the search the answer.
 from __future__ import annotations
 
 import argparse
+import math
+import statistics
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.objectives import collect
+from benchmarks.measure import Goal, Options, Row, table
+from benchmarks.objectives import LOG, collect
 from themo import config
-from themo.environment import commit
 from themo.preparation import prepare_data
-from themo.progress import console
 from themo.training import HIGHER_IS_BETTER, Report, train
 from tune.asha import Rungs
 from tune.proposals import propose
@@ -70,36 +70,50 @@ def search(seed: int, trials: int) -> Iterator[tuple[float, float]]:
         events.clear()
 
 
-def main() -> None:
-    """Run and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=24, help="settings of the random search (24)")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of the search (3)")
-    parser.add_argument("--log", type=Path, default=Path("logs/bench/objectives.jsonl"))
-    options = parser.parse_args()
+def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its settings and seeds are its own
+    """One row: the median share over the seeds of the search."""
+    return [measure(trials=24, seeds=3, log=LOG)]
+
+
+def measure(trials: int, seeds: int, log: Path) -> Row:
+    """Epochs of the search until the best of random search, as a share of random search's epochs."""
     objective = config.load().training.objective
-    runs = [entry for entry in collect(options.trials, 1, options.log) if entry["seed"] == 0]
+    runs = [entry for entry in collect(trials, 1, log) if entry["seed"] == 0]
     bests = [entry["scores"][objective] if "scores" in entry else 0.0 for entry in runs]
     epochs = np.cumsum([entry["curve"][-1]["epoch"] if entry["curve"] else 0.0 for entry in runs])
     target, spent = max(bests), float(epochs[-1])
-    console.quiet = True
-    table = Table(
-        title=f"Epochs until {objective} reaches {target:.4f}, the best of {len(runs)} random settings "
-        f"trained to their ends ({spent:.0f} epochs; reached after {epochs[int(np.argmax(bests))]:.0f}); "
-        f"commit {commit()}"
-    )
-    for column in ("search seed", "epochs", "share of random search's", "best"):
-        table.add_column(column)
-    for seed in range(options.seeds):
-        best, needed = 0.0, None
-        for used, value in search(seed, len(runs)):
+    shares, told = [], []
+    for seed in range(seeds):
+        best, used = 0.0, 0.0
+        for used, value in search(seed, trials):  # noqa: B007 -- read after the loop
             best = max(best, value)
             if value >= target:
-                needed = used
                 break
-        shown = f"{needed:.1f}" if needed is not None else f"not within {used:.1f}"
-        table.add_row(str(seed), shown, f"{(needed or used) / spent:.3f}", f"{best:.4f}")
-    Console().print(table)
+        reached = best >= target
+        shares.append(used / spent if reached else math.inf)
+        told.append(f"seed {seed}: {used:.1f}" if reached else f"seed {seed}: {best:.4f} after {used:.1f}")
+    return Row(
+        f"search: epochs until random search's best {objective}",
+        statistics.median(shares),
+        "of random's",
+        Goal(0.25, "<"),
+        (min(shares), max(shares)),
+        f"{trials} random settings to their ends: {spent:.0f} epochs, best {target:.4f} "
+        f"after {epochs[int(np.argmax(bests))]:.0f}; search {', '.join(told)}",
+        tuple(range(seeds)),
+    )
+
+
+def main() -> None:
+    """Run and print the row."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=24, help="settings of the random search (24)")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of the search (3)")
+    parser.add_argument("--log", type=Path, default=LOG)
+    options = parser.parse_args()
+    Console(width=180).print(table([measure(options.trials, options.seeds, options.log)]))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tiny import SettingsFactory
 
-from themo.config import Settings, known_leaves, load, presets, read_value, read_yaml, space_path, write_text
+from themo.config import Settings, known_leaves, load, presets, space_path, write_text
 from themo.errors import InputError
+from themo.yaml_files import read_value, read_yaml
 
 MINIMAL = {
     "data": {"corpus": ["pairs.tsv"]},

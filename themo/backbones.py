@@ -100,7 +100,7 @@ def build_model(
     return model
 
 
-def _pretrained(backbone: str, config: Any) -> Any:  # noqa: ANN401
+def _pretrained(backbone: str, config: Any) -> Any:
     model, loading = AutoModel.from_pretrained(
         backbone, config=config, use_safetensors=True, output_loading_info=True
     )

@@ -10,17 +10,17 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from themo.errors import InputError
 from themo.miniature.recipe import MiniatureRecipe
 from themo.mixture import parse_mixture
+from themo.yaml_files import read_yaml, write_yaml
 
 DEFAULT_PRESET = "miniature"
 Objective = Literal["val/match@01", "val/cosine", "val/loss"]
@@ -235,8 +235,7 @@ class Settings(Section):
 
     def to_yaml(self) -> str:
         """The settings as complete YAML, which `load` reads back to equal settings."""
-        tree = self.model_dump(mode="json")
-        return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        return write_yaml(self.model_dump(mode="json"))
 
 
 _SEARCHABLE_SECTIONS: dict[str, dict[str, FieldInfo]] = {
@@ -318,71 +317,11 @@ def load(
     return _validate(tree, origins, str(path))
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as a mapping.
-
-    Raises:
-        InputError: It cannot be read, is not YAML, repeats a key or is not a mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise InputError(f"{path}: cannot be read: {reason}") from None
-    try:
-        tree = yaml.load(text, Loader=_Loader)  # noqa: S506 -- a SafeLoader
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
-        raise InputError(f"{where}: is not valid YAML: {problem}") from None
-    if not isinstance(tree, dict):
-        raise InputError(f"{path}: must be a mapping of sections, got {type(tree).__name__}")
-    return tree
-
-
-def read_value(text: str) -> Any:
-    """An option's text as YAML reads it: ``8e-5`` a float, ``null`` None, ``true`` a bool."""
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 -- a SafeLoader
-    except yaml.YAMLError:
-        return text
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a file under a temporary name, then rename it, so that no reader sees half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads ``8e-5`` as a number (YAML 1.1 wants ``8.0e-5``) and refuses repeated keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                continue  # refused below
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes what `_Loader` reads back: text that looks like its numbers in quotes."""
-
-
-for _yaml in (_Loader, _Dumper):
-    _yaml.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
-        list("-+.0123456789"),
-    )
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

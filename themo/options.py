@@ -12,8 +12,9 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from themo import __version__
-from themo.config import known_leaves, option, presets, read_value
+from themo.config import known_leaves, option, presets
 from themo.errors import InputError
+from themo.yaml_files import read_value
 
 EXAMPLES = """\
 examples:

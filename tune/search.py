@@ -16,11 +16,12 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from themo.config import Settings, known_leaves, read_yaml, write_text
+from themo.config import Settings, known_leaves, write_text
 from themo.dataset import TrainingData
 from themo.errors import InputError
 from themo.tracking import Tracking, tracking_uri
 from themo.training import HIGHER_IS_BETTER, train
+from themo.yaml_files import read_yaml, write_yaml
 from tune import results
 from tune.cluster import Resources as Resources  # what `new_search` takes
 from tune.cluster import connect, count_slots
@@ -66,7 +67,7 @@ class Search:
             "resources": asdict(self.resources),
             "settings": self.settings.model_dump(mode="json"),
         }
-        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+        return write_yaml(tree)
 
 
 def new_search(name: str, space: Space, settings: Settings, resources: Resources) -> Search:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -18,8 +17,9 @@ from optuna.distributions import (
 )
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from themo.config import Settings, known_leaves, option, read_yaml
+from themo.config import Settings, known_leaves, option
 from themo.errors import InputError
+from themo.yaml_files import read_yaml, write_yaml
 
 Scalar = bool | int | float | str | None
 """A value that a searched setting may take."""
@@ -84,7 +84,7 @@ class Space:
 
     def to_yaml(self) -> str:
         """The space as YAML, which `load` reads back to an equal space."""
-        return yaml.safe_dump(self.to_tree(), sort_keys=False, allow_unicode=True)
+        return write_yaml(self.to_tree())
 
 
 def load(path: Path, settings: Settings) -> Space:

@@ -151,7 +151,7 @@ def train_teacher(recipe: MiniatureRecipe, world: World, folder: Path) -> None:
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(recipe.seed)
         model = open_clip.model.CLIP(**config)
-    _fit(model, recipe, world, encode)
+        _fit(model, recipe, world, encode)
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     described = {"model_cfg": config, "preprocess_cfg": PREPROCESSING}
     (folder / "open_clip_config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
