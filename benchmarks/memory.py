@@ -1,4 +1,4 @@
-"""Memory that a million sentence pairs cost, beyond what the imports take: preparing them, and training on them.
+"""Memory that a million sentence pairs cost beyond the imports: to prepare them, and to train on them.
 
 Each runs in a process of its own, which notes its memory after its imports and its highest afterwards. Two
 figures are given: all resident memory, in which the pages of memory-mapped files count although the system
@@ -86,7 +86,10 @@ def run(options: Options) -> list[Row]:
             total, anonymous = (
                 (getattr(highest, kind) - getattr(base, kind)) / 1e9 for kind in ("resident", "anonymous")
             )
-            detail = f"anonymous {anonymous:.2f} GB, the rest pages of mapped files; imports {base.resident / 1e9:.2f} GB"
+            detail = (
+                f"anonymous {anonymous:.2f} GB, the rest pages of mapped files; "
+                f"imports {base.resident / 1e9:.2f} GB"
+            )
             if stage == "train":
                 detail += f"; {STEPS} steps of {BATCH_SIZE}, validation and saving included"
             what = f"memory to {stage}, {N_PAIRS:,} pairs, beyond imports"

@@ -1,11 +1,11 @@
 """How much training does the search save? Epochs until it has what random search without stopping finds.
 
-Random search trains every setting to its end, as the original did. The search proposes by TPE and stops by
-successive halving; its own code decides here, trial after trial in one process, so that what is counted is
-what it decides and not how many workers there are. The trusted settings of `first` are left out: they would
-give the search the answer.
+Random search trains every setting to its end, as the original did; the end is one epoch here. The search
+proposes by TPE and stops by successive halving; its own code decides, trial after trial in one process, so
+that what is counted is what it decides and not how many workers there are. The trusted settings of `first`
+are left out: they would give the search the answer.
 
-    python -m benchmarks.search_efficiency --trials 32 --seeds 3
+    python -m benchmarks.search_efficiency --trials 24 --seeds 3
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.measure import Goal, Options, Row, table
-from benchmarks.objectives import LOG, collect
+from benchmarks.objectives import LOG, base_settings, collect
 from themo import config
 from themo.preparation import prepare_data
 from themo.training import HIGHER_IS_BETTER, Report, train
@@ -37,7 +37,7 @@ class Stopped(Exception):  # noqa: N818 -- no error: a decision
 
 def search(seed: int, trials: int) -> Iterator[tuple[float, float]]:
     """Epochs spent so far and the best objective so far, after every report of a search."""
-    settings = config.load().override({"threads": 1})
+    settings = base_settings()
     space = load_space(config.space_path(), settings)
     space = replace(space, first=(), search=space.search.model_copy(update={"seed": seed}))
     objective = settings.training.objective

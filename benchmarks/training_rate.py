@@ -148,7 +148,7 @@ class Original:
             rows, width = slice(start, start + len(batch.ids)), batch.ids.shape[1]
             self.ids[rows, :width] = batch.ids
             self.mask[rows, :width] = True if batch.mask is None else batch.mask
-        self.targets = torch.from_numpy(np.asarray(data.train.targets[data.train.rows[chosen]], np.float32))
+        self.targets = torch.from_numpy(data.train.targets.rows(data.train.rows[chosen]))
         self.position = 0
 
     def __call__(self, number: int) -> float:  # noqa: ARG002 -- rounds follow one another

@@ -6,12 +6,48 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertTokenizerFast
+from torch import Tensor
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertTokenizerFast,
+)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from themo.errors import InputError
 
 ACCENTED = frozenset("áéíóúüñ")
+
+
+ATTENTION = "themo_sdpa"
+
+
+def _attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **options: Any,
+) -> Any:
+    """SDPA; on a CPU in float32: torch's bfloat16 backward there takes half of a training step (measured)."""
+    if query.device.type != "cpu" or query.dtype == torch.float32:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    with torch.autocast("cpu", enabled=False):
+        return sdpa_attention_forward(
+            module, query.float(), key.float(), value.float(), attention_mask, **options
+        )
+
+
+AttentionInterface.register(ATTENTION, _attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
 def load_config(backbone: str) -> Any:
@@ -91,7 +127,7 @@ def build_model(
         model = (
             _pretrained(backbone, config)
             if weights
-            else AutoModel.from_config(config, attn_implementation="sdpa")
+            else AutoModel.from_config(config, attn_implementation=ATTENTION)
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _refusal(backbone, "model", error) from error
@@ -102,7 +138,11 @@ def build_model(
 
 def _pretrained(backbone: str, config: Any) -> Any:
     model, loading = AutoModel.from_pretrained(
-        backbone, config=config, use_safetensors=True, output_loading_info=True
+        backbone,
+        config=config,
+        attn_implementation=ATTENTION,
+        use_safetensors=True,
+        output_loading_info=True,
     )
     # transformers would leave them random and go on
     missing = sorted(key for key in loading["missing_keys"] if not key.startswith("pooler."))

@@ -8,7 +8,6 @@ nearly equal length and is as wide as its longest: over an epoch the padding is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,8 +83,4 @@ def assemble(pairs: EncodedPairs, chosen: Indices, max_length: int) -> Batch:
     real = columns < lengths[:, None]
     ids = np.where(real, pairs.ids[np.where(real, positions, 0)].astype(np.int64), pairs.layout["pad"])
     mask = None if bool(real.all()) else torch.from_numpy(real)
-    return Batch(torch.from_numpy(ids), mask, torch.from_numpy(_targets(pairs, chosen)))
-
-
-def _targets(pairs: EncodedPairs, chosen: Indices) -> npt.NDArray[Any]:
-    return np.asarray(pairs.targets[pairs.rows[chosen]], dtype=np.float32)
+    return Batch(torch.from_numpy(ids), mask, torch.from_numpy(pairs.targets.rows(pairs.rows[chosen])))

@@ -1,4 +1,4 @@
-"""What `train()` reads: token ids and teacher vectors, both memory-mapped."""
+"""What `train()` reads: token ids, memory-mapped, and teacher vectors, read row by row."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from themo.vectors import VectorFile
+
 
 @dataclass(frozen=True)
 class EncodedPairs:
     """Token ids of N Spanish sentences and where the vectors of their translations stand.
 
-    Holds paths alone and maps them when first read, so that it travels to other processes for nothing and
+    Holds paths alone and opens them when first read, so that it travels to other processes for nothing and
     all processes of a machine share the pages.
 
     Attributes:
@@ -53,10 +55,9 @@ class EncodedPairs:
         return values
 
     @cached_property
-    def targets(self) -> npt.NDArray[np.floating[Any]]:
+    def targets(self) -> VectorFile:
         """(U, D) teacher vectors."""
-        values: npt.NDArray[np.floating[Any]] = _map(self.vectors)
-        return values
+        return VectorFile(self.vectors)
 
     @cached_property
     def layout(self) -> dict[str, int]:

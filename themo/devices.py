@@ -24,19 +24,24 @@ def resolve_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
 
 
 def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
-    """``auto`` as bfloat16 on a GPU that has it, float32 elsewhere.
-
-    On a CPU, even with AMX tiles, autocast copies as much as its products save (EXPERIMENTS.md).
+    """``auto`` as bfloat16 where the device has units for its matrix products: most GPUs, CPUs with AMX.
 
     Raises:
         InputError: ``bfloat16`` on a GPU that has none.
     """
     if device.type == "cpu":
-        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+        use = precision == "bfloat16" or (precision == "auto" and _has_amx())
+        return torch.bfloat16 if use else torch.float32
     supported = torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "bfloat16" and not supported:
         raise InputError("training.precision: must be float32 or auto on this GPU, got 'bfloat16'")
     return torch.bfloat16 if supported and precision != "float32" else torch.float32
+
+
+def _has_amx() -> bool:
+    # torch tells only since 2.10 or so; without its word float32 is safe
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16", False))
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from themo.cache import Cache, digest_array
 from themo.config import Settings
@@ -55,12 +56,13 @@ def prepare_data(settings: Settings) -> TrainingData:
 
     backbone = sources.resolve(settings.student.backbone)
     tokenizer = Tokenizer.load(backbone)
-    architecture = sources.resolve(settings.teacher.architecture)
-    pretrained = sources.resolve(settings.teacher.pretrained) if settings.teacher.pretrained else None
 
     def encode(part: Pairs) -> EncodedPairs:
         if own is not None:
             return _tokenize(sources.cache, tokenizer, part, part.rows, own)
+        # only here: own targets need no teacher, and a name may lead to one that is yet to be built
+        architecture = sources.resolve(settings.teacher.architecture)
+        pretrained = sources.resolve(settings.teacher.pretrained) if settings.teacher.pretrained else None
         encoded = part.en.dictionary_encode()
         rows = np.asarray(encoded.indices, dtype=np.int64)
         vectors = teacher_vectors(
@@ -74,7 +76,10 @@ def prepare_data(settings: Settings) -> TrainingData:
         )
         return _tokenize(sources.cache, tokenizer, part, rows, vectors)
 
-    return TrainingData(encode(pairs), encode(held), backbone)
+    prepared = TrainingData(encode(pairs), encode(held), backbone)
+    del pairs, held
+    pa.default_memory_pool().release_unused()  # what Arrow keeps for later: half a gigabyte a million pairs
+    return prepared
 
 
 def _tokenize(

@@ -1,4 +1,4 @@
-"""Teacher vectors of a corpus: computed once for each English text, kept by content, memory-mapped.
+"""Teacher vectors of a corpus: computed once for each English text and kept by content.
 
 A vector is stored in half precision: its rounding, 2^-11 of a value, is far below what a student gets right.
 """
@@ -15,11 +15,10 @@ from themo.cache import Cache
 from themo.corpora import digest_texts
 from themo.errors import InputError
 from themo.teacher import Target, Teacher
+from themo.vectors import VectorFile
 
 VECTORS = "vectors.npy"
 _ROWS_A_CHUNK = 65_536
-
-Vectors = np.ndarray[Any, np.dtype[np.float16]]
 
 
 def teacher_vectors(cache: Cache, teacher_key: str, target: Target, texts: pa.Array, load: Any) -> Path:
@@ -46,7 +45,7 @@ def teacher_vectors(cache: Cache, teacher_key: str, target: Target, texts: pa.Ar
             for start in range(0, len(texts), _ROWS_A_CHUNK):
                 chunk = teacher.encode_texts(texts.slice(start, _ROWS_A_CHUNK).to_pylist(), target)
                 file.write(chunk.astype("<f2").tobytes())
-        _refuse_non_finite(np.load(folder / VECTORS, mmap_mode="r"), "teacher", "vectors")
+        _refuse_non_finite(VectorFile(folder / VECTORS), "teacher", "vectors")
 
     key = {"teacher": teacher_key, "target": target, "texts": digest_texts(texts)}
     return cache.entry("targets", key, build) / VECTORS
@@ -65,13 +64,9 @@ def own_vectors(path: Path, n_rows: int) -> Path:
     if not path.is_file():
         raise InputError(f"targets {path}: no such file")
     try:
-        vectors = np.lib.format.open_memmap(path, mode="r")  # np.load would open archives as well
+        vectors = VectorFile(path)
     except (ValueError, OSError) as error:
-        raise InputError(f"targets {path}: must be a .npy array: {error}") from None
-    if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
-        raise InputError(
-            f"targets {path}: must be (N, D) of float16 or float32, got {vectors.shape} of {vectors.dtype}"
-        )
+        raise InputError(f"targets {path}: {error}") from None
     if len(vectors) != n_rows:
         raise InputError(
             f"targets {path}: must have a row for each of the corpus's {n_rows} rows, got {len(vectors)}"
@@ -80,9 +75,11 @@ def own_vectors(path: Path, n_rows: int) -> Path:
     return path
 
 
-def _refuse_non_finite(vectors: Vectors, what: str, unit: str) -> None:
-    for start in range(0, len(vectors), _ROWS_A_CHUNK):
-        finite = np.isfinite(vectors[start : start + _ROWS_A_CHUNK]).all(axis=1)
+def _refuse_non_finite(vectors: VectorFile, what: str, unit: str) -> None:
+    start = 0
+    for chunk in vectors.chunks(_ROWS_A_CHUNK):
+        finite = np.isfinite(chunk).all(axis=1)
         if not finite.all():
             row = start + int(np.flatnonzero(~finite)[0])
             raise InputError(f"{what}: all values must be finite, {unit} {row} (counted from 0) is not")
+        start += len(chunk)

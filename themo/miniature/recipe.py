@@ -56,7 +56,7 @@ class MiniatureRecipe(BaseModel):
     teacher_warmup_steps: int = Field(default=50, ge=0)
     """Optimiser steps over which the teacher's learning rates rise."""
 
-    student_hidden: int = Field(default=96, gt=0, multiple_of=32)
+    student_hidden: int = Field(default=128, gt=0, multiple_of=32)
     """Width of the student's BERT, in numbers a token; a head is 32 wide."""
 
     student_layers: int = Field(default=2, gt=0)

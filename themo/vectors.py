@@ -1,0 +1,71 @@
+"""A file of vectors, read row by row.
+
+Not memory-mapped: the kernel maps many pages around each row that is touched, so that a few hundred random
+batches make a whole file resident, gigabytes for a million pairs. What is read here lies in the page cache,
+which all processes share, and counts to none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class VectorFile:
+    """A ``.npy`` of shape (N, D), float16 or float32, in C order.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: It is no such array.
+        OSError: It cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            mapped = np.lib.format.open_memmap(path, mode="r")  # np.load would open archives as well
+        except ValueError as error:
+            raise ValueError(f"must be a .npy array: {error}") from None
+        if mapped.ndim != 2 or mapped.dtype not in (np.float16, np.float32) or not mapped.flags.c_contiguous:
+            raise ValueError(f"must be (N, D) of float16 or float32, got {mapped.shape} of {mapped.dtype}")
+        self.shape: tuple[int, int] = mapped.shape
+        self.dtype = mapped.dtype
+        self._start: int = mapped.offset
+        self._row_bytes = self.shape[1] * self.dtype.itemsize
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def rows(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """(B, D) float32, the rows at B indices."""
+        values = np.empty((len(indices), self.shape[1]), self.dtype)
+        for row, place in zip(indices.tolist(), values, strict=True):
+            self._read(place, row)
+        return values.astype(np.float32)
+
+    def chunks(self, n_rows: int) -> Iterator[npt.NDArray[Any]]:
+        """The rows in order, `n_rows` at a time."""
+        for start in range(0, len(self), n_rows):
+            values = np.empty((min(n_rows, len(self) - start), self.shape[1]), self.dtype)
+            self._read(values, start)
+            yield values
+
+    def _read(self, place: npt.NDArray[Any], row: int) -> None:
+        view = place.data.cast("B")
+        offset = self._start + row * self._row_bytes
+        while len(view):  # a read may be short, as of more than 2 GiB
+            n = os.preadv(self._descriptor, [view], offset)
+            if n == 0:
+                raise OSError("the file of vectors ends before its last row")
+            view, offset = view[n:], offset + n
