@@ -5,7 +5,7 @@ proposes by TPE and stops by successive halving; its own code decides, trial aft
 that what is counted is what it decides and not how many workers there are. The trusted settings of `first`
 are left out: they would give the search the answer.
 
-    python -m benchmarks.search_efficiency --trials 24 --seeds 3
+    python -m benchmarks.search_efficiency --trials 20 --seeds 3
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def search(seed: int, trials: int) -> Iterator[tuple[float, float]]:
 
 def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its settings and seeds are its own
     """One row: the median share over the seeds of the search."""
-    return [measure(trials=24, seeds=3, log=LOG)]
+    return [measure(trials=20, seeds=3, log=LOG)]
 
 
 def measure(trials: int, seeds: int, log: Path) -> Row:
@@ -109,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--trials", type=int, default=24, help="settings of the random search (24)")
+    parser.add_argument("--trials", type=int, default=20, help="settings of the random search (20)")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of the search (3)")
     parser.add_argument("--log", type=Path, default=LOG)
     options = parser.parse_args()

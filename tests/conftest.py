@@ -137,6 +137,7 @@ def _tree(root: Path, corpus: Path, teacher: Path, backbone: Path) -> dict[str, 
             "report_pairs": 200,
             "device": "cpu",
             "threads": 1,
+            "precision": "float32",
         },
     }
 
@@ -176,7 +177,13 @@ def tiny_miniature(tmp_path: Path) -> Path:
     tree = {
         "preset": "miniature",
         "paths": {"logs_dir": str(tmp_path / "logs"), "cache_dir": str(tmp_path / "cache")},
-        "training": {"epochs": 1.0, "report_pairs": 300, "threads": 1, "device": "cpu"},
+        "training": {
+            "epochs": 1.0,
+            "report_pairs": 300,
+            "threads": 1,
+            "device": "cpu",
+            "precision": "float32",
+        },
         "miniature": TINY_MINIATURE,
     }
     path = tmp_path / "miniature.yaml"

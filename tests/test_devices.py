@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -24,10 +26,15 @@ def test_with_a_gpu() -> None:
 
 @pytest.mark.parametrize(
     ("precision", "dtype"),
-    [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)],
+    [("float32", torch.float32), ("bfloat16", torch.bfloat16)],
 )
 def test_precision_on_a_cpu(precision: str, dtype: torch.dtype) -> None:
     assert resolve_precision(precision, CPU) == dtype  # type: ignore[arg-type]
+
+
+def test_auto_on_a_cpu_is_bfloat16_where_the_processor_multiplies_it() -> None:
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    assert resolve_precision("auto", CPU) == (torch.bfloat16 if "amx_bf16" in flags else torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

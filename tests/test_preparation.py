@@ -28,7 +28,7 @@ def test_pairs_keep_together(settings: SettingsFactory, tiny_teacher: Path, tiny
     for part in (data.train, data.validation):
         sentences = spanish(part, tiny_backbone)
         expected = teacher.encode_texts([english[es] for es in sentences], "state")
-        np.testing.assert_allclose(part.targets[part.rows], expected, rtol=1e-2, atol=1e-2)
+        np.testing.assert_allclose(part.targets.rows(part.rows), expected, rtol=1e-2, atol=1e-2)
         by_english: dict[str, set[int]] = {}
         for es, i in zip(sentences, part.english_ids.tolist(), strict=True):
             by_english.setdefault(english[es], set()).add(i)
@@ -83,7 +83,7 @@ def test_own_targets_belong_to_their_rows(
     row_of = {es: row for row, (_, es) in reversed(list(enumerate(content)))}
     for part in (data.train, data.validation):
         rows = [row_of[es] for es in spanish(part, tiny_backbone)]
-        np.testing.assert_array_equal(part.targets[part.rows], vectors[rows])
+        np.testing.assert_array_equal(part.targets.rows(part.rows), vectors[rows])
     assert data.dimension == 5
     assert len(data.train) + len(data.validation) == len(content) - 2
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from tiny import SettingsFactory
@@ -28,7 +29,7 @@ def states(student: Student, data: TrainingData) -> tuple[torch.Tensor, torch.Te
             for start, end in zip(pairs.offsets[:-1], pairs.offsets[1:], strict=True)
         ]
     student.train()
-    return torch.cat(vectors), torch.tensor(pairs.targets[pairs.rows], dtype=torch.float32)
+    return torch.cat(vectors), torch.from_numpy(pairs.targets.rows(pairs.rows))
 
 
 def test_equals_the_plain_way(student: Student, tiny_data: TrainingData) -> None:
@@ -54,7 +55,7 @@ def test_a_perfect_student_matches_all(tiny_data: TrainingData, student: Student
             super().__init__()
             pairs = tiny_data.validation
             self.answers = {
-                tuple(pairs.ids[a:b].tolist()): torch.tensor(pairs.targets[row], dtype=torch.float32)
+                tuple(pairs.ids[a:b].tolist()): torch.from_numpy(pairs.targets.rows(np.array([row]))[0])
                 for a, b, row in zip(pairs.offsets[:-1], pairs.offsets[1:], pairs.rows, strict=True)
             }
 

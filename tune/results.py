@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from themo.config import Settings, write_text
@@ -157,20 +158,17 @@ def spans(study: Study) -> list[tuple[float, float, float]]:
 
 
 def table(result: SearchResult, searched: Iterable[str]) -> Table:
-    """The best trials as a table for the screen."""
-    names = list(searched)
-    view = Table(title=f"Best trials by {result.objective}", title_justify="left")
-    for column in ("trial", result.objective, "pairs", "ended", *names):
-        view.add_column(column, justify="left" if column in (*names, "ended") else "right")
+    """The best trials as a table for the screen: a column a trial, so that many settings fit 80 characters."""
+    view = Table(title=f"Best trials by {result.objective}", title_justify="left", box=box.SIMPLE_HEAD)
+    view.add_column("trial", no_wrap=True)
     for trial in result.top:
-        best = trial.best(result.mode)
-        view.add_row(
-            str(trial.number),
-            f"{best:.4f}" if best is not None else "",
-            f"{trial.pairs_seen:,}",
-            trial.state.lower(),
-            *(show(trial.params.get(name)) for name in names),
-        )
+        view.add_column(str(trial.number), justify="right", overflow="fold")
+    bests = [trial.best(result.mode) for trial in result.top]
+    view.add_row(result.objective, *(f"{best:.4f}" if best is not None else "" for best in bests))
+    view.add_row("pairs_seen", *(f"{trial.pairs_seen:,}" for trial in result.top))
+    view.add_row("ended", *(trial.state.lower() for trial in result.top), end_section=True)
+    for name in searched:
+        view.add_row(name, *(show(trial.params.get(name)) for trial in result.top))
     return view
 
 
