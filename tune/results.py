@@ -158,7 +158,7 @@ def spans(study: Study) -> list[tuple[float, float, float]]:
 
 
 def table(result: SearchResult, searched: Iterable[str]) -> Table:
-    """The best trials as a table for the screen: a column a trial, so that many settings fit 80 characters."""
+    """The best trials for the screen: a column a trial, so that many settings fit 80 characters."""
     view = Table(title=f"Best trials by {result.objective}", title_justify="left", box=box.SIMPLE_HEAD)
     view.add_column("trial", no_wrap=True)
     for trial in result.top:
