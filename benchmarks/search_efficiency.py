@@ -1,6 +1,6 @@
 """How much training does the search save? Epochs until it has what random search without stopping finds.
 
-Random search trains every setting to its end, as the original did; the end is one epoch here. The search
+Random search trains every setting to its end, as the original did; the end is half an epoch here. The search
 proposes by TPE and stops by successive halving; its own code decides, trial after trial in one process, so
 that what is counted is what it decides and not how many workers there are. The trusted settings of `first`
 are left out: they would give the search the answer.

@@ -99,7 +99,7 @@ class SentenceTransformers:
         random = np.random.default_rng(settings.training.seed)
         chosen = random.choice(len(pairs), needed * ROUNDS, replace=needed * ROUNDS > len(pairs))
         self.texts: list[str] = pairs.es.take(chosen).to_pylist()
-        targets = np.asarray(data.train.targets[pairs.rows[chosen]], np.float32)
+        targets = data.train.targets.rows(pairs.rows[chosen])
         self.rounds = [
             Dataset.from_dict(
                 {"text": self.texts[start : start + needed], "label": targets[start : start + needed]}
