@@ -40,7 +40,7 @@ Run = dict[str, Any]
 
 def base_settings() -> config.Settings:
     """The default preset with half an epoch on one thread: bad settings show by then, good ones differ."""
-    return config.load().override({"epochs": 0.5, "threads": 1})
+    return config.load().override({"epochs": 0.5, "report_pairs": 2000, "threads": 1})
 
 
 def draw(n: int, seed: int = 0) -> list[dict[str, Any]]:

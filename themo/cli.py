@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from safetensors import SafetensorError
 
 from themo.config import Settings, load, space_path
 from themo.errors import InputError
@@ -45,15 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         commands[options.command](options, resume_hint)
     except InputError as error:
-        console.print(f"Error: {error}", markup=False, soft_wrap=True)
+        console.print(f"Error: {error}")
         return 2
     except KeyboardInterrupt:
         console.print(
             "Interrupted." + "".join(f" Continue with: {hint}" for hint in resume_hint), soft_wrap=True
         )
         return 130
-    except (FloatingPointError, RuntimeError, OSError) as error:
-        console.print(f"Failed: {error}", markup=False, soft_wrap=True)
+    except (FloatingPointError, RuntimeError, OSError, SafetensorError) as error:
+        console.print(f"Failed: {error}")
         return 1
     return 0
 
@@ -131,9 +132,10 @@ def train(options: Namespace, resume_hint: list[str]) -> None:
         finally:
             run.finish(status)
     best = last.metrics[f"best/{settings.training.objective}"]
-    _out().print(f"{version}  best {settings.training.objective} {best:.4f}", soft_wrap=True)
-    console.print(f"Test it:       python -m themo test --version-path {version}", soft_wrap=True)
-    console.print(f"Compare runs:  {ui_command(tracking.uri)}", soft_wrap=True)
+    _out().print(f"{version}  best {settings.training.objective} {best:.4f}")
+    if settings.benchmarks.names_tests and settings.data.targets is None:
+        console.print(f"Test it:       python -m themo test --version-path {version}")
+    console.print(f"Compare runs:  {ui_command(tracking.uri)}")
 
 
 def test(options: Namespace, _resume_hint: list[str]) -> None:
@@ -154,7 +156,7 @@ def test(options: Namespace, _resume_hint: list[str]) -> None:
         _print_json(scores.to_dict())
     else:
         _out().print(scores.to_table())
-    console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}", soft_wrap=True)
+    console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}")
 
 
 def _test(settings: Settings, version: Path | None, task: Task, baseline: bool) -> Scores:
@@ -175,7 +177,7 @@ def _test(settings: Settings, version: Path | None, task: Task, baseline: bool) 
         run.finish()
     if version is not None:
         write_text(version / "test.json", scores.to_json())
-        console.print(f"Written: {version / 'test.json'}", soft_wrap=True)
+        console.print(f"Written: {version / 'test.json'}")
     return scores
 
 
@@ -187,6 +189,7 @@ def tune(options: Namespace, resume_hint: list[str]) -> None:
     from themo.devices import resolve_device
     from themo.preparation import prepare_data
     from themo.tracking import check_reachable, tracking_uri, ui_command
+    from themo.versions import read_settings
     from tune.results import table
     from tune.search import (
         Resources,
@@ -200,28 +203,34 @@ def tune(options: Namespace, resume_hint: list[str]) -> None:
     from tune.space import load as load_space
 
     settings = _settings(options)
+    machines = {"address": options.address, "max_concurrent": options.max_concurrent}
+    machines = {name: value for name, value in machines.items() if value is not None}
     if options.resume is not None:
+        _refuse_new_search(options)
         search = read_search(search_folder(options.resume, settings))
+        search = replace(search, resources=replace(search.resources, **machines))
         prepare_data(search.settings)
     else:
         space = load_space(options.space or space_path(), settings)
         changes = {"num_samples": options.num_samples, "seed": options.search_seed}
         given = {name: value for name, value in changes.items() if value is not None}
         space = replace(space, search=space.search.model_copy(update=given))
+        device = resolve_device(settings.training.device)
         shares = {"cpus_per_trial": options.cpus_per_trial, "gpus_per_trial": options.gpus_per_trial}
+        if options.gpus_per_trial is None and device.type == "cuda":
+            shares["gpus_per_trial"] = 1.0  # else all trials would share the first GPU
         resources = Resources(
-            max_concurrent=options.max_concurrent,
-            address=options.address,
-            **{name: value for name, value in shares.items() if value is not None},
+            **machines, **{name: value for name, value in shares.items() if value is not None}
         )
         name = options.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
         refuse_taken(name, settings)
-        resolve_device(settings.training.device)
         check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
         prepare_data(settings)
         search = new_search(name, space, settings, resources)
-    resume_hint[:] = [f"python -m themo tune --resume {search.name}"]
-    console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}", soft_wrap=True)
+    logs_dir = search.settings.paths.logs_dir
+    where = "" if logs_dir == load().paths.logs_dir else f" --logs-dir {logs_dir}"
+    resume_hint[:] = [f"python -m themo tune --resume {search.name}{where}"]
+    console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}")
     try:
         result = run_search(search, prepare_data)
     except InputError:
@@ -231,8 +240,12 @@ def tune(options: Namespace, resume_hint: list[str]) -> None:
     resume_hint.clear()
     best = result.folder / "best"
     tested = None
-    if search.settings.benchmarks.names_tests and search.settings.data.targets is None:
-        tested = _test(search.settings, best, "all", baseline=False)
+    winner = read_settings(best)  # its own teacher, where that was searched
+    if winner.benchmarks.names_tests and winner.data.targets is None:
+        try:
+            tested = _test(winner, best, "all", baseline=False)
+        except InputError as error:  # the search is done: its result must not be lost
+            console.print(f"Not tested: {error}")
     if options.json:
         _print_json(result.to_json() | ({"test": tested.to_dict()} if tested else {}))
     else:
@@ -242,7 +255,8 @@ def tune(options: Namespace, resume_hint: list[str]) -> None:
     console.print(
         f"Reproduce it:  python -m themo train --config {result.folder / 'best.yaml'}", soft_wrap=True
     )
-    console.print(f"Test it:       python -m themo test --version-path {best}", soft_wrap=True)
+    if tested:
+        console.print(f"Test it:       python -m themo test --version-path {best}")
     console.print(
         f"Compare runs:  {ui_command(tracking_uri(Path(search.settings.paths.logs_dir)))}", soft_wrap=True
     )
@@ -257,6 +271,24 @@ def _refuse_settings(options: Namespace, because: str) -> None:
         raise InputError(f"{because} goes on with the settings it began with; leave out all settings")
 
 
+def _refuse_new_search(options: Namespace) -> None:
+    new = (
+        "num_samples",
+        "search_seed",
+        "space",
+        "name",
+        "cpus_per_trial",
+        "gpus_per_trial",
+        "config",
+        "preset",
+    )
+    if any(getattr(options, name) is not None for name in new) or set(options.settings) - {"logs_dir"}:
+        raise InputError(
+            "--resume goes on with what the search began with; only --logs-dir, --address and "
+            "--max-concurrent may be given with it"
+        )
+
+
 def _print_report(report: Report) -> None:
     metrics = report.metrics
     console.print(
@@ -267,7 +299,7 @@ def _print_report(report: Report) -> None:
 
 
 def _out() -> Console:
-    return Console(highlight=False)
+    return Console(highlight=False, soft_wrap=True)
 
 
 def _print_json(result: dict[str, Any]) -> None:

@@ -89,8 +89,12 @@ def _parser() -> Parser:
     tune.add_argument(
         "--space", type=Path, metavar="FILE", help="YAML of the search space (configs/search.yaml)"
     )
-    tune.add_argument("--search-seed", type=int, metavar="N", help="seed of the proposals (as the file says)")
-    tune.add_argument("--gpus-per-trial", type=float, metavar="X", help="GPUs a trial, fractions too (0)")
+    tune.add_argument(
+        "--search-seed", type=_natural, metavar="N", help="seed of the proposals (as in the file)"
+    )
+    tune.add_argument(
+        "--gpus-per-trial", type=float, metavar="X", help="GPUs a trial, also fractions (1 with a GPU)"
+    )
     tune.add_argument("--cpus-per-trial", type=float, metavar="X", help="CPUs a trial (1)")
     tune.add_argument("--max-concurrent", type=int, metavar="N", help="trials at once (as many as fit)")
     tune.add_argument("--address", help="a running Ray cluster (none: one is started on this machine)")
@@ -159,6 +163,12 @@ def _text_or_null(text: str) -> str | None:
 
 def _comma_separated(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
+
+
+def _natural(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
+    return int(text)
 
 
 def _positive(text: str) -> int:

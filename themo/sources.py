@@ -6,6 +6,7 @@ lies in; anything else is an ordinary path or a name that the library concerned 
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Sources:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.cache = Cache(Path(settings.paths.cache_dir))
+        self.cache = Cache(Path(settings.paths.cache_dir).absolute())  # workers start in other folders
         self._recipe = settings.miniature
 
     @cached_property
@@ -40,7 +41,8 @@ class Sources:
         """A name with ``miniature:`` replaced by its folder; others as they are."""
         if name.startswith(MINIATURE):
             return str(self.miniature / name.removeprefix(MINIATURE))
-        return name
+        is_folder = os.path.isdir(name)  # noqa: PTH112 -- says no, where Path raises, to any text
+        return str(Path(name).absolute()) if is_folder else name
 
     def path(self, name: str, setting: str) -> Path:
         """An existing file or folder.
@@ -48,7 +50,7 @@ class Sources:
         Raises:
             InputError: It does not exist or cannot be reached; the message names the setting.
         """
-        path = Path(self.resolve(name)).expanduser()
+        path = Path(self.resolve(name)).expanduser().absolute()
         try:
             path.stat()
         except FileNotFoundError:

@@ -80,7 +80,7 @@ def connect(address: str | None, log: Path) -> Iterator[list[dict[str, float]]]:
                     logging_level=logging.WARNING,
                     log_to_driver=False,
                 )
-            except ConnectionError as error:
+            except (ConnectionError, ValueError) as error:
                 reason = str(error).partition("\n")[0]
                 raise InputError(f"--address: no Ray cluster answers at {address}: {reason}") from None
         logging.getLogger("ray").handlers[:] = [handler]  # starting Ray has put its own back

@@ -125,7 +125,14 @@ def ranked(study: Study) -> list[Trial]:
     """The trials that ended well, best first, of equals the earlier proposed."""
     sign = -1.0 if study.mode == "max" else 1.0
     able = [trial for trial in study if trial.state in ("COMPLETE", "PRUNED") and trial.values]
-    return sorted(able, key=lambda trial: (sign * (trial.best(study.mode) or 0.0), trial.number))
+    return sorted(
+        able,
+        key=lambda trial: (
+            sign * (trial.best(study.mode) or 0.0),
+            -trial.metrics.get("best/val/cosine", 0.0),
+            trial.number,
+        ),
+    )
 
 
 def slots_busy(trials: Iterable[tuple[float, float, float]], slots: int) -> float:

@@ -138,8 +138,13 @@ class Study:
             if trial.state in ("COMPLETE", "PRUNED") and trial.values and trial.checkpoint
         ]
         sign = 1 if self.mode == "max" else -1
-        # of equals the first, whatever the order of arrival was
-        return max(able, key=lambda pair: (sign * (pair[0] or 0.0), -pair[1].number))[1] if able else None
+
+        def merit(pair: tuple[float | None, Trial]) -> tuple[float, float, int]:
+            # the objective saturates: the greater cosine decides, as within a trial, then the earlier number
+            value, trial = pair
+            return sign * (value or 0.0), trial.metrics.get("best/val/cosine", 0.0), -trial.number
+
+        return max(able, key=merit)[1] if able else None
 
     def counts(self) -> dict[State, int]:
         """Number of trials in each state."""
