@@ -28,6 +28,7 @@ ON_CPU = (
     "miniature_results",
     "objectives",
     "search_efficiency",
+    "search_overhead",
 )
 """Modules with ``run(options: Options) -> list[Row]``."""
 ON_GPU = ("training_rate", "teacher_rate")

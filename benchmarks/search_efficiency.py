@@ -1,121 +1,149 @@
 """How much training does the search save? Epochs until it has what random search without stopping finds.
 
-Random search trains every setting to its end, as the original did; the end is half an epoch here. The search
-proposes by TPE and stops by successive halving; its own code decides, trial after trial in one process, so
-that what is counted is what it decides and not how many workers there are. The trusted settings of `first`
-are left out: they would give the search the answer.
+Random search trains every setting to its end, as the original did. The search proposes by TPE and stops by
+successive halving, with the space and the rungs that come with Themo; its own code decides, trial after trial
+in one process, so that what is counted is what it decides and not how many workers there are. The trusted
+settings of `first` are left out: they would give the search the answer.
 
-    python -m benchmarks.search_efficiency --trials 20 --seeds 3
+What random search of 32 settings finds is a matter of luck, so more are trained, and the bar is the median
+of the best over many choices of 32.
+
+    python -m benchmarks search_efficiency
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
 from collections.abc import Iterator
-from dataclasses import replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
-from benchmarks.measure import Goal, Options, Row, table
-from benchmarks.objectives import LOG, base_settings, collect
+from benchmarks.measure import Goal, Options, Row
+from benchmarks.random_settings import RandomRun, collect
 from themo import config
 from themo.preparation import prepare_data
+from themo.progress import console, track
 from themo.training import HIGHER_IS_BETTER, Report, train
 from tune.asha import Rungs
 from tune.proposals import propose
+from tune.space import Space
 from tune.space import load as load_space
 from tune.study import Study
+
+SETTINGS, TRAINED, SEEDS = 32, 48, 5
+CHOICES = 10_000
+LOG = Path("logs/bench/random_settings.jsonl")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a search stood when it was over.
+
+    Attributes:
+        best: The best objective.
+        epochs: Spent, over all trials.
+        trials: Begun.
+    """
+
+    best: float
+    epochs: float
+    trials: int
 
 
 class Stopped(Exception):  # noqa: N818 -- no error: a decision
     """A trial is not to go on."""
 
 
-def search(seed: int, trials: int) -> Iterator[tuple[float, float]]:
-    """Epochs spent so far and the best objective so far, after every report of a search."""
-    settings = base_settings()
-    space = load_space(config.space_path(), settings)
-    own = {"seed": seed, "grace_pairs": 2_000}  # the first rung as far from the end as half an epoch allows
-    space = replace(space, first=(), search=space.search.model_copy(update=own))
-    objective = settings.training.objective
-    mode = "max" if HIGHER_IS_BETTER[objective] else "min"
+def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its seeds are its own
+    """One row: the median share over the seeds of the search."""
+    settings = config.load()
+    bar, spent = random_search(collect(TRAINED, 1, settings, LOG), settings)
+    space = replace(load_space(config.space_path(), settings), first=())
+    outcomes = []
+    with (
+        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
+        track("Searching", SEEDS, "searches") as advance,
+    ):
+        for outcome in pool.map(partial(search, space, settings, bar, spent), range(SEEDS)):
+            outcomes.append(outcome)
+            advance(1)
+    shares = [o.epochs / spent if o.best >= bar else math.inf for o in outcomes]
+    told = ", ".join(f"{o.best:.4f} after {o.epochs:.1f} epochs of {o.trials} trials" for o in outcomes)
+    return [
+        Row(
+            f"search: epochs until random search's best {settings.objective}",
+            statistics.median(shares),
+            "of random's",
+            Goal(0.25, "<"),
+            (min(shares), max(shares)),
+            f"{SETTINGS} random settings to their ends: {spent:.0f} epochs, median best {bar:.4f}; "
+            f"searches: {told}",
+            tuple(range(SEEDS)),
+        )
+    ]
+
+
+def random_search(runs: list[RandomRun], settings: config.Settings) -> tuple[float, float]:
+    """Median best of `SETTINGS` random settings and the epochs that they take."""
+    bests = np.array([run.best(settings.objective) for run in runs])
+    random = np.random.default_rng(0)
+    found = [bests[random.choice(len(bests), SETTINGS, replace=False)].max() for _ in range(CHOICES)]
+    return float(np.median(found)), SETTINGS * settings.training.epochs
+
+
+def search(space: Space, settings: config.Settings, bar: float, budget: float, seed: int) -> Outcome:
+    """Search until the objective reaches the bar or so many epochs are spent."""
+    console.quiet = True
+    space = replace(space, search=space.search.model_copy(update={"seed": seed}))
+    best, epochs, trials = 0.0, 0.0, 0
+    for trials, value, epochs in progress(space, settings):  # noqa: B007 -- read after the loop
+        best = max(best, value)
+        if best >= bar or epochs >= budget:
+            break
+    return Outcome(best, epochs, trials)
+
+
+def progress(space: Space, settings: config.Settings) -> Iterator[tuple[int, float, float]]:
+    """Trials begun, a trial's best objective and all epochs spent, after every trial; without end."""
+    mode = "max" if HIGHER_IS_BETTER[settings.objective] else "min"
     data = prepare_data(settings)
     study, rungs = Study(None, mode), Rungs(space.search, mode)
-    epochs, events = 0.0, []
-    for _ in range(trials):
+    epochs = 0.0
+    while True:
         trial = study.add(propose(space, study))
-        before = {"epoch": 0.0, "pairs": 0}
-
-        def report(last: Report, number: int = trial.number, before: dict[str, float] = before) -> None:
-            nonlocal epochs
-            pairs = int(last.metrics["pairs_seen"])
-            study.report(number, last.metrics, objective)
-            epochs += last.metrics["epoch"] - before["epoch"]
-            events.append((epochs, last.metrics[f"best/{objective}"]))
-            passed, before["epoch"], before["pairs"] = int(before["pairs"]), last.metrics["epoch"], pairs
-            if not last.is_last and not rungs.goes_on(number, passed, pairs, study[number].best(mode)):
-                raise Stopped
-
+        judge = _Judge(study, rungs, trial.number, settings.objective)
         try:
-            train(settings.override(trial.params), data, report=report)
+            train(settings.override(trial.params), data, report=judge)
             study.finish(trial.number, "COMPLETE")
         except Stopped:
             study.finish(trial.number, "PRUNED")
         except FloatingPointError as error:
             study.finish(trial.number, "FAIL", str(error))
-        yield from events
-        events.clear()
+        epochs += judge.epochs
+        yield len(study), study[trial.number].best(mode) or 0.0, epochs
 
 
-def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its settings and seeds are its own
-    """One row: the median share over the seeds of the search."""
-    return [measure(trials=20, seeds=3, log=LOG)]
+class _Judge:
+    """Enters a trial's reports and stops it at a rung, as the scheduler of a search does."""
 
+    def __init__(self, study: Study, rungs: Rungs, number: int, objective: str) -> None:
+        self._study = study
+        self._rungs = rungs
+        self._number = number
+        self._objective = objective
+        self.epochs = 0.0
 
-def measure(trials: int, seeds: int, log: Path) -> Row:
-    """Epochs of the search until the best of random search, as a share of random search's epochs."""
-    objective = config.load().training.objective
-    runs = [entry for entry in collect(trials, 1, log) if entry["seed"] == 0]
-    bests = [entry["scores"][objective] if "scores" in entry else 0.0 for entry in runs]
-    epochs = np.cumsum([entry["curve"][-1]["epoch"] if entry["curve"] else 0.0 for entry in runs])
-    target, spent = max(bests), float(epochs[-1])
-    shares, told = [], []
-    for seed in range(seeds):
-        best, used = 0.0, 0.0
-        for used, value in search(seed, trials):  # noqa: B007 -- read after the loop
-            best = max(best, value)
-            if value >= target:
-                break
-        reached = best >= target
-        shares.append(used / spent if reached else math.inf)
-        told.append(f"seed {seed}: {used:.1f}" if reached else f"seed {seed}: {best:.4f} after {used:.1f}")
-    return Row(
-        f"search: epochs until random search's best {objective}",
-        statistics.median(shares),
-        "of random's",
-        Goal(0.25, "<"),
-        (min(shares), max(shares)),
-        f"{trials} random settings to their ends: {spent:.0f} epochs, best {target:.4f} "
-        f"after {epochs[int(np.argmax(bests))]:.0f}; search {', '.join(told)}",
-        tuple(range(seeds)),
-    )
-
-
-def main() -> None:
-    """Run and print the row."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--trials", type=int, default=20, help="settings of the random search (20)")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of the search (3)")
-    parser.add_argument("--log", type=Path, default=LOG)
-    options = parser.parse_args()
-    Console(width=180).print(table([measure(options.trials, options.seeds, options.log)]))
-
-
-if __name__ == "__main__":
-    main()
+    def __call__(self, report: Report) -> None:
+        trial = self._study[self._number]
+        before = trial.pairs_seen
+        self._study.report(self._number, report.metrics, self._objective)
+        self.epochs = report.metrics["epoch"]
+        best = trial.best(self._rungs.mode)
+        if not report.is_last and not self._rungs.goes_on(self._number, before, trial.pairs_seen, best):
+            raise Stopped

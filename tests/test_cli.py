@@ -59,7 +59,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["train", "--learn-rate", "-1"], "--learn-rate: must be greater than 0, got -1"),
         (["train", "--batch-size", "2.5"], "--batch-size: must be a valid integer, got 2.5"),
         (["train", "--loss", "huber"], "--loss: must be a mix of mse, cosine, infonce"),
-        (["train", "--objective", "val/los"], "--objective: must be 'val/match@01'"),
+        (["train", "--objective", "val/los"], "--objective: must be 'auto', 'val/retrieval@01'"),
         (["train", "--batch-size", "2", "--accumulate", "4"], "accumulate=4, batch_size=2"),
         (["train", "--columns", "en"], "--columns: is too short, got ['en']"),
         (["train", "--experiment", "a b"], "--experiment: must match pattern"),

@@ -72,7 +72,7 @@ overrides = st.fixed_dictionaries(
         "batch_size": st.integers(1, 10**9),
         "patience": st.none() | st.integers(1, 100),
         "clip_norm": st.none() | st.floats(min_value=1e-9, max_value=1e9),
-        "objective": st.sampled_from(["val/match@01", "val/cosine", "val/loss"]),
+        "objective": st.sampled_from(["auto", "val/match@01", "val/cosine", "val/loss"]),
         "last_layer_norm": st.booleans(),
         "corpus": st.lists(words, min_size=1, max_size=3),
         "columns": st.tuples(words, words),
@@ -133,8 +133,15 @@ def test_a_new_corpus_leaves_the_old_ones_validation_behind() -> None:
     assert load().data.validation is not None
     data = load(overrides={"corpus": ["own.parquet"]}).data
     assert (data.corpus, data.validation, data.targets) == (("own.parquet",), None, None)
+    assert (data.validation_captions, data.validation_images) == (None, None)
     kept = load(overrides={"corpus": ["own.parquet"], "validation": "held.tsv"}).data
     assert kept.validation == "held.tsv"
+
+
+def test_the_objective_sees_images_where_there_are_any() -> None:
+    assert load().objective == "val/retrieval@01"
+    assert load(overrides={"corpus": ["own.parquet"]}).objective == "val/match@01"
+    assert load(overrides={"objective": "val/loss"}).objective == "val/loss"
 
 
 def test_settings_cannot_be_changed(settings: SettingsFactory) -> None:
@@ -178,7 +185,7 @@ def test_settings_cannot_be_changed(settings: SettingsFactory) -> None:
         (
             "training",
             {"objective": "val/los"},
-            "own.yaml: training.objective: must be 'val/match@01', 'val/cosine'",
+            "own.yaml: training.objective: must be 'auto', 'val/retrieval@01', 'val/match@01'",
         ),
         ("training", None, "own.yaml: training: must be a valid dictionary"),
         ("student", {"pooling": "mean"}, "own.yaml: student.backbone is missing"),
@@ -197,6 +204,21 @@ def test_settings_cannot_be_changed(settings: SettingsFactory) -> None:
             "data",
             {"corpus": ["a"], "targets": "t.npy", "validation": "v.tsv"},
             "own.yaml: `data.targets` has no rows for a `data.validation` file: set that to null",
+        ),
+        (
+            "data",
+            {"corpus": ["a"], "validation_images": "i"},
+            "own.yaml: data: `validation_captions` and `validation_images` must be given together",
+        ),
+        (
+            "data",
+            {"corpus": ["a"], "targets": "t.npy", "validation_captions": "c", "validation_images": "i"},
+            "own.yaml: `data.targets` come without a teacher that sees `data.validation_images`",
+        ),
+        (
+            "training",
+            {"objective": "val/retrieval@01"},
+            "own.yaml: `training.objective: val/retrieval@01` needs `data.validation_captions` and",
         ),
         (
             "training",

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from tiny import ADJECTIVES, NOUNS, SettingsFactory
+from tiny import NOUNS, SettingsFactory, write_captioned_images, write_lines, write_picture
 from torch.nn import functional
 
 from themo.config import Settings
@@ -25,48 +24,26 @@ N_IMAGES, N_CLASSES = 12, 3
 @pytest.fixture
 def images(tmp_path: Path) -> dict[str, str]:
     """XTD10 and ImageNet folders of a few random pictures, as settings."""
-    random = np.random.default_rng(0)
-    nouns, adjectives = list(NOUNS.items()), list(ADJECTIVES.items())
-
-    def picture(path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random.integers(0, 255, (36, 40, 3), dtype=np.uint8)).save(path, format="JPEG")
-
-    captions: dict[str, list[str]] = {"en": [], "es": []}
-    names = []
-    for i in range(N_IMAGES):
-        names.append(f"COCO_{'train' if i % 3 else 'val'}2014_{i:012d}.jpg")
-        picture(tmp_path / "mscoco" / names[-1].split("_")[1] / names[-1])
-        (noun, sustantivo), (adjective, adjetivo) = nouns[i % 10], adjectives[i % 6]
-        captions["en"].append(f"the {adjective} {noun} runs")
-        captions["es"].append(f"el {sustantivo} {adjetivo} corre")
-    (tmp_path / "xtd10").mkdir()
-    for code, lines in captions.items():
-        write(tmp_path / "xtd10" / f"test_1kcaptions_{code}.txt", lines)
-    write(tmp_path / "xtd10" / "test_image_names.txt", names)
-
+    write_captioned_images(tmp_path, N_IMAGES)
+    random = np.random.default_rng(1)
     synsets = [f"n0000000{i}" for i in range(N_CLASSES)]
     validation = tmp_path / "imagenet" / "ILSVRC" / "Data" / "CLS-LOC" / "val"
     annotations = tmp_path / "imagenet" / "ILSVRC" / "Annotations" / "CLS-LOC" / "val"
     annotations.mkdir(parents=True)
     for i in range(2 * N_CLASSES):
         stem = f"ILSVRC2012_val_{i + 1:08d}"
-        picture(validation / f"{stem}.JPEG")
+        write_picture(validation / f"{stem}.JPEG", random)
         name = f"<object><name>{synsets[i % N_CLASSES]}</name></object>"
-        write(annotations / f"{stem}.xml", [f"<annotation>{name}</annotation>"])
-    write(tmp_path / "imagenet" / "LOC_synset_mapping.txt", [f"{s} thing" for s in synsets])
-    rows = [f"{s}\tthe {en}\tel {es}" for s, (en, es) in zip(synsets, nouns, strict=False)]
-    write(tmp_path / "prompts.tsv", ["synset\ten\tes", *rows])
+        write_lines(annotations / f"{stem}.xml", [f"<annotation>{name}</annotation>"])
+    write_lines(tmp_path / "imagenet" / "LOC_synset_mapping.txt", [f"{s} thing" for s in synsets])
+    rows = [f"{s}\tthe {en}\tel {es}" for s, (en, es) in zip(synsets, NOUNS.items(), strict=False)]
+    write_lines(tmp_path / "prompts.tsv", ["synset\ten\tes", *rows])
     return {
         "captions": str(tmp_path / "xtd10"),
         "images": str(tmp_path / "mscoco"),
         "imagenet": str(tmp_path / "imagenet"),
         "prompts": str(tmp_path / "prompts.tsv"),
     }
-
-
-def write(path: Path, lines: list[str]) -> None:
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 @pytest.fixture

@@ -221,7 +221,7 @@ def test_the_kept_student_is_that_of_the_best_report(
     assert min(losses) < losses[-1]  # or this test shows nothing
     assert reports[-1]["best/val/loss"] == min(losses)
     student, _ = load_student(tmp_path / "student")
-    validate = Validation(tiny_data.validation, 16, torch.device("cpu"))
+    validate = Validation(tiny_data, 16, torch.device("cpu"))
     measured = validate(student, build_loss(config.loss.loss, 0.05), torch.float32)
     best = reports[losses.index(min(losses))]
     assert measured == {name: best[name] for name in measured}

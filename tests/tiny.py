@@ -6,6 +6,9 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from themo.config import Settings
 
 SettingsFactory = Callable[..., Settings]
@@ -63,10 +66,32 @@ def sentence_pairs() -> list[tuple[str, str]]:
 
 def write_tsv(path: Path, pairs: Iterable[tuple[str, str]]) -> Path:
     """Write sentence pairs with a header."""
-    lines = ["en\tes", *("\t".join(pair) for pair in pairs)]
+    return write_lines(path, ["en\tes", *("\t".join(pair) for pair in pairs)])
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> Path:
+    """Write a text file, with the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def write_picture(path: Path, random: np.random.Generator) -> None:
+    """Write a JPEG of noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(random.integers(0, 255, (36, 40, 3), dtype=np.uint8)).save(path, format="JPEG")
+
+
+def write_captioned_images(folder: Path, n: int) -> None:
+    """Write `n` pictures of noise as ``mscoco/`` and captions of the tiny language as ``xtd10/``."""
+    random = np.random.default_rng(0)
+    names = [f"COCO_{'train' if i % 3 else 'val'}2014_{i:012d}.jpg" for i in range(n)]
+    for name in names:
+        write_picture(folder / "mscoco" / name.split("_")[1] / name, random)
+    chosen = [sentence_pairs()[7 * i] for i in range(n)]
+    write_lines(folder / "xtd10" / "test_image_names.txt", names)
+    write_lines(folder / "xtd10" / "test_1kcaptions_en.txt", [en for en, _ in chosen])
+    write_lines(folder / "xtd10" / "test_1kcaptions_es.txt", [es for _, es in chosen])
 
 
 def bpe_merges() -> list[tuple[str, str]]:

@@ -88,6 +88,17 @@ def load_tokenizer(backbone: str) -> Any:
     return inner
 
 
+def refuse_length(config: Any, max_length: int) -> None:
+    """Refuse to read more tokens than a backbone has positions for.
+
+    Raises:
+        InputError: It has fewer.
+    """
+    longest = getattr(config, "max_position_embeddings", max_length)
+    if max_length > longest:
+        raise InputError(f"student.max_length must be at most the backbone's {longest}, got {max_length}")
+
+
 def build_model(
     backbone: str,
     *,

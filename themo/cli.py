@@ -131,8 +131,8 @@ def train(options: Namespace, resume_hint: list[str]) -> None:
             raise
         finally:
             run.finish(status)
-    best = last.metrics[f"best/{settings.training.objective}"]
-    _out().print(f"{version}  best {settings.training.objective} {best:.4f}")
+    best = last.metrics[f"best/{settings.objective}"]
+    _out().print(f"{version}  best {settings.objective} {best:.4f}")
     if settings.benchmarks.names_tests and settings.data.targets is None:
         console.print(f"Test it:       python -m themo test --version-path {version}")
     console.print(f"Compare runs:  {ui_command(tracking.uri)}")
@@ -291,10 +291,11 @@ def _refuse_new_search(options: Namespace) -> None:
 
 def _print_report(report: Report) -> None:
     metrics = report.metrics
+    names = ("train/loss", "val/loss", "val/match@01", "val/retrieval@01")
     console.print(
-        f"epoch {metrics['epoch']:5.2f}  train/loss {metrics['train/loss']:.4f}  val/loss "
-        f"{metrics['val/loss']:.4f}  val/match@01 {metrics['val/match@01']:.4f}  "
-        f"{metrics['pairs_per_second']:,.0f} pairs/s{'  *' if report.is_best else ''}"
+        f"epoch {metrics['epoch']:5.2f}  "
+        + "".join(f"{name} {metrics[name]:.4f}  " for name in names if name in metrics)
+        + f"{metrics['pairs_per_second']:,.0f} pairs/s{'  *' if report.is_best else ''}"
     )
 
 

@@ -23,7 +23,8 @@ from themo.mixture import parse_mixture
 from themo.yaml_files import read_yaml, write_yaml
 
 DEFAULT_PRESET = "miniature"
-Objective = Literal["val/match@01", "val/cosine", "val/loss"]
+_OF_THE_CORPUS = ("validation", "validation_captions", "validation_images", "targets")
+Objective = Literal["val/retrieval@01", "val/match@01", "val/cosine", "val/loss"]
 
 
 class Section(BaseModel):
@@ -45,10 +46,20 @@ class DataSettings(Section):
     """File of held-out pairs; null: `validation_pairs` pairs are held out of the corpus."""
     validation_pairs: int = Field(1000, ge=2)
     """Pairs held out of the corpus, equal English sentences on one side; no more are used of a file."""
+    validation_captions: str | None = None
+    """Folder with captions of `validation_images`, in XTD10's layout; null: validation sees no image."""
+    validation_images: str | None = None
+    """Folder with train2014/ and val2014/ of images that no test uses."""
     max_pairs: int | None = Field(None, ge=2)
     """Training pairs at most, a fixed random choice; null: all."""
     targets: str | None = None
     """Own teacher vectors, .npy of shape (N, D), a row a row of the corpus; null: the teacher's."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> DataSettings:
+        if (self.validation_captions is None) != (self.validation_images is None):
+            raise ValueError("`validation_captions` and `validation_images` must be given together")
+        return self
 
 
 class TeacherSettings(Section):
@@ -125,8 +136,9 @@ class TrainingSettings(Section):
     """Steps over which the learning rate rises from 0."""
     clip_norm: float | None = Field(1.0, gt=0)
     """Greatest norm of the gradient; null: no clipping."""
-    objective: Objective = "val/match@01"
-    """Validation metric that chooses the kept student, stops early, and is searched on."""
+    objective: Literal["auto", Objective] = "auto"
+    """Validation metric that chooses the kept student, stops early, and is searched on; `auto`:
+    val/retrieval@01 where there are validation images, else val/match@01."""
     patience: int | None = Field(None, ge=1)
     """Reports without improvement after which training stops; null: never."""
     report_pairs: int = Field(10_000, ge=1)
@@ -195,6 +207,15 @@ class Settings(Section):
         problems = []
         if self.data.targets and self.data.validation:
             problems.append("`data.targets` has no rows for a `data.validation` file: set that to null")
+        if self.data.targets and self.data.validation_images:
+            problems.append(
+                "`data.targets` come without a teacher that sees `data.validation_images`: set these to null"
+            )
+        if self.training.objective == "val/retrieval@01" and not self.data.validation_images:
+            problems.append(
+                "`training.objective: val/retrieval@01` needs `data.validation_captions` and "
+                "`data.validation_images`"
+            )
         if self.training.accumulate > self.training.batch_size:
             problems.append(
                 f"`training.accumulate <= training.batch_size` must hold, got accumulate="
@@ -209,6 +230,13 @@ class Settings(Section):
             raise ValueError("; ".join(problems))
         return self
 
+    @property
+    def objective(self) -> Objective:
+        """`training.objective`, with `auto` resolved."""
+        if self.training.objective != "auto":
+            return self.training.objective
+        return "val/retrieval@01" if self.data.validation_images else "val/match@01"
+
     def leaves(self) -> dict[str, Any]:
         """Every setting by its leaf name, the miniature's recipe left out."""
         values: dict[str, Any] = {}
@@ -219,8 +247,8 @@ class Settings(Section):
     def override(self, values: Mapping[str, Any], source: str = "") -> Settings:
         """These settings with some leaves replaced, validated again as a whole.
 
-        A new `corpus` leaves behind the `validation` file and the `targets` of the old one, unless they are
-        given with it.
+        A new `corpus` leaves behind what belongs to the old one, unless it is given with it: `validation`,
+        `validation_captions`, `validation_images` and `targets`.
 
         Args:
             values: New values by leaf name.
@@ -342,7 +370,7 @@ def _apply(tree: dict[str, Any], values: Mapping[str, Any], source: str) -> dict
         )
     origins = {}
     if "corpus" in values and isinstance(tree.get("data"), dict):
-        tree["data"] |= {"validation": None, "targets": None}
+        tree["data"] |= dict.fromkeys(_OF_THE_CORPUS)
     for leaf, value in values.items():
         section = leaves[leaf][0]
         tree.setdefault(section, {})

@@ -73,17 +73,34 @@ class EncodedPairs:
 
 
 @dataclass(frozen=True)
+class CaptionedImages:
+    """Spanish captions of images that validation retrieves.
+
+    Attributes:
+        captions: Token ids of T captions; `vectors` holds the teacher's of I images, (I, E), and `rows` say
+            which image each caption describes.
+        to_image_space: ``.npy`` of the affine map from the student's vectors to the images', (D + 1, E)
+            float32 with the bias in the last row; None where both are in one space.
+    """
+
+    captions: EncodedPairs
+    to_image_space: Path | None
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """What `train()` needs beside settings.
 
     Attributes:
         train, validation: The pairs.
         backbone: Folder or hub name of the student's backbone, resolved.
+        images: Images for validation, if there are any.
     """
 
     train: EncodedPairs
     validation: EncodedPairs
     backbone: str
+    images: CaptionedImages | None = None
 
     @property
     def dimension(self) -> int:

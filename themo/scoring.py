@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from themo.benchmarks import ENGLISH, ImageNet, Xtd10
-from themo.cache import Cache
 from themo.config import Settings
 from themo.devices import resolve_device
 from themo.errors import InputError
-from themo.evaluation import ACCURACY, CEILING, RETRIEVAL, STUDENT, ImageEncoder, Row, Scores, evaluate
+from themo.evaluation import ACCURACY, CEILING, RETRIEVAL, STUDENT, Row, Scores, evaluate
+from themo.image_vectors import image_vectors
 from themo.sources import Sources
 from themo.student import load_student
 from themo.teacher import Teacher
@@ -53,7 +53,11 @@ def score_version(
         sources.resolve(settings.teacher.pretrained) if settings.teacher.pretrained else None,
         str(resolve_device(settings.training.device)),
     )
-    images = _cached_images(sources.cache, teacher)
+
+    def images(paths: Sequence[Path]) -> Tensor:
+        vectors = image_vectors(sources.cache, teacher.fingerprint, paths, load=lambda: teacher)
+        return torch.from_numpy(np.load(vectors, allow_pickle=False))
+
     rows = {}
     if loaded is not None:
         student, tokenizer = loaded
@@ -93,17 +97,3 @@ def _open_benchmarks(
     if xtd10 is None and imagenet is None:
         raise InputError(f"benchmarks: must name test data for --task {task}, they name none")
     return xtd10, imagenet
-
-
-def _cached_images(cache: Cache, teacher: Teacher) -> ImageEncoder:
-    """The teacher's image tower behind a cache by file name, size and time of change."""
-
-    def encode(paths: Sequence[Path]) -> Tensor:
-        def build(folder: Path) -> None:
-            np.save(folder / "vectors.npy", teacher.encode_images(paths).numpy())
-
-        stamps = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-        entry = cache.entry("images", {"teacher": teacher.fingerprint, "images": stamps}, build)
-        return torch.from_numpy(np.load(entry / "vectors.npy", allow_pickle=False))
-
-    return encode

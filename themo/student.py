@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from themo.backbones import build_model, load_config
+from themo.backbones import build_model, load_config, refuse_length
 from themo.errors import InputError
 from themo.tokens import Tokenizer, cut
 
@@ -87,11 +87,7 @@ class Student(nn.Module):
         model = build_model(
             backbone, weights=weights, hidden_size=hidden_size, hidden_layers=hidden_layers, dropout=dropout
         )
-        longest = getattr(model.config, "max_position_embeddings", head.max_length)
-        if head.max_length > longest:
-            raise InputError(
-                f"student.max_length must be at most the backbone's {longest}, got {head.max_length}"
-            )
+        refuse_length(model.config, head.max_length)
         student = cls(model, head)
         weight = student.projection.weight
         if projection_init == "clip":

@@ -111,6 +111,12 @@ class Teacher:
         embeddings = self._tower.project(vectors.to(self.device)) if target == "state" else vectors
         return functional.normalize(embeddings.float().cpu(), dim=1)
 
+    def text_projection(self) -> Tensor:
+        """The affine map from text states to embeddings, (W + 1, E) float32 with the bias in the last row."""
+        inputs = torch.cat([torch.eye(self._tower.width), torch.zeros(1, self._tower.width)])
+        rows = self._tower.project(inputs.to(self.device)).float().cpu()
+        return torch.cat([rows[:-1] - rows[-1], rows[-1:]])
+
     def encode_images(self, paths: Sequence[Path], workers: int = 0) -> Tensor:
         """Image vectors, (N, E) float32 of length 1, in the order of `paths`.
 

@@ -32,7 +32,12 @@ from themo.tokens import Tokenizer
 from themo.validation import Validation
 from themo.versions import Checkpoint, Metrics, find_part, write_version
 
-HIGHER_IS_BETTER: dict[Objective, bool] = {"val/match@01": True, "val/cosine": True, "val/loss": False}
+HIGHER_IS_BETTER: dict[Objective, bool] = {
+    "val/retrieval@01": True,
+    "val/match@01": True,
+    "val/cosine": True,
+    "val/loss": False,
+}
 STEPS_BETWEEN_CHECKS = 50
 """On a GPU, where looking at a loss waits for it, it is looked at this often; on a CPU at every step."""
 
@@ -44,7 +49,8 @@ class Report:
     Attributes:
         metrics: ``pairs_seen``, ``step``, ``epoch``, ``seconds``, ``pairs_per_second``, ``learn_rate``,
             ``train/loss`` and ``train/<term>`` (means since the last report), ``val/loss``, ``val/cosine``,
-            ``val/match@01``, and ``best/...``: the validation metrics of the best report so far.
+            ``val/match@01``, ``val/retrieval@01`` where there are validation images, and ``best/...``: the
+            validation metrics of the best report so far.
         is_best: No earlier report had a better objective.
         is_last: Training ends with it.
         save: Writes the run as it stands into a folder, new or its own, as a version directory. To be called
@@ -106,7 +112,7 @@ def train(
     student = build_student(settings, data).to(device).train()
     optimizer = build_optimizer(student, config)
     loss_of = build_loss(settings.loss.loss, settings.loss.temperature)
-    validate = Validation(data.validation, settings.student.max_length, device)
+    validate = Validation(data, settings.student.max_length, device)
 
     lengths = token_counts(data.train, settings.student.max_length)
     steps_an_epoch = math.ceil(len(lengths) / config.batch_size)
@@ -121,7 +127,7 @@ def train(
             raise InputError(f"{resume}: is finished, it stopped early at step {progress.step}")
 
     facts = {
-        "objective": config.objective,
+        "objective": settings.objective,
         "total_steps": total_steps,
         "train_pairs": len(data.train),
         "validation_pairs": len(data.validation),
@@ -175,7 +181,7 @@ def train(
             **{f"train/{name}": value for name, value in means.take().items()},
             **measured,
         }
-        is_best = is_better(measured, progress.best, config.objective)
+        is_best = is_better(measured, progress.best, settings.objective)
         if is_best:
             progress.best, progress.stale = measured, 0
             best_weights = {name: t.detach().cpu().clone() for name, t in student.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Validation during training: held-out pairs, no images."""
+"""Validation during training: on held-out pairs and, where there are any, on images that no test uses."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from themo.batches import assemble, token_counts
-from themo.dataset import EncodedPairs
+from themo.dataset import CaptionedImages, EncodedPairs, TrainingData
 from themo.devices import autocast
 from themo.losses import Loss
-from themo.metrics import MatchAt1
+from themo.metrics import MatchAt1, hits_of_ranks, ranks_by_cosine, share
 from themo.student import Student
 
 BATCH = 256
@@ -19,13 +19,69 @@ BATCH = 256
 
 
 class Validation:
-    """Scores a student on held-out pairs.
+    """Scores a student.
 
     Args:
-        pairs: The N held-out pairs.
+        data: The held-out pairs, N, and the images.
         max_length: Tokens of a sentence that are read.
         device: Where the student is.
     """
+
+    def __init__(self, data: TrainingData, max_length: int, device: torch.device) -> None:
+        self._pairs = _Sentences(data.validation, max_length, device)
+        self._match = MatchAt1(
+            self._pairs.vectors_NE, torch.from_numpy(np.array(data.validation.english_ids))
+        )
+        self._retrieval = _Retrieval(data.images, max_length, device) if data.images else None
+
+    @torch.no_grad()
+    def __call__(self, student: Student, loss_of: Loss, dtype: torch.dtype) -> dict[str, float]:
+        """``val/loss``, ``val/cosine``, ``val/match@01`` and, where there are images, ``val/retrieval@01``.
+
+        ``val/cosine`` is the mean cosine to the own target. ``val/match@01`` is the share of Spanish
+        sentences whose nearest teacher vector among all held-out English sentences is that of their own
+        translation. ``val/retrieval@01`` is what `test` calls retrieval@01, on the validation images.
+        """
+        student.eval()
+        targets_ND = self._pairs.vectors_NE
+        students_ND = self._pairs.encode(student, dtype)
+        sums = [
+            loss_of(s, t)[0].item() * len(s)
+            for s, t in zip(students_ND.split(BATCH), targets_ND.split(BATCH), strict=True)
+        ]
+        measured = {
+            "val/loss": sum(sums) / len(students_ND),
+            "val/cosine": functional.cosine_similarity(students_ND, targets_ND).mean().item(),
+            "val/match@01": self._match(students_ND),
+        }
+        if self._retrieval is not None:
+            measured["val/retrieval@01"] = self._retrieval(student, dtype)
+        student.train()
+        return measured
+
+
+class _Retrieval:
+    """Text-to-image recall@1 of T captions among I images."""
+
+    def __init__(self, images: CaptionedImages, max_length: int, device: torch.device) -> None:
+        self._captions = _Sentences(images.captions, max_length, device)
+        vectors = images.captions.targets
+        self._images_IE = torch.from_numpy(next(vectors.chunks(len(vectors)))).to(device)
+        self._image_of_caption_T = torch.from_numpy(np.array(images.captions.rows)).to(device)
+        self._map: Tensor | None = None
+        if images.to_image_space is not None:
+            self._map = torch.from_numpy(np.load(images.to_image_space, allow_pickle=False)).to(device)
+
+    def __call__(self, student: Student, dtype: torch.dtype) -> float:
+        texts_TE = self._captions.encode(student, dtype)
+        if self._map is not None:
+            texts_TE = texts_TE @ self._map[:-1] + self._map[-1]
+        ranks_T = ranks_by_cosine(texts_TE, self._images_IE, self._image_of_caption_T)
+        return share(hits_of_ranks(ranks_T, 1))
+
+
+class _Sentences:
+    """N sentences in batches of nearly equal length, and the vectors that they belong to."""
 
     def __init__(self, pairs: EncodedPairs, max_length: int, device: torch.device) -> None:
         self._order = np.argsort(token_counts(pairs, max_length), kind="stable")
@@ -33,33 +89,15 @@ class Validation:
             assemble(pairs, self._order[start : start + BATCH], max_length).to(device)
             for start in range(0, len(pairs), BATCH)
         ]
-        self._targets_ND = torch.empty(len(pairs), self._batches[0].targets.shape[1], device=device)
-        self._targets_ND[self._order] = torch.cat([batch.targets for batch in self._batches])
-        self._match = MatchAt1(self._targets_ND, torch.from_numpy(np.array(pairs.english_ids)))
+        self.vectors_NE = self._in_own_order([batch.targets for batch in self._batches])
 
-    def __call__(self, student: Student, loss_of: Loss, dtype: torch.dtype) -> dict[str, float]:
-        """``val/loss``, ``val/cosine`` (mean cosine to the own target) and ``val/match@01``.
+    def encode(self, student: Student, dtype: torch.dtype) -> Tensor:
+        """A student's vectors, (N, D) float32, in the sentences' own order."""
+        with autocast(self.vectors_NE.device, dtype):
+            return self._in_own_order([student(batch.ids, batch.mask) for batch in self._batches])
 
-        ``val/match@01`` is the share of Spanish sentences whose nearest teacher vector among all held-out
-        English sentences is that of their own translation.
-        """
-        students_ND = self._encode(student, dtype)
-        sums = [
-            loss_of(s, t)[0].item() * len(s)
-            for s, t in zip(students_ND.split(BATCH), self._targets_ND.split(BATCH), strict=True)
-        ]
-        return {
-            "val/loss": sum(sums) / len(students_ND),
-            "val/cosine": functional.cosine_similarity(students_ND, self._targets_ND).mean().item(),
-            "val/match@01": self._match(students_ND),
-        }
-
-    @torch.no_grad()
-    def _encode(self, student: Student, dtype: torch.dtype) -> Tensor:
-        student.eval()
-        students_ND = torch.empty_like(self._targets_ND)
-        with autocast(self._targets_ND.device, dtype):
-            parts = [student(batch.ids, batch.mask) for batch in self._batches]
-        students_ND[self._order] = torch.cat(parts)
-        student.train()
-        return students_ND
+    def _in_own_order(self, parts: list[Tensor]) -> Tensor:
+        sorted_ND = torch.cat(parts).float()
+        own_ND = torch.empty_like(sorted_ND)
+        own_ND[self._order] = sorted_ND
+        return own_ND

@@ -51,12 +51,12 @@ class Search:
     @property
     def objective(self) -> str:
         """The metric that is searched on, by which every trial keeps its best student too."""
-        return self.settings.training.objective
+        return self.settings.objective
 
     @property
     def mode(self) -> Mode:
         """Whether it is to be great or small."""
-        return "max" if HIGHER_IS_BETTER[self.settings.training.objective] else "min"
+        return "max" if HIGHER_IS_BETTER[self.settings.objective] else "min"
 
     def to_yaml(self) -> str:
         """As `read_search` reads it."""
@@ -74,15 +74,15 @@ def new_search(name: str, space: Space, settings: Settings, resources: Resources
     """Make the directory of a search, ``<logs_dir>/tune/<name>``, with its ``search.yaml``.
 
     `training.threads` becomes the trial's whole share of CPUs where it is left open, so that the winner's
-    settings repeat its numbers wherever they are run.
+    settings repeat its numbers wherever they are run; `training.objective` becomes one for all trials.
 
     Raises:
         InputError: The name is taken or not a file's name, or the directory cannot be written.
     """
     refuse_taken(name, settings)
     folder = search_folder(name, settings)
-    if not settings.training.threads:
-        settings = settings.override({"threads": max(1, math.floor(resources.cpus_per_trial))})
+    threads = settings.training.threads or max(1, math.floor(resources.cpus_per_trial))
+    settings = settings.override({"threads": threads, "objective": settings.objective})
     search = Search(name, secrets.token_hex(8), space, settings, resources)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,111 @@
+"""Random settings of the search space, trained: what other benchmarks compare with.
+
+Runs are kept in a file under ``logs/bench`` and not repeated; those of another commit or machine are the
+user's to delete.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from themo import config
+from themo.preparation import prepare_data
+from themo.progress import console, track
+from themo.scoring import score_version
+from themo.training import HIGHER_IS_BETTER, Report, train
+from tune.space import load as load_space
+
+
+@dataclass(frozen=True)
+class RandomRun:
+    """One setting trained to its end with one seed.
+
+    Attributes:
+        number: Of the setting, in the order drawn.
+        seed: Of the training.
+        params: The searched settings.
+        curve: Metrics of every report until the end, or until it diverged.
+        diverged: Why it ended early; empty if it did not.
+        test: R@1 of its best student on the test images; None unless asked for.
+    """
+
+    number: int
+    seed: int
+    params: dict[str, Any]
+    curve: list[dict[str, float]]
+    diverged: str = ""
+    test: float | None = None
+
+    def best(self, metric: config.Objective) -> float:
+        """The best of a metric over all reports; the worst there is where it diverged."""
+        if self.diverged:
+            return float("-inf") if HIGHER_IS_BETTER[metric] else float("inf")
+        pick = max if HIGHER_IS_BETTER[metric] else min
+        return pick(report[metric] for report in self.curve)
+
+
+def draw(n: int, seed: int = 0) -> list[dict[str, Any]]:
+    """`n` random settings of the search space that comes with Themo."""
+    space = load_space(config.space_path(), config.load())
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [study.ask(fixed_distributions=dict(space.dimensions)).params for _ in range(n)]
+
+
+def train_one(
+    number: int, params: dict[str, Any], seed: int, *, settings: config.Settings, tested: bool
+) -> RandomRun:
+    """Train one setting to its end; with `tested`, score its best student on the test images."""
+    console.quiet = True
+    settings = settings.override(params | {"seed": seed})
+    curve: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        version = Path(folder) / "version_0"
+
+        def report(last: Report) -> None:
+            curve.append(last.metrics)
+            if last.is_last and tested:
+                last.save(version)
+
+        try:
+            train(settings, prepare_data(settings), report=report)
+        except FloatingPointError as error:
+            return RandomRun(number, seed, params, curve, diverged=str(error))
+        scores = score_version(settings, version, task="retrieval") if tested else None
+    test = scores.share("student", "retrieval", 1) if scores else None
+    return RandomRun(number, seed, params, curve, test=test)
+
+
+def collect(
+    n: int, seeds: int, settings: config.Settings, log: Path, *, tested: bool = False, workers: int = 2
+) -> list[RandomRun]:
+    """`n` settings with every seed, in parallel processes; runs that the log holds are not repeated."""
+    prepare_data(settings)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    kept = [RandomRun(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
+    known = {(run.number, run.seed) for run in kept}
+    drawn = draw(n)
+    wanted = [
+        (i, params, seed) for seed in range(seeds) for i, params in enumerate(drawn) if (i, seed) not in known
+    ]
+    with (
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+        track("Training random settings", len(wanted), "runs") as advance,
+        log.open("a") as file,
+    ):
+        work = partial(train_one, settings=settings, tested=tested)
+        for run in pool.map(work, *zip(*wanted, strict=True)) if wanted else ():
+            file.write(json.dumps(asdict(run)) + "\n")
+            file.flush()
+            kept.append(run)
+            advance(1)
+    return [run for run in kept if run.number < n and run.seed < seeds]
