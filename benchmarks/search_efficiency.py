@@ -36,7 +36,7 @@ from tune.space import Space
 from tune.space import load as load_space
 from tune.study import Study
 
-SETTINGS, TRAINED, SEEDS = 32, 48, 5
+SETTINGS, TRAINED, SEEDS = 32, 40, 5
 CHOICES = 10_000
 LOG = Path("logs/bench/random_settings.jsonl")
 

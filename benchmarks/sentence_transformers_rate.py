@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from benchmarks.measure import Comparison, Options, Row
 from benchmarks.training_rate import PADDED_LENGTH, Ours, tatoeba_settings
 from themo.config import Settings
-from themo.corpora import clean, read_pairs
+from themo.corpora import Corpus
 from themo.dataset import TrainingData
 from themo.preparation import prepare_data
 from themo.progress import track
@@ -94,12 +95,15 @@ class SentenceTransformers:
         )
         self.model: Any = SentenceTransformer(modules=[backbone, Pooling(width), dense], device="cpu")
         self.settings, self.folder = settings, folder
-        pairs = clean(read_pairs([Path(settings.data.corpus[0])], settings.data.columns))[0]
+        corpus = Corpus("tatoeba", (Path(settings.data.corpus[0]),), settings.data.columns)
+        spanish = pa.concat_arrays([batch.column("es") for batch in corpus.batches()])
         needed = (STEPS_A_ROUND + 1) * settings.training.batch_size
         random = np.random.default_rng(settings.training.seed)
-        chosen = random.choice(len(pairs), needed * ROUNDS, replace=needed * ROUNDS > len(pairs))
-        self.texts: list[str] = pairs.es.take(chosen).to_pylist()
-        targets = data.train.targets.rows(pairs.rows[chosen])
+        n_pairs = len(data.train)
+        chosen = random.choice(n_pairs, needed * ROUNDS, replace=needed * ROUNDS > n_pairs)
+        rows = data.train.rows[chosen]  # own targets: a pair's row is its place in the corpus
+        self.texts: list[str] = spanish.take(rows).to_pylist()
+        targets = data.train.targets.rows(rows)
         self.rounds = [
             Dataset.from_dict(
                 {"text": self.texts[start : start + needed], "label": targets[start : start + needed]}

@@ -51,6 +51,34 @@ def test_the_order_is_repeatable(lengths: np.ndarray, batch_size: int, seed: int
     assert [b.tolist() for b in first] == [b.tolist() for b in second]
 
 
+weighted_corpora = st.lists(
+    st.tuples(st.integers(0, 40), st.floats(0.1, 3).map(lambda w: round(w, 2))), min_size=1, max_size=4
+).filter(lambda parts: sum(round(n * weight) for n, weight in parts) > 0)
+
+
+@given(weighted_corpora, st.integers(1, 40), st.integers(0, 2**31))
+def test_weights_say_how_often_a_pair_is_seen(
+    parts: list[tuple[int, float]], batch_size: int, seed: int
+) -> None:
+    lengths = np.full(sum(n for n, _ in parts), 7, dtype=np.uint16)
+    counts = np.bincount(
+        np.concatenate(plan_epoch(lengths, batch_size, seed, 0, parts)), minlength=len(lengths)
+    )
+    start = 0
+    for n, weight in parts:
+        own = counts[start : start + n]
+        start += n
+        assert own.sum() == round(n * weight)
+        assert n == 0 or own.max() - own.min() <= 1
+
+
+def test_half_of_a_corpus_is_another_half_in_every_epoch() -> None:
+    lengths = np.full(200, 7, dtype=np.uint16)
+    halves = [set(np.concatenate(plan_epoch(lengths, 16, 0, e, [(200, 0.5)])).tolist()) for e in range(8)]
+    assert len({frozenset(half) for half in halves}) == 8
+    assert len(set.union(*halves)) > 190
+
+
 def test_epochs_and_seeds_differ_in_batches_and_their_order() -> None:
     lengths = np.repeat(np.arange(5, 15, dtype=np.uint16), 20)
     plans = [plan_epoch(lengths, 16, seed, epoch) for seed, epoch in [(0, 0), (0, 1), (1, 0)]]

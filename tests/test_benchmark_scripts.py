@@ -11,7 +11,9 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.measure import Comparison, Goal, Options, Row, compare
 from benchmarks.synthetic import words, write_backbone, write_corpus
-from themo.corpora import clean, read_pairs
+from themo.bitext import Plan, open_bitexts
+from themo.cleaning import Rules
+from themo.corpora import Corpus
 from themo.tokens import Tokenizer
 
 
@@ -72,9 +74,12 @@ def test_real_data_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_synthetic_corpus_has_no_duplicates_and_no_unknown_words(tmp_path: Path) -> None:
     write_corpus(tmp_path / "pairs.tsv", 300, seed=0)
     write_backbone(tmp_path, hidden_size=64, layers=1)
-    pairs, drops = clean(read_pairs([tmp_path / "pairs.tsv"], ("en", "es")))
-    assert (len(pairs), drops.duplicate, drops.empty) == (300, 0, 0)
+    corpus = Corpus("synthetic", (tmp_path / "pairs.tsv",))
+    (tmp_path / "built").mkdir()
+    Plan([corpus], Rules(3.0, True), corpus, 300, None, frozenset()).build(tmp_path / "built")
+    pairs, _, drops = open_bitexts(tmp_path / "built")
+    assert (len(pairs), drops[0].dropped) == (300, {})
     tokenizer = Tokenizer.load(str(tmp_path))
-    ids, _ = tokenizer.encode(pairs.es.to_pylist())
+    ids, _ = tokenizer.encode([text for chunk in pairs.spanish() for text in chunk.to_pylist()])
     assert tokenizer.inner.unk_token_id not in ids
     assert len(set(words(4_900))) == 4_900

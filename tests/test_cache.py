@@ -8,14 +8,13 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from themo.cache import MANIFEST, Cache, digest, digest_array, digest_folder
+from themo.cache import MANIFEST, Cache, digest, digest_folder
 from themo.errors import InputError
 
 KEY = {"a": [1, "ñ", None]}
@@ -232,18 +231,6 @@ json_values = st.recursive(
 def test_digests_differ_as_values_do(first: object, second: object) -> None:
     same = json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
     assert (digest(first) == digest(second)) == same
-
-
-def test_digest_array_knows_values_shape_and_type() -> None:
-    values = np.arange(6)
-    others: list[np.ndarray[Any, Any]] = [
-        values + 1,
-        values.reshape(2, 3),
-        values.astype(np.int32),
-        values.reshape(3, 2),
-    ]
-    assert len({digest_array(v) for v in [values, *others]}) == 5
-    assert digest_array(np.arange(12)[::2]) == digest_array(2 * values)
 
 
 def test_digest_folder_knows_names_and_contents(tmp_path: Path) -> None:

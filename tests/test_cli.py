@@ -33,7 +33,7 @@ def refusal(capture: Capture, *arguments: object) -> str:
     assert main([str(argument) for argument in arguments]) == 2
     out, err = capture.readouterr()
     assert out == ""
-    lines = [line for line in err.splitlines() if not line.startswith("Corpus: ")]
+    lines = [line for line in err.splitlines() if not line.startswith("Corpus ")]
     assert len(lines) == 1, err
     assert lines[0].startswith("Error: ")
     return lines[0].removeprefix("Error: ")
@@ -107,7 +107,7 @@ def test_prepare(capsys: Capture, tiny_config: Path, tiny_data: TrainingData) ->
         len(tiny_data.validation),
     )
     assert result["dimension"] == 12
-    assert "Corpus: 400 of 400 pairs kept" in err
+    assert "pairs.tsv: 400 of 400 pairs kept" in err
     assert main(["prepare", "--config", str(tiny_config)]) == 0
     assert capsys.readouterr().out.startswith(
         f"{len(tiny_data.train)} training and {len(tiny_data.validation)} validation pairs, teacher vectors"
@@ -162,7 +162,7 @@ BAD_DATA: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "unknown teacher": (lambda _: ["--architecture", "X"], "teacher.architecture X: cannot be loaded: "),
     "a file for the cache": (
         lambda folder: ["--cache-dir", str(write(folder / "cache", b""))],
-        "cache: targets cannot be written: File exists",
+        "cache: corpus cannot be written: File exists",
     ),
 }
 
@@ -187,7 +187,7 @@ def test_a_corrupt_cache_entry_is_built_again(capsys: Capture, tiny_config: Path
 
 
 def test_a_full_disk(capsys: Capture, tiny_config: Path, tmp_path: Path) -> None:
-    """The vectors of the teacher are written where there is no room for them."""
+    """The corpus is written where there is no room for it."""
     disk = tmp_path / "disk"
     disk.mkdir()
     try:
@@ -197,7 +197,7 @@ def test_a_full_disk(capsys: Capture, tiny_config: Path, tmp_path: Path) -> None
         pytest.skip("needs the right to mount a tmpfs")
     try:
         message = refusal(capsys, "prepare", "--config", tiny_config, "--cache-dir", disk)
-        assert message.startswith(f"cache_dir {disk}: targets cannot be written: ")
+        assert message.startswith(f"cache_dir {disk}: corpus cannot be written: ")
         assert re.search("no space left", message, re.IGNORECASE)
         assert [p for p in disk.iterdir() if p.suffix != ".lock"] == []
     finally:

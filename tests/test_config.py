@@ -197,6 +197,7 @@ def test_settings_cannot_be_changed(settings: SettingsFactory) -> None:
         ("loss", {"loss": "huber"}, "own.yaml: loss.loss: must be a mix of mse, cosine, infonce"),
         ("loss", {"loss": "mse+mse"}, "twice, got 'mse+mse'"),
         ("data", {"corpus": []}, "own.yaml: data.corpus: must"),
+        ("data", {"corpus": ["0*talks"]}, "own.yaml: data.corpus: a weight must be greater than 0, got"),
         ("data", {"corpus": ["a"], "columns": ["en"]}, "own.yaml: data.columns"),
         ("data", {"corpus": ["a"], "columns": ["en", "es", "fr"]}, "own.yaml: data.columns: must"),
         ("paths", {"experiment": "a/b"}, "own.yaml: paths.experiment: must"),

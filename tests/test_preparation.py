@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import SettingsFactory, sentence_pairs, write_tsv
+from tiny import SettingsFactory, sentence_pairs, write_captioned_images, write_tsv
 
-from themo.corpora import clean, read_pairs
+from themo.benchmarks import read_captions
 from themo.dataset import EncodedPairs, TrainingData
 from themo.errors import InputError
 from themo.preparation import prepare_data
@@ -103,7 +103,7 @@ def test_dropped_pairs_are_told(
 ) -> None:
     content = [*sentence_pairs(), ("a", " "), ("b", ""), sentence_pairs()[0]]
     prepare_data(settings(corpus=[str(write_tsv(tmp_path / "own.tsv", content))]))
-    assert "Corpus: 400 of 403 pairs kept: 2 empty, 1 duplicate" in capsys.readouterr().err
+    assert "own.tsv: 400 of 403 pairs kept; dropped 2 empty, 1 duplicate" in capsys.readouterr().err
 
 
 def test_data_travel_as_paths(tiny_data: TrainingData) -> None:
@@ -150,9 +150,9 @@ def one_vector(tmp_path: Path) -> dict[str, Any]:
         (bad_corpus, "data.validation_pairs must be at most half of the 0 pairs, got 60"),
         (
             empty_corpus_with_validation,
-            "data.corpus: must hold at least one pair with both sides filled, got none",
+            "data.corpus: must hold at least one usable pair, got none",
         ),
-        (empty_validation, "data.validation: must hold at least one pair with both sides filled, got none"),
+        (empty_validation, "data.validation: must hold at least one usable pair, got none"),
         (short_targets, "must have a row for each of the corpus's 400 rows, got 399"),
         (lambda _: {"validation_pairs": 201}, "must be at most half of the 400 pairs, got 201"),
         (lambda _: {"backbone": "nosuch/model"}, "student.backbone nosuch/model: has no usable "),
@@ -176,6 +176,29 @@ def test_validation_does_not_depend_on_the_order_of_rows(
     assert held[0] == held[1]
 
 
-def test_reading_and_cleaning_are_those_of_corpora(tiny_corpus: Path, tiny_data: TrainingData) -> None:
-    cleaned, _ = clean(read_pairs([tiny_corpus], ("en", "es")))
-    assert len(cleaned) == len(tiny_data.train) + len(tiny_data.validation)
+def test_captions_of_the_tests_are_kept_out(
+    settings: SettingsFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_backbone: Path
+) -> None:
+    write_captioned_images(tmp_path, 12)
+    tests = {"captions": str(tmp_path / "xtd10"), "images": str(tmp_path / "mscoco")}
+    data = prepare_data(settings(**tests))
+    captions = read_captions(tmp_path / "xtd10", "es")
+    trained = {*spanish(data.train, tiny_backbone), *spanish(data.validation, tiny_backbone)}
+    assert not trained & set(captions["es"])
+    assert "of the tests" in capsys.readouterr().err
+    (tmp_path / "xtd10").rename(tmp_path / "away")
+    assert len(prepare_data(settings(**tests)).train) > len(data.train)
+    assert "Training pairs are not compared with the captions of the tests" in capsys.readouterr().err
+
+
+def test_weights_of_corpora(settings: SettingsFactory, tmp_path: Path) -> None:
+    pairs = sentence_pairs()
+    paths = [
+        str(write_tsv(tmp_path / name, part))
+        for name, part in (("a.tsv", pairs[:300]), ("b.tsv", pairs[300:]))
+    ]
+    data = prepare_data(settings(corpus=[f"0.5*{paths[0]}", f"2*{paths[1]}"]))
+    (n_first, first), (n_second, second) = data.parts
+    assert (first, second) == (0.5, 2.0)
+    assert n_first + n_second == len(data.train)
+    assert data.pairs_an_epoch == round(0.5 * n_first) + 2 * n_second

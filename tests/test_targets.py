@@ -3,52 +3,77 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from tiny import write_tsv
 
+from themo.bitext import Bitext, Plan, open_bitexts
 from themo.cache import Cache
+from themo.cleaning import Rules
+from themo.corpora import Corpus
 from themo.errors import InputError
 from themo.targets import own_vectors, teacher_vectors
 from themo.teacher import Teacher
 
-TEXTS = pa.array(["the red cat runs", "the old owl sings", "the new dog falls"])
+TEXTS = ("the red cat runs", "the old owl sings", "the new dog falls")
 
 
-def test_teacher_vectors_are_the_teachers(tmp_path: Path, tiny_teacher: Path) -> None:
+@pytest.fixture
+def bitext(tmp_path: Path) -> Callable[..., Bitext]:
+    """`bitext(texts)`: with these English texts."""
+
+    def write(texts: tuple[str, ...] = TEXTS) -> Bitext:
+        corpus = Corpus("own", (write_tsv(tmp_path / "own.tsv", [(en, en) for en in texts]),))
+        folder = tmp_path / "-".join(texts)
+        folder.mkdir()
+        Plan([corpus], Rules(None, False), corpus, 2, None, frozenset()).build(folder)
+        return open_bitexts(folder)[0]
+
+    return write
+
+
+def test_teacher_vectors_are_the_teachers(
+    tmp_path: Path, tiny_teacher: Path, bitext: Callable[..., Bitext]
+) -> None:
+    english = bitext()
     teacher = Teacher.load(str(tiny_teacher))
     for target, width in (("state", 16), ("embedding", 12)):
-        path = teacher_vectors(Cache(tmp_path), "key", target, TEXTS, load=lambda: teacher)  # type: ignore[arg-type]
+        path = teacher_vectors(Cache(tmp_path), "key", target, english, load=lambda: teacher)  # type: ignore[arg-type]
         vectors = np.load(path, mmap_mode="r")
         assert vectors.shape == (3, width)
         assert vectors.dtype == np.float16
-        expected = teacher.encode_texts(TEXTS.to_pylist(), target)  # type: ignore[arg-type]
+        expected = teacher.encode_texts(TEXTS, target)  # type: ignore[arg-type]
         np.testing.assert_allclose(vectors, expected, rtol=2**-10, atol=1e-6)
 
 
-def test_computed_once_for_a_teacher_a_target_and_texts(tmp_path: Path, tiny_teacher: Path) -> None:
+def test_computed_once_for_a_teacher_a_target_and_texts(
+    tmp_path: Path, tiny_teacher: Path, bitext: Callable[..., Bitext]
+) -> None:
+    same = bitext()
     loads = []
 
     def load() -> Teacher:
         loads.append(1)
         return Teacher.load(str(tiny_teacher))
 
-    def compute(key: str = "key", target: Any = "state", texts: pa.Array = TEXTS) -> Path:
+    def compute(key: str = "key", target: Any = "state", texts: Bitext = same) -> Path:
         return teacher_vectors(Cache(tmp_path), key, target, texts, load)
 
     paths = {compute(), compute()}
     assert (len(loads), len(paths)) == (1, 1)
-    paths |= {compute(key="other"), compute(target="embedding"), compute(texts=TEXTS.slice(1))}
+    paths |= {compute(key="other"), compute(target="embedding"), compute(texts=bitext(TEXTS[1:]))}
     assert (len(loads), len(paths)) == (4, 4)
 
 
-def test_vectors_beyond_half_precision_are_refused(tmp_path: Path, tiny_teacher: Path) -> None:
+def test_vectors_beyond_half_precision_are_refused(
+    tmp_path: Path, tiny_teacher: Path, bitext: Callable[..., Bitext]
+) -> None:
     teacher = Teacher.load(str(tiny_teacher))
     teacher.model.text_projection.data *= 1e6
     with (
         pytest.warns(RuntimeWarning, match="overflow"),
         pytest.raises(InputError, match=r"teacher: all values must be finite, vectors \d .* is not"),
     ):
-        teacher_vectors(Cache(tmp_path), "key", "embedding", TEXTS, load=lambda: teacher)
+        teacher_vectors(Cache(tmp_path), "key", "embedding", bitext(), load=lambda: teacher)
     assert not list(tmp_path.glob("targets-*"))
 
 

@@ -126,7 +126,7 @@ def test_killed_at_any_moment_of_saving(
         report_pairs=n_pairs,
         epochs=3.0,
         schedule="constant",
-        learn_rate=0.4,
+        learn_rate=0.5,
         objective="val/loss",
     )
     whole: list[Report] = []

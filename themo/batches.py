@@ -7,6 +7,7 @@ nearly equal length and is as wide as its longest: over an epoch the padding is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,8 +48,17 @@ def token_counts(pairs: EncodedPairs, max_length: int) -> npt.NDArray[np.uint16]
     return np.minimum(np.diff(pairs.offsets), max_length).astype(np.uint16)
 
 
-def plan_epoch(lengths: npt.NDArray[np.uint16], batch_size: int, seed: int, epoch: int) -> list[Indices]:
+def plan_epoch(
+    lengths: npt.NDArray[np.uint16],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    parts: Sequence[tuple[int, float]] = (),
+) -> list[Indices]:
     """The batches of an epoch as indices of pairs: every pair once, in a random but repeatable order.
+
+    With weights, each pair of a corpus as often as the weight's whole part, and for the rest a random share
+    of them, another in every epoch, once more.
 
     Pairs are shuffled, sorted by length (stably, so that equal lengths stay shuffled), cut into batches, and
     the batches shuffled. Only the last of the sorted batches can be smaller than `batch_size`.
@@ -58,12 +68,25 @@ def plan_epoch(lengths: npt.NDArray[np.uint16], batch_size: int, seed: int, epoc
         batch_size: Pairs a batch.
         seed: Of the run.
         epoch: With `seed` it determines the order; no state is kept.
+        parts: Pairs and weight of each corpus; empty: every pair once.
     """
     random = np.random.default_rng([seed, epoch])
-    shuffled = random.permutation(len(lengths))
+    if all(weight == 1 for _, weight in parts):
+        shuffled = random.permutation(len(lengths))
+    else:
+        shuffled = random.permutation(_weighted(parts, random))
     order = shuffled[np.argsort(lengths[shuffled], kind="stable")]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     return [batches[i] for i in random.permutation(len(batches))]
+
+
+def _weighted(parts: Sequence[tuple[int, float]], random: np.random.Generator) -> Indices:
+    chosen, start = [], 0
+    for n, weight in parts:
+        whole, rest = divmod(round(n * weight), n) if n else (0, 0)
+        chosen += [np.arange(start, start + n)] * whole + [start + random.permutation(n)[:rest]]
+        start += n
+    return np.concatenate(chosen)
 
 
 def assemble(pairs: EncodedPairs, chosen: Indices, max_length: int) -> Batch:

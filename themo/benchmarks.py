@@ -53,14 +53,12 @@ class Xtd10:
         """
         names_file = _find(folder, "test_image_names.txt")
         names = _read_lines(names_file)
-        captions = {}
-        for code in dict.fromkeys((ENGLISH, language)):
-            captions_file = _find(folder, f"test_1kcaptions_{code}.txt")
-            captions[code] = tuple(_read_lines(captions_file))
-            if len(captions[code]) != len(names):
+        captions = read_captions(folder, language)
+        for code, lines in captions.items():
+            if len(lines) != len(names):
                 raise InputError(
-                    f"{captions_file}: must have as many lines as {names_file.name}, "
-                    f"got {len(captions[code]):,} captions for {len(names):,} images"
+                    f"{_captions_file(folder, code)}: must have as many lines as {names_file.name}, "
+                    f"got {len(lines):,} captions for {len(names):,} images"
                 )
         index_of_name = {name: index for index, name in enumerate(dict.fromkeys(names))}
         paths = tuple(_coco_path(images, name, names_file) for name in index_of_name)
@@ -68,6 +66,21 @@ class Xtd10:
             images, (path for path in paths if not path.is_file()), len(paths), "images are missing"
         )
         return cls(captions, paths, tuple(index_of_name[name] for name in names))
+
+
+def read_captions(folder: Path, language: str) -> dict[str, tuple[str, ...]]:
+    """The captions of a folder in XTD10's layout, in English and in a language, line by line.
+
+    Raises:
+        InputError: A file is missing or not UTF-8, or a caption is blank.
+    """
+    return {
+        code: tuple(_read_lines(_captions_file(folder, code))) for code in dict.fromkeys((ENGLISH, language))
+    }
+
+
+def _captions_file(folder: Path, language: str) -> Path:
+    return _find(folder, f"test_1kcaptions_{language}.txt")
 
 
 def _find(folder: Path, name: str) -> Path:

@@ -16,8 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from filelock import FileLock
 
 from themo.errors import InputError
@@ -80,13 +78,6 @@ def digest(key: Any) -> str:
     """Sixteen hexadecimal digits of a JSON value's SHA-256."""
     text = json.dumps(key, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def digest_array(values: npt.NDArray[Any]) -> str:
-    """SHA-256 of an array's values, shape and type, in hexadecimal."""
-    state = hashlib.sha256(f"{values.shape} {values.dtype}".encode())
-    state.update(np.ascontiguousarray(values).data)
-    return state.hexdigest()
 
 
 def digest_file(path: Path) -> str:

@@ -107,7 +107,7 @@ def train(options: Namespace, resume_hint: list[str]) -> None:
             artifact=settings.model_dump(mode="json"),
             tags={"themo.kind": "train", "themo.version": str(version)},
         )
-        total = round(settings.training.epochs * len(data.train))
+        total = round(settings.training.epochs * data.pairs_an_epoch)
         status: Status = "FAILED"
         try:
             with track("Training", total - done, "pairs") as advance:

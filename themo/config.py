@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from themo.catalogue import parse_weighted
 from themo.errors import InputError
 from themo.miniature.recipe import MiniatureRecipe
 from themo.mixture import parse_mixture
@@ -39,7 +40,8 @@ class DataSettings(Section):
     """The sentence pairs."""
 
     corpus: tuple[str, ...] = Field(min_length=1, strict=False)
-    """TSV or Parquet files of sentence pairs, read one after the other."""
+    """TSV or Parquet files of sentence pairs, read one after the other, or names of the catalogue (opus-100,
+    talks, tatoeba); `2*talks` sees its pairs twice in an epoch, `0.5*opus-100` half of them."""
     columns: tuple[str, str] = Field(("en", "es"), strict=False)
     """English and Spanish column: names, or numbers from 1 for a TSV without a header."""
     validation: str | None = None
@@ -52,8 +54,20 @@ class DataSettings(Section):
     """Folder with train2014/ and val2014/ of images that no test uses."""
     max_pairs: int | None = Field(None, ge=2)
     """Training pairs at most, a fixed random choice; null: all."""
+    max_length_ratio: float | None = Field(3.0, gt=1)
+    """Pairs are dropped whose longer side has more than so many times the characters of the shorter, 20 added
+    to both; null: none are."""
+    check_language: bool = True
+    """Drop pairs of which a side is plainly in another language or script, or both sides are the same."""
     targets: str | None = None
     """Own teacher vectors, .npy of shape (N, D), a row a row of the corpus; null: the teacher's."""
+
+    @field_validator("corpus")
+    @classmethod
+    def _weights_are_numbers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            parse_weighted(name)
+        return names
 
     @model_validator(mode="after")
     def _complete(self) -> DataSettings:

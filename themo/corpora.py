@@ -1,191 +1,115 @@
-"""Sentence pairs: reading, cleaning, splitting.
+"""Sentence pairs as files hold them: TSV and Parquet, read in batches, in order.
 
-Texts live in Arrow arrays, a few bytes above their UTF-8 size, never as a list of Python strings.
+Texts live in Arrow arrays, a few bytes above their UTF-8 size, never as a list of Python strings, and never
+more of them at once than a batch.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
+from themo.cache import digest_file
 from themo.errors import InputError
 
-Rows = npt.NDArray[np.int64]
+ROWS_A_BATCH = 65_536
+BYTES_A_BLOCK = 1 << 23
+SCHEMA = pa.schema([("en", pa.large_string()), ("es", pa.large_string())])
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Aligned sentences.
+class Corpus:
+    """Files of sentence pairs that belong together.
 
     Attributes:
-        en, es: Arrow string arrays of equal length.
-        rows: (N,) int64, where each pair stood in the corpus as read, for targets that are aligned with it.
+        name: For people.
+        files: TSV (``.tsv``, ``.txt``) or Parquet files of UTF-8 text. A TSV has a header with both column
+            names, or none: then `columns` are numbers from 1, or the default ``en, es`` for the first and
+            second of two columns. Tabs and line ends have no escape in it.
+        columns: English and Spanish column; ``a.b`` is field b of a Parquet column of structs.
+        weight: How often each pair is seen in an epoch.
     """
 
-    en: pa.Array
-    es: pa.Array
-    rows: Rows
+    name: str
+    files: tuple[Path, ...]
+    columns: tuple[str, str] = ("en", "es")
+    weight: float = 1.0
 
-    def __len__(self) -> int:
-        return len(self.en)
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The pairs as they stand there, a column ``en`` and one ``es`` of large strings, null as null.
 
-    def take(self, chosen: npt.NDArray[np.bool_] | Rows) -> Pairs:
-        """The pairs of a boolean mask or of indices."""
-        index = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
-        return Pairs(self.en.take(pa.array(index)), self.es.take(pa.array(index)), self.rows[index])
+        Raises:
+            InputError: A file cannot be read or has no pair, not these columns, a row with more or fewer
+                tabs, or bytes that are not UTF-8; the message gives file and line.
+        """
+        for path in self.files:
+            yield from _read_file(path, self.columns)
 
-    def english_ids(self) -> Rows:
-        """(N,) int64: equal English sentences, and only they, share a number."""
-        encoded = self.en.dictionary_encode()
-        return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class Drops:
-    """How many rows the cleaning took out, by reason."""
-
-    read: int
-    empty: int
-    duplicate: int
-
-    def __str__(self) -> str:
-        kept = self.read - self.empty - self.duplicate
-        return f"{kept:,} of {self.read:,} pairs kept: {self.empty:,} empty, {self.duplicate:,} duplicate"
+    def digest(self) -> list[object]:
+        """What the pairs depend on, as a JSON value."""
+        try:
+            return [list(self.columns), *(digest_file(path) for path in self.files)]
+        except OSError as error:
+            raise InputError(f"corpus {error.filename}: cannot be read: {error.strerror}") from None
 
 
-def read_pairs(paths: Sequence[Path], columns: tuple[str, str]) -> Pairs:
-    """The pairs of some TSV (``.tsv``, ``.txt``) or Parquet files, in order, as they stand there.
-
-    Args:
-        paths: Files of UTF-8 text. A TSV has a header with both column names, or none: then `columns` are
-            numbers from 1, or the default ``en, es`` for the first and second of two columns. Tabs and line
-            ends have no escape in it.
-        columns: English and Spanish column.
-
-    Raises:
-        InputError: A file cannot be read or has no pair, not these columns, a row with more or fewer tabs, or
-            bytes that are not UTF-8; the message gives file and line.
-    """
-    tables = [_read_file(path, columns) for path in paths]
-    en = pa.concat_arrays([chunk for table in tables for chunk in table.column(0).chunks])
-    es = pa.concat_arrays([chunk for table in tables for chunk in table.column(1).chunks])
-    return Pairs(en, es, np.arange(len(en), dtype=np.int64))
-
-
-def clean(pairs: Pairs) -> tuple[Pairs, Drops]:
-    """Strip spaces; drop pairs with an empty side and repeated pairs, keeping the first."""
-    en = pc.fill_null(pc.utf8_trim_whitespace(pairs.en), "")
-    es = pc.fill_null(pc.utf8_trim_whitespace(pairs.es), "")
-    stripped = Pairs(en, es, pairs.rows)
-    filled = np.asarray(pc.and_(pc.greater(pc.utf8_length(en), 0), pc.greater(pc.utf8_length(es), 0)))
-    full = stripped.take(filled)
-    es_ids = np.asarray(full.es.dictionary_encode().indices, dtype=np.int64)
-    pair_ids = full.english_ids() * (int(es_ids.max(initial=0)) + 1) + es_ids
-    first = np.sort(np.unique(pair_ids, return_index=True)[1])
-    cleaned = full.take(first)
-    drops = Drops(len(pairs), empty=len(pairs) - len(full), duplicate=len(full) - len(cleaned))
-    return cleaned, drops
-
-
-def split(pairs: Pairs, validation_pairs: int) -> tuple[Pairs, Pairs]:
-    """Training and validation pairs; a choice by content, so that it does not depend on the order of rows.
-
-    All pairs of an English sentence fall on one side. Sentences go to validation in the order of a hash until
-    at least `validation_pairs` pairs are there.
-
-    Raises:
-        InputError: Fewer than twice `validation_pairs` pairs, or too few different English sentences.
-    """
-    if len(pairs) < 2 * validation_pairs:
-        raise InputError(
-            f"data.validation_pairs must be at most half of the {len(pairs)} pairs, got {validation_pairs}"
-        )
-    encoded = pairs.en.dictionary_encode()
-    ids = np.asarray(encoded.indices, dtype=np.int64)
-    order = np.argsort(_hashes(encoded.dictionary, b"validation"), kind="stable")
-    counts = np.bincount(ids, minlength=len(order))[order]
-    n_held = int(np.searchsorted(np.cumsum(counts), validation_pairs)) + 1
-    if n_held >= len(order):
-        raise InputError(
-            f"data.validation_pairs must leave pairs to train on, got {validation_pairs} "
-            f"for {len(pairs)} pairs of only {len(order)} different English sentences"
-        )
-    held = np.zeros(len(order), dtype=np.bool_)
-    held[order[:n_held]] = True
-    return pairs.take(~held[ids]), pairs.take(held[ids])
-
-
-def sample(pairs: Pairs, n: int) -> Pairs:
-    """At most `n` pairs, chosen at random and always alike, in their order."""
-    if len(pairs) <= n:
-        return pairs
-    return pairs.take(np.sort(np.random.default_rng(0).permutation(len(pairs))[:n]).astype(np.int64))
-
-
-def digest_texts(texts: pa.Array) -> str:
-    """SHA-256 of an Arrow string array's content, in hexadecimal."""
-    state = hashlib.sha256()
-    # a slice carries the buffers of its whole: casting lays the texts out alone and from 0
-    compact = pa.concat_arrays([texts.cast(pa.large_string())])
-    compact = compact.take(pa.array(np.arange(len(compact)))) if compact.offset else compact
-    for buffer in compact.buffers()[1:]:
-        state.update(buffer)
-    return state.hexdigest()
-
-
-def _hashes(texts: pa.Array, salt: bytes) -> npt.NDArray[np.uint64]:
-    return np.fromiter(
-        (
-            int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=salt).digest(), "little")
-            for text in texts.to_pylist()
-        ),
-        dtype=np.uint64,
-        count=len(texts),
-    )
-
-
-def _read_file(path: Path, columns: tuple[str, str]) -> pa.Table:
+def _read_file(path: Path, columns: tuple[str, str]) -> Iterator[pa.RecordBatch]:
+    n_rows = 0
     try:
         if not path.is_file():
             raise InputError(f"corpus {path}: no such file")
-        is_parquet = path.suffix == ".parquet"
-        table = _read_parquet(path, columns) if is_parquet else _read_tsv(path, columns)
+        read = _read_parquet if path.suffix == ".parquet" else _read_tsv
+        for en, es in read(path, columns):
+            n_rows += len(en)
+            yield pa.record_batch([en, es], schema=SCHEMA)
     except (OSError, pa.ArrowInvalid) as error:
         reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise InputError(f"corpus {path}: cannot be read: {reason}") from None
-    if table.num_rows == 0:
+    if n_rows == 0:
         raise InputError(f"corpus {path}: must hold at least one sentence pair, got none")
-    return table
 
 
-def _read_parquet(path: Path, columns: tuple[str, str]) -> pa.Table:
+def _read_parquet(path: Path, columns: tuple[str, str]) -> Iterator[Sequence[pa.Array]]:
     try:
         file = parquet.ParquetFile(path)
     except pa.ArrowInvalid:
         raise InputError(f"corpus {path}: is not a Parquet file") from None
-    names = file.schema_arrow.names
-    missing = [column for column in columns if column not in names]
+    kinds = _kinds(file.schema_arrow)
+    missing = [column for column in columns if column not in kinds]
     if missing:
         raise InputError(
-            f"corpus {path}: --columns names {', '.join(missing)}, but the file has {', '.join(names)}"
+            f"corpus {path}: --columns names {', '.join(missing)}, but the file has {', '.join(kinds)}"
         )
-    table = file.read(columns=list(columns)).select(list(columns))
     for name in columns:
-        kind = table.schema.field(name).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise InputError(f"corpus {path}: column {name} must hold text, got {kind}")
-    return table.cast(pa.schema([(name, pa.large_string()) for name in columns]))
+        if not (pa.types.is_string(kinds[name]) or pa.types.is_large_string(kinds[name])):
+            raise InputError(f"corpus {path}: column {name} must hold text, got {kinds[name]}")
+    for batch in file.iter_batches(ROWS_A_BATCH, columns=list(columns)):
+        yield [_column(batch, name).cast(pa.large_string()) for name in columns]
 
 
-def _read_tsv(path: Path, columns: tuple[str, str]) -> pa.Table:
+def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
+    """Types by name, the fields of structs as ``column.field``."""
+    kinds: dict[str, pa.DataType] = {}
+    for field in schema:
+        if pa.types.is_struct(field.type):
+            kinds |= {f"{field.name}.{inner.name}": inner.type for inner in field.type}
+        else:
+            kinds[field.name] = field.type
+    return kinds
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    if name in batch.schema.names:
+        return batch.column(name)
+    outer, _, inner = name.rpartition(".")
+    return batch.column(outer).field(inner)
+
+
+def _read_tsv(path: Path, columns: tuple[str, str]) -> Iterator[Sequence[pa.Array]]:
     if path.stat().st_size == 0:
         raise InputError(f"corpus {path}: must hold at least one sentence pair, the file is empty")
     with path.open("rb") as file:
@@ -195,9 +119,11 @@ def _read_tsv(path: Path, columns: tuple[str, str]) -> pa.Table:
     chosen = list(columns) if has_header else _positions(path, columns, fields)
     names = fields if has_header else [str(i + 1) for i in range(len(fields))]
     try:
-        table = csv.read_csv(
+        reader = csv.open_csv(
             path,
-            read_options=csv.ReadOptions(column_names=names, skip_rows=int(has_header), block_size=1 << 24),
+            read_options=csv.ReadOptions(
+                column_names=names, skip_rows=int(has_header), block_size=BYTES_A_BLOCK
+            ),
             parse_options=csv.ParseOptions(delimiter="\t", quote_char=False),
             convert_options=csv.ConvertOptions(
                 include_columns=chosen,
@@ -205,9 +131,10 @@ def _read_tsv(path: Path, columns: tuple[str, str]) -> pa.Table:
                 strings_can_be_null=False,
             ),
         )
+        for batch in reader:
+            yield [batch.column(name) for name in chosen]
     except pa.ArrowInvalid as error:
         raise InputError(_bad_line(path, len(names), str(error))) from None
-    return table
 
 
 def _positions(path: Path, columns: tuple[str, str], fields: list[str]) -> list[str]:

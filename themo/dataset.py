@@ -95,12 +95,20 @@ class TrainingData:
         train, validation: The pairs.
         backbone: Folder or hub name of the student's backbone, resolved.
         images: Images for validation, if there are any.
+        parts: Training pairs of each corpus, in their order, and how often each is seen in an epoch; empty:
+            all are of one corpus and seen once.
     """
 
     train: EncodedPairs
     validation: EncodedPairs
     backbone: str
     images: CaptionedImages | None = None
+    parts: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def pairs_an_epoch(self) -> int:
+        """Sentence pairs that an epoch goes through."""
+        return sum(round(n * weight) for n, weight in self.parts) if self.parts else len(self.train)
 
     @property
     def dimension(self) -> int:

@@ -1,16 +1,18 @@
 """From settings to the data that `train()` reads.
 
-    corpus -> cleaned pairs -> training and validation split
-        English, distinct texts -> teacher vectors (U, D) float16
-        Spanish                 -> token ids, flat, with offsets
+    corpora -> cleaned pairs -> training and validation bitext
+        English, different texts -> teacher vectors (U, D) float16
+        Spanish                  -> token ids, flat, with offsets
     validation images -> teacher vectors (I, E) float32; their captions -> token ids
 
-Everything is kept by content, so a second run, or another trial, computes nothing.
+Everything is kept by content, so a second run, or another trial, computes nothing; and everything streams, so
+that a corpus may be larger than memory.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -19,66 +21,95 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from themo.backbones import load_config, refuse_length
-from themo.benchmarks import ENGLISH, Xtd10
-from themo.cache import Cache, digest_array
+from themo.benchmarks import Xtd10, read_captions
+from themo.bitext import Bitext, Plan, open_bitexts
+from themo.cache import Cache
+from themo.cleaning import Rules
 from themo.config import Settings
-from themo.corpora import Pairs, clean, digest_texts, read_pairs, sample, split
 from themo.dataset import CaptionedImages, EncodedPairs, TrainingData
 from themo.devices import resolve_device
 from themo.errors import InputError
 from themo.image_vectors import image_vectors, map_to_image_space
+from themo.npy import NpyWriter
 from themo.progress import console, track
 from themo.sources import Sources
 from themo.targets import own_vectors, teacher_vectors
 from themo.teacher import Teacher, fingerprint
 from themo.tokens import Tokenizer
 
-_TEXTS_A_CHUNK = 20_000
-
 
 def prepare_data(settings: Settings) -> TrainingData:
-    """Read, clean and split the corpus, encode both sides; from the cache where it was done before.
+    """Read, clean and split the corpora, encode both sides; from the cache where it was done before.
 
     Raises:
         InputError: Something in the data settings, or in the files that they name, is wrong.
     """
     sources = Sources(settings)
-    data = settings.data
-    pairs = read_pairs([sources.path(name, "data.corpus") for name in data.corpus], data.columns)
-    own = own_vectors(sources.path(data.targets, "data.targets"), len(pairs)) if data.targets else None
-    pairs, drops = clean(pairs)
-    console.print(f"Corpus: {drops}")
-    if data.validation:
-        held = read_pairs([sources.path(data.validation, "data.validation")], data.columns)
-        held = sample(clean(held)[0], data.validation_pairs)
-    else:
-        pairs, held = split(pairs, data.validation_pairs)
-    for setting, part in (("data.corpus", pairs), ("data.validation", held)):
-        if not len(part):
-            raise InputError(f"{setting}: must hold at least one pair with both sides filled, got none")
-    if data.max_pairs:
-        pairs = sample(pairs, data.max_pairs)
-
     backbone = sources.resolve(settings.student.backbone)
     refuse_length(load_config(backbone), settings.student.max_length)  # before a run is booked
+    plan = _plan(settings, sources)
+    folder = sources.cache.entry("corpus", plan.digest(), plan.build)
+    train, held, drops = open_bitexts(folder)
+    for corpus in drops:
+        console.print(f"Corpus {corpus}")
+
     tokenizer = Tokenizer.load(backbone)
     teacher = _LazyTeacher(settings, sources)
+    own: Path | None = None
+    if settings.data.targets is not None:
+        n_rows = sum(corpus.read for corpus in drops)
+        own = own_vectors(sources.path(settings.data.targets, "data.targets"), n_rows)
 
-    def encode(part: Pairs) -> EncodedPairs:
-        if own is not None:
-            return _tokenize(sources.cache, tokenizer, part, part.rows, own)
-        encoded = part.en.dictionary_encode()
-        rows = np.asarray(encoded.indices, dtype=np.int64)
-        vectors = teacher_vectors(
-            sources.cache, teacher.fingerprint, settings.teacher.target, encoded.dictionary, teacher.load
-        )
-        return _tokenize(sources.cache, tokenizer, part, rows, vectors)
+    def encode(part: Bitext) -> EncodedPairs:
+        vectors, rows = own, part.rows
+        if vectors is None:
+            rows, target = part.english_ids, settings.teacher.target
+            vectors = teacher_vectors(sources.cache, teacher.fingerprint, target, part, teacher.load)
+        key = [folder.name, part.folder.name, own is not None]
+        tokens = _tokenize(sources.cache, tokenizer, key, part.spanish(), len(part), rows, part.english_ids)
+        return EncodedPairs(tokens, vectors)
 
-    images = _captioned_images(settings, sources, tokenizer, teacher) if data.validation_images else None
-    prepared = TrainingData(encode(pairs), encode(held), backbone, images)
-    del pairs, held
-    pa.default_memory_pool().release_unused()  # what Arrow keeps for later: half a gigabyte a million pairs
+    images = (
+        _captioned_images(settings, sources, tokenizer, teacher) if settings.data.validation_images else None
+    )
+    prepared = TrainingData(
+        encode(train),
+        encode(held),
+        backbone,
+        images,
+        tuple((n, corpus.weight) for n, corpus in zip(train.sizes, plan.corpora, strict=True)),
+    )
+    pa.default_memory_pool().release_unused()  # what Arrow keeps for later
     return prepared
+
+
+def _plan(settings: Settings, sources: Sources) -> Plan:
+    data = settings.data
+    return Plan(
+        [sources.corpus(name, "data.corpus", data.columns) for name in data.corpus],
+        Rules(data.max_length_ratio, data.check_language),
+        sources.corpus(data.validation, "data.validation", data.columns) if data.validation else None,
+        data.validation_pairs,
+        data.max_pairs,
+        _test_texts(settings, sources),
+    )
+
+
+def _test_texts(settings: Settings, sources: Sources) -> frozenset[str]:
+    """Captions of the images for tests and validation, which no training pair may hold."""
+    language = settings.benchmarks.language
+    texts: set[str] = set()
+    if settings.data.validation_captions is not None:
+        folder = sources.path(settings.data.validation_captions, "data.validation_captions")
+        texts.update(*read_captions(folder, language).values())
+    if settings.benchmarks.captions is not None:
+        try:
+            folder = sources.path(settings.benchmarks.captions, "benchmarks.captions")
+        except InputError as error:  # one may train before the test data are there
+            console.print(f"Training pairs are not compared with the captions of the tests: {error}")
+        else:
+            texts.update(*read_captions(folder, language).values())
+    return frozenset(texts)
 
 
 class _LazyTeacher:
@@ -118,35 +149,44 @@ def _captioned_images(
     test_set = Xtd10.open(folder, images, language)
     vectors = image_vectors(sources.cache, teacher.fingerprint, test_set.images, teacher.load)
     rows = np.array(test_set.image_of_caption, dtype=np.int64)
-    captions = Pairs(pa.array(test_set.captions[ENGLISH]), pa.array(test_set.captions[language]), rows)
+    captions = pa.array(test_set.captions[language], pa.large_string())
+    key = [captions.to_pylist(), rows.tolist()]
     return CaptionedImages(
-        _tokenize(sources.cache, tokenizer, captions, rows, vectors),
+        EncodedPairs(_tokenize(sources.cache, tokenizer, key, [captions], len(rows), rows, rows), vectors),
         map_to_image_space(sources.cache, teacher.fingerprint, settings.teacher.target, teacher.load),
     )
 
 
 def _tokenize(
-    cache: Cache, tokenizer: Tokenizer, pairs: Pairs, rows: npt.NDArray[np.int64], vectors: Path
-) -> EncodedPairs:
+    cache: Cache,
+    tokenizer: Tokenizer,
+    key: object,
+    spanish: Iterable[pa.Array],
+    n_texts: int,
+    rows: npt.NDArray[np.int64],
+    english_ids: npt.NDArray[np.int64],
+) -> Path:
+    """Folder of an `EncodedPairs`."""
+
     def build(folder: Path) -> None:
-        ids, lengths = [], []
-        with track("Tokens of Spanish", len(pairs), "texts") as advance:
-            for start in range(0, len(pairs), _TEXTS_A_CHUNK):
-                texts = pairs.es.slice(start, _TEXTS_A_CHUNK).to_pylist()
-                flat, counts = tokenizer.encode(texts)
+        n_tokens = 0
+        with (
+            track("Tokens of Spanish", n_texts, "texts") as advance,
+            NpyWriter(folder / "ids.npy", tokenizer.dtype) as ids,
+            NpyWriter(folder / "offsets.npy", np.int64) as offsets,
+        ):
+            offsets.append(np.zeros(1, np.int64))
+            for texts in spanish:
+                if not len(texts):
+                    continue
+                flat, counts = tokenizer.encode(texts.to_pylist())
                 ids.append(flat)
-                lengths.append(counts)
+                offsets.append(n_tokens + np.cumsum(counts))
+                n_tokens += len(flat)
                 advance(len(texts))
-        np.save(folder / "ids.npy", np.concatenate(ids))
-        np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
         np.save(folder / "rows.npy", rows)
-        np.save(folder / "english.npy", pairs.english_ids())
+        np.save(folder / "english.npy", english_ids)
         layout = {"pad": tokenizer.pad_id, "suffix": tokenizer.suffix}
         (folder / "layout.json").write_text(json.dumps(layout), encoding="utf-8")
 
-    key = {
-        "tokenizer": tokenizer.fingerprint,
-        "texts": [digest_texts(pairs.en), digest_texts(pairs.es)],
-        "rows": digest_array(rows),
-    }
-    return EncodedPairs(cache.entry("pairs", key, build), vectors)
+    return cache.entry("pairs", {"tokenizer": tokenizer.fingerprint, "pairs": key}, build)

@@ -11,7 +11,9 @@ from functools import cached_property
 from pathlib import Path
 
 from themo.cache import Cache
+from themo.catalogue import CATALOGUE, parse_weighted
 from themo.config import Settings
+from themo.corpora import Corpus
 from themo.errors import InputError
 from themo.miniature.recipe import MiniatureRecipe
 from themo.progress import console
@@ -43,6 +45,20 @@ class Sources:
             return str(self.miniature / name.removeprefix(MINIATURE))
         is_folder = os.path.isdir(name)  # noqa: PTH112 -- says no, where Path raises, to any text
         return str(Path(name).absolute()) if is_folder else name
+
+    def corpus(self, name: str, setting: str, columns: tuple[str, str]) -> Corpus:
+        """The sentence pairs that a name in settings means: files, or a corpus of the catalogue.
+
+        Raises:
+            InputError: There is no such file, or it cannot be fetched.
+        """
+        weight, plain = parse_weighted(name)
+        if plain in CATALOGUE:
+            from themo.hub import fetch_dataset  # torch only when needed
+
+            entry = CATALOGUE[plain]
+            return Corpus(plain, fetch_dataset(entry.repository, entry.files), entry.columns, weight)
+        return Corpus(plain, (self.path(plain, setting),), columns, weight)
 
     def path(self, name: str, setting: str) -> Path:
         """An existing file or folder.

@@ -5,15 +5,15 @@ A vector is stored in half precision: its rounding, 2^-11 of a value, is far bel
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from themo.bitext import Bitext
 from themo.cache import Cache
-from themo.corpora import digest_texts
 from themo.errors import InputError
+from themo.npy import NpyWriter
 from themo.teacher import Target, Teacher
 from themo.vectors import VectorFile
 
@@ -21,33 +21,30 @@ VECTORS = "vectors.npy"
 _ROWS_A_CHUNK = 65_536
 
 
-def teacher_vectors(cache: Cache, teacher_key: str, target: Target, texts: pa.Array, load: Any) -> Path:
-    """File of the vectors of distinct English texts, (N, D) float16 in their order.
+def teacher_vectors(
+    cache: Cache, teacher_key: str, target: Target, bitext: Bitext, load: Callable[[], Teacher]
+) -> Path:
+    """File of the vectors of the different English texts of a bitext, (U, D) float16 in their order.
 
     Args:
         cache: Where they are kept.
         teacher_key: Fingerprint of the teacher.
         target: Text state or embedding.
-        texts: N distinct texts.
-        load: Called without arguments for the `Teacher`, only if something must be computed.
+        bitext: Whose English side it is.
+        load: Gives the `Teacher`; called only if something must be computed.
 
     Raises:
         InputError: A vector does not fit half precision.
     """
 
     def build(folder: Path) -> None:
-        teacher: Teacher = load()
-        shape = (len(texts), teacher.dimension(target))
-        # written, not mapped: a full disk kills a process that writes through a map
-        with (folder / VECTORS).open("wb") as file:
-            header = {"descr": "<f2", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for start in range(0, len(texts), _ROWS_A_CHUNK):
-                chunk = teacher.encode_texts(texts.slice(start, _ROWS_A_CHUNK).to_pylist(), target)
-                file.write(chunk.astype("<f2").tobytes())
+        teacher = load()
+        with NpyWriter(folder / VECTORS, "<f2", (teacher.dimension(target),)) as file:
+            for texts in bitext.english():
+                file.append(teacher.encode_texts(texts.to_pylist(), target))
         _refuse_non_finite(VectorFile(folder / VECTORS), "teacher", "vectors")
 
-    key = {"teacher": teacher_key, "target": target, "texts": digest_texts(texts)}
+    key = {"teacher": teacher_key, "target": target, "texts": bitext.english_digest}
     return cache.entry("targets", key, build) / VECTORS
 
 

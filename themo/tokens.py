@@ -23,6 +23,7 @@ class Tokenizer:
         pad_id: Id that fills a batch; it is masked.
         suffix: Special tokens at the end of every sentence (1 for BERT's separator).
         fingerprint: Digest of the whole tokenizer.
+        dtype: Of ids, the smallest that holds them.
     """
 
     def __init__(self, inner: Any) -> None:
@@ -34,7 +35,7 @@ class Tokenizer:
         specials = inner("a", return_special_tokens_mask=True)["special_tokens_mask"]
         self.suffix: int = len(specials) - len("".join(map(str, specials)).rstrip("1"))
         self.fingerprint = digest([self._backend.to_str(), LONGEST])
-        self._dtype: type[np.integer[Any]] = np.uint16 if len(inner) <= np.iinfo(np.uint16).max else np.int32
+        self.dtype: type[np.integer[Any]] = np.uint16 if len(inner) <= np.iinfo(np.uint16).max else np.int32
 
     @classmethod
     def load(cls, backbone: str) -> Tokenizer:
@@ -54,7 +55,7 @@ class Tokenizer:
             cut(encoding.ids, LONGEST, self.suffix) for encoding in self._backend.encode_batch_fast(texts)
         ]
         lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
-        flat = np.fromiter((i for ids in sentences for i in ids), dtype=self._dtype, count=int(lengths.sum()))
+        flat = np.fromiter((i for ids in sentences for i in ids), dtype=self.dtype, count=int(lengths.sum()))
         return flat, lengths
 
 

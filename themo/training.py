@@ -115,7 +115,7 @@ def train(
     validate = Validation(data, settings.student.max_length, device)
 
     lengths = token_counts(data.train, settings.student.max_length)
-    steps_an_epoch = math.ceil(len(lengths) / config.batch_size)
+    steps_an_epoch = math.ceil(data.pairs_an_epoch / config.batch_size)
     total_steps = max(1, round(config.epochs * steps_an_epoch))
     progress = Progress()
     best_weights: dict[str, Tensor] = {}
@@ -135,13 +135,14 @@ def train(
         "environment": describe(device, dtype),
     }
     means = RunningMeans()
-    plan, planned = plan_epoch(lengths, config.batch_size, config.seed, 0), 0
+    plan_of = partial(plan_epoch, lengths, config.batch_size, config.seed, parts=data.parts)
+    plan, planned = plan_of(0), 0
     clock = time.monotonic() - progress.seconds
     last_report = (progress.pairs_seen, time.monotonic())
     while True:
         epoch, position = divmod(progress.step, steps_an_epoch)
         if epoch != planned:
-            plan, planned = plan_epoch(lengths, config.batch_size, config.seed, epoch), epoch
+            plan, planned = plan_of(epoch), epoch
         rate = learn_rate_at(
             progress.step,
             peak=config.learn_rate,

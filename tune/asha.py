@@ -8,7 +8,7 @@ would have done.
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from tune.space import SearchSettings
 from tune.study import Mode, Study
@@ -62,15 +62,13 @@ class Rungs:
 
 
 def is_among_best(value: float, others: list[float], reduction_factor: float, mode: Mode) -> bool:
-    """Whether a value is at least the (1 - 1/eta) quantile of the others; true where there are none.
+    """Whether a value is among the best 1/eta of itself and the others, rounded down, but at least the best.
 
-    The same rule as Ray's ASHA: the first trial at a rung always passes, a second one if it is no worse.
+    Equal values pass together. As the paper counts; Ray's ASHA compares with an interpolated quantile of the
+    others, by which the second best of three passes a rung where one in three should (EXPERIMENTS.md).
     """
-    if not others:
-        return True
-    sign = 1.0 if mode == "max" else -1.0
-    cutoff = np.quantile([sign * other for other in others], 1 - 1 / reduction_factor)
-    return bool(sign * value >= cutoff)
+    n_better = sum(other > value if mode == "max" else other < value for other in others)
+    return n_better < max(1, math.floor((len(others) + 1) / reduction_factor))
 
 
 def rung_between(search: SearchSettings, before: int, pairs: int) -> int | None:

@@ -27,8 +27,15 @@ Scalar = bool | int | float | str | None
 FIXED_SECTIONS = ("paths", "benchmarks")
 """Settings of these sections change nothing about a student, so there is nothing to search."""
 
-FIXED_LEAVES = ("objective", "report_pairs")
-"""What trials are compared by and at: must be the same for all of them."""
+FIXED_LEAVES = (
+    "objective",
+    "report_pairs",
+    "validation",
+    "validation_pairs",
+    "validation_captions",
+    "validation_images",
+)
+"""What trials are compared by, at and on: must be the same for all of them."""
 
 _KINDS = ("uniform", "log_uniform", "integer", "log_integer", "choice")
 

@@ -28,11 +28,22 @@ def test_rungs_stand_at_grace_times_powers_of_the_factor(before, pairs, rung):
 
 
 def test_the_best_third_goes_on():
-    others = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
-    assert not is_among_best(0.4, others, 3, "max")
-    assert is_among_best(0.5, others, 3, "max")
-    assert is_among_best(0.3, others, 3, "min")
-    assert not is_among_best(0.4, others, 3, "min")
+    others = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    assert is_among_best(0.65, others, 3, "max")  # the third of nine
+    assert not is_among_best(0.55, others, 3, "max")
+    assert is_among_best(0.25, others, 3, "min")
+    assert not is_among_best(0.35, others, 3, "min")
+    assert not is_among_best(0.65, others[1:], 3, "max")  # the third of eight
+
+
+@given(st.permutations(range(12)), st.sampled_from([2.0, 3.0, 4.0]))
+def test_no_more_pass_than_one_in_eta_of_the_best_so_far(values, factor):
+    others: list[float] = []
+    for value in values:
+        passes = is_among_best(value, others, factor, "max")
+        others.append(value)
+        place = sorted(others, reverse=True).index(value)
+        assert passes == (place == 0 or place + 1 <= len(others) // factor)
 
 
 def test_the_first_passes_and_an_equal_second():

@@ -1,0 +1,65 @@
+"""The Hugging Face hub's layout on a `Host`, as far as its clients need it to download."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from hosts import Answer, Request, Route
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+"""Of all repositories."""
+
+
+def hub(models: Mapping[str, Path] | None = None, datasets: Mapping[str, Path] | None = None) -> Route:
+    """A route that serves folders as repositories; ``HF_ENDPOINT`` is then the host's address.
+
+    Args:
+        models: Folder of each model by its name, ``owner/name`` or ``name``.
+        datasets: Folder of each data set.
+    """
+    kinds = (("models", "", models or {}), ("datasets", "datasets/", datasets or {}))
+
+    def answer(request: Request) -> Answer | None:
+        for kind, prefix, repositories in kinds:
+            for name, folder in repositories.items():
+                found = _answer(request.path, kind, f"{prefix}{name}", name, folder)
+                if found is not None:
+                    return found
+        return Answer(b"", {"X-Error-Code": "RepoNotFound"}, 404)
+
+    return answer
+
+
+def _answer(path: str, kind: str, place: str, name: str, folder: Path) -> Answer | None:
+    files = {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    if path.startswith(f"api/{kind}/{name}/revision/") or path == f"api/{kind}/{name}":
+        siblings = [{"rfilename": file} for file in files]
+        return _json(
+            {"id": name, "sha": COMMIT, "private": False, "tags": [], "downloads": 0, "siblings": siblings}
+        )
+    if path.startswith(f"api/{kind}/{name}/tree/"):
+        return _json(
+            [
+                {"type": "file", "path": file, "size": path.stat().st_size, "oid": _oid(path)}
+                for file, path in files.items()
+            ]
+        )
+    for revision in (COMMIT, "main"):
+        start = f"{place}/resolve/{revision}/"
+        if path.startswith(start):
+            file = files.get(path.removeprefix(start))
+            if file is None:
+                return Answer(b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, 404)
+            return Answer(file.read_bytes(), {"ETag": f'"{_oid(file)}"', "X-Repo-Commit": COMMIT})
+    return None
+
+
+def _oid(file: Path) -> str:
+    return hashlib.sha1(file.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _json(value: object) -> Answer:
+    return Answer(json.dumps(value).encode(), {"Content-Type": "application/json"})

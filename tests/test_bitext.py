@@ -1,0 +1,145 @@
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from tiny import write_tsv
+
+from themo.bitext import Bitext, Plan, open_bitexts
+from themo.cleaning import Drops, Rules
+from themo.corpora import Corpus
+from themo.errors import InputError
+
+Texts = list[tuple[str, str]]
+
+
+def corpus(folder: Path, *contents: Texts) -> list[Corpus]:
+    return [Corpus(f"c{i}", (write_tsv(folder / f"{i}.tsv", content),)) for i, content in enumerate(contents)]
+
+
+def build(
+    folder: Path,
+    *contents: Texts,
+    validation_pairs: int = 2,
+    max_pairs: int | None = None,
+    validation: Texts | None = None,
+    test_texts: frozenset[str] = frozenset(),
+) -> tuple[Bitext, Bitext, list[Drops]]:
+    held = Corpus("held", (write_tsv(folder / "held.tsv", validation),)) if validation is not None else None
+    rules = Rules(max_length_ratio=None, check_language=False)
+    plan = Plan(corpus(folder, *contents), rules, held, validation_pairs, max_pairs, test_texts)
+    out = folder / "built"
+    out.mkdir()
+    plan.build(out)
+    return open_bitexts(out)
+
+
+def texts(bitext: Bitext) -> Texts:
+    english = [text for chunk in bitext.english() for text in chunk.to_pylist()]
+    spanish = [text for chunk in bitext.spanish() for text in chunk.to_pylist()]
+    assert len(set(english)) == len(english)
+    assert len(spanish) == len(bitext) == len(bitext.rows) == len(bitext.english_ids)
+    return [(english[i], es) for i, es in zip(bitext.english_ids, spanish, strict=True)]
+
+
+bilingual = st.lists(
+    st.tuples(st.integers(0, 12).map(str), st.integers(0, 5).map(str)), min_size=16, max_size=60, unique=True
+)
+
+
+@given(bilingual, st.integers(1, 8), st.randoms(use_true_random=False))
+def test_split(
+    tmp_path_factory: pytest.TempPathFactory, content: Texts, n: int, shuffler: random.Random
+) -> None:
+    try:
+        train, held, _ = build(tmp_path_factory.mktemp("a"), content, validation_pairs=n)
+    except InputError:
+        n_largest = max(sum(en == other for other, _ in content) for en, _ in content)
+        assume(len(content) >= 2 * n)
+        assume(n_largest <= len(content) - n)
+        raise
+    assert sorted(texts(train) + texts(held)) == sorted(content)
+    assert not {en for en, _ in texts(train)} & {en for en, _ in texts(held)}
+    assert len(held) >= n
+    assert len(train) > 0
+    shuffled = shuffler.sample(content, len(content))
+    other_train, other_held, _ = build(tmp_path_factory.mktemp("b"), shuffled, validation_pairs=n)
+    assert set(texts(other_held)) == set(texts(held))
+    assert set(texts(other_train)) == set(texts(train))
+    assert [shuffled[row] for row in other_held.rows] == texts(other_held)
+
+
+cells = st.sampled_from(["a", " a", "b\u3000", "", " ", "c d", "e"])
+
+
+@given(st.lists(st.tuples(cells, st.sampled_from("xyz ")), min_size=1, max_size=30), st.integers(0, 30))
+def test_empty_and_repeated_pairs_go(
+    tmp_path_factory: pytest.TempPathFactory, content: Texts, cut: int
+) -> None:
+    """Also where the first one stands in another corpus."""
+    stripped = [(en.strip(), es.strip()) for en, es in content]
+    kept = list(dict.fromkeys(pair for pair in stripped if all(pair)))
+    parts = [part for part in (content[:cut], content[cut:]) if part]
+    assume(kept)
+    train, _, drops = build(tmp_path_factory.mktemp("c"), *parts, validation=[("v", "v")], validation_pairs=2)
+    assert texts(train) == kept
+    assert [stripped[row] for row in train.rows] == kept
+    assert sum(train.sizes) == len(kept)
+    assert len(train.sizes) == len(parts)
+    assert sum(d.read for d in drops) == len(content)
+    assert sum(sum(d.dropped.values()) for d in drops) == len(content) - len(kept)
+
+
+def test_english_is_numbered_as_it_appears(tmp_path: Path) -> None:
+    content = [("z", "1"), ("a", "2"), ("z", "3"), ("m", "4")]
+    train, _, _ = build(tmp_path, content, validation=[("v", "v")])
+    assert train.english_ids.tolist() == [0, 1, 0, 2]
+    assert train.english_ids.dtype == np.int64
+
+
+def test_max_pairs_is_a_choice_by_content(tmp_path: Path) -> None:
+    content = [(str(i), str(i)) for i in range(100)]
+    chosen, _, _ = build(tmp_path, content, validation=[("v", "v")], max_pairs=10)
+    assert len(chosen) == 10
+    assert chosen.rows.tolist() == sorted(set(chosen.rows.tolist()))
+    (tmp_path / "other").mkdir()
+    again, _, _ = build(tmp_path / "other", content[::-1], validation=[("v", "v")], max_pairs=10)
+    assert set(texts(again)) == set(texts(chosen))
+
+
+def test_captions_of_tests_are_kept_out_of_training_alone(tmp_path: Path) -> None:
+    content = [("a cat", "un gato"), ("a dog", "un perro"), ("an owl", "un búho")]
+    train, held, drops = build(
+        tmp_path, content, validation=content, validation_pairs=9, test_texts=frozenset({"a cat", "un búho"})
+    )
+    assert texts(train) == [("a dog", "un perro")]
+    assert len(held) == 3
+    assert str(drops[0]) == "c0: 1 of 3 pairs kept; dropped 2 of the tests"
+
+
+def test_split_of_too_few(tmp_path: Path) -> None:
+    content = [(f"e{i}", f"s{i}") for i in range(9)]
+    with pytest.raises(
+        InputError, match=r"^data.validation_pairs must be at most half of the 9 pairs, got 5$"
+    ):
+        build(tmp_path, content, validation_pairs=5)
+
+
+def test_split_of_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"must leave pairs to train on, got 2 for 10 pairs of only 1"):
+        build(tmp_path, [("same", str(i)) for i in range(10)])
+
+
+def test_the_digest_is_of_all_that_matters(tmp_path: Path) -> None:
+    base = Plan(corpus(tmp_path, [("a", "b")]), Rules(3.0, True), None, 2, None, frozenset())
+    others = [
+        Plan(corpus(tmp_path / "x", [("a", "c")]), base.rules, None, 2, None, frozenset()),
+        Plan(base.corpora, Rules(2.0, True), None, 2, None, frozenset()),
+        Plan(base.corpora, base.rules, base.corpora[0], 2, None, frozenset()),
+        Plan(base.corpora, base.rules, None, 3, None, frozenset()),
+        Plan(base.corpora, base.rules, None, 2, 5, frozenset()),
+        Plan(base.corpora, base.rules, None, 2, None, frozenset({"a"})),
+    ]
+    assert len({str(plan.digest()) for plan in [base, *others]}) == 1 + len(others)

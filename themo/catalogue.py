@@ -1,0 +1,70 @@
+"""Parallel corpora that are known by name, and how they come from the Hugging Face hub.
+
+Script data sets load no more; these are Parquet files as their publishers keep them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A corpus on the hub.
+
+    Attributes:
+        repository: Data set, owner/name.
+        files: Pattern of its files.
+        columns: English and Spanish column; ``a.b`` is field b of a struct.
+        megabytes: About what is fetched.
+        source: Who made it, and on what terms.
+    """
+
+    repository: str
+    files: str
+    columns: tuple[str, str]
+    megabytes: int
+    source: str
+
+
+CATALOGUE = {
+    "opus-100": Entry(
+        "Helsinki-NLP/opus-100",
+        "en-es/train-*.parquet",
+        ("translation.en", "translation.es"),
+        100,
+        "OPUS-100, Zhang et al. (2020): a million pairs from OPUS; terms of its parts",
+    ),
+    "talks": Entry(
+        "sentence-transformers/parallel-sentences-talks",
+        "en-es/train-*.parquet",
+        ("english", "non_english"),
+        60,
+        "TED talks, Reimers and Gurevych (2020); CC BY-NC-ND",
+    ),
+    "tatoeba": Entry(
+        "sentence-transformers/parallel-sentences-tatoeba",
+        "en-es/train-*.parquet",
+        ("english", "non_english"),
+        15,
+        "Tatoeba; CC BY 2.0 FR",
+    ),
+}
+
+_WEIGHTED = re.compile(r"(\d+(?:\.\d+)?)\*(.+)")
+
+
+def parse_weighted(name: str) -> tuple[float, str]:
+    """Weight and name of ``2*talks``; the weight of a plain name is 1.
+
+    Raises:
+        ValueError: The weight is 0.
+    """
+    match = _WEIGHTED.fullmatch(name)
+    if match is None:
+        return 1.0, name
+    weight = float(match[1])
+    if weight == 0:
+        raise ValueError("a weight must be greater than 0")
+    return weight, match[2]

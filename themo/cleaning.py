@@ -1,0 +1,136 @@
+"""Which sentence pairs are worth learning from: cheap rules over batches, every drop counted.
+
+The rules look at one pair at a time and cost about a microsecond each; they are after what is plainly broken
+in crawled corpora, not after fine differences. Repeated pairs are the affair of `themo.bitext`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def _words(text: str) -> pa.Array:
+    return pa.array(text.split(), pa.large_string())
+
+
+Reason = Literal["empty", "of another length", "in another language", "of the tests", "duplicate"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+"""Why pairs are dropped, in the order in which it is looked for: a pair counts under the first that holds."""
+
+KEPT = 0
+"""Code of a pair that stays; code i + 1 stands for ``REASONS[i]``."""
+
+SLACK = 20
+"""Characters added to both sides before their ratio is taken: short sentences differ by more."""
+
+FOREIGN_WORDS = 2
+"""So many function words of the other language, and more than twice those of its own, make a side foreign."""
+
+MAX_BYTES_A_CHARACTER = 1.5
+"""Of UTF-8; a side with more is in another script."""
+
+_ENGLISH = _words(
+    "the and of is are was were that with this have has not they you for his her which would there"
+)
+_SPANISH = _words("el la los las de que y en un una es por con se su para como del al lo más está pero muy")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is dropped beside pairs with an empty side.
+
+    Attributes:
+        max_length_ratio: Characters of the longer side over those of the shorter, `SLACK` added to both;
+            None: any.
+        check_language: Drop pairs of which a side is in the other's language, in another script, or both
+            are the same sentence.
+    """
+
+    max_length_ratio: float | None
+    check_language: bool
+
+
+def strip(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Both sides without white space at their ends; null as the empty string."""
+    sides = [pc.fill_null(pc.utf8_trim_whitespace(side), "") for side in batch.columns]
+    return pa.record_batch(sides, schema=batch.schema)
+
+
+def judge(batch: pa.RecordBatch, rules: Rules) -> npt.NDArray[np.uint8]:
+    """Code of each of B stripped pairs, (B,) uint8: `KEPT` or why it is dropped."""
+    en, es = batch.columns
+    lengths = [np.asarray(pc.utf8_length(side), dtype=np.int64) for side in (en, es)]
+    codes = np.full(len(batch), KEPT, dtype=np.uint8)
+    if rules.check_language:
+        codes[_in_another_language(en, es)] = _code("in another language")
+    if rules.max_length_ratio is not None:
+        shorter, longer = np.minimum(*lengths) + SLACK, np.maximum(*lengths) + SLACK
+        codes[longer > rules.max_length_ratio * shorter] = _code("of another length")
+    codes[np.minimum(*lengths) == 0] = _code("empty")
+    return codes
+
+
+def _code(reason: Reason) -> int:
+    return REASONS.index(reason) + 1
+
+
+def _in_another_language(en: pa.Array, es: pa.Array) -> npt.NDArray[np.bool_]:
+    foreign = np.zeros(len(en), dtype=np.bool_)
+    for side, own, other in ((en, _ENGLISH, _SPANISH), (es, _SPANISH, _ENGLISH)):
+        words = pc.ascii_split_whitespace(pc.ascii_lower(side))
+        n_other = _count(words, other)
+        foreign |= (n_other >= FOREIGN_WORDS) & (n_other > 2 * _count(words, own))
+        # a letter of the Latin script has one byte, seldom two, one of most others two or three
+        n_bytes, n_letters = (np.asarray(f(side), np.int64) for f in (pc.binary_length, pc.utf8_length))
+        foreign |= n_bytes > MAX_BYTES_A_CHARACTER * n_letters
+    n_words = np.asarray(pc.list_value_length(pc.ascii_split_whitespace(en)), dtype=np.int64)
+    foreign |= np.asarray(pc.equal(en, es)) & (n_words > FOREIGN_WORDS)
+    return foreign
+
+
+def _count(words: pa.Array, wanted: pa.Array) -> npt.NDArray[np.int64]:
+    """How many of the words of each sentence are among the wanted ones."""
+    hits = np.asarray(pc.is_in(pc.ascii_trim(words.values, ".,;:!?\"'()"), value_set=wanted))
+    counts = np.concatenate([[0], np.cumsum(hits)])
+    ends = np.asarray(words.offsets)
+    found: npt.NDArray[np.int64] = counts[ends[1:]] - counts[ends[:-1]]
+    return found
+
+
+@dataclass(frozen=True)
+class Drops:
+    """How many pairs of a corpus the cleaning took out, by reason.
+
+    Attributes:
+        name: Of the corpus.
+        read: Pairs in its files.
+        dropped: Pairs by reason, those without any left out.
+    """
+
+    name: str
+    read: int
+    dropped: Mapping[str, int]
+
+    @classmethod
+    def count(cls, name: str, codes: npt.NDArray[np.uint8]) -> Drops:
+        """Of the codes of all pairs of a corpus."""
+        counts = np.bincount(codes, minlength=len(REASONS) + 1)[1:].tolist()
+        return cls(name, len(codes), {r: n for r, n in zip(REASONS, counts, strict=True) if n})
+
+    def __str__(self) -> str:
+        kept = self.read - sum(self.dropped.values())
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.dropped.items())
+        return f"{self.name}: {kept:,} of {self.read:,} pairs kept" + (
+            f"; dropped {reasons}" if reasons else ""
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``Drops(**value)`` reads it."""
+        return {"name": self.name, "read": self.read, "dropped": dict(self.dropped)}

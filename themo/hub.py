@@ -1,0 +1,121 @@
+"""Files of the Hugging Face hub, and weights read without running what may be in them.
+
+Files are fetched by huggingface_hub, which minds ``HF_ENDPOINT``, ``HF_HOME`` and ``HF_HUB_OFFLINE``, resumes
+a cut transfer, and counts a file only when it is whole.
+"""
+
+from __future__ import annotations
+
+import pickle  # for the name of its error alone; tests/test_imports.py sees to that
+from collections.abc import Sequence
+from pathlib import Path
+from zipfile import is_zipfile
+
+import torch
+from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from themo.errors import InputError
+
+SAFE_WEIGHTS, PICKLED_WEIGHTS = "model.safetensors", "pytorch_model.bin"
+TEXT_FILES = ("*.json", "*.txt", "*.model", "*.spm")
+"""Configurations and tokenizers in a repository of the hub, of the M-CLIP models and of Marian's."""
+
+
+def fetch_dataset(repository: str, pattern: str) -> tuple[Path, ...]:
+    """Files of a data set that match a pattern, in the hub's own cache; fetched where they are not there.
+
+    Raises:
+        InputError: The hub cannot be reached and the files are not there, or there are none.
+    """
+    try:
+        folder = Path(snapshot_download(repository, repo_type="dataset", allow_patterns=[pattern]))
+    except Exception as error:  # the hub's, the connection's and the disk's have no common base
+        raise InputError(
+            f"corpus {repository}: cannot be fetched from {constants.ENDPOINT}: {reason_of(error)}; "
+            f"check the network, or name files of your own in data.corpus"
+        ) from None
+    files = tuple(sorted(folder.glob(pattern)))
+    if not files:
+        raise InputError(f"corpus {repository}: must hold files {pattern}, the hub has none")
+    return files
+
+
+def fetch_model(name: str, what: str, patterns: Sequence[str] = TEXT_FILES, *, weights: bool = True) -> Path:
+    """Folder of a model: `name` itself, or else a snapshot of that repository of the hub.
+
+    Args:
+        name: Folder, or repository of the hub.
+        what: How messages call the model.
+        patterns: Files of the repository that are fetched.
+        weights: Fetch weights as well: safetensors where there are any, else the pickled ones.
+
+    Raises:
+        InputError: Neither; the message names model and host.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(patterns)))
+        # one of a commit's files is enough, and where it is the host need not be asked again
+        if weights and not any((folder / file).is_file() for file in (SAFE_WEIGHTS, PICKLED_WEIGHTS)):
+            # by the snapshot's own commit: the repository may change between two calls
+            try:
+                hf_hub_download(name, SAFE_WEIGHTS, revision=folder.name)
+            except EntryNotFoundError:
+                hf_hub_download(name, PICKLED_WEIGHTS, revision=folder.name)
+    except RepositoryNotFoundError:
+        raise InputError(
+            f"{what}: is no folder, and {constants.ENDPOINT} has no such repository, or a closed one"
+        ) from None
+    except Exception as error:  # the hub's, the connection's and the disk's have no common base
+        raise InputError(
+            f"{what}: is no folder, and {constants.ENDPOINT} does not give it: {reason_of(error)}"
+        ) from error
+    return folder
+
+
+def read_weights(folder: Path, what: str) -> dict[str, Tensor]:
+    """Tensors of a model by name, on the CPU; no code that a file may hold is run.
+
+    Raises:
+        InputError: No weights there, damaged ones, or anything in them but tensors.
+    """
+    path = folder / SAFE_WEIGHTS
+    try:
+        if path.is_file():
+            return load_file(path)
+        path = folder / PICKLED_WEIGHTS
+        # the format before torch 1.6 is no zip archive and cannot be mapped
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+    except FileNotFoundError:
+        raise InputError(f"{what}: must have {SAFE_WEIGHTS} or {PICKLED_WEIGHTS}, has neither") from None
+    except Exception as error:  # safetensors, pickle, zip files and torch each have their own
+        refuse_code(error, what)
+        raise InputError(f"{what}: {path.name} cannot be read: {reason_of(error)}") from error
+    if not isinstance(loaded, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
+    ):
+        raise InputError(f"{what}: {_refusal_of_code()}")
+    return loaded
+
+
+def refuse_code(error: Exception, what: str) -> None:
+    """Say of an error in reading weights that there is more in them than tensors, if that is what it is.
+
+    Raises:
+        InputError: It is; torch's own message advises to load it all the same.
+    """
+    if isinstance(error, pickle.UnpicklingError):
+        raise InputError(f"{what}: {_refusal_of_code()}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """First line of an error's message, or its kind where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _refusal_of_code() -> str:
+    return f"{PICKLED_WEIGHTS} must hold tensors by name and nothing else; code in it is never run"
