@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from foreign_models import Trap
 from safetensors.torch import load_file
 
 from themo.backbones import build_model, load_config, load_tokenizer
@@ -134,3 +135,18 @@ def test_a_tokenizer_of_another_model(tmp_path: Path, tiny_backbone: Path) -> No
 def test_an_unknown_name() -> None:
     with pytest.raises(InputError, match=r"^student\.backbone nosuch/model: has no usable configuration: "):
         load_config("nosuch/model")
+
+
+def test_pickled_weights(tmp_path: Path, tiny_backbone: Path) -> None:
+    """As BETO's: tensors are read, code is refused and does not run."""
+    folder = shutil.copytree(tiny_backbone, tmp_path / "pickled")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    expected = build_model(str(tiny_backbone), weights=True).state_dict()
+    for name, tensor in build_model(str(folder), weights=True).state_dict().items():
+        assert torch.equal(tensor, expected[name])
+    torch.save({"trap": Trap(tmp_path / "trapped")}, folder / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"pytorch_model\.bin must hold tensors by name and nothing else"):
+        build_model(str(folder), weights=True)
+    assert not (tmp_path / "trapped").exists()

@@ -157,7 +157,7 @@ BAD_DATA: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     ),
     "unknown backbone": (
         lambda _: ["--backbone", "nosuch/model"],
-        "student.backbone nosuch/model: has no usable",
+        "student.backbone nosuch/model: is no folder, and",
     ),
     "unknown teacher": (lambda _: ["--architecture", "X"], "teacher.architecture X: cannot be loaded: "),
     "a file for the cache": (

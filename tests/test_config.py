@@ -237,6 +237,11 @@ def test_settings_cannot_be_changed(settings: SettingsFactory) -> None:
             "own.yaml: benchmarks: `captions` and `images` must be given together",
         ),
         ("benchmarks", {"imagenet": "i"}, "own.yaml: benchmarks: `imagenet` needs `prompts`"),
+        (
+            "benchmarks",
+            {"mclip": "b"},
+            "own.yaml: benchmarks: `mclip` and `mclip_architecture` must be given together",
+        ),
     ],
 )
 def test_refusals(tmp_path: Path, section: str, values: object, message: str) -> None:

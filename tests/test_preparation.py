@@ -155,7 +155,7 @@ def one_vector(tmp_path: Path) -> dict[str, Any]:
         (empty_validation, "data.validation: must hold at least one usable pair, got none"),
         (short_targets, "must have a row for each of the corpus's 400 rows, got 399"),
         (lambda _: {"validation_pairs": 201}, "must be at most half of the 400 pairs, got 201"),
-        (lambda _: {"backbone": "nosuch/model"}, "student.backbone nosuch/model: has no usable "),
+        (lambda _: {"backbone": "nosuch/model"}, "student.backbone nosuch/model: is no folder, and "),
         (lambda _: {"architecture": "NoSuch-99"}, "teacher.architecture NoSuch-99: cannot be loaded: "),
     ],
 )

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -7,16 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from foreign_models import write_marian, write_mclip
+from safetensors.torch import load_file, save_file
 from tiny import NOUNS, SettingsFactory, write_captioned_images, write_lines, write_picture
 from torch.nn import functional
 
 from themo.config import Settings
 from themo.dataset import TrainingData
 from themo.errors import InputError
+from themo.evaluation import score_retrieval
+from themo.mclip import MClip
 from themo.scoring import score_version
 from themo.student import load_student
 from themo.teacher import Teacher
 from themo.training import train
+from themo.translation import Translator
 
 N_IMAGES, N_CLASSES = 12, 3
 
@@ -99,6 +105,69 @@ def test_one_task(tested: Settings, version: Path, task: Any, expected: list[str
 
 def test_baselines_without_a_student(tested: Settings) -> None:
     assert score_version(tested, None, baseline=True).rows == ("ceiling", "teacher_es")
+
+
+@pytest.fixture
+def foreign(tested: Settings, tmp_path: Path, tiny_teacher: Path) -> Settings:
+    """Settings that name a toy Multilingual-CLIP and a toy translator."""
+    return tested.override(
+        {
+            "mclip": str(write_mclip(tmp_path / "toys")),
+            "mclip_architecture": str(tiny_teacher),
+            "translator": str(write_marian(tmp_path / "marian")),
+        }
+    )
+
+
+def test_all_baselines(foreign: Settings, version: Path) -> None:
+    scores = score_version(foreign, version, baseline=True)
+    assert scores.rows == ("student", "ceiling", "mclip", "translated", "teacher_es")
+    captions = Path(str(foreign.benchmarks.captions)) / "test_1kcaptions_es.txt"
+    spanish = captions.read_text(encoding="utf-8").splitlines()
+    names = (captions.parent / "test_image_names.txt").read_text(encoding="utf-8").split()
+    teacher = Teacher.load(foreign.teacher.architecture)
+    images = Path(str(foreign.benchmarks.images))
+    pictures = teacher.encode_images([images / name.split("_")[1] / name for name in names])
+    english = Translator.load(str(foreign.benchmarks.translator)).translate(spanish)
+    vectors = {
+        "mclip": MClip.load(str(foreign.benchmarks.mclip)).encode(spanish),
+        "translated": torch.from_numpy(teacher.encode_texts(english)),
+        "teacher_es": torch.from_numpy(teacher.encode_texts(spanish)),
+    }
+    for row, texts in vectors.items():
+        expected = score_retrieval(lambda _, texts=texts: texts, spanish, pictures, torch.arange(N_IMAGES))
+        assert scores.ranks["retrieval"][row].tolist() == expected.tolist()
+    differences = scores.to_dict()["differences"]
+    assert set(differences) == set(vectors)
+    gain, low, high = differences["mclip"]["retrieval@01"]
+    shares = [scores.share(row, "retrieval", 1) for row in ("student", "mclip")]
+    assert gain == pytest.approx(shares[0] - shares[1])
+    assert low <= gain <= high
+
+
+def test_translations_are_kept(foreign: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = score_version(foreign, None, baseline=True).to_dict()
+
+    def refuse(*_: object) -> Translator:
+        raise AssertionError("the translator was loaded again")
+
+    monkeypatch.setattr(Translator, "load", refuse)
+    assert score_version(foreign, None, baseline=True).to_dict() == first
+
+
+def test_a_baseline_of_another_image_tower(foreign: Settings, tmp_path: Path, tiny_teacher: Path) -> None:
+    folder = shutil.copytree(tiny_teacher, tmp_path / "wide")
+    config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    config["model_cfg"]["embed_dim"] = 13
+    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    weights = load_file(folder / "open_clip_model.safetensors")
+    weights["text_projection"] = torch.zeros(16, 13)
+    weights["visual.proj"] = torch.zeros(16, 13)
+    save_file(weights, folder / "open_clip_model.safetensors")
+    with pytest.raises(
+        InputError, match=r"benchmarks\.mclip .*: its vectors must have the 13 dimensions of .*, got 12"
+    ):
+        score_version(foreign.override({"mclip_architecture": str(folder)}), None, baseline=True)
 
 
 def test_a_student_of_states_is_projected(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AttentionInterface,
@@ -22,6 +21,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from themo.errors import InputError
+from themo.hub import refuse_code
 
 ACCENTED = frozenset("áéíóúüñ")
 
@@ -140,7 +140,8 @@ def build_model(
             if weights
             else AutoModel.from_config(config, attn_implementation=ATTENTION)
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # safetensors, pickle, torch, JSON and transformers each have their own
+        refuse_code(error, f"student.backbone {backbone}")
         raise _refusal(backbone, "model", error) from error
     if hasattr(model, "pooler"):
         model.pooler = None  # BERT's next-sentence head: never used here
@@ -152,7 +153,7 @@ def _pretrained(backbone: str, config: Any) -> Any:
         backbone,
         config=config,
         attn_implementation=ATTENTION,
-        use_safetensors=True,
+        weights_only=True,
         output_loading_info=True,
     )
     # transformers would leave them random and go on

@@ -179,6 +179,16 @@ class BenchmarkSettings(Section):
     prompts: str | None = None
     """TSV `synset, en, es`: the classes' prompts, averaged where a class has several."""
 
+    mclip: str | None = None
+    """Multilingual-CLIP text encoder that `test --baseline` scores too: hub name or folder; null: none."""
+    mclip_architecture: str | None = None
+    """open_clip model whose image tower `mclip` belongs to."""
+    mclip_pretrained: str | None = None
+    """Its weights, as `pretrained`."""
+    translator: str | None = None
+    """Marian model from the captions' language to English, hub name or folder: `test --baseline` then scores
+    the teacher fed translations; null: it does not."""
+
     @property
     def names_tests(self) -> bool:
         """Whether there is anything to test on."""
@@ -190,6 +200,8 @@ class BenchmarkSettings(Section):
             raise ValueError("`captions` and `images` must be given together")
         if self.imagenet is not None and self.prompts is None:
             raise ValueError("`imagenet` needs `prompts`, a TSV with the columns synset, en, es")
+        if (self.mclip is None) != (self.mclip_architecture is None):
+            raise ValueError("`mclip` and `mclip_architecture` must be given together")
         return self
 
 

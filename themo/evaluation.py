@@ -37,7 +37,7 @@ ACCURACY = "accuracy"
 KS = (1, 5, 10)
 STUDENT = "student"
 CEILING = "ceiling"
-RESERVED = ("n", "ci95", "retention")
+RESERVED = ("n", "ci95", "retention", "differences")
 """Keys of `Scores.to_dict` that are no rows."""
 
 TextEncoder = Callable[[Sequence[str]], torch.Tensor]
@@ -225,6 +225,11 @@ class Scores:
         return {task: next(iter(of_row.values())).numel() for task, of_row in self.ranks.items()}
 
     @property
+    def baselines(self) -> tuple[str, ...]:
+        """Rows that the student is compared with; none without a student."""
+        return tuple(r for r in self.rows if r not in (STUDENT, CEILING)) if STUDENT in self.rows else ()
+
+    @property
     def retention(self) -> float | None:
         """R@1 of the student over that of the ceiling; None without either, or with a ceiling of 0."""
         if not {STUDENT, CEILING} <= set(self.ranks.get(RETRIEVAL, ())):
@@ -237,7 +242,8 @@ class Scores:
 
         Returns:
             A dictionary a row, ``{"retrieval@01": share, ..., "accuracy@10": share}``; "n" with the queries
-            of each task; "ci95" with ``[low, high]`` a row and metric; "retention" if it exists.
+            of each task; "ci95" with ``[low, high]`` a row and metric; "retention" if it exists;
+            "differences" with ``[student - row, low, high]`` a baseline and metric, by `difference`.
         """
         cells = [(task, k) for task in self.ranks for k in KS]
         result: dict[str, Any] = {
@@ -250,6 +256,11 @@ class Scores:
         }
         if self.retention is not None:
             result["retention"] = self.retention
+        if self.baselines:
+            result["differences"] = {
+                row: {metric_name(task, k): list(self.difference(STUDENT, row, task, k)) for task, k in cells}
+                for row in self.baselines
+            }
         return result
 
     def to_metrics(self) -> dict[str, float]:
@@ -272,6 +283,13 @@ class Scores:
         caption = "ranges: 95 % intervals"
         if self.retention is not None:
             caption += f"; retention {self.retention:.3f} (student / ceiling, R@1)"
+        for row in self.baselines:
+            for task in self.ranks:
+                gain, low, high = self.difference(STUDENT, row, task, 1)
+                caption += (
+                    f"\nstudent - {row}, {metric_name(task, 1)}: {gain:+.3f}, {low:+.3f} to {high:+.3f} "
+                    "(paired bootstrap)"
+                )
         table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
         table.add_column("", overflow="fold")
         for k in KS:

@@ -72,7 +72,8 @@ def fetch_model(name: str, what: str, patterns: Sequence[str] = TEXT_FILES, *, w
         ) from None
     except Exception as error:  # the hub's, the connection's and the disk's have no common base
         raise InputError(
-            f"{what}: is no folder, and {constants.ENDPOINT} does not give it: {reason_of(error)}"
+            f"{what}: is no folder, and {constants.ENDPOINT} does not give it: {reason_of(error)}; "
+            f"check the network, or name a folder that holds it"
         ) from error
     return folder
 

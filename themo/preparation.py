@@ -45,7 +45,7 @@ def prepare_data(settings: Settings) -> TrainingData:
         InputError: Something in the data settings, or in the files that they name, is wrong.
     """
     sources = Sources(settings)
-    backbone = sources.resolve(settings.student.backbone)
+    backbone = sources.backbone(settings.student.backbone, settings.student.backbone_weights)
     refuse_length(load_config(backbone), settings.student.max_length)  # before a run is booked
     plan = _plan(settings, sources)
     folder = sources.cache.entry("corpus", plan.digest(), plan.build)

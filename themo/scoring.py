@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,14 +15,20 @@ from themo.benchmarks import ENGLISH, ImageNet, Xtd10
 from themo.config import Settings
 from themo.devices import resolve_device
 from themo.errors import InputError
-from themo.evaluation import ACCURACY, CEILING, RETRIEVAL, STUDENT, Row, Scores, evaluate
+from themo.evaluation import ACCURACY, CEILING, RETRIEVAL, STUDENT, ImageEncoder, Row, Scores, evaluate
 from themo.image_vectors import image_vectors
+from themo.mclip import MClip
 from themo.sources import Sources
 from themo.student import load_student
 from themo.teacher import Teacher
+from themo.translation import Translator, translations
 from themo.versions import find_part
 
 Task = Literal["all", "retrieval", "accuracy"]
+BASELINE = "mclip"
+"""Multilingual-CLIP with the image tower that it was made for."""
+TRANSLATED = "translated"
+"""The teacher's own text tower fed a translation."""
 FLOOR = "teacher_es"
 """The teacher's own text tower fed Spanish: what one has without a student."""
 
@@ -35,7 +42,8 @@ def score_version(
         settings: Of the version, or of the world to test baselines in.
         version: Version directory; None: no student.
         task: Which test sets.
-        baseline: Add a row for the teacher fed Spanish.
+        baseline: Add a row for the teacher fed Spanish and, where settings name their models, for
+            Multilingual-CLIP and for the teacher fed translations.
 
     Raises:
         InputError: The version is damaged, its student is of another teacher, or test data are missing.
@@ -48,16 +56,8 @@ def score_version(
             f"{version}: must have a teacher to be tested on images, but it learnt data.targets "
             f"{settings.data.targets}"
         )
-    teacher = Teacher.load(
-        sources.resolve(settings.teacher.architecture),
-        sources.resolve(settings.teacher.pretrained) if settings.teacher.pretrained else None,
-        str(resolve_device(settings.training.device)),
-    )
-
-    def images(paths: Sequence[Path]) -> Tensor:
-        vectors = image_vectors(sources.cache, teacher.fingerprint, paths, load=lambda: teacher)
-        return torch.from_numpy(np.load(vectors, allow_pickle=False))
-
+    teacher = _load_teacher(settings, sources, settings.teacher.architecture, settings.teacher.pretrained)
+    images = _image_encoder(sources, teacher)
     rows = {}
     if loaded is not None:
         student, tokenizer = loaded
@@ -79,8 +79,46 @@ def score_version(
 
     rows[CEILING] = Row(read, ENGLISH, images)
     if baseline:
-        rows[FLOOR] = Row(read, settings.benchmarks.language, images)
+        rows |= _baselines(settings, sources, teacher, rows[CEILING])
     return evaluate(rows, xtd10, imagenet)
+
+
+def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: Row) -> dict[str, Row]:
+    config, device = settings.benchmarks, str(teacher.device)
+    rows = {}
+    if config.mclip is not None and config.mclip_architecture is not None:
+        mclip = MClip.load(config.mclip, device)
+        own = _load_teacher(settings, sources, config.mclip_architecture, config.mclip_pretrained)
+        if mclip.dimension != own.dimension("embedding"):
+            raise InputError(
+                f"benchmarks.mclip {config.mclip}: its vectors must have the "
+                f"{own.dimension('embedding')} dimensions of {config.mclip_architecture}, "
+                f"got {mclip.dimension}"
+            )
+        rows[BASELINE] = Row(mclip.encode, config.language, _image_encoder(sources, own))
+    if config.translator is not None:
+        name = sources.resolve(config.translator)
+
+        def translate(texts: Sequence[str]) -> Tensor:
+            load = partial(Translator.load, name, device)
+            return ceiling.encode(translations(sources.cache, name, texts, load))
+
+        rows[TRANSLATED] = Row(translate, config.language, ceiling.images)
+    rows[FLOOR] = Row(ceiling.encode, config.language, ceiling.images)
+    return rows
+
+
+def _load_teacher(settings: Settings, sources: Sources, architecture: str, pretrained: str | None) -> Teacher:
+    weights = sources.resolve(pretrained) if pretrained else None
+    return Teacher.load(sources.resolve(architecture), weights, str(resolve_device(settings.training.device)))
+
+
+def _image_encoder(sources: Sources, teacher: Teacher) -> ImageEncoder:
+    def encode(paths: Sequence[Path]) -> Tensor:
+        vectors = image_vectors(sources.cache, teacher.fingerprint, paths, load=lambda: teacher)
+        return torch.from_numpy(np.load(vectors, allow_pickle=False))
+
+    return encode
 
 
 def _open_benchmarks(

@@ -60,6 +60,16 @@ class Sources:
             return Corpus(plain, fetch_dataset(entry.repository, entry.files), entry.columns, weight)
         return Corpus(plain, (self.path(plain, setting),), columns, weight)
 
+    def backbone(self, name: str, weights: bool) -> str:
+        """Folder of the student's backbone, fetched from the hub where it is not there.
+
+        Raises:
+            InputError: There is no such model, or it cannot be fetched.
+        """
+        from themo.hub import fetch_model  # torch only when needed
+
+        return str(fetch_model(self.resolve(name), f"student.backbone {name}", weights=weights))
+
     def path(self, name: str, setting: str) -> Path:
         """An existing file or folder.
 
