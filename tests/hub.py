@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pyarrow as pa
 from hosts import Answer, Request, Route
+from pyarrow import parquet
+from tiny import sentence_pairs
+
+from themo.catalogue import CATALOGUE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 """Of all repositories."""
@@ -36,7 +43,7 @@ def hub(models: Mapping[str, Path] | None = None, datasets: Mapping[str, Path] |
 def _answer(path: str, kind: str, place: str, name: str, folder: Path) -> Answer | None:
     files = {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
     if path.startswith(f"api/{kind}/{name}/revision/") or path == f"api/{kind}/{name}":
-        siblings = [{"rfilename": file} for file in files]
+        siblings = [{"rfilename": file, "size": path.stat().st_size} for file, path in files.items()]
         return _json(
             {"id": name, "sha": COMMIT, "private": False, "tags": [], "downloads": 0, "siblings": siblings}
         )
@@ -63,3 +70,39 @@ def _oid(file: Path) -> str:
 
 def _json(value: object) -> Answer:
     return Answer(json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+
+def write_catalogue(root: Path) -> dict[str, Path]:
+    """The catalogue's repositories as folders of 130 pairs each, with a file of another split."""
+    pairs = sentence_pairs()
+    folders = {}
+    for i, entry in enumerate(CATALOGUE.values()):
+        folder = root / entry.repository
+        (folder / "en-es").mkdir(parents=True)
+        part = pairs[130 * i : 130 * (i + 1)]
+        english, spanish = (column.partition(".") for column in entry.columns)
+        if english[2]:
+            content = {english[0]: [{english[2]: en, spanish[2]: es} for en, es in part]}
+        else:
+            content = {english[0]: [en for en, _ in part], spanish[0]: [es for _, es in part]}
+        parquet.write_table(pa.table(content), folder / "en-es" / "train-00000-of-00001.parquet")
+        parquet.write_table(pa.table({"other": ["x"]}), folder / "en-es" / "test-00000-of-00001.parquet")
+        folders[entry.repository] = folder
+    return folders
+
+
+def prepare(
+    config: Path, folder: Path, endpoint: str, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """``themo prepare`` in a process of its own: the hub's client reads its environment at its import."""
+    command = [sys.executable, "-m", "themo", "prepare", "--config", str(config), *arguments]
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(folder / "hf"),
+        "HOME": str(folder),
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        command, env=environment | variables, capture_output=True, text=True, cwd=folder, check=False
+    )

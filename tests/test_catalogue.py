@@ -1,15 +1,10 @@
-import subprocess
-import sys
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hosts import Fault, Host
-from hub import COMMIT, hub
+from hub import COMMIT, hub, prepare, write_catalogue
 from hypothesis import given
 from hypothesis import strategies as st
-from pyarrow import parquet
-from tiny import sentence_pairs
 
 from themo.catalogue import CATALOGUE, parse_weighted
 
@@ -29,39 +24,7 @@ def test_a_weight_of_zero() -> None:
 
 @pytest.fixture
 def datasets(tmp_path: Path) -> dict[str, Path]:
-    """The catalogue's repositories as folders, with a file of another split in each."""
-    pairs = sentence_pairs()
-    folders = {}
-    for i, entry in enumerate(CATALOGUE.values()):
-        folder = tmp_path / "hub" / entry.repository
-        (folder / "en-es").mkdir(parents=True)
-        part = pairs[130 * i : 130 * (i + 1)]
-        english, spanish = (column.partition(".") for column in entry.columns)
-        if english[2]:
-            content = {english[0]: [{english[2]: en, spanish[2]: es} for en, es in part]}
-        else:
-            content = {english[0]: [en for en, _ in part], spanish[0]: [es for _, es in part]}
-        parquet.write_table(pa.table(content), folder / "en-es" / "train-00000-of-00001.parquet")
-        parquet.write_table(pa.table({"other": ["x"]}), folder / "en-es" / "test-00000-of-00001.parquet")
-        folders[entry.repository] = folder
-    return folders
-
-
-def prepare(
-    config: Path, folder: Path, endpoint: str, *names: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """``themo prepare`` in a process of its own: the hub's client reads its environment at its import."""
-    command = [sys.executable, "-m", "themo", "prepare", "--config", str(config), "--corpus", *names]
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": str(folder / "hf"),
-        "HOME": str(folder),
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.run(
-        command, env=environment | variables, capture_output=True, text=True, cwd=folder, check=False
-    )
+    return write_catalogue(tmp_path / "hub")
 
 
 @pytest.mark.slow
@@ -70,7 +33,7 @@ def test_corpora_come_from_the_hub_once(tiny_config: Path, tmp_path: Path, datas
     assert list(CATALOGUE) == ["opus-100", "talks", "tatoeba"]
     with Host(tmp_path / "none") as host:
         host.routes.append(hub(datasets=datasets))
-        first = prepare(tiny_config, tmp_path, host.address, *names)
+        first = prepare(tiny_config, tmp_path, host.address, "--corpus", *names)
         assert first.returncode == 0, first.stderr
         for name in CATALOGUE:
             assert f"Corpus {name}: 1" in first.stderr
@@ -79,7 +42,7 @@ def test_corpora_come_from_the_hub_once(tiny_config: Path, tmp_path: Path, datas
         ]
         assert len(fetched) == 1
         assert "test-" not in "".join(r.path for r in host.requests)
-    again = prepare(tiny_config, tmp_path, host.address, *names, HF_HUB_OFFLINE="1")
+    again = prepare(tiny_config, tmp_path, host.address, "--corpus", *names, HF_HUB_OFFLINE="1")
     assert again.returncode == 0, again.stderr
 
 
@@ -89,7 +52,7 @@ def test_a_cut_transfer_is_completed(tiny_config: Path, tmp_path: Path, datasets
         host.routes.append(hub(datasets=datasets))
         path = f"{TALKS}/resolve/{COMMIT}/en-es/train-00000-of-00001.parquet"
         host.fault(path, Fault(method="GET", cut_after=500))
-        done = prepare(tiny_config, tmp_path, host.address, "talks")
+        done = prepare(tiny_config, tmp_path, host.address, "--corpus", "talks")
     assert done.returncode == 0, done.stderr
     assert "Corpus talks: 130 of 130 pairs kept" in done.stderr
 
@@ -99,7 +62,7 @@ def test_a_cut_transfer_is_completed(tiny_config: Path, tmp_path: Path, datasets
 def test_without_a_network(tiny_config: Path, tmp_path: Path, variables: dict[str, str]) -> None:
     with Host(tmp_path) as host:
         pass  # its port is free again: connections are refused
-    done = prepare(tiny_config, tmp_path, host.address, "talks", **variables)
+    done = prepare(tiny_config, tmp_path, host.address, "--corpus", "talks", **variables)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(
         f"Error: corpus {CATALOGUE['talks'].repository}: cannot be fetched from {host.address}: "

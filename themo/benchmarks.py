@@ -8,7 +8,6 @@ Nothing is decoded here; a test set that is not whole is refused, since scores o
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,16 @@ N_NAMED = 3
 """How many missing things an error names; the rest is counted."""
 
 ENGLISH = "en"
+IMAGE_NAMES = "test_image_names.txt"
+
+
+def captions_name(language: str) -> str:
+    """Name of XTD10's file of captions in a language, by its code there."""
+    return f"test_1kcaptions_{language}.txt"
+
+
+CAPTIONS_FOLDERS = {captions_name("de"): "MIC", captions_name("fr"): "MIC", captions_name("jp"): "STAIR"}
+"""Where XTD10's repository keeps the files that are not in ``XTD10``."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class Xtd10:
             InputError: If a file is missing or not UTF-8, a caption is blank, the numbers of lines differ,
                 a name is no MSCOCO name, or images are missing (says how many, and the first).
         """
-        names_file = _find(folder, "test_image_names.txt")
+        names_file = _find(folder, IMAGE_NAMES)
         names = _read_lines(names_file)
         captions = read_captions(folder, language)
         for code, lines in captions.items():
@@ -80,7 +89,7 @@ def read_captions(folder: Path, language: str) -> dict[str, tuple[str, ...]]:
 
 
 def _captions_file(folder: Path, language: str) -> Path:
-    return _find(folder, f"test_1kcaptions_{language}.txt")
+    return _find(folder, captions_name(language))
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -130,7 +139,7 @@ class ImageNet:
             InputError: If a file is missing or malformed, an image lacks its annotation or the reverse, an
                 annotation names no class of the mapping or several, or a class has no prompt.
         """
-        synsets = _read_synsets(folder / "LOC_synset_mapping.txt")
+        synsets = list(read_synonyms(folder / "LOC_synset_mapping.txt"))
         prompts_of = _read_prompts(prompts, synsets)
         images = _files(folder / "ILSVRC/Data/CLS-LOC/val", ".JPEG")
         annotations = _files(folder / "ILSVRC/Annotations/CLS-LOC/val", ".xml")
@@ -169,18 +178,26 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
     return {path.stem: path for path in files}
 
 
-def _read_synsets(path: Path) -> list[str]:
-    lines = _read_lines(path)
-    synsets = [line.split(maxsplit=1)[0] for line in lines]
-    for number, synset in enumerate(synsets, start=1):
+def read_synonyms(mapping: Path) -> dict[str, list[str]]:
+    """Names of each class, the most usual one first, by synset: ``n01440764 tench, Tinca tinca``.
+
+    Args:
+        mapping: ``LOC_synset_mapping.txt``.
+
+    Raises:
+        InputError: The file is missing or malformed, or a synset stands there twice.
+    """
+    names: dict[str, list[str]] = {}
+    for number, line in enumerate(_read_lines(mapping), start=1):
+        synset, *rest = line.split(maxsplit=1)
         if not re.fullmatch(r"n\d{8}", synset):
             raise InputError(
-                f"{path}, line {number}: must start with a synset like n01440764, got {synset!r}"
+                f"{mapping}, line {number}: must start with a synset like n01440764, got {synset!r}"
             )
-    repeated = [synset for synset, count in Counter(synsets).items() if count > 1]
-    if repeated:
-        raise InputError(f"{path}: a synset must stand there once, got {_first(repeated)} again")
-    return synsets
+        if synset in names:
+            raise InputError(f"{mapping}: a synset must stand there once, got {synset} again")
+        names[synset] = [name.strip() for name in " ".join(rest).split(",")]
+    return names
 
 
 def _read_prompts(path: Path, synsets: Sequence[str]) -> dict[str, tuple[tuple[str, ...], ...]]:

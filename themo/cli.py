@@ -61,9 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def prepare(options: Namespace, _resume_hint: list[str]) -> None:
     """``prepare``: corpus, teacher vectors, tokens."""
+    if options.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client is imported
+    settings = _settings(options)
+    if options.dry_run:
+        _describe(settings, options)
+        return
     from themo.preparation import prepare_data
 
-    settings = _settings(options)
+    if options.tests:
+        from themo.benchmark_files import fetch_parts
+
+        fetch_parts(settings, offline=options.offline)
     data = prepare_data(settings)
     result = {
         "train_pairs": len(data.train),
@@ -79,6 +88,27 @@ def prepare(options: Namespace, _resume_hint: list[str]) -> None:
             f"{len(data.train):,} training and {len(data.validation):,} validation pairs, teacher vectors of "
             f"{data.dimension} dimensions, ready in {settings.paths.cache_dir}"
         )
+
+
+def _describe(settings: Settings, options: Namespace) -> None:
+    """What ``prepare`` would find and fetch."""
+    from dataclasses import asdict
+
+    from rich import box
+    from rich.table import Table
+
+    from themo.inventory import inventory
+
+    items = inventory(settings, offline=options.offline)
+    if options.json:
+        _print_json({"items": [asdict(item) for item in items]})
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("what", "where", "state"):
+        table.add_column(heading, overflow="fold")
+    for item in items:
+        table.add_row(item.name, item.place, item.state)
+    _out().print(table)
 
 
 def train(options: Namespace, resume_hint: list[str]) -> None:

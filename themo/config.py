@@ -178,6 +178,15 @@ class BenchmarkSettings(Section):
     """Folder with ImageNet's ILSVRC/ and LOC_synset_mapping.txt; null: no accuracy task."""
     prompts: str | None = None
     """TSV `synset, en, es`: the classes' prompts, averaged where a class has several."""
+    prompt_translator: str | None = None
+    """Marian model from English, hub name or folder, that makes the prompts of the classes' first names where
+    `prompts` is null."""
+    captions_source: str | None = None
+    """Address of XTD10's captions, above its folders; `prepare --tests` fetches them into `captions`."""
+    images_source: str | None = None
+    """Address of an archive with train2014/ and val2014/, unpacked into `images`."""
+    imagenet_source: str | None = None
+    """Address of an archive with ILSVRC/ and LOC_synset_mapping.txt, unpacked into `imagenet`."""
 
     mclip: str | None = None
     """Multilingual-CLIP text encoder that `test --baseline` scores too: hub name or folder; null: none."""
@@ -198,8 +207,10 @@ class BenchmarkSettings(Section):
     def _complete(self) -> BenchmarkSettings:
         if (self.captions is None) != (self.images is None):
             raise ValueError("`captions` and `images` must be given together")
-        if self.imagenet is not None and self.prompts is None:
-            raise ValueError("`imagenet` needs `prompts`, a TSV with the columns synset, en, es")
+        if self.imagenet is not None and self.prompts is None and self.prompt_translator is None:
+            raise ValueError(
+                "`imagenet` needs `prompts`, a TSV with the columns synset, en, es, or a `prompt_translator`"
+            )
         if (self.mclip is None) != (self.mclip_architecture is None):
             raise ValueError("`mclip` and `mclip_architecture` must be given together")
         return self

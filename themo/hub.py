@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import pickle  # for the name of its error alone; tests/test_imports.py sees to that
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from zipfile import is_zipfile
 
 import torch
-from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -22,6 +23,39 @@ from themo.errors import InputError
 SAFE_WEIGHTS, PICKLED_WEIGHTS = "model.safetensors", "pytorch_model.bin"
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.spm")
 """Configurations and tokenizers in a repository of the hub, of the M-CLIP models and of Marian's."""
+
+
+ENDPOINT = constants.ENDPOINT
+"""The hub's address, as ``HF_ENDPOINT`` has it."""
+
+
+def is_cached(repository: str, kind: str, patterns: Sequence[str]) -> bool:
+    """Whether a file of any of some patterns is in the hub's cache on this machine."""
+    try:
+        folder = Path(snapshot_download(repository, repo_type=kind, local_files_only=True))
+    except Exception:  # the client has one error for each way of not being there
+        return False
+    return any(any(folder.glob(pattern)) for pattern in patterns)
+
+
+def remote_bytes(repository: str, kind: str, patterns: Sequence[str]) -> int:
+    """Bytes of a repository's files of the first pattern that it has any of, as the hub tells.
+
+    Raises:
+        InputError: The hub cannot be reached, or has no such repository.
+    """
+    try:
+        info = HfApi().repo_info(repository, repo_type=kind, files_metadata=True)
+    except Exception as error:
+        raise InputError(
+            f"{repository}: {ENDPOINT} does not tell its size: {reason_of(error)}; check the network"
+        ) from None
+    siblings = getattr(info, "siblings", None) or []
+    for pattern in patterns:
+        sizes = [file.size or 0 for file in siblings if fnmatch(file.rfilename, pattern)]
+        if sizes:
+            return sum(sizes)
+    return 0
 
 
 def fetch_dataset(repository: str, pattern: str) -> tuple[Path, ...]:
@@ -34,7 +68,7 @@ def fetch_dataset(repository: str, pattern: str) -> tuple[Path, ...]:
         folder = Path(snapshot_download(repository, repo_type="dataset", allow_patterns=[pattern]))
     except Exception as error:  # the hub's, the connection's and the disk's have no common base
         raise InputError(
-            f"corpus {repository}: cannot be fetched from {constants.ENDPOINT}: {reason_of(error)}; "
+            f"corpus {repository}: cannot be fetched from {ENDPOINT}: {reason_of(error)}; "
             f"check the network, or name files of your own in data.corpus"
         ) from None
     files = tuple(sorted(folder.glob(pattern)))
@@ -68,11 +102,11 @@ def fetch_model(name: str, what: str, patterns: Sequence[str] = TEXT_FILES, *, w
                 hf_hub_download(name, PICKLED_WEIGHTS, revision=folder.name)
     except RepositoryNotFoundError:
         raise InputError(
-            f"{what}: is no folder, and {constants.ENDPOINT} has no such repository, or a closed one"
+            f"{what}: is no folder, and {ENDPOINT} has no such repository, or a closed one"
         ) from None
     except Exception as error:  # the hub's, the connection's and the disk's have no common base
         raise InputError(
-            f"{what}: is no folder, and {constants.ENDPOINT} does not give it: {reason_of(error)}; "
+            f"{what}: is no folder, and {ENDPOINT} does not give it: {reason_of(error)}; "
             f"check the network, or name a folder that holds it"
         ) from error
     return folder

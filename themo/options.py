@@ -64,7 +64,14 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
 
     prepare = _command(commands, "prepare", "Make or check all that training and tests need, and keep it.")
-    _add_settings(prepare, ("data", "teacher", "student", "paths"))
+    prepare.add_argument(
+        "--tests", action="store_true", help="fetch the test data as well, where settings say"
+    )
+    prepare.add_argument(
+        "--dry-run", action="store_true", help="say what is there and what is missing; fetch nothing"
+    )
+    prepare.add_argument("--offline", action="store_true", help="touch no network")
+    _add_settings(prepare, ("data", "teacher", "student", "benchmarks", "paths"))
     _add_json(prepare)
 
     train = _command(commands, "train", "Train one student.")

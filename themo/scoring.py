@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from themo.benchmark_files import make_prompts
 from themo.benchmarks import ENGLISH, ImageNet, Xtd10
 from themo.config import Settings
 from themo.devices import resolve_device
@@ -108,6 +109,16 @@ def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: 
     return rows
 
 
+def _prompts(settings: Settings, sources: Sources, imagenet: Path) -> Path:
+    config = settings.benchmarks
+    if config.prompts is not None:
+        return sources.path(config.prompts, "benchmarks.prompts")
+    translator = sources.resolve(str(config.prompt_translator))
+    device = str(resolve_device(settings.training.device))
+    mapping = imagenet / "LOC_synset_mapping.txt"
+    return make_prompts(sources.cache, mapping, config.language, translator, device)
+
+
 def _load_teacher(settings: Settings, sources: Sources, architecture: str, pretrained: str | None) -> Teacher:
     weights = sources.resolve(pretrained) if pretrained else None
     return Teacher.load(sources.resolve(architecture), weights, str(resolve_device(settings.training.device)))
@@ -129,9 +140,9 @@ def _open_benchmarks(
     if config.captions and config.images and task in ("all", RETRIEVAL):
         captions = sources.path(config.captions, "benchmarks.captions")
         xtd10 = Xtd10.open(captions, sources.path(config.images, "benchmarks.images"), config.language)
-    if config.imagenet and config.prompts and task in ("all", ACCURACY):
+    if config.imagenet and task in ("all", ACCURACY):
         folder = sources.path(config.imagenet, "benchmarks.imagenet")
-        imagenet = ImageNet.open(folder, sources.path(config.prompts, "benchmarks.prompts"))
+        imagenet = ImageNet.open(folder, _prompts(settings, sources, folder))
     if xtd10 is None and imagenet is None:
         raise InputError(f"benchmarks: must name test data for --task {task}, they name none")
     return xtd10, imagenet

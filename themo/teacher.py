@@ -202,6 +202,14 @@ class _TextTower:
         return states_NW
 
 
+def hub_repository(architecture: str, pretrained: str | None) -> str | None:
+    """Repository of the Hugging Face hub that a teacher's weights come from, None if from elsewhere."""
+    if architecture.startswith("hf-hub:"):
+        return architecture.removeprefix("hf-hub:")
+    tagged = open_clip.get_pretrained_cfg(architecture, pretrained) if pretrained else {}
+    return str(tagged["hf_hub"]).rstrip("/") if tagged.get("hf_hub") else None
+
+
 def fingerprint(architecture: str, pretrained: str | None) -> str:
     """Digest of what determines a teacher's numbers: names, and contents where they are local files."""
     folder = Path(architecture.removeprefix("local-dir:"))

@@ -1,0 +1,114 @@
+import tarfile
+from pathlib import Path
+
+import pytest
+from foreign_models import write_marian
+from hosts import Fault, Host
+from tiny import SettingsFactory, write_captioned_images, write_lines
+
+from themo.benchmark_files import fetch_parts, make_prompts, parts
+from themo.benchmarks import Xtd10
+from themo.cache import Cache
+from themo.errors import InputError
+from themo.translation import Translator
+
+N_IMAGES = 6
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """Serves XTD10's captions as its repository has them and archives of images."""
+    served = tmp_path / "served"
+    write_captioned_images(served, N_IMAGES)
+    (served / "xtd10").rename(served / "XTD10")
+    with tarfile.open(served / "coco.tar.gz", "w:gz") as archive:
+        for part in ("train2014", "val2014"):
+            archive.add(served / "mscoco" / part, part)
+    write_lines(served / "in" / "ILSVRC" / "a.xml", ["x"])
+    write_lines(served / "in" / "LOC_synset_mapping.txt", ["n01440764 tench, Tinca tinca"])
+    with tarfile.open(served / "imagenet.tar.gz", "w:gz") as archive:
+        for name in ("ILSVRC", "LOC_synset_mapping.txt"):
+            archive.add(served / "in" / name, name)
+    return Host(served)
+
+
+def places(tmp_path: Path, host: Host) -> dict[str, str]:
+    return {
+        "captions": str(tmp_path / "data" / "xtd10"),
+        "captions_source": host.address,
+        "images": str(tmp_path / "data" / "mscoco"),
+        "images_source": host.url("coco.tar.gz"),
+        "imagenet": str(tmp_path / "data" / "imagenet"),
+        "imagenet_source": host.url("imagenet.tar.gz"),
+        "prompts": "prompts.tsv",
+    }
+
+
+def test_all_is_fetched_once(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        assert not any(part.is_there for part in parts(config))
+        fetch_parts(config)
+        assert all(part.is_there for part in parts(config))
+        data = tmp_path / "data"
+        assert len(Xtd10.open(data / "xtd10", data / "mscoco").images) == N_IMAGES
+        assert (data / "imagenet" / "ILSVRC" / "a.xml").is_file()
+        assert not list(data.glob("*.tar.gz"))
+        n_requests = len(host.requests)
+        fetch_parts(config)
+        assert len(host.requests) == n_requests
+
+
+def test_what_was_put_there_by_hand_is_left_alone(
+    settings: SettingsFactory, tmp_path: Path, host: Host
+) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        (tmp_path / "data" / "mscoco" / "train2014").mkdir(parents=True)
+        fetch_parts(config)
+        assert not host.gets("coco.tar.gz")
+
+
+def test_a_broken_archive_leaves_nothing(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        host.fault("coco.tar.gz", Fault(times=None, body=b"this is no archive"))
+        with pytest.raises(InputError, match=r"coco\.tar\.gz: "):
+            fetch_parts(config)
+        assert not (tmp_path / "data" / "mscoco").exists()
+
+
+def test_offline_and_without_addresses(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        with pytest.raises(InputError, match="is needed, and this run is offline; put the file at"):
+            fetch_parts(config, offline=True)
+        assert not host.requests
+    with pytest.raises(InputError, match=r"^--tests: no benchmarks\.captions_source, images_source or"):
+        fetch_parts(settings())
+
+
+def test_captions_lie_where_the_repository_has_them(settings: SettingsFactory) -> None:
+    config = settings(captions="x", images="i", captions_source="http://host/main", language="fr")
+    assert [part.source.url for part in parts(config)] == [
+        "http://host/main/XTD10/test_image_names.txt",
+        "http://host/main/XTD10/test_1kcaptions_en.txt",
+        "http://host/main/MIC/test_1kcaptions_fr.txt",
+    ]
+
+
+def test_prompts_are_translated(tmp_path: Path) -> None:
+    mapping = write_lines(
+        tmp_path / "LOC_synset_mapping.txt", ["n01440764 red cat, cat", "n01443537 old dog"]
+    )
+    marian = str(write_marian(tmp_path / "marian"))
+    path = make_prompts(Cache(tmp_path / "cache"), mapping, "es", marian, "cpu")
+    english = ["a picture of a red cat", "a picture of a old dog"]
+    spanish = Translator.load(marian).translate(english)
+    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+    assert rows == [
+        ["synset", "en", "es"],
+        ["n01440764", english[0], spanish[0]],
+        ["n01443537", english[1], spanish[1]],
+    ]
+    assert make_prompts(Cache(tmp_path / "cache"), mapping, "es", marian, "cpu") == path

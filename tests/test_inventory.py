@@ -1,0 +1,37 @@
+import json
+from pathlib import Path
+
+import pytest
+from hosts import Host
+from hub import hub, prepare, write_catalogue
+from tiny import SettingsFactory
+
+from themo.inventory import inventory
+
+
+def test_what_lies_on_this_machine(settings: SettingsFactory) -> None:
+    states = {item.name: item.state for item in inventory(settings(), offline=True)}
+    assert set(states.values()) == {"there"}
+    missing = settings(corpus=["nosuch.tsv"], architecture="./nosuch", backbone="miniature:student")
+    states = {item.name: item.state for item in inventory(missing, offline=True)}
+    assert states == {
+        "corpus nosuch.tsv": "missing: no such file or folder",
+        "teacher": "missing: no such file or folder",
+        "student": "made by Themo at first use",
+    }
+
+
+@pytest.mark.slow
+def test_a_dry_run_fetches_nothing(tiny_config: Path, tmp_path: Path) -> None:
+    datasets = write_catalogue(tmp_path / "hub")
+    arguments = ["--corpus", "talks", "--dry-run", "--json"]
+    with Host(tmp_path / "none") as host:
+        host.routes.append(hub(datasets=datasets))
+        done = prepare(tiny_config, tmp_path, host.address, *arguments)
+        assert done.returncode == 0, done.stderr
+        items = {item["name"]: item for item in json.loads(done.stdout)["items"]}
+        assert items["corpus talks"]["state"].startswith("missing: 0 MB from http://127.0.0.1")
+        assert items["student"]["state"] == "there"
+        assert not [r for r in host.requests if "resolve" in r.path]
+    offline = prepare(tiny_config, tmp_path, host.address, *arguments, "--offline")
+    assert json.loads(offline.stdout)["items"][0]["state"] == f"missing: from {host.address}"

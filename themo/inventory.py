@@ -1,0 +1,102 @@
+"""What a run needs, whether it is there, and what fetching it will take: ``prepare --dry-run``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from themo.benchmark_files import parts
+from themo.catalogue import CATALOGUE, parse_weighted
+from themo.config import Settings
+from themo.downloads import probe
+from themo.hub import ENDPOINT, PICKLED_WEIGHTS, SAFE_WEIGHTS, is_cached, remote_bytes
+from themo.sources import MINIATURE
+from themo.teacher import hub_repository
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that a run reads.
+
+    Attributes:
+        name: What it is for.
+        place: Where it is, or what the host calls it.
+        state: ``there``, or what is missing and what fetching it takes.
+    """
+
+    name: str
+    place: str
+    state: str
+
+
+def inventory(settings: Settings, *, offline: bool = False) -> list[Item]:
+    """All that settings name, in the order in which it is read.
+
+    Args:
+        settings: Of a run.
+        offline: Ask no host for sizes.
+
+    Raises:
+        InputError: A host cannot be reached.
+    """
+    return [*_repositories(settings, offline), *_test_data(settings, offline)]
+
+
+def _repositories(settings: Settings, offline: bool) -> Iterator[Item]:
+    for name in settings.data.corpus:
+        _, plain = parse_weighted(name)
+        if plain in CATALOGUE:
+            entry = CATALOGUE[plain]
+            yield _of_hub(f"corpus {plain}", entry.repository, "dataset", (entry.files,), offline)
+        else:
+            yield _local(f"corpus {plain}", plain)
+    weights = (SAFE_WEIGHTS, PICKLED_WEIGHTS)
+    models = [("student", settings.student.backbone)]
+    if settings.data.targets is None:
+        teacher = hub_repository(settings.teacher.architecture, settings.teacher.pretrained)
+        place = settings.teacher.architecture
+        if teacher is None:
+            yield _local("teacher", place) if _is_local(place) else Item("teacher", place, "open_clip's own")
+        else:
+            yield _of_hub(f"teacher {place}", teacher, "model", ("*.safetensors", "*.bin"), offline)
+    for name, model in (
+        ("mclip", settings.benchmarks.mclip),
+        ("translator", settings.benchmarks.translator),
+        ("prompt_translator", settings.benchmarks.prompt_translator),
+    ):
+        if model is not None:
+            models.append((name, model))
+    for name, model in models:
+        yield _local(name, model) if _is_local(model) else _of_hub(name, model, "model", weights, offline)
+
+
+def _is_local(name: str) -> bool:
+    return name.startswith((MINIATURE, "local-dir:", "/", ".", "~")) or Path(name).exists()
+
+
+def _local(name: str, place: str) -> Item:
+    if place.startswith(MINIATURE):
+        return Item(name, place, "made by Themo at first use")
+    there = Path(place.removeprefix("local-dir:")).expanduser().exists()
+    return Item(name, place, "there" if there else "missing: no such file or folder")
+
+
+def _of_hub(name: str, repository: str, kind: str, patterns: tuple[str, ...], offline: bool) -> Item:
+    if is_cached(repository, kind, patterns):
+        return Item(name, repository, "there")
+    if offline:
+        return Item(name, repository, f"missing: from {ENDPOINT}")
+    n_bytes = remote_bytes(repository, kind, patterns)
+    return Item(name, repository, f"missing: {n_bytes / 1e6:,.0f} MB from {ENDPOINT}")
+
+
+def _test_data(settings: Settings, offline: bool) -> Iterator[Item]:
+    for part in parts(settings):
+        state = "there"
+        if not part.is_there:
+            size = None if offline else probe(part.source)
+            amount = f"{size / 1e6:,.1f} MB" if size is not None else "size unknown"
+            state = f"missing: {amount} from {urlsplit(part.source.url).hostname} (--tests)"
+        yield Item(part.name, str(part.place), state)
