@@ -53,7 +53,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ([], "the following arguments are required: COMMAND (see python -m themo --help)"),
         (["trian"], "invalid choice: 'trian'"),
-        (["train", "--preset", "big"], "--preset must be one of miniature, vit-l-14-beto, got 'big'"),
+        (["train", "--preset", "big"], "--preset must be one of dfn5b-h-14-beto, miniature, "),
         (["train", "--config", "nosuch.yaml"], "nosuch.yaml: cannot be read: No such file or directory"),
         (["train", "--learn-rate", "fast"], "--learn-rate: must be a valid number, got 'fast'"),
         (["train", "--learn-rate", "-1"], "--learn-rate: must be greater than 0, got -1"),

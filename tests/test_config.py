@@ -297,8 +297,8 @@ def test_override_names_its_source(settings: SettingsFactory) -> None:
         ("a: !!python/object:os.system {}", "own.yaml:1: is not valid YAML"),
         ("- a", "own.yaml: must be a mapping of sections, got list"),
         ("", "own.yaml: must be a mapping of sections, got NoneType"),
-        ("preset: nosuch", "preset must be one of miniature, vit-l-14-beto, got 'nosuch'"),
-        ("preset: [miniature]", "preset must be one of miniature, vit-l-14-beto, got ['miniature']"),
+        ("preset: nosuch", "preset must be one of dfn5b-h-14-beto, miniature, "),
+        ("preset: [miniature]", "vit-l-14-beto, got ['miniature']"),
         ("1: 2", "own.yaml: "),
     ],
 )
@@ -330,10 +330,24 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 
 def test_preset_and_config() -> None:
-    with pytest.raises(InputError, match=r"--preset must be one of miniature, .* got 'big'"):
+    with pytest.raises(InputError, match=r"--preset must be one of .*miniature, .* got 'big'"):
         load(preset="big")
     with pytest.raises(InputError, match="--config and --preset exclude each other"):
         load(config=Path("a.yaml"), preset="miniature")
+
+
+def test_a_preset_starts_from_another(tmp_path: Path) -> None:
+    whole, small = load(preset="vit-l-14-beto"), load(preset="vit-b-32-beto")
+    assert (small.teacher.architecture, small.student) == ("ViT-B-32-quickgelu", whole.student)
+    own = load(config=yaml_file(tmp_path, "preset: vit-b-32-beto\ntraining: {seed: 3}"))
+    assert own.teacher == small.teacher
+    assert own.data == whole.data
+    assert own.training.seed == 3
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_is_whole(name: str) -> None:
+    assert load(preset=name).paths.experiment == name
 
 
 def test_write_text_replaces_in_one_step(tmp_path: Path) -> None:

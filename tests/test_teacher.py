@@ -9,6 +9,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional
 
 from themo.errors import InputError
 from themo.teacher import Teacher, fingerprint
@@ -53,6 +54,14 @@ def test_states_lead_to_embeddings(teacher: Teacher) -> None:
     torch.testing.assert_close(
         teacher.to_image_space(3 * embeddings, "embedding"), expected, rtol=1e-4, atol=1e-4
     )
+
+
+def test_units_are_embeddings_of_length_one(teacher: Teacher) -> None:
+    units = torch.from_numpy(teacher.encode_texts(TEXTS, "unit"))
+    embeddings = torch.from_numpy(teacher.encode_texts(TEXTS, "embedding"))
+    torch.testing.assert_close(units, functional.normalize(embeddings, dim=1))
+    torch.testing.assert_close(teacher.to_image_space(2 * units, "unit"), units)
+    assert teacher.dimension("unit") == 12
 
 
 def test_order_does_not_matter(teacher: Teacher) -> None:

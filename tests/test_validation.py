@@ -92,7 +92,7 @@ def images(tmp_path: Path) -> dict[str, str]:
     return {"validation_captions": str(tmp_path / "xtd10"), "validation_images": str(tmp_path / "mscoco")}
 
 
-@pytest.mark.parametrize("target", ["state", "embedding"])
+@pytest.mark.parametrize("target", ["state", "embedding", "unit"])
 def test_retrieval_is_what_the_test_measures(
     settings: SettingsFactory, images: dict[str, str], tmp_path: Path, target: Any
 ) -> None:

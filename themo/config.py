@@ -83,8 +83,9 @@ class TeacherSettings(Section):
     """open_clip model name, `hf-hub:` or `local-dir:` address, or a folder in open_clip's layout."""
     pretrained: str | None = None
     """open_clip weights tag or a weights file; null where the architecture brings its own."""
-    target: Literal["state", "embedding"] = "state"
-    """What the student learns: the text state before CLIP's projection, or the embedding after it."""
+    target: Literal["state", "embedding", "unit"] = "state"
+    """What the student learns: the text state before CLIP's projection, the embedding after it, or that one
+    scaled to length 1."""
 
 
 class StudentSettings(Section):
@@ -374,12 +375,16 @@ def load(
     if config is not None and preset is not None:
         raise InputError("--config and --preset exclude each other")
     path = config if config is not None else preset_path(preset or DEFAULT_PRESET)
-    tree = read_yaml(path)
-    base = tree.pop("preset", None)
-    if base is not None:
-        tree = _merged(read_yaml(preset_path(base, f"{path}: preset")), tree)
+    tree = _read_tree(path)
     origins = _apply(tree, overrides or {}, source="")
     return _validate(tree, origins, str(path))
+
+
+def _read_tree(path: Path) -> dict[str, Any]:
+    """A file's settings over those of the preset that it starts from, and so on."""
+    tree = read_yaml(path)
+    base = tree.pop("preset", None)
+    return tree if base is None else _merged(_read_tree(preset_path(base, f"{path}: preset")), tree)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -41,7 +41,7 @@ def map_to_image_space(cache: Cache, teacher_key: str, target: Target, load: Loa
 
     None where the target lies behind the projection already. Other arguments as of `image_vectors`.
     """
-    if target == "embedding":
+    if target != "state":
         return None
 
     def build(folder: Path) -> None:

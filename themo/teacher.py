@@ -23,7 +23,7 @@ from themo.errors import InputError
 from themo.images import load_batches
 from themo.progress import track
 
-Target = Literal["state", "embedding"]
+Target = Literal["state", "embedding", "unit"]
 TEXT_BATCH = 256
 IMAGE_BATCH = 128
 
@@ -86,7 +86,8 @@ class Teacher:
         Args:
             texts: N texts; what exceeds the context is cut as open_clip cuts it.
             target: ``"state"``, (N, W): the end-of-text state after the last layer norm, before the text
-                projection; ``"embedding"``, (N, E): after it, as CLIP compares it with images, any length.
+                projection; ``"embedding"``, (N, E): after it, as CLIP compares it with images, any length;
+                ``"unit"``, (N, E): the embedding scaled to length 1.
             trim: Cut the padding of a batch where the tower is causal, which changes nothing: the
                 end-of-text state does not see what follows it. Off only to measure that.
 
@@ -101,8 +102,10 @@ class Teacher:
                 chosen = order[start : start + TEXT_BATCH]
                 ids_NL = self.tokenizer([texts[i] for i in chosen]).to(self.device)
                 states_NW = self._tower.states(ids_NL, trim)
-                out = states_NW if target == "state" else self._tower.project(states_NW)
-                vectors[chosen] = out.float().cpu().numpy()
+                out = (states_NW if target == "state" else self._tower.project(states_NW)).float()
+                if target == "unit":
+                    out = functional.normalize(out, dim=1)
+                vectors[chosen] = out.cpu().numpy()
                 advance(len(chosen))
         return vectors
 
