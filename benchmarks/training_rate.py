@@ -22,8 +22,8 @@ from themo.batches import assemble, plan_epoch, token_counts
 from themo.config import Settings
 from themo.dataset import TrainingData
 from themo.devices import resolve_device, resolve_precision
-from themo.losses import build_loss
-from themo.optimization import RunningMeans, build_optimizer, update
+from themo.losses import build_loss, is_contrastive
+from themo.optimization import RunningMeans, Updater, build_optimizer
 from themo.preparation import prepare_data
 from themo.schedules import learn_rate_at
 from themo.training import STEPS_BETWEEN_CHECKS, build_student
@@ -86,8 +86,16 @@ class Ours:
         self.dtype = resolve_precision(training.precision, self.device)
         torch.manual_seed(training.seed)
         self.student = build_student(settings, data).to(self.device).train()
-        self.optimizer = build_optimizer(self.student, training)
-        self.loss_of = build_loss(settings.loss.loss, settings.loss.temperature)
+        optimizer = build_optimizer(self.student, training)
+        loss = settings.loss
+        self.update = Updater(
+            self.student,
+            optimizer,
+            build_loss(loss.loss, loss.temperature),
+            training,
+            self.dtype,
+            contrastive=is_contrastive(loss.loss),
+        )
         self.means = RunningMeans()
         lengths = token_counts(data.train, settings.student.max_length)
         plan = plan_epoch(lengths, training.batch_size, training.seed, 0)
@@ -110,7 +118,7 @@ class Ours:
                 total_steps=100_000,
             )
             batch = assemble(self.data.train, part[i], self.settings.student.max_length).to(self.device)
-            terms = update(self.student, self.optimizer, self.loss_of, batch, rate, training, self.dtype)
+            terms = self.update(batch, rate)
             self.means.add(terms, len(batch.ids))
             self.step += 1
             n_pairs += len(batch.ids)

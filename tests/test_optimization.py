@@ -11,8 +11,8 @@ from torch import Tensor
 from themo.batches import Batch, assemble
 from themo.config import TrainingSettings
 from themo.dataset import TrainingData
-from themo.losses import build_loss
-from themo.optimization import RunningMeans, build_optimizer, update
+from themo.losses import build_loss, is_contrastive
+from themo.optimization import RunningMeans, Updater, build_optimizer
 from themo.student import Student
 from themo.training import build_student
 
@@ -27,6 +27,13 @@ def batch_of(data: TrainingData, n: int) -> Batch:
     return assemble(data.train, np.arange(n), 16)
 
 
+def updater(
+    student: Student, optimizer: torch.optim.Optimizer, loss: str, config: TrainingSettings
+) -> Updater:
+    contrastive = is_contrastive(loss)
+    return Updater(student, optimizer, build_loss(loss, 0.1), config, torch.float32, contrastive=contrastive)
+
+
 def stepped(
     student: Student, batch: Batch, loss: str = "mse", rate: float = 1e-2, **leaves: Any
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -34,13 +41,12 @@ def stepped(
     student = copy.deepcopy(student)
     config = TrainingSettings(**leaves)
     optimizer = build_optimizer(student, config)
-    loss_of = build_loss(loss, temperature=0.1)
-    terms = update(student, optimizer, loss_of, batch, rate, config, torch.float32)
+    terms = updater(student, optimizer, loss, config)(batch, rate)
     assert all(p.grad is None for p in student.parameters())
     return student.state_dict(), terms
 
 
-@pytest.mark.parametrize("loss", ["mse", "cosine", "cosine+0.5*mse"])
+@pytest.mark.parametrize("loss", ["mse", "cosine", "cosine+0.5*mse", "infonce", "mse+0.1*infonce"])
 @pytest.mark.parametrize(("n", "accumulate"), [(8, 2), (8, 8), (7, 3), (5, 4)])
 def test_accumulation_equals_the_whole_batch(
     student: Student, tiny_data: TrainingData, loss: str, n: int, accumulate: int
@@ -52,11 +58,57 @@ def test_accumulation_equals_the_whole_batch(
         model = copy.deepcopy(student)
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
         config = TrainingSettings(accumulate=parts, clip_norm=None)
-        terms = update(model, optimizer, build_loss(loss, 0.1), batch, 1.0, config, torch.float32)
+        terms = updater(model, optimizer, loss, config)(batch, 1.0)
         gradients.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
         losses.append(terms)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(losses[0], losses[1])
+
+
+class SmallMemory(torch.nn.Module):
+    """A student on a device without memory for more than some pairs."""
+
+    def __init__(self, student: Student, n_pairs: int) -> None:
+        super().__init__()
+        self.student = student
+        self.n_pairs = n_pairs
+
+    def forward(self, ids_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+        if len(ids_BL) > self.n_pairs and torch.is_grad_enabled():
+            self.student(ids_BL[:1], None)  # what has been drawn at random until then must not matter
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        vectors: Tensor = self.student(ids_BL, mask_BL)
+        return vectors
+
+
+@pytest.mark.parametrize("loss", ["cosine", "infonce"])
+def test_a_batch_that_does_not_fit_is_cut(
+    settings: SettingsFactory, tiny_data: TrainingData, loss: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once and for all; with dropout the parts that did fit are drawn as if they had been wanted."""
+    batch = batch_of(tiny_data, 7)
+    weights = []
+    for accumulate, fits in ((4, 7), (1, 3)):
+        torch.manual_seed(0)
+        model = build_student(settings(dropout=0.3), tiny_data).train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        config = TrainingSettings(accumulate=accumulate, clip_norm=None)
+        update = updater(SmallMemory(model, fits), optimizer, loss, config)  # type: ignore[arg-type]
+        for _ in range(2):
+            update(batch, 1.0)
+        assert update.parts == 4
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert caplog.messages == [
+        f"A batch of 7 pairs does not fit the device: cut into {n} parts" for n in (2, 4)
+    ]
+
+
+def test_a_single_pair_that_does_not_fit(student: Student, tiny_data: TrainingData) -> None:
+    optimizer = torch.optim.SGD(student.parameters(), lr=1.0)
+    update = updater(SmallMemory(student, 0), optimizer, "mse", TrainingSettings())  # type: ignore[arg-type]
+    with pytest.raises(torch.OutOfMemoryError):
+        update(batch_of(tiny_data, 3), 1.0)
 
 
 def test_the_losses_told_are_those_before_the_update(student: Student, tiny_data: TrainingData) -> None:
@@ -82,7 +134,7 @@ def test_clipping_is_torchs(student: Student, tiny_data: TrainingData, clip_norm
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
             optimizer.step()
         else:
-            update(model, optimizer, build_loss("mse", 0.1), batch, 1.0, config, torch.float32)
+            updater(model, optimizer, "mse", config)(batch, 1.0)
         moved.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     torch.testing.assert_close(moved[0], moved[1])
 

@@ -136,7 +136,7 @@ class TrainingSettings(Section):
     batch_size: int = Field(64, ge=1)
     """Sentence pairs a step."""
     accumulate: int = Field(1, ge=1)
-    """Parts into which a batch is cut to save memory; InfoNCE then contrasts within a part."""
+    """Parts into which a batch is cut to save memory; the update is the same."""
     epochs: float = Field(1.0, gt=0)
     """Passes over the training pairs; a fraction is allowed."""
     optimizer: Literal["adam", "adamw"] = "adamw"

@@ -83,6 +83,11 @@ def build_loss(mixture: str, temperature: float) -> Loss:
     return loss
 
 
+def is_contrastive(mixture: str) -> bool:
+    """Whether a mixture is no mean over pairs: one of its terms compares a pair with others of the batch."""
+    return "infonce" in parse_mixture(mixture)
+
+
 def _check_shapes(students_BD: Tensor, teachers_BD: Tensor) -> None:
     if students_BD.ndim != 2 or students_BD.shape != teachers_BD.shape:
         raise ValueError(

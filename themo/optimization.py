@@ -1,7 +1,8 @@
-"""One update of the student, and the means of its losses."""
+"""Updates of the student, and the means of its losses."""
 
 from __future__ import annotations
 
+import logging
 import math
 
 import torch
@@ -12,6 +13,8 @@ from themo.config import TrainingSettings
 from themo.devices import autocast
 from themo.losses import Loss
 from themo.student import Student
+
+logger = logging.getLogger(__name__)
 
 
 def build_optimizer(student: nn.Module, config: TrainingSettings) -> torch.optim.Optimizer:
@@ -25,33 +28,116 @@ def build_optimizer(student: nn.Module, config: TrainingSettings) -> torch.optim
     return optimizer(groups, lr=config.learn_rate, fused=True)
 
 
-def update(
-    student: Student,
-    optimizer: torch.optim.Optimizer,
-    loss_of: Loss,
-    batch: Batch,
-    rate: float,
-    config: TrainingSettings,
-    dtype: torch.dtype,
-) -> dict[str, Tensor]:
-    """One update of the student; the loss and its terms, each a mean over the batch."""
-    device = batch.ids.device
-    sums: dict[str, Tensor] = {}
-    for part in _parts(batch, config.accumulate):
-        share = len(part.ids) / len(batch.ids)
-        with autocast(device, dtype):
-            vectors = student(part.ids, part.mask)
-        loss, terms = loss_of(vectors, part.targets)
-        (loss * share).backward()
-        for name, value in {"loss": loss.detach(), **terms}.items():
-            sums[name] = sums.get(name, 0) + value * share
-    if config.clip_norm is not None:
-        _clip(student, config.clip_norm)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return sums
+class Updater:
+    """Updates a student, a batch at a time.
+
+    A batch is cut into parts where settings say so, and where the device has no memory for the whole: then
+    into twice as many until it has, for good. Cut or whole, a batch gives the same gradient but for rounding.
+    Means over pairs simply add up. A contrastive loss looks at all pairs at once: it is taken of all vectors,
+    computed part by part without their graphs, and its gradient then led through each part, computed again
+    (gradient caching: Gao et al., 2021, https://arxiv.org/abs/2101.06983), for one more forward pass.
+
+    Args:
+        student: Changed in place.
+        optimizer: Of its parameters.
+        loss_of: What is minimised.
+        contrastive: Whether that is no mean over pairs.
+        config: Clipping and parts.
+        dtype: Of matrix products.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        optimizer: torch.optim.Optimizer,
+        loss_of: Loss,
+        config: TrainingSettings,
+        dtype: torch.dtype,
+        *,
+        contrastive: bool,
+    ) -> None:
+        self._student = student
+        self._optimizer = optimizer
+        self._loss_of = loss_of
+        self._contrastive = contrastive
+        self._clip_norm = config.clip_norm
+        self._dtype = dtype
+        self.parts = config.accumulate
+
+    def __call__(self, batch: Batch, rate: float) -> dict[str, Tensor]:
+        """One update; the loss and its terms, each a mean over the batch."""
+        terms = self._gradient(batch)
+        if self._clip_norm is not None:
+            _clip(self._student, self._clip_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return terms
+
+    def _gradient(self, batch: Batch) -> dict[str, Tensor]:
+        random = _RandomState(batch.ids.device)
+        while True:
+            try:
+                parts = _parts(batch, self.parts)
+                if self._contrastive and len(parts) > 1:
+                    return self._add_cached_gradients(batch, parts)
+                return self._add_gradients(batch, parts)
+            except torch.OutOfMemoryError:
+                if self.parts >= len(batch.ids):
+                    raise
+            # after the exception, whose frames hold the graph
+            self._optimizer.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            random.restore()
+            self.parts = min(2 * self.parts, len(batch.ids))
+            logger.warning(
+                "A batch of %d pairs does not fit the device: cut into %d parts", len(batch.ids), self.parts
+            )
+
+    def _add_gradients(self, batch: Batch, parts: list[Batch]) -> dict[str, Tensor]:
+        sums: dict[str, Tensor] = {}
+        for part in parts:
+            share = len(part.ids) / len(batch.ids)
+            loss, terms = self._loss_of(self._vectors(part), part.targets)
+            (loss * share).backward()
+            for name, value in {"loss": loss.detach(), **terms}.items():
+                sums[name] = sums.get(name, 0) + value * share
+        return sums
+
+    def _add_cached_gradients(self, batch: Batch, parts: list[Batch]) -> dict[str, Tensor]:
+        states, vectors = [], []
+        for part in parts:
+            states.append(_RandomState(part.ids.device))  # dropout must fall alike both times
+            with torch.no_grad():
+                vectors.append(self._vectors(part))
+        vectors_BD = torch.cat(vectors).requires_grad_()
+        loss, terms = self._loss_of(vectors_BD, batch.targets)
+        (gradient_BD,) = torch.autograd.grad(loss, vectors_BD)
+        sizes = [len(part.ids) for part in parts]
+        for part, state, gradient in zip(parts, states, gradient_BD.split(sizes), strict=True):
+            state.restore()
+            self._vectors(part).backward(gradient)
+        return {"loss": loss.detach(), **terms}
+
+    def _vectors(self, part: Batch) -> Tensor:
+        with autocast(part.ids.device, self._dtype):
+            vectors: Tensor = self._student(part.ids, part.mask)
+        return vectors
+
+
+class _RandomState:
+    """torch's random state as it was when this was made."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._cpu = torch.get_rng_state()
+        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    def restore(self) -> None:
+        torch.set_rng_state(self._cpu)
+        if self._cuda is not None:
+            torch.cuda.set_rng_state(self._cuda, self._device)
 
 
 def _parts(batch: Batch, n: int) -> list[Batch]:

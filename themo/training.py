@@ -24,8 +24,8 @@ from themo.dataset import TrainingData
 from themo.devices import resolve_device, resolve_precision
 from themo.environment import describe
 from themo.errors import InputError
-from themo.losses import build_loss
-from themo.optimization import RunningMeans, build_optimizer, update
+from themo.losses import build_loss, is_contrastive
+from themo.optimization import RunningMeans, Updater, build_optimizer
 from themo.schedules import learn_rate_at
 from themo.student import Head, Student, read_weights, save_student
 from themo.tokens import Tokenizer
@@ -112,6 +112,8 @@ def train(
     student = build_student(settings, data).to(device).train()
     optimizer = build_optimizer(student, config)
     loss_of = build_loss(settings.loss.loss, settings.loss.temperature)
+    contrastive = is_contrastive(settings.loss.loss)
+    update = Updater(student, optimizer, loss_of, config, dtype, contrastive=contrastive)
     validate = Validation(data, settings.student.max_length, device)
 
     lengths = token_counts(data.train, settings.student.max_length)
@@ -152,7 +154,7 @@ def train(
         )
         batch = assemble(data.train, plan[position], settings.student.max_length).to(device)
         n_pairs = len(batch.ids)
-        means.add(update(student, optimizer, loss_of, batch, rate, config, dtype), n_pairs)
+        means.add(update(batch, rate), n_pairs)
         progress.step += 1
         progress.pairs_seen += n_pairs
         if device.type == "cpu" or progress.step % STEPS_BETWEEN_CHECKS == 0:
