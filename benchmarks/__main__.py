@@ -24,9 +24,11 @@ ON_CPU = (
     "sentence_transformers_rate",
     "teacher_rate",
     "memory",
+    "full_size",
     "miniature_teacher",
     "miniature_results",
     "objectives",
+    "early_stopping",
     "search_efficiency",
     "search_overhead",
 )

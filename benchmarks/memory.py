@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from benchmarks.measure import Goal, Options, Row
 
 N_PAIRS = 1_000_000
 DIMENSION = 512
+MANY_PAIRS, FEW_DIMENSIONS = 10_000_000, 16
+"""To prepare alone, whose memory does not depend on the vectors' length."""
 STEPS = 200
 BATCH_SIZE = 256
 GOAL_GB = 1.5
@@ -72,16 +75,25 @@ class Peak:
 
 
 def run(options: Options) -> list[Row]:
-    """Peak beyond the imports of preparing and of training, one million synthetic pairs, D = 512."""
+    """Peak beyond the imports of preparing and of training, on synthetic pairs."""
     if not Path("/proc/self/status").is_file():
         return [Row("memory, one million pairs", None, "GB", detail="skipped: measured on Linux only")]
+    return [
+        *_rows(N_PAIRS, DIMENSION, (("prepare", None), ("train", Goal(GOAL_GB, "<"))), options),
+        *_rows(MANY_PAIRS, FEW_DIMENSIONS, (("prepare", None),), options),
+    ]
+
+
+def _rows(
+    n_pairs: int, dimension: int, stages: Sequence[tuple[str, Goal | None]], options: Options
+) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         synthetic.write_backbone(folder, hidden_size=128, layers=2)
-        synthetic.write_corpus(folder / "pairs.tsv", N_PAIRS, options.seed)
-        synthetic.write_targets(folder / "targets.npy", N_PAIRS, DIMENSION, options.seed)
+        synthetic.write_corpus(folder / "pairs.tsv", n_pairs, options.seed)
+        synthetic.write_targets(folder / "targets.npy", n_pairs, dimension, options.seed)
         rows = []
-        for stage, goal in (("prepare", None), ("train", Goal(GOAL_GB, "<"))):
+        for stage, goal in stages:
             base, highest = _measure(stage, folder, options)
             total, anonymous = (
                 (getattr(highest, kind) - getattr(base, kind)) / 1e9 for kind in ("resident", "anonymous")
@@ -92,7 +104,7 @@ def run(options: Options) -> list[Row]:
             )
             if stage == "train":
                 detail += f"; {STEPS} steps of {BATCH_SIZE}, validation and saving included"
-            what = f"memory to {stage}, {N_PAIRS:,} pairs, beyond imports"
+            what = f"memory to {stage}, {n_pairs:,} pairs, beyond imports"
             rows.append(Row(what, total, "GB", goal, detail=detail, seeds=(options.seed,)))
         return rows
 

@@ -98,13 +98,13 @@ def random_search(runs: list[RandomRun], settings: config.Settings) -> tuple[flo
 
 
 def search(space: Space, settings: config.Settings, bar: float, budget: float, seed: int) -> Outcome:
-    """Search until the objective reaches the bar or so many epochs are spent."""
+    """Search until the objective reaches the bar or half of so many epochs are spent."""
     console.quiet = True
     space = replace(space, search=space.search.model_copy(update={"seed": seed}))
     best, epochs, trials = 0.0, 0.0, 0
     for trials, value, epochs in progress(space, settings):  # noqa: B007 -- read after the loop
         best = max(best, value)
-        if best >= bar or epochs >= budget:
+        if best >= bar or epochs >= budget / 2:  # twice the goal
             break
     return Outcome(best, epochs, trials)
 
