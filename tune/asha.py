@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from tune.space import SearchSettings
-from tune.study import Mode, Study, Trial
+from tune.study import Mode, Study
 
 
 class Rungs:
@@ -39,25 +39,6 @@ class Rungs:
                     rungs._enter(rung, trial.number, trial.best(study.mode, up_to=pairs))
                 last = pairs
         return rungs
-
-    def in_hindsight(self, trial: Trial) -> dict[int, float]:
-        """A trial's values up to where it would be stopped by what is known now; all where it would not be.
-
-        A trial that came early passed because there was little to compare it with. For choosing what to try
-        next it counts as stopped at the first rung at which it is no longer among the best.
-        """
-        last, kept = 0, {}
-        for pairs in sorted(trial.values):
-            kept[pairs] = trial.values[pairs]
-            rung = rung_between(self.search, last, pairs)
-            last = pairs
-            if rung is None or trial.number not in self._passed.get(rung, {}):
-                continue
-            others = dict(self._passed[rung])
-            value = others.pop(trial.number)
-            if not is_among_best(value, list(others.values()), self.search.reduction_factor, self.mode):
-                break
-        return kept
 
     def goes_on(self, number: int, pairs_before: int, pairs: int, best: float | None) -> bool:
         """Whether a trial goes on after a report; its result at a rung just passed is entered.

@@ -53,8 +53,6 @@ class SearchSettings(BaseModel):
     """Seed of the proposals; the trials' own seed is `training.seed`."""
     startup_trials: int = Field(8, ge=0)
     """Trials proposed at random before TPE has enough of them to learn from."""
-    random_share: float = Field(0.3, ge=0, le=1)
-    """Share of later trials that are proposed at random still."""
     grace_pairs: int = Field(20_000, ge=1)
     """Sentence pairs that every trial may see: the first rung."""
     reduction_factor: float = Field(3.0, gt=1)

@@ -87,23 +87,3 @@ def test_rungs_rebuilt_from_the_record_decide_as_those_that_saw_the_reports(curv
     for rung in (100, 300, 900):
         number = len(study)
         assert rebuilt.goes_on(number, rung - 1, rung, value) == seen.goes_on(number, rung - 1, rung, value)
-
-
-def test_in_hindsight_an_early_trial_is_stopped_where_later_ones_are_better():
-    study = Study(None, "max")
-    curves = [
-        {100: 0.1, 300: 0.2, 900: 0.3},  # first, so nothing stopped it
-        {100: 0.5, 300: 0.6, 900: 0.7},
-        {100: 0.4, 300: 0.9, 900: 0.95},
-        *({100: 0.01 * i} for i in range(6)),
-    ]
-    for curve in curves:
-        trial = study.add({})
-        for pairs, value in curve.items():
-            study.report(trial.number, {"pairs_seen": pairs, "o": value}, "o")
-    rungs = Rungs.of(study, SEARCH)
-    seen = [rungs.in_hindsight(trial) for trial in study]
-    assert seen[0] == {100: 0.1, 300: 0.2}  # third of nine at 100, last of three at 300
-    assert seen[1] == {100: 0.5, 300: 0.6}
-    assert seen[2] == curves[2]
-    assert seen[3] == {100: 0.0}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from optuna.trial import TrialState
@@ -94,52 +93,3 @@ def test_settings_that_are_no_longer_searched_are_left_out(space, settings):
     narrower = from_tree(tree, settings, source="search.yaml")
     assert to_optuna(narrower, study).trials[0].params == {"learn_rate": 1e-3}
     assert set(propose(narrower, study)) == {"learn_rate"}
-
-
-def test_a_share_is_random(space, settings):
-    """Proposals that do not depend on what the trials reported."""
-
-    def params(share: float, sign: float) -> list[object]:
-        searched = from_tree(
-            TREE | {"search": {"startup_trials": 4, "random_share": share}}, settings, source="x"
-        )
-        study = Study(None, "max")
-        while len(study) < 24:
-            trial = study.add(propose(searched, study))
-            value = sign * float(trial.params["learn_rate"])  # type: ignore[arg-type]
-            study.report(trial.number, {"pairs_seen": 1, "o": value}, "o")
-            study.finish(trial.number, "COMPLETE")
-        return [trial.params for trial in study]
-
-    equal = {
-        share: sum(a == b for a, b in zip(params(share, 1.0), params(share, -1.0), strict=True))
-        for share in (0.0, 0.5, 1.0)
-    }
-    assert equal[0.0] == 4
-    assert 8 <= equal[0.5] <= 20
-    assert equal[1.0] == 24
-
-
-def test_an_early_trial_that_passed_unopposed_is_no_example(space):
-    """TPE would take the one complete trial for the best, whatever its value."""
-    never_random = replace(space, first=(), search=space.search.model_copy(update={"random_share": 0.0}))
-    study = Study(None, "max")
-    runs = [(1e-4, 0.01, (20_000, 60_000, 180_000))]
-    stopped = ((8e-3, 0.5), (9e-3, 0.6), (1e-5, 0.1), (2e-5, 0.2))
-    runs += [(rate, value, (20_000,)) for rate, value in stopped * 3]
-    for rate, value, reports in runs:
-        trial = study.add({"learn_rate": rate, "batch_size": 64, "loss": "mse"})
-        for pairs in reports:
-            study.report(trial.number, {"pairs_seen": pairs, "o": value}, "o")
-        study.finish(trial.number, "COMPLETE" if len(reports) > 1 else "PRUNED")
-    rates = [float(propose(never_random, _longer(study, n))["learn_rate"]) for n in range(30)]  # type: ignore[arg-type]
-    assert sum(rate > 3e-3 for rate in rates) > 12
-
-
-def _longer(study: Study, n: int) -> Study:
-    """The study with `n` more trials that failed: another random state, the same knowledge."""
-    longer = Study(None, study.mode, list(study.trials))
-    for _ in range(n):
-        failed = longer.add({"learn_rate": 1e-4, "batch_size": 64, "loss": "mse"})
-        longer.finish(failed.number, "FAIL")
-    return longer
