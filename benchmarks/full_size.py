@@ -1,8 +1,8 @@
 """The real recipe's architectures at full size, with random weights, once through every stage.
 
 ViT-L/14 as teacher, BETO as student, XLM-R large as Multilingual-CLIP: targets, one training step, test with
-the baseline, each in a process of its own, whose time and memory are told. Weights are random, so the scores mean
-nothing; that it runs, and in what memory, does.
+the baseline, each in a process of its own, whose time and memory are told. Weights are random, so the scores
+mean nothing; that it runs, and in what memory, does.
 
     python -m benchmarks full_size --beto FOLDER
 """
