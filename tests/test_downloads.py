@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from themo import downloads
+from themo import hosts as themo_hosts
 from themo.downloads import Remote, fetch, probe
 from themo.errors import InputError
 
@@ -26,7 +27,7 @@ NAME = "deep/file.tar"
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "BACKOFF_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(themo_hosts, "BACKOFF_SECONDS", (0.01, 0.01, 0.01))
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -265,7 +266,8 @@ def test_a_host_without_an_address_fails_soon(
 def test_a_resolver_that_does_not_answer_is_not_waited_for(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(downloads, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(themo_hosts, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(themo_hosts, "REACH_SECONDS", 0.1)
     monkeypatch.setattr(downloads, "REACH_SECONDS", 0.1)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(1))
     url = "http://far.example/x"
@@ -510,7 +512,7 @@ def test_any_cuts_are_mended(drawn: tuple[bytes, list[int]], hashed: bool, betwe
     content, cuts = drawn
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
-        patch.setattr(downloads, "BACKOFF_SECONDS", () if between_runs else (0.0,) * 3)
+        patch.setattr(themo_hosts, "BACKOFF_SECONDS", () if between_runs else (0.0,) * 3)
         (folder / "served").mkdir()
         (folder / "served" / "x").write_bytes(content)
         sha256 = hashlib.sha256(content).hexdigest() if hashed else None
@@ -617,6 +619,7 @@ def test_a_probe_of_a_host_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatc
 
 def test_a_probe_of_a_host_that_hangs(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(themo_hosts, "REACH_SECONDS", 0.1)
     monkeypatch.setattr(downloads, "REACH_SECONDS", 0.1)
     host.fault(NAME, Fault(silent=True, times=None))
     with pytest.raises(InputError, match=r": no byte came for 0\.2 s; check the network$"):

@@ -4,22 +4,17 @@ A file has its name only when it is whole. Until then it grows in ``<name>.part`
 which version of it that is. What a killed process left is completed: the host is asked for the rest if it
 still has that version, else for all (``Range`` with ``If-Range``, RFC 9110, section 13.1.5).
 
-Bytes are stored as they are sent. Proxies and certificates are those of the system and of ``HTTPS_PROXY``.
+Bytes are stored as they are sent.
 """
 
 from __future__ import annotations
 
-import email.utils
 import hashlib
 import json
 import os
 import re
 import shutil
-import socket
-import threading
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,27 +22,15 @@ from pathlib import Path
 import httpx2
 from filelock import FileLock, Timeout
 
-from themo import __version__
 from themo.errors import InputError
+from themo.hosts import REACH_SECONDS, HostError, Patience, answer_of, client_of, length_of, validator_of
 from themo.progress import console, track
-
-BACKOFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Waits between tries; when they are used up, the file is given up."""
-
-REACH_SECONDS = 3.0
-"""A host that has not answered once is given up when the next try would begin later than this."""
-
-CONNECT_SECONDS = 3.0
-"""Time-out of one connection, and of looking up the host's name."""
 
 READ_SECONDS = 30.0
 """A transfer that brings no byte for so long hangs, and is cut."""
 
 PROBE_SECONDS = 5.0
 """The same for a probe, which nobody wants to wait for."""
-
-RETRY_AFTER_SECONDS = 60.0
-"""A host that asks to be left alone for longer than this is given up at once."""
 
 HEADWAY_BYTES = 1 << 20
 """A try that brought so many bytes more than any before it gives the next one all waits again."""
@@ -108,14 +91,14 @@ def probe(remote: Remote) -> int | None:
     Raises:
         InputError: The host cannot be reached or does not answer, or has no such file.
     """
-    patience = _Patience(remote.url, within=REACH_SECONDS)
-    with _client(PROBE_SECONDS) as client:
+    patience = Patience(remote.url, within=REACH_SECONDS)
+    with client_of(PROBE_SECONDS) as client:
         while True:
             try:
-                with _answer(client, "HEAD", remote.url) as response:
-                    announced = _length(response)
+                with answer_of(client, "HEAD", remote.url) as response:
+                    announced = length_of(response)
                     return remote.size if announced is None else announced
-            except _HostError as failure:
+            except HostError as failure:
                 # many hosts that serve a file answer HEAD with 403, 405 or 429: that says nothing about GET
                 if failure.status is not None and failure.status not in (404, 410):
                     return remote.size
@@ -152,71 +135,15 @@ def _alone(path: Path) -> Iterator[None]:
         lock.release()
 
 
-class _HostError(Exception):
-    """A try failed; the text says what the host did.
-
-    Args:
-        reason: Goes after the address and a colon.
-        again: Whether another try may end otherwise.
-        reached: Whether the host answered at all.
-        status: That of the answer, where this is what failed.
-        wait: Seconds that the host asks for.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        again: bool = True,
-        reached: bool = True,
-        status: int | None = None,
-        wait: float = 0.0,
-    ) -> None:
-        super().__init__(reason)
-        self.again, self.reached, self.status, self.wait = again, reached, status, wait
-
-
-class _Patience:
-    """Waits between tries, until it ends.
-
-    Args:
-        url: For messages.
-        within: No try begins later than so many seconds after the first, whether the host answered or not.
-    """
-
-    def __init__(self, url: str, within: float | None = None) -> None:
-        self._url, self._within = url, within
-        self._reached = False
-        self.renew()
-
-    def renew(self) -> None:
-        """Forget what went wrong so far."""
-        self._tries, self._start = 0, time.monotonic()
-
-    def waits_after(self, failure: _HostError) -> bool:
-        """Wait as long as fits a failure; no if it is time to give up."""
-        self._reached |= failure.reached
-        if not failure.again or self._tries == len(BACKOFF_SECONDS) or failure.wait > RETRY_AFTER_SECONDS:
-            return False
-        wait = max(BACKOFF_SECONDS[self._tries], failure.wait)
-        within = self._within if self._reached else REACH_SECONDS
-        if within is not None and time.monotonic() + wait - self._start > within:
-            return False
-        self._tries += 1
-        console.print(f"{self._url}: {failure}; next try in {wait:g} s")
-        time.sleep(wait)
-        return True
-
-
 def _download(remote: Remote, path: Path) -> None:
     part = _Part(remote, path)
-    patience = _Patience(remote.url)
+    patience = Patience(remote.url)
     furthest = part.size
-    with _client(READ_SECONDS) as client:
+    with client_of(READ_SECONDS) as client:
         while not part.is_whole:
             try:
                 _receive(client, remote, part)
-            except _HostError as failure:
+            except HostError as failure:
                 if part.size >= furthest + HEADWAY_BYTES:
                     furthest = part.size
                     patience.renew()
@@ -231,12 +158,12 @@ def _receive(client: httpx2.Client, remote: Remote, part: _Part) -> None:
     """One try: the rest of the file, or all of it.
 
     Raises:
-        _HostError: It failed; `part` holds what came.
+        HostError: It failed; `part` holds what came.
     """
     rest: dict[str, str] = {}
     if part.size and part.validator:
         rest = {"Range": f"bytes={part.size}-", "If-Range": part.validator}
-    with _answer(client, "GET", remote.url, rest) as response:
+    with answer_of(client, "GET", remote.url, rest) as response:
         if response.status_code == 200:
             part.start_over(response)
         else:
@@ -308,7 +235,7 @@ class _Part:
             InputError: What it announces cannot end well.
         """
         self.discard()
-        announced, published = _length(response), self._remote.size
+        announced, published = length_of(response), self._remote.size
         if published is not None and announced not in (None, published):
             raise InputError(
                 f"{self._remote.url}: must have {published:,} bytes as published, the host announces "
@@ -323,7 +250,7 @@ class _Part:
                 f"put the file at {self._path} yourself"
             )
         self._refuse_if_too_large()
-        self.validator = _validator(response)
+        self.validator = validator_of(response)
         if self.validator is not None:
             note = {"url": self._remote.url, "validator": self.validator, "total": self.total}
             self._note.write_text(json.dumps(note), encoding="utf-8")
@@ -332,7 +259,7 @@ class _Part:
         """Take an answer that holds what comes next of the same version.
 
         Raises:
-            _HostError: It holds something else; what came is removed.
+            HostError: It holds something else; what came is removed.
             InputError: The rest does not fit the disk.
         """
         content_range = response.headers.get("content-range", "")
@@ -342,10 +269,10 @@ class _Part:
             match is None
             or int(match[1]) != self.size
             or (total is not None and self.total not in (None, total))
-            or _validator(response) not in (None, self.validator)
+            or validator_of(response) not in (None, self.validator)
         ):
             self.discard()
-            raise _HostError(f"must send the rest of the file, sends {content_range or 'no range'}")
+            raise HostError(f"must send the rest of the file, sends {content_range or 'no range'}")
         self.total = total if self.total is None else self.total
         self._refuse_if_too_large()
 
@@ -372,12 +299,12 @@ class _Part:
         """The transfer ended by itself: a file of unknown size is whole.
 
         Raises:
-            _HostError: Bytes are missing.
+            HostError: Bytes are missing.
         """
         if self.total is None:
             self.total = self.size
         elif not self.is_whole:
-            raise _HostError(f"the transfer was cut after {self.size:,} of {self.total:,} bytes")
+            raise HostError(f"the transfer was cut after {self.size:,} of {self.total:,} bytes")
 
     def finish(self) -> None:
         """Check the hash and give the file its name.
@@ -404,97 +331,3 @@ class _Part:
         self.file.unlink(missing_ok=True)
         self.size, self.total, self.validator = 0, None, None
         self._sha256 = hashlib.sha256()
-
-
-def _client(read_seconds: float) -> httpx2.Client:
-    return httpx2.Client(
-        follow_redirects=True,
-        timeout=httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS),
-        # a range counts bytes as sent, so nothing may be compressed on the way
-        headers={"Accept-Encoding": "identity", "User-Agent": f"themo/{__version__}"},
-    )
-
-
-@contextmanager
-def _answer(
-    client: httpx2.Client, method: str, url: str, headers: Mapping[str, str] | None = None
-) -> Iterator[httpx2.Response]:
-    """A host's answer of status 200, 206 or 416, its body still to come.
-
-    Raises:
-        _HostError: There is none, or it ended early while the block read it.
-    """
-    try:
-        _look_up(httpx2.URL(url))
-        with client.stream(method, url, headers=headers) as response:
-            if response.status_code not in (200, 206, 416):
-                raise _refusal(response)
-            yield response
-    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
-        raise _HostError(f"cannot be reached: {error}", reached=False) from error
-    except httpx2.TimeoutException as error:
-        raise _HostError(f"no byte came for {client.timeout.read:g} s") from error
-    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.TooManyRedirects) as error:
-        raise _HostError(f"is no address of a file: {error}", again=False) from error
-    except httpx2.TransportError as error:
-        raise _HostError(f"the transfer was cut: {error}") from error
-
-
-def _look_up(url: httpx2.URL) -> None:
-    """Find a host's address, in a thread: the system's resolver takes as long as it likes.
-
-    Raises:
-        _HostError: It has none, or the resolver does not answer.
-    """
-    host = url.raw_host.decode()
-    if not host or urllib.request.getproxies():
-        return  # the client refuses the address, or a proxy looks it up
-    failures: list[str] = []
-
-    def ask() -> None:
-        try:
-            socket.getaddrinfo(host, url.port)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a part of the name is too long for one
-            failures.append(getattr(error, "strerror", None) or str(error))
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(CONNECT_SECONDS)
-    if thread.is_alive():
-        reason = f"no address of {host} was found in {CONNECT_SECONDS:g} s"
-        raise _HostError(f"cannot be reached: {reason}", reached=False)
-    if failures:
-        raise _HostError(f"cannot be reached: {host}: {failures[0]}", reached=False)
-
-
-def _refusal(response: httpx2.Response) -> _HostError:
-    status = response.status_code
-    reason = f"answers {status} {response.reason_phrase}".rstrip()
-    wait = _retry_after(response.headers.get("retry-after", ""))
-    if wait > RETRY_AFTER_SECONDS:
-        reason += f" and asks to wait {wait:,.0f} s"
-    return _HostError(reason, again=status in (408, 429) or status >= 500, status=status, wait=wait)
-
-
-def _retry_after(value: str) -> float:
-    """Seconds that a header ``Retry-After`` asks for, which gives them or a date; 0 without or nonsense."""
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return 0.0
-
-
-def _length(response: httpx2.Response) -> int | None:
-    value = response.headers.get("content-length", "")
-    return int(value) if value.isascii() and value.isdigit() else None
-
-
-def _validator(response: httpx2.Response) -> str | None:
-    """What ``If-Range`` may name: an entity tag, unless weak, when versions may share it; or the date."""
-    etag: str = response.headers.get("etag", "")
-    if etag and not etag.startswith("W/"):
-        return etag
-    date: str = response.headers.get("last-modified", "")
-    return date or None

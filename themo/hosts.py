@@ -1,0 +1,183 @@
+"""How a host answers: what is worth another try, how long to wait for it, and when to give up.
+
+Proxies and certificates are those of the system and of ``HTTPS_PROXY``.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import httpx2
+
+from themo import __version__
+from themo.progress import console
+
+BACKOFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Waits between tries; when they are used up, the file is given up."""
+
+REACH_SECONDS = 3.0
+"""A host that has not answered once is given up when the next try would begin later than this."""
+
+CONNECT_SECONDS = 3.0
+"""Time-out of one connection, and of looking up the host's name."""
+
+RETRY_AFTER_SECONDS = 60.0
+"""A host that asks to be left alone for longer than this is given up at once."""
+
+
+class HostError(Exception):
+    """A try failed; the text says what the host did.
+
+    Args:
+        reason: Goes after the address and a colon.
+        again: Whether another try may end otherwise.
+        reached: Whether the host answered at all.
+        status: That of the answer, where this is what failed.
+        wait: Seconds that the host asks for.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        again: bool = True,
+        reached: bool = True,
+        status: int | None = None,
+        wait: float = 0.0,
+    ) -> None:
+        super().__init__(reason)
+        self.again, self.reached, self.status, self.wait = again, reached, status, wait
+
+
+class Patience:
+    """Waits between tries, until it ends.
+
+    Args:
+        url: For messages.
+        within: No try begins later than so many seconds after the first, whether the host answered or not.
+    """
+
+    def __init__(self, url: str, within: float | None = None) -> None:
+        self._url, self._within = url, within
+        self._reached = False
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget what went wrong so far."""
+        self._tries, self._start = 0, time.monotonic()
+
+    def waits_after(self, failure: HostError) -> bool:
+        """Wait as long as fits a failure; no if it is time to give up."""
+        self._reached |= failure.reached
+        if not failure.again or self._tries == len(BACKOFF_SECONDS) or failure.wait > RETRY_AFTER_SECONDS:
+            return False
+        wait = max(BACKOFF_SECONDS[self._tries], failure.wait)
+        within = self._within if self._reached else REACH_SECONDS
+        if within is not None and time.monotonic() + wait - self._start > within:
+            return False
+        self._tries += 1
+        console.print(f"{self._url}: {failure}; next try in {wait:g} s")
+        time.sleep(wait)
+        return True
+
+
+def client_of(read_seconds: float) -> httpx2.Client:
+    """A client whose transfers hang after so many seconds without a byte."""
+    return httpx2.Client(
+        follow_redirects=True,
+        timeout=httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS),
+        # a range counts bytes as sent, so nothing may be compressed on the way
+        headers={"Accept-Encoding": "identity", "User-Agent": f"themo/{__version__}"},
+    )
+
+
+@contextmanager
+def answer_of(
+    client: httpx2.Client, method: str, url: str, headers: Mapping[str, str] | None = None
+) -> Iterator[httpx2.Response]:
+    """A host's answer of status 200, 206 or 416, its body still to come.
+
+    Raises:
+        HostError: There is none, or it ended early while the block read it.
+    """
+    try:
+        _look_up(httpx2.URL(url))
+        with client.stream(method, url, headers=headers) as response:
+            if response.status_code not in (200, 206, 416):
+                raise _refusal(response)
+            yield response
+    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
+        raise HostError(f"cannot be reached: {error}", reached=False) from error
+    except httpx2.TimeoutException as error:
+        raise HostError(f"no byte came for {client.timeout.read:g} s") from error
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.TooManyRedirects) as error:
+        raise HostError(f"is no address of a file: {error}", again=False) from error
+    except httpx2.TransportError as error:
+        raise HostError(f"the transfer was cut: {error}") from error
+
+
+def _look_up(url: httpx2.URL) -> None:
+    """Find a host's address, in a thread: the system's resolver takes as long as it likes.
+
+    Raises:
+        HostError: It has none, or the resolver does not answer.
+    """
+    host = url.raw_host.decode()
+    if not host or urllib.request.getproxies():
+        return  # the client refuses the address, or a proxy looks it up
+    failures: list[str] = []
+
+    def ask() -> None:
+        try:
+            socket.getaddrinfo(host, url.port)
+        except (OSError, UnicodeError) as error:  # UnicodeError: a part of the name is too long for one
+            failures.append(getattr(error, "strerror", None) or str(error))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if thread.is_alive():
+        reason = f"no address of {host} was found in {CONNECT_SECONDS:g} s"
+        raise HostError(f"cannot be reached: {reason}", reached=False)
+    if failures:
+        raise HostError(f"cannot be reached: {host}: {failures[0]}", reached=False)
+
+
+def _refusal(response: httpx2.Response) -> HostError:
+    status = response.status_code
+    reason = f"answers {status} {response.reason_phrase}".rstrip()
+    wait = _retry_after(response.headers.get("retry-after", ""))
+    if wait > RETRY_AFTER_SECONDS:
+        reason += f" and asks to wait {wait:,.0f} s"
+    return HostError(reason, again=status in (408, 429) or status >= 500, status=status, wait=wait)
+
+
+def _retry_after(value: str) -> float:
+    """Seconds that a header ``Retry-After`` asks for, which gives them or a date; 0 without or nonsense."""
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def length_of(response: httpx2.Response) -> int | None:
+    """Bytes of a body, as announced."""
+    value = response.headers.get("content-length", "")
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+def validator_of(response: httpx2.Response) -> str | None:
+    """What ``If-Range`` may name: an entity tag, unless weak, when versions may share it; or the date."""
+    etag: str = response.headers.get("etag", "")
+    if etag and not etag.startswith("W/"):
+        return etag
+    date: str = response.headers.get("last-modified", "")
+    return date or None
