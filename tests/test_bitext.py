@@ -122,7 +122,7 @@ def test_captions_of_tests_are_kept_out_of_training_alone(tmp_path: Path) -> Non
 def test_split_of_too_few(tmp_path: Path) -> None:
     content = [(f"e{i}", f"s{i}") for i in range(9)]
     with pytest.raises(
-        InputError, match=r"^data.validation_pairs must be at most half of the 9 pairs, got 5$"
+        InputError, match=r"^data.validation_pairs must be at most half of the 9 pairs, got 5: give less"
     ):
         build(tmp_path, content, validation_pairs=5)
 

@@ -274,6 +274,11 @@ def test_an_option_is_named_as_such(tmp_path: Path) -> None:
     )
 
 
+def test_a_contradiction_names_the_options_that_took_part() -> None:
+    with pytest.raises(InputError, match=r"yaml with --objective, --corpus: `training\.objective: val/re"):
+        load(overrides={"objective": "val/retrieval@01", "corpus": ["own.tsv"]})
+
+
 def test_override_names_its_source(settings: SettingsFactory) -> None:
     with pytest.raises(InputError, match=r"^space\.yaml: batch_size: must be greater .* got 0$"):
         settings().override({"batch_size": 0}, source="space.yaml")

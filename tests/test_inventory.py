@@ -15,9 +15,9 @@ def test_what_lies_on_this_machine(settings: SettingsFactory) -> None:
     missing = settings(corpus=["nosuch.tsv"], architecture="./nosuch", backbone="miniature:student")
     states = {item.name: item.state for item in inventory(missing, offline=True)}
     assert states == {
-        "corpus nosuch.tsv": "missing: no such file or folder",
+        "corpus": "missing: no such file or folder",
         "teacher": "missing: no such file or folder",
-        "student": "made by Themo at first use",
+        "student": "missing: made by Themo at first use",
     }
 
 

@@ -23,7 +23,10 @@ def test_home_is_expanded(settings: SettingsFactory, tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nosuch.tsv", "data.corpus: no such file or folder: nosuch.tsv"),
+        (
+            "nosuch.tsv",
+            "data.corpus: no such file or folder: nosuch.tsv; known by name are opus-100, talks, tatoeba",
+        ),
         ("/dev/null/pairs.tsv", "data.corpus: cannot be read: /dev/null/pairs.tsv: Not a directory"),
         ("a\0b", "data.corpus: cannot be read: a\0b: embedded null byte"),
         ("x" * 300, f"data.corpus: cannot be read: {'x' * 300}: File name too long"),

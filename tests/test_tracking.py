@@ -190,7 +190,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "logs").write_text("a file")
-    with pytest.raises(InputError, match=r"MLFLOW_TRACKING_URI: sqlite:.* cannot be written: "):
+    with pytest.raises(InputError, match=r"--logs-dir: sqlite:.* cannot be written: "):
         check_reachable(f"sqlite:///{tmp_path / 'logs' / 'deep' / 'mlflow.db'}")
 
 

@@ -340,3 +340,9 @@ def test_pretrained_backbone(settings: SettingsFactory, tiny_data: TrainingData)
     first, second = (run(config.override({"seed": seed}), tiny_data)[-1] for seed in (0, 1))
     assert first["val/loss"] != second["val/loss"]  # the projection is random
     assert timeless([first]) == timeless([run(config, tiny_data)[-1]])
+
+
+def test_a_batch_larger_than_the_corpus(settings: SettingsFactory, tiny_data: TrainingData) -> None:
+    n_pairs = len(tiny_data.train)
+    with pytest.raises(InputError, match=rf"must be at most the {n_pairs} training pairs, got 1,000,000$"):
+        train(settings(batch_size=1_000_000), tiny_data, report=lambda _: None)

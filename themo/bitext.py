@@ -202,7 +202,10 @@ def _held_out(en: Hashes, kept: npt.NDArray[np.bool_], n: int) -> npt.NDArray[np
     """
     n_kept = int(kept.sum())
     if n_kept < 2 * n:
-        raise InputError(f"data.validation_pairs must be at most half of the {n_kept} pairs, got {n}")
+        raise InputError(
+            f"data.validation_pairs must be at most half of the {n_kept} pairs, got {n}: give less by "
+            "--validation-pairs, or pairs of their own by --validation"
+        )
     values, counts = np.unique(en[kept], return_counts=True)
     last = int(np.searchsorted(np.cumsum(counts), n))
     if last + 1 >= len(values):

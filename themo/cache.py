@@ -34,6 +34,10 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    def has(self, kind: str, key: Any) -> bool:
+        """Whether an entry is there and whole."""
+        return _is_whole(self.folder / f"{kind}-{digest(key)}")
+
     def entry(self, kind: str, key: Any, build: Callable[[Path], None]) -> Path:
         """Folder of an entry, built by `build` if it is not there or not whole.
 

@@ -220,6 +220,7 @@ def tune(options: Namespace, resume_hint: list[str]) -> None:
     from themo.preparation import prepare_data
     from themo.tracking import check_reachable, tracking_uri, ui_command
     from themo.versions import read_settings
+    from tune.cluster import refuse_unreachable
     from tune.results import table
     from tune.search import (
         Resources,
@@ -235,6 +236,7 @@ def tune(options: Namespace, resume_hint: list[str]) -> None:
     settings = _settings(options)
     machines = {"address": options.address, "max_concurrent": options.max_concurrent}
     machines = {name: value for name, value in machines.items() if value is not None}
+    refuse_unreachable(options.address)
     if options.resume is not None:
         _refuse_new_search(options)
         search = read_search(search_folder(options.resume, settings))

@@ -434,7 +434,8 @@ def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> s
     path = [str(part) for part in item["loc"]]
     dotted = ".".join(path)
     setting = ".".join(path[:2])
-    label = origins.get(setting) or (f"{source}: {dotted}" if dotted else source)
+    given = f" with {', '.join(origins.values())}" if origins else ""
+    label = origins.get(setting) or (f"{source}: {dotted}" if dotted else f"{source}{given}")
     value = item["input"]
     match item["type"]:
         case "extra_forbidden":

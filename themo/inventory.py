@@ -12,7 +12,7 @@ from themo.catalogue import CATALOGUE, parse_weighted
 from themo.config import Settings
 from themo.downloads import probe
 from themo.hub import ENDPOINT, PICKLED_WEIGHTS, SAFE_WEIGHTS, is_cached, remote_bytes
-from themo.sources import MINIATURE
+from themo.sources import MINIATURE, miniature_is_built
 from themo.teacher import hub_repository
 
 
@@ -41,7 +41,7 @@ def inventory(settings: Settings, *, offline: bool = False) -> list[Item]:
     Raises:
         InputError: A host cannot be reached.
     """
-    return [*_repositories(settings, offline), *_test_data(settings, offline)]
+    return [*_repositories(settings, offline), *_files(settings), *_test_data(settings, offline)]
 
 
 def _repositories(settings: Settings, offline: bool) -> Iterator[Item]:
@@ -51,14 +51,17 @@ def _repositories(settings: Settings, offline: bool) -> Iterator[Item]:
             entry = CATALOGUE[plain]
             yield _of_hub(f"corpus {plain}", entry.repository, "dataset", (entry.files,), offline)
         else:
-            yield _local(f"corpus {plain}", plain)
+            yield _local("corpus", plain, settings)
     weights = (SAFE_WEIGHTS, PICKLED_WEIGHTS)
     models = [("student", settings.student.backbone)]
     if settings.data.targets is None:
         teacher = hub_repository(settings.teacher.architecture, settings.teacher.pretrained)
         place = settings.teacher.architecture
         if teacher is None:
-            yield _local("teacher", place) if _is_local(place) else Item("teacher", place, "open_clip's own")
+            if _is_local(place):
+                yield _local("teacher", place, settings)
+            else:
+                yield Item("teacher", place, "open_clip's own")
         else:
             yield _of_hub(f"teacher {place}", teacher, "model", ("*.safetensors", "*.bin"), offline)
     for name, model in (
@@ -69,16 +72,37 @@ def _repositories(settings: Settings, offline: bool) -> Iterator[Item]:
         if model is not None:
             models.append((name, model))
     for name, model in models:
-        yield _local(name, model) if _is_local(model) else _of_hub(name, model, "model", weights, offline)
+        if _is_local(model):
+            yield _local(name, model, settings)
+        else:
+            yield _of_hub(name, model, "model", weights, offline)
+
+
+def _files(settings: Settings) -> Iterator[Item]:
+    fetched = {name for name in ("captions", "images", "imagenet") if _source(settings, name) is not None}
+    for section, names in (
+        (settings.data, ("validation", "targets", "validation_captions", "validation_images")),
+        (settings.benchmarks, ("captions", "images", "imagenet", "prompts")),
+    ):
+        for name in names:
+            place = getattr(section, name)
+            if place is not None and name not in fetched:
+                yield _local(name, place, settings)
+
+
+def _source(settings: Settings, name: str) -> str | None:
+    source: str | None = getattr(settings.benchmarks, f"{name}_source")
+    return source
 
 
 def _is_local(name: str) -> bool:
     return name.startswith((MINIATURE, "local-dir:", "/", ".", "~")) or Path(name).exists()
 
 
-def _local(name: str, place: str) -> Item:
+def _local(name: str, place: str, settings: Settings) -> Item:
     if place.startswith(MINIATURE):
-        return Item(name, place, "made by Themo at first use")
+        is_built = miniature_is_built(settings)
+        return Item(name, place, "there" if is_built else "missing: made by Themo at first use")
     there = Path(place.removeprefix("local-dir:")).expanduser().exists()
     return Item(name, place, "there" if there else "missing: no such file or folder")
 

@@ -80,12 +80,22 @@ class Sources:
         try:
             path.stat()
         except FileNotFoundError:
-            raise InputError(f"{setting}: no such file or folder: {name}") from None
+            known = f"; known by name are {', '.join(CATALOGUE)}" if setting == "data.corpus" else ""
+            raise InputError(f"{setting}: no such file or folder: {name}{known}") from None
         except (OSError, ValueError) as error:  # ValueError: a null byte in the name
             raise InputError(
                 f"{setting}: cannot be read: {name}: {getattr(error, 'strerror', error)}"
             ) from None
         return path
+
+
+def miniature_is_built(settings: Settings) -> bool:
+    """Whether the embedded world of some settings is in the cache."""
+    return Cache(Path(settings.paths.cache_dir)).has("miniature", _miniature_key(settings.miniature))
+
+
+def _miniature_key(recipe: MiniatureRecipe) -> dict[str, object]:
+    return {"version": MINIATURE_VERSION, **recipe.model_dump(mode="json")}
 
 
 def miniature(cache: Cache, recipe: MiniatureRecipe) -> Path:
@@ -97,4 +107,4 @@ def miniature(cache: Cache, recipe: MiniatureRecipe) -> Path:
         console.print("Building the miniature: scenes, captions, teacher. Once; then it is cached.")
         build_world(recipe, folder)
 
-    return cache.entry("miniature", {"version": MINIATURE_VERSION, **recipe.model_dump(mode="json")}, build)
+    return cache.entry("miniature", _miniature_key(recipe), build)

@@ -78,7 +78,8 @@ def check_reachable(uri: str) -> None:
         try:
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{URI_VARIABLE}: {uri} cannot be written: {error.strerror}") from None
+            setting = URI_VARIABLE if os.environ.get(URI_VARIABLE) else "--logs-dir"
+            raise InputError(f"{setting}: {uri} cannot be written: {error.strerror}") from None
 
 
 @dataclass(frozen=True)

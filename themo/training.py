@@ -101,7 +101,8 @@ def train(
 
     Raises:
         FloatingPointError: The loss, or what validation measures, is no longer finite.
-        InputError: The student cannot be built from the settings, or `resume` is damaged or finished.
+        InputError: The student cannot be built from the settings, a batch is larger than the corpus, or
+            `resume` is damaged or finished.
     """
     config = settings.training
     torch.set_num_threads(config.threads or torch.get_num_threads())
@@ -117,6 +118,11 @@ def train(
     validate = Validation(data, settings.student.max_length, device)
 
     lengths = token_counts(data.train, settings.student.max_length)
+    if config.batch_size > len(lengths):
+        raise InputError(
+            f"training.batch_size must be at most the {len(lengths):,} training pairs, "
+            f"got {config.batch_size:,}"
+        )
     steps_an_epoch = math.ceil(data.pairs_an_epoch / config.batch_size)
     total_steps = max(1, round(config.epochs * steps_an_epoch))
     progress = Progress()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ RAY_VARIABLES = {
 }
 """Read by Ray, when it is imported or started: no tables and tips, no log files that nobody reads, no
 snapshots of a state that stands in study.json, and trials in the working directory of the command."""
+
+
+_REACH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,22 @@ class Resources:
             raise InputError(f"--max-concurrent must be at least 1, got {self.max_concurrent}")
 
 
+def refuse_unreachable(address: str | None) -> None:
+    """Refuse the address of a cluster at which nobody listens; Ray itself would try for minutes.
+
+    Raises:
+        InputError: Nobody does.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # none, or "auto": Ray finds out at once
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"--address: no Ray cluster answers at {address}: {reason}") from None
+
+
 @contextmanager
 def connect(address: str | None, log: Path) -> Iterator[list[dict[str, float]]]:
     """The cluster, for the length of a block.
@@ -66,6 +86,7 @@ def connect(address: str | None, log: Path) -> Iterator[list[dict[str, float]]]:
     Raises:
         InputError: Nobody answers at the address.
     """
+    refuse_unreachable(address)
     for name, value in RAY_VARIABLES.items():
         os.environ.setdefault(name, value)
     import ray
