@@ -33,7 +33,7 @@ def refusal(capture: Capture, *arguments: object) -> str:
     assert main([str(argument) for argument in arguments]) == 2
     out, err = capture.readouterr()
     assert out == ""
-    lines = [line for line in err.splitlines() if not line.startswith("Corpus ")]
+    lines = [line for line in err.splitlines() if not line.startswith(("Corpus ", "Training pairs are not"))]
     assert len(lines) == 1, err
     assert lines[0].startswith("Error: ")
     return lines[0].removeprefix("Error: ")

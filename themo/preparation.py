@@ -105,10 +105,9 @@ def _test_texts(settings: Settings, sources: Sources) -> frozenset[str]:
     if settings.benchmarks.captions is not None:
         try:
             folder = sources.path(settings.benchmarks.captions, "benchmarks.captions")
+            texts.update(*read_captions(folder, language).values())
         except InputError as error:  # one may train before the test data are there
             console.print(f"Training pairs are not compared with the captions of the tests: {error}")
-        else:
-            texts.update(*read_captions(folder, language).values())
     return frozenset(texts)
 
 
