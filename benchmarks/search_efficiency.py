@@ -38,6 +38,8 @@ from tune.study import Study
 
 SETTINGS, TRAINED, SEEDS = 32, 40, 5
 CHOICES = 10_000
+GIVE_UP = 0.3
+"""A search that needs more of random search's epochs than this misses the goal, by however much."""
 LOG = Path("logs/bench/random_settings.jsonl")
 
 
@@ -98,13 +100,13 @@ def random_search(runs: list[RandomRun], settings: config.Settings) -> tuple[flo
 
 
 def search(space: Space, settings: config.Settings, bar: float, budget: float, seed: int) -> Outcome:
-    """Search until the objective reaches the bar or half of so many epochs are spent."""
+    """Search until the objective reaches the bar, or is given up."""
     console.quiet = True
     space = replace(space, search=space.search.model_copy(update={"seed": seed}))
     best, epochs, trials = 0.0, 0.0, 0
     for trials, value, epochs in progress(space, settings):  # noqa: B007 -- read after the loop
         best = max(best, value)
-        if best >= bar or epochs >= budget / 2:  # twice the goal
+        if best >= bar or epochs >= GIVE_UP * budget:
             break
     return Outcome(best, epochs, trials)
 
