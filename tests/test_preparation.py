@@ -88,6 +88,14 @@ def test_own_targets_belong_to_their_rows(
     assert len(data.train) + len(data.validation) == len(content) - 2
 
 
+def test_own_targets_do_not_wait_for_the_miniature(settings: SettingsFactory, tmp_path: Path) -> None:
+    """Whose test captions the preset names: it would be built for nothing."""
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).normal(size=(400, 5)).astype(np.float32))
+    tests = {"captions": "miniature:test/xtd10", "images": "miniature:test/mscoco"}
+    prepare_data(settings(targets=str(tmp_path / "own.npy"), **tests))
+    assert not list(Path(settings().paths.cache_dir).glob("*miniature*"))
+
+
 def test_a_validation_file_and_bounds(settings: SettingsFactory, tmp_path: Path) -> None:
     pairs = sentence_pairs()
     train, held = write_tsv(tmp_path / "a.tsv", pairs[:300]), write_tsv(tmp_path / "b.tsv", pairs[300:])

@@ -96,13 +96,16 @@ def _plan(settings: Settings, sources: Sources) -> Plan:
 
 
 def _test_texts(settings: Settings, sources: Sources) -> frozenset[str]:
-    """Captions of the images for tests and validation, which no training pair may hold."""
+    """Captions of the images for tests and validation, which no training pair may hold.
+
+    Own targets have no teacher that sees images: such a student is never tested on them.
+    """
     language = settings.benchmarks.language
     texts: set[str] = set()
     if settings.data.validation_captions is not None:
         folder = sources.path(settings.data.validation_captions, "data.validation_captions")
         texts.update(*read_captions(folder, language).values())
-    if settings.benchmarks.captions is not None:
+    if settings.benchmarks.captions is not None and settings.data.targets is None:
         try:
             folder = sources.path(settings.benchmarks.captions, "benchmarks.captions")
             texts.update(*read_captions(folder, language).values())
