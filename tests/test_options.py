@@ -1,8 +1,8 @@
 import pytest
 
+from themo.cli import parse
 from themo.config import known_leaves, load, option
 from themo.errors import InputError
-from themo.options import parse
 
 
 def test_every_setting_has_an_option_that_reads_its_own_value() -> None:

@@ -1,0 +1,82 @@
+"""``prepare``: corpus, teacher vectors, tokens, and the test data if asked."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+
+from themo.config import Settings, load
+from themo.options import Parser, add_json, add_presets, add_settings
+from themo.output import print_json, print_result
+
+SUMMARY = "Make or check all that training and tests need, and keep it."
+EXAMPLES = """\
+  python -m themo prepare
+  python -m themo prepare --preset vit-l-14-beto --tests --dry-run
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "--tests", action="store_true", help="fetch the test data as well, where settings say"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what is there and what is missing; fetch nothing"
+    )
+    parser.add_argument("--offline", action="store_true", help="touch no network")
+    add_presets(parser)
+    add_settings(parser, ("data", "teacher", "student", "benchmarks", "paths"))
+    add_json(parser)
+
+
+def run(options: Namespace, _resume_hint: list[str]) -> None:
+    """Run the command."""
+    if options.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client is imported
+    settings = load(options.config, options.preset, options.settings)
+    if options.dry_run:
+        _describe(settings, options)
+        return
+    from themo.preparation import prepare_data
+
+    if options.tests:
+        from themo.benchmark_files import fetch_parts
+
+        fetch_parts(settings, offline=options.offline)
+    data = prepare_data(settings)
+    result = {
+        "train_pairs": len(data.train),
+        "validation_pairs": len(data.validation),
+        "dimension": data.dimension,
+        "tokens_a_sentence": float(len(data.train.ids) / len(data.train)),
+        "cache_dir": settings.paths.cache_dir,
+    }
+    if options.json:
+        print_json(result)
+    else:
+        print_result(
+            f"{len(data.train):,} training and {len(data.validation):,} validation pairs, teacher vectors of "
+            f"{data.dimension} dimensions, ready in {settings.paths.cache_dir}"
+        )
+
+
+def _describe(settings: Settings, options: Namespace) -> None:
+    """What ``prepare`` would find and fetch."""
+    from dataclasses import asdict
+
+    from rich import box
+    from rich.table import Table
+
+    from themo.inventory import inventory
+
+    items = inventory(settings, offline=options.offline)
+    if options.json:
+        print_json({"items": [asdict(item) for item in items]})
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("what", "where", "state"):
+        table.add_column(heading, overflow="fold")
+    for item in items:
+        table.add_row(item.name, item.place, item.state)
+    print_result(table)

@@ -1,0 +1,105 @@
+"""``train``: one student into a version directory."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from themo.config import load
+from themo.errors import InputError
+from themo.options import Parser, add_presets, add_settings
+from themo.output import print_result
+from themo.progress import console, track
+
+if TYPE_CHECKING:
+    from themo.tracking import Status
+    from themo.training import Report
+
+SUMMARY = "Train one student."
+EXAMPLES = """\
+  python -m themo train --batch-size 256 --learn-rate 8e-5
+  python -m themo train --config logs/tune/NAME/best.yaml
+  python -m themo train --resume logs/miniature/version_0
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "--resume", type=Path, metavar="VERSION", help="go on with an unfinished version directory"
+    )
+    add_presets(parser)
+    add_settings(parser)
+
+
+def run(options: Namespace, resume_hint: list[str]) -> None:
+    """Run the command."""
+    from themo.devices import resolve_device
+    from themo.preparation import prepare_data
+    from themo.tracking import Tracking, check_reachable, comparison_params, tracking_uri, ui_command
+    from themo.training import train as train_student
+    from themo.versions import new_version, read_progress, read_settings
+
+    if options.resume is not None:
+        _refuse_settings(options)
+        settings = read_settings(options.resume)
+        done = int(read_progress(options.resume)["pairs_seen"])
+    else:
+        settings, done = load(options.config, options.preset, options.settings), 0
+    resolve_device(settings.training.device)
+    logs_dir = Path(settings.paths.logs_dir)
+    check_reachable(tracking_uri(logs_dir))
+    data = prepare_data(settings)
+    with Tracking(tracking_uri(logs_dir), settings.paths.experiment) as tracking:
+        version = options.resume or new_version(logs_dir, settings.paths.experiment)
+        run = tracking.start(
+            f"{settings.paths.experiment}/{version.name}",
+            comparison_params(settings.leaves()),
+            artifact=settings.model_dump(mode="json"),
+            tags={"themo.kind": "train", "themo.version": str(version)},
+        )
+        total = round(settings.training.epochs * data.pairs_an_epoch)
+        status: Status = "FAILED"
+        try:
+            with track("Training", total - done, "pairs") as advance:
+
+                def report(last: Report) -> None:
+                    last.save(version)
+                    resume_hint[:] = [f"python -m themo train --resume {version}"]
+                    run.report(last.metrics, step=int(last.metrics["pairs_seen"]))
+                    _print_report(last)
+
+                last = train_student(
+                    settings,
+                    data,
+                    report=report,
+                    resume=options.resume,
+                    on_step=lambda pairs, loss: advance(pairs, f"loss {loss:.4f}"),
+                )
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            run.finish(status)
+    best = last.metrics[f"best/{settings.objective}"]
+    print_result(f"{version}  best {settings.objective} {best:.4f}")
+    if settings.benchmarks.names_tests and settings.data.targets is None:
+        console.print(f"Test it:       python -m themo test --version-path {version}")
+    console.print(f"Compare runs:  {ui_command(tracking.uri)}")
+
+
+def _refuse_settings(options: Namespace) -> None:
+    if options.settings or options.config or options.preset:
+        raise InputError("--resume goes on with the settings it began with; leave out all settings")
+
+
+def _print_report(report: Report) -> None:
+    metrics = report.metrics
+    names = ("train/loss", "val/loss", "val/match@01", "val/retrieval@01")
+    console.print(
+        f"epoch {metrics['epoch']:5.2f}  "
+        + "".join(f"{name} {metrics[name]:.4f}  " for name in names if name in metrics)
+        + f"{metrics['pairs_per_second']:,.0f} pairs/s{'  *' if report.is_best else ''}"
+    )
