@@ -73,20 +73,29 @@ def _json(value: object) -> Answer:
 
 
 def write_catalogue(root: Path) -> dict[str, Path]:
-    """The catalogue's repositories as folders of 130 pairs each, with a file of another split."""
+    """The catalogue's repositories as folders of 90 pairs each, with a file of another split."""
     pairs = sentence_pairs()
     folders = {}
     for i, entry in enumerate(CATALOGUE.values()):
         folder = root / entry.repository
-        (folder / "en-es").mkdir(parents=True)
-        part = pairs[130 * i : 130 * (i + 1)]
+        train, test = (
+            folder / entry.files.replace("train", kind).replace("*", "00000-of-00001")
+            for kind in ("train", "test")
+        )
+        train.parent.mkdir(parents=True)
+        part = pairs[90 * i : 90 * (i + 1)]
         english, spanish = (column.partition(".") for column in entry.columns)
         if english[2]:
             content = {english[0]: [{english[2]: en, spanish[2]: es} for en, es in part]}
         else:
             content = {english[0]: [en for en, _ in part], spanish[0]: [es for _, es in part]}
-        parquet.write_table(pa.table(content), folder / "en-es" / "train-00000-of-00001.parquet")
-        parquet.write_table(pa.table({"other": ["x"]}), folder / "en-es" / "test-00000-of-00001.parquet")
+        if entry.only is not None:  # every other pair is of another language
+            column, value = entry.only
+            content = {name: [text for text in texts for _ in range(2)] for name, texts in content.items()}
+            content[column] = [value, "fr"] * len(part)
+        if test != train:
+            parquet.write_table(pa.table({"other": ["x"]}), test)
+        parquet.write_table(pa.table(content), train)
         folders[entry.repository] = folder
     return folders
 

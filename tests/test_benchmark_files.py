@@ -2,15 +2,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from foreign_models import write_marian
 from hosts import Fault, Host
 from tiny import SettingsFactory, write_captioned_images, write_lines
 
-from themo.benchmark_files import fetch_parts, make_prompts, parts
+from themo.benchmark_files import fetch_parts, parts
 from themo.benchmarks import Xtd10
-from themo.cache import Cache
 from themo.errors import InputError
-from themo.translation import Translator
 
 N_IMAGES = 6
 
@@ -95,20 +92,3 @@ def test_captions_lie_where_the_repository_has_them(settings: SettingsFactory) -
         "http://host/main/XTD10/test_1kcaptions_en.txt",
         "http://host/main/MIC/test_1kcaptions_fr.txt",
     ]
-
-
-def test_prompts_are_translated(tmp_path: Path) -> None:
-    mapping = write_lines(
-        tmp_path / "LOC_synset_mapping.txt", ["n01440764 red cat, cat", "n01443537 old dog"]
-    )
-    marian = str(write_marian(tmp_path / "marian"))
-    path = make_prompts(Cache(tmp_path / "cache"), mapping, "es", marian, "cpu")
-    english = ["a picture of a red cat", "a picture of a old dog"]
-    spanish = Translator.load(marian).translate(english)
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-    assert rows == [
-        ["synset", "en", "es"],
-        ["n01440764", english[0], spanish[0]],
-        ["n01443537", english[1], spanish[1]],
-    ]
-    assert make_prompts(Cache(tmp_path / "cache"), mapping, "es", marian, "cpu") == path

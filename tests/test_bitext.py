@@ -1,10 +1,13 @@
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pyarrow import parquet
 from tiny import write_tsv
 
 from themo.bitext import Bitext, Plan, open_bitexts
@@ -119,6 +122,32 @@ def test_captions_of_tests_are_kept_out_of_training_alone(tmp_path: Path) -> Non
     assert str(drops[0]) == "c0: 1 of 3 pairs kept; dropped 2 of the tests"
 
 
+@pytest.mark.parametrize("suffix", [".tsv", ".parquet"])
+def test_captions_of_images_of_tests_are_kept_out(tmp_path: Path, suffix: str) -> None:
+    rows = [
+        ("a", "x", "COCO_train2014_000000000042.jpg"),
+        ("b", "y", "42"),
+        ("c", "z", "COCO_val2014_000000000142.jpg"),
+        ("d", "w", "none"),
+    ]
+    path = tmp_path / f"captions{suffix}"
+    if suffix == ".tsv":
+        path.write_text("\n".join("\t".join(row) for row in [("en", "es", "image"), *rows]) + "\n")
+    else:
+        parquet.write_table(
+            pa.table(dict(zip(("en", "es", "image"), zip(*rows, strict=True), strict=True))), path
+        )
+    apart = Corpus("held", (write_tsv(tmp_path / "held.tsv", [("v", "v"), ("u", "u")]),))
+    captions = Corpus("captions", (path,), image_column="image")
+    rules = Rules(max_length_ratio=None, check_language=False)
+    plan = Plan([captions], rules, apart, 2, None, frozenset(), frozenset({"42"}))
+    (tmp_path / "built").mkdir()
+    plan.build(tmp_path / "built")
+    train, _, drops = open_bitexts(tmp_path / "built")
+    assert texts(train) == [("c", "z"), ("d", "w")]
+    assert str(drops[0]) == "captions: 2 of 4 pairs kept; dropped 2 of images of the tests"
+
+
 def test_split_of_too_few(tmp_path: Path) -> None:
     content = [(f"e{i}", f"s{i}") for i in range(9)]
     with pytest.raises(
@@ -141,5 +170,8 @@ def test_the_digest_is_of_all_that_matters(tmp_path: Path) -> None:
         Plan(base.corpora, base.rules, None, 3, None, frozenset()),
         Plan(base.corpora, base.rules, None, 2, 5, frozenset()),
         Plan(base.corpora, base.rules, None, 2, None, frozenset({"a"})),
+        Plan(base.corpora, base.rules, None, 2, None, frozenset(), frozenset({"a"})),
+        Plan([replace(base.corpora[0], image_column="i")], base.rules, None, 2, None, frozenset()),
+        Plan([replace(base.corpora[0], only=("c", "es"))], base.rules, None, 2, None, frozenset()),
     ]
     assert len({str(plan.digest()) for plan in [base, *others]}) == 1 + len(others)

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -29,14 +30,14 @@ def datasets(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.mark.slow
 def test_corpora_come_from_the_hub_once(tiny_config: Path, tmp_path: Path, datasets: dict[str, Path]) -> None:
-    names = ("opus-100", "0.5*talks", "2*tatoeba")
-    assert list(CATALOGUE) == ["opus-100", "talks", "tatoeba"]
+    names = ("opus-100", "0.5*talks", "2*tatoeba", "image-captions")
+    assert list(CATALOGUE) == ["opus-100", "talks", "tatoeba", "image-captions"]
     with Host(tmp_path / "none") as host:
         host.routes.append(hub(datasets=datasets))
         first = prepare(tiny_config, tmp_path, host.address, "--corpus", *names)
         assert first.returncode == 0, first.stderr
         for name in CATALOGUE:
-            assert f"Corpus {name}: 1" in first.stderr
+            assert re.search(rf"Corpus {name}: \d\d of 90 pairs kept", first.stderr)
         fetched = [
             r.path for r in host.requests if r.method == "GET" and r.path.startswith(f"{TALKS}/resolve")
         ]
@@ -52,9 +53,9 @@ def test_a_cut_transfer_is_completed(tiny_config: Path, tmp_path: Path, datasets
         host.routes.append(hub(datasets=datasets))
         path = f"{TALKS}/resolve/{COMMIT}/en-es/train-00000-of-00001.parquet"
         host.fault(path, Fault(method="GET", cut_after=500))
-        done = prepare(tiny_config, tmp_path, host.address, "--corpus", "talks")
+        done = prepare(tiny_config, tmp_path, host.address, "--corpus", "talks", "--validation-pairs", "40")
     assert done.returncode == 0, done.stderr
-    assert "Corpus talks: 130 of 130 pairs kept" in done.stderr
+    assert "Corpus talks: 90 of 90 pairs kept" in done.stderr
 
 
 @pytest.mark.slow

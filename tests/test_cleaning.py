@@ -2,14 +2,19 @@ import pyarrow as pa
 import pytest
 
 from themo.cleaning import KEPT, REASONS, Drops, Rules, judge, strip
-from themo.corpora import SCHEMA
+from themo.corpora import SIDES
 
 ALL = Rules(max_length_ratio=3.0, check_language=True)
 NONE = Rules(max_length_ratio=None, check_language=False)
 
 
+def batch_of(pairs: list[tuple[str | None, str | None]]) -> pa.RecordBatch:
+    sides = [pa.array(side, pa.large_string()) for side in zip(*pairs, strict=True)]
+    return pa.record_batch(sides, names=SIDES)
+
+
 def reasons(pairs: list[tuple[str | None, str | None]], rules: Rules = ALL) -> list[str]:
-    batch = strip(pa.record_batch([[en for en, _ in pairs], [es for _, es in pairs]], schema=SCHEMA))
+    batch = strip(batch_of(pairs))
     return ["" if code == KEPT else REASONS[code - 1] for code in judge(batch, rules)]
 
 
@@ -63,13 +68,13 @@ def test_a_slice_is_judged_like_its_copy() -> None:
         ("", "x"),
         ("a b c d", "a b c d"),
     ]
-    whole = pa.record_batch([[en for en, _ in pairs], [es for _, es in pairs]], schema=SCHEMA)
+    whole = batch_of(pairs)
     for start in range(len(pairs)):
         assert judge(whole.slice(start), ALL).tolist() == judge(whole, ALL).tolist()[start:]
 
 
 def test_drops_are_counted_and_told() -> None:
-    codes = [0, 0, 1, 5, 5]
+    codes = [0, 0, 1, 6, 6]
     drops = Drops.count("own", pa.array(codes).to_numpy())
     assert str(drops) == "own: 2 of 5 pairs kept; dropped 1 empty, 2 duplicate"
     assert str(Drops.count("own", pa.array([0, 0]).to_numpy())) == "own: 2 of 2 pairs kept"

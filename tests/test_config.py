@@ -237,6 +237,12 @@ def test_settings_cannot_be_changed(settings: SettingsFactory) -> None:
             "own.yaml: benchmarks: `captions` and `images` must be given together",
         ),
         ("benchmarks", {"imagenet": "i"}, "own.yaml: benchmarks: `imagenet` needs `prompts`"),
+        ("benchmarks", {"templates": "t"}, "`class_names` and `templates` must be given together"),
+        (
+            "benchmarks",
+            {"templates": "t", "class_names": "c", "prompts": "p"},
+            "`prompts` and `class_names` must not be given together",
+        ),
         (
             "benchmarks",
             {"mclip": "b"},

@@ -195,6 +195,26 @@ def test_fields_of_a_struct(tmp_path: Path) -> None:
     )
 
 
+def test_rows_of_one_language_alone(tmp_path: Path) -> None:
+    path = tmp_path / "captions.parquet"
+    content = {"en": ["a", "b", "c"], "es": ["x", "y", "z"], "language": ["es", "fr", "es"]}
+    parquet.write_table(pa.table(content), path)
+    read = [batch.to_pydict() for batch in Corpus("own", (path,), only=("language", "es")).batches()]
+    assert read == [{"en": ["a", "c"], "es": ["x", "z"]}]
+    with pytest.raises(InputError, match="must hold at least one sentence pair, got none"):
+        list(Corpus("own", (path,), only=("language", "de")).batches())
+    with pytest.raises(InputError, match="names code, but the file has en, es, language"):
+        list(Corpus("own", (path,), only=("code", "de")).batches())
+
+
+def test_an_image_column(tmp_path: Path) -> None:
+    path = tsv(tmp_path, b"a\tx\t1.jpg\n")
+    read = list(Corpus("own", (path,), ("1", "2"), image_column="3").batches())
+    assert [batch.to_pydict() for batch in read] == [{"en": ["a"], "es": ["x"], "image": ["1.jpg"]}]
+    with pytest.raises(InputError, match="--columns and --image-column must name columns of the header"):
+        list(Corpus("own", (path,), ("1", "2"), image_column="image").batches())
+
+
 def test_large_files_come_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpora, "ROWS_A_BATCH", 10)
     monkeypatch.setattr(corpora, "BYTES_A_BLOCK", 100)

@@ -216,6 +216,29 @@ def test_no_test_data(settings: SettingsFactory, tested: Settings) -> None:
         score_version(tested.override({"captions": "nosuch"}), None)
 
 
+def test_missing_images_are_named_and_the_command_that_fetches_them(tested: Settings) -> None:
+    image = min(Path(str(tested.benchmarks.images)).rglob("*.jpg"))
+    image.unlink()
+    with pytest.raises(InputError, match=rf"1 of {N_IMAGES} images are missing: \S*{image.name}$"):
+        score_version(tested, None)
+    fetched = tested.override({"images_source": "http://127.0.0.1:9/coco.tar.gz"})
+    with pytest.raises(InputError, match=rf"{image.name}; `python -m themo prepare --tests` fetches"):
+        score_version(fetched, None)
+
+
+def test_classes_by_names_and_templates(tested: Settings, version: Path, tmp_path: Path) -> None:
+    synsets = [f"n0000000{i}" for i in range(N_CLASSES)]
+    rows = [f"{s}\t{en}\t{es}" for s, (en, es) in zip(synsets, NOUNS.items(), strict=False)]
+    write_lines(tmp_path / "names.tsv", ["synset\ten\tes", *rows])
+    write_lines(tmp_path / "templates.tsv", ["en\tes", "the {}\tel {}"])
+    own = {"class_names": str(tmp_path / "names.tsv"), "templates": str(tmp_path / "templates.tsv")}
+    named = tested.override({"prompts": None, **own})
+    scores = [score_version(of, version, task="accuracy").to_dict() for of in (tested, named)]
+    assert scores[0] == scores[1]  # the very sentences of prompts.tsv
+    write_lines(tmp_path / "templates.tsv", ["en\tes", "the {}\tel {}", "a big {}\tun gran {}"])
+    assert score_version(named, version, task="accuracy").to_dict()["n"] == {"accuracy": 2 * N_CLASSES}
+
+
 def test_a_student_of_own_targets_has_no_images(tested: Settings, version: Path, tmp_path: Path) -> None:
     own = tested.override({"targets": str(tmp_path / "own.npy")})
     with pytest.raises(

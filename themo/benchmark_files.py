@@ -1,4 +1,4 @@
-"""Where the files of the test sets come from: captions, images and prompts, fetched or made on request."""
+"""Where the files of the test sets come from: captions and images, fetched on request."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from themo.archives import is_unpacked, unpack
-from themo.benchmarks import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, read_synonyms
-from themo.cache import Cache
+from themo.benchmarks import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name
 from themo.config import Settings
 from themo.downloads import Remote, fetch
 from themo.errors import InputError
 from themo.progress import console
-from themo.translation import Translator, translations
-
-PROMPT = "a picture of a {}"
-"""As the original asked its teacher; {} is a class's first name."""
 
 
 @dataclass(frozen=True)
@@ -81,28 +76,3 @@ def fetch_parts(settings: Settings, *, offline: bool = False) -> None:
         if archive is not None:
             unpack(archive, part.place)
             archive.unlink()
-
-
-def make_prompts(cache: Cache, mapping: Path, language: str, translator: str, device: str) -> Path:
-    """A TSV of prompts, ``synset, en, <language>``: `PROMPT` over the classes' first names, translated.
-
-    Args:
-        cache: Where it is kept.
-        mapping: ImageNet's ``LOC_synset_mapping.txt``.
-        language: Of the prompts beside English.
-        translator: Marian model from English, hub name or folder.
-        device: Where that runs.
-
-    Raises:
-        InputError: The mapping or the model cannot be read.
-    """
-    names = read_synonyms(mapping)
-    english = [PROMPT.format(synonyms[0]) for synonyms in names.values()]
-    translated = translations(cache, translator, english, lambda: Translator.load(translator, device))
-    lines = [f"synset\t{ENGLISH}\t{language}"]
-    lines += ["\t".join(row) for row in zip(names, english, translated, strict=True)]
-
-    def build(folder: Path) -> None:
-        (folder / "prompts.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-    return cache.entry("prompts", lines, build) / "prompts.tsv"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.parsers import expat
 
-from themo.errors import InputError
+from themo.errors import InputError, MissingInputError
 from themo.progress import track
 
 N_NAMED = 3
@@ -21,6 +21,8 @@ N_NAMED = 3
 
 ENGLISH = "en"
 IMAGE_NAMES = "test_image_names.txt"
+SYNSET = "synset"
+"""Heading of the column of classes in a TSV of prompts."""
 
 
 def captions_name(language: str) -> str:
@@ -61,7 +63,7 @@ class Xtd10:
                 a name is no MSCOCO name, or images are missing (says how many, and the first).
         """
         names_file = _find(folder, IMAGE_NAMES)
-        names = _read_lines(names_file)
+        names = read_lines(names_file)
         captions = read_captions(folder, language)
         for code, lines in captions.items():
             if len(lines) != len(names):
@@ -84,8 +86,18 @@ def read_captions(folder: Path, language: str) -> dict[str, tuple[str, ...]]:
         InputError: A file is missing or not UTF-8, or a caption is blank.
     """
     return {
-        code: tuple(_read_lines(_captions_file(folder, code))) for code in dict.fromkeys((ENGLISH, language))
+        code: tuple(read_lines(_captions_file(folder, code))) for code in dict.fromkeys((ENGLISH, language))
     }
+
+
+def read_image_ids(folder: Path) -> frozenset[str]:
+    """MSCOCO's ids of the images of a folder in XTD10's layout, without leading zeros.
+
+    Raises:
+        InputError: The file of names is missing or malformed.
+    """
+    names_file = _find(folder, IMAGE_NAMES)
+    return frozenset(_coco_name(name, names_file)[2].lstrip("0") for name in read_lines(names_file))
 
 
 def _captions_file(folder: Path, language: str) -> Path:
@@ -98,12 +110,17 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _coco_path(images: Path, name: str, names_file: Path) -> Path:
-    match = re.fullmatch(r"COCO_(train2014|val2014)_\d+\.(jpg|png)", name)
+    return images / _coco_name(name, names_file)[1] / name
+
+
+def _coco_name(name: str, names_file: Path) -> re.Match[str]:
+    """Groups 1 and 2: folder and id."""
+    match = re.fullmatch(r"COCO_(train2014|val2014)_(\d+)\.(?:jpg|png)", name)
     if match is None:
         raise InputError(
             f"{names_file}: names must look like COCO_train2014_000000436508.jpg (or val2014), got {name!r}"
         )
-    return images / match[1] / name
+    return match
 
 
 @dataclass(frozen=True)
@@ -188,7 +205,7 @@ def read_synonyms(mapping: Path) -> dict[str, list[str]]:
         InputError: The file is missing or malformed, or a synset stands there twice.
     """
     names: dict[str, list[str]] = {}
-    for number, line in enumerate(_read_lines(mapping), start=1):
+    for number, line in enumerate(read_lines(mapping), start=1):
         synset, *rest = line.split(maxsplit=1)
         if not re.fullmatch(r"n\d{8}", synset):
             raise InputError(
@@ -201,9 +218,9 @@ def read_synonyms(mapping: Path) -> dict[str, list[str]]:
 
 
 def _read_prompts(path: Path, synsets: Sequence[str]) -> dict[str, tuple[tuple[str, ...], ...]]:
-    header, *rows = _read_lines(path)
+    header, *rows = read_lines(path)
     first, *languages = header.split("\t")
-    if first != "synset" or not languages or len(set(languages)) < len(languages) or "" in languages:
+    if first != SYNSET or not languages or len(set(languages)) < len(languages) or "" in languages:
         raise InputError(
             f"{path}, line 1: the header must be 'synset' and language codes, "
             f"separated by tabs, got {header!r}"
@@ -273,8 +290,12 @@ def _synset_of(path: Path) -> str:
     return found[0]
 
 
-def _read_lines(path: Path) -> list[str]:
-    """Read the stripped lines of a UTF-8 file with no blank line but at its end, at least one."""
+def read_lines(path: Path) -> list[str]:
+    """The stripped lines of a UTF-8 file with no blank line but at its end, at least one.
+
+    Raises:
+        InputError: It cannot be read, is not UTF-8, or has a blank line.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -295,7 +316,7 @@ def _refuse_missing(folder: Path, missing: Iterable[Path], total: int, what: str
     paths = list(missing)
     if paths:
         names = [str(path.relative_to(folder)) for path in paths]
-        raise InputError(f"{folder}: {len(paths):,} of {total:,} {what}: {_first(names)}")
+        raise MissingInputError(f"{folder}: {len(paths):,} of {total:,} {what}: {_first(names)}")
 
 
 def _first(names: Sequence[str]) -> str:

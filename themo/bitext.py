@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from themo.cleaning import KEPT, REASONS, Drops, Rules, judge, strip
-from themo.corpora import Corpus
+from themo.cleaning import KEPT, Drops, Rules, code_of, judge, strip
+from themo.corpora import IMAGE, SIDES, Corpus
 from themo.errors import InputError
 from themo.progress import track
 
@@ -95,6 +96,7 @@ class Plan:
         validation_pairs: Pairs held out of the corpora, or used of `validation`.
         max_pairs: Training pairs at most; None: all.
         test_texts: Sentences of test sets; pairs with one of them are dropped from training.
+        test_images: Ids of images of test sets, without leading zeros; pairs that caption one are dropped.
     """
 
     corpora: Sequence[Corpus]
@@ -103,6 +105,7 @@ class Plan:
     validation_pairs: int
     max_pairs: int | None
     test_texts: frozenset[str]
+    test_images: frozenset[str] = frozenset()
 
     def digest(self) -> list[object]:
         """What the result depends on, as a JSON value."""
@@ -111,7 +114,10 @@ class Plan:
             [self.rules.max_length_ratio, self.rules.check_language],
             self.validation.digest() if self.validation else None,
             [self.validation_pairs, self.max_pairs],
-            hashlib.sha256("\n".join(sorted(self.test_texts)).encode()).hexdigest(),
+            *(
+                hashlib.sha256("\n".join(sorted(of_tests)).encode()).hexdigest()
+                for of_tests in (self.test_texts, self.test_images)
+            ),
         ]
 
     def build(self, folder: Path) -> None:
@@ -120,7 +126,7 @@ class Plan:
         Raises:
             InputError: A corpus cannot be read, or nothing is left of it.
         """
-        scan = _scan(self.corpora, self.rules, _hash(pa.array(sorted(self.test_texts), pa.large_string())))
+        scan = _scan(self.corpora, self.rules, self.test_texts, self.test_images)
         drops = [
             Drops.count(corpus.name, codes)
             for corpus, codes in zip(self.corpora, scan.by_corpus(), strict=True)
@@ -132,7 +138,7 @@ class Plan:
             parts = {TRAIN: kept, VALIDATION: held}
         else:
             parts = {TRAIN: kept}
-            apart = _scan([self.validation], self.rules, np.empty(0, np.uint64))
+            apart = _scan([self.validation], self.rules)
             chosen = _at_most(apart.codes == KEPT, apart.pairs, self.validation_pairs)
             _refuse_none("data.validation", chosen)
             _write(folder, [self.validation], apart, {VALIDATION: chosen})
@@ -162,14 +168,24 @@ class _Scan:
         return np.split(self.codes, np.cumsum(self.sizes)[:-1])
 
 
-def _scan(corpora: Sequence[Corpus], rules: Rules, test: Hashes) -> _Scan:
+def _scan(
+    corpora: Sequence[Corpus],
+    rules: Rules,
+    test_texts: frozenset[str] = frozenset(),
+    test_images: frozenset[str] = frozenset(),
+) -> _Scan:
     codes, en, pairs, sizes = [], [], [], []
+    test = _hash(pa.array(sorted(test_texts), pa.large_string()))
+    images = pa.array(sorted(test_images), pa.large_string())
     for corpus in corpora:
         n_rows = 0
         for batch in map(strip, corpus.batches()):
-            code, (en_hash, es_hash) = judge(batch, rules), (_hash(side) for side in batch.columns)
+            code, (en_hash, es_hash) = judge(batch, rules), (_hash(batch.column(side)) for side in SIDES)
             of_tests = np.isin(en_hash, test) | np.isin(es_hash, test)
-            code[of_tests & (code == KEPT)] = REASONS.index("of the tests") + 1
+            code[of_tests & (code == KEPT)] = code_of("of the tests")
+            if IMAGE in batch.schema.names:
+                captions_one = np.asarray(pc.is_in(_image_ids(batch.column(IMAGE)), value_set=images))
+                code[captions_one & (code == KEPT)] = code_of("of images of the tests")
             codes.append(code)
             en.append(en_hash)
             pairs.append(en_hash * np.uint64(0x9E3779B97F4A7C15) ^ es_hash)  # odd, so no two English collide
@@ -179,8 +195,14 @@ def _scan(corpora: Sequence[Corpus], rules: Rules, test: Hashes) -> _Scan:
     kept = np.flatnonzero(scan.codes == KEPT)
     repeated = np.ones(len(kept), dtype=np.bool_)
     repeated[np.unique(scan.pairs[kept], return_index=True)[1]] = False
-    scan.codes[kept[repeated]] = REASONS.index("duplicate") + 1
+    scan.codes[kept[repeated]] = code_of("duplicate")
     return scan
+
+
+def _image_ids(names: pa.Array) -> pa.Array:
+    """Last number in each name, without leading zeros: ``COCO_train2014_000000436508.jpg`` is 436508."""
+    digits = pc.extract_regex(names, r"(?P<id>[0-9]+)[^0-9]*$")
+    return pc.utf8_ltrim(pc.struct_field(digits, "id"), "0")
 
 
 def _hash(texts: pa.Array) -> Hashes:

@@ -17,6 +17,7 @@ class Entry:
         repository: Data set, owner/name.
         files: Pattern of its files.
         columns: English and Spanish column; ``a.b`` is field b of a struct.
+        only: Column and the value that it must have, where the files hold other languages too.
         megabytes: About what is fetched.
         source: Who made it, and on what terms.
     """
@@ -26,6 +27,7 @@ class Entry:
     columns: tuple[str, str]
     megabytes: int
     source: str
+    only: tuple[str, str] | None = None
 
 
 CATALOGUE = {
@@ -49,6 +51,15 @@ CATALOGUE = {
         ("english", "non_english"),
         15,
         "Tatoeba; CC BY 2.0 FR",
+    ),
+    "image-captions": Entry(
+        "M-CLIP/ImageCaptions-7M-Translations",
+        "*.parquet",
+        ("caption", "caption_multi"),
+        1300,
+        "Captions of CC3M, CC12M and SBU, the Spanish ones of 48 languages, translated by Opus models: "
+        "what Multilingual-CLIP learnt from, Carlsson et al. (2022); about 146,000 pairs",
+        only=("multi_language_code", "es"),
     ),
 }
 

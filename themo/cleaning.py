@@ -20,7 +20,9 @@ def _words(text: str) -> pa.Array:
     return pa.array(text.split(), pa.large_string())
 
 
-Reason = Literal["empty", "of another length", "in another language", "of the tests", "duplicate"]
+Reason = Literal[
+    "empty", "of another length", "in another language", "of the tests", "of images of the tests", "duplicate"
+]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 """Why pairs are dropped, in the order in which it is looked for: a pair counts under the first that holds."""
 
@@ -58,26 +60,27 @@ class Rules:
 
 
 def strip(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Both sides without white space at their ends; null as the empty string."""
-    sides = [pc.fill_null(pc.utf8_trim_whitespace(side), "") for side in batch.columns]
-    return pa.record_batch(sides, schema=batch.schema)
+    """The texts without white space at their ends; null as the empty string."""
+    texts = [pc.fill_null(pc.utf8_trim_whitespace(column), "") for column in batch.columns]
+    return pa.record_batch(texts, schema=batch.schema)
 
 
 def judge(batch: pa.RecordBatch, rules: Rules) -> npt.NDArray[np.uint8]:
     """Code of each of B stripped pairs, (B,) uint8: `KEPT` or why it is dropped."""
-    en, es = batch.columns
+    en, es = batch.column("en"), batch.column("es")
     lengths = [np.asarray(pc.utf8_length(side), dtype=np.int64) for side in (en, es)]
     codes = np.full(len(batch), KEPT, dtype=np.uint8)
     if rules.check_language:
-        codes[_in_another_language(en, es)] = _code("in another language")
+        codes[_in_another_language(en, es)] = code_of("in another language")
     if rules.max_length_ratio is not None:
         shorter, longer = np.minimum(*lengths) + SLACK, np.maximum(*lengths) + SLACK
-        codes[longer > rules.max_length_ratio * shorter] = _code("of another length")
-    codes[np.minimum(*lengths) == 0] = _code("empty")
+        codes[longer > rules.max_length_ratio * shorter] = code_of("of another length")
+    codes[np.minimum(*lengths) == 0] = code_of("empty")
     return codes
 
 
-def _code(reason: Reason) -> int:
+def code_of(reason: Reason) -> int:
+    """Code of the pairs that are dropped for a reason."""
     return REASONS.index(reason) + 1
 
 

@@ -40,10 +40,14 @@ class DataSettings(Section):
     """The sentence pairs."""
 
     corpus: tuple[str, ...] = Field(min_length=1, strict=False)
-    """TSV or Parquet files of sentence pairs, read one after the other, or names of the catalogue (opus-100,
-    talks, tatoeba); `2*talks` sees its pairs twice in an epoch, `0.5*opus-100` half of them."""
+    """TSV or Parquet files of sentence pairs, or names of the catalogue (opus-100, talks, tatoeba,
+    image-captions), one after the other; `2*talks` sees its pairs twice in an epoch, `0.5*talks` half of
+    them."""
     columns: tuple[str, str] = Field(("en", "es"), strict=False)
     """English and Spanish column: names, or numbers from 1 for a TSV without a header."""
+    image_column: str | None = None
+    """Column of own corpora with the id or file name of a caption's MSCOCO image: pairs of the tests' images
+    are dropped; null: the sentences alone are compared."""
     validation: str | None = None
     """File of held-out pairs; null: `validation_pairs` pairs are held out of the corpus."""
     validation_pairs: int = Field(1000, ge=2)
@@ -179,9 +183,13 @@ class BenchmarkSettings(Section):
     """Folder with ImageNet's ILSVRC/ and LOC_synset_mapping.txt; null: no accuracy task."""
     prompts: str | None = None
     """TSV `synset, en, es`: the classes' prompts, averaged where a class has several."""
+    class_names: str | None = None
+    """TSV `synset, en, es`: names of the classes, one row or more a class, put into `templates`."""
+    templates: str | None = None
+    """TSV `en, es`: prompts with {} for a class's name; a class is the mean over all of them."""
     prompt_translator: str | None = None
     """Marian model from English, hub name or folder, that makes the prompts of the classes' first names where
-    `prompts` is null."""
+    `prompts` and `class_names` are null."""
     captions_source: str | None = None
     """Address of XTD10's captions, above its folders; `prepare --tests` fetches them into `captions`."""
     images_source: str | None = None
@@ -208,9 +216,14 @@ class BenchmarkSettings(Section):
     def _complete(self) -> BenchmarkSettings:
         if (self.captions is None) != (self.images is None):
             raise ValueError("`captions` and `images` must be given together")
-        if self.imagenet is not None and self.prompts is None and self.prompt_translator is None:
+        if (self.class_names is None) != (self.templates is None):
+            raise ValueError("`class_names` and `templates` must be given together")
+        if self.class_names is not None and self.prompts is not None:
+            raise ValueError("`prompts` and `class_names` must not be given together")
+        if self.imagenet is not None and not (self.prompts or self.class_names or self.prompt_translator):
             raise ValueError(
-                "`imagenet` needs `prompts`, a TSV with the columns synset, en, es, or a `prompt_translator`"
+                "`imagenet` needs `prompts`, a TSV with the columns synset, en, es, or `class_names` and "
+                "`templates`, or a `prompt_translator`"
             )
         if (self.mclip is None) != (self.mclip_architecture is None):
             raise ValueError("`mclip` and `mclip_architecture` must be given together")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from themo.cache import digest_file
@@ -18,7 +19,8 @@ from themo.errors import InputError
 
 ROWS_A_BATCH = 65_536
 BYTES_A_BLOCK = 1 << 23
-SCHEMA = pa.schema([("en", pa.large_string()), ("es", pa.large_string())])
+SIDES = ("en", "es")
+IMAGE = "image"
 
 
 @dataclass(frozen=True)
@@ -32,40 +34,51 @@ class Corpus:
             second of two columns. Tabs and line ends have no escape in it.
         columns: English and Spanish column; ``a.b`` is field b of a Parquet column of structs.
         weight: How often each pair is seen in an epoch.
+        image_column: Column with the id or file name of a caption's image; None: the pairs have none.
+        only: Column of a Parquet file and the value that it must have: other rows are passed over.
     """
 
     name: str
     files: tuple[Path, ...]
     columns: tuple[str, str] = ("en", "es")
     weight: float = 1.0
+    image_column: str | None = None
+    only: tuple[str, str] | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The pairs as they stand there, a column ``en`` and one ``es`` of large strings, null as null.
+        """The pairs as they stand there: columns ``en``, ``es`` and, if asked for, ``image``.
+
+        All are large strings; null stays null.
 
         Raises:
             InputError: A file cannot be read or has no pair, not these columns, a row with more or fewer
                 tabs, or bytes that are not UTF-8; the message gives file and line.
         """
+        columns = self.columns if self.image_column is None else (*self.columns, self.image_column)
+        schema = pa.schema([(name, pa.large_string()) for name in (*SIDES, IMAGE)[: len(columns)]])
         for path in self.files:
-            yield from _read_file(path, self.columns)
+            yield from _read_file(path, columns, self.only, schema)
 
     def digest(self) -> list[object]:
         """What the pairs depend on, as a JSON value."""
         try:
-            return [list(self.columns), *(digest_file(path) for path in self.files)]
+            how = [*self.columns, self.image_column, self.only]
+            return [how, *(digest_file(path) for path in self.files)]
         except OSError as error:
             raise InputError(f"corpus {error.filename}: cannot be read: {error.strerror}") from None
 
 
-def _read_file(path: Path, columns: tuple[str, str]) -> Iterator[pa.RecordBatch]:
+def _read_file(
+    path: Path, columns: tuple[str, ...], only: tuple[str, str] | None, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
     n_rows = 0
     try:
         if not path.is_file():
             raise InputError(f"corpus {path}: no such file")
-        read = _read_parquet if path.suffix == ".parquet" else _read_tsv
-        for en, es in read(path, columns):
-            n_rows += len(en)
-            yield pa.record_batch([en, es], schema=SCHEMA)
+        is_parquet = path.suffix == ".parquet"
+        for texts in _read_parquet(path, columns, only) if is_parquet else _read_tsv(path, columns):
+            n_rows += len(texts[0])
+            yield pa.record_batch(texts, schema=schema)
     except (OSError, pa.ArrowInvalid) as error:
         reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise InputError(f"corpus {path}: cannot be read: {reason}") from None
@@ -73,22 +86,26 @@ def _read_file(path: Path, columns: tuple[str, str]) -> Iterator[pa.RecordBatch]
         raise InputError(f"corpus {path}: must hold at least one sentence pair, got none")
 
 
-def _read_parquet(path: Path, columns: tuple[str, str]) -> Iterator[Sequence[pa.Array]]:
+def _read_parquet(
+    path: Path, columns: tuple[str, ...], only: tuple[str, str] | None
+) -> Iterator[Sequence[pa.Array]]:
     try:
         file = parquet.ParquetFile(path)
     except pa.ArrowInvalid:
         raise InputError(f"corpus {path}: is not a Parquet file") from None
     kinds = _kinds(file.schema_arrow)
-    missing = [column for column in columns if column not in kinds]
+    wanted = columns if only is None else (*columns, only[0])
+    missing = [column for column in wanted if column not in kinds]
     if missing:
         raise InputError(
             f"corpus {path}: --columns names {', '.join(missing)}, but the file has {', '.join(kinds)}"
         )
-    for name in columns:
+    for name in columns[: len(SIDES)]:
         if not (pa.types.is_string(kinds[name]) or pa.types.is_large_string(kinds[name])):
             raise InputError(f"corpus {path}: column {name} must hold text, got {kinds[name]}")
-    for batch in file.iter_batches(ROWS_A_BATCH, columns=list(columns)):
-        yield [_column(batch, name).cast(pa.large_string()) for name in columns]
+    for batch in file.iter_batches(ROWS_A_BATCH, columns=list(wanted)):
+        rows = batch if only is None else batch.filter(pc.equal(_column(batch, only[0]), only[1]))
+        yield [_column(rows, name).cast(pa.large_string()) for name in columns]
 
 
 def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
@@ -109,7 +126,7 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
     return batch.column(outer).field(inner)
 
 
-def _read_tsv(path: Path, columns: tuple[str, str]) -> Iterator[Sequence[pa.Array]]:
+def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Array]]:
     if path.stat().st_size == 0:
         raise InputError(f"corpus {path}: must hold at least one sentence pair, the file is empty")
     with path.open("rb") as file:
@@ -137,13 +154,14 @@ def _read_tsv(path: Path, columns: tuple[str, str]) -> Iterator[Sequence[pa.Arra
         raise InputError(_bad_line(path, len(names), str(error))) from None
 
 
-def _positions(path: Path, columns: tuple[str, str], fields: list[str]) -> list[str]:
-    if columns == ("en", "es") and len(fields) == 2:
+def _positions(path: Path, columns: tuple[str, ...], fields: list[str]) -> list[str]:
+    if columns == SIDES and len(fields) == 2:
         return ["1", "2"]
     if set(columns) <= {str(i + 1) for i in range(len(fields))}:
         return list(columns)
+    options = "--columns must name two" if columns[2:] == () else "--columns and --image-column must name"
     raise InputError(
-        f"corpus {path}: --columns must name two columns of the header or count them from 1, "
+        f"corpus {path}: {options} columns of the header or count them from 1, "
         f"got {','.join(columns)} for a first line of {len(fields)} columns"
     )
 

@@ -1,4 +1,4 @@
-"""The one error that a user can mend."""
+"""The errors that a user can mend."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints it as ``Error: ...`` without a traceback and ends with exit code 2.
     """
+
+
+class MissingInputError(InputError):
+    """What a setting names is not there: it may be fetched."""

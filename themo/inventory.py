@@ -82,7 +82,7 @@ def _files(settings: Settings) -> Iterator[Item]:
     fetched = {name for name in ("captions", "images", "imagenet") if _source(settings, name) is not None}
     for section, names in (
         (settings.data, ("validation", "targets", "validation_captions", "validation_images")),
-        (settings.benchmarks, ("captions", "images", "imagenet", "prompts")),
+        (settings.benchmarks, ("captions", "images", "imagenet", "prompts", "class_names", "templates")),
     ):
         for name in names:
             place = getattr(section, name)

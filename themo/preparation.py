@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from themo.backbones import load_config, refuse_length
-from themo.benchmarks import Xtd10, read_captions
+from themo.benchmarks import Xtd10, read_captions, read_image_ids
 from themo.bitext import Bitext, Plan, open_bitexts
 from themo.cache import Cache
 from themo.cleaning import Rules
@@ -86,32 +86,36 @@ def prepare_data(settings: Settings) -> TrainingData:
 def _plan(settings: Settings, sources: Sources) -> Plan:
     data = settings.data
     return Plan(
-        [sources.corpus(name, "data.corpus", data.columns) for name in data.corpus],
+        [sources.corpus(name, "data.corpus", data.columns, data.image_column) for name in data.corpus],
         Rules(data.max_length_ratio, data.check_language),
         sources.corpus(data.validation, "data.validation", data.columns) if data.validation else None,
         data.validation_pairs,
         data.max_pairs,
-        _test_texts(settings, sources),
+        *_of_tests(settings, sources),
     )
 
 
-def _test_texts(settings: Settings, sources: Sources) -> frozenset[str]:
-    """Captions of the images for tests and validation, which no training pair may hold.
+def _of_tests(settings: Settings, sources: Sources) -> tuple[frozenset[str], frozenset[str]]:
+    """Captions and ids of the images for tests and validation, which no training pair may hold.
 
     Own targets have no teacher that sees images: such a student is never tested on them.
     """
     language = settings.benchmarks.language
     texts: set[str] = set()
-    if settings.data.validation_captions is not None:
-        folder = sources.path(settings.data.validation_captions, "data.validation_captions")
+    images: set[str] = set()
+
+    def add(folder: Path) -> None:
         texts.update(*read_captions(folder, language).values())
+        images.update(read_image_ids(folder))
+
+    if settings.data.validation_captions is not None:
+        add(sources.path(settings.data.validation_captions, "data.validation_captions"))
     if settings.benchmarks.captions is not None and settings.data.targets is None:
         try:
-            folder = sources.path(settings.benchmarks.captions, "benchmarks.captions")
-            texts.update(*read_captions(folder, language).values())
+            add(sources.path(settings.benchmarks.captions, "benchmarks.captions"))
         except InputError as error:  # one may train before the test data are there
             console.print(f"Training pairs are not compared with the captions of the tests: {error}")
-    return frozenset(texts)
+    return frozenset(texts), frozenset(images)
 
 
 class _LazyTeacher:

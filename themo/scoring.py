@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from themo.benchmark_files import make_prompts
 from themo.benchmarks import ENGLISH, ImageNet, Xtd10
 from themo.config import Settings
 from themo.devices import resolve_device
-from themo.errors import InputError
+from themo.errors import InputError, MissingInputError
 from themo.evaluation import ACCURACY, CEILING, RETRIEVAL, STUDENT, ImageEncoder, Row, Scores, evaluate
 from themo.image_vectors import image_vectors
 from themo.mclip import MClip
+from themo.prompts import fill_templates, translate_prompts
 from themo.sources import Sources
 from themo.student import load_student
 from themo.teacher import Teacher
@@ -113,10 +113,16 @@ def _prompts(settings: Settings, sources: Sources, imagenet: Path) -> Path:
     config = settings.benchmarks
     if config.prompts is not None:
         return sources.path(config.prompts, "benchmarks.prompts")
+    if config.class_names is not None and config.templates is not None:
+        return fill_templates(
+            sources.cache,
+            sources.path(config.class_names, "benchmarks.class_names"),
+            sources.path(config.templates, "benchmarks.templates"),
+        )
     translator = sources.resolve(str(config.prompt_translator))
     device = str(resolve_device(settings.training.device))
     mapping = imagenet / "LOC_synset_mapping.txt"
-    return make_prompts(sources.cache, mapping, config.language, translator, device)
+    return translate_prompts(sources.cache, mapping, config.language, translator, device)
 
 
 def _load_teacher(settings: Settings, sources: Sources, architecture: str, pretrained: str | None) -> Teacher:
@@ -137,12 +143,17 @@ def _open_benchmarks(
 ) -> tuple[Xtd10 | None, ImageNet | None]:
     config = settings.benchmarks
     xtd10 = imagenet = None
-    if config.captions and config.images and task in ("all", RETRIEVAL):
-        captions = sources.path(config.captions, "benchmarks.captions")
-        xtd10 = Xtd10.open(captions, sources.path(config.images, "benchmarks.images"), config.language)
-    if config.imagenet and task in ("all", ACCURACY):
-        folder = sources.path(config.imagenet, "benchmarks.imagenet")
-        imagenet = ImageNet.open(folder, _prompts(settings, sources, folder))
+    try:
+        if config.captions and config.images and task in ("all", RETRIEVAL):
+            captions = sources.path(config.captions, "benchmarks.captions")
+            xtd10 = Xtd10.open(captions, sources.path(config.images, "benchmarks.images"), config.language)
+        if config.imagenet and task in ("all", ACCURACY):
+            folder = sources.path(config.imagenet, "benchmarks.imagenet")
+            imagenet = ImageNet.open(folder, _prompts(settings, sources, folder))
+    except MissingInputError as error:
+        if not any((config.captions_source, config.images_source, config.imagenet_source)):
+            raise
+        raise InputError(f"{error}; `python -m themo prepare --tests` fetches the test data") from None
     if xtd10 is None and imagenet is None:
         raise InputError(f"benchmarks: must name test data for --task {task}, they name none")
     return xtd10, imagenet

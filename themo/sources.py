@@ -14,7 +14,7 @@ from themo.cache import Cache
 from themo.catalogue import CATALOGUE, parse_weighted
 from themo.config import Settings
 from themo.corpora import Corpus
-from themo.errors import InputError
+from themo.errors import InputError, MissingInputError
 from themo.miniature.recipe import MiniatureRecipe
 from themo.progress import console
 
@@ -46,7 +46,9 @@ class Sources:
         is_folder = os.path.isdir(name)  # noqa: PTH112 -- says no, where Path raises, to any text
         return str(Path(name).absolute()) if is_folder else name
 
-    def corpus(self, name: str, setting: str, columns: tuple[str, str]) -> Corpus:
+    def corpus(
+        self, name: str, setting: str, columns: tuple[str, str], image_column: str | None = None
+    ) -> Corpus:
         """The sentence pairs that a name in settings means: files, or a corpus of the catalogue.
 
         Raises:
@@ -57,8 +59,9 @@ class Sources:
             from themo.hub import fetch_dataset  # torch only when needed
 
             entry = CATALOGUE[plain]
-            return Corpus(plain, fetch_dataset(entry.repository, entry.files), entry.columns, weight)
-        return Corpus(plain, (self.path(plain, setting),), columns, weight)
+            files = fetch_dataset(entry.repository, entry.files)
+            return Corpus(plain, files, entry.columns, weight, only=entry.only)
+        return Corpus(plain, (self.path(plain, setting),), columns, weight, image_column)
 
     def backbone(self, name: str, weights: bool) -> str:
         """Folder of the student's backbone, fetched from the hub where it is not there.
@@ -81,7 +84,7 @@ class Sources:
             path.stat()
         except FileNotFoundError:
             known = f"; known by name are {', '.join(CATALOGUE)}" if setting == "data.corpus" else ""
-            raise InputError(f"{setting}: no such file or folder: {name}{known}") from None
+            raise MissingInputError(f"{setting}: no such file or folder: {name}{known}") from None
         except (OSError, ValueError) as error:  # ValueError: a null byte in the name
             raise InputError(
                 f"{setting}: cannot be read: {name}: {getattr(error, 'strerror', error)}"
