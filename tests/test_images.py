@@ -1,5 +1,10 @@
 import io
-import threading
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -132,8 +137,11 @@ def test_damage_gives_a_picture_or_one_clear_line(
     assert "\n" not in refusal
 
 
-@pytest.mark.parametrize("workers", [0, 1, 3])
-def test_batches_keep_the_order(folder: list[Path], workers: int) -> None:
+WORKERS = [0, pytest.param(2, marks=pytest.mark.slow), None]
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_batches_keep_the_order(folder: list[Path], workers: int | None) -> None:
     batches = list(load_batches(folder, to_tensor, batch_size=5, workers=workers))
     assert [tuple(batch.shape) for batch in batches] == [(5, 3, 8, 8), (5, 3, 8, 8), (2, 3, 8, 8)]
     assert torch.cat(batches)[:, 0, 0, 0].mul(255).round().tolist() == [20.0 * i for i in range(12)]
@@ -141,31 +149,75 @@ def test_batches_keep_the_order(folder: list[Path], workers: int) -> None:
 
 def test_no_images_no_batches() -> None:
     assert list(load_batches([], to_tensor, batch_size=5)) == []
-    assert list(load_batches([], to_tensor, batch_size=5, workers=2)) == []
+    assert list(load_batches([], to_tensor, batch_size=5, workers=0)) == []
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS[:2])
 def test_a_broken_image_among_good_ones_is_named(folder: list[Path], workers: int) -> None:
     folder[7].write_bytes(folder[7].read_bytes()[:-28])
     batches = load_batches(folder, to_tensor, batch_size=5, workers=workers)
-    assert next(batches).shape[0] == 5
     with pytest.raises(InputError, match=r"07\.png: cannot read the image"):
         list(batches)
 
 
-def test_threads_end_and_memory_is_bounded(folder: list[Path]) -> None:
-    started = []
-
-    def transform(image: Image.Image) -> torch.Tensor:
-        started.append(threading.current_thread().name)
-        return to_tensor(image)
-
-    batches = load_batches(folder, transform, batch_size=2, workers=2)
+@pytest.mark.slow
+def test_processes_end_and_memory_is_bounded(folder: list[Path]) -> None:
+    paths = folder * 40  # 480 images: 60 tasks
+    batches = load_batches(paths, to_tensor, batch_size=2, workers=2)
     next(batches)
-    batches.close()  # type: ignore[attr-defined]
-    assert len(started) < len(folder), "only a batch and a little more is decoded ahead"
-    assert all(name.startswith("decode") for name in started)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+    assert active_children()
+    time.sleep(2.0)  # enough for all of them, if nothing held the processes back
+    folder[-1].write_bytes(b"broken")
+    with pytest.raises(InputError, match=f"{folder[-1].name}: must be an image"):
+        list(batches)
+    assert not active_children()
+
+
+@pytest.mark.slow
+def test_processes_do_not_outlive_a_caller_that_is_killed(folder: list[Path]) -> None:
+    script = f"""
+import time
+from multiprocessing import active_children
+from pathlib import Path
+from test_images import to_tensor
+from themo.images import load_batches
+if __name__ == "__main__":
+    batches = load_batches([Path({str(folder[0])!r})] * 4000, to_tensor, 2, workers=1)
+    next(batches)
+    print(active_children()[0].pid, flush=True)
+    time.sleep(600)
+"""
+    path = folder[0].parent / "caller.py"
+    path.write_text(script)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(
+        [sys.executable, str(path)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as caller:
+        assert caller.stdout is not None
+        worker = int(caller.stdout.readline())
+        os.kill(worker, 0)
+        caller.kill()
+    for _ in range(300):
+        if not Path(f"/proc/{worker}/stat").exists() or " Z " in Path(f"/proc/{worker}/stat").read_text():
+            return
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the decoding process is still there")
+
+
+@pytest.mark.slow
+def test_processes_start_where_they_pay(folder: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = folder * 4
+    in_caller = load_batches(paths, to_tensor, batch_size=40)
+    next(in_caller)
+    assert not active_children(), "48 tiny images are decoded at once"
+    monkeypatch.setattr("themo.images.WORTH_SECONDS", 0.0)
+    batches = load_batches(paths, to_tensor, batch_size=40)
+    first = next(batches)
+    assert active_children()
+    assert torch.equal(
+        torch.cat([first, *batches]), torch.cat(list(load_batches(paths, to_tensor, 40, workers=0)))
+    )
 
 
 def test_batch_size_below_one_is_refused() -> None:

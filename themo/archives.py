@@ -23,7 +23,7 @@ from typing import IO, Literal, cast
 
 from filelock import FileLock
 
-from themo.errors import InputError
+from themo.errors import InputError, reason_of
 from themo.progress import track
 
 BLOCK_BYTES = 1 << 20
@@ -58,9 +58,9 @@ def unpack(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _: 
                 if not _is_done(archive, folder, members):
                     _unpack(archive, members, folder)
     except _DAMAGES as error:
-        raise InputError(f"{archive}: is damaged or cut off: {_line(error)}") from error
+        raise InputError(f"{archive}: is damaged or cut off: {reason_of(error)}") from error
     except OSError as error:
-        reason = error.strerror or _line(error)
+        reason = error.strerror or reason_of(error)
         raise InputError(f"{archive}: cannot be unpacked into {folder}: {reason}") from error
 
 
@@ -145,7 +145,7 @@ def _zip_content(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) 
     try:
         return opened.open(info)
     except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
-        raise InputError(f"{archive}: {info.filename} cannot be read: {_line(error)}") from error
+        raise InputError(f"{archive}: {info.filename} cannot be read: {reason_of(error)}") from error
 
 
 def _plain(name: str) -> str:
@@ -220,7 +220,3 @@ def _merge(unfinished: Path, folder: Path, marker: Path) -> None:
         target = folder / path.relative_to(unfinished)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

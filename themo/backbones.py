@@ -20,8 +20,8 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from themo.errors import InputError
-from themo.hub import refuse_code
+from themo.errors import InputError, reason_of
+from themo.weights import refuse_code
 
 ACCENTED = frozenset("áéíóúüñ")
 
@@ -187,5 +187,5 @@ def _early_tokenizer(folder: Path) -> Any:
 
 
 def _refusal(backbone: str, what: str, error: Exception) -> InputError:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
+    reason = reason_of(error)
     return InputError(f"student.backbone {backbone}: has no usable {what}: {reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -36,6 +37,12 @@ def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device:
     if precision == "bfloat16" and not supported:
         raise InputError("training.precision: must be float32 or auto on this GPU, got 'bfloat16'")
     return torch.bfloat16 if supported and precision != "float32" else torch.float32
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _has_amx() -> bool:

@@ -10,3 +10,8 @@ class InputError(ValueError):
 
 class MissingInputError(InputError):
     """What a setting names is not there: it may be fetched."""
+
+
+def reason_of(error: BaseException) -> str:
+    """First line of an error's message, or its kind where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

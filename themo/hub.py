@@ -1,26 +1,21 @@
-"""Files of the Hugging Face hub, and weights read without running what may be in them.
+"""Files of the Hugging Face hub.
 
-Files are fetched by huggingface_hub, which minds ``HF_ENDPOINT``, ``HF_HOME`` and ``HF_HUB_OFFLINE``, resumes
+They are fetched by huggingface_hub, which minds ``HF_ENDPOINT``, ``HF_HOME`` and ``HF_HUB_OFFLINE``, resumes
 a cut transfer, and counts a file only when it is whole.
 """
 
 from __future__ import annotations
 
-import pickle  # for the name of its error alone; tests/test_imports.py sees to that
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from zipfile import is_zipfile
 
-import torch
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
-from safetensors.torch import load_file
-from torch import Tensor
 
-from themo.errors import InputError
+from themo.errors import InputError, reason_of
+from themo.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS
 
-SAFE_WEIGHTS, PICKLED_WEIGHTS = "model.safetensors", "pytorch_model.bin"
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.spm")
 """Configurations and tokenizers in a repository of the hub, of the M-CLIP models and of Marian's."""
 
@@ -110,47 +105,3 @@ def fetch_model(name: str, what: str, patterns: Sequence[str] = TEXT_FILES, *, w
             f"check the network, or name a folder that holds it"
         ) from error
     return folder
-
-
-def read_weights(folder: Path, what: str) -> dict[str, Tensor]:
-    """Tensors of a model by name, on the CPU; no code that a file may hold is run.
-
-    Raises:
-        InputError: No weights there, damaged ones, or anything in them but tensors.
-    """
-    path = folder / SAFE_WEIGHTS
-    try:
-        if path.is_file():
-            return load_file(path)
-        path = folder / PICKLED_WEIGHTS
-        # the format before torch 1.6 is no zip archive and cannot be mapped
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-    except FileNotFoundError:
-        raise InputError(f"{what}: must have {SAFE_WEIGHTS} or {PICKLED_WEIGHTS}, has neither") from None
-    except Exception as error:  # safetensors, pickle, zip files and torch each have their own
-        refuse_code(error, what)
-        raise InputError(f"{what}: {path.name} cannot be read: {reason_of(error)}") from error
-    if not isinstance(loaded, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
-    ):
-        raise InputError(f"{what}: {_refusal_of_code()}")
-    return loaded
-
-
-def refuse_code(error: Exception, what: str) -> None:
-    """Say of an error in reading weights that there is more in them than tensors, if that is what it is.
-
-    Raises:
-        InputError: It is; torch's own message advises to load it all the same.
-    """
-    if isinstance(error, pickle.UnpicklingError):
-        raise InputError(f"{what}: {_refusal_of_code()}") from error
-
-
-def reason_of(error: Exception) -> str:
-    """First line of an error's message, or its kind where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _refusal_of_code() -> str:
-    return f"{PICKLED_WEIGHTS} must hold tensors by name and nothing else; code in it is never run"

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import struct
+import threading
+import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from themo.devices import cores
 from themo.errors import InputError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """Told by content, not by name: ImageNet holds a PNG called .JPEG. Pillow's other readers stay shut, some of
 them start programs (EPS runs Ghostscript)."""
+
+PROBED = 32
+"""Images by which the time of all is estimated."""
+WORTH_SECONDS = 20.0
+"""Of decoding that are left: processes are started, which takes them some seconds of imports."""
+IMAGES_A_TASK = 8
+TASKS_AHEAD = 3
+"""Tasks a process whose images may wait."""
 
 Transform = Callable[[Image.Image], torch.Tensor]
 """RGB picture to float32 (3, H, W), the same H and W for every picture: the teacher's preprocessing."""
@@ -67,50 +83,83 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def load_batches(
-    paths: Sequence[Path], transform: Transform, batch_size: int, workers: int = 0
+    paths: Sequence[Path], transform: Transform, batch_size: int, workers: int | None = None
 ) -> Iterator[torch.Tensor]:
     """Decode and transform images into batches, in the order of the paths.
 
-    Workers are threads: decoding, resizing and tensor arithmetic run outside Python's lock, and no thread
-    takes seconds to import torch as a process would. At most one batch and a little more waits ready, so
-    memory does not depend on the number of images.
+    A few tasks a process wait ready at most, so memory does not depend on the number of images.
 
     Args:
         paths: Image files.
-        transform: See `Transform`; called from several threads at once if `workers` is above 1.
+        transform: See `Transform`; pickled for the processes.
         batch_size: Images a batch, 1 or more; the last batch may be smaller.
-        workers: Decoding threads; 0 or 1 decodes in the caller's thread, which is best for tiny images.
+        workers: Decoding processes; 0: the caller's own decodes. None: one a core, where the time that the
+            first images take shows that it is worth starting them.
 
     Yields:
         float32 (B, 3, H, W).
 
     Raises:
-        InputError: If a file cannot be decoded (see `open_rgb`), when its turn comes.
+        InputError: If a file cannot be decoded (see `open_rgb`), when the turn of the images that are decoded
+            with it comes.
         ValueError: If `batch_size` is below 1.
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be 1 or more, got {batch_size}")
-
-    def load(path: Path) -> torch.Tensor:
-        return transform(open_rgb(path))
-
-    images = map(load, paths) if workers <= 1 else _load_ahead(load, paths, workers, batch_size + workers)
+    images = _load(paths, transform, workers)
     while batch := list(islice(images, batch_size)):
         yield torch.stack(batch)
 
 
-def _load_ahead(
-    load: Callable[[Path], torch.Tensor], paths: Sequence[Path], workers: int, n_ahead: int
-) -> Iterator[torch.Tensor]:
-    waiting: deque[Future[torch.Tensor]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+def _load(paths: Sequence[Path], transform: Transform, workers: int | None) -> Iterator[torch.Tensor]:
+    if workers is None:
+        start = time.perf_counter()
+        first = [transform(open_rgb(path)) for path in paths[:PROBED]]
+        seconds = (time.perf_counter() - start) * (len(paths) / PROBED - 1)
+        yield from first
+        paths, workers = paths[PROBED:], cores() if seconds > WORTH_SECONDS else 0
+    if workers == 0:
+        yield from (transform(open_rgb(path)) for path in paths)
+    else:
+        yield from _load_in_processes(paths, transform, workers)
+
+
+def _load_in_processes(paths: Sequence[Path], transform: Transform, workers: int) -> Iterator[torch.Tensor]:
+    waiting: deque[Future[npt.NDArray[np.float32]]] = deque()
+    # not forked: the caller may have threads, or a GPU's context
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_decoding, (transform,))
     try:
-        for path in paths:
-            waiting.append(pool.submit(load, path))
-            if len(waiting) > n_ahead:
-                yield waiting.popleft().result()
+        for start in range(0, len(paths), IMAGES_A_TASK):
+            waiting.append(pool.submit(_decode, paths[start : start + IMAGES_A_TASK]))
+            if len(waiting) > TASKS_AHEAD * workers:
+                yield from torch.from_numpy(waiting.popleft().result())
         while waiting:
-            yield waiting.popleft().result()
+            yield from torch.from_numpy(waiting.popleft().result())
     finally:
-        # Also when the caller stops early or an image is broken: nothing is decoded in vain.
+        # also when the caller stops early or an image is broken: nothing is decoded in vain
         pool.shutdown(cancel_futures=True)
+
+
+_transform: Transform
+"""Of a decoding process."""
+
+
+def _start_decoding(transform: Transform) -> None:
+    global _transform
+    _transform = transform
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's affair
+    threading.Thread(target=_leave_with_caller, daemon=True).start()
+
+
+def _leave_with_caller() -> None:
+    """End this process when the caller's has ended: one that was killed ends no others."""
+    caller = parent_process()
+    if caller is not None:
+        caller.join()
+        os._exit(1)
+
+
+def _decode(paths: Sequence[Path]) -> npt.NDArray[np.float32]:
+    # as an array: tensors would travel through shared memory, of which containers have little
+    return torch.stack([_transform(open_rgb(path)) for path in paths]).numpy()

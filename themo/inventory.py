@@ -11,9 +11,10 @@ from themo.benchmark_files import parts
 from themo.catalogue import CATALOGUE, parse_weighted
 from themo.config import Settings
 from themo.downloads import probe
-from themo.hub import ENDPOINT, PICKLED_WEIGHTS, SAFE_WEIGHTS, is_cached, remote_bytes
+from themo.hub import ENDPOINT, is_cached, remote_bytes
 from themo.sources import MINIATURE, miniature_is_built
 from themo.teacher import hub_repository
+from themo.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS
 
 
 @dataclass(frozen=True)

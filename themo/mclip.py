@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from themo.errors import InputError
-from themo.hub import fetch_model, read_weights, reason_of
+from themo.errors import InputError, reason_of
+from themo.hub import fetch_model
 from themo.progress import track
 from themo.student import ENCODE_BATCH, Head, Student
 from themo.tokens import LONGEST, Tokenizer
+from themo.weights import read_weights
 
 _ENCODER, _LINEAR = "transformer.", "LinearTransformation."
 _NOT_NEEDED = ("transformer.embeddings.position_ids", "transformer.pooler.")

@@ -32,12 +32,12 @@ class Sources:
 
     def __init__(self, settings: Settings) -> None:
         self.cache = Cache(Path(settings.paths.cache_dir).absolute())  # workers start in other folders
-        self._recipe = settings.miniature
+        self._settings = settings
 
     @cached_property
     def miniature(self) -> Path:
         """Folder of the embedded world, built at first use."""
-        return miniature(self.cache, self._recipe)
+        return miniature(self.cache, self._settings.miniature)
 
     def resolve(self, name: str) -> str:
         """A name with ``miniature:`` replaced by its folder; others as they are."""
@@ -56,12 +56,24 @@ class Sources:
         """
         weight, plain = parse_weighted(name)
         if plain in CATALOGUE:
-            from themo.hub import fetch_dataset  # torch only when needed
+            from themo.hub import fetch_dataset  # a second of imports, only when needed
 
             entry = CATALOGUE[plain]
             files = fetch_dataset(entry.repository, entry.files)
             return Corpus(plain, files, entry.columns, weight, only=entry.only)
         return Corpus(plain, (self.path(plain, setting),), columns, weight, image_column)
+
+    def fetch_repositories(self) -> None:
+        """Fetch corpora and backbone from the hub, where they are not there.
+
+        Raises:
+            InputError: The hub cannot be reached, or has them not.
+        """
+        data, student = self._settings.data, self._settings.student
+        for name in data.corpus:
+            self.corpus(name, "data.corpus", data.columns)
+        if not student.backbone.startswith(MINIATURE):
+            self.backbone(student.backbone, student.backbone_weights)
 
     def backbone(self, name: str, weights: bool) -> str:
         """Folder of the student's backbone, fetched from the hub where it is not there.
@@ -69,7 +81,7 @@ class Sources:
         Raises:
             InputError: There is no such model, or it cannot be fetched.
         """
-        from themo.hub import fetch_model  # torch only when needed
+        from themo.hub import fetch_model  # a second of imports, only when needed
 
         return str(fetch_model(self.resolve(name), f"student.backbone {name}", weights=weights))
 

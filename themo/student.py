@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from themo.backbones import build_model, load_config, refuse_length
-from themo.errors import InputError
+from themo.errors import InputError, reason_of
 from themo.tokens import Tokenizer, cut
 
 ENCODE_BATCH = 128
@@ -187,5 +187,5 @@ def load_student(folder: Path) -> tuple[Student, Tokenizer]:
     except InputError:
         raise
     except Exception as error:  # safetensors, JSON and torch each have their own
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise InputError(f"{folder}: is not a whole student: {reason}") from error

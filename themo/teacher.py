@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from themo.cache import digest, digest_file, digest_folder
-from themo.errors import InputError
+from themo.errors import InputError, reason_of
 from themo.images import load_batches
 from themo.progress import track
 
@@ -74,7 +74,7 @@ class Teacher:
             )
             tokenizer = open_clip.get_tokenizer(name, **tokenizer_options)
         except Exception as error:  # open_clip, safetensors, torch and gzip each have their own
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = reason_of(error)
             raise InputError(f"teacher.architecture {architecture}: cannot be loaded: {reason}") from error
         return cls(model, tokenizer, transform, fingerprint(architecture, pretrained))
 
@@ -120,7 +120,7 @@ class Teacher:
         rows = self._tower.project(inputs.to(self.device)).float().cpu()
         return torch.cat([rows[:-1] - rows[-1], rows[-1:]])
 
-    def encode_images(self, paths: Sequence[Path], workers: int = 0) -> Tensor:
+    def encode_images(self, paths: Sequence[Path], workers: int | None = None) -> Tensor:
         """Image vectors, (N, E) float32 of length 1, in the order of `paths`.
 
         Raises:

@@ -12,9 +12,10 @@ import torch
 from transformers import AutoConfig, MarianConfig, MarianMTModel, MarianTokenizer
 
 from themo.cache import Cache, digest, digest_folder
-from themo.errors import InputError
-from themo.hub import fetch_model, reason_of, refuse_code
+from themo.errors import InputError, reason_of
+from themo.hub import fetch_model
 from themo.progress import track
+from themo.weights import refuse_code
 
 TRANSLATIONS = "translations.json"
 TRANSLATE_BATCH = 32

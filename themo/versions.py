@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from themo.config import Settings, load, write_text
-from themo.errors import InputError
+from themo.errors import InputError, reason_of
 
 Metrics = dict[str, float]
 
@@ -62,7 +62,7 @@ class Checkpoint:
         try:
             tensors = load_file(folder / "state.safetensors")
         except (OSError, ValueError, SafetensorError) as error:
-            raise InputError(f"{folder}: is not a whole checkpoint: {_first_line(error)}") from error
+            raise InputError(f"{folder}: is not a whole checkpoint: {reason_of(error)}") from error
         return cls(tensors, read_progress(version))
 
 
@@ -76,7 +76,7 @@ def read_progress(version: Path) -> dict[str, Any]:
     try:
         progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: is not a whole checkpoint: {_first_line(error)}") from error
+        raise InputError(f"{folder}: is not a whole checkpoint: {reason_of(error)}") from error
     if not isinstance(progress, dict) or not isinstance(progress.get("pairs_seen"), int):
         raise InputError(f"{folder}: is not a whole checkpoint: progress.json does not tell the pairs seen")
     return progress
@@ -147,7 +147,7 @@ def read_summary(version: Path) -> dict[str, Any]:
     try:
         summary: dict[str, Any] = json.loads((version / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{version}: has no readable summary.json: {_first_line(error)}") from error
+        raise InputError(f"{version}: has no readable summary.json: {reason_of(error)}") from error
     return summary
 
 
@@ -182,7 +182,3 @@ def _table(reports: Sequence[Metrics]) -> str:
     writer.writeheader()
     writer.writerows({name: repr(value) for name, value in report.items()} for report in reports)
     return out.getvalue()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -38,6 +38,9 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if options.dry_run:
         _describe(settings, options)
         return
+    from themo.sources import Sources
+
+    Sources(settings).fetch_repositories()  # first, and before what takes seconds to import
     from themo.preparation import prepare_data
 
     if options.tests:
