@@ -8,15 +8,20 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import open_clip
 import sentencepiece
 import torch
 from hub import COMMIT
+from safetensors.torch import save_file
 from tiny import sentence_pairs
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import (
     AutoModel,
+    BertConfig,
+    BertForMaskedLM,
     GenerationConfig,
     MarianConfig,
     MarianMTModel,
@@ -196,3 +201,52 @@ def _train_pieces(path: Path, sentences: Sequence[str]) -> list[str]:
     path.write_bytes(model.getvalue())
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     return [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
+
+
+def write_beto(folder: Path) -> Path:
+    """A toy of BETO as the hub has it: its special ids, a head for masked words, pickled weights."""
+    folder.mkdir(parents=True)
+    words = sorted({word for _, es in sentence_pairs() for word in es.split()})
+    pieces = ["[MASK]", "[PAD]", "[EOS]", "[UNK]", "[CLS]", "[SEP]", *sorted(set("".join(words))), *words]
+    pieces = list(dict.fromkeys(pieces))
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"do_lower_case": True, "strip_accents": False, "tokenizer_class": "BertTokenizer"}),
+        encoding="utf-8",
+    )
+    config = BertConfig(
+        vocab_size=len(pieces),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        pad_token_id=1,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = BertForMaskedLM(config)
+    config.architectures = ["BertForMaskedLM"]
+    config.to_json_file(folder / "config.json")
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    return folder
+
+
+def write_clip(folder: Path, *, seed: int = 0) -> Path:
+    """A toy of OpenAI's CLIP in open_clip's layout: quickgelu, CLIP's own vocabulary and context."""
+    folder.mkdir(parents=True)
+    model_cfg: dict[str, Any] = {
+        "embed_dim": DIMENSION,
+        "quick_gelu": True,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+    config = {"model_cfg": model_cfg, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = open_clip.model.CLIP(**model_cfg)
+    save_file(
+        {name: t.contiguous() for name, t in model.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
+    return folder

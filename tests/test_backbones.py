@@ -104,6 +104,7 @@ def truncate(name: str) -> Callable[[Path], object]:
         (remove("model.safetensors"), "has no usable model"),
         (truncate("model.safetensors"), "has no usable model"),
         (truncate("tokenizer.json"), "has no usable tokenizer"),
+        (remove("tokenizer.json"), "has no usable tokenizer"),
     ],
 )
 def test_damaged_folders(

@@ -1,5 +1,6 @@
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,33 @@ def test_a_single_pair_that_does_not_fit(student: Student, tiny_data: TrainingDa
     update = updater(SmallMemory(student, 0), optimizer, "mse", TrainingSettings())  # type: ignore[arg-type]
     with pytest.raises(torch.OutOfMemoryError):
         update(batch_of(tiny_data, 3), 1.0)
+
+
+@pytest.mark.slow
+def test_a_compiled_student_learns_the_same(student: Student, tiny_data: TrainingData) -> None:
+    weights, terms = stepped(student, batch_of(tiny_data, 8))
+    compiled, told = stepped(student, batch_of(tiny_data, 8), compile=True)
+    torch.testing.assert_close(told["loss"], terms["loss"], rtol=1e-4, atol=1e-6)
+    for name, tensor in weights.items():  # Adam's first step is the gradient's sign: rounding may turn it
+        assert (compiled[name] - tensor).abs().mean() < 1e-3, name
+
+
+@pytest.mark.slow
+def test_without_a_compiler_training_goes_on(
+    student: Student,
+    tiny_data: TrainingData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    torch._dynamo.reset()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("nosuch-compiler",))
+    weights, _ = stepped(student, batch_of(tiny_data, 8))
+    plain, _ = stepped(student, batch_of(tiny_data, 8), compile=True)
+    assert "torch.compile cannot translate the student" in caplog.text
+    for name, tensor in weights.items():
+        assert torch.equal(plain[name], tensor), name
 
 
 def test_the_losses_told_are_those_before_the_update(student: Student, tiny_data: TrainingData) -> None:

@@ -68,7 +68,7 @@ def load_tokenizer(backbone: str) -> Any:
     """The fast tokenizer of a backbone.
 
     Raises:
-        InputError: None there, or with ids beyond the model's vocabulary.
+        InputError: None there, one without words, or with ids beyond the model's vocabulary.
     """
     folder = Path(backbone)
     try:
@@ -79,6 +79,11 @@ def load_tokenizer(backbone: str) -> Any:
         raise _refusal(backbone, "tokenizer", error) from error
     if not inner.is_fast:
         raise InputError(f"student.backbone {backbone}: must have a fast tokenizer (tokenizer.json)")
+    if len(inner) <= len(inner.all_special_ids):  # transformers makes one up where the files are missing
+        raise InputError(
+            f"student.backbone {backbone}: has no usable tokenizer: its vocabulary must hold more than "
+            "special tokens; are tokenizer.json or vocab.txt missing?"
+        )
     vocab_size = load_config(backbone).vocab_size
     if len(inner) > vocab_size:
         raise InputError(

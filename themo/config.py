@@ -166,6 +166,8 @@ class TrainingSettings(Section):
     """`auto`: a GPU where there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of matrix products; `auto`: bfloat16 where the device has units for it."""
+    compile: bool = False
+    """Let torch.compile translate the student; where it cannot, training goes on without, and says so."""
     threads: int = Field(0, ge=0)
     """CPU threads; 0: one a core. Equal numbers to the last bit need equal threads."""
 

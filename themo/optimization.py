@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from themo.batches import Batch
 from themo.config import TrainingSettings
 from themo.devices import autocast
+from themo.errors import reason_of
 from themo.losses import Loss
 from themo.student import Student
 
@@ -42,7 +45,7 @@ class Updater:
         optimizer: Of its parameters.
         loss_of: What is minimised.
         contrastive: Whether that is no mean over pairs.
-        config: Clipping and parts.
+        config: Clipping, parts, and whether the student is compiled.
         dtype: Of matrix products.
     """
 
@@ -57,6 +60,10 @@ class Updater:
         contrastive: bool,
     ) -> None:
         self._student = student
+        # of any shape: batches differ in sentences and in length
+        self._forward: Callable[..., Any] = (
+            torch.compile(student, dynamic=True) if config.compile else student
+        )
         self._optimizer = optimizer
         self._loss_of = loss_of
         self._contrastive = contrastive
@@ -122,7 +129,14 @@ class Updater:
 
     def _vectors(self, part: Batch) -> Tensor:
         with autocast(part.ids.device, self._dtype):
-            vectors: Tensor = self._student(part.ids, part.mask)
+            try:
+                vectors: Tensor = self._forward(part.ids, part.mask)
+            except Exception as error:  # the compiler's own, and those of the tools that it calls
+                if self._forward is self._student or isinstance(error, torch.OutOfMemoryError):
+                    raise
+                logger.warning("torch.compile cannot translate the student: %s", reason_of(error))
+                self._forward = self._student
+                vectors = self._forward(part.ids, part.mask)
         return vectors
 
 
