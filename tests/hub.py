@@ -35,6 +35,8 @@ def hub(models: Mapping[str, Path] | None = None, datasets: Mapping[str, Path] |
                 found = _answer(request.path, kind, f"{prefix}{name}", name, folder)
                 if found is not None:
                     return found
+        if not request.path.startswith("api/") and "/resolve/" not in request.path:
+            return None  # of another host, that has the same address here
         return Answer(b"", {"X-Error-Code": "RepoNotFound"}, 404)
 
     return answer
