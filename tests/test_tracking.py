@@ -10,14 +10,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from mlflow_server import ServerOnSqlite
 
 from themo import tracking as module
+from themo.cli import main
 from themo.errors import InputError
 from themo.tracking import (
+    RunLog,
     Tracking,
     check_reachable,
     comparison_params,
     metric_name,
+    send,
     tracking_uri,
     ui_command,
 )
@@ -30,9 +34,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 def store(tmp_path_factory) -> str:
     """A database with its tables made, which takes a second or two."""
     uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'logs' / 'mlflow.db'}"
-    with Tracking(uri, "first"):
+    with opened(uri, "first"):
         pass
     return uri
+
+
+def opened(uri: str, experiment: str) -> Tracking:
+    box = Path(uri.removeprefix("sqlite:///")).parent / f"{experiment}.jsonl"
+    return Tracking(uri, experiment, box)
 
 
 def runs_of(uri: str, experiment: str):
@@ -80,7 +89,7 @@ def test_learning_rates_are_compared_by_their_logarithm():
 
 
 def test_a_run_with_reports_settings_and_a_child(store):
-    with Tracking(store, "runs") as tracking:
+    with opened(store, "runs") as tracking:
         parent = tracking.start("parent", {"a": 1}, artifact={"training": {"learn_rate": 0.1}})
         child = tracking.start("child", {}, tags={"mark": "x"}, parent=parent)
         for pairs, loss in [(100, 0.5), (200, 0.25), (300, math.nan)]:
@@ -102,7 +111,7 @@ def test_a_run_with_reports_settings_and_a_child(store):
 
 def test_more_params_than_a_batch_takes_and_a_long_one(store):
     params = {f"p{i}": i for i in range(250)} | {"long": "x" * 10_000}
-    with Tracking(store, "many") as tracking:
+    with opened(store, "many") as tracking:
         tracking.start("run", params).finish()
     _, runs = runs_of(store, "many")
     assert len(runs["run"].data.params) == 251
@@ -114,7 +123,7 @@ def test_more_params_than_a_batch_takes_and_a_long_one(store):
 )
 def test_a_block_ends_its_run_as_it_ends(store, error, status):
     experiment = f"block-{status}"
-    with Tracking(store, experiment) as tracking:
+    with opened(store, experiment) as tracking:
         try:
             with tracking.run("run", {}) as run:
                 run.report({"train/loss": 1.0}, step=1)
@@ -126,16 +135,15 @@ def test_a_block_ends_its_run_as_it_ends(store, error, status):
     assert runs["run"].info.status == status
 
 
-def test_an_old_run_is_found_by_its_tag_and_taken_up_again(store):
-    with Tracking(store, "again") as tracking:
-        run = tracking.start("run", {"a": 1}, tags={"themo.search": "s1"})
+def test_a_run_of_a_key_is_taken_up_again(store):
+    with opened(store, "again") as tracking:
+        run = tracking.start("run", {"a": 1}, key="s1/0")
         run.report({"pairs_seen": 100}, step=100)
         run.finish("KILLED")
-        tracking.start("other", {}, tags={"themo.search": "s2"}).finish()
-    with Tracking(store, "again") as tracking:
-        (old,) = tracking.find("themo.search", "s1")
-        assert old.metrics == {"pairs_seen": 100}
-        run = tracking.start("run", {"a": 1}, run_id=old.run_id)
+        tracking.start("other", {}, key="s2/0").finish()
+    with opened(store, "again") as tracking:
+        run = tracking.start("run", {"a": 1}, key="s1/0")
+        run.report({"pairs_seen": 100}, step=100)
         run.report({"pairs_seen": 200}, step=200)
         run.finish()
     client, runs = runs_of(store, "again")
@@ -145,9 +153,9 @@ def test_an_old_run_is_found_by_its_tag_and_taken_up_again(store):
 
 
 def test_what_the_server_refuses_costs_one_warning_and_nothing_else(store, capsys):
-    with Tracking(store, "refused") as tracking:
+    with opened(store, "refused") as tracking:
         run = tracking.start("run", {})
-        gone = tracking.attach("no-such-run")
+        gone = RunLog(tracking, "no-such-run")
         gone.report({"a": 1.0}, step=1)
         gone.report({"a": 1.0}, step=2)
         run.report({"a": 1.0}, step=1)
@@ -158,33 +166,81 @@ def test_what_the_server_refuses_costs_one_warning_and_nothing_else(store, capsy
     assert runs["run"].data.metrics == {"a": 1.0}
 
 
-def test_a_slow_server_is_never_waited_for(store, monkeypatch, capsys):
-    monkeypatch.setattr(module, "_QUEUE_LENGTH", 3)
-    release = threading.Event()
-    with Tracking(store, "slow") as tracking:
-        tracking._put(release.wait)  # what a server that does not answer does to the thread
-        run = tracking.start("run", {})
-        for step in range(20):
-            run.report({"a": 1.0}, step=step)
-        release.set()
-    assert "is too slow; reports are left out" in " ".join(capsys.readouterr().err.split())
+@pytest.mark.slow
+def test_a_server_that_goes_and_comes_back_gets_all_in_order_and_once(tmp_path, capsys):
+    """A real server, killed while a run reports, and started again."""
+    box = tmp_path / "outbox" / "run.jsonl"
+    with ServerOnSqlite(tmp_path) as server:
+        tracking = Tracking(server.uri, "away", box)
+        run = tracking.start("run", {"a": 1})
+        run.report({"loss": 0.0}, step=0)
+        assert tracking.flush(120.0)
+        assert not box.read_text().count("report"), "what is sent is forgotten"
+        server.kill()
+        for step in range(1, 20):
+            run.report({"loss": float(step)}, step=step)
+        run.finish()
+        assert box.read_text().count('"report"') == 19
+        server.start()
+        assert tracking.flush(300.0)
+        tracking.close()
+        assert not box.exists()
+        client, runs = runs_of(server.uri, "away")
+        history = client.get_metric_history(runs["run"].info.run_id, "loss")
+        assert [(m.step, m.value) for m in history] == [(i, float(i)) for i in range(20)]
+        assert runs["run"].info.status == "FINISHED"
+    assert capsys.readouterr().err.count("is away, reports wait in") == 1
+
+
+@pytest.mark.slow
+def test_a_server_that_never_comes_back_costs_a_warning_and_the_file_is_sent_later(tmp_path, capsys):
+    box = tmp_path / "logs" / "outbox" / "run.jsonl"
+    with ServerOnSqlite(tmp_path) as server:
+        tracking = Tracking(server.uri, "never", box)
+        assert tracking.flush(120.0)
+        server.kill()
+        with tracking.run("run", {"a": 1}) as run:
+            run.report({"loss": 1.0}, step=1)
+        tracking.close(2.0)
+        told = " ".join(capsys.readouterr().err.split())
+        assert f"3 records are not sent yet; send them with: python -m themo send {box}" in told
+        assert main(["send", str(box), "--seconds", "5"]) == 2
+        assert "no MLflow server answers" in capsys.readouterr().err
+        assert box.exists()
+        server.start()
+        assert main(["send", "--logs-dir", str(tmp_path / "logs")]) == 0
+        assert capsys.readouterr().out == f"{box}: 3 records sent\n"
+        assert not box.exists()
+        _, runs = runs_of(server.uri, "never")
+        assert runs["run"].info.status == "FINISHED"
+        assert runs["run"].data.metrics == {"loss": 1.0}
+    assert main(["send", "--logs-dir", str(tmp_path / "logs")]) == 0
+    assert capsys.readouterr().out.startswith("Nothing waits in ")
+
+
+def test_files_that_cannot_be_sent(tmp_path):
+    with pytest.raises(InputError, match=r"nosuch\.jsonl: no such file"):
+        send(tmp_path / "nosuch.jsonl")
+    (tmp_path / "a.jsonl").write_text('{"other": 1}\n{"do": "begin"}\n')
+    with pytest.raises(InputError, match=r"a\.jsonl, line 1: must name the uri and the experiment"):
+        send(tmp_path / "a.jsonl")
 
 
 def test_a_deleted_experiment_is_refused(store):
     from mlflow import MlflowClient
 
-    with Tracking(store, "deleted"):
+    with opened(store, "deleted"):
         pass
     client = MlflowClient(store)
     client.delete_experiment(client.get_experiment_by_name("deleted").experiment_id)
     with pytest.raises(InputError, match=r"MLflow experiment 'deleted' at sqlite:.* was deleted"):
-        Tracking(store, "deleted")
+        opened(store, "deleted")
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "mlflow.db").write_text("this is no database at all, and long enough to be looked at" * 20)
     with pytest.raises(InputError, match=r"MLflow at sqlite:///.*mlflow.db cannot be used: ") as error:
-        Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", "any")
+        Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", "any", tmp_path / "outbox.jsonl")
     assert "\n" not in str(error.value)
 
 

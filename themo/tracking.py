@@ -1,43 +1,42 @@
 """MLflow: runs of train, test and searches, sent by a thread of their own.
 
 SQLite beside the logs by default, a server where ``MLFLOW_TRACKING_URI`` names one. Nothing here is global,
-and no caller ever waits for the server: reports go into a bounded queue, one `log_batch` round trip each.
+and no caller ever waits for the server: what is logged goes into a file (`themo.outbox`), and from there to
+MLflow (`themo.delivery`) in its order, as long as it may take.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import os
-import queue
 import re
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from themo.errors import InputError
+from themo.delivery import AwayError, Delivery, RefusedError
+from themo.errors import InputError, reason_of
+from themo.outbox import Outbox
 from themo.progress import console
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 """How a run ends in MLflow; KILLED is a trial that was stopped early, or an interrupted run."""
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
+CLOSE_SECONDS = 30.0
+"""A command that is done waits so long for a server to take what is left."""
+
 _REACH_SECONDS = 4.0
-_QUEUE_LENGTH = 10_000
-_CLOSE_SECONDS = 30.0
-_PARAM_LENGTH = 6000
-_PARAMS_A_BATCH = 100
+_LONGEST_WAIT = 20.0
+_TRIES = 5
 
 
 def tracking_uri(logs_dir: Path) -> str:
@@ -82,41 +81,33 @@ def check_reachable(uri: str) -> None:
             raise InputError(f"{setting}: {uri} cannot be written: {error.strerror}") from None
 
 
-@dataclass(frozen=True)
-class OldRun:
-    """A run that was begun before.
-
-    Attributes:
-        run_id: MLflow's id.
-        tags: By name.
-        metrics: The last value of each, by MLflow's name of it.
-    """
-
-    run_id: str
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-
-
 class Tracking:
     """One MLflow experiment, and the thread that talks to it.
 
-    Use as a context manager, so that everything is sent before the program ends.
+    Use as a context manager, so that everything is sent before the program ends. What the server did not
+    take by then stays in the outbox: who opens it again sends it, or the command ``send``.
 
     Args:
         uri: From `tracking_uri`.
         experiment: Made if there is none of this name.
+        outbox: File of what is not sent yet; that of an interrupted search is sent first.
+        must_answer: Refuse a server that does not answer now; else it may come later.
 
     Raises:
-        InputError: The server or database cannot be reached, or refuses the experiment.
+        InputError: The server or database cannot be reached, or refuses the experiment; another process uses
+            the outbox.
     """
 
-    def __init__(self, uri: str, experiment: str) -> None:
-        check_reachable(uri)
+    def __init__(self, uri: str, experiment: str, outbox: Path, *, must_answer: bool = True) -> None:
         self.uri = uri
         self.experiment = experiment
-        self._client, self._experiment_id = _open(uri, experiment)
-        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(_QUEUE_LENGTH)
-        self._warned = False
+        self._delivery = Delivery(uri, experiment)
+        if must_answer:
+            check_reachable(uri)
+            self._delivery.connect()
+        self._outbox = Outbox(outbox, {"uri": uri, "experiment": experiment})
+        self._warned: set[str] = set()
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._send, name="mlflow", daemon=True)
         self._thread.start()
 
@@ -133,7 +124,7 @@ class Tracking:
         artifact: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         parent: RunLog | None = None,
-        run_id: str | None = None,
+        key: str | None = None,
     ) -> RunLog:
         """Begin a run, or take up an old one.
 
@@ -143,15 +134,48 @@ class Tracking:
             artifact: All settings, kept as ``settings.json``.
             tags: Further tags.
             parent: The run of which this is a child.
-            run_id: An old run, taken up again; None begins a new one.
+            key: What the run is known by: one of this key that there is already is taken up again. None:
+                there is none.
         """
-        run = RunLog(self, run_id)
-        self._put(lambda: run._begin(name, params, artifact, dict(tags or {}), parent))
+        run = RunLog(self, key or uuid.uuid4().hex)
+        run._put(
+            do="begin",
+            name=name,
+            params={name: _plain(value) for name, value in params.items()},
+            settings=artifact,
+            tags=dict(tags or {}),
+            parent=parent.key if parent else None,
+            at=_now(),
+        )
         return run
 
-    def attach(self, run_id: str) -> RunLog:
-        """An old run as it stands, to log into or to end."""
-        return RunLog(self, run_id)
+    def settle(
+        self,
+        name: str,
+        params: Mapping[str, object],
+        *,
+        key: str,
+        tags: Mapping[str, str],
+        parent: RunLog,
+        metrics: Mapping[str, float],
+        step: int,
+        status: Status,
+    ) -> None:
+        """See to it that a run that ended before is there, with its last report and its end.
+
+        Arguments are those of `start`, `RunLog.report` and `RunLog.finish`.
+        """
+        RunLog(self, key)._put(
+            do="settle",
+            name=name,
+            params={name: _plain(value) for name, value in params.items()},
+            tags=dict(tags),
+            parent=parent.key,
+            metrics=_loggable(metrics),
+            step=step,
+            status=status,
+            at=_now(),
+        )
 
     @contextmanager
     def run(
@@ -166,130 +190,150 @@ class Tracking:
             raise
         run.finish("FINISHED")
 
-    def find(self, tag: str, value: str) -> list[OldRun]:
-        """The experiment's runs with a tag; this one asks the server, and waits for it."""
-        quoted = value.replace("'", "")
-        found: list[OldRun] = []
-        token = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment_id], f"tags.`{tag}` = '{quoted}'", page_token=token
-            )
-            found += [OldRun(run.info.run_id, dict(run.data.tags), dict(run.data.metrics)) for run in page]
-            token = page.token
-            if not token:
-                return found
-
-    def flush(self, seconds: float = _CLOSE_SECONDS) -> bool:
+    def flush(self, seconds: float = CLOSE_SECONDS) -> bool:
         """Wait until all that was logged so far is sent; false where that took too long."""
-        sent, end = threading.Event(), time.monotonic() + seconds
-        try:
-            self._queue.put(sent.set, timeout=seconds)
-        except queue.Full:
-            return False
-        return sent.wait(max(0.0, end - time.monotonic()))
+        return self._outbox.wait_until_empty(seconds)
 
-    def close(self) -> None:
-        """Send what is left and end the thread."""
-        if not self._thread.is_alive():
+    def close(self, seconds: float = CLOSE_SECONDS, *, warn: bool = True) -> None:
+        """Send what is left, wait for it so long, and end the thread."""
+        if self._ending.is_set():
             return
-        if not self.flush():
-            self._warn(f"did not answer for {_CLOSE_SECONDS:.0f} s; what was not sent is lost")
-            return  # the thread is a daemon: it does not keep the program from ending
-        self._queue.put(None)
-        self._thread.join()
+        if not self.flush(seconds) and warn:
+            self._warn(
+                "left",
+                f"{len(self._outbox):,} records are not sent yet; send them with: "
+                f"python -m themo send {self._outbox.path}",
+            )
+        self._ending.set()
+        self._outbox.close()  # wakes the thread; one that waits for the server is a daemon
 
-    def _put(self, job: Callable[[], None]) -> None:
+    def run_id(self, run: RunLog) -> str | None:
+        """MLflow's id of a run, once its beginning is sent; see `flush`."""
+        return self._delivery.run_id(run.key)
+
+    def _put(self, record: dict[str, Any]) -> None:
         try:
-            self._queue.put_nowait(job)
-        except queue.Full:
-            self._warn("is too slow; reports are left out")
+            self._outbox.append(record)
+        except OSError as error:  # tracking must never end a run
+            message = f"{self._outbox.path}: cannot be written: {error.strerror}; reports are left out"
+            self._warn("full", message)
 
     def _send(self) -> None:
-        while (job := self._queue.get()) is not None:
+        tries = 0
+        while (record := self._outbox.next()) is not None:
             try:
-                job()
+                self._delivery.carry_out(record)
+            except RefusedError as error:
+                self._warn("refused", str(error))
+            except AwayError as error:
+                tries += 1
+                # one that answers, and fails at this very record, would hold up all others
+                if tries < _TRIES or not _answers(self.uri):
+                    self._warn("away", f"is away, reports wait in {self._outbox.path}: {error}")
+                    self._ending.wait(min(_LONGEST_WAIT, 0.5 * 2**tries))
+                    continue
+                self._warn("refused", f"cannot carry out a record, which is left out: {error}")
             except Exception as error:  # tracking must never end a run, whatever a server answers
-                self._warn(str(error).partition("\n")[0])
+                self._warn("refused", reason_of(error))
+            tries = 0
+            if not self._ending.is_set():
+                self._outbox.done()
 
-    def _warn(self, message: str) -> None:
-        if not self._warned:
-            self._warned = True
+    def _warn(self, kind: str, message: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
             console.print(f"Warning: MLflow at {self.uri}: {message}")
 
 
 class RunLog:
     """One run. All methods return at once; they take effect in the order of their calls."""
 
-    def __init__(self, tracking: Tracking, run_id: str | None = None) -> None:
+    def __init__(self, tracking: Tracking, key: str) -> None:
         self._tracking = tracking
-        self.run_id = run_id
-        """Known once the run has begun; see `Tracking.flush`."""
+        self.key = key
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id, known once the run has begun; see `Tracking.flush`."""
+        return self._tracking.run_id(self)
 
     def report(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics, the finite ones, at a step; searches and training count steps in sentence pairs."""
-        now = int(time.time() * 1000)
-        finite = {metric_name(name): float(v) for name, v in metrics.items() if math.isfinite(v)}
-        self._tracking._put(lambda: self._log(finite, step, now))
+        """Log metrics, the finite ones, at a step later than those before.
+
+        Searches and training count steps in sentence pairs. What a run has at a step already is kept: a trial
+        that goes on from a checkpoint reports again what came after it.
+        """
+        self._put(do="report", metrics=_loggable(metrics), step=step, at=_now())
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
-        chosen = dict(tags)
-        self._tracking._put(lambda: self._set_tags(chosen))
+        self._put(do="tag", tags=dict(tags))
 
     def artifact(self, content: Mapping[str, Any], file: str) -> None:
         """Keep a mapping as a JSON file of the run."""
-        chosen = dict(content)
-        self._tracking._put(lambda: self._tracking._client.log_dict(self.run_id, chosen, file))
+        self._put(do="artifact", content=dict(content), file=file)
 
     def finish(self, status: Status = "FINISHED") -> None:
         """End the run."""
-        now = int(time.time() * 1000)
-        self._tracking._put(
-            lambda: (
-                self._tracking._client.set_terminated(self.run_id, status=status, end_time=now)
-                if self.run_id
-                else None
-            )
-        )
+        self._put(do="finish", status=status, at=_now())
 
-    def _begin(
-        self,
-        name: str,
-        params: Mapping[str, object],
-        artifact: Mapping[str, Any] | None,
-        tags: dict[str, str],
-        parent: RunLog | None,
-    ) -> None:
-        from mlflow.entities import Param
+    def _put(self, **record: Any) -> None:
+        self._tracking._put({"run": self.key, **record})
 
-        client = self._tracking._client
-        if self.run_id is not None:
-            client.update_run(self.run_id, status="RUNNING")
-            return
-        if parent is not None and parent.run_id is not None:
-            tags["mlflow.parentRunId"] = parent.run_id
-        tags.setdefault("mlflow.source.name", "themo")
-        self.run_id = client.create_run(self._tracking._experiment_id, tags=tags, run_name=name).info.run_id
-        entries = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in params.items()]
-        for start in range(0, len(entries), _PARAMS_A_BATCH):
-            client.log_batch(self.run_id, params=entries[start : start + _PARAMS_A_BATCH])
-        if artifact is not None:
-            client.log_dict(self.run_id, dict(artifact), "settings.json")
 
-    def _log(self, metrics: Mapping[str, float], step: int, now: int) -> None:
-        from mlflow.entities import Metric
+def send(outbox: Path, seconds: float = CLOSE_SECONDS) -> int:
+    """Send what a command could not; how many records it was.
 
-        if self.run_id and metrics:
-            entries = [Metric(name, value, now, step) for name, value in metrics.items()]
-            self._tracking._client.log_batch(self.run_id, metrics=entries)
+    Args:
+        outbox: The file that was left.
+        seconds: To wait for the server.
 
-    def _set_tags(self, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
+    Raises:
+        InputError: The file is none, is in use, or the server does not answer.
+    """
+    if not outbox.is_file():
+        raise InputError(f"{outbox}: no such file")
+    box = Outbox(outbox, {})
+    n_records, address = len(box), box.address
+    box.close()
+    if not n_records:
+        return 0
+    if not {"uri", "experiment"} <= set(address):
+        raise InputError(f"{outbox}, line 1: must name the uri and the experiment of its records")
+    tracking = Tracking(address["uri"], address["experiment"], outbox)
+    sent = tracking.flush(seconds)
+    left = len(tracking._outbox)
+    tracking.close(0.0, warn=False)
+    if not sent:
+        raise InputError(f"{outbox}: {left:,} of {n_records:,} records could not be sent to {address['uri']}")
+    return n_records
 
-        if self.run_id:
-            entries = [RunTag(key, value) for key, value in tags.items()]
-            self._tracking._client.log_batch(self.run_id, tags=entries)
+
+def outbox_path(logs_dir: Path, name: str | None = None) -> Path:
+    """File of what is not sent yet: of a search by its own name, of other runs by time and process."""
+    name = name or f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}"
+    return logs_dir.resolve() / "outbox" / f"{name}.jsonl"
+
+
+def _answers(uri: str) -> bool:
+    try:
+        check_reachable(uri)
+    except InputError:
+        return False
+    return True
+
+
+def _loggable(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The finite metrics by MLflow's names."""
+    return {metric_name(name): float(v) for name, v in metrics.items() if math.isfinite(v)}
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 def metric_name(name: str) -> str:
@@ -304,37 +348,3 @@ def comparison_params(values: Mapping[str, object]) -> dict[str, object]:
     if isinstance(rate, int | float) and rate > 0:
         params["log10_learn_rate"] = round(math.log10(rate), 6)
     return params
-
-
-def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
-    # MLflow retries a dead server for minutes by default; a few tries tell as much
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it announces every table that it makes
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        client = MlflowClient(tracking_uri=uri)
-        known = client.get_experiment_by_name(experiment)
-        if known is None:
-            return client, _create(client, uri, experiment)
-        if known.lifecycle_stage != "active":
-            raise InputError(
-                f"MLflow experiment {experiment!r} at {uri} was deleted: restore it, or choose another name"
-            )
-        return client, known.experiment_id
-    except InputError:
-        raise
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise InputError(f"MLflow at {uri} cannot be used: {str(error).partition(chr(10))[0]}") from None
-
-
-def _create(client: MlflowClient, uri: str, experiment: str) -> str:
-    """Make the experiment; with SQLite its files lie beside the database, not in the working directory."""
-    location = None
-    if uri.startswith("sqlite:///"):
-        location = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
-    return str(client.create_experiment(experiment, artifact_location=location))

@@ -1,7 +1,8 @@
 """A search in MLflow: one parent run, and one child run a trial.
 
-A run is found again by its tags (the search's id, and the trial's number), not by an id kept elsewhere: so a
-search that is killed at any moment and resumed still has one parent and one child a trial.
+A run is known by the search's id and the trial's number, not by an id kept elsewhere: so a search that is
+killed at any moment and resumed still has one parent and one child a trial.
+Nothing here waits for a server.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from themo.tracking import OldRun, RunLog, Status, Tracking, comparison_params
+from themo.tracking import RunLog, Status, Tracking, comparison_params
 from tune import trial as worker
 from tune.study import State, Study, Trial
 
@@ -22,7 +23,7 @@ _STATUS: dict[State, Status] = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAI
 
 
 class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
-    """Logs what Ray reports. Nothing here waits for the server, except `resume` for what is there already.
+    """Logs what Ray reports.
 
     Args:
         tracking: The connection.
@@ -31,7 +32,6 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         uid: The search's own id, which no other search has.
         settings: All settings of the search, kept as an artefact.
         objective: Name of the metric that is searched on.
-        is_resumed: Whether there may be runs of this search already.
     """
 
     def __init__(
@@ -42,31 +42,23 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         uid: str,
         settings: Mapping[str, Any],
         objective: str,
-        is_resumed: bool = False,
     ) -> None:
         self._tracking = tracking
         self._study = study
         self._uid = uid
         self._objective = objective
-        found = tracking.find(SEARCH_TAG, uid) if is_resumed else []
-        old = {run.tags.get(TRIAL_TAG, ""): run for run in found}
-        parent = old.pop("", None)
         self.parent = tracking.start(
             name,
             {"objective": objective, "search": name},
             artifact=settings,
             tags={SEARCH_TAG: uid},
-            run_id=parent.run_id if parent else None,
+            key=uid,
         )
         self._runs: dict[int, RunLog] = {}
         self._open: set[int] = set()
-        self._sent: dict[int, int] = {}
         for trial in study:
-            run = old.get(str(trial.number))
             if trial.is_done:
-                self._complete(trial, run)
-            elif run is not None:
-                self._begin(trial, run)
+                self._settle(trial)
 
     def on_trial_start(self, *, trial: Any, **_: object) -> None:
         """Begin the child run; a trial taken up again keeps its run."""
@@ -78,10 +70,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         """Log a report."""
         report = worker.read_report(result)
         pairs = int(report.metrics.get("pairs_seen", 0))
-        # a trial that was resumed from a checkpoint reports again what came after it
-        if pairs > self._sent.get(report.number, 0):
-            self._sent[report.number] = pairs
-            self._runs[report.number].report(report.metrics, step=pairs)
+        self._runs[report.number].report(report.metrics, step=pairs)
 
     def on_trial_complete(self, *, trial: Any, **_: object) -> None:
         """End the child run as its trial ended."""
@@ -98,19 +87,15 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         self._open.clear()
         self.parent.finish(status)
 
-    def _begin(self, trial: Trial, old: OldRun | None = None) -> None:
-        run = self._tracking.start(
+    def _begin(self, trial: Trial) -> None:
+        self._runs[trial.number] = self._tracking.start(
             f"trial {trial.number}",
             comparison_params(trial.params),
-            artifact=None,
-            tags={SEARCH_TAG: self._uid, TRIAL_TAG: str(trial.number)},
+            tags=self._tags(trial),
             parent=self.parent,
-            run_id=old.run_id if old else None,
+            key=self._key(trial),
         )
-        self._runs[trial.number] = run
         self._open.add(trial.number)
-        if old:
-            self._sent[trial.number] = int(old.metrics.get("pairs_seen", 0))
 
     def _end(self, trial: Trial) -> None:
         run = self._runs.get(trial.number)
@@ -127,14 +112,22 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             pick = max if self._study.mode == "max" else min
             self.parent.report({f"best/{self._objective}": pick(best), "trials": done}, step=done)
 
-    def _complete(self, trial: Trial, old: OldRun | None) -> None:
+    def _settle(self, trial: Trial) -> None:
         """Bring the run of a trial that ended before to its end, if a kill kept it from it."""
-        if old is None:
-            self._begin(trial)
-            if trial.metrics:
-                self._runs[trial.number].report(trial.metrics, step=trial.pairs_seen)
-            self._end(trial)
-        else:
-            run = self._tracking.attach(old.run_id)
-            self._runs[trial.number] = run
-            run.finish(_STATUS[trial.state])
+        reason = {"themo.reason": trial.reason} if trial.reason else {}
+        self._tracking.settle(
+            f"trial {trial.number}",
+            comparison_params(trial.params),
+            key=self._key(trial),
+            tags=self._tags(trial) | reason,
+            parent=self.parent,
+            metrics=trial.metrics,
+            step=trial.pairs_seen,
+            status=_STATUS[trial.state],
+        )
+
+    def _key(self, trial: Trial) -> str:
+        return f"{self._uid}/{trial.number}"
+
+    def _tags(self, trial: Trial) -> dict[str, str]:
+        return {SEARCH_TAG: self._uid, TRIAL_TAG: str(trial.number)}

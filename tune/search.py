@@ -9,17 +9,18 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
 
+from themo import __version__
 from themo.config import Settings, known_leaves, write_text
 from themo.dataset import TrainingData
 from themo.errors import InputError
-from themo.tracking import Tracking, tracking_uri
+from themo.tracking import Tracking, outbox_path, tracking_uri
 from themo.training import HIGHER_IS_BETTER, train
 from themo.yaml_files import read_yaml, write_yaml
 from tune import results
@@ -61,6 +62,7 @@ class Search:
     def to_yaml(self) -> str:
         """As `read_search` reads it."""
         tree = {
+            "themo": __version__,
             "name": self.name,
             "uid": self.uid,
             **self.space.to_tree(),
@@ -123,6 +125,9 @@ def read_search(folder: Path) -> Search:
     if not path.is_file():
         raise InputError(f"--resume: there is no search at {folder}: it holds no {SEARCH_FILE}")
     tree = read_yaml(path)
+    version = tree.pop("themo", __version__)
+    if version != __version__:
+        raise InputError(f"{path}: was begun by themo {version}, this is {__version__}: go on with that one")
     try:
         settings = Settings.model_validate(tree.pop("settings"))
         resources = Resources(**tree.pop("resources"))
@@ -131,6 +136,49 @@ def read_search(folder: Path) -> Search:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: is not a whole description of a search: {reason}") from None
     return Search(name, uid, from_tree(tree, settings, source=str(path)), settings, resources)
+
+
+def grow(search: Search, num_samples: int) -> Search:
+    """Let a search have more trials, or fewer of those that are still to come; kept in ``search.yaml``.
+
+    Raises:
+        InputError: It has more trials than that already, or another process runs it.
+    """
+    folder = search_folder(search.name, search.settings)
+    with _alone(folder):
+        study_path = folder / STUDY_FILE
+        begun = len(Study.load(study_path)) if study_path.exists() else 0
+        if num_samples < begun:
+            raise InputError(
+                f"--num-samples: must be at least the {begun} trials that {search.name} has, "
+                f"got {num_samples}"
+            )
+        settings = search.space.search.model_copy(update={"num_samples": num_samples})
+        search = replace(search, space=replace(search.space, search=settings))
+        write_text(folder / SEARCH_FILE, search.to_yaml())
+    return search
+
+
+def refuse_another_space(search: Search, space: Space, source: Path) -> None:
+    """Refuse to go on in another space than a search began with.
+
+    Raises:
+        InputError: It is another one; the message names what differs.
+    """
+    ours, theirs = search.space.to_tree(), space.to_tree()
+    differing = [
+        f"{part}.{name}"
+        for part in ("space", "search")
+        for name in ours[part] | theirs[part]
+        if ours[part].get(name) != theirs[part].get(name) and name != "num_samples"
+    ]
+    if ours["first"] != theirs["first"]:
+        differing.append("first")
+    if differing:
+        raise InputError(
+            f"--space {source}: must be the space that {search.name} began with, {', '.join(differing)} "
+            f"differ: a new search may start from its trials by --warm-start {search.name}"
+        )
 
 
 def search_folder(name: str, settings: Settings) -> Path:
@@ -173,12 +221,17 @@ def run_search(
         is_resumed = study_path.exists()
         study = Study.load(study_path) if is_resumed else Study(study_path, search.mode)
         study.save()
-        tracking = stack.enter_context(Tracking(tracking_uri(logs_dir), search.settings.paths.experiment))
+        outbox = outbox_path(logs_dir, f"{search.name}-{search.uid}")
+        tracking = stack.enter_context(
+            Tracking(
+                tracking_uri(logs_dir), search.settings.paths.experiment, outbox, must_answer=not is_resumed
+            )
+        )
         machines = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
         slots = count_slots(search.resources, machines)
         work = _work(search, data_for, train, folder)
         if any(not trial.is_done for trial in study) or len(study) < search.space.search.num_samples:
-            _run_trials(search, study, work, slots, folder, tracking, is_resumed)
+            _run_trials(search, study, work, slots, folder, tracking)
     return _finish(search, study, slots, folder)
 
 
@@ -189,7 +242,6 @@ def _run_trials(
     slots: int,
     folder: Path,
     tracking: Tracking,
-    is_resumed: bool,
 ) -> None:
     from ray import tune as ray_tune
 
@@ -201,7 +253,7 @@ def _run_trials(
     searcher = StudySearcher(search.space, study, slots)
     view = LiveView(study, search.space.search.num_samples, slots, search.objective)
     everything = yaml.safe_load(search.to_yaml())
-    runs = MlflowRuns(tracking, study, search.name, search.uid, everything, search.objective, is_resumed)
+    runs = MlflowRuns(tracking, study, search.name, search.uid, everything, search.objective)
     session = f"session-{_sessions(folder) + 1}"
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
     try:

@@ -62,9 +62,10 @@ def score_and_record(settings: Settings, version: Path | None, task: Task, basel
     """Score, log to MLflow, and write ``test.json`` beside a version."""
     from themo.config import write_text
     from themo.scoring import score_version
-    from themo.tracking import Tracking, comparison_params, tracking_uri
+    from themo.tracking import Tracking, comparison_params, outbox_path, tracking_uri
 
-    with Tracking(tracking_uri(Path(settings.paths.logs_dir)), settings.paths.experiment) as tracking:
+    logs_dir = Path(settings.paths.logs_dir)
+    with Tracking(tracking_uri(logs_dir), settings.paths.experiment, outbox_path(logs_dir)) as tracking:
         scores = score_version(settings, version, task=task, baseline=baseline)
         run = tracking.start(
             f"test {version or 'baseline'}",

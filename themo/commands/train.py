@@ -37,7 +37,14 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from themo.devices import resolve_device
     from themo.preparation import prepare_data
-    from themo.tracking import Tracking, check_reachable, comparison_params, tracking_uri, ui_command
+    from themo.tracking import (
+        Tracking,
+        check_reachable,
+        comparison_params,
+        outbox_path,
+        tracking_uri,
+        ui_command,
+    )
     from themo.training import train as train_student
     from themo.versions import new_version, read_progress, read_settings
 
@@ -51,7 +58,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     logs_dir = Path(settings.paths.logs_dir)
     check_reachable(tracking_uri(logs_dir))
     data = prepare_data(settings)
-    with Tracking(tracking_uri(logs_dir), settings.paths.experiment) as tracking:
+    uri, experiment = tracking_uri(logs_dir), settings.paths.experiment
+    with Tracking(uri, experiment, outbox_path(logs_dir)) as tracking:
         version = options.resume or new_version(logs_dir, settings.paths.experiment)
         run = tracking.start(
             f"{settings.paths.experiment}/{version.name}",

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from themo.commands.test import score_and_record
-from themo.config import load, space_path
+from themo.config import load, option, space_path
 from themo.errors import InputError
 from themo.options import Parser, add_json, add_presets, add_settings, natural, positive
 from themo.output import print_json, print_result
@@ -25,7 +25,7 @@ def add_options(parser: Parser) -> None:
     add = parser.add_argument
     add("--num-samples", type=positive, metavar="N", help="trials (as the space's file says)")
     add("--name", help="name of the search (the date and time)")
-    add("--resume", metavar="NAME", help="go on with a search that was interrupted")
+    add("--resume", metavar="NAME", help="go on with a search; with more --num-samples, also a finished one")
     add("--space", type=Path, metavar="FILE", help="YAML of the search space (configs/search.yaml)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
     add("--gpus-per-trial", type=float, metavar="X", help="GPUs a trial, also fractions (1 with a GPU)")
@@ -51,8 +51,10 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     from tune.search import (
         Resources,
         discard_untried,
+        grow,
         new_search,
         read_search,
+        refuse_another_space,
         refuse_taken,
         run_search,
         search_folder,
@@ -66,6 +68,10 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     if options.resume is not None:
         _refuse_new_search(options)
         search = read_search(search_folder(options.resume, settings))
+        if options.space is not None:
+            refuse_another_space(search, load_space(options.space, search.settings), options.space)
+        if options.num_samples is not None:
+            search = grow(search, options.num_samples)
         search = replace(search, resources=replace(search.resources, **machines))
         prepare_data(search.settings)
     else:
@@ -121,18 +127,11 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
 
 def _refuse_new_search(options: Namespace) -> None:
-    new = (
-        "num_samples",
-        "search_seed",
-        "space",
-        "name",
-        "cpus_per_trial",
-        "gpus_per_trial",
-        "config",
-        "preset",
-    )
-    if any(getattr(options, name) is not None for name in new) or set(options.settings) - {"logs_dir"}:
+    new = ("search_seed", "name", "cpus_per_trial", "gpus_per_trial", "config", "preset")
+    given = [name for name in new if getattr(options, name) is not None]
+    given += [name for name in options.settings if name != "logs_dir"]
+    if given:
         raise InputError(
-            "--resume goes on with what the search began with; only --logs-dir, --address and "
-            "--max-concurrent may be given with it"
+            f"--resume goes on with what the search began with: leave out {', '.join(map(option, given))}; "
+            "--num-samples, --logs-dir, --address, --max-concurrent and its own --space may be given with it"
         )

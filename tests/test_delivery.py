@@ -1,0 +1,109 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from themo.delivery import AwayError, Delivery, RefusedError
+
+# what mlflow and sqlalchemy do among themselves
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+BEGIN = {"do": "begin", "run": "k", "name": "run", "params": {"a": 1}, "tags": {"t": "x"}, "at": 1000}
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+def report(step: int, at: int = 2000, **metrics: float) -> dict[str, Any]:
+    return {"do": "report", "run": "k", "metrics": metrics, "step": step, "at": at}
+
+
+def runs(delivery: Delivery) -> list[Any]:
+    client, experiment = delivery.connect()
+    return list(client.search_runs([experiment]))
+
+
+def steps(delivery: Delivery, name: str) -> list[int]:
+    client, _ = delivery.connect()
+    (run,) = runs(delivery)
+    return [metric.step for metric in client.get_metric_history(run.info.run_id, name)]
+
+
+def test_all_records_twice_give_one_run_with_each_report_once(uri: str) -> None:
+    records = [
+        BEGIN | {"settings": {"b": 2}},
+        report(10, a=1.0),
+        report(20, a=2.0),
+        {"do": "tag", "run": "k", "tags": {"reason": "none"}},
+        {"do": "artifact", "run": "k", "content": {"c": 3}, "file": "more.json"},
+        {"do": "finish", "run": "k", "status": "KILLED", "at": 3000},
+    ]
+    for _ in range(2):
+        delivery = Delivery(uri, "twice")  # as after a kill
+        for record in records:
+            delivery.carry_out(record)
+    (run,) = runs(delivery)
+    assert run.info.status == "KILLED"
+    assert run.data.params == {"a": "1"}
+    assert (run.data.tags["t"], run.data.tags["reason"]) == ("x", "none")
+    assert steps(delivery, "a") == [10, 20]
+
+
+def test_a_trial_that_goes_on_from_a_checkpoint_reports_no_step_twice(uri: str) -> None:
+    first = Delivery(uri, "again")
+    for record in (BEGIN, report(10, a=1.0), report(20, a=2.0)):
+        first.carry_out(record)
+    second = Delivery(uri, "again")
+    for record in (BEGIN | {"at": 5000}, report(20, at=6000, a=2.0), report(30, at=7000, a=3.0)):
+        second.carry_out(record)
+    assert steps(second, "a") == [10, 20, 30]
+
+
+@pytest.mark.parametrize("before", ["nothing", "running", "ended"])
+def test_a_trial_that_ended_is_brought_to_its_end(uri: str, before: str) -> None:
+    delivery = Delivery(uri, f"settle-{before}")
+    if before != "nothing":
+        delivery.carry_out(BEGIN)
+        delivery.carry_out(report(10, a=1.0))
+    if before == "ended":
+        delivery.carry_out(report(20, a=2.0))
+        delivery.carry_out({"do": "finish", "run": "k", "status": "FINISHED", "at": 3000})
+    settle = BEGIN | {"do": "settle", "metrics": {"a": 2.0}, "step": 20, "status": "FINISHED", "at": 9000}
+    Delivery(uri, f"settle-{before}").carry_out(settle)
+    (run,) = runs(delivery)
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time == (3000 if before == "ended" else 9000)
+    assert steps(delivery, "a")[-1] == 20
+    assert run.data.metrics == {"a": 2.0}
+
+
+def test_a_child_finds_its_parent_after_a_kill(uri: str) -> None:
+    Delivery(uri, "parent").carry_out(BEGIN | {"run": "p", "name": "parent"})
+    delivery = Delivery(uri, "parent")
+    delivery.carry_out(BEGIN | {"parent": "p"})
+    by_name = {run.info.run_name: run for run in runs(delivery)}
+    assert by_name["run"].data.tags["mlflow.parentRunId"] == by_name["parent"].info.run_id
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (report(1, a=1.0) | {"run": "nosuch"}, "there is no run with the tag themo.run 'nosuch'"),
+        ({"do": "dance", "run": "k"}, "no such record: 'dance'"),
+        ({"do": "report", "run": "k"}, "a damaged record: KeyError"),
+        (report(1, **{"a@b": 1.0}), "Invalid value"),
+    ],
+)
+def test_what_will_never_be_taken(uri: str, record: dict[str, Any], message: str) -> None:
+    delivery = Delivery(uri, "refused")
+    delivery.carry_out(BEGIN)
+    with pytest.raises(RefusedError, match=message):
+        delivery.carry_out(record)
+
+
+def test_a_server_that_is_away_may_come_back(tmp_path: Path) -> None:
+    delivery = Delivery("http://127.0.0.1:9", "away")
+    with pytest.raises(AwayError):
+        delivery.carry_out(BEGIN)

@@ -1,0 +1,125 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from themo.errors import InputError
+from themo.outbox import Outbox, OutboxInUseError
+
+ADDRESS = {"uri": "http://127.0.0.1:1", "experiment": "e"}
+
+
+def record(i: int) -> dict[str, object]:
+    return {"do": "report", "number": i, "text": "niño \u2028 \n"}
+
+
+@given(st.lists(st.sampled_from(["append", "take", "reopen"]), max_size=40))
+def test_what_is_not_done_comes_in_its_order(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[str]
+) -> None:
+    path = tmp_path_factory.mktemp("outbox") / "a.jsonl"
+    box, expected, n = Outbox(path, ADDRESS), [], 0
+    for action in actions:
+        if action == "append":
+            box.append(record(n))
+            expected.append(n)
+            n += 1
+        elif action == "take" and expected:
+            assert box.next(0.0) == record(expected.pop(0))
+            box.done()
+        elif action == "reopen":
+            n_left = len(box)
+            box.close()
+            assert path.exists() == (n_left > 0)
+            box = Outbox(path, ADDRESS)
+            # what was done stays in the file until all is: it may come again, in order
+            again = len(box) - n_left
+            expected = list(range(n - n_left - again, n)) if expected else []
+        assert len(box) == len(expected)
+    box.close()
+
+
+def test_it_waits_for_a_record_and_wakes_when_closed(tmp_path: Path) -> None:
+    box = Outbox(tmp_path / "a.jsonl", ADDRESS)
+    got: list[object] = []
+    thread = threading.Thread(target=lambda: got.extend([box.next(), box.done(), box.next()]))
+    thread.start()
+    box.append(record(1))
+    assert box.wait_until_empty(10.0)
+    box.close()
+    thread.join(10.0)
+    assert got == [record(1), None, None]
+
+
+def test_a_file_of_another_address_keeps_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    box = Outbox(path, ADDRESS)
+    box.append(record(0))
+    box.close()
+    again = Outbox(path, {"uri": "other"})
+    assert again.address == ADDRESS
+    again.close()
+
+
+def test_a_torn_line_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    box = Outbox(path, ADDRESS)
+    box.append(record(0))
+    box.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"do": "rep')
+    box = Outbox(path, ADDRESS)
+    assert len(box) == 1
+    box.append(record(1))
+    assert path.read_bytes().startswith(whole)
+    assert [json.loads(line)["number"] for line in path.read_bytes().splitlines()[1:]] == [0, 1]
+    box.close()
+
+
+def test_damaged_and_busy_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"uri": "x"}\nno record\n')
+    with pytest.raises(InputError, match=r"a\.jsonl, line 2: must be a record of a run"):
+        Outbox(path, ADDRESS)
+    path.unlink()
+    box = Outbox(path, ADDRESS)
+    with pytest.raises(OutboxInUseError, match="another process sends what it holds"):
+        Outbox(path, ADDRESS)
+    box.close()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written: (File exists|Not a directory)"):
+        Outbox(tmp_path / "file" / "a.jsonl", ADDRESS)
+
+
+def test_a_kill_loses_no_record_that_was_appended(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    script = f"""
+from pathlib import Path
+from themo.outbox import Outbox
+box = Outbox(Path({str(path)!r}), {{}})
+i = 0
+while True:
+    box.append({{"i": i}})
+    print(i, flush=True)
+    i += 1
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        told = [int(writer.stdout.readline()) for _ in range(200)]
+        os.kill(writer.pid, signal.SIGKILL)
+    box = Outbox(path, {})
+    found = []
+    while (entry := box.next(0.0)) is not None:
+        found.append(entry["i"])
+        box.done()
+    box.close()
+    assert found[: len(told)] == told
+    assert found == list(range(len(found)))
+    assert not path.exists()

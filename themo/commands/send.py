@@ -1,0 +1,35 @@
+"""``send``: what MLflow was away for."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from themo.options import Parser, positive
+from themo.output import print_result
+
+SUMMARY = "Send to MLflow what it was away for when it was logged."
+EXAMPLES = """\
+  python -m themo send
+  python -m themo send logs/outbox/NAME.jsonl
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="left by a command (all of logs/outbox)"
+    )
+    parser.add_argument("--logs-dir", type=Path, default=Path("logs"), help="where outbox/ lies (logs)")
+    parser.add_argument("--seconds", type=positive, default=300, help="to wait for the server, a file (300)")
+
+
+def run(options: Namespace, _resume_hint: list[str]) -> None:
+    """Run the command."""
+    from themo.tracking import send
+
+    files = options.files or sorted((options.logs_dir / "outbox").glob("*.jsonl"))
+    if not files:
+        print_result(f"Nothing waits in {options.logs_dir / 'outbox'}")
+    for file in files:
+        print_result(f"{file}: {send(file, options.seconds):,} records sent")

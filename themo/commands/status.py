@@ -1,0 +1,40 @@
+"""``status``: a search as it stands, also while another process runs it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from themo.config import load
+from themo.options import Parser, add_json
+from themo.output import print_json, print_result
+
+SUMMARY = "Tell how a search stands: trials, best, rate, time left, failures and their reasons."
+EXAMPLES = """\
+  python -m themo status beto
+  watch -n 30 python -m themo status beto
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """The command's options."""
+    parser.add_argument("name", metavar="NAME", help="of the search")
+    parser.add_argument("--logs-dir", type=Path, default=Path("logs"), help="where tune/NAME lies (logs)")
+    add_json(parser)
+
+
+def run(options: Namespace, _resume_hint: list[str]) -> None:
+    """Run the command."""
+    from themo.tracking import tracking_uri, ui_command
+    from tune.search import search_folder
+    from tune.status import read_status
+
+    folder = search_folder(options.name, load(overrides={"logs_dir": str(options.logs_dir)}), asked_by="NAME")
+    status = read_status(folder)
+    if options.json:
+        print_json(status.to_json())
+        return
+    for line in status.lines():
+        print_result(line)
+    print_result(status.to_table())
+    print_result(f"Compare runs:  {ui_command(tracking_uri(options.logs_dir))}")

@@ -1,0 +1,202 @@
+"""Records of runs brought to MLflow, each exactly once, whatever is killed in between.
+
+A run is known by its key, which is a tag of it: one that is there already is taken up, not made again. The
+metrics of a run only ever grow in step: what a run has at a step, or beyond it, is not sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from themo.errors import InputError, reason_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+KEY_TAG = "themo.run"
+_STEP_TAG = "themo.step"
+_PARAM_LENGTH = 6000
+_PARAMS_A_BATCH = 100
+
+
+class RefusedError(Exception):
+    """MLflow answers, and will never take this record."""
+
+
+class AwayError(Exception):
+    """MLflow does not answer, or is in trouble: later it may take this record."""
+
+
+class Delivery:
+    """Carries out records.
+
+    Args:
+        uri: Server or database.
+        experiment: Made if there is none of this name.
+    """
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        self.uri = uri
+        self.experiment = experiment
+        self._run_ids: dict[str, str] = {}
+        self._steps: dict[str, int] = {}
+        self._connection: tuple[MlflowClient, str] | None = None
+
+    def connect(self) -> tuple[MlflowClient, str]:
+        """The client and the experiment's id.
+
+        Raises:
+            InputError: The server or database cannot be used, or refuses the experiment.
+        """
+        if self._connection is None:
+            self._connection = _open(self.uri, self.experiment)
+        return self._connection
+
+    def run_id(self, key: str) -> str | None:
+        """MLflow's id of a run that this delivery has begun."""
+        return self._run_ids.get(key)
+
+    def carry_out(self, record: Mapping[str, Any]) -> None:
+        """Do what a record says; doing it twice changes nothing.
+
+        Raises:
+            RefusedError: It never will be done.
+            AwayError: It may be done later.
+        """
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            client, experiment_id = self.connect()
+            match record["do"]:
+                case "begin":
+                    self._begin(client, experiment_id, record)
+                case "settle":
+                    self._settle(client, experiment_id, record)
+                case "report":
+                    self._report(client, record)
+                case "tag":
+                    self._tag(client, self._known(client, record["run"]), record["tags"])
+                case "artifact":
+                    client.log_dict(self._known(client, record["run"]), record["content"], record["file"])
+                case "finish":
+                    run_id = self._known(client, record["run"])
+                    client.set_terminated(run_id, status=record["status"], end_time=record["at"])
+                case unknown:
+                    raise RefusedError(f"no such record: {unknown!r}")
+        except MlflowException as error:
+            if 400 <= error.get_http_status_code() < 500 and error.get_http_status_code() not in (408, 429):
+                raise RefusedError(reason_of(error)) from error
+            raise AwayError(reason_of(error)) from error
+        except (SQLAlchemyError, OSError, InputError) as error:
+            raise AwayError(reason_of(error)) from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise RefusedError(f"a damaged record: {error!r}") from error
+
+    def _begin(self, client: MlflowClient, experiment_id: str, record: Mapping[str, Any]) -> None:
+        key = record["run"]
+        found = self._find(client, experiment_id, key)
+        if found is not None:
+            self._take_up(key, found)
+            if found.info.status != "RUNNING":
+                client.update_run(found.info.run_id, status="RUNNING")
+            return
+        tags = {KEY_TAG: key, "mlflow.source.name": "themo", **record["tags"]}
+        if record.get("parent"):
+            tags["mlflow.parentRunId"] = self._known(client, record["parent"])
+        run = client.create_run(experiment_id, start_time=record["at"], tags=tags, run_name=record["name"])
+        self._run_ids[key], self._steps[key] = run.info.run_id, -1
+        self._describe(client, run.info.run_id, record)
+
+    def _settle(self, client: MlflowClient, experiment_id: str, record: Mapping[str, Any]) -> None:
+        """Bring a run to its end, if a kill kept it from it."""
+        found = self._find(client, experiment_id, record["run"])
+        if found is not None and found.info.status == record["status"]:
+            return
+        if found is None:
+            self._begin(client, experiment_id, record)
+        else:
+            self._take_up(record["run"], found)
+        self._report(client, record)
+        client.set_terminated(self._run_ids[record["run"]], status=record["status"], end_time=record["at"])
+
+    def _describe(self, client: MlflowClient, run_id: str, record: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        entries = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in record["params"].items()]
+        for start in range(0, len(entries), _PARAMS_A_BATCH):
+            client.log_batch(run_id, params=entries[start : start + _PARAMS_A_BATCH])
+        if record.get("settings") is not None:
+            client.log_dict(run_id, record["settings"], "settings.json")
+
+    def _report(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        key, step = record["run"], int(record["step"])
+        run_id = self._known(client, key)
+        if step <= self._steps[key] or not record["metrics"]:
+            return
+        entries = [Metric(name, value, record["at"], step) for name, value in record["metrics"].items()]
+        client.log_batch(run_id, metrics=entries, tags=[RunTag(_STEP_TAG, str(step))])
+        self._steps[key] = step
+
+    def _tag(self, client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def _known(self, client: MlflowClient, key: str) -> str:
+        """Id of a run begun before, here or by a process that is gone."""
+        if key not in self._run_ids:
+            found = self._find(client, self.connect()[1], key)
+            if found is None:
+                raise RefusedError(f"there is no run with the tag {KEY_TAG} {key!r}")
+            self._take_up(key, found)
+        return self._run_ids[key]
+
+    def _take_up(self, key: str, run: Any) -> None:
+        self._run_ids[key] = run.info.run_id
+        self._steps[key] = int(run.data.tags.get(_STEP_TAG, -1))
+
+    def _find(self, client: MlflowClient, experiment_id: str, key: str) -> Any | None:
+        quoted = key.replace("'", "")
+        runs = client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{quoted}'", max_results=1)
+        return runs[0] if runs else None
+
+
+def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
+    # MLflow retries a dead server for minutes by default; the outbox has its own patience
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it announces every table that it makes
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        known = client.get_experiment_by_name(experiment)
+        if known is None:
+            return client, _create(client, uri, experiment)
+        if known.lifecycle_stage != "active":
+            raise InputError(
+                f"MLflow experiment {experiment!r} at {uri} was deleted: restore it, or choose another name"
+            )
+        return client, known.experiment_id
+    except InputError:
+        raise
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise InputError(f"MLflow at {uri} cannot be used: {reason_of(error)}") from None
+
+
+def _create(client: MlflowClient, uri: str, experiment: str) -> str:
+    """Make the experiment; with SQLite its files lie beside the database, not in the working directory."""
+    location = None
+    if uri.startswith("sqlite:///"):
+        location = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+    return str(client.create_experiment(experiment, artifact_location=location))

@@ -1,0 +1,144 @@
+"""Records that wait to be sent, in a file, so that neither a kill nor a server that is away loses one.
+
+A record is a line of JSON; the first line says where they belong. What was taken and done is forgotten when
+nothing is left: the file is then cut to that line. After a kill some records are taken a second time; whoever
+sends them must bear that.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from themo.errors import InputError
+
+
+class OutboxInUseError(InputError):
+    """Another process has the file open."""
+
+
+class Outbox:
+    """A first-in-first-out queue of JSON objects in a file, of one process at a time.
+
+    Args:
+        path: Made if it is not there; what it holds comes first. Its folder is made too.
+        address: Where the records belong, for a new file; one that is there has its own.
+
+    Raises:
+        OutboxInUseError: Another process has it open.
+        InputError: It cannot be written, or holds what is no record.
+    """
+
+    def __init__(self, path: Path, address: dict[str, str]) -> None:
+        self.path = path
+        self._changed = threading.Condition()
+        self._closed = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b", buffering=0)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise OutboxInUseError(f"{path}: another process sends what it holds") from None
+        self._end = self._drop_torn_line()
+        if self._end == 0:
+            line = json.dumps(address, ensure_ascii=False).encode() + b"\n"
+            self._end = os.write(self._file.fileno(), line)
+        lines = self._read()
+        self.address: dict[str, str] = json.loads(lines[0])
+        self._start = self._taken = len(lines[0])
+        self._waiting = len(lines) - 1
+
+    def __len__(self) -> int:
+        """Records not yet done."""
+        with self._changed:
+            return self._waiting
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a record.
+
+        Raises:
+            OSError: The disk is full; what was there stays as it was.
+        """
+        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        with self._changed:
+            try:
+                written = os.write(self._file.fileno(), line)
+                if written < len(line):
+                    raise OSError(28, "No space left on device")
+            except OSError:
+                os.ftruncate(self._file.fileno(), self._end)
+                raise
+            self._end += len(line)
+            self._waiting += 1
+            self._changed.notify_all()
+
+    def next(self, seconds: float | None = None) -> dict[str, Any] | None:
+        """The oldest record that is not done, waited for; None when time is up or the outbox is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting > 0 or self._closed, seconds)
+            if self._waiting == 0 or self._closed:
+                return None
+            record: dict[str, Any] = json.loads(self._line())
+            return record
+
+    def done(self) -> None:
+        """Forget the oldest record."""
+        with self._changed:
+            self._taken += len(self._line())
+            self._waiting -= 1
+            if self._waiting == 0:
+                os.ftruncate(self._file.fileno(), self._start)
+                self._taken = self._end = self._start
+            self._changed.notify_all()
+
+    def wait_until_empty(self, seconds: float) -> bool:
+        """Whether all records were done in that time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._waiting == 0, seconds)
+
+    def close(self) -> None:
+        """Give the file free, and remove it where nothing is left in it."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            if self._waiting == 0:
+                self.path.unlink(missing_ok=True)
+            self._file.close()
+            self._changed.notify_all()
+
+    def _line(self) -> bytes:
+        self._file.seek(self._taken)
+        parts: list[bytes] = []
+        while not parts or (parts[-1] and not parts[-1].endswith(b"\n")):
+            parts.append(self._file.readline())
+        return b"".join(parts)
+
+    def _drop_torn_line(self) -> int:
+        """Cut off what a kill left of a last line; the file's length."""
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.ftruncate(self._file.fileno(), whole)
+        return whole
+
+    def _read(self) -> list[bytes]:
+        self._file.seek(0)
+        lines = self._file.read().splitlines(keepends=True)
+        for number, line in enumerate(lines, start=1):
+            try:
+                if not isinstance(json.loads(line), dict):
+                    raise ValueError
+            except ValueError:
+                self._file.close()
+                raise InputError(f"{self.path}, line {number}: must be a record of a run") from None
+        return lines

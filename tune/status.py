@@ -1,0 +1,167 @@
+"""A search as another terminal sees it: read from its directory, whether it runs, rests or is done."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich import box
+from rich.table import Table
+
+from tune.results import ranked, show
+from tune.search import LOCK_FILE, STUDY_FILE, Search, read_search
+from tune.study import Study, Trial
+
+Activity = Literal["running", "interrupted", "finished", "not begun"]
+
+_TOP = 5
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a search stands.
+
+    Attributes:
+        search: What it was begun with.
+        study: Its record, as it was last written.
+        activity: What goes on.
+        training_seconds: Time in which at least one trial was at work, pauses between sessions left out.
+    """
+
+    search: Search
+    study: Study
+    activity: Activity
+    training_seconds: float
+
+    @property
+    def pairs_per_second(self) -> float | None:
+        """Sentence pairs of all trials over the time of training; None before the first report."""
+        pairs = sum(trial.pairs_seen for trial in self.study)
+        return pairs / self.training_seconds if self.training_seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of training, at the pace so far; None before a trial has ended."""
+        done = sum(trial.is_done for trial in self.study)
+        if not done or self.activity == "finished":
+            return None
+        left = self.search.space.search.num_samples - done
+        return self.training_seconds / done * left
+
+    @property
+    def failures(self) -> list[Trial]:
+        """The trials that failed, in their order."""
+        return [trial for trial in self.study if trial.state == "FAIL"]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``status --json``."""
+        top = ranked(self.study)[:1]
+        return {
+            "search": self.search.name,
+            "activity": self.activity,
+            "trials": {state.lower(): n for state, n in self.study.counts().items()},
+            "num_samples": self.search.space.search.num_samples,
+            "objective": self.search.objective,
+            "best": _best(top[0], self.study) if top else None,
+            "training_seconds": self.training_seconds,
+            "pairs_per_second": self.pairs_per_second,
+            "seconds_left": self.seconds_left,
+            "failures": [{"trial": trial.number, "reason": trial.reason} for trial in self.failures],
+        }
+
+    def to_table(self) -> Table:
+        """The trials at work and the best ones, a row each."""
+        at_work = [trial for trial in self.study if trial.state == "RUNNING"]
+        view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for heading in ("trial", "state", self.search.objective, "pairs", "settings"):
+            view.add_column(heading, justify="left" if heading in ("state", "settings") else "right")
+        for trial in [*at_work, *ranked(self.study)[:_TOP]]:
+            best = trial.best(self.study.mode)
+            view.add_row(
+                str(trial.number),
+                trial.state.lower(),
+                "" if best is None else f"{best:.4f}",
+                f"{trial.pairs_seen:,}",
+                " ".join(f"{name}={show(value)}" for name, value in trial.params.items()),
+            )
+        return view
+
+    def lines(self) -> list[str]:
+        """What there is to say beside the table."""
+        counts = self.study.counts()
+        total = self.search.space.search.num_samples
+        states = ", ".join(f"{n} {state.lower()}" for state, n in counts.items() if n)
+        said = [f"Search {self.search.name} ({self.activity}): {len(self.study)} of {total} trials begun"]
+        if states:
+            said[0] += f": {states}"
+        if self.pairs_per_second is not None:
+            said.append(
+                f"Training for {duration(self.training_seconds)}, {self.pairs_per_second:,.0f} pairs/s"
+            )
+        if self.seconds_left is not None:
+            said[-1] += f", about {duration(self.seconds_left)} left"
+        said += [
+            f"Trial {trial.number} failed: {trial.reason or 'no reason is known'}" for trial in self.failures
+        ]
+        return said
+
+
+def read_status(folder: Path) -> Status:
+    """The status of a search directory; nothing in it is changed.
+
+    Raises:
+        InputError: There is no search, or a file of it is damaged.
+    """
+    search = read_search(folder, asked_by="NAME")
+    path = folder / STUDY_FILE
+    study = Study.read(path) if path.exists() else Study(None, search.mode)
+    is_whole = len(study) >= search.space.search.num_samples and all(trial.is_done for trial in study)
+    activity: Activity = "interrupted"
+    if _is_locked(folder / LOCK_FILE):
+        activity = "running"
+    elif is_whole:
+        activity = "finished"
+    elif not len(study):
+        activity = "not begun"
+    spans = [
+        (trial.started, trial.ended)
+        for trial in study
+        if trial.started is not None and trial.ended is not None
+    ]
+    return Status(search, study, activity, covered(spans))
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Length of the union of intervals of time."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def duration(seconds: float) -> str:
+    """Minutes or hours, as people say it."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{max(1, round(seconds)):.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a driver holds a search's lock; it is tried in shared mode, for a moment."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+def _best(trial: Trial, study: Study) -> dict[str, Any]:
+    return {"trial": trial.number, "value": trial.best(study.mode), "settings": dict(trial.params)}

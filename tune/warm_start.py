@@ -1,0 +1,96 @@
+"""What a new search may learn from the trials of an old one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from themo.config import Settings, known_leaves
+from themo.errors import InputError
+from tune.search import Search
+from tune.space import FIXED_SECTIONS, Space, contains
+from tune.study import Study, Trial
+
+_CHANGES_NO_SCORE = frozenset({"seed", "device", "threads", "compile", "accumulate"})
+"""Of training: the seed and on what a trial runs, which move its score by chance or rounding alone."""
+
+
+@dataclass(frozen=True)
+class CarriedOver:
+    """Trials of an old search as a new one sees them.
+
+    Attributes:
+        trials: With numbers below 0, the dimensions of the new space as their settings.
+        left_out: How many others there are, by reason.
+    """
+
+    trials: tuple[Trial, ...]
+    left_out: dict[str, int]
+
+    def __str__(self) -> str:
+        total = len(self.trials) + sum(self.left_out.values())
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self.left_out.items())
+        return f"{len(self.trials)} of {total} trials carry over" + (
+            f"; left out: {reasons}" if reasons else ""
+        )
+
+
+def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> CarriedOver:
+    """The trials of an old search that a new one could have run itself, with the same outcome.
+
+    Such a trial ended well, in what the new space searches it lies within its bounds, and all else is as in
+    the new search's settings. So a setting that the old search held fixed counts with its fixed value, and
+    one that only the old one searched counts where it had the new one's value by chance. Where things lie,
+    what is tested, the seed, and on what a trial ran do not count.
+
+    Args:
+        old: The old search.
+        study: Its record.
+        space: What the new one searches.
+        settings: What the new one starts from.
+
+    Raises:
+        InputError: The searches have different objectives or worlds, or no trial carries over.
+    """
+    if old.objective != settings.objective:
+        raise InputError(
+            f"--warm-start {old.name}: must have the objective {settings.objective}, has {old.objective}"
+        )
+    if old.settings.miniature != settings.miniature:
+        raise InputError(f"--warm-start {old.name}: must have the miniature of this search, has another")
+    compared = _compared(space)
+    expected = {leaf: value for leaf, value in settings.leaves().items() if leaf in compared}
+    trials: list[Trial] = []
+    left_out: Counter[str] = Counter()
+    for trial in study:
+        if trial.state not in ("COMPLETE", "PRUNED") or not trial.values:
+            left_out["that did not end well"] += 1
+            continue
+        leaves = old.settings.override(trial.params, source=old.name).leaves()
+        other = [leaf for leaf, value in expected.items() if leaves[leaf] != value]
+        outside = [name for name, d in space.dimensions.items() if not contains(d, leaves[name])]
+        if other or outside:
+            left_out[_reason(other, outside)] += 1
+            continue
+        params = {name: leaves[name] for name in space.dimensions}
+        trials.append(replace(trial, number=-1 - len(trials), params=params))
+    carried = CarriedOver(tuple(trials), dict(left_out))
+    if not trials:
+        raise InputError(f"--warm-start {old.name}: {carried}")
+    return carried
+
+
+def _compared(space: Space) -> frozenset[str]:
+    """The settings that must be alike: those that change a score and are not searched."""
+    return frozenset(
+        leaf
+        for leaf, (section, _) in known_leaves().items()
+        if section not in FIXED_SECTIONS and leaf not in _CHANGES_NO_SCORE and leaf not in space.dimensions
+    )
+
+
+def _reason(other: Iterable[str], outside: Iterable[str]) -> str:
+    if outside:
+        return f"with {', '.join(outside)} outside the space"
+    return f"with another {', '.join(other)}"
