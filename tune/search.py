@@ -113,15 +113,19 @@ def discard_untried(search: Search) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_search(folder: Path) -> Search:
+def read_search(folder: Path, asked_by: str = "--resume") -> Search:
     """The search of a directory.
+
+    Args:
+        folder: The search directory.
+        asked_by: What a refusal names as the place where the search was asked for.
 
     Raises:
         InputError: There is none, or its file is damaged.
     """
     path = folder / SEARCH_FILE
     if not path.is_file():
-        raise InputError(f"--resume: there is no search at {folder}: it holds no {SEARCH_FILE}")
+        raise InputError(f"{asked_by}: there is no search at {folder}: it holds no {SEARCH_FILE}")
     tree = read_yaml(path)
     try:
         settings = Settings.model_validate(tree.pop("settings"))
@@ -133,14 +137,14 @@ def read_search(folder: Path) -> Search:
     return Search(name, uid, from_tree(tree, settings, source=str(path)), settings, resources)
 
 
-def search_folder(name: str, settings: Settings) -> Path:
-    """Directory of a search.
+def search_folder(name: str, settings: Settings, asked_by: str = "--name") -> Path:
+    """Directory of a search; `asked_by` as of `read_search`.
 
     Raises:
         InputError: The name cannot be a directory's.
     """
     if not _NAME.fullmatch(name):
-        raise InputError(f"--name must be letters, digits, '.', '_' and '-', got {name!r}")
+        raise InputError(f"{asked_by} must be letters, digits, '.', '_' and '-', got {name!r}")
     return Path(settings.paths.logs_dir).resolve() / "tune" / name
 
 
