@@ -37,7 +37,7 @@ FLOOR = "teacher_es"
 
 
 @dataclass(frozen=True)
-class Tested:
+class Examination:
     """Scores, and what they were made on.
 
     Attributes:
@@ -72,7 +72,7 @@ def examine(
     task: Task = "all",
     baseline: bool = False,
     floor: bool = False,
-) -> Tested:
+) -> Examination:
     """Score a version's student beside the ceiling and, when asked, the baselines.
 
     Args:
@@ -121,7 +121,7 @@ def examine(
     if baseline or floor:
         rows[FLOOR] = Row(read, settings.benchmarks.language, images)
     scenes = sources.scenes(settings.benchmarks.captions or "") if xtd10 else None
-    return Tested(evaluate(rows, xtd10, imagenet), xtd10, imagenet, scenes)
+    return Examination(evaluate(rows, xtd10, imagenet), xtd10, imagenet, scenes)
 
 
 def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: Row) -> dict[str, Row]:

@@ -13,7 +13,7 @@ from themo.output import print_json, print_result
 from themo.progress import console
 
 if TYPE_CHECKING:
-    from themo.scoring import Task, Tested
+    from themo.scoring import Examination, Task
 
 SUMMARY = "Test a student on images, beside its teacher."
 EXAMPLES = """\
@@ -74,7 +74,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
 def score_and_record(
     settings: Settings, version: Path | None, task: Task, baseline: bool, floor: bool = False
-) -> Tested:
+) -> Examination:
     """Score, log to MLflow, and write ``test.json`` beside a version."""
     from themo.config import write_text
     from themo.report.tables import TEST_FILE

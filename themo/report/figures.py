@@ -133,7 +133,7 @@ def shares(fields: Mapping[str, Mapping[str, Sequence[Share]]], columns: int, na
         )
     figure.update_annotations(font={"size": 14})
     pixels += sum(24 * height for height in heights)
-    figure.update_xaxes(zeroline=False)
+    figure.update_xaxes(zeroline=False, matches="x")
     figure.update_xaxes(title={"text": names}, row=n_rows)
     return figure.update_layout(
         height=pixels, margin={"t": 70}, legend={"y": 1, "yref": "container", "yanchor": "top"}

@@ -24,7 +24,7 @@ from themo.miniature.scenes import Scenes
 from themo.pages import thumbnail, write_page
 from themo.report.figures import Share, found_by_place, share_of, shares
 from themo.report.tables import lay_out
-from themo.scoring import Tested
+from themo.scoring import Examination
 
 REPORT_FILE = "report.html"
 N_CAPTIONS = 8
@@ -96,7 +96,7 @@ class Confusion:
     examples: tuple[str, ...]
 
 
-def write_report(tested: Tested, settings: Settings, version: Path) -> Path:
+def write_report(tested: Examination, settings: Settings, version: Path) -> Path:
     """Write ``report.html`` into a version directory.
 
     Args:
@@ -147,7 +147,7 @@ def write_report(tested: Tested, settings: Settings, version: Path) -> Path:
     return path
 
 
-def _figures(tested: Tested) -> dict[str, Figure]:
+def _figures(tested: Examination) -> dict[str, Figure]:
     drawn = {"places": found_by_place(tested.scores)}
     if tested.scenes is not None and tested.xtd10 is not None:
         found = {"": attribute_shares(tested.scores, tested.scenes)}
@@ -166,7 +166,7 @@ def attribute_shares(scores: Scores, scenes: Scenes) -> dict[str, list[Share]]:
 
 
 def value_shares(scores: Scores, scenes: Scenes) -> dict[str, dict[str, list[Share]]]:
-    """Retrieval@01 of student and teacher over the captions that tell a shape, a colour, a count, a relation."""
+    """Retrieval@01 of student and teacher over the captions that tell a shape, colour, count or relation."""
     kinds: dict[str, dict[str, NDArray[np.bool_]]] = {
         "shape": {s.spanish[0].singular: mentions(scenes, "shape", i) for i, s in enumerate(SHAPES)},
         "colour": {c.spanish[0].masculine: mentions(scenes, "colour", i) for i, c in enumerate(COLOURS)},
@@ -177,16 +177,16 @@ def value_shares(scores: Scores, scenes: Scenes) -> dict[str, dict[str, list[Sha
             "one group only": scenes.single,
         },
     }
+    shown = {kind: {v: among for v, among in of.items() if among.any()} for kind, of in kinds.items()}
     return {
         kind: {
             row: [
                 share_of(label, scores.hits(row, RETRIEVAL, 1).numpy(), among)
-                for label, among in values.items()
-                if among.any()
+                for label, among in told.items()
             ]
             for row in (STUDENT, CEILING)
         }
-        for kind, values in kinds.items()
+        for kind, told in shown.items()
     }
 
 

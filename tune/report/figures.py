@@ -225,7 +225,7 @@ def parallel_coordinates(study: Study, winner: Trial | None, space: Space, objec
         line = {"color": _GREY, "width": 1}
         figure.add_shape(type="line", x0=x, x1=x, y0=-0.04, y1=1.04, line=line, layer="below")
         label = {"showarrow": False, "x": x, "align": "center"}
-        font = {"size": 11.5}
+        font = {"size": 10.5}
         figure.add_annotation(text=f"<b>{_wrapped(name)}</b>", y=1.09, yanchor="bottom", font=font, **label)
         for value in axis.ticks:
             text = _wrapped(show(value) if isinstance(value, float) else str(value))
@@ -451,6 +451,7 @@ def time_line(found: Sequence[Lane], winner: Trial | None, mode: Mode) -> Figure
     return figure.update_layout(
         height=120 + 46 * len(found),
         barmode="overlay",
+        uniformtext={"minsize": 9, "mode": "hide"},
         bargap=0.25,
         xaxis={"title": {"text": f"{unit} since the first trial began"}, "zeroline": False},
         yaxis={

@@ -48,8 +48,9 @@ def write_report(search: Search, folder: Path) -> Path:
         raise InputError(
             f"{folder / STUDY_FILE}: must hold a trial that ended well, none of its {len(study)} has{reason}"
         )
-    best = study.winner() or able[0]
     is_finished = len(study) >= search.space.search.num_samples and all(trial.is_done for trial in study)
+    best = study.winner() if is_finished else results.ranked(study, is_running_counted=True)[0]
+    best = best or able[0]
     version = folder / BEST_VERSION if is_finished and _is_left(search, best, folder) else None
     tested = None
     if version is not None and (version / TEST_FILE).exists():
