@@ -1,4 +1,4 @@
-"""A whole small search over the miniature as users run it, and what it leaves to be looked at in a browser."""
+"""A whole small search over the miniature as users run it, and what it leaves, looked at in a browser."""
 
 from __future__ import annotations
 
