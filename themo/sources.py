@@ -57,7 +57,8 @@ class Sources:
 
         for split in get_args(PicturedSplit):
             if captions == f"{MINIATURE}{split}/xtd10":
-                return pictured_scenes(self._recipe, World(self._recipe.seed), split)[0]
+                recipe = self._settings.miniature
+                return pictured_scenes(recipe, World(recipe.seed), split)[0]
         return None
 
     def corpus(

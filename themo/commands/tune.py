@@ -8,7 +8,7 @@ from pathlib import Path
 
 from themo.commands.test import score_and_record
 from themo.config import load, space_path
-from themo.errors import InputError
+from themo.errors import InputError, reason_of
 from themo.options import Parser, add_json, add_presets, add_settings, natural, positive
 from themo.output import print_json, print_result
 from themo.progress import console
@@ -131,8 +131,7 @@ def _written(write: Callable[[], Path]) -> Path | None:
     try:
         return write()
     except Exception as error:  # whatever it is: the search is done, and its result must not be lost
-        reason = str(error).partition("\n")[0]
-        console.print(f"No report was written: {reason or type(error).__name__}")
+        console.print(f"No report was written: {reason_of(error)}")
         return None
 
 
