@@ -15,7 +15,7 @@ PACKAGE = Path(themo.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-OF_SEARCHES = [PACKAGE / "commands" / f"{name}.py" for name in ("tune",)]
+OF_SEARCHES = [PACKAGE / "commands" / f"{name}.py" for name in ("tune", "report")]
 """The commands that know `tune/`, in their function `run`."""
 
 
@@ -61,6 +61,9 @@ def test_themo_never_imports_ray_or_pickle_and_only_commands_of_searches_know_tu
         ("pyarrow", {"bitext.py", "cleaning.py", "corpora.py", "preparation.py"}),
         ("huggingface_hub", {"hub.py"}),
         ("httpx2", {"downloads.py", "hosts.py"}),
+        ("jinja2", {"pages.py"}),
+        ("markupsafe", {"pages.py"}),
+        ("plotly", {"pages.py", "report/figures.py", "report/page.py"}),
     ],
 )
 def test_each_library_has_its_home(module: str, allowed: set[str]) -> None:
@@ -85,6 +88,7 @@ try:
     themo.cli.parse(["train", "--help"])
 except SystemExit:
     heavy = {"torch", "ray", "mlflow", "transformers", "open_clip", "optuna", "pyarrow", "numpy", "tune"}
+    heavy |= {"plotly", "jinja2"}
     print("loaded:", sorted(heavy & set(sys.modules)))
 """
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

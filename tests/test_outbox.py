@@ -94,7 +94,7 @@ def test_damaged_and_busy_files_are_refused(tmp_path: Path) -> None:
         Outbox(path, ADDRESS)
     box.close()
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written: (File exists|Not a directory)"):
+    with pytest.raises(InputError, match=r"cannot be written: (File exists|Not a directory)"):
         Outbox(tmp_path / "file" / "a.jsonl", ADDRESS)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ from themo.errors import InputError
 from themo.metrics import (
     Difference,
     Interval,
+    first_by_cosine,
     hits_of_ranks,
     paired_bootstrap,
     ranks_by_cosine,
@@ -35,6 +36,8 @@ from themo.metrics import (
 RETRIEVAL = "retrieval"
 ACCURACY = "accuracy"
 KS = (1, 5, 10)
+N_FOUND = 10
+"""How many of the items that a query finds first are kept."""
 STUDENT = "student"
 CEILING = "ceiling"
 RESERVED = ("n", "ci95", "retention", "differences")
@@ -78,9 +81,17 @@ def score_retrieval(
         ValueError: If shapes disagree.
         FloatingPointError: If a vector is not finite: a broken encoder has no score.
     """
+    return _find_images(encode, captions, image_vectors_IE, image_of_text).ranks
+
+
+def _find_images(
+    encode: TextEncoder,
+    captions: Sequence[str],
+    image_vectors_IE: torch.Tensor,
+    image_of_text: torch.Tensor,
+) -> _Found:
     _check_finite(image_vectors_IE, "image")
-    texts_TE = _encode(encode, captions)
-    return ranks_by_cosine(queries_QE=texts_TE, gallery_GE=image_vectors_IE, right_Q=image_of_text).cpu()
+    return _find(_encode(encode, captions), image_vectors_IE, image_of_text)
 
 
 def score_accuracy(
@@ -107,6 +118,15 @@ def score_accuracy(
         ValueError: If shapes disagree or a class has no prompt.
         FloatingPointError: If a vector is not finite.
     """
+    return _find_classes(encode, prompts, image_vectors_IE, class_of_image).ranks
+
+
+def _find_classes(
+    encode: TextEncoder,
+    prompts: Sequence[Sequence[str]],
+    image_vectors_IE: torch.Tensor,
+    class_of_image: torch.Tensor,
+) -> _Found:
     n_prompts_C = torch.tensor([len(of_class) for of_class in prompts])
     if (n_prompts_C == 0).any():
         raise ValueError(f"every class needs a prompt, class {int(n_prompts_C.argmin())} has none")
@@ -116,7 +136,19 @@ def score_accuracy(
     # Sums instead of means: the ranking by cosine does not see the length.
     classes_CE = prompts_PE.new_zeros(len(prompts), prompts_PE.shape[1])
     classes_CE.index_add_(0, class_of_prompt, prompts_PE)
-    return ranks_by_cosine(queries_QE=image_vectors_IE, gallery_GE=classes_CE, right_Q=class_of_image).cpu()
+    return _find(image_vectors_IE, classes_CE, class_of_image)
+
+
+class _Found(NamedTuple):
+    """Ranks of the right answers (Q,), and the answers found first (Q, at most `N_FOUND`): int64, CPU."""
+
+    ranks: torch.Tensor
+    first: torch.Tensor
+
+
+def _find(queries_QE: torch.Tensor, gallery_GE: torch.Tensor, right_Q: torch.Tensor) -> _Found:
+    ranks_Q = ranks_by_cosine(queries_QE=queries_QE, gallery_GE=gallery_GE, right_Q=right_Q)
+    return _Found(ranks_Q.cpu(), first_by_cosine(queries_QE, gallery_GE, right_Q, ranks_Q, N_FOUND))
 
 
 def _encode(encode: TextEncoder, texts: Sequence[str]) -> torch.Tensor:
@@ -156,22 +188,25 @@ def evaluate(rows: Mapping[str, Row], xtd10: Xtd10 | None = None, imagenet: Imag
     # All languages are looked up before any encoder runs: a wrong one must not cost an hour.
     captions = _in_languages(xtd10.captions, rows, "XTD10's captions") if xtd10 else {}
     prompts = _in_languages(imagenet.prompts, rows, "ImageNet's prompts") if imagenet else {}
-    ranks: dict[str, dict[str, torch.Tensor]] = {}
+    found: dict[str, dict[str, _Found]] = {}
     if xtd10 is not None:
         vectors = _image_vectors(rows, xtd10.images)
         right = torch.tensor(xtd10.image_of_caption)
-        ranks[RETRIEVAL] = {
-            name: score_retrieval(row.encode, captions[name], vectors[row.images], right)
+        found[RETRIEVAL] = {
+            name: _find_images(row.encode, captions[name], vectors[row.images], right)
             for name, row in rows.items()
         }
     if imagenet is not None:
         vectors = _image_vectors(rows, imagenet.images)
         right = torch.tensor(imagenet.class_of_image)
-        ranks[ACCURACY] = {
-            name: score_accuracy(row.encode, prompts[name], vectors[row.images], right)
+        found[ACCURACY] = {
+            name: _find_classes(row.encode, prompts[name], vectors[row.images], right)
             for name, row in rows.items()
         }
-    return Scores(ranks)
+    return Scores(
+        {task: {name: of_row.ranks for name, of_row in of_task.items()} for task, of_task in found.items()},
+        {task: {name: of_row.first for name, of_row in of_task.items()} for task, of_task in found.items()},
+    )
 
 
 def _image_vectors(rows: Mapping[str, Row], paths: Sequence[Path]) -> dict[ImageEncoder, torch.Tensor]:
@@ -196,6 +231,8 @@ class Scores:
 
     ranks: Mapping[str, Mapping[str, torch.Tensor]]
     """Task ("retrieval", "accuracy") to row to (Q,) int64 ranks of the right answers, 0 the best."""
+    first: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
+    """Task to row to (Q, at most `N_FOUND`) int64: the images or classes found first, the best first."""
 
     def hits(self, row: str, task: str, k: int) -> torch.Tensor:
         """Say of each query whether the row has it right among the first k: (Q,) bool."""

@@ -90,6 +90,43 @@ def ranks_by_cosine(
     return torch.cat(chunks)
 
 
+def first_by_cosine(
+    queries_QE: torch.Tensor,
+    gallery_GE: torch.Tensor,
+    right_Q: torch.Tensor,
+    ranks_Q: torch.Tensor,
+    k: int,
+    max_scores: int = MAX_SCORES,
+) -> torch.Tensor:
+    """Give the items that each query finds first, the right one where its rank says, ties included.
+
+    Args:
+        queries_QE: As of `ranks_by_cosine`.
+        gallery_GE: As of `ranks_by_cosine`.
+        right_Q: As of `ranks_by_cosine`.
+        ranks_Q: (Q,) int64, what `ranks_by_cosine` gives.
+        k: How many items; no more than there are.
+        max_scores: As of `ranks_by_cosine`.
+
+    Returns:
+        (Q, min(k, G)) int64 rows of the gallery, the best first, on the CPU.
+    """
+    gallery_GE = unit(gallery_GE)
+    k = min(k, gallery_GE.shape[0])
+    places_K = torch.arange(k)
+    found = []
+    n_rows = max(1, max_scores // max(1, gallery_GE.shape[0]))
+    for queries, right, rank in zip(
+        *(torch.split(part.cpu(), n_rows) for part in (queries_QE, right_Q, ranks_Q)), strict=True
+    ):
+        scores = (unit(queries.to(gallery_GE.device)) @ gallery_GE.T).cpu()
+        scores.scatter_(1, right[:, None], -torch.inf)
+        wrong = scores.topk(k, dim=1).indices  # the right item is put among them where it stands
+        before = (places_K - (places_K > rank[:, None]).long()).clamp(min=0)
+        found.append(torch.where(places_K == rank[:, None], right[:, None], wrong.gather(1, before)))
+    return torch.cat(found)
+
+
 def unit(vectors_NE: torch.Tensor) -> torch.Tensor:
     """Scale (N, E) vectors to length 1, as float32; a zero vector stays zero."""
     return torch.nn.functional.normalize(vectors_NE.float(), dim=-1)

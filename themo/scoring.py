@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from themo.errors import InputError, MissingInputError
 from themo.evaluation import ACCURACY, CEILING, RETRIEVAL, STUDENT, ImageEncoder, Row, Scores, evaluate
 from themo.image_vectors import image_vectors
 from themo.mclip import MClip
+from themo.miniature.scenes import Scenes
 from themo.prompts import fill_templates, translate_prompts
 from themo.sources import Sources
 from themo.student import load_student
@@ -34,9 +36,43 @@ FLOOR = "teacher_es"
 """The teacher's own text tower fed Spanish: what one has without a student."""
 
 
+@dataclass(frozen=True)
+class Examination:
+    """Scores, and what they were made on.
+
+    Attributes:
+        scores: Of every row.
+        xtd10: The retrieval set, if it was asked.
+        imagenet: The classification set, if it was asked.
+        scenes: What the retrieval set's pictures show, where they are the miniature's.
+    """
+
+    scores: Scores
+    xtd10: Xtd10 | None
+    imagenet: ImageNet | None
+    scenes: Scenes | None
+
+
 def score_version(
-    settings: Settings, version: Path | None, *, task: Task = "all", baseline: bool = False
+    settings: Settings,
+    version: Path | None,
+    *,
+    task: Task = "all",
+    baseline: bool = False,
+    floor: bool = False,
 ) -> Scores:
+    """The scores of `examine`, which takes the same arguments."""
+    return examine(settings, version, task=task, baseline=baseline, floor=floor).scores
+
+
+def examine(
+    settings: Settings,
+    version: Path | None,
+    *,
+    task: Task = "all",
+    baseline: bool = False,
+    floor: bool = False,
+) -> Examination:
     """Score a version's student beside the ceiling and, when asked, the baselines.
 
     Args:
@@ -45,6 +81,7 @@ def score_version(
         task: Which test sets.
         baseline: Add a row for the teacher fed Spanish and, where settings name their models, for
             Multilingual-CLIP and for the teacher fed translations.
+        floor: Add the row for the teacher fed Spanish, which needs no other model.
 
     Raises:
         InputError: The version is damaged, its student is of another teacher, or test data are missing.
@@ -81,7 +118,10 @@ def score_version(
     rows[CEILING] = Row(read, ENGLISH, images)
     if baseline:
         rows |= _baselines(settings, sources, teacher, rows[CEILING])
-    return evaluate(rows, xtd10, imagenet)
+    if baseline or floor:
+        rows[FLOOR] = Row(read, settings.benchmarks.language, images)
+    scenes = sources.scenes(settings.benchmarks.captions or "") if xtd10 else None
+    return Examination(evaluate(rows, xtd10, imagenet), xtd10, imagenet, scenes)
 
 
 def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: Row) -> dict[str, Row]:
@@ -105,7 +145,6 @@ def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: 
             return ceiling.encode(translations(sources.cache, name, texts, load))
 
         rows[TRANSLATED] = Row(translate, config.language, ceiling.images)
-    rows[FLOOR] = Row(ceiling.encode, config.language, ceiling.images)
     return rows
 
 

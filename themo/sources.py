@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 from themo.cache import Cache
 from themo.catalogue import CATALOGUE, parse_weighted
@@ -17,6 +18,9 @@ from themo.corpora import Corpus
 from themo.errors import InputError, MissingInputError
 from themo.miniature.recipe import MiniatureRecipe
 from themo.progress import console
+
+if TYPE_CHECKING:
+    from themo.miniature.scenes import Scenes
 
 MINIATURE = "miniature:"
 MINIATURE_VERSION = 1
@@ -45,6 +49,17 @@ class Sources:
             return str(self.miniature / name.removeprefix(MINIATURE))
         is_folder = os.path.isdir(name)  # noqa: PTH112 -- says no, where Path raises, to any text
         return str(Path(name).absolute()) if is_folder else name
+
+    def scenes(self, captions: str) -> Scenes | None:
+        """What the pictures of a retrieval set show, where it is one of the miniature's; None elsewhere."""
+        from themo.miniature.pictured import PicturedSplit, pictured_scenes
+        from themo.miniature.scenes import World
+
+        for split in get_args(PicturedSplit):
+            if captions == f"{MINIATURE}{split}/xtd10":
+                recipe = self._settings.miniature
+                return pictured_scenes(recipe, World(recipe.seed), split)[0]
+        return None
 
     def corpus(
         self, name: str, setting: str, columns: tuple[str, str], image_column: str | None = None

@@ -40,6 +40,11 @@ class Rungs:
                 last = pairs
         return rungs
 
+    @property
+    def passed(self) -> dict[int, dict[int, float]]:
+        """What the trials had reached, by their numbers, at each rung that any passed, in order."""
+        return dict(sorted(self._passed.items()))
+
     def goes_on(self, number: int, pairs_before: int, pairs: int, best: float | None) -> bool:
         """Whether a trial goes on after a report; its result at a rung just passed is entered.
 

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from themo.output import duration
 from themo.progress import SECONDS_BETWEEN_LINES, console
 from tune.results import show
 from tune.study import Study
@@ -79,7 +80,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
             f"{self._at_work} of {self._slots} slots busy",
         ]
         left = self._seconds_left(done)
-        return ", ".join([*parts, f"about {_duration(left)} left"] if left is not None else parts)
+        return ", ".join([*parts, f"about {duration(left)} left"] if left is not None else parts)
 
     def _best(self) -> str:
         mode = self._study.mode
@@ -96,10 +97,3 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         if ended < 1:
             return None
         return (time.monotonic() - self._start) / ended * (self._total - done)
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{max(1, round(seconds)):.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -121,10 +121,11 @@ def best_pairs(trial: Trial, mode: Mode) -> int:
     return min(pairs for pairs, value in trial.values.items() if value == best)
 
 
-def ranked(study: Study) -> list[Trial]:
-    """The trials that ended well, best first, of equals the earlier proposed."""
+def ranked(study: Study, is_running_counted: bool = False) -> list[Trial]:
+    """The trials that ended well, if asked those under way too; best first, of equals the earlier one."""
     sign = -1.0 if study.mode == "max" else 1.0
-    able = [trial for trial in study if trial.state in ("COMPLETE", "PRUNED") and trial.values]
+    states = ("COMPLETE", "PRUNED", *(("RUNNING",) if is_running_counted else ()))
+    able = [trial for trial in study if trial.state in states and trial.values]
     return sorted(
         able,
         key=lambda trial: (

@@ -34,6 +34,7 @@ SEARCH_FILE = "search.yaml"
 STUDY_FILE = "study.json"
 TRIALS_FOLDER = "trials"
 RAY_LOG = "ray.log"
+LOCK_FILE = ".lock"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TOP = 5
@@ -115,15 +116,19 @@ def discard_untried(search: Search) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_search(folder: Path) -> Search:
+def read_search(folder: Path, asked_by: str = "--resume") -> Search:
     """The search of a directory.
+
+    Args:
+        folder: The search directory.
+        asked_by: What a refusal names as the place where the search was asked for.
 
     Raises:
         InputError: There is none, or its file is damaged.
     """
     path = folder / SEARCH_FILE
     if not path.is_file():
-        raise InputError(f"--resume: there is no search at {folder}: it holds no {SEARCH_FILE}")
+        raise InputError(f"{asked_by}: there is no search at {folder}: it holds no {SEARCH_FILE}")
     tree = read_yaml(path)
     version = tree.pop("themo", __version__)
     if version != __version__:
@@ -147,7 +152,7 @@ def grow(search: Search, num_samples: int) -> Search:
     folder = search_folder(search.name, search.settings)
     with _alone(folder):
         study_path = folder / STUDY_FILE
-        begun = len(Study.load(study_path)) if study_path.exists() else 0
+        begun = len(Study.read(study_path)) if study_path.exists() else 0
         if num_samples < begun:
             raise InputError(
                 f"--num-samples: must be at least the {begun} trials that {search.name} has, "
@@ -181,14 +186,14 @@ def refuse_another_space(search: Search, space: Space, source: Path) -> None:
         )
 
 
-def search_folder(name: str, settings: Settings) -> Path:
-    """Directory of a search.
+def search_folder(name: str, settings: Settings, asked_by: str = "--name") -> Path:
+    """Directory of a search; `asked_by` as of `read_search`.
 
     Raises:
         InputError: The name cannot be a directory's.
     """
     if not _NAME.fullmatch(name):
-        raise InputError(f"--name must be letters, digits, '.', '_' and '-', got {name!r}")
+        raise InputError(f"{asked_by} must be letters, digits, '.', '_' and '-', got {name!r}")
     return Path(settings.paths.logs_dir).resolve() / "tune" / name
 
 
@@ -335,9 +340,9 @@ def data_leaves() -> frozenset[str]:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Refuse a second driver on one search; the lock goes with the process that holds it."""
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=1)  # `status` tries it for a moment
     except Timeout:
         raise InputError(f"--resume: another process runs the search at {folder}") from None
     try:

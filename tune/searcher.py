@@ -93,7 +93,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             return str(TrialScheduler.STOP)
         before, record.reason = record.pairs_seen, ""
         record.started = report.started if record.started is None else record.started
-        record.ended = report.ended
+        record.ended, record.machine = report.ended, report.machine
         record.seconds = self._seconds_before(record, report.started) + report.seconds
         if report.failure:
             record.verdict, record.reason = "FAIL", report.failure

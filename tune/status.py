@@ -11,6 +11,7 @@ from typing import Any, Literal
 from rich import box
 from rich.table import Table
 
+from themo.output import duration
 from tune.results import ranked, show
 from tune.search import LOCK_FILE, STUDY_FILE, Search, read_search
 from tune.study import Study, Trial
@@ -141,14 +142,6 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
         total += max(0.0, end - max(start, reached))
         reached = max(reached, end)
     return total
-
-
-def duration(seconds: float) -> str:
-    """Minutes or hours, as people say it."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{max(1, round(seconds)):.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def _is_locked(path: Path) -> bool:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from themo.config import write_text
 from themo.errors import InputError
@@ -43,6 +43,7 @@ class Trial:
         metrics: All metrics of the last report.
         seconds: Time spent in training, lost work left out.
         started, ended: Unix time, of the worker, at the start of training and at the last report.
+        machine: Name of the machine that it ran on last; empty where that is not known.
         checkpoint: Path of the newest version directory, relative to the search's storage.
         checkpoint_pairs, checkpoint_seconds: Sentence pairs and time at the checkpoint.
     """
@@ -57,6 +58,7 @@ class Trial:
     seconds: float = 0.0
     started: float | None = None
     ended: float | None = None
+    machine: str = ""
     checkpoint: str | None = None
     checkpoint_pairs: int = 0
     checkpoint_seconds: float = 0.0
@@ -168,7 +170,23 @@ class Study:
 
     @classmethod
     def load(cls, path: Path) -> Study:
-        """Read the file. Trials that were under way stand where their last checkpoint left them.
+        """Read the file to go on. Trials that were under way stand where their last checkpoint left them.
+
+        Raises:
+            InputError: It cannot be read or holds no study.
+        """
+        study = cls.read(path)
+        for trial in study:
+            if not trial.is_done:
+                if trial.verdict == "FAIL" or (trial.verdict and trial.checkpoint_pairs == trial.pairs_seen):
+                    study.finish(trial.number, trial.verdict)
+                else:
+                    trial.rewind()
+        return study
+
+    @classmethod
+    def read(cls, path: Path) -> Study:
+        """Read the file as it stands, also while a search writes it; nothing is changed.
 
         Raises:
             InputError: It cannot be read or holds no study.
@@ -178,23 +196,24 @@ class Study:
             if tree["format"] != _FORMAT:
                 raise InputError(f"{path}: format must be {_FORMAT}, got {tree['format']!r}")
             trials = [_trial(entry) for entry in tree["trials"]]
-            study = cls(path, tree["mode"], trials)
+            if tree["mode"] not in get_args(Mode):
+                raise ValueError(f"mode {tree['mode']!r}")
+            if [trial.number for trial in trials] != list(range(len(trials))):
+                raise ValueError("its trials are not numbered from 0")
+            return cls(path, tree["mode"], trials)
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path}: holds no study: {error!r}") from None
-        for trial in study:
-            if not trial.is_done:
-                if trial.verdict == "FAIL" or (trial.verdict and trial.checkpoint_pairs == trial.pairs_seen):
-                    study.finish(trial.number, trial.verdict)
-                else:
-                    trial.rewind()
-        return study
 
 
 def _trial(entry: dict[str, Any]) -> Trial:
     entry = dict(entry)
     entry["values"] = {int(pairs): float(value) for pairs, value in entry["values"].items()}
-    return Trial(**entry)
+    entry["metrics"] = {str(name): float(value) for name, value in entry["metrics"].items()}
+    trial = Trial(**entry)
+    if trial.state not in get_args(State) or not isinstance(trial.params, dict):
+        raise ValueError(f"trial {trial.number} has state {trial.state!r} and params {trial.params!r}")
+    return trial

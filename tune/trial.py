@@ -7,6 +7,7 @@ a trial's time is training time.
 from __future__ import annotations
 
 import gc
+import platform
 import tempfile
 import time
 import traceback
@@ -91,6 +92,7 @@ class TrialReport:
         traceback: Where it failed; empty for a diverged one.
         seconds: Since the worker took up the trial.
         started, ended: Unix time, on the worker, when it took up the trial and of this report.
+        machine: Name of the machine that the worker runs on.
     """
 
     number: int
@@ -101,6 +103,7 @@ class TrialReport:
     seconds: float
     started: float
     ended: float
+    machine: str
 
 
 def configuration(trial: Trial) -> dict[str, Any]:
@@ -183,6 +186,7 @@ class _Reporter:
             "seconds": time.monotonic() - self._clock,
             "started": self._started,
             "ended": time.time(),
+            "machine": platform.node(),
         }
 
 

@@ -13,12 +13,12 @@ from themo.output import print_json, print_result
 from themo.progress import console
 
 if TYPE_CHECKING:
-    from themo.evaluation import Scores
-    from themo.scoring import Task
+    from themo.scoring import Examination, Task
 
 SUMMARY = "Test a student on images, beside its teacher."
 EXAMPLES = """\
   python -m themo test --version-path logs/miniature/version_0
+  python -m themo test --version-path logs/miniature/version_0 --baseline --report
   python -m themo test --baseline
 """
 
@@ -32,6 +32,11 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--task", choices=("all", "retrieval", "accuracy"), default="all", help="which test sets (all)"
     )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="write report.html beside the version: what the student finds, and what it does not know",
+    )
     add_presets(parser)
     add_settings(parser, ("benchmarks", "paths"))
     add_json(parser)
@@ -41,6 +46,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     if options.version_path is None and not options.baseline:
         raise InputError("test: --version-path or --baseline must be given")
+    if options.report and options.version_path is None:
+        raise InputError("test: --report tells what a student finds; it needs --version-path")
     from themo.tracking import tracking_uri, ui_command
     from themo.versions import read_settings
 
@@ -50,23 +57,34 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         settings = read_settings(options.version_path).override(options.settings)
     else:
         settings = load(options.config, options.preset, options.settings)
-    scores = score_and_record(settings, options.version_path, options.task, options.baseline)
+    tested = score_and_record(settings, options.version_path, options.task, options.baseline)
+    report = None
+    if options.report:
+        from themo.report.page import write_report
+
+        report = write_report(tested, settings, options.version_path)
     if options.json:
-        print_json(scores.to_dict())
+        print_json(tested.scores.to_dict() | ({"report": str(report)} if report else {}))
     else:
-        print_result(scores.to_table())
+        print_result(tested.scores.to_table())
+    if report:
+        console.print(f"Read of it:    {report}")
     console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}")
 
 
-def score_and_record(settings: Settings, version: Path | None, task: Task, baseline: bool) -> Scores:
+def score_and_record(
+    settings: Settings, version: Path | None, task: Task, baseline: bool, floor: bool = False
+) -> Examination:
     """Score, log to MLflow, and write ``test.json`` beside a version."""
     from themo.config import write_text
-    from themo.scoring import score_version
+    from themo.report.tables import TEST_FILE
+    from themo.scoring import examine
     from themo.tracking import Tracking, comparison_params, outbox_path, tracking_uri
 
     logs_dir = Path(settings.paths.logs_dir)
     with Tracking(tracking_uri(logs_dir), settings.paths.experiment, outbox_path(logs_dir)) as tracking:
-        scores = score_version(settings, version, task=task, baseline=baseline)
+        tested = examine(settings, version, task=task, baseline=baseline, floor=floor)
+        scores = tested.scores
         run = tracking.start(
             f"test {version or 'baseline'}",
             comparison_params(settings.leaves()) if version else {},
@@ -76,6 +94,6 @@ def score_and_record(settings: Settings, version: Path | None, task: Task, basel
         run.report(scores.to_metrics(), step=0)
         run.finish()
     if version is not None:
-        write_text(version / "test.json", scores.to_json())
-        console.print(f"Written: {version / 'test.json'}")
-    return scores
+        write_text(version / TEST_FILE, scores.to_json())
+        console.print(f"Written: {version / TEST_FILE}")
+    return tested

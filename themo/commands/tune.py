@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from themo.commands.test import score_and_record
 from themo.config import load, option, space_path
-from themo.errors import InputError
+from themo.errors import InputError, reason_of
 from themo.options import Parser, add_json, add_presets, add_settings, natural, positive
 from themo.output import print_json, print_result
 from themo.progress import console
@@ -47,6 +48,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     from themo.tracking import check_reachable, tracking_uri, ui_command
     from themo.versions import read_settings
     from tune.cluster import refuse_unreachable
+    from tune.report.page import write_report
     from tune.results import table
     from tune.search import (
         Resources,
@@ -107,23 +109,36 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     winner = read_settings(best)  # its own teacher, where that was searched
     if winner.benchmarks.names_tests and winner.data.targets is None:
         try:
-            tested = score_and_record(winner, best, "all", baseline=False)
+            tested = score_and_record(winner, best, "all", baseline=False, floor=True)
         except InputError as error:  # the search is done: its result must not be lost
             console.print(f"Not tested: {error}")
+    report = _written(lambda: write_report(search, result.folder))
     if options.json:
-        print_json(result.to_json() | ({"test": tested.to_dict()} if tested else {}))
+        told = result.to_json() | ({"test": tested.scores.to_dict()} if tested else {})
+        print_json(told | {"report": str(report) if report else None})
     else:
         print_result(table(result, search.space.dimensions))
         if tested:
-            print_result(tested.to_table())
+            print_result(tested.scores.to_table())
     console.print(
         f"Reproduce it:  python -m themo train --config {result.folder / 'best.yaml'}", soft_wrap=True
     )
+    if report:
+        console.print(f"Read of it:    {report}", soft_wrap=True)
     if tested:
         console.print(f"Test it:       python -m themo test --version-path {best}")
     console.print(
         f"Compare runs:  {ui_command(tracking_uri(Path(search.settings.paths.logs_dir)))}", soft_wrap=True
     )
+
+
+def _written(write: Callable[[], Path]) -> Path | None:
+    """The report of a search that has ended; None, and a line, where it cannot be written."""
+    try:
+        return write()
+    except Exception as error:  # whatever it is: the search is done, and its result must not be lost
+        console.print(f"No report was written: {reason_of(error)}")
+        return None
 
 
 def _refuse_new_search(options: Namespace) -> None:

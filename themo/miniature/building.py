@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import numpy as np
 
@@ -23,8 +23,9 @@ from themo.miniature.grammar import (
 )
 from themo.miniature.layouts import write_classification_set, write_pairs, write_retrieval_set
 from themo.miniature.lexicon import COLOURS, N_COMBINATIONS, SHAPES
+from themo.miniature.pictured import PicturedSplit, pictured_scenes
 from themo.miniature.recipe import MiniatureRecipe
-from themo.miniature.scenes import Scenes, Split, World, class_scenes
+from themo.miniature.scenes import Scenes, World, class_scenes
 from themo.miniature.teaching import train_teacher
 from themo.progress import track
 
@@ -98,17 +99,12 @@ def _captions(scenes: Scenes, pick: Pick) -> tuple[list[str], list[str]]:
 
 
 def _write_pictures(recipe: MiniatureRecipe, world: World, folder: Path) -> None:
-    sets: dict[Split, int] = {
-        "validation": recipe.validation_images,
-        "test": recipe.test_images,
-        "unseen": recipe.unseen_images,
-    }
-    total = sum(sets.values()) + N_COMBINATIONS * recipe.images_per_class
+    n_images = recipe.validation_images + recipe.test_images + recipe.unseen_images
+    total = n_images + N_COMBINATIONS * recipe.images_per_class
     with track("pictures", total, "pictures") as advance:
-        for number, (split, n_images) in enumerate(sets.items()):
-            rng = np.random.default_rng([recipe.seed, 3, number])
+        for split in get_args(PicturedSplit):
             words = random.Random(f"{split} {recipe.seed}")  # noqa: S311
-            scenes = world.draw_by_lot(split, n_images, recipe.single_group_percent, rng)
+            scenes, rng = pictured_scenes(recipe, world, split)
             english, spanish = _captions(scenes, words.choice)
             write_retrieval_set(folder / split, draw(scenes, place(scenes, rng)), english, spanish, advance)
         rng = np.random.default_rng([recipe.seed, 4])

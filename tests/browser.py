@@ -1,0 +1,74 @@
+"""A real headless browser for the pages that Themo writes, by Playwright; skipped where there is none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE_SECONDS = 120
+"""On a busy machine Plotly takes its time."""
+
+
+@dataclass
+class Opened:
+    """A page, and what went wrong in it or left it."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    """Script errors, and errors and warnings on the console, breaches of the content security policy too."""
+    requests: list[str] = field(default_factory=list)
+    """Addresses that were asked for, but for what lies in the page itself."""
+
+    def drawn(self) -> dict[str, int]:
+        """Names of the figures, each with the number of its traces' marks."""
+        self.page.wait_for_selector("html[data-drawn=yes]", state="attached")
+        script = """() => Object.fromEntries([...document.querySelectorAll(".js-plotly-plot")].map(place => [
+            place.id.replace("figure-", ""),
+            place.querySelectorAll("svg .point, svg .points path, svg path.js-line").length]))"""
+        counted: dict[str, int] = self.page.evaluate(script)
+        return counted
+
+
+def browser_path() -> str:
+    """Where the browser is; the test is skipped where there is none."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"needs a browser: {', '.join(NAMES)}")
+    return found
+
+
+@contextmanager
+def opened(address: str | Path, scheme: str = "light", width: int = 1240) -> Iterator[Opened]:
+    """Open a file or an address."""
+    if isinstance(address, Path):
+        address = address.absolute().as_uri()
+    path = browser_path()
+    with sync_playwright() as playwright:
+        # no sandbox: it does not work for root, nor in most containers
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": width, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
+        page.set_default_timeout(1000 * PATIENCE_SECONDS)
+        seen = Opened(page)
+        page.on("pageerror", lambda error: seen.errors.append(str(error)))
+        page.on(
+            "console",
+            lambda told: seen.errors.append(told.text) if told.type in ("error", "warning") else None,
+        )
+        page.on(
+            "request",
+            lambda asked: (
+                seen.requests.append(asked.url) if not asked.url.startswith(("data:", "blob:")) else None
+            ),
+        )
+        page.goto(address)
+        try:
+            yield seen
+        finally:
+            browser.close()

@@ -1,0 +1,191 @@
+"""A whole small search over the miniature as users run it, and what it leaves, looked at in a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from browser import browser_path, opened
+from tiny import TINY_MINIATURE
+
+pytestmark = pytest.mark.slow
+
+N_TRIALS = 4
+SPACE = {
+    "space": {
+        "learn_rate": {"log_uniform": [1e-4, 1e-2]},
+        "batch_size": {"integer": [16, 64], "step": 16},
+        "pooling": {"choice": ["mean", "first"]},
+    },
+    "search": {"num_samples": N_TRIALS, "grace_pairs": 150, "startup_trials": 2},
+}
+
+
+@dataclass(frozen=True)
+class Searched:
+    folder: Path
+    result: dict[str, Any]
+    cwd: Path
+
+    @property
+    def search(self) -> Path:
+        return self.folder / "logs" / "tune" / "small"
+
+    def themo(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return themo(*arguments, cwd=self.cwd)
+
+
+def themo(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "themo", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=550)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    folder = tmp_path_factory.mktemp("searched")
+    tree = {
+        "preset": "miniature",
+        "paths": {"logs_dir": str(folder / "logs"), "cache_dir": str(folder / "cache")},
+        "training": {
+            "epochs": 1.0,
+            "report_pairs": 150,
+            "threads": 1,
+            "device": "cpu",
+            "precision": "float32",
+        },
+        "miniature": TINY_MINIATURE,
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    (folder / "space.yaml").write_text(yaml.safe_dump(SPACE), encoding="utf-8")
+    options = ["--config", folder / "tiny.yaml", "--space", folder / "space.yaml", "--name", "small"]
+    done = themo("tune", *options, "--max-concurrent", 1, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return Searched(folder, json.loads(done.stdout), folder)
+
+
+def test_tune_leaves_a_report_and_names_it(searched: Searched) -> None:
+    path = searched.search / "report.html"
+    assert searched.result["report"] == str(path)
+    assert set(searched.result["test"]) >= {"student", "ceiling", "teacher_es", "ci95"}
+    study = json.loads((searched.search / "study.json").read_text(encoding="utf-8"))
+    assert {trial["machine"] for trial in study["trials"]} == {socket.gethostname()}
+    with opened(path) as seen:
+        drawn = seen.drawn()
+        assert set(drawn) == {"history", "curves", "rungs", "parallel", "slices", "time"}  # of four trials
+        assert min(drawn.values()) > 0, drawn
+        text = seen.page.inner_text("main")
+    assert (seen.errors, seen.requests) == ([], [path.as_uri()])
+    assert f"{N_TRIALS} of {N_TRIALS} trials over 3 settings, by val/retrieval@01" in text
+    assert "floor: the teacher, fed Spanish" in text
+
+
+def test_the_commands_of_the_report_are_those_that_work(searched: Searched) -> None:
+    path = searched.search / "report.html"
+    before = path.read_text(encoding="utf-8")
+    again = searched.themo("report", "small", "--logs-dir", "logs")
+    assert (again.returncode, again.stdout) == (0, f"{path}\n"), again.stderr
+    tested = searched.themo(
+        "test", "--version-path", "logs/tune/small/best", "--baseline", "--report", "--json"
+    )
+    assert tested.returncode == 0, tested.stderr
+    result = json.loads(tested.stdout)
+    assert result.pop("report") == "logs/tune/small/best/report.html"
+    assert result == json.loads((searched.search / "best" / "test.json").read_text(encoding="utf-8"))
+    page = searched.search / "best" / "report.html"
+    with opened(page) as seen:
+        drawn = seen.drawn()
+        assert set(drawn) == {"places", "attributes", "values"}  # the miniature knows what it shows
+        assert min(drawn.values()) > 0, drawn
+    assert (seen.errors, seen.requests) == ([], [page.as_uri()])
+    assert "python -m themo train --config logs/tune/small/best.yaml" in before
+    assert "python -m themo test --version-path logs/tune/small/best --baseline --report" in before
+
+
+def test_a_report_that_cannot_be_written_costs_a_line_and_not_the_result(searched: Searched) -> None:
+    path = searched.search / "report.html"
+    kept = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    try:
+        done = searched.themo("tune", "--resume", "small", "--logs-dir", "logs", "--json")
+    finally:
+        shutil.rmtree(path)
+        path.write_bytes(kept)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["report"] is None
+    assert result["best"] == searched.result["best"]
+    assert result["test"] == searched.result["test"]
+    line = f"No report was written: {path}: cannot be written: Is a directory"
+    assert done.stderr.splitlines().count(line) == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def server(searched: Searched) -> Iterator[str]:
+    """`mlflow ui` over the search's database; its address."""
+    browser_path()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    uri = f"sqlite:///{searched.folder / 'logs' / 'mlflow.db'}"
+    options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "ui", *options],
+        cwd=searched.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"},
+        start_new_session=True,
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        end = time.monotonic() + 240
+        while not _answers(address):
+            assert process.poll() is None, "the server ended"
+            assert time.monotonic() < end, "the server never answered"
+            time.sleep(0.5)
+        yield address
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(timeout=60)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:  # noqa: S310 -- our own server
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_mlflow_compares_the_trials_in_parallel_coordinates(server: str, searched: Searched) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{searched.folder / 'logs' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("miniature")
+    runs = client.search_runs([experiment.experiment_id])
+    children = [run.info.run_id for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert len(children) == N_TRIALS
+    query = f"runs={json.dumps(children)}&experiments={json.dumps([experiment.experiment_id])}"
+    with opened(f"{server}/#/compare-runs?{query}", width=1600) as seen:
+        plot = seen.page.locator(".js-plotly-plot .parcoords")
+        plot.first.wait_for(state="attached")
+        axes = seen.page.locator(".js-plotly-plot .parcoords .axis-title")
+        axes.first.wait_for(state="attached")
+        titles = axes.all_text_contents()
+        text = seen.page.inner_text("body")
+    assert f"Comparing {N_TRIALS} Runs" in text
+    assert {"learn_rate", "pooling", "batch_size"} & set(titles)

@@ -1,0 +1,285 @@
+"""The report of a search, written from records on disk."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import opened
+from formula_search import a_search
+
+from themo.cli import main
+from themo.errors import InputError
+from tune.cluster import Resources
+from tune.report.page import write_report
+from tune.results import write_best
+from tune.search import Search, read_search
+from tune.study import Study
+
+FIGURES = {"history", "curves", "rungs", "parallel", "slices", "importance", "time"}
+SCORES = {
+    "student": {"retrieval@01": 0.75, "retrieval@05": 0.9, "retrieval@10": 1.0},
+    "ceiling": {"retrieval@01": 0.95, "retrieval@05": 1.0, "retrieval@10": 1.0},
+    "teacher_es": {"retrieval@01": 0.05, "retrieval@05": 0.1, "retrieval@10": 0.2},
+    "n": {"retrieval": 24},
+    "ci95": {
+        row: {f"retrieval@{k}": [0.0, 1.0] for k in ("01", "05", "10")}
+        for row in ("student", "ceiling", "teacher_es")
+    },
+    "retention": 0.789,
+    "differences": {"teacher_es": {f"retrieval@{k}": [0.7, 0.5, 0.9] for k in ("01", "05", "10")}},
+}
+
+
+def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]:
+    """A search of `n` trials as it would have been left: every third goes on at the rungs, one diverges."""
+    search = a_search(logs_dir, "mine", Resources(max_concurrent=2))
+    folder = logs_dir / "tune" / "mine"
+    study = Study(folder / "study.json", "max")
+    names = {"learn_rate": 1e-3, "batch_size": 64, "weight_decay": 0.1, "warmup_steps": 10}
+    for i in range(n):
+        trial = study.add({**names, "learn_rate": 1e-5 * 1.8**i, "batch_size": 32 + 16 * (i % 8)})
+        n_reports = (0 if i == 1 else 9) if i % 3 == 1 else 1
+        for step in range(1, n_reports + 1):
+            metrics = {"pairs_seen": 100.0 * step, "epoch": step / 9, "val/match@01": (i + 1) * step / 200}
+            study.report(i, metrics, "val/match@01")
+        trial.started, trial.ended, trial.seconds = 1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9, 9.0
+        if i < n - running:
+            if n_reports:
+                trial.checkpoint, trial.checkpoint_pairs = f"session-1/trial-{i:04d}", 100 * n_reports
+                (folder / "trials" / trial.checkpoint).mkdir(parents=True)
+            if n_reports == 0:
+                study.finish(i, "FAIL", "diverged: loss is nan <at once>")
+            else:
+                study.finish(i, "COMPLETE" if n_reports == 9 else "PRUNED")
+    study.save()
+    return search, folder
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> tuple[Search, Path]:
+    search, folder = record(tmp_path / "logs")
+    space = search.space.search.model_copy(update={"num_samples": 12})
+    search = Search(
+        search.name,
+        search.uid,
+        type(search.space)(search.space.dimensions, (), space),
+        search.settings,
+        search.resources,
+    )
+    (folder / "search.yaml").write_text(search.to_yaml(), encoding="utf-8")
+    winner = Study.read(folder / "study.json").winner()
+    assert winner is not None
+    write_best(winner, search.settings, folder / "trials", folder)
+    (folder / "best" / "summary.json").write_text('{"environment": {"torch": "2.9"}}', encoding="utf-8")
+    (folder / "best" / "test.json").write_text(json.dumps(SCORES), encoding="utf-8")
+    return search, folder
+
+
+def text_of(path: Path) -> str:
+    """What a reader sees, figures aside."""
+    body = path.read_text(encoding="utf-8").partition("<main>")[2].partition("</main>")[0]
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+def test_a_finished_search_is_told(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    path = write_report(search, folder)
+    assert path == folder / "report.html"
+    text = text_of(path)
+    assert "12 of 12 trials over 4 settings, by val/match@01 (the greater the better)." in text
+    assert "Not finished" not in text
+    assert "The winner: trial 10" in text
+    assert "student, Spanish 0.750 0.000–1.000" in text
+    assert "ceiling: the teacher, English 0.950" in text
+    assert "floor: the teacher, fed Spanish 0.050" in text
+    assert "retention 0.789" in text
+    assert "3 to the end, 8 stopped early, 1 failed" in text
+    assert "diverged: loss is nan &lt;at once&gt;" in text
+    assert f"python -m themo train --config {folder / 'best.yaml'}" in text
+    assert f"python -m themo test --version-path {folder / 'best'} --baseline --report" in text
+    assert "torch 2.9" in text
+
+
+def test_rungs_and_cost_are_told(finished: tuple[Search, Path]) -> None:
+    text = text_of(write_report(*finished))
+    assert "100 11 3 8 0, 2, 3, 5, 6, 8, 9, 11" in text
+    assert "300 3 3 0" in text
+    # eight trials stopped after a ninth of their epoch: 800 pairs left each; the others saw 2,700
+    assert "The trials saw 3,500 sentence pairs" in text
+    assert "65 % of the pairs" in text
+
+
+def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs", n=6, running=2)
+    before = (folder / "study.json").read_bytes()
+    text = text_of(write_report(search, folder))
+    assert "Not finished:" in text
+    assert "The best so far: trial 4" in text  # under way, and ahead of all
+    assert "2 under way" in text
+    assert "The winner is tested when the search has ended." in text
+    assert "python -m themo tune --resume mine --logs-dir" in text
+    assert (folder / "study.json").read_bytes() == before
+
+
+def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search, Path]) -> None:
+    """As after a kill between the last trial and the writing of the results."""
+    search, folder = finished
+    other = search.settings.override({"learn_rate": 0.5})
+    (folder / "best.yaml").write_text(other.to_yaml(), encoding="utf-8")
+    text = text_of(write_report(search, folder))
+    assert "The winner has not been tested." in text
+    assert "0.750" not in text
+    assert "python -m themo tune --resume mine" in text
+
+
+def test_one_trial_is_enough(tmp_path: Path) -> None:
+    text = text_of(write_report(*record(tmp_path / "logs", n=1)))
+    assert "Importances are told from 8 trials that differ onwards." in text
+
+
+def test_paths_are_shown_as_they_are_typed_here(
+    finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "python -m themo train --config logs/tune/mine/best.yaml" in text_of(write_report(*finished))
+
+
+# --- bad input ---
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert main(["report", *map(str, arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1), err
+    return err.removeprefix("Error: ").strip()
+
+
+def test_the_command_prints_the_path(
+    finished: tuple[Search, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["report", "mine", "--logs-dir", str(tmp_path / "logs")]) == 0
+    assert capsys.readouterr().out == f"{finished[1] / 'report.html'}\n"
+
+
+def test_a_name_without_a_search(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    message = refusal(capsys, "nosuch", "--logs-dir", tmp_path)
+    assert message == f"report NAME: there is no search at {tmp_path}/tune/nosuch: it holds no search.yaml"
+    message = refusal(capsys, "../x", "--logs-dir", tmp_path)
+    assert message.startswith("report NAME must be letters, digits, '.', '_' and '-', got '../x'")
+    assert "the following arguments are required: NAME" in refusal(capsys)
+
+
+def damaged(text: str) -> str:
+    return json.dumps({"format": 1, "mode": "max", "saved": 0, "trials": [json.loads(text)]})
+
+
+TRIAL = '{"number": 0, "params": {}, "state": "COMPLETE", "values": {"100": 0.5}, "metrics": {}}'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "study.json: holds no study: "),
+        ('{"format": 1, "mode": "max", "trials": [', "study.json: holds no study: "),
+        (
+            '{"format": 1, "mode": "best", "trials": []}',
+            "study.json: holds no study: ValueError(\"mode 'best'\")",
+        ),
+        (damaged(TRIAL.replace("COMPLETE", "DONE")), "holds no study: ValueError(\"trial 0 has state 'DONE'"),
+        (damaged(TRIAL.replace("0.5", '"much"')), "holds no study: ValueError("),
+        (damaged(TRIAL.replace('"number": 0', '"number": 3')), "its trials are not numbered from 0"),
+        ('{"format": 2, "mode": "max", "trials": []}', "study.json: format must be 1, got 2"),
+        (
+            '{"format": 1, "mode": "max", "trials": []}',
+            "study.json: must hold a trial that ended well, none of its 0 has",
+        ),
+        (
+            damaged(TRIAL.replace('"COMPLETE"', '"FAIL", "reason": "no room"').replace('"100": 0.5', "")),
+            "study.json: must hold a trial that ended well, none of its 1 has; the first one: no room",
+        ),
+        (
+            damaged(TRIAL.replace("COMPLETE", "RUNNING")),
+            "study.json: must hold a trial that ended well, none of its 1 has",
+        ),
+    ],
+)
+def test_a_damaged_record_or_one_without_a_finished_trial(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str, message: str
+) -> None:
+    _, folder = record(tmp_path, n=0)
+    (folder / "study.json").write_text(content, encoding="utf-8")
+    assert message in refusal(capsys, "mine", "--logs-dir", tmp_path)
+    assert not (folder / "report.html").exists()
+
+
+def test_no_record_at_all(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    _, folder = record(tmp_path, n=0)
+    (folder / "study.json").unlink()
+    message = refusal(capsys, "mine", "--logs-dir", tmp_path)
+    assert message == f"{folder}/study.json: cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"n": {"retrieval": 3}, "student": {}, "ci95": {}}', "[]"])
+def test_a_damaged_test(finished: tuple[Search, Path], content: str) -> None:
+    search, folder = finished
+    (folder / "best" / "test.json").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=r"best/test\.json: is no record of a test: .* writes it anew"):
+        write_report(search, folder)
+
+
+def test_a_report_that_cannot_be_written(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    (folder / "report.html").mkdir()
+    with pytest.raises(InputError, match=r"report\.html: cannot be written: Is a directory"):
+        write_report(search, folder)
+    assert not list(folder.glob(".report*"))
+
+
+def test_an_older_record_without_machines(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    text = (folder / "study.json").read_text(encoding="utf-8")
+    assert '"machine": "", ' in text
+    (folder / "study.json").write_text(text.replace('"machine": "", ', ""), encoding="utf-8")
+    assert "2 trials at once" in text_of(write_report(search, folder))
+
+
+# --- in a browser ---
+
+
+@pytest.fixture
+def shown(finished: tuple[Search, Path]) -> Iterator[Path]:
+    path = write_report(*finished)
+    yield path
+    shutil.rmtree(path.parent)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_drawn_in_a_browser_without_the_network(shown: Path, scheme: str) -> None:
+    with opened(shown, scheme) as seen:
+        drawn = seen.drawn()
+        assert set(drawn) == FIGURES
+        assert min(drawn.values()) > 0, drawn
+        assert seen.page.title() == "Search mine"
+        assert seen.page.evaluate("document.documentElement.scrollWidth") == 1240
+    assert (seen.errors, seen.requests) == ([], [shown.as_uri()])
+
+
+@pytest.mark.slow
+def test_it_fits_a_telephone(shown: Path) -> None:
+    with opened(shown, width=400) as seen:
+        seen.drawn()
+        assert seen.page.evaluate("document.documentElement.scrollWidth") == 400
+
+
+@pytest.mark.slow
+def test_a_search_of_one_trial_is_drawn_too(tmp_path: Path) -> None:
+    _, folder = record(tmp_path / "logs", n=1)
+    with opened(write_report(read_search(folder), folder)) as seen:
+        assert set(seen.drawn()) == FIGURES - {"importance"}
+    assert seen.errors == []

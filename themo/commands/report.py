@@ -1,0 +1,30 @@
+"""``report``: what a search found, how, and at what cost, as one HTML page."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from themo.config import load
+from themo.options import Parser
+from themo.output import print_result
+
+SUMMARY = "Write the report of a search, finished or not, as one HTML page."
+EXAMPLES = """\
+  python -m themo report beto
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """The command's options."""
+    parser.add_argument("name", metavar="NAME", help="of the search, a folder of logs/tune")
+    parser.add_argument("--logs-dir", metavar="FOLDER", help="where the search left its files (logs)")
+
+
+def run(options: Namespace, _resume_hint: list[str]) -> None:
+    """Run the command."""
+    from tune.report.page import write_report
+    from tune.search import read_search, search_folder
+
+    settings = load().override({"logs_dir": options.logs_dir} if options.logs_dir else {})
+    folder = search_folder(options.name, settings, asked_by="report NAME")
+    print_result(str(write_report(read_search(folder, asked_by="report NAME"), folder)))

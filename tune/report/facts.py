@@ -1,0 +1,226 @@
+"""What the report of a search tells in numbers: functions of the record alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from optuna.importance import get_param_importances
+from optuna.study import Study as OptunaStudy
+from optuna.study import create_study
+from optuna.trial import TrialState, create_trial
+
+from themo.config import Settings
+from tune.asha import Rungs
+from tune.proposals import to_optuna
+from tune.space import SearchSettings, Space
+from tune.study import Study, Trial
+
+Fate = Literal["winner", "complete", "stopped", "failed", "running"]
+
+MIN_TRIALS_FOR_IMPORTANCE = 8
+"""With fewer trials the best tenth is a single one, and nothing can be told from it."""
+
+SHUFFLES = 100
+"""How often the objective is dealt out anew among the trials, to see what importance chance gives."""
+
+
+def fate(trial: Trial, winner: Trial | None) -> Fate:
+    """What became of a trial."""
+    if winner is not None and trial.number == winner.number:
+        return "winner"
+    fates: dict[str, Fate] = {
+        "COMPLETE": "complete",
+        "PRUNED": "stopped",
+        "FAIL": "failed",
+        "RUNNING": "running",
+    }
+    return fates[trial.state]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A rung of successive halving and what happened there.
+
+    Attributes:
+        pairs: Sentence pairs at which it stands.
+        reached: Best objective so far of each trial that came to it, by number.
+        stopped: Numbers of those that were stopped there.
+    """
+
+    pairs: int
+    reached: dict[int, float]
+    stopped: tuple[int, ...]
+
+    @property
+    def went_on(self) -> tuple[int, ...]:
+        """Numbers of the trials that were let pass."""
+        return tuple(number for number in self.reached if number not in self.stopped)
+
+
+def rungs(study: Study, search: SearchSettings) -> list[Rung]:
+    """The rungs that any trial came to, the first one first."""
+    passed = Rungs.of(study, search).passed
+    last_rung = {number: pairs for pairs, reached in passed.items() for number in reached}
+    return [
+        Rung(
+            pairs,
+            dict(sorted(reached.items())),
+            tuple(n for n in sorted(reached) if study[n].state == "PRUNED" and last_rung[n] == pairs),
+        )
+        for pairs, reached in passed.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What one slot of a machine did.
+
+    Attributes:
+        name: For people.
+        trials: In the order in which they began; no two overlap.
+    """
+
+    name: str
+    trials: tuple[Trial, ...]
+
+
+def lanes(study: Study) -> list[Lane]:
+    """Trials laid into as few lanes as they need, machine by machine.
+
+    Which of a machine's slots had a trial is not on record.
+    """
+    begun = sorted(
+        (t for t in study if t.started is not None and t.ended is not None), key=lambda t: t.started or 0.0
+    )
+    of_machine: dict[str, list[list[Trial]]] = {}
+    for trial in begun:
+        own = of_machine.setdefault(trial.machine, [])
+        free = next((lane for lane in own if (lane[-1].ended or 0.0) <= (trial.started or 0.0)), None)
+        if free is None:
+            own.append([trial])
+        else:
+            free.append(trial)
+    return [
+        Lane(f"slot {i}" if len(of_machine) == 1 else f"{machine or 'unknown'}, slot {i}", tuple(lane))
+        for machine, own in of_machine.items()
+        for i, lane in enumerate(own, start=1)
+    ]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was spent, and what stopping early kept from being spent.
+
+    Attributes:
+        pairs, seconds: Sentence pairs trained on, and time of one slot, in all trials.
+        saved_pairs, saved_seconds: What the stopped trials would have taken more, each at its own rate.
+    """
+
+    pairs: float
+    seconds: float
+    saved_pairs: float
+    saved_seconds: float
+
+    @property
+    def saved_share(self) -> float:
+        """Share of the sentence pairs of a search without stopping that were not trained on."""
+        total = self.pairs + self.saved_pairs
+        return self.saved_pairs / total if total else 0.0
+
+
+def cost(study: Study, settings: Settings) -> Cost:
+    """Add up what the trials took and what those that were stopped would have taken.
+
+    Args:
+        study: The record.
+        settings: What the searched settings are put into; `epochs` is how far a trial would have gone.
+    """
+    saved_pairs = saved_seconds = 0.0
+    for trial in study:
+        epoch = trial.metrics.get("epoch", 0.0)
+        if trial.state == "PRUNED" and epoch > 0:
+            left = max(0.0, float(settings.override(trial.params).training.epochs) / epoch - 1)
+            saved_pairs += left * trial.pairs_seen
+            saved_seconds += left * trial.seconds
+    pairs, seconds = sum(trial.pairs_seen for trial in study), sum(trial.seconds for trial in study)
+    return Cost(pairs, seconds, saved_pairs, saved_seconds)
+
+
+def scored(space: Space, study: Study) -> OptunaStudy:
+    """The trials that reported, as an Optuna study in which each is complete with the best that it reached.
+
+    Optuna's figures and importances leave stopped trials out, which are most of a search.
+    """
+    known_trials = to_optuna(space, study)
+    shown = create_study(direction=known_trials.direction)
+    for trial, known in zip(study, known_trials.trials, strict=True):
+        if (best := trial.best(study.mode)) is not None:
+            shown.add_trial(
+                create_trial(
+                    state=TrialState.COMPLETE,
+                    params=known.params,
+                    distributions=known.distributions,
+                    value=best,
+                    user_attrs={"number": trial.number},
+                )
+            )
+    return shown
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much a setting matters.
+
+    Attributes:
+        name: The setting.
+        share: Its importance; those of all settings add up to 1.
+        chance: What it stays below in 95 of 100 deals of the objective among the trials.
+    """
+
+    name: str
+    share: float
+    chance: float
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it stands above chance."""
+        return self.share > self.chance
+
+
+def importances(history: OptunaStudy, seed: int = 0) -> list[Importance]:
+    """Importance of the settings, the greatest first; none where there are too few trials or all are alike.
+
+    PED-ANOVA (Watanabe et al., 2023, https://arxiv.org/abs/2304.10255): how much the best tenth of the trials
+    gather in one part of a setting's range. With some dozens of trials chance gives much of it, so the same
+    is told of objectives dealt out at random.
+
+    Args:
+        history: As `scored` gives it.
+        seed: Of the deals.
+    """
+    values = [trial.values[0] for trial in history.trials]
+    if len(values) < MIN_TRIALS_FOR_IMPORTANCE or len(set(values)) < 2:
+        return []
+    found = get_param_importances(history)
+    rng = np.random.default_rng(seed)
+    deals = [
+        get_param_importances(_dealt(history, rng.permutation(values).tolist())) for _ in range(SHUFFLES)
+    ]
+    return [
+        Importance(name, share, float(np.quantile([deal.get(name, 0.0) for deal in deals], 0.95)))
+        for name, share in found.items()
+    ]
+
+
+def _dealt(history: OptunaStudy, values: Sequence[float]) -> OptunaStudy:
+    dealt = create_study(direction=history.direction)
+    dealt.add_trials(
+        [
+            create_trial(params=trial.params, distributions=trial.distributions, value=value)
+            for trial, value in zip(history.trials, values, strict=True)
+        ]
+    )
+    return dealt

@@ -1,0 +1,227 @@
+"""Writes the report of a search: from the search directory to ``report.html``."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from plotly.graph_objects import Figure
+
+from themo.errors import InputError
+from themo.evaluation import CEILING, RETRIEVAL, STUDENT, metric_name
+from themo.pages import write_page
+from themo.report.tables import TEST_FILE, lay_out, read_scores
+from themo.tracking import tracking_uri, ui_command
+from themo.versions import read_summary
+from tune import results
+from tune.report import facts, figures
+from tune.results import BEST_SETTINGS, BEST_VERSION, show
+from tune.search import STUDY_FILE, Search
+from tune.study import Study, Trial
+
+REPORT_FILE = "report.html"
+MAX_TRIALS_IN_TABLE = 200
+_TEMPLATE = Path(__file__).parent / "search.html"
+
+
+def write_report(search: Search, folder: Path) -> Path:
+    """Write the report of a search as it stands, finished or not.
+
+    Args:
+        search: What was searched.
+        folder: The search directory, with its ``study.json``; nothing in it is changed but the report.
+
+    Returns:
+        The HTML file.
+
+    Raises:
+        InputError: The record is damaged or holds no finished trial, or the page cannot be written.
+    """
+    study = Study.read(folder / STUDY_FILE)
+    able = results.ranked(study)
+    if not able:
+        reason = next((f"; the first one: {trial.reason}" for trial in study if trial.reason), "")
+        raise InputError(
+            f"{folder / STUDY_FILE}: must hold a trial that ended well, none of its {len(study)} has{reason}"
+        )
+    is_finished = len(study) >= search.space.search.num_samples and all(trial.is_done for trial in study)
+    best = study.winner() if is_finished else results.ranked(study, is_running_counted=True)[0]
+    best = best or able[0]
+    version = folder / BEST_VERSION if is_finished and _is_left(search, best, folder) else None
+    tested = None
+    if version is not None and (version / TEST_FILE).exists():
+        tested = read_scores(version / TEST_FILE)
+    stops, slots = facts.rungs(study, search.space.search), facts.lanes(study)
+    found = facts.importances(facts.scored(search.space, study))
+    begun = [span[0] for span in results.spans(study)]
+    path = folder / REPORT_FILE
+    try:
+        write_page(
+            path,
+            _TEMPLATE,
+            _figures(search, study, best, stops, slots, found),
+            search=search,
+            study=study,
+            best=best,
+            best_value=best.best(study.mode),
+            is_finished=is_finished,
+            written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+            settings=_settings(search, best),
+            tables=lay_out(tested) if tested else [],
+            headline=_headline(tested),
+            cost=facts.cost(study, search.settings),
+            wall=max(span[1] for span in results.spans(study)) - min(begun) if begun else 0.0,
+            n_slots=len(slots),
+            busy=results.slots_busy(results.spans(study), max(1, len(slots))),
+            rungs=stops,
+            above_chance=[item.name for item in found if item.is_told],
+            trials=_rows(search, study, best),
+            commands=_commands(search, folder, is_finished, version),
+            directory=Path.cwd(),
+            environment=read_summary(version).get("environment", {}) if version else {},
+        )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
+
+
+def _figures(
+    search: Search,
+    study: Study,
+    best: Trial,
+    stops: list[facts.Rung],
+    slots: list[facts.Lane],
+    found: list[facts.Importance],
+) -> dict[str, Figure]:
+    objective, space = search.objective, search.space
+    drawn = {
+        "history": figures.history(study, best, objective),
+        "curves": figures.learning_curves(study, best, objective, stops),
+        "parallel": figures.parallel_coordinates(study, best, space, objective),
+        "slices": figures.slices(study, best, space, objective),
+    }
+    if stops:
+        drawn["rungs"] = figures.rung_strips(study, stops, best, objective)
+    if found:
+        drawn["importance"] = figures.importance_bars(found)
+    if slots:
+        drawn["time"] = figures.time_line(slots, best, study.mode)
+    return drawn
+
+
+def _is_left(search: Search, best: Trial, folder: Path) -> bool:
+    """Whether ``best/`` is this trial's: not where the search was killed before it wrote its results."""
+    path = folder / BEST_SETTINGS
+    if not (folder / BEST_VERSION).is_dir() or not path.is_file():
+        return False
+    return path.read_text(encoding="utf-8") == search.settings.override(best.params).to_yaml()
+
+
+@dataclass(frozen=True)
+class _Setting:
+    name: str
+    value: str
+    searched: str
+
+
+def _settings(search: Search, best: Trial) -> list[_Setting]:
+    return [
+        _Setting(name, show(best.params.get(name)), _range(dimension))
+        for name, dimension in search.space.dimensions.items()
+    ]
+
+
+def _range(dimension: BaseDistribution) -> str:
+    match dimension:
+        case CategoricalDistribution(choices=choices):
+            return ", ".join(map(show, choices))
+        case IntDistribution(low=low, high=high, step=step, log=log):
+            steps = f" by {step}" if step != 1 else ""
+            return f"{low} to {high}{steps}" + (", logarithmic" if log else "")
+        case FloatDistribution(low=low, high=high, log=log):
+            return f"{show(low)} to {show(high)}" + (", logarithmic" if log else "")
+        case _:
+            raise TypeError(f"no dimension of a search space: {dimension!r}")
+
+
+@dataclass(frozen=True)
+class _Headline:
+    """The test in one number: the student's retrieval@01 or, without retrieval, accuracy@01."""
+
+    metric: str
+    student: float
+    ceiling: float
+    retention: float | None
+
+
+def _headline(tested: dict[str, Any] | None) -> _Headline | None:
+    if tested is None or STUDENT not in tested:
+        return None
+    task = RETRIEVAL if RETRIEVAL in tested["n"] else next(iter(tested["n"]))
+    metric = metric_name(task, 1)
+    return _Headline(metric, tested[STUDENT][metric], tested[CEILING][metric], tested.get("retention"))
+
+
+@dataclass(frozen=True)
+class _TrialRow:
+    number: int
+    fate: str
+    best: str
+    pairs: int
+    seconds: float
+    settings: tuple[str, ...]
+    reason: str
+
+
+def _rows(search: Search, study: Study, best: Trial) -> list[_TrialRow]:
+    """The trials, best first, then those without a value; no more than a page can hold."""
+    able = results.ranked(study)
+    others = [trial for trial in study if trial not in able]
+    return [
+        _TrialRow(
+            trial.number,
+            figures.NAMES[facts.fate(trial, best)],
+            f"{value:.4f}" if (value := trial.best(study.mode)) is not None else "",
+            trial.pairs_seen,
+            trial.seconds,
+            tuple(show(trial.params.get(name)) for name in search.space.dimensions),
+            trial.reason if trial.state == "FAIL" else "",
+        )
+        for trial in [*able, *others][:MAX_TRIALS_IN_TABLE]
+    ]
+
+
+@dataclass(frozen=True)
+class _Command:
+    what: str
+    text: str
+
+
+def _commands(search: Search, folder: Path, is_finished: bool, version: Path | None) -> list[_Command]:
+    themo = "python -m themo"
+    logs_dir = Path(search.settings.paths.logs_dir)
+    compare = _Command("Compare the trials in MLflow", ui_command(tracking_uri(logs_dir)))
+    if not is_finished or version is None:
+        own = ["--logs-dir", str(logs_dir)]
+        resume = shlex.join(["tune", "--resume", search.name, *own])
+        return [_Command("Go on with the search, if nobody does", f"{themo} {resume}"), compare]
+    settings, best = _shown(folder / BEST_SETTINGS), _shown(version)
+    return [
+        _Command("Train the winner again", f"{themo} train --config {settings}"),
+        _Command(
+            "Test it beside all baselines, with a report of its own",
+            f"{themo} test --version-path {best} --baseline --report",
+        ),
+        _Command("Write this page anew", f"{themo} report {search.name} --logs-dir {_shown(logs_dir)}"),
+        compare,
+    ]
+
+
+def _shown(path: Path) -> str:
+    """A path as one types it in the present working directory."""
+    path = path.absolute()
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
