@@ -158,7 +158,7 @@ def _to_json(
     options: Namespace, version: Path, index: ImageIndex, results: list[list[Match]]
 ) -> dict[str, Any]:
     return {
-        "version": str(version),
+        "version": readable(str(version)),
         "images": len(index.names),
         "broken": [readable(name) for name in index.broken],
         "queries": [
