@@ -1,7 +1,7 @@
 """How long a folder of 100,000 indexed pictures takes to answer, and in how much memory.
 
-The vectors are random and 768 wide, as CLIP ViT-L/14's; the student is a BERT of BETO's size with random weights.
-Model and index are open, as in a program that answers one query after another.
+The vectors are random and 768 wide, as CLIP ViT-L/14's; the student is a BERT of BETO's size with random
+weights. Model and index are open, as in a program that answers one query after another.
 """
 
 from __future__ import annotations
