@@ -16,6 +16,7 @@ from themo.errors import InputError
 from themo.image_index import Match
 from themo.images import open_rgb
 from themo.pictures import printable
+from themo.progress import track
 
 THUMBNAIL_PIXELS = 360
 """Longer side; drawn at about half of that, for screens of double density."""
@@ -68,7 +69,12 @@ def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) 
         n_pictures: How many were searched.
         version: Whose vectors they are.
     """
-    thumbnails = {m.name: _thumbnail(folder / m.name) for found in results for m in found.matches}
+    thumbnails = {}
+    names = {match.name for found in results for match in found.matches}
+    with track("Small copies for the page", len(names), "pictures") as advance:
+        for name in sorted(names):
+            thumbnails[name] = _thumbnail(folder / name)
+            advance(1)
     sections = "".join(_section(found, thumbnails) for found in results)
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from types import SimpleNamespace
 
 import pytest
@@ -38,6 +39,25 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then(study, monkeypat
         "best val/match@01 0.7000 in trial 1: learn_rate=0.00123 loss=mse\n"
     )
     assert captured.out == ""
+
+
+def test_a_plain_line_is_cut_where_it_would_fill_the_screen(study, monkeypatch, capsys):
+    monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
+    monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
+    study.report(study.add({f"setting_{i}": i for i in range(30)}).number, {"pairs_seen": 1, "o": 0.9}, "o")
+    LiveView(study, total=8, slots=2, objective="val/match@01").on_step_end(trials=[])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert len(line) == 160
+    assert line.endswith("…")
+    assert "; best val/match@01 0.9000 in trial 4: setting_0=0 setting_1=1 " in line
+
+
+def test_on_a_terminal_a_view_of_three_lines_however_many_settings(study, monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(live, "console", Console(file=screen, force_terminal=True, width=80))
+    study.report(study.add({f"setting_{i}": i for i in range(30)}).number, {"pairs_seen": 1, "o": 0.9}, "o")
+    live.console.print(LiveView(study, total=8, slots=2, objective="val/match@01")._frame())
+    assert len(screen.getvalue().splitlines()) == 3
 
 
 def test_on_a_terminal_one_view_that_goes_away(study, monkeypatch, capsys):

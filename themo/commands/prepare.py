@@ -10,6 +10,7 @@ from themo.options import Parser, add_json, add_presets, add_settings
 from themo.output import print_json, print_result
 
 SUMMARY = "Make or check all that training and tests need, and keep it."
+USAGE = "python -m themo prepare [OPTION ...]"
 EXAMPLES = """\
   python -m themo prepare
   python -m themo prepare --preset vit-l-14-beto --tests --dry-run
@@ -18,13 +19,12 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
-    parser.add_argument(
-        "--tests", action="store_true", help="fetch the test data as well, where settings say"
-    )
-    parser.add_argument(
+    group = parser.add_argument_group("preparation")
+    group.add_argument("--tests", action="store_true", help="fetch the test data as well, where settings say")
+    group.add_argument(
         "--dry-run", action="store_true", help="say what is there and what is missing; fetch nothing"
     )
-    parser.add_argument("--offline", action="store_true", help="touch no network")
+    group.add_argument("--offline", action="store_true", help="touch no network")
     add_presets(parser)
     add_settings(parser, ("data", "teacher", "student", "benchmarks", "paths"))
     add_json(parser)

@@ -14,7 +14,7 @@ from themo.errors import InputError
 from themo.options import Parser, add_json, add_settings, positive
 from themo.output import print_json, print_result
 from themo.pictures import Stamp, find_pictures, printable, readable
-from themo.progress import console
+from themo.progress import console, waiting
 
 if TYPE_CHECKING:
     from themo.image_index import ImageIndex, Match
@@ -33,18 +33,19 @@ N_NAMED = 5
 def add_options(parser: Parser) -> None:
     """The command's options."""
     parser.add_argument("queries", nargs="+", metavar="TEXT", help="what to look for, in Spanish")
-    parser.add_argument(
+    group = parser.add_argument_group("search")
+    group.add_argument(
         "--images", type=Path, required=True, metavar="FOLDER", help="pictures, also in folders below it"
     )
-    parser.add_argument(
+    group.add_argument(
         "--version-path",
         type=Path,
         metavar="VERSION",
-        help="version directory of the student (the newest in the logs, which is then named)",
+        help="version directory of the student (the newest in the logs, or of --experiment, which is named)",
     )
-    parser.add_argument("--top", type=positive, default=10, metavar="N", help="pictures a text (10)")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pictures found")
-    parser.add_argument(
+    group.add_argument("--top", type=positive, default=10, metavar="N", help="pictures a text (10)")
+    group.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pictures found")
+    group.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where models run (auto)"
     )
     add_settings(parser, ("paths",))
@@ -56,16 +57,18 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     _refuse_queries(options.queries)
     _refuse_page(options.html)
     unlisted: list[OSError] = []
-    found = find_pictures(options.images, unlisted.append)
+    with waiting("Listing pictures"):
+        found = find_pictures(options.images, unlisted.append)
     for error in unlisted:
         console.print(f"{printable(str(error.filename))}: is left out: {error.strerror}")
     if not found:
         raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), it holds none")
     version = options.version_path or _newest_version(options.settings)
-    from themo.model import load
+    with waiting("Loading the student"):
+        from themo.model import load
 
-    model = load(version, device=options.device, cache_dir=options.settings.get("cache_dir"))
-    queries_QE = model.encode(options.queries, normalize=True)
+        model = load(version, device=options.device, cache_dir=options.settings.get("cache_dir"))
+        queries_QE = model.encode(options.queries, normalize=True)
     _tell_unread(model, options.queries)
     resume_hint[:] = [f"python -m themo {shlex.join(sys.argv[1:])}"]
     index = _open_index(options.images, found, model)

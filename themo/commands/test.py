@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from themo.scoring import Task
 
 SUMMARY = "Test a student on images, beside its teacher."
+USAGE = "python -m themo test [OPTION ...]"
 EXAMPLES = """\
   python -m themo test --version-path logs/miniature/version_0
   python -m themo test --baseline
@@ -25,11 +26,12 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
-    parser.add_argument(
+    group = parser.add_argument_group("test")
+    group.add_argument(
         "--version-path", type=Path, metavar="VERSION", help="version directory of the student"
     )
-    parser.add_argument("--baseline", action="store_true", help="add the baselines; alone: test only them")
-    parser.add_argument(
+    group.add_argument("--baseline", action="store_true", help="add the baselines; alone: test only them")
+    group.add_argument(
         "--task", choices=("all", "retrieval", "accuracy"), default="all", help="which test sets (all)"
     )
     add_presets(parser)

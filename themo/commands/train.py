@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from themo.training import Report
 
 SUMMARY = "Train one student."
+USAGE = "python -m themo train [OPTION ...]"
 EXAMPLES = """\
   python -m themo train --batch-size 256 --learn-rate 8e-5
   python -m themo train --config logs/tune/NAME/best.yaml
@@ -26,7 +27,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
-    parser.add_argument(
+    parser.add_argument_group("training").add_argument(
         "--resume", type=Path, metavar="VERSION", help="go on with an unfinished version directory"
     )
     add_presets(parser)

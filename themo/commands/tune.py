@@ -13,6 +13,7 @@ from themo.output import print_json, print_result
 from themo.progress import console
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
+USAGE = "python -m themo tune [OPTION ...]"
 EXAMPLES = """\
   python -m themo tune --num-samples 32
   python -m themo tune --preset vit-l-14-beto --gpus-per-trial 0.5 --name beto
@@ -22,12 +23,13 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
-    add = parser.add_argument
+    add = parser.add_argument_group("search").add_argument
     add("--num-samples", type=positive, metavar="N", help="trials (as the space's file says)")
     add("--name", help="name of the search (the date and time)")
     add("--resume", metavar="NAME", help="go on with a search that was interrupted")
     add("--space", type=Path, metavar="FILE", help="YAML of the search space (configs/search.yaml)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
+    add = parser.add_argument_group("machines").add_argument
     add("--gpus-per-trial", type=float, metavar="X", help="GPUs a trial, also fractions (1 with a GPU)")
     add("--cpus-per-trial", type=float, metavar="X", help="CPUs a trial (1)")
     add("--max-concurrent", type=int, metavar="N", help="trials at once (as many as fit)")
@@ -41,6 +43,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from dataclasses import replace
     from datetime import datetime
+    from functools import cache
 
     from themo.devices import resolve_device
     from themo.preparation import prepare_data
@@ -59,6 +62,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     )
     from tune.space import load as load_space
 
+    prepare = cache(prepare_data)  # the search asks again for what was prepared before it began
     settings = load(options.config, options.preset, options.settings)
     machines = {"address": options.address, "max_concurrent": options.max_concurrent}
     machines = {name: value for name, value in machines.items() if value is not None}
@@ -67,7 +71,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         _refuse_new_search(options)
         search = read_search(search_folder(options.resume, settings))
         search = replace(search, resources=replace(search.resources, **machines))
-        prepare_data(search.settings)
+        prepare(search.settings)
     else:
         space = load_space(options.space or space_path(), settings)
         changes = {"num_samples": options.num_samples, "seed": options.search_seed}
@@ -83,14 +87,14 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         name = options.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
         refuse_taken(name, settings)
         check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
-        prepare_data(settings)
+        prepare(settings)
         search = new_search(name, space, settings, resources)
     logs_dir = search.settings.paths.logs_dir
     where = "" if logs_dir == load().paths.logs_dir else f" --logs-dir {logs_dir}"
     resume_hint[:] = [f"python -m themo tune --resume {search.name}{where}"]
     console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}")
     try:
-        result = run_search(search, prepare_data)
+        result = run_search(search, prepare)
     except InputError:
         if options.resume is None:
             discard_untried(search)
