@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,3 +191,33 @@ def test_as_a_user_calls_it(version: Path, folder: Path, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[0].startswith("Version: logs/tiny/version_0, the newest")
     assert done.stdout.splitlines()[1].split()[2].startswith("pictures/")
+
+
+@pytest.mark.slow
+def test_an_interruption_keeps_what_is_computed_and_tells_how_to_go_on(
+    version: Path, folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    content = (folder / "0.jpg").read_bytes()
+    n = 8000
+    for i in range(n):
+        (folder / f"more{i}.jpg").write_bytes(content)
+    arguments = ["search", "el gato", "--images", str(folder), "--version-path", str(version)]
+    # where these tests run in the background of a shell, they, and so their children, ignore Ctrl-C
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "themo", *arguments], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    signal.signal(signal.SIGINT, before)
+    while not list((tmp_path / "cache").glob("pictures-*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=300)[1]
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == f"Interrupted. Continue with: python -m themo {shlex.join(arguments)}"
+    capsys.readouterr()
+    assert main(arguments) == 0
+    told = capsys.readouterr().err.splitlines()[-1]
+    total, new = (int(word.replace(",", "")) for word in told.split() if word[0].isdigit())
+    assert (total, 0 < new < n) == (n + N, True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line, with ``settings``: the values of settings given, by leaf name.
+    """The command line, with ``settings``, the values of settings given, by leaf name, and all its words.
 
     Raises:
         InputError: It is not one.
@@ -66,7 +67,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         from themo.commands.completion import answer
 
         answer(parser)
-    return collect_settings(parser.parse_args(arguments))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = collect_settings(parser.parse_args(words))
+    options.words = words
+    return options
 
 
 def _parser() -> Parser:

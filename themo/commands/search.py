@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +69,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         model = load(version, device=options.device, cache_dir=options.settings.get("cache_dir"))
         queries_QE = model.encode(options.queries, normalize=True)
     _tell_unread(model, options.queries)
-    resume_hint[:] = [f"python -m themo {shlex.join(sys.argv[1:])}"]
+    resume_hint[:] = [f"python -m themo {shlex.join(options.words)}"]
     index = _open_index(options.images, found, model)
     resume_hint.clear()
     results = index.search(queries_QE, options.top)
