@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from themo.commands.test import score_and_record
-from themo.config import load, space_path
+from themo.config import Settings, load, space_path
 from themo.errors import InputError
 from themo.options import Parser, add_json, add_presets, add_settings, natural, positive
 from themo.output import print_json, print_result
 from themo.progress import console
+
+if TYPE_CHECKING:
+    from themo.dataset import TrainingData
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
 USAGE = "python -m themo tune [OPTION ...]"
@@ -43,7 +48,6 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from dataclasses import replace
     from datetime import datetime
-    from functools import cache
 
     from themo.devices import resolve_device
     from themo.preparation import prepare_data
@@ -62,7 +66,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     )
     from tune.space import load as load_space
 
-    prepare = cache(prepare_data)  # the search asks again for what was prepared before it began
+    prepare = once(prepare_data)
     settings = load(options.config, options.preset, options.settings)
     machines = {"address": options.address, "max_concurrent": options.max_concurrent}
     machines = {name: value for name, value in machines.items() if value is not None}
@@ -122,6 +126,19 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     console.print(
         f"Compare runs:  {ui_command(tracking_uri(Path(search.settings.paths.logs_dir)))}", soft_wrap=True
     )
+
+
+def once(prepare: Callable[[Settings], TrainingData]) -> Callable[[Settings], TrainingData]:
+    """`prepare`, asked once for the same data: a search asks again for what was prepared before it began."""
+    prepared: dict[Any, TrainingData] = {}
+
+    def prepare_once(settings: Settings) -> TrainingData:
+        key = (settings.data, settings.teacher, settings.student.backbone)  # what a search may vary of it
+        if key not in prepared:
+            prepared[key] = prepare(settings)
+        return prepared[key]
+
+    return prepare_once
 
 
 def _refuse_new_search(options: Namespace) -> None:
