@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tiny import write_picture
 
-from themo import image_index
+from themo import image_index, images
 from themo.errors import InputError
 from themo.image_index import ImageIndex, MappedVectors
 from themo.pictures import find_pictures
@@ -181,7 +181,7 @@ def test_an_interruption_loses_only_the_batch_in_work(
     update: Update, small_pieces: None, folder: Path, teacher: Teacher, monkeypatch: Any, seconds: float
 ) -> None:
     monkeypatch.setattr(image_index, "SECONDS_BETWEEN_PIECES", seconds)
-    monkeypatch.setattr(image_index, "MOST_WORKERS", 1)
+    monkeypatch.setattr(images, "PROBED", 4)
     with pytest.raises(KeyboardInterrupt):
         update(load=lambda: Interrupts(teacher, 14))
     index = update()
@@ -281,11 +281,3 @@ def test_a_cache_that_cannot_be_written(update: Update, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     with pytest.raises(InputError, match=r"cache_dir .*cache: pictures cannot be kept: "):
         update()
-
-
-@pytest.fixture(autouse=True)
-def _no_leftover_threads() -> Iterator[None]:
-    import threading
-
-    yield
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]

@@ -82,7 +82,7 @@ def test_images_from_files_and_from_memory(version: Path, pictures: list[Path]) 
     expected = Teacher.load(model.settings.teacher.architecture).encode_images(pictures).numpy()
     np.testing.assert_allclose(model.encode_images(pictures), expected, atol=1e-6)
     opened = [str(pictures[0]), Image.open(pictures[1]), pictures[2]]
-    np.testing.assert_allclose(model.encode_images(opened, workers=2), expected, atol=1e-6)
+    np.testing.assert_allclose(model.encode_images(opened), expected, atol=1e-6)
     assert model.encode_images([]).shape == (0, 12)
 
 

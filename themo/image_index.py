@@ -52,7 +52,6 @@ MOST_SMALL = 16
 """Pieces of less than half of that, before they are merged."""
 BATCH = {"cpu": 32, "cuda": 128}
 """Pictures that the teacher looks at together; few where it is slow, since an interruption loses them."""
-MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -262,10 +261,9 @@ class _Builder:
         teacher = load()
         part = _Part()
         paths = [self._folder / stamp.name for stamp in new]
-        workers = min(MOST_WORKERS, os.cpu_count() or 1)
         with (
             track("Teacher looks at pictures", len(new), "pictures") as advance,
-            closing(load_images(paths, teacher.transform, workers)) as images,
+            closing(load_images(paths, teacher.transform)) as images,
         ):
             seen = zip(new, images, strict=True)
             try:

@@ -62,7 +62,7 @@ def open_rgb(path: Path) -> Image.Image:
     try:
         with Image.open(path, formats=FORMATS) as image:
             image.load()
-            return _to_rgb(image)
+            return to_rgb(image)
     except UnidentifiedImageError:
         raise InputError(
             f"{path}: must be an image ({', '.join(FORMATS)}), its content is none of these"
@@ -76,7 +76,8 @@ def open_rgb(path: Path) -> Image.Image:
         raise InputError(f"{path}: cannot read the image: {error or type(error).__name__}") from None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A picture as 8-bit RGB, in the manner of `open_rgb`."""
     if image.mode.startswith("I;16"):
         # Pillow would clip at 255 and make nearly every pixel white.
         return image.point(lambda value: value * (1 / 256)).convert("L").convert("RGB")

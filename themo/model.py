@@ -128,7 +128,7 @@ class Model:
         Args:
             images: N files, or pictures of Pillow.
             workers: Processes that decode; 0: this one does. A script that asks for some needs the guard
-                ``if __name__ == "__main__":``, as they import it.
+                ``if __name__ == "__main__":``, since they import it.
 
         Returns:
             (N, D) float32 of length 1, in the order of `images`.

@@ -108,8 +108,6 @@ def _refuse_page(page: Path | None) -> None:
 
 def _newest_version(paths: dict[str, Any]) -> Path:
     """The version whose student was written last, of those that have a teacher that sees images."""
-    from themo.versions import read_settings
-
     logs_dir = Path(load_settings(overrides=paths).paths.logs_dir)
     experiment = paths.get("experiment")
     candidates = list(logs_dir.glob(f"{experiment or '*'}/version_*/student"))
@@ -117,7 +115,7 @@ def _newest_version(paths: dict[str, Any]) -> Path:
         candidates += logs_dir.glob("tune/*/best/student")
     for student in sorted(candidates, key=lambda folder: folder.stat().st_mtime_ns, reverse=True):
         try:
-            settings = read_settings(student.parent)
+            settings = load_settings(config=student.parent / "config.yaml")  # without torch
         except InputError:
             continue
         if settings.data.targets is None:
