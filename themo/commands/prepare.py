@@ -8,6 +8,7 @@ from argparse import Namespace
 from themo.config import Settings, load
 from themo.options import Parser, add_json, add_presets, add_settings
 from themo.output import print_json, print_result
+from themo.progress import waiting
 
 SUMMARY = "Make or check all that training and tests need, and keep it."
 USAGE = "python -m themo prepare [OPTION ...]"
@@ -41,7 +42,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     from themo.sources import Sources
 
     Sources(settings).fetch_repositories()  # first, and before what takes seconds to import
-    from themo.preparation import prepare_data
+    with waiting("Loading libraries"):
+        from themo.preparation import prepare_data
 
     if options.tests:
         from themo.benchmark_files import fetch_parts

@@ -10,7 +10,7 @@ from themo.config import Settings, load
 from themo.errors import InputError
 from themo.options import Parser, add_json, add_presets, add_settings
 from themo.output import print_json, print_result
-from themo.progress import console
+from themo.progress import console, waiting
 
 if TYPE_CHECKING:
     from themo.evaluation import Scores
@@ -43,8 +43,9 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     if options.version_path is None and not options.baseline:
         raise InputError("test: --version-path or --baseline must be given")
-    from themo.tracking import tracking_uri, ui_command
-    from themo.versions import read_settings
+    with waiting("Loading libraries"):
+        from themo.tracking import tracking_uri, ui_command
+        from themo.versions import read_settings
 
     if options.version_path is not None:
         if options.preset or options.config:
@@ -63,8 +64,10 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 def score_and_record(settings: Settings, version: Path | None, task: Task, baseline: bool) -> Scores:
     """Score, log to MLflow, and write ``test.json`` beside a version."""
     from themo.config import write_text
-    from themo.scoring import score_version
-    from themo.tracking import Tracking, comparison_params, tracking_uri
+
+    with waiting("Loading libraries"):
+        from themo.scoring import score_version
+        from themo.tracking import Tracking, comparison_params, tracking_uri
 
     with Tracking(tracking_uri(Path(settings.paths.logs_dir)), settings.paths.experiment) as tracking:
         scores = score_version(settings, version, task=task, baseline=baseline)

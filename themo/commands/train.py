@@ -10,7 +10,7 @@ from themo.config import load
 from themo.errors import InputError
 from themo.options import Parser, add_presets, add_settings
 from themo.output import print_result
-from themo.progress import console, track
+from themo.progress import console, track, waiting
 
 if TYPE_CHECKING:
     from themo.tracking import Status
@@ -36,11 +36,12 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
-    from themo.devices import resolve_device
-    from themo.preparation import prepare_data
-    from themo.tracking import Tracking, check_reachable, comparison_params, tracking_uri, ui_command
-    from themo.training import train as train_student
-    from themo.versions import new_version, read_progress, read_settings
+    with waiting("Loading libraries"):
+        from themo.devices import resolve_device
+        from themo.preparation import prepare_data
+        from themo.tracking import Tracking, check_reachable, comparison_params, tracking_uri, ui_command
+        from themo.training import train as train_student
+        from themo.versions import new_version, read_progress, read_settings
 
     if options.resume is not None:
         _refuse_settings(options)

@@ -12,7 +12,7 @@ from themo.config import Settings, load, space_path
 from themo.errors import InputError
 from themo.options import Parser, add_json, add_presets, add_settings, natural, positive
 from themo.output import print_json, print_result
-from themo.progress import console
+from themo.progress import console, waiting
 
 if TYPE_CHECKING:
     from themo.dataset import TrainingData
@@ -49,22 +49,23 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     from dataclasses import replace
     from datetime import datetime
 
-    from themo.devices import resolve_device
-    from themo.preparation import prepare_data
-    from themo.tracking import check_reachable, tracking_uri, ui_command
-    from themo.versions import read_settings
-    from tune.cluster import refuse_unreachable
-    from tune.results import table
-    from tune.search import (
-        Resources,
-        discard_untried,
-        new_search,
-        read_search,
-        refuse_taken,
-        run_search,
-        search_folder,
-    )
-    from tune.space import load as load_space
+    with waiting("Loading libraries"):
+        from themo.devices import resolve_device
+        from themo.preparation import prepare_data
+        from themo.tracking import check_reachable, tracking_uri, ui_command
+        from themo.versions import read_settings
+        from tune.cluster import refuse_unreachable
+        from tune.results import table
+        from tune.search import (
+            Resources,
+            discard_untried,
+            new_search,
+            read_search,
+            refuse_taken,
+            run_search,
+            search_folder,
+        )
+        from tune.space import load as load_space
 
     prepare = once(prepare_data)
     settings = load(options.config, options.preset, options.settings)
