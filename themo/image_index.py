@@ -37,7 +37,7 @@ from themo.errors import InputError
 from themo.images import load_images
 from themo.npy import NpyWriter
 from themo.pictures import Stamp
-from themo.progress import console, track
+from themo.progress import console, track, waiting
 
 if TYPE_CHECKING:
     from themo.teacher import Teacher
@@ -185,7 +185,8 @@ class ImageIndex:
         try:
             home.mkdir(parents=True, exist_ok=True)
             with FileLock(cache_dir.absolute() / f".{home.name}.lock"):
-                builder = _Builder(home, folder, frozenset(found))
+                with waiting("Opening the index"):
+                    builder = _Builder(home, folder, frozenset(found))
                 n_new = builder.add_new(load)
                 builder.tidy()
                 pieces = tuple(MappedVectors(piece.path.with_suffix(".npy")) for piece in builder.pieces)
