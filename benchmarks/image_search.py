@@ -23,7 +23,8 @@ from themo.tokens import Tokenizer
 
 N_PICTURES, DIMENSION = 100_000, 768
 ROUNDS = 15
-GOAL_MS = 100.0
+GOAL = Goal(100.0, "<")
+"""Milliseconds from a vector to the answer; how fast a text becomes a vector is the student's affair."""
 N_BEST = 10
 N_WORDS = 8
 
@@ -54,19 +55,19 @@ def run(options: Options) -> list[Row]:
 
         assert search() == product(), "the ranking must be exact"
         before = _resident_mib()
-        search_ms, product_ms, answer_ms = _alternate(search, product, answer)
+        searches, products, answers = _alternate(search, product, answer)
         grown = _resident_mib() - before
-    ratios = [a / b for a, b in zip(search_ms, product_ms, strict=True)]
+    ratios = [a / b for (a, _), (b, _) in zip(searches, products, strict=True)]
     name = f"search of {N_PICTURES:,} pictures"
     return [
-        _milliseconds(f"{name}, text to answer", answer_ms, options, "student of BETO's size included"),
-        _milliseconds(f"{name}, vector to answer", search_ms, options, f"top {N_BEST}, exact ranking"),
+        _milliseconds(f"{name}, vector to answer", searches, options, f"top {N_BEST}, exact", GOAL),
+        _milliseconds(f"{name}, text to answer", answers, options, "a student of BETO's size reads first"),
         Row(
             f"{name} against a product in memory",
             statistics.median(ratios),
             "x its time",
             spread=(min(ratios), max(ratios)),
-            detail=f"float32 matrix by vector and a sort: {statistics.median(product_ms):.0f} ms",
+            detail=f"float32 matrix by vector and a sort: {statistics.median(t for t, _ in products):.0f} ms",
             seeds=(options.seed,),
         ),
         Row(
@@ -74,20 +75,23 @@ def run(options: Options) -> list[Row]:
             grown,
             "MiB",
             Goal(PIECE_ROWS * DIMENSION * 4 / 2**20, "<"),
-            detail=f"resident, over {len(search_ms)} searches of {vectors_NE.nbytes / 2**20:.0f} MiB",
+            detail=f"resident, over {len(searches)} searches of {vectors_NE.nbytes / 2**20:.0f} MiB",
             seeds=(options.seed,),
         ),
     ]
 
 
-def _milliseconds(name: str, times: list[float], options: Options, detail: str) -> Row:
+def _milliseconds(
+    name: str, times: list[tuple[float, float]], options: Options, detail: str, goal: Goal | None = None
+) -> Row:
+    walls, processor = ([each[i] for each in times] for i in range(2))
     return Row(
         name,
-        statistics.median(times),
+        statistics.median(walls),
         "ms",
-        Goal(GOAL_MS, "<"),
-        (min(times), max(times)),
-        f"median of {len(times)}; {detail}",
+        goal,
+        (min(walls), max(walls)),
+        f"median of {len(times)}; {statistics.median(processor):.0f} ms of processor time; {detail}",
         (options.seed,),
     )
 
@@ -110,15 +114,18 @@ def _student(folder: Path, seed: int) -> tuple[Student, Tokenizer]:
     return student.eval(), Tokenizer.load(str(folder))
 
 
-def _alternate(*works: Callable[[], object]) -> list[list[float]]:
-    """Milliseconds of each work, round by round, after a round to warm up."""
-    times: list[list[float]] = [[] for _ in works]
+def _alternate(*works: Callable[[], object]) -> list[list[tuple[float, float]]]:
+    """Milliseconds of each work, round by round after one to warm up: by the clock, and of the processor.
+
+    On one thread the latter is about what the clock would show if nobody else used the machine.
+    """
+    times: list[list[tuple[float, float]]] = [[] for _ in works]
     for number in range(-1, ROUNDS):
         for work, taken in zip(works, times, strict=True):
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             work()
             if number >= 0:
-                taken.append(1000 * (time.perf_counter() - start))
+                taken.append((1000 * (time.perf_counter() - start), 1000 * (time.process_time() - used)))
     return times
 
 
