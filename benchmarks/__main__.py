@@ -31,6 +31,7 @@ ON_CPU = (
     "early_stopping",
     "search_efficiency",
     "search_overhead",
+    "image_search",
 )
 """Modules with ``run(options: Options) -> list[Row]``."""
 ON_GPU = ("training_rate", "teacher_rate")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from themo.errors import InputError
-from themo.images import load_batches, open_rgb
+from themo.images import load_batches, load_images, open_rgb
 
 
 def to_tensor(image: Image.Image) -> torch.Tensor:
@@ -218,6 +218,14 @@ def test_processes_start_where_they_pay(folder: list[Path], monkeypatch: pytest.
     assert torch.equal(
         torch.cat([first, *batches]), torch.cat(list(load_batches(paths, to_tensor, 40, workers=0)))
     )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_no_image_is_told_in_its_place(folder: list[Path], workers: int) -> None:
+    folder[7].write_bytes(folder[7].read_bytes()[:-28])
+    images = list(load_images(folder, to_tensor, workers))
+    assert [i for i, image in enumerate(images) if isinstance(image, InputError)] == [7]
+    assert "07.png: cannot read the image" in str(images[7])
 
 
 def test_batch_size_below_one_is_refused() -> None:

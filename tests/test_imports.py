@@ -56,6 +56,7 @@ def test_themo_never_imports_ray_or_pickle_and_only_commands_of_searches_know_tu
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
+        ("argcomplete", {"commands/completion.py"}),
         ("mlflow", {"tracking.py"}),
         ("open_clip", {"teacher.py", "miniature/teaching.py", "miniature/vocabulary.py"}),
         ("pyarrow", {"bitext.py", "cleaning.py", "corpora.py", "preparation.py"}),

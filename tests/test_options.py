@@ -1,8 +1,10 @@
 import pytest
 
 from themo.cli import parse
+from themo.commands import NAMES
 from themo.config import known_leaves, load, option
 from themo.errors import InputError
+from themo.options import WIDEST_HELP
 
 
 def test_every_setting_has_an_option_that_reads_its_own_value() -> None:
@@ -73,6 +75,46 @@ def test_help_of_a_command_explains_its_settings(command: str, capsys: pytest.Ca
     for leaf, (section, _) in known_leaves().items():
         if command in ("train", "tune") or section == "paths":
             assert option(leaf) in shown
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit):
+        parse([command, "--help"])
+    return capsys.readouterr().out
+
+
+def test_help_shows_the_default_presets_values(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = " ".join(help_of("train", capsys).split())
+    for expected in (
+        "--learn-rate X Peak learning rate. (0.0025)",
+        "--columns A,B English and Spanish column: names, or numbers from 1 for a TSV without a header. "
+        "(en,es)",
+        "--backbone-weights, --no-backbone-weights Start from the backbone's pretrained weights; false: "
+        "random ones in its architecture. (no)",
+        "null: no clipping. (1.0)",
+        "; null: all. (null)",
+        "(miniature:corpus/train.tsv)",
+    ):
+        assert expected in shown
+    assert "In brackets: what the preset miniature says." in shown
+
+
+@pytest.mark.parametrize("command", NAMES)
+def test_help_has_examples_and_lines_that_can_be_read(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    text, _, examples = help_of(command, capsys).partition("\nexamples:\n")
+    assert f"themo {command} " in examples
+    assert max(map(len, text.splitlines())) <= WIDEST_HELP
+    monkeypatch.setenv("COLUMNS", "72")
+    text = help_of(command, capsys).partition("\nexamples:\n")[0]
+    assert max(map(len, text.splitlines())) <= 72
+    # beside -h, every option stands in a group with a title of its own
+    assert len(text.partition("\noptions:\n")[2].partition("\n\n")[0].splitlines()) == 1
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:

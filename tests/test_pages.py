@@ -11,7 +11,7 @@ from browser import opened
 from PIL import Image
 from plotly.graph_objects import Figure, Scatter
 
-from themo.pages import THUMBNAIL_PIXELS, count, duration, thumbnail, write_page
+from themo.pages import THUMBNAIL_PIXELS, count, thumbnail, write_page
 
 EVIL = "</script><script>document.title='broken'</script><img src=https://example.org/x onerror=alert(1)>"
 TEMPLATE = """{% extends "page.html" %}
@@ -59,13 +59,6 @@ def test_what_a_template_does_not_get_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="'nothing' is undefined"):
         write_page(tmp_path / "page.html", tmp_path / "own.html", {})
     assert not (tmp_path / "page.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"), [(4.21, "4.2 s"), (59, "59.0 s"), (720, "12 min"), (12_240, "3.4 h")]
-)
-def test_durations(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
 
 
 def test_counts() -> None:

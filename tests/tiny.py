@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from themo.config import Settings
+from themo.student import Head, Student, save_student
+from themo.tokens import Tokenizer
 
 SettingsFactory = Callable[..., Settings]
 """`settings(learn_rate=1e-3, ...)`: the fixture `settings`."""
@@ -104,3 +107,15 @@ def _prefix_merges(word: str) -> Iterator[tuple[str, str]]:
     symbols = [*word[:-1], word[-1] + "</w>"]
     for i in range(1, len(symbols)):
         yield "".join(symbols[:i]), symbols[i]
+
+
+def write_version_of(settings: Settings, folder: Path, dimension: int) -> Path:
+    """A version directory with an untrained student: all that reading and searching need of one."""
+    tokenizer = Tokenizer.load(settings.student.backbone)
+    head = Head(dimension, settings.student.pooling, False, False, settings.student.max_length)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        student = Student.build(settings.student.backbone, head, weights=False, projection_init="clip")
+    save_student(folder / "student", student.state_dict(), head, student.backbone.config, tokenizer)
+    (folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
+    return folder

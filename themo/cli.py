@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,7 +19,7 @@ from safetensors import SafetensorError
 from themo import __version__
 from themo.commands import NAMES
 from themo.errors import InputError
-from themo.options import Parser, collect_settings
+from themo.options import HelpLayout, Parser, collect_settings
 from themo.progress import console
 
 EXAMPLES = """\
@@ -28,6 +29,7 @@ examples:
   python -m themo train --batch-size 256 --learn-rate 8e-5
   python -m themo test --version-path logs/miniature/version_0
   python -m themo test --baseline
+  python -m themo search "dos círculos rojos" --images FOLDER
 
 `python -m themo COMMAND --help` lists a command's options.
 """
@@ -55,21 +57,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line, with ``settings``: the values of settings given, by leaf name.
+    """The command line, with ``settings``, the values of settings given, by leaf name, and all its words.
 
     Raises:
         InputError: It is not one.
     """
-    return collect_settings(_parser().parse_args(arguments))
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
+        from themo.commands.completion import answer
+
+        answer(parser)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = collect_settings(parser.parse_args(words))
+    options.words = words
+    return options
 
 
 def _parser() -> Parser:
-    layout = argparse.RawDescriptionHelpFormatter
     parser = Parser(
         prog="python -m themo",
         description="A Spanish text encoder for CLIP: distil it, search for its best settings, test it.",
         epilog=EXAMPLES,
-        formatter_class=layout,
+        formatter_class=HelpLayout,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"themo {__version__}")
@@ -79,10 +88,11 @@ def _parser() -> Parser:
         command.add_options(
             commands.add_parser(
                 name,
+                usage=getattr(command, "USAGE", None),
                 help=command.SUMMARY,
                 description=command.SUMMARY,
                 epilog=f"examples:\n{command.EXAMPLES}",
-                formatter_class=layout,
+                formatter_class=HelpLayout,
                 allow_abbrev=False,
             )
         )
@@ -98,4 +108,4 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    warnings.filterwarnings("ignore", module=r"(mlflow|ray|open_clip|timm|torch)\b")
+    warnings.filterwarnings("ignore", module=r"(mlflow|ray|open_clip|timm|torch|PIL)\b")

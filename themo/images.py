@@ -9,8 +9,9 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -35,6 +36,9 @@ IMAGES_A_TASK = 8
 TASKS_AHEAD = 3
 """Tasks a process whose images may wait."""
 
+Picture = Path | Image.Image
+"""An image file, or what Pillow has opened already."""
+
 Transform = Callable[[Image.Image], torch.Tensor]
 """RGB picture to float32 (3, H, W), the same H and W for every picture: the teacher's preprocessing."""
 
@@ -58,7 +62,7 @@ def open_rgb(path: Path) -> Image.Image:
     try:
         with Image.open(path, formats=FORMATS) as image:
             image.load()
-            return _to_rgb(image)
+            return to_rgb(image)
     except UnidentifiedImageError:
         raise InputError(
             f"{path}: must be an image ({', '.join(FORMATS)}), its content is none of these"
@@ -72,7 +76,8 @@ def open_rgb(path: Path) -> Image.Image:
         raise InputError(f"{path}: cannot read the image: {error or type(error).__name__}") from None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A picture as 8-bit RGB, in the manner of `open_rgb`."""
     if image.mode.startswith("I;16"):
         # Pillow would clip at 255 and make nearly every pixel white.
         return image.point(lambda value: value * (1 / 256)).convert("L").convert("RGB")
@@ -83,61 +88,88 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def load_batches(
-    paths: Sequence[Path], transform: Transform, batch_size: int, workers: int | None = None
+    pictures: Sequence[Picture], transform: Transform, batch_size: int, workers: int | None = None
 ) -> Iterator[torch.Tensor]:
-    """Decode and transform images into batches, in the order of the paths.
-
-    A few tasks a process wait ready at most, so memory does not depend on the number of images.
+    """Decode and transform images into batches, in their order.
 
     Args:
-        paths: Image files.
-        transform: See `Transform`; pickled for the processes.
+        pictures: Image files or pictures.
+        transform: See `Transform`.
         batch_size: Images a batch, 1 or more; the last batch may be smaller.
-        workers: Decoding processes; 0: the caller's own decodes. None: one a core, where the time that the
-            first images take shows that it is worth starting them.
+        workers: As of `load_images`.
 
     Yields:
         float32 (B, 3, H, W).
 
     Raises:
-        InputError: If a file cannot be decoded (see `open_rgb`), when the turn of the images that are decoded
-            with it comes.
+        InputError: If a file cannot be decoded (see `open_rgb`), when the turn of its batch comes.
         ValueError: If `batch_size` is below 1.
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be 1 or more, got {batch_size}")
-    images = _load(paths, transform, workers)
-    while batch := list(islice(images, batch_size)):
-        yield torch.stack(batch)
+    with closing(load_images(pictures, transform, workers)) as images:
+        while batch := list(islice(images, batch_size)):
+            for image in batch:
+                if isinstance(image, InputError):
+                    raise image
+            yield torch.stack(batch)  # type: ignore[arg-type]  # no errors are left
 
 
-def _load(paths: Sequence[Path], transform: Transform, workers: int | None) -> Iterator[torch.Tensor]:
+def load_images(
+    pictures: Sequence[Picture], transform: Transform, workers: int | None = None
+) -> Generator[torch.Tensor | InputError, None, None]:
+    """Decode and transform images, in their order; what is none becomes the error that says so.
+
+    A few tasks a process wait ready at most, so memory does not depend on the number of images.
+
+    Args:
+        pictures: Image files or pictures.
+        transform: See `Transform`; pickled for the processes.
+        workers: Decoding processes; 0: the caller's own decodes. None: one a core, where the time that the
+            first images take shows that it is worth starting them.
+
+    Yields:
+        float32 (3, H, W), or why there is none (see `open_rgb`).
+    """
     if workers is None:
         start = time.perf_counter()
-        first = [transform(open_rgb(path)) for path in paths[:PROBED]]
-        seconds = (time.perf_counter() - start) * (len(paths) / PROBED - 1)
+        first = [_load(picture, transform) for picture in pictures[:PROBED]]
+        seconds = (time.perf_counter() - start) * (len(pictures) / PROBED - 1)
         yield from first
-        paths, workers = paths[PROBED:], cores() if seconds > WORTH_SECONDS else 0
+        pictures, workers = pictures[PROBED:], cores() if seconds > WORTH_SECONDS else 0
     if workers == 0:
-        yield from (transform(open_rgb(path)) for path in paths)
+        yield from (_load(picture, transform) for picture in pictures)
     else:
-        yield from _load_in_processes(paths, transform, workers)
+        yield from _load_in_processes(pictures, transform, workers)
 
 
-def _load_in_processes(paths: Sequence[Path], transform: Transform, workers: int) -> Iterator[torch.Tensor]:
-    waiting: deque[Future[npt.NDArray[np.float32]]] = deque()
+def _load(picture: Picture, transform: Transform) -> torch.Tensor | InputError:
+    try:
+        return transform(open_rgb(picture) if isinstance(picture, Path) else to_rgb(picture))
+    except InputError as error:
+        return error
+
+
+def _load_in_processes(
+    pictures: Sequence[Picture], transform: Transform, workers: int
+) -> Iterator[torch.Tensor | InputError]:
+    waiting: deque[Future[list[npt.NDArray[np.float32] | InputError]]] = deque()
     # not forked: the caller may have threads, or a GPU's context
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_decoding, (transform,))
     try:
-        for start in range(0, len(paths), IMAGES_A_TASK):
-            waiting.append(pool.submit(_decode, paths[start : start + IMAGES_A_TASK]))
+        for start in range(0, len(pictures), IMAGES_A_TASK):
+            waiting.append(pool.submit(_decode, pictures[start : start + IMAGES_A_TASK]))
             if len(waiting) > TASKS_AHEAD * workers:
-                yield from torch.from_numpy(waiting.popleft().result())
+                yield from map(_as_tensor, waiting.popleft().result())
         while waiting:
-            yield from torch.from_numpy(waiting.popleft().result())
+            yield from map(_as_tensor, waiting.popleft().result())
     finally:
         # also when the caller stops early or an image is broken: nothing is decoded in vain
         pool.shutdown(cancel_futures=True)
+
+
+def _as_tensor(image: npt.NDArray[np.float32] | InputError) -> torch.Tensor | InputError:
+    return image if isinstance(image, InputError) else torch.from_numpy(image)
 
 
 _transform: Transform
@@ -160,6 +192,7 @@ def _leave_with_caller() -> None:
         os._exit(1)
 
 
-def _decode(paths: Sequence[Path]) -> npt.NDArray[np.float32]:
-    # as an array: tensors would travel through shared memory, of which containers have little
-    return torch.stack([_transform(open_rgb(path)) for path in paths]).numpy()
+def _decode(pictures: Sequence[Picture]) -> list[npt.NDArray[np.float32] | InputError]:
+    images = [_load(picture, _transform) for picture in pictures]
+    # as arrays: tensors would travel through shared memory, of which containers have little
+    return [image if isinstance(image, InputError) else image.numpy() for image in images]

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import types
-from functools import partial
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from themo.config import known_leaves, option, presets
+from themo.config import DEFAULT_PRESET, known_leaves, load, option, presets
 from themo.errors import InputError
 from themo.yaml_files import read_value
 
 _SETTING = "setting:"
+WIDEST_HELP = 100
+"""Columns of `--help`, however wide the terminal is: longer lines are hard to read."""
+
+
+class HelpLayout(argparse.RawDescriptionHelpFormatter):
+    """Examples as they are written, options in readable lines."""
+
+    def __init__(self, prog: str) -> None:
+        columns = min(shutil.get_terminal_size().columns, WIDEST_HELP)
+        super().__init__(prog, max_help_position=28, width=columns - 2)
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,14 +48,19 @@ def collect_settings(namespace: argparse.Namespace) -> argparse.Namespace:
 
 def add_presets(parser: Parser) -> None:
     """``--preset`` and ``--config``, one of which may be given."""
-    where = parser.add_argument_group("settings").add_mutually_exclusive_group()
-    where.add_argument("--preset", help=f"one of {', '.join(presets())} (miniature)")
+    about = f"In brackets: what the preset {DEFAULT_PRESET} says."
+    where = parser.add_argument_group("settings", about).add_mutually_exclusive_group()
+    preset = where.add_argument(
+        "--preset", metavar="NAME", help=f"one of {', '.join(presets())} ({DEFAULT_PRESET})"
+    )
+    _complete(preset, list(presets()))
     where.add_argument("--config", type=Path, metavar="FILE", help="YAML of settings in place of a preset")
 
 
 def add_json(parser: Parser) -> None:
     """``--json``."""
-    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="the result as JSON on standard output")
 
 
 def add_settings(parser: Parser, sections: tuple[str, ...] | None = None) -> None:
@@ -51,14 +68,15 @@ def add_settings(parser: Parser, sections: tuple[str, ...] | None = None) -> Non
     groups: dict[str, Any] = {}
     for leaf, (section, field) in known_leaves().items():
         if sections is None or section in sections:
-            group = groups.setdefault(section, parser.add_argument_group(f"{section} settings"))
-            _add_setting(group, leaf, field)
+            if section not in groups:
+                groups[section] = parser.add_argument_group(f"{section} settings")
+            _add_setting(groups[section], leaf, field)
 
 
 def _add_setting(group: Any, leaf: str, field: FieldInfo) -> None:
     # what is not given is not there: None is a value, `--patience null`
     add = partial(group.add_argument, option(leaf), dest=_SETTING + leaf, default=argparse.SUPPRESS)
-    summary = (field.description or "").replace("%", "%%")
+    summary = f"{field.description or ''} ({_default(leaf)})".replace("%", "%%")
     kinds = _kinds(field.annotation)
     if bool in kinds:
         add(action=argparse.BooleanOptionalAction, help=summary)
@@ -82,7 +100,29 @@ def _add_setting(group: Any, leaf: str, field: FieldInfo) -> None:
             else "NAME"
         )
         reader = read_value if str not in kinds else _text_or_null if types.NoneType in kinds else str
-        add(type=reader, metavar=metavar, help=summary)
+        action = add(type=reader, metavar=metavar, help=summary)
+        if choices or metavar != "NAME":
+            _complete(action, choices or ())
+
+
+def _complete(action: argparse.Action, values: Sequence[str]) -> None:
+    """What a shell offers for an option, in place of names of files; see `themo.commands.completion`."""
+    action.completer = lambda **_: values  # type: ignore[attr-defined]  # argcomplete looks for it
+
+
+def _default(leaf: str) -> str:
+    """The default preset's value, as one would write it."""
+    value = _defaults()[leaf]
+    if isinstance(value, tuple):
+        return (" " if leaf == "corpus" else ",").join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "null" if value is None else str(value)
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return load().leaves()
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:

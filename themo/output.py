@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
 from rich.console import Console
 
+WIDTH_OF_FILES = 10_000
+"""Columns where there is no terminal: a table is as wide as it needs to be, for whatever reads it."""
+
 
 def print_result(result: Any) -> None:
     """Print a text or a table of rich."""
-    Console(highlight=False, soft_wrap=True).print(result)
+    to_file = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    Console(highlight=False, soft_wrap=True, width=WIDTH_OF_FILES if to_file else None).print(result)
 
 
 def print_json(result: dict[str, Any]) -> None:

@@ -39,6 +39,16 @@ def track(description: str, total: float, unit: str) -> Iterator[Advance]:
 
 
 @contextmanager
+def waiting(description: str) -> Iterator[None]:
+    """Show on a terminal that something goes on whose length nobody knows."""
+    if console.is_terminal:
+        with console.status(description):
+            yield
+    else:
+        yield
+
+
+@contextmanager
 def _bar(description: str, total: float, unit: str) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}"),

@@ -113,7 +113,7 @@ class Student(nn.Module):
         return self.projection(self.layer_norm(pooled_BH)).float()  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def encode(self, tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
+    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], batch_size: int = ENCODE_BATCH) -> Tensor:
         """Vectors of Spanish texts, (N, D) float32 on the CPU, in their order."""
         was_training = self.training
         self.eval()
@@ -122,8 +122,8 @@ class Student(nn.Module):
         sentences = torch.from_numpy(flat.astype("int64")).split(counts.tolist())
         vectors = torch.empty(len(texts), self.head.dimension)
         order = sorted(range(len(texts)), key=lambda i: len(sentences[i]))
-        for start in range(0, len(order), ENCODE_BATCH):
-            chosen = order[start : start + ENCODE_BATCH]
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
             rows = [cut(sentences[i].tolist(), self.head.max_length, tokenizer.suffix) for i in chosen]
             width = len(rows[-1])
             ids_BL = torch.tensor([row + [tokenizer.pad_id] * (width - len(row)) for row in rows])

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from themo.cache import digest, digest_file, digest_folder
 from themo.errors import InputError, reason_of
-from themo.images import load_batches
+from themo.images import Picture, load_batches
 from themo.progress import track
 
 Target = Literal["state", "embedding", "unit"]
@@ -120,18 +120,24 @@ class Teacher:
         rows = self._tower.project(inputs.to(self.device)).float().cpu()
         return torch.cat([rows[:-1] - rows[-1], rows[-1:]])
 
-    def encode_images(self, paths: Sequence[Path], workers: int | None = None) -> Tensor:
-        """Image vectors, (N, E) float32 of length 1, in the order of `paths`.
+    def encode_images(self, pictures: Sequence[Picture], workers: int | None = None) -> Tensor:
+        """Image vectors, (N, E) float32 of length 1, in the order of `pictures`.
 
         Raises:
             InputError: A file is no whole image.
         """
-        parts = []
-        with track("Teacher looks at images", len(paths), "images") as advance, torch.inference_mode():
-            for images in load_batches(paths, self.transform, IMAGE_BATCH, workers=workers):
-                parts.append(self.model.encode_image(images.to(self.device), normalize=True).float().cpu())
-                advance(len(images))
+        parts = [torch.empty(0, self.dimension("embedding"))]
+        with track("Teacher looks at images", len(pictures), "images") as advance:
+            for images_N3HW in load_batches(pictures, self.transform, IMAGE_BATCH, workers=workers):
+                parts.append(self.encode_pixels(images_N3HW))
+                advance(len(images_N3HW))
         return torch.cat(parts)
+
+    @torch.inference_mode()
+    def encode_pixels(self, images_N3HW: Tensor) -> Tensor:
+        """Image vectors, (N, E) float32 of length 1 on the CPU, of what `transform` made of images."""
+        vectors: Tensor = self.model.encode_image(images_N3HW.to(self.device), normalize=True)
+        return vectors.float().cpu()
 
     def dimension(self, target: Target) -> int:
         """Length of a target vector."""

@@ -16,6 +16,8 @@ from tune.results import show
 from tune.study import Study
 
 _SECONDS_BETWEEN_FRAMES = 0.5
+_LONGEST_LINE = 160
+"""Characters of a plain line; what is cut of it are settings of the best trial, which the results name."""
 
 
 class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
@@ -56,7 +58,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         if self._live:
             self._live.update(self._frame(), refresh=True)
         else:
-            console.print("; ".join([self._progress(), self._best()]), soft_wrap=True)
+            console.print(_cut("; ".join([self._progress(), self._best()])), soft_wrap=True)
 
     def close(self) -> None:
         """Close the view; the terminal is as before."""
@@ -65,6 +67,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
 
     def _frame(self) -> Table:
         frame = Table.grid(padding=(0, 1))
+        frame.add_column(no_wrap=True, overflow="ellipsis")
         done = sum(trial.is_done for trial in self._study)
         frame.add_row(ProgressBar(total=self._total, completed=done, width=40))
         frame.add_row(self._progress())
@@ -97,3 +100,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         if ended < 1:
             return None
         return (time.monotonic() - self._start) / ended * (self._total - done)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…"

@@ -8,8 +8,10 @@ from argparse import Namespace
 from themo.config import Settings, load
 from themo.options import Parser, add_json, add_presets, add_settings
 from themo.output import print_json, print_result
+from themo.progress import waiting
 
 SUMMARY = "Make or check all that training and tests need, and keep it."
+USAGE = "python -m themo prepare [OPTION ...]"
 EXAMPLES = """\
   python -m themo prepare
   python -m themo prepare --preset vit-l-14-beto --tests --dry-run
@@ -18,13 +20,12 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
-    parser.add_argument(
-        "--tests", action="store_true", help="fetch the test data as well, where settings say"
-    )
-    parser.add_argument(
+    group = parser.add_argument_group("preparation")
+    group.add_argument("--tests", action="store_true", help="fetch the test data as well, where settings say")
+    group.add_argument(
         "--dry-run", action="store_true", help="say what is there and what is missing; fetch nothing"
     )
-    parser.add_argument("--offline", action="store_true", help="touch no network")
+    group.add_argument("--offline", action="store_true", help="touch no network")
     add_presets(parser)
     add_settings(parser, ("data", "teacher", "student", "benchmarks", "paths"))
     add_json(parser)
@@ -41,7 +42,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     from themo.sources import Sources
 
     Sources(settings).fetch_repositories()  # first, and before what takes seconds to import
-    from themo.preparation import prepare_data
+    with waiting("Loading libraries"):
+        from themo.preparation import prepare_data
 
     if options.tests:
         from themo.benchmark_files import fetch_parts

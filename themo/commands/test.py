@@ -10,12 +10,13 @@ from themo.config import Settings, load
 from themo.errors import InputError
 from themo.options import Parser, add_json, add_presets, add_settings
 from themo.output import print_json, print_result
-from themo.progress import console
+from themo.progress import console, waiting
 
 if TYPE_CHECKING:
     from themo.scoring import Examination, Task
 
 SUMMARY = "Test a student on images, beside its teacher."
+USAGE = "python -m themo test [OPTION ...]"
 EXAMPLES = """\
   python -m themo test --version-path logs/miniature/version_0
   python -m themo test --version-path logs/miniature/version_0 --baseline --report
@@ -25,14 +26,15 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
-    parser.add_argument(
+    group = parser.add_argument_group("test")
+    group.add_argument(
         "--version-path", type=Path, metavar="VERSION", help="version directory of the student"
     )
-    parser.add_argument("--baseline", action="store_true", help="add the baselines; alone: test only them")
-    parser.add_argument(
+    group.add_argument("--baseline", action="store_true", help="add the baselines; alone: test only them")
+    group.add_argument(
         "--task", choices=("all", "retrieval", "accuracy"), default="all", help="which test sets (all)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--report",
         action="store_true",
         help="write report.html beside the version: what the student finds, and what it does not know",
@@ -48,8 +50,9 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         raise InputError("test: --version-path or --baseline must be given")
     if options.report and options.version_path is None:
         raise InputError("test: --report tells what a student finds; it needs --version-path")
-    from themo.tracking import tracking_uri, ui_command
-    from themo.versions import read_settings
+    with waiting("Loading libraries"):
+        from themo.tracking import tracking_uri, ui_command
+        from themo.versions import read_settings
 
     if options.version_path is not None:
         if options.preset or options.config:
@@ -77,9 +80,11 @@ def score_and_record(
 ) -> Examination:
     """Score, log to MLflow, and write ``test.json`` beside a version."""
     from themo.config import write_text
-    from themo.report.tables import TEST_FILE
-    from themo.scoring import examine
-    from themo.tracking import Tracking, comparison_params, outbox_path, tracking_uri
+
+    with waiting("Loading libraries"):
+        from themo.report.tables import TEST_FILE
+        from themo.scoring import examine
+        from themo.tracking import Tracking, comparison_params, outbox_path, tracking_uri
 
     logs_dir = Path(settings.paths.logs_dir)
     with Tracking(tracking_uri(logs_dir), settings.paths.experiment, outbox_path(logs_dir)) as tracking:

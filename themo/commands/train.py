@@ -10,13 +10,14 @@ from themo.config import load
 from themo.errors import InputError
 from themo.options import Parser, add_presets, add_settings
 from themo.output import print_result
-from themo.progress import console, track
+from themo.progress import console, track, waiting
 
 if TYPE_CHECKING:
     from themo.tracking import Status
     from themo.training import Report
 
 SUMMARY = "Train one student."
+USAGE = "python -m themo train [OPTION ...]"
 EXAMPLES = """\
   python -m themo train --batch-size 256 --learn-rate 8e-5
   python -m themo train --config logs/tune/NAME/best.yaml
@@ -26,7 +27,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
-    parser.add_argument(
+    parser.add_argument_group("training").add_argument(
         "--resume", type=Path, metavar="VERSION", help="go on with an unfinished version directory"
     )
     add_presets(parser)
@@ -35,18 +36,19 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
-    from themo.devices import resolve_device
-    from themo.preparation import prepare_data
-    from themo.tracking import (
-        Tracking,
-        check_reachable,
-        comparison_params,
-        outbox_path,
-        tracking_uri,
-        ui_command,
-    )
-    from themo.training import train as train_student
-    from themo.versions import new_version, read_progress, read_settings
+    with waiting("Loading libraries"):
+        from themo.devices import resolve_device
+        from themo.preparation import prepare_data
+        from themo.tracking import (
+            Tracking,
+            check_reachable,
+            comparison_params,
+            outbox_path,
+            tracking_uri,
+            ui_command,
+        )
+        from themo.training import train as train_student
+        from themo.versions import new_version, read_progress, read_settings
 
     if options.resume is not None:
         _refuse_settings(options)

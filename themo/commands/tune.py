@@ -5,15 +5,20 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from themo.commands.test import score_and_record
-from themo.config import load, option, space_path
+from themo.config import Settings, load, option, space_path
 from themo.errors import InputError, reason_of
 from themo.options import Parser, add_json, add_presets, add_settings, natural, positive
 from themo.output import print_json, print_result
-from themo.progress import console
+from themo.progress import console, waiting
+
+if TYPE_CHECKING:
+    from themo.dataset import TrainingData
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
+USAGE = "python -m themo tune [OPTION ...]"
 EXAMPLES = """\
   python -m themo tune --num-samples 32
   python -m themo tune --preset vit-l-14-beto --gpus-per-trial 0.5 --name beto
@@ -23,12 +28,13 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
-    add = parser.add_argument
+    add = parser.add_argument_group("search").add_argument
     add("--num-samples", type=positive, metavar="N", help="trials (as the space's file says)")
     add("--name", help="name of the search (the date and time)")
     add("--resume", metavar="NAME", help="go on with a search; with more --num-samples, also a finished one")
     add("--space", type=Path, metavar="FILE", help="YAML of the search space (configs/search.yaml)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
+    add = parser.add_argument_group("machines").add_argument
     add("--gpus-per-trial", type=float, metavar="X", help="GPUs a trial, also fractions (1 with a GPU)")
     add("--cpus-per-trial", type=float, metavar="X", help="CPUs a trial (1)")
     add("--max-concurrent", type=int, metavar="N", help="trials at once (as many as fit)")
@@ -43,26 +49,28 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     from dataclasses import replace
     from datetime import datetime
 
-    from themo.devices import resolve_device
-    from themo.preparation import prepare_data
-    from themo.tracking import check_reachable, tracking_uri, ui_command
-    from themo.versions import read_settings
-    from tune.cluster import refuse_unreachable
-    from tune.report.page import write_report
-    from tune.results import table
-    from tune.search import (
-        Resources,
-        discard_untried,
-        grow,
-        new_search,
-        read_search,
-        refuse_another_space,
-        refuse_taken,
-        run_search,
-        search_folder,
-    )
-    from tune.space import load as load_space
+    with waiting("Loading libraries"):
+        from themo.devices import resolve_device
+        from themo.preparation import prepare_data
+        from themo.tracking import check_reachable, tracking_uri, ui_command
+        from themo.versions import read_settings
+        from tune.cluster import refuse_unreachable
+        from tune.report.page import write_report
+        from tune.results import table
+        from tune.search import (
+            Resources,
+            discard_untried,
+            grow,
+            new_search,
+            read_search,
+            refuse_another_space,
+            refuse_taken,
+            run_search,
+            search_folder,
+        )
+        from tune.space import load as load_space
 
+    prepare = once(prepare_data)
     settings = load(options.config, options.preset, options.settings)
     machines = {"address": options.address, "max_concurrent": options.max_concurrent}
     machines = {name: value for name, value in machines.items() if value is not None}
@@ -75,7 +83,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         if options.num_samples is not None:
             search = grow(search, options.num_samples)
         search = replace(search, resources=replace(search.resources, **machines))
-        prepare_data(search.settings)
+        prepare(search.settings)
     else:
         space = load_space(options.space or space_path(), settings)
         changes = {"num_samples": options.num_samples, "seed": options.search_seed}
@@ -91,14 +99,14 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         name = options.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
         refuse_taken(name, settings)
         check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
-        prepare_data(settings)
+        prepare(settings)
         search = new_search(name, space, settings, resources)
     logs_dir = search.settings.paths.logs_dir
     where = "" if logs_dir == load().paths.logs_dir else f" --logs-dir {logs_dir}"
     resume_hint[:] = [f"python -m themo tune --resume {search.name}{where}"]
     console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}")
     try:
-        result = run_search(search, prepare_data)
+        result = run_search(search, prepare)
     except InputError:
         if options.resume is None:
             discard_untried(search)
@@ -139,6 +147,19 @@ def _written(write: Callable[[], Path]) -> Path | None:
     except Exception as error:  # whatever it is: the search is done, and its result must not be lost
         console.print(f"No report was written: {reason_of(error)}")
         return None
+
+
+def once(prepare: Callable[[Settings], TrainingData]) -> Callable[[Settings], TrainingData]:
+    """`prepare`, asked once for the same data: a search asks again for what was prepared before it began."""
+    prepared: dict[Any, TrainingData] = {}
+
+    def prepare_once(settings: Settings) -> TrainingData:
+        key = (settings.data, settings.teacher, settings.student.backbone)  # what a search may vary of it
+        if key not in prepared:
+            prepared[key] = prepare(settings)
+        return prepared[key]
+
+    return prepare_once
 
 
 def _refuse_new_search(options: Namespace) -> None:

@@ -1,0 +1,135 @@
+"""How long a folder of 100,000 indexed pictures takes to answer, and in how much memory.
+
+The vectors are random and 768 wide, as CLIP ViT-L/14's; the student is a BERT of BETO's size with random
+weights. Model and index are open, as in a program that answers one query after another.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.measure import Goal, Options, Row
+from benchmarks.synthetic import words, write_backbone
+from themo.image_index import PIECE_ROWS, ImageIndex, MappedVectors
+from themo.student import Head, Student
+from themo.tokens import Tokenizer
+
+N_PICTURES, DIMENSION = 100_000, 768
+ROUNDS = 15
+GOAL = Goal(100.0, "<")
+"""Milliseconds from a vector to the answer; how fast a text becomes a vector is the student's affair."""
+N_BEST = 10
+N_WORDS = 8
+
+
+def run(options: Options) -> list[Row]:
+    """The index alone beside one plain product with the same vectors, and a Spanish text to its answer."""
+    random = np.random.default_rng(options.seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        vectors_NE = random.standard_normal((N_PICTURES, DIMENSION), dtype=np.float32)
+        vectors_NE /= np.linalg.norm(vectors_NE, axis=1, keepdims=True)
+        index = _index(folder, vectors_NE)
+        student, tokenizer = _student(folder, options.seed)
+        query_E = random.standard_normal(DIMENSION).astype(np.float32)
+        query_E /= np.linalg.norm(query_E)
+        text = " ".join(words(N_WORDS))
+
+        def search() -> list[str]:
+            return [match.name for match in index.search(query_E[None], N_BEST)[0]]
+
+        def product() -> list[str]:
+            scores = vectors_NE @ query_E
+            return [str(row) for row in np.argsort(-scores)[:N_BEST]]
+
+        def answer() -> None:
+            vector = torch.nn.functional.normalize(student.encode(tokenizer, [text]), dim=1)
+            index.search(vector.numpy(), N_BEST)
+
+        assert search() == product(), "the ranking must be exact"
+        before = _resident_mib()
+        searches, products, answers = _alternate(search, product, answer)
+        grown = _resident_mib() - before
+    ratios = [a / b for (a, _), (b, _) in zip(searches, products, strict=True)]
+    name = f"search of {N_PICTURES:,} pictures"
+    return [
+        _milliseconds(f"{name}, vector to answer", searches, options, f"top {N_BEST}, exact", GOAL),
+        _milliseconds(f"{name}, text to answer", answers, options, "a student of BETO's size reads first"),
+        Row(
+            f"{name} against a product in memory",
+            statistics.median(ratios),
+            "x its time",
+            spread=(min(ratios), max(ratios)),
+            detail=f"float32 matrix by vector and a sort: {statistics.median(t for t, _ in products):.0f} ms",
+            seeds=(options.seed,),
+        ),
+        Row(
+            f"{name}, memory grown by searching",
+            grown,
+            "MiB",
+            Goal(PIECE_ROWS * DIMENSION * 4 / 2**20, "<"),
+            detail=f"resident, over {len(searches)} searches of {vectors_NE.nbytes / 2**20:.0f} MiB",
+            seeds=(options.seed,),
+        ),
+    ]
+
+
+def _milliseconds(
+    name: str, times: list[tuple[float, float]], options: Options, detail: str, goal: Goal | None = None
+) -> Row:
+    walls, processor = ([each[i] for each in times] for i in range(2))
+    return Row(
+        name,
+        statistics.median(walls),
+        "ms",
+        goal,
+        (min(walls), max(walls)),
+        f"median of {len(times)}; {statistics.median(processor):.0f} ms of processor time; {detail}",
+        (options.seed,),
+    )
+
+
+def _index(folder: Path, vectors_NE: np.ndarray) -> ImageIndex:  # type: ignore[type-arg]
+    """An open index of pieces as they are on disk."""
+    pieces = []
+    for start in range(0, N_PICTURES, PIECE_ROWS):
+        path = folder / f"{start}.npy"
+        np.save(path, vectors_NE[start : start + PIECE_ROWS])
+        pieces.append(MappedVectors(path))
+    return ImageIndex(tuple(map(str, range(N_PICTURES))), tuple(pieces), {}, 0)
+
+
+def _student(folder: Path, seed: int) -> tuple[Student, Tokenizer]:
+    write_backbone(folder, hidden_size=DIMENSION, layers=12)
+    torch.manual_seed(seed)
+    head = Head(DIMENSION, "mean", last_layer_norm=False, projection_bias=False, max_length=77)
+    student = Student.build(str(folder), head, weights=False, projection_init="clip")
+    return student.eval(), Tokenizer.load(str(folder))
+
+
+def _alternate(*works: Callable[[], object]) -> list[list[tuple[float, float]]]:
+    """Milliseconds of each work, round by round after one to warm up: by the clock, and of the processor.
+
+    On one thread the latter is about what the clock would show if nobody else used the machine.
+    """
+    times: list[list[tuple[float, float]]] = [[] for _ in works]
+    for number in range(-1, ROUNDS):
+        for work, taken in zip(works, times, strict=True):
+            start, used = time.perf_counter(), time.process_time()
+            work()
+            if number >= 0:
+                taken.append((1000 * (time.perf_counter() - start), 1000 * (time.process_time() - used)))
+    return times
+
+
+def _resident_mib() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024

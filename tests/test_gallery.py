@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import write_picture
+
+from themo.gallery import THUMBNAIL_PIXELS, Found, page
+from themo.image_index import Match
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the texts between them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def pictures(self) -> list[Image.Image]:
+        sources = [str(image["src"]) for image in self.all("img")]
+        head = "data:image/jpeg;base64,"
+        assert all(source.startswith(head) for source in sources)
+        contents = [base64.b64decode(source.removeprefix(head), validate=True) for source in sources]
+        return [Image.open(io.BytesIO(content)) for content in contents]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for name in ("a.jpg", 'b "><script>.jpg'):
+        write_picture(tmp_path / "fotos & más" / name, random)
+    return tmp_path / "fotos & más"
+
+
+def shown(folder: Path, *names: str, query: str = "dos círculos rojos") -> Page:
+    matches = [Match(name, 0.5 - 0.125 * i) for i, name in enumerate(names)]
+    return Page(page([Found(query, matches)], folder, 12_345, "logs/miniature/version_0"))
+
+
+def test_query_and_pictures_in_their_order(folder: Path) -> None:
+    result = shown(folder, 'b "><script>.jpg', "a.jpg")
+    assert result.all("html") == [{"lang": "es"}]
+    assert [image["alt"] for image in result.all("img")] == ['b "><script>.jpg', "a.jpg"]
+    assert [picture.size for picture in result.pictures()] == [(40, 36)] * 2
+    texts = [text.strip() for text in result.texts if text.strip()]
+    assert texts[0] == "dos círculos rojos – Themo"
+    assert "Las mejores de 12\N{NO-BREAK SPACE}345 imágenes de «fotos & más»" in texts
+    assert {"0,500", "0,375", "1", "2"} <= set(texts)
+
+
+def test_what_users_and_files_say_is_text_and_nothing_else(folder: Path) -> None:
+    result = shown(folder, 'b "><script>.jpg', query='</h2><script>alert(1)</script><img src="http://x/">')
+    assert result.all("script") == []
+    assert len(result.all("img")) == 1
+    assert '</h2><script>alert(1)</script><img src="http://x/">' in result.texts
+
+
+def test_it_may_load_and_run_nothing(folder: Path) -> None:
+    text = page([Found("a", [Match("a.jpg", 0.5)])], folder, 2, "v")
+    (policy,) = (m["content"] for m in Page(text).all("meta") if m.get("http-equiv"))
+    style = text.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    assert "http:" not in text
+    assert "https:" not in text
+    assert 'style="' not in text  # the policy would drop it
+
+
+def test_pictures_are_small_and_upright(tmp_path: Path) -> None:
+    image = Image.new("RGB", (2000, 1000), "red")
+    exif = image.getexif()
+    exif[0x0112] = 6  # its top is at the right: a telephone held upright
+    image.save(tmp_path / "a.jpg", exif=exif)
+    (picture,) = shown(tmp_path, "a.jpg").pictures()
+    assert picture.size == (THUMBNAIL_PIXELS // 2, THUMBNAIL_PIXELS)
+
+
+def test_a_picture_that_is_gone_leaves_a_word(folder: Path) -> None:
+    (folder / "a.jpg").unlink()
+    result = shown(folder, "a.jpg")
+    assert result.all("img") == []
+    assert "ya no se puede leer" in result.texts

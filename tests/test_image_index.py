@@ -1,0 +1,283 @@
+"""The index of a folder of pictures, over the tiny teacher and pictures of noise."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import write_picture
+
+from themo import image_index, images
+from themo.errors import InputError
+from themo.image_index import ImageIndex, MappedVectors
+from themo.pictures import find_pictures
+from themo.teacher import Teacher
+
+N = 23
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_teacher: Path) -> Teacher:
+    return Teacher.load(str(tiny_teacher))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for i in range(N):
+        write_picture(tmp_path / "pictures" / f"{i:02d}.jpg", random)
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece a batch, a batch of four."""
+    monkeypatch.setattr(image_index, "SECONDS_BETWEEN_PIECES", 0.0)
+    monkeypatch.setitem(image_index.BATCH, "cpu", 4)
+
+
+Update = Callable[..., ImageIndex]
+
+
+@pytest.fixture
+def update(tmp_path: Path, folder: Path, teacher: Teacher) -> Update:
+    def bring_up_to_date(load: Callable[[], Any] = lambda: teacher, key: str = "tiny") -> ImageIndex:
+        found = find_pictures(folder, lambda _: None)
+        return ImageIndex.update(tmp_path / "cache", folder, found, key, load)
+
+    return bring_up_to_date
+
+
+def never() -> Teacher:
+    raise AssertionError("there is nothing new")
+
+
+def pieces(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache").glob("pictures-*/*.json"))
+
+
+def vectors_by_name(index: ImageIndex) -> dict[str, Any]:
+    return dict(zip(index.names, np.concatenate([piece.rows for piece in index.pieces]), strict=True))
+
+
+def assert_is_of(index: ImageIndex, folder: Path, teacher: Teacher) -> None:
+    """The index holds every picture of the folder once, as it is now."""
+    paths = sorted(path for path in folder.iterdir() if path.name not in index.broken)
+    found = vectors_by_name(index)
+    assert sorted(index.names) == [path.name for path in paths]
+    expected = teacher.encode_images(paths).numpy()
+    np.testing.assert_allclose([found[path.name] for path in paths], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_best", [1, 5, N, 100])
+def test_the_ranking_is_that_of_all_cosines(
+    update: Update, small_pieces: None, folder: Path, teacher: Teacher, n_best: int
+) -> None:
+    index = update()
+    assert len(index.pieces) == 6
+    queries = np.random.default_rng(1).standard_normal((3, 12)).astype(np.float32)
+    names = sorted(path.name for path in folder.iterdir())
+    scores = queries @ teacher.encode_images([folder / name for name in names]).numpy().T
+    for query, expected in zip(index.search(queries, n_best), scores, strict=True):
+        order = np.argsort(-expected)[:n_best]
+        assert [match.name for match in query] == [names[i] for i in order]
+        np.testing.assert_allclose([match.score for match in query], expected[order], atol=1e-5)
+
+
+def test_equal_pictures_stand_in_the_order_of_their_names(update: Update, folder: Path) -> None:
+    for name in ("z.jpg", "03b.jpg", "a.jpg"):
+        (folder / name).write_bytes((folder / "03.jpg").read_bytes())
+    index = update()
+    query = vectors_by_name(index)["03.jpg"][None]
+    (matches,) = index.search(query, 3)
+    assert [match.name for match in matches] == ["03.jpg", "03b.jpg", "a.jpg"]
+    assert matches[0].score == pytest.approx(1.0, abs=1e-5)
+
+
+def test_nothing_new_needs_no_teacher(update: Update, folder: Path, teacher: Teacher) -> None:
+    assert update().n_new == N
+    index = update(load=never)
+    assert index.n_new == 0
+    assert_is_of(index, folder, teacher)
+    assert update(key="another").n_new == N
+
+
+def test_changed_added_and_removed_pictures_are_noticed(
+    update: Update, small_pieces: None, folder: Path, teacher: Teacher
+) -> None:
+    update()
+    random = np.random.default_rng(9)
+    write_picture(folder / "05.jpg", random)
+    os.utime(folder / "05.jpg", ns=(1, 1))  # its time alone tells: pictures of noise are of a size
+    write_picture(folder / "new.jpg", random)
+    (folder / "11.jpg").unlink()
+    (folder / "12.jpg").rename(folder / "renamed.jpg")
+    index = update()
+    assert index.n_new == 3
+    assert_is_of(index, folder, teacher)
+    assert_is_of(update(load=never), folder, teacher)
+
+
+def test_an_emptied_folder(update: Update, folder: Path, tmp_path: Path) -> None:
+    update()
+    for path in folder.iterdir():
+        path.unlink()
+    index = update(load=never)
+    assert (index.names, index.search(np.ones((2, 12), np.float32), 3)) == ((), [[], []])
+    assert pieces(tmp_path) == []
+
+
+def test_broken_pictures_are_told_and_not_looked_at_again(
+    update: Update, folder: Path, teacher: Teacher
+) -> None:
+    whole = (folder / "07.jpg").read_bytes()
+    (folder / "07.jpg").write_bytes(whole[:200])
+    (folder / "08.jpg").write_text("<html>404</html>", encoding="utf-8")
+    index = update()
+    assert list(index.broken) == ["07.jpg", "08.jpg"]
+    assert "08.jpg: must be an image" in index.broken["08.jpg"]
+    assert_is_of(index, folder, teacher)
+    again = update(load=never)
+    assert (again.broken, again.n_new) == (index.broken, 0)
+    (folder / "07.jpg").write_bytes(whole)
+    (folder / "08.jpg").unlink()
+    mended = update()
+    assert (mended.broken, mended.n_new) == ({}, 1)
+    assert_is_of(mended, folder, teacher)
+
+
+def test_all_broken(update: Update, folder: Path) -> None:
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    index = update()
+    assert (index.names, len(index.broken)) == ((), N)
+    assert len(update(load=never).broken) == N
+
+
+class Interrupts:
+    """A teacher whose work is interrupted at the n-th picture."""
+
+    def __init__(self, teacher: Teacher, at: int) -> None:
+        self._teacher = teacher
+        self._left = at
+
+    def transform(self, image: Any) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return self._teacher.transform(image)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._teacher, name)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e6])
+def test_an_interruption_loses_only_the_batch_in_work(
+    update: Update, small_pieces: None, folder: Path, teacher: Teacher, monkeypatch: Any, seconds: float
+) -> None:
+    monkeypatch.setattr(image_index, "SECONDS_BETWEEN_PIECES", seconds)
+    monkeypatch.setattr(images, "PROBED", 4)
+    with pytest.raises(KeyboardInterrupt):
+        update(load=lambda: Interrupts(teacher, 14))
+    index = update()
+    assert index.n_new == N - 12
+    assert_is_of(index, folder, teacher)
+
+
+def test_what_a_killed_run_leaves_is_no_piece(
+    update: Update, small_pieces: None, folder: Path, teacher: Teacher, tmp_path: Path
+) -> None:
+    update()
+    last = pieces(tmp_path)[-1]
+    last.unlink()  # it is written last: vectors without it are half a piece
+    (last.parent / ".000009.json.1.tmp").touch()
+    index = update()
+    assert index.n_new == N % 4
+    assert_is_of(index, folder, teacher)
+    assert {path.suffix for path in last.parent.iterdir()} == {".json", ".npy"}
+
+
+def test_a_rewrite_that_was_killed_leaves_none_twice(
+    update: Update, small_pieces: None, folder: Path, teacher: Teacher, tmp_path: Path
+) -> None:
+    """New pieces are written before old ones go."""
+    update()
+    first = pieces(tmp_path)[0]
+    for path in (first, first.with_suffix(".npy")):
+        (path.parent / f"000099{path.suffix}").write_bytes(path.read_bytes())
+    index = update(load=never)
+    assert_is_of(index, folder, teacher)
+    assert len(index.names) == N
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "vectors": lambda path: path.with_suffix(".npy").write_bytes(b"\x93NUMPY"),
+    "no vectors": lambda path: path.with_suffix(".npy").unlink(),
+    "half a description": lambda path: path.write_text('{"pictures": [', encoding="utf-8"),
+    "another description": lambda path: path.write_text("[]", encoding="utf-8"),
+    "no digest": lambda path: path.write_text(
+        json.dumps({"pictures": [["00.jpg", 1, 2]], "broken": []}), encoding="utf-8"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_damaged_piece_is_made_again(
+    update: Update, small_pieces: None, folder: Path, teacher: Teacher, tmp_path: Path, capsys: Any, case: str
+) -> None:
+    update()
+    DAMAGE[case](pieces(tmp_path)[2])
+    index = update()
+    assert index.n_new == 4
+    assert "000002.json is damaged; its pictures are looked at again" in capsys.readouterr().err
+    assert_is_of(index, folder, teacher)
+
+
+def test_many_small_pieces_become_one(
+    update: Update, small_pieces: None, folder: Path, teacher: Teacher, monkeypatch: Any, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(image_index, "MOST_SMALL", 3)
+    index = update()
+    assert len(index.pieces) <= 4
+    assert_is_of(index, folder, teacher)
+    monkeypatch.setattr(image_index, "PIECE_ROWS", 10)  # of 4 rows: small; of 8: not
+    monkeypatch.setattr(image_index, "MOST_SMALL", 0)
+    index = update(key="another")
+    assert [len(piece.rows) for piece in index.pieces] == [8, 8, 7]
+    assert_is_of(index, folder, teacher)
+
+
+def test_an_open_index_goes_on_while_another_process_rewrites(
+    update: Update, folder: Path, tmp_path: Path
+) -> None:
+    index = update()
+    before = index.search(np.ones((1, 12), np.float32), 3)
+    for path in pieces(tmp_path):
+        path.unlink()
+        path.with_suffix(".npy").unlink()
+    assert index.search(np.ones((1, 12), np.float32), 3) == before
+
+
+def test_mapped_vectors_give_their_pages_back(tmp_path: Path) -> None:
+    np.save(tmp_path / "vectors.npy", np.ones((20_000, 256), np.float32))
+    vectors = MappedVectors(tmp_path / "vectors.npy")
+    assert vectors.rows.sum() == 20_000 * 256
+    full = resident_bytes()
+    vectors.release()
+    assert full - resident_bytes() > 0.9 * vectors.rows.nbytes
+    assert vectors.rows.sum() == 20_000 * 256
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_cache_that_cannot_be_written(update: Update, tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(InputError, match=r"cache_dir .*cache: pictures cannot be kept: "):
+        update()

@@ -1,0 +1,208 @@
+"""What programs use of a version: `themo.load`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import SettingsFactory, write_picture, write_version_of
+
+import themo
+from themo.config import Settings
+from themo.student import load_student
+from themo.teacher import Teacher
+
+TEXTS = ["el gato rojo corre", "canta el búho muy viejo y pequeño", "el perro"]
+
+
+@pytest.fixture
+def version(tmp_path: Path, tiny_settings: Settings) -> Path:
+    return write_version_of(tiny_settings, tmp_path / "logs" / "tiny" / "version_0", dimension=12)
+
+
+@pytest.fixture
+def state_version(tmp_path: Path, settings: SettingsFactory) -> Path:
+    """A student of the text state before CLIP's projection, 16 dimensions wide."""
+    return write_version_of(settings(target="state"), tmp_path / "logs" / "state" / "version_0", dimension=16)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    random = np.random.default_rng(0)
+    paths = [tmp_path / "pictures" / f"{i}.jpg" for i in range(3)]
+    for path in paths:
+        write_picture(path, random)
+    return paths
+
+
+def test_texts_come_in_their_order_whatever_the_batch(version: Path) -> None:
+    model = themo.load(version)
+    student, tokenizer = load_student(version / "student")
+    vectors = model.encode(TEXTS)
+    assert (vectors.shape, vectors.dtype, model.dimension) == ((3, 12), np.float32, 12)
+    np.testing.assert_allclose(vectors, student.encode(tokenizer, TEXTS).numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(vectors, model.encode(TEXTS, batch_size=1), rtol=1e-4, atol=1e-5)
+    lengths = np.linalg.norm(model.encode(TEXTS, normalize=True), axis=1)
+    np.testing.assert_allclose(lengths, 1.0, rtol=1e-5)
+    assert model.encode([]).shape == (0, 12)
+
+
+def test_a_student_of_the_state_is_taken_through_the_projection(state_version: Path) -> None:
+    model = themo.load(str(state_version))
+    student, tokenizer = load_student(state_version / "student")
+    teacher = Teacher.load(model.settings.teacher.architecture)
+    expected = teacher.to_image_space(student.encode(tokenizer, TEXTS), "state").numpy()
+    np.testing.assert_allclose(model.encode(TEXTS, normalize=True), expected, rtol=1e-4, atol=1e-5)
+    assert model.dimension == 12
+
+
+def test_the_teacher_is_loaded_only_when_needed(
+    version: Path, state_version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    themo.load(state_version).encode(TEXTS)  # keeps the projection in the cache
+
+    def never(*_: object) -> Any:
+        raise AssertionError("the teacher is not needed")
+
+    monkeypatch.setattr(Teacher, "load", never)
+    assert themo.load(version).encode(TEXTS).shape == (3, 12)
+    assert themo.load(state_version).encode(TEXTS).shape == (3, 12)
+
+
+def test_images_from_files_and_from_memory(version: Path, pictures: list[Path]) -> None:
+    model = themo.load(version)
+    expected = Teacher.load(model.settings.teacher.architecture).encode_images(pictures).numpy()
+    np.testing.assert_allclose(model.encode_images(pictures), expected, atol=1e-6)
+    opened = [str(pictures[0]), Image.open(pictures[1]), pictures[2]]
+    np.testing.assert_allclose(model.encode_images(opened), expected, atol=1e-6)
+    assert model.encode_images([]).shape == (0, 12)
+
+
+def test_similarity_is_the_cosine_of_every_pair(version: Path) -> None:
+    model = themo.load(version)
+    first = [[3.0, 4.0], [1.0, 0.0]]
+    second = np.array([[6.0, 8.0], [0.0, 2.0], [-1.0, 0.0]], dtype=np.float64)
+    expected = [[1.0, 0.8, -0.6], [0.6, 0.0, -1.0]]
+    np.testing.assert_allclose(model.similarity(first, second), expected, atol=1e-6)
+    with pytest.raises(ValueError, match=r"vectors must be \(N, D\) and \(M, D\), got \(2, 2\) and \(1, 3\)"):
+        model.similarity(first, [[1.0, 2.0, 3.0]])
+
+
+def test_how_much_of_a_text_is_read(version: Path) -> None:
+    model = themo.load(version)
+    assert model.max_length == 16
+    assert model.count_tokens(["el perro", " ".join(["perro"] * 30)]) == [4, 32]
+
+
+def test_a_student_of_own_vectors_reads_but_sees_nothing(
+    tmp_path: Path, settings: SettingsFactory, pictures: list[Path]
+) -> None:
+    np.save(tmp_path / "own.npy", np.ones((400, 6), dtype=np.float16))
+    own = settings(targets=str(tmp_path / "own.npy"), target="state")
+    model = themo.load(write_version_of(own, tmp_path / "own", dimension=6))
+    assert model.encode(TEXTS).shape == (3, 6)
+    with pytest.raises(
+        themo.InputError,
+        match=r"own: must have a teacher to see images, but it learnt data.targets .*own.npy",
+    ):
+        model.encode_images(pictures)
+
+
+def test_a_version_may_be_moved_and_the_working_directory_be_another(
+    version: Path, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cache's relative path is looked for above it, as in a checkout with data/cache and logs."""
+    moved = shutil.move(version, tmp_path / "logs" / "best student")
+    config = moved / "config.yaml"
+    config.write_text(
+        config.read_text(encoding="utf-8").replace(str(tmp_path / "cache"), "data/cache"), encoding="utf-8"
+    )
+    (tmp_path / "data" / "cache").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    model = themo.load("../logs/best student")
+    assert model.settings.paths.cache_dir == str(tmp_path / "data" / "cache")
+    assert model.encode_images(pictures).shape == (3, 12)
+    assert themo.load(moved, cache_dir="mine").settings.paths.cache_dir == "mine"
+
+
+def test_a_miniature_that_is_not_there_is_not_built_in_silence(
+    tmp_path: Path, settings: SettingsFactory, pictures: list[Path]
+) -> None:
+    """Built on another machine its teacher may be another."""
+    toy = settings(architecture="miniature:teacher")
+    model = themo.load(write_version_of(toy, tmp_path / "version_0", dimension=12))
+    with pytest.raises(
+        themo.InputError, match=r"teacher miniature:teacher must be in the cache .* \(cache_dir"
+    ):
+        model.encode_images(pictures)
+    assert not (tmp_path / "cache").exists()
+
+
+REFUSED: dict[str, tuple[Callable[[themo.Model, Path], object], str]] = {
+    "a lone text": (lambda model, _: model.encode("el perro"), "`texts` must be a list, got str"),
+    "numbers": (lambda model, _: model.encode([1]), "`texts` must hold only texts, got int"),  # type: ignore[list-item]
+    "half a character": (lambda model, _: model.encode(["\udce1"]), "`texts` must be Unicode"),
+    "a lone file": (lambda model, _: model.encode_images("a.jpg"), "`images` must be a list, got str"),
+    "no image": (
+        lambda model, folder: model.encode_images([folder / "a.jpg"]),
+        "a.jpg: cannot read the image",
+    ),
+    "a batch of none": (lambda model, _: model.encode(["a"], batch_size=0), "`batch_size` must be 1 or more"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals(version: Path, tmp_path: Path, case: str) -> None:
+    call, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        call(themo.load(version), tmp_path)
+
+
+def test_what_is_no_version_is_refused(tmp_path: Path, version: Path, settings: SettingsFactory) -> None:
+    with pytest.raises(themo.InputError, match=r"must be a version directory, it holds no config\.yaml"):
+        themo.load(tmp_path / "nosuch")
+    shutil.rmtree(version / "student")
+    with pytest.raises(themo.InputError, match="it holds no student/"):
+        themo.load(version)
+    if not torch.cuda.is_available():
+        with pytest.raises(themo.InputError, match="must be auto or cpu"):
+            themo.load(version, device="cuda")
+    foreign = write_version_of(settings(), tmp_path / "foreign", dimension=5)
+    with pytest.raises(themo.InputError, match="must have the teacher's 12 dimensions, got 5"):
+        themo.load(foreign).encode_images([])
+    foreign = write_version_of(settings(target="state"), tmp_path / "foreign", dimension=5)
+    with pytest.raises(themo.InputError, match="must have the teacher's 16 dimensions, got 5"):
+        themo.load(foreign).encode(TEXTS)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_as_on_a_cpu(version: Path, state_version: Path, pictures: list[Path]) -> None:
+    for folder in (version, state_version):
+        here, there = (themo.load(folder, device=device) for device in ("cpu", "cuda"))
+        assert there.device.type == "cuda"
+        np.testing.assert_allclose(there.encode(TEXTS), here.encode(TEXTS), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            there.encode_images(pictures), here.encode_images(pictures), rtol=1e-3, atol=1e-4
+        )
+
+
+def test_the_package_is_typed_and_its_import_loads_nothing_heavy() -> None:
+    assert (Path(themo.__file__).parent / "py.typed").is_file()
+    script = (
+        "import sys, themo\n"
+        "heavy = {'torch', 'transformers', 'open_clip', 'numpy', 'pydantic', 'yaml', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)), callable(themo.load), 'torch' in sys.modules)\n"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out == "[] True True\n"
+    with pytest.raises(AttributeError, match="module 'themo' has no attribute 'laod'"):
+        themo.laod  # noqa: B018

@@ -1,0 +1,184 @@
+"""``search``: the pictures of a folder that Spanish texts describe best."""
+
+from __future__ import annotations
+
+import shlex
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from themo.config import load as load_settings
+from themo.config import write_text
+from themo.errors import InputError
+from themo.options import Parser, add_json, add_settings, positive
+from themo.output import print_json, print_result
+from themo.pictures import Stamp, find_pictures, printable, readable
+from themo.progress import console, waiting
+
+if TYPE_CHECKING:
+    from themo.image_index import ImageIndex, Match
+    from themo.model import Model
+
+SUMMARY = "Find the pictures of a folder that Spanish texts describe."
+EXAMPLES = """\
+  python -m themo search "dos círculos rojos" --images ~/Pictures
+  python -m themo search "un perro" "un gato en la playa" --images ~/Pictures --top 5 --html found.html
+  python -m themo search "una bicicleta" --images ~/Pictures --version-path logs/tune/NAME/best
+"""
+N_NAMED = 5
+"""How many broken pictures are named; the rest is counted."""
+
+
+def add_options(parser: Parser) -> None:
+    """The command's options."""
+    parser.add_argument("queries", nargs="+", metavar="TEXT", help="what to look for, in Spanish")
+    group = parser.add_argument_group("search")
+    group.add_argument(
+        "--images", type=Path, required=True, metavar="FOLDER", help="pictures, also in folders below it"
+    )
+    group.add_argument(
+        "--version-path",
+        type=Path,
+        metavar="VERSION",
+        help="version directory of the student (the newest in the logs, or of --experiment, which is named)",
+    )
+    group.add_argument("--top", type=positive, default=10, metavar="N", help="pictures a text (10)")
+    group.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pictures found")
+    group.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where models run (auto)"
+    )
+    add_settings(parser, ("paths",))
+    add_json(parser)
+
+
+def run(options: Namespace, resume_hint: list[str]) -> None:
+    """Run the command."""
+    _refuse_queries(options.queries)
+    _refuse_page(options.html)
+    unlisted: list[OSError] = []
+    with waiting("Listing pictures"):
+        found = find_pictures(options.images, unlisted.append)
+    for error in unlisted:
+        console.print(f"{printable(str(error.filename))}: is left out: {error.strerror}")
+    if not found:
+        raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), it holds none")
+    version = options.version_path or _newest_version(options.settings)
+    with waiting("Loading the student"):
+        from themo.model import load
+
+        model = load(version, device=options.device, cache_dir=options.settings.get("cache_dir"))
+        queries_QE = model.encode(options.queries, normalize=True)
+    _tell_unread(model, options.queries)
+    resume_hint[:] = [f"python -m themo {shlex.join(options.words)}"]
+    index = _open_index(options.images, found, model)
+    resume_hint.clear()
+    results = index.search(queries_QE, options.top)
+    if options.html is not None:
+        from themo.gallery import Found, page
+
+        pairs = zip(options.queries, results, strict=True)
+        write_text(
+            options.html,
+            page([Found(*pair) for pair in pairs], options.images, len(index.names), str(version)),
+        )
+    if options.json:
+        print_json(_to_json(options, version, index, results))
+    else:
+        for query, matches in zip(options.queries, results, strict=True):
+            _print_matches(query, matches, options.images)
+    if options.html is not None:
+        console.print(f"Written: {options.html}")
+
+
+def _refuse_queries(queries: list[str]) -> None:
+    for query in queries:
+        if not query.strip():
+            raise InputError(f"search: a text must not be empty, got {query!r}")
+        try:
+            query.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"search: a text must be UTF-8, got {query!r}") from None
+
+
+def _refuse_page(page: Path | None) -> None:
+    """Before pictures are looked at for hours."""
+    if page is not None and (page.is_dir() or not page.absolute().parent.is_dir()):
+        raise InputError(f"--html {page}: must be a file in a folder that is there")
+
+
+def _newest_version(paths: dict[str, Any]) -> Path:
+    """The version whose student was written last, of those that have a teacher that sees images."""
+    logs_dir = Path(load_settings(overrides=paths).paths.logs_dir)
+    experiment = paths.get("experiment")
+    candidates = list(logs_dir.glob(f"{experiment or '*'}/version_*/student"))
+    if experiment is None:
+        candidates += logs_dir.glob("tune/*/best/student")
+    for student in sorted(candidates, key=lambda folder: folder.stat().st_mtime_ns, reverse=True):
+        try:
+            settings = load_settings(config=student.parent / "config.yaml")  # without torch
+        except InputError:
+            continue
+        if settings.data.targets is None:
+            console.print(f"Version: {student.parent}, the newest (--version-path takes another)")
+            return student.parent
+    raise InputError(
+        f"search: {logs_dir} must hold a version to search with, it holds none; "
+        "make one with `python -m themo train`, or give --version-path"
+    )
+
+
+def _tell_unread(model: Model, queries: list[str]) -> None:
+    for query, count in zip(queries, model.count_tokens(queries), strict=True):
+        if count > model.max_length:
+            console.print(
+                f"Only the first {model.max_length} of {count} tokens are read of the text: "
+                f"{printable(query)}"
+            )
+
+
+def _open_index(folder: Path, found: list[Stamp], model: Model) -> ImageIndex:
+    from themo.image_index import ImageIndex
+
+    cache = Path(model.settings.paths.cache_dir)
+    index = ImageIndex.update(cache, folder, found, model.teacher_fingerprint, lambda: model.teacher)
+    broken = list(index.broken.values())
+    if broken:
+        rest = f", and {len(broken) - N_NAMED:,} more" if len(broken) > N_NAMED else ""
+        named = "; ".join(map(printable, broken[:N_NAMED]))
+        if not index.names:
+            raise InputError(
+                f"--images {folder}: must hold a whole picture, all {len(broken):,} are broken: {named}{rest}"
+            )
+        console.print(f"{len(broken):,} of {len(found):,} pictures are broken and left out: {named}{rest}")
+    console.print(f"{len(index.names):,} pictures, {index.n_new:,} of them new")
+    return index
+
+
+def _to_json(
+    options: Namespace, version: Path, index: ImageIndex, results: list[list[Match]]
+) -> dict[str, Any]:
+    return {
+        "version": readable(str(version)),
+        "images": len(index.names),
+        "broken": [readable(name) for name in index.broken],
+        "queries": [
+            {
+                "query": query,
+                "matches": [
+                    {"path": readable(str(options.images / match.name)), "score": match.score}
+                    for match in matches
+                ],
+            }
+            for query, matches in zip(options.queries, results, strict=True)
+        ],
+    }
+
+
+def _print_matches(query: str, matches: list[Match], folder: Path) -> None:
+    from rich.text import Text
+
+    print_result(Text(printable(query), style="bold"))
+    for rank, match in enumerate(matches, start=1):
+        line = Text(f"{rank:5}  ")
+        line.append(f"{match.score:6.3f}", style="green")
+        print_result(line.append(f"  {printable(str(folder / match.name))}"))

@@ -1,0 +1,143 @@
+"""What a search for pictures found, as one page of HTML that needs nothing beside itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from themo.errors import InputError
+from themo.image_index import Match
+from themo.images import open_rgb
+from themo.pictures import printable
+from themo.progress import track
+
+THUMBNAIL_PIXELS = 360
+"""Longer side; drawn at about half of that, for screens of double density."""
+
+_STYLE = """
+:root { color-scheme: light dark; --paper: #faf9f6; --ink: #22262b; --soft: #6a7078; --card: #ffffff;
+  --line: #e4e1d9; --mark: #c8402f; }
+@media (prefers-color-scheme: dark) { :root { --paper: #17191c; --ink: #e8e6e1; --soft: #989da5;
+  --card: #202327; --line: #33373d; --mark: #ff8a73; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 84rem; padding: 2.5rem 1.5rem 4rem; background: var(--paper);
+  color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
+header p, footer { color: var(--soft); margin: 0; }
+h1 { font-size: 1.05rem; font-weight: 600; letter-spacing: .04em; margin: 0; }
+h2 { font: 600 1.9rem/1.25 Georgia, "Times New Roman", serif; margin: 2.5rem 0 1.2rem;
+  overflow-wrap: anywhere; }
+ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(11.5rem, 1fr)); gap: 1.1rem;
+  list-style: none; margin: 0; padding: 0; }
+figure { margin: 0; height: 100%; background: var(--card); border: 1px solid var(--line);
+  border-radius: .6rem; overflow: hidden; display: flex; flex-direction: column; }
+.frame { aspect-ratio: 1; display: grid; place-items: center; padding: .6rem; }
+img { max-width: 100%; max-height: 100%; min-width: 80%; object-fit: contain; border-radius: .25rem; }
+figcaption { border-top: 1px solid var(--line); padding: .5rem .7rem .6rem; font-size: .82rem; }
+.rank { color: var(--mark); font-weight: 600; }
+.score { color: var(--soft); float: right; font-variant-numeric: tabular-nums; }
+.name { display: block; overflow-wrap: anywhere; }
+footer { border-top: 1px solid var(--line); margin-top: 3rem; padding-top: .8rem; font-size: .82rem; }
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A query and what it found.
+
+    Attributes:
+        query: The text.
+        matches: The best first.
+    """
+
+    query: str
+    matches: Sequence[Match]
+
+
+def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) -> str:
+    """The page: a section a query, small copies of the pictures inside; it runs nothing and loads nothing.
+
+    Args:
+        results: The queries.
+        folder: The folder of pictures.
+        n_pictures: How many were searched.
+        version: Whose vectors they are.
+    """
+    thumbnails = {}
+    names = {match.name for found in results for match in found.matches}
+    with track("Small copies for the page", len(names), "pictures") as advance:
+        for name in sorted(names):
+            thumbnails[name] = _thumbnail(folder / name)
+            advance(1)
+    sections = "".join(_section(found, thumbnails) for found in results)
+    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    title = printable(" · ".join(found.query for found in results))
+    counted = f"{n_pictures:,}".replace(",", "\N{NO-BREAK SPACE}")
+    return f"""<!DOCTYPE html>
+<html lang="es">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)} – Themo</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<header>
+<h1>Themo</h1>
+<p>Las mejores de {counted} imágenes de «{escape(printable(folder.resolve().name))}»</p>
+</header>
+<main>{sections}
+</main>
+<footer>Similitud: coseno entre el texto y la imagen. Versión: {escape(printable(version))}</footer>
+</body>
+</html>
+"""
+
+
+def _section(found: Found, thumbnails: dict[str, str]) -> str:
+    items = "".join(
+        f"""
+<li><figure>
+<div class="frame">{_image(thumbnails[match.name], match.name)}</div>
+<figcaption><span class="rank">{rank}</span> <span class="score">{_decimal(match.score)}</span>
+<span class="name">{escape(printable(match.name))}</span></figcaption>
+</figure></li>"""
+        for rank, match in enumerate(found.matches, start=1)
+    )
+    return f"""
+<section>
+<h2>{escape(printable(found.query))}</h2>
+<ol>{items}
+</ol>
+</section>"""
+
+
+def _image(source: str, name: str) -> str:
+    return f'<img src="{source}" alt="{escape(printable(name))}">' if source else "ya no se puede leer"
+
+
+def _thumbnail(path: Path) -> str:
+    """A small copy as a data URI, upright; empty where the file cannot be read any more."""
+    try:
+        image: Image.Image = open_rgb(path)
+    except InputError:
+        return ""
+    upright = ImageOps.exif_transpose(image)
+    upright.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    stream = io.BytesIO()
+    upright.save(stream, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _decimal(score: float) -> str:
+    return f"{score:.3f}".replace(".", ",")

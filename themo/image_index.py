@@ -1,0 +1,355 @@
+"""Vectors of all pictures of a folder, kept up to date, and the best matches among them.
+
+    cache_dir/pictures-<digest of folder and teacher>/
+        000007.npy   vectors of some pictures, (n, E) float32 of length 1
+        000007.json  their names, sizes and times, those of broken ones, and the digest of the vectors
+
+A piece counts once its JSON is there, which comes last. A new one is written every so many seconds, so that a
+killed run loses little. Small pieces are merged, and those whose pictures have changed or gone are rewritten.
+
+The vectors are float32, and every one is compared: the ranking is exact. They are memory-mapped and let go of
+piece by piece, so memory does not depend on their number.
+
+Shape suffixes: Q queries, n pictures of a piece, N pictures in all, E dimensions.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock
+
+from themo.cache import digest, digest_file
+from themo.config import write_text
+from themo.errors import InputError
+from themo.images import load_images
+from themo.npy import NpyWriter
+from themo.pictures import Stamp
+from themo.progress import console, track, waiting
+
+if TYPE_CHECKING:
+    from themo.teacher import Teacher
+
+Vectors = npt.NDArray[np.float32]
+
+SECONDS_BETWEEN_PIECES = 20.0
+"""What a killed run loses at most, beside the batch in work."""
+PIECE_ROWS = 16_384
+"""Pictures of a piece at most; 48 MiB at 768 dimensions, which is what a search keeps mapped."""
+MOST_SMALL = 16
+"""Pieces of less than half of that, before they are merged."""
+BATCH = {"cpu": 32, "cuda": 128}
+"""Pictures that the teacher looks at together; few where it is slow, since an interruption loses them."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A picture that a query found.
+
+    Attributes:
+        name: Path below the folder.
+        score: Cosine of its vector and the query's.
+    """
+
+    name: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some pictures' vectors, as they lie on disk.
+
+    Attributes:
+        path: The JSON; the vectors lie beside it.
+        stamps: The n pictures, in the order of the rows.
+        broken: Why others, seen with them, have no vector.
+    """
+
+    path: Path
+    stamps: tuple[Stamp, ...]
+    broken: Mapping[Stamp, str]
+
+    @classmethod
+    def read(cls, path: Path) -> Piece:
+        """A piece that was written whole.
+
+        Raises:
+            ValueError: It is damaged.
+            OSError: It cannot be read.
+        """
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            stamps = tuple(Stamp(*item) for item in tree["pictures"])
+            broken = {Stamp(*item): str(reason) for item, reason in tree["broken"]}
+            expected = tree["sha256"]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: does not describe a piece") from error
+        if digest_file(path.with_suffix(".npy")) != expected:
+            raise ValueError(f"{path}: its vectors are not those that were written")
+        return cls(path, stamps, broken)
+
+    @classmethod
+    def write(
+        cls, path: Path, vectors: Sequence[Vectors], stamps: Iterable[Stamp], broken: Mapping[Stamp, str]
+    ) -> Piece:
+        """Write a piece of a new name; `vectors` are one array or more, whose rows follow each other."""
+        with NpyWriter(path.with_suffix(".npy"), np.float32, vectors[0].shape[1:]) as out:
+            for rows in vectors:
+                out.append(rows)
+        piece = cls(path, tuple(stamps), broken)
+        tree = {
+            "pictures": [_row(stamp) for stamp in piece.stamps],
+            "broken": [[_row(stamp), reason] for stamp, reason in broken.items()],
+            "sha256": digest_file(path.with_suffix(".npy")),
+        }
+        write_text(path, json.dumps(tree))
+        return piece
+
+    def remove(self) -> None:
+        """Take it off the disk; who has opened its vectors goes on reading them."""
+        self.path.unlink()
+        self.path.with_suffix(".npy").unlink()
+
+
+class MappedVectors:
+    """A ``.npy`` of (n, E) float32, mapped; it stays readable when the file is unlinked."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            offset = file.tell()
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        flat = np.frombuffer(self._map, dtype, int(np.prod(shape)), offset)
+        self.rows: Vectors = flat.reshape(shape)
+
+    def release(self) -> None:
+        """Give the pages back that reading has made resident; they stay in the page cache of the system."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class ImageIndex:
+    """The pictures of a folder, ready to be searched.
+
+    Attributes:
+        names: N paths below the folder, in the order of the rows.
+        pieces: Their vectors.
+        broken: Why others have none, by their names.
+        n_new: Of these, how many were not there, or were others, when the folder was indexed last.
+    """
+
+    names: tuple[str, ...]
+    pieces: tuple[MappedVectors, ...]
+    broken: Mapping[str, str]
+    n_new: int
+
+    @classmethod
+    def update(
+        cls,
+        cache_dir: Path,
+        folder: Path,
+        found: Iterable[Stamp],
+        teacher_key: str,
+        load: Callable[[], Teacher],
+    ) -> ImageIndex:
+        """Bring the index of a folder up to date, and open it.
+
+        What is computed is kept also when this is interrupted.
+
+        Args:
+            cache_dir: Folder of the cache.
+            folder: The folder of pictures.
+            found: What is in it now.
+            teacher_key: Fingerprint of the teacher.
+            load: Gives the `Teacher`; called only if there is something new.
+
+        Raises:
+            InputError: The cache cannot be written.
+        """
+        place = os.fsencode(folder.resolve()).decode("utf-8", "backslashreplace")
+        home = cache_dir.absolute() / f"pictures-{digest({'teacher': teacher_key, 'folder': place})}"
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            with FileLock(cache_dir.absolute() / f".{home.name}.lock"):
+                with waiting("Opening the index"):
+                    builder = _Builder(home, folder, frozenset(found))
+                n_new = builder.add_new(load)
+                builder.tidy()
+                pieces = tuple(MappedVectors(piece.path.with_suffix(".npy")) for piece in builder.pieces)
+        except OSError as error:
+            raise InputError(
+                f"cache_dir {cache_dir}: pictures cannot be kept: {error.strerror or error}"
+            ) from error
+        names = tuple(stamp.name for piece in builder.pieces for stamp in piece.stamps)
+        broken = {stamp.name: reason for piece in builder.pieces for stamp, reason in piece.broken.items()}
+        return cls(names, pieces, dict(sorted(broken.items())), n_new)
+
+    def search(self, queries_QE: Vectors, n_best: int) -> list[list[Match]]:
+        """The best matches of each query, the best first; of equal ones the first by name.
+
+        Args:
+            queries_QE: float32 vectors of length 1.
+            n_best: Matches of a query at most.
+        """
+        scores_NQ = np.empty((len(self.names), len(queries_QE)), np.float32)
+        start = 0
+        for piece in self.pieces:
+            end = start + len(piece.rows)
+            np.matmul(piece.rows, queries_QE.T, out=scores_NQ[start:end])
+            piece.release()
+            start = end
+        return [self._best(scores_N, n_best) for scores_N in scores_NQ.T]
+
+    def _best(self, scores_N: Vectors, n_best: int) -> list[Match]:
+        n_best = min(n_best, len(scores_N))
+        if not n_best:
+            return []
+        worst = np.partition(scores_N, -n_best)[-n_best]
+        rows = np.flatnonzero(scores_N >= worst)  # more than asked for where several are equal
+        matches = [Match(self.names[row], float(scores_N[row])) for row in rows]
+        return sorted(matches, key=lambda match: (-match.score, match.name))[:n_best]
+
+
+class _Builder:
+    """The pieces of an index under its lock.
+
+    Args:
+        home: Where they lie.
+        folder: The folder of pictures.
+        found: What is in it now.
+    """
+
+    def __init__(self, home: Path, folder: Path, found: frozenset[Stamp]) -> None:
+        self.found = found
+        self.pieces: list[Piece] = []
+        """In the order of their names, so of their making."""
+        self._home = home
+        self._folder = folder
+        self._known: set[Stamp] = set()
+        for path in sorted(home.glob("*.json")):
+            try:
+                piece = Piece.read(path)
+            except (OSError, ValueError):
+                console.print(f"{path} is damaged; its pictures are looked at again")
+                path.unlink()
+                continue
+            self.pieces.append(piece)
+            self._known.update(piece.stamps, piece.broken)
+        whole = {piece.path.stem for piece in self.pieces}
+        for path in home.iterdir():  # what a killed run left
+            if path.name.partition(".")[0] not in whole:
+                path.unlink()
+
+    def add_new(self, load: Callable[[], Teacher]) -> int:
+        """Look at the pictures that no piece holds; tell how many there were."""
+        new = sorted(self.found - self._known)
+        if not new:
+            return 0
+        teacher = load()
+        part = _Part()
+        paths = [self._folder / stamp.name for stamp in new]
+        with (
+            track("Teacher looks at pictures", len(new), "pictures") as advance,
+            closing(load_images(paths, teacher.transform)) as images,
+        ):
+            seen = zip(new, images, strict=True)
+            try:
+                while batch := list(islice(seen, BATCH[teacher.device.type])):
+                    part.look(teacher, batch)
+                    advance(len(batch))
+                    if part.age >= SECONDS_BETWEEN_PIECES or len(part.stamps) >= PIECE_ROWS:
+                        self._write(part)
+                        part = _Part()
+                        if self._has_many_small:
+                            self.tidy()
+            finally:  # an interruption too must not lose what is computed
+                self._write(part)
+        return len(new)
+
+    def tidy(self) -> None:
+        """Rewrite pieces that hold what is not found any more, and the small ones when there are many."""
+        merge = self._has_many_small
+        worn: list[tuple[Piece, npt.NDArray[np.bool_]]] = []
+        kept: list[Piece] = []
+        taken: set[Stamp] = set()
+        for piece in reversed(self.pieces):  # an interrupted rewrite leaves some twice: the newer one counts
+            alive = [stamp in self.found and stamp not in taken for stamp in piece.stamps]
+            taken.update(piece.stamps)
+            if all(alive) and self.found.issuperset(piece.broken) and not (merge and _is_small(piece)):
+                kept.append(piece)
+            else:
+                worn.append((piece, np.array(alive, dtype=bool)))
+        self.pieces = kept[::-1]
+        part = _Part()
+        for piece, alive_n in reversed(worn):
+            part.take(piece, alive_n, self.found)
+            if len(part.stamps) >= PIECE_ROWS:
+                self._write(part)
+                part = _Part()
+        self._write(part)
+        for piece, _ in worn:
+            piece.remove()
+
+    @property
+    def _has_many_small(self) -> bool:
+        return sum(map(_is_small, self.pieces)) > MOST_SMALL
+
+    def _write(self, part: _Part) -> None:
+        if part.stamps or part.broken:
+            numbers = [int(path.stem) for path in self._home.glob("*.npy") if path.stem.isdigit()]
+            path = self._home / f"{max(numbers, default=-1) + 1:06d}.json"
+            self.pieces.append(Piece.write(path, part.vectors, part.stamps, part.broken))
+
+
+class _Part:
+    """What becomes a piece."""
+
+    def __init__(self) -> None:
+        self.vectors: list[Vectors] = []
+        self.stamps: list[Stamp] = []
+        self.broken: dict[Stamp, str] = {}
+        self._start = time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was begun."""
+        return time.monotonic() - self._start
+
+    def look(self, teacher: Teacher, batch: Sequence[tuple[Stamp, torch.Tensor | InputError]]) -> None:
+        """Add the pictures of a batch, and the broken ones among them."""
+        whole = {stamp: image for stamp, image in batch if isinstance(image, torch.Tensor)}
+        broken = {stamp: str(image) for stamp, image in batch if isinstance(image, InputError)}
+        vectors = np.empty((0, teacher.dimension("embedding")), np.float32)
+        if whole:
+            vectors = teacher.encode_pixels(torch.stack(list(whole.values()))).numpy()
+        self.vectors.append(vectors)
+        self.stamps.extend(whole)
+        self.broken |= broken
+
+    def take(self, piece: Piece, alive_n: npt.NDArray[np.bool_], found: frozenset[Stamp]) -> None:
+        """Add what is alive of a piece."""
+        self.vectors.append(MappedVectors(piece.path.with_suffix(".npy")).rows[alive_n])
+        self.stamps.extend(stamp for stamp, lives in zip(piece.stamps, alive_n, strict=True) if lives)
+        self.broken |= {stamp: reason for stamp, reason in piece.broken.items() if stamp in found}
+
+
+def _is_small(piece: Piece) -> bool:
+    return len(piece.stamps) < PIECE_ROWS // 2
+
+
+def _row(stamp: Stamp) -> list[Any]:
+    return [stamp.name, stamp.size, stamp.changed]

@@ -1,0 +1,257 @@
+"""A trained student for programs: Spanish texts and images as vectors of one space.
+
+Shape suffixes: N texts or images, M others, D dimensions of the space.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from themo.config import Settings
+from themo.devices import resolve_device
+from themo.errors import InputError
+from themo.metrics import unit
+from themo.sources import MINIATURE, Sources, miniature_is_built
+from themo.student import ENCODE_BATCH, Student, load_student
+from themo.tokens import LONGEST, Tokenizer
+from themo.versions import find_part, read_settings
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from themo.teacher import Teacher
+
+Vectors = npt.NDArray[np.float32]
+
+
+def load(
+    version: str | os.PathLike[str],
+    *,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Model:
+    """The student of a version directory, ready to read Spanish.
+
+    The teacher is loaded only when it is needed: for images, and once for the text projection of a student
+    that learnt the state before it, which is then kept in the cache. A version directory may be moved.
+
+    Args:
+        version: Version directory, such as ``logs/miniature/version_3`` or ``logs/tune/NAME/best``.
+        device: Where models run; ``"auto"``: a GPU where there is one.
+        cache_dir: Folder of the cache. As default the one of the version's settings: from the working
+            directory or, where it is not there, from the nearest folder above the version that holds it.
+
+    Raises:
+        InputError: It is no version directory, or a damaged one, or there is no such device.
+    """
+    folder = Path(version)
+    where = resolve_device(device)
+    settings = read_settings(folder)
+    cache = Path(cache_dir) if cache_dir is not None else _find_cache(settings, folder)
+    student, tokenizer = load_student(find_part(folder, "student"))
+    return Model(folder, settings.override({"cache_dir": str(cache)}), student.to(where), tokenizer)
+
+
+class Model:
+    """A student and, when images or its projection ask for it, its teacher.
+
+    Build one with `load`.
+
+    Attributes:
+        version: The version directory.
+        settings: The version's settings; `paths.cache_dir` is the cache in use.
+    """
+
+    def __init__(self, version: Path, settings: Settings, student: Student, tokenizer: Tokenizer) -> None:
+        self.version = version
+        self.settings = settings
+        self._student = student
+        self._tokenizer = tokenizer
+
+    @property
+    def dimension(self) -> int:
+        """D, length of a vector; for a student of the state before CLIP's projection it asks for that."""
+        mapping = self._to_image_space
+        return self._student.head.dimension if mapping is None else mapping.shape[1]
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a text that are read, special ones included."""
+        return min(self._student.head.max_length, LONGEST)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the student runs."""
+        return self._student.projection.weight.device
+
+    def encode(
+        self, texts: Sequence[str], *, batch_size: int = ENCODE_BATCH, normalize: bool = False
+    ) -> Vectors:
+        """Vectors of Spanish texts where the teacher's image tower puts images.
+
+        What stands behind `max_length` tokens is not read; `count_tokens` tells. A student of own vectors
+        (``--targets``) gives vectors in their space.
+
+        Args:
+            texts: N texts.
+            batch_size: Texts at once, 1 or more; they are sorted by length first.
+            normalize: Scale every vector to length 1.
+
+        Returns:
+            (N, D) float32, in the order of `texts`.
+
+        Raises:
+            InputError: `texts` is no list of texts, or the text projection's teacher cannot be loaded.
+        """
+        _refuse_texts(texts)
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` must be 1 or more, got {batch_size}")
+        vectors_ND = self._student.encode(self._tokenizer, texts, batch_size)
+        mapping = self._to_image_space
+        if mapping is not None:
+            vectors_ND = vectors_ND @ mapping[:-1] + mapping[-1]
+        return (unit(vectors_ND) if normalize else vectors_ND).numpy()
+
+    def encode_images(
+        self, images: Sequence[str | os.PathLike[str] | Image.Image], *, workers: int = 0
+    ) -> Vectors:
+        """Vectors of images by the teacher's image tower.
+
+        Args:
+            images: N files, or pictures of Pillow.
+            workers: Processes that decode; 0: this one does. A script that asks for some needs the guard
+                ``if __name__ == "__main__":``, since they import it.
+
+        Returns:
+            (N, D) float32 of length 1, in the order of `images`.
+
+        Raises:
+            InputError: The student learnt own vectors, which come without an image tower; the teacher cannot
+                be loaded; or a file is no whole image.
+        """
+        from PIL import Image
+
+        _refuse_no_list(images, "images", (str, os.PathLike, Image.Image))
+        teacher = self.teacher
+        pictures = [image if isinstance(image, Image.Image) else Path(image) for image in images]
+        return teacher.encode_images(pictures, workers).numpy()
+
+    def similarity(self, first: npt.ArrayLike, second: npt.ArrayLike) -> Vectors:
+        """Cosines of two sets of vectors of any length: of (N, D) and (M, D) their (N, M) float32.
+
+        Raises:
+            ValueError: If the shapes disagree.
+        """
+        first_ND, second_MD = (np.asarray(vectors, dtype=np.float32) for vectors in (first, second))
+        if first_ND.ndim != 2 or second_MD.ndim != 2 or first_ND.shape[1] != second_MD.shape[1]:
+            raise ValueError(f"vectors must be (N, D) and (M, D), got {first_ND.shape} and {second_MD.shape}")
+        return (unit(torch.from_numpy(first_ND)) @ unit(torch.from_numpy(second_MD)).T).numpy()
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, special ones included; at most `themo.tokens.LONGEST` are counted.
+
+        Raises:
+            InputError: `texts` is no list of texts.
+        """
+        _refuse_texts(texts)
+        counts: list[int] = self._tokenizer.encode(texts)[1].tolist()
+        return counts
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher, loaded when first asked for.
+
+        Raises:
+            InputError: There is none, or it cannot be loaded.
+        """
+        from themo.teacher import Teacher  # takes as long to import as all else
+
+        architecture, pretrained = self._teacher_names
+        teacher = Teacher.load(architecture, pretrained, str(self.device))
+        space, asked = teacher.dimension(self.settings.teacher.target), self._student.head.dimension
+        if space != asked:
+            raise InputError(
+                f"{self.version}: the student's vectors must have the teacher's {space} dimensions, "
+                f"got {asked}"
+            )
+        return teacher
+
+    @cached_property
+    def teacher_fingerprint(self) -> str:
+        """What the teacher's vectors are kept by; it is not loaded for that.
+
+        Raises:
+            InputError: There is none.
+        """
+        from themo.teacher import fingerprint
+
+        return fingerprint(*self._teacher_names)
+
+    @property
+    def _teacher_names(self) -> tuple[str, str | None]:
+        settings, sources = self.settings, Sources(self.settings)
+        if settings.data.targets is not None:
+            raise InputError(
+                f"{self.version}: must have a teacher to see images, but it learnt data.targets "
+                f"{settings.data.targets}"
+            )
+        names = settings.teacher.architecture, settings.teacher.pretrained
+        of_miniature = any(name and name.startswith(MINIATURE) for name in names)
+        if of_miniature and not miniature_is_built(settings):
+            # one built on another machine may differ, and with it what the student's vectors mean
+            raise InputError(
+                f"{self.version}: its teacher {names[0]} must be in the cache of its training, and "
+                f"{settings.paths.cache_dir} does not hold it (cache_dir)"
+            )
+        return sources.resolve(names[0]), sources.resolve(names[1]) if names[1] else None
+
+    @cached_property
+    def _to_image_space(self) -> torch.Tensor | None:
+        """The affine map from the student's vectors to the images', bias last; None where they are there."""
+        target = self.settings.teacher.target
+        if self.settings.data.targets is not None or target != "state":
+            return None
+        from themo.image_vectors import map_to_image_space
+
+        cache = Sources(self.settings).cache
+        path = map_to_image_space(cache, self.teacher_fingerprint, target, lambda: self.teacher)
+        mapping = torch.from_numpy(np.load(str(path), allow_pickle=False))
+        if len(mapping) != self._student.head.dimension + 1:
+            raise InputError(
+                f"{self.version}: the student's vectors must have the teacher's {len(mapping) - 1} "
+                f"dimensions, got {self._student.head.dimension}"
+            )
+        return mapping
+
+
+def _refuse_texts(texts: Sequence[str]) -> None:
+    _refuse_no_list(texts, "texts", str)
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        raise InputError("`texts` must be Unicode, got a half of a surrogate pair") from None
+
+
+def _refuse_no_list(values: object, name: str, kinds: type | tuple[type, ...]) -> None:
+    # a lone text is a sequence too, of its letters
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        raise InputError(f"`{name}` must be a list, got {type(values).__name__}")
+    for value in values:
+        if not isinstance(value, kinds):
+            raise InputError(f"`{name}` must hold only {name}, got {type(value).__name__}")
+
+
+def _find_cache(settings: Settings, version: Path) -> Path:
+    path = Path(settings.paths.cache_dir)
+    if path.is_absolute() or path.is_dir():
+        return path
+    above = (folder / path for folder in version.resolve().parents)
+    return next((folder for folder in above if folder.is_dir()), path)

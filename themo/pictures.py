@@ -1,0 +1,82 @@
+"""Which files of a folder are pictures, by name; whether they are by content shows when they are opened."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from themo.errors import InputError
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+"""Of the formats that `themo.images` reads."""
+
+
+@dataclass(frozen=True, order=True)
+class Stamp:
+    """A picture as a folder lists it: as long as nothing of this changes, its content counts as the same.
+
+    Attributes:
+        name: Path below the folder, with ``/``; bytes that are no UTF-8 as Python's surrogates.
+        size: Bytes.
+        changed: Time of the last change, nanoseconds.
+    """
+
+    name: str
+    size: int
+    changed: int
+
+
+def find_pictures(folder: Path, unreadable: Callable[[OSError], None]) -> list[Stamp]:
+    """The pictures in a folder and all below it, by name.
+
+    A link to a file counts as the file; a link to a folder is not followed, so none is met twice. What begins
+    with a dot is left out, and so is what is no ordinary file.
+
+    Args:
+        folder: Where to look.
+        unreadable: Told of every folder below it that cannot be listed.
+
+    Raises:
+        InputError: It is no folder, or it cannot be listed.
+    """
+    if not folder.is_dir():
+        raise InputError(f"--images {folder}: must be a folder, {_what(folder)}")
+    found = []
+
+    def refuse(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise InputError(f"--images {folder}: cannot be listed: {error.strerror}") from error
+        unreadable(error)
+
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if name.startswith(".") or os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122
+                continue
+            path = os.path.join(root, name)  # noqa: PTH118 -- a Path a file takes longer than its stat
+            try:
+                status = os.stat(path)  # noqa: PTH116
+            except OSError:  # a link that leads nowhere, or gone since it was listed
+                continue
+            if stat.S_ISREG(status.st_mode):
+                below = os.path.relpath(path, folder).replace(os.sep, "/")
+                found.append(Stamp(below, status.st_size, status.st_mtime_ns))
+    return sorted(found)
+
+
+def printable(name: str) -> str:
+    """A file's name for people: what is no UTF-8, or would move their cursor, as a replacement character."""
+    text = readable(name)
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def readable(name: str) -> str:
+    """A file's name as Unicode, with a replacement character for what is none."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _what(folder: Path) -> str:
+    return "it is a file" if folder.exists() else "there is none"
