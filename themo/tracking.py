@@ -180,6 +180,40 @@ class Tracking:
             if not token:
                 return found
 
+    def register(self, run: RunLog, folder: Path, name: str) -> str:
+        """Log a model that MLflow saved into a folder, and register it; waits for the server.
+
+        Args:
+            run: The model's run.
+            folder: With ``MLmodel``.
+            name: Of the registered model; made if there is none.
+
+        Returns:
+            Its address, ``models:/<name>/<version>``.
+
+        Raises:
+            InputError: The server refuses it.
+        """
+        from mlflow.entities import LoggedModelStatus
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        self.flush()
+        client = self._client
+        try:
+            model = client.create_logged_model(self._experiment_id, name=name, source_run_id=run.run_id)
+            client.log_model_artifacts(model.model_id, str(folder))
+            client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+            if not client.search_registered_models(f"name = '{name}'"):
+                client.create_registered_model(name)
+            made = client.create_model_version(
+                name, source=model.artifact_location, run_id=run.run_id, model_id=model.model_id
+            )
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise InputError(f"MLflow at {self.uri} does not take the model {name!r}: {reason}") from None
+        return f"models:/{name}/{made.version}"
+
     def flush(self, seconds: float = _CLOSE_SECONDS) -> bool:
         """Wait until all that was logged so far is sent; false where that took too long."""
         sent, end = threading.Event(), time.monotonic() + seconds

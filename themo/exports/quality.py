@@ -111,8 +111,8 @@ class Quality:
     def in_words(self, name: str) -> str:
         """A sentence or two."""
         words = (
-            f"Measured on {name}: cosine to the 32-bit vectors {self.cosine_mean:.4f} in the mean, "
-            f"{self.cosine_least:.4f} at least"
+            f"Measured on {name}: cosine to the 32-bit vectors {self.cosine_mean:.5f} in the mean, "
+            f"{self.cosine_least:.5f} at least"
         )
         if self.match is not None:
             before, after = self.match
