@@ -6,5 +6,5 @@ command to go on with after an interruption. It imports heavy libraries inside `
 under a second.
 """
 
-NAMES = ("prepare", "train", "test", "tune")
+NAMES = ("prepare", "train", "test", "tune", "export")
 """In the order of `--help`."""

@@ -1,4 +1,4 @@
-"""MLflow: a pyfunc model over the ONNX graph, its code a file of the model ("models from code"), no pickle."""
+"""MLflow: a pyfunc model over the ONNX graph, its code a file in it ("models from code"), no pickle."""
 
 from __future__ import annotations
 
@@ -62,8 +62,7 @@ model = mlflow.pyfunc.load_model(place)
 vectors = model.predict(sentences)
 ```
 
-As a server, here from this folder; where the model was registered, `--model-uri models:/NAME/VERSION` does the
-same:
+As a server, from this folder (where it was registered, `models:/NAME/VERSION` takes the folder's place):
 
 ```console
 mlflow models serve --model-uri . --env-manager local --host 127.0.0.1 --port 5001

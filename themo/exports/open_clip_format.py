@@ -95,8 +95,8 @@ def write(folder: Path, source: Source, address: str) -> list[str]:
     return [
         *notes,
         "The image tower, its preprocessing and the temperature are the teacher's.",
-        "open_clip's tokenizer mends a text before it is cut into tokens (HTML entities, curly quotes, "
-        "doubled spaces); such texts differ a little from the encoder's own reading.",
+        "open_clip's tokenizer mends a text before it cuts it into tokens (HTML entities, curly quotes): such "
+        "texts are read a little otherwise than by the encoder itself.",
     ]
 
 
@@ -191,7 +191,7 @@ From then on `local-dir:` alone is enough, also for
 text to image:
 
 ```console
-clip_benchmark eval --model local-dir:. --pretrained "" --dataset xtd10 --language es --dataset_root data \
+clip_benchmark eval --model local-dir:. --pretrained "" --dataset xtd10 --language es --dataset_root data \\
     --recall_k 1 5 10 --no_amp --output clip_benchmark.json
 ```
 """
