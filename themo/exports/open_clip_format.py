@@ -95,7 +95,7 @@ def write(folder: Path, source: Source, address: str) -> list[str]:
     return [
         *notes,
         "The image tower, its preprocessing and the temperature are the teacher's.",
-        "open_clip's tokenizer mends a text before it cuts it into tokens (HTML entities, curly quotes): such "
+        "open_clip's tokenizer mends a text before it cuts it up (HTML entities, curly quotes): such "
         "texts are read a little otherwise than by the encoder itself.",
     ]
 
