@@ -204,7 +204,10 @@ def test_pushed_to_the_hub(run: Run, hub: tuple[Hub, str], tmp_path: Path) -> No
     config = json.loads(state.files["open_clip_config.json"])
     assert config["model_cfg"]["text_cfg"]["hf_model_name"] == "owner/clip-es"
     assert load(state.files["open_clip_model.safetensors"])["text.proj.weight"].shape == (12, 32)
-    assert 'place = snapshot_download("owner/clip-es")' in state.files["README.md"].decode()
+    card = state.files["README.md"].decode()
+    assert 'place = snapshot_download("owner/clip-es")' in card
+    assert "clip_benchmark eval --model hf-hub:owner/clip-es" in card
+    assert "after a move" not in card
 
 
 @pytest.mark.slow

@@ -111,3 +111,26 @@ def files(folder: Path) -> list[str]:
     return sorted(
         str(Path(root, name).relative_to(folder)) for root, _, names in os.walk(folder) for name in names
     )
+
+
+def write_beto(folder: Path, *, accents: bool = True) -> Path:
+    """A folder as BETO's first release came: no tokenizer.json, no type, unusual ids, padding's id untold."""
+    specials = ["[MASK]", "[PAD]", "[EOS]", "[UNK]", "[CLS]", "[SEP]"]
+    words = sorted({word for _, es in sentence_pairs() for word in es.split()})
+    if not accents:
+        words = sorted({word.translate(str.maketrans("áéíóúñ", "aeioun")) for word in words})
+    letters = sorted(set("".join(words)))
+    vocabulary = [*specials, *letters, *(f"##{letter}" for letter in letters), *words]
+    config = {
+        "vocab_size": len(vocabulary),
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 20,
+        "hidden_act": "gelu",
+    }
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    return folder

@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from consumers import assert_same, files, mixed_sentences, run_card
+from foreign_models import write_mclip
 from tiny import write_lines
 
 from themo.errors import InputError
@@ -43,6 +44,17 @@ def test_a_graph_of_any_batch_and_length(source: Callable[..., Source], tmp_path
         encode(moved / "model.onnx", Sentences.of_texts([text], opened)) for text in ["duerme", "el gato", ""]
     ]
     assert_same(torch.cat(one_by_one), opened, ["duerme", "el gato", ""])
+
+
+def test_an_xlm_roberta(source: Callable[..., Source], tmp_path: Path) -> None:
+    """Its positions are counted from the ids."""
+    base = tmp_path / "xlm" / "base"
+    for path in write_mclip(base.parent).glob("*token*"):
+        shutil.copy(path, base)
+    opened = source(backbone=str(base))
+    folder = export_version(opened, "onnx", tmp_path / "export").folder
+    sentences = mixed_sentences(300)
+    assert_same(encode(folder / "model.onnx", Sentences.of_texts(sentences, opened)), opened, sentences)
 
 
 def test_int8_and_what_it_loses(source: Callable[..., Source], tmp_path: Path) -> None:

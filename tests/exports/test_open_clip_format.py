@@ -9,7 +9,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from consumers import assert_same, blocks, mixed_sentences, own_vectors, run_alone, run_card
+from consumers import assert_same, blocks, mixed_sentences, own_vectors, run_alone, run_card, write_beto
 from foreign_models import write_mclip
 from PIL import Image
 from tiny import write_captioned_images
@@ -118,6 +118,18 @@ def test_an_xlm_roberta(source: Callable[..., Source], tmp_path: Path) -> None:
     sentences = mixed_sentences(300)
     with torch.inference_mode():
         assert_same(model.encode_text(tokenizer(sentences)), opened, sentences)
+
+
+def test_betos_padding_is_not_id_0(source: Callable[..., Source], tmp_path: Path) -> None:
+    """open_clip makes the mask from the padding's id, which BETO's configuration does not tell."""
+    opened = source(backbone=str(write_beto(tmp_path / "beto")))
+    folder = export_version(opened, "open_clip", tmp_path / "export").folder
+    model, _, tokenizer = load(folder)
+    sentences = mixed_sentences(300)
+    ids = tokenizer(sentences)
+    assert ids[0, -1] == 1
+    with torch.inference_mode():
+        assert_same(model.encode_text(ids), opened, sentences)
 
 
 def test_a_moved_folder_says_where_it_is(source: Callable[..., Source], tmp_path: Path) -> None:

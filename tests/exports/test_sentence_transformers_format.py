@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from consumers import assert_same, mixed_sentences, run_card
+from consumers import assert_same, mixed_sentences, run_card, write_beto
 from tiny import sentence_pairs, write_captioned_images
 
 from themo.exports.exporting import export_version
@@ -76,15 +76,7 @@ def test_betos_special_ids_and_accents(source: Callable[..., Source], tmp_path: 
     """A folder as BETO came: no tokenizer.json, unusual ids, a vocabulary with or without accents."""
     from sentence_transformers import SentenceTransformer
 
-    specials = ["[MASK]", "[PAD]", "[EOS]", "[UNK]", "[CLS]", "[SEP]"]
-    words = sorted({word for _, es in sentence_pairs() for word in es.split()})
-    if not accents:
-        plain = str.maketrans("áéíóúñ", "aeioun")
-        words = sorted({word.translate(plain) for word in words})
-    letters = sorted(set("".join(words)))
-    backbone = write_early_bert(
-        tmp_path / "beto", [*specials, *letters, *(f"##{letter}" for letter in letters), *words]
-    )
+    backbone = write_beto(tmp_path / "beto", accents=accents)
     opened = source(backbone=str(backbone))
     assert opened.tokenizer.pad_id == 1
     export_version(opened, "sentence-transformers", tmp_path / "export")
@@ -93,24 +85,6 @@ def test_betos_special_ids_and_accents(source: Callable[..., Source], tmp_path: 
     assert_same(model.encode(sentences), opened, sentences)
     together, apart = model.encode(["el niño", "el nino"])
     assert np.allclose(together, apart, atol=1e-5) != accents
-
-
-def write_early_bert(folder: Path, vocabulary: list[str]) -> Path:
-    import json
-
-    folder.mkdir()
-    config = {
-        "vocab_size": len(vocabulary),
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "max_position_embeddings": 20,
-        "hidden_act": "gelu",
-    }
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    return folder
 
 
 @pytest.mark.slow

@@ -67,6 +67,11 @@ def test_an_unfinished_run(version: Callable[..., Path]) -> None:
             lambda v: (v / "test.json").write_text("{}"),
             r"test\.json: must be what python -m themo test writes",
         ),
+        (lambda v: (v / "summary.json").write_text("[]"), r"must be finished to be exported, .* says None"),
+        (
+            lambda v: (v / "test.json").write_text('{"n": {"retrieval": 3}, "ci95": {}}'),
+            r"test\.json: must be",
+        ),
         (lambda v: (v / "test.json").write_text("[1]"), r"test\.json: must be what python -m themo test"),
     ],
 )

@@ -15,6 +15,7 @@ from themo.progress import console
 
 if TYPE_CHECKING:
     from themo.exports.source import Source
+    from themo.tracking import Status
 
 SUMMARY = "Write a student in the format of another tool, with a model card."
 EXAMPLES = """\
@@ -108,6 +109,10 @@ def _register(source: Source, folder: Path, name: str) -> str:
             artifact=settings.model_dump(mode="json"),
             tags={"themo.kind": "export", "themo.version": str(source.version)},
         )
-        registered = tracking.register(run, folder, name)
-        run.finish()
+        status: Status = "FAILED"
+        try:
+            registered = tracking.register(run, folder, name)
+            status = "FINISHED"
+        finally:
+            run.finish(status)
     return registered

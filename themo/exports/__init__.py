@@ -2,7 +2,7 @@
 
 A module of a format says in ``LIBRARY`` and ``TASK`` what the hub calls it, refuses in ``refuse(source)``
 what it cannot hold, writes its files in ``write(folder, source, ...)``, which returns what is held otherwise
-than one may expect, and gives in ``usage(student)`` the lines of the card that use it.
+than one may expect, and gives in ``usage(student, repository)`` the lines of the card that use it.
 """
 
 from __future__ import annotations

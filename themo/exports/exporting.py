@@ -77,7 +77,7 @@ def export_version(
         if measured_on is not None:
             quality, words = onnx_format.write_int8(folder, measured_on)
             notes += words
-        usage = module.usage(source.student)
+        usage = module.usage(source.student, repository)
         card = Card(source, module.LIBRARY, module.TASK, usage, notes, repository)
         write_text(folder / "README.md", card.render())
     pushed = push_folder(output, repository) if repository is not None else None

@@ -50,7 +50,7 @@ def write(folder: Path, source: Source) -> list[str]:
     return [*notes, f"It runs on CPUs by onnxruntime; its code is `{CODE.name}`, which needs no Themo."]
 
 
-def usage(_student: Student) -> str:
+def usage(_student: Student, _repository: str | None) -> str:
     """Lines for the card."""
     return """\
 ```python

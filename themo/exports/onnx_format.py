@@ -181,7 +181,7 @@ def _padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Any, Any]:
     return ids, mask
 
 
-def usage(_student: Student) -> str:
+def usage(_student: Student, _repository: str | None) -> str:
     """Lines for the card."""
     return """\
 ```python

@@ -144,9 +144,13 @@ def _weights(student: Student, model: Any) -> dict[str, Tensor]:
     return parts
 
 
-def usage(_student: Student) -> str:
+def usage(_student: Student, repository: str | None) -> str:
     """Lines for the card."""
-    return _USAGE
+    if repository is None:
+        return _USAGE + _MOVED + _BENCHMARK.replace("<name>", "local-dir:.")
+    name = f"hf-hub:{repository}"
+    by_name = f"By its name, `{name}`, open_clip finds model and tokenizer as well, and so does\n"
+    return _USAGE + by_name + _BENCHMARK.replace("<name>", name)
 
 
 _USAGE = """\
@@ -172,6 +176,8 @@ with torch.inference_mode():
 print(vectors @ pictures.T)
 ```
 
+"""
+_MOVED = """\
 open_clip does not look for the text tower's `config.json` in the folder that `local-dir:` names, but where
 `hf_model_name` in `open_clip_config.json` says: where the export was written. The lines above say it anew.
 For programs that take nothing but a name, such as CLIP_benchmark, write it down once after a move:
@@ -187,11 +193,13 @@ path.write_text(json.dumps(config, indent=2))
 ```
 
 From then on `local-dir:` alone is enough, also for
+"""
+_BENCHMARK = """\
 [CLIP_benchmark](https://github.com/LAION-AI/CLIP_benchmark), whose `image_retrieval_recall` is recall from
 text to image:
 
 ```console
-clip_benchmark eval --model local-dir:. --pretrained "" --dataset xtd10 --language es --dataset_root data \\
+clip_benchmark eval --model <name> --pretrained "" --dataset xtd10 --language es --dataset_root data \\
     --recall_k 1 5 10 --no_amp --output clip_benchmark.json
 ```
 """

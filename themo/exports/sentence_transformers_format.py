@@ -67,7 +67,7 @@ def write(folder: Path, source: Source) -> list[str]:
     return ["The last layer norm is a module `LayerNorm` of its own."] if head.last_layer_norm else []
 
 
-def usage(_student: Student) -> str:
+def usage(_student: Student, _repository: str | None) -> str:
     """Lines for the card."""
     return """\
 ```python

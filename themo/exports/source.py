@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from themo.config import Settings
 from themo.errors import InputError
+from themo.evaluation import KS, RESERVED, STUDENT, metric_name
 from themo.sources import Sources
 from themo.student import Student, load_student
 from themo.teacher import Teacher
@@ -57,7 +59,7 @@ class Source:
         """
         settings = read_settings(version).override(overrides or {})
         summary = read_summary(version)
-        state = summary.get("state")
+        state = summary.get("state") if isinstance(summary, dict) else None
         if state not in FINISHED:
             raise InputError(
                 f"{version}: its run must be finished to be exported, summary.json says {state!r}; "
@@ -140,9 +142,12 @@ def _read_scores(path: Path) -> Mapping[str, Any] | None:
         return None
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
-        for metrics in (scores["student"], scores["ceiling"], scores["ci95"]["student"], scores["n"]):
-            metrics.items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        rows = {STUDENT, *scores} - set(RESERVED)
+        for row, task, k in product(rows, scores["n"], KS):
+            name = metric_name(task, k)
+            low, high = scores["ci95"][row][name]
+            float(scores[row][name] + low + high)
+    except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
             f"{path}: must be what python -m themo test writes; run it again, or take the file away"
         ) from None

@@ -35,7 +35,7 @@ def write(folder: Path, source: Source) -> list[str]:
     ]
 
 
-def usage(student: Student) -> str:
+def usage(student: Student, _repository: str | None) -> str:
     """Lines for the card."""
     head = student.head
     if head.pooling == "mean":
