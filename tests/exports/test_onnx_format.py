@@ -147,6 +147,15 @@ def test_compare_by_hand() -> None:
     assert quality.in_words("two").startswith("Measured on two: cosine to the 32-bit vectors 0.85355 in")
 
 
+def test_too_large_for_a_file(
+    source: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = source()
+    monkeypatch.setattr(onnx_format, "MOST_BYTES", 10_000)
+    with pytest.raises(InputError, match=r"mlflow cannot hold .*_0: a graph has at most 0\.0 GB of weights"):
+        export_version(opened, "mlflow", tmp_path / "export")
+
+
 def test_without_its_packages(
     source: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

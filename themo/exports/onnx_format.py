@@ -31,18 +31,26 @@ MODEL, INT8_MODEL, QUALITY = "model.onnx", "model_int8.onnx", "int8.json"
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "sentence_embedding"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+MOST_BYTES = 2_000_000_000
+"""A graph is one file, and its format ends at 2 GiB."""
 _OPSET = 18
 _LEAST_COSINE = 0.9999
 _BATCH = 64
 _PROBES = ("sí", "el perro pequeño corre por la playa", "un gato " * 60)
 
 
-def refuse(_source: Source) -> None:
-    """It holds every student, where its packages are installed.
+def refuse(source: Source) -> None:
+    """It holds every student that fits into a file, where its packages are installed.
 
     Raises:
-        InputError: A package is missing.
+        InputError: A package is missing, or the student is too large.
     """
+    n_bytes = 4 * sum(parameter.numel() for parameter in source.trained.parameters())
+    if n_bytes > MOST_BYTES:
+        raise InputError(
+            f"--format onnx and mlflow cannot hold {source.version}: a graph has at most "
+            f"{MOST_BYTES / 1e9:.1f} GB of weights, the student has {n_bytes / 1e9:.1f}"
+        )
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise InputError(
