@@ -13,7 +13,7 @@ import pytest
 from rich.table import Table
 
 from themo import progress
-from themo.output import print_result
+from themo.output import duration, print_result
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]")
 """A foreground colour, as terminals are told of it."""
@@ -42,7 +42,7 @@ def test_a_table_is_as_wide_as_it_needs_to_be_where_there_is_no_terminal(
 
 COMMAND = """
 from rich.text import Text
-from themo.output import print_result
+from themo.output import duration, print_result
 from themo.progress import console, track
 print_result(Text("result", style="green"))
 with track("Work", 10, "texts") as advance:
@@ -94,3 +94,10 @@ def test_waiting_says_nothing_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> N
     with progress.waiting("Loading the student"):
         pass
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(4.21, "4.2 s"), (59, "59.0 s"), (720, "12 min"), (12_240, "3.4 h")]
+)
+def test_durations(seconds: float, told: str) -> None:
+    assert duration(seconds) == told

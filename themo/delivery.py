@@ -97,6 +97,32 @@ class Delivery:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise RefusedError(f"a damaged record: {error!r}") from error
 
+    def register(self, key: str, folder: Path, name: str) -> str:
+        """Log a model into a run that has begun, and register it; see `Tracking.register`.
+
+        Raises:
+            InputError: The server refuses it, or does not answer.
+        """
+        from mlflow.entities import LoggedModelStatus
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            client, experiment_id = self.connect()
+            run_id = self._known(client, key)
+            model = client.create_logged_model(experiment_id, name=name, source_run_id=run_id)
+            client.log_model_artifacts(model.model_id, str(folder))
+            client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+            if not client.search_registered_models(f"name = '{name}'"):
+                client.create_registered_model(name)
+            made = client.create_model_version(
+                name, source=model.artifact_location, run_id=run_id, model_id=model.model_id
+            )
+        except (MlflowException, SQLAlchemyError, OSError, RefusedError) as error:
+            reason = reason_of(error)
+            raise InputError(f"MLflow at {self.uri} does not take the model {name!r}: {reason}") from None
+        return f"models:/{name}/{made.version}"
+
     def _begin(self, client: MlflowClient, experiment_id: str, record: Mapping[str, Any]) -> None:
         key = record["run"]
         found = self._find(client, experiment_id, key)

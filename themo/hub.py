@@ -11,7 +11,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from themo.errors import InputError, reason_of
 from themo.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS
@@ -105,3 +106,33 @@ def fetch_model(name: str, what: str, patterns: Sequence[str] = TEXT_FILES, *, w
             f"check the network, or name a folder that holds it"
         ) from error
     return folder
+
+
+def refuse_repository(name: str) -> None:
+    """Refuse what cannot be a model's repository.
+
+    Raises:
+        InputError: It cannot.
+    """
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise InputError(f"--push-to must be a repository of the hub, owner/name, got {name!r}") from None
+
+
+def push_folder(folder: Path, repository: str) -> str:
+    """Bring a folder's files into a model's repository, made if there is none; returns its address.
+
+    Raises:
+        InputError: The hub cannot be reached, or refuses it.
+    """
+    api = HfApi()
+    try:
+        address = api.create_repo(repository, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Export of Themo")
+    except Exception as error:  # the hub's, the connection's and the disk's have no common base
+        raise InputError(
+            f"--push-to {repository}: {ENDPOINT} does not take it: {reason_of(error)}; check the network and "
+            f"HF_TOKEN. The export is whole in {folder}"
+        ) from error
+    return str(address)

@@ -231,6 +231,12 @@ def fingerprint(architecture: str, pretrained: str | None) -> str:
     )
 
 
+def model_config(architecture: str) -> dict[str, Any]:
+    """open_clip's description of a model that it has loaded: ``embed_dim``, ``vision_cfg``, ``text_cfg``."""
+    config: dict[str, Any] = open_clip.get_model_config(_locate(architecture)[0])
+    return config
+
+
 def _locate(architecture: str) -> tuple[str, dict[str, str]]:
     """open_clip's name of a model and options of its tokenizer that its config cannot hold."""
     folder = Path(architecture.removeprefix("local-dir:"))

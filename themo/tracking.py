@@ -190,6 +190,23 @@ class Tracking:
             raise
         run.finish("FINISHED")
 
+    def register(self, run: RunLog, folder: Path, name: str) -> str:
+        """Log a model that MLflow saved into a folder, and register it; waits for the server.
+
+        Args:
+            run: The model's run.
+            folder: With ``MLmodel``.
+            name: Of the registered model; made if there is none.
+
+        Returns:
+            Its address, ``models:/<name>/<version>``.
+
+        Raises:
+            InputError: The server refuses it.
+        """
+        self.flush()
+        return self._delivery.register(run.key, folder, name)
+
     def flush(self, seconds: float = CLOSE_SECONDS) -> bool:
         """Wait until all that was logged so far is sent; false where that took too long."""
         return self._outbox.wait_until_empty(seconds)

@@ -6,5 +6,16 @@ into `resume_hint` the command to go on with after an interruption. It imports h
 `--help` answers in under a second. One with a screenful of options says how it is called in ``USAGE``.
 """
 
-NAMES = ("prepare", "train", "test", "tune", "status", "report", "search", "send", "completion")
+NAMES = (
+    "prepare",
+    "train",
+    "test",
+    "tune",
+    "status",
+    "report",
+    "search",
+    "export",
+    "send",
+    "completion",
+)
 """In the order of `--help`."""

@@ -1,0 +1,68 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from consumers import assert_same, blocks, files, mixed_sentences, run_card
+from transformers import AutoModel, AutoTokenizer
+
+from themo.exports.exporting import export_version
+from themo.exports.source import Source
+
+HEADS = [
+    {"pooling": "mean"},
+    {"pooling": "first", "last_layer_norm": True},
+    {"target": "state", "last_layer_norm": True, "projection_bias": True},
+    {"pooling": "first", "projection_bias": True, "max_length": 5},
+]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=str)
+def test_the_cards_lines_give_our_vectors(
+    source: Callable[..., Source], tmp_path: Path, head: dict[str, Any]
+) -> None:
+    opened = source(**head)
+    export = export_version(opened, "transformers", tmp_path / "export")
+    moved = Path(shutil.move(export.folder, tmp_path / "moved"))
+    (code,) = blocks(moved / "README.md", "python")
+    sentences = mixed_sentences()
+    lines = [line for line in code.splitlines() if not line.startswith(("place =", "sentences ="))]
+    variables: dict[str, Any] = {"place": str(moved), "sentences": sentences}
+    exec("\n".join(lines), variables)  # noqa: S102 -- what the card tells to run
+    assert_same(variables["vectors"], opened, sentences)
+
+
+def test_an_ordinary_folder(source: Callable[..., Source], tmp_path: Path) -> None:
+    opened = source()
+    folder = export_version(opened, "transformers", tmp_path / "export").folder
+    assert files(folder) == [
+        "README.md",
+        "config.json",
+        "head.json",
+        "head.safetensors",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    model, loading = AutoModel.from_pretrained(folder, add_pooling_layer=False, output_loading_info=True)
+    assert not loading["missing_keys"]
+    assert not loading["unexpected_keys"]
+    assert model.config.architectures == ["BertModel"]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.model_max_length == 16
+    text = "El NIÑO pequeño corre"
+    flat, _ = opened.tokenizer.encode([text])
+    assert tokenizer(text)["input_ids"] == flat.tolist()
+    for path in folder.glob("*.json"):
+        assert str(tmp_path) not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_cards_lines_without_themo(source: Callable[..., Source], tmp_path: Path) -> None:
+    opened = source(target="state", projection_bias=True)
+    folder = export_version(opened, "transformers", tmp_path / "export").folder
+    sentences = mixed_sentences()
+    assert_same(run_card(folder, sentences), opened, sentences)
+    own = ["un perro corre por la playa", "dos gatos duermen sobre una mesa"]
+    assert_same(run_card(folder), opened, own)

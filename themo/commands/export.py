@@ -1,0 +1,119 @@
+"""``export``: a version in the format of another tool, with its model card."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from themo.errors import InputError
+from themo.exports import FORMATS
+from themo.options import Parser, add_json, add_settings
+from themo.output import print_json, print_result
+from themo.progress import console
+
+if TYPE_CHECKING:
+    from themo.exports.source import Source
+    from themo.tracking import Status
+
+SUMMARY = "Write a student in the format of another tool, with a model card."
+EXAMPLES = """\
+  python -m themo export --version-path logs/miniature/version_0 --format sentence-transformers --output es
+  python -m themo export --version-path logs/miniature/version_0 --format onnx --int8 --output es-onnx
+  python -m themo export --version-path VERSION --format open_clip --output clip-es --push-to OWNER/clip-es
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """The command's options."""
+    add = parser.add_argument
+    add(
+        "--version-path", type=Path, required=True, metavar="VERSION", help="version directory of the student"
+    )
+    add("--format", choices=tuple(FORMATS), required=True, help="what is to load it")
+    add("--output", type=Path, required=True, metavar="DIR", help="folder to write, empty or none yet")
+    add("--int8", action="store_true", help="onnx: an 8-bit graph as well, and what it loses")
+    add("--sentences", type=Path, metavar="FILE", help="--int8: Spanish sentences to measure on, one a line")
+    add("--register", metavar="NAME", help="mlflow: name of the registered model (themo-EXPERIMENT)")
+    add("--push-to", metavar="REPO", help="repository of the Hugging Face hub to bring it to, owner/name")
+    add_settings(parser, ("paths",))
+    add_json(parser)
+
+
+def run(options: Namespace, _resume_hint: list[str]) -> None:
+    """Run the command."""
+    _refuse(options)
+    from themo.exports.exporting import export_version
+    from themo.exports.source import Source
+
+    source = Source.open(options.version_path, options.settings)
+    name = options.register or f"themo-{source.settings.paths.experiment}"
+    if options.format == "mlflow":
+        from themo.tracking import check_reachable, tracking_uri
+
+        check_reachable(tracking_uri(Path(source.settings.paths.logs_dir)))  # before minutes of work
+    export = export_version(
+        source,
+        options.format,
+        options.output,
+        int8=options.int8,
+        sentences=options.sentences,
+        repository=options.push_to,
+    )
+    registered = _register(source, export.folder, name) if options.format == "mlflow" else None
+    if options.json:
+        print_json(
+            {
+                "folder": str(export.folder),
+                "format": export.format,
+                "dimension": export.dimension,
+                "notes": export.notes,
+                **({"int8": export.int8.to_dict()} if export.int8 else {}),
+                **({"hub": export.address} if export.address else {}),
+                **({"registered": registered} if registered else {}),
+            }
+        )
+        return
+    for note in export.notes:
+        console.print(f"Note: {note}", highlight=False)
+    print_result(f"{export.folder}  vectors of {export.dimension} dimensions, model card in README.md")
+    if export.address:
+        console.print(f"On the hub:    {export.address}", soft_wrap=True)
+    if registered:
+        console.print(f"Registered:    {registered}", soft_wrap=True)
+
+
+def _refuse(options: Namespace) -> None:
+    if options.format != "mlflow":
+        if options.register is not None:
+            raise InputError(f"--register is for --format mlflow, got --format {options.format}")
+        return
+    if options.push_to is not None:
+        raise InputError(
+            "--push-to takes what the hub's libraries load; --format mlflow goes to MLflow's registry"
+        )
+    if options.register is not None and not re.fullmatch(r"[\w][\w .-]*", options.register):
+        raise InputError(f"--register must be letters, digits, spaces and . _ -, got {options.register!r}")
+
+
+def _register(source: Source, folder: Path, name: str) -> str:
+    """Log the model and register it where the settings' runs are."""
+    from themo.tracking import Tracking, comparison_params, outbox_path, tracking_uri
+
+    settings = source.settings
+    logs_dir = Path(settings.paths.logs_dir)
+    with Tracking(tracking_uri(logs_dir), settings.paths.experiment, outbox_path(logs_dir)) as tracking:
+        run = tracking.start(
+            f"export {source.version}",
+            comparison_params(settings.leaves()),
+            artifact=settings.model_dump(mode="json"),
+            tags={"themo.kind": "export", "themo.version": str(source.version)},
+        )
+        status: Status = "FAILED"
+        try:
+            registered = tracking.register(run, folder, name)
+            status = "FINISHED"
+        finally:
+            run.finish(status)
+    return registered

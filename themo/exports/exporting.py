@@ -1,0 +1,93 @@
+"""Exports a version: its files, its card, and where they go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from themo.config import write_text
+from themo.errors import InputError
+from themo.exports import FORMATS, onnx_format
+from themo.exports.folders import refuse_taken, whole_folder
+from themo.exports.quality import Quality, Sentences
+from themo.exports.source import Source
+from themo.hub import push_folder, refuse_repository
+from themo.model_card import Card
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes:
+        folder: Where.
+        format: One of `FORMATS`.
+        dimension: Of the vectors.
+        notes: What is held otherwise than one may expect.
+        int8: What the 8-bit graph loses; None where there is none.
+        address: On the hub; None: it was not pushed.
+    """
+
+    folder: Path
+    format: str
+    dimension: int
+    notes: list[str]
+    int8: Quality | None = None
+    address: str | None = None
+
+
+def export_version(
+    source: Source,
+    format_name: str,
+    output: Path,
+    *,
+    int8: bool = False,
+    sentences: Path | None = None,
+    repository: str | None = None,
+) -> Export:
+    """Write a version in a format of another tool, with its card; whole, or not at all.
+
+    Args:
+        source: The version.
+        format_name: One of `FORMATS`.
+        output: A folder, empty or none yet.
+        int8: Write an 8-bit graph as well; ``onnx`` alone.
+        sentences: File of sentences that its loss is measured on; None: the version's validation pairs.
+        repository: Of the hub, to push it to.
+
+    Raises:
+        InputError: The format cannot hold the student, `output` is taken, or something that is needed is not
+            there.
+    """
+    _refuse_options(format_name, int8, sentences, repository)
+    refuse_taken(output)
+    module = import_module(f"themo.exports.{FORMATS[format_name]}")
+    module.refuse(source)
+    measured_on = None
+    if int8:
+        measured_on = Sentences.of_file(sentences, source) if sentences else Sentences.of_validation(source)
+    quality = None
+    with whole_folder(output) as folder:
+        address: tuple[Any, ...] = ()
+        if format_name == "open_clip":
+            address = (repository or str(output.absolute()),)
+        notes = module.write(folder, source, *address)
+        if measured_on is not None:
+            quality, words = onnx_format.write_int8(folder, measured_on)
+            notes += words
+        usage = module.usage(source.student, repository)
+        card = Card(source, module.LIBRARY, module.TASK, usage, notes, repository)
+        write_text(folder / "README.md", card.render())
+    pushed = push_folder(output, repository) if repository is not None else None
+    return Export(output, format_name, source.student.head.dimension, notes, quality, pushed)
+
+
+def _refuse_options(format_name: str, int8: bool, sentences: Path | None, repository: str | None) -> None:
+    if int8 and format_name != "onnx":
+        raise InputError(f"--int8 is for --format onnx, got --format {format_name}")
+    if sentences is not None and not int8:
+        raise InputError("--sentences is what --int8 measures its loss on; give both")
+    if repository is not None:
+        refuse_repository(repository)

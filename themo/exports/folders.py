@@ -1,0 +1,57 @@
+"""The folder of an export: empty at first, whole or not there at last."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from themo.errors import InputError
+
+
+def refuse_taken(output: Path) -> None:
+    """Refuse an output folder that holds anything.
+
+    Raises:
+        InputError: It does, or it is no folder.
+    """
+    if output.is_dir():
+        n = sum(1 for _ in output.iterdir())
+        if n:
+            raise InputError(f"--output {output}: must be an empty folder or none yet, it holds {n} entries")
+    elif output.exists() or output.is_symlink():
+        raise InputError(f"--output {output}: must be an empty folder or none yet, it is a file")
+
+
+@contextmanager
+def whole_folder(output: Path) -> Iterator[Path]:
+    """An empty folder beside `output` that takes its place at the end of the block, or vanishes.
+
+    Raises:
+        InputError: `output` holds something, or cannot be written.
+    """
+    refuse_taken(output)
+    output = output.absolute()
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}.unfinished")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.mkdir()
+    except OSError as error:
+        raise InputError(f"--output {output}: cannot be written: {error.strerror}") from None
+    try:
+        yield unfinished
+        _let_read(unfinished)
+        refuse_taken(output)
+        unfinished.replace(output)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _let_read(folder: Path) -> None:
+    """Rights as the user's umask has them: safetensors lets nobody else read its files."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in folder.rglob("*"):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)

@@ -1,0 +1,155 @@
+"""What an export is made from: a finished version, its record, and its student in the space of images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from themo.config import Settings
+from themo.errors import InputError
+from themo.evaluation import KS, RESERVED, STUDENT, metric_name
+from themo.sources import Sources
+from themo.student import Student, load_student
+from themo.teacher import Teacher
+from themo.tokens import Tokenizer
+from themo.versions import find_part, read_settings, read_summary
+
+FINISHED = ("finished", "stopped early")
+"""States of a run's summary that leave a student to give away."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished version.
+
+    Attributes:
+        version: Its directory.
+        settings: As its run had them.
+        summary: Its ``summary.json``.
+        scores: Its ``test.json``; None where it was not tested.
+        trained: The student as it was trained.
+        tokenizer: The student's.
+    """
+
+    version: Path
+    settings: Settings
+    summary: Mapping[str, Any]
+    scores: Mapping[str, Any] | None
+    trained: Student
+    tokenizer: Tokenizer
+
+    @classmethod
+    def open(cls, version: Path, overrides: Mapping[str, Any] | None = None) -> Source:
+        """Read a version directory.
+
+        Args:
+            version: The directory.
+            overrides: Settings by leaf name that are not those of the run, such as another cache.
+
+        Raises:
+            InputError: It is none, its run is not finished, or something in it is damaged.
+        """
+        settings = read_settings(version).override(overrides or {})
+        summary = read_summary(version)
+        state = summary.get("state") if isinstance(summary, dict) else None
+        if state not in FINISHED:
+            raise InputError(
+                f"{version}: its run must be finished to be exported, summary.json says {state!r}; "
+                f"finish it with python -m themo train --resume {version}"
+            )
+        scores = _read_scores(version / "test.json")
+        return cls(version, settings, summary, scores, *load_student(find_part(version, "student")))
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether there are images in the student's space: not where it learnt a user's own vectors."""
+        return self.settings.data.targets is None
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The version's teacher, on the CPU.
+
+        Raises:
+            InputError: It cannot be loaded, or the version has none.
+        """
+        if not self.has_teacher:
+            raise InputError(
+                f"{self.version}: has no teacher, it learnt data.targets {self.settings.data.targets}"
+            )
+        config, sources = self.settings.teacher, Sources(self.settings)
+        weights = sources.resolve(config.pretrained) if config.pretrained else None
+        teacher = Teacher.load(sources.resolve(config.architecture), weights)
+        expected = teacher.dimension(config.target)
+        if self.trained.head.dimension != expected:
+            raise InputError(
+                f"{self.version}: the student's vectors must have the teacher's {expected} dimensions, "
+                f"got {self.trained.head.dimension}"
+            )
+        return teacher
+
+    @cached_property
+    def student(self) -> Student:
+        """The student whose vectors lie where the teacher's image vectors do.
+
+        One that learnt the teacher's text states gets the teacher's text projection into its own. One that
+        learnt a user's own vectors stays in their space.
+
+        Raises:
+            InputError: The teacher is needed and cannot be loaded.
+        """
+        if self.is_projected:
+            return project(self.trained, self.teacher.text_projection())
+        return self.trained
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether the teacher's text projection is part of `student`."""
+        return self.has_teacher and self.settings.teacher.target == "state"
+
+
+def project(student: Student, map_DE: Tensor) -> Student:
+    """A student followed by an affine map; it shares the backbone.
+
+    Args:
+        student: Of D dimensions.
+        map_DE: (D + 1, E), the bias in the last row.
+    """
+    matrix_DE, shift_E = map_DE[:-1].double(), map_DE[-1].double()
+    weight_DH, bias_D = student.projection.weight.double(), student.projection.bias
+    if bias_D is not None:
+        shift_E = shift_E + bias_D.double() @ matrix_DE
+    has_bias = bias_D is not None or bool(shift_E.any())
+    head = replace(student.head, dimension=matrix_DE.shape[1], projection_bias=has_bias)
+    projected = Student(student.backbone, head)
+    projected.layer_norm = student.layer_norm
+    with torch.no_grad():
+        projected.projection.weight.copy_(matrix_DE.T @ weight_DH)
+        if has_bias:
+            projected.projection.bias.copy_(shift_E)
+    return projected.eval()
+
+
+def _read_scores(path: Path) -> Mapping[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        rows = {STUDENT, *scores} - set(RESERVED)
+        for row, task, k in product(rows, scores["n"], KS):
+            name = metric_name(task, k)
+            low, high = scores["ci95"][row][name]
+            float(scores[row][name] + low + high)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{path}: must be what python -m themo test writes; run it again, or take the file away"
+        ) from None
+    result: Mapping[str, Any] = scores
+    return result
