@@ -84,8 +84,10 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             self._runs[report.number].report(report.metrics, step=pairs)
 
     def on_trial_complete(self, *, trial: Any, **_: object) -> None:
-        """End the child run as its trial ended."""
-        self._end(self._study[trial.config["number"]])
+        """End the child run as its trial ended; that of a paused one stays open."""
+        record = self._study[trial.config["number"]]
+        if record.is_done:
+            self._end(record)
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
         """End the child run of a trial whose worker died for good."""

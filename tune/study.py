@@ -21,8 +21,9 @@ from themo.config import write_text
 from themo.errors import InputError
 from tune.space import Scalar
 
-State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAIL"]
-"""RUNNING: proposed and not ended, at work or not. PRUNED: stopped early. FAIL: diverged, or an error."""
+State = Literal["RUNNING", "PAUSED", "COMPLETE", "PRUNED", "FAIL"]
+"""RUNNING: proposed and not ended, at work or not. PAUSED: waits at a checkpoint, and may go on.
+PRUNED: stopped early. FAIL: diverged, or an error."""
 
 Mode = Literal["max", "min"]
 
@@ -64,7 +65,7 @@ class Trial:
     @property
     def is_done(self) -> bool:
         """Whether nothing more will happen to it."""
-        return self.state != "RUNNING"
+        return self.state not in ("RUNNING", "PAUSED")
 
     @property
     def pairs_seen(self) -> int:
@@ -79,6 +80,8 @@ class Trial:
     def rewind(self) -> None:
         """Forget what came after the checkpoint: a resumed trial does it again."""
         self.verdict = ""
+        if self.metrics:
+            self.metrics["pairs_seen"] = self.checkpoint_pairs
         self.values = {pairs: v for pairs, v in self.values.items() if pairs <= self.checkpoint_pairs}
         self.seconds = self.checkpoint_seconds
 
@@ -123,12 +126,20 @@ class Study:
             trial.values[trial.pairs_seen] = value
 
     def finish(self, number: int, state: State, reason: str = "") -> None:
-        """Enter how a trial ended."""
+        """Enter how a trial ended, or that it waits."""
         trial = self[number]
-        if state in ("COMPLETE", "PRUNED") and not trial.values:
+        if state != "FAIL" and not trial.values:
             state, reason = "FAIL", "it ended without a single report"
         trial.state, trial.verdict, trial.reason = state, "", reason or trial.reason
         self.save()
+
+    def resume(self, number: int) -> Trial:
+        """Let a trial go on that was paused."""
+        trial = self[number]
+        trial.state, trial.reason = "RUNNING", ""
+        self._lines.pop(number, None)
+        self.save()
+        return trial
 
     def winner(self) -> Trial | None:
         """The trial whose best report is the best, among those that ended well and have a version."""
@@ -148,7 +159,7 @@ class Study:
 
     def counts(self) -> dict[State, int]:
         """Number of trials in each state."""
-        states: tuple[State, ...] = ("RUNNING", "COMPLETE", "PRUNED", "FAIL")
+        states: tuple[State, ...] = ("RUNNING", "PAUSED", "COMPLETE", "PRUNED", "FAIL")
         return {state: sum(trial.state == state for trial in self) for state in states}
 
     def save(self) -> None:

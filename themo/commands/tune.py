@@ -28,6 +28,8 @@ def add_options(parser: Parser) -> None:
     add("--resume", metavar="NAME", help="go on with a search that was interrupted")
     add("--space", type=Path, metavar="FILE", help="YAML of the search space (configs/search.yaml)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
+    add("--searcher", metavar="NAME", help="tpe, gp, cmaes, random or quasi-random (as in the file)")
+    add("--scheduler", metavar="NAME", help="asha, pausing-asha, hyperband, median or none (as in the file)")
     add("--gpus-per-trial", type=float, metavar="X", help="GPUs a trial, also fractions (1 with a GPU)")
     add("--cpus-per-trial", type=float, metavar="X", help="CPUs a trial (1)")
     add("--max-concurrent", type=int, metavar="N", help="trials at once (as many as fit)")
@@ -71,8 +73,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     else:
         space = load_space(options.space or space_path(), settings)
         changes = {"num_samples": options.num_samples, "seed": options.search_seed}
-        given = {name: value for name, value in changes.items() if value is not None}
-        space = replace(space, search=space.search.model_copy(update=given))
+        changes |= {"searcher": options.searcher, "scheduler": options.scheduler}
+        space = space.searched_by(**{name: value for name, value in changes.items() if value is not None})
         device = resolve_device(settings.training.device)
         shares = {"cpus_per_trial": options.cpus_per_trial, "gpus_per_trial": options.gpus_per_trial}
         if options.gpus_per_trial is None and device.type == "cuda":
@@ -124,6 +126,8 @@ def _refuse_new_search(options: Namespace) -> None:
     new = (
         "num_samples",
         "search_seed",
+        "searcher",
+        "scheduler",
         "space",
         "name",
         "cpus_per_trial",
