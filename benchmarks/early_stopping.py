@@ -171,7 +171,7 @@ def _whole(
 def replay(rule: Scheduler, curves: Sequence[Curve], bar: float = np.inf) -> Replay:
     """One slot that follows a rule until the bar is reached, or nothing is left to do."""
     spent, best = 0.0, -np.inf
-    for spent, value in _reports(rule, curves):  # noqa: B007 -- read after the loop
+    for spent, value in _reports(rule, curves):
         best = max(best, value)
         if best >= bar:
             return Replay(spent, spent, best)
