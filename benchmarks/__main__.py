@@ -54,7 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     named = {"searcher": options.searcher, "scheduler": options.scheduler}
     search = {name: value for name, value in named.items() if value is not None}
-    shared = Options(options.tatoeba, options.beto, options.threads, options.seed, search)
+    shared = Options(
+        options.tatoeba, options.beto, options.threads, options.seed, search, options.search_seeds
+    )
     torch.set_num_threads(shared.threads)
     rows: list[Row] = []
     for name in options.names or known:
@@ -94,6 +96,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of weights and orders (0)")
     parser.add_argument("--searcher", choices=get_args(SearcherName), help="of search_efficiency")
     parser.add_argument("--scheduler", choices=get_args(SchedulerName), help="of search_efficiency")
+    parser.add_argument(
+        "--search-seeds", type=int, nargs="+", default=range(5), help="of search_efficiency (0 to 4)"
+    )
     return parser.parse_args(arguments)
 
 

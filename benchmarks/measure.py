@@ -34,6 +34,7 @@ class Options:
         threads: CPU threads of the measured work.
         seed: Of initial weights and of every order.
         search: Settings of the search that take the place of the shipped ones, by name.
+        search_seeds: Seeds of whole searches.
     """
 
     tatoeba: Path | None = None
@@ -41,6 +42,7 @@ class Options:
     threads: int = 1
     seed: int = 0
     search: Mapping[str, str] = field(default_factory=dict)
+    search_seeds: Sequence[int] = range(5)
 
     def refuse_real_data(self) -> str | None:
         """Why a benchmark on Tatoeba cannot run; None where it can."""
