@@ -75,6 +75,9 @@ class Quantile:
     def next_paused(self, study: Study) -> None:
         """None: nothing is paused."""
 
+    def donor(self, study: Study, number: int) -> None:
+        """None: trials go on as themselves."""
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -126,6 +129,8 @@ def _rules() -> Mapping[str, Callable[[int], Scheduler]]:
                 )
                 return scheduler_of(search)
 
+            if name == "pbt":
+                continue  # it changes settings on the way: no recorded curve says what becomes of them
             if name != "none":
                 rules[f"{name}, from {grace:,}"] = named
             elif grace == GRACES[0]:

@@ -77,6 +77,9 @@ class Asha:
     def next_paused(self, study: Study) -> None:
         """None: nothing is paused."""
 
+    def donor(self, study: Study, number: int) -> None:
+        """None: trials go on as themselves."""
+
 
 def judge_at_rung(rungs: Rungs, study: Study, rivals: Iterable[Trial], number: int, before: int) -> State:
     """Whether a trial goes on after its last report, compared with rivals, among which it may be."""

@@ -46,6 +46,9 @@ class HyperBand:
     def next_paused(self, study: Study) -> None:
         """None: nothing is paused."""
 
+    def donor(self, study: Study, number: int) -> None:
+        """None: trials go on as themselves."""
+
 
 @cache
 def bracket_of(number: int, brackets: int, factor: float) -> int:

@@ -44,7 +44,8 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         record.checkpoint_pairs = record.pairs_seen
         record.checkpoint_seconds = record.seconds
         self._study.save()
-        if before is not None and before != record.checkpoint:
+        in_use = {other.checkpoint for other in self._study}  # another trial may go on from it too
+        if before is not None and before not in in_use:
             checkpoint.filesystem.delete_dir(f"{storage}/{before}")
 
     def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:

@@ -52,6 +52,9 @@ class Median:
     def next_paused(self, study: Study) -> None:
         """None: nothing is paused."""
 
+    def donor(self, study: Study, number: int) -> None:
+        """None: trials go on as themselves."""
+
 
 @dataclass(frozen=True)
 class Never:
@@ -73,6 +76,9 @@ class Never:
 
     def next_paused(self, study: Study) -> None:
         """None: nothing is paused."""
+
+    def donor(self, study: Study, number: int) -> None:
+        """None: trials go on as themselves."""
 
 
 def running_average(trial: Trial, pairs: int) -> float | None:

@@ -13,6 +13,7 @@ from ray.tune import Callback
 
 from themo.tracking import OldRun, RunLog, Status, Tracking, comparison_params
 from tune import trial as worker
+from tune.results import line_of
 from tune.study import State, Study, Trial
 
 SEARCH_TAG = "themo.search"
@@ -121,6 +122,8 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             run = self._runs[trial.number]
         if trial.reason:
             run.tag({"themo.reason": trial.reason})
+        if trial.lineage:
+            run.tag({"themo.lineage": line_of(trial)})
         run.finish(_STATUS[trial.state])
         self._open.discard(trial.number)
         done = sum(other.is_done for other in self._study)

@@ -64,6 +64,9 @@ class PausingAsha:
                     return number
         return None
 
+    def donor(self, study: Study, number: int) -> None:
+        """None: trials go on as themselves."""
+
 
 def is_waiting(trial: Trial) -> bool:
     """Whether a trial could go on; one that waited when the search ended can, if the search is enlarged."""

@@ -8,6 +8,7 @@ from tune.asha import Asha, Rungs
 from tune.hyperband import HyperBand
 from tune.median import Median, Never
 from tune.pausing import PausingAsha
+from tune.population import PopulationBased
 from tune.space import SearchSettings
 from tune.study import State, Study
 
@@ -36,6 +37,9 @@ class Scheduler(Protocol):
     def next_paused(self, study: Study) -> int | None:
         """The paused trial that goes on before a new one is begun; None where none may."""
 
+    def donor(self, study: Study, number: int) -> int | None:
+        """The trial as which that one goes on (`tune.population.take_over`); None where as itself."""
+
 
 def scheduler_of(search: SearchSettings) -> Scheduler:
     """The rule that a search names."""
@@ -49,5 +53,7 @@ def scheduler_of(search: SearchSettings) -> Scheduler:
             return HyperBand(rungs, search.brackets)
         case "median":
             return Median(search.grace_pairs)
+        case "pbt":
+            return PopulationBased(search.grace_pairs, search.num_samples, search.seed)
         case "none":
             return Never(search.grace_pairs)

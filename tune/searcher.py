@@ -17,6 +17,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune import trial as worker
+from tune.population import take_over
 from tune.proposals import propose
 from tune.schedulers import scheduler_of
 from tune.space import Space
@@ -51,6 +52,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         if self._interrupted:
             trial = self._study[self._interrupted.pop(0)]
         elif (number := self._scheduler.next_paused(self._study)) is not None:
+            donor = self._scheduler.donor(self._study, number)
+            if donor is not None:
+                take_over(self._space, self._study, number, donor)
             trial = self._study.resume(number)
         elif len(self._study) < self._space.search.num_samples:
             trial = self._study.add(propose(self._space, self._study))

@@ -15,7 +15,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from themo.config import Settings, known_leaves, option
 from themo.errors import InputError
@@ -40,7 +40,10 @@ FIXED_LEAVES = (
 _KINDS = ("uniform", "log_uniform", "integer", "log_integer", "choice")
 
 SearcherName = Literal["tpe", "gp", "cmaes", "random", "quasi-random"]
-SchedulerName = Literal["asha", "pausing-asha", "hyperband", "median", "none"]
+SchedulerName = Literal["asha", "pausing-asha", "hyperband", "median", "pbt", "none"]
+
+CHANGEABLE = ("learn_rate", "weight_decay", "temperature")
+"""Settings that a checkpoint does not fix, so that population based training may change them on the way."""
 
 _OF_SEARCHERS: Mapping[str, frozenset[str]] = {
     "tpe": frozenset({"startup_trials"}),
@@ -54,6 +57,7 @@ _OF_SCHEDULERS: Mapping[str, frozenset[str]] = {
     "pausing-asha": frozenset({"grace_pairs", "reduction_factor"}),
     "hyperband": frozenset({"grace_pairs", "reduction_factor", "brackets"}),
     "median": frozenset({"grace_pairs"}),
+    "pbt": frozenset({"grace_pairs"}),
     "none": frozenset({"grace_pairs"}),
 }
 """Settings of the search that only some searchers and schedulers have."""
@@ -87,6 +91,13 @@ class SearchSettings(BaseModel):
     """HyperBand's brackets; each has its first rung where the one before has its second."""
     max_failures: int = Field(3, ge=0)
     """Deaths of its worker that a trial survives, each time from its last checkpoint."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _population_is_drawn_at_random(cls, tree: Any) -> Any:
+        if isinstance(tree, Mapping) and tree.get("scheduler") == "pbt":
+            return {"searcher": "random", **tree}
+        return tree
 
     def unused(self) -> dict[str, str]:
         """The settings that neither searcher nor scheduler has, and which of the two would have them."""
@@ -123,7 +134,10 @@ class Space:
             InputError: A value is no valid one; the message names its option.
         """
         try:
-            kept = SearchSettings.model_validate(self.search.model_dump() | changes)
+            own = self.search.model_dump()
+            if changes.get("scheduler") == "pbt":
+                del own["searcher"]
+            kept = SearchSettings.model_validate(own | changes)
         except ValidationError as error:
             item = error.errors()[0]
             name = str(item["loc"][0])
@@ -132,8 +146,8 @@ class Space:
         for name in kept.unused():
             kept = kept.model_copy(update={name: SearchSettings.model_fields[name].default})
         space = replace(self, search=kept)
-        if problem := _refuse_search(space.search, self.dimensions):
-            raise InputError(f"--searcher: {problem}")
+        for name, problem in _refuse_search(space.search, self.dimensions):
+            raise InputError(f"{option(name)}: {problem}")
         return space
 
     def to_tree(self) -> dict[str, Any]:
@@ -186,8 +200,7 @@ def from_tree(tree: Mapping[str, Any], settings: Settings, source: str) -> Space
     unread = set(rules) - set(dimensions)
     first = _first(tree.get("first") or [], dimensions, unread, settings, source, problems)
     search = _search(tree.get("search") or {}, source, problems)
-    if problem := _refuse_search(search, dimensions):
-        problems.append(f"{source}: search.searcher: {problem}")
+    problems += [f"{source}: search.{name}: {told}" for name, told in _refuse_search(search, dimensions)]
     if problems:
         raise InputError("; ".join(problems))
     return Space(dimensions, first, search)
@@ -318,12 +331,26 @@ def _search(tree: object, source: str, problems: list[str]) -> SearchSettings:
     return search
 
 
-def _refuse_search(search: SearchSettings, dimensions: Mapping[str, BaseDistribution]) -> str | None:
-    """Why the space cannot be searched so; None where it can."""
-    only_choices = all(isinstance(d, CategoricalDistribution) for d in dimensions.values())
-    if search.searcher == "cmaes" and dimensions and only_choices:
-        return "the space must have a range of numbers for cmaes, it has choices only"
-    return None
+def _refuse_search(
+    search: SearchSettings, dimensions: Mapping[str, BaseDistribution]
+) -> list[tuple[str, str]]:
+    """What of the search does not go together, by setting."""
+    problems = []
+    if search.searcher == "cmaes" and all(
+        isinstance(d, CategoricalDistribution) for d in dimensions.values()
+    ):
+        told = ", ".join(dimensions)
+        problems.append(
+            ("searcher", f"cmaes needs a range of numbers in the space, got choices only: {told}")
+        )
+    if search.scheduler == "pbt":
+        if search.searcher not in ("random", "quasi-random"):
+            told = "must be random or quasi-random with scheduler pbt, which draws all trials at the start"
+            problems.append(("searcher", f"{told}, got {search.searcher!r}"))
+        if not any(isinstance(dimensions.get(name), FloatDistribution) for name in CHANGEABLE):
+            told = f"pbt needs a range of {', '.join(CHANGEABLE[:-1])} or {CHANGEABLE[-1]} in the space"
+            problems.append(("scheduler", f"{told}, got {', '.join(dimensions)}"))
+    return problems
 
 
 def _told(item: Any) -> str:

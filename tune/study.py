@@ -30,6 +30,23 @@ Mode = Literal["max", "min"]
 _FORMAT = 1
 
 
+@dataclass(frozen=True)
+class Takeover:
+    """Where a trial went on as another one (`tune.population`).
+
+    Attributes:
+        pairs: Sentence pairs at the end of the round.
+        value: Its objective there.
+        params: Its settings until there.
+        donor: The trial whose settings, changed, and checkpoint it took over.
+    """
+
+    pairs: int
+    value: float
+    params: dict[str, Scalar]
+    donor: int
+
+
 @dataclass
 class Trial:
     """One trial.
@@ -46,6 +63,7 @@ class Trial:
         started, ended: Unix time, of the worker, at the start of training and at the last report.
         checkpoint: Path of the newest version directory, relative to the search's storage.
         checkpoint_pairs, checkpoint_seconds: Sentence pairs and time at the checkpoint.
+        lineage: Where it went on as another one; `params` are the last ones, `values` those of its line.
     """
 
     number: int
@@ -61,6 +79,7 @@ class Trial:
     checkpoint: str | None = None
     checkpoint_pairs: int = 0
     checkpoint_seconds: float = 0.0
+    lineage: list[Takeover] = field(default_factory=list)
 
     @property
     def is_done(self) -> bool:
@@ -141,6 +160,15 @@ class Study:
         self.save()
         return trial
 
+    def take_over(self, number: int, donor: int, params: Mapping[str, Scalar]) -> None:
+        """Let a paused trial stand where another one's checkpoint does. Kept in memory until `save`."""
+        trial, other = self[number], self[donor]
+        last = trial.values[max(trial.values)]
+        trial.lineage.append(Takeover(trial.pairs_seen, last, trial.params, donor))
+        trial.params = dict(params)
+        trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
+        trial.values, trial.metrics = dict(other.values), dict(other.metrics)
+
     def winner(self) -> Trial | None:
         """The trial whose best report is the best, among those that ended well and have a version."""
         able = [
@@ -208,4 +236,5 @@ class Study:
 def _trial(entry: dict[str, Any]) -> Trial:
     entry = dict(entry)
     entry["values"] = {int(pairs): float(value) for pairs, value in entry["values"].items()}
+    entry["lineage"] = [Takeover(**step) for step in entry.get("lineage", [])]
     return Trial(**entry)

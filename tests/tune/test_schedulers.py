@@ -31,7 +31,7 @@ def space_of(scheduler: str, n_trials: int) -> Space:
         {"data": {"corpus": ["a.tsv"]}, "teacher": {"architecture": "a"}, "student": {"backbone": "a"}}
     )
     tree = {
-        "space": {"learn_rate": {"log_uniform": [1e-5, 1e-2]}},
+        "space": {"learn_rate": {"log_uniform": [1e-5, 1e-2]}, "batch_size": {"integer": [32, 256]}},
         "search": {
             "scheduler": scheduler,
             "searcher": "random",

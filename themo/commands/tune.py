@@ -29,7 +29,11 @@ def add_options(parser: Parser) -> None:
     add("--space", type=Path, metavar="FILE", help="YAML of the search space (configs/search.yaml)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
     add("--searcher", metavar="NAME", help="tpe, gp, cmaes, random or quasi-random (as in the file)")
-    add("--scheduler", metavar="NAME", help="asha, pausing-asha, hyperband, median or none (as in the file)")
+    add(
+        "--scheduler",
+        metavar="NAME",
+        help="asha, pausing-asha, hyperband, median, pbt or none (as in the file)",
+    )
     add("--gpus-per-trial", type=float, metavar="X", help="GPUs a trial, also fractions (1 with a GPU)")
     add("--cpus-per-trial", type=float, metavar="X", help="CPUs a trial (1)")
     add("--max-concurrent", type=int, metavar="N", help="trials at once (as many as fit)")
@@ -112,9 +116,10 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         print_result(table(result, search.space.dimensions))
         if tested:
             print_result(tested.to_table())
-    console.print(
-        f"Reproduce it:  python -m themo train --config {result.folder / 'best.yaml'}", soft_wrap=True
-    )
+    if not result.best.lineage:  # else no settings repeat it
+        console.print(
+            f"Reproduce it:  python -m themo train --config {result.folder / 'best.yaml'}", soft_wrap=True
+        )
     if tested:
         console.print(f"Test it:       python -m themo test --version-path {best}")
     console.print(
