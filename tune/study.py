@@ -39,12 +39,14 @@ class Takeover:
         value: Its objective there.
         params: Its settings until there.
         donor: The trial whose settings, changed, and checkpoint it took over.
+        checkpoint: Its own, which it left; removed when its next one stands.
     """
 
     pairs: int
     value: float
     params: dict[str, Scalar]
     donor: int
+    checkpoint: str | None = None
 
 
 @dataclass
@@ -164,7 +166,7 @@ class Study:
         """Let a paused trial stand where another one's checkpoint does. Kept in memory until `save`."""
         trial, other = self[number], self[donor]
         last = trial.values[max(trial.values)]
-        trial.lineage.append(Takeover(trial.pairs_seen, last, trial.params, donor))
+        trial.lineage.append(Takeover(trial.pairs_seen, last, trial.params, donor, trial.checkpoint))
         trial.params = dict(params)
         trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
         trial.values, trial.metrics = dict(other.values), dict(other.metrics)

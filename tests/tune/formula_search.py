@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
 from formula_training import train
 
 from themo.config import Settings
@@ -45,7 +46,7 @@ def settings_in(logs_dir: Path) -> Settings:
     )
 
 
-def a_search(logs_dir: Path, name: str, resources: Resources, **changes: str) -> Search:
+def a_search(logs_dir: Path, name: str, resources: Resources, **changes: object) -> Search:
     settings = settings_in(logs_dir)
     space = from_tree(TREE, settings, source="search.yaml").searched_by(**changes)
     return new_search(name, space, settings, resources)
@@ -59,7 +60,7 @@ def main(logs_dir: Path, name: str, *options: str) -> int:
     if options == ("--resume",):
         search = read_search(search_folder(name, settings_in(logs_dir)))
     else:
-        changes = dict(option.split("=") for option in options)
+        changes = yaml.safe_load("\n".join(option.replace("=", ": ") for option in options)) or {}
         search = a_search(logs_dir, name, Resources(max_concurrent=1), **changes)
     try:
         run_search(search, no_data, train)
