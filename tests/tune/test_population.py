@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -7,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import PAIRS, facts, play
 
+from themo.training import train
 from tune.population import PopulationBased, explore
 from tune.results import line_of
-from tune.space import Space, contains, from_tree
+from tune.space import CHANGEABLE, Space, contains, from_tree
 from tune.study import Study, Takeover
 
 N_TRIALS, N_REPORTS = 8, 6
@@ -98,6 +100,40 @@ def test_those_that_take_over_go_first_while_the_checkpoints_stand(space):
     assert rule(space).next_paused(study) == 6
     study[3].metrics["pairs_seen"] = 100.0  # it has not
     assert rule(space).next_paused(study) is None
+
+
+def test_a_checkpoint_of_the_real_training_goes_on_with_other_values_of_what_may_change(
+    tiny_settings, tiny_data, tmp_path
+):
+    """What a search relies on: nothing in a checkpoint holds the old learning rate, decay or temperature."""
+    old = {"learn_rate": 1e-3, "weight_decay": 0.1, "temperature": 0.1, "loss": "infonce", "epochs": 2.0}
+    new = old | {"learn_rate": 2e-3, "weight_decay": 0.0, "temperature": 0.5}
+    assert {name for name in old if old[name] != new[name]} == set(CHANGEABLE)
+
+    def run(params, resume=None):
+        reports = []
+
+        def report(last):
+            reports.append(last.metrics)
+            if resume is None:
+                last.save(tmp_path / "version")
+                raise InterruptedError
+
+        with suppress(InterruptedError):
+            settings = tiny_settings.override(params | {"schedule": "constant", "warmup_steps": 0})
+            train(settings, tiny_data, report=report, resume=resume)
+        return reports
+
+    (first,) = run(old)
+    rests = {
+        name: run(old | {name: new[name]} if name else old, tmp_path / "version")
+        for name in ("", *CHANGEABLE)
+    }
+    assert first["learn_rate"] == 1e-3
+    assert {report["learn_rate"] for report in rests["learn_rate"]} == {2e-3}
+    losses = {name: rest[-1]["train/loss"] for name, rest in rests.items()}
+    assert len(set(losses.values())) == 4
+    assert len({rest[-1]["step"] for rest in rests.values()}) == 1
 
 
 def test_no_round_ends_before_all_trials_have_begun(space):
