@@ -14,7 +14,7 @@ from cmaes import CMA
 from optuna.distributions import CategoricalDistribution
 
 from tune.cube import decode, encode
-from tune.space import Scalar, Space
+from tune.space import Scalar, Space, contains
 from tune.study import Study
 
 _WIDTH = 1 / 6
@@ -38,7 +38,7 @@ def sample(space: Space, study: Study, scores: Mapping[int, float], seed: int) -
     known = {
         number: np.array([encode(d, study[number].params[name]) for name, d in ranges.items()])
         for number in sorted(scores)
-        if ranges.keys() <= study[number].params.keys()
+        if all(contains(d, study[number].params.get(name)) for name, d in ranges.items())
     }
     startup = [number for number in known if number < space.search.startup_trials]
     best = max(startup, key=lambda number: (scores[number], -number), default=None)

@@ -58,26 +58,33 @@ class PopulationBased:
             return None
         ended = min(self._round(trial) for trial in under_way)
         waiting = [t.number for t in under_way if t.state == "PAUSED" and self._round(t) == ended]
-        return min(waiting, key=lambda number: (self.donor(study, number) is None, number), default=None)
+        worst = self._ranked(study, ended)[1]
+        return min(waiting, key=lambda number: (number not in worst, number), default=None)
 
     def donor(self, study: Study, number: int) -> int | None:
         """Whose settings and checkpoint a paused trial takes over; None where it goes on from its own."""
         ended = self._round(study[number])
-        results = {t.number: r for t in study if (r := self._result(t, ended)) is not None}
-        sign = -1 if study.mode == "max" else 1
-        ranked = sorted(results, key=lambda n: (sign * results[n], n))
-        size = int(len(ranked) * _PART)
-        if number not in ranked[len(ranked) - size :]:
+        best, worst = self._ranked(study, ended)
+        if number not in worst:
             return None
         donors = [
             n
-            for n in ranked[:size]
-            if study[n].state == "PAUSED" and self._round(study[n]) == ended and results[n] != results[number]
+            for n, result in best.items()
+            if study[n].state == "PAUSED" and self._round(study[n]) == ended and result != worst[number]
         ]
         if not donors:
             return None
         random = np.random.default_rng(np.random.SeedSequence([self.seed, number, ended]))
         return donors[int(random.integers(len(donors)))]
+
+    def _ranked(self, study: Study, ended: int) -> tuple[dict[int, float], dict[int, float]]:
+        """Results of the best and of the worst quarter of a round, best first; of equals the earlier."""
+        results = {t.number: r for t in study if (r := self._result(t, ended)) is not None}
+        sign = -1 if study.mode == "max" else 1
+        ranked = sorted(results, key=lambda n: (sign * results[n], n))
+        size = int(len(ranked) * _PART)
+        best, worst = ranked[:size], ranked[len(ranked) - size :]
+        return {n: results[n] for n in best}, {n: results[n] for n in worst}
 
     def _round(self, trial: Trial) -> int:
         """How many rounds a trial has ended."""

@@ -164,6 +164,17 @@ def test_cmaes_begins_with_the_best_of_the_startup_trials_and_follows_its_genera
     assert max(spread) - min(spread) > 0.2
 
 
+@pytest.mark.parametrize("searcher", SEARCHERS)
+def test_trials_outside_the_space_do_no_harm(space, searcher):
+    study = Study(None, "max")
+    for learn_rate in (0.5, 1e-9, 1e-3, 1e-4):
+        number = study.add({"learn_rate": learn_rate, "batch_size": 3, "colour": "red"}).number
+        study.report(number, {"pairs_seen": 100, "o": learn_rate}, "o")
+        study.finish(number, "COMPLETE")
+    params = propose(replace(by(space, searcher), first=()), study)
+    assert all(contains(space.dimensions[name], value) for name, value in params.items())
+
+
 def test_optuna_sees_states_and_intermediate_values(space):
     study = Study(None, "max")
     play(space, study, 4)
