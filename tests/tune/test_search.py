@@ -336,7 +336,7 @@ def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_s
         {"scheduler": "pausing-asha", "searcher": "random"},
         {"scheduler": "hyperband", "searcher": "cmaes"},
         {"scheduler": "median", "searcher": "quasi-random"},
-        {"scheduler": "pbt", "searcher": "random", "grace_pairs": 300},
+        {"scheduler": "pbt", "searcher": "random", "grace_pairs": 200},
     ],
     ids=lambda changes: changes["scheduler"],
 )
