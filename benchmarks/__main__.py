@@ -12,11 +12,13 @@ import importlib
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 import torch
 from rich.console import Console
 
 from benchmarks.measure import Options, Row, table
+from tune.space import SchedulerName, SearcherName
 
 ON_CPU = (
     "startup",
@@ -51,7 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
             f"Error: no such benchmark: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr
         )
         return 2
-    shared = Options(options.tatoeba, options.beto, options.threads, options.seed)
+    named = {"searcher": options.searcher, "scheduler": options.scheduler}
+    search = {name: value for name, value in named.items() if value is not None}
+    shared = Options(
+        options.tatoeba, options.beto, options.threads, options.seed, search, options.search_seeds
+    )
     torch.set_num_threads(shared.threads)
     rows: list[Row] = []
     for name in options.names or known:
@@ -89,6 +95,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the measured work (1)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and orders (0)")
+    parser.add_argument("--searcher", choices=get_args(SearcherName), help="of search_efficiency")
+    parser.add_argument("--scheduler", choices=get_args(SchedulerName), help="of search_efficiency")
+    parser.add_argument(
+        "--search-seeds", type=int, nargs="+", default=range(5), help="of search_efficiency (0 to 4)"
+    )
     return parser.parse_args(arguments)
 
 

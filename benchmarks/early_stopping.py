@@ -1,148 +1,212 @@
 """Which rule stops a random search soonest? The curves of trained random settings, replayed in other orders.
 
-Each curve is known to its end, so any rule can be asked what it would have spent until the best of 32 random
-settings is found. Nothing is proposed by a model here: the rules alone differ. Compared: no stopping;
-successive halving as Ray counts (an interpolated quantile of the others), as the paper counts (one in eta,
-`tune.asha`), and in its promoting form, in which a trial waits at a rung until it is among the best there.
+Each curve is known to its end, so any rule can be asked what it would have spent. Nothing is proposed by a
+model here, and there is one slot: the rules alone differ. Two questions are asked of each of the search's own
+rules (`tune.schedulers`), and of successive halving as Ray counts (an interpolated quantile of the others):
+
+- After how many epochs is the best of 32 random settings found, of 40 that come one after the other?
+- When a search over 32 settings has come to its end, what has it spent, and is its winner the best of them?
 
     python -m benchmarks early_stopping
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import get_args
 
 import numpy as np
 
 from benchmarks.measure import Options, Row
 from benchmarks.random_settings import RandomRun, collect
-from benchmarks.search_efficiency import LOG, TRAINED, random_search
+from benchmarks.search_efficiency import LOG, SETTINGS, TRAINED, random_search
 from themo import config
-from tune.asha import is_among_best
+from themo.progress import track
+from tune.asha import Asha, Rungs
+from tune.schedulers import Scheduler, scheduler_of
+from tune.space import SchedulerName, SearchSettings
+from tune.study import State, Study
 
 ORDERS = 400
 ETA = 3
 GRACES = (8_000, 16_000, 24_000)
 
-Passes = Callable[[float, list[float]], bool]
-
 
 @dataclass(frozen=True)
 class Curve:
-    """A run's reports: pairs seen, epochs, and the best objective until then."""
+    """A run's reports: pairs seen, epochs, and the objective."""
 
-    pairs: Sequence[float]
+    pairs: Sequence[int]
     epochs: Sequence[float]
-    best: Sequence[float]
+    values: Sequence[float]
 
     @classmethod
     def of(cls, run: RandomRun, metric: str) -> Curve:
         """Of a run that has reported at all."""
-        best = np.maximum.accumulate([report[metric] for report in run.curve])
         return cls(
-            [report["pairs_seen"] for report in run.curve],
+            [int(report["pairs_seen"]) for report in run.curve],
             [report["epoch"] for report in run.curve],
-            best.tolist(),
+            [report[metric] for report in run.curve],
         )
 
-    def at(self, rung: float) -> int | None:
-        """The first report at or above a rung; None where training ends before."""
-        place = int(np.searchsorted(self.pairs, rung))
-        return place if place < len(self.pairs) else None
 
-    def reaches(self, bar: float, last: int) -> float | None:
-        """Epochs until the best is at the bar, if it is by a report."""
-        return next((e for e, b in zip(self.epochs[: last + 1], self.best, strict=False) if b >= bar), None)
+@dataclass(frozen=True)
+class Quantile:
+    """Successive halving as Ray counts."""
+
+    asha: Asha
+
+    def is_judged(self, number: int, before: int, pairs: int) -> bool:
+        """At rungs."""
+        return self.asha.is_judged(number, before, pairs)
+
+    def judge(self, study: Study, number: int, before: int) -> State:
+        """PRUNED at a rung below the quantile of the others."""
+        trial = study[number]
+        rung = self.asha.rungs.between(before, trial.pairs_seen)
+        if rung is None:
+            return "RUNNING"
+        results = self.asha.rungs.results(study, rung, study.mode)
+        others = [value for other, value in results.items() if other != number]
+        passes = not others or (trial.best(study.mode) or 0.0) >= float(np.quantile(others, 1 - 1 / ETA))
+        return "RUNNING" if passes else "PRUNED"
+
+    def next_paused(self, study: Study) -> None:
+        """None: nothing is paused."""
+
+    def donor(self, study: Study, number: int) -> None:
+        """None: trials go on as themselves."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a rule did with curves in one order.
+
+    Attributes:
+        until: Epochs until an objective reached the bar; infinite where none did.
+        spent: Epochs until nothing was left to do; until the bar, where it stops there.
+        best: The best objective reached.
+    """
+
+    until: float
+    spent: float
+    best: float
 
 
 def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its seeds are its own
-    """A row a rule and first rung: the median share of the epochs that 32 settings take to their ends."""
+    """Rows for each rule and first rung: epochs to the bar, and what whole searches spend and find."""
     settings = config.load()
     runs = collect(TRAINED, 1, settings, LOG)
     bar, spent = random_search(runs, settings)
     curves = [Curve.of(r, settings.objective) for r in runs if r.curve]
-    rungs = {grace: [grace * ETA**k for k in range(8)] for grace in GRACES}
-    rules: dict[str, Callable[[list[Curve]], float]] = {"none": partial(stop, bar, [], never)}
-    for grace in GRACES:
-        rules[f"quantile of the others, from {grace:,}"] = partial(stop, bar, rungs[grace], above_quantile)
-        rules[f"one in {ETA}, from {grace:,}"] = partial(stop, bar, rungs[grace], among_best)
-        rules[f"promoting, from {grace:,}"] = partial(promote, bar, rungs[grace])
+    rules = _rules()
+    orders = [np.random.default_rng(i).permutation(len(curves)).tolist() for i in range(ORDERS)]
     rows = []
-    for name, rule in rules.items():
-        orders = (np.random.default_rng(i).permutation(len(curves)) for i in range(ORDERS))
-        shares = np.array([rule([curves[i] for i in order]) / spent for order in orders])
-        low, high = np.quantile(shares, [0.1, 0.9], method="nearest")
-        detail = f"{ORDERS} orders of {len(curves)} random settings, bar {bar:.4f}; spread: 10 and 90 %"
-        figure = float(np.quantile(shares, 0.5, method="nearest"))
-        rows.append(Row(f"stopping: {name}", figure, "of random's", None, (low, high), detail))
+    with track("Replaying", len(rules), "rules") as advance:
+        for name, rule in rules.items():
+            rows += [
+                _to_bar(name, rule(len(curves)), curves, orders, bar, spent),
+                _whole(name, rule(SETTINGS), curves, orders, spent),
+            ]
+            advance(1)
     return rows
 
 
-def never(value: float, others: list[float]) -> bool:  # noqa: ARG001 -- whatever they are
-    """Nothing is stopped."""
-    return True
+def _rules() -> Mapping[str, Callable[[int], Scheduler]]:
+    rules: dict[str, Callable[[int], Scheduler]] = {}
+    for grace in GRACES:
+
+        def quantile(n: int, grace: int = grace) -> Scheduler:  # noqa: ARG001 -- whatever their number
+            return Quantile(Asha(Rungs(grace, ETA)))
+
+        rules[f"Ray's quantile, from {grace:,}"] = quantile
+        for name in get_args(SchedulerName):
+
+            def named(n: int, name: SchedulerName = name, grace: int = grace) -> Scheduler:
+                search = SearchSettings(
+                    num_samples=n, scheduler=name, grace_pairs=grace, reduction_factor=float(ETA)
+                )
+                return scheduler_of(search)
+
+            if name == "pbt":
+                continue  # it changes settings on the way: no recorded curve says what becomes of them
+            if name != "none":
+                rules[f"{name}, from {grace:,}"] = named
+            elif grace == GRACES[0]:
+                rules[name] = named
+    return rules
 
 
-def above_quantile(value: float, others: list[float]) -> bool:
-    """Ray's rule."""
-    return not others or value >= float(np.quantile(others, 1 - 1 / ETA))
+def _to_bar(
+    name: str,
+    rule: Scheduler,
+    curves: Sequence[Curve],
+    orders: Sequence[Sequence[int]],
+    bar: float,
+    spent: float,
+) -> Row:
+    replays = [replay(rule, [curves[i] for i in order], bar) for order in orders]
+    shares = np.array([one.until / spent for one in replays])
+    low, high = np.quantile(shares, [0.1, 0.9], method="nearest")
+    detail = f"{ORDERS} orders of {len(curves)} random settings, bar {bar:.4f}; spread: 10 and 90 %"
+    figure = float(np.quantile(shares, 0.5, method="nearest"))
+    return Row(f"stopping: {name}: until the bar", figure, "of random's", None, (low, high), detail)
 
 
-def among_best(value: float, others: list[float]) -> bool:
-    """The search's own rule."""
-    return is_among_best(value, others, ETA, "max")
+def _whole(
+    name: str, rule: Scheduler, curves: Sequence[Curve], orders: Sequence[Sequence[int]], spent: float
+) -> Row:
+    replays, lost = [], []
+    for order in orders:
+        chosen = [curves[i] for i in order[:SETTINGS]]
+        replays.append(replay(rule, chosen))
+        lost.append(max(max(curve.values) for curve in chosen) - replays[-1].best)
+    shares = np.array([one.spent / spent for one in replays])
+    low, high = np.quantile(shares, [0.1, 0.9], method="nearest")
+    same = float(np.mean([difference <= 0 for difference in lost]))
+    detail = (
+        f"{ORDERS} choices of {SETTINGS} settings; the same winner in {same:.1%}, "
+        f"else worse by {np.mean([x for x in lost if x > 0] or [0.0]):.4f} in the mean; spread: 10 and 90 %"
+    )
+    figure = float(np.quantile(shares, 0.5, method="nearest"))
+    return Row(f"stopping: {name}: whole searches", figure, "of random's", None, (low, high), detail)
 
 
-def stop(bar: float, rungs: Sequence[float], passes: Passes, curves: list[Curve]) -> float:
-    """Epochs until the bar is reached, one setting after the other."""
-    seen: dict[float, list[float]] = {rung: [] for rung in rungs}
-    spent = 0.0
-    for curve in curves:
-        last = len(curve.pairs) - 1
-        for rung in rungs:
-            place = curve.at(rung)
-            if place is None:
-                break
-            value = curve.best[place]
-            goes_on = passes(value, seen[rung])
-            seen[rung].append(value)
-            if not goes_on:
-                last = place
-                break
-        reached = curve.reaches(bar, last)
-        if reached is not None:
-            return spent + reached
-        spent += curve.epochs[last]
-    return np.inf
+def replay(rule: Scheduler, curves: Sequence[Curve], bar: float = np.inf) -> Replay:
+    """One slot that follows a rule until the bar is reached, or nothing is left to do."""
+    spent, best = 0.0, -np.inf
+    for spent, value in _reports(rule, curves):
+        best = max(best, value)
+        if best >= bar:
+            return Replay(spent, spent, best)
+    return Replay(np.inf, spent, best)
 
 
-def promote(bar: float, rungs: Sequence[float], curves: list[Curve]) -> float:
-    """Epochs until the bar is reached when the best that wait at a rung go before new settings."""
-    waiting: list[list[tuple[float, int]]] = [[] for _ in rungs]
-    promoted: list[set[int]] = [set() for _ in rungs]
-    fresh = list(range(len(curves)))
+def _reports(rule: Scheduler, curves: Sequence[Curve]) -> Iterator[tuple[float, float]]:
+    """Epochs spent in all and the objective, at every report."""
+    study = Study(None, "max")
     spent = 0.0
     while True:
-        for level in reversed(range(len(rungs))):
-            best = sorted(waiting[level], reverse=True)[: len(waiting[level]) // ETA]
-            chosen = next((i for _, i in best if i not in promoted[level]), None)
-            if chosen is not None:
-                promoted[level].add(chosen)
-                start, target = level, level + 1
-                break
+        number = rule.next_paused(study)
+        if number is not None:
+            trial = study.resume(number)
+        elif len(study) < len(curves):
+            trial = study.add({})
         else:
-            if not fresh:
-                return np.inf
-            chosen, start, target = fresh.pop(0), None, 0
-        curve = curves[chosen]
-        before = 0.0 if start is None else curve.epochs[curve.at(rungs[start]) or 0]
-        place = curve.at(rungs[target]) if target < len(rungs) else None
-        last = len(curve.pairs) - 1 if place is None else place
-        reached = curve.reaches(bar, last)
-        if reached is not None:
-            return spent + reached - before
-        spent += curve.epochs[last] - before
-        if place is not None:
-            waiting[target].append((curve.best[place], chosen))
+            return
+        curve = curves[trial.number]
+        seen = curve.epochs[curve.pairs.index(trial.pairs_seen)] if trial.pairs_seen else 0.0
+        state: State = "COMPLETE"
+        for pairs, epochs, value in zip(curve.pairs, curve.epochs, curve.values, strict=True):
+            before = trial.pairs_seen
+            if pairs <= before:
+                continue
+            spent, seen = spent + epochs - seen, epochs
+            study.report(trial.number, {"pairs_seen": pairs, "o": value}, "o")
+            yield spent, value
+            state = "COMPLETE" if pairs == curve.pairs[-1] else rule.judge(study, trial.number, before)
+            if state not in ("RUNNING", "COMPLETE"):
+                trial.checkpoint = "kept"
+                break
+        study.finish(trial.number, state)

@@ -11,7 +11,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,12 +33,16 @@ class Options:
         beto: Folder of a BERT's ``config.json`` and ``vocab.txt``, read with `tatoeba`.
         threads: CPU threads of the measured work.
         seed: Of initial weights and of every order.
+        search: Settings of the search that take the place of the shipped ones, by name.
+        search_seeds: Seeds of whole searches.
     """
 
     tatoeba: Path | None = None
     beto: Path | None = None
     threads: int = 1
     seed: int = 0
+    search: Mapping[str, str] = field(default_factory=dict)
+    search_seeds: Sequence[int] = range(5)
 
     def refuse_real_data(self) -> str | None:
         """Why a benchmark on Tatoeba cannot run; None where it can."""

@@ -13,6 +13,7 @@ import themo
 
 PACKAGE = Path(themo.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
+SEARCHES = sorted((PACKAGE.parent / "tune").glob("*.py"))
 
 
 OF_SEARCHES = [PACKAGE / "commands" / f"{name}.py" for name in ("tune", "report")]
@@ -83,6 +84,12 @@ def test_each_library_has_its_home(module: str, allowed: set[str]) -> None:
 def test_the_code_of_an_mlflow_model_stands_alone() -> None:
     code = (PACKAGE / "exports" / "mlflow_model.py").read_text(encoding="utf-8")
     assert "themo" not in packages(ast.parse(code))
+
+
+@pytest.mark.parametrize(("module", "home"), [("cmaes", "evolution.py"), ("scipy", "proposals.py")])
+def test_each_library_of_the_searchers_has_its_home(module: str, home: str) -> None:
+    sources = {path.name: ast.parse(path.read_text(encoding="utf-8")) for path in SEARCHES}
+    assert [name for name, tree in sources.items() if module in packages(tree)] == [home]
 
 
 def test_training_knows_neither_tracking_nor_the_command_line() -> None:

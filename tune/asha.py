@@ -1,69 +1,97 @@
-"""Early stopping: asynchronous successive halving over sentence pairs seen.
+"""Asynchronous successive halving over sentence pairs seen: rungs, and the form that stops.
 
-Li et al., 2018, https://arxiv.org/abs/1810.05934, in the stopping form: rungs stand at r * eta^k pairs (r is
-`grace_pairs`, eta `reduction_factor`); at each a trial goes on if it is among the best 1/eta of those that
-have come by. Decisions are functions of the record (`tune.study`), so that a resumed search decides as it
-would have done.
+Li et al., 2018, https://arxiv.org/abs/1810.05934: rungs stand at r * eta^k pairs (r is `grace_pairs`, eta
+`reduction_factor`). In the stopping form, the default, a trial goes on if it is among the best 1/eta of those
+that have come by; `tune.pausing` is the paper's own form.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from tune.space import SearchSettings
-from tune.study import Mode, Study
+from tune.study import Mode, State, Study, Trial
 
 
+@dataclass(frozen=True)
 class Rungs:
-    """What the trials had reached when they passed each rung.
+    """Where trials are judged.
 
-    Args:
-        search: Where the rungs stand.
-        mode: Whether the objective is to be great or small.
+    Attributes:
+        first: Sentence pairs at the first rung.
+        factor: Each further rung is so many times further.
     """
 
-    def __init__(self, search: SearchSettings, mode: Mode) -> None:
-        self.search = search
-        self.mode: Mode = mode
-        self._passed: dict[int, dict[int, float]] = {}
+    first: float
+    factor: float
 
-    @classmethod
-    def of(cls, study: Study, search: SearchSettings) -> Rungs:
-        """The rungs as the trials of a study have passed them."""
-        rungs = cls(search, study.mode)
-        for trial in study:
-            last = 0
-            for pairs in sorted(trial.values):
-                rung = rung_between(search, last, pairs)
-                if rung is not None:
-                    rungs._enter(rung, trial.number, trial.best(study.mode, up_to=pairs))
-                last = pairs
-        return rungs
+    def between(self, before: int, pairs: int) -> int | None:
+        """The highest rung that lies above `before` and not above `pairs`; None where there is none."""
+        highest, rung = None, float(self.first)
+        while rung <= pairs:
+            if rung > before:
+                highest = round(rung)
+            rung *= self.factor
+        return highest
 
-    @property
-    def passed(self) -> dict[int, dict[int, float]]:
-        """What the trials had reached, by their numbers, at each rung that any passed, in order."""
-        return dict(sorted(self._passed.items()))
+    def passed(self, trial: Trial) -> dict[int, int]:
+        """The rungs that a trial has passed, with the pairs at the report by which it did."""
+        reports = sorted(trial.values)
+        highest, rung = {}, float(self.first)
+        while reports and rung <= reports[-1]:
+            highest[reports[bisect_left(reports, rung)]] = round(rung)
+            rung *= self.factor
+        return {rung: pairs for pairs, rung in highest.items()}
 
-    def goes_on(self, number: int, pairs_before: int, pairs: int, best: float | None) -> bool:
-        """Whether a trial goes on after a report; its result at a rung just passed is entered.
+    def results(self, trials: Iterable[Trial], rung: int, mode: Mode) -> dict[int, float]:
+        """The best that each trial had reached at a rung, by number, of those that have passed it."""
+        found = {}
+        for trial in trials:
+            pairs = self.passed(trial).get(rung)
+            best = None if pairs is None else trial.best(mode, up_to=pairs)
+            if best is not None:
+                found[trial.number] = best
+        return found
 
-        Args:
-            number: The trial.
-            pairs_before: Sentence pairs at its report before this one.
-            pairs: Sentence pairs now.
-            best: Its best objective so far; None where no report was finite, which stops it at a rung.
-        """
-        rung = rung_between(self.search, pairs_before, pairs)
-        if rung is None or number in self._passed.get(rung, {}):
-            return True
-        others = list(self._passed.get(rung, {}).values())
-        self._enter(rung, number, best)
-        return best is not None and is_among_best(best, others, self.search.reduction_factor, self.mode)
 
-    def _enter(self, rung: int, number: int, best: float | None) -> None:
-        if best is not None:
-            self._passed.setdefault(rung, {})[number] = best
+@dataclass(frozen=True)
+class Asha:
+    """The stopping form.
+
+    Attributes:
+        rungs: Where trials are judged.
+    """
+
+    rungs: Rungs
+
+    def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
+        """Whether there is a rung between two reports."""
+        return self.rungs.between(before, pairs) is not None
+
+    def judge(self, study: Study, number: int, before: int) -> State:
+        """PRUNED at a rung unless among the best there, or where no report was finite yet."""
+        return judge_at_rung(self.rungs, study, study.trials, number, before)
+
+    def next_paused(self, study: Study) -> None:
+        """None: nothing is paused."""
+
+    def donor(self, study: Study, number: int) -> None:
+        """None: trials go on as themselves."""
+
+
+def judge_at_rung(rungs: Rungs, study: Study, rivals: Iterable[Trial], number: int, before: int) -> State:
+    """Whether a trial goes on after its last report, compared with rivals, among which it may be."""
+    trial = study[number]
+    rung = rungs.between(before, trial.pairs_seen)
+    if rung is None:
+        return "RUNNING"
+    results = rungs.results(rivals, rung, study.mode)
+    others = [value for other, value in results.items() if other != number]
+    best = trial.best(study.mode)
+    goes_on = best is not None and is_among_best(best, others, rungs.factor, study.mode)
+    return "RUNNING" if goes_on else "PRUNED"
 
 
 def is_among_best(value: float, others: list[float], reduction_factor: float, mode: Mode) -> bool:
@@ -74,13 +102,3 @@ def is_among_best(value: float, others: list[float], reduction_factor: float, mo
     """
     n_better = sum(other > value if mode == "max" else other < value for other in others)
     return n_better < max(1, math.floor((len(others) + 1) / reduction_factor))
-
-
-def rung_between(search: SearchSettings, before: int, pairs: int) -> int | None:
-    """The highest rung that lies above `before` and not above `pairs`; None where there is none."""
-    highest, rung = None, float(search.grace_pairs)
-    while rung <= pairs:
-        if rung > before:
-            highest = round(rung)
-        rung *= search.reduction_factor
-    return highest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pyarrow.fs import FileType
 from ray.tune import Callback
 
 from themo.config import write_text
@@ -44,8 +45,11 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         record.checkpoint_pairs = record.pairs_seen
         record.checkpoint_seconds = record.seconds
         self._study.save()
-        if before is not None and before != record.checkpoint:
-            checkpoint.filesystem.delete_dir(f"{storage}/{before}")
+        in_use = {other.checkpoint for other in self._study}  # other trials may go on from it too
+        for old in {before, *(step.checkpoint for step in record.lineage)} - in_use - {None}:
+            path = f"{storage}/{old}"
+            if checkpoint.filesystem.get_file_info(path).type != FileType.NotFound:
+                checkpoint.filesystem.delete_dir(path)
 
     def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
         """Write down where a trial raised."""

@@ -76,12 +76,14 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
 
     def _progress(self) -> str:
         counts = self._study.counts()
-        done = len(self._study) - counts["RUNNING"]
+        done = sum(trial.is_done for trial in self._study)
         parts = [
             f"{done} of {self._total} trials done",
             f"{counts['COMPLETE']} to the end, {counts['PRUNED']} stopped early, {counts['FAIL']} failed",
             f"{self._at_work} of {self._slots} slots busy",
         ]
+        if counts["PAUSED"]:
+            parts.insert(2, f"{counts['PAUSED']} paused")
         left = self._seconds_left(done)
         return ", ".join([*parts, f"about {duration(left)} left"] if left is not None else parts)
 

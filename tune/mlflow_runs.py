@@ -14,6 +14,7 @@ from ray.tune import Callback
 
 from themo.tracking import RunLog, Status, Tracking, comparison_params
 from tune import trial as worker
+from tune.results import line_of
 from tune.study import State, Study, Trial
 
 SEARCH_TAG = "themo.search"
@@ -73,8 +74,10 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         self._runs[report.number].report(report.metrics, step=pairs)
 
     def on_trial_complete(self, *, trial: Any, **_: object) -> None:
-        """End the child run as its trial ended."""
-        self._end(self._study[trial.config["number"]])
+        """End the child run as its trial ended; that of a paused one stays open."""
+        record = self._study[trial.config["number"]]
+        if record.is_done:
+            self._end(record)
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
         """End the child run of a trial whose worker died for good."""
@@ -104,6 +107,8 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             run = self._runs[trial.number]
         if trial.reason:
             run.tag({"themo.reason": trial.reason})
+        if trial.lineage:
+            run.tag({"themo.lineage": line_of(trial)})
         run.finish(_STATUS[trial.state])
         self._open.discard(trial.number)
         done = sum(other.is_done for other in self._study)

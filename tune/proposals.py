@@ -1,20 +1,25 @@
-"""What to try next: Optuna's TPE, as a pure function of the seed and of the trials so far."""
+"""What to try next: each searcher by name, as a pure function of the seed and of the trials so far."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import optuna
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from scipy.stats import qmc
 
+from tune import evolution
+from tune.cube import decode
 from tune.space import Scalar, Space, contains
 from tune.study import Mode, Study, Trial
 
 _STATES = {
     "RUNNING": TrialState.RUNNING,
+    "PAUSED": TrialState.PRUNED,  # all that is known of it are its values until it goes on
     "COMPLETE": TrialState.COMPLETE,
     "PRUNED": TrialState.PRUNED,
     "FAIL": TrialState.FAIL,
@@ -24,10 +29,18 @@ _STATES = {
 def propose(space: Space, study: Study) -> dict[str, Scalar]:
     """The next trial's settings.
 
-    The trusted settings of `space.first` come first, those that they leave open drawn at random. Then TPE
-    (Bergstra et al., 2011, "Algorithms for Hyper-Parameter Optimization"; multivariate, with a constant liar
-    for the trials under way). Everything is built anew from the record, the sampler's random state from seed
-    and trial number: a resumed search proposes what it would have proposed.
+    The trusted settings of `space.first` come first, what they leave open proposed like all others. Then
+
+    - ``tpe``: Optuna's TPE (Bergstra et al., 2011, "Algorithms for Hyper-Parameter Optimization";
+      multivariate, with a constant liar for the trials under way), which knows stopped trials as such.
+    - ``gp``: Optuna's Gaussian process with expected improvement. A stopped trial counts with the best that
+      it reached, a failed one as the worst of all.
+    - ``cmaes``: `tune.evolution` for ranges, choices at random. Trials count as with ``gp``.
+    - ``random``: every value of a range or choice alike.
+    - ``quasi-random``: points of a scrambled Sobol sequence, which leaves no part of the space out.
+
+    The first three begin with `startup_trials` at random. Everything is built anew from the record, every
+    random state from seed and trial number: a resumed search proposes what it would have proposed.
 
     Args:
         space: What is searched.
@@ -35,17 +48,68 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
     """
     number = len(study)
     seed = int(np.random.SeedSequence([space.search.seed, number]).generate_state(1)[0])
-    sampler = TPESampler(n_startup_trials=space.search.startup_trials, seed=seed)
+    n_startup = space.search.startup_trials
+    match space.search.searcher:
+        case "tpe":
+            return _ask(space, study, TPESampler(n_startup_trials=n_startup, seed=seed))
+        case "gp":
+            # two at least: of a single trial no process can be fitted
+            gp = GPSampler(n_startup_trials=max(2, n_startup), seed=seed, warn_independent_sampling=False)
+            return _ask(space, _all_complete(study), gp)
+        case "random":
+            return _ask(space, study, RandomSampler(seed=seed))
+        case "cmaes":
+            drawn = _ask(space, study, RandomSampler(seed=seed))
+            if number >= n_startup:
+                drawn |= evolution.sample(space, study, _scores(study), seed)
+        case "quasi-random":
+            sequence = qmc.Sobol(len(space.dimensions), rng=np.random.default_rng(space.search.seed))
+            place = (sequence.fast_forward(number) if number else sequence).random(1)[0]
+            drawn = {
+                n: decode(d, float(p)) for (n, d), p in zip(space.dimensions.items(), place, strict=True)
+            }
+    return drawn | _trusted(space, number)
+
+
+def _ask(space: Space, study: Study, sampler: BaseSampler) -> dict[str, Scalar]:
+    """A proposal by one of Optuna's samplers."""
     history = to_optuna(space, study, sampler)
-    if number < len(space.first):
-        history.enqueue_trial(dict(space.first[number]))
+    if trusted := _trusted(space, len(study)):
+        history.enqueue_trial(trusted)
     trial = history.ask(dict(space.dimensions))
     return {name: trial.params[name] for name in space.dimensions}
 
 
-def to_optuna(
-    space: Space, study: Study, sampler: optuna.samplers.BaseSampler | None = None
-) -> optuna.study.Study:
+def _trusted(space: Space, number: int) -> dict[str, Scalar]:
+    return dict(space.first[number]) if number < len(space.first) else {}
+
+
+def _scores(study: Study) -> dict[int, float]:
+    """What each trial that does not run has reached, the greater the better; a failed one as the worst."""
+    sign = 1 if study.mode == "max" else -1
+    bests = {
+        trial.number: trial.best(study.mode) for trial in study if trial.state not in ("RUNNING", "FAIL")
+    }
+    scores = {number: sign * best for number, best in bests.items() if best is not None}
+    if scores:
+        scores |= {trial.number: min(scores.values()) for trial in study if trial.state == "FAIL"}
+    return scores
+
+
+def _all_complete(study: Study) -> Study:
+    """The record for a searcher that learns of complete trials only."""
+    sign = 1 if study.mode == "max" else -1
+    scores = _scores(study)
+    trials = [
+        replace(trial, state="COMPLETE", values={trial.pairs_seen: sign * scores[trial.number]})
+        if trial.number in scores
+        else trial
+        for trial in study
+    ]
+    return Study(None, study.mode, trials)
+
+
+def to_optuna(space: Space, study: Study, sampler: BaseSampler | None = None) -> optuna.study.Study:
     """The record as an Optuna study in memory, for proposals, importances and plots.
 
     A finished trial's value is the best that it reported, since that is the student that it keeps; a pruned

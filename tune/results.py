@@ -72,8 +72,10 @@ class SearchResult:
 def write_trials(study: Study, space: Space, folder: Path) -> None:
     """Write ``trials.csv``: a row a trial, in the order of proposal; times are Unix seconds."""
     names = ["number", "state", "objective", "best_pairs", "pairs_seen", "seconds", "started", "ended"]
+    lineage = ["lineage"] if any(trial.lineage for trial in study) else []
     out = io.StringIO()
-    writer = csv.DictWriter(out, [*names, *space.dimensions, "reason"], lineterminator="\n")
+    columns = [*names, *space.dimensions, "reason", *lineage]
+    writer = csv.DictWriter(out, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for trial in study:
         writer.writerow(
@@ -88,6 +90,7 @@ def write_trials(study: Study, space: Space, folder: Path) -> None:
                 "ended": "" if trial.ended is None else f"{trial.ended:.3f}",
                 **{name: trial.params.get(name) for name in space.dimensions},
                 "reason": trial.reason,
+                "lineage": line_of(trial),
             }
         )
     write_text(folder / TRIALS_FILE, out.getvalue())
@@ -96,6 +99,8 @@ def write_trials(study: Study, space: Space, folder: Path) -> None:
 def write_best(winner: Trial, settings: Settings, storage: Path, folder: Path) -> None:
     """Write ``best.yaml`` and copy the winner's version to ``best/``, replacing an older one when whole.
 
+    Where settings changed on the way (`tune.population`), ``best.yaml`` holds the last ones and says so.
+
     Args:
         winner: With the path of its version, relative to `storage`.
         settings: Those that the search started from.
@@ -103,7 +108,14 @@ def write_best(winner: Trial, settings: Settings, storage: Path, folder: Path) -
         folder: The search directory.
     """
     chosen = settings.override(winner.params, source="study.json")
-    write_text(folder / BEST_SETTINGS, chosen.to_yaml())
+    note = ""
+    if winner.lineage:
+        note = (
+            "# The last settings of a run whose settings changed on the way: to train with them is another\n"
+            f"# run. The winner, trial {winner.number}, went on {line_of(winner)};\n"
+            "# study.json holds the settings until there.\n"
+        )
+    write_text(folder / BEST_SETTINGS, note + chosen.to_yaml())
     new, old = folder / f".{BEST_VERSION}.new", folder / f".{BEST_VERSION}.old"
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -113,6 +125,11 @@ def write_best(winner: Trial, settings: Settings, storage: Path, folder: Path) -
         best.rename(old)
     new.rename(best)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def line_of(trial: Trial) -> str:
+    """Where a trial went on as another one, in a few words."""
+    return ", ".join(f"as trial {step.donor} from {step.pairs:,} pairs" for step in trial.lineage)
 
 
 def best_pairs(trial: Trial, mode: Mode) -> int:

@@ -265,7 +265,7 @@ def _run_trials(
         ray_tune.run(
             ray_tune.with_parameters(run, work=work),
             name=session,
-            num_samples=searcher.remaining,
+            num_samples=-1,  # until the searcher has nothing left
             storage_path=str(folder / TRIALS_FOLDER),
             search_alg=searcher,
             scheduler=StudyScheduler(search.space, study, search.objective),
@@ -352,7 +352,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _trial_folder(trial: Any) -> str:
-    return f"trial-{trial.config['number']:04d}"
+    begun = trial.config["checkpoint_pairs"]  # a trial that goes on must not write over its checkpoint
+    return f"trial-{trial.config['number']:04d}" + (f"-from-{begun}" if begun else "")
 
 
 def _sessions(folder: Path) -> int:

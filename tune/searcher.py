@@ -2,7 +2,9 @@
 
 Ray's own OptunaSearch tells Optuna that a stopped trial is complete and leaves a diverged one running for
 ever, and Ray's ASHA forgets its rungs when a search is resumed. These two adapters leave all state to the
-record (`tune.study`) and hold only what belongs to the Ray session.
+record (`tune.study`) and hold only what belongs to the Ray session. For Ray a paused trial has ended, and is
+another one when it goes on from its checkpoint: the way that interrupted trials are taken up anyway, with
+nothing that only Ray would know of.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune import trial as worker
-from tune.asha import Rungs
+from tune.population import take_over
 from tune.proposals import propose
+from tune.schedulers import scheduler_of
 from tune.space import Space
 from tune.study import Study, Trial
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
-    """Hands out the trials that were interrupted, then new ones, never more at once than there are slots.
+    """Hands out the trials that were interrupted, then paused ones that may go on, then new ones.
+
+    Never more at once than there are slots. When all is done, trials that still wait are stopped.
 
     Args:
         space: What is searched.
@@ -35,30 +40,39 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         self._space = space
         self._study = study
         self._slots = slots
-        self._interrupted = [trial.number for trial in study if not trial.is_done]
+        self._scheduler = scheduler_of(space.search)
+        self._interrupted = [trial.number for trial in study if trial.state == "RUNNING"]
         self.numbers: dict[str, int] = {}
         """Trial number by Ray's id, of the trials at work."""
 
-    @property
-    def remaining(self) -> int:
-        """Trials that this session has to run."""
-        return len(self._interrupted) + max(0, self._space.search.num_samples - len(self._study))
-
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's configuration; None while every slot has one."""
+        """The next trial's configuration; None while every slot has one, or all wait for those at work."""
         if len(self.numbers) >= self._slots:
             return None
         if self._interrupted:
             trial = self._study[self._interrupted.pop(0)]
+        elif (number := self._scheduler.next_paused(self._study)) is not None:
+            donor = self._scheduler.donor(self._study, number)
+            if donor is not None:
+                take_over(self._space, self._study, number, donor)
+            trial = self._study.resume(number)
         elif len(self._study) < self._space.search.num_samples:
             trial = self._study.add(propose(self._space, self._study))
+        elif self.numbers:
+            return None
         else:
+            self._stop_waiting()
             return str(Searcher.FINISHED)
         self.numbers[trial_id] = trial.number
         return worker.configuration(trial)
 
+    def _stop_waiting(self) -> None:
+        for trial in self._study:
+            if trial.state == "PAUSED":
+                self._study.finish(trial.number, "PRUNED", f"stopped at {trial.pairs_seen:,} pairs")
+
     def on_trial_complete(self, trial_id: str, error: bool = False, **_: object) -> None:
-        """Enter how a trial ended."""
+        """Enter how a trial ended, or that it waits."""
         number = self.numbers.pop(trial_id)
         self._study.finish(number, "FAIL" if error else self._study[number].verdict or "FAIL")
 
@@ -70,7 +84,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
 
 
 class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Enters every report into the record and stops trials as `tune.asha` decides.
+    """Enters every report into the record and stops trials as the space's scheduler decides.
 
     Args:
         space: What is searched.
@@ -82,7 +96,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._study = study
         self._objective = objective
-        self._rungs = Rungs.of(study, space.search)
+        self._scheduler = scheduler_of(space.search)
         self._taken_up: dict[int, tuple[float, float]] = {}
 
     def on_trial_result(self, tune_controller: object, trial: RayTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
@@ -102,9 +116,10 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         if report.is_last:
             record.verdict = "COMPLETE"
             return str(TrialScheduler.STOP)
-        best = record.best(self._study.mode)
-        if not self._rungs.goes_on(report.number, before, record.pairs_seen, best):
-            record.verdict, record.reason = "PRUNED", f"stopped at {record.pairs_seen:,} pairs"
+        state = self._scheduler.judge(self._study, report.number, before)
+        if state != "RUNNING":
+            word = "paused" if state == "PAUSED" else "stopped"
+            record.verdict, record.reason = state, f"{word} at {record.pairs_seen:,} pairs"
             return str(TrialScheduler.STOP)
         return str(TrialScheduler.CONTINUE)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from optuna.distributions import (
     BaseDistribution,
@@ -15,7 +15,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from themo.config import Settings, known_leaves, option
 from themo.errors import InputError
@@ -39,6 +39,31 @@ FIXED_LEAVES = (
 
 _KINDS = ("uniform", "log_uniform", "integer", "log_integer", "choice")
 
+SearcherName = Literal["tpe", "gp", "cmaes", "random", "quasi-random"]
+SchedulerName = Literal["asha", "pausing-asha", "hyperband", "median", "pbt", "none"]
+
+CHANGEABLE = ("learn_rate", "weight_decay", "temperature")
+"""Settings that a checkpoint does not fix, so that population based training may change them on the way."""
+
+_OF_SEARCHERS: Mapping[str, frozenset[str]] = {
+    "tpe": frozenset({"startup_trials"}),
+    "gp": frozenset({"startup_trials"}),
+    "cmaes": frozenset({"startup_trials"}),
+    "random": frozenset(),
+    "quasi-random": frozenset(),
+}
+_OF_SCHEDULERS: Mapping[str, frozenset[str]] = {
+    "asha": frozenset({"grace_pairs", "reduction_factor"}),
+    "pausing-asha": frozenset({"grace_pairs", "reduction_factor"}),
+    "hyperband": frozenset({"grace_pairs", "reduction_factor", "brackets"}),
+    "median": frozenset({"grace_pairs"}),
+    "pbt": frozenset({"grace_pairs"}),
+    "none": frozenset({"grace_pairs"}),
+}
+"""Settings of the search that only some searchers and schedulers have."""
+
+_OPTIONS = {"seed": "--search-seed"}
+
 
 class SearchSettings(BaseModel):
     """How the space is searched."""
@@ -51,14 +76,35 @@ class SearchSettings(BaseModel):
     """Trials in all."""
     seed: int = Field(0, ge=0)
     """Seed of the proposals; the trials' own seed is `training.seed`."""
+    searcher: SearcherName = "tpe"
+    """What proposes settings (`tune.proposals`)."""
     startup_trials: int = Field(8, ge=0)
-    """Trials proposed at random before TPE has enough of them to learn from."""
+    """Trials proposed at random before there are enough of them to learn from."""
+    scheduler: SchedulerName = "asha"
+    """What decides which trials go on (`tune.schedulers`)."""
     grace_pairs: int = Field(20_000, ge=1)
-    """Sentence pairs that every trial may see: the first rung."""
+    """Sentence pairs that every trial may see: the first rung. Without rungs a trial is judged, and its
+    checkpoint written, every so many pairs."""
     reduction_factor: float = Field(3.0, gt=1)
     """Each rung is so many times further than the last, and one in so many trials passes it."""
+    brackets: int = Field(3, ge=1)
+    """HyperBand's brackets; each has its first rung where the one before has its second."""
     max_failures: int = Field(3, ge=0)
     """Deaths of its worker that a trial survives, each time from its last checkpoint."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _population_is_drawn_at_random(cls, tree: Any) -> Any:
+        if isinstance(tree, Mapping) and tree.get("scheduler") == "pbt":
+            return {"searcher": "random", **tree}
+        return tree
+
+    def unused(self) -> dict[str, str]:
+        """The settings that neither searcher nor scheduler has, and which of the two would have them."""
+        searchers = dict.fromkeys(frozenset().union(*_OF_SEARCHERS.values()), "searcher")
+        schedulers = dict.fromkeys(frozenset().union(*_OF_SCHEDULERS.values()), "scheduler")
+        used = _OF_SEARCHERS[self.searcher] | _OF_SCHEDULERS[self.scheduler]
+        return {name: owner for name, owner in (searchers | schedulers).items() if name not in used}
 
 
 @dataclass(frozen=True)
@@ -81,12 +127,35 @@ class Space:
         values = [_choices(self.dimensions[name]) for name in names]
         return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
 
+    def searched_by(self, **changes: object) -> Space:
+        """The space with other settings of the search; those that then have no use are forgotten.
+
+        Raises:
+            InputError: A value is no valid one; the message names its option.
+        """
+        try:
+            own = self.search.model_dump()
+            if changes.get("scheduler") == "pbt":
+                del own["searcher"]
+            kept = SearchSettings.model_validate(own | changes)
+        except ValidationError as error:
+            item = error.errors()[0]
+            name = str(item["loc"][0])
+            option_of = _OPTIONS.get(name, option(name))
+            raise InputError(f"{option_of}: must be {_told(item)}, got {item['input']!r}") from None
+        for name in kept.unused():
+            kept = kept.model_copy(update={name: SearchSettings.model_fields[name].default})
+        space = replace(self, search=kept)
+        for name, problem in _refuse_search(space.search, self.dimensions):
+            raise InputError(f"{option(name)}: {problem}")
+        return space
+
     def to_tree(self) -> dict[str, Any]:
         """The space as `from_tree` reads it."""
         return {
             "space": {name: _rule(distribution) for name, distribution in self.dimensions.items()},
             "first": [dict(point) for point in self.first],
-            "search": self.search.model_dump(mode="json"),
+            "search": self.search.model_dump(mode="json", exclude=set(self.search.unused())),
         }
 
     def to_yaml(self) -> str:
@@ -131,6 +200,7 @@ def from_tree(tree: Mapping[str, Any], settings: Settings, source: str) -> Space
     unread = set(rules) - set(dimensions)
     first = _first(tree.get("first") or [], dimensions, unread, settings, source, problems)
     search = _search(tree.get("search") or {}, source, problems)
+    problems += [f"{source}: search.{name}: {told}" for name, told in _refuse_search(search, dimensions)]
     if problems:
         raise InputError("; ".join(problems))
     return Space(dimensions, first, search)
@@ -242,7 +312,7 @@ def _first(
 
 def _search(tree: object, source: str, problems: list[str]) -> SearchSettings:
     try:
-        return SearchSettings.model_validate(tree)
+        search = SearchSettings.model_validate(tree)
     except ValidationError as error:
         for item in error.errors():
             key = ".".join(["search", *map(str, item["loc"])])
@@ -250,9 +320,42 @@ def _search(tree: object, source: str, problems: list[str]) -> SearchSettings:
                 known = ", ".join(SearchSettings.model_fields)
                 problems.append(f"{source}: unknown key {key!r}, known are {known}")
             else:
-                rule = item["msg"].removeprefix("Input should be ")
-                problems.append(f"{source}: {key}: must be {rule}, got {item['input']!r}")
+                problems.append(f"{source}: {key}: must be {_told(item)}, got {item['input']!r}")
         return SearchSettings()
+    problems.extend(
+        f"{source}: search.{name}: must be left out, {owner} {getattr(search, owner)} has no such setting, "
+        f"got {getattr(search, name)!r}"
+        for name, owner in search.unused().items()
+        if name in search.model_fields_set
+    )
+    return search
+
+
+def _refuse_search(
+    search: SearchSettings, dimensions: Mapping[str, BaseDistribution]
+) -> list[tuple[str, str]]:
+    """What of the search does not go together, by setting."""
+    problems = []
+    if search.searcher == "cmaes" and all(
+        isinstance(d, CategoricalDistribution) for d in dimensions.values()
+    ):
+        told = ", ".join(dimensions)
+        problems.append(
+            ("searcher", f"cmaes needs a range of numbers in the space, got choices only: {told}")
+        )
+    if search.scheduler == "pbt":
+        if search.searcher not in ("random", "quasi-random"):
+            told = "must be random or quasi-random with scheduler pbt, which draws all trials at the start"
+            problems.append(("searcher", f"{told}, got {search.searcher!r}"))
+        if not any(isinstance(dimensions.get(name), FloatDistribution) for name in CHANGEABLE):
+            told = f"pbt needs a range of {', '.join(CHANGEABLE[:-1])} or {CHANGEABLE[-1]} in the space"
+            problems.append(("scheduler", f"{told}, got {', '.join(dimensions)}"))
+    return problems
+
+
+def _told(item: Any) -> str:
+    """A rule of pydantic's, as the end of a sentence."""
+    return str(item["msg"]).removeprefix("Input should be ")
 
 
 def _rule(distribution: BaseDistribution) -> dict[str, Any]:

@@ -21,12 +21,32 @@ from themo.config import write_text
 from themo.errors import InputError
 from tune.space import Scalar
 
-State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAIL"]
-"""RUNNING: proposed and not ended, at work or not. PRUNED: stopped early. FAIL: diverged, or an error."""
+State = Literal["RUNNING", "PAUSED", "COMPLETE", "PRUNED", "FAIL"]
+"""RUNNING: proposed and not ended, at work or not. PAUSED: waits at a checkpoint, and may go on.
+PRUNED: stopped early. FAIL: diverged, or an error."""
 
 Mode = Literal["max", "min"]
 
 _FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """Where a trial went on as another one (`tune.population`).
+
+    Attributes:
+        pairs: Sentence pairs at the end of the round.
+        value: Its objective there.
+        params: Its settings until there.
+        donor: The trial whose settings, changed, and checkpoint it took over.
+        checkpoint: Its own, which it left; removed when its next one stands.
+    """
+
+    pairs: int
+    value: float
+    params: dict[str, Scalar]
+    donor: int
+    checkpoint: str | None = None
 
 
 @dataclass
@@ -46,6 +66,7 @@ class Trial:
         machine: Name of the machine that it ran on last; empty where that is not known.
         checkpoint: Path of the newest version directory, relative to the search's storage.
         checkpoint_pairs, checkpoint_seconds: Sentence pairs and time at the checkpoint.
+        lineage: Where it went on as another one; `params` are the last ones, `values` those of its line.
     """
 
     number: int
@@ -62,11 +83,12 @@ class Trial:
     checkpoint: str | None = None
     checkpoint_pairs: int = 0
     checkpoint_seconds: float = 0.0
+    lineage: list[Takeover] = field(default_factory=list)
 
     @property
     def is_done(self) -> bool:
         """Whether nothing more will happen to it."""
-        return self.state != "RUNNING"
+        return self.state not in ("RUNNING", "PAUSED")
 
     @property
     def pairs_seen(self) -> int:
@@ -81,6 +103,8 @@ class Trial:
     def rewind(self) -> None:
         """Forget what came after the checkpoint: a resumed trial does it again."""
         self.verdict = ""
+        if self.metrics:
+            self.metrics["pairs_seen"] = self.checkpoint_pairs
         self.values = {pairs: v for pairs, v in self.values.items() if pairs <= self.checkpoint_pairs}
         self.seconds = self.checkpoint_seconds
 
@@ -125,12 +149,29 @@ class Study:
             trial.values[trial.pairs_seen] = value
 
     def finish(self, number: int, state: State, reason: str = "") -> None:
-        """Enter how a trial ended."""
+        """Enter how a trial ended, or that it waits."""
         trial = self[number]
-        if state in ("COMPLETE", "PRUNED") and not trial.values:
+        if state != "FAIL" and not trial.values:
             state, reason = "FAIL", "it ended without a single report"
         trial.state, trial.verdict, trial.reason = state, "", reason or trial.reason
         self.save()
+
+    def resume(self, number: int) -> Trial:
+        """Let a trial go on that was paused."""
+        trial = self[number]
+        trial.state, trial.reason = "RUNNING", ""
+        self._lines.pop(number, None)
+        self.save()
+        return trial
+
+    def take_over(self, number: int, donor: int, params: Mapping[str, Scalar]) -> None:
+        """Let a paused trial stand where another one's checkpoint does. Kept in memory until `save`."""
+        trial, other = self[number], self[donor]
+        last = trial.values[max(trial.values)]
+        trial.lineage.append(Takeover(trial.pairs_seen, last, trial.params, donor, trial.checkpoint))
+        trial.params = dict(params)
+        trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
+        trial.values, trial.metrics = dict(other.values), dict(other.metrics)
 
     def winner(self) -> Trial | None:
         """The trial whose best report is the best, among those that ended well and have a version."""
@@ -150,7 +191,7 @@ class Study:
 
     def counts(self) -> dict[State, int]:
         """Number of trials in each state."""
-        states: tuple[State, ...] = ("RUNNING", "COMPLETE", "PRUNED", "FAIL")
+        states: tuple[State, ...] = ("RUNNING", "PAUSED", "COMPLETE", "PRUNED", "FAIL")
         return {state: sum(trial.state == state for trial in self) for state in states}
 
     def save(self) -> None:
@@ -213,6 +254,7 @@ def _trial(entry: dict[str, Any]) -> Trial:
     entry = dict(entry)
     entry["values"] = {int(pairs): float(value) for pairs, value in entry["values"].items()}
     entry["metrics"] = {str(name): float(value) for name, value in entry["metrics"].items()}
+    entry["lineage"] = [Takeover(**step) for step in entry.get("lineage", [])]
     trial = Trial(**entry)
     if trial.state not in get_args(State) or not isinstance(trial.params, dict):
         raise ValueError(f"trial {trial.number} has state {trial.state!r} and params {trial.params!r}")

@@ -23,7 +23,7 @@ from ray import tune as ray_tune
 
 from themo.config import Settings
 from themo.dataset import TrainingData
-from tune.asha import rung_between
+from tune.schedulers import scheduler_of
 from tune.space import Scalar, SearchSettings
 from tune.study import Trial
 
@@ -65,7 +65,7 @@ class Work:
 
     Attributes:
         settings: What the searched settings are put into.
-        search: Where the rungs stand, at which a checkpoint is written.
+        search: How trials are judged, which is where a checkpoint is written.
         data: The training data of each combination of searched data settings.
         data_leaves: Which settings these are.
         storage: Folder or URI below which checkpoints are kept, as every worker sees it.
@@ -148,21 +148,21 @@ def run(config: dict[str, Any], *, work: Work) -> None:
 
 
 class _Reporter:
-    """Sends reports to the driver, with a checkpoint at every rung and at the end."""
+    """Sends reports to the driver, with a checkpoint wherever the trial is judged and at the end."""
 
     def __init__(self, number: int, search: SearchSettings, pairs_seen: int) -> None:
         self._number = number
-        self._search = search
+        self._scheduler = scheduler_of(search)
         self._pairs = pairs_seen
         self._started = time.time()
         self._clock = time.monotonic()
 
     def __call__(self, report: Report) -> None:
         pairs = int(report.metrics["pairs_seen"])
-        at_rung = rung_between(self._search, self._pairs, pairs) is not None
+        is_judged = self._scheduler.is_judged(self._number, self._pairs, pairs)
         self._pairs = pairs
         result = self._result(report.metrics, is_last=report.is_last)
-        if not (at_rung or report.is_last):
+        if not (is_judged or report.is_last):
             ray_tune.report(result)
             return
         with tempfile.TemporaryDirectory(prefix="themo-version-") as folder:

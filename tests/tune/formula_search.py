@@ -1,4 +1,7 @@
-"""A search over the formula as a command, to be interrupted and killed: LOGS_DIR NAME [--resume]."""
+"""A search over the formula as a command, to be interrupted and killed.
+
+Arguments: LOGS_DIR NAME, then --resume, or settings of the search as NAME=VALUE.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
 from formula_training import train
 
 from themo.config import Settings
@@ -42,9 +46,10 @@ def settings_in(logs_dir: Path) -> Settings:
     )
 
 
-def a_search(logs_dir: Path, name: str, resources: Resources) -> Search:
+def a_search(logs_dir: Path, name: str, resources: Resources, **changes: object) -> Search:
     settings = settings_in(logs_dir)
-    return new_search(name, from_tree(TREE, settings, source="search.yaml"), settings, resources)
+    space = from_tree(TREE, settings, source="search.yaml").searched_by(**changes)
+    return new_search(name, space, settings, resources)
 
 
 def no_data(settings: Settings) -> Any:
@@ -52,10 +57,11 @@ def no_data(settings: Settings) -> Any:
 
 
 def main(logs_dir: Path, name: str, *options: str) -> int:
-    if options:
+    if options == ("--resume",):
         search = read_search(search_folder(name, settings_in(logs_dir)))
     else:
-        search = a_search(logs_dir, name, Resources(max_concurrent=1))
+        changes = yaml.safe_load("\n".join(option.replace("=", ": ") for option in options)) or {}
+        search = a_search(logs_dir, name, Resources(max_concurrent=1), **changes)
     try:
         run_search(search, no_data, train)
     except KeyboardInterrupt:

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.asha import Rungs, is_among_best, rung_between
-from tune.space import SearchSettings
+from tune.asha import Asha, Rungs, is_among_best
 from tune.study import Study
 
-SEARCH = SearchSettings(grace_pairs=100, reduction_factor=3.0)
+RUNGS = Rungs(first=100, factor=3.0)
+
+
+def report(study: Study, number: int, pairs: int, value: float) -> str:
+    """Enter a report and ask what becomes of the trial."""
+    before = study[number].pairs_seen
+    study.report(number, {"pairs_seen": pairs, "o": value}, "o")
+    return Asha(RUNGS).judge(study, number, before)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +32,7 @@ SEARCH = SearchSettings(grace_pairs=100, reduction_factor=3.0)
     ],
 )
 def test_rungs_stand_at_grace_times_powers_of_the_factor(before, pairs, rung):
-    assert rung_between(SEARCH, before, pairs) == rung
+    assert RUNGS.between(before, pairs) == rung
 
 
 def test_the_best_third_goes_on():
@@ -58,32 +66,43 @@ def test_minimising_is_maximising_the_negative(others, value, factor):
     assert is_among_best(value, others, factor, "max") == is_among_best(-value, negative, factor, "min")
 
 
-def test_a_decision_is_made_once():
-    rungs = Rungs(SEARCH, "max")
-    assert rungs.goes_on(0, 0, 100, 0.9)
-    assert not rungs.goes_on(1, 0, 100, 0.1)
-    assert rungs.goes_on(1, 0, 100, 0.1)  # a resumed trial that went on is not judged again
-    assert rungs.goes_on(0, 100, 200, 0.0)  # between rungs nothing is judged
+def test_trials_are_judged_at_rungs_only_and_a_resumed_one_not_again():
+    study = Study(None, "max")
+    study.add({})
+    study.add({})
+    assert report(study, 0, 100, 0.9) == "RUNNING"
+    assert report(study, 1, 90, 0.1) == "RUNNING"  # before the first rung
+    assert report(study, 1, 100, 0.1) == "PRUNED"
+    assert report(study, 1, 200, 0.1) == "RUNNING"  # taken up at its rung
+    assert report(study, 0, 200, 0.0) == "RUNNING"  # between rungs
+
+
+def test_a_trial_is_judged_by_its_best_so_far():
+    study = Study(None, "max")
+    study.add({})
+    study.add({})
+    report(study, 0, 100, 0.5)
+    report(study, 1, 50, 0.6)
+    assert report(study, 1, 100, 0.1) == "RUNNING"
 
 
 def test_a_trial_without_a_finite_report_is_stopped_at_the_rung():
-    rungs = Rungs(SEARCH, "max")
-    assert not rungs.goes_on(0, 0, 100, None)
-    assert rungs.goes_on(1, 0, 100, 0.1)
-
-
-@given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=10), min_size=1, max_size=6), st.floats(0, 1))
-def test_rungs_rebuilt_from_the_record_decide_as_those_that_saw_the_reports(curves, value):
     study = Study(None, "max")
-    seen = Rungs(SEARCH, "max")
-    for curve in curves:
-        trial = study.add({})
-        for i, point in enumerate(curve, start=1):
-            before = trial.pairs_seen
-            study.report(trial.number, {"pairs_seen": 90 * i, "o": point}, "o")
-            if not seen.goes_on(trial.number, before, trial.pairs_seen, trial.best("max")):
-                break
-    rebuilt = Rungs.of(study, SEARCH)
-    for rung in (100, 300, 900):
-        number = len(study)
-        assert rebuilt.goes_on(number, rung - 1, rung, value) == seen.goes_on(number, rung - 1, rung, value)
+    study.add({})
+    study.add({})
+    assert report(study, 0, 100, math.nan) == "PRUNED"
+    assert report(study, 1, 100, 0.1) == "RUNNING"
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=20), st.floats(1.5, 4))
+def test_the_rungs_of_a_record_are_those_that_its_reports_passed(steps, factor):
+    rungs = Rungs(100, factor)
+    study = Study(None, "max")
+    study.add({})
+    passed, pairs = {}, 0
+    for step in steps:
+        before, pairs = pairs, pairs + step
+        study.report(0, {"pairs_seen": pairs, "o": 0.0}, "o")
+        if (rung := rungs.between(before, pairs)) is not None:
+            passed[rung] = pairs
+    assert rungs.passed(study[0]) == passed

@@ -158,8 +158,8 @@ def in_one_slot(cluster, tmp_path_factory) -> Searched:
     return _run(tmp_path_factory.mktemp("in-one-slot"), Resources(max_concurrent=1))
 
 
-def _run(logs_dir: Path, resources: Resources) -> Searched:
-    search = a_search(logs_dir, "mine", resources)
+def _run(logs_dir: Path, resources: Resources, **changes: object) -> Searched:
+    search = a_search(logs_dir, "mine", resources, **changes)
     result = run_search(search, no_data, train)
     return Searched(search, result, Study.load(result.folder / "study.json"), logs_dir)
 
@@ -324,12 +324,66 @@ def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_s
     third = _start(tmp_path, "--resume")
     _, errors = third.communicate(timeout=240)
     assert third.returncode == 0, errors
-    facts = [
-        [(trial.params, trial.state, trial.reason, trial.values) for trial in study]
-        for study in (Study.load(folder / "study.json"), in_one_slot.study)
-    ]
-    assert facts[0] == facts[1]
+    assert _facts(folder) == _facts(in_one_slot.folder)
     assert _statuses(tmp_path) == _statuses(in_one_slot.logs_dir)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scheduler": "pausing-asha", "searcher": "random"},
+        {"scheduler": "hyperband", "searcher": "cmaes"},
+        {"scheduler": "median", "searcher": "quasi-random"},
+        {"scheduler": "pbt", "searcher": "random", "grace_pairs": 200},
+    ],
+    ids=lambda changes: changes["scheduler"],
+)
+def test_other_schedulers_and_searchers_end_as_undisturbed_too(cluster, tmp_path, changes):
+    whole = _run(tmp_path / "whole", Resources(max_concurrent=1), **changes)
+    folder = tmp_path / "cut" / "tune" / "mine"
+    first = _start(tmp_path / "cut", *(f"{name}={value}" for name, value in changes.items()))
+    _wait_for(first, lambda: _reported(folder) >= 4)
+    first.kill()
+    first.wait()
+    second = _start(tmp_path / "cut", "--resume")
+    _, errors = second.communicate(timeout=400)
+    assert second.returncode == 0, errors
+    assert _facts(folder) == _facts(whole.folder)
+    assert _statuses(tmp_path / "cut") == _statuses(tmp_path / "whole")
+    assert "RUNNING" not in _statuses(tmp_path / "whole").values()
+    for trial in whole.study:  # a checkpoint from which two trials went on is gone when both have their own
+        kept = (whole.folder / "trials").glob(f"session-*/trial-{trial.number:04d}*/checkpoint_*")
+        assert [str(path.relative_to(whole.folder / "trials")) for path in kept] == (
+            [trial.checkpoint] if trial.checkpoint else []
+        )
+
+
+@pytest.fixture(scope="module")
+def paused(cluster, tmp_path_factory) -> Searched:
+    return _run(tmp_path_factory.mktemp("paused"), Resources(), scheduler="pausing-asha")
+
+
+@pytest.mark.slow
+def test_trials_are_paused_and_the_best_go_on_from_their_checkpoints(paused):
+    counts = paused.study.counts()
+    assert counts["RUNNING"] == counts["PAUSED"] == 0
+    assert counts["PRUNED"] >= 3
+    best = paused.result.best
+    assert best.state == "COMPLETE"
+    whole = height(paused.search.settings.override(best.params))
+    assert best.values == {100 * step: whole * step / REPORTS for step in range(1, REPORTS + 1)}
+    stopped = [trial for trial in paused.study if trial.state == "PRUNED"]
+    assert all(trial.reason == f"stopped at {trial.pairs_seen} pairs" for trial in stopped)
+    assert {trial.pairs_seen for trial in stopped} <= {100, 300, 900}
+    # trials that went on after a pause are other ones to Ray, in a folder of their own
+    assert any("-from-" in str(trial.checkpoint) for trial in paused.study)
+
+
+def _facts(folder: Path) -> list[tuple[object, ...]]:
+    study = Study.load(folder / "study.json")
+    return [(trial.params, trial.state, trial.reason, trial.values, trial.lineage) for trial in study]
 
 
 def _start(logs_dir: Path, *options: str) -> subprocess.Popen[str]:
@@ -344,7 +398,7 @@ def _start(logs_dir: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def _wait_for(process: subprocess.Popen[str], condition) -> None:
-    end = time.monotonic() + 180
+    end = time.monotonic() + 400
     while not condition():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end, "it never came so far"

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -9,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from themo import config
+from themo import cli, config
 from themo.config import Settings
 from themo.errors import InputError
 from tune.proposals import propose
-from tune.space import contains, from_tree, load
+from tune.space import SchedulerName, SearcherName, contains, from_tree, load
 from tune.study import Study
 
 
@@ -96,6 +97,36 @@ def test_bad_dimensions_are_refused(settings, name, rule, message):
         ({"search": {"num_samples": 0}}, r"search.num_samples: must be greater than or equal to 1, got 0"),
         ({"search": {"samples": 3}}, r"unknown key 'search.samples', known are num_samples"),
         ({"search": {"reduction_factor": 1.0}}, r"search.reduction_factor: must be greater than 1, got 1.0"),
+        (
+            {"search": {"searcher": "tpes"}},
+            r"x.yaml: search.searcher: must be 'tpe', 'gp', 'cmaes', 'random' or 'quasi-random', got 'tpes'",
+        ),
+        ({"search": {"scheduler": None}}, r"search.scheduler: must be 'asha', .* or 'none', got None"),
+        (
+            {"search": {"scheduler": "median", "reduction_factor": 4}},
+            r"x.yaml: search.reduction_factor: must be left out, scheduler median has no such setting, got 4",
+        ),
+        ({"search": {"brackets": 2}}, r"search.brackets: must be left out, scheduler asha has no such"),
+        (
+            {"search": {"searcher": "random", "startup_trials": 4}},
+            r"search.startup_trials: must be left out, searcher random has no such setting, got 4",
+        ),
+        (
+            {"space": {"loss": {"choice": ["mse", "cosine"]}}, "search": {"searcher": "cmaes"}},
+            r"x.yaml: search.searcher: cmaes needs a range of numbers in the space, got choices only: loss",
+        ),
+        (
+            {
+                "space": {"learn_rate": {"uniform": [0.1, 1]}},
+                "search": {"scheduler": "pbt", "searcher": "gp"},
+            },
+            r"x.yaml: search.searcher: must be random or quasi-random with scheduler pbt, .*, got 'gp'",
+        ),
+        (
+            {"search": {"scheduler": "pbt"}},
+            r"x.yaml: search.scheduler: pbt needs a range of learn_rate, weight_decay or temperature in the "
+            r"space, got batch_size",
+        ),
     ],
 )
 def test_bad_files_are_refused(settings, tree, message):
@@ -104,6 +135,53 @@ def test_bad_files_are_refused(settings, tree, message):
     )
     with pytest.raises(InputError, match=message):
         from_tree(base | tree, settings, source="x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"searcher": "grid"}, r"^--searcher: must be 'tpe', .* or 'quasi-random', got 'grid'$"),
+        ({"scheduler": "ASHA"}, r"^--scheduler: must be 'asha', .* or 'none', got 'ASHA'$"),
+        ({"num_samples": 0}, r"^--num-samples: must be greater than or equal to 1, got 0$"),
+        ({"seed": -1}, r"^--search-seed: must be greater than or equal to 0, got -1$"),
+        ({"searcher": "cmaes"}, r"^--searcher: cmaes needs a range of numbers in the space"),
+        ({"scheduler": "pbt"}, r"^--scheduler: pbt needs a range of learn_rate, .* in the space, got loss$"),
+    ],
+)
+def test_bad_options_of_a_search_are_refused(settings, changes, message):
+    with pytest.raises(InputError, match=message):
+        space_of(settings, loss={"choice": ["mse", "cosine"]}).searched_by(**changes)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "searcher"),
+    [
+        (scheduler, searcher)
+        for scheduler in get_args(SchedulerName)
+        for searcher in get_args(SearcherName)
+        if scheduler != "pbt" or searcher in ("random", "quasi-random")  # refused, as tested above
+    ],
+)
+def test_an_option_takes_the_place_of_what_the_file_says_and_leaves_nothing_of_it(
+    settings, scheduler, searcher
+):
+    """The file that comes with Themo names settings of its own scheduler; they are in nobody's way."""
+    tree = {
+        "space": {"learn_rate": {"log_uniform": [1e-4, 1e-2]}},
+        "search": {"grace_pairs": 500, "reduction_factor": 2.0, "startup_trials": 3, "num_samples": 5},
+    }
+    space = from_tree(tree, settings, source="x.yaml").searched_by(searcher=searcher, scheduler=scheduler)
+    assert (space.search.searcher, space.search.scheduler) == (searcher, scheduler)
+    assert (space.search.grace_pairs, space.search.num_samples) == (500, 5)
+    assert from_tree(yaml.safe_load(space.to_yaml()), settings, source="x.yaml") == space
+
+
+def test_the_help_of_tune_names_every_searcher_and_scheduler(capsys):
+    with pytest.raises(SystemExit):
+        cli.parse(["tune", "--help"])
+    told = capsys.readouterr().out
+    for name in [*get_args(SearcherName), *get_args(SchedulerName)]:
+        assert re.search(rf"\b{name}\b", " ".join(told.split())), name
 
 
 def test_all_problems_come_in_one_line(settings):

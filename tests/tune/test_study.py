@@ -27,7 +27,7 @@ def test_it_comes_back_as_it_was_saved(tmp_path):
     again = Study.load(tmp_path / "study.json")
     assert again.trials == study.trials
     assert again.mode == "max"
-    assert again.counts() == {"RUNNING": 0, "COMPLETE": 1, "PRUNED": 1, "FAIL": 1}
+    assert again.counts() == {"RUNNING": 0, "PAUSED": 0, "COMPLETE": 1, "PRUNED": 1, "FAIL": 1}
     json.loads((tmp_path / "study.json").read_text())
 
 
@@ -75,6 +75,7 @@ def test_a_trial_under_way_goes_back_to_its_checkpoint(tmp_path):
     assert not trial.is_done
     assert trial.verdict == ""
     assert list(trial.values) == [100, 200]
+    assert trial.pairs_seen == 200
 
 
 def test_a_decided_trial_whose_checkpoint_stands_is_ended(tmp_path):
@@ -85,6 +86,20 @@ def test_a_decided_trial_whose_checkpoint_stands_is_ended(tmp_path):
     study.save()
     assert Study.load(tmp_path / "study.json")[0].state == "PRUNED"
     assert Study.load(tmp_path / "study.json")[0].state == "PRUNED"
+
+
+def test_a_paused_trial_is_not_done_and_goes_on_from_its_checkpoint(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    reported(study, 0.1, 0.2)
+    study[0].checkpoint, study[0].checkpoint_pairs = "session-1/x", 200
+    study.finish(0, "PAUSED", "paused at 200 pairs")
+    again = Study.load(tmp_path / "study.json")
+    assert again.trials == study.trials
+    assert not again[0].is_done
+    assert again.winner() is None
+    again.finish(0, "PRUNED")
+    again.resume(0)
+    assert Study.load(tmp_path / "study.json")[0].state == "RUNNING"
 
 
 @pytest.mark.parametrize(

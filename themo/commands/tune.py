@@ -34,6 +34,12 @@ def add_options(parser: Parser) -> None:
     add("--resume", metavar="NAME", help="go on with a search; with more --num-samples, also a finished one")
     add("--space", type=Path, metavar="FILE", help="YAML of the search space (configs/search.yaml)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
+    add("--searcher", metavar="NAME", help="tpe, gp, cmaes, random or quasi-random (as in the file)")
+    add(
+        "--scheduler",
+        metavar="NAME",
+        help="asha, pausing-asha, hyperband, median, pbt or none (as in the file)",
+    )
     add = parser.add_argument_group("machines").add_argument
     add("--gpus-per-trial", type=float, metavar="X", help="GPUs a trial, also fractions (1 with a GPU)")
     add("--cpus-per-trial", type=float, metavar="X", help="CPUs a trial (1)")
@@ -87,8 +93,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     else:
         space = load_space(options.space or space_path(), settings)
         changes = {"num_samples": options.num_samples, "seed": options.search_seed}
-        given = {name: value for name, value in changes.items() if value is not None}
-        space = replace(space, search=space.search.model_copy(update=given))
+        changes |= {"searcher": options.searcher, "scheduler": options.scheduler}
+        space = space.searched_by(**{name: value for name, value in changes.items() if value is not None})
         device = resolve_device(settings.training.device)
         shares = {"cpus_per_trial": options.cpus_per_trial, "gpus_per_trial": options.gpus_per_trial}
         if options.gpus_per_trial is None and device.type == "cuda":
@@ -128,9 +134,10 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         print_result(table(result, search.space.dimensions))
         if tested:
             print_result(tested.scores.to_table())
-    console.print(
-        f"Reproduce it:  python -m themo train --config {result.folder / 'best.yaml'}", soft_wrap=True
-    )
+    if not result.best.lineage:  # else no settings repeat it
+        console.print(
+            f"Reproduce it:  python -m themo train --config {result.folder / 'best.yaml'}", soft_wrap=True
+        )
     if report:
         console.print(f"Read of it:    {report}", soft_wrap=True)
     if tested:
@@ -163,7 +170,16 @@ def once(prepare: Callable[[Settings], TrainingData]) -> Callable[[Settings], Tr
 
 
 def _refuse_new_search(options: Namespace) -> None:
-    new = ("search_seed", "name", "cpus_per_trial", "gpus_per_trial", "config", "preset")
+    new = (
+        "search_seed",
+        "searcher",
+        "scheduler",
+        "name",
+        "cpus_per_trial",
+        "gpus_per_trial",
+        "config",
+        "preset",
+    )
     given = [name for name in new if getattr(options, name) is not None]
     given += [name for name in options.settings if name != "logs_dir"]
     if given:

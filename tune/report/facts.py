@@ -36,6 +36,7 @@ def fate(trial: Trial, winner: Trial | None) -> Fate:
         "PRUNED": "stopped",
         "FAIL": "failed",
         "RUNNING": "running",
+        "PAUSED": "running",
     }
     return fates[trial.state]
 
@@ -61,8 +62,17 @@ class Rung:
 
 
 def rungs(study: Study, search: SearchSettings) -> list[Rung]:
-    """The rungs that any trial came to, the first one first."""
-    passed = Rungs.of(study, search).passed
+    """The rungs that any trial came to, the first one first; none where trials have no rungs in common."""
+    if search.scheduler not in ("asha", "pausing-asha"):
+        return []
+    places = Rungs(search.grace_pairs, search.reduction_factor)
+    passed: dict[int, dict[int, float]] = {}
+    for trial in study:
+        for rung, pairs in places.passed(trial).items():
+            best = trial.best(study.mode, up_to=pairs)
+            if best is not None:
+                passed.setdefault(rung, {})[trial.number] = best
+    passed = dict(sorted(passed.items()))
     last_rung = {number: pairs for pairs, reached in passed.items() for number in reached}
     return [
         Rung(

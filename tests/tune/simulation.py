@@ -1,0 +1,112 @@
+"""Searches without Ray: the search's own adapters, reports arriving in any order, cut at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+from ray.tune.schedulers import TrialScheduler
+
+from tune.searcher import StudyScheduler, StudySearcher
+from tune.space import Space
+from tune.study import Study, Trial
+from tune.trial import TrialReport
+
+OBJECTIVE = "o"
+PAIRS = 100
+"""Sentence pairs between reports."""
+
+Objective = Callable[[Trial, int], float]
+"""Of a trial and the number of its report, counted from 1."""
+
+
+class Killed(Exception):  # noqa: N818 -- no error: what the test asked for
+    """The process has gone."""
+
+
+def play(
+    space: Space,
+    study: Study,
+    objective: Objective,
+    n_reports: int = 9,
+    slots: int = 1,
+    choices: Iterable[int] = (),
+    moments: int | None = None,
+) -> Study:
+    """A search, or what is left of one.
+
+    Args:
+        space: What is searched; must not hold data settings.
+        study: The record.
+        objective: What trials report.
+        n_reports: Reports of a whole trial.
+        slots: Trials at once.
+        choices: Which of the trials at work reports next, taken modulo their number; then always the first.
+        moments: So many steps are made before the process is killed; None: it lives.
+    """
+    searcher = StudySearcher(space, study, slots)
+    scheduler = StudyScheduler(space, study, OBJECTIVE)
+    chosen = iter(choices)
+    left = iter(range(moments)) if moments is not None else None
+
+    def live() -> None:
+        if left is not None and next(left, None) is None:
+            raise Killed
+
+    at_work: dict[str, int] = {}
+    n_begun = 0
+    while True:
+        while isinstance(config := searcher.suggest(str(n_begun)), dict):
+            at_work[str(n_begun)] = config["checkpoint_pairs"] // PAIRS
+            n_begun += 1
+            live()
+        if not at_work:
+            assert config == "FINISHED"
+            return study
+        trial_id = list(at_work)[next(chosen, 0) % len(at_work)]
+        at_work[trial_id] += 1
+        number, step = searcher.numbers[trial_id], at_work[trial_id]
+        trial = study[number]
+        before = trial.pairs_seen
+        metrics = {"pairs_seen": float(PAIRS * step), OBJECTIVE: objective(trial, step)}
+        report = TrialReport(number, metrics, step == n_reports, "", "", 1.0, 0.0, 1.0)
+        decision = scheduler.on_trial_result(None, SimpleNamespace(config=config), _result(report))
+        live()
+        if report.is_last or scheduler._scheduler.is_judged(number, before, trial.pairs_seen):
+            trial.checkpoint, trial.checkpoint_pairs = f"{number}/{step}", trial.pairs_seen
+            study.save()
+            live()
+        if decision == TrialScheduler.STOP:
+            searcher.on_trial_complete(trial_id)
+            del at_work[trial_id]
+            live()
+
+
+def play_with_kills(
+    space: Space, path: Path, objective: Objective, kills: Sequence[int], n_reports: int = 9
+) -> Study:
+    """A search in one slot, killed after so many steps of each process and resumed from its file."""
+    Study(path, "max").save()
+    for moments in kills:
+        try:
+            return play(space, Study.load(path), objective, n_reports, moments=moments)
+        except Killed:
+            pass
+    return play(space, Study.load(path), objective, n_reports)
+
+
+def facts(study: Study) -> list[tuple[object, ...]]:
+    """What must not depend on how often a search was killed."""
+    return [(t.params, t.state, t.reason, t.values, t.checkpoint) for t in study]
+
+
+def _result(report: TrialReport) -> dict[str, object]:
+    def entries() -> Iterator[tuple[str, object]]:
+        for name in TrialReport.__dataclass_fields__:
+            if name != "metrics":
+                yield name, getattr(report, name)
+        for name, value in report.metrics.items():
+            yield f"report/{name}", value
+
+    return dict(entries())

@@ -1,0 +1,147 @@
+"""What holds for every scheduler, whatever trials report and in whatever order they do."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulation import facts, play, play_with_kills
+
+from themo.config import Settings
+from tune.schedulers import scheduler_of
+from tune.space import SchedulerName, SearchSettings, Space, from_tree
+from tune.study import Study
+
+SCHEDULERS = get_args(SchedulerName)
+N_REPORTS = 9
+
+values = st.integers(0, 5).map(float) | st.floats(-1, 1)
+curves = st.lists(values, min_size=N_REPORTS, max_size=N_REPORTS)
+curves_with_nan = st.lists(values | st.just(math.nan), min_size=N_REPORTS, max_size=N_REPORTS)
+orders = st.lists(st.integers(0, 5), max_size=60)
+
+
+def space_of(scheduler: str, n_trials: int) -> Space:
+    base = Settings.model_validate(
+        {"data": {"corpus": ["a.tsv"]}, "teacher": {"architecture": "a"}, "student": {"backbone": "a"}}
+    )
+    tree = {
+        "space": {"learn_rate": {"log_uniform": [1e-5, 1e-2]}, "batch_size": {"integer": [32, 256]}},
+        "search": {
+            "scheduler": scheduler,
+            "searcher": "random",
+            "num_samples": n_trials,
+            "grace_pairs": 100,
+        },
+    }
+    return from_tree(tree, base, source="search.yaml")
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_the_best_trial_throughout_is_never_stopped(scheduler, data):
+    rest = data.draw(st.lists(curves_with_nan, min_size=1, max_size=12))
+    place = data.draw(st.integers(0, len(rest)))
+    order = data.draw(orders)
+    slots = data.draw(st.integers(1, 4))
+    best = [10.0 + step for step in range(N_REPORTS)]
+    reports = [*rest[:place], best, *rest[place:]]
+    study = play(
+        space_of(scheduler, len(reports)),
+        Study(None, "max"),
+        lambda trial, step: reports[trial.number][step - 1],
+        slots=slots,
+        choices=order,
+    )
+    assert study[place].state == "COMPLETE"
+    assert study.counts()["RUNNING"] == study.counts()["PAUSED"] == 0
+    winner = study.winner()
+    assert winner is not None
+    assert winner.number == place
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@settings(max_examples=15, deadline=None)
+@given(st.lists(curves, min_size=2, max_size=9), orders, st.integers(1, 3))
+def test_minimising_is_maximising_the_negative(scheduler, reports, order, slots):
+    space = space_of(scheduler, len(reports))
+
+    def states(mode, sign):
+        study = play(
+            space,
+            Study(None, mode),
+            lambda trial, step: sign * reports[trial.number][step - 1],
+            slots=slots,
+            choices=order,
+        )
+        return [(trial.state, list(trial.values)) for trial in study]
+
+    assert states("max", 1) == states("min", -1)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@settings(max_examples=15, deadline=None)
+@given(st.integers(2, 9), orders, st.integers(1, 3), st.floats(-1, 1))
+def test_trials_that_are_equal_everywhere_never_stop_each_other(scheduler, n_trials, order, slots, value):
+    study = play(
+        space_of(scheduler, n_trials), Study(None, "max"), lambda *_: value, slots=slots, choices=order
+    )
+    whole = [trial.number for trial in study if trial.state == "COMPLETE"]
+    if scheduler == "pausing-asha":  # a promotion is one in eta by count: of equals the earlier
+        assert whole
+        assert whole == list(range(len(whole)))
+    else:
+        assert len(whole) == n_trials
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_trial_without_a_finite_report_ends_as_a_failure_and_stops_nobody(scheduler):
+    study = play(
+        space_of(scheduler, 6),
+        Study(None, "max"),
+        lambda trial, step: math.nan if trial.number < 4 else float(step),
+    )
+    assert [trial.state for trial in study] == ["FAIL"] * 4 + ["COMPLETE"] * (
+        1 if scheduler == "pausing-asha" else 2
+    ) + ["PRUNED"] * (1 if scheduler == "pausing-asha" else 0)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(curves_with_nan, min_size=3, max_size=9),
+    st.lists(st.integers(1, 60), min_size=1, max_size=5),
+)
+def test_a_search_killed_anywhere_ends_as_one_that_was_not(scheduler, reports, kills):
+    space = space_of(scheduler, len(reports))
+
+    def objective(trial, step):
+        return reports[trial.number][step - 1]
+
+    with tempfile.TemporaryDirectory() as folder:
+        killed = play_with_kills(space, Path(folder) / "study.json", objective, kills)
+    assert facts(killed) == facts(play(space, Study(None, "max"), objective))
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@given(st.integers(0, 20), st.integers(0, 5000), st.integers(0, 5000))
+def test_a_trial_is_judged_only_where_its_worker_writes_a_checkpoint(scheduler, number, first, second):
+    rule = scheduler_of(SearchSettings(scheduler=scheduler, grace_pairs=100))
+    before, pairs = sorted([first, second])
+    study = Study(None, "max")
+    for i in range(21):
+        study.add({})
+        study.report(i, {"pairs_seen": float(pairs), "o": float(i != number)}, "o")
+    if not rule.is_judged(number, before, pairs):
+        assert rule.judge(study, number, before) == "RUNNING"
+
+
+def test_an_unstopped_search_stops_nobody():
+    study = play(space_of("none", 7), Study(None, "max"), lambda trial, step: -step * trial.number)
+    assert study.counts()["COMPLETE"] == 7
