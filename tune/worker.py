@@ -14,12 +14,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from themo.errors import InputError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Join a cluster with one GPU, or none on a machine without; becomes ``ray start``."""
     parser = argparse.ArgumentParser(prog="python -m tune.worker", description=__doc__)
     parser.add_argument("--address", required=True, metavar="HOST:PORT", help="the cluster's head")
@@ -32,12 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             gpu, lock = claim(gpus, options.claims)
         except InputError as error:
             print(f"Error: {error}", file=sys.stderr)
-            return 2
+            sys.exit(2)
         os.set_inheritable(lock.fileno(), True)
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         print(f"this worker has GPU {gpu} of {len(gpus)}", flush=True)
     command = ["ray", "start", f"--address={options.address}", "--block", *options.ray_options]
-    os.execvp(command[0], command)  # noqa: S606, S607  # Ray takes this process over, the lock with it
+    os.execvp(command[0], command)  # noqa: S606  # Ray takes this process over, the lock with it
 
 
 def visible_gpus() -> list[str]:
@@ -67,4 +67,4 @@ def claim(gpus: Sequence[str], folder: Path) -> tuple[str, TextIO]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

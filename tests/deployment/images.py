@@ -1,4 +1,4 @@
-"""What stands in for the images of docker-compose.yml: the Dockerfile's last words, and Debian's PostgreSQL."""
+"""What stands in for the images of docker-compose.yml: the Dockerfile's words, and Debian's PostgreSQL."""
 
 from __future__ import annotations
 

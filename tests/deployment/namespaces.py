@@ -314,9 +314,7 @@ class Project:
             _call("ip", "-netns", namespace, "link", "set", f"eth{i}", "up")
         folder = self._folder / "containers" / name
         folder.mkdir(parents=True)
-        container = Container(
-            name, described, self._images[described["image"]], folder, namespace, addresses
-        )
+        container = Container(name, described, self._images[described["image"]], folder, namespace, addresses)
         self.containers[name] = container
         self._write_hosts()
         return container
@@ -398,8 +396,12 @@ class Project:
         main = [*container.as_user(), "env", "--ignore-environment", *variables, *command]
         exports = "\n".join(f"export {shlex.quote(variable)}" for variable in variables)
         body = f"{exports}\nset -e\n{image.prepare}\ncd {image.workdir}\n{shlex.join(main)} & wait $!"
-        limits = [f"ulimit -n {files}" for files in [(service.get("ulimits") or {}).get("nofile")] if files]
-        lines += [*limits, f"hostname {container.name}", f"exec chroot {root} sh -c {shlex.quote(body)}"]
+        files = (service.get("ulimits") or {}).get("nofile")
+        if files is not None:
+            lines.append(
+                f"ulimit -n {files} 2>/dev/null || ulimit -n $(ulimit -Hn)"
+            )  # what this machine allows
+        lines += [f"hostname {container.name}", f"exec chroot {root} sh -c {shlex.quote(body)}"]
         return "\n".join(lines) + "\n"
 
     def _await_dependencies(self, container: Container) -> None:
