@@ -16,7 +16,7 @@ RUN useradd --uid 1000 --user-group --create-home themo \
     && pip install --no-cache-dir "uv==${UV_VERSION}"
 
 # What is large and rarely changes comes first: PyTorch with CUDA, then the other libraries, then the code.
-ENV VIRTUAL_ENV=/opt/venv UV_LINK_MODE=copy
+ENV VIRTUAL_ENV=/opt/venv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 WORKDIR /opt/themo
 COPY requirements.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \

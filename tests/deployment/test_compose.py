@@ -268,7 +268,7 @@ class TestCluster:
         )
         search = cluster.project.volume("logs") / "tune" / "first"
         study = search / "study.json"
-        wait_for("report", lambda: study.exists() and "checkpoint_pairs" in study.read_text(), job, 900)
+        wait_for("checkpoint", lambda: study.exists() and '"session-1/' in study.read_text(), job, 1200)
         killed = cluster.workers[0]
         killed.kill()
         wait_for("restart", lambda: killed.starts == 2 and killed.health(), killed, 600)

@@ -69,8 +69,19 @@ with connect(None, Path(sys.argv[1])) as machines:
     import ray
     ray.get(ray.remote(lambda: 1).remote())
     from ray._private.worker import _global_node
-    print(_global_node.address, flush=True)
+    print(_global_node.address, file=sys.__stdout__, flush=True)
     sys.stdin.readline()
+"""
+
+
+JOIN = """
+import sys
+from pathlib import Path
+from tune.cluster import connect
+with connect(sys.argv[1], Path(sys.argv[2])):
+    import ray
+    where = ray.remote(lambda: __import__("tune").__file__)
+    print(ray.get(where.remote()), file=sys.__stdout__)
 """
 
 
@@ -105,6 +116,7 @@ def test_a_cluster_of_this_machine_listens_on_it_alone_and_asks_for_its_token(
     sockets = _listening_sockets(pid)
     assert len(sockets) > 3
     assert {host for host, _ in sockets} == {"127.0.0.1"}
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # else Ray asks at the network's address
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
     began = time.monotonic()
@@ -119,6 +131,15 @@ def test_a_cluster_of_this_machine_listens_on_it_alone_and_asks_for_its_token(
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     refuse_unreachable(address)
     assert time.monotonic() - began < 120
+    joined = subprocess.run(
+        [sys.executable, "-c", JOIN, address, str(tmp_path / "join.log")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )
+    assert joined.returncode == 0, joined.stderr
+    assert "py_modules" in joined.stdout, "the worker's code is not the driver's"
 
 
 def _listening_sockets(pid: int) -> set[tuple[str, int]]:
