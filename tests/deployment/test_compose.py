@@ -305,6 +305,25 @@ class TestCluster:
             c.name: 2 if c is cluster.workers[0] else 1 for c in servers
         }
 
+    def test_a_search_whose_head_died_is_resumed(self, cluster: Running) -> None:
+        options = ("--config", "data/tiny/settings.yaml", "--space", "data/tiny/space.yaml")
+        job = run_tune(cluster, "--name", "second", *options)
+        study = cluster.project.volume("logs") / "tune" / "second" / "study.json"
+        wait_for("checkpoint", lambda: study.exists() and '"session-1/' in study.read_text(), job, 1200)
+        head = cluster.project.containers["head-1"]
+        head.kill()
+        assert job.process is not None
+        assert job.process.wait(timeout=600) != 0
+        wait_for("restart", lambda: head.starts == 2 and head.health(), head, 600)
+        wait_for("workers", lambda: len(self._alive(cluster)) == 3, cluster.workers[0], 900)
+        job = run_tune(cluster, "--resume", "second")
+        assert job.process is not None
+        assert job.process.wait(timeout=1800) == 0, job.log
+        with (study.parent / "trials.csv").open() as file:
+            assert {trial["state"] for trial in csv.DictReader(file)} <= {"COMPLETE", "PRUNED"}
+        runs = [run for run in self._runs(cluster) if "mlflow.parentRunId" not in run["tags"]]
+        assert {run["name"]: run["status"] for run in runs} == {"first": "FINISHED", "second": "FINISHED"}
+
     def _alive(self, cluster: Running) -> list[Any]:
         _, answer = cluster.ask("http://127.0.0.1:8265/nodes?view=summary", cluster.token())
         return [n for n in answer["data"]["summary"] if n["raylet"]["state"] == "ALIVE"]
