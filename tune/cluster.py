@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TextIO
 
@@ -103,6 +104,7 @@ def refuse_unreachable(address: str | None) -> None:
     _greet(address)
 
 
+@cache  # a search asks twice: before it prepares data, and when it connects
 def _greet(address: str) -> None:
     """Refuse the address of a listener that is no Ray cluster, or one that refuses our token."""
     with subprocess.Popen(
@@ -121,7 +123,7 @@ def _greet(address: str) -> None:
             raise InputError(
                 f"--address: no Ray cluster answers at {address}: no answer in {_GREET_SECONDS:.0f} s"
             ) from None
-    if "AuthenticationError" in said:
+    if "AuthenticationError" in said or "find an authentication token" in said:  # a wrong one, or none
         raise InputError(
             f"--address: the cluster at {address} refuses this token, or its lack: set RAY_AUTH_MODE=token "
             f"and RAY_AUTH_TOKEN_PATH to a file of the cluster's token (on its head: ray get-auth-token)"
