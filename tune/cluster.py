@@ -153,7 +153,7 @@ def connect(address: str | None, log: Path) -> Iterator[list[dict[str, float]]]:
         os.environ.setdefault(name, value)
     import ray
 
-    if address is None:
+    if address is None and "RAY_ADDRESS" not in os.environ:  # with it, Ray would join that cluster
         _stay_on_this_machine()
 
     with log.open("a", encoding="utf-8") as file, redirect_stdout(file), _logging_to(file) as handler:
