@@ -35,6 +35,13 @@ lock: $(INSTALLED)  ## pin what pyproject.toml allows today
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
 		--no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
 
+.env:  ## secrets of the compose cluster, made once
+	umask 077 && while read -r line; do case $$line in \
+		POSTGRES_PASSWORD=|RAY_AUTH_TOKEN=) \
+			echo "$$line$$($(PYTHON) -c 'import secrets; print(secrets.token_hex(32))')";; \
+		*) echo "$$line";; \
+	esac; done < .env.example > $@
+
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; sys.exit("Themo needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TextIO
 
@@ -28,6 +31,21 @@ snapshots of a state that stands in study.json, and trials in the working direct
 
 
 _REACH_SECONDS = 5.0
+_GREET_SECONDS = 8.0
+
+_CLIENT = "ray://"
+
+_GREET = """
+import sys
+from ray._private import services
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._raylet import GcsClient
+print("ready", flush=True)
+if sys.argv[1] == "auto":
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+GcsClient(address=services.canonicalize_bootstrap_address(sys.argv[1]))
+"""
+"""What `ray.init` does first. A process of its own can be given up: Ray's attempts go on for minutes."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +74,63 @@ class Resources:
 
 
 def refuse_unreachable(address: str | None) -> None:
-    """Refuse the address of a cluster at which nobody listens; Ray itself would try for minutes.
+    """Refuse an address that no search can run at, within seconds; Ray itself would try for minutes.
+
+    Args:
+        address: ``HOST:PORT``, ``auto``, or None for a cluster that is yet to be started.
 
     Raises:
-        InputError: Nobody does.
+        InputError: Nobody listens there, it is no Ray cluster, it refuses our token, or it is of the form
+            ``ray://``, of which Ray Tune can make no use.
     """
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return  # none, or "auto": Ray finds out at once
-    try:
-        socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"--address: no Ray cluster answers at {address}: {reason}") from None
+    if address is None or address == "local":
+        return
+    is_client = address.startswith(_CLIENT)
+    host, _, port = address.removeprefix(_CLIENT).rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InputError(f"--address: no Ray cluster answers at {address}: {reason}") from None
+    elif address != "auto":
+        raise InputError(f"--address must be HOST:PORT or auto, got {address!r}")
+    if is_client:
+        raise InputError(
+            f"--address: Ray Tune drives a search from within its cluster, not through {address}: give "
+            f"HOST:PORT on one of its machines, or submit the command: ray job submit --address "
+            f"http://{host}:8265 -- python -m themo tune --address auto"
+        )
+    _greet(address)
+
+
+@cache  # a search asks twice: before it prepares data, and when it connects
+def _greet(address: str) -> None:
+    """Refuse the address of a listener that is no Ray cluster, or one that refuses our token."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _GREET, address],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as greeting:
+        if greeting.stdout is not None:
+            greeting.stdout.readline()  # Ray is imported: only now does the time count
+        try:
+            _, said = greeting.communicate(timeout=_GREET_SECONDS)
+        except subprocess.TimeoutExpired:
+            greeting.kill()
+            raise InputError(
+                f"--address: no Ray cluster answers at {address}: no answer in {_GREET_SECONDS:.0f} s"
+            ) from None
+    if "AuthenticationError" in said or "find an authentication token" in said:  # a wrong one, or none
+        raise InputError(
+            f"--address: the cluster at {address} refuses this token, or its lack: set RAY_AUTH_MODE=token "
+            f"and RAY_AUTH_TOKEN_PATH to a file of the cluster's token (on its head: ray get-auth-token)"
+        )
+    if "ConnectionError" in said:
+        raise InputError(f"--address: no Ray cluster answers at {address}: none runs on this machine")
+    # whatever else it was, `ray.init` says it better
 
 
 @contextmanager
@@ -91,12 +153,16 @@ def connect(address: str | None, log: Path) -> Iterator[list[dict[str, float]]]:
         os.environ.setdefault(name, value)
     import ray
 
+    if address is None and "RAY_ADDRESS" not in os.environ:  # with it, Ray would join that cluster
+        _stay_on_this_machine()
+
     with log.open("a", encoding="utf-8") as file, redirect_stdout(file), _logging_to(file) as handler:
         is_ours = not ray.is_initialized()
         if is_ours:
             try:
                 ray.init(
                     address=address,
+                    runtime_env=None if address is None else {"py_modules": _own_packages()},
                     include_dashboard=False if address is None else None,
                     logging_level=logging.WARNING,
                     log_to_driver=False,
@@ -136,6 +202,21 @@ def count_slots(resources: Resources, machines: Sequence[dict[str, float]]) -> i
             f"got {resources.cpus_per_trial:g} CPUs and {resources.gpus_per_trial:g} GPUs"
         )
     return min(slots, resources.max_concurrent or slots)
+
+
+def _own_packages() -> list[str]:
+    """Folders of this code, which goes to the nodes of a cluster with a search: a kilobyte or two hundred."""
+    import themo
+
+    return [str(Path(module_file).parent) for module_file in (themo.__file__, __file__)]
+
+
+def _stay_on_this_machine() -> None:
+    """Have a cluster that is started here listen on 127.0.0.1 alone, as it does on a Mac and on Windows."""
+    from ray._private import ray_constants
+
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # for the processes that Ray starts
+    ray_constants.ENABLE_RAY_CLUSTER = False  # for this one, which has read it already
 
 
 @contextmanager

@@ -1,8 +1,16 @@
+import os
 import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 
 from themo.errors import InputError
+from tune import cluster as module
 from tune.cluster import refuse_unreachable
 
 
@@ -16,8 +24,131 @@ def test_an_address_where_nobody_listens(scheme: str) -> None:
     assert str(caught.value) == f"--address: no Ray cluster answers at {address}: Connection refused"
 
 
-def test_a_listener_and_no_address_pass() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        refuse_unreachable(f"127.0.0.1:{server.getsockname()[1]}")
-    for address in (None, "auto", "local"):
+@pytest.mark.parametrize("address", [None, "local"])
+def test_a_cluster_that_is_yet_to_be_started_is_not_looked_for(address: str | None) -> None:
+    refuse_unreachable(address)
+
+
+@pytest.mark.parametrize("address", ["", "here", "host:", ":6379", "host:port", "ray://host"])
+def test_an_address_of_no_known_form(address: str) -> None:
+    with pytest.raises(InputError, match=rf"^--address must be HOST:PORT or auto, got '{address}'$"):
         refuse_unreachable(address)
+
+
+def test_a_client_address_is_refused_with_the_command_to_use_instead() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"ray://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(
+            InputError, match=r"submit the command: ray job submit --address http://127.0.0.1"
+        ):
+            refuse_unreachable(address)
+
+
+@pytest.mark.slow
+def test_a_listener_that_is_no_cluster_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_GREET_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(InputError, match=rf"no Ray cluster answers at {address}: no answer in 1 s"):
+            refuse_unreachable(address)
+
+
+@pytest.mark.slow
+def test_auto_on_a_machine_without_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if any(process.info["name"] == "gcs_server" for process in psutil.process_iter(["name"])):
+        pytest.skip("needs a machine without a Ray cluster, and one runs here")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where a cluster would have left its address
+    with pytest.raises(InputError, match=r"no Ray cluster answers at auto: none runs on this machine"):
+        refuse_unreachable("auto")
+
+
+RUN_HERE = """
+import sys
+from pathlib import Path
+from tune.cluster import connect
+with connect(None, Path(sys.argv[1])) as machines:
+    import ray
+    ray.get(ray.remote(lambda: 1).remote())
+    from ray._private.worker import _global_node
+    print(_global_node.address, file=sys.__stdout__, flush=True)
+    sys.stdin.readline()
+"""
+
+
+JOIN = """
+import sys
+from pathlib import Path
+from tune.cluster import connect
+with connect(sys.argv[1], Path(sys.argv[2])):
+    import ray
+    where = ray.remote(lambda: __import__("tune").__file__)
+    print(ray.get(where.remote()), file=sys.__stdout__)
+"""
+
+
+@pytest.fixture
+def local_cluster(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    """Address of a cluster of this machine, with a token of its own, and the process that began it."""
+    token = tmp_path / "token"
+    token.write_text("a-token-of-the-tests")
+    environment = os.environ | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN_HERE, str(tmp_path / "ray.log")],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip(), process.pid
+        process.communicate("\n", timeout=120)
+
+
+@pytest.mark.slow
+def test_a_cluster_of_this_machine_listens_on_it_alone_and_asks_for_its_token(
+    local_cluster: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, pid = local_cluster
+    assert address.startswith("127.0.0.1:")
+    sockets = _listening_sockets(pid)
+    assert len(sockets) > 3
+    assert {host for host, _ in sockets} == {"127.0.0.1"}
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # else Ray asks at the network's address
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
+    began = time.monotonic()
+    with pytest.raises(
+        InputError, match=r"refuses this token, or its lack: set RAY_AUTH_MODE=token and RAY_"
+    ):
+        refuse_unreachable(address)
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputError, match=r"refuses this token, or its lack"):
+        refuse_unreachable(address)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    refuse_unreachable(address)
+    assert time.monotonic() - began < 120
+    joined = subprocess.run(
+        [sys.executable, "-c", JOIN, address, str(tmp_path / "join.log")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,  # away from the code, which Ray would find beside the driver on its own machine
+    )
+    assert joined.returncode == 0, joined.stderr
+    assert "py_modules" in joined.stdout, "the worker's code is not the driver's"
+
+
+def _listening_sockets(pid: int) -> set[tuple[str, int]]:
+    """Where a process and all that it began listen."""
+    process = psutil.Process(pid)
+    return {
+        (connection.laddr.ip.removeprefix("::ffff:"), connection.laddr.port)
+        for one in [process, *process.children(recursive=True)]
+        for connection in one.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
