@@ -106,7 +106,7 @@ def test_the_commands_of_the_report_are_those_that_work(searched: Searched) -> N
     page = searched.search / "best" / "report.html"
     with opened(page) as seen:
         drawn = seen.drawn()
-        assert set(drawn) == {"places", "attributes", "values"}  # the miniature knows what it shows
+        assert set(drawn) == {"places", "twins", "attributes", "values"}  # the miniature knows what it shows
         assert min(drawn.values()) > 0, drawn
     assert (seen.errors, seen.requests) == ([], [page.as_uri()])
     assert "python -m themo train --config logs/tune/small/best.yaml" in before
