@@ -64,7 +64,7 @@ def told_apart(
 
     Returns:
         Of each kind and reader (pairs,) bool, whether both captions are nearer to their own pictures than to
-        the other; of an encoder that knows nothing of it one in four is.
+        the other. By chance it is one pair in four; of an encoder to which both captions say the same, none.
     """
     rng = np.random.default_rng([world.seed, 5])
     base = world.draw_by_lot(split, n_scenes, 0, rng)
