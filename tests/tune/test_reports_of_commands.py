@@ -20,7 +20,11 @@ import yaml
 from browser import browser_path, opened
 from tiny import TINY_MINIATURE
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # what mlflow and sqlalchemy do among themselves
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+]
 
 N_TRIALS = 4
 SPACE = {
