@@ -253,7 +253,7 @@ def test_it_is_drawn_in_a_browser_without_the_network(
         return functional.one_hot(torch.tensor([len(t) % N_IMAGES for t in texts]), N_IMAGES).float()
 
     def by_colour(paths: Sequence[Path]) -> torch.Tensor:
-        means = torch.tensor([np.asarray(open_rgb(path)).mean(axis=(0, 1)) for path in paths])
+        means = torch.from_numpy(np.array([np.asarray(open_rgb(path)).mean(axis=(0, 1)) for path in paths]))
         return functional.pad(means.float(), (0, 21))
 
     rows = {name: row._replace(encode=by_length) for name, row in tested.rows.items()}
