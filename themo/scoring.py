@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from themo.errors import InputError, MissingInputError
 from themo.evaluation import ACCURACY, CEILING, RETRIEVAL, STUDENT, ImageEncoder, Row, Scores, evaluate
 from themo.image_vectors import image_vectors
 from themo.mclip import MClip
-from themo.miniature.scenes import Scenes
+from themo.miniature.pictured import Pictured
 from themo.prompts import fill_templates, translate_prompts
 from themo.sources import Sources
 from themo.student import load_student
@@ -44,13 +44,17 @@ class Examination:
         scores: Of every row.
         xtd10: The retrieval set, if it was asked.
         imagenet: The classification set, if it was asked.
-        scenes: What the retrieval set's pictures show, where they are the miniature's.
+        rows: What was scored.
+        look: Image files to the teacher's vectors, which are not kept.
+        pictured: What the retrieval set's pictures show, where they are the miniature's.
     """
 
     scores: Scores
     xtd10: Xtd10 | None
     imagenet: ImageNet | None
-    scenes: Scenes | None
+    rows: Mapping[str, Row]
+    look: ImageEncoder
+    pictured: Pictured | None
 
 
 def score_version(
@@ -120,8 +124,10 @@ def examine(
         rows |= _baselines(settings, sources, teacher, rows[CEILING])
     if baseline or floor:
         rows[FLOOR] = Row(read, settings.benchmarks.language, images)
-    scenes = sources.scenes(settings.benchmarks.captions or "") if xtd10 else None
-    return Examination(evaluate(rows, xtd10, imagenet), xtd10, imagenet, scenes)
+    pictured = sources.pictured(settings.benchmarks.captions or "") if xtd10 else None
+    return Examination(
+        evaluate(rows, xtd10, imagenet), xtd10, imagenet, rows, teacher.encode_images, pictured
+    )
 
 
 def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: Row) -> dict[str, Row]:

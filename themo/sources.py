@@ -20,7 +20,7 @@ from themo.miniature.recipe import MiniatureRecipe
 from themo.progress import console
 
 if TYPE_CHECKING:
-    from themo.miniature.scenes import Scenes
+    from themo.miniature.pictured import Pictured
 
 MINIATURE = "miniature:"
 MINIATURE_VERSION = 1
@@ -50,15 +50,16 @@ class Sources:
         is_folder = os.path.isdir(name)  # noqa: PTH112 -- says no, where Path raises, to any text
         return str(Path(name).absolute()) if is_folder else name
 
-    def scenes(self, captions: str) -> Scenes | None:
+    def pictured(self, captions: str) -> Pictured | None:
         """What the pictures of a retrieval set show, where it is one of the miniature's; None elsewhere."""
-        from themo.miniature.pictured import PicturedSplit, pictured_scenes
+        from themo.miniature.pictured import Pictured, PicturedSplit, pictured_scenes
         from themo.miniature.scenes import World
 
         for split in get_args(PicturedSplit):
             if captions == f"{MINIATURE}{split}/xtd10":
                 recipe = self._settings.miniature
-                return pictured_scenes(recipe, World(recipe.seed), split)[0]
+                world = World(recipe.seed)
+                return Pictured(pictured_scenes(recipe, world, split)[0], world, split)
         return None
 
     def corpus(

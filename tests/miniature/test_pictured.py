@@ -51,11 +51,11 @@ def test_the_scenes_are_those_of_the_captions_on_disk(tmp_path: Path, split: Any
 
 def test_only_the_miniatures_retrieval_sets_have_scenes(tiny_miniature: Path) -> None:
     sources = Sources(load(tiny_miniature))
-    scenes = sources.scenes("miniature:unseen/xtd10")
-    assert scenes is not None
-    assert len(scenes) == TINY_MINIATURE["unseen_images"]
-    assert sources.scenes("miniature:corpus/train.tsv") is None
-    assert sources.scenes("data/xtd10") is None
+    pictured = sources.pictured("miniature:unseen/xtd10")
+    assert pictured is not None
+    assert (len(pictured.scenes), pictured.split) == (TINY_MINIATURE["unseen_images"], "unseen")
+    assert sources.pictured("miniature:corpus/train.tsv") is None
+    assert sources.pictured("data/xtd10") is None
 
 
 @pytest.mark.parametrize(

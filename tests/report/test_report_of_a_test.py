@@ -12,14 +12,16 @@ import pytest
 import torch
 from browser import opened
 from tiny import write_captioned_images, write_picture
+from torch.nn import functional
 
 from themo.benchmarks import ImageNet, Xtd10
 from themo.cli import main
 from themo.config import Settings
 from themo.errors import InputError
 from themo.evaluation import Row, evaluate
+from themo.images import open_rgb
 from themo.metrics import first_by_cosine, ranks_by_cosine
-from themo.miniature.pictured import pictured_scenes
+from themo.miniature.pictured import Pictured, pictured_scenes
 from themo.miniature.recipe import MiniatureRecipe
 from themo.miniature.scenes import World
 from themo.report.page import attribute_shares, value_shares, write_report
@@ -73,7 +75,7 @@ def tested(tmp_path: Path) -> Examination:
 
     at_class_1 = [float(i == 1) for i in range(N_IMAGES)]
     rows = {"student": row("es", {MISSED: away}, {0: at_class_1}), "ceiling": row("en", {}, {})}
-    return Examination(evaluate(rows, xtd10, imagenet), xtd10, imagenet, None)
+    return Examination(evaluate(rows, xtd10, imagenet), xtd10, imagenet, rows, images, None)
 
 
 def written(tested: Examination, settings: Settings, version: Path) -> str:
@@ -246,11 +248,22 @@ def test_it_is_drawn_in_a_browser_without_the_network(
     tested: Examination, tiny_settings: Settings, tmp_path: Path, scheme: str
 ) -> None:
     scenes, _ = pictured_scenes(MiniatureRecipe(test_images=N_IMAGES), World(0), "test")
-    written(replace(tested, scenes=scenes), tiny_settings, tmp_path / "version_0")
+
+    def by_length(texts: Sequence[str]) -> torch.Tensor:
+        return functional.one_hot(torch.tensor([len(t) % N_IMAGES for t in texts]), N_IMAGES).float()
+
+    def by_colour(paths: Sequence[Path]) -> torch.Tensor:
+        means = torch.from_numpy(np.array([np.asarray(open_rgb(path)).mean(axis=(0, 1)) for path in paths]))
+        return functional.pad(means.float(), (0, 21))
+
+    rows = {name: row._replace(encode=by_length) for name, row in tested.rows.items()}
+    pictured = Pictured(scenes, World(0), "test")
+    told = replace(tested, rows=rows, look=by_colour, pictured=pictured)
+    written(told, tiny_settings, tmp_path / "version_0")
     path = tmp_path / "version_0" / "report.html"
     with opened(path, scheme) as seen:
         drawn = seen.drawn()
-        assert set(drawn) == {"places", "attributes", "values"}
+        assert set(drawn) == {"places", "twins", "attributes", "values"}
         assert min(drawn.values()) > 0, drawn
         loaded = "[...document.images].map(image => image.complete && image.naturalWidth)"
         widths = seen.page.evaluate(loaded)

@@ -20,7 +20,11 @@ import yaml
 from browser import browser_path, opened
 from tiny import TINY_MINIATURE
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # what mlflow and sqlalchemy do among themselves
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+]
 
 N_TRIALS = 4
 SPACE = {
@@ -106,7 +110,7 @@ def test_the_commands_of_the_report_are_those_that_work(searched: Searched) -> N
     page = searched.search / "best" / "report.html"
     with opened(page) as seen:
         drawn = seen.drawn()
-        assert set(drawn) == {"places", "attributes", "values"}  # the miniature knows what it shows
+        assert set(drawn) == {"places", "twins", "attributes", "values"}  # the miniature knows what it shows
         assert min(drawn.values()) > 0, drawn
     assert (seen.errors, seen.requests) == ([], [page.as_uri()])
     assert "python -m themo train --config logs/tune/small/best.yaml" in before

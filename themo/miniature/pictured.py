@@ -32,6 +32,21 @@ def pictured_scenes(
 
 
 @dataclass(frozen=True)
+class Pictured:
+    """A retrieval set of the miniature.
+
+    Attributes:
+        scenes: What its pictures show, picture by picture.
+        world: Which tells the splits.
+        split: Whose scenes they are.
+    """
+
+    scenes: Scenes
+    world: World
+    split: PicturedSplit
+
+
+@dataclass(frozen=True)
 class Agreement:
     """What N pictures share with those that were asked for.
 

@@ -20,6 +20,7 @@ from themo.evaluation import ACCURACY, CEILING, RETRIEVAL, STUDENT, Scores
 from themo.images import open_rgb
 from themo.miniature.lexicon import COLOURS, LARGEST_COUNT, SHAPES
 from themo.miniature.pictured import ATTRIBUTES, agreement, mentions
+from themo.miniature.probing import N_SCENES, Reader, told_apart
 from themo.miniature.scenes import Scenes
 from themo.pages import thumbnail, write_page
 from themo.report.figures import Share, found_by_place, share_of, shares
@@ -140,7 +141,8 @@ def write_report(tested: Examination, settings: Settings, version: Path) -> Path
             n_shown=N_SHOWN,
             confusions=confusions,
             n_classes=len(tested.imagenet.synsets) if tested.imagenet else 0,
-            n_groups=int((~tested.scenes.single).sum()) if tested.scenes is not None else 0,
+            n_groups=int((~tested.pictured.scenes.single).sum()) if tested.pictured else 0,
+            n_scenes=N_SCENES,
         )
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
@@ -149,11 +151,26 @@ def write_report(tested: Examination, settings: Settings, version: Path) -> Path
 
 def _figures(tested: Examination) -> dict[str, Figure]:
     drawn = {"places": found_by_place(tested.scores)}
-    if tested.scenes is not None and tested.xtd10 is not None:
-        found = {"": attribute_shares(tested.scores, tested.scenes)}
+    if tested.pictured is not None:
+        scenes = tested.pictured.scenes
+        drawn["twins"] = shares({"": twin_shares(tested)}, 1, "share of the pairs that are told apart")
+        found = {"": attribute_shares(tested.scores, scenes)}
         drawn["attributes"] = shares(found, 1, "share of captions whose first image has it right")
-        drawn["values"] = shares(value_shares(tested.scores, tested.scenes), 2, "retrieval@01")
+        drawn["values"] = shares(value_shares(tested.scores, scenes), 2, "retrieval@01")
     return drawn
+
+
+def twin_shares(tested: Examination) -> dict[str, list[Share]]:
+    """How often student and teacher tell the pictures of two scenes apart that differ in one thing."""
+    if tested.pictured is None:
+        raise ValueError("only the miniature has twins")
+    rows = {name: tested.rows[name] for name in (STUDENT, CEILING)}
+    readers = {name: Reader(row.encode, row.language) for name, row in rows.items()}
+    told = told_apart(tested.pictured.world, tested.pictured.split, readers, tested.look)
+    return {
+        name: [Share(kind, int(of[name].sum()), len(of[name])) for kind, of in told.items() if len(of[name])]
+        for name in readers
+    }
 
 
 def attribute_shares(scores: Scores, scenes: Scenes) -> dict[str, list[Share]]:
