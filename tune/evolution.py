@@ -24,9 +24,9 @@ _WIDTH = 1 / 6
 def sample(space: Space, study: Study, scores: Mapping[int, float], seed: int) -> dict[str, Scalar]:
     """Numeric settings of the next trial; choices have no order and are not CMA-ES's to make.
 
-    The first generation lies around the best of the `startup_trials`. Of the later trials each so many that
-    have a score, in the order of proposal, are a generation: with several slots some were proposed by an
-    earlier distribution than the one that learns of them.
+    The first generation lies around the best of the `startup_trials` and of those carried over. Of the later
+    trials each so many that have a score, in the order of proposal, are a generation: with several slots some
+    were proposed by an earlier distribution than the one that learns of them.
 
     Args:
         space: What is searched; `startup_trials` trials were proposed at random.
@@ -35,10 +35,11 @@ def sample(space: Space, study: Study, scores: Mapping[int, float], seed: int) -
         seed: Of this proposal.
     """
     ranges = {name: d for name, d in space.dimensions.items() if not isinstance(d, CategoricalDistribution)}
+    params = {trial.number: trial.params for trial in (*study.carried, *study)}
     known = {
-        number: np.array([encode(d, study[number].params[name]) for name, d in ranges.items()])
+        number: np.array([encode(d, params[number][name]) for name, d in ranges.items()])
         for number in sorted(scores)
-        if all(contains(d, study[number].params.get(name)) for name, d in ranges.items())
+        if all(contains(d, params[number].get(name)) for name, d in ranges.items())
     }
     startup = [number for number in known if number < space.search.startup_trials]
     best = max(startup, key=lambda number: (scores[number], -number), default=None)

@@ -39,8 +39,9 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
     - ``random``: every value of a range or choice alike.
     - ``quasi-random``: points of a scrambled Sobol sequence, which leaves no part of the space out.
 
-    The first three begin with `startup_trials` at random. Everything is built anew from the record, every
-    random state from seed and trial number: a resumed search proposes what it would have proposed.
+    The first three begin with `startup_trials` at random; trials carried over from another search count among
+    them, but for ``cmaes``, which begins around the best of both. Everything is built anew from the record,
+    every random state from seed and trial number: a resumed search proposes what it would have proposed.
 
     Args:
         space: What is searched.
@@ -88,7 +89,9 @@ def _scores(study: Study) -> dict[int, float]:
     """What each trial that does not run has reached, the greater the better; a failed one as the worst."""
     sign = 1 if study.mode == "max" else -1
     bests = {
-        trial.number: trial.best(study.mode) for trial in study if trial.state not in ("RUNNING", "FAIL")
+        trial.number: trial.best(study.mode)
+        for trial in (*study.carried, *study)
+        if trial.state not in ("RUNNING", "FAIL")
     }
     scores = {number: sign * best for number, best in bests.items() if best is not None}
     if scores:
@@ -100,13 +103,14 @@ def _all_complete(study: Study) -> Study:
     """The record for a searcher that learns of complete trials only."""
     sign = 1 if study.mode == "max" else -1
     scores = _scores(study)
-    trials = [
-        replace(trial, state="COMPLETE", values={trial.pairs_seen: sign * scores[trial.number]})
-        if trial.number in scores
-        else trial
-        for trial in study
-    ]
-    return Study(None, study.mode, trials)
+
+    def complete(trial: Trial) -> Trial:
+        if trial.number not in scores:
+            return trial
+        return replace(trial, state="COMPLETE", values={trial.pairs_seen: sign * scores[trial.number]})
+
+    carried = [complete(trial) for trial in study.carried]
+    return Study(None, study.mode, [complete(trial) for trial in study], carried)
 
 
 def to_optuna(space: Space, study: Study, sampler: BaseSampler | None = None) -> optuna.study.Study:
@@ -118,7 +122,7 @@ def to_optuna(space: Space, study: Study, sampler: BaseSampler | None = None) ->
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # no line a study on the screen
     direction = StudyDirection.MAXIMIZE if study.mode == "max" else StudyDirection.MINIMIZE
     history = optuna.create_study(direction=direction, sampler=sampler)
-    history.add_trials([_frozen(space, trial, study.mode) for trial in study])
+    history.add_trials([_frozen(space, trial, study.mode) for trial in (*study.carried, *study)])
     return history
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -120,11 +121,21 @@ def write_best(winner: Trial, settings: Settings, storage: Path, folder: Path) -
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.copytree(storage / str(winner.checkpoint), new)
+    if winner.state == "PRUNED":
+        _end_early(new)
     best = folder / BEST_VERSION
     if best.exists():
         best.rename(old)
     new.rename(best)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _end_early(version: Path) -> None:
+    """Let a version say that its run is over: it was written when the trial might have gone on."""
+    path = version / "summary.json"
+    if path.is_file():
+        summary = json.loads(path.read_text(encoding="utf-8")) | {"state": "stopped early"}
+        write_text(path, json.dumps(summary, indent=1, ensure_ascii=False))
 
 
 def line_of(trial: Trial) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from tune import results
 from tune.cluster import Resources as Resources  # what `new_search` takes
 from tune.cluster import connect, count_slots
 from tune.space import Scalar, Space, from_tree
-from tune.study import Mode, Study
+from tune.study import Mode, Study, Trial
 from tune.trial import Train, Work, run
 
 SEARCH_FILE = "search.yaml"
@@ -73,7 +73,9 @@ class Search:
         return write_yaml(tree)
 
 
-def new_search(name: str, space: Space, settings: Settings, resources: Resources) -> Search:
+def new_search(
+    name: str, space: Space, settings: Settings, resources: Resources, carried: Sequence[Trial] = ()
+) -> Search:
     """Make the directory of a search, ``<logs_dir>/tune/<name>``, with its ``search.yaml``.
 
     `training.threads` becomes the trial's whole share of CPUs where it is left open, so that the winner's
@@ -91,6 +93,8 @@ def new_search(name: str, space: Space, settings: Settings, resources: Resources
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
         write_text(folder / SEARCH_FILE, search.to_yaml())
+        if carried:
+            Study(folder / STUDY_FILE, search.mode, carried=carried).save()
     except OSError as error:
         raise InputError(f"--name: {folder} cannot be written: {error.strerror}") from None
     return search

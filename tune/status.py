@@ -116,7 +116,7 @@ def read_status(folder: Path) -> Status:
     Raises:
         InputError: There is no search, or a file of it is damaged.
     """
-    search = read_search(folder, asked_by="NAME")
+    search = read_search(folder, asked_by="status NAME")
     path = folder / STUDY_FILE
     study = Study.read(path) if path.exists() else Study(None, search.mode)
     is_whole = len(study) >= search.space.search.num_samples and all(trial.is_done for trial in study)

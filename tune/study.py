@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -116,12 +116,21 @@ class Study:
         path: The file, ``study.json``; None keeps the record in memory only.
         mode: Whether the objective is to be great or small.
         trials: Those that there are already.
+        carried: Trials of another search that proposals learn from too (`tune.warm_start`), numbered from -1
+            downwards; they are none of this one's.
     """
 
-    def __init__(self, path: Path | None, mode: Mode, trials: list[Trial] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        mode: Mode,
+        trials: list[Trial] | None = None,
+        carried: Sequence[Trial] = (),
+    ) -> None:
         self.path = path
         self.mode: Mode = mode
         self.trials = trials or []
+        self.carried = tuple(carried)
         self._lines: dict[int, str] = {}
 
     def __iter__(self) -> Iterator[Trial]:
@@ -206,8 +215,9 @@ class Study:
                 if trial.is_done:
                     self._lines[trial.number] = line
             lines.append(line)
-        head = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, "trials": [\n'
-        write_text(self.path, head + ",\n".join(lines) + "\n]}\n")
+        head = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, '
+        carried = json.dumps([asdict(trial) for trial in self.carried], ensure_ascii=False)
+        write_text(self.path, f'{head}"carried": {carried}, "trials": [\n' + ",\n".join(lines) + "\n]}\n")
 
     @classmethod
     def load(cls, path: Path) -> Study:
@@ -241,7 +251,7 @@ class Study:
                 raise ValueError(f"mode {tree['mode']!r}")
             if [trial.number for trial in trials] != list(range(len(trials))):
                 raise ValueError("its trials are not numbered from 0")
-            return cls(path, tree["mode"], trials)
+            return cls(path, tree["mode"], trials, [_trial(entry) for entry in tree.get("carried", [])])
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:

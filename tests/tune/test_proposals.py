@@ -201,3 +201,22 @@ def test_settings_that_are_no_longer_searched_are_left_out(space, settings):
     narrower = from_tree(tree, settings, source="search.yaml")
     assert to_optuna(narrower, study).trials[0].params == {"learn_rate": 1e-3}
     assert set(propose(narrower, study)) == {"learn_rate"}
+
+
+@pytest.mark.parametrize("searcher", ["tpe", "gp", "cmaes"])
+def test_trials_carried_over_are_learnt_from(space, searcher):
+    """Trials of an earlier search that did well in one corner draw the first proposals there."""
+    space = replace(by(space, searcher), first=())
+    good = {"learn_rate": 9e-3, "batch_size": 256, "loss": "mse"}
+    poor = {"learn_rate": 2e-5, "batch_size": 32, "loss": "mse"}
+    carried = []
+    for i in range(24):
+        params = dict(good if i % 2 else poor) | {"learn_rate": (9e-3 if i % 2 else 2e-5) * (1 + i / 100)}
+        value = 0.9 if i % 2 else 0.1
+        carried.append(Trial(-1 - i, params, "COMPLETE", values={100: value}, metrics={"pairs_seen": 100.0}))
+    n_startup = space.search.startup_trials if searcher == "cmaes" else 0
+    study = Study(None, "max", [Trial(i, dict(poor), "FAIL") for i in range(n_startup)], carried)
+    assert propose(space, study)["learn_rate"] > 1e-3
+    assert propose(space, study) == propose(space, study)
+    space_alone = propose(space, Study(None, "max", study.trials))
+    assert space_alone != propose(space, study)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import pytest
 import yaml
@@ -70,3 +71,14 @@ def test_the_best_settings_are_a_complete_configuration(study, settings, tmp_pat
 
 def test_ranking_is_by_the_best_report(study):
     assert [trial.number for trial in results.ranked(study)] == [0, 1]
+
+
+def test_a_winner_that_was_stopped_is_a_run_that_is_over(study, settings, tmp_path):
+    version = tmp_path / "trials" / "v"
+    version.mkdir(parents=True)
+    (version / "summary.json").write_text('{"state": "running", "best": {}}')
+    for number, state in ((0, "running"), (1, "stopped early")):
+        study[number].checkpoint = "v"
+        results.write_best(study[number], settings, tmp_path / "trials", tmp_path)
+        assert json.loads((tmp_path / "best" / "summary.json").read_text())["state"] == state
+    assert json.loads((version / "summary.json").read_text())["state"] == "running"

@@ -19,12 +19,21 @@ from formula_search import a_search, no_data, settings_in
 from formula_training import REPORTS, SECONDS_VARIABLE, height, train
 from optuna.trial import TrialState
 
+from themo import __version__
 from themo.config import load
 from themo.errors import InputError
 from tune.cluster import Resources, count_slots
 from tune.proposals import to_optuna
 from tune.results import SearchResult
-from tune.search import Search, new_search, read_search, run_search, search_folder
+from tune.search import (
+    Search,
+    grow,
+    new_search,
+    read_search,
+    refuse_another_space,
+    run_search,
+    search_folder,
+)
 from tune.space import from_tree
 from tune.study import Study
 
@@ -109,6 +118,46 @@ def test_threads_are_settled_so_that_the_winner_can_be_repeated(tmp_path):
     space = a_search(tmp_path, "one", Resources()).space
     search = new_search("two", space, settings, Resources(cpus_per_trial=2.5))
     assert search.settings.training.threads == 2
+
+
+def test_another_version_of_themo_is_refused(tmp_path):
+    a_search(tmp_path, "mine", Resources())
+    path = tmp_path / "tune" / "mine" / "search.yaml"
+    path.write_text(path.read_text().replace(f"themo: {__version__}", "themo: 0.0.7"))
+    with pytest.raises(InputError, match=r"search\.yaml: was begun by themo 0\.0\.7, this is"):
+        read_search(path.parent)
+
+
+def test_a_search_grows_but_not_below_what_it_has(tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    folder = tmp_path / "tune" / "mine"
+    study = Study(folder / "study.json", search.mode)
+    for _ in range(3):
+        study.add({})
+    assert grow(search, 40).space.search.num_samples == 40
+    assert read_search(folder).space.search.num_samples == 40
+    assert grow(search, 3).space.search.num_samples == 3
+    with pytest.raises(
+        InputError, match=r"--num-samples: must be at least the 3 trials that mine has, got 2"
+    ):
+        grow(search, 2)
+    with FileLock(folder / ".lock"), pytest.raises(InputError, match="another process runs the search"):
+        grow(search, 50)
+
+
+def test_another_space_is_refused_and_what_differs_is_named(tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    refuse_another_space(search, search.space, Path("same.yaml"))
+    tree = search.space.to_tree()
+    tree["space"] |= {"learn_rate": {"uniform": [1e-5, 1e-2]}, "loss": {"choice": ["mse", "cosine"]}}
+    tree["search"] |= {"grace_pairs": 7, "num_samples": 99}
+    other = from_tree(tree, search.settings, source="other.yaml")
+    with pytest.raises(InputError) as caught:
+        refuse_another_space(search, other, Path("other.yaml"))
+    assert str(caught.value) == (
+        "--space other.yaml: must be the space that mine began with, space.learn_rate, space.loss, "
+        "search.grace_pairs differ: a new search may start from its trials by --warm-start mine"
+    )
 
 
 def test_a_second_process_is_refused(tmp_path):

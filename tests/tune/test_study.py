@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -115,3 +116,18 @@ def test_a_damaged_file_is_refused(tmp_path, text, message):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(InputError, match=message):
         Study.load(tmp_path / "study.json")
+
+
+def test_what_was_carried_over_stays_apart(tmp_path):
+    old = Study(None, "max")
+    reported(old, 0.4)
+    old.finish(0, "COMPLETE")
+    carried = replace(old[0], number=-1)
+    Study(tmp_path / "study.json", "max", carried=[carried]).save()
+    study = Study.load(tmp_path / "study.json")
+    assert study.carried == (carried,)
+    assert (len(study), study.winner()) == (0, None)
+    reported(study, 0.1)
+    study.save()
+    again = Study.read(tmp_path / "study.json")
+    assert (again.carried, again.trials) == (study.carried, study.trials)

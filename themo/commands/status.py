@@ -29,7 +29,9 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     from tune.search import search_folder
     from tune.status import read_status
 
-    folder = search_folder(options.name, load(overrides={"logs_dir": str(options.logs_dir)}), asked_by="NAME")
+    folder = search_folder(
+        options.name, load(overrides={"logs_dir": str(options.logs_dir)}), asked_by="status NAME"
+    )
     status = read_status(folder)
     if options.json:
         print_json(status.to_json())

@@ -32,6 +32,7 @@ def add_options(parser: Parser) -> None:
     add("--num-samples", type=positive, metavar="N", help="trials (as the space's file says)")
     add("--name", help="name of the search (the date and time)")
     add("--resume", metavar="NAME", help="go on with a search; with more --num-samples, also a finished one")
+    add("--warm-start", metavar="NAME", help="learn from the trials of an earlier search as well")
     add("--space", type=Path, metavar="FILE", help="YAML of the search space (configs/search.yaml)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
     add("--searcher", metavar="NAME", help="tpe, gp, cmaes, random or quasi-random (as in the file)")
@@ -64,6 +65,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from tune.report.page import write_report
         from tune.results import table
         from tune.search import (
+            STUDY_FILE,
             Resources,
             discard_untried,
             grow,
@@ -75,6 +77,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
             search_folder,
         )
         from tune.space import load as load_space
+        from tune.study import Study
+        from tune.warm_start import carry_over
 
     prepare = once(prepare_data)
     settings = load(options.config, options.preset, options.settings)
@@ -105,8 +109,15 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         name = options.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
         refuse_taken(name, settings)
         check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
+        carried: tuple[Any, ...] = ()
+        if options.warm_start is not None:
+            old = search_folder(options.warm_start, settings, asked_by="--warm-start")
+            known = read_search(old, asked_by="--warm-start")
+            over = carry_over(known, Study.read(old / STUDY_FILE), space, settings)
+            carried = over.trials
+            console.print(f"From search {known.name}: {over}")
         prepare(settings)
-        search = new_search(name, space, settings, resources)
+        search = new_search(name, space, settings, resources, carried)
     logs_dir = search.settings.paths.logs_dir
     where = "" if logs_dir == load().paths.logs_dir else f" --logs-dir {logs_dir}"
     resume_hint[:] = [f"python -m themo tune --resume {search.name}{where}"]
@@ -172,6 +183,7 @@ def once(prepare: Callable[[Settings], TrainingData]) -> Callable[[Settings], Tr
 def _refuse_new_search(options: Namespace) -> None:
     new = (
         "search_seed",
+        "warm_start",
         "searcher",
         "scheduler",
         "name",

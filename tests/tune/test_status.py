@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from formula_search import a_search, settings_in
+from hypothesis import given
+from hypothesis import strategies as st
+
+from themo.cli import main
+from themo.errors import InputError
+from tune.cluster import Resources
+from tune.search import LOCK_FILE, STUDY_FILE, search_folder
+from tune.status import covered, read_status
+from tune.study import Study
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A search with a trial that ended, one that failed and one under way, over 100 seconds and a pause."""
+    search = a_search(tmp_path, "mine", Resources())
+    folder = search_folder("mine", settings_in(tmp_path))
+    study = Study(folder / STUDY_FILE, search.mode)
+    for started, ended, pairs, value in ((0, 50, 1000, 0.5), (20, 60, 500, None), (1000, 1040, 300, 0.7)):
+        trial = study.add({"learn_rate": 1e-3, "batch_size": 64})
+        trial.started, trial.ended = float(started), float(ended)
+        metrics = {"pairs_seen": pairs} | ({search.objective: value} if value is not None else {})
+        study.report(trial.number, metrics, search.objective)
+    study.finish(0, "COMPLETE")
+    study.finish(1, "FAIL", "diverged: loss is nan")
+    return folder
+
+
+def test_what_another_terminal_sees(folder: Path) -> None:
+    status = read_status(folder)
+    assert status.activity == "interrupted"
+    assert status.training_seconds == 100.0  # the pause left out
+    assert status.pairs_per_second == 18.0
+    assert status.seconds_left == 300.0  # two of eight took 100
+    lines = " ".join(status.lines())
+    assert "Search mine (interrupted): 3 of 8 trials begun: 1 running, 1 complete, 1 fail" in lines
+    assert "18 pairs/s, about 5 min left" in lines
+    assert "Trial 1 failed: diverged: loss is nan" in lines
+    assert (folder / STUDY_FILE).read_text() == (folder / STUDY_FILE).read_text()
+
+
+def test_a_search_that_runs_is_seen_to_and_is_not_disturbed(folder: Path) -> None:
+    with FileLock(folder / LOCK_FILE):
+        assert read_status(folder).activity == "running"
+    assert read_status(folder).activity == "interrupted"
+
+
+def test_a_search_that_is_done_and_one_not_begun(folder: Path, tmp_path: Path) -> None:
+    study = Study.read(folder / STUDY_FILE)
+    study.finish(2, "PRUNED")
+    for _ in range(5):
+        study.finish(study.add({}).number, "FAIL", "x")
+    assert read_status(folder).activity == "finished"
+    assert read_status(folder).seconds_left is None
+    a_search(tmp_path, "fresh", Resources())
+    fresh = read_status(search_folder("fresh", settings_in(tmp_path)))
+    assert (fresh.activity, fresh.pairs_per_second, fresh.seconds_left) == ("not begun", None, None)
+
+
+def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (folder / STUDY_FILE).read_bytes()
+    assert main(["status", "mine", "--logs-dir", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["trials"] == {"running": 1, "paused": 0, "complete": 1, "pruned": 0, "fail": 1}
+    assert told["best"]["trial"] == 0
+    assert told["failures"] == [{"trial": 1, "reason": "diverged: loss is nan"}]
+    assert main(["status", "mine", "--logs-dir", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "0.5000" in out
+    assert "Compare runs:  mlflow ui --backend-store-uri sqlite:///" in out
+    assert (folder / STUDY_FILE).read_bytes() == before
+    assert main(["status", "other", "--logs-dir", str(tmp_path)]) == 2
+    assert "Error: status NAME: there is no search at" in capsys.readouterr().err
+
+
+def test_a_damaged_record(folder: Path) -> None:
+    (folder / STUDY_FILE).write_text("{")
+    with pytest.raises(InputError, match=r"study\.json: holds no study"):
+        read_status(folder)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), max_size=12))
+def test_time_counts_once(spans: list[tuple[int, int]]) -> None:
+    seconds = {t for start, length in spans for t in range(start, start + length)}
+    assert covered((s, s + n) for s, n in spans) == len(seconds)
