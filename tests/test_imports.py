@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 SEARCHES = sorted((PACKAGE.parent / "tune").glob("*.py"))
 
 
-OF_SEARCHES = [PACKAGE / "commands" / f"{name}.py" for name in ("tune", "report")]
+OF_SEARCHES = [PACKAGE / "commands" / f"{name}.py" for name in ("tune", "report", "status")]
 """The commands that know `tune/`, in their function `run`."""
 
 

@@ -25,7 +25,8 @@ def test_home_is_expanded(settings: SettingsFactory, tmp_path: Path, monkeypatch
     [
         (
             "nosuch.tsv",
-            "data.corpus: no such file or folder: nosuch.tsv; known by name are opus-100, talks, tatoeba",
+            "data.corpus: no such file or folder: nosuch.tsv; known by name are opus-100, talks, tatoeba, "
+            "image-captions",
         ),
         ("/dev/null/pairs.tsv", "data.corpus: cannot be read: /dev/null/pairs.tsv: Not a directory"),
         ("a\0b", "data.corpus: cannot be read: a\0b: embedded null byte"),

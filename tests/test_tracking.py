@@ -305,7 +305,7 @@ def _server(status: int) -> Iterator[str]:
 
 def test_a_model_is_logged_and_registered_once_more(store, tmp_path):
     (tmp_path / "MLmodel").write_text("flavors: {}\nmodel_uuid: x\n", encoding="utf-8")
-    with Tracking(store, "models") as tracking:
+    with opened(store, "models") as tracking:
         for expected in ("models:/encoder/1", "models:/encoder/2"):
             run = tracking.start("export", {})
             assert tracking.register(run, tmp_path, "encoder") == expected
@@ -319,7 +319,7 @@ def test_a_model_is_logged_and_registered_once_more(store, tmp_path):
 
 
 def test_a_name_that_no_registry_takes(store, tmp_path):
-    with Tracking(store, "models") as tracking:
+    with opened(store, "models") as tracking:
         run = tracking.start("export", {})
         with pytest.raises(InputError, match=r"^MLflow at sqlite:.* does not take the model 'a/b': .*name"):
             tracking.register(run, tmp_path, "a/b")

@@ -156,7 +156,7 @@ def test_another_space_is_refused_and_what_differs_is_named(tmp_path):
         refuse_another_space(search, other, Path("other.yaml"))
     assert str(caught.value) == (
         "--space other.yaml: must be the space that mine began with, space.learn_rate, space.loss, "
-        "search.grace_pairs differ: a new search may start from its trials by --warm-start mine"
+        "search.grace_pairs, first differ: a new search may start from its trials by --warm-start mine"
     )
 
 

@@ -27,7 +27,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
-    add = parser.add_argument
+    add = parser.add_argument_group("export").add_argument
     add(
         "--version-path", type=Path, required=True, metavar="VERSION", help="version directory of the student"
     )

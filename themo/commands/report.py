@@ -17,7 +17,8 @@ EXAMPLES = """\
 def add_options(parser: Parser) -> None:
     """The command's options."""
     parser.add_argument("name", metavar="NAME", help="of the search, a folder of logs/tune")
-    parser.add_argument("--logs-dir", metavar="FOLDER", help="where the search left its files (logs)")
+    group = parser.add_argument_group("report")
+    group.add_argument("--logs-dir", metavar="FOLDER", help="where the search left its files (logs)")
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:

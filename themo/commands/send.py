@@ -20,8 +20,11 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help="left by a command (all of logs/outbox)"
     )
-    parser.add_argument("--logs-dir", type=Path, default=Path("logs"), help="where outbox/ lies (logs)")
-    parser.add_argument("--seconds", type=positive, default=300, help="to wait for the server, a file (300)")
+    group = parser.add_argument_group("send")
+    group.add_argument("--logs-dir", type=Path, default=Path("logs"), help="where outbox/ lies (logs)")
+    group.add_argument(
+        "--seconds", type=positive, default=300, metavar="N", help="to wait for the server, a file (300)"
+    )
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:

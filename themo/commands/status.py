@@ -19,7 +19,8 @@ EXAMPLES = """\
 def add_options(parser: Parser) -> None:
     """The command's options."""
     parser.add_argument("name", metavar="NAME", help="of the search")
-    parser.add_argument("--logs-dir", type=Path, default=Path("logs"), help="where tune/NAME lies (logs)")
+    group = parser.add_argument_group("status")
+    group.add_argument("--logs-dir", type=Path, default=Path("logs"), help="where tune/NAME lies (logs)")
     add_json(parser)
 
 
