@@ -84,9 +84,12 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         self._end(self._study[trial.config["number"]])
 
     def close(self, status: Status) -> None:
-        """End the parent run; where the search was interrupted, the runs of trials under way as well."""
-        for number in sorted(self._open):
-            self._runs[number].finish("KILLED")
+        """End the parent run, and the runs of trials that wait, were stopped waiting, or were interrupted."""
+        for trial in self._study:
+            if trial.number in self._open:
+                self._runs[trial.number].finish(_STATUS.get(trial.state, "KILLED"))
+            elif trial.number not in self._runs and trial.values:  # it waited all through this session
+                self._settle(trial)
         self._open.clear()
         self.parent.finish(status)
 
@@ -128,7 +131,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             parent=self.parent,
             metrics=trial.metrics,
             step=trial.pairs_seen,
-            status=_STATUS[trial.state],
+            status=_STATUS.get(trial.state, "KILLED"),
         )
 
     def _key(self, trial: Trial) -> str:
