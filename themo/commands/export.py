@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from themo.tracking import Status
 
 SUMMARY = "Write a student in the format of another tool, with a model card."
+USAGE = "python -m themo export [OPTION ...]"
 EXAMPLES = """\
   python -m themo export --version-path logs/miniature/version_0 --format sentence-transformers --output es
   python -m themo export --version-path logs/miniature/version_0 --format onnx --int8 --output es-onnx

@@ -9,7 +9,7 @@ from themo.config import load
 from themo.options import Parser, add_json
 from themo.output import print_json, print_result
 
-SUMMARY = "Tell how a search stands: trials, best, rate, time left, failures and their reasons."
+SUMMARY = "Tell how a search stands, also while it runs elsewhere."
 EXAMPLES = """\
   python -m themo status beto
   watch -n 30 python -m themo status beto
