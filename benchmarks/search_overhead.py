@@ -21,7 +21,8 @@ from themo.config import Settings
 from themo.dataset import TrainingData
 from tune import results
 from tune.cluster import Resources
-from tune.search import new_search, run_search
+from tune.search import new_search
+from tune.session import run_search
 from tune.space import from_tree
 
 TRIALS, SLOTS = 12, 2

@@ -1,10 +1,12 @@
+import argparse
+
 import pytest
 
 from themo.cli import parse
 from themo.commands import NAMES
 from themo.config import known_leaves, load, option
 from themo.errors import InputError
-from themo.options import WIDEST_HELP
+from themo.options import WIDEST_HELP, seconds
 
 
 def test_every_setting_has_an_option_that_reads_its_own_value() -> None:
@@ -122,3 +124,21 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             parse(arguments)
         assert expected in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [("90", 90), ("90s", 90), ("45m", 2700), ("2h30m", 9000), ("1d1s", 86_401)]
+)
+def test_lengths_of_time(text: str, length: float) -> None:
+    assert seconds(text) == length
+
+
+@pytest.mark.parametrize("text", ["", "0", "0h", "h", "-5m", "1.5h", "30m2h", "٣m", "soon"])
+def test_what_is_no_length_of_time(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"must be a time such as 2h30m, 45m or 90s, got"):
+        seconds(text)
+
+
+def test_a_wrong_length_of_time_is_refused_in_one_line() -> None:
+    with pytest.raises(InputError, match=r"argument --time-budget: must be a time such as .*, got 'soon'"):
+        parse(["tune", "--time-budget", "soon"])

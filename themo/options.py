@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import types
 from collections.abc import Sequence
@@ -156,3 +157,16 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
     return value
+
+
+_TIME = re.compile(r"(?=.)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+
+
+def seconds(text: str) -> float:
+    """A length of time such as ``2h30m``, ``45m`` or ``90`` (seconds), as the type of an option."""
+    match = _TIME.fullmatch(text)
+    parts = [int(part or 0) for part in match.groups()] if match and text.isascii() else [0]
+    total = sum(part * unit for part, unit in zip(parts, (86_400, 3_600, 60, 1), strict=False))
+    if total < 1:
+        raise argparse.ArgumentTypeError(f"must be a time such as 2h30m, 45m or 90s, got {text!r}")
+    return float(total)

@@ -7,9 +7,10 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TextIO
@@ -32,6 +33,7 @@ snapshots of a state that stands in study.json, and trials in the working direct
 
 _REACH_SECONDS = 5.0
 _GREET_SECONDS = 8.0
+_SECONDS_BETWEEN_COUNTS = 5.0
 
 _CLIENT = "ray://"
 
@@ -48,29 +50,43 @@ GcsClient(address=services.canonicalize_bootstrap_address(sys.argv[1]))
 """What `ray.init` does first. A process of its own can be given up: Ray's attempts go on for minutes."""
 
 
+Machine = Mapping[str, float]
+"""What a machine of a cluster has, by Ray's names of resources."""
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a trial gets, and where trials run.
 
     Attributes:
         cpus_per_trial: CPUs of a trial; trials may share one by fractions.
-        gpus_per_trial: GPUs of a trial; trials may share one by fractions.
+        gpus_per_trial: GPUs of a trial; trials may share one by fractions. None: one each, on a cluster that
+            has any.
         max_concurrent: Trials at once at most; None: as many as the cluster holds.
         address: A running Ray cluster; None starts one on this machine.
+        storage_path: Folder or URI for checkpoints that every machine of the cluster shares; None: within the
+            search directory.
     """
 
     cpus_per_trial: float = 1.0
-    gpus_per_trial: float = 0.0
+    gpus_per_trial: float | None = None
     max_concurrent: int | None = None
     address: str | None = None
+    storage_path: str | None = None
 
     def __post_init__(self) -> None:
         if not self.cpus_per_trial > 0:
             raise InputError(f"--cpus-per-trial must be above 0, got {self.cpus_per_trial:g}")
-        if not self.gpus_per_trial >= 0:
+        if self.gpus_per_trial is not None and not self.gpus_per_trial >= 0:
             raise InputError(f"--gpus-per-trial must be at least 0, got {self.gpus_per_trial:g}")
         if self.max_concurrent is not None and self.max_concurrent < 1:
             raise InputError(f"--max-concurrent must be at least 1, got {self.max_concurrent}")
+
+    def on(self, machines: Sequence[Machine]) -> Resources:
+        """What a trial gets on such machines, where that was left open."""
+        if self.gpus_per_trial is not None:
+            return self
+        return replace(self, gpus_per_trial=float(any(machine.get("GPU", 0.0) >= 1 for machine in machines)))
 
 
 def refuse_unreachable(address: str | None) -> None:
@@ -133,8 +149,54 @@ def _greet(address: str) -> None:
     # whatever else it was, `ray.init` says it better
 
 
+class Cluster:
+    """The cluster that this process is connected to.
+
+    Attributes:
+        dashboard: Address of Ray's dashboard; None where none runs.
+    """
+
+    def __init__(self, dashboard: str | None) -> None:
+        self.dashboard = dashboard
+
+    def machines(self) -> dict[str, Machine]:
+        """Those that are there now, by Ray's id of the node."""
+        import ray
+
+        return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+
+
+class Slots:
+    """How many trials a cluster holds at once, as its machines come and go.
+
+    Args:
+        resources: What a trial gets.
+        cluster: Counted now, and again when the last count is older than a few seconds.
+
+    Raises:
+        InputError: It cannot hold one.
+    """
+
+    def __init__(self, resources: Resources, cluster: Cluster) -> None:
+        self._resources = resources
+        self._cluster = cluster
+        self._counted = time.monotonic()
+        self._now = self.most = count_slots(resources, list(cluster.machines().values()))
+
+    def __call__(self) -> int:
+        """The number, one at least: a trial that no machine can hold waits for one that can."""
+        if time.monotonic() - self._counted > _SECONDS_BETWEEN_COUNTS:
+            self._counted = time.monotonic()
+            try:
+                self._now = count_slots(self._resources, list(self._cluster.machines().values()))
+            except InputError:
+                self._now = 1
+            self.most = max(self.most, self._now)
+        return self._now
+
+
 @contextmanager
-def connect(address: str | None, log: Path) -> Iterator[list[dict[str, float]]]:
+def connect(address: str | None, log: Path) -> Iterator[Cluster]:
     """The cluster, for the length of a block.
 
     Args:
@@ -143,7 +205,7 @@ def connect(address: str | None, log: Path) -> Iterator[list[dict[str, float]]]:
             where results belong.
 
     Yields:
-        What each of its machines has, by Ray's names of resources.
+        The cluster.
 
     Raises:
         InputError: Nobody answers at the address.
@@ -158,9 +220,10 @@ def connect(address: str | None, log: Path) -> Iterator[list[dict[str, float]]]:
 
     with log.open("a", encoding="utf-8") as file, redirect_stdout(file), _logging_to(file) as handler:
         is_ours = not ray.is_initialized()
+        dashboard = None
         if is_ours:
             try:
-                ray.init(
+                context = ray.init(
                     address=address,
                     runtime_env=None if address is None else {"py_modules": _own_packages()},
                     include_dashboard=False if address is None else None,
@@ -170,21 +233,23 @@ def connect(address: str | None, log: Path) -> Iterator[list[dict[str, float]]]:
             except (ConnectionError, ValueError) as error:
                 reason = str(error).partition("\n")[0]
                 raise InputError(f"--address: no Ray cluster answers at {address}: {reason}") from None
+            dashboard = context.dashboard_url
         logging.getLogger("ray").handlers[:] = [handler]  # starting Ray has put its own back
         try:
-            yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            yield Cluster(f"http://{dashboard}" if dashboard else None)
         finally:
             if is_ours:
                 ray.shutdown()
 
 
-def count_slots(resources: Resources, machines: Sequence[dict[str, float]]) -> int:
+def count_slots(resources: Resources, machines: Sequence[Machine]) -> int:
     """Trials that the cluster holds at once, `max_concurrent` at most.
 
     Raises:
         InputError: Not even one: no machine has what a trial is to get.
     """
-    wanted = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
+    gpus = resources.on(machines).gpus_per_trial or 0.0
+    wanted = {"CPU": resources.cpus_per_trial, "GPU": gpus}
     for kind, amount in wanted.items():
         most = max((machine.get(kind, 0.0) for machine in machines), default=0.0)
         if amount > most:
@@ -199,7 +264,7 @@ def count_slots(resources: Resources, machines: Sequence[dict[str, float]]) -> i
     if slots < 1:
         raise InputError(
             f"--cpus-per-trial, --gpus-per-trial: some machine of the cluster must have both, "
-            f"got {resources.cpus_per_trial:g} CPUs and {resources.gpus_per_trial:g} GPUs"
+            f"got {resources.cpus_per_trial:g} CPUs and {gpus:g} GPUs"
         )
     return min(slots, resources.max_concurrent or slots)
 

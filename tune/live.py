@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Callback
@@ -26,11 +27,11 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
     Args:
         study: The record.
         total: Trials in all.
-        slots: Trials at once.
+        slots: Trials at once, at this moment.
         objective: Name of the metric that is searched on.
     """
 
-    def __init__(self, study: Study, total: int, slots: int, objective: str) -> None:
+    def __init__(self, study: Study, total: int, slots: Callable[[], int], objective: str) -> None:
         self._study = study
         self._total = total
         self._slots = slots
@@ -80,7 +81,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         parts = [
             f"{done} of {self._total} trials done",
             f"{counts['COMPLETE']} to the end, {counts['PRUNED']} stopped early, {counts['FAIL']} failed",
-            f"{self._at_work} of {self._slots} slots busy",
+            f"{self._at_work} of {self._slots()} slots busy",
         ]
         if counts["PAUSED"]:
             parts.insert(2, f"{counts['PAUSED']} paused")

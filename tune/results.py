@@ -16,6 +16,7 @@ from rich.table import Table
 
 from themo.config import Settings, write_text
 from tune.space import Scalar, Space
+from tune.storage import Storage
 from tune.study import Mode, State, Study, Trial
 
 TRIALS_FILE = "trials.csv"
@@ -33,10 +34,12 @@ class SearchResult:
         mode: Whether it is to be great or small.
         counts: Trials in each state.
         best: The winner: its trial number, objective, and searched settings.
-        slots: Trials at once.
+        slots: Trials at once, at most.
         busy: Share of the slots' time spent training, between the first start and the last end.
         seconds: From the first start to the last end.
         top: The best trials, best first.
+        num_samples: Trials that were asked for.
+        is_whole: Whether nothing is left to do; otherwise the session's time was up.
     """
 
     folder: Path
@@ -48,6 +51,8 @@ class SearchResult:
     busy: float
     seconds: float
     top: tuple[Trial, ...]
+    num_samples: int
+    is_whole: bool
 
     @property
     def value(self) -> float:
@@ -67,6 +72,8 @@ class SearchResult:
             "slots": self.slots,
             "slots_busy": self.busy,
             "seconds": self.seconds,
+            "num_samples": self.num_samples,
+            "is_whole": self.is_whole,
         }
 
 
@@ -97,7 +104,7 @@ def write_trials(study: Study, space: Space, folder: Path) -> None:
     write_text(folder / TRIALS_FILE, out.getvalue())
 
 
-def write_best(winner: Trial, settings: Settings, storage: Path, folder: Path) -> None:
+def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path) -> None:
     """Write ``best.yaml`` and copy the winner's version to ``best/``, replacing an older one when whole.
 
     Where settings changed on the way (`tune.population`), ``best.yaml`` holds the last ones and says so.
@@ -105,7 +112,7 @@ def write_best(winner: Trial, settings: Settings, storage: Path, folder: Path) -
     Args:
         winner: With the path of its version, relative to `storage`.
         settings: Those that the search started from.
-        storage: Folder of the versions.
+        storage: Where the versions are.
         folder: The search directory.
     """
     chosen = settings.override(winner.params, source="study.json")
@@ -120,7 +127,7 @@ def write_best(winner: Trial, settings: Settings, storage: Path, folder: Path) -
     new, old = folder / f".{BEST_VERSION}.new", folder / f".{BEST_VERSION}.old"
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    shutil.copytree(storage / str(winner.checkpoint), new)
+    storage.fetch(str(winner.checkpoint), new)
     if winner.state == "PRUNED":
         _end_early(new)
     best = folder / BEST_VERSION

@@ -9,6 +9,7 @@ nothing that only Ray would know of.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune import trial as worker
+from tune.limits import wants_more
 from tune.population import take_over
 from tune.proposals import propose
 from tune.schedulers import scheduler_of
@@ -32,10 +34,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
     Args:
         space: What is searched.
         study: The record.
-        slots: Trials at once.
+        slots: Trials at once, at this moment.
     """
 
-    def __init__(self, space: Space, study: Study, slots: int) -> None:
+    def __init__(self, space: Space, study: Study, slots: Callable[[], int]) -> None:
         super().__init__()
         self._space = space
         self._study = study
@@ -47,7 +49,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's configuration; None while every slot has one, or all wait for those at work."""
-        if len(self.numbers) >= self._slots:
+        if len(self.numbers) >= self._slots():
             return None
         if self._interrupted:
             trial = self._study[self._interrupted.pop(0)]
@@ -56,7 +58,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             if donor is not None:
                 take_over(self._space, self._study, number, donor)
             trial = self._study.resume(number)
-        elif len(self._study) < self._space.search.num_samples:
+        elif wants_more(self._study, self._space.search):
             trial = self._study.add(propose(self._space, self._study))
         elif self.numbers:
             return None

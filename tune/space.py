@@ -91,6 +91,8 @@ class SearchSettings(BaseModel):
     """HyperBand's brackets; each has its first rung where the one before has its second."""
     max_failures: int = Field(3, ge=0)
     """Deaths of its worker that a trial survives, each time from its last checkpoint."""
+    stop_after_no_gain: int | None = Field(None, ge=1)
+    """So many trials ended after the best one began, and none was better: no more begin (`tune.limits`)."""
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 
 from themo.output import duration
+from tune.limits import is_whole
 from tune.results import ranked, show
 from tune.search import LOCK_FILE, STUDY_FILE, Search, read_search
 from tune.study import Study, Trial
@@ -119,11 +120,10 @@ def read_status(folder: Path) -> Status:
     search = read_search(folder, asked_by="status NAME")
     path = folder / STUDY_FILE
     study = Study.read(path) if path.exists() else Study(None, search.mode)
-    is_whole = len(study) >= search.space.search.num_samples and all(trial.is_done for trial in study)
     activity: Activity = "interrupted"
     if _is_locked(folder / LOCK_FILE):
         activity = "running"
-    elif is_whole:
+    elif is_whole(study, search.space.search):
         activity = "finished"
     elif not len(study):
         activity = "not begun"

@@ -24,6 +24,7 @@ from ray import tune as ray_tune
 from themo.config import Settings
 from themo.dataset import TrainingData
 from tune.schedulers import scheduler_of
+from tune.shipping import Shipment
 from tune.space import Scalar, SearchSettings
 from tune.study import Trial
 
@@ -70,6 +71,7 @@ class Work:
         data_leaves: Which settings these are.
         storage: Folder or URI below which checkpoints are kept, as every worker sees it.
         train: The training function.
+        shipment: How the data reaches machines that do not see the driver's files; None: all see them.
     """
 
     settings: Settings
@@ -78,6 +80,7 @@ class Work:
     data_leaves: tuple[str, ...]
     storage: str
     train: Train
+    shipment: Shipment | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,8 @@ def run(config: dict[str, Any], *, work: Work) -> None:
         torch.set_num_threads(settings.training.threads or torch.get_num_threads())
         leaves = settings.leaves()
         data = work.data[tuple(leaves[name] for name in work.data_leaves)]
+        if work.shipment is not None:
+            data = work.shipment.unpack(data)
         with ExitStack() as stack:
             resume = _resume_folder(config["checkpoint"], work.storage, stack)
             work.train(settings, data, report=reporter, resume=resume)

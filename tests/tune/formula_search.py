@@ -1,11 +1,13 @@
 """A search over the formula as a command, to be interrupted and killed.
 
-Arguments: LOGS_DIR NAME, then --resume, or settings of the search as NAME=VALUE.
+Arguments: LOGS_DIR NAME, then --resume, or settings of the search as NAME=VALUE, what a trial gets
+(`Resources`) and time_budget=SECONDS among them.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,11 @@ import yaml
 from formula_training import train
 
 from themo.config import Settings
+from themo.dataset import EncodedPairs, TrainingData
+from themo.errors import InputError
 from tune.cluster import Resources
-from tune.search import Search, new_search, read_search, run_search, search_folder
+from tune.search import Search, new_search, read_search, search_folder
+from tune.session import run_search
 from tune.space import from_tree
 
 TREE: dict[str, Any] = {
@@ -52,21 +57,34 @@ def a_search(logs_dir: Path, name: str, resources: Resources, **changes: object)
     return new_search(name, space, settings, resources)
 
 
-def no_data(settings: Settings) -> Any:
-    return None
+def no_data(settings: Settings) -> TrainingData:
+    """Files that no trial opens."""
+    folder = Path(settings.paths.logs_dir) / "data"
+    folder.mkdir(exist_ok=True)
+    if not (folder / "ids.npy").exists():
+        (folder / "ids.npy").write_bytes(bytes(1000))
+    pairs = EncodedPairs(folder, folder / "ids.npy")
+    return TrainingData(pairs, pairs, backbone="any")
 
 
 def main(logs_dir: Path, name: str, *options: str) -> int:
-    if options == ("--resume",):
+    given = [option.replace("=", ": ", 1) for option in options if option != "--resume"]
+    changes = yaml.safe_load("\n".join(given)) or {}
+    time_budget = changes.pop("time_budget", None)
+    machines = {f.name: changes.pop(f.name) for f in fields(Resources) if f.name in changes}
+    if "--resume" in options:
         search = read_search(search_folder(name, settings_in(logs_dir)))
     else:
-        changes = yaml.safe_load("\n".join(option.replace("=", ": ") for option in options)) or {}
-        search = a_search(logs_dir, name, Resources(max_concurrent=1), **changes)
+        search = a_search(logs_dir, name, Resources(**({"max_concurrent": 1} | machines)), **changes)
     try:
-        run_search(search, no_data, train)
+        result = run_search(search, no_data, train, time_budget)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    print("whole" if result.is_whole else "time is up")
     return 0
 
 

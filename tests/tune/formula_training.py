@@ -44,6 +44,7 @@ def train(
     resume: Path | None = None,
 ) -> None:
     config = settings.training
+    assert (data.train.folder / "ids.npy").read_bytes() == data.train.vectors.read_bytes()
     first = 1
     if resume is not None:
         first = 1 + int(json.loads((resume / "progress.json").read_text())["step"])

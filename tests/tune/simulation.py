@@ -45,7 +45,7 @@ def play(
         choices: Which of the trials at work reports next, taken modulo their number; then always the first.
         moments: So many steps are made before the process is killed; None: it lives.
     """
-    searcher = StudySearcher(space, study, slots)
+    searcher = StudySearcher(space, study, lambda: slots)
     scheduler = StudyScheduler(space, study, OBJECTIVE)
     chosen = iter(choices)
     left = iter(range(moments)) if moments is not None else None

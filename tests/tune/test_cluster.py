@@ -11,7 +11,7 @@ import pytest
 
 from themo.errors import InputError
 from tune import cluster as module
-from tune.cluster import refuse_unreachable
+from tune.cluster import Resources, Slots, count_slots, refuse_unreachable
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
@@ -62,11 +62,86 @@ def test_auto_on_a_machine_without_a_cluster(tmp_path: Path, monkeypatch: pytest
         refuse_unreachable("auto")
 
 
+MACHINES = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0}]
+
+
+@pytest.mark.parametrize(
+    ("resources", "slots"),
+    [
+        (Resources(), 2),  # a GPU each, where there are any
+        (Resources(gpus_per_trial=0), 12),
+        (Resources(cpus_per_trial=3, gpus_per_trial=0), 3),
+        (Resources(cpus_per_trial=0.5, gpus_per_trial=0, max_concurrent=7), 7),
+        (Resources(gpus_per_trial=0.25), 8),
+        (Resources(cpus_per_trial=0.1, gpus_per_trial=0.1), 20),
+        (Resources(cpus_per_trial=6, gpus_per_trial=1), 1),
+    ],
+)
+def test_slots_are_what_the_cluster_holds(resources, slots):
+    assert count_slots(resources, MACHINES) == slots
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"gpus_per_trial": 3}, r"--gpus-per-trial must be at most 2, .* largest machine has, got 3"),
+        ({"cpus_per_trial": 9}, r"--cpus-per-trial must be at most 8, .*got 9"),
+        ({"cpus_per_trial": 0}, r"--cpus-per-trial must be above 0, got 0"),
+        ({"gpus_per_trial": -1}, r"--gpus-per-trial must be at least 0, got -1"),
+        ({"max_concurrent": 0}, r"--max-concurrent must be at least 1, got 0"),
+    ],
+)
+def test_impossible_resources_are_refused(resources, message):
+    with pytest.raises(InputError, match=message):
+        count_slots(Resources(**resources), MACHINES)
+
+
+def test_no_machine_with_both_is_refused():
+    with pytest.raises(
+        InputError, match=r"some machine of the cluster must have both, got 6 CPUs and 1 GPUs"
+    ):
+        count_slots(Resources(6, 1), [{"CPU": 8.0}, {"CPU": 2.0, "GPU": 2.0}])
+
+
+def test_without_gpus_a_trial_gets_none_unless_they_are_asked_for():
+    machines = [{"CPU": 4.0}]
+    assert Resources().on(machines).gpus_per_trial == 0
+    assert count_slots(Resources(), machines) == 4
+    assert Resources(gpus_per_trial=1).on(machines).gpus_per_trial == 1
+
+
+class GrowingCluster:
+    """What `Slots` asks of a cluster."""
+
+    dashboard = None
+
+    def __init__(self, *machines: dict[str, float]) -> None:
+        self.there = list(machines)
+
+    def machines(self) -> dict[str, dict[str, float]]:
+        return dict(enumerate(self.there))  # type: ignore[arg-type]
+
+
+def test_slots_are_counted_again_as_machines_come_and_go(monkeypatch):
+    cluster = GrowingCluster({"CPU": 2.0})
+    slots = Slots(Resources(max_concurrent=9), cluster)  # type: ignore[arg-type]
+    assert slots() == slots.most == 2
+    cluster.there.append({"CPU": 4.0})
+    assert slots() == 2, "it asks the cluster every few seconds only"
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_COUNTS", 0.0)
+    assert slots() == slots.most == 6
+    cluster.there.append({"CPU": 8.0})
+    assert slots() == 9
+    cluster.there.clear()
+    assert slots() == 1, "a trial waits for a machine that can hold it"
+    assert slots.most == 9
+
+
 RUN_HERE = """
 import sys
 from pathlib import Path
 from tune.cluster import connect
-with connect(None, Path(sys.argv[1])) as machines:
+with connect(None, Path(sys.argv[1])) as cluster:
     import ray
     ray.get(ray.remote(lambda: 1).remote())
     from ray._private.worker import _global_node

@@ -25,7 +25,7 @@ def study() -> Study:
 
 def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
-    view = LiveView(study, total=8, slots=2, objective="val/match@01")
+    view = LiveView(study, total=8, slots=lambda: 2, objective="val/match@01")
     view.setup()
     running = [SimpleNamespace(status="RUNNING"), SimpleNamespace(status="TERMINATED")]
     view.on_step_end(trials=running)
@@ -45,7 +45,7 @@ def test_a_plain_line_is_cut_where_it_would_fill_the_screen(study, monkeypatch, 
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
     monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
     study.report(study.add({f"setting_{i}": i for i in range(30)}).number, {"pairs_seen": 1, "o": 0.9}, "o")
-    LiveView(study, total=8, slots=2, objective="val/match@01").on_step_end(trials=[])
+    LiveView(study, total=8, slots=lambda: 2, objective="val/match@01").on_step_end(trials=[])
     (line,) = capsys.readouterr().err.splitlines()
     assert len(line) == 160
     assert line.endswith("…")
@@ -56,14 +56,14 @@ def test_on_a_terminal_a_view_of_three_lines_however_many_settings(study, monkey
     screen = io.StringIO()
     monkeypatch.setattr(live, "console", Console(file=screen, force_terminal=True, width=80))
     study.report(study.add({f"setting_{i}": i for i in range(30)}).number, {"pairs_seen": 1, "o": 0.9}, "o")
-    live.console.print(LiveView(study, total=8, slots=2, objective="val/match@01")._frame())
+    live.console.print(LiveView(study, total=8, slots=lambda: 2, objective="val/match@01")._frame())
     assert len(screen.getvalue().splitlines()) == 3
 
 
 def test_on_a_terminal_one_view_that_goes_away(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, force_terminal=True, width=120))
     monkeypatch.setattr(live, "_SECONDS_BETWEEN_FRAMES", 0.0)
-    view = LiveView(study, total=8, slots=2, objective="val/match@01")
+    view = LiveView(study, total=8, slots=lambda: 2, objective="val/match@01")
     view.setup()
     view.on_step_end(trials=[])
     view.close()
@@ -73,7 +73,7 @@ def test_on_a_terminal_one_view_that_goes_away(study, monkeypatch, capsys):
 
 
 def test_time_left_is_told_once_a_trial_of_this_session_has_ended(study):
-    view = LiveView(study, total=8, slots=2, objective="o")
+    view = LiveView(study, total=8, slots=lambda: 2, objective="o")
     assert view._seconds_left(3) is None
     view._start -= 60
     assert view._seconds_left(4) == pytest.approx(4 * 60, rel=0.01)

@@ -9,6 +9,7 @@ import yaml
 from themo.config import load
 from tune import results
 from tune.space import from_tree
+from tune.storage import Storage
 from tune.study import Study
 
 
@@ -62,7 +63,7 @@ def test_the_best_settings_are_a_complete_configuration(study, settings, tmp_pat
     winner.checkpoint = "session-1/trial-0000/checkpoint_000002"
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "stale").touch()
-    results.write_best(winner, settings, tmp_path / "trials", tmp_path)
+    results.write_best(winner, settings, Storage(str(tmp_path / "trials")), tmp_path)
     assert load(config=tmp_path / "best.yaml") == settings.override({"learn_rate": 1e-3, "loss": "mse"})
     assert yaml.safe_load((tmp_path / "best.yaml").read_text())["training"]["learn_rate"] == 1e-3
     assert [path.name for path in (tmp_path / "best").iterdir()] == ["config.yaml"]
@@ -79,6 +80,6 @@ def test_a_winner_that_was_stopped_is_a_run_that_is_over(study, settings, tmp_pa
     (version / "summary.json").write_text('{"state": "running", "best": {}}')
     for number, state in ((0, "running"), (1, "stopped early")):
         study[number].checkpoint = "v"
-        results.write_best(study[number], settings, tmp_path / "trials", tmp_path)
+        results.write_best(study[number], settings, Storage(str(tmp_path / "trials")), tmp_path)
         assert json.loads((tmp_path / "best" / "summary.json").read_text())["state"] == state
     assert json.loads((version / "summary.json").read_text())["state"] == "running"

@@ -18,6 +18,7 @@ from tune.cluster import Resources
 from tune.report.page import write_report
 from tune.results import write_best
 from tune.search import Search, read_search
+from tune.storage import Storage
 from tune.study import Study
 
 FIGURES = {"history", "curves", "rungs", "parallel", "slices", "importance", "time"}
@@ -74,7 +75,7 @@ def finished(tmp_path: Path) -> tuple[Search, Path]:
     (folder / "search.yaml").write_text(search.to_yaml(), encoding="utf-8")
     winner = Study.read(folder / "study.json").winner()
     assert winner is not None
-    write_best(winner, search.settings, folder / "trials", folder)
+    write_best(winner, search.settings, Storage(str(folder / "trials")), folder)
     (folder / "best" / "summary.json").write_text('{"environment": {"torch": "2.9"}}', encoding="utf-8")
     (folder / "best" / "test.json").write_text(json.dumps(SCORES), encoding="utf-8")
     return search, folder

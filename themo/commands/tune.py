@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from themo.commands.test import score_and_record
 from themo.config import Settings, load, option, space_path
 from themo.errors import InputError, reason_of
-from themo.options import Parser, add_json, add_presets, add_settings, natural, positive
+from themo.options import Parser, add_json, add_presets, add_settings, natural, positive, seconds
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
 
@@ -41,11 +41,34 @@ def add_options(parser: Parser) -> None:
         metavar="NAME",
         help="asha, pausing-asha, hyperband, median, pbt or none (as in the file)",
     )
+    add = parser.add_argument_group("its end").add_argument
+    add(
+        "--time-budget",
+        type=seconds,
+        metavar="TIME",
+        help="end with what there is after so long (90m, 2h30m); --resume goes on",
+    )
+    add(
+        "--stop-after-no-gain",
+        type=positive,
+        metavar="N",
+        help="end when N trials after the best one were no better (as in the file)",
+    )
     add = parser.add_argument_group("machines").add_argument
-    add("--gpus-per-trial", type=float, metavar="X", help="GPUs a trial, also fractions (1 with a GPU)")
+    add(
+        "--gpus-per-trial",
+        type=float,
+        metavar="X",
+        help="GPUs a trial, also fractions (1 where there are any)",
+    )
     add("--cpus-per-trial", type=float, metavar="X", help="CPUs a trial (1)")
     add("--max-concurrent", type=int, metavar="N", help="trials at once (as many as fit)")
     add("--address", help="a running Ray cluster (none: one is started on this machine)")
+    add(
+        "--storage-path",
+        metavar="PLACE",
+        help="folder or s3://, gs:// that all machines share, for checkpoints (the search's own folder)",
+    )
     add_presets(parser)
     add_settings(parser)
     add_json(parser)
@@ -61,22 +84,22 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from themo.preparation import prepare_data
         from themo.tracking import check_reachable, tracking_uri, ui_command
         from themo.versions import read_settings
-        from tune.cluster import refuse_unreachable
+        from tune.cluster import Resources, refuse_unreachable
         from tune.report.page import write_report
         from tune.results import table
         from tune.search import (
             STUDY_FILE,
-            Resources,
             discard_untried,
             grow,
             new_search,
             read_search,
             refuse_another_space,
             refuse_taken,
-            run_search,
             search_folder,
         )
+        from tune.session import run_search
         from tune.space import load as load_space
+        from tune.storage import Storage
         from tune.study import Study
         from tune.warm_start import carry_over
 
@@ -90,19 +113,24 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         search = read_search(search_folder(options.resume, settings))
         if options.space is not None:
             refuse_another_space(search, load_space(options.space, search.settings), options.space)
-        if options.num_samples is not None:
-            search = grow(search, options.num_samples)
+        if options.num_samples is not None or options.stop_after_no_gain is not None:
+            search = grow(search, options.num_samples, options.stop_after_no_gain)
         search = replace(search, resources=replace(search.resources, **machines))
         prepare(search.settings)
     else:
         space = load_space(options.space or space_path(), settings)
         changes = {"num_samples": options.num_samples, "seed": options.search_seed}
         changes |= {"searcher": options.searcher, "scheduler": options.scheduler}
+        changes |= {"stop_after_no_gain": options.stop_after_no_gain}
         space = space.searched_by(**{name: value for name, value in changes.items() if value is not None})
-        device = resolve_device(settings.training.device)
-        shares = {"cpus_per_trial": options.cpus_per_trial, "gpus_per_trial": options.gpus_per_trial}
-        if options.gpus_per_trial is None and device.type == "cuda":
-            shares["gpus_per_trial"] = 1.0  # else all trials would share the first GPU
+        if options.address is None:
+            resolve_device(settings.training.device)  # of a cluster, only its machines know
+        gpus = 0.0 if settings.training.device == "cpu" else None
+        shares = {
+            "cpus_per_trial": options.cpus_per_trial,
+            "gpus_per_trial": gpus if options.gpus_per_trial is None else options.gpus_per_trial,
+            "storage_path": options.storage_path and Storage.named(options.storage_path).place,
+        }
         resources = Resources(
             **machines, **{name: value for name, value in shares.items() if value is not None}
         )
@@ -123,11 +151,12 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     resume_hint[:] = [f"python -m themo tune --resume {search.name}{where}"]
     console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}")
     try:
-        result = run_search(search, prepare)
+        result = run_search(search, prepare, time_budget=options.time_budget)
     except InputError:
         if options.resume is None:
             discard_untried(search)
         raise
+    go_on = resume_hint.copy()
     resume_hint.clear()
     best = result.folder / "best"
     tested = None
@@ -145,6 +174,12 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         print_result(table(result, search.space.dimensions))
         if tested:
             print_result(tested.scores.to_table())
+    if not result.is_whole:
+        n_done = sum(n for state, n in result.counts.items() if state not in ("RUNNING", "PAUSED"))
+        console.print(
+            f"Time is up:    {n_done} of {result.num_samples} trials are done; go on: {go_on[0]}",
+            soft_wrap=True,
+        )
     if not result.best.lineage:  # else no settings repeat it
         console.print(
             f"Reproduce it:  python -m themo train --config {result.folder / 'best.yaml'}", soft_wrap=True
@@ -189,6 +224,7 @@ def _refuse_new_search(options: Namespace) -> None:
         "name",
         "cpus_per_trial",
         "gpus_per_trial",
+        "storage_path",
         "config",
         "preset",
     )
@@ -197,5 +233,6 @@ def _refuse_new_search(options: Namespace) -> None:
     if given:
         raise InputError(
             f"--resume goes on with what the search began with: leave out {', '.join(map(option, given))}; "
-            "--num-samples, --logs-dir, --address, --max-concurrent and its own --space may be given with it"
+            "--num-samples, --stop-after-no-gain, --time-budget, --logs-dir, --address, --max-concurrent "
+            "and its own --space may be given with it"
         )

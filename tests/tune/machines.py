@@ -1,0 +1,116 @@
+"""A Ray cluster of two machines on this one: the second does not see some of its folders."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+
+_RAY = str(Path(sys.executable).with_name("ray"))
+_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def two_machines(hidden: Sequence[Path], **environment: str) -> Iterator[dict[str, str]]:
+    """A head without CPUs, and a worker of two with other file systems where `hidden` is.
+
+    Args:
+        hidden: Folders that the worker has for itself, empty ones.
+        environment: Variables of the worker.
+
+    Yields:
+        Variables for those who join: the cluster's address and its token.
+    """
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    common = ["--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats"]
+    with ExitStack() as stack:
+        session = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
+        head = [
+            "--head",
+            f"--port={port}",
+            "--num-cpus=0",
+            f"--temp-dir={session}",
+            "--include-dashboard=false",
+        ]
+        stack.enter_context(_process([_RAY, "start", *common, *head]))
+        _until(lambda: _listens(port), "the head")
+        mounts = " && ".join(f"mount -t tmpfs none '{folder}'" for folder in hidden)
+        start = f"{mounts} && exec {_RAY} start {' '.join(common)} --address={address} --num-cpus=2"
+        worker = ["unshare", "--mount", "--propagation", "private", "sh", "-c", start]
+        stack.enter_context(_process(worker, **environment))
+        _until(lambda: _machines(address) == 2, "the worker")
+        yield _TOKEN | {"RAY_ADDRESS": address}
+
+
+def why_not() -> str:
+    """Why there can be no second machine here; empty if there can."""
+    if os.geteuid() != 0:
+        return "needs root, to make mount namespaces"
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return "needs the command unshare"
+    made = subprocess.run([unshare, "--mount", "true"], capture_output=True, check=False)
+    return "" if made.returncode == 0 else "may make no namespaces on this machine"
+
+
+@contextmanager
+def _process(command: Sequence[str], **environment: str) -> Iterator[None]:
+    process = subprocess.Popen(
+        command,
+        env=os.environ | _TOKEN | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        below = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, signal.SIGTERM)
+        for each in below:
+            if each.is_running():
+                each.kill()
+        process.wait(60)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _machines(address: str) -> int:
+    count = "import ray, sys; from ray._raylet import GcsClient; "
+    count += "print(sum(n.state == 0 for n in GcsClient(address=sys.argv[1]).get_all_node_info().values()))"
+    told = subprocess.run(
+        [sys.executable, "-c", count, address],
+        env=os.environ | _TOKEN,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return int(told.stdout or 0)
+
+
+def _until(condition, what: str) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not start"
+        time.sleep(0.2)

@@ -1,0 +1,384 @@
+"""Searches on a real Ray cluster, over a formula in place of training."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from formula_search import a_search, no_data
+from formula_training import REPORTS, SECONDS_VARIABLE, height, train
+from optuna.trial import TrialState
+
+from themo.config import load
+from themo.errors import InputError
+from tune.cluster import Resources
+from tune.proposals import to_optuna
+from tune.results import SearchResult
+from tune.search import Search, grow, new_search, read_search
+from tune.session import run_search
+from tune.space import from_tree
+from tune.study import Study
+
+# what mlflow, sqlalchemy and ray do among themselves
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+def test_a_second_process_is_refused(tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    with (
+        FileLock(tmp_path / "tune" / "mine" / ".lock"),
+        pytest.raises(InputError, match=r"--resume: another process runs the search at .*mine"),
+    ):
+        run_search(search, no_data, train)
+
+
+@dataclass(frozen=True)
+class Searched:
+    search: Search
+    result: SearchResult
+    study: Study
+    logs_dir: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.result.folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", _path())  # of the workers: they import this folder's modules
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
+def _path() -> str:
+    here = Path(__file__).parent
+    return os.pathsep.join([str(here), str(here.parent.parent), os.environ.get("PYTHONPATH", "")])
+
+
+@pytest.fixture(scope="module")
+def searched(cluster, tmp_path_factory) -> Searched:
+    return _run(tmp_path_factory.mktemp("searched"), Resources())
+
+
+@pytest.fixture(scope="module")
+def in_one_slot(cluster, tmp_path_factory) -> Searched:
+    return _run(tmp_path_factory.mktemp("in-one-slot"), Resources(max_concurrent=1))
+
+
+def _run(logs_dir: Path, resources: Resources, **changes: object) -> Searched:
+    search = a_search(logs_dir, "mine", resources, **changes)
+    result = run_search(search, no_data, train)
+    return Searched(search, result, Study.load(result.folder / "study.json"), logs_dir)
+
+
+@pytest.mark.slow
+def test_every_trial_is_accounted_for(searched):
+    assert len(searched.study) == 8
+    assert searched.study.counts()["RUNNING"] == 0
+    assert searched.result.counts == searched.study.counts()
+    assert searched.result.slots == 2
+    assert 0 < searched.result.busy <= 1
+    with (searched.folder / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == [trial.state for trial in searched.study]
+
+
+@pytest.mark.slow
+def test_a_trial_whose_worker_died_ends_as_if_it_had_not(searched):
+    trial = searched.study[0]
+    assert trial.state == "COMPLETE"
+    whole = height(searched.search.settings.override(trial.params))
+    assert trial.values == {100 * step: whole * step / REPORTS for step in range(1, REPORTS + 1)}
+
+
+@pytest.mark.slow
+def test_a_stopped_trial_is_pruned_in_optuna_with_its_intermediate_values(in_one_slot):
+    trial = in_one_slot.study[1]
+    assert (trial.state, trial.reason) == ("PRUNED", "stopped at 100 pairs")
+    seen = to_optuna(in_one_slot.search.space, in_one_slot.study).trials[1]
+    assert seen.state == TrialState.PRUNED
+    assert list(seen.intermediate_values) == [100]
+
+
+@pytest.mark.slow
+def test_a_diverged_trial_fails_and_says_why(searched):
+    trial = searched.study[2]
+    assert (trial.state, trial.reason) == ("FAIL", "diverged: loss is nan at step 2 (learn_rate=1.0e-03)")
+    assert to_optuna(searched.search.space, searched.study).trials[2].state == TrialState.FAIL
+    assert not (searched.folder / "failures" / "trial-0002.txt").exists()
+
+
+@pytest.mark.slow
+def test_a_trial_that_raises_fails_alone_and_leaves_its_traceback(searched):
+    trial = searched.study[3]
+    assert (trial.state, trial.reason) == ("FAIL", "RuntimeError: a bug")
+    assert "formula_training.py" in (searched.folder / "failures" / "trial-0003.txt").read_text()
+
+
+@pytest.mark.slow
+def test_the_winner_is_left_as_settings_and_as_a_version(searched):
+    assert searched.result.best.number == 0
+    assert searched.result.value == 1.0
+    settings = load(config=searched.folder / "best.yaml")
+    assert settings == searched.search.settings.override(searched.study[0].params)
+    assert load(config=searched.folder / "best" / "config.yaml") == settings
+    assert json.loads((searched.folder / "best" / "progress.json").read_text())["step"] == REPORTS
+    assert searched.result.to_json()["best"]["trial"] == 0
+
+
+@pytest.mark.slow
+def test_a_trial_keeps_its_newest_version_only_and_ray_no_state(searched):
+    for trial in searched.study:
+        kept = list((searched.folder / "trials").glob(f"session-*/trial-{trial.number:04d}/checkpoint_*"))
+        assert [str(path.relative_to(searched.folder / "trials")) for path in kept] == (
+            [trial.checkpoint] if trial.checkpoint else []
+        )
+    assert not list((searched.folder / "trials").rglob("*.pkl"))
+
+
+@pytest.mark.slow
+def test_mlflow_has_one_parent_and_one_child_a_trial(searched):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{searched.logs_dir / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("default")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    parent = runs.pop("mine")
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["best/val/match_at_01"] == 1.0
+    assert set(runs) == {f"trial {trial.number}" for trial in searched.study}
+    statuses = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+    for trial in searched.study:
+        run = runs[f"trial {trial.number}"]
+        assert run.info.status == statuses[trial.state]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert set(run.data.params) == {*trial.params, "log10_learn_rate"}
+        if trial.values:
+            history = client.get_metric_history(run.info.run_id, "val/match_at_01")
+            assert {entry.step: entry.value for entry in history} == trial.values
+    assert len(client.get_metric_history(runs["trial 0"].info.run_id, "val/match_at_01")) == REPORTS
+
+
+@pytest.mark.slow
+def test_more_gpus_than_there_are_are_refused_before_any_trial(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources(gpus_per_trial=1))
+    with pytest.raises(InputError, match=r"--gpus-per-trial must be at most 0, .* got 1"):
+        run_search(search, no_data, train)
+    assert len(Study.load(tmp_path / "tune" / "mine" / "study.json")) == 0
+
+
+@pytest.mark.slow
+def test_a_search_without_a_good_trial_says_so(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    only_bad = replace(
+        search.space,
+        first=search.space.first[3:],
+        search=search.space.search.model_copy(update={"num_samples": 1}),
+    )
+    with pytest.raises(RuntimeError, match=r"none of the 1 trials ended well; .*RuntimeError: a bug"):
+        run_search(replace(search, space=only_bad), no_data, train)
+
+
+@pytest.mark.slow
+def test_a_search_whose_time_is_up_tells_what_there_is_and_goes_on_to_the_same_end(in_one_slot, tmp_path):
+    ends: list[str] = []
+    seconds = 6.0
+    while not ends or ends[-1] != "whole":
+        seconds *= 1.5  # a crowded machine needs long for the first trial
+        process = _start(tmp_path, f"time_budget={seconds}", *(["--resume"] if ends else []))
+        out, err = process.communicate(timeout=500)
+        if process.returncode == 2:
+            assert "--time-budget: no trial has ended in it: go on with --resume mine" in err
+            out = "nothing yet\n"
+        else:
+            assert process.returncode == 0, err
+            assert (tmp_path / "tune" / "mine" / "best" / "config.yaml").exists()
+        ends += out.splitlines()
+        statuses = _statuses(tmp_path)
+        assert statuses["mine"] == ("FINISHED" if ends[-1] == "whole" else "KILLED")
+        assert "RUNNING" not in statuses.values()
+    assert len(ends) > 1, "it was never cut"
+    assert _facts(tmp_path / "tune" / "mine") == _facts(in_one_slot.folder)
+
+
+@pytest.mark.slow
+def test_a_search_ends_when_trials_gain_nothing(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources(max_concurrent=1), num_samples=50, stop_after_no_gain=3)
+    result = run_search(search, no_data, train)
+    study = Study.load(result.folder / "study.json")
+    assert result.is_whole
+    assert len(study) < 50
+    assert [trial.number for trial in study][-3:] == [result.best.number + n for n in (1, 2, 3)]
+    more = grow(search, stop_after_no_gain=6)
+    assert len(Study.load(run_search(more, no_data, train).folder / "study.json")) >= len(study) + 3
+
+
+@pytest.mark.slow
+def test_a_finished_search_resumed_only_tells_its_result(searched):
+    again = run_search(read_search(searched.folder), no_data, train)
+    assert again.best == searched.study[0]
+    assert again.counts == searched.result.counts
+
+
+@pytest.mark.slow
+def test_the_winner_of_real_training_repeats_bit_for_bit(cluster, tiny_settings):
+    from themo.preparation import prepare_data
+    from themo.training import Report
+    from themo.training import train as real_train
+    from themo.versions import read_summary
+
+    tree = {
+        "space": {
+            "learn_rate": {"log_uniform": [1e-4, 1e-2]},
+            "batch_size": {"integer": [16, 64], "step": 16},
+            "loss": {"choice": ["mse", "cosine", "infonce"]},
+            "max_pairs": {"choice": [200, None]},
+        },
+        "search": {"num_samples": 4, "grace_pairs": 200},
+    }
+    space = from_tree(tree, tiny_settings, source="search.yaml")
+    result = run_search(new_search("real", space, tiny_settings, Resources()), prepare_data)
+    settings = load(config=result.folder / "best.yaml")
+    reports: list[Report] = []
+    real_train(settings, prepare_data(settings), report=reports.append)
+    again = {int(r.metrics["pairs_seen"]): r.metrics["val/match@01"] for r in reports}
+    assert result.best.values == {pairs: again[pairs] for pairs in result.best.values}
+    assert read_summary(result.folder / "best")["best"]["val/match@01"] == result.value
+
+
+@pytest.mark.slow
+def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_slot, tmp_path):
+    folder = tmp_path / "tune" / "mine"
+    first = _start(tmp_path)
+    _wait_for(first, lambda: _reported(folder) >= 1)
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal does: to all processes
+    _, errors = first.communicate(timeout=120)
+    assert first.returncode == 130, errors
+    assert errors.strip().splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+
+    second = _start(tmp_path, "--resume")
+    _wait_for(second, lambda: _reported(folder) >= 4)
+    second.kill()
+    second.wait()
+
+    third = _start(tmp_path, "--resume")
+    _, errors = third.communicate(timeout=240)
+    assert third.returncode == 0, errors
+    assert _facts(folder) == _facts(in_one_slot.folder)
+    assert _statuses(tmp_path) == _statuses(in_one_slot.logs_dir)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scheduler": "pausing-asha", "searcher": "random"},
+        {"scheduler": "hyperband", "searcher": "cmaes"},
+        {"scheduler": "median", "searcher": "quasi-random"},
+        {"scheduler": "pbt", "searcher": "random", "grace_pairs": 200},
+    ],
+    ids=lambda changes: changes["scheduler"],
+)
+def test_other_schedulers_and_searchers_end_as_undisturbed_too(cluster, tmp_path, changes):
+    whole = _run(tmp_path / "whole", Resources(max_concurrent=1), **changes)
+    folder = tmp_path / "cut" / "tune" / "mine"
+    first = _start(tmp_path / "cut", *(f"{name}={value}" for name, value in changes.items()))
+    _wait_for(first, lambda: _reported(folder) >= 4)
+    first.kill()
+    first.wait()
+    second = _start(tmp_path / "cut", "--resume")
+    _, errors = second.communicate(timeout=400)
+    assert second.returncode == 0, errors
+    assert _facts(folder) == _facts(whole.folder)
+    assert _statuses(tmp_path / "cut") == _statuses(tmp_path / "whole")
+    assert "RUNNING" not in _statuses(tmp_path / "whole").values()
+    for trial in whole.study:  # a checkpoint from which two trials went on is gone when both have their own
+        kept = (whole.folder / "trials").glob(f"session-*/trial-{trial.number:04d}*/checkpoint_*")
+        assert [str(path.relative_to(whole.folder / "trials")) for path in kept] == (
+            [trial.checkpoint] if trial.checkpoint else []
+        )
+
+
+@pytest.fixture(scope="module")
+def paused(cluster, tmp_path_factory) -> Searched:
+    return _run(tmp_path_factory.mktemp("paused"), Resources(), scheduler="pausing-asha")
+
+
+@pytest.mark.slow
+def test_trials_are_paused_and_the_best_go_on_from_their_checkpoints(paused):
+    counts = paused.study.counts()
+    assert counts["RUNNING"] == counts["PAUSED"] == 0
+    assert counts["PRUNED"] >= 3
+    best = paused.result.best
+    assert best.state == "COMPLETE"
+    whole = height(paused.search.settings.override(best.params))
+    assert best.values == {100 * step: whole * step / REPORTS for step in range(1, REPORTS + 1)}
+    stopped = [trial for trial in paused.study if trial.state == "PRUNED"]
+    assert all(trial.reason == f"stopped at {trial.pairs_seen} pairs" for trial in stopped)
+    assert {trial.pairs_seen for trial in stopped} <= {100, 300, 900}
+    # trials that went on after a pause are other ones to Ray, in a folder of their own
+    assert any("-from-" in str(trial.checkpoint) for trial in paused.study)
+
+
+def _facts(folder: Path) -> list[tuple[object, ...]]:
+    study = Study.load(folder / "study.json")
+    return [
+        # a checkpoint's folder names the session that wrote it
+        (t.params, t.state, t.reason, t.values, [replace(step, checkpoint=None) for step in t.lineage])
+        for t in study
+    ]
+
+
+def _start(logs_dir: Path, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("formula_search.py")), str(logs_dir), "mine", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {SECONDS_VARIABLE: "0.3", "PYTHONPATH": _path()},
+        start_new_session=True,
+    )
+
+
+def _wait_for(process: subprocess.Popen[str], condition) -> None:
+    end = time.monotonic() + 400
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end, "it never came so far"
+        time.sleep(0.05)
+
+
+def _reported(folder: Path) -> int:
+    """Trials of which something stands in the record."""
+    try:
+        entries = json.loads((folder / "study.json").read_text())["trials"]
+    except FileNotFoundError:
+        return 0
+    return sum(bool(entry["checkpoint"]) or entry["state"] != "RUNNING" for entry in entries)
+
+
+def _statuses(logs_dir: Path) -> dict[str, str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{logs_dir / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("default")
+    runs = client.search_runs([experiment.experiment_id])
+    assert len({run.info.run_name for run in runs}) == len(runs)
+    return {run.info.run_name: run.info.status for run in runs}

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+from pyarrow import fs
+
+from themo.errors import InputError
+from tune.storage import Storage
+
+
+def test_a_folder_below_the_working_directory_is_named_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Storage.named("share/checkpoints").place == str(tmp_path / "share" / "checkpoints")
+
+
+def test_a_folder_below_a_uri_keeps_the_settings_of_its_file_system():
+    below = Storage("s3://bucket/ours?endpoint_override=127.0.0.1:9000&scheme=http") / "mine"
+    assert below.place == "s3://bucket/ours/mine?endpoint_override=127.0.0.1:9000&scheme=http"
+    assert isinstance(below.filesystem, fs.S3FileSystem)
+    assert below.root == "bucket/ours/mine"
+    assert (Storage("/mnt/share") / "mine").root == "/mnt/share/mine"
+
+
+@pytest.mark.parametrize("place", ["what://bucket/folder", "s3://bad bucket/x"])
+def test_a_uri_of_no_file_system_is_refused(place):
+    with pytest.raises(InputError, match=rf"--storage-path must be a folder or a URI .*, got '{place}': "):
+        Storage.named(place)
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"--storage-path .*file/below: cannot be written: "):
+        Storage(str(tmp_path / "file" / "below")).refuse_unwritable()
+    Storage(str(tmp_path / "new")).refuse_unwritable()
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_version_is_fetched_and_removed(tmp_path):
+    storage = Storage(str(tmp_path / "share"))
+    assert storage.folders() == []
+    version = tmp_path / "share" / "session-1" / "trial-0000" / "checkpoint_000001"
+    (version / "student").mkdir(parents=True)
+    (version / "student" / "weights").write_text("w")
+    assert storage.folders() == ["session-1"]
+    storage.fetch("session-1/trial-0000/checkpoint_000001", tmp_path / "best")
+    assert (tmp_path / "best" / "student" / "weights").read_text() == "w"
+    for _ in range(2):
+        storage.remove("session-1/trial-0000/checkpoint_000001")
+    assert not version.exists()
+
+
+def test_loose_files_go_and_checkpoints_stay(tmp_path):
+    session = tmp_path / "session-1"
+    kept = session / "trial-0000" / "checkpoint_000000" / "config.yaml"
+    for path in (
+        kept,
+        session / "state.pkl",
+        session / "trial-0000" / "params.pkl",
+        session / "trial-0001" / "x",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    Storage(str(tmp_path)).remove_loose_files("session-1")
+    assert [path for path in session.rglob("*") if path.is_file()] == [kept]
+    assert not (session / "trial-0001").exists()
+    Storage(str(tmp_path)).remove_loose_files("session-2")

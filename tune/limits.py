@@ -1,0 +1,34 @@
+"""When a search has enough: of trials, or of trials that gained nothing."""
+
+from __future__ import annotations
+
+from tune.space import SearchSettings
+from tune.study import Study
+
+
+def wants_more(study: Study, search: SearchSettings) -> bool:
+    """Whether a search begins another trial when one of its slots is free."""
+    return len(study) < search.num_samples and not is_exhausted(study, search)
+
+
+def is_exhausted(study: Study, search: SearchSettings) -> bool:
+    """Whether so many trials have ended since the best one began that another gain is not waited for."""
+    patience = search.stop_after_no_gain
+    return patience is not None and trials_without_gain(study) >= patience
+
+
+def is_whole(study: Study, search: SearchSettings) -> bool:
+    """Whether nothing is left to do."""
+    return not wants_more(study, search) and all(trial.is_done for trial in study)
+
+
+def trials_without_gain(study: Study) -> int:
+    """Trials after the best one that have ended, however they did; all that have where none has a score.
+
+    A function of the record alone, so that a resumed search ends where it would have ended. A trial that was
+    paused is none of them before it ends.
+    """
+    sign = 1 if study.mode == "max" else -1
+    scored = [(sign * best, -trial.number) for trial in study if (best := trial.best(study.mode)) is not None]
+    best_number = -max(scored)[1] if scored else -1
+    return sum(trial.is_done for trial in study if trial.number > best_number)

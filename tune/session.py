@@ -1,0 +1,232 @@
+"""A session of a search: the cluster, the trials that are left, and what is then on disk."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from themo.config import Settings, known_leaves
+from themo.dataset import TrainingData
+from themo.errors import InputError
+from themo.progress import console
+from themo.tracking import Tracking, outbox_path, tracking_uri
+from themo.training import train
+from tune import results
+from tune.cluster import Cluster, Slots, connect
+from tune.limits import is_whole
+from tune.search import (
+    SEARCH_FILE,
+    STUDY_FILE,
+    TRIALS_FOLDER,
+    Search,
+    alone,
+    search_folder,
+)
+from tune.shipping import Shipment
+from tune.space import Scalar
+from tune.storage import Storage
+from tune.study import Study
+from tune.trial import Train, Work, run
+
+RAY_LOG = "ray.log"
+
+_TOP = 5
+
+
+def run_search(
+    search: Search,
+    data_for: Callable[[Settings], TrainingData],
+    train: Train = train,
+    time_budget: float | None = None,
+) -> results.SearchResult:
+    """Run a search, or what is left of one, and write its results.
+
+    Args:
+        search: From `new_search` or, to resume, from `read_search`.
+        data_for: Training data of settings; called for each combination of searched data settings before
+            any trial starts.
+        train: The training function of a trial; a module's function, so that workers can import it.
+        time_budget: Seconds after which the session ends with what it has; trials under way stay at their
+            last checkpoint, and a resumed search goes on with them.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InputError: The cluster is too small, the MLflow server away, another process runs this search, some
+            machine does not share the storage, or no trial ended in the time given.
+        KeyboardInterrupt: Interrupted; the search can be resumed.
+        RuntimeError: No trial ended well.
+    """
+    folder = search_folder(search.name, search.settings)
+    logs_dir = Path(search.settings.paths.logs_dir)
+    storage = storage_of(search, folder)
+    with ExitStack() as stack:
+        stack.enter_context(alone(folder))
+        study_path = folder / STUDY_FILE
+        is_resumed = study_path.exists()
+        study = Study.load(study_path) if is_resumed else Study(study_path, search.mode)
+        study.save()
+        outbox = outbox_path(logs_dir, f"{search.name}-{search.uid}")
+        tracking = stack.enter_context(
+            Tracking(
+                tracking_uri(logs_dir), search.settings.paths.experiment, outbox, must_answer=not is_resumed
+            )
+        )
+        cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
+        slots = Slots(search.resources, cluster)
+        if cluster.dashboard:
+            console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
+        _refuse_unshared(search, storage, cluster)
+        work = _work(search, data_for, train, storage)
+        if search.resources.address is not None:
+            work = replace(work, shipment=Shipment.of(work.data.values()))
+        if not is_whole(study, search.space.search):
+            _Session(search, study, storage, folder).run(work, cluster, slots, tracking, time_budget)
+    return _finish(search, study, slots.most, storage, folder)
+
+
+def storage_of(search: Search, folder: Path) -> Storage:
+    """Where a search's checkpoints are: within its directory, or in a folder of its own where it was told.
+
+    Raises:
+        InputError: That is no folder and no URI.
+    """
+    path = search.resources.storage_path
+    if path is None:
+        return Storage(str(folder / TRIALS_FOLDER))
+    return Storage.named(path) / f"{search.name}-{search.uid}"
+
+
+def _refuse_unshared(search: Search, storage: Storage, cluster: Cluster) -> None:
+    if search.resources.storage_path is not None:
+        storage.refuse_unwritable()
+    if search.resources.address is not None:
+        able = [node_id for node_id, machine in cluster.machines().items() if machine.get("CPU", 0) > 0]
+        storage.refuse_unseen(able)
+
+
+class _Session:
+    """What happens between the start and the end of Ray's loop."""
+
+    def __init__(self, search: Search, study: Study, storage: Storage, folder: Path) -> None:
+        self._search = search
+        self._study = study
+        self._storage = storage
+        self._folder = folder
+        n_before = sum(name.startswith("session-") for name in storage.folders())
+        self._name = f"session-{n_before + 1}"
+
+    def run(
+        self, work: Work, cluster: Cluster, slots: Slots, tracking: Tracking, time_budget: float | None
+    ) -> None:
+        """Raises `KeyboardInterrupt` where it ended before its time and before all was done."""
+        from ray import tune as ray_tune
+
+        from tune.keeping import Keeper
+        from tune.live import LiveView
+        from tune.mlflow_runs import MlflowRuns
+        from tune.searcher import StudyScheduler, StudySearcher
+
+        search, study = self._search, self._study
+        view = LiveView(study, search.space.search.num_samples, slots, search.objective)
+        everything = yaml.safe_load(search.to_yaml())
+        runs = MlflowRuns(tracking, study, search.name, search.uid, everything, search.objective)
+        resources = search.resources.on(list(cluster.machines().values()))
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_MOST_PENDING)
+        end = time.monotonic() + time_budget if time_budget is not None else None
+        try:
+            ray_tune.run(
+                ray_tune.with_parameters(run, work=work),
+                name=self._name,
+                num_samples=-1,  # until the searcher has nothing left
+                storage_path=self._storage.place,
+                search_alg=StudySearcher(search.space, study, slots),
+                scheduler=StudyScheduler(search.space, study, search.objective),
+                resources_per_trial={"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0.0},
+                max_failures=search.space.search.max_failures,
+                time_budget_s=time_budget,
+                raise_on_failed_trial=False,
+                reuse_actors=True,
+                callbacks=[Keeper(study, search.space, self._folder, self._name), runs, view],
+                trial_dirname_creator=_trial_folder,
+                verbose=0,
+            )
+        except BaseException:
+            runs.close("KILLED")
+            raise
+        finally:
+            view.close()
+            study.save()
+            results.write_trials(study, search.space, self._folder)
+            self._storage.remove_loose_files(self._name)  # Ray's own, never read: the study is the state
+        is_done = is_whole(study, search.space.search)
+        runs.close("FINISHED" if is_done else "KILLED")
+        if not is_done and (end is None or time.monotonic() < end):  # Ray swallows the first Ctrl-C
+            raise KeyboardInterrupt
+
+
+_MOST_PENDING = 10_000
+"""Ray need not count: the searcher hands out no more trials than there are slots."""
+
+
+def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: Path) -> results.SearchResult:
+    results.write_trials(study, search.space, folder)
+    winner = study.winner()
+    is_done = is_whole(study, search.space.search)
+    if winner is None and not is_done and not any(trial.is_done for trial in study):
+        raise InputError(f"--time-budget: no trial has ended in it: go on with --resume {search.name}")
+    if winner is None:
+        reason = next((trial.reason for trial in study if trial.reason), "no reason is known")
+        raise RuntimeError(f"none of the {len(study)} trials ended well; the first one: {reason}")
+    results.write_best(winner, search.settings, storage, folder)
+    spans = results.spans(study)
+    return results.SearchResult(
+        folder=folder,
+        objective=search.objective,
+        mode=search.mode,
+        counts=study.counts(),
+        best=winner,
+        slots=slots,
+        busy=results.slots_busy(spans, slots),
+        seconds=max(end for _, end, _ in spans) - min(start for start, _, _ in spans),
+        top=tuple(results.ranked(study)[:_TOP]),
+        num_samples=search.space.search.num_samples,
+        is_whole=is_done,
+    )
+
+
+def _work(
+    search: Search, data_for: Callable[[Settings], TrainingData], train: Train, storage: Storage
+) -> Work:
+    leaves = data_leaves()
+    names = tuple(name for name in search.space.dimensions if name in leaves)
+    data: dict[tuple[Scalar, ...], TrainingData] = {}
+    for combination in search.space.combinations(leaves):
+        settings = (
+            search.settings.override(combination, source=SEARCH_FILE) if combination else search.settings
+        )
+        data[tuple(combination[name] for name in names)] = data_for(settings)
+    return Work(search.settings, search.space.search, data, names, storage.place, train)
+
+
+def data_leaves() -> frozenset[str]:
+    """The settings that the training data depends on."""
+    sections: Mapping[str, tuple[str, Any]] = known_leaves()
+    return frozenset(
+        leaf
+        for leaf, (section, _) in sections.items()
+        if section in ("data", "teacher") or leaf == "backbone"
+    )
+
+
+def _trial_folder(trial: Any) -> str:
+    begun = trial.config["checkpoint_pairs"]  # a trial that goes on must not write over its checkpoint
+    return f"trial-{trial.config['number']:04d}" + (f"-from-{begun}" if begun else "")

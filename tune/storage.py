@@ -1,0 +1,191 @@
+"""Where trials keep their checkpoints: a folder or a URI (``s3://``, ``gs://``), by Arrow's file systems."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow
+from pyarrow import fs
+
+from themo.errors import InputError, reason_of
+
+_ANSWER_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A place that the driver and every worker reach by the same name.
+
+    Attributes:
+        place: An absolute path, or a URI; what stands behind a ``?`` in it are settings of its file system.
+    """
+
+    place: str
+
+    @classmethod
+    def named(cls, place: str) -> Storage:
+        """The storage that a person named: a relative folder is one below the working directory.
+
+        Raises:
+            InputError: It is no folder, and no URI of a file system that Arrow knows.
+        """
+        storage = cls(place if "://" in place else str(Path(place).resolve()))
+        try:
+            storage.filesystem  # noqa: B018 -- made when it is first asked for
+        except (pyarrow.ArrowInvalid, OSError) as error:
+            raise InputError(
+                f"--storage-path must be a folder or a URI such as s3://BUCKET/FOLDER, got {place!r}: "
+                f"{reason_of(error)}"
+            ) from None
+        return storage
+
+    def __truediv__(self, part: str) -> Storage:
+        """A folder below."""
+        if "://" not in self.place:
+            return Storage(f"{self.place}/{part}")
+        uri = urlsplit(self.place)
+        return Storage(uri._replace(path=f"{uri.path.rstrip('/')}/{part}").geturl())
+
+    @cached_property
+    def filesystem(self) -> fs.FileSystem:
+        """Arrow's file system."""
+        return self._resolved[0]
+
+    @cached_property
+    def root(self) -> str:
+        """The place's path within it."""
+        return self._resolved[1]
+
+    @cached_property
+    def _resolved(self) -> tuple[fs.FileSystem, str]:
+        filesystem, root = fs.FileSystem.from_uri(self.place)
+        return filesystem, root.rstrip("/")
+
+    def folders(self) -> list[str]:
+        """Names of the folders directly in it; none where there is no such place yet."""
+        return [info.base_name for info in self._listed(self.root) if info.type == fs.FileType.Directory]
+
+    def fetch(self, path: str, folder: Path) -> None:
+        """Copy a folder of it to a new one of this machine."""
+        folder.mkdir(parents=True)
+        fs.copy_files(
+            f"{self.root}/{path}",
+            str(folder),
+            source_filesystem=self.filesystem,
+            destination_filesystem=fs.LocalFileSystem(),
+        )
+
+    def remove(self, path: str) -> None:
+        """Remove a folder of it, if it is there."""
+        if self.filesystem.get_file_info(f"{self.root}/{path}").type != fs.FileType.NotFound:
+            self.filesystem.delete_dir(f"{self.root}/{path}")
+
+    def remove_loose_files(self, path: str) -> None:
+        """Remove the files that lie in a folder and in the folders of it, and those that are then empty."""
+        for info in self._listed(f"{self.root}/{path}"):
+            if info.is_file:
+                self.filesystem.delete_file(info.path)
+                continue
+            below = list(self._listed(info.path))
+            for loose in below:
+                if loose.is_file:
+                    self.filesystem.delete_file(loose.path)
+            if all(inner.is_file for inner in below):
+                self.filesystem.delete_dir(info.path)
+
+    def refuse_unwritable(self) -> None:
+        """Refuse a place that this machine cannot write to.
+
+        Raises:
+            InputError: A file could not be written and read back.
+        """
+        self._leave_mark().remove()
+
+    def refuse_unseen(self, node_ids: Iterable[str]) -> None:
+        """Refuse a place that some machine of the Ray cluster does not share with this one.
+
+        Args:
+            node_ids: Ray's ids of the machines that trials may run on.
+
+        Raises:
+            InputError: One does not see what this machine has written there, or cannot write to it.
+        """
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        mark = self._leave_mark()
+        look = ray.remote(num_cpus=0, max_retries=0)(_look)
+        try:
+            answers = {
+                node_id: look.options(
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
+                ).remote(self.place, mark.name)
+                for node_id in node_ids
+            }
+            for node_id, answer in answers.items():
+                try:
+                    machine, trouble = ray.get(answer, timeout=_ANSWER_SECONDS)
+                except ray.exceptions.RayError as error:
+                    machine, trouble = f"node {node_id[:8]}", reason_of(error)
+                if trouble:
+                    raise InputError(
+                        f"--storage-path {self.place}: must be one place to all machines of the cluster, but "
+                        f"{machine} {trouble}"
+                    )
+        finally:
+            mark.remove()
+
+    def _leave_mark(self) -> _Mark:
+        mark = _Mark(self, f".themo-{secrets.token_hex(8)}")
+        try:
+            mark.write()
+        except OSError as error:
+            raise InputError(f"--storage-path {self.place}: cannot be written: {reason_of(error)}") from None
+        return mark
+
+    def _listed(self, path: str) -> list[fs.FileInfo]:
+        found: list[fs.FileInfo] = self.filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        return found
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A file by which machines see whether they look at the same place."""
+
+    storage: Storage
+    name: str
+
+    @property
+    def _path(self) -> str:
+        return f"{self.storage.root}/{self.name}"
+
+    def write(self) -> None:
+        self.storage.filesystem.create_dir(self.storage.root)
+        with self.storage.filesystem.open_output_stream(self._path) as file:
+            file.write(self.name.encode())
+
+    def is_there(self) -> bool:
+        return bool(self.storage.filesystem.get_file_info(self._path).is_file)
+
+    def remove(self) -> None:
+        self.storage.filesystem.delete_file(self._path)
+
+
+def _look(place: str, name: str) -> tuple[str, str]:
+    """On a worker: the machine's name, and what is wrong with the place there."""
+    import platform
+
+    machine = platform.node()
+    try:
+        storage = Storage(place)
+        if not _Mark(storage, name).is_there():
+            return machine, "does not see what this one has written"
+        storage._leave_mark().remove()
+    except (OSError, InputError, pyarrow.ArrowInvalid) as error:
+        return machine, f"cannot use it: {reason_of(error)}"
+    return machine, ""
