@@ -117,6 +117,19 @@ def test_the_commands_of_the_report_are_those_that_work(searched: Searched) -> N
     assert "python -m themo test --version-path logs/tune/small/best --baseline --report" in before
 
 
+def test_the_search_is_repeated_by_its_name(searched: Searched) -> None:
+    assert (
+        "python -m themo tune --repeat small --logs-dir logs" in (searched.search / "report.html").read_text()
+    )
+    done = searched.themo("tune", "--repeat", "small", "--name", "again", "--logs-dir", "logs", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["best"], result["test"]) == (searched.result["best"], searched.result["test"])
+    assert (searched.search / "best.yaml").read_bytes() == (
+        searched.folder / "logs" / "tune" / "again" / "best.yaml"
+    ).read_bytes()
+
+
 def test_a_report_that_cannot_be_written_costs_a_line_and_not_the_result(searched: Searched) -> None:
     path = searched.search / "report.html"
     kept = path.read_bytes()

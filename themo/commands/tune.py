@@ -32,6 +32,7 @@ def add_options(parser: Parser) -> None:
     add("--num-samples", type=positive, metavar="N", help="trials (as the space's file says)")
     add("--name", help="name of the search (the date and time)")
     add("--resume", metavar="NAME", help="go on with a search; with more --num-samples, also a finished one")
+    add("--repeat", metavar="NAME", help="a new search with the settings and the space of an earlier one")
     add("--warm-start", metavar="NAME", help="learn from the trials of an earlier search as well")
     add("--space", type=Path, metavar="FILE", help="YAML of the search space (configs/search.yaml)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
@@ -118,26 +119,35 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         search = replace(search, resources=replace(search.resources, **machines))
         prepare(search.settings)
     else:
-        space = load_space(options.space or space_path(), settings)
+        carried: tuple[Any, ...] = ()
+        resources = Resources()
+        if options.repeat is None:
+            space = load_space(options.space or space_path(), settings)
+        else:
+            _refuse_beside_repeat(options)
+            old = search_folder(options.repeat, settings, asked_by="--repeat")
+            known = read_search(old, asked_by="--repeat")
+            settings, space = known.settings.override(options.settings), known.space
+            resources = known.resources
+            if (old / STUDY_FILE).exists():
+                carried = Study.read(old / STUDY_FILE).carried
         changes = {"num_samples": options.num_samples, "seed": options.search_seed}
         changes |= {"searcher": options.searcher, "scheduler": options.scheduler}
         changes |= {"stop_after_no_gain": options.stop_after_no_gain}
         space = space.searched_by(**{name: value for name, value in changes.items() if value is not None})
         if options.address is None:
             resolve_device(settings.training.device)  # of a cluster, only its machines know
-        gpus = 0.0 if settings.training.device == "cpu" else None
+        gpus = 0.0 if settings.training.device == "cpu" else resources.gpus_per_trial
         shares = {
             "cpus_per_trial": options.cpus_per_trial,
             "gpus_per_trial": gpus if options.gpus_per_trial is None else options.gpus_per_trial,
             "storage_path": options.storage_path and Storage.named(options.storage_path).place,
         }
-        resources = Resources(
-            **machines, **{name: value for name, value in shares.items() if value is not None}
-        )
+        shares = {name: value for name, value in shares.items() if value is not None}
+        resources = replace(resources, **machines, **shares)
         name = options.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
         refuse_taken(name, settings)
         check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
-        carried: tuple[Any, ...] = ()
         if options.warm_start is not None:
             old = search_folder(options.warm_start, settings, asked_by="--warm-start")
             known = read_search(old, asked_by="--warm-start")
@@ -215,8 +225,20 @@ def once(prepare: Callable[[Settings], TrainingData]) -> Callable[[Settings], Tr
     return prepare_once
 
 
+def _refuse_beside_repeat(options: Namespace) -> None:
+    given = [
+        name for name in ("config", "preset", "space", "warm_start") if getattr(options, name) is not None
+    ]
+    if given:
+        raise InputError(
+            f"--repeat takes settings and space from the search that it names: leave out "
+            f"{', '.join(map(option, given))}"
+        )
+
+
 def _refuse_new_search(options: Namespace) -> None:
     new = (
+        "repeat",
         "search_seed",
         "warm_start",
         "searcher",

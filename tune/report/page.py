@@ -216,6 +216,7 @@ def _commands(search: Search, folder: Path, is_finished: bool, version: Path | N
             "Test it beside all baselines, with a report of its own",
             f"{themo} test --version-path {best} --baseline --report",
         ),
+        _Command("Search again", f"{themo} tune --repeat {search.name} --logs-dir {_shown(logs_dir)}"),
         _Command("Write this page anew", f"{themo} report {search.name} --logs-dir {_shown(logs_dir)}"),
         compare,
     ]
