@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
 from tune import evolution
 from tune.cube import decode
-from tune.space import Scalar, Space, contains
-from tune.study import Mode, Study, Trial
-
-_STATES = {
-    "RUNNING": TrialState.RUNNING,
-    "PAUSED": TrialState.PRUNED,  # all that is known of it are its values until it goes on
-    "COMPLETE": TrialState.COMPLETE,
-    "PRUNED": TrialState.PRUNED,
-    "FAIL": TrialState.FAIL,
-}
+from tune.history import to_optuna
+from tune.space import Scalar, Space
+from tune.study import Study, Trial
 
 
 def propose(space: Space, study: Study) -> dict[str, Scalar]:
@@ -111,33 +100,3 @@ def _all_complete(study: Study) -> Study:
 
     carried = [complete(trial) for trial in study.carried]
     return Study(None, study.mode, [complete(trial) for trial in study], carried)
-
-
-def to_optuna(space: Space, study: Study, sampler: BaseSampler | None = None) -> optuna.study.Study:
-    """The record as an Optuna study in memory, for proposals, importances and plots.
-
-    A finished trial's value is the best that it reported, since that is the student that it keeps; a pruned
-    one has its intermediate values only, by sentence pairs seen; a failed one has no value.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # no line a study on the screen
-    direction = StudyDirection.MAXIMIZE if study.mode == "max" else StudyDirection.MINIMIZE
-    history = optuna.create_study(direction=direction, sampler=sampler)
-    history.add_trials([_frozen(space, trial, study.mode) for trial in (*study.carried, *study)])
-    return history
-
-
-def _frozen(space: Space, trial: Trial, mode: Mode) -> FrozenTrial:
-    known = _within(space, trial.params)
-    return create_trial(
-        state=_STATES[trial.state],
-        params=known,
-        distributions={name: space.dimensions[name] for name in known},
-        intermediate_values=dict(trial.values),
-        value=trial.best(mode) if trial.state == "COMPLETE" else None,
-        user_attrs={"number": trial.number, "reason": trial.reason},
-    )
-
-
-def _within(space: Space, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    dimensions = space.dimensions
-    return {name: v for name, v in params.items() if name in dimensions and contains(dimensions[name], v)}

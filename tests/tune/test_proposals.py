@@ -9,7 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 from tune.cube import encode
-from tune.proposals import propose, to_optuna
+from tune.history import to_optuna
+from tune.proposals import propose
 from tune.space import SearcherName, Space, contains, from_tree
 from tune.study import Study, Trial
 

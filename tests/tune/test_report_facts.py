@@ -5,7 +5,7 @@ import math
 import pytest
 
 from themo.config import Settings
-from tune.proposals import to_optuna
+from tune.history import to_optuna
 from tune.report.facts import cost, fate, importances, lanes, rungs, scored
 from tune.space import SearchSettings, Space, from_tree
 from tune.study import Study

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from themo.config import load
 from themo.errors import InputError
 from tune.cluster import Resources
-from tune.proposals import to_optuna
+from tune.history import to_optuna
 from tune.results import SearchResult
 from tune.search import Search, grow, new_search, read_search
 from tune.session import run_search

@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from themo.config import Settings
 from tune.asha import Rungs
-from tune.proposals import to_optuna
+from tune.history import to_optuna
 from tune.space import SearchSettings, Space
 from tune.study import Study, Trial
 
