@@ -1,34 +1,42 @@
-"""What a search costs beside training: trials of known length, share of the slots' time spent in them.
+"""What a search costs beside training: trials of known length, and many trials of no length.
 
     python -m benchmarks search_overhead
 
-Trials sleep, so that slots are logical ones and the machine's cores do not matter.
+Trials sleep, so that slots are logical ones and the machine's cores do not matter. Workers start once a
+search, import PyTorch and are used again: their start is told apart from what lies between two trials.
 """
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Options, Row
+from benchmarks.measure import Goal, Options, Row
 from themo import config
 from themo.config import Settings
 from themo.dataset import TrainingData
 from tune import results
 from tune.cluster import Resources
-from tune.search import new_search
+from tune.search import Search, grow, new_search
 from tune.session import run_search
 from tune.space import from_tree
 
-TRIALS, SLOTS = 12, 2
-SECONDS, REPORTS = 5.0, 8
-"""Length of a trial and its reports."""
+SLOTS = (2, 4, 8)
+WAVES = 3
+"""Trials that each slot runs."""
+GOALS = {5.0: 0.85, 60.0: 0.98}
+"""Share of a slot's time in training, by the seconds that a trial takes."""
+REPORTS = 8
 PAIRS_A_REPORT = 10_000
+MANY, FIRST = 1_000, 100
+"""Trials of a long search, and how many of its first and last ones are compared."""
 
 
 @dataclass(frozen=True)
@@ -52,49 +60,102 @@ def sleep(
     *,
     report: Callable[[SleepReport], None],
     resume: Path | None = None,  # noqa: ARG001 -- it is never cut
+    seconds: float,
+    reports: int = REPORTS,
 ) -> None:
     """A trial of known length whose result depends on its learning rate alone."""
-    for n in range(1, REPORTS + 1):
-        time.sleep(SECONDS / REPORTS)
+    for n in range(1, reports + 1):
+        time.sleep(seconds / reports)
         value = n * settings.training.learn_rate
         metrics = {"pairs_seen": n * PAIRS_A_REPORT, settings.objective: value, "train/loss": 1 - value}
-        report(SleepReport(metrics, n == REPORTS, settings))
+        report(SleepReport(metrics, n == reports, settings))
 
 
 def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its trials compute nothing
-    """Rows for a search without early stopping: the slots' share of training, and the gap between trials."""
+    """The share of training by length of trial and number of slots; the driver's cost of many trials."""
+    rows = [busy(seconds, slots) for seconds in GOALS for slots in SLOTS]
+    return [*rows, *many()]
+
+
+def busy(seconds: float, slots: int) -> Row:
+    """A search without early stopping."""
+    with tempfile.TemporaryDirectory() as folder, cluster_of(slots):
+        search = a_search(Path(folder), slots * WAVES, REPORTS)
+        start = time.monotonic()
+        result = run_search(search, lambda _: None, partial(sleep, seconds=seconds))  # type: ignore[arg-type, return-value]
+        whole = time.monotonic() - start
+        spans = results.read_spans(result.folder)
+    between = gap(spans, slots)
+    length = statistics.fmean(end - start for start, end, _ in spans)
+    first = sorted(start for start, _, _ in spans)[slots - 1] - min(start for start, _, _ in spans)
+    detail = (
+        f"{slots * WAVES} trials; empty for {between:.2f} s between two; all slots at work {first:.1f} s "
+        f"after the first, share with that {results.slots_busy(spans, slots):.3f}; whole search {whole:.1f} s"
+    )
+    return Row(
+        f"search: share of training in a slot's time, trials of {seconds:g} s, {slots} slots",
+        length / (length + between),
+        "",
+        Goal(GOALS[seconds]),
+        None,
+        detail,
+    )
+
+
+def many() -> list[Row]:
+    """A search that grows: its first trials and its last ones, each in a session of their own."""
+    costs = {}
+    with tempfile.TemporaryDirectory() as folder, cluster_of(2):
+        search = a_search(Path(folder), FIRST, 1)
+        begun = 0
+        for upto in (FIRST, MANY - FIRST, MANY):
+            search = grow(search, upto)
+            clock, processor = time.monotonic(), time.process_time()
+            run_search(search, lambda _: None, partial(sleep, seconds=0.0, reports=1))  # type: ignore[arg-type, return-value]
+            n = upto - begun
+            costs[begun] = ((time.monotonic() - clock) / n, (time.process_time() - processor) / n)
+            begun = upto
+    (first_clock, first), (_, _), (last_clock, last) = costs.values()
+    return [
+        Row(
+            f"search of {MANY:,} trials: the driver's processor time a trial, last {FIRST}",
+            1000 * last,
+            "ms",
+            None,
+            None,
+            f"first {FIRST}: {1000 * first:.0f} ms; by the clock, of trials without length in 2 slots: last "
+            f"{1000 * last_clock:.0f} ms, first {1000 * first_clock:.0f} ms",
+        ),
+        Row(
+            f"search of {MANY:,} trials: driver's cost of the last against the first {FIRST}",
+            last / first,
+            "x",
+            Goal(1.5, "<"),
+        ),
+    ]
+
+
+def a_search(folder: Path, num_samples: int, reports: int) -> Search:
+    """Over two settings; with one rung, at the end, so that each trial has its full length."""
     tree = {
         "space": {
             "learn_rate": {"log_uniform": [1e-5, 1e-2]},
             "batch_size": {"integer": [32, 256], "step": 16},
         },
-        # one rung, at the end: each trial has its full length
-        "search": {"num_samples": TRIALS, "grace_pairs": PAIRS_A_REPORT * REPORTS},
+        "search": {"num_samples": num_samples, "grace_pairs": PAIRS_A_REPORT * reports},
     }
-    with tempfile.TemporaryDirectory() as folder, shut_down_after() as ray:
-        settings = config.load().override({"logs_dir": folder, "threads": 1})
-        ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False)
-        search = new_search("overhead", from_tree(tree, settings, source="benchmark"), settings, Resources())
-        start = time.monotonic()
-        result = run_search(search, lambda _: None, sleep)  # type: ignore[arg-type, return-value]
-        whole = time.monotonic() - start
-        spans = results.read_spans(result.folder)
-    detail = (
-        f"{TRIALS} trials of {SECONDS:g} s on {SLOTS} slots: first start to last end {result.seconds:.1f} s, "
-        f"whole search {whole:.1f} s"
-    )
-    return [
-        Row("search: slots busy with short trials", results.slots_busy(spans, SLOTS), "", None, None, detail),
-        Row("search: a slot empty between two trials", gap(spans, SLOTS), "s", None, None, detail),
-    ]
+    settings = config.load().override({"logs_dir": str(folder), "threads": 1})
+    space = from_tree(tree, settings, source="benchmark")
+    return new_search("overhead", space, settings, Resources(gpus_per_trial=0.0))
 
 
 @contextmanager
-def shut_down_after() -> Iterator[Any]:
-    """Ray, and no cluster left behind."""
+def cluster_of(slots: int) -> Iterator[Any]:
+    """A cluster of logical slots, and none left behind."""
     import ray
 
     try:
+        ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False)
         yield ray
     finally:
         ray.shutdown()

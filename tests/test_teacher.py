@@ -191,3 +191,27 @@ def test_unknown_names(architecture: str, pretrained: str | None) -> None:
         Teacher.load(architecture, pretrained)
     assert str(caught.value).startswith(f"teacher.architecture {architecture}: cannot be loaded: ")
     assert len(str(caught.value).splitlines()) == 1
+
+
+class Code:
+    """What a pickle may hold: it would be called when it is read."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return (Path.touch, (self.trace,))
+
+
+def test_code_in_weights_is_refused_and_never_run(tmp_path: Path, tiny_teacher: Path) -> None:
+    folder = shutil.copytree(tiny_teacher, tmp_path / "teacher")
+    (folder / "open_clip_model.safetensors").unlink()
+    trace = tmp_path / "it-was-run"
+    torch.save({"logit_scale": Code(trace)}, folder / "open_clip_pytorch_model.bin")
+    with pytest.raises(InputError) as caught:
+        Teacher.load(str(folder))
+    assert str(caught.value) == (
+        f"teacher.architecture {folder}: its weights must hold tensors by name and nothing else; code there is "
+        "never run"
+    )
+    assert not trace.exists()

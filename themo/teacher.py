@@ -22,6 +22,7 @@ from themo.cache import digest, digest_file, digest_folder
 from themo.errors import InputError, reason_of
 from themo.images import Picture, load_batches
 from themo.progress import track
+from themo.weights import refuse_code
 
 Target = Literal["state", "embedding", "unit"]
 TEXT_BATCH = 256
@@ -74,6 +75,7 @@ class Teacher:
             )
             tokenizer = open_clip.get_tokenizer(name, **tokenizer_options)
         except Exception as error:  # open_clip, safetensors, torch and gzip each have their own
+            refuse_code(error, f"teacher.architecture {architecture}", "its weights")
             reason = reason_of(error)
             raise InputError(f"teacher.architecture {architecture}: cannot be loaded: {reason}") from error
         return cls(model, tokenizer, transform, fingerprint(architecture, pretrained))

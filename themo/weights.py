@@ -43,15 +43,20 @@ def read_weights(folder: Path, what: str) -> dict[str, Tensor]:
     return loaded
 
 
-def refuse_code(error: Exception, what: str) -> None:
+def refuse_code(error: Exception, what: str, file: str = PICKLED_WEIGHTS) -> None:
     """Say of an error in reading weights that there is more in them than tensors, if that is what it is.
+
+    Args:
+        error: What was raised.
+        what: The setting and the model that a refusal names.
+        file: Where the weights are.
 
     Raises:
         InputError: It is; torch's own message advises to load it all the same.
     """
     if isinstance(error, pickle.UnpicklingError):
-        raise InputError(f"{what}: {_refusal_of_code()}") from error
+        raise InputError(f"{what}: {_refusal_of_code(file)}") from error
 
 
-def _refusal_of_code() -> str:
-    return f"{PICKLED_WEIGHTS} must hold tensors by name and nothing else; code in it is never run"
+def _refusal_of_code(file: str = PICKLED_WEIGHTS) -> str:
+    return f"{file} must hold tensors by name and nothing else; code there is never run"
