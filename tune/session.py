@@ -19,7 +19,7 @@ from themo.progress import console
 from themo.tracking import Tracking, outbox_path, tracking_uri
 from themo.training import train
 from tune import results
-from tune.cluster import Cluster, Slots, connect
+from tune.cluster import Cluster, Resources, Slots, connect
 from tune.limits import is_whole
 from tune.search import (
     SEARCH_FILE,
@@ -140,22 +140,23 @@ class _Session:
         everything = yaml.safe_load(search.to_yaml())
         runs = MlflowRuns(tracking, study, search.name, search.uid, everything, search.objective)
         resources = search.resources.on(list(cluster.machines().values()))
+        trainable, request, removers = _trainable(search.uid, resources, work)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_MOST_PENDING)
         end = time.monotonic() + time_budget if time_budget is not None else None
         try:
             ray_tune.run(
-                ray_tune.with_parameters(run, work=work),
+                trainable,
                 name=self._name,
                 num_samples=-1,  # until the searcher has nothing left
                 storage_path=self._storage.place,
                 search_alg=StudySearcher(search.space, study, slots),
                 scheduler=StudyScheduler(search.space, study, search.objective),
-                resources_per_trial={"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0.0},
+                resources_per_trial=request,
                 max_failures=search.space.search.max_failures,
                 time_budget_s=time_budget,
                 raise_on_failed_trial=False,
-                reuse_actors=True,
-                callbacks=[Keeper(study, search.space, self._folder, self._name), runs, view],
+                reuse_actors=resources.workers == 1,  # else its workers go with it
+                callbacks=[*removers, Keeper(study, search.space, self._folder, self._name), runs, view],
                 trial_dirname_creator=_trial_folder,
                 verbose=0,
             )
@@ -171,6 +172,20 @@ class _Session:
         runs.close("FINISHED" if is_done else "KILLED")
         if not is_done and (end is None or time.monotonic() < end):  # Ray swallows the first Ctrl-C
             raise KeyboardInterrupt
+
+
+def _trainable(uid: str, resources: Resources, work: Work) -> tuple[Any, dict[str, float], list[Any]]:
+    """What Ray Tune runs for a trial, sets aside for it, and calls for what it has set aside itself."""
+    from ray import tune as ray_tune
+
+    if resources.workers == 1:
+        request = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0.0}
+        return ray_tune.with_parameters(run, work=work), request, []
+    from tune import data_parallel
+
+    share = {"workers": resources.workers, "cpus": resources.of_worker["CPU"]}
+    trainable = ray_tune.with_parameters(data_parallel.run, work=work, uid=uid, **share)
+    return trainable, data_parallel.REQUEST, [data_parallel.GroupRemover(uid)]
 
 
 _MOST_PENDING = 10_000

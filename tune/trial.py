@@ -23,12 +23,16 @@ from ray import tune as ray_tune
 
 from themo.config import Settings
 from themo.dataset import TrainingData
+from themo.parallel import PeerLostError
 from tune.schedulers import scheduler_of
 from tune.shipping import Shipment
 from tune.space import Scalar, SearchSettings
 from tune.study import Trial
 
 _METRICS = "report/"
+
+Tell = Callable[[dict[str, Any], Path | None], None]
+"""Takes a result, and a version directory that may be gone when it returns, to the driver."""
 
 
 class Report(Protocol):
@@ -127,15 +131,34 @@ def read_report(result: Mapping[str, Any]) -> TrialReport:
 
 
 def run(config: dict[str, Any], *, work: Work) -> None:
-    """Run one trial; called by Ray on a worker.
+    """Run one trial; called by Ray on a worker."""
+    run_trial(config, work, newest_checkpoint(config["checkpoint"], work.storage), _tell_tune)
+
+
+def run_trial(
+    config: dict[str, Any],
+    work: Work,
+    newest: ray_tune.Checkpoint | None,
+    tell: Tell,
+    *,
+    reports: bool = True,
+) -> None:
+    """Train, and tell what comes of it.
 
     A trial that diverges or raises ends with a report that says so, so that Ray retries only trials whose
     worker died. Workers are reused: threads and memory are reset here, seeds by the training function.
+
+    Args:
+        config: The trial.
+        work: What all trials share.
+        newest: Where it goes on from.
+        tell: Takes results to the driver.
+        reports: Whether this process tells reports too, and not only failures.
     """
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    reporter = _Reporter(config["number"], work.search, config["checkpoint_pairs"])
+    reporter = _Reporter(config["number"], work.search, config["checkpoint_pairs"], tell)
     try:
         settings = work.settings.override(config["params"], source=f"trial {config['number']}")
         torch.set_num_threads(settings.training.threads or torch.get_num_threads())
@@ -144,8 +167,10 @@ def run(config: dict[str, Any], *, work: Work) -> None:
         if work.shipment is not None:
             data = work.shipment.unpack(data)
         with ExitStack() as stack:
-            resume = _resume_folder(config["checkpoint"], work.storage, stack)
-            work.train(settings, data, report=reporter, resume=resume)
+            resume = None if newest is None else Path(stack.enter_context(newest.as_directory()))
+            work.train(settings, data, report=reporter if reports else _tell_nobody, resume=resume)
+    except PeerLostError:  # no fault of the trial's: as if this worker had died with the other
+        raise
     except FloatingPointError as error:
         reporter.fail(f"diverged: {error}")
     except Exception as error:  # whatever it is, it is the trial's end and not the search's
@@ -155,10 +180,11 @@ def run(config: dict[str, Any], *, work: Work) -> None:
 class _Reporter:
     """Sends reports to the driver, with a checkpoint wherever the trial is judged and at the end."""
 
-    def __init__(self, number: int, search: SearchSettings, pairs_seen: int) -> None:
+    def __init__(self, number: int, search: SearchSettings, pairs_seen: int, tell: Tell) -> None:
         self._number = number
         self._scheduler = scheduler_of(search)
         self._pairs = pairs_seen
+        self._tell = tell
         self._started = time.time()
         self._clock = time.monotonic()
 
@@ -168,16 +194,16 @@ class _Reporter:
         self._pairs = pairs
         result = self._result(report.metrics, is_last=report.is_last)
         if not (is_judged or report.is_last):
-            ray_tune.report(result)
+            self._tell(result, None)
             return
         with tempfile.TemporaryDirectory(prefix="themo-version-") as folder:
             version = Path(folder) / "version"
             report.save(version)
             result = self._result(report.metrics, is_last=report.is_last)
-            ray_tune.report(result, checkpoint=ray_tune.Checkpoint.from_directory(str(version)))
+            self._tell(result, version)
 
     def fail(self, reason: str, details: str = "") -> None:
-        ray_tune.report(self._result({}, is_last=True, failure=reason, details=details))
+        self._tell(self._result({}, is_last=True, failure=reason, details=details), None)
 
     def _result(
         self, metrics: Mapping[str, float], *, is_last: bool, failure: str = "", details: str = ""
@@ -195,13 +221,22 @@ class _Reporter:
         }
 
 
-def _resume_folder(checkpoint: str | None, storage: str, stack: ExitStack) -> Path | None:
-    """The checkpoint as a local folder: Ray's, where the worker died just now, or an earlier session's."""
+def newest_checkpoint(checkpoint: str | None, storage: str) -> ray_tune.Checkpoint | None:
+    """Where a trial goes on: from Ray's, where the worker died just now, or from an earlier session's."""
     newest = ray_tune.get_checkpoint()
     if newest is None and checkpoint is not None:
         filesystem, root = pyarrow.fs.FileSystem.from_uri(storage)
         newest = ray_tune.Checkpoint(f"{root}/{checkpoint}", filesystem)
-    return None if newest is None else Path(stack.enter_context(newest.as_directory()))
+    return newest
+
+
+def _tell_tune(result: dict[str, Any], version: Path | None) -> None:
+    checkpoint = None if version is None else ray_tune.Checkpoint.from_directory(str(version))
+    ray_tune.report(result, checkpoint=checkpoint)
+
+
+def _tell_nobody(report: Report) -> None:
+    """What the other processes of a trial report, the first one has reported."""
 
 
 def _first_line(error: Exception) -> str:
