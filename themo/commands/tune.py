@@ -79,6 +79,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from dataclasses import replace
     from datetime import datetime
+    from functools import partial
 
     with waiting("Loading libraries"):
         from themo.devices import resolve_device
@@ -102,9 +103,11 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from tune.space import load as load_space
         from tune.storage import Storage
         from tune.study import Study
+        from tune.teacher_vectors import encoder_on
         from tune.warm_start import carry_over
 
-    prepare = once(prepare_data)
+    elsewhere = None if options.address is None else encoder_on(options.address)
+    prepare = once(partial(prepare_data, elsewhere=elsewhere))
     settings = load(options.config, options.preset, options.settings)
     machines = {"address": options.address, "max_concurrent": options.max_concurrent}
     machines = {name: value for name, value in machines.items() if value is not None}
