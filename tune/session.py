@@ -140,7 +140,7 @@ class _Session:
         everything = yaml.safe_load(search.to_yaml())
         runs = MlflowRuns(tracking, study, search.name, search.uid, everything, search.objective)
         resources = search.resources.on(list(cluster.machines().values()))
-        trainable, request, removers = _trainable(search.uid, resources, work)
+        trainable, removers = _trainable(search.uid, resources, work)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_MOST_PENDING)
         end = time.monotonic() + time_budget if time_budget is not None else None
         try:
@@ -149,9 +149,8 @@ class _Session:
                 name=self._name,
                 num_samples=-1,  # until the searcher has nothing left
                 storage_path=self._storage.place,
-                search_alg=StudySearcher(search.space, study, slots),
+                search_alg=StudySearcher(search.space, study, slots, resources.gpus_per_trial or 0.0),
                 scheduler=StudyScheduler(search.space, study, search.objective),
-                resources_per_trial=request,
                 max_failures=search.space.search.max_failures,
                 time_budget_s=time_budget,
                 raise_on_failed_trial=False,
@@ -174,18 +173,22 @@ class _Session:
             raise KeyboardInterrupt
 
 
-def _trainable(uid: str, resources: Resources, work: Work) -> tuple[Any, dict[str, float], list[Any]]:
-    """What Ray Tune runs for a trial, sets aside for it, and calls for what it has set aside itself."""
+def _trainable(uid: str, resources: Resources, work: Work) -> tuple[Any, list[Any]]:
+    """What Ray Tune runs for a trial, with what it sets aside for it, and what it calls when one ends."""
     from ray import tune as ray_tune
 
-    if resources.workers == 1:
-        request = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0.0}
-        return ray_tune.with_parameters(run, work=work), request, []
-    from tune import data_parallel
+    if resources.workers > 1:
+        from tune import data_parallel
 
-    share = {"workers": resources.workers, "cpus": resources.of_worker["CPU"]}
-    trainable = ray_tune.with_parameters(data_parallel.run, work=work, uid=uid, **share)
-    return trainable, data_parallel.REQUEST, [data_parallel.GroupRemover(uid)]
+        share = {"workers": resources.workers, "cpus": resources.of_worker["CPU"]}
+        trainable = ray_tune.with_parameters(data_parallel.run, work=work, uid=uid, **share)
+        remover = data_parallel.GroupRemover(uid)
+        return ray_tune.with_resources(trainable, data_parallel.REQUEST), [remover]
+
+    def request(config: dict[str, Any]) -> Any:  # trials may differ in their share of a GPU
+        return ray_tune.PlacementGroupFactory([{"CPU": resources.cpus_per_trial, "GPU": config["gpus"]}])
+
+    return ray_tune.with_resources(ray_tune.with_parameters(run, work=work), request), []
 
 
 _MOST_PENDING = 10_000

@@ -24,6 +24,7 @@ from ray import tune as ray_tune
 from themo.config import Settings
 from themo.dataset import TrainingData
 from themo.parallel import PeerLostError
+from tune.memory import is_out_of_memory, keep_to_share
 from tune.schedulers import scheduler_of
 from tune.shipping import Shipment
 from tune.space import Scalar, SearchSettings
@@ -96,6 +97,7 @@ class TrialReport:
         metrics: The training function's metrics.
         is_last: Whether the trial is over.
         failure: Why it failed, in a line; empty if it did not.
+        is_memory_fault: Whether it failed because the device had no memory left.
         traceback: Where it failed; empty for a diverged one.
         seconds: Since the worker took up the trial.
         started, ended: Unix time, on the worker, when it took up the trial and of this report.
@@ -106,6 +108,7 @@ class TrialReport:
     metrics: Mapping[str, float]
     is_last: bool
     failure: str
+    is_memory_fault: bool
     traceback: str
     seconds: float
     started: float
@@ -118,6 +121,7 @@ def configuration(trial: Trial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "params": dict(trial.params),
+        "gpus": trial.gpus,
         "checkpoint": trial.checkpoint,
         "checkpoint_pairs": trial.checkpoint_pairs,
     }
@@ -158,6 +162,7 @@ def run_trial(
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    keep_to_share(config["gpus"])
     reporter = _Reporter(config["number"], work.search, config["checkpoint_pairs"], tell)
     try:
         settings = work.settings.override(config["params"], source=f"trial {config['number']}")
@@ -174,7 +179,10 @@ def run_trial(
     except FloatingPointError as error:
         reporter.fail(f"diverged: {error}")
     except Exception as error:  # whatever it is, it is the trial's end and not the search's
-        reporter.fail(f"{type(error).__name__}: {_first_line(error)}", traceback.format_exc())
+        if is_out_of_memory(error):
+            reporter.fail("out of device memory", traceback.format_exc(), is_memory_fault=True)
+        else:
+            reporter.fail(f"{type(error).__name__}: {_first_line(error)}", traceback.format_exc())
 
 
 class _Reporter:
@@ -202,8 +210,9 @@ class _Reporter:
             result = self._result(report.metrics, is_last=report.is_last)
             self._tell(result, version)
 
-    def fail(self, reason: str, details: str = "") -> None:
-        self._tell(self._result({}, is_last=True, failure=reason, details=details), None)
+    def fail(self, reason: str, details: str = "", *, is_memory_fault: bool = False) -> None:
+        result = self._result({}, is_last=True, failure=reason, details=details)
+        self._tell(result | {"is_memory_fault": is_memory_fault}, None)
 
     def _result(
         self, metrics: Mapping[str, float], *, is_last: bool, failure: str = "", details: str = ""
@@ -213,6 +222,7 @@ class _Reporter:
             **{_METRICS + name: value for name, value in metrics.items()},
             "is_last": is_last,
             "failure": failure,
+            "is_memory_fault": False,
             "traceback": details,
             "seconds": time.monotonic() - self._clock,
             "started": self._started,
