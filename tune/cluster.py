@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cache
@@ -65,6 +65,7 @@ class Resources:
             one each, on a cluster that has any.
         max_concurrent: Trials at once at most; None: as many as the cluster holds.
         address: A running Ray cluster; None starts one on this machine.
+        by_memory: Whether trials share GPUs by the memory that the first of them took (`tune.memory`).
         storage_path: Folder or URI for checkpoints that every machine of the cluster shares; None: within the
             search directory.
     """
@@ -74,6 +75,7 @@ class Resources:
     max_concurrent: int | None = None
     address: str | None = None
     storage_path: str | None = None
+    by_memory: bool = False
 
     def __post_init__(self) -> None:
         if not self.cpus_per_trial > 0:
@@ -185,28 +187,37 @@ class Slots:
 
     Args:
         resources: What a trial gets.
+        share: As `resources.gpus_per_trial`, where that changes.
         cluster: Counted now, and again when the last count is older than a few seconds.
 
     Raises:
         InputError: It cannot hold one.
     """
 
-    def __init__(self, resources: Resources, cluster: Cluster) -> None:
+    def __init__(
+        self, resources: Resources, cluster: Cluster, share: Callable[[], float] | None = None
+    ) -> None:
         self._resources = resources
         self._cluster = cluster
-        self._counted = time.monotonic()
-        self._now = self.most = count_slots(resources, list(cluster.machines().values()))
+        self._share = share
+        self._now = self.most = self._count()
 
     def __call__(self) -> int:
         """The number, one at least: a trial that no machine can hold waits for one that can."""
-        if time.monotonic() - self._counted > _SECONDS_BETWEEN_COUNTS:
-            self._counted = time.monotonic()
+        is_old = time.monotonic() - self._counted > _SECONDS_BETWEEN_COUNTS
+        if is_old or (self._share and self._share() != self._resources.gpus_per_trial):
             try:
-                self._now = count_slots(self._resources, list(self._cluster.machines().values()))
+                self._now = self._count()
             except InputError:
                 self._now = 1
             self.most = max(self.most, self._now)
         return self._now
+
+    def _count(self) -> int:
+        self._counted = time.monotonic()
+        if self._share:
+            self._resources = replace(self._resources, gpus_per_trial=self._share())
+        return count_slots(self._resources, list(self._cluster.machines().values()))
 
 
 @contextmanager

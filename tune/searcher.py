@@ -37,15 +37,17 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         space: What is searched.
         study: The record.
         slots: Trials at once, at this moment.
-        gpus: What a trial gets of them, or how many.
+        share: How many GPUs a trial gets, or what of one, that is begun at this moment.
     """
 
-    def __init__(self, space: Space, study: Study, slots: Callable[[], int], gpus: float = 0.0) -> None:
+    def __init__(
+        self, space: Space, study: Study, slots: Callable[[], int], share: Callable[[], float] = lambda: 0.0
+    ) -> None:
         super().__init__()
         self._space = space
         self._study = study
         self._slots = slots
-        self._gpus = gpus
+        self._share = share
         self._scheduler = scheduler_of(space.search)
         self._interrupted = [trial.number for trial in study if trial.state == "RUNNING"]
         self.numbers: dict[str, int] = {}
@@ -53,7 +55,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's configuration; None while every slot has one, or all wait for those at work."""
-        if len(self.numbers) >= self._slots():
+        if self._places_taken() + 1 > self._slots() + 1e-6:
             return None
         if self._interrupted:
             trial = self._study[self._interrupted.pop(0)]
@@ -71,8 +73,14 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             return str(Searcher.FINISHED)
         self.numbers[trial_id] = trial.number
         if trial.gpus is None:
-            trial.gpus = self._gpus
+            trial.gpus = self._share()
         return worker.configuration(trial)
+
+    def _places_taken(self) -> float:
+        """By the trials at work; one that has more of a GPU than others are given takes as many places."""
+        share = self._share()
+        at_work = [self._study[number].gpus or 0.0 for number in self.numbers.values()]
+        return sum(max(1.0, gpus / share) if share else 1.0 for gpus in at_work)
 
     def _stop_waiting(self) -> None:
         for trial in self._study:
@@ -120,6 +128,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         before, record.reason = record.pairs_seen, ""
         record.started = report.started if record.started is None else record.started
         record.ended, record.machine = report.ended, report.machine
+        record.gpu_memory = report.gpu_memory
         record.seconds = self._seconds_before(record, report.started) + report.seconds
         if report.failure:
             record.verdict, record.reason = "FAIL", report.failure

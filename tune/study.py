@@ -66,6 +66,7 @@ class Trial:
         started, ended: Unix time, of the worker, at the start of training and at the last report.
         machine: Name of the machine that it ran on last; empty where that is not known.
         gpus: GPUs that it gets, more than others where its memory did not suffice; None: never begun.
+        gpu_memory: What it took of a GPU's memory at its peak, as a share of all; None: that is not known.
         checkpoint: Path of the newest version directory, relative to the search's storage.
         checkpoint_pairs, checkpoint_seconds: Sentence pairs and time at the checkpoint.
         lineage: Where it went on as another one; `params` are the last ones, `values` those of its line.
@@ -83,6 +84,7 @@ class Trial:
     ended: float | None = None
     machine: str = ""
     gpus: float | None = None
+    gpu_memory: float | None = None
     checkpoint: str | None = None
     checkpoint_pairs: int = 0
     checkpoint_seconds: float = 0.0

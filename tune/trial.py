@@ -24,7 +24,7 @@ from ray import tune as ray_tune
 from themo.config import Settings
 from themo.dataset import TrainingData
 from themo.parallel import PeerLostError
-from tune.memory import is_out_of_memory, keep_to_share
+from tune.memory import is_out_of_memory, keep_to_share, peak_memory
 from tune.schedulers import scheduler_of
 from tune.shipping import Shipment
 from tune.space import Scalar, SearchSettings
@@ -77,6 +77,7 @@ class Work:
         storage: Folder or URI below which checkpoints are kept, as every worker sees it.
         train: The training function.
         shipment: How the data reaches machines that do not see the driver's files; None: all see them.
+        measure: Tells what a trial took of its GPU's memory.
     """
 
     settings: Settings
@@ -86,6 +87,7 @@ class Work:
     storage: str
     train: Train
     shipment: Shipment | None = None
+    measure: Callable[[], float | None] = peak_memory
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class TrialReport:
         seconds: Since the worker took up the trial.
         started, ended: Unix time, on the worker, when it took up the trial and of this report.
         machine: Name of the machine that the worker runs on.
+        gpu_memory: As of `tune.study.Trial`, so far.
     """
 
     number: int
@@ -114,6 +117,7 @@ class TrialReport:
     started: float
     ended: float
     machine: str
+    gpu_memory: float | None = None
 
 
 def configuration(trial: Trial) -> dict[str, Any]:
@@ -163,7 +167,7 @@ def run_trial(
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     keep_to_share(config["gpus"])
-    reporter = _Reporter(config["number"], work.search, config["checkpoint_pairs"], tell)
+    reporter = _Reporter(config["number"], work, config["checkpoint_pairs"], tell)
     try:
         settings = work.settings.override(config["params"], source=f"trial {config['number']}")
         torch.set_num_threads(settings.training.threads or torch.get_num_threads())
@@ -188,9 +192,10 @@ def run_trial(
 class _Reporter:
     """Sends reports to the driver, with a checkpoint wherever the trial is judged and at the end."""
 
-    def __init__(self, number: int, search: SearchSettings, pairs_seen: int, tell: Tell) -> None:
+    def __init__(self, number: int, work: Work, pairs_seen: int, tell: Tell) -> None:
         self._number = number
-        self._scheduler = scheduler_of(search)
+        self._scheduler = scheduler_of(work.search)
+        self._measure = work.measure
         self._pairs = pairs_seen
         self._tell = tell
         self._started = time.time()
@@ -228,6 +233,7 @@ class _Reporter:
             "started": self._started,
             "ended": time.time(),
             "machine": platform.node(),
+            "gpu_memory": self._measure(),
         }
 
 

@@ -32,3 +32,8 @@ def train(
         metrics = {"pairs_seen": 100 * step, "step": step, "val/match@01": step / 10, "share": share}
         metrics["begun"] = first
         report(FormulaReport(metrics, step == REPORTS, settings))
+
+
+def take_a_fifth() -> float:
+    """What a trial takes of its GPU's memory, in place of asking the GPU."""
+    return 0.2
