@@ -6,7 +6,7 @@ from themo.cli import parse
 from themo.commands import NAMES
 from themo.config import known_leaves, load, option
 from themo.errors import InputError
-from themo.options import WIDEST_HELP, seconds
+from themo.options import AUTO_GPUS, WIDEST_HELP, gpus, seconds
 
 
 def test_every_setting_has_an_option_that_reads_its_own_value() -> None:
@@ -142,3 +142,15 @@ def test_what_is_no_length_of_time(text: str) -> None:
 def test_a_wrong_length_of_time_is_refused_in_one_line() -> None:
     with pytest.raises(InputError, match=r"argument --time-budget: must be a time such as .*, got 'soon'"):
         parse(["tune", "--time-budget", "soon"])
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0.0), ("0.25", 0.25), ("2", 2.0), ("auto", AUTO_GPUS)])
+def test_a_number_of_gpus(text: str, number: float) -> None:
+    assert gpus(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "all", "Auto"])
+def test_no_number_of_gpus(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        gpus(text)
+    assert str(caught.value) == f"must be a number of at least 0, or auto, got {text!r}"

@@ -10,8 +10,10 @@ import torch
 
 from themo.errors import InputError
 
+Device = Literal["auto", "cpu", "cuda"]
 
-def resolve_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
+
+def resolve_device(device: Device) -> torch.device:
     """``auto`` as a GPU where there is one.
 
     Raises:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,10 @@ from themo.config import TrainingSettings
 from themo.devices import autocast
 from themo.errors import reason_of
 from themo.losses import Loss
+from themo.parallel import Group
 from themo.student import Student
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +43,7 @@ class Updater:
     Means over pairs simply add up. A contrastive loss looks at all pairs at once: it is taken of all vectors,
     computed part by part without their graphs, and its gradient then led through each part, computed again
     (gradient caching: Gao et al., 2021, https://arxiv.org/abs/2101.06983), for one more forward pass.
+    Where several processes train together, each has a share of the batch, and cuts it for itself.
 
     Args:
         student: Changed in place.
@@ -47,6 +52,7 @@ class Updater:
         contrastive: Whether that is no mean over pairs.
         config: Clipping, parts, and whether the student is compiled.
         dtype: Of matrix products.
+        group: The processes that train together; None: this one alone.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Updater:
         dtype: torch.dtype,
         *,
         contrastive: bool,
+        group: Group | None = None,
     ) -> None:
         self._student = student
         # of any shape: batches differ in sentences and in length
@@ -69,11 +76,18 @@ class Updater:
         self._contrastive = contrastive
         self._clip_norm = config.clip_norm
         self._dtype = dtype
+        self._group = group or Group()
         self.parts = config.accumulate
 
-    def __call__(self, batch: Batch, rate: float) -> dict[str, Tensor]:
-        """One update; the loss and its terms, each a mean over the batch."""
-        terms = self._gradient(batch)
+    def __call__(self, batch: Batch, rate: float, n_pairs: int | None = None) -> dict[str, Tensor]:
+        """One update; the loss and its terms, each a mean over the batch.
+
+        Args:
+            batch: The batch, or this process's share of it.
+            rate: Learning rate.
+            n_pairs: Pairs of the batch over all processes; None: those of `batch`.
+        """
+        terms = self._gradient(batch, n_pairs or len(batch.ids))
         if self._clip_norm is not None:
             _clip(self._student, self._clip_norm)
         for group in self._optimizer.param_groups:
@@ -82,14 +96,21 @@ class Updater:
         self._optimizer.zero_grad(set_to_none=True)
         return terms
 
-    def _gradient(self, batch: Batch) -> dict[str, Tensor]:
+    def _gradient(self, batch: Batch, n_pairs: int) -> dict[str, Tensor]:
+        if self._group.size > 1 and self._contrastive:
+            terms = self._add_gradients_together(batch, n_pairs)
+        else:
+            terms = self._fitting(batch, partial(self._add, batch, n_pairs))
+            terms = self._group.add_up(terms)
+        self._group.add_up_gradients(self._student.parameters())
+        return terms
+
+    def _fitting(self, batch: Batch, work: Callable[[list[Batch]], T]) -> T:
+        """What `work` makes of a batch's parts, which are cut smaller until the device has memory for one."""
         random = _RandomState(batch.ids.device)
         while True:
             try:
-                parts = _parts(batch, self.parts)
-                if self._contrastive and len(parts) > 1:
-                    return self._add_cached_gradients(batch, parts)
-                return self._add_gradients(batch, parts)
+                return work(_parts(batch, self.parts))
             except torch.OutOfMemoryError:
                 if self.parts >= len(batch.ids):
                     raise
@@ -102,15 +123,50 @@ class Updater:
                 "A batch of %d pairs does not fit the device: cut into %d parts", len(batch.ids), self.parts
             )
 
-    def _add_gradients(self, batch: Batch, parts: list[Batch]) -> dict[str, Tensor]:
+    def _add(self, batch: Batch, n_pairs: int, parts: list[Batch]) -> dict[str, Tensor]:
+        if self._contrastive and len(parts) > 1:
+            return self._add_cached_gradients(batch, parts)
+        return self._add_gradients(n_pairs, parts)
+
+    def _add_gradients(self, n_pairs: int, parts: list[Batch]) -> dict[str, Tensor]:
+        counts = self._group.count(n_pairs) > 0
         sums: dict[str, Tensor] = {}
         for part in parts:
-            share = len(part.ids) / len(batch.ids)
+            share = len(part.ids) / n_pairs if counts else 0.0
             loss, terms = self._loss_of(self._vectors(part), part.targets)
             (loss * share).backward()
             for name, value in {"loss": loss.detach(), **terms}.items():
                 sums[name] = sums.get(name, 0) + value * share
         return sums
+
+    def _add_gradients_together(self, batch: Batch, n_pairs: int) -> dict[str, Tensor]:
+        """As `_add_cached_gradients`, of the vectors of all processes; an uncut share is computed once."""
+        group, random = self._group, _RandomState(batch.ids.device)
+        graph = [self._fitting(batch, self._vectors_of_parts)]
+        own_BD = graph[0].detach()
+        if not graph[0].requires_grad:
+            graph.clear()
+        vectors_BD = group.gather(own_BD, n_pairs).requires_grad_()
+        loss, terms = self._loss_of(vectors_BD, group.gather(batch.targets, n_pairs))
+        (gradient_BD,) = torch.autograd.grad(loss, vectors_BD)
+        gradient_BD = group.own(gradient_BD, n_pairs)
+
+        def lead_back(parts: list[Batch]) -> None:
+            if graph:
+                graph.pop().backward(gradient_BD)
+                return
+            random.restore()  # dropout must fall alike both times, and does unless the share was cut between
+            sizes = [len(part.ids) for part in parts]
+            for part, gradient in zip(parts, gradient_BD.split(sizes), strict=True):
+                self._vectors(part).backward(gradient)
+
+        self._fitting(batch, lead_back)
+        return {"loss": loss.detach(), **terms}
+
+    def _vectors_of_parts(self, parts: list[Batch]) -> Tensor:
+        """Vectors of all parts, with their graph if there is one part only."""
+        with torch.set_grad_enabled(len(parts) == 1):
+            return torch.cat([self._vectors(part) for part in parts])
 
     def _add_cached_gradients(self, batch: Batch, parts: list[Batch]) -> dict[str, Tensor]:
         states, vectors = [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import shutil
 import types
@@ -156,6 +157,23 @@ def positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
+    return value
+
+
+AUTO_GPUS = -1.0
+"""What `gpus` makes of ``auto``: the number is to be found out."""
+
+
+def gpus(text: str) -> float:
+    """A number of GPUs, or ``auto``, as the type of an option."""
+    if text == "auto":
+        return AUTO_GPUS
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, or auto, got {text!r}")
     return value
 
 

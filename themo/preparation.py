@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +33,17 @@ from themo.image_vectors import image_vectors, map_to_image_space
 from themo.npy import NpyWriter
 from themo.progress import console, track
 from themo.sources import Sources
-from themo.targets import own_vectors, teacher_vectors
+from themo.targets import EncodeElsewhere, own_vectors, teacher_vectors
 from themo.teacher import Teacher, fingerprint
 from themo.tokens import Tokenizer
 
 
-def prepare_data(settings: Settings) -> TrainingData:
+def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -> TrainingData:
     """Read, clean and split the corpora, encode both sides; from the cache where it was done before.
+
+    Args:
+        settings: What to read, and how.
+        elsewhere: Computes the teacher vectors of a large corpus on other machines.
 
     Raises:
         InputError: Something in the data settings, or in the files that they name, is wrong.
@@ -64,7 +68,8 @@ def prepare_data(settings: Settings) -> TrainingData:
         vectors, rows = own, part.rows
         if vectors is None:
             rows, target = part.english_ids, settings.teacher.target
-            vectors = teacher_vectors(sources.cache, teacher.fingerprint, target, part, teacher.load)
+            others = partial(elsewhere, teacher.names, settings.training.device) if elsewhere else None
+            vectors = teacher_vectors(sources.cache, teacher.fingerprint, target, part, teacher.load, others)
         key = [folder.name, part.folder.name, own is not None]
         tokens = _tokenize(sources.cache, tokenizer, key, part.spanish(), len(part), rows, part.english_ids)
         return EncodedPairs(tokens, vectors)
@@ -130,19 +135,19 @@ class _LazyTeacher:
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(*self._names)
+        return fingerprint(*self.names)
 
     def load(self) -> Teacher:
         return self._teacher
 
     @cached_property
-    def _names(self) -> tuple[str, str | None]:
+    def names(self) -> tuple[str, str | None]:
         teacher, resolve = self._settings.teacher, self._sources.resolve
         return resolve(teacher.architecture), resolve(teacher.pretrained) if teacher.pretrained else None
 
     @cached_property
     def _teacher(self) -> Teacher:
-        return Teacher.load(*self._names, str(resolve_device(self._settings.training.device)))
+        return Teacher.load(*self.names, str(resolve_device(self._settings.training.device)))
 
 
 def _captioned_images(

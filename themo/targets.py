@@ -5,24 +5,43 @@ A vector is stored in half precision: its rounding, 2^-11 of a value, is far bel
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from themo.bitext import Bitext
 from themo.cache import Cache
+from themo.devices import Device
 from themo.errors import InputError
 from themo.npy import NpyWriter
+from themo.progress import console
 from themo.teacher import Target, Teacher
 from themo.vectors import VectorFile
 
 VECTORS = "vectors.npy"
 _ROWS_A_CHUNK = 65_536
+LARGE_CORPUS = 50_000
+"""English texts from which on other machines are asked for help: a GPU reads fewer within a minute."""
+
+EncodeChunks = Callable[[Iterable[list[str]], Target], Iterator[npt.NDArray[Any]]]
+"""(chunks of texts, target) -> the vectors of each chunk, in order."""
+
+EncodeElsewhere = Callable[
+    [tuple[str, str | None], Device, Iterable[list[str]], Target], Iterator[npt.NDArray[Any]]
+]
+"""(architecture and weights, device, chunks of texts, target) -> as `EncodeChunks`, on other machines."""
 
 
 def teacher_vectors(
-    cache: Cache, teacher_key: str, target: Target, bitext: Bitext, load: Callable[[], Teacher]
+    cache: Cache,
+    teacher_key: str,
+    target: Target,
+    bitext: Bitext,
+    load: Callable[[], Teacher],
+    elsewhere: EncodeChunks | None = None,
 ) -> Path:
     """File of the vectors of the different English texts of a bitext, (U, D) float16 in their order.
 
@@ -32,20 +51,42 @@ def teacher_vectors(
         target: Text state or embedding.
         bitext: Whose English side it is.
         load: Gives the `Teacher`; called only if something must be computed.
+        elsewhere: Computes them in its stead, where there are many; the same ones in the same order.
 
     Raises:
         InputError: A vector does not fit half precision.
     """
 
     def build(folder: Path) -> None:
-        teacher = load()
-        with NpyWriter(folder / VECTORS, "<f2", (teacher.dimension(target),)) as file:
-            for texts in bitext.english():
-                file.append(teacher.encode_texts(texts.to_pylist(), target))
+        if elsewhere is None or _n_texts(bitext) < LARGE_CORPUS:
+            _write(folder / VECTORS, _encoder_of(load()), bitext, target)
+        else:
+            try:
+                _write(folder / VECTORS, elsewhere, bitext, target)
+            except InputError as error:
+                console.print(f"{error}: it reads here")
+                _write(folder / VECTORS, _encoder_of(load()), bitext, target)
         _refuse_non_finite(VectorFile(folder / VECTORS), "teacher", "vectors")
 
     key = {"teacher": teacher_key, "target": target, "texts": bitext.english_digest}
     return cache.entry("targets", key, build) / VECTORS
+
+
+def _write(path: Path, encode: EncodeChunks, bitext: Bitext, target: Target) -> None:
+    vectors = encode((texts.to_pylist() for texts in bitext.english()), target)
+    first = next(vectors)
+    with NpyWriter(path, "<f2", first.shape[1:]) as file:
+        file.append(first)
+        for each in vectors:
+            file.append(each)
+
+
+def _encoder_of(teacher: Teacher) -> EncodeChunks:
+    return lambda chunks, target: (teacher.encode_texts(texts, target) for texts in chunks)
+
+
+def _n_texts(bitext: Bitext) -> int:
+    return int(bitext.english_ids.max(initial=-1)) + 1
 
 
 def own_vectors(path: Path, n_rows: int) -> Path:

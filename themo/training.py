@@ -26,6 +26,7 @@ from themo.environment import describe
 from themo.errors import InputError
 from themo.losses import build_loss, is_contrastive
 from themo.optimization import RunningMeans, Updater, build_optimizer
+from themo.parallel import Group
 from themo.schedules import learn_rate_at
 from themo.student import Head, Student, read_weights, save_student
 from themo.tokens import Tokenizer
@@ -88,6 +89,9 @@ def train(
     On a CPU the result is a function of settings and data to the last bit, also when the run is cut at any
     report and resumed.
 
+    Where torch.distributed connects this process with others that call this too, they train one student
+    together (`themo.parallel`), and only the first of them reports.
+
     Args:
         settings: All of them; `training.seed` determines every random choice.
         data: Token ids and teacher vectors.
@@ -105,6 +109,7 @@ def train(
             `resume` is damaged or finished.
     """
     config = settings.training
+    group = Group.current()
     torch.set_num_threads(config.threads or torch.get_num_threads())
     device = resolve_device(config.device)
     dtype = resolve_precision(config.precision, device)
@@ -114,7 +119,7 @@ def train(
     optimizer = build_optimizer(student, config)
     loss_of = build_loss(settings.loss.loss, settings.loss.temperature)
     contrastive = is_contrastive(settings.loss.loss)
-    update = Updater(student, optimizer, loss_of, config, dtype, contrastive=contrastive)
+    update = Updater(student, optimizer, loss_of, config, dtype, contrastive=contrastive, group=group)
     validate = Validation(data, settings.student.max_length, device)
 
     lengths = token_counts(data.train, settings.student.max_length)
@@ -140,7 +145,7 @@ def train(
         "train_pairs": len(data.train),
         "validation_pairs": len(data.validation),
         "parameters": sum(p.numel() for p in student.parameters()),
-        "environment": describe(device, dtype),
+        "environment": describe(device, dtype) | ({"processes": group.size} if group.size > 1 else {}),
     }
     means = RunningMeans()
     plan_of = partial(plan_epoch, lengths, config.batch_size, config.seed, parts=data.parts)
@@ -158,9 +163,10 @@ def train(
             warmup_steps=config.warmup_steps,
             total_steps=total_steps,
         )
-        batch = assemble(data.train, plan[position], settings.student.max_length).to(device)
-        n_pairs = len(batch.ids)
-        means.add(update(batch, rate), n_pairs)
+        chosen, n_pairs = plan[position], len(plan[position])
+        batch = assemble(data.train, group.share(chosen), settings.student.max_length).to(device)
+        group.seed(config.seed, progress.step)
+        means.add(update(batch, rate, n_pairs), n_pairs)
         progress.step += 1
         progress.pairs_seen += n_pairs
         if device.type == "cpu" or progress.step % STEPS_BETWEEN_CHECKS == 0:
@@ -174,7 +180,7 @@ def train(
         means.check(progress.step, rate)
         pairs_before, since = last_report
         speed = (progress.pairs_seen - pairs_before) / (time.monotonic() - since)
-        measured = validate(student, loss_of, dtype)
+        measured = group.from_first(lambda: validate(student, loss_of, dtype))
         if not all(map(math.isfinite, measured.values())):  # the last update broke the student
             raise FloatingPointError(
                 f"val/loss is {measured['val/loss']} at step {progress.step} (learn_rate={rate:.1e})"
@@ -193,7 +199,8 @@ def train(
         is_best = is_better(measured, progress.best, settings.objective)
         if is_best:
             progress.best, progress.stale = measured, 0
-            best_weights = {name: t.detach().cpu().clone() for name, t in student.state_dict().items()}
+            if group.is_first:
+                best_weights = {name: t.detach().cpu().clone() for name, t in student.state_dict().items()}
         else:
             progress.stale += 1
         metrics |= {f"best/{name}": value for name, value in progress.best.items()}
@@ -212,7 +219,8 @@ def train(
             facts=facts | {"state": _state(progress, total_steps, is_last)},
         )
         last = Report(metrics, is_best, is_last, save)
-        report(last)
+        if group.is_first:
+            report(last)
         if is_last:
             return last
         last_report = (progress.pairs_seen, time.monotonic())

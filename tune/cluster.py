@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cache
@@ -60,10 +61,11 @@ class Resources:
 
     Attributes:
         cpus_per_trial: CPUs of a trial; trials may share one by fractions.
-        gpus_per_trial: GPUs of a trial; trials may share one by fractions. None: one each, on a cluster that
-            has any.
+        gpus_per_trial: GPUs of a trial; trials may share one by fractions, or train on several each. None:
+            one each, on a cluster that has any.
         max_concurrent: Trials at once at most; None: as many as the cluster holds.
         address: A running Ray cluster; None starts one on this machine.
+        by_memory: Whether trials share GPUs by the memory that the first of them took (`tune.memory`).
         storage_path: Folder or URI for checkpoints that every machine of the cluster shares; None: within the
             search directory.
     """
@@ -73,14 +75,28 @@ class Resources:
     max_concurrent: int | None = None
     address: str | None = None
     storage_path: str | None = None
+    by_memory: bool = False
 
     def __post_init__(self) -> None:
         if not self.cpus_per_trial > 0:
             raise InputError(f"--cpus-per-trial must be above 0, got {self.cpus_per_trial:g}")
         if self.gpus_per_trial is not None and not self.gpus_per_trial >= 0:
             raise InputError(f"--gpus-per-trial must be at least 0, got {self.gpus_per_trial:g}")
+        if self.workers > 1 and self.workers != self.gpus_per_trial:
+            raise InputError(f"--gpus-per-trial must be a whole number above 1, got {self.gpus_per_trial:g}")
         if self.max_concurrent is not None and self.max_concurrent < 1:
             raise InputError(f"--max-concurrent must be at least 1, got {self.max_concurrent}")
+
+    @property
+    def workers(self) -> int:
+        """Processes that train a trial together, a GPU each; they may run on different machines."""
+        return max(1, math.ceil(self.gpus_per_trial or 0.0))
+
+    @property
+    def of_worker(self) -> dict[str, float]:
+        """What one of them gets, by Ray's names."""
+        gpus = self.gpus_per_trial or 0.0
+        return {"CPU": self.cpus_per_trial / self.workers, "GPU": gpus / self.workers}
 
     def on(self, machines: Sequence[Machine]) -> Resources:
         """What a trial gets on such machines, where that was left open."""
@@ -171,28 +187,37 @@ class Slots:
 
     Args:
         resources: What a trial gets.
+        share: As `resources.gpus_per_trial`, where that changes.
         cluster: Counted now, and again when the last count is older than a few seconds.
 
     Raises:
         InputError: It cannot hold one.
     """
 
-    def __init__(self, resources: Resources, cluster: Cluster) -> None:
+    def __init__(
+        self, resources: Resources, cluster: Cluster, share: Callable[[], float] | None = None
+    ) -> None:
         self._resources = resources
         self._cluster = cluster
-        self._counted = time.monotonic()
-        self._now = self.most = count_slots(resources, list(cluster.machines().values()))
+        self._share = share
+        self._now = self.most = self._count()
 
     def __call__(self) -> int:
         """The number, one at least: a trial that no machine can hold waits for one that can."""
-        if time.monotonic() - self._counted > _SECONDS_BETWEEN_COUNTS:
-            self._counted = time.monotonic()
+        is_old = time.monotonic() - self._counted > _SECONDS_BETWEEN_COUNTS
+        if is_old or (self._share and self._share() != self._resources.gpus_per_trial):
             try:
-                self._now = count_slots(self._resources, list(self._cluster.machines().values()))
+                self._now = self._count()
             except InputError:
                 self._now = 1
             self.most = max(self.most, self._now)
         return self._now
+
+    def _count(self) -> int:
+        self._counted = time.monotonic()
+        if self._share:
+            self._resources = replace(self._resources, gpus_per_trial=self._share())
+        return count_slots(self._resources, list(self._cluster.machines().values()))
 
 
 @contextmanager
@@ -248,23 +273,31 @@ def count_slots(resources: Resources, machines: Sequence[Machine]) -> int:
     Raises:
         InputError: Not even one: no machine has what a trial is to get.
     """
-    gpus = resources.on(machines).gpus_per_trial or 0.0
-    wanted = {"CPU": resources.cpus_per_trial, "GPU": gpus}
+    resources = resources.on(machines)
+    wanted, workers = resources.of_worker, resources.workers
+    gpus = sum(int(machine.get("GPU", 0.0)) for machine in machines)
+    if workers > max(1, gpus):
+        raise InputError(
+            f"--gpus-per-trial must be at most {gpus}, the GPUs of the cluster's machines, got {workers}"
+        )
     for kind, amount in wanted.items():
         most = max((machine.get(kind, 0.0) for machine in machines), default=0.0)
         if amount > most:
+            where = "what" if workers == 1 else f"for {workers} GPUs {workers} times what"
             raise InputError(
-                f"--{kind.lower()}s-per-trial must be at most {most:g}, what the cluster's largest machine "
-                f"has, got {amount:g}"
+                f"--{kind.lower()}s-per-trial must be at most {most * workers:g}, {where} the cluster's "
+                f"largest machine has, got {amount * workers:g}"
             )
-    slots = sum(
+    places = sum(  # of workers, each of which fits on one machine
         min(int(machine.get(kind, 0.0) / amount + 1e-9) for kind, amount in wanted.items() if amount)
         for machine in machines
     )
+    slots = places // workers
     if slots < 1:
+        enough = "some machine" if workers == 1 else f"{workers} times some machine"
         raise InputError(
-            f"--cpus-per-trial, --gpus-per-trial: some machine of the cluster must have both, "
-            f"got {resources.cpus_per_trial:g} CPUs and {gpus:g} GPUs"
+            f"--cpus-per-trial, --gpus-per-trial: {enough} of the cluster must have both, "
+            f"got {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs"
         )
     return min(slots, resources.max_concurrent or slots)
 

@@ -79,7 +79,7 @@ def new_search(
     """
     refuse_taken(name, settings)
     folder = search_folder(name, settings)
-    threads = settings.training.threads or max(1, math.floor(resources.cpus_per_trial))
+    threads = settings.training.threads or max(1, math.floor(resources.of_worker["CPU"]))
     settings = settings.override({"threads": threads, "objective": settings.objective})
     search = Search(name, secrets.token_hex(8), space, settings, resources)
     try:

@@ -17,8 +17,10 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from themo.progress import console
 from tune import trial as worker
 from tune.limits import wants_more
+from tune.memory import larger_share
 from tune.population import take_over
 from tune.proposals import propose
 from tune.schedulers import scheduler_of
@@ -35,13 +37,17 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         space: What is searched.
         study: The record.
         slots: Trials at once, at this moment.
+        share: How many GPUs a trial gets, or what of one, that is begun at this moment.
     """
 
-    def __init__(self, space: Space, study: Study, slots: Callable[[], int]) -> None:
+    def __init__(
+        self, space: Space, study: Study, slots: Callable[[], int], share: Callable[[], float] = lambda: 0.0
+    ) -> None:
         super().__init__()
         self._space = space
         self._study = study
         self._slots = slots
+        self._share = share
         self._scheduler = scheduler_of(space.search)
         self._interrupted = [trial.number for trial in study if trial.state == "RUNNING"]
         self.numbers: dict[str, int] = {}
@@ -49,7 +55,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's configuration; None while every slot has one, or all wait for those at work."""
-        if len(self.numbers) >= self._slots():
+        if self._places_taken() + 1 > self._slots() + 1e-6:
             return None
         if self._interrupted:
             trial = self._study[self._interrupted.pop(0)]
@@ -66,7 +72,15 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             self._stop_waiting()
             return str(Searcher.FINISHED)
         self.numbers[trial_id] = trial.number
+        if trial.gpus is None:
+            trial.gpus = self._share()
         return worker.configuration(trial)
+
+    def _places_taken(self) -> float:
+        """By the trials at work; one that has more of a GPU than others are given takes as many places."""
+        share = self._share()
+        at_work = [self._study[number].gpus or 0.0 for number in self.numbers.values()]
+        return sum(max(1.0, gpus / share) if share else 1.0 for gpus in at_work)
 
     def _stop_waiting(self) -> None:
         for trial in self._study:
@@ -74,8 +88,12 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
                 self._study.finish(trial.number, "PRUNED", f"stopped at {trial.pairs_seen:,} pairs")
 
     def on_trial_complete(self, trial_id: str, error: bool = False, **_: object) -> None:
-        """Enter how a trial ended, or that it waits."""
+        """Enter how a trial ended, or that it waits; one that is to start again comes next."""
         number = self.numbers.pop(trial_id)
+        if self._study[number].verdict == "RUNNING" and not error:
+            self._study.retry(number)
+            self._interrupted.append(number)
+            return
         self._study.finish(number, "FAIL" if error else self._study[number].verdict or "FAIL")
 
     def save(self, checkpoint_path: str) -> None:
@@ -110,9 +128,12 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         before, record.reason = record.pairs_seen, ""
         record.started = report.started if record.started is None else record.started
         record.ended, record.machine = report.ended, report.machine
+        record.gpu_memory = report.gpu_memory
         record.seconds = self._seconds_before(record, report.started) + report.seconds
         if report.failure:
             record.verdict, record.reason = "FAIL", report.failure
+            if report.is_memory_fault:
+                self._judge_memory_fault(record)
             return str(TrialScheduler.STOP)
         self._study.report(report.number, report.metrics, self._objective)
         if report.is_last:
@@ -124,6 +145,18 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             record.verdict, record.reason = state, f"{word} at {record.pairs_seen:,} pairs"
             return str(TrialScheduler.STOP)
         return str(TrialScheduler.CONTINUE)
+
+    def _judge_memory_fault(self, record: Trial) -> None:
+        """Let a trial start again with a larger share of a GPU; with a whole one there is nothing to try."""
+        had = record.gpus or 0.0
+        where = f"on {had:g} of a GPU" if had < 1 else "on a whole GPU" if had == 1 else f"on {had:g} GPUs"
+        more = larger_share(had)
+        if more is None:
+            record.reason += f" {where}, with its batches cut as far as they go"
+            return
+        record.reason += f" {where}, again on {more:g}"
+        record.verdict, record.gpus = "RUNNING", more
+        console.print(f"Trial {record.number}: {record.reason}")
 
     def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:  # noqa: ARG002
         """Enter why a worker died; the trial starts again elsewhere, or the searcher hears of its end."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from themo.progress import console
 from themo.tracking import Tracking, outbox_path, tracking_uri
 from themo.training import train
 from tune import results
-from tune.cluster import Cluster, Slots, connect
+from tune.cluster import Cluster, Resources, Slots, connect
 from tune.limits import is_whole
+from tune.memory import peak_memory, share_by_memory
 from tune.search import (
     SEARCH_FILE,
     STUDY_FILE,
@@ -45,6 +47,7 @@ def run_search(
     data_for: Callable[[Settings], TrainingData],
     train: Train = train,
     time_budget: float | None = None,
+    measure: Callable[[], float | None] = peak_memory,
 ) -> results.SearchResult:
     """Run a search, or what is left of one, and write its results.
 
@@ -55,6 +58,7 @@ def run_search(
         train: The training function of a trial; a module's function, so that workers can import it.
         time_budget: Seconds after which the session ends with what it has; trials under way stay at their
             last checkpoint, and a resumed search goes on with them.
+        measure: Tells, on a worker, what its trial took of a GPU's memory.
 
     Returns:
         What was found.
@@ -81,11 +85,13 @@ def run_search(
             )
         )
         cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
-        slots = Slots(search.resources, cluster)
+        slots = Slots(
+            search.resources, cluster, partial(share_by_memory, study) if search.resources.by_memory else None
+        )
         if cluster.dashboard:
             console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
         _refuse_unshared(search, storage, cluster)
-        work = _work(search, data_for, train, storage)
+        work = replace(_work(search, data_for, train, storage), measure=measure)
         if search.resources.address is not None:
             work = replace(work, shipment=Shipment.of(work.data.values()))
         if not is_whole(study, search.space.search):
@@ -140,22 +146,24 @@ class _Session:
         everything = yaml.safe_load(search.to_yaml())
         runs = MlflowRuns(tracking, study, search.name, search.uid, everything, search.objective)
         resources = search.resources.on(list(cluster.machines().values()))
+        fixed = resources.gpus_per_trial or 0.0
+        share = partial(share_by_memory, study) if resources.by_memory else lambda: fixed
+        trainable, removers = _trainable(search.uid, resources, work)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_MOST_PENDING)
         end = time.monotonic() + time_budget if time_budget is not None else None
         try:
             ray_tune.run(
-                ray_tune.with_parameters(run, work=work),
+                trainable,
                 name=self._name,
                 num_samples=-1,  # until the searcher has nothing left
                 storage_path=self._storage.place,
-                search_alg=StudySearcher(search.space, study, slots),
+                search_alg=StudySearcher(search.space, study, slots, share),
                 scheduler=StudyScheduler(search.space, study, search.objective),
-                resources_per_trial={"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0.0},
                 max_failures=search.space.search.max_failures,
                 time_budget_s=time_budget,
                 raise_on_failed_trial=False,
-                reuse_actors=True,
-                callbacks=[Keeper(study, search.space, self._folder, self._name), runs, view],
+                reuse_actors=resources.workers == 1,  # else its workers go with it
+                callbacks=[*removers, Keeper(study, search.space, self._folder, self._name), runs, view],
                 trial_dirname_creator=_trial_folder,
                 verbose=0,
             )
@@ -171,6 +179,24 @@ class _Session:
         runs.close("FINISHED" if is_done else "KILLED")
         if not is_done and (end is None or time.monotonic() < end):  # Ray swallows the first Ctrl-C
             raise KeyboardInterrupt
+
+
+def _trainable(uid: str, resources: Resources, work: Work) -> tuple[Any, list[Any]]:
+    """What Ray Tune runs for a trial, with what it sets aside for it, and what it calls when one ends."""
+    from ray import tune as ray_tune
+
+    if resources.workers > 1:
+        from tune import data_parallel
+
+        share = {"workers": resources.workers, "cpus": resources.of_worker["CPU"]}
+        trainable = ray_tune.with_parameters(data_parallel.run, work=work, uid=uid, **share)
+        remover = data_parallel.GroupRemover(uid)
+        return ray_tune.with_resources(trainable, data_parallel.REQUEST), [remover]
+
+    def request(config: dict[str, Any]) -> Any:  # trials may differ in their share of a GPU
+        return ray_tune.PlacementGroupFactory([{"CPU": resources.cpus_per_trial, "GPU": config["gpus"]}])
+
+    return ray_tune.with_resources(ray_tune.with_parameters(run, work=work), request), []
 
 
 _MOST_PENDING = 10_000

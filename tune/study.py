@@ -57,13 +57,16 @@ class Trial:
         number: From 0, in the order of proposal.
         params: The searched settings by leaf name.
         state: Where it stands.
-        verdict: The state that it will have once its last checkpoint stands; empty while it goes on.
+        verdict: The state that it will have once its last checkpoint stands; empty while it goes on. RUNNING:
+            it starts again, with other resources.
         reason: Why it was stopped or failed, in a line.
         values: The objective by sentence pairs seen, finite ones only.
         metrics: All metrics of the last report.
         seconds: Time spent in training, lost work left out.
         started, ended: Unix time, of the worker, at the start of training and at the last report.
         machine: Name of the machine that it ran on last; empty where that is not known.
+        gpus: GPUs that it gets, more than others where its memory did not suffice; None: never begun.
+        gpu_memory: What it took of a GPU's memory at its peak, as a share of all; None: that is not known.
         checkpoint: Path of the newest version directory, relative to the search's storage.
         checkpoint_pairs, checkpoint_seconds: Sentence pairs and time at the checkpoint.
         lineage: Where it went on as another one; `params` are the last ones, `values` those of its line.
@@ -80,6 +83,8 @@ class Trial:
     started: float | None = None
     ended: float | None = None
     machine: str = ""
+    gpus: float | None = None
+    gpu_memory: float | None = None
     checkpoint: str | None = None
     checkpoint_pairs: int = 0
     checkpoint_seconds: float = 0.0
@@ -165,6 +170,11 @@ class Study:
         trial.state, trial.verdict, trial.reason = state, "", reason or trial.reason
         self.save()
 
+    def retry(self, number: int) -> None:
+        """Let a trial start again from its checkpoint."""
+        self[number].rewind()
+        self.save()
+
     def resume(self, number: int) -> Trial:
         """Let a trial go on that was paused."""
         trial = self[number]
@@ -229,7 +239,8 @@ class Study:
         study = cls.read(path)
         for trial in study:
             if not trial.is_done:
-                if trial.verdict == "FAIL" or (trial.verdict and trial.checkpoint_pairs == trial.pairs_seen):
+                is_whole = trial.checkpoint_pairs == trial.pairs_seen
+                if trial.verdict == "FAIL" or (trial.verdict and trial.verdict != "RUNNING" and is_whole):
                     study.finish(trial.number, trial.verdict)
                 else:
                     trial.rewind()

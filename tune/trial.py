@@ -23,12 +23,17 @@ from ray import tune as ray_tune
 
 from themo.config import Settings
 from themo.dataset import TrainingData
+from themo.parallel import PeerLostError
+from tune.memory import is_out_of_memory, keep_to_share, peak_memory
 from tune.schedulers import scheduler_of
 from tune.shipping import Shipment
 from tune.space import Scalar, SearchSettings
 from tune.study import Trial
 
 _METRICS = "report/"
+
+Tell = Callable[[dict[str, Any], Path | None], None]
+"""Takes a result, and a version directory that may be gone when it returns, to the driver."""
 
 
 class Report(Protocol):
@@ -72,6 +77,7 @@ class Work:
         storage: Folder or URI below which checkpoints are kept, as every worker sees it.
         train: The training function.
         shipment: How the data reaches machines that do not see the driver's files; None: all see them.
+        measure: Tells what a trial took of its GPU's memory.
     """
 
     settings: Settings
@@ -81,6 +87,7 @@ class Work:
     storage: str
     train: Train
     shipment: Shipment | None = None
+    measure: Callable[[], float | None] = peak_memory
 
 
 @dataclass(frozen=True)
@@ -92,21 +99,25 @@ class TrialReport:
         metrics: The training function's metrics.
         is_last: Whether the trial is over.
         failure: Why it failed, in a line; empty if it did not.
+        is_memory_fault: Whether it failed because the device had no memory left.
         traceback: Where it failed; empty for a diverged one.
         seconds: Since the worker took up the trial.
         started, ended: Unix time, on the worker, when it took up the trial and of this report.
         machine: Name of the machine that the worker runs on.
+        gpu_memory: As of `tune.study.Trial`, so far.
     """
 
     number: int
     metrics: Mapping[str, float]
     is_last: bool
     failure: str
+    is_memory_fault: bool
     traceback: str
     seconds: float
     started: float
     ended: float
     machine: str
+    gpu_memory: float | None = None
 
 
 def configuration(trial: Trial) -> dict[str, Any]:
@@ -114,6 +125,7 @@ def configuration(trial: Trial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "params": dict(trial.params),
+        "gpus": trial.gpus,
         "checkpoint": trial.checkpoint,
         "checkpoint_pairs": trial.checkpoint_pairs,
     }
@@ -127,15 +139,35 @@ def read_report(result: Mapping[str, Any]) -> TrialReport:
 
 
 def run(config: dict[str, Any], *, work: Work) -> None:
-    """Run one trial; called by Ray on a worker.
+    """Run one trial; called by Ray on a worker."""
+    run_trial(config, work, newest_checkpoint(config["checkpoint"], work.storage), _tell_tune)
+
+
+def run_trial(
+    config: dict[str, Any],
+    work: Work,
+    newest: ray_tune.Checkpoint | None,
+    tell: Tell,
+    *,
+    reports: bool = True,
+) -> None:
+    """Train, and tell what comes of it.
 
     A trial that diverges or raises ends with a report that says so, so that Ray retries only trials whose
     worker died. Workers are reused: threads and memory are reset here, seeds by the training function.
+
+    Args:
+        config: The trial.
+        work: What all trials share.
+        newest: Where it goes on from.
+        tell: Takes results to the driver.
+        reports: Whether this process tells reports too, and not only failures.
     """
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    reporter = _Reporter(config["number"], work.search, config["checkpoint_pairs"])
+    keep_to_share(config["gpus"])
+    reporter = _Reporter(config["number"], work, config["checkpoint_pairs"], tell)
     try:
         settings = work.settings.override(config["params"], source=f"trial {config['number']}")
         torch.set_num_threads(settings.training.threads or torch.get_num_threads())
@@ -144,21 +176,28 @@ def run(config: dict[str, Any], *, work: Work) -> None:
         if work.shipment is not None:
             data = work.shipment.unpack(data)
         with ExitStack() as stack:
-            resume = _resume_folder(config["checkpoint"], work.storage, stack)
-            work.train(settings, data, report=reporter, resume=resume)
+            resume = None if newest is None else Path(stack.enter_context(newest.as_directory()))
+            work.train(settings, data, report=reporter if reports else _tell_nobody, resume=resume)
+    except PeerLostError:  # no fault of the trial's: as if this worker had died with the other
+        raise
     except FloatingPointError as error:
         reporter.fail(f"diverged: {error}")
     except Exception as error:  # whatever it is, it is the trial's end and not the search's
-        reporter.fail(f"{type(error).__name__}: {_first_line(error)}", traceback.format_exc())
+        if is_out_of_memory(error):
+            reporter.fail("out of device memory", traceback.format_exc(), is_memory_fault=True)
+        else:
+            reporter.fail(f"{type(error).__name__}: {_first_line(error)}", traceback.format_exc())
 
 
 class _Reporter:
     """Sends reports to the driver, with a checkpoint wherever the trial is judged and at the end."""
 
-    def __init__(self, number: int, search: SearchSettings, pairs_seen: int) -> None:
+    def __init__(self, number: int, work: Work, pairs_seen: int, tell: Tell) -> None:
         self._number = number
-        self._scheduler = scheduler_of(search)
+        self._scheduler = scheduler_of(work.search)
+        self._measure = work.measure
         self._pairs = pairs_seen
+        self._tell = tell
         self._started = time.time()
         self._clock = time.monotonic()
 
@@ -168,16 +207,17 @@ class _Reporter:
         self._pairs = pairs
         result = self._result(report.metrics, is_last=report.is_last)
         if not (is_judged or report.is_last):
-            ray_tune.report(result)
+            self._tell(result, None)
             return
         with tempfile.TemporaryDirectory(prefix="themo-version-") as folder:
             version = Path(folder) / "version"
             report.save(version)
             result = self._result(report.metrics, is_last=report.is_last)
-            ray_tune.report(result, checkpoint=ray_tune.Checkpoint.from_directory(str(version)))
+            self._tell(result, version)
 
-    def fail(self, reason: str, details: str = "") -> None:
-        ray_tune.report(self._result({}, is_last=True, failure=reason, details=details))
+    def fail(self, reason: str, details: str = "", *, is_memory_fault: bool = False) -> None:
+        result = self._result({}, is_last=True, failure=reason, details=details)
+        self._tell(result | {"is_memory_fault": is_memory_fault}, None)
 
     def _result(
         self, metrics: Mapping[str, float], *, is_last: bool, failure: str = "", details: str = ""
@@ -187,21 +227,32 @@ class _Reporter:
             **{_METRICS + name: value for name, value in metrics.items()},
             "is_last": is_last,
             "failure": failure,
+            "is_memory_fault": False,
             "traceback": details,
             "seconds": time.monotonic() - self._clock,
             "started": self._started,
             "ended": time.time(),
             "machine": platform.node(),
+            "gpu_memory": self._measure(),
         }
 
 
-def _resume_folder(checkpoint: str | None, storage: str, stack: ExitStack) -> Path | None:
-    """The checkpoint as a local folder: Ray's, where the worker died just now, or an earlier session's."""
+def newest_checkpoint(checkpoint: str | None, storage: str) -> ray_tune.Checkpoint | None:
+    """Where a trial goes on: from Ray's, where the worker died just now, or from an earlier session's."""
     newest = ray_tune.get_checkpoint()
     if newest is None and checkpoint is not None:
         filesystem, root = pyarrow.fs.FileSystem.from_uri(storage)
         newest = ray_tune.Checkpoint(f"{root}/{checkpoint}", filesystem)
-    return None if newest is None else Path(stack.enter_context(newest.as_directory()))
+    return newest
+
+
+def _tell_tune(result: dict[str, Any], version: Path | None) -> None:
+    checkpoint = None if version is None else ray_tune.Checkpoint.from_directory(str(version))
+    ray_tune.report(result, checkpoint=checkpoint)
+
+
+def _tell_nobody(report: Report) -> None:
+    """What the other processes of a trial report, the first one has reported."""
 
 
 def _first_line(error: Exception) -> str:

@@ -70,7 +70,7 @@ def play(
         trial = study[number]
         before = trial.pairs_seen
         metrics = {"pairs_seen": float(PAIRS * step), OBJECTIVE: objective(trial, step)}
-        report = TrialReport(number, metrics, step == n_reports, "", "", 1.0, 0.0, 1.0, "here")
+        report = TrialReport(number, metrics, step == n_reports, "", False, "", 1.0, 0.0, 1.0, "here")
         decision = scheduler.on_trial_result(None, SimpleNamespace(config=config), _result(report))
         live()
         if report.is_last or scheduler._scheduler.is_judged(number, before, trial.pairs_seen):

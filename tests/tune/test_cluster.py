@@ -75,6 +75,8 @@ MACHINES = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0}]
         (Resources(gpus_per_trial=0.25), 8),
         (Resources(cpus_per_trial=0.1, gpus_per_trial=0.1), 20),
         (Resources(cpus_per_trial=6, gpus_per_trial=1), 1),
+        (Resources(gpus_per_trial=2), 1),
+        (Resources(cpus_per_trial=8, gpus_per_trial=2), 1),
     ],
 )
 def test_slots_are_what_the_cluster_holds(resources, slots):
@@ -84,7 +86,12 @@ def test_slots_are_what_the_cluster_holds(resources, slots):
 @pytest.mark.parametrize(
     ("resources", "message"),
     [
-        ({"gpus_per_trial": 3}, r"--gpus-per-trial must be at most 2, .* largest machine has, got 3"),
+        ({"gpus_per_trial": 3}, r"--gpus-per-trial must be at most 2, the GPUs of the cluster's .*, got 3"),
+        ({"gpus_per_trial": 1.5}, r"--gpus-per-trial must be a whole number above 1, got 1.5"),
+        (
+            {"gpus_per_trial": 2, "cpus_per_trial": 17},
+            r"--cpus-per-trial must be at most 16, for 2 GPUs 2 times what .* largest machine has, got 17",
+        ),
         ({"cpus_per_trial": 9}, r"--cpus-per-trial must be at most 8, .*got 9"),
         ({"cpus_per_trial": 0}, r"--cpus-per-trial must be above 0, got 0"),
         ({"gpus_per_trial": -1}, r"--gpus-per-trial must be at least 0, got -1"),
@@ -94,6 +101,16 @@ def test_slots_are_what_the_cluster_holds(resources, slots):
 def test_impossible_resources_are_refused(resources, message):
     with pytest.raises(InputError, match=message):
         count_slots(Resources(**resources), MACHINES)
+
+
+def test_a_trial_on_several_gpus_may_span_machines():
+    machines = [{"CPU": 2.0, "GPU": 1.0}] * 2 + [{"CPU": 4.0, "GPU": 3.0}]
+    assert count_slots(Resources(gpus_per_trial=2), machines) == 2
+    assert count_slots(Resources(gpus_per_trial=5), machines) == 1
+    assert count_slots(Resources(cpus_per_trial=4, gpus_per_trial=2), machines) == 2
+    assert Resources(cpus_per_trial=4, gpus_per_trial=2).of_worker == {"CPU": 2, "GPU": 1}
+    with pytest.raises(InputError, match=r"2 times some machine of the cluster must have both, got 3 CPUs"):
+        count_slots(Resources(cpus_per_trial=6, gpus_per_trial=2), [*machines[:2], {"CPU": 4.0, "GPU": 1.0}])
 
 
 def test_no_machine_with_both_is_refused():

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 from themo.commands.test import score_and_record
 from themo.config import Settings, load, option, space_path
 from themo.errors import InputError, reason_of
-from themo.options import Parser, add_json, add_presets, add_settings, natural, positive, seconds
+from themo.options import (
+    AUTO_GPUS,
+    Parser,
+    add_json,
+    add_presets,
+    add_settings,
+    gpus,
+    natural,
+    positive,
+    seconds,
+)
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
 
@@ -58,9 +68,9 @@ def add_options(parser: Parser) -> None:
     add = parser.add_argument_group("machines").add_argument
     add(
         "--gpus-per-trial",
-        type=float,
+        type=gpus,
         metavar="X",
-        help="GPUs a trial, also fractions (1 where there are any)",
+        help="GPUs a trial, also fractions; auto: by the memory that trials take (1 where there are any)",
     )
     add("--cpus-per-trial", type=float, metavar="X", help="CPUs a trial (1)")
     add("--max-concurrent", type=int, metavar="N", help="trials at once (as many as fit)")
@@ -79,6 +89,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from dataclasses import replace
     from datetime import datetime
+    from functools import partial
 
     with waiting("Loading libraries"):
         from themo.devices import resolve_device
@@ -102,9 +113,11 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from tune.space import load as load_space
         from tune.storage import Storage
         from tune.study import Study
+        from tune.teacher_vectors import encoder_on
         from tune.warm_start import carry_over
 
-    prepare = once(prepare_data)
+    elsewhere = None if options.address is None else encoder_on(options.address)
+    prepare = once(partial(prepare_data, elsewhere=elsewhere))
     settings = load(options.config, options.preset, options.settings)
     machines = {"address": options.address, "max_concurrent": options.max_concurrent}
     machines = {name: value for name, value in machines.items() if value is not None}
@@ -137,10 +150,13 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         space = space.searched_by(**{name: value for name, value in changes.items() if value is not None})
         if options.address is None:
             resolve_device(settings.training.device)  # of a cluster, only its machines know
-        gpus = 0.0 if settings.training.device == "cpu" else resources.gpus_per_trial
+        asked = options.gpus_per_trial
+        given = 1.0 if asked == AUTO_GPUS else asked
+        default = 0.0 if settings.training.device == "cpu" else resources.gpus_per_trial
         shares = {
             "cpus_per_trial": options.cpus_per_trial,
-            "gpus_per_trial": gpus if options.gpus_per_trial is None else options.gpus_per_trial,
+            "gpus_per_trial": default if given is None else given,
+            "by_memory": None if asked is None else asked == AUTO_GPUS,
             "storage_path": options.storage_path and Storage.named(options.storage_path).place,
         }
         shares = {name: value for name, value in shares.items() if value is not None}

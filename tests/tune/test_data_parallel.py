@@ -1,0 +1,114 @@
+"""Trials on several of Ray's GPUs, which are names for CPU processes here, by Ray Train and gloo."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from themo.config import Settings
+from themo.preparation import prepare_data
+from themo.training import Report, train
+from themo.versions import read_summary
+from tune.cluster import Resources
+from tune.results import SearchResult
+from tune.search import new_search
+from tune.session import run_search
+from tune.space import from_tree
+from tune.study import Study
+
+# what mlflow, sqlalchemy and ray do among themselves
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1500),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+]
+
+TREE: dict[str, Any] = {
+    "space": {"loss": {"choice": ["mse", "infonce"]}, "learn_rate": {"log_uniform": [1e-4, 1e-1]}},
+    "first": [
+        {"loss": "mse", "learn_rate": 3e-3},
+        {"loss": "infonce", "learn_rate": 3e-3},
+    ],
+    "search": {"num_samples": 2, "scheduler": "none"},
+}
+TIMES = ("seconds", "pairs_per_second")
+
+
+@pytest.fixture(scope="module")
+def gpus() -> Iterator[None]:
+    """Two machines with a GPU each: a trial on two spans both."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    here = Path(__file__).parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent.parent)]))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        machine = {"num_cpus": 1, "num_gpus": 1, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=machine)
+        cluster.add_node(num_cpus=1, num_gpus=1)
+        ray.init(address=cluster.address, log_to_driver=False)
+        yield
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def searched(settings: Settings, name: str, **changes: Any) -> tuple[SearchResult, Study]:
+    space = from_tree(TREE | changes, settings, source="search.yaml")
+    resources = Resources(gpus_per_trial=2, max_concurrent=1)
+    result = run_search(new_search(name, space, settings, resources), prepare_data, train)
+    return result, Study.load(result.folder / "study.json")
+
+
+def test_a_trial_on_two_gpus_is_that_of_one_process(gpus: None, tiny_settings: Settings) -> None:
+    result, study = searched(tiny_settings, "mine")
+    assert [trial.state for trial in study] == ["COMPLETE", "COMPLETE"], [trial.reason for trial in study]
+    for trial in study:
+        reports: list[Report] = []
+        settings = tiny_settings.override(trial.params)
+        train(settings, prepare_data(settings), report=reports.append)
+        alone = {name: value for name, value in reports[-1].metrics.items() if name not in TIMES}
+        together = {name: value for name, value in trial.metrics.items() if name not in TIMES}
+        assert together == pytest.approx(alone, abs=1e-5, rel=1e-5)
+        assert list(trial.values) == [report.metrics["pairs_seen"] for report in reports]
+    assert (result.folder / "best" / "student" / "model.safetensors").is_file()
+    assert read_summary(result.folder / "best")["environment"]["processes"] == 2
+
+
+def test_a_trial_one_of_whose_processes_is_killed_goes_on(gpus: None, tiny_settings: Settings) -> None:
+    settings = tiny_settings.override({"epochs": 12.0})
+    folder = Path(settings.paths.logs_dir) / "tune" / "mine"
+    killed: list[int] = []
+    killing = threading.Thread(target=_kill_a_trainer, args=(folder, killed))
+    killing.start()
+    search = {"num_samples": 1, "scheduler": "none", "grace_pairs": 400}
+    _, study = searched(settings, "mine", first=TREE["first"][1:], search=search)
+    killing.join(timeout=1)
+    assert len(killed) == 1
+    assert study[0].state == "COMPLETE", study[0].reason
+    assert "died" in (folder / "failures" / "trial-0000.txt").read_text()
+    assert study[0].pairs_seen == 12 * 340
+    assert len(study[0].values) == 12 * 340 // 200 + 1  # each report once, whichever process it is of
+
+
+def _kill_a_trainer(folder: Path, killed: list[int]) -> None:
+    """Kill one of two processes that train, once a checkpoint stands."""
+    end = time.monotonic() + 600
+    while time.monotonic() < end:
+        time.sleep(0.05)
+        path = folder / "study.json"
+        if not path.exists() or not any(trial.checkpoint for trial in Study.read(path)):
+            continue
+        for process in psutil.Process().children(recursive=True):
+            if process.name().startswith("ray::RayTrainWorker"):
+                killed.append(process.pid)
+                os.kill(process.pid, signal.SIGKILL)
+                return

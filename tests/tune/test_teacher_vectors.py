@@ -1,0 +1,90 @@
+"""The tiny teacher on a real Ray cluster of two workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from themo.config import Settings
+from themo.preparation import prepare_data
+from themo.teacher import Teacher
+from tune.teacher_vectors import encoder_on
+
+pytestmark = [
+    pytest.mark.slow,
+    # what ray does among its own
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    import ray
+
+    here = Path(__file__).parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent.parent)]))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield ray.get_runtime_context().gcs_address
+        ray.shutdown()
+
+
+def test_they_come_in_order_and_are_those_of_this_machine(address: str, tiny_teacher: Path) -> None:
+    random = np.random.default_rng(0)
+    words = ["red", "cat", "runs", "the", "small", "dog", "sleeps"]
+    # the first chunks take longest: were it not for the order, the last would come first
+    sizes = [2000, 700, 300, 40, 1, 7]
+    chunks = [[" ".join(random.choice(words, random.integers(1, 12))) for _ in range(n)] for n in sizes]
+    teacher = Teacher.load(str(tiny_teacher))
+    encode = encoder_on(address)
+    for target in ("state", "unit"):
+        found = np.concatenate(list(encode((str(tiny_teacher), None), "cpu", iter(chunks), target)))  # type: ignore[arg-type]
+        expected = np.concatenate([teacher.encode_texts(chunk, target) for chunk in chunks])  # type: ignore[arg-type]
+        assert found.dtype == np.float16
+        np.testing.assert_array_equal(found, expected.astype(np.float16))
+
+
+def test_a_large_corpus_is_read_on_the_cluster_into_the_same_entry(
+    address: str, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepared(cache: str, large: int) -> tuple[Path, list[str]]:
+        asked: list[str] = []
+        encode = encoder_on(address)
+
+        def elsewhere(names, *arguments):  # type: ignore[no-untyped-def]
+            asked.append(names[0])
+            return encode(names, *arguments)
+
+        monkeypatch.setattr("themo.targets.LARGE_CORPUS", large)
+        config = tiny_settings.override({"cache_dir": str(tmp_path / cache)})
+        return prepare_data(config, elsewhere).train.vectors, asked
+
+    here, not_asked = prepared("here", 100_000)
+    there, asked = prepared("there", 200)
+    assert not not_asked
+    assert len(asked) == 1  # the corpus is large, what is held out of it is not
+    assert there.parent.name == here.parent.name
+    assert there.read_bytes() == here.read_bytes()
+
+
+def test_a_teacher_that_the_workers_cannot_find_reads_here(
+    address: str, tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("themo.targets.LARGE_CORPUS", 200)
+    encode = encoder_on(address)
+
+    def elsewhere(names, *arguments):  # type: ignore[no-untyped-def]
+        return encode((f"{names[0]}-of-another-machine", None), *arguments)
+
+    vectors = np.load(prepare_data(tiny_settings, elsewhere).train.vectors)
+    said = capsys.readouterr().err
+    assert "--address: the teacher cannot read on the cluster: " in said
+    assert vectors.shape[1] == 12
+    assert np.isfinite(vectors).all()
