@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from themo.commands.test import score_and_record
-from themo.config import Settings, load, option, space_path
+from themo.config import Settings, load
 from themo.errors import InputError, reason_of
 from themo.options import (
-    AUTO_GPUS,
     Parser,
     add_json,
     add_presets,
@@ -87,91 +86,25 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
-    from dataclasses import replace
-    from datetime import datetime
     from functools import partial
 
     with waiting("Loading libraries"):
-        from themo.devices import resolve_device
         from themo.preparation import prepare_data
-        from themo.tracking import check_reachable, tracking_uri, ui_command
+        from themo.tracking import tracking_uri, ui_command
         from themo.versions import read_settings
-        from tune.cluster import Resources, refuse_unreachable
+        from tune.cluster import refuse_unreachable
         from tune.report.page import write_report
+        from tune.request import begin, resume
         from tune.results import table
-        from tune.search import (
-            STUDY_FILE,
-            discard_untried,
-            grow,
-            new_search,
-            read_search,
-            refuse_another_space,
-            refuse_taken,
-            search_folder,
-        )
+        from tune.search import discard_untried, search_folder
         from tune.session import run_search
-        from tune.space import load as load_space
-        from tune.storage import Storage
-        from tune.study import Study
         from tune.teacher_vectors import encoder_on
-        from tune.warm_start import carry_over
 
     elsewhere = None if options.address is None else encoder_on(options.address)
     prepare = once(partial(prepare_data, elsewhere=elsewhere))
     settings = load(options.config, options.preset, options.settings)
-    machines = {"address": options.address, "max_concurrent": options.max_concurrent}
-    machines = {name: value for name, value in machines.items() if value is not None}
     refuse_unreachable(options.address)
-    if options.resume is not None:
-        _refuse_new_search(options)
-        search = read_search(search_folder(options.resume, settings))
-        if options.space is not None:
-            refuse_another_space(search, load_space(options.space, search.settings), options.space)
-        if options.num_samples is not None or options.stop_after_no_gain is not None:
-            search = grow(search, options.num_samples, options.stop_after_no_gain)
-        search = replace(search, resources=replace(search.resources, **machines))
-        prepare(search.settings)
-    else:
-        carried: tuple[Any, ...] = ()
-        resources = Resources()
-        if options.repeat is None:
-            space = load_space(options.space or space_path(), settings)
-        else:
-            _refuse_beside_repeat(options)
-            old = search_folder(options.repeat, settings, asked_by="--repeat")
-            known = read_search(old, asked_by="--repeat")
-            settings, space = known.settings.override(options.settings), known.space
-            resources = known.resources
-            if (old / STUDY_FILE).exists():
-                carried = Study.read(old / STUDY_FILE).carried
-        changes = {"num_samples": options.num_samples, "seed": options.search_seed}
-        changes |= {"searcher": options.searcher, "scheduler": options.scheduler}
-        changes |= {"stop_after_no_gain": options.stop_after_no_gain}
-        space = space.searched_by(**{name: value for name, value in changes.items() if value is not None})
-        if options.address is None:
-            resolve_device(settings.training.device)  # of a cluster, only its machines know
-        asked = options.gpus_per_trial
-        given = 1.0 if asked == AUTO_GPUS else asked
-        default = 0.0 if settings.training.device == "cpu" else resources.gpus_per_trial
-        shares = {
-            "cpus_per_trial": options.cpus_per_trial,
-            "gpus_per_trial": default if given is None else given,
-            "by_memory": None if asked is None else asked == AUTO_GPUS,
-            "storage_path": options.storage_path and Storage.named(options.storage_path).place,
-        }
-        shares = {name: value for name, value in shares.items() if value is not None}
-        resources = replace(resources, **machines, **shares)
-        name = options.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
-        refuse_taken(name, settings)
-        check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
-        if options.warm_start is not None:
-            old = search_folder(options.warm_start, settings, asked_by="--warm-start")
-            known = read_search(old, asked_by="--warm-start")
-            over = carry_over(known, Study.read(old / STUDY_FILE), space, settings)
-            carried = over.trials
-            console.print(f"From search {known.name}: {over}")
-        prepare(settings)
-        search = new_search(name, space, settings, resources, carried)
+    search = (begin if options.resume is None else resume)(options, settings, prepare)
     logs_dir = search.settings.paths.logs_dir
     where = "" if logs_dir == load().paths.logs_dir else f" --logs-dir {logs_dir}"
     resume_hint[:] = [f"python -m themo tune --resume {search.name}{where}"]
@@ -239,38 +172,3 @@ def once(prepare: Callable[[Settings], TrainingData]) -> Callable[[Settings], Tr
         return prepared[key]
 
     return prepare_once
-
-
-def _refuse_beside_repeat(options: Namespace) -> None:
-    given = [
-        name for name in ("config", "preset", "space", "warm_start") if getattr(options, name) is not None
-    ]
-    if given:
-        raise InputError(
-            f"--repeat takes settings and space from the search that it names: leave out "
-            f"{', '.join(map(option, given))}"
-        )
-
-
-def _refuse_new_search(options: Namespace) -> None:
-    new = (
-        "repeat",
-        "search_seed",
-        "warm_start",
-        "searcher",
-        "scheduler",
-        "name",
-        "cpus_per_trial",
-        "gpus_per_trial",
-        "storage_path",
-        "config",
-        "preset",
-    )
-    given = [name for name in new if getattr(options, name) is not None]
-    given += [name for name in options.settings if name != "logs_dir"]
-    if given:
-        raise InputError(
-            f"--resume goes on with what the search began with: leave out {', '.join(map(option, given))}; "
-            "--num-samples, --stop-after-no-gain, --time-budget, --logs-dir, --address, --max-concurrent "
-            "and its own --space may be given with it"
-        )

@@ -1,0 +1,160 @@
+"""Which search the options of ``tune`` ask for: one that there is, or a new one."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from themo.config import Settings, option, space_path
+from themo.devices import resolve_device
+from themo.errors import InputError
+from themo.options import AUTO_GPUS
+from themo.progress import console
+from themo.tracking import check_reachable, tracking_uri
+from tune.cluster import Resources
+from tune.search import (
+    STUDY_FILE,
+    Search,
+    grow,
+    new_search,
+    read_search,
+    refuse_another_space,
+    refuse_taken,
+    search_folder,
+)
+from tune.space import Space, load
+from tune.storage import Storage
+from tune.study import Study, Trial
+from tune.warm_start import carry_over
+
+Prepare = Callable[[Settings], object]
+
+OF_NEW_SEARCHES = (
+    "repeat",
+    "search_seed",
+    "warm_start",
+    "searcher",
+    "scheduler",
+    "name",
+    "cpus_per_trial",
+    "gpus_per_trial",
+    "storage_path",
+    "config",
+    "preset",
+)
+"""Options that change what a search is, so that they cannot be given where it goes on."""
+
+
+def resume(options: Namespace, settings: Settings, prepare: Prepare) -> Search:
+    """The search of ``--resume NAME``, grown and moved as asked, its data prepared.
+
+    Args:
+        options: As parsed.
+        settings: Where searches are.
+        prepare: Makes training data, or finds it.
+
+    Raises:
+        InputError: There is none, or an option would change what it is.
+    """
+    given = [name for name in OF_NEW_SEARCHES if getattr(options, name) is not None]
+    given += [name for name in options.settings if name != "logs_dir"]
+    if given:
+        raise InputError(
+            f"--resume goes on with what the search began with: leave out {', '.join(map(option, given))}; "
+            "--num-samples, --stop-after-no-gain, --time-budget, --logs-dir, --address, --max-concurrent "
+            "and its own --space may be given with it"
+        )
+    search = read_search(search_folder(options.resume, settings))
+    if options.space is not None:
+        refuse_another_space(search, load(options.space, search.settings), options.space)
+    if options.num_samples is not None or options.stop_after_no_gain is not None:
+        search = grow(search, options.num_samples, options.stop_after_no_gain)
+    prepare(search.settings)
+    machines = _given(address=options.address, max_concurrent=options.max_concurrent)
+    return replace(search, resources=replace(search.resources, **machines))
+
+
+def begin(options: Namespace, settings: Settings, prepare: Prepare) -> Search:
+    """A new search, its directory made, its data prepared; of ``--repeat NAME`` like an earlier one.
+
+    Args:
+        options: As parsed.
+        settings: What it starts from, unless it repeats one.
+        prepare: Makes training data, or finds it.
+
+    Raises:
+        InputError: It cannot be, or its name is taken; nothing is made then.
+    """
+    carried: tuple[Trial, ...] = ()
+    resources = Resources()
+    if options.repeat is None:
+        space = load(options.space or space_path(), settings)
+    else:
+        known, carried = _repeated(options, settings)
+        settings, space, resources = known.settings.override(options.settings), known.space, known.resources
+    space = space.searched_by(
+        **_given(
+            num_samples=options.num_samples,
+            seed=options.search_seed,
+            searcher=options.searcher,
+            scheduler=options.scheduler,
+            stop_after_no_gain=options.stop_after_no_gain,
+        )
+    )
+    if options.address is None:
+        resolve_device(settings.training.device)  # of a cluster, only its machines know
+    resources = replace(resources, **_resources(options, settings, resources))
+    name = options.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+    refuse_taken(name, settings)
+    check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
+    if options.warm_start is not None:
+        carried = _carried(options.warm_start, space, settings)
+    prepare(settings)
+    return new_search(name, space, settings, resources, carried)
+
+
+def _repeated(options: Namespace, settings: Settings) -> tuple[Search, tuple[Trial, ...]]:
+    """The search that is to be repeated, and what it had from another one."""
+    others = ("config", "preset", "space", "warm_start")
+    given = [name for name in others if getattr(options, name) is not None]
+    if given:
+        raise InputError(
+            f"--repeat takes settings and space from the search that it names: leave out "
+            f"{', '.join(map(option, given))}"
+        )
+    folder = search_folder(options.repeat, settings, asked_by="--repeat")
+    search = read_search(folder, asked_by="--repeat")
+    study_path = folder / STUDY_FILE
+    return search, Study.read(study_path).carried if study_path.exists() else ()
+
+
+def _carried(name: str, space: Space, settings: Settings) -> tuple[Trial, ...]:
+    folder = search_folder(name, settings, asked_by="--warm-start")
+    known = read_search(folder, asked_by="--warm-start")
+    over = carry_over(known, Study.read(folder / STUDY_FILE), space, settings)
+    console.print(f"From search {known.name}: {over}")
+    return over.trials
+
+
+def _resources(options: Namespace, settings: Settings, known: Resources) -> Mapping[str, Any]:
+    asked = options.gpus_per_trial
+    gpus = 1.0 if asked == AUTO_GPUS else asked
+    if gpus is None:
+        gpus = 0.0 if settings.training.device == "cpu" else known.gpus_per_trial
+    return _given(
+        address=options.address,
+        max_concurrent=options.max_concurrent,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=gpus,
+        by_memory=None if asked is None else asked == AUTO_GPUS,
+        storage_path=options.storage_path and Storage.named(options.storage_path).place,
+    )
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were."""
+    return {name: value for name, value in options.items() if value is not None}
