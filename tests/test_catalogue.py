@@ -59,14 +59,20 @@ def test_a_cut_transfer_is_completed(tiny_config: Path, tmp_path: Path, datasets
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variables", [{}, {"HF_HUB_OFFLINE": "1"}])
-def test_without_a_network(tiny_config: Path, tmp_path: Path, variables: dict[str, str]) -> None:
+@pytest.mark.parametrize("is_offline", [False, True])
+def test_without_a_network(tiny_config: Path, tmp_path: Path, is_offline: bool) -> None:
     with Host(tmp_path) as host:
         pass  # its port is free again: connections are refused
-    done = prepare(tiny_config, tmp_path, host.address, "--corpus", "talks", **variables)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(
-        f"Error: corpus {CATALOGUE['talks'].repository}: cannot be fetched from {host.address}: "
+    done = prepare(
+        tiny_config, tmp_path, host.address, "--corpus", "talks", *(["--offline"] if is_offline else [])
     )
-    assert "check the network, or name files of your own in data.corpus" in done.stderr
+    assert done.returncode == 2
+    reason = "not among the hub's files in " if is_offline else f"{host.address} does not give it: "
+    assert done.stderr.splitlines()[-1].startswith(f"Error: corpus {CATALOGUE['talks'].repository}: {reason}")
+    advice = (
+        "--offline (HF_HUB_OFFLINE) forbids to fetch it: prepare it once with a network, or name files"
+        if is_offline
+        else "check the network, or name files of your own in data.corpus"
+    )
+    assert advice in done.stderr
     assert "Traceback" not in done.stderr

@@ -41,3 +41,8 @@ def test_auto_on_a_cpu_is_bfloat16_where_the_processor_multiplies_it() -> None:
 def test_autocast_sets_the_type_of_products(dtype: torch.dtype) -> None:
     with autocast(CPU, dtype):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_a_name_of_no_device_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^device: must be one of auto, cpu, cuda, got 'gpu'$"):
+        resolve_device("gpu")  # type: ignore[arg-type]

@@ -33,5 +33,10 @@ def test_a_dry_run_fetches_nothing(tiny_config: Path, tmp_path: Path) -> None:
         assert items["corpus talks"]["state"].startswith("missing: 0 MB from http://127.0.0.1")
         assert items["student"]["state"] == "there"
         assert not [r for r in host.requests if "resolve" in r.path]
+    away = prepare(tiny_config, tmp_path, host.address, *arguments)
+    items = {item["name"]: item["state"] for item in json.loads(away.stdout)["items"]}
+    assert items["corpus talks"].startswith("missing, size unknown: ")
+    assert items["corpus talks"].endswith("; check the network")
+    assert items["student"] == "there"
     offline = prepare(tiny_config, tmp_path, host.address, *arguments, "--offline")
     assert json.loads(offline.stdout)["items"][0]["state"] == f"missing: from {host.address}"

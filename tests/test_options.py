@@ -49,7 +49,16 @@ def test_text_stays_text() -> None:
     [
         ([], "the following arguments are required: COMMAND"),
         (["trian"], "invalid choice: 'trian'"),
-        (["train", "--learnrate", "1"], "unrecognized arguments: --learnrate 1"),
+        (["train", "--learnrate", "1"], "unrecognized arguments: --learnrate 1: did you mean --learn-rate?"),
+        (
+            ["train", "--learning-rate=1"],
+            "--learning-rate=1: did you mean --learn-rate? (see python -m themo train",
+        ),
+        (["train", "--epoch", "2"], "unrecognized arguments: --epoch 2: did you mean --epochs?"),
+        (
+            ["train", "--quietly", "x"],
+            "unrecognized arguments: --quietly x (see python -m themo train --help)",
+        ),
         (["train", "--learn-rat", "1"], "unrecognized arguments"),  # no guessing
         (["train", "--seed"], "argument --seed: expected one argument"),
         (["train", "--preset", "miniature", "--config", "a.yaml"], "not allowed with argument"),

@@ -53,7 +53,7 @@ def test_the_best_matches_are_those_of_the_model(
     queries = ["el gato rojo corre", "canta el búho"]
     assert search(*queries, "--top", 3, "--json") == 0
     out, err = capsys.readouterr()
-    assert err.splitlines() == [f"{N} pictures, {N} of them new"]
+    assert err.splitlines() == [f"{N} pictures; {N} files were new or changed"]
     model = themo.load(version)
     paths = sorted(map(str, folder.iterdir()))
     scores = model.similarity(model.encode(queries), model.encode_images(paths))
@@ -77,7 +77,7 @@ def test_lines_for_people_and_a_page(search: Search, folder: Path, tmp_path: Pat
     assert (tmp_path / "found.html").read_text(encoding="utf-8").count("<img") == N
     capsys.readouterr()
     assert search("el gato") == 0
-    assert capsys.readouterr().err == f"{N} pictures, 0 of them new\n"
+    assert capsys.readouterr().err == f"{N} pictures; 0 files were new or changed\n"
 
 
 def test_broken_pictures_are_named_and_the_rest_is_searched(
@@ -219,4 +219,4 @@ def test_an_interruption_tells_how_to_go_on(
     capsys.readouterr()
     assert main(arguments) == 0
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith(f"{n + N:,} pictures, ")
+    assert told.startswith(f"{n + N:,} pictures; ")

@@ -11,8 +11,9 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from safetensors import SafetensorError
 
@@ -68,9 +69,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
         answer(parser)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = collect_settings(parser.parse_args(words))
+    known, unknown = parser.parse_known_args(words)
+    if unknown:
+        _refuse(unknown, known.command, parser)
+    options = collect_settings(known)
     options.words = words
     return options
+
+
+def _refuse(unknown: list[str], name: str, parser: Parser) -> NoReturn:
+    command = parser.commands[name]
+    hint = ""
+    if unknown[0].startswith("-"):
+        near = get_close_matches(unknown[0].partition("=")[0], command.option_strings, n=1, cutoff=0.7)
+        hint = f": did you mean {near[0]}?" if near else ""
+    command.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
 def _parser() -> Parser:
@@ -83,6 +96,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"themo {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    parser.commands = commands.choices
     for name in NAMES:
         command = _command(name)
         command.add_options(

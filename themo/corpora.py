@@ -154,8 +154,20 @@ def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Arra
         raise InputError(_bad_line(path, len(names), str(error))) from None
 
 
+_LANGUAGES = ("en", "es", "eng", "spa", "english", "spanish", "inglés", "ingles", "español", "espanol")
+_ROLES = ("source", "target", "src", "tgt", "trg", "text", "sentence", "caption", "translation", "original")
+_HEADER_WORDS = frozenset(_LANGUAGES + _ROLES)
+"""What the names of two columns are made of, where a first line of nothing else is no pair of sentences."""
+
+
 def _positions(path: Path, columns: tuple[str, ...], fields: list[str]) -> list[str]:
     if columns == SIDES and len(fields) == 2:
+        if all(field.strip().lower() in _HEADER_WORDS for field in fields):
+            raise InputError(
+                f"corpus {path}: --columns names {','.join(columns)}, but its header has {','.join(fields)}: "
+                f"--columns {','.join(fields)} reads them as English and Spanish, --columns 1,2 takes the "
+                f"header for a pair"
+            )
         return ["1", "2"]
     if set(columns) <= {str(i + 1) for i in range(len(fields))}:
         return list(columns)

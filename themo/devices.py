@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -17,8 +17,10 @@ def resolve_device(device: Device) -> torch.device:
     """``auto`` as a GPU where there is one.
 
     Raises:
-        InputError: ``cuda`` without a GPU.
+        InputError: ``cuda`` without a GPU, or no device's name.
     """
+    if device not in get_args(Device):
+        raise InputError(f"device: must be one of {', '.join(get_args(Device))}, got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("training.device: must be auto or cpu where torch sees no CUDA device, got 'cuda'")
     return torch.device(

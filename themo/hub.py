@@ -64,8 +64,7 @@ def fetch_dataset(repository: str, pattern: str) -> tuple[Path, ...]:
         folder = Path(snapshot_download(repository, repo_type="dataset", allow_patterns=[pattern]))
     except Exception as error:  # the hub's, the connection's and the disk's have no common base
         raise InputError(
-            f"corpus {repository}: cannot be fetched from {ENDPOINT}: {reason_of(error)}; "
-            f"check the network, or name files of your own in data.corpus"
+            f"corpus {repository}: {_absence(error)}, or name files of your own in data.corpus"
         ) from None
     files = tuple(sorted(folder.glob(pattern)))
     if not files:
@@ -102,10 +101,19 @@ def fetch_model(name: str, what: str, patterns: Sequence[str] = TEXT_FILES, *, w
         ) from None
     except Exception as error:  # the hub's, the connection's and the disk's have no common base
         raise InputError(
-            f"{what}: is no folder, and {ENDPOINT} does not give it: {reason_of(error)}; "
-            f"check the network, or name a folder that holds it"
+            f"{what}: is no folder, and {_absence(error)}, or name a folder that holds it"
         ) from error
     return folder
+
+
+def _absence(error: Exception) -> str:
+    """Why something of the hub is not here, and what to do."""
+    if constants.HF_HUB_OFFLINE:
+        return (
+            f"not among the hub's files in {constants.HF_HUB_CACHE}; --offline (HF_HUB_OFFLINE) forbids to "
+            f"fetch it: prepare it once with a network"
+        )
+    return f"{ENDPOINT} does not give it: {reason_of(error)}; check the network"
 
 
 def refuse_repository(name: str) -> None:

@@ -11,6 +11,7 @@ from themo.benchmark_files import parts
 from themo.catalogue import CATALOGUE, parse_weighted
 from themo.config import Settings
 from themo.downloads import probe
+from themo.errors import InputError
 from themo.hub import ENDPOINT, is_cached, remote_bytes
 from themo.sources import MINIATURE, miniature_is_built
 from themo.teacher import hub_repository
@@ -38,9 +39,6 @@ def inventory(settings: Settings, *, offline: bool = False) -> list[Item]:
     Args:
         settings: Of a run.
         offline: Ask no host for sizes.
-
-    Raises:
-        InputError: A host cannot be reached.
     """
     return [*_repositories(settings, offline), *_files(settings), *_test_data(settings, offline)]
 
@@ -113,15 +111,21 @@ def _of_hub(name: str, repository: str, kind: str, patterns: tuple[str, ...], of
         return Item(name, repository, "there")
     if offline:
         return Item(name, repository, f"missing: from {ENDPOINT}")
-    n_bytes = remote_bytes(repository, kind, patterns)
-    return Item(name, repository, f"missing: {n_bytes / 1e6:,.0f} MB from {ENDPOINT}")
+    try:
+        amount = f"{remote_bytes(repository, kind, patterns) / 1e6:,.0f} MB"
+    except InputError as error:  # what is here can be told all the same
+        return Item(name, repository, f"missing, size unknown: {error}")
+    return Item(name, repository, f"missing: {amount} from {ENDPOINT}")
 
 
 def _test_data(settings: Settings, offline: bool) -> Iterator[Item]:
     for part in parts(settings):
         state = "there"
         if not part.is_there:
-            size = None if offline else probe(part.source)
+            try:
+                size = None if offline else probe(part.source)
+            except InputError:
+                size = None
             amount = f"{size / 1e6:,.1f} MB" if size is not None else "size unknown"
             state = f"missing: {amount} from {urlsplit(part.source.url).hostname} (--tests)"
         yield Item(part.name, str(part.place), state)

@@ -76,6 +76,9 @@ class Model:
         self._student = student
         self._tokenizer = tokenizer
 
+    def __repr__(self) -> str:
+        return f"<themo.Model {str(self.version)!r} on {self.device}>"
+
     @property
     def dimension(self) -> int:
         """D, length of a vector; for a student of the state before CLIP's projection it asks for that."""
@@ -152,7 +155,7 @@ class Model:
         """
         first_ND, second_MD = (np.asarray(vectors, dtype=np.float32) for vectors in (first, second))
         if first_ND.ndim != 2 or second_MD.ndim != 2 or first_ND.shape[1] != second_MD.shape[1]:
-            raise ValueError(f"vectors must be (N, D) and (M, D), got {first_ND.shape} and {second_MD.shape}")
+            raise InputError(f"vectors must be (N, D) and (M, D), got {first_ND.shape} and {second_MD.shape}")
         return (unit(torch.from_numpy(first_ND)) @ unit(torch.from_numpy(second_MD)).T).numpy()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

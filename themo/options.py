@@ -7,7 +7,7 @@ import math
 import re
 import shutil
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
@@ -32,7 +32,18 @@ class HelpLayout(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises `InputError` where argparse would print its usage and leave."""
+    """Raises `InputError` where argparse would print its usage and leave.
+
+    Attributes:
+        commands: Parsers of the commands, by name, where there are any.
+    """
+
+    commands: Mapping[str, Parser] = {}
+
+    @property
+    def option_strings(self) -> list[str]:
+        """All that options are written as."""
+        return list(self._option_string_actions)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line in one line."""

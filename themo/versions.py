@@ -134,7 +134,8 @@ def read_settings(version: Path) -> Settings:
         InputError: It is none.
     """
     if not (version / "config.yaml").is_file():
-        raise InputError(f"{version}: must be a version directory, it holds no config.yaml")
+        hint = f"; {version / 'best'} is the best one of this search" if (version / "best").is_dir() else ""
+        raise InputError(f"{version}: must be a version directory, it holds no config.yaml{hint}")
     return load(config=version / "config.yaml")
 
 

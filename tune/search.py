@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -126,7 +127,11 @@ def read_search(folder: Path, asked_by: str = "--resume") -> Search:
     """
     path = folder / SEARCH_FILE
     if not path.is_file():
-        raise InputError(f"{asked_by}: there is no search at {folder}: it holds no {SEARCH_FILE}")
+        near = get_close_matches(
+            folder.name, [other.parent.name for other in folder.parent.glob(f"*/{SEARCH_FILE}")]
+        )
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"{asked_by}: there is no search at {folder}: it holds no {SEARCH_FILE}{hint}")
     tree = read_yaml(path)
     version = tree.pop("themo", __version__)
     if version != __version__:

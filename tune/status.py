@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +12,11 @@ from typing import Any, Literal
 from rich import box
 from rich.table import Table
 
+from themo.errors import InputError
 from themo.output import duration
 from tune.limits import is_whole
 from tune.results import ranked, show
-from tune.search import LOCK_FILE, STUDY_FILE, Search, read_search
+from tune.search import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Search, read_search
 from tune.study import Study, Trial
 
 Activity = Literal["running", "interrupted", "finished", "not begun"]
@@ -105,6 +107,8 @@ class Status:
             )
         if self.seconds_left is not None:
             said[-1] += f", about {duration(self.seconds_left)} left"
+        if self.activity in ("interrupted", "not begun"):
+            said.append(f"Go on with it: python -m themo tune --resume {self.search.name}")
         said += [
             f"Trial {trial.number} failed: {trial.reason or 'no reason is known'}" for trial in self.failures
         ]
@@ -125,7 +129,7 @@ def read_status(folder: Path) -> Status:
         activity = "running"
     elif is_whole(study, search.space.search):
         activity = "finished"
-    elif not len(study):
+    elif not path.exists():
         activity = "not begun"
     spans = [
         (trial.started, trial.ended)
@@ -133,6 +137,34 @@ def read_status(folder: Path) -> Status:
         if trial.started is not None and trial.ended is not None
     ]
     return Status(search, study, activity, covered(spans))
+
+
+def read_all(logs_dir: Path) -> list[Status]:
+    """All searches of a logs directory that can be read, the newest first."""
+    found = []
+    for path in (logs_dir / "tune").glob(f"*/{SEARCH_FILE}"):
+        with suppress(InputError):  # of another version, damaged, or only just begun
+            found.append((path.stat().st_mtime_ns, read_status(path.parent)))
+    return [status for _, status in sorted(found, key=lambda pair: -pair[0])]
+
+
+def overview(every: Iterable[Status]) -> Table:
+    """A row a search."""
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("search", "state", "trials done", "best", "objective"):
+        view.add_column(heading, justify="right" if heading in ("trials done", "best") else "left")
+    for status in every:
+        done = sum(trial.is_done for trial in status.study)
+        top = ranked(status.study)[:1]
+        best = top[0].best(status.study.mode) if top else None
+        view.add_row(
+            status.search.name,
+            status.activity,
+            f"{done} of {status.search.space.search.num_samples}",
+            "" if best is None else f"{best:.4f}",
+            status.search.objective,
+        )
+    return view
 
 
 def covered(spans: Iterable[tuple[float, float]]) -> float:

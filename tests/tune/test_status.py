@@ -62,6 +62,30 @@ def test_a_search_that_is_done_and_one_not_begun(folder: Path, tmp_path: Path) -
     a_search(tmp_path, "fresh", Resources())
     fresh = read_status(search_folder("fresh", settings_in(tmp_path)))
     assert (fresh.activity, fresh.pairs_per_second, fresh.seconds_left) == ("not begun", None, None)
+    Study(search_folder("fresh", settings_in(tmp_path)) / STUDY_FILE, "max").save()
+    died = read_status(search_folder("fresh", settings_in(tmp_path)))
+    assert died.activity == "interrupted"
+    assert died.lines()[-1] == "Go on with it: python -m themo tune --resume fresh"
+
+
+def test_all_searches(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a_search(tmp_path, "fresh", Resources())
+    (tmp_path / "tune" / "damaged").mkdir()
+    (tmp_path / "tune" / "damaged" / "search.yaml").write_text("a: [")
+    assert main(["status", "--logs-dir", str(tmp_path)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:] if line.strip()]
+    assert [row[0] for row in rows] == ["fresh", "mine"]
+    assert rows[1][1:6] == ["interrupted", "2", "of", "8", "0.5000"]
+    assert main(["status", "--logs-dir", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["searches"]
+    assert [search["search"] for search in told] == ["fresh", "mine"]
+    assert main(["status", "--logs-dir", str(tmp_path / "none")]) == 0
+    assert capsys.readouterr().out == f"There is no search in {tmp_path / 'none' / 'tune'}\n"
+
+
+def test_a_misspelt_name(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "mime", "--logs-dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.endswith("it holds no search.yaml; did you mean mine?\n")
 
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

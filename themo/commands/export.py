@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 SUMMARY = "Write a student in the format of another tool, with a model card."
 USAGE = "python -m themo export [OPTION ...]"
 EXAMPLES = """\
-  python -m themo export --version-path logs/miniature/version_0 --format sentence-transformers --output es
-  python -m themo export --version-path logs/miniature/version_0 --format onnx --int8 --output es-onnx
-  python -m themo export --version-path VERSION --format open_clip --output clip-es --push-to OWNER/clip-es
+  python -m themo export --version-path VERSION --format transformers --output es
+  python -m themo export --version-path VERSION --format onnx --int8 --output es-onnx
+  python -m themo export --version-path VERSION --format open_clip --output es-clip \\
+      --push-to OWNER/es-clip
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 SUMMARY = "Find the pictures of a folder that Spanish texts describe."
 EXAMPLES = """\
   python -m themo search "dos círculos rojos" --images ~/Pictures
-  python -m themo search "un perro" "un gato en la playa" --images ~/Pictures --top 5 --html found.html
-  python -m themo search "una bicicleta" --images ~/Pictures --version-path logs/tune/NAME/best
+  python -m themo search "un perro" "un gato" --images ~/Pictures --html found.html
+  python -m themo search "una bici" --images DIR --version-path logs/tune/NAME/best
 """
+_LONGEST_SHOWN = 60
+"""Characters of a text in a warning about it."""
 N_NAMED = 5
 """How many broken pictures are named; the rest is counted."""
 
@@ -128,11 +131,15 @@ def _newest_version(paths: dict[str, Any]) -> Path:
 
 
 def _tell_unread(model: Model, queries: list[str]) -> None:
+    from themo.tokens import LONGEST
+
     for query, count in zip(queries, model.count_tokens(queries), strict=True):
         if count > model.max_length:
+            of = f"at least {count}" if count >= LONGEST else str(count)
             console.print(
-                f"Only the first {model.max_length} of {count} tokens are read of the text: "
-                f"{printable(query)}"
+                f"Only the first {model.max_length} of {of} tokens are read of the text: "
+                f"{textwrap.shorten(printable(query), _LONGEST_SHOWN, placeholder=' …')}",
+                soft_wrap=True,
             )
 
 
@@ -150,7 +157,7 @@ def _open_index(folder: Path, found: list[Stamp], model: Model) -> ImageIndex:
                 f"--images {folder}: must hold a whole picture, all {len(broken):,} are broken: {named}{rest}"
             )
         console.print(f"{len(broken):,} of {len(found):,} pictures are broken and left out: {named}{rest}")
-    console.print(f"{len(index.names):,} pictures, {index.n_new:,} of them new")
+    console.print(f"{len(index.names):,} pictures; {index.n_new:,} files were new or changed")
     return index
 
 

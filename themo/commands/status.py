@@ -9,8 +9,9 @@ from themo.config import load
 from themo.options import Parser, add_json
 from themo.output import print_json, print_result
 
-SUMMARY = "Tell how a search stands, also while it runs elsewhere."
+SUMMARY = "Tell how a search stands, also while it runs elsewhere; or all of them."
 EXAMPLES = """\
+  python -m themo status
   python -m themo status beto
   watch -n 30 python -m themo status beto
 """
@@ -18,7 +19,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
-    parser.add_argument("name", metavar="NAME", help="of the search")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the search (all that there are)")
     group = parser.add_argument_group("status")
     group.add_argument("--logs-dir", type=Path, default=Path("logs"), help="where tune/NAME lies (logs)")
     add_json(parser)
@@ -28,8 +29,15 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     from themo.tracking import tracking_uri, ui_command
     from tune.search import search_folder
-    from tune.status import read_status
+    from tune.status import overview, read_all, read_status
 
+    if options.name is None:
+        every = read_all(options.logs_dir)
+        if options.json:
+            print_json({"searches": [status.to_json() for status in every]})
+        else:
+            print_result(overview(every) if every else f"There is no search in {options.logs_dir / 'tune'}")
+        return
     folder = search_folder(
         options.name, load(overrides={"logs_dir": str(options.logs_dir)}), asked_by="status NAME"
     )
@@ -39,5 +47,6 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         return
     for line in status.lines():
         print_result(line)
-    print_result(status.to_table())
+    if len(status.study):
+        print_result(status.to_table())
     print_result(f"Compare runs:  {ui_command(tracking_uri(options.logs_dir))}")

@@ -19,7 +19,7 @@ SUMMARY = "Test a student on images, beside its teacher."
 USAGE = "python -m themo test [OPTION ...]"
 EXAMPLES = """\
   python -m themo test --version-path logs/miniature/version_0
-  python -m themo test --version-path logs/miniature/version_0 --baseline --report
+  python -m themo test --version-path VERSION --baseline --report
   python -m themo test --baseline
 """
 
