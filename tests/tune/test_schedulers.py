@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -14,6 +16,7 @@ from simulation import facts, play, play_with_kills
 
 from themo.config import Settings
 from tune.schedulers import scheduler_of
+from tune.searcher import StudyScheduler
 from tune.space import SchedulerName, SearchSettings, Space, from_tree
 from tune.study import Study
 
@@ -127,6 +130,37 @@ def test_a_search_killed_anywhere_ends_as_one_that_was_not(scheduler, reports, k
     with tempfile.TemporaryDirectory() as folder:
         killed = play_with_kills(space, Path(folder) / "study.json", objective, kills)
     assert facts(killed) == facts(play(space, Study(None, "max"), objective))
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@settings(max_examples=25, deadline=None)
+@given(st.lists(curves_with_nan, min_size=3, max_size=9), st.lists(st.booleans(), max_size=40))
+def test_a_search_whose_workers_die_anywhere_ends_as_one_whose_did_not(scheduler, reports, deaths):
+    space = space_of(scheduler, len(reports)).searched_by(max_failures=40)
+
+    def objective(trial, step):
+        return reports[trial.number][step - 1]
+
+    died = play(space, Study(None, "max"), objective, deaths=deaths)
+    assert facts(died) == facts(play(space, Study(None, "max"), objective))
+
+
+def test_a_trial_whose_workers_die_too_often_fails_and_the_others_go_on():
+    space = space_of("asha", 3).searched_by(max_failures=2)
+    study = play(space, Study(None, "max"), lambda _, step: float(step), deaths=[True] * 3)
+    assert [trial.state for trial in study] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert study[0].reason == "its worker died"
+
+
+def test_a_worker_that_waits_for_room_reports_nothing_yet():
+    study = Study(None, "max")
+    study.add({"learn_rate": 1.0})
+    before = replace(study[0])
+    result = {"number": 0, "is_last": False, "failure": "", "traceback": "", "seconds": 1.0, "started": 1.0}
+    result |= {"ended": 2.0, "machine": "here", "waits": "No space left on device"}
+    scheduler = StudyScheduler(space_of("asha", 3), study, "o")
+    assert scheduler.on_trial_result(None, SimpleNamespace(config={"number": 0}), result) == "CONTINUE"
+    assert study[0] == before
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
