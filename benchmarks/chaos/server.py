@@ -1,4 +1,4 @@
-"""A real MLflow server that a test may kill and start again."""
+"""A real MLflow server that may be killed and started again."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ class ServerOnSqlite:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and not killed since."""
+        return self._process is not None
 
     def start(self) -> None:
         """Start, and wait until it answers."""
