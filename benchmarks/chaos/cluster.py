@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,11 +20,11 @@ import psutil
 
 REPOSITORY = Path(__file__).parents[2]
 
+_HOST = "127.0.0.2"
+"""Of this machine alone, like 127.0.0.1, which Ray takes for a cluster of one node."""
+
 _VARIABLES = {
-    "OMP_NUM_THREADS": "1",
     "PYTHONPATH": str(REPOSITORY),  # of the workers: they import the formula
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all of it on 127.0.0.1
-    "RAY_DEDUP_LOGS": "0",
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_failure_threshold": "4",
@@ -30,17 +32,29 @@ _VARIABLES = {
     "RAY_health_check_timeout_ms": "30000",
 }
 _BOTH = (
-    *("--node-ip-address", "127.0.0.1", "--object-store-memory", "80000000", "--disable-usage-stats"),
+    *("--node-ip-address", _HOST, "--object-store-memory", "80000000", "--disable-usage-stats"),
     *("--min-worker-port", "0", "--max-worker-port", "0", "--dashboard-agent-listen-port", "0"),
     *("--include-log-monitor", "false", "--block"),
 )
-_LONGEST_START = 300.0
+_LONGEST_START = 120.0
+
+_WATCH = """
+import sys
+from ray._raylet import GcsClient
+for _ in sys.stdin:
+    try:
+        nodes = GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10)
+        print(sum(node.state == 0 for node in nodes.values()), flush=True)
+    except Exception:  # of several kinds: it does not answer yet
+        print(0, flush=True)
+"""
+"""Tells how many nodes Ray takes for alive; a process of its own, for Ray keeps one token a process."""
 
 
 class Node:
     """Processes of one machine of the cluster."""
 
-    def __init__(self, options: list[str], log: Path) -> None:
+    def __init__(self, options: list[str], log: Path, environment: Mapping[str, str]) -> None:
         ray = str(Path(sys.executable).with_name("ray"))
         with log.open("ab") as file:
             self._process = subprocess.Popen(
@@ -49,7 +63,7 @@ class Node:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
-                env=os.environ | _VARIABLES,
+                env=os.environ | _VARIABLES | environment,
             )
 
     @property
@@ -91,16 +105,25 @@ class Cluster:
         self._n_nodes = nodes
         self._temporary = Path(tempfile.mkdtemp(prefix="chaos"))  # short: Ray puts sockets below it
         port, client_port = _free_ports(2)
-        self.address = f"127.0.0.1:{port}"
+        self.address = f"{_HOST}:{port}"
         self._head_options = ["--head", "--port", str(port), "--ray-client-server-port", str(client_port)]
         self._head_options += ["--temp-dir", str(self._temporary), "--num-cpus", "0", "--num-gpus", "0"]
         self._head_options += ["--include-dashboard", "false"]
+        token = self._temporary / "token"
+        token.write_text(secrets.token_hex(32))
+        self.environment = {
+            "OMP_NUM_THREADS": "1",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+        }
+        """What a driver needs to join it."""
+        self._watcher: subprocess.Popen[str] | None = None
         self._head: Node | None = None
         self.nodes: list[Node] = []
 
     def __enter__(self) -> Cluster:
         try:
-            self._head = Node(self._head_options, self._folder / "head.log")
+            self._head = Node(self._head_options, self._folder / "head.log", self.environment)
             self._await(1)
             for _ in range(self._n_nodes):
                 self.add_node()
@@ -115,12 +138,15 @@ class Cluster:
     ) -> None:
         for node in [*self.nodes, *([self._head] if self._head else [])]:
             node.kill()
+        if self._watcher is not None:
+            self._watcher.kill()
+            self._watcher.communicate()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def add_node(self) -> None:
         """Begin another node; it joins when it is ready."""
         options = ["--address", self.address, "--num-cpus", "1", "--num-gpus", "1"]
-        self.nodes.append(Node(options, self._folder / "nodes.log"))
+        self.nodes.append(Node(options, self._folder / "nodes.log", self.environment))
 
     def kill_node(self, node: Node) -> None:
         """Kill one for good."""
@@ -137,13 +163,20 @@ class Cluster:
 
     def alive(self) -> int:
         """Nodes that Ray takes for alive, the head among them."""
-        from ray._raylet import GcsClient
-
-        try:
-            nodes = GcsClient(address=self.address).get_all_node_info(timeout=10)
-        except Exception:  # of several kinds: it does not answer yet
-            return 0
-        return sum(node.state == 0 for node in nodes.values())
+        if self._watcher is None:
+            self._watcher = subprocess.Popen(
+                [sys.executable, "-c", _WATCH, self.address],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=os.environ | self.environment,
+            )
+        assert self._watcher.stdin is not None
+        assert self._watcher.stdout is not None
+        self._watcher.stdin.write("\n")
+        self._watcher.stdin.flush()
+        return int(self._watcher.stdout.readline() or 0)
 
     def await_whole(self) -> None:
         """Wait until Ray knows all nodes that there should be, and has forgotten the dead."""
@@ -153,10 +186,10 @@ class Cluster:
 
     def _await(self, n_nodes: int) -> None:
         end = time.monotonic() + _LONGEST_START
-        while self.alive() != n_nodes:
+        while (alive := self.alive()) != n_nodes:
             if time.monotonic() > end:
-                logs = [path.read_text(errors="replace")[-2000:] for path in self._folder.glob("*.log")]
-                raise TimeoutError(f"{self.alive()} of {n_nodes} nodes came up:\n" + "\n".join(logs))
+                logs = [path.read_text(errors="replace")[-600:] for path in self._folder.glob("*.log")]
+                raise TimeoutError(f"{alive} of {n_nodes} nodes came up:\n" + "\n".join(logs))
             self.mend()
             time.sleep(0.5)
 
@@ -172,7 +205,7 @@ def _free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
-            one.bind(("127.0.0.1", 0))
+            one.bind((_HOST, 0))
         return [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:

@@ -111,8 +111,8 @@ def train(
     for step in range(first, REPORTS + 1):
         note("begun", step)
         time.sleep(seconds)
-        if settings.training.weight_decay > 0.95 and step == 2:
-            raise FloatingPointError("loss is nan at step 2")
+        if settings.training.weight_decay > 0.95:
+            raise FloatingPointError(f"loss is nan at step {step}")
         value = value_at(settings, step)
         metrics = {
             "pairs_seen": PAIRS_A_REPORT * step,

@@ -90,12 +90,7 @@ class Site:
                 stderr=log,
                 cwd=REPOSITORY,
                 start_new_session=True,
-                env=os.environ
-                | {
-                    "MLFLOW_TRACKING_URI": self.server.uri,
-                    "OMP_NUM_THREADS": "1",
-                    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-                },
+                env=os.environ | self.cluster.environment | {"MLFLOW_TRACKING_URI": self.server.uri},
             )
         self._drivers.append(driver)
         return driver
@@ -128,8 +123,12 @@ class Site:
         storm.mend_all()
         if not storm.outcome.violations:
             self._account(name, storm)
-        if not storm.outcome.violations:
-            shutil.rmtree(self.search_dir(name))
+        if storm.outcome.violations:
+            kept = Path(tempfile.mkdtemp(prefix="chaos-violation-"))
+            shutil.copytree(self.work_dir(name), kept / "work")
+            shutil.copytree(self.search_dir(name), kept / "search")
+            storm.outcome.violations.append(f"all of it is kept at {kept}")
+        shutil.rmtree(self.search_dir(name))
         return storm.outcome
 
     def _account(self, name: str, storm: _Storm) -> None:
@@ -202,6 +201,7 @@ class _Storm:
                 if now >= self._due.setdefault(fault, now + fault.delay) and self._inject(fault):
                     self._faults.remove(fault)
                     self.outcome.faults[fault.kind] += 1
+                    self._note(f"{fault.kind} after {n_begun} reports, for {fault.lasts:.1f} s")
             time.sleep(0.05)
 
     def mend_all(self) -> None:
@@ -212,6 +212,10 @@ class _Storm:
         if self._driver is not None and self._driver.poll() is None:
             os.killpg(self._driver.pid, signal.SIGKILL)
             self._driver.wait()
+
+    def _note(self, text: str) -> None:
+        with (self._site.work_dir(self._name) / "faults.log").open("a") as log:
+            log.write(f"{time.time():.3f} {text}\n")
 
     def _begun(self) -> int:
         log = self._site.work_dir(self._name) / formula.LOG_FILE
