@@ -15,7 +15,8 @@ import yaml
 from benchmarks.chaos import formula
 from themo.errors import InputError
 from tune.cluster import Resources
-from tune.search import new_search, read_search, run_search, search_folder
+from tune.search import new_search, read_search, search_folder
+from tune.session import run_search
 
 
 def main(logs_dir: str, work_dir: str, name: str, address: str, max_concurrent: str, *options: str) -> int:
