@@ -30,6 +30,7 @@ _VARIABLES = {
     "RAY_health_check_failure_threshold": "4",
     # a dead node refuses the connection at once; one on a busy machine must not pass for dead
     "RAY_health_check_timeout_ms": "30000",
+    "RAY_worker_niceness": "0",  # Ray's 15 would starve workers on a busy machine
 }
 _BOTH = (
     *("--node-ip-address", _HOST, "--object-store-memory", "80000000", "--disable-usage-stats"),
