@@ -13,7 +13,7 @@ Kind = Literal["worker", "node", "driver", "server", "disk"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 EACH_ONCE: Mapping[Kind, int] = {"worker": 1, "node": 1, "driver": 3, "server": 1, "disk": 1}
-MANY: Mapping[Kind, int] = {"worker": 5, "node": 3, "driver": 3, "server": 3, "disk": 2}
+MANY: Mapping[Kind, int] = {"worker": 15, "node": 4, "driver": 3, "server": 5, "disk": 4}
 
 _LONGEST_DELAY = 3.0
 

@@ -30,8 +30,6 @@ from tune.study import Study
 
 NODES = 3
 SECONDS_A_REPORT = 0.15
-_UNDISTURBED = 5
-"""Searches whose winners' scores are the spread."""
 _PATIENCE = 400.0
 """Seconds without a new report after which a search is taken for stuck."""
 
@@ -282,20 +280,18 @@ def opened_site() -> Iterator[Site]:
 
 
 def run(options: Options) -> list[Row]:
-    """Rounds in one slot and in several by turns; a line each on standard error."""
+    """Rounds in one slot and in several by turns, the latter beside undisturbed ones; a line on each."""
     rng = random.Random(options.seed)
     faults: Counter[Kind] = Counter()
     lost = 0
     violations: list[str] = []
     scores: list[float] = []
+    spread: list[float] = []
     changes = {"seed": options.seed}
     with opened_site() as site:
         counts = dict(MANY) if site.disk else {kind: n for kind, n in MANY.items() if kind != "disk"}
         whole = undisturbed(site, "one", 1, changes)
         n_reports = sum(len(trial.values) for trial in whole)
-        spread = [
-            accounts.score(undisturbed(site, f"several-{n}", NODES, changes)) for n in range(_UNDISTURBED)
-        ]
         for number in range(options.rounds):
             slots = 1 if number % 2 == 0 else NODES
             outcome = site.run(f"round-{number}", slots, draw(counts, n_reports, rng), rng, changes=changes)
@@ -303,12 +299,14 @@ def run(options: Options) -> list[Row]:
                 outcome.violations += accounts.wrong_in_comparison(outcome.study, whole)
             elif outcome.study is not None:
                 scores.append(accounts.score(outcome.study))
+                spread.append(accounts.score(undisturbed(site, f"undisturbed-{number}", NODES, changes)))
             faults += outcome.faults
             lost += outcome.lost
             violations += [f"round {number}: {violation}" for violation in outcome.violations]
             print(
                 f"round {number + 1} of {options.rounds}: {faults.total()} faults ({_told(faults)}), "
-                f"{lost} reports done again, {len(violations)} violations",
+                f"{lost} reports done again, {len(violations)} violations; {slots} slots"
+                + (f": {scores[-1]:.4f}, undisturbed {spread[-1]:.4f}" if slots > 1 and scores else ""),
                 file=sys.stderr,
                 flush=True,
             )
