@@ -131,6 +131,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         self._objective = objective
         self._scheduler = scheduler_of(space.search)
         self._taken_up: dict[int, tuple[float, float]] = {}
+        self._given_up: set[str] = set()
 
     def on_trial_result(self, tune_controller: object, trial: RayTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Enter a report and decide whether the trial goes on."""
@@ -172,6 +173,17 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         record.reason += f" {where}, again on {more:g}"
         record.verdict, record.gpus = "RUNNING", more
         console.print(f"Trial {record.number}: {record.reason}")
+
+    def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
+        """Ray's choice, after telling the searcher of trials that Ray has given up without a word.
+
+        It does so where a worker does not let go of the trial before; the slot would stay taken for ever.
+        """
+        for trial in tune_controller.get_live_trials():
+            if trial.status == RayTrial.ERROR and trial.trial_id not in self._given_up:
+                self._given_up.add(trial.trial_id)
+                tune_controller.search_alg.on_trial_complete(trial.trial_id, error=True)
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:  # noqa: ARG002
         """Enter why a worker died; then the searcher hears of it."""

@@ -16,7 +16,7 @@ from simulation import facts, play, play_with_kills
 
 from themo.config import Settings
 from tune.schedulers import scheduler_of
-from tune.searcher import StudyScheduler
+from tune.searcher import StudyScheduler, StudySearcher
 from tune.space import SchedulerName, SearchSettings, Space, from_tree
 from tune.study import Study
 
@@ -150,6 +150,25 @@ def test_a_trial_whose_workers_die_too_often_fails_and_the_others_go_on():
     study = play(space, Study(None, "max"), lambda _, step: float(step), deaths=[True] * 3)
     assert [trial.state for trial in study] == ["FAIL", "COMPLETE", "COMPLETE"]
     assert study[0].reason == "its worker died"
+
+
+def test_a_trial_that_ray_gives_up_without_a_word_goes_on():
+    study = Study(None, "max")
+    space = space_of("asha", 3)
+    searcher = StudySearcher(space, study, lambda: 1)
+    assert searcher.suggest("a")["number"] == 0
+    assert searcher.suggest("b") is None
+    given_up = SimpleNamespace(trial_id="a", status="ERROR")
+    controller = SimpleNamespace(
+        get_live_trials=lambda: {given_up.trial_id: given_up}.values(),
+        get_trials=lambda: [given_up],
+        search_alg=searcher,
+    )
+    scheduler = StudyScheduler(space, study, "o")
+    for _ in range(2):
+        assert scheduler.choose_trial_to_run(controller) is None
+    assert searcher.suggest("b")["number"] == 0
+    assert len(study) == 1
 
 
 def test_a_worker_that_waits_for_room_reports_nothing_yet():
