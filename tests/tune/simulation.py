@@ -73,7 +73,7 @@ def play(
         trial = study[number]
         before = trial.pairs_seen
         metrics = {"pairs_seen": float(PAIRS * step), OBJECTIVE: objective(trial, step)}
-        report = TrialReport(number, metrics, step == n_reports, "", False, "", 1.0, 0.0, 1.0, "here", "")
+        report = TrialReport(number, metrics, step == n_reports, "", False, "", 1.0, 0.0, 1.0, "here")
         config = {"number": number}
         decision = scheduler.on_trial_result(None, SimpleNamespace(config=config), _result(report))
         live()

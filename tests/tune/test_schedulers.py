@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -19,6 +19,7 @@ from tune.schedulers import scheduler_of
 from tune.searcher import StudyScheduler, StudySearcher
 from tune.space import SchedulerName, SearchSettings, Space, from_tree
 from tune.study import Study
+from tune.trial import TrialReport
 
 SCHEDULERS = get_args(SchedulerName)
 N_REPORTS = 9
@@ -155,7 +156,7 @@ def test_a_trial_whose_workers_die_too_often_fails_and_the_others_go_on():
 def test_a_trial_that_ray_gives_up_without_a_word_goes_on():
     study = Study(None, "max")
     space = space_of("asha", 3)
-    searcher = StudySearcher(space, study, lambda: 1)
+    searcher = StudySearcher(space, study, lambda: 1, lambda: 0.0)
     assert searcher.suggest("a")["number"] == 0
     assert searcher.suggest("b") is None
     given_up = SimpleNamespace(trial_id="a", status="ERROR")
@@ -175,10 +176,11 @@ def test_a_worker_that_waits_for_room_reports_nothing_yet():
     study = Study(None, "max")
     study.add({"learn_rate": 1.0})
     before = replace(study[0])
-    result = {"number": 0, "is_last": False, "failure": "", "traceback": "", "seconds": 1.0, "started": 1.0}
-    result |= {"ended": 2.0, "machine": "here", "waits": "No space left on device"}
+    report = TrialReport(0, {}, False, "", False, "", 1.0, 1.0, 2.0, "here", waits="No space left on device")
     scheduler = StudyScheduler(space_of("asha", 3), study, "o")
-    assert scheduler.on_trial_result(None, SimpleNamespace(config={"number": 0}), result) == "CONTINUE"
+    assert (
+        scheduler.on_trial_result(None, SimpleNamespace(config={"number": 0}), asdict(report)) == "CONTINUE"
+    )
     assert study[0] == before
 
 
