@@ -29,7 +29,7 @@ from tune.search import SEARCH_FILE, STUDY_FILE, TRIALS_FOLDER, read_search
 from tune.study import Study
 
 NODES = 3
-SECONDS_A_REPORT = 0.15
+SECONDS_A_REPORT = 0.2
 _PATIENCE = 400.0
 """Seconds without a new report after which a search is taken for stuck."""
 
@@ -111,6 +111,7 @@ class Site:
     ) -> Outcome:
         """A search under faults, from its beginning to the account of it."""
         self.cluster.await_whole()
+        self.server.await_answer()
         self.work_dir(name).mkdir(parents=True)
         (self.work_dir(name) / formula.PACE_FILE).write_text(str(pace))
         storm = _Storm(self, name, slots, faults, rng)
@@ -131,6 +132,7 @@ class Site:
 
     def _account(self, name: str, storm: _Storm) -> None:
         outcome = storm.outcome
+        self.server.await_answer()
         for left in (self.logs_dir / "outbox").glob("*.jsonl"):
             send(left, 300)
         folder = self.search_dir(name)
@@ -250,7 +252,7 @@ class _Storm:
                 if not site.server.is_running:
                     return False
                 site.server.kill()
-                self._repairs.append((end, site.server.start))
+                self._repairs.append((end, site.server.begin))
             case "disk":
                 if site.disk is None:
                     raise ValueError(f"there is no disk to be filled: {why_not()}")

@@ -40,6 +40,11 @@ class ServerOnSqlite:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
+        self.begin()
+        self.await_answer()
+
+    def begin(self) -> None:
+        """Start it."""
         options = [
             *("--backend-store-uri", f"sqlite:///{self._folder / 'server.db'}"),
             *("--artifacts-destination", str(self._folder / "artifacts")),
@@ -53,6 +58,10 @@ class ServerOnSqlite:
                 start_new_session=True,
                 env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             )
+
+    def await_answer(self) -> None:
+        """Wait until it answers."""
+        assert self._process is not None
         end = time.monotonic() + 300
         while time.monotonic() < end and self._process.poll() is None:
             try:
