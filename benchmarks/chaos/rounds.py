@@ -310,8 +310,8 @@ class Tally:
         told = ", ".join(f"{kind} {self.faults[kind]}" for kind in KINDS)
         return (
             f"{self.rounds} rounds, {self.faults.total()} faults ({told}), {self.lost} reports done again, "
-            f"{len(self.violations)} violations; winners in {NODES} slots: undisturbed {_range(self.spread)}, "
-            f"under faults {_range(self.scores)}"
+            f"{len(self.violations)} violations; winners in {NODES} slots: "
+            f"undisturbed {_range(self.spread)}, under faults {_range(self.scores)}"
         )
 
 
