@@ -7,19 +7,26 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
 _CHUNK = bytes(1 << 16)
 
 
+@cache
 def why_not() -> str:
     """Why no file system can be mounted here; empty if one can."""
     if sys.platform != "linux" or shutil.which("mount") is None:
         return "needs Linux and its command mount"
     if os.geteuid() != 0:
         return "needs root, to mount a file system"
-    return ""
+    try:
+        with TemporaryDirectory() as folder, SmallDisk(Path(folder), megabytes=1):
+            return ""
+    except subprocess.CalledProcessError as error:
+        return f"may mount nothing on this machine: {error.stderr.decode().strip()}"
 
 
 class SmallDisk:
