@@ -33,6 +33,7 @@ ON_CPU = (
     "early_stopping",
     "search_efficiency",
     "search_overhead",
+    "chaos",
     "image_search",
 )
 """Modules with ``run(options: Options) -> list[Row]``."""
@@ -56,7 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
     named = {"searcher": options.searcher, "scheduler": options.scheduler}
     search = {name: value for name, value in named.items() if value is not None}
     shared = Options(
-        options.tatoeba, options.beto, options.threads, options.seed, search, options.search_seeds
+        options.tatoeba,
+        options.beto,
+        options.threads,
+        options.seed,
+        search,
+        options.search_seeds,
+        options.rounds,
     )
     torch.set_num_threads(shared.threads)
     rows: list[Row] = []
@@ -100,6 +107,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--search-seeds", type=int, nargs="+", default=range(5), help="of search_efficiency (0 to 4)"
     )
+    parser.add_argument("--rounds", type=int, default=2, help="of chaos (2)")
     return parser.parse_args(arguments)
 
 

@@ -35,6 +35,7 @@ class Options:
         seed: Of initial weights and of every order.
         search: Settings of the search that take the place of the shipped ones, by name.
         search_seeds: Seeds of whole searches.
+        rounds: Searches under faults.
     """
 
     tatoeba: Path | None = None
@@ -43,6 +44,7 @@ class Options:
     seed: int = 0
     search: Mapping[str, str] = field(default_factory=dict)
     search_seeds: Sequence[int] = range(5)
+    rounds: int = 2
 
     def refuse_real_data(self) -> str | None:
         """Why a benchmark on Tatoeba cannot run; None where it can."""

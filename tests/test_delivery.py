@@ -61,6 +61,25 @@ def test_a_trial_that_goes_on_from_a_checkpoint_reports_no_step_twice(uri: str) 
     assert steps(second, "a") == [10, 20, 30]
 
 
+def test_a_run_that_a_kill_left_without_params_and_settings_gets_them(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Delivery(uri, "bare")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(first, "_describe", die)
+    with pytest.raises(KeyboardInterrupt):
+        first.carry_out(BEGIN | {"settings": {"b": 2}})
+    second = Delivery(uri, "bare")
+    second.carry_out(BEGIN | {"settings": {"b": 2}})
+    (run,) = runs(second)
+    assert run.data.params == {"a": "1"}
+    client, _ = second.connect()
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["settings.json"]
+
+
 @pytest.mark.parametrize("before", ["nothing", "running", "ended"])
 def test_a_trial_that_ended_is_brought_to_its_end(uri: str, before: str) -> None:
     delivery = Delivery(uri, f"settle-{before}")

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from mlflow_server import ServerOnSqlite
 
+from benchmarks.chaos.server import ServerOnSqlite
 from themo import tracking as module
 from themo.cli import main
 from themo.errors import InputError

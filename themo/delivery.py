@@ -128,6 +128,8 @@ class Delivery:
         found = self._find(client, experiment_id, key)
         if found is not None:
             self._take_up(key, found)
+            if len(found.data.params) < len(record["params"]):  # a kill came between
+                self._describe(client, found.info.run_id, record)
             if found.info.status != "RUNNING":
                 client.update_run(found.info.run_id, status="RUNNING")
             return
@@ -153,11 +155,11 @@ class Delivery:
     def _describe(self, client: MlflowClient, run_id: str, record: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
+        if record.get("settings") is not None:
+            client.log_dict(run_id, record["settings"], "settings.json")
         entries = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in record["params"].items()]
         for start in range(0, len(entries), _PARAMS_A_BATCH):
             client.log_batch(run_id, params=entries[start : start + _PARAMS_A_BATCH])
-        if record.get("settings") is not None:
-            client.log_dict(run_id, record["settings"], "settings.json")
 
     def _report(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
         from mlflow.entities import Metric, RunTag
@@ -195,8 +197,9 @@ class Delivery:
 
 
 def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
-    # MLflow retries a dead server for minutes by default; the outbox has its own patience
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    # MLflow retries for minutes by default, and would make a run twice whose making took too long; the outbox
+    # has its own patience, and looks first
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it announces every table that it makes
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where results belong

@@ -7,6 +7,7 @@ sends them must bear that.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -30,7 +31,8 @@ class Outbox:
 
     Raises:
         OutboxInUseError: Another process has it open.
-        InputError: It cannot be written, or holds what is no record.
+        InputError: It cannot be opened to be written, or holds what is no record.
+        OSError: The disk is full.
     """
 
     def __init__(self, path: Path, address: dict[str, str]) -> None:
@@ -49,8 +51,11 @@ class Outbox:
             raise OutboxInUseError(f"{path}: another process sends what it holds") from None
         self._end = self._drop_torn_line()
         if self._end == 0:
-            line = json.dumps(address, ensure_ascii=False).encode() + b"\n"
-            self._end = os.write(self._file.fileno(), line)
+            try:
+                self._end = self._write(json.dumps(address, ensure_ascii=False).encode() + b"\n")
+            except OSError:
+                self._file.close()
+                raise
         lines = self._read()
         self.address: dict[str, str] = json.loads(lines[0])
         self._start = self._taken = len(lines[0])
@@ -69,14 +74,7 @@ class Outbox:
         """
         line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
         with self._changed:
-            try:
-                written = os.write(self._file.fileno(), line)
-                if written < len(line):
-                    raise OSError(28, "No space left on device")
-            except OSError:
-                os.ftruncate(self._file.fileno(), self._end)
-                raise
-            self._end += len(line)
+            self._end += self._write(line)
             self._waiting += 1
             self._changed.notify_all()
 
@@ -114,6 +112,16 @@ class Outbox:
                 self.path.unlink(missing_ok=True)
             self._file.close()
             self._changed.notify_all()
+
+    def _write(self, line: bytes) -> int:
+        """A whole line at the end, or nothing of it."""
+        try:
+            if os.write(self._file.fileno(), line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        except OSError:
+            os.ftruncate(self._file.fileno(), self._end)
+            raise
+        return len(line)
 
     def _line(self) -> bytes:
         self._file.seek(self._taken)

@@ -25,6 +25,7 @@ from themo.delivery import AwayError, Delivery, RefusedError
 from themo.errors import InputError, reason_of
 from themo.outbox import Outbox
 from themo.progress import console
+from themo.room import IMPATIENT, Patience
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 """How a run ends in MLflow; KILLED is a trial that was stopped early, or an interrupted run."""
@@ -92,20 +93,31 @@ class Tracking:
         experiment: Made if there is none of this name.
         outbox: File of what is not sent yet; that of an interrupted search is sent first.
         must_answer: Refuse a server that does not answer now; else it may come later.
+        patience: Whether to wait for room on a full disk. Without it, what is logged there is lost, with a
+            warning, and the run goes on.
 
     Raises:
         InputError: The server or database cannot be reached, or refuses the experiment; another process uses
             the outbox.
     """
 
-    def __init__(self, uri: str, experiment: str, outbox: Path, *, must_answer: bool = True) -> None:
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        outbox: Path,
+        *,
+        must_answer: bool = True,
+        patience: Patience = IMPATIENT,
+    ) -> None:
         self.uri = uri
         self.experiment = experiment
         self._delivery = Delivery(uri, experiment)
         if must_answer:
             check_reachable(uri)
             self._delivery.connect()
-        self._outbox = Outbox(outbox, {"uri": uri, "experiment": experiment})
+        self._patience = patience
+        self._outbox = patience(lambda: Outbox(outbox, {"uri": uri, "experiment": experiment}))
         self._warned: set[str] = set()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._send, name="mlflow", daemon=True)
@@ -230,7 +242,7 @@ class Tracking:
 
     def _put(self, record: dict[str, Any]) -> None:
         try:
-            self._outbox.append(record)
+            self._patience(lambda: self._outbox.append(record))
         except OSError as error:  # tracking must never end a run
             message = f"{self._outbox.path}: cannot be written: {error.strerror}; reports are left out"
             self._warn("full", message)

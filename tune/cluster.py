@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from themo.errors import InputError
+from themo.room import LossyFile
 
 RAY_VARIABLES = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -24,12 +26,14 @@ RAY_VARIABLES = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "1e9",
 }
 """Read by Ray, when it is imported or started: no tables and tips, no log files that nobody reads, no
-snapshots of a state that stands in study.json, and trials in the working directory of the command."""
+snapshots of a state that stands in study.json, trials in the working directory of the command, and more than
+two seconds for a stopped one to leave its worker: Ray gives up the next one, and tells nobody."""
 
 
 _REACH_SECONDS = 5.0
@@ -243,14 +247,17 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
     if address is None and "RAY_ADDRESS" not in os.environ:  # with it, Ray would join that cluster
         _stay_on_this_machine()
 
-    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), _logging_to(file) as handler:
+    kept = io.TextIOWrapper(io.BufferedWriter(LossyFile(log, "ab")), encoding="utf-8")
+    with kept as file, redirect_stdout(file), _logging_to(file) as handler:
         is_ours = not ray.is_initialized()
         dashboard = None
         if is_ours:
             try:
                 context = ray.init(
                     address=address,
-                    runtime_env=None if address is None else {"py_modules": _own_packages()},
+                    runtime_env=None
+                    if address is None
+                    else {"py_modules": _own_packages(), "env_vars": RAY_VARIABLES},
                     include_dashboard=False if address is None else None,
                     logging_level=logging.WARNING,
                     log_to_driver=False,

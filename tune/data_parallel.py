@@ -29,7 +29,6 @@ import numpy as np
 import ray
 import ray.train
 import torch
-from ray import tune as ray_tune
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.torch.config import _TorchBackend
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
@@ -37,7 +36,7 @@ from ray.tune import Callback
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from tune.mailbox import Files, Mailbox, Message
-from tune.trial import Work, newest_checkpoint, run_trial
+from tune.trial import Work, newest_checkpoint, run_trial, tell_tune
 
 _TICK_SECONDS = 1.0
 _START_SECONDS = "300"
@@ -111,10 +110,6 @@ class GroupRemover(Callback):  # type: ignore[misc]  # Ray has no types
         """Of a trial whose actor has died."""
         self.on_trial_complete(trial=trial)
 
-    def on_trial_recover(self, *, trial: Any, **_: object) -> None:
-        """Of a trial that starts again."""
-        self.on_trial_complete(trial=trial)
-
 
 def _mark(uid: str, number: int) -> int:
     """What the placement group of a trial's workers is known by: bytes of memory, which no machine lacks.
@@ -152,11 +147,11 @@ class _Training(threading.Thread):
 
 def _report(message: Message) -> None:
     if message.files is None:
-        ray_tune.report(message.result)
+        tell_tune(message.result, None)
         return
     with tempfile.TemporaryDirectory(prefix="themo-version-") as folder:
         _unpack(message.files, Path(folder))
-        ray_tune.report(message.result, checkpoint=ray_tune.Checkpoint.from_directory(folder))
+        tell_tune(message.result, Path(folder))
 
 
 def _work(loop: dict[str, Any]) -> None:

@@ -9,6 +9,8 @@ from pyarrow.fs import FileType
 from ray.tune import Callback
 
 from themo.config import write_text
+from themo.progress import console
+from themo.room import Patience
 from tune import results
 from tune import trial as worker
 from tune.space import Space
@@ -28,13 +30,15 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         space: What is searched.
         folder: The search directory.
         session: Name of the folder of this session's checkpoints.
+        patience: Waits for room on a full disk.
     """
 
-    def __init__(self, study: Study, space: Space, folder: Path, session: str) -> None:
+    def __init__(self, study: Study, space: Space, folder: Path, session: str, patience: Patience) -> None:
         self._study = study
         self._space = space
         self._folder = folder
         self._session = session
+        self._patience = patience
 
     def on_checkpoint(self, *, trial: Any, checkpoint: Any, **_: object) -> None:
         """Enter a checkpoint, then remove the one before it."""
@@ -52,27 +56,29 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
                 checkpoint.filesystem.delete_dir(path)
 
     def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
-        """Write down where a trial raised."""
+        """Write down where a trial raised; say that its worker waits."""
         report = worker.read_report(result)
+        if report.waits:
+            console.print(f"Warning: trial {report.number} waits for room on a full disk: {report.waits}")
         if report.traceback:
             self._note_failure(report.number, report.traceback)
 
     def on_trial_complete(self, **_: object) -> None:
         """Bring the table up to date."""
-        results.write_trials(self._study, self._space, self._folder)
+        self._patience(lambda: results.write_trials(self._study, self._space, self._folder))
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
-        """Bring the table up to date and keep Ray's account of the failures."""
-        self.on_trial_recover(trial=trial)
-        results.write_trials(self._study, self._space, self._folder)
-
-    def on_trial_recover(self, *, trial: Any, **_: object) -> None:
-        """Keep Ray's account of the failures of a worker."""
+        """Bring the table up to date and keep Ray's account of the death of a worker."""
         account = Path(trial.error_file)
         if account.is_file():
             self._note_failure(trial.config["number"], account.read_text(encoding="utf-8"))
+        self.on_trial_complete()
 
     def _note_failure(self, number: int, text: str) -> None:
         failures = self._folder / FAILURES_FOLDER
-        failures.mkdir(exist_ok=True)
-        write_text(failures / f"trial-{number:04d}.txt", text)
+
+        def write() -> None:
+            failures.mkdir(exist_ok=True)
+            write_text(failures / f"trial-{number:04d}.txt", text)
+
+        self._patience(write)

@@ -80,8 +80,8 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             self._end(record)
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
-        """End the child run of a trial whose worker died for good."""
-        self._end(self._study[trial.config["number"]])
+        """End the child run of a trial whose worker died once too often."""
+        self.on_trial_complete(trial=trial)
 
     def close(self, status: Status) -> None:
         """End the parent run, and the runs of trials that wait, were stopped waiting, or were interrupted."""

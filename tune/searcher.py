@@ -4,11 +4,13 @@ Ray's own OptunaSearch tells Optuna that a stopped trial is complete and leaves 
 ever, and Ray's ASHA forgets its rungs when a search is resumed. These two adapters leave all state to the
 record (`tune.study`) and hold only what belongs to the Ray session. For Ray a paused trial has ended, and is
 another one when it goes on from its checkpoint: the way that interrupted trials are taken up anyway, with
-nothing that only Ray would know of.
+nothing that only Ray would know of. So is one whose worker died. (A worker that dies between two trials is
+two deaths of the next one for Ray's own recovery, which gives that one up.)
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         self._share = share
         self._scheduler = scheduler_of(space.search)
         self._interrupted = [trial.number for trial in study if trial.state == "RUNNING"]
+        self._deaths: Counter[int] = Counter()
         self.numbers: dict[str, int] = {}
         """Trial number by Ray's id, of the trials at work."""
 
@@ -88,13 +91,23 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
                 self._study.finish(trial.number, "PRUNED", f"stopped at {trial.pairs_seen:,} pairs")
 
     def on_trial_complete(self, trial_id: str, error: bool = False, **_: object) -> None:
-        """Enter how a trial ended, or that it waits; one that is to start again comes next."""
-        number = self.numbers.pop(trial_id)
-        if self._study[number].verdict == "RUNNING" and not error:
+        """Enter how a trial ended, or that it waits; one that is to start again comes next.
+
+        So does one whose worker died.
+        """
+        number = self.numbers.pop(trial_id, None)
+        if number is None:  # known already
+            return
+        trial = self._study[number]
+        self._deaths[number] += error
+        if error and self._deaths[number] <= self._space.search.max_failures:
+            trial.rewind()
+            self._interrupted.insert(0, number)
+        elif trial.verdict == "RUNNING" and not error:
             self._study.retry(number)
             self._interrupted.append(number)
-            return
-        self._study.finish(number, "FAIL" if error else self._study[number].verdict or "FAIL")
+        else:
+            self._study.finish(number, "FAIL" if error else trial.verdict or "FAIL")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: all state is in the study."""
@@ -118,11 +131,14 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         self._objective = objective
         self._scheduler = scheduler_of(space.search)
         self._taken_up: dict[int, tuple[float, float]] = {}
+        self._given_up: set[str] = set()
 
     def on_trial_result(self, tune_controller: object, trial: RayTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Enter a report and decide whether the trial goes on."""
         report = worker.read_report(result)
         record = self._study[report.number]
+        if report.waits:
+            return str(TrialScheduler.CONTINUE)
         if record.verdict or record.is_done:
             return str(TrialScheduler.STOP)
         before, record.reason = record.pairs_seen, ""
@@ -158,8 +174,19 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         record.verdict, record.gpus = "RUNNING", more
         console.print(f"Trial {record.number}: {record.reason}")
 
+    def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
+        """Ray's choice, after telling the searcher of trials that Ray has given up without a word.
+
+        It does so where a worker does not let go of the trial before; the slot would stay taken for ever.
+        """
+        for trial in tune_controller.get_live_trials():
+            if trial.status == RayTrial.ERROR and trial.trial_id not in self._given_up:
+                self._given_up.add(trial.trial_id)
+                tune_controller.search_alg.on_trial_complete(trial.trial_id, error=True)
+        return super().choose_trial_to_run(tune_controller)
+
     def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:  # noqa: ARG002
-        """Enter why a worker died; the trial starts again elsewhere, or the searcher hears of its end."""
+        """Enter why a worker died; then the searcher hears of it."""
         self._study[trial.config["number"]].reason = _reason(Path(trial.error_file))
 
     def _seconds_before(self, record: Trial, started: float) -> float:

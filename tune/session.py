@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -17,6 +17,7 @@ from themo.config import Settings, known_leaves
 from themo.dataset import TrainingData
 from themo.errors import InputError
 from themo.progress import console
+from themo.room import Patience, is_full
 from themo.tracking import Tracking, outbox_path, tracking_uri
 from themo.training import train
 from tune import results
@@ -36,6 +37,9 @@ from tune.space import Scalar
 from tune.storage import Storage
 from tune.study import Study
 from tune.trial import Train, Work, run
+
+if TYPE_CHECKING:
+    from tune.mlflow_runs import MlflowRuns
 
 RAY_LOG = "ray.log"
 
@@ -74,14 +78,22 @@ def run_search(
     storage = storage_of(search, folder)
     with ExitStack() as stack:
         stack.enter_context(alone(folder))
-        study_path = folder / STUDY_FILE
+        study_path, patience = folder / STUDY_FILE, Patience()
         is_resumed = study_path.exists()
-        study = Study.load(study_path) if is_resumed else Study(study_path, search.mode)
+        study = (
+            Study.load(study_path, patience)
+            if is_resumed
+            else Study(study_path, search.mode, patience=patience)
+        )
         study.save()
         outbox = outbox_path(logs_dir, f"{search.name}-{search.uid}")
         tracking = stack.enter_context(
             Tracking(
-                tracking_uri(logs_dir), search.settings.paths.experiment, outbox, must_answer=not is_resumed
+                tracking_uri(logs_dir),
+                search.settings.paths.experiment,
+                outbox,
+                must_answer=not is_resumed,
+                patience=patience,
             )
         )
         cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
@@ -90,13 +102,16 @@ def run_search(
         )
         if cluster.dashboard:
             console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
-        _refuse_unshared(search, storage, cluster)
+        patience(lambda: _refuse_unshared(search, storage, cluster))
         work = replace(_work(search, data_for, train, storage), measure=measure)
         if search.resources.address is not None:
             work = replace(work, shipment=Shipment.of(work.data.values()))
+        session = _Session(search, study, storage, folder, patience)
         if not is_whole(study, search.space.search):
-            _Session(search, study, storage, folder).run(work, cluster, slots, tracking, time_budget)
-    return _finish(search, study, slots.most, storage, folder)
+            session.run(work, cluster, slots, tracking, time_budget)
+        else:  # a kill may have come when all was done but told
+            session.runs(tracking).close("FINISHED")
+    return patience(lambda: _finish(search, study, slots.most, storage, folder))
 
 
 def storage_of(search: Search, folder: Path) -> Storage:
@@ -122,11 +137,14 @@ def _refuse_unshared(search: Search, storage: Storage, cluster: Cluster) -> None
 class _Session:
     """What happens between the start and the end of Ray's loop."""
 
-    def __init__(self, search: Search, study: Study, storage: Storage, folder: Path) -> None:
+    def __init__(
+        self, search: Search, study: Study, storage: Storage, folder: Path, patience: Patience
+    ) -> None:
         self._search = search
         self._study = study
         self._storage = storage
         self._folder = folder
+        self._patience = patience
         n_before = sum(name.startswith("session-") for name in storage.folders())
         self._name = f"session-{n_before + 1}"
 
@@ -138,13 +156,11 @@ class _Session:
 
         from tune.keeping import Keeper
         from tune.live import LiveView
-        from tune.mlflow_runs import MlflowRuns
         from tune.searcher import StudyScheduler, StudySearcher
 
         search, study = self._search, self._study
         view = LiveView(study, search.space.search.num_samples, slots, search.objective)
-        everything = yaml.safe_load(search.to_yaml())
-        runs = MlflowRuns(tracking, study, search.name, search.uid, everything, search.objective)
+        runs = self.runs(tracking)
         resources = search.resources.on(list(cluster.machines().values()))
         fixed = resources.gpus_per_trial or 0.0
         share = partial(share_by_memory, study) if resources.by_memory else lambda: fixed
@@ -159,11 +175,16 @@ class _Session:
                 storage_path=self._storage.place,
                 search_alg=StudySearcher(search.space, study, slots, share),
                 scheduler=StudyScheduler(search.space, study, search.objective),
-                max_failures=search.space.search.max_failures,
+                max_failures=0,  # the searcher retries
                 time_budget_s=time_budget,
                 raise_on_failed_trial=False,
                 reuse_actors=resources.workers == 1,  # else its workers go with it
-                callbacks=[*removers, Keeper(study, search.space, self._folder, self._name), runs, view],
+                callbacks=[
+                    *removers,
+                    Keeper(study, search.space, self._folder, self._name, self._patience),
+                    runs,
+                    view,
+                ],
                 trial_dirname_creator=_trial_folder,
                 verbose=0,
             )
@@ -172,13 +193,30 @@ class _Session:
             raise
         finally:
             view.close()
-            study.save()
-            results.write_trials(study, search.space, self._folder)
+            _write_what_fits(study.save)
+            _write_what_fits(lambda: results.write_trials(study, search.space, self._folder))
             self._storage.remove_loose_files(self._name)  # Ray's own, never read: the study is the state
         is_done = is_whole(study, search.space.search)
         runs.close("FINISHED" if is_done else "KILLED")
         if not is_done and (end is None or time.monotonic() < end):  # Ray swallows the first Ctrl-C
             raise KeyboardInterrupt
+
+    def runs(self, tracking: Tracking) -> MlflowRuns:
+        """The search in MLflow; what ended before is brought to its end there."""
+        from tune.mlflow_runs import MlflowRuns
+
+        search = self._search
+        everything = yaml.safe_load(search.to_yaml())
+        return MlflowRuns(tracking, self._study, search.name, search.uid, everything, search.objective)
+
+
+def _write_what_fits(write: Callable[[], None]) -> None:
+    """Write as far as a full disk allows: who interrupts the waiting for room resumes an older record."""
+    try:
+        write()
+    except OSError as error:
+        if not is_full(error):
+            raise
 
 
 def _trainable(uid: str, resources: Resources, work: Work) -> tuple[Any, list[Any]]:

@@ -13,6 +13,7 @@ import pyarrow
 from pyarrow import fs
 
 from themo.errors import InputError, reason_of
+from themo.room import is_full
 
 _ANSWER_SECONDS = 60.0
 
@@ -131,6 +132,8 @@ class Storage:
                 try:
                     machine, trouble = ray.get(answer, timeout=_ANSWER_SECONDS)
                 except ray.exceptions.RayError as error:
+                    if not any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes()):
+                        continue  # it has just died
                     machine, trouble = f"node {node_id[:8]}", reason_of(error)
                 if trouble:
                     raise InputError(
@@ -145,6 +148,8 @@ class Storage:
         try:
             mark.write()
         except OSError as error:
+            if is_full(error):  # it may be waited for
+                raise
             raise InputError(f"--storage-path {self.place}: cannot be written: {reason_of(error)}") from None
         return mark
 
@@ -187,5 +192,6 @@ def _look(place: str, name: str) -> tuple[str, str]:
             return machine, "does not see what this one has written"
         storage._leave_mark().remove()
     except (OSError, InputError, pyarrow.ArrowInvalid) as error:
-        return machine, f"cannot use it: {reason_of(error)}"
+        if not is_full(error):
+            return machine, f"cannot use it: {reason_of(error)}"
     return machine, ""

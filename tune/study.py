@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 
 from themo.config import write_text
 from themo.errors import InputError
+from themo.room import IMPATIENT, Patience
 from tune.space import Scalar
 
 State = Literal["RUNNING", "PAUSED", "COMPLETE", "PRUNED", "FAIL"]
@@ -123,6 +124,7 @@ class Study:
         trials: Those that there are already.
         carried: Trials of another search that proposals learn from too (`tune.warm_start`), numbered from -1
             downwards; they are none of this one's.
+        patience: Whether `save` waits for room on a full disk.
     """
 
     def __init__(
@@ -131,8 +133,10 @@ class Study:
         mode: Mode,
         trials: list[Trial] | None = None,
         carried: Sequence[Trial] = (),
+        patience: Patience = IMPATIENT,
     ) -> None:
         self.path = path
+        self._patience = patience
         self.mode: Mode = mode
         self.trials = trials or []
         self.carried = tuple(carried)
@@ -227,16 +231,22 @@ class Study:
             lines.append(line)
         head = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, '
         carried = json.dumps([asdict(trial) for trial in self.carried], ensure_ascii=False)
-        write_text(self.path, f'{head}"carried": {carried}, "trials": [\n' + ",\n".join(lines) + "\n]}\n")
+        path, text = self.path, f'{head}"carried": {carried}, "trials": [\n' + ",\n".join(lines) + "\n]}\n"
+        self._patience(lambda: write_text(path, text))
 
     @classmethod
-    def load(cls, path: Path) -> Study:
+    def load(cls, path: Path, patience: Patience = IMPATIENT) -> Study:
         """Read the file to go on. Trials that were under way stand where their last checkpoint left them.
+
+        Args:
+            path: The file.
+            patience: Whether `save` waits for room on a full disk.
 
         Raises:
             InputError: It cannot be read or holds no study.
         """
         study = cls.read(path)
+        study._patience = patience
         for trial in study:
             if not trial.is_done:
                 is_whole = trial.checkpoint_pairs == trial.pairs_seen

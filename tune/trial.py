@@ -7,7 +7,9 @@ a trial's time is training time.
 from __future__ import annotations
 
 import gc
+import math
 import platform
+import shutil
 import tempfile
 import time
 import traceback
@@ -20,10 +22,13 @@ from typing import Any, Protocol
 import pyarrow.fs
 import torch
 from ray import tune as ray_tune
+from ray.train._internal.session import get_session
 
 from themo.config import Settings
 from themo.dataset import TrainingData
+from themo.errors import reason_of
 from themo.parallel import PeerLostError
+from themo.room import SECONDS_BETWEEN_TRIES, SECONDS_BETWEEN_WARNINGS, Patience, is_full
 from tune.memory import is_out_of_memory, keep_to_share, peak_memory
 from tune.schedulers import scheduler_of
 from tune.shipping import Shipment
@@ -105,6 +110,7 @@ class TrialReport:
         started, ended: Unix time, on the worker, when it took up the trial and of this report.
         machine: Name of the machine that the worker runs on.
         gpu_memory: As of `tune.study.Trial`, so far.
+        waits: Why the worker cannot go on for now, which is all that it reports then; else empty.
     """
 
     number: int
@@ -118,6 +124,7 @@ class TrialReport:
     ended: float
     machine: str
     gpu_memory: float | None = None
+    waits: str = ""
 
 
 def configuration(trial: Trial) -> dict[str, Any]:
@@ -140,7 +147,7 @@ def read_report(result: Mapping[str, Any]) -> TrialReport:
 
 def run(config: dict[str, Any], *, work: Work) -> None:
     """Run one trial; called by Ray on a worker."""
-    run_trial(config, work, newest_checkpoint(config["checkpoint"], work.storage), _tell_tune)
+    run_trial(config, work, newest_checkpoint(config["checkpoint"], work.storage), tell_tune)
 
 
 def run_trial(
@@ -153,8 +160,8 @@ def run_trial(
 ) -> None:
     """Train, and tell what comes of it.
 
-    A trial that diverges or raises ends with a report that says so, so that Ray retries only trials whose
-    worker died. Workers are reused: threads and memory are reset here, seeds by the training function.
+    A trial that diverges or raises ends with a report that says so, so that only trials whose worker died are
+    retried. Workers are reused: threads and memory are reset here, seeds by the training function.
 
     Args:
         config: The trial.
@@ -211,7 +218,12 @@ class _Reporter:
             return
         with tempfile.TemporaryDirectory(prefix="themo-version-") as folder:
             version = Path(folder) / "version"
-            report.save(version)
+
+            def save() -> None:
+                shutil.rmtree(version, ignore_errors=True)
+                report.save(version)
+
+            Patience()(save)
             result = self._result(report.metrics, is_last=report.is_last)
             self._tell(result, version)
 
@@ -234,6 +246,7 @@ class _Reporter:
             "ended": time.time(),
             "machine": platform.node(),
             "gpu_memory": self._measure(),
+            "waits": "",
         }
 
 
@@ -246,9 +259,29 @@ def newest_checkpoint(checkpoint: str | None, storage: str) -> ray_tune.Checkpoi
     return newest
 
 
-def _tell_tune(result: dict[str, Any], version: Path | None) -> None:
-    checkpoint = None if version is None else ray_tune.Checkpoint.from_directory(str(version))
-    ray_tune.report(result, checkpoint=checkpoint)
+def tell_tune(result: dict[str, Any], version: Path | None) -> None:
+    """Report to Ray Tune; what a full disk does not take of a version waits, and the driver is told."""
+    if version is None:
+        ray_tune.report(result)
+        return
+    storage = get_session().storage
+    before, told = storage.current_checkpoint_index, -math.inf
+    while True:
+        try:
+            ray_tune.report(result, checkpoint=ray_tune.Checkpoint.from_directory(str(version)))
+            return
+        except OSError as error:
+            if not is_full(error):
+                raise
+            if storage.current_checkpoint_index != before:  # half of it stands there
+                storage.storage_filesystem.delete_dir(storage.checkpoint_fs_path)
+                storage.current_checkpoint_index = before
+            reason = reason_of(error)
+        if time.monotonic() - told >= SECONDS_BETWEEN_WARNINGS:
+            told = time.monotonic()
+            bare = {name: value for name, value in result.items() if not name.startswith(_METRICS)}
+            ray_tune.report(bare | {"is_last": False, "waits": reason})
+        time.sleep(SECONDS_BETWEEN_TRIES)
 
 
 def _tell_nobody(report: Report) -> None:

@@ -33,6 +33,7 @@ def play(
     slots: int = 1,
     choices: Iterable[int] = (),
     moments: int | None = None,
+    deaths: Iterable[bool] = (),
 ) -> Study:
     """A search, or what is left of one.
 
@@ -44,6 +45,7 @@ def play(
         slots: Trials at once.
         choices: Which of the trials at work reports next, taken modulo their number; then always the first.
         moments: So many steps are made before the process is killed; None: it lives.
+        deaths: Whether the worker dies just after each report, before a version of it stands.
     """
     searcher = StudySearcher(space, study, lambda: slots)
     scheduler = StudyScheduler(space, study, OBJECTIVE)
@@ -55,6 +57,7 @@ def play(
             raise Killed
 
     at_work: dict[str, int] = {}
+    dies = iter(deaths)
     n_begun = 0
     while True:
         while isinstance(config := searcher.suggest(str(n_begun)), dict):
@@ -71,8 +74,15 @@ def play(
         before = trial.pairs_seen
         metrics = {"pairs_seen": float(PAIRS * step), OBJECTIVE: objective(trial, step)}
         report = TrialReport(number, metrics, step == n_reports, "", False, "", 1.0, 0.0, 1.0, "here")
+        config = {"number": number}
         decision = scheduler.on_trial_result(None, SimpleNamespace(config=config), _result(report))
         live()
+        if next(dies, False):
+            scheduler.on_trial_error(None, SimpleNamespace(config=config, error_file="none"))
+            searcher.on_trial_complete(trial_id, error=True)
+            searcher.on_trial_complete(trial_id, error=True)  # of its last task Ray may tell too
+            del at_work[trial_id]
+            continue
         if report.is_last or scheduler._scheduler.is_judged(number, before, trial.pairs_seen):
             trial.checkpoint, trial.checkpoint_pairs = f"{number}/{step}", trial.pairs_seen
             study.save()

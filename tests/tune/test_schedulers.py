@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -14,8 +16,10 @@ from simulation import facts, play, play_with_kills
 
 from themo.config import Settings
 from tune.schedulers import scheduler_of
+from tune.searcher import StudyScheduler, StudySearcher
 from tune.space import SchedulerName, SearchSettings, Space, from_tree
 from tune.study import Study
+from tune.trial import TrialReport
 
 SCHEDULERS = get_args(SchedulerName)
 N_REPORTS = 9
@@ -127,6 +131,57 @@ def test_a_search_killed_anywhere_ends_as_one_that_was_not(scheduler, reports, k
     with tempfile.TemporaryDirectory() as folder:
         killed = play_with_kills(space, Path(folder) / "study.json", objective, kills)
     assert facts(killed) == facts(play(space, Study(None, "max"), objective))
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@settings(max_examples=25, deadline=None)
+@given(st.lists(curves_with_nan, min_size=3, max_size=9), st.lists(st.booleans(), max_size=40))
+def test_a_search_whose_workers_die_anywhere_ends_as_one_whose_did_not(scheduler, reports, deaths):
+    space = space_of(scheduler, len(reports)).searched_by(max_failures=40)
+
+    def objective(trial, step):
+        return reports[trial.number][step - 1]
+
+    died = play(space, Study(None, "max"), objective, deaths=deaths)
+    assert facts(died) == facts(play(space, Study(None, "max"), objective))
+
+
+def test_a_trial_whose_workers_die_too_often_fails_and_the_others_go_on():
+    space = space_of("asha", 3).searched_by(max_failures=2)
+    study = play(space, Study(None, "max"), lambda _, step: float(step), deaths=[True] * 3)
+    assert [trial.state for trial in study] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert study[0].reason == "its worker died"
+
+
+def test_a_trial_that_ray_gives_up_without_a_word_goes_on():
+    study = Study(None, "max")
+    space = space_of("asha", 3)
+    searcher = StudySearcher(space, study, lambda: 1, lambda: 0.0)
+    assert searcher.suggest("a")["number"] == 0
+    assert searcher.suggest("b") is None
+    given_up = SimpleNamespace(trial_id="a", status="ERROR")
+    controller = SimpleNamespace(
+        get_live_trials=lambda: {given_up.trial_id: given_up}.values(),
+        get_trials=lambda: [given_up],
+        search_alg=searcher,
+    )
+    scheduler = StudyScheduler(space, study, "o")
+    for _ in range(2):
+        assert scheduler.choose_trial_to_run(controller) is None
+    assert searcher.suggest("b")["number"] == 0
+    assert len(study) == 1
+
+
+def test_a_worker_that_waits_for_room_reports_nothing_yet():
+    study = Study(None, "max")
+    study.add({"learn_rate": 1.0})
+    before = replace(study[0])
+    report = TrialReport(0, {}, False, "", False, "", 1.0, 1.0, 2.0, "here", waits="No space left on device")
+    scheduler = StudyScheduler(space_of("asha", 3), study, "o")
+    assert (
+        scheduler.on_trial_result(None, SimpleNamespace(config={"number": 0}), asdict(report)) == "CONTINUE"
+    )
+    assert study[0] == before
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

@@ -1,4 +1,4 @@
-"""A real MLflow server that a test may kill and start again."""
+"""A real MLflow server that may be killed and started again."""
 
 from __future__ import annotations
 
@@ -33,8 +33,18 @@ class ServerOnSqlite:
     ) -> None:
         self.kill()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and not killed since."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start, and wait until it answers."""
+        self.begin()
+        self.await_answer()
+
+    def begin(self) -> None:
+        """Start it."""
         options = [
             *("--backend-store-uri", f"sqlite:///{self._folder / 'server.db'}"),
             *("--artifacts-destination", str(self._folder / "artifacts")),
@@ -48,6 +58,10 @@ class ServerOnSqlite:
                 start_new_session=True,
                 env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             )
+
+    def await_answer(self) -> None:
+        """Wait until it answers."""
+        assert self._process is not None
         end = time.monotonic() + 300
         while time.monotonic() < end and self._process.poll() is None:
             try:

@@ -1,0 +1,182 @@
+"""What a search must be able to account for after all that was done to it: one line for everything wrong."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chaos.formula import METRIC, PAIRS_A_REPORT, RUNGS, name_of
+from themo.tracking import metric_name
+from tune.study import Study, Trial
+
+_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+
+
+@dataclass
+class Attempt:
+    """What one worker did of a trial, in reports.
+
+    Attributes:
+        since: Unix time at which it took the trial up.
+        start: Reports that stood when it did.
+        begun: Reports that it began, and when.
+    """
+
+    since: float
+    start: int
+    begun: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def reached(self) -> int:
+        """The last report that it began."""
+        return max(self.begun, default=self.start)
+
+
+def read_attempts(log: Path) -> dict[str, list[Attempt]]:
+    """The attempts at each trial by its name in the log, in their order."""
+    found: dict[str, dict[str, Attempt]] = defaultdict(dict)
+    for line in log.read_text(encoding="utf-8").splitlines():
+        note = json.loads(line)
+        if note["what"] == "taken up":
+            found[note["trial"]][note["attempt"]] = Attempt(note["at"], note["step"])
+        else:
+            found[note["trial"]][note["attempt"]].begun[note["step"]] = note["at"]
+    return {name: sorted(of.values(), key=lambda one: one.since) for name, of in found.items()}
+
+
+def reports_lost(attempts: Mapping[str, Sequence[Attempt]]) -> int:
+    """Reports that were begun a second time."""
+    pairs = [pair for of in attempts.values() for pair in pairwise(of)]
+    return sum(max(0, before.reached - after.start) for before, after in pairs)
+
+
+def wrong_in_study(study: Study, num_samples: int, trials_folder: Path) -> Iterator[str]:
+    """Trials that are missing or not at their end, or whose version is not that of their last report."""
+    if len(study) != num_samples:
+        yield f"the study has {len(study)} trials instead of {num_samples}"
+    if len({name_of(trial.params) for trial in study}) != len(study):
+        yield "two trials have the same settings"
+    for trial in study:
+        if not trial.is_done:
+            yield f"trial {trial.number} is {trial.state}"
+        expected = [PAIRS_A_REPORT * n for n in range(1, len(trial.values) + 1)]
+        if list(trial.values) != expected:
+            yield f"trial {trial.number} has values at {list(trial.values)}"
+        if trial.state in ("COMPLETE", "PRUNED"):
+            yield from _wrong_in_version(trial, trials_folder)
+
+
+def _wrong_in_version(trial: Trial, trials_folder: Path) -> Iterator[str]:
+    try:
+        folder = trials_folder / str(trial.checkpoint)
+        kept = json.loads((folder / "progress.json").read_text())["pairs_seen"]
+        size = (folder / "state.safetensors").stat().st_size
+    except (OSError, ValueError) as error:
+        yield f"trial {trial.number}: its version cannot be read: {error}"
+        return
+    if kept != trial.pairs_seen or trial.checkpoint_pairs != trial.pairs_seen or size != 200_000:
+        yield f"trial {trial.number} ended at {trial.pairs_seen} pairs, and its version is of {kept}"
+
+
+def wrong_in_work(
+    study: Study, attempts: Mapping[str, Sequence[Attempt]], kills: Sequence[float]
+) -> Iterator[str]:
+    """Work done without need: after the end, without a kill, or more than a rung of it at once.
+
+    Args:
+        study: The finished record.
+        attempts: From `read_attempts`.
+        kills: When a worker, a node or a driver was killed, in Unix seconds.
+    """
+    for trial in study:
+        of = attempts.get(name_of(trial.params), [])
+        if not of:
+            yield f"trial {trial.number} is {trial.state} without a worker that took it up"
+        for attempt in of:
+            if trial.ended is not None and max(attempt.begun.values(), default=0.0) > trial.ended:
+                yield f"trial {trial.number} was trained after its end"
+        for before, after in pairwise(of):
+            if not any(before.since <= kill <= after.since for kill in kills):
+                yield f"trial {trial.number} was taken up twice without a kill"
+            if any(after.start < rung < before.reached for rung in RUNGS):
+                yield (
+                    f"trial {trial.number} lost more than a rung: report {before.reached} was begun, "
+                    f"it went on after {after.start}"
+                )
+    names = {name_of(trial.params) for trial in study}
+    for name in attempts.keys() - names:
+        yield f"a trial was trained that the study does not have: {name}"
+
+
+def wrong_in_mlflow(study: Study, uri: str, experiment: str, uid: str) -> Iterator[str]:
+    """Runs that are missing, double or open, and metrics that are not the study's."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    known = client.get_experiment_by_name(experiment)
+    runs = client.search_runs([known.experiment_id], f"tags.`themo.search` = '{uid}'", max_results=1000)
+    parents = [run for run in runs if "themo.trial" not in run.data.tags]
+    children: dict[int, list[Any]] = defaultdict(list)
+    for run in runs:
+        if "themo.trial" in run.data.tags:
+            children[int(run.data.tags["themo.trial"])].append(run)
+    if len(parents) != 1:
+        yield f"MLflow has {len(parents)} parents"
+    for parent in parents:
+        if parent.info.status != "FINISHED" or set(parent.data.params) != {"objective", "search"}:
+            yield f"MLflow's parent is {parent.info.status} with {sorted(parent.data.params)}"
+    for trial in study:
+        of = children.pop(trial.number, [])
+        if len(of) != 1:
+            yield f"MLflow has {len(of)} runs of trial {trial.number}"
+        for run in of:
+            yield from _wrong_in_run(client, run, trial, parents)
+    if children:
+        yield f"MLflow has runs of trials {sorted(children)} that the study does not have"
+
+
+def _wrong_in_run(client: Any, run: Any, trial: Trial, parents: Sequence[Any]) -> Iterator[str]:
+    said = f"MLflow's run of trial {trial.number}"
+    if run.info.status != _STATUS.get(trial.state):
+        yield f"{said} is {run.info.status}, the trial {trial.state}"
+    if run.data.tags.get("mlflow.parentRunId") not in [parent.info.run_id for parent in parents]:
+        yield f"{said} has another parent"
+    if set(run.data.params) != {*trial.params, "log10_learn_rate"}:
+        yield f"{said} has the params {sorted(run.data.params)}"
+    if run.data.tags.get("themo.reason", "") != trial.reason:
+        yield f"{said} says {run.data.tags.get('themo.reason')!r} instead of {trial.reason!r}"
+    history = client.get_metric_history(run.info.run_id, metric_name(METRIC)) if trial.values else []
+    history.sort(key=lambda entry: entry.timestamp)
+    if [(entry.step, entry.value) for entry in history] != list(trial.values.items()):
+        yield f"{said} has the metrics {[(e.step, e.value) for e in history]}, the trial {trial.values}"
+
+
+def facts(study: Study) -> list[tuple[object, ...]]:
+    """What must not depend on what happened on the way."""
+    return [
+        # a checkpoint's folder names the session that wrote it
+        (t.params, t.state, t.reason, t.values, [replace(step, checkpoint=None) for step in t.lineage])
+        for t in study
+    ]
+
+
+def wrong_in_comparison(study: Study, undisturbed: Study) -> Iterator[str]:
+    """Where a study is not the undisturbed one to the last bit."""
+    for number, (ours, theirs) in enumerate(zip(facts(study), facts(undisturbed), strict=False)):
+        if ours != theirs:
+            yield f"trial {number} is {ours}, undisturbed {theirs}"
+            break  # what follows from it differs too
+    winners = [one.winner() for one in (study, undisturbed)]
+    if [winner and winner.number for winner in winners] != [winners[1] and winners[1].number] * 2:
+        yield f"the winner is {winners[0]}, undisturbed {winners[1]}"
+
+
+def score(study: Study) -> float:
+    """The winner's objective."""
+    winner = study.winner()
+    return winner.best(study.mode) or 0.0 if winner else 0.0

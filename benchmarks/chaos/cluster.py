@@ -1,0 +1,213 @@
+"""A Ray cluster of this machine: a head without slots, and nodes that are killed and replaced."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+REPOSITORY = Path(__file__).parents[2]
+
+_HOST = "127.0.0.2"
+"""Of this machine alone, like 127.0.0.1, which Ray takes for a cluster of one node."""
+
+_VARIABLES = {
+    "PYTHONPATH": str(REPOSITORY),  # of the workers: they import the formula
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "4",
+    # a dead node refuses the connection at once; one on a busy machine must not pass for dead
+    "RAY_health_check_timeout_ms": "30000",
+    "RAY_worker_niceness": "0",  # Ray's 15 would starve workers on a busy machine
+}
+_BOTH = (
+    *("--node-ip-address", _HOST, "--object-store-memory", "80000000", "--disable-usage-stats"),
+    *("--min-worker-port", "0", "--max-worker-port", "0", "--dashboard-agent-listen-port", "0"),
+    *("--include-log-monitor", "false", "--block"),
+)
+_LONGEST_START = 120.0
+
+_WATCH = """
+import sys
+from ray._raylet import GcsClient
+for _ in sys.stdin:
+    try:
+        nodes = GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10)
+        print(sum(node.state == 0 for node in nodes.values()), flush=True)
+    except Exception:  # of several kinds: it does not answer yet
+        print(0, flush=True)
+"""
+"""Tells how many nodes Ray takes for alive; a process of its own, for Ray keeps one token a process."""
+
+
+class Node:
+    """Processes of one machine of the cluster."""
+
+    def __init__(self, options: list[str], log: Path, environment: Mapping[str, str]) -> None:
+        ray = str(Path(sys.executable).with_name("ray"))
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [ray, "start", *_BOTH, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+                env=os.environ | _VARIABLES | environment,
+            )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was not killed, and has not ended by itself."""
+        return self._process.poll() is None
+
+    def workers(self) -> list[psutil.Process]:
+        """Its processes that have taken up a trial, or are about to."""
+        return [process for process in self._family() if _title(process).startswith("ray::ImplicitFunc")]
+
+    def kill(self) -> None:
+        """SIGKILL to all of it at once, as when a machine loses power."""
+        family = self._family()
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+        psutil.wait_procs(family, timeout=30)
+        self._process.wait()
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            parent = psutil.Process(self._process.pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+
+class Cluster:
+    """A head and some nodes of one slot each; use as a context manager.
+
+    Args:
+        nodes: How many.
+        folder: For logs.
+    """
+
+    def __init__(self, nodes: int, folder: Path) -> None:
+        self._folder = folder
+        self._n_nodes = nodes
+        self._temporary = Path(tempfile.mkdtemp(prefix="chaos"))  # short: Ray puts sockets below it
+        port, client_port = _free_ports(2)
+        self.address = f"{_HOST}:{port}"
+        self._head_options = ["--head", "--port", str(port), "--ray-client-server-port", str(client_port)]
+        self._head_options += ["--temp-dir", str(self._temporary), "--num-cpus", "0", "--num-gpus", "0"]
+        self._head_options += ["--include-dashboard", "false"]
+        token = self._temporary / "token"
+        token.write_text(secrets.token_hex(32))
+        self.environment = {
+            "OMP_NUM_THREADS": "1",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+        }
+        """What a driver needs to join it."""
+        self._watcher: subprocess.Popen[str] | None = None
+        self._head: Node | None = None
+        self.nodes: list[Node] = []
+
+    def __enter__(self) -> Cluster:
+        try:
+            self._head = Node(self._head_options, self._folder / "head.log", self.environment)
+            self._await(1)
+            for _ in range(self._n_nodes):
+                self.add_node()
+            self._await(1 + self._n_nodes)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for node in [*self.nodes, *([self._head] if self._head else [])]:
+            node.kill()
+        if self._watcher is not None:
+            self._watcher.kill()
+            self._watcher.communicate()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def add_node(self) -> None:
+        """Begin another node; it joins when it is ready."""
+        options = ["--address", self.address, "--num-cpus", "1", "--num-gpus", "1"]
+        self.nodes.append(Node(options, self._folder / "nodes.log", self.environment))
+
+    def kill_node(self, node: Node) -> None:
+        """Kill one for good."""
+        self.nodes.remove(node)
+        node.kill()
+
+    def mend(self) -> int:
+        """Replace nodes that ended by themselves; how many."""
+        ended = [node for node in self.nodes if not node.is_running]
+        for node in ended:
+            self.kill_node(node)
+            self.add_node()
+        return len(ended)
+
+    def alive(self) -> int:
+        """Nodes that Ray takes for alive, the head among them."""
+        if self._watcher is None:
+            self._watcher = subprocess.Popen(
+                [sys.executable, "-c", _WATCH, self.address],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=os.environ | self.environment,
+            )
+        assert self._watcher.stdin is not None
+        assert self._watcher.stdout is not None
+        self._watcher.stdin.write("\n")
+        self._watcher.stdin.flush()
+        return int(self._watcher.stdout.readline() or 0)
+
+    def await_whole(self) -> None:
+        """Wait until Ray knows all nodes that there should be, and has forgotten the dead."""
+        while len(self.nodes) < self._n_nodes:
+            self.add_node()
+        self._await(1 + self._n_nodes)
+
+    def _await(self, n_nodes: int) -> None:
+        end = time.monotonic() + _LONGEST_START
+        while (alive := self.alive()) != n_nodes:
+            if time.monotonic() > end:
+                logs = [path.read_text(errors="replace")[-600:] for path in self._folder.glob("*.log")]
+                raise TimeoutError(f"{alive} of {n_nodes} nodes came up:\n" + "\n".join(logs))
+            self.mend()
+            time.sleep(0.5)
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind((_HOST, 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

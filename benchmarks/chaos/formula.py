@@ -1,0 +1,145 @@
+"""A training function on a formula, and a log of all that it did: what counts as work lost is read from it.
+
+The objective rises with the pairs seen towards a height that the settings determine, the slower the
+greater the weight decay, so that halving stops some trials that would have been good. Weight decay above 0.95
+diverges.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from themo.config import Settings
+from themo.dataset import EncodedPairs, TrainingData
+from tune.space import from_tree
+
+REPORTS = 9
+PAIRS_A_REPORT = 100
+METRIC = "val/match@01"
+
+LOG_FILE = "work.jsonl"
+PACE_FILE = "pace"
+"""Seconds a report, beside the log."""
+
+TREE: dict[str, Any] = {
+    "space": {
+        "learn_rate": {"log_uniform": [1e-5, 1e-1]},
+        "batch_size": {"integer": [32, 256], "step": 16},
+        "weight_decay": {"uniform": [0.0, 1.0]},
+    },
+    "first": [
+        {"learn_rate": 1e-2, "batch_size": 64, "weight_decay": 0.2},
+        {"learn_rate": 2e-5, "batch_size": 64, "weight_decay": 0.2},
+        {"learn_rate": 2e-3, "batch_size": 64, "weight_decay": 0.97},  # diverges
+    ],
+    "search": {"num_samples": 24, "grace_pairs": PAIRS_A_REPORT, "startup_trials": 4, "max_failures": 100},
+}
+
+RUNGS = (1, 3, 9)
+"""Reports at which trials are judged and leave a version, by `TREE` and the shipped reduction factor."""
+
+
+@dataclass(frozen=True)
+class FormulaReport:
+    """Enough of a report for a search."""
+
+    metrics: dict[str, float]
+    is_last: bool
+    settings: Settings
+
+    def save(self, folder: Path) -> None:
+        """A version of a few files, of a size that a full disk refuses."""
+        folder.mkdir()
+        (folder / "config.yaml").write_text(self.settings.to_yaml())
+        (folder / "state.safetensors").write_bytes(bytes(200_000))
+        (folder / "progress.json").write_text(json.dumps(self.metrics))
+
+
+def settings_in(logs_dir: Path, work_dir: Path) -> Settings:
+    """Settings of a search whose results lie in one folder, and the log of its work in another."""
+    return Settings.model_validate(
+        {
+            "paths": {"logs_dir": str(logs_dir), "cache_dir": str(work_dir)},
+            "data": {"corpus": ["pairs.tsv"]},
+            "teacher": {"architecture": "any"},
+            "student": {"backbone": "any"},
+            "training": {"threads": 1},
+        }
+    )
+
+
+def space_in(settings: Settings, **changes: object) -> Any:
+    """The space, with other settings of the search."""
+    return from_tree(TREE, settings, source="benchmarks/chaos").searched_by(**changes)
+
+
+def data_in(settings: Settings) -> TrainingData:
+    """A file that no trial opens."""
+    folder = Path(settings.paths.cache_dir)
+    (folder / "ids.npy").touch()
+    pairs = EncodedPairs(folder / "ids.npy", folder / "ids.npy")
+    return TrainingData(pairs, pairs, backbone="any")
+
+
+def name_of(params: dict[str, Any]) -> str:
+    """What a trial is called in the log: it does not know its number."""
+    return repr((params["learn_rate"], params["batch_size"], params["weight_decay"]))
+
+
+def value_at(settings: Settings, step: int) -> float:
+    """The objective at a report, counted from 1."""
+    config = settings.training
+    height = 1 / (1 + abs(math.log10(config.learn_rate) + 2.7)) - abs(config.batch_size - 128) / 1000
+    return float(height * (step / REPORTS) ** (0.1 + config.weight_decay))
+
+
+def train(
+    settings: Settings,
+    data: TrainingData,  # noqa: ARG001 -- it has none
+    *,
+    report: Callable[[FormulaReport], None],
+    resume: Path | None = None,
+) -> None:
+    """Train, noting every report begun before its work is done."""
+    first = 1
+    if resume is not None:
+        first = 1 + round(json.loads((resume / "progress.json").read_text())["step"])
+    work_dir = Path(settings.paths.cache_dir)
+    note = _Notes(work_dir / LOG_FILE, name_of(settings.leaves()))
+    note("taken up", first - 1)
+    seconds = float((work_dir / PACE_FILE).read_text())
+    for step in range(first, REPORTS + 1):
+        note("begun", step)
+        time.sleep(seconds)
+        if settings.training.weight_decay > 0.95:
+            raise FloatingPointError(f"loss is nan at step {step}")
+        value = value_at(settings, step)
+        metrics = {
+            "pairs_seen": PAIRS_A_REPORT * step,
+            "step": step,
+            METRIC: value,
+            f"best/{METRIC}": value,
+            "train/loss": 1 - value,
+        }
+        report(FormulaReport(metrics, step == REPORTS, settings))
+
+
+class _Notes:
+    """Lines of a file that many processes write: each goes out in one piece, and no kill takes it back."""
+
+    def __init__(self, path: Path, trial: str) -> None:
+        self._path = path
+        self._same = {"trial": trial, "attempt": uuid.uuid4().hex, "pid": os.getpid()}
+
+    def __call__(self, what: str, step: int) -> None:
+        line = json.dumps(self._same | {"what": what, "step": step, "at": time.time()}) + "\n"
+        with self._path.open("ab", buffering=0) as file:
+            file.write(line.encode())

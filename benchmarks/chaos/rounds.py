@@ -1,0 +1,370 @@
+"""Rounds of a search under faults, and what they show."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from benchmarks.chaos import accounts, formula
+from benchmarks.chaos.cluster import REPOSITORY, Cluster
+from benchmarks.chaos.disk import SmallDisk, why_not
+from benchmarks.chaos.faults import KINDS, MANY, Fault, Kind, draw
+from benchmarks.chaos.server import ServerOnSqlite
+from benchmarks.measure import Goal, Options, Row
+from themo.tracking import send
+from tune.search import SEARCH_FILE, STUDY_FILE, TRIALS_FOLDER, read_search
+from tune.study import Study
+
+NODES = 3
+SECONDS_A_REPORT = 0.2
+_PATIENCE = 400.0
+"""Seconds without a new report after which a search is taken for stuck."""
+
+
+@dataclass
+class Outcome:
+    """What a round did and showed.
+
+    Attributes:
+        faults: How many there were of each kind.
+        lost: Reports that were begun again.
+        violations: All that is wrong.
+        study: The finished record; None where it did not get so far.
+    """
+
+    faults: Counter[Kind] = field(default_factory=Counter)
+    lost: int = 0
+    violations: list[str] = field(default_factory=list)
+    study: Study | None = None
+
+
+class Site:
+    """A cluster, a tracking server and a small disk, on which searches run one after the other.
+
+    Args:
+        cluster, server, disk: Those.
+        folder: For logs and for what must not lie on the small disk.
+    """
+
+    def __init__(
+        self, cluster: Cluster, server: ServerOnSqlite, disk: SmallDisk | None, folder: Path
+    ) -> None:
+        self.cluster = cluster
+        self.server = server
+        self.disk = disk
+        self.folder = folder
+        self.logs_dir = disk.folder if disk else folder / "logs"
+        self._drivers: list[subprocess.Popen[bytes]] = []
+
+    def work_dir(self, name: str) -> Path:
+        """Where the log of a search's work lies."""
+        return self.folder / name
+
+    def search_dir(self, name: str) -> Path:
+        """The directory of a search."""
+        return self.logs_dir / "tune" / name
+
+    def start(self, name: str, slots: int, *options: str) -> subprocess.Popen[bytes]:
+        """Start the driver of a search."""
+        arguments = [str(self.logs_dir), str(self.work_dir(name)), name, self.cluster.address, str(slots)]
+        with (self.work_dir(name) / "driver.log").open("ab") as log:
+            driver = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.chaos.driver", *arguments, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=REPOSITORY,
+                start_new_session=True,
+                env=os.environ | self.cluster.environment | {"MLFLOW_TRACKING_URI": self.server.uri},
+            )
+        self._drivers.append(driver)
+        return driver
+
+    def close(self) -> None:
+        """End what is left of the drivers."""
+        for driver in self._drivers:
+            if driver.poll() is None:
+                os.killpg(driver.pid, signal.SIGKILL)
+                driver.wait()
+
+    def run(
+        self,
+        name: str,
+        slots: int,
+        faults: list[Fault],
+        rng: random.Random,
+        pace: float = SECONDS_A_REPORT,
+        changes: Mapping[str, object] | None = None,
+    ) -> Outcome:
+        """A search under faults, from its beginning to the account of it."""
+        self.cluster.await_whole()
+        self.server.await_answer()
+        self.work_dir(name).mkdir(parents=True)
+        (self.work_dir(name) / formula.PACE_FILE).write_text(str(pace))
+        storm = _Storm(self, name, slots, faults, rng)
+        try:
+            storm.blow(*(f"{key}={value}" for key, value in (changes or {}).items()))
+        except _StuckError as error:
+            storm.outcome.violations.append(str(error))
+        storm.mend_all()
+        if not storm.outcome.violations:
+            self._account(name, storm)
+        if storm.outcome.violations:
+            kept = Path(tempfile.mkdtemp(prefix="chaos-violation-"))
+            shutil.copytree(self.work_dir(name), kept / "work")
+            shutil.copytree(self.search_dir(name), kept / "search")
+            storm.outcome.violations.append(f"all of it is kept at {kept}")
+        shutil.rmtree(self.search_dir(name))
+        return storm.outcome
+
+    def _account(self, name: str, storm: _Storm) -> None:
+        outcome = storm.outcome
+        self.server.await_answer()
+        for left in (self.logs_dir / "outbox").glob("*.jsonl"):
+            send(left, 300)
+        folder = self.search_dir(name)
+        search = read_search(folder)
+        study = Study.read(folder / STUDY_FILE)
+        attempts = accounts.read_attempts(self.work_dir(name) / formula.LOG_FILE)
+        if "Traceback" in (self.work_dir(name) / "driver.log").read_text(errors="replace"):
+            outcome.violations.append("a driver left a traceback")
+        outcome.study, outcome.lost = study, accounts.reports_lost(attempts)
+        outcome.violations += [
+            *accounts.wrong_in_study(study, search.space.search.num_samples, folder / TRIALS_FOLDER),
+            *accounts.wrong_in_work(study, attempts, storm.kills),
+            *accounts.wrong_in_mlflow(study, self.server.uri, "default", search.uid),
+        ]
+
+
+class _StuckError(Exception):
+    """A search does not go on, or its driver ended by itself."""
+
+
+class _Storm:
+    """One search, its driver, and the faults that are still to come.
+
+    Attributes:
+        kills: When a worker, a node or the driver was killed.
+    """
+
+    def __init__(self, site: Site, name: str, slots: int, faults: list[Fault], rng: random.Random) -> None:
+        self._site = site
+        self._name = name
+        self._slots = slots
+        self._faults = list(faults)
+        self._rng = rng
+        self._due: dict[Fault, float] = {}
+        self._repairs: list[tuple[float, Callable[[], None]]] = []
+        self._driver: subprocess.Popen[bytes] | None = None
+        self.outcome = Outcome()
+        self.kills: list[float] = []
+
+    def blow(self, *options: str) -> None:
+        """Start the search and see it through.
+
+        Raises:
+            _StuckError: It does not come to its end.
+        """
+        self._driver = self._site.start(self._name, self._slots, *options)
+        seen, changed = -1, time.monotonic()
+        while True:
+            now, n_begun = time.monotonic(), self._begun()
+            if n_begun != seen:
+                seen, changed = n_begun, now
+            if now - changed > _PATIENCE:
+                raise _StuckError(f"no report was begun in {_PATIENCE:.0f} s, after {n_begun}")
+            for repair in [entry for entry in self._repairs if entry[0] <= now]:
+                self._repairs.remove(repair)
+                repair[1]()
+            if self._site.disk and self._site.disk.is_filled:
+                self._site.disk.fill()
+            if self._driver is not None and self._driver.poll() is not None:
+                if self._driver.returncode != 0:
+                    raise _StuckError(f"the driver ended with exit code {self._driver.returncode}")
+                return
+            if self._site.cluster.mend():  # one ended by itself, as on a busy machine
+                self.kills.append(time.time())
+            for fault in [one for one in self._faults if one.after <= n_begun]:
+                if now >= self._due.setdefault(fault, now + fault.delay) and self._inject(fault):
+                    self._faults.remove(fault)
+                    self.outcome.faults[fault.kind] += 1
+                    self._note(f"{fault.kind} after {n_begun} reports, for {fault.lasts:.1f} s")
+            time.sleep(0.05)
+
+    def mend_all(self) -> None:
+        """Mend at once what is still broken."""
+        for _, repair in self._repairs:
+            repair()
+        self._repairs.clear()
+        if self._driver is not None and self._driver.poll() is None:
+            os.killpg(self._driver.pid, signal.SIGKILL)
+            self._driver.wait()
+
+    def _note(self, text: str) -> None:
+        with (self._site.work_dir(self._name) / "faults.log").open("a") as log:
+            log.write(f"{time.time():.3f} {text}\n")
+
+    def _begun(self) -> int:
+        log = self._site.work_dir(self._name) / formula.LOG_FILE
+        return log.read_bytes().count(b'"begun"') if log.exists() else 0
+
+    def _inject(self, fault: Fault) -> bool:
+        """Do it; False where there is nothing to be done to just now."""
+        site, end = self._site, time.monotonic() + fault.lasts
+        match fault.kind:
+            case "worker":
+                workers = [worker for node in site.cluster.nodes for worker in node.workers()]
+                if not workers:
+                    return False
+                with suppress(psutil.NoSuchProcess):
+                    self._rng.choice(workers).kill()
+                self.kills.append(time.time())
+            case "node":
+                able = [node for node in site.cluster.nodes if node.is_running]
+                at_work = [node for node in able if node.workers()] or able
+                if len(able) < 2:
+                    return False
+                site.cluster.kill_node(self._rng.choice(at_work))
+                self.kills.append(time.time())
+                self._repairs.append((end, site.cluster.add_node))
+            case "driver":
+                if self._driver is None or self._driver.poll() is not None:
+                    return False
+                os.killpg(self._driver.pid, signal.SIGKILL)
+                self._driver.wait()
+                self._driver = None
+                self.kills.append(time.time())
+                self._repairs.append((end, self._resume))
+            case "server":
+                if not site.server.is_running:
+                    return False
+                site.server.kill()
+                self._repairs.append((end, site.server.begin))
+            case "disk":
+                if site.disk is None:
+                    raise ValueError(f"there is no disk to be filled: {why_not()}")
+                if site.disk.is_filled:
+                    return False
+                site.disk.fill()
+                self._repairs.append((end, site.disk.free))
+        return True
+
+    def _resume(self) -> None:
+        if (self._site.search_dir(self._name) / SEARCH_FILE).exists():
+            self._driver = self._site.start(self._name, self._slots, "--resume")
+
+
+@contextmanager
+def opened_site() -> Iterator[Site]:
+    """A site, and nothing left behind."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
+        (folder / "server").mkdir()
+        disk = None if why_not() else stack.enter_context(SmallDisk(folder / "disk"))
+        server = stack.enter_context(ServerOnSqlite(folder / "server"))
+        cluster = stack.enter_context(Cluster(NODES, folder))
+        site = Site(cluster, server, disk, folder)
+        stack.callback(site.close)
+        yield site
+
+
+@dataclass
+class Tally:
+    """What all rounds showed so far.
+
+    Attributes:
+        rounds: How many there were.
+        faults, lost, violations: As of `Outcome`, of all of them.
+        scores: Winners' objectives in several slots, under faults.
+        spread: The same, undisturbed.
+    """
+
+    rounds: int = 0
+    faults: Counter[Kind] = field(default_factory=Counter)
+    lost: int = 0
+    violations: list[str] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    spread: list[float] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Enter a round."""
+        self.rounds += 1
+        self.faults += outcome.faults
+        self.lost += outcome.lost
+        self.violations += [f"round {self.rounds}: {violation}" for violation in outcome.violations]
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{kind} {self.faults[kind]}" for kind in KINDS)
+        return (
+            f"{self.rounds} rounds, {self.faults.total()} faults ({told}), {self.lost} reports done again, "
+            f"{len(self.violations)} violations; winners in {NODES} slots: "
+            f"undisturbed {_range(self.spread)}, under faults {_range(self.scores)}"
+        )
+
+
+def run(options: Options) -> list[Row]:
+    """Rounds in one slot and in several by turns, the latter beside undisturbed ones; a line on each.
+
+    Ctrl-C ends them, and the rows are of those there were.
+    """
+    rng = random.Random(options.seed)
+    tally = Tally()
+    changes = {"seed": options.seed}
+    with opened_site() as site, suppress(KeyboardInterrupt):
+        counts = dict(MANY) if site.disk else {kind: n for kind, n in MANY.items() if kind != "disk"}
+        whole = undisturbed(site, "one", 1, changes)
+        n_reports = sum(len(trial.values) for trial in whole)
+        for number in range(options.rounds):
+            slots = 1 if number % 2 == 0 else NODES
+            outcome = site.run(f"round-{number}", slots, draw(counts, n_reports, rng), rng, changes=changes)
+            if outcome.study is not None and slots == 1:
+                outcome.violations += accounts.wrong_in_comparison(outcome.study, whole)
+            elif outcome.study is not None:
+                tally.scores.append(accounts.score(outcome.study))
+            tally.add(outcome)
+            for line in [str(tally), *outcome.violations]:
+                print(line, file=sys.stderr, flush=True)
+            if slots > 1:
+                peer = undisturbed(site, f"undisturbed-{number}", NODES, changes)
+                tally.spread.append(accounts.score(peer))
+    return [
+        Row("chaos: faults injected", tally.faults.total(), "", None, None, str(tally), (options.seed,)),
+        Row(
+            "chaos: violations",
+            len(tally.violations),
+            "",
+            Goal(1, "<"),
+            None,
+            "; ".join(tally.violations[:3]),
+        ),
+    ]
+
+
+def undisturbed(site: Site, name: str, slots: int, changes: Mapping[str, object]) -> Study:
+    """The record of a search to which nothing happens.
+
+    Raises:
+        RuntimeError: Something is wrong with it all the same.
+    """
+    pace = 0.0 if slots == 1 else 0.05  # in one slot time decides nothing
+    outcome = site.run(name, slots, [], random.Random(0), pace, changes)
+    if outcome.violations or outcome.study is None:
+        raise RuntimeError("; ".join(outcome.violations))
+    return outcome.study
+
+
+def _range(scores: list[float]) -> str:
+    return f"{min(scores):.4f} to {max(scores):.4f}" if scores else "none"
