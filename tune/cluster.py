@@ -17,7 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import TextIO
 
-from themo.errors import InputError
+from themo.errors import InputError, reason_of
+from themo.progress import console
 from themo.room import LossyFile
 
 RAY_VARIABLES = {
@@ -252,26 +253,51 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
         is_ours = not ray.is_initialized()
         dashboard = None
         if is_ours:
-            try:
-                context = ray.init(
-                    address=address,
-                    runtime_env=None
-                    if address is None
-                    else {"py_modules": _own_packages(), "env_vars": RAY_VARIABLES},
-                    include_dashboard=False if address is None else None,
-                    logging_level=logging.WARNING,
-                    log_to_driver=False,
-                )
-            except (ConnectionError, ValueError) as error:
-                reason = str(error).partition("\n")[0]
-                raise InputError(f"--address: no Ray cluster answers at {address}: {reason}") from None
-            dashboard = context.dashboard_url
+            dashboard = _start(log) if address is None else _join(address)
         logging.getLogger("ray").handlers[:] = [handler]  # starting Ray has put its own back
         try:
             yield Cluster(f"http://{dashboard}" if dashboard else None)
         finally:
             if is_ours:
                 ray.shutdown()
+
+
+def _join(address: str) -> str | None:
+    """Join a cluster; the address of its dashboard."""
+    import ray
+
+    try:
+        context = ray.init(
+            address=address,
+            runtime_env={"py_modules": _own_packages(), "env_vars": RAY_VARIABLES},
+            logging_level=logging.WARNING,
+            log_to_driver=False,
+        )
+    except (ConnectionError, ValueError) as error:
+        raise InputError(f"--address: no Ray cluster answers at {address}: {reason_of(error)}") from None
+    return context.dashboard_url or None
+
+
+def _start(log: Path) -> str | None:
+    """Start a cluster on this machine, again where Ray has no patience; the address of its dashboard."""
+    import ray
+
+    has_failed = False
+    while True:
+        try:
+            context = ray.init(include_dashboard=False, logging_level=logging.WARNING, log_to_driver=False)
+            return context.dashboard_url or None
+        except Exception as error:  # Ray has no kind of its own for it
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+            if has_failed:
+                raise RuntimeError(
+                    f"Ray did not start in the 30 s that it waits, twice: this machine has too much to do "
+                    f"(more in {log}); the search goes on with --resume"
+                ) from None
+            has_failed = True
+            console.print("Ray did not start in the 30 s that it waits: once more")
 
 
 def count_slots(resources: Resources, machines: Sequence[Machine]) -> int:

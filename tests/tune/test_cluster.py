@@ -154,6 +154,27 @@ def test_slots_are_counted_again_as_machines_come_and_go(monkeypatch):
     assert slots.most == 9
 
 
+def test_a_machine_too_busy_to_start_ray_is_told_so_after_two_attempts(tmp_path, monkeypatch, capsys):
+    import ray
+
+    attempts = []
+
+    def too_late(**options: object) -> None:
+        attempts.append(options)
+        raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", too_late)
+    monkeypatch.setattr(module, "_stay_on_this_machine", lambda: None)  # this process runs other tests too
+    with (
+        pytest.raises(RuntimeError, match=r"Ray did not start .* twice: .*ray\.log.* goes on with --resume$"),
+        module.connect(None, tmp_path / "ray.log"),
+    ):
+        pass
+    assert len(attempts) == 2
+    assert capsys.readouterr().err == "Ray did not start in the 30 s that it waits: once more\n"
+
+
 RUN_HERE = """
 import sys
 from pathlib import Path
