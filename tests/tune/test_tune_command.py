@@ -54,6 +54,11 @@ MAY_BE_GIVEN = (
             ["--storage-path", "what://x"],
             "--storage-path must be a folder or a URI such as .*, got 'what://x': ",
         ),
+        (
+            ["--gpus-per-trial", "many"],
+            "--gpus-per-trial: must be a number of at least 0, or auto, got 'many'",
+        ),
+        (["--gpus-per-trial", "1.5"], "--gpus-per-trial must be a whole number above 1, got 1.5"),
         (["--resume", "old", "--num-samples", "0"], "--num-samples: must be a whole number above 0, got '0'"),
     ],
 )
