@@ -50,6 +50,8 @@ def run(options: Options) -> list[Row]:
     bar, spent = random_search(collect(TRAINED, 1, settings, LOG), settings)
     space = without_first(settings).searched_by(**options.search)
     seeds, courses = options.search_seeds, []
+    if not seeds:
+        return []
     with (
         ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
         track("Searching", len(seeds), "searches") as advance,

@@ -12,6 +12,7 @@ another commit are the user's to delete. Draws docs/time-to-target.png.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -60,15 +61,16 @@ def run(options: Options) -> list[Row]:
     random = [random_alone(runs, settings.objective, Target(bar), order) for order in range(ORDERS)]
     wanted = [(name, seed) for seed in options.search_seeds for name in METHODS]
     found = collect_courses(wanted, settings, target, KEPT)
-    courses = {name: [found[name, seed] for seed in options.search_seeds] for name in METHODS}
-    draw({RANDOM: random, **courses}, target, spent, PICTURE)
+    kept = {name: sorted(seed for method, seed in found if method == name) for name in METHODS}
+    courses = {name: [found[name, seed] for seed in seeds] for name, seeds in kept.items() if seeds}
+    draw({RANDOM: random, **courses}, target, PICTURE)
     low, high = np.quantile([course.until for course in random], [0.1, 0.9], method="nearest")
     told = (
         f"{ORDERS} orders of {TRAINED} random settings; bar {bar:.4f}, the median best of {SETTINGS} of them"
     )
     rows = [row(RANDOM, random, f"{told}; spread: 10 and 90 %", (float(low), float(high)), seeds=(0,))]
     return rows + [
-        row(name, of_seeds, ", ".join(map(str, of_seeds)), seeds=options.search_seeds)
+        row(name, of_seeds, ", ".join(map(str, of_seeds)), seeds=kept[name])
         for name, of_seeds in courses.items()
     ]
 
@@ -94,7 +96,7 @@ def collect_courses(
     kept: Path,
     methods: Mapping[str, Method] = METHODS,
 ) -> dict[tuple[str, int], Course]:
-    """The courses of methods and seeds, one search after the other; those that the file holds not again."""
+    """The courses that the file holds, and those wanted that it did not, one search after the other."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     known = read_courses(kept, target)
     space = without_first(settings)
@@ -117,7 +119,7 @@ def collect_courses(
             with kept.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
             advance(1)
-    return {each: known[each] for each in wanted}
+    return known
 
 
 def read_courses(kept: Path, target: Target) -> dict[tuple[str, int], Course]:
@@ -131,28 +133,37 @@ def read_courses(kept: Path, target: Target) -> dict[tuple[str, int], Course]:
     }
 
 
-def draw(courses: Mapping[str, Sequence[Course]], target: Target, spent: float, picture: Path) -> None:
-    """Best objective against epochs: medians as lines, in bands from the worst seed to the best.
+def draw(courses: Mapping[str, Sequence[Course]], target: Target, picture: Path) -> None:
+    """Best objective against epochs, a panel a method: median, and a band from the worst seed to the best.
 
-    Random search's band, over its orders, leaves out a tenth at either side.
+    Random search's band, over its orders, leaves out a tenth at either side; its median is in every panel.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    grid = np.linspace(0, spent, 1_000)
-    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    grid = np.linspace(0, target.limit, 1_000)
+    bests = {name: np.array([one.best_at(grid) for one in some]) for name, some in courses.items()}
+    figure = Figure(figsize=(9, 5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for place, (name, of_seeds) in enumerate(courses.items()):
-        bests = np.array([course.best_at(grid) for course in of_seeds])
+    panels = figure.subplots(
+        2, math.ceil(len(courses) / 2), sharex=True, sharey=True, squeeze=False
+    ).flatten()
+    for panel in panels[len(courses) :]:
+        panel.set_axis_off()
+    for panel, (name, of_seeds) in zip(panels, bests.items(), strict=False):
         ends = (0.1, 0.9) if name == RANDOM else (0, 1)
-        low, median, high = np.quantile(bests, [ends[0], 0.5, ends[1]], axis=0)
-        shown = grid <= (spent if name == RANDOM else target.limit)
-        colour = "0.45" if name == RANDOM else f"C{place - 1}"
-        axes.fill_between(grid[shown], low[shown], high[shown], color=colour, alpha=0.12, linewidth=0)
-        axes.plot(grid[shown], median[shown], color=colour, label=name)
-    axes.axhline(target.bar, color="black", linestyle="--", linewidth=1, label=f"target {target.bar:.3f}")
-    axes.set(xlabel="epochs over all trials", ylabel="best objective", ylim=(0.5, 1.0), xlim=(0, spent))
-    axes.legend(loc="lower right", frameon=False, fontsize="small")
+        low, median, high = np.quantile(of_seeds, [ends[0], 0.5, ends[1]], axis=0)
+        panel.fill_between(grid, low, high, color="C0", alpha=0.15, linewidth=0)
+        panel.plot(grid, np.median(bests[RANDOM], axis=0), color="0.6", linewidth=1)
+        panel.plot(grid, median, color="C0")
+        panel.axhline(target.bar, color="black", linestyle="--", linewidth=0.8)
+        n_there = sum(one.until <= target.limit for one in courses[name])
+        panel.set_title(f"{name}\n{n_there} of {len(of_seeds)} at the target", fontsize="medium")
+        # the scale of errors: from 0.98 to 0.99 is as far as from 0.8 to 0.9
+        panel.set_yscale("function", functions=(lambda y: -np.log10(1.001 - y), lambda z: 1.001 - 10**-z))
+        panel.set(xlim=(0, target.limit), ylim=(0.4, 0.993))
+        panel.set_yticks(ticks := [0.5, 0.8, 0.9, 0.95, 0.98, 0.99], [f"{tick:g}" for tick in ticks])
+    figure.supxlabel("epochs over all trials")
+    figure.supylabel("best objective (random search's median in grey)")
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture)
