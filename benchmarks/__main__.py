@@ -32,6 +32,7 @@ ON_CPU = (
     "objectives",
     "early_stopping",
     "search_efficiency",
+    "time_to_target",
     "search_overhead",
     "chaos",
     "image_search",
@@ -105,7 +106,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--searcher", choices=get_args(SearcherName), help="of search_efficiency")
     parser.add_argument("--scheduler", choices=get_args(SchedulerName), help="of search_efficiency")
     parser.add_argument(
-        "--search-seeds", type=int, nargs="+", default=range(5), help="of search_efficiency (0 to 4)"
+        "--search-seeds",
+        type=int,
+        nargs="*",
+        default=range(5),
+        help="of whole searches (0 to 4); none: no new search",
     )
     parser.add_argument("--rounds", type=int, default=2, help="of chaos (2)")
     return parser.parse_args(arguments)

@@ -18,9 +18,9 @@ from typing import get_args
 
 import numpy as np
 
+from benchmarks.course import LOG, SETTINGS, TRAINED, random_search
 from benchmarks.measure import Options, Row
 from benchmarks.random_settings import RandomRun, collect
-from benchmarks.search_efficiency import LOG, SETTINGS, TRAINED, random_search
 from themo import config
 from themo.progress import track
 from tune.asha import Asha, Rungs

@@ -6,60 +6,34 @@ Themo; its own code decides, trial after trial in one process, so that what is c
 not how many workers there are. The trusted settings of `first` are left out: they would give the search the
 answer.
 
-What random search of 32 settings finds is a matter of luck, so more are trained, and the bar is the median
-of the best over many choices of 32.
-
     python -m benchmarks search_efficiency
     python -m benchmarks search_efficiency --scheduler pausing-asha --search-seeds 0 2
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-
+from benchmarks.course import GIVE_UP, LOG, SETTINGS, TRAINED, Course, Target, random_search
 from benchmarks.measure import Goal, Options, Row
-from benchmarks.random_settings import RandomRun, collect
+from benchmarks.random_settings import collect
 from themo import config
 from themo.preparation import prepare_data
 from themo.progress import console, track
-from themo.training import HIGHER_IS_BETTER, Report, train
+from themo.training import Report, train
 from tune.proposals import propose
 from tune.schedulers import Scheduler, scheduler_of
 from tune.space import Space
 from tune.space import load as load_space
 from tune.study import State, Study, Trial
 
-SETTINGS, TRAINED = 32, 40
 WITHOUT_END = 1_000_000
-CHOICES = 10_000
-GIVE_UP = 0.3
-"""A search that needs more of random search's epochs than this misses the goal, by however much."""
-LOG = Path("logs/bench/random_settings.jsonl")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Where a search stood when it was over.
-
-    Attributes:
-        best: The best objective.
-        epochs: Spent, over all trials.
-        trials: Begun.
-    """
-
-    best: float
-    epochs: float
-    trials: int
 
 
 class Stopped(Exception):  # noqa: N818 -- no error: a decision
@@ -74,17 +48,18 @@ def run(options: Options) -> list[Row]:
     """One row: the median share over the seeds of the search."""
     settings = config.load()
     bar, spent = random_search(collect(TRAINED, 1, settings, LOG), settings)
-    space = replace(load_space(config.space_path(), settings), first=()).searched_by(**options.search)
-    seeds, outcomes = options.search_seeds, []
+    space = without_first(settings).searched_by(**options.search)
+    seeds, courses = options.search_seeds, []
+    if not seeds:
+        return []
     with (
         ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
         track("Searching", len(seeds), "searches") as advance,
     ):
-        for outcome in pool.map(partial(search, space, settings, bar, spent), seeds):
-            outcomes.append(outcome)
+        for course in pool.map(partial(search, space, settings, Target(bar, GIVE_UP * spent)), seeds):
+            courses.append(course)
             advance(1)
-    shares = [o.epochs / spent if o.best >= bar else math.inf for o in outcomes]
-    told = ", ".join(f"{o.best:.4f} after {o.epochs:.1f} epochs of {o.trials} trials" for o in outcomes)
+    shares = [course.until / spent for course in courses]
     return [
         Row(
             f"search ({space.search.searcher}, {space.search.scheduler}): epochs until random search's best "
@@ -94,44 +69,28 @@ def run(options: Options) -> list[Row]:
             Goal(0.25, "<"),
             (min(shares), max(shares)),
             f"{SETTINGS} random settings to their ends: {spent:.0f} epochs, median best {bar:.4f}; "
-            f"searches: {told}",
+            f"searches: {', '.join(map(str, courses))}",
             tuple(seeds),
         )
     ]
 
 
-def random_search(runs: list[RandomRun], settings: config.Settings) -> tuple[float, float]:
-    """Median best of `SETTINGS` random settings and the epochs that they take."""
-    bests = np.array([run.best(settings.objective) for run in runs])
-    random = np.random.default_rng(0)
-    found = [bests[random.choice(len(bests), SETTINGS, replace=False)].max() for _ in range(CHOICES)]
-    return float(np.median(found)), SETTINGS * settings.training.epochs
+def without_first(settings: config.Settings) -> Space:
+    """The space that comes with Themo, nothing known of it beforehand."""
+    return replace(load_space(config.space_path(), settings), first=())
 
 
-def search(space: Space, settings: config.Settings, bar: float, budget: float, seed: int) -> Outcome:
-    """Search until the objective reaches the bar, or is given up."""
+def search(space: Space, settings: config.Settings, target: Target, seed: int) -> Course:
+    """Search by the space's searcher and scheduler until the target."""
     console.quiet = True
     space = space.searched_by(seed=seed, num_samples=WITHOUT_END)
-    best, epochs, trials = 0.0, 0.0, 0
-    for trials, value, epochs in progress(space, settings):  # noqa: B007 -- read after the loop
-        best = max(best, value)
-        if best >= bar or epochs >= GIVE_UP * budget:
-            break
-    return Outcome(best, epochs, trials)
-
-
-def progress(space: Space, settings: config.Settings) -> Iterator[tuple[int, float, float]]:
-    """Trials begun, a trial's best objective and all epochs spent, after every trial; without end."""
-    mode = "max" if HIGHER_IS_BETTER[settings.objective] else "min"
     data = prepare_data(settings)
-    study, scheduler = Study(None, mode), scheduler_of(space.search)
-    epochs = 0.0
+    study, scheduler, course = Study(None, "max"), scheduler_of(space.search), Course(target)
     with tempfile.TemporaryDirectory() as folder:
-        while True:
+        while not course.is_over:
             paused = scheduler.next_paused(study)
             trial = study.add(propose(space, study)) if paused is None else study.resume(paused)
-            judge = _Judge(study, scheduler, trial, settings.objective, Path(folder))
-            before = judge.epochs
+            judge = _Judge(study, scheduler, trial, settings.objective, course, Path(folder))
             try:
                 resume = Path(trial.checkpoint) if trial.checkpoint else None
                 train(settings.override(trial.params), data, report=judge, resume=resume)
@@ -140,28 +99,35 @@ def progress(space: Space, settings: config.Settings) -> Iterator[tuple[int, flo
                 study.finish(trial.number, stopped.state)
             except FloatingPointError as error:
                 study.finish(trial.number, "FAIL", str(error))
-            epochs += judge.epochs - before
-            yield len(study), trial.best(mode) or 0.0, epochs
+    return course
 
 
 class _Judge:
     """Enters a trial's reports and stops or pauses it, as the scheduler of a search does."""
 
     def __init__(
-        self, study: Study, scheduler: Scheduler, trial: Trial, objective: str, folder: Path
+        self,
+        study: Study,
+        scheduler: Scheduler,
+        trial: Trial,
+        objective: str,
+        course: Course,
+        folder: Path,
     ) -> None:
         self._study = study
         self._scheduler = scheduler
         self._trial = trial
         self._objective = objective
+        self._course = course
         self._version = folder / str(trial.number)
-        self.epochs = trial.metrics.get("epoch", 0.0)
 
     def __call__(self, report: Report) -> None:
         trial = self._trial
         before = trial.pairs_seen
         self._study.report(trial.number, report.metrics, self._objective)
-        self.epochs = report.metrics["epoch"]
+        self._course.enter(trial.number, report.metrics["epoch"], report.metrics[self._objective])
+        if self._course.is_over:
+            raise Stopped("PRUNED")
         state = "RUNNING" if report.is_last else self._scheduler.judge(self._study, trial.number, before)
         if state == "RUNNING":
             return

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from benchmarks.__main__ import main
+from benchmarks.course import Course, Target
 from benchmarks.measure import Comparison, Goal, Options, Row, compare
+from benchmarks.other_searches import optuna_alone, random_alone, ray_stock
+from benchmarks.random_settings import RandomRun
+from benchmarks.search_efficiency import search
 from benchmarks.synthetic import words, write_backbone, write_corpus
+from benchmarks.time_to_target import collect_courses, row
+from themo import config
 from themo.bitext import Plan, open_bitexts
 from themo.cleaning import Rules
+from themo.config import Settings
 from themo.corpora import Corpus
 from themo.tokens import Tokenizer
+from tune.space import SearchSettings, Space
 
 
 def test_ratio_is_the_median_over_rounds_and_not_the_ratio_of_medians() -> None:
@@ -83,3 +94,91 @@ def test_synthetic_corpus_has_no_duplicates_and_no_unknown_words(tmp_path: Path)
     ids, _ = tokenizer.encode([text for chunk in pairs.spanish() for text in chunk.to_pylist()])
     assert tokenizer.inner.unk_token_id not in ids
     assert len(set(words(4_900))) == 4_900
+
+
+def course_of(*reports: tuple[int, float, float], target: Target) -> Course:
+    course = Course(target)
+    for trial, epoch, value in reports:
+        course.enter(trial, epoch, value)
+    return course
+
+
+def test_a_trial_that_goes_on_pays_for_what_is_new() -> None:
+    course = course_of((0, 0.5, 0.2), (1, 0.5, 0.6), (0, 1.0, 0.7), target=Target(0.7))
+    assert [spent for _, spent, _ in course.reports] == [0.5, 1.0, 1.5]
+    assert (course.until, course.trials, course.is_over) == (1.5, 2, True)
+
+
+def test_the_best_of_a_course_never_falls_and_stays_after_its_end() -> None:
+    course = course_of((0, 1.0, 0.6), (0, 2.0, 0.5), (1, 1.0, 0.8), target=Target(0.9))
+    assert course.best_at(np.array([0.0, 0.9, 1.0, 2.5, 3.0, 99.0])).tolist() == [0, 0, 0.6, 0.6, 0.8, 0.8]
+
+
+def test_a_search_is_over_at_its_limit_without_having_reached_the_bar() -> None:
+    course = course_of((0, 1.0, 0.6), target=Target(0.9, limit=1.0))
+    assert course.is_over
+    assert course.until == math.inf
+    assert not course_of((0, 0.9, 0.6), target=Target(0.9, limit=1.0)).is_over
+
+
+def test_random_search_spends_whole_runs_until_the_one_that_reaches_the_bar() -> None:
+    bests = [0.1, 0.2, 0.9, 0.3]
+    runs = [
+        RandomRun(i, 0, {}, [{"epoch": 1.0, "o": 0.0}, {"epoch": 2.0, "o": best}])
+        for i, best in enumerate(bests)
+    ]
+    untils = {random_alone(runs, "o", Target(0.9), order).until for order in range(40)}
+    assert untils == {2.0, 4.0, 6.0, 8.0}
+
+
+def test_half_of_the_searches_must_reach_the_bar_for_a_finite_median() -> None:
+    target = Target(0.5)
+    there, not_there = course_of((0, 3.0, 0.5), target=target), course_of((0, 9.0, 0.4), target=target)
+    assert row("x", [there, there, not_there], "").figure == 3.0
+    assert row("x", [there, not_there], "").figure == math.inf
+    assert row("x", [there, not_there], "").spread == (3.0, math.inf)
+
+
+def test_searches_that_have_ended_are_not_repeated_unless_the_target_moves(tmp_path: Path) -> None:
+    done: list[int] = []
+
+    def method(space: Space, settings: Settings, target: Target, seed: int) -> Course:
+        done.append(seed)
+        return course_of((0, 0.5, 0.25), (seed, 1.0, 0.5), target=target)
+
+    settings, kept = config.load(), tmp_path / "courses.jsonl"
+    arguments = {"settings": settings, "kept": kept, "methods": {"m": method}}
+    first = collect_courses([("m", 0)], target=Target(0.5, 9.0), **arguments)
+    again = collect_courses([("m", 0), ("m", 1)], target=Target(0.5, 9.0), **arguments)
+    assert done == [0, 1]
+    assert again["m", 0].reports == first["m", 0].reports
+    collect_courses([("m", 0)], target=Target(0.6, 9.0), **arguments)
+    assert done == [0, 1, 0]
+
+
+def tiny_space(**search: object) -> Space:
+    dimensions = {
+        "learn_rate": FloatDistribution(1e-3, 1e-2, log=True),
+        "batch_size": IntDistribution(16, 32),
+    }
+    return Space(dimensions, search=SearchSettings.model_validate({"grace_pairs": 200} | search))
+
+
+@pytest.mark.slow
+def test_ray_and_optuna_are_told_alike_as_long_as_they_try_the_same(tiny_settings: Settings) -> None:
+    target = Target(1.0, limit=4.0)
+    alone, stock = (s(tiny_space(), tiny_settings, target, 3) for s in (optuna_alone, ray_stock))
+    assert stock.reports[:4] == alone.reports[:4]  # the first trial, which nothing can stop
+    assert {trial for trial, _, _ in stock.reports} == set(range(stock.trials))
+    assert all(4.0 <= course.epochs < 5.0 for course in (alone, stock))
+
+
+@pytest.mark.slow
+def test_a_paused_trial_of_ours_goes_on_where_it_waited(tiny_settings: Settings) -> None:
+    space = tiny_space(scheduler="pausing-asha", startup_trials=0)
+    course = search(space, tiny_settings, Target(1.0, limit=6.0), seed=0)
+    order = [trial for trial, _, _ in course.reports]
+    resumed = [trial for i, trial in enumerate(order) if i and trial != order[i - 1] and trial in order[:i]]
+    assert resumed
+    spent = [0.0] + [epochs for _, epochs, _ in course.reports]
+    assert all(0 < after - before < 1.0 for before, after in pairwise(spent))

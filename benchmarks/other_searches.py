@@ -1,0 +1,149 @@
+"""Searches of others over the same space and the same training, told as ours are: `benchmarks.course`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import count
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.pruners import BasePruner, MedianPruner
+
+from benchmarks.course import Course, Target
+from benchmarks.random_settings import RandomRun
+from themo import config
+from themo.preparation import prepare_data
+from themo.progress import console
+from themo.training import Report, train
+from tune.cluster import RAY_VARIABLES
+from tune.space import Space
+
+
+def random_alone(runs: list[RandomRun], objective: config.Objective, target: Target, seed: int) -> Course:
+    """Random settings to their ends, as the original: trained ones, one after the other in a random order."""
+    course = Course(target)
+    for trial, number in enumerate(np.random.default_rng(seed).permutation(len(runs))):
+        for report in runs[number].curve:
+            course.enter(trial, report["epoch"], report[objective])
+    return course
+
+
+def optuna_alone(
+    space: Space,
+    settings: config.Settings,
+    target: Target,
+    seed: int,
+    *,
+    pruner_of: Callable[[], BasePruner] = MedianPruner,
+) -> Course:
+    """Optuna in one process with its default sampler and, unless another is given, its default pruner.
+
+    A trial's steps are its reports: pruners compare trials at equal steps, and with batch sizes searched no
+    two trials would report after the same number of sentence pairs.
+    """
+    console.quiet = True
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    data, objective, course = prepare_data(settings), settings.objective, Course(target)
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed), pruner=pruner_of()
+    )
+    while not course.is_over:
+        trial = study.ask(dict(space.dimensions))
+        try:
+            tell = partial(_tell, trial, count(1), objective, course)
+            last = train(settings.override(trial.params), data, report=tell)
+            study.tell(trial, last.metrics[f"best/{objective}"])
+        except optuna.TrialPruned:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        except FloatingPointError:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return course
+
+
+def _tell(trial: optuna.Trial, steps: Iterator[int], objective: str, course: Course, report: Report) -> None:
+    course.enter(trial.number, report.metrics["epoch"], report.metrics[objective])
+    trial.report(report.metrics[objective], next(steps))
+    if course.is_over or (not report.is_last and trial.should_prune()):
+        raise optuna.TrialPruned
+
+
+def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int) -> Course:
+    """Ray Tune as it comes, with its OptunaSearch and its ASHA at our rungs, on a cluster of one trial."""
+    for name, value in RAY_VARIABLES.items():
+        os.environ.setdefault(name, value)
+    import ray
+    from ray import tune as ray_tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    course, numbers = Course(target), {}
+    data = prepare_data(settings)
+
+    class Account(ray_tune.Stopper):
+        """Enters every report as it comes to the driver; stops no trial, but the search when it is over."""
+
+        def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+            if not course.is_over:
+                number = numbers.setdefault(trial_id, len(numbers))
+                course.enter(number, result["epoch"], result["objective"])
+            return False
+
+        def stop_all(self) -> bool:
+            return course.is_over
+
+    ray.init(
+        address="local",
+        num_cpus=1,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=100_000_000,
+    )
+    try:
+        with TemporaryDirectory() as folder:
+            ray_tune.run(
+                partial(_train_on_worker, settings=settings),
+                metric="objective",
+                mode="max",
+                num_samples=-1,
+                search_alg=OptunaSearch(dict(space.dimensions), metric="objective", mode="max", seed=seed),
+                scheduler=ASHAScheduler(
+                    time_attr="pairs_seen",
+                    grace_period=space.search.grace_pairs,
+                    reduction_factor=space.search.reduction_factor,
+                    max_t=round(settings.training.epochs * data.pairs_an_epoch),
+                ),
+                max_concurrent_trials=1,
+                resources_per_trial={"cpu": 1},
+                stop=Account(),
+                storage_path=folder,
+                raise_on_failed_trial=False,
+                reuse_actors=True,
+                verbose=0,
+            )
+    finally:
+        ray.shutdown()
+    return course
+
+
+def _train_on_worker(params: dict[str, Any], settings: config.Settings) -> None:
+    from ray import tune as ray_tune
+
+    console.quiet = True
+
+    def tell(report: Report) -> None:
+        metrics = report.metrics
+        ray_tune.report(
+            {
+                "objective": metrics[settings.objective],
+                "epoch": metrics["epoch"],
+                "pairs_seen": metrics["pairs_seen"],
+            }
+        )
+
+    train(settings.override(params), prepare_data(settings), report=tell)

@@ -1,0 +1,169 @@
+"""Epochs until a search has what random search without stopping finds: ours against others, seed by seed.
+
+Counted are epochs over all trials, by the trials' reports, one trial at a time: machine and load change
+nothing. All search the space that comes with Themo without its trusted settings, and train as Themo does;
+Ray's rungs are ours, Optuna's own pruners are as they come. A search is given up after 0.3 of what random
+search spends. Searches that have ended are kept in a file under ``logs/bench`` and not repeated; those of
+another commit are the user's to delete. Draws docs/time-to-target.png.
+
+    python -m benchmarks time_to_target
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from optuna.pruners import SuccessiveHalvingPruner
+
+from benchmarks.course import GIVE_UP, LOG, SETTINGS, TRAINED, Course, Target, random_search
+from benchmarks.measure import Options, Row
+from benchmarks.other_searches import optuna_alone, random_alone, ray_stock
+from benchmarks.random_settings import collect
+from benchmarks.search_efficiency import search, without_first
+from themo import config
+from themo.environment import commit
+from themo.progress import track
+from tune.space import Space
+
+ORDERS = 400
+KEPT = Path("logs/bench/time_to_target.jsonl")
+PICTURE = Path("docs/time-to-target.png")
+
+Method = Callable[[Space, config.Settings, Target, int], Course]
+
+
+def _ours(space: Space, settings: config.Settings, target: Target, seed: int, *, scheduler: str) -> Course:
+    return search(space.searched_by(scheduler=scheduler), settings, target, seed)
+
+
+METHODS: Mapping[str, Method] = {
+    "Optuna: TPE, median pruner": optuna_alone,
+    "Ray: OptunaSearch, ASHA": ray_stock,
+    "Themo: tpe, pausing-asha": partial(_ours, scheduler="pausing-asha"),
+    "Themo: tpe, asha": partial(_ours, scheduler="asha"),
+    "Optuna: TPE, successive halving": partial(optuna_alone, pruner_of=SuccessiveHalvingPruner),
+}
+RANDOM = "random, no stopping"
+
+
+def run(options: Options) -> list[Row]:
+    """A row a method: epochs to the bar, median, least and most over seeds; for random search over orders."""
+    settings = config.load()
+    runs = collect(TRAINED, 1, settings, LOG)
+    bar, spent = random_search(runs, settings)
+    target = Target(bar, GIVE_UP * spent)
+    random = [random_alone(runs, settings.objective, Target(bar), order) for order in range(ORDERS)]
+    wanted = [(name, seed) for seed in options.search_seeds for name in METHODS]
+    found = collect_courses(wanted, settings, target, KEPT)
+    kept = {name: sorted(seed for method, seed in found if method == name) for name in METHODS}
+    courses = {name: [found[name, seed] for seed in seeds] for name, seeds in kept.items() if seeds}
+    draw({RANDOM: random, **courses}, target, PICTURE)
+    low, high = np.quantile([course.until for course in random], [0.1, 0.9], method="nearest")
+    told = (
+        f"{ORDERS} orders of {TRAINED} random settings; bar {bar:.4f}, the median best of {SETTINGS} of them"
+    )
+    rows = [row(RANDOM, random, f"{told}; spread: 10 and 90 %", (float(low), float(high)), seeds=(0,))]
+    return rows + [
+        row(name, of_seeds, ", ".join(map(str, of_seeds)), seeds=kept[name])
+        for name, of_seeds in courses.items()
+    ]
+
+
+def row(
+    name: str,
+    courses: Sequence[Course],
+    detail: str,
+    spread: tuple[float, float] | None = None,
+    seeds: Sequence[int] = (),
+) -> Row:
+    """The median epochs to the bar; infinite where half of the searches or more did not get there."""
+    epochs = [course.until for course in courses]
+    median = statistics.median_high(epochs)
+    spread = spread or (min(epochs), max(epochs))
+    return Row(f"to the target: {name}", median, "epochs", None, spread, detail, tuple(seeds))
+
+
+def collect_courses(
+    wanted: Sequence[tuple[str, int]],
+    settings: config.Settings,
+    target: Target,
+    kept: Path,
+    methods: Mapping[str, Method] = METHODS,
+) -> dict[tuple[str, int], Course]:
+    """The courses that the file holds, and those wanted that it did not, one search after the other."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    known = read_courses(kept, target)
+    space = without_first(settings)
+    missing = [each for each in wanted if each not in known]
+    with track("Searching", len(missing), "searches") as advance:
+        for name, seed in missing:
+            course = known[name, seed] = methods[name](space, settings, target, seed)
+            entry = {
+                "method": name,
+                "seed": seed,
+                "bar": target.bar,
+                "limit": target.limit,
+                "commit": commit(),
+                "until": course.until if course.best >= target.bar else None,
+                "best": course.best,
+                "epochs": course.epochs,
+                "trials": course.trials,
+                "reports": course.reports,
+            }
+            with kept.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+            advance(1)
+    return known
+
+
+def read_courses(kept: Path, target: Target) -> dict[tuple[str, int], Course]:
+    """What searches with this target have left, by method and seed."""
+    lines = kept.read_text().splitlines() if kept.exists() else []
+    entries = [json.loads(line) for line in lines]
+    return {
+        (entry["method"], entry["seed"]): Course(target, [tuple(report) for report in entry["reports"]])
+        for entry in entries
+        if (entry["bar"], entry["limit"]) == (target.bar, target.limit)
+    }
+
+
+def draw(courses: Mapping[str, Sequence[Course]], target: Target, picture: Path) -> None:
+    """Best objective against epochs, a panel a method: median, and a band from the worst seed to the best.
+
+    Random search's band, over its orders, leaves out a tenth at either side; its median is in every panel.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    grid = np.linspace(0, target.limit, 1_000)
+    bests = {name: np.array([one.best_at(grid) for one in some]) for name, some in courses.items()}
+    figure = Figure(figsize=(9, 5), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(
+        2, math.ceil(len(courses) / 2), sharex=True, sharey=True, squeeze=False
+    ).flatten()
+    for panel in panels[len(courses) :]:
+        panel.set_axis_off()
+    for panel, (name, of_seeds) in zip(panels, bests.items(), strict=False):
+        ends = (0.1, 0.9) if name == RANDOM else (0, 1)
+        low, median, high = np.quantile(of_seeds, [ends[0], 0.5, ends[1]], axis=0)
+        panel.fill_between(grid, low, high, color="C0", alpha=0.15, linewidth=0)
+        panel.plot(grid, np.median(bests[RANDOM], axis=0), color="0.6", linewidth=1)
+        panel.plot(grid, median, color="C0")
+        panel.axhline(target.bar, color="black", linestyle="--", linewidth=0.8)
+        n_there = sum(one.until <= target.limit for one in courses[name])
+        panel.set_title(f"{name}\n{n_there} of {len(of_seeds)} at the target", fontsize="medium")
+        # the scale of errors: from 0.98 to 0.99 is as far as from 0.8 to 0.9
+        panel.set_yscale("function", functions=(lambda y: -np.log10(1.001 - y), lambda z: 1.001 - 10**-z))
+        panel.set(xlim=(0, target.limit), ylim=(0.4, 0.993))
+        panel.set_yticks(ticks := [0.5, 0.8, 0.9, 0.95, 0.98, 0.99], [f"{tick:g}" for tick in ticks])
+    figure.supxlabel("epochs over all trials")
+    figure.supylabel("best objective (random search's median in grey)")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture)
