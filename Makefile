@@ -25,7 +25,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED_BENCH)  ## every figure of README and EXPERIMENTS; about an hour on two cores
+bench: $(INSTALLED_BENCH)  ## every figure of README and EXPERIMENTS; hours on two cores, most of them time_to_target
 	$(BIN)/python -m benchmarks
 
 bench-gpu: $(INSTALLED_BENCH)  ## the figures that need a CUDA device
