@@ -18,7 +18,11 @@ from pathlib import Path
 import psutil
 
 _RAY = str(Path(sys.executable).with_name("ray"))
-_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+_SHARED = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(16),
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",  # searches of this process may have said that it is alone
+}
 
 
 def free_port() -> int:
@@ -57,7 +61,7 @@ def two_machines(hidden: Sequence[Path], **environment: str) -> Iterator[dict[st
         worker = ["unshare", "--mount", "--propagation", "private", "sh", "-c", start]
         stack.enter_context(_process(worker, **environment))
         _until(lambda: _machines(address) == 2, "the worker")
-        yield _TOKEN | {"RAY_ADDRESS": address}
+        yield _SHARED | {"RAY_ADDRESS": address}
 
 
 def why_not() -> str:
@@ -75,7 +79,7 @@ def why_not() -> str:
 def _process(command: Sequence[str], **environment: str) -> Iterator[None]:
     process = subprocess.Popen(
         command,
-        env=os.environ | _TOKEN | environment,
+        env=os.environ | _SHARED | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -101,7 +105,7 @@ def _machines(address: str) -> int:
     count += "print(sum(n.state == 0 for n in GcsClient(address=sys.argv[1]).get_all_node_info().values()))"
     told = subprocess.run(
         [sys.executable, "-c", count, address],
-        env=os.environ | _TOKEN,
+        env=os.environ | _SHARED,
         capture_output=True,
         text=True,
         check=False,
