@@ -18,7 +18,7 @@ from benchmarks.course import Course, Target
 from benchmarks.random_settings import RandomRun
 from themo import config
 from themo.preparation import prepare_data
-from themo.progress import console
+from themo.progress import silence
 from themo.training import Report, train
 from tune.cluster import RAY_VARIABLES
 from tune.space import Space
@@ -33,6 +33,7 @@ def random_alone(runs: list[RandomRun], objective: config.Objective, target: Tar
     return course
 
 
+@silence()
 def optuna_alone(
     space: Space,
     settings: config.Settings,
@@ -46,7 +47,6 @@ def optuna_alone(
     A trial's steps are its reports: pruners compare trials at equal steps, and with batch sizes searched no
     two trials would report after the same number of sentence pairs.
     """
-    console.quiet = True
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     data, objective, course = prepare_data(settings), settings.objective, Course(target)
     study = optuna.create_study(
@@ -131,10 +131,9 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
     return course
 
 
+@silence()
 def _train_on_worker(params: dict[str, Any], settings: config.Settings) -> None:
     from ray import tune as ray_tune
-
-    console.quiet = True
 
     def tell(report: Report) -> None:
         metrics = report.metrics

@@ -19,7 +19,7 @@ import optuna
 
 from themo import config
 from themo.preparation import prepare_data
-from themo.progress import console, track
+from themo.progress import silence, track
 from themo.scoring import score_version
 from themo.training import HIGHER_IS_BETTER, Report, train
 from tune.space import load as load_space
@@ -61,11 +61,11 @@ def draw(n: int, seed: int = 0) -> list[dict[str, Any]]:
     return [study.ask(fixed_distributions=dict(space.dimensions)).params for _ in range(n)]
 
 
+@silence()
 def train_one(
     number: int, params: dict[str, Any], seed: int, *, settings: config.Settings, tested: bool
 ) -> RandomRun:
     """Train one setting to its end; with `tested`, score its best student on the test images."""
-    console.quiet = True
     settings = settings.override(params | {"seed": seed})
     curve: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -25,7 +25,7 @@ from benchmarks.measure import Goal, Options, Row
 from benchmarks.random_settings import collect
 from themo import config
 from themo.preparation import prepare_data
-from themo.progress import console, track
+from themo.progress import silence, track
 from themo.training import Report, train
 from tune.proposals import propose
 from tune.schedulers import Scheduler, scheduler_of
@@ -80,9 +80,9 @@ def without_first(settings: config.Settings) -> Space:
     return replace(load_space(config.space_path(), settings), first=())
 
 
+@silence()
 def search(space: Space, settings: config.Settings, target: Target, seed: int) -> Course:
     """Search by the space's searcher and scheduler until the target."""
-    console.quiet = True
     space = space.searched_by(seed=seed, num_samples=WITHOUT_END)
     data = prepare_data(settings)
     study, scheduler, course = Study(None, "max"), scheduler_of(space.search), Course(target)

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from themo import progress
-from themo.progress import track
+from themo.progress import silence, track
 
 
 def test_lines_where_there_is_no_terminal(
@@ -42,3 +42,16 @@ def test_errors_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "console", Console(file=io.StringIO(), force_terminal=True))
     with pytest.raises(KeyError, match="x"), track("Training", 1, "pairs"):
         raise KeyError("x")
+
+
+def test_silence_ends_with_its_block(capsys: pytest.CaptureFixture[str]) -> None:
+    @silence()
+    def fail() -> None:
+        progress.console.print("unheard")
+        raise KeyError("x")
+
+    for _ in range(2):  # it can be used again
+        with pytest.raises(KeyError):
+            fail()
+    progress.console.print("heard")
+    assert capsys.readouterr().err == "heard\n"

@@ -20,6 +20,19 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
+def silence() -> Iterator[None]:
+    """Print nothing on the console for a block; also as a decorator.
+
+    For whoever trains in a loop of one process and says itself what came of it.
+    """
+    before, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = before
+
+
+@contextmanager
 def track(description: str, total: float, unit: str) -> Iterator[Advance]:
     """Show the progress of a block: a bar with rate on a terminal, a line now and then elsewhere.
 

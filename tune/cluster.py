@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -245,12 +245,15 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
         os.environ.setdefault(name, value)
     import ray
 
-    if address is None and "RAY_ADDRESS" not in os.environ:  # with it, Ray would join that cluster
-        _stay_on_this_machine()
-
+    is_ours = not ray.is_initialized()
+    is_started_here = is_ours and address is None and "RAY_ADDRESS" not in os.environ  # which Ray would join
     kept = io.TextIOWrapper(io.BufferedWriter(LossyFile(log, "ab")), encoding="utf-8")
-    with kept as file, redirect_stdout(file), _logging_to(file) as handler:
-        is_ours = not ray.is_initialized()
+    with ExitStack() as stack:
+        if is_started_here:
+            stack.enter_context(_on_this_machine())
+        file = stack.enter_context(kept)
+        stack.enter_context(redirect_stdout(file))
+        handler = stack.enter_context(_logging_to(file))
         dashboard = None
         if is_ours:
             dashboard = _start(log) if address is None else _join(address)
@@ -342,12 +345,26 @@ def _own_packages() -> list[str]:
     return [str(Path(module_file).parent) for module_file in (themo.__file__, __file__)]
 
 
-def _stay_on_this_machine() -> None:
-    """Have a cluster that is started here listen on 127.0.0.1 alone, as it does on a Mac and on Windows."""
+@contextmanager
+def _on_this_machine() -> Iterator[None]:
+    """Have a cluster that is started here listen on 127.0.0.1 alone, as it does on a Mac and on Windows.
+
+    After it the process may join, or start, a cluster of several machines again.
+    """
     from ray._private import ray_constants
 
-    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # for the processes that Ray starts
-    ray_constants.ENABLE_RAY_CLUSTER = False  # for this one, which has read it already
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR  # for the processes that Ray starts
+    before, was_enabled = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False  # for this one, which has read the variable already
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = was_enabled
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

@@ -21,7 +21,6 @@ _RAY = str(Path(sys.executable).with_name("ray"))
 _SHARED = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(16),
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",  # searches of this process may have said that it is alone
 }
 
 

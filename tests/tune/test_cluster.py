@@ -256,6 +256,35 @@ def test_a_cluster_of_this_machine_listens_on_it_alone_and_asks_for_its_token(
     assert "py_modules" in joined.stdout, "the worker's code is not the driver's"
 
 
+AFTER_A_CLUSTER = """
+import os
+import sys
+from pathlib import Path
+from tune.cluster import connect
+
+def says():
+    from ray._private import ray_constants
+    return os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"), ray_constants.ENABLE_RAY_CLUSTER
+
+before = says()
+with connect(None, Path(sys.argv[1])):
+    within = says()
+assert within == ("0", False), within
+assert says() == before, (before, says())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("said", [None, "1"])
+def test_after_a_cluster_of_this_machine_others_may_be_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None
+) -> None:
+    monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
+    if said is not None:
+        monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", said)
+    subprocess.run([sys.executable, "-c", AFTER_A_CLUSTER, str(tmp_path / "ray.log")], check=True)
+
+
 def _listening_sockets(pid: int) -> set[tuple[str, int]]:
     """Where a process and all that it began listen."""
     process = psutil.Process(pid)
