@@ -37,7 +37,7 @@ _BOTH = (
     *("--min-worker-port", "0", "--max-worker-port", "0", "--dashboard-agent-listen-port", "0"),
     *("--include-log-monitor", "false", "--block"),
 )
-_LONGEST_START = 120.0
+_LONGEST_START = 180.0
 
 _WATCH = """
 import sys
