@@ -13,11 +13,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.formula_report import FormulaReport
 from benchmarks.measure import Goal, Options, Row
 from themo import config
 from themo.config import Settings
@@ -35,30 +35,17 @@ GOALS = {5.0: 0.85, 60.0: 0.98}
 """Share of a slot's time in training, by the seconds that a trial takes."""
 REPORTS = 8
 PAIRS_A_REPORT = 10_000
+VERSION_BYTES = 2_000_000
+"""About as much as a student of the miniature."""
 MANY, FIRST = 1_000, 100
 """Trials of a long search, and how many of its first and last ones are compared."""
-
-
-@dataclass(frozen=True)
-class SleepReport:
-    """Enough of a report for a search."""
-
-    metrics: dict[str, float]
-    is_last: bool
-    settings: Settings
-
-    def save(self, folder: Path) -> None:
-        """A version of a few files, of about the miniature's size."""
-        folder.mkdir()
-        (folder / "config.yaml").write_text(self.settings.to_yaml())
-        (folder / "state.safetensors").write_bytes(bytes(2_000_000))
 
 
 def sleep(
     settings: Settings,
     data: TrainingData,  # noqa: ARG001 -- it has none
     *,
-    report: Callable[[SleepReport], None],
+    report: Callable[[FormulaReport], None],
     resume: Path | None = None,  # noqa: ARG001 -- it is never cut
     seconds: float,
     reports: int = REPORTS,
@@ -68,7 +55,7 @@ def sleep(
         time.sleep(seconds / reports)
         value = n * settings.training.learn_rate
         metrics = {"pairs_seen": n * PAIRS_A_REPORT, settings.objective: value, "train/loss": 1 - value}
-        report(SleepReport(metrics, n == reports, settings))
+        report(FormulaReport(metrics, n == reports, settings, VERSION_BYTES))
 
 
 def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its trials compute nothing

@@ -13,10 +13,10 @@ import os
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.formula_report import FormulaReport
 from themo.config import Settings
 from themo.dataset import EncodedPairs, TrainingData
 from tune.space import from_tree
@@ -24,6 +24,9 @@ from tune.space import from_tree
 REPORTS = 9
 PAIRS_A_REPORT = 100
 METRIC = "val/match@01"
+
+VERSION_BYTES = 200_000
+"""Of a size that a full disk refuses."""
 
 LOG_FILE = "work.jsonl"
 PACE_FILE = "pace"
@@ -45,22 +48,6 @@ TREE: dict[str, Any] = {
 
 RUNGS = (1, 3, 9)
 """Reports at which trials are judged and leave a version, by `TREE` and the shipped reduction factor."""
-
-
-@dataclass(frozen=True)
-class FormulaReport:
-    """Enough of a report for a search."""
-
-    metrics: dict[str, float]
-    is_last: bool
-    settings: Settings
-
-    def save(self, folder: Path) -> None:
-        """A version of a few files, of a size that a full disk refuses."""
-        folder.mkdir()
-        (folder / "config.yaml").write_text(self.settings.to_yaml())
-        (folder / "state.safetensors").write_bytes(bytes(200_000))
-        (folder / "progress.json").write_text(json.dumps(self.metrics))
 
 
 def settings_in(logs_dir: Path, work_dir: Path) -> Settings:
@@ -129,7 +116,7 @@ def train(
             f"best/{METRIC}": value,
             "train/loss": 1 - value,
         }
-        report(FormulaReport(metrics, step == REPORTS, settings))
+        report(FormulaReport(metrics, step == REPORTS, settings, VERSION_BYTES))
 
 
 class _Notes:

@@ -18,7 +18,8 @@ from themo.report.tables import TEST_FILE, lay_out, read_scores
 from themo.tracking import tracking_uri, ui_command
 from themo.versions import read_summary
 from tune import results
-from tune.report import facts, figures
+from tune.report import course_figures, facts, setting_figures
+from tune.report.fates import NAMES
 from tune.results import BEST_SETTINGS, BEST_VERSION, show
 from tune.search import STUDY_FILE, Search
 from tune.study import Study, Trial
@@ -99,17 +100,17 @@ def _figures(
 ) -> dict[str, Figure]:
     objective, space = search.objective, search.space
     drawn = {
-        "history": figures.history(study, best, objective),
-        "curves": figures.learning_curves(study, best, objective, stops),
-        "parallel": figures.parallel_coordinates(study, best, space, objective),
-        "slices": figures.slices(study, best, space, objective),
+        "history": course_figures.history(study, best, objective),
+        "curves": course_figures.learning_curves(study, best, objective, stops),
+        "parallel": setting_figures.parallel_coordinates(study, best, space, objective),
+        "slices": setting_figures.slices(study, best, space, objective),
     }
     if stops:
-        drawn["rungs"] = figures.rung_strips(study, stops, best, objective)
+        drawn["rungs"] = course_figures.rung_strips(study, stops, best, objective)
     if found:
-        drawn["importance"] = figures.importance_bars(found)
+        drawn["importance"] = setting_figures.importance_bars(found)
     if slots:
-        drawn["time"] = figures.time_line(slots, best, study.mode)
+        drawn["time"] = course_figures.time_line(slots, best, study.mode)
     return drawn
 
 
@@ -184,7 +185,7 @@ def _rows(search: Search, study: Study, best: Trial) -> list[_TrialRow]:
     return [
         _TrialRow(
             trial.number,
-            figures.NAMES[facts.fate(trial, best)],
+            NAMES[facts.fate(trial, best)],
             f"{value:.4f}" if (value := trial.best(study.mode)) is not None else "",
             trial.pairs_seen,
             trial.seconds,

@@ -1,0 +1,49 @@
+"""How a search's figures show trials: colours stand for what became of one, the same in all figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tune.report.facts import Fate, fate
+from tune.results import show
+from tune.study import Mode, Study, Trial
+
+COLOURS: dict[Fate, str] = {
+    "stopped": "#98a2b3",
+    "complete": "#3b7dd8",
+    "running": "#1f9d68",
+    "failed": "#d6336c",
+    "winner": "#e8890c",
+}
+"""In the order of drawing: what matters more lies on top."""
+
+NAMES: dict[Fate, str] = {
+    "stopped": "stopped early",
+    "complete": "to the end",
+    "running": "under way",
+    "failed": "failed",
+    "winner": "the best",
+}
+GREY = "#8a94a3"
+"""Of what is no trial: axes, rungs."""
+
+
+def by_fate(study: Study, winner: Trial | None) -> Iterable[tuple[Fate, list[Trial]]]:
+    """The trials of each fate, in the order of drawing; none of some."""
+    for kind in COLOURS:
+        yield kind, [trial for trial in study if fate(trial, winner) == kind]
+
+
+def marker(kind: Fate) -> dict[str, object]:
+    """How a trial's point is drawn."""
+    symbol = {"winner": "diamond", "failed": "x"}.get(kind, "circle")
+    return {"color": COLOURS[kind], "symbol": symbol, "size": 11 if kind == "winner" else 7.5}
+
+
+def about(trial: Trial, mode: Mode) -> str:
+    """What a reader wants to know of a trial that the pointer is on."""
+    value = trial.best(mode)
+    best = "no report" if value is None else f"{value:.4f}"
+    settings = "<br>".join(f"{name} {show(value)}" for name, value in trial.params.items())
+    ended = trial.reason or trial.state.lower()
+    return f"<b>trial {trial.number}</b>: {best} after {trial.pairs_seen:,} pairs, {ended}<br>{settings}"
