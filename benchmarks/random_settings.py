@@ -19,6 +19,7 @@ import optuna
 
 from themo import config
 from themo.preparation import prepare_data
+from themo.presets import space_path
 from themo.progress import silence, track
 from themo.scoring import score_version
 from themo.training import HIGHER_IS_BETTER, Report, train
@@ -55,7 +56,7 @@ class RandomRun:
 
 def draw(n: int, seed: int = 0) -> list[dict[str, Any]]:
     """`n` random settings of the search space that comes with Themo."""
-    space = load_space(config.space_path(), config.load())
+    space = load_space(space_path(), config.load())
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     return [study.ask(fixed_distributions=dict(space.dimensions)).params for _ in range(n)]

@@ -25,6 +25,7 @@ from benchmarks.measure import Goal, Options, Row
 from benchmarks.random_settings import collect
 from themo import config
 from themo.preparation import prepare_data
+from themo.presets import space_path
 from themo.progress import silence, track
 from themo.training import Report, train
 from tune.proposals import propose
@@ -77,7 +78,7 @@ def run(options: Options) -> list[Row]:
 
 def without_first(settings: config.Settings) -> Space:
     """The space that comes with Themo, nothing known of it beforehand."""
-    return replace(load_space(config.space_path(), settings), first=())
+    return replace(load_space(space_path(), settings), first=())
 
 
 @silence()

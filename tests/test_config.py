@@ -8,8 +8,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tiny import SettingsFactory
 
-from themo.config import Settings, known_leaves, load, presets, space_path, write_text
+from themo.config import Settings, known_leaves, load
 from themo.errors import InputError
+from themo.presets import presets
 from themo.yaml_files import read_value, read_yaml
 
 MINIMAL = {
@@ -42,10 +43,7 @@ def test_every_preset_is_valid_and_round_trips(name: str, tmp_path: Path) -> Non
     assert load(config=yaml_file(tmp_path, settings.to_yaml())) == settings
 
 
-def test_the_presets_and_the_search_space_are_there() -> None:
-    assert {"miniature", "vit-l-14-beto"} <= set(presets())
-    assert space_path().is_file()
-    assert space_path().stem not in presets()
+def test_the_miniature_is_the_default() -> None:
     assert load() == load(preset="miniature")
 
 
@@ -359,11 +357,3 @@ def test_a_preset_starts_from_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", presets())
 def test_every_preset_is_whole(name: str) -> None:
     assert load(preset=name).paths.experiment == name
-
-
-def test_write_text_replaces_in_one_step(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    for text in ("one", "zwölf"):
-        write_text(path, text)
-        assert path.read_text(encoding="utf-8") == text
-    assert list(tmp_path.iterdir()) == [path]

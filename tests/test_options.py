@@ -49,12 +49,15 @@ def test_text_stays_text() -> None:
     [
         ([], "the following arguments are required: COMMAND"),
         (["trian"], "invalid choice: 'trian'"),
-        (["train", "--learnrate", "1"], "unrecognized arguments: --learnrate 1: did you mean --learn-rate?"),
+        (
+            ["train", "--learnrate", "1"],
+            "unrecognized arguments: --learnrate 1 (did you mean '--learn-rate'?)",
+        ),
         (
             ["train", "--learning-rate=1"],
-            "--learning-rate=1: did you mean --learn-rate? (see python -m themo train",
+            "--learning-rate=1 (did you mean '--learn-rate'?) (see python -m themo train",
         ),
-        (["train", "--epoch", "2"], "unrecognized arguments: --epoch 2: did you mean --epochs?"),
+        (["train", "--epoch", "2"], "unrecognized arguments: --epoch 2 (did you mean '--epochs'?)"),
         (
             ["train", "--quietly", "x"],
             "unrecognized arguments: --quietly x (see python -m themo train --help)",

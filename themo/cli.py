@@ -11,7 +11,6 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 
 from themo import __version__
 from themo.commands import NAMES
-from themo.errors import InputError
+from themo.errors import InputError, did_you_mean
 from themo.options import HelpLayout, Parser, collect_settings
 from themo.progress import console
 
@@ -81,8 +80,7 @@ def _refuse(unknown: list[str], name: str, parser: Parser) -> NoReturn:
     command = parser.commands[name]
     hint = ""
     if unknown[0].startswith("-"):
-        near = get_close_matches(unknown[0].partition("=")[0], command.option_strings, n=1, cutoff=0.7)
-        hint = f": did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(unknown[0].partition("=")[0], command.option_strings, least=0.7)
     command.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 

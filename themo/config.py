@@ -7,8 +7,6 @@ and in MLflow.
 
 from __future__ import annotations
 
-import difflib
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.fields import FieldInfo
 
 from themo.catalogue import parse_weighted
-from themo.errors import InputError
+from themo.errors import InputError, did_you_mean
 from themo.miniature.recipe import MiniatureRecipe
 from themo.mixture import parse_mixture
+from themo.presets import DEFAULT_PRESET, preset_path
 from themo.yaml_files import read_yaml, write_yaml
 
-DEFAULT_PRESET = "miniature"
 _OF_THE_CORPUS = ("validation", "validation_captions", "validation_images", "targets")
 Objective = Literal["val/retrieval@01", "val/match@01", "val/cosine", "val/loss"]
 
@@ -340,38 +338,6 @@ def option(leaf: str) -> str:
     return "--" + leaf.replace("_", "-")
 
 
-def presets() -> dict[str, Path]:
-    """The presets that come with Themo, by name."""
-    return {path.stem: path for path in sorted(_configs().glob("*.yaml")) if path != space_path()}
-
-
-def space_path() -> Path:
-    """The search space that comes with Themo."""
-    return _configs() / "search.yaml"
-
-
-def _configs() -> Path:
-    # inside the package where it was installed, beside it in a checkout
-    package = Path(__file__).parent
-    return next(folder for folder in (package / "configs", package.parent / "configs") if folder.is_dir())
-
-
-def preset_path(name: Any, source: str = "--preset") -> Path:
-    """File of a preset.
-
-    Args:
-        name: As given.
-        source: Where it was given, for messages.
-
-    Raises:
-        InputError: There is no such preset.
-    """
-    known = presets()
-    if not isinstance(name, str) or name not in known:
-        raise InputError(f"{source} must be one of {', '.join(known)}, got {name!r}")
-    return known[name]
-
-
 def load(
     config: Path | None = None, preset: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
@@ -402,17 +368,6 @@ def _read_tree(path: Path) -> dict[str, Any]:
     return tree if base is None else _merged(_read_tree(preset_path(base, f"{path}: preset")), tree)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name, then rename it, so that no reader sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
@@ -427,7 +382,9 @@ def _apply(tree: dict[str, Any], values: Mapping[str, Any], source: str) -> dict
     unknown = [name for name in values if name not in leaves]
     if unknown:
         raise InputError(
-            "; ".join(f"{source or 'options'}: unknown setting {n!r}{_hint(n, leaves)}" for n in unknown)
+            "; ".join(
+                f"{source or 'options'}: unknown setting {n!r}{did_you_mean(n, leaves)}" for n in unknown
+            )
         )
     origins = {}
     if "corpus" in values and isinstance(tree.get("data"), dict):
@@ -459,7 +416,7 @@ def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> s
     match item["type"]:
         case "extra_forbidden":
             siblings = _SEARCHABLE_SECTIONS.get(path[0], {}) if len(path) > 1 else Settings.model_fields
-            return f"{source}: unknown key {dotted!r}{_hint(path[-1], siblings)}"
+            return f"{source}: unknown key {dotted!r}{did_you_mean(path[-1], siblings)}"
         case "missing" if len(path) > 2:  # an item of `columns`
             return f"{origins.get(setting) or f'{source}: {setting}'}: is too short, got {value!r}"
         case "missing":
@@ -470,8 +427,3 @@ def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> s
         case _:
             rule = re.sub(r"^\w+ should ", "must ", item["msg"])
             return f"{label}: {rule}, got {value!r}"
-
-
-def _hint(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

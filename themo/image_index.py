@@ -31,8 +31,8 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock
 
+from themo.atomic import write_text
 from themo.cache import digest, digest_file
-from themo.config import write_text
 from themo.errors import InputError
 from themo.images import load_images
 from themo.npy import NpyWriter

@@ -14,8 +14,9 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from themo.config import DEFAULT_PRESET, known_leaves, load, option, presets
+from themo.config import known_leaves, load, option
 from themo.errors import InputError
+from themo.presets import DEFAULT_PRESET, presets
 from themo.yaml_files import read_value
 
 _SETTING = "setting:"

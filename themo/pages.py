@@ -23,7 +23,7 @@ from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
 from themo import __version__
-from themo.config import write_text
+from themo.atomic import write_text
 from themo.output import duration
 
 OWN_TEMPLATES = Path(str(files("themo"))) / "templates"

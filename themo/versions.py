@@ -27,7 +27,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from themo.config import Settings, load, write_text
+from themo.atomic import write_text
+from themo.config import Settings, load
 from themo.errors import InputError, reason_of
 
 Metrics = dict[str, float]

@@ -8,7 +8,7 @@ from typing import Any
 from pyarrow.fs import FileType
 from ray.tune import Callback
 
-from themo.config import write_text
+from themo.atomic import write_text
 from themo.progress import console
 from themo.room import Patience
 from tune import results

@@ -9,10 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from themo.config import Settings, option, space_path
+from themo.config import Settings, option
 from themo.devices import resolve_device
 from themo.errors import InputError
 from themo.options import AUTO_GPUS
+from themo.presets import space_path
 from themo.progress import console
 from themo.tracking import check_reachable, tracking_uri
 from tune.cluster import Resources

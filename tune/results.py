@@ -14,7 +14,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from themo.config import Settings, write_text
+from themo.atomic import write_text
+from themo.config import Settings
 from tune.space import Scalar, Space
 from tune.storage import Storage
 from tune.study import Mode, State, Study, Trial

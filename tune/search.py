@@ -9,14 +9,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from themo import __version__
-from themo.config import Settings, write_text
-from themo.errors import InputError
+from themo.atomic import write_text
+from themo.config import Settings
+from themo.errors import InputError, did_you_mean
 from themo.training import HIGHER_IS_BETTER
 from themo.yaml_files import read_yaml, write_yaml
 from tune.cluster import Resources
@@ -127,10 +127,8 @@ def read_search(folder: Path, asked_by: str = "--resume") -> Search:
     """
     path = folder / SEARCH_FILE
     if not path.is_file():
-        near = get_close_matches(
-            folder.name, [other.parent.name for other in folder.parent.glob(f"*/{SEARCH_FILE}")]
-        )
-        hint = f"; did you mean {near[0]}?" if near else ""
+        others = [other.parent.name for other in folder.parent.glob(f"*/{SEARCH_FILE}")]
+        hint = did_you_mean(folder.name, others)
         raise InputError(f"{asked_by}: there is no search at {folder}: it holds no {SEARCH_FILE}{hint}")
     tree = read_yaml(path)
     version = tree.pop("themo", __version__)

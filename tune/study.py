@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from themo.config import write_text
+from themo.atomic import write_text
 from themo.errors import InputError
 from themo.room import IMPATIENT, Patience
 from tune.space import Scalar

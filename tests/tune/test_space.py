@@ -13,6 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from themo import cli, config
 from themo.config import Settings
 from themo.errors import InputError
+from themo.presets import space_path
 from tune.proposals import propose
 from tune.space import SchedulerName, SearcherName, contains, from_tree, load
 from tune.study import Study
@@ -23,7 +24,7 @@ def space_of(settings: Settings, /, **space: Any):
 
 
 def test_the_file_that_comes_with_themo_suits_the_default_preset():
-    space = load(config.space_path(), config.load())
+    space = load(space_path(), config.load())
     searched = ["learn_rate", "batch_size", "loss", "pooling", "schedule", "temperature"]
     assert set(searched) <= set(space.dimensions)
     assert space.first

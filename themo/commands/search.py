@@ -8,8 +8,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from themo.atomic import write_text
 from themo.config import load as load_settings
-from themo.config import write_text
 from themo.errors import InputError
 from themo.options import Parser, add_json, add_settings, positive
 from themo.output import print_json, print_result

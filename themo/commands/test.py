@@ -79,7 +79,7 @@ def score_and_record(
     settings: Settings, version: Path | None, task: Task, baseline: bool, floor: bool = False
 ) -> Examination:
     """Score, log to MLflow, and write ``test.json`` beside a version."""
-    from themo.config import write_text
+    from themo.atomic import write_text
 
     with waiting("Loading libraries"):
         from themo.report.tables import TEST_FILE

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from themo.config import write_text
+from themo.atomic import write_text
 from themo.errors import InputError
 from themo.exports import FORMATS, onnx_format
 from themo.exports.folders import refuse_taken, whole_folder
