@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from scipy.stats import ks_2samp
 
 from benchmarks.chaos import accounts, formula
 from benchmarks.chaos.cluster import REPOSITORY, Cluster
@@ -30,6 +31,8 @@ from tune.study import Study
 
 NODES = 3
 SECONDS_A_REPORT = 0.2
+PEERS = 2
+"""Undisturbed searches beside each one under faults in several slots, where order of arrival is chance."""
 _PATIENCE = 400.0
 """Seconds without a new report after which a search is taken for stuck."""
 
@@ -306,6 +309,23 @@ class Tally:
         self.lost += outcome.lost
         self.violations += [f"round {self.rounds}: {violation}" for violation in outcome.violations]
 
+    def comparison(self) -> list[Row]:
+        """Whether winners under faults are drawn from where undisturbed ones are (Kolmogorov and Smirnov)."""
+        if not (self.scores and self.spread):
+            return []
+        within = sum(min(self.spread) <= score <= max(self.spread) for score in self.scores)
+        return [
+            Row(
+                f"chaos: winners in {NODES} slots, chance of such a difference to undisturbed ones",
+                float(ks_2samp(self.scores, self.spread).pvalue),
+                "",
+                Goal(0.01),
+                None,
+                f"{within} of {len(self.scores)} within the range of {len(self.spread)} undisturbed ones: "
+                f"{_range(self.scores)} against {_range(self.spread)}",
+            )
+        ]
+
     def __str__(self) -> str:
         told = ", ".join(f"{kind} {self.faults[kind]}" for kind in KINDS)
         return (
@@ -337,9 +357,9 @@ def run(options: Options) -> list[Row]:
             tally.add(outcome)
             for line in [str(tally), *outcome.violations]:
                 print(line, file=sys.stderr, flush=True)
-            if slots > 1:
-                peer = undisturbed(site, f"undisturbed-{number}", NODES, changes)
-                tally.spread.append(accounts.score(peer))
+            for peer in range(PEERS if slots > 1 else 0):
+                study = undisturbed(site, f"undisturbed-{number}-{peer}", NODES, changes)
+                tally.spread.append(accounts.score(study))
     return [
         Row("chaos: faults injected", tally.faults.total(), "", None, None, str(tally), (options.seed,)),
         Row(
@@ -350,6 +370,7 @@ def run(options: Options) -> list[Row]:
             None,
             "; ".join(tally.violations[:3]),
         ),
+        *tally.comparison(),
     ]
 
 
