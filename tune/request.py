@@ -142,16 +142,16 @@ def _carried(name: str, space: Space, settings: Settings) -> tuple[Trial, ...]:
 
 
 def _resources(options: Namespace, settings: Settings, known: Resources) -> Mapping[str, Any]:
-    asked = options.gpus_per_trial
+    asked, on_cpu = options.gpus_per_trial, settings.training.device == "cpu"
     gpus = 1.0 if asked == AUTO_GPUS else asked
     if gpus is None:
-        gpus = 0.0 if settings.training.device == "cpu" else known.gpus_per_trial
+        gpus = 0.0 if on_cpu else known.gpus_per_trial
     return _given(
         address=options.address,
         max_concurrent=options.max_concurrent,
         cpus_per_trial=options.cpus_per_trial,
         gpus_per_trial=gpus,
-        by_memory=None if asked is None else asked == AUTO_GPUS,
+        by_memory=None if asked is None and not on_cpu else asked == AUTO_GPUS,
         storage_path=options.storage_path and Storage.named(options.storage_path).place,
     )
 
