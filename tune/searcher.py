@@ -127,6 +127,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def __init__(self, space: Space, study: Study, objective: str) -> None:
         super().__init__()
+        self._space = space
         self._study = study
         self._objective = objective
         self._scheduler = scheduler_of(space.search)
@@ -156,11 +157,20 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             record.verdict = "COMPLETE"
             return str(TrialScheduler.STOP)
         state = self._scheduler.judge(self._study, report.number, before)
-        if state != "RUNNING":
+        if state != "RUNNING" and not self._is_measure(record):
             word = "paused" if state == "PAUSED" else "stopped"
             record.verdict, record.reason = state, f"{word} at {record.pairs_seen:,} pairs"
             return str(TrialScheduler.STOP)
         return str(TrialScheduler.CONTINUE)
+
+    def _is_measure(self, record: Trial) -> bool:
+        """Whether a trial has settings that are trusted: these are what the others are measured against.
+
+        A slow start would end them by chance, as they arrive at the first rung together. A population has
+        rounds, which all of its trials wait for.
+        """
+        is_trusted = record.number < len(self._space.first) and self._space.search.scheduler != "pbt"
+        return is_trusted and record.best(self._study.mode) is not None
 
     def _judge_memory_fault(self, record: Trial) -> None:
         """Let a trial start again with a larger share of a GPU; with a whole one there is nothing to try."""

@@ -115,7 +115,8 @@ class Space:
 
     Attributes:
         dimensions: The distribution of each searched setting by its leaf name, in the file's order.
-        first: Settings that are tried before anything is proposed; each names some of the dimensions.
+        first: Settings that are trusted: tried before anything is proposed, each to its end. Each names some
+            of the dimensions.
         search: How the space is searched.
     """
 

@@ -31,11 +31,15 @@ TREE: dict[str, Any] = {
     },
     "first": [
         {"learn_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 13},  # its worker dies once
-        {"learn_rate": 5e-3, "weight_decay": 0.1, "warmup_steps": 10},  # stopped early
+        {
+            "learn_rate": 5e-3,
+            "weight_decay": 0.1,
+            "warmup_steps": 10,
+        },  # worse, yet trained to its end
         {"learn_rate": 1e-3, "weight_decay": 0.9, "warmup_steps": 10},  # diverges
         {"learn_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 14},  # raises
     ],
-    "search": {"num_samples": 8, "grace_pairs": 100, "startup_trials": 2},
+    "search": {"num_samples": 8, "grace_pairs": 100, "startup_trials": 6},
 }
 
 

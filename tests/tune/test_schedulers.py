@@ -197,6 +197,19 @@ def test_a_trial_is_judged_only_where_its_worker_writes_a_checkpoint(scheduler, 
         assert rule.judge(study, number, before) == "RUNNING"
 
 
+@pytest.mark.parametrize("scheduler", [name for name in SCHEDULERS if name != "pbt"])
+def test_trusted_settings_are_trained_to_their_ends_though_all_others_are_better(scheduler):
+    space = replace(space_of(scheduler, 9), first=({"learn_rate": 1e-3}, {"learn_rate": 2e-3}))
+    study = play(space, Study(None, "max"), lambda trial, step: float(trial.number * step), slots=3)
+    assert [study[number].state for number in (0, 1)] == ["COMPLETE", "COMPLETE"]
+
+
+def test_trusted_settings_without_a_finite_report_are_stopped():
+    space = replace(space_of("asha", 2), first=({"learn_rate": 1e-3},))
+    study = play(space, Study(None, "max"), lambda trial, _: math.nan if trial.number == 0 else 1.0)
+    assert (study[0].state, study[0].pairs_seen) == ("FAIL", 100)
+
+
 def test_an_unstopped_search_stops_nobody():
     study = play(space_of("none", 7), Study(None, "max"), lambda trial, step: -step * trial.number)
     assert study.counts()["COMPLETE"] == 7

@@ -108,11 +108,18 @@ def test_a_trial_whose_worker_died_ends_as_if_it_had_not(searched):
 
 @pytest.mark.slow
 def test_a_stopped_trial_is_pruned_in_optuna_with_its_intermediate_values(in_one_slot):
-    trial = in_one_slot.study[1]
-    assert (trial.state, trial.reason) == ("PRUNED", "stopped at 100 pairs")
-    seen = to_optuna(in_one_slot.search.space, in_one_slot.study).trials[1]
+    trial = next(trial for trial in in_one_slot.study if trial.reason == "stopped at 100 pairs")
+    assert trial.state == "PRUNED"
+    seen = to_optuna(in_one_slot.search.space, in_one_slot.study).trials[trial.number]
     assert seen.state == TrialState.PRUNED
     assert list(seen.intermediate_values) == [100]
+
+
+@pytest.mark.slow
+def test_trusted_settings_are_trained_to_their_ends(in_one_slot):
+    good, worse = in_one_slot.study[0], in_one_slot.study[1]
+    assert worse.state == "COMPLETE"
+    assert worse.values[100] < good.values[100]
 
 
 @pytest.mark.slow
