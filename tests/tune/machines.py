@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -86,10 +85,10 @@ def _process(command: Sequence[str], **environment: str) -> Iterator[None]:
     try:
         yield
     finally:
-        below = psutil.Process(process.pid).children(recursive=True)
-        os.kill(process.pid, signal.SIGTERM)
-        for each in below:
-            if each.is_running():
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.kill()  # asked kindly, Ray waits for each of its processes
+        for each in family:
+            with suppress(psutil.NoSuchProcess):
                 each.kill()
         process.wait(60)
 

@@ -165,7 +165,6 @@ def test_a_machine_too_busy_to_start_ray_is_told_so_after_two_attempts(tmp_path,
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "init", too_late)
-    monkeypatch.setattr(module, "_stay_on_this_machine", lambda: None)  # this process runs other tests too
     with (
         pytest.raises(RuntimeError, match=r"Ray did not start .* twice: .*ray\.log.* goes on with --resume$"),
         module.connect(None, tmp_path / "ray.log"),
