@@ -7,6 +7,7 @@ import pytest
 import torch
 from foreign_models import Trap
 from safetensors.torch import load_file
+from transformers import DistilBertConfig
 
 from themo.backbones import build_model, load_config, load_tokenizer
 from themo.errors import InputError
@@ -48,13 +49,17 @@ def test_random_weights_come_from_the_seed(tiny_backbone: Path) -> None:
     assert not torch.equal(models[0], models[2])
 
 
-def test_another_size(tiny_backbone: Path) -> None:
+def test_another_size(tiny_backbone: Path, tmp_path: Path) -> None:
     model = build_model(str(tiny_backbone), weights=False, hidden_size=48, hidden_layers=3, dropout=0.25)
     config = model.config
     assert (config.hidden_size, config.num_hidden_layers) == (48, 3)
     assert config.hidden_size // config.num_attention_heads == 16  # as in the folder
     assert config.intermediate_size == 2 * 48
     assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == 0.25
+    distil = DistilBertConfig(vocab_size=20, dim=16, n_heads=2, n_layers=1, hidden_dim=32)
+    distil.save_pretrained(tmp_path)
+    config = build_model(str(tmp_path), weights=False, dropout=0.25).config
+    assert config.dropout == config.attention_dropout == 0.25
     with pytest.raises(
         InputError, match=r"student\.hidden_size must be a multiple of the head width 16, got 40"
     ):

@@ -66,6 +66,21 @@ def test_what_was_put_there_by_hand_is_left_alone(
         assert not host.gets("coco.tar.gz")
 
 
+def test_an_archive_that_was_not_unpacked_to_its_end_is_unpacked_again(
+    settings: SettingsFactory, tmp_path: Path, host: Host
+) -> None:
+    """A kill leaves some folders in place and the archive beside them."""
+    with host:
+        config = settings(**places(tmp_path, host))
+        data = tmp_path / "data"
+        (data / "mscoco" / "train2014").mkdir(parents=True)
+        (data / "coco.tar.gz").write_bytes((tmp_path / "served" / "coco.tar.gz").read_bytes())
+        assert not next(part for part in parts(config) if part.name == "MSCOCO images").is_there
+        fetch_parts(config)
+    assert len(list((data / "mscoco").rglob("*.jpg"))) == N_IMAGES
+    assert not (data / "coco.tar.gz").exists()
+
+
 def test_a_broken_archive_leaves_nothing(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
     with host:
         config = settings(**places(tmp_path, host))

@@ -114,12 +114,22 @@ def test_max_pairs_is_a_choice_by_content(tmp_path: Path) -> None:
 
 def test_captions_of_tests_are_kept_out_of_training_alone(tmp_path: Path) -> None:
     content = [("a cat", "un gato"), ("a dog", "un perro"), ("an owl", "un búho")]
+    held_out = [("a cat", "el gato"), ("a fox", "un zorro")]
     train, held, drops = build(
-        tmp_path, content, validation=content, validation_pairs=9, test_texts=frozenset({"a cat", "un búho"})
+        tmp_path, content, validation=held_out, validation_pairs=9, test_texts=frozenset({"a cat", "un búho"})
     )
     assert texts(train) == [("a dog", "un perro")]
-    assert len(held) == 3
+    assert len(held) == 2
     assert str(drops[0]) == "c0: 1 of 3 pairs kept; dropped 2 of the tests"
+
+
+def test_english_of_a_validation_file_is_kept_out_of_training(tmp_path: Path) -> None:
+    content = [("a cat", "un gato"), ("a dog", "un perro"), ("a cat", "una gata"), ("an owl", "un búho")]
+    held_out = [("a cat", "el gato"), ("an owl", "la lechuza")]
+    train, held, drops = build(tmp_path, content, validation=held_out, validation_pairs=9)
+    assert texts(train) == [("a dog", "un perro")]
+    assert texts(held) == held_out
+    assert str(drops[0]) == "c0: 1 of 4 pairs kept; dropped 3 of the validation pairs"
 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".parquet"])

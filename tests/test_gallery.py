@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from tiny import write_picture
 
 from themo.gallery import THUMBNAIL_PIXELS, Found, page
 from themo.image_index import Match
+from themo.images import open_rgb
 
 
 class Page(HTMLParser):
@@ -92,6 +93,14 @@ def test_pictures_are_small_and_upright(tmp_path: Path) -> None:
     image.save(tmp_path / "a.jpg", exif=exif)
     (picture,) = shown(tmp_path, "a.jpg").pictures()
     assert picture.size == (THUMBNAIL_PIXELS // 2, THUMBNAIL_PIXELS)
+
+
+def test_exif_that_is_none_costs_nothing_but_the_rotation(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "a.jpg", exif=b"Exif\0\0" + bytes(range(40)))
+    with pytest.raises(SyntaxError, match="not a TIFF file"):
+        ImageOps.exif_transpose(open_rgb(tmp_path / "a.jpg"))
+    (picture,) = shown(tmp_path, "a.jpg").pictures()
+    assert picture.size == (40, 20)
 
 
 def test_a_picture_that_is_gone_leaves_a_word(folder: Path) -> None:

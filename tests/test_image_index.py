@@ -151,6 +151,28 @@ def test_broken_pictures_are_told_and_not_looked_at_again(
     assert_is_of(mended, folder, teacher)
 
 
+def test_pictures_that_cannot_be_read_now_are_told_and_looked_at_again(
+    update: Update, folder: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_image = images.Image.open
+
+    def closed(path: Path, **options: Any) -> Any:
+        if path.name == "07.jpg":
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_image(path, **options)
+
+    monkeypatch.setattr(images.Image, "open", closed)
+    for _ in range(2):
+        index = update()
+        assert list(index.broken) == ["07.jpg"]
+        assert index.broken["07.jpg"].endswith("07.jpg: cannot read the image: Permission denied")
+        assert len(index.names) == N - 1
+    monkeypatch.undo()
+    mended = update()
+    assert (mended.broken, mended.n_new) == ({}, 1)
+    assert_is_of(mended, folder, teacher)
+
+
 def test_all_broken(update: Update, folder: Path) -> None:
     for path in folder.iterdir():
         path.write_bytes(b"")

@@ -40,6 +40,11 @@ def test_a_table_is_as_wide_as_it_needs_to_be_where_there_is_no_terminal(
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 70
 
 
+def test_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result("Written: es[v2]")
+    assert capsys.readouterr().out == "Written: es[v2]\n"
+
+
 COMMAND = """
 from rich.text import Text
 from themo.output import duration, print_result

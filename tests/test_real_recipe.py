@@ -111,10 +111,14 @@ def test_from_an_empty_folder_to_the_tables(tmp_path: Path) -> None:
         missing = [item["name"] for item in plan["items"] if item["state"].startswith("missing")]
         assert {"corpus opus-100", "student", "mclip", "MSCOCO images", "ImageNet validation"} <= set(missing)
         themo(user, host, "prepare", "--config", config, "--tests")
+        plan = json.loads(themo(user, host, "prepare", "--config", config, "--dry-run", "--json"))
+        assert [item for item in plan["items"] if item["state"].startswith("missing")] == []
+        fetched = len(host.requests)
         themo(user, host, "train", "--config", config, "--batch-size", "32", "--learn-rate", "8e-5")
         version = f"logs/{PRESET}/version_0"
         scores = json.loads(themo(user, host, "test", "--version-path", version, "--baseline", "--json"))
         table = themo(user, host, "test", "--baseline", "--config", config)
+        assert not [r for r in host.requests[fetched:] if r.method == "GET" and "/resolve/" in r.path]
     assert {"student", "ceiling", "mclip", "translated", "teacher_es"} <= set(scores)
     assert scores["n"] == {"retrieval": N_IMAGES, "accuracy": 2 * N_CLASSES}
     assert {"mclip", "translated", "teacher_es"} <= set(scores["differences"])

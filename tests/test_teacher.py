@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -215,3 +216,13 @@ def test_code_in_weights_is_refused_and_never_run(tmp_path: Path, tiny_teacher: 
         "is never run"
     )
     assert not trace.exists()
+
+
+def test_the_logs_of_the_host_program_go_on(tiny_teacher: Path) -> None:
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.INFO)
+    try:
+        Teacher.load(str(tiny_teacher))
+        assert logging.getLogger().level == logging.INFO
+    finally:
+        logging.getLogger().setLevel(level)

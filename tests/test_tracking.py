@@ -274,6 +274,37 @@ def test_a_server_that_never_answers_is_refused(monkeypatch):
             check_reachable(uri)
 
 
+def test_a_listener_that_is_no_server_is_refused():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+        def greet() -> None:
+            with listener.accept()[0] as connection:
+                connection.recv(1000)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        with pytest.raises(InputError, match=rf"no MLflow server answers at {uri}: SSH-2.0"):
+            check_reachable(uri)
+        thread.join()
+
+
+def test_a_password_in_the_address_is_used_by_mlflow_and_shown_nowhere():
+    with _server(200) as uri:
+        check_reachable(uri.replace("//", "//someone:secret@"))
+        assert ui_command(uri.replace("//", "//someone:secret@")) == f"open {uri}"
+    with pytest.raises(InputError) as caught:
+        check_reachable(uri.replace("//", "//someone:secret@"))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_that_takes_nothing_just_now_is_away_and_leaves_no_record_out(store):
+    assert not module._answers(store)
+    with _server(200) as uri:
+        assert module._answers(uri)
+
+
 def test_a_server_in_trouble_is_refused_and_one_that_asks_for_a_password_is_not():
     with _server(503) as uri, pytest.raises(InputError, match=r"answers at http.*: HTTP status 503"):
         check_reachable(uri)

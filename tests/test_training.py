@@ -1,5 +1,6 @@
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -346,3 +347,11 @@ def test_a_batch_larger_than_the_corpus(settings: SettingsFactory, tiny_data: Tr
     n_pairs = len(tiny_data.train)
     with pytest.raises(InputError, match=rf"must be at most the {n_pairs} training pairs, got 1,000,000$"):
         train(settings(batch_size=1_000_000), tiny_data, report=lambda _: None)
+
+
+def test_a_batch_larger_than_what_weights_leave_of_the_corpus(
+    settings: SettingsFactory, tiny_data: TrainingData
+) -> None:
+    nothing = replace(tiny_data, parts=((len(tiny_data.train), 0.001),))
+    with pytest.raises(InputError, match=r"must be at most the 0 training pairs, got 1$"):
+        train(settings(batch_size=1), nothing, report=lambda _: None)

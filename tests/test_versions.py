@@ -44,6 +44,16 @@ def test_layout(version: Path, settings: SettingsFactory) -> None:
     assert load(config=version / "config.yaml") == read_settings(version) == settings()
 
 
+def test_scores_go_with_the_student_that_they_are_of(
+    version: Path, settings: SettingsFactory, tiny_data: TrainingData
+) -> None:
+    (version / "test.json").write_text("{}")
+    (version / "report.html").write_text("")
+    save_reports(settings(epochs=4.0), tiny_data, version)
+    assert not (version / "test.json").exists()
+    assert not (version / "report.html").exists()
+
+
 def test_metrics_and_summary(version: Path, tiny_data: TrainingData) -> None:
     with (version / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = [{name: float(v) for name, v in row.items()} for row in csv.DictReader(file)]

@@ -26,6 +26,9 @@ from themo.weights import refuse_code
 ACCENTED = frozenset("áéíóúüñ")
 
 
+_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+"""What transformers' encoders call it: BERT and its kin, then DistilBERT and its kin."""
+
 ATTENTION = "themo_sdpa"
 
 
@@ -138,7 +141,13 @@ def build_model(
     if hidden_layers is not None:
         config.num_hidden_layers = hidden_layers
     if dropout is not None:
-        config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
+        names = [name for name in _DROPOUTS if hasattr(config, name)]
+        if not names:
+            raise InputError(
+                f"student.dropout must be null for {backbone}, which has no dropout, got {dropout}"
+            )
+        for name in names:
+            setattr(config, name, dropout)
     try:
         model = (
             _pretrained(backbone, config)

@@ -37,7 +37,12 @@ class Part:
 
     @property
     def is_there(self) -> bool:
-        """Whether all of it is, or something of it that was put there by hand."""
+        """Whether all of it is, or something of it that was put there by hand.
+
+        An archive that still lies there was not unpacked to its end.
+        """
+        if self.archive is not None and self.archive.exists():
+            return False
         return self.sign.exists() or (self.archive is not None and is_unpacked(self.archive, self.place))
 
 

@@ -31,6 +31,8 @@ from themo.progress import track
 Hashes = npt.NDArray[np.uint64]
 TRAIN, VALIDATION = "train", "validation"
 _DROPS = "drops.json"
+_FORM = 2
+"""Part of the digest: raised when the same corpora and rules give other pairs."""
 _TEXT = pa.schema([("text", pa.large_string())])
 
 
@@ -110,6 +112,7 @@ class Plan:
     def digest(self) -> list[object]:
         """What the result depends on, as a JSON value."""
         return [
+            _FORM,
             [corpus.digest() for corpus in self.corpora],
             [self.rules.max_length_ratio, self.rules.check_language],
             self.validation.digest() if self.validation else None,
@@ -127,6 +130,13 @@ class Plan:
             InputError: A corpus cannot be read, or nothing is left of it.
         """
         scan = _scan(self.corpora, self.rules, self.test_texts, self.test_images)
+        if self.validation is not None:
+            apart = _scan([self.validation], self.rules)
+            chosen = _at_most(apart.codes == KEPT, apart.pairs, self.validation_pairs)
+            _refuse_none("data.validation", chosen)
+            _write(folder, [self.validation], apart, {VALIDATION: chosen})
+            shared = (scan.codes == KEPT) & np.isin(scan.en, apart.en[chosen])
+            scan.codes[shared] = code_of("of the validation pairs")
         drops = [
             Drops.count(corpus.name, codes)
             for corpus, codes in zip(self.corpora, scan.by_corpus(), strict=True)
@@ -138,10 +148,6 @@ class Plan:
             parts = {TRAIN: kept, VALIDATION: held}
         else:
             parts = {TRAIN: kept}
-            apart = _scan([self.validation], self.rules)
-            chosen = _at_most(apart.codes == KEPT, apart.pairs, self.validation_pairs)
-            _refuse_none("data.validation", chosen)
-            _write(folder, [self.validation], apart, {VALIDATION: chosen})
         _refuse_none("data.corpus", kept)
         if self.max_pairs is not None:
             parts[TRAIN] = _at_most(kept, scan.pairs, self.max_pairs)

@@ -21,7 +21,13 @@ def _words(text: str) -> pa.Array:
 
 
 Reason = Literal[
-    "empty", "of another length", "in another language", "of the tests", "of images of the tests", "duplicate"
+    "empty",
+    "of another length",
+    "in another language",
+    "of the tests",
+    "of images of the tests",
+    "duplicate",
+    "of the validation pairs",
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 """Why pairs are dropped, in the order in which it is looked for: a pair counts under the first that holds."""

@@ -40,7 +40,7 @@ N_FOUND = 10
 """How many of the items that a query finds first are kept."""
 STUDENT = "student"
 CEILING = "ceiling"
-RESERVED = ("n", "ci95", "retention", "differences")
+RESERVED = ("n", "ci95", "retention", "differences", "benchmarks")
 """Keys of `Scores.to_dict` that are no rows."""
 
 TextEncoder = Callable[[Sequence[str]], torch.Tensor]

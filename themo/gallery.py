@@ -132,7 +132,10 @@ def _thumbnail(path: Path) -> str:
         image: Image.Image = open_rgb(path)
     except InputError:
         return ""
-    upright = ImageOps.exif_transpose(image)
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except Exception:  # Pillow has many errors for EXIF that is none
+        upright = image
     upright.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     stream = io.BytesIO()
     upright.save(stream, "JPEG", quality=82)

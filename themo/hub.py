@@ -26,12 +26,17 @@ ENDPOINT = constants.ENDPOINT
 
 
 def is_cached(repository: str, kind: str, patterns: Sequence[str]) -> bool:
-    """Whether a file of any of some patterns is in the hub's cache on this machine."""
-    try:
-        folder = Path(snapshot_download(repository, repo_type=kind, local_files_only=True))
-    except Exception:  # the client has one error for each way of not being there
-        return False
-    return any(any(folder.glob(pattern)) for pattern in patterns)
+    """Whether all files of any of some patterns are in the hub's cache on this machine."""
+    for pattern in patterns:  # one by one: the client asks for all files that they match
+        try:
+            folder = snapshot_download(
+                repository, repo_type=kind, allow_patterns=[pattern], local_files_only=True
+            )
+        except Exception:  # noqa: S112 -- the client has one error for each way of not being there
+            continue
+        if any(Path(folder).glob(pattern)):
+            return True
+    return False
 
 
 def remote_bytes(repository: str, kind: str, patterns: Sequence[str]) -> int:

@@ -34,7 +34,7 @@ from filelock import FileLock
 from themo.atomic import write_text
 from themo.cache import digest, digest_file
 from themo.errors import InputError
-from themo.images import load_images
+from themo.images import UnreadableError, load_images
 from themo.npy import NpyWriter
 from themo.pictures import Stamp
 from themo.progress import console, track, waiting
@@ -196,7 +196,7 @@ class ImageIndex:
             ) from error
         names = tuple(stamp.name for piece in builder.pieces for stamp in piece.stamps)
         broken = {stamp.name: reason for piece in builder.pieces for stamp, reason in piece.broken.items()}
-        return cls(names, pieces, dict(sorted(broken.items())), n_new)
+        return cls(names, pieces, dict(sorted((broken | builder.unreadable).items())), n_new)
 
     def search(self, queries_QE: Vectors, n_best: int) -> list[list[Match]]:
         """The best matches of each query, the best first; of equal ones the first by name.
@@ -240,6 +240,8 @@ class _Builder:
         self._home = home
         self._folder = folder
         self._known: set[Stamp] = set()
+        self.unreadable: dict[str, str] = {}
+        """Why, by name; not kept: they may be readable another time."""
         for path in sorted(home.glob("*.json")):
             try:
                 piece = Piece.read(path)
@@ -269,7 +271,10 @@ class _Builder:
             seen = zip(new, images, strict=True)
             try:
                 while batch := list(islice(seen, BATCH[teacher.device.type])):
-                    part.look(teacher, batch)
+                    self.unreadable |= {
+                        stamp.name: str(image) for stamp, image in batch if isinstance(image, UnreadableError)
+                    }
+                    part.look(teacher, [each for each in batch if each[0].name not in self.unreadable])
                     advance(len(batch))
                     if part.age >= SECONDS_BETWEEN_PIECES or len(part.stamps) >= PIECE_ROWS:
                         self._write(part)

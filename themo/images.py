@@ -43,6 +43,10 @@ Transform = Callable[[Image.Image], torch.Tensor]
 """RGB picture to float32 (3, H, W), the same H and W for every picture: the teacher's preprocessing."""
 
 
+class UnreadableError(InputError):
+    """The system does not give the file: it may do so another time, and nothing is known of its content."""
+
+
 def open_rgb(path: Path) -> Image.Image:
     """Decode an image file to 8-bit RGB.
 
@@ -57,7 +61,8 @@ def open_rgb(path: Path) -> Image.Image:
         Picture of mode "RGB", wholly in memory; the file is closed.
 
     Raises:
-        InputError: If the file is missing, unreadable, truncated, no image or absurdly large.
+        InputError: If the file is truncated, no image or absurdly large.
+        UnreadableError: If it is missing, or may not or cannot be read.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -68,7 +73,8 @@ def open_rgb(path: Path) -> Image.Image:
             f"{path}: must be an image ({', '.join(FORMATS)}), its content is none of these"
         ) from None
     except OSError as error:
-        raise InputError(f"{path}: cannot read the image: {error.strerror or error}") from None
+        kind = InputError if error.errno is None else UnreadableError  # Pillow's own have no number
+        raise kind(f"{path}: cannot read the image: {error.strerror or error}") from None
     # Pillow's decoders let all of these through on damaged files (found by cutting and flipping bytes).
     except (Image.DecompressionBombError, SyntaxError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{path}: cannot read the image: {error}") from None

@@ -54,15 +54,11 @@ def _repositories(settings: Settings, offline: bool) -> Iterator[Item]:
     weights = (SAFE_WEIGHTS, PICKLED_WEIGHTS)
     models = [("student", settings.student.backbone)]
     if settings.data.targets is None:
-        teacher = hub_repository(settings.teacher.architecture, settings.teacher.pretrained)
-        place = settings.teacher.architecture
-        if teacher is None:
-            if _is_local(place):
-                yield _local("teacher", place, settings)
-            else:
-                yield Item("teacher", place, "open_clip's own")
-        else:
-            yield _of_hub(f"teacher {place}", teacher, "model", ("*.safetensors", "*.bin"), offline)
+        config = settings.teacher
+        yield _tower("teacher", config.architecture, config.pretrained, settings, offline)
+    tests = settings.benchmarks
+    if tests.mclip is not None and tests.mclip_architecture is not None:
+        yield _tower("mclip images", tests.mclip_architecture, tests.mclip_pretrained, settings, offline)
     for name, model in (
         ("mclip", settings.benchmarks.mclip),
         ("translator", settings.benchmarks.translator),
@@ -75,6 +71,16 @@ def _repositories(settings: Settings, offline: bool) -> Iterator[Item]:
             yield _local(name, model, settings)
         else:
             yield _of_hub(name, model, "model", weights, offline)
+
+
+def _tower(name: str, architecture: str, pretrained: str | None, settings: Settings, offline: bool) -> Item:
+    """A model of open_clip."""
+    repository = hub_repository(architecture, pretrained)
+    if repository is not None:
+        return _of_hub(f"{name} {architecture}", repository, "model", ("*.safetensors", "*.bin"), offline)
+    if _is_local(architecture):
+        return _local(name, architecture, settings)
+    return Item(name, architecture, "open_clip's own")
 
 
 def _files(settings: Settings) -> Iterator[Item]:

@@ -22,7 +22,7 @@ from themo.metrics import unit
 from themo.sources import MINIATURE, Sources, miniature_is_built
 from themo.student import ENCODE_BATCH, Student, load_student
 from themo.tokens import LONGEST, Tokenizer
-from themo.versions import find_part, read_settings
+from themo.versions import find_cache, find_part, read_settings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -55,7 +55,7 @@ def load(
     folder = Path(version)
     where = resolve_device(device)
     settings = read_settings(folder)
-    cache = Path(cache_dir) if cache_dir is not None else _find_cache(settings, folder)
+    cache = Path(cache_dir) if cache_dir is not None else find_cache(settings, folder)
     student, tokenizer = load_student(find_part(folder, "student"))
     return Model(folder, settings.override({"cache_dir": str(cache)}), student.to(where), tokenizer)
 
@@ -250,11 +250,3 @@ def _refuse_no_list(values: object, name: str, kinds: type | tuple[type, ...]) -
     for value in values:
         if not isinstance(value, kinds):
             raise InputError(f"`{name}` must hold only {name}, got {type(value).__name__}")
-
-
-def _find_cache(settings: Settings, version: Path) -> Path:
-    path = Path(settings.paths.cache_dir)
-    if path.is_absolute() or path.is_dir():
-        return path
-    above = (folder / path for folder in version.resolve().parents)
-    return next((folder for folder in above if folder.is_dir()), path)

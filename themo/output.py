@@ -14,9 +14,11 @@ WIDTH_OF_FILES = 10_000
 
 
 def print_result(result: Any) -> None:
-    """Print a text or a table of rich."""
+    """Print a text as it is, or a table of rich."""
     to_file = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    Console(highlight=False, soft_wrap=True, width=WIDTH_OF_FILES if to_file else None).print(result)
+    Console(highlight=False, soft_wrap=True, width=WIDTH_OF_FILES if to_file else None).print(
+        result, markup=not isinstance(result, str)
+    )
 
 
 def print_json(result: dict[str, Any]) -> None:

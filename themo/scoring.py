@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from themo.benchmarks import ENGLISH, ImageNet, Xtd10
-from themo.config import Settings
+from themo.config import BenchmarkSettings, Settings
 from themo.devices import resolve_device
 from themo.errors import InputError, MissingInputError
 from themo.evaluation import ACCURACY, CEILING, RETRIEVAL, STUDENT, ImageEncoder, Row, Scores, evaluate
@@ -41,6 +41,7 @@ class Examination:
     """Scores, and what they were made on.
 
     Attributes:
+        benchmarks: Settings of the test sets.
         scores: Of every row.
         xtd10: The retrieval set, if it was asked.
         imagenet: The classification set, if it was asked.
@@ -49,12 +50,17 @@ class Examination:
         pictured: What the retrieval set's pictures show, where they are the miniature's.
     """
 
+    benchmarks: BenchmarkSettings
     scores: Scores
     xtd10: Xtd10 | None
     imagenet: ImageNet | None
     rows: Mapping[str, Row]
     look: ImageEncoder
     pictured: Pictured | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the contents of ``test.json``: those of `Scores.to_dict`, and in "benchmarks" on what."""
+        return self.scores.to_dict() | {"benchmarks": self.benchmarks.model_dump(mode="json")}
 
 
 def score_version(
@@ -94,6 +100,11 @@ def examine(
     xtd10, imagenet = _open_benchmarks(settings, sources, task)
     loaded = load_student(find_part(version, "student")) if version is not None else None
     if settings.data.targets is not None:
+        if version is None:
+            raise InputError(
+                "test --baseline: settings must have a teacher that sees images, they have data.targets "
+                f"{settings.data.targets}"
+            )
         raise InputError(
             f"{version}: must have a teacher to be tested on images, but it learnt data.targets "
             f"{settings.data.targets}"
@@ -125,9 +136,8 @@ def examine(
     if baseline or floor:
         rows[FLOOR] = Row(read, settings.benchmarks.language, images)
     pictured = sources.pictured(settings.benchmarks.captions or "") if xtd10 else None
-    return Examination(
-        evaluate(rows, xtd10, imagenet), xtd10, imagenet, rows, teacher.encode_images, pictured
-    )
+    scores = evaluate(rows, xtd10, imagenet)
+    return Examination(settings.benchmarks, scores, xtd10, imagenet, rows, teacher.encode_images, pictured)
 
 
 def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: Row) -> dict[str, Row]:
@@ -152,6 +162,20 @@ def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: 
 
         rows[TRANSLATED] = Row(translate, config.language, ceiling.images)
     return rows
+
+
+def fetch_models(settings: Settings) -> None:
+    """Fetch the models that baselines and prompts ask for, by loading each once.
+
+    Raises:
+        InputError: One cannot be fetched or loaded.
+    """
+    sources, config = Sources(settings), settings.benchmarks
+    if config.mclip is not None and config.mclip_architecture is not None:
+        MClip.load(config.mclip, "cpu")
+        _load_teacher(settings, sources, config.mclip_architecture, config.mclip_pretrained)
+    for name in {config.translator, config.prompt_translator} - {None}:
+        Translator.load(sources.resolve(str(name)), "cpu")
 
 
 def _prompts(settings: Settings, sources: Sources, imagenet: Path) -> Path:

@@ -68,6 +68,7 @@ class Teacher:
             InputError: No such model or weights.
         """
         name, tokenizer_options = _locate(architecture)
+        level = logging.getLogger().level
         try:
             logging.getLogger().setLevel(logging.WARNING)
             model, _, transform = open_clip.create_model_and_transforms(
@@ -78,6 +79,8 @@ class Teacher:
             refuse_code(error, f"teacher.architecture {architecture}", "its weights")
             reason = reason_of(error)
             raise InputError(f"teacher.architecture {architecture}: cannot be loaded: {reason}") from error
+        finally:
+            logging.getLogger().setLevel(level)
         return cls(model, tokenizer, transform, fingerprint(architecture, pretrained))
 
     def encode_texts(

@@ -7,6 +7,7 @@ MLflow (`themo.delivery`) in its order, as long as it may take.
 
 from __future__ import annotations
 
+import http.client
 import math
 import os
 import re
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from themo.delivery import AwayError, Delivery, RefusedError
 from themo.errors import InputError, reason_of
@@ -48,7 +49,7 @@ def tracking_uri(logs_dir: Path) -> str:
 def ui_command(uri: str) -> str:
     """What a user types, or opens, to see the runs."""
     if urlsplit(uri).scheme in ("http", "https"):
-        return f"open {uri}"
+        return f"open {_without_user(uri)}"
     return f"mlflow ui --backend-store-uri {uri}"
 
 
@@ -60,16 +61,17 @@ def check_reachable(uri: str) -> None:
     """
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
+        health = _without_user(uri).rstrip("/") + "/health"
         try:
-            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_REACH_SECONDS):  # noqa: S310
+            with urllib.request.urlopen(health, timeout=_REACH_SECONDS):  # noqa: S310
                 return
         except urllib.error.HTTPError as error:
             if error.code < 500:  # a server before MLflow, such as one that asks for a password
                 return
             reason = f"HTTP status {error.code}"
-        except (OSError, ValueError) as error:
-            reason = str(getattr(error, "reason", error))
-        raise InputError(f"{URI_VARIABLE}: no MLflow server answers at {uri}: {reason}")
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = reason_of(error) if not hasattr(error, "reason") else str(error.reason)
+        raise InputError(f"{URI_VARIABLE}: no MLflow server answers at {_without_user(uri)}: {reason}")
     if scheme in ("", "file"):
         raise InputError(
             f"{URI_VARIABLE}: must be a server (http://...) or a database (sqlite:////...), got {uri!r}"
@@ -271,7 +273,7 @@ class Tracking:
     def _warn(self, kind: str, message: str) -> None:
         if kind not in self._warned:
             self._warned.add(kind)
-            console.print(f"Warning: MLflow at {self.uri}: {message}")
+            console.print(f"Warning: MLflow at {_without_user(self.uri)}: {message}")
 
 
 class RunLog:
@@ -344,7 +346,16 @@ def outbox_path(logs_dir: Path, name: str | None = None) -> Path:
     return logs_dir.resolve() / "outbox" / f"{name}.jsonl"
 
 
+def _without_user(uri: str) -> str:
+    """An address without the name and password that it may bear: those are not for screens."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
+
+
 def _answers(uri: str) -> bool:
+    """Whether a server is there that takes other records; a database that is locked or full takes none."""
+    if urlsplit(uri).scheme not in ("http", "https"):
+        return False
     try:
         check_reachable(uri)
     except InputError:

@@ -23,7 +23,7 @@ from themo.config import Objective, Settings
 from themo.dataset import TrainingData
 from themo.devices import resolve_device, resolve_precision
 from themo.environment import describe
-from themo.errors import InputError
+from themo.errors import InputError, reason_of
 from themo.losses import build_loss, is_contrastive
 from themo.optimization import RunningMeans, Updater, build_optimizer
 from themo.parallel import Group
@@ -123,10 +123,10 @@ def train(
     validate = Validation(data, settings.student.max_length, device)
 
     lengths = token_counts(data.train, settings.student.max_length)
-    if config.batch_size > len(lengths):
+    n_pairs = min(len(lengths), data.pairs_an_epoch)
+    if config.batch_size > n_pairs:
         raise InputError(
-            f"training.batch_size must be at most the {len(lengths):,} training pairs, "
-            f"got {config.batch_size:,}"
+            f"training.batch_size must be at most the {n_pairs:,} training pairs, got {config.batch_size:,}"
         )
     steps_an_epoch = math.ceil(data.pairs_an_epoch / config.batch_size)
     total_steps = max(1, round(config.epochs * steps_an_epoch))
@@ -320,6 +320,5 @@ def _restore(
         progress = Progress(**checkpoint.progress)
         best_weights = read_weights(find_part(version, "student"))
     except (KeyError, ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{version}: its checkpoint is not of these settings: {reason}") from error
+        raise InputError(f"{version}: its checkpoint is not of these settings: {reason_of(error)}") from error
     return progress, best_weights

@@ -6,6 +6,7 @@
         summary.json    state of the run, best and last metrics, where and on what it ran
         student/        the best student so far
         checkpoint/     the last student, optimiser, random state
+        test.json       once it was tested, until it has another student
 
 Every part is written under a temporary name and renamed, `checkpoint/` last. A directory takes the place of
 its predecessor in two renames; a reader that comes, or a run that dies, between them finds the predecessor
@@ -17,7 +18,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +27,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from themo.atomic import write_text
+from themo.atomic import old_name, replace_folder, write_text
 from themo.config import Settings, load
 from themo.errors import InputError, reason_of
 
 Metrics = dict[str, float]
+
+TEST_FILE = "test.json"
+"""Scores of the student there (`themo.evaluation.Scores.to_dict`)."""
+OF_TESTS = (TEST_FILE, "report.html")
 
 
 @dataclass(frozen=True)
@@ -121,11 +125,13 @@ def write_version(
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.yaml", settings.to_yaml())
     if save_student is not None:
-        _replace_part(folder, "student", save_student)
+        for told in OF_TESTS:  # it is of another student
+            (folder / told).unlink(missing_ok=True)
+        replace_folder(folder / "student", save_student)
     write_text(folder / "metrics.csv", _table(reports))
     write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False))
     # last: whatever a kill leaves is written again by a resume from the checkpoint before it
-    _replace_part(folder, "checkpoint", checkpoint.save)
+    replace_folder(folder / "checkpoint", checkpoint.save)
 
 
 def read_settings(version: Path) -> Settings:
@@ -138,6 +144,20 @@ def read_settings(version: Path) -> Settings:
         hint = f"; {version / 'best'} is the best one of this search" if (version / "best").is_dir() else ""
         raise InputError(f"{version}: must be a version directory, it holds no config.yaml{hint}")
     return load(config=version / "config.yaml")
+
+
+def find_cache(settings: Settings, version: Path) -> Path:
+    """The cache of a version, which may be used from elsewhere and, with its cache, be moved.
+
+    Returns:
+        The folder in its settings: from the working directory or, where it is not there, from the nearest
+        folder above the version that holds it.
+    """
+    path = Path(settings.paths.cache_dir)
+    if path.is_absolute() or path.is_dir():
+        return path
+    above = (folder / path for folder in version.resolve().parents)
+    return next((folder for folder in above if folder.is_dir()), path)
 
 
 def read_summary(version: Path) -> dict[str, Any]:
@@ -159,22 +179,10 @@ def find_part(version: Path, name: str) -> Path:
     Raises:
         InputError: It has none.
     """
-    for folder in (version / name, version / f".{name}.old"):
+    for folder in (version / name, old_name(version / name)):
         if folder.is_dir():
             return folder
     raise InputError(f"{version}: must be a version directory, it holds no {name}/")
-
-
-def _replace_part(version: Path, name: str, write: Callable[[Path], None]) -> None:
-    part, old, new = version / name, version / f".{name}.old", version / f".{name}.new"
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
-    write(new)
-    if part.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        part.rename(old)
-    new.rename(part)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _table(reports: Sequence[Metrics]) -> str:

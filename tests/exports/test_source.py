@@ -9,6 +9,7 @@ import torch
 from consumers import assert_same, own_vectors
 from torch.nn import functional
 
+from themo.config import BenchmarkSettings
 from themo.errors import InputError
 from themo.exports.source import Source
 
@@ -106,3 +107,20 @@ def test_stirred_students_need_every_part(source: Callable[..., Source]) -> None
     with torch.no_grad():
         opened.trained.projection.bias.zero_()
     assert functional.cosine_similarity(whole, opened.trained.encode(opened.tokenizer, TEXTS)).max() < 0.999
+
+
+def test_a_test_on_other_data_than_the_runs_is_told_as_what_it_was(version: Callable[..., Path]) -> None:
+    folder = version()
+    share = {"retrieval@01": 0.5, "retrieval@05": 0.6, "retrieval@10": 0.7}
+    scores = {
+        "student": share,
+        "n": {"retrieval": 3},
+        "ci95": {"student": {name: [0.1, 0.9] for name in share}},
+        "benchmarks": BenchmarkSettings(language="it").model_dump(mode="json"),
+    }
+    (folder / "test.json").write_text(json.dumps(scores), encoding="utf-8")
+    assert Source.open(folder).settings.benchmarks.language == "it"
+    scores["benchmarks"]["language"] = 7
+    (folder / "test.json").write_text(json.dumps(scores), encoding="utf-8")
+    with pytest.raises(InputError, match=r"test\.json: must be what python -m themo test writes"):
+        Source.open(folder)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from themo.benchmarks import ImageNet, Xtd10
 from themo.cli import main
-from themo.config import Settings
+from themo.config import BenchmarkSettings, Settings
 from themo.errors import InputError
 from themo.evaluation import Row, evaluate
 from themo.images import open_rgb
@@ -75,7 +75,9 @@ def tested(tmp_path: Path) -> Examination:
 
     at_class_1 = [float(i == 1) for i in range(N_IMAGES)]
     rows = {"student": row("es", {MISSED: away}, {0: at_class_1}), "ceiling": row("en", {}, {})}
-    return Examination(evaluate(rows, xtd10, imagenet), xtd10, imagenet, rows, images, None)
+    return Examination(
+        BenchmarkSettings(), evaluate(rows, xtd10, imagenet), xtd10, imagenet, rows, images, None
+    )
 
 
 def written(tested: Examination, settings: Settings, version: Path) -> str:

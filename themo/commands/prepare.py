@@ -47,8 +47,10 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
     if options.tests:
         from themo.benchmark_files import fetch_parts
+        from themo.scoring import fetch_models
 
         fetch_parts(settings, offline=options.offline)
+        fetch_models(settings)
     data = prepare_data(settings)
     result = {
         "train_pairs": len(data.train),
@@ -71,6 +73,7 @@ def _describe(settings: Settings, options: Namespace) -> None:
     from dataclasses import asdict
 
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     from themo.inventory import inventory
@@ -83,5 +86,5 @@ def _describe(settings: Settings, options: Namespace) -> None:
     for heading in ("what", "where", "state"):
         table.add_column(heading, overflow="fold")
     for item in items:
-        table.add_row(item.name, item.place, item.state)
+        table.add_row(escape(item.name), escape(item.place), item.state)
     print_result(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,12 +53,14 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         raise InputError("test: --report tells what a student finds; it needs --version-path")
     with waiting("Loading libraries"):
         from themo.tracking import tracking_uri, ui_command
-        from themo.versions import read_settings
+        from themo.versions import find_cache, read_settings
 
     if options.version_path is not None:
         if options.preset or options.config:
             raise InputError("test: --version-path brings its own settings; leave out --preset and --config")
-        settings = read_settings(options.version_path).override(options.settings)
+        settings = read_settings(options.version_path)
+        cache = str(find_cache(settings, options.version_path))
+        settings = settings.override({"cache_dir": cache} | options.settings)
     else:
         settings = load(options.config, options.preset, options.settings)
     tested = score_and_record(settings, options.version_path, options.task, options.baseline)
@@ -67,7 +70,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
         report = write_report(tested, settings, options.version_path)
     if options.json:
-        print_json(tested.scores.to_dict() | ({"report": str(report)} if report else {}))
+        print_json(tested.to_dict() | ({"report": str(report)} if report else {}))
     else:
         print_result(tested.scores.to_table())
     if report:
@@ -82,9 +85,9 @@ def score_and_record(
     from themo.atomic import write_text
 
     with waiting("Loading libraries"):
-        from themo.report.tables import TEST_FILE
         from themo.scoring import examine
         from themo.tracking import Tracking, comparison_params, outbox_path, tracking_uri
+        from themo.versions import TEST_FILE
 
     logs_dir = Path(settings.paths.logs_dir)
     with Tracking(tracking_uri(logs_dir), settings.paths.experiment, outbox_path(logs_dir)) as tracking:
@@ -93,12 +96,13 @@ def score_and_record(
         run = tracking.start(
             f"test {version or 'baseline'}",
             comparison_params(settings.leaves()) if version else {},
-            artifact=scores.to_dict(),
+            artifact=tested.to_dict(),
             tags={"themo.kind": "test", "themo.version": str(version or "")},
         )
         run.report(scores.to_metrics(), step=0)
         run.finish()
     if version is not None:
-        write_text(version / TEST_FILE, scores.to_json())
+        text = json.dumps(tested.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(version / TEST_FILE, text + "\n")
         console.print(f"Written: {version / TEST_FILE}")
     return tested

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +64,9 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     uri, experiment = tracking_uri(logs_dir), settings.paths.experiment
     with Tracking(uri, experiment, outbox_path(logs_dir)) as tracking:
         version = options.resume or new_version(logs_dir, settings.paths.experiment)
+        go_on = f"python -m themo train --resume {shlex.quote(str(version))}"
+        if options.resume:
+            resume_hint[:] = [go_on]
         run = tracking.start(
             f"{settings.paths.experiment}/{version.name}",
             comparison_params(settings.leaves()),
@@ -76,7 +80,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
                 def report(last: Report) -> None:
                     last.save(version)
-                    resume_hint[:] = [f"python -m themo train --resume {version}"]
+                    resume_hint[:] = [go_on]
                     run.report(last.metrics, step=int(last.metrics["pairs_seen"]))
                     _print_report(last)
 
@@ -96,7 +100,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     best = last.metrics[f"best/{settings.objective}"]
     print_result(f"{version}  best {settings.objective} {best:.4f}")
     if settings.benchmarks.names_tests and settings.data.targets is None:
-        console.print(f"Test it:       python -m themo test --version-path {version}")
+        console.print(f"Test it:       python -m themo test --version-path {shlex.quote(str(version))}")
     console.print(f"Compare runs:  {ui_command(tracking.uri)}")
 
 

@@ -127,7 +127,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
             console.print(f"Not tested: {error}")
     report = _written(lambda: write_report(search, result.folder))
     if options.json:
-        told = result.to_json() | ({"test": tested.scores.to_dict()} if tested else {})
+        told = result.to_json() | ({"test": tested.to_dict()} if tested else {})
         print_json(told | {"report": str(report) if report else None})
     else:
         print_result(table(result, search.space.dimensions))

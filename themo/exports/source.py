@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from themo.config import Settings
+from themo.config import BenchmarkSettings, Settings
 from themo.errors import InputError
 from themo.evaluation import KS, RESERVED, STUDENT, metric_name
 from themo.sources import Sources
 from themo.student import Student, load_student
 from themo.teacher import Teacher
 from themo.tokens import Tokenizer
-from themo.versions import find_part, read_settings, read_summary
+from themo.versions import TEST_FILE, find_cache, find_part, read_settings, read_summary
 
 FINISHED = ("finished", "stopped early")
 """States of a run's summary that leave a student to give away."""
@@ -57,7 +57,8 @@ class Source:
         Raises:
             InputError: It is none, its run is not finished, or something in it is damaged.
         """
-        settings = read_settings(version).override(overrides or {})
+        settings = read_settings(version)
+        settings = settings.override({"cache_dir": str(find_cache(settings, version)), **(overrides or {})})
         summary = read_summary(version)
         state = summary.get("state") if isinstance(summary, dict) else None
         if state not in FINISHED:
@@ -65,7 +66,9 @@ class Source:
                 f"{version}: its run must be finished to be exported, summary.json says {state!r}; "
                 f"finish it with python -m themo train --resume {version}"
             )
-        scores = _read_scores(version / "test.json")
+        scores = _read_scores(version / TEST_FILE)
+        if scores is not None and "benchmarks" in scores:  # the test may have been on others than the run's
+            settings = settings.model_copy(update={"benchmarks": scores["benchmarks"]})
         return cls(version, settings, summary, scores, *load_student(find_part(version, "student")))
 
     @property
@@ -142,6 +145,8 @@ def _read_scores(path: Path) -> Mapping[str, Any] | None:
         return None
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
+        if "benchmarks" in scores:
+            scores["benchmarks"] = BenchmarkSettings.model_validate(scores["benchmarks"])
         rows = {STUDENT, *scores} - set(RESERVED)
         for row, task, k in product(rows, scores["n"], KS):
             name = metric_name(task, k)

@@ -11,8 +11,6 @@ from typing import Any
 from themo.errors import InputError
 from themo.evaluation import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
 
-TEST_FILE = "test.json"
-
 ROW_NAMES = {
     STUDENT: "student, Spanish",
     CEILING: "ceiling: the teacher, English",

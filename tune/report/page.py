@@ -14,9 +14,9 @@ from plotly.graph_objects import Figure
 from themo.errors import InputError
 from themo.evaluation import CEILING, RETRIEVAL, STUDENT, metric_name
 from themo.pages import write_page
-from themo.report.tables import TEST_FILE, lay_out, read_scores
+from themo.report.tables import lay_out, read_scores
 from themo.tracking import tracking_uri, ui_command
-from themo.versions import read_summary
+from themo.versions import TEST_FILE, read_summary
 from tune import results
 from tune.report import course_figures, facts, setting_figures
 from tune.report.fates import NAMES
