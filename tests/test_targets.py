@@ -25,7 +25,8 @@ def bitext(tmp_path: Path) -> Callable[..., Bitext]:
         corpus = Corpus("own", (write_tsv(tmp_path / "own.tsv", [(en, en) for en in texts]),))
         folder = tmp_path / "-".join(texts)
         folder.mkdir()
-        Plan([corpus], Rules(None, False), corpus, 2, None, frozenset()).build(folder)
+        apart = Corpus("apart", (write_tsv(tmp_path / "apart.tsv", [("apart", "aparte")]),))
+        Plan([corpus], Rules(None, False), apart, 2, None, frozenset()).build(folder)
         return open_bitexts(folder)[0]
 
     return write
