@@ -125,11 +125,14 @@ def test_captions_of_tests_are_kept_out_of_training_alone(tmp_path: Path) -> Non
 
 def test_english_of_a_validation_file_is_kept_out_of_training(tmp_path: Path) -> None:
     content = [("a cat", "un gato"), ("a dog", "un perro"), ("a cat", "una gata"), ("an owl", "un búho")]
-    held_out = [("a cat", "el gato"), ("an owl", "la lechuza")]
+    held_out = [("a cat", "el gato"), ("an owl", "la lechuza"), ("", "nada")]
     train, held, drops = build(tmp_path, content, validation=held_out, validation_pairs=9)
     assert texts(train) == [("a dog", "un perro")]
-    assert texts(held) == held_out
-    assert str(drops[0]) == "c0: 1 of 4 pairs kept; dropped 3 of the validation pairs"
+    assert texts(held) == held_out[:2]
+    assert [str(each).partition(": ")[2] for each in drops] == [
+        "1 of 4 pairs kept; dropped 3 of the validation pairs",
+        "2 of 3 pairs kept; dropped 1 empty",
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".parquet"])

@@ -148,6 +148,8 @@ class Plan:
             parts = {TRAIN: kept, VALIDATION: held}
         else:
             parts = {TRAIN: kept}
+            lost = Drops.count(self.validation.name, apart.codes)
+            drops += [lost] if lost.dropped else []
         _refuse_none("data.corpus", kept)
         if self.max_pairs is not None:
             parts[TRAIN] = _at_most(kept, scan.pairs, self.max_pairs)
