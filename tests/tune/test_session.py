@@ -25,8 +25,9 @@ from tune.cluster import Resources
 from tune.history import to_optuna
 from tune.results import SearchResult
 from tune.search import Search, grow, new_search, read_search
-from tune.session import run_search
+from tune.session import _finish, run_search
 from tune.space import from_tree
+from tune.storage import Storage
 from tune.study import Study
 
 # what mlflow, sqlalchemy and ray do among themselves
@@ -200,6 +201,22 @@ def test_a_search_without_a_good_trial_says_so(cluster, tmp_path):
     )
     with pytest.raises(RuntimeError, match=r"none of the 1 trials ended well; .*RuntimeError: a bug"):
         run_search(replace(search, space=only_bad), no_data, train)
+
+
+@pytest.mark.parametrize(
+    ("n_failed", "ended"),
+    [(0, "no trial has ended in it"), (1, "no trial has ended well in it, 1 failed (RuntimeError: a bug)")],
+)
+def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_failed, ended):
+    search, study = a_search(tmp_path, "mine", Resources()), Study(None, "max")
+    for _ in range(n_failed + 1):  # the last one is under way
+        study.add({})
+    for number in range(n_failed):
+        study.finish(number, "FAIL", "RuntimeError: a bug")
+    folder = tmp_path / "tune" / "mine"
+    with pytest.raises(InputError) as caught:
+        _finish(search, study, 1, Storage(str(folder / "trials")), folder)
+    assert str(caught.value) == f"--time-budget: {ended}: go on with --resume mine"
 
 
 @pytest.mark.slow
