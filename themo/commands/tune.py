@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from themo.output import print_json, print_result
 from themo.progress import console, waiting
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from themo.dataset import TrainingData
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
@@ -91,7 +94,6 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     with waiting("Loading libraries"):
         from themo.preparation import prepare_data
         from themo.tracking import tracking_uri, ui_command
-        from themo.versions import read_settings
         from tune.cluster import refuse_unreachable
         from tune.report.page import write_report
         from tune.request import begin, resume
@@ -118,21 +120,15 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     go_on = resume_hint.copy()
     resume_hint.clear()
     best = result.folder / "best"
-    tested = None
-    winner = read_settings(best)  # its own teacher, where that was searched
-    if winner.benchmarks.names_tests and winner.data.targets is None:
-        try:
-            tested = score_and_record(winner, best, "all", baseline=False, floor=True)
-        except InputError as error:  # the search is done: its result must not be lost
-            console.print(f"Not tested: {error}")
+    tested = _tested(best)
     report = _written(lambda: write_report(search, result.folder))
     if options.json:
-        told = result.to_json() | ({"test": tested.scores.to_dict()} if tested else {})
+        told = result.to_json() | ({"test": tested[0]} if tested else {})
         print_json(told | {"report": str(report) if report else None})
     else:
         print_result(table(result, search.space.dimensions))
         if tested:
-            print_result(tested.scores.to_table())
+            print_result(tested[1])
     if not result.is_whole:
         n_done = sum(n for state, n in result.counts.items() if state not in ("RUNNING", "PAUSED"))
         console.print(
@@ -150,6 +146,28 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     console.print(
         f"Compare runs:  {ui_command(tracking_uri(Path(search.settings.paths.logs_dir)))}", soft_wrap=True
     )
+
+
+def _tested(best: Path) -> tuple[dict[str, Any], Table | str] | None:
+    """The winner's scores, and what to show of them; None where it was not tested.
+
+    One that was tested before, as when a finished search is resumed, keeps that test, which may know more.
+    """
+    from themo.report.tables import TEST_FILE, read_scores
+    from themo.versions import read_settings
+
+    if (best / TEST_FILE).exists():
+        with suppress(InputError):  # damaged: written anew
+            return read_scores(best / TEST_FILE), f"Tested before: {best / TEST_FILE}"
+    winner = read_settings(best)  # its own teacher, where that was searched
+    if not winner.benchmarks.names_tests or winner.data.targets is not None:
+        return None
+    try:
+        scores = score_and_record(winner, best, "all", baseline=False, floor=True).scores
+    except InputError as error:  # the search is done: its result must not be lost
+        console.print(f"Not tested: {error}")
+        return None
+    return scores.to_dict(), scores.to_table()
 
 
 def _written(write: Callable[[], Path]) -> Path | None:
