@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import formula_storage
 import pytest
 from filelock import FileLock
 from formula_search import a_search, no_data
@@ -201,6 +202,19 @@ def test_a_search_without_a_good_trial_says_so(cluster, tmp_path):
     )
     with pytest.raises(RuntimeError, match=r"none of the 1 trials ended well; .*RuntimeError: a bug"):
         run_search(replace(search, space=only_bad), no_data, train)
+
+
+@pytest.mark.slow
+def test_a_storage_that_fails_once_costs_a_trial_a_new_start_only(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources(), num_samples=1)
+    good = {"learn_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 10}
+    search = replace(search, space=replace(search.space, first=(good,)))
+    result = run_search(search, no_data, formula_storage.train)
+    assert (result.best.state, result.best.pairs_seen) == ("COMPLETE", 100 * REPORTS)
+    whole = height(search.settings.override(result.best.params))
+    assert result.best.values == {100 * step: whole * step / REPORTS for step in range(1, REPORTS + 1)}
+    account = (result.folder / "failures" / "trial-0000.txt").read_text()
+    assert "StorageError: a report cannot be stored: " in account
 
 
 @pytest.mark.parametrize(
