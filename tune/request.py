@@ -16,7 +16,7 @@ from themo.options import AUTO_GPUS
 from themo.presets import space_path
 from themo.progress import console
 from themo.tracking import check_reachable, tracking_uri
-from tune.cluster import Resources
+from tune.cluster import LOCAL, Resources
 from tune.search import (
     STUDY_FILE,
     Search,
@@ -106,7 +106,7 @@ def begin(options: Namespace, settings: Settings, prepare: Prepare) -> Search:
             stop_after_no_gain=options.stop_after_no_gain,
         )
     )
-    if options.address is None:
+    if options.address in (None, LOCAL):
         resolve_device(settings.training.device)  # of a cluster, only its machines know
     resources = replace(resources, **_resources(options, settings, resources))
     name = options.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")

@@ -76,7 +76,7 @@ def add_options(parser: Parser) -> None:
     )
     add("--cpus-per-trial", type=float, metavar="X", help="CPUs a trial (1)")
     add("--max-concurrent", type=int, metavar="N", help="trials at once (as many as fit)")
-    add("--address", help="a running Ray cluster (none: one is started on this machine)")
+    add("--address", help="a running Ray cluster (RAY_ADDRESS, or local: one is started on this machine)")
     add(
         "--storage-path",
         metavar="PLACE",
@@ -94,7 +94,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     with waiting("Loading libraries"):
         from themo.preparation import prepare_data
         from themo.tracking import tracking_uri, ui_command
-        from tune.cluster import refuse_unreachable
+        from tune.cluster import LOCAL, asked_address, refuse_unreachable
         from tune.report.page import write_report
         from tune.request import begin, resume
         from tune.results import table
@@ -102,7 +102,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from tune.session import run_search
         from tune.teacher_vectors import encoder_on
 
-    elsewhere = None if options.address is None else encoder_on(options.address)
+    options.address = asked_address(options.address)
+    elsewhere = None if options.address in (None, LOCAL) else encoder_on(options.address)
     prepare = once(partial(prepare_data, elsewhere=elsewhere))
     settings = load(options.config, options.preset, options.settings)
     refuse_unreachable(options.address)
