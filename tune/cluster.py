@@ -108,6 +108,11 @@ class Resources:
         gpus = self.gpus_per_trial or 0.0
         return {"CPU": self.cpus_per_trial / self.workers, "GPU": gpus / self.workers}
 
+    @property
+    def threads(self) -> int:
+        """Of each of them, where the settings leave it open: its whole share of CPUs."""
+        return max(1, math.floor(self.of_worker["CPU"]))
+
     def on(self, machines: Sequence[Machine]) -> Resources:
         """What a trial gets on such machines, where that was left open."""
         if self.gpus_per_trial is not None:
