@@ -43,6 +43,9 @@ _SECONDS_BETWEEN_COUNTS = 5.0
 
 _CLIENT = "ray://"
 
+LOCAL = "local"
+"""Address of a cluster that is yet to be started on this machine, where another one is to be overruled."""
+
 _GREET = """
 import sys
 from ray._private import services
@@ -69,7 +72,7 @@ class Resources:
         gpus_per_trial: GPUs of a trial; trials may share one by fractions, or train on several each. None:
             one each, on a cluster that has any.
         max_concurrent: Trials at once at most; None: as many as the cluster holds.
-        address: A running Ray cluster; None starts one on this machine.
+        address: A running Ray cluster; None, or "local", starts one on this machine.
         by_memory: Whether trials share GPUs by the memory that the first of them took (`tune.memory`).
         storage_path: Folder or URI for checkpoints that every machine of the cluster shares; None: within the
             search directory.
@@ -83,6 +86,8 @@ class Resources:
     by_memory: bool = False
 
     def __post_init__(self) -> None:
+        if self.address == LOCAL:
+            object.__setattr__(self, "address", None)
         if not self.cpus_per_trial > 0:
             raise InputError(f"--cpus-per-trial must be above 0, got {self.cpus_per_trial:g}")
         if self.gpus_per_trial is not None and not self.gpus_per_trial >= 0:
@@ -103,6 +108,11 @@ class Resources:
         gpus = self.gpus_per_trial or 0.0
         return {"CPU": self.cpus_per_trial / self.workers, "GPU": gpus / self.workers}
 
+    @property
+    def threads(self) -> int:
+        """Of each of them, where the settings leave it open: its whole share of CPUs."""
+        return max(1, math.floor(self.of_worker["CPU"]))
+
     def on(self, machines: Sequence[Machine]) -> Resources:
         """What a trial gets on such machines, where that was left open."""
         if self.gpus_per_trial is not None:
@@ -110,17 +120,22 @@ class Resources:
         return replace(self, gpus_per_trial=float(any(machine.get("GPU", 0.0) >= 1 for machine in machines)))
 
 
+def asked_address(given: str | None) -> str | None:
+    """The address that ``--address`` gives, or else RAY_ADDRESS, which Ray sets for submitted jobs."""
+    return os.environ.get("RAY_ADDRESS") or None if given is None else given
+
+
 def refuse_unreachable(address: str | None) -> None:
     """Refuse an address that no search can run at, within seconds; Ray itself would try for minutes.
 
     Args:
-        address: ``HOST:PORT``, ``auto``, or None for a cluster that is yet to be started.
+        address: ``HOST:PORT``, ``auto``, or None or ``local`` for a cluster that is yet to be started.
 
     Raises:
         InputError: Nobody listens there, it is no Ray cluster, it refuses our token, or it is of the form
             ``ray://``, of which Ray Tune can make no use.
     """
-    if address is None or address == "local":
+    if address in (None, LOCAL):
         return
     is_client = address.startswith(_CLIENT)
     host, _, port = address.removeprefix(_CLIENT).rpartition(":")
@@ -131,7 +146,7 @@ def refuse_unreachable(address: str | None) -> None:
             reason = getattr(error, "strerror", None) or str(error)
             raise InputError(f"--address: no Ray cluster answers at {address}: {reason}") from None
     elif address != "auto":
-        raise InputError(f"--address must be HOST:PORT or auto, got {address!r}")
+        raise InputError(f"--address (or RAY_ADDRESS) must be HOST:PORT or auto, got {address!r}")
     if is_client:
         raise InputError(
             f"--address: Ray Tune drives a search from within its cluster, not through {address}: give "
@@ -246,7 +261,7 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
     import ray
 
     is_ours = not ray.is_initialized()
-    is_started_here = is_ours and address is None and "RAY_ADDRESS" not in os.environ  # which Ray would join
+    is_started_here = is_ours and address is None
     kept = io.TextIOWrapper(io.BufferedWriter(LossyFile(log, "ab")), encoding="utf-8")
     with ExitStack() as stack:
         if is_started_here:
@@ -288,7 +303,12 @@ def _start(log: Path) -> str | None:
     has_failed = False
     while True:
         try:
-            context = ray.init(include_dashboard=False, logging_level=logging.WARNING, log_to_driver=False)
+            context = ray.init(
+                address=LOCAL,  # else Ray would join any that it finds
+                include_dashboard=False,
+                logging_level=logging.WARNING,
+                log_to_driver=False,
+            )
             return context.dashboard_url or None
         except Exception as error:  # Ray has no kind of its own for it
             if "timed out during startup" not in str(error):

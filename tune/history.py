@@ -31,7 +31,7 @@ _STATES = {
 _STUDY_ID = 0
 
 _ended: WeakKeyDictionary[Study, tuple[Space, dict[int, FrozenTrial]]] = WeakKeyDictionary()
-"""Trials that nothing more will happen to, of the records that this process works on."""
+"""Trials that have ended, of the records that this process works on."""
 
 
 def to_optuna(space: Space, study: Study, sampler: BaseSampler | None = None) -> optuna.study.Study:
@@ -47,7 +47,9 @@ def to_optuna(space: Space, study: Study, sampler: BaseSampler | None = None) ->
     _ended[study] = (space, ended)
     trials = []
     for position, trial in enumerate((*study.carried, *study)):
-        frozen = ended.get(position) or _frozen(space, trial, study.mode, position)
+        frozen = ended.get(position)
+        if frozen is None or not _is_still(frozen, trial):
+            frozen = _frozen(space, trial, study.mode, position)
         if trial.is_done:
             ended[position] = frozen
         trials.append(frozen)
@@ -152,6 +154,12 @@ class History(BaseStorage):
     get_all_studies: Callable[..., Any] = _not_of_a_record
     set_trial_intermediate_value: Callable[..., None] = _not_of_a_record
     set_trial_user_attr: Callable[..., None] = _not_of_a_record
+
+
+def _is_still(frozen: FrozenTrial, trial: Trial) -> bool:
+    """Whether a trial stands where it was read: a stopped one goes on where a search is enlarged."""
+    is_as_long = len(frozen.intermediate_values) == len(trial.values)
+    return frozen.state == _STATES[trial.state] and is_as_long
 
 
 def _frozen(space: Space, trial: Trial, mode: Mode, position: int) -> FrozenTrial:

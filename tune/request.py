@@ -16,7 +16,7 @@ from themo.options import AUTO_GPUS
 from themo.presets import space_path
 from themo.progress import console
 from themo.tracking import check_reachable, tracking_uri
-from tune.cluster import Resources
+from tune.cluster import LOCAL, Resources
 from tune.search import (
     STUDY_FILE,
     Search,
@@ -106,9 +106,13 @@ def begin(options: Namespace, settings: Settings, prepare: Prepare) -> Search:
             stop_after_no_gain=options.stop_after_no_gain,
         )
     )
-    if options.address is None:
+    if options.address in (None, LOCAL):
         resolve_device(settings.training.device)  # of a cluster, only its machines know
+    known_threads = resources.threads
     resources = replace(resources, **_resources(options, settings, resources))
+    is_share = settings.training.threads == known_threads and "threads" not in options.settings
+    if options.repeat is not None and is_share:  # the earlier one's, which filled its settings in
+        settings = settings.override({"threads": resources.threads})
     name = options.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
     refuse_taken(name, settings)
     check_reachable(tracking_uri(Path(settings.paths.logs_dir)))

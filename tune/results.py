@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import io
 import json
 import shutil
@@ -108,6 +109,7 @@ def write_trials(study: Study, space: Space, folder: Path) -> None:
 def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path) -> None:
     """Write ``best.yaml`` and copy the winner's version to ``best/``, replacing an older one when whole.
 
+    A ``best/`` that is this version already stays, with what was written beside it: its test, its report.
     Where settings changed on the way (`tune.population`), ``best.yaml`` holds the last ones and says so.
 
     Args:
@@ -132,10 +134,19 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
     if winner.state == "PRUNED":
         _end_early(new)
     best = folder / BEST_VERSION
+    if _holds(best, new):
+        shutil.rmtree(new)
+        return
     if best.exists():
         best.rename(old)
     new.rename(best)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _holds(folder: Path, other: Path) -> bool:
+    """Whether all files of another folder are in a folder too, byte by byte."""
+    pairs = [(folder / path.relative_to(other), path) for path in other.rglob("*") if path.is_file()]
+    return all(path.is_file() and filecmp.cmp(path, copy, shallow=False) for path, copy in pairs)
 
 
 def _end_early(version: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
 import shutil
@@ -80,7 +79,7 @@ def new_search(
     """
     refuse_taken(name, settings)
     folder = search_folder(name, settings)
-    threads = settings.training.threads or max(1, math.floor(resources.of_worker["CPU"]))
+    threads = settings.training.threads or resources.threads
     settings = settings.override({"threads": threads, "objective": settings.objective})
     search = Search(name, secrets.token_hex(8), space, settings, resources)
     try:

@@ -69,7 +69,7 @@ def run_search(
 
     Raises:
         InputError: The cluster is too small, the MLflow server away, another process runs this search, some
-            machine does not share the storage, or no trial ended in the time given.
+            machine does not share the storage, or no trial ended well in the time given.
         KeyboardInterrupt: Interrupted; the search can be resumed.
         RuntimeError: No trial ended well.
     """
@@ -245,11 +245,15 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: 
     results.write_trials(study, search.space, folder)
     winner = study.winner()
     is_done = is_whole(study, search.space.search)
-    if winner is None and not is_done and not any(trial.is_done for trial in study):
-        raise InputError(f"--time-budget: no trial has ended in it: go on with --resume {search.name}")
     if winner is None:
+        n_failed = study.counts()["FAIL"]
         reason = next((trial.reason for trial in study if trial.reason), "no reason is known")
-        raise RuntimeError(f"none of the {len(study)} trials ended well; the first one: {reason}")
+        if is_done:
+            raise RuntimeError(f"none of the {len(study)} trials ended well; the first one: {reason}")
+        ended = "no trial has ended in it"
+        if n_failed:
+            ended = f"no trial has ended well in it, {n_failed} failed ({reason})"
+        raise InputError(f"--time-budget: {ended}: go on with --resume {search.name}")
     results.write_best(winner, search.settings, storage, folder)
     spans = results.spans(study)
     return results.SearchResult(

@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from themo.cache import Cache
 from themo.dataset import CaptionedImages, EncodedPairs, TrainingData
+from themo.errors import InputError
 
 CHUNK_BYTES = 32 << 20
 """What is under way at once to a machine, so that no data has to fit a memory."""
@@ -96,7 +97,7 @@ class Shipment:
         """The data with paths of this machine; what it does not see is fetched, once for all its workers.
 
         Raises:
-            InputError: There is no room for it.
+            OSError: It cannot be written; there is no room for it, say.
         """
 
         def here(path: Path) -> Path:
@@ -131,7 +132,10 @@ class Shipment:
                         out.write(ray.get(self.source.read.remote(file.path, offset)))
 
         key = [[str(file.path), file.size, file.modified] for file in item.files]
-        entry = Cache(shipped_folder()).entry("data", key, fetch)
+        try:
+            entry = Cache(shipped_folder()).entry("data", key, fetch)
+        except InputError as error:
+            raise error.__cause__ or error from None  # the disk's own: room may be waited for
         _fetched[item] = entry / item.path.relative_to(item.folder)
         return _fetched[item]
 

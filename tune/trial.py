@@ -41,6 +41,10 @@ Tell = Callable[[dict[str, Any], Path | None], None]
 """Takes a result, and a version directory that may be gone when it returns, to the driver."""
 
 
+class StorageError(Exception):
+    """Data or a checkpoint did not reach the worker, or a report the driver: no fault of the trial's."""
+
+
 class Report(Protocol):
     """What a training function reports; `themo.training.Report`."""
 
@@ -160,8 +164,9 @@ def run_trial(
 ) -> None:
     """Train, and tell what comes of it.
 
-    A trial that diverges or raises ends with a report that says so, so that only trials whose worker died are
-    retried. Workers are reused: threads and memory are reset here, seeds by the training function.
+    A trial that diverges or raises ends with a report that says so, so that only those are retried whose
+    worker died, or was cut off from others or from the storage. Workers are reused: threads and memory are
+    reset here, seeds by the training function.
 
     Args:
         config: The trial.
@@ -169,6 +174,10 @@ def run_trial(
         newest: Where it goes on from.
         tell: Takes results to the driver.
         reports: Whether this process tells reports too, and not only failures.
+
+    Raises:
+        PeerLostError: Another process of the trial is gone.
+        StorageError: As it says.
     """
     gc.collect()
     if torch.cuda.is_available():
@@ -180,12 +189,10 @@ def run_trial(
         torch.set_num_threads(settings.training.threads or torch.get_num_threads())
         leaves = settings.leaves()
         data = work.data[tuple(leaves[name] for name in work.data_leaves)]
-        if work.shipment is not None:
-            data = work.shipment.unpack(data)
         with ExitStack() as stack:
-            resume = None if newest is None else Path(stack.enter_context(newest.as_directory()))
+            data, resume = _fetched(data, work.shipment, newest, stack)
             work.train(settings, data, report=reporter if reports else _tell_nobody, resume=resume)
-    except PeerLostError:  # no fault of the trial's: as if this worker had died with the other
+    except (PeerLostError, StorageError):  # no fault of the trial's: as if this worker had died
         raise
     except FloatingPointError as error:
         reporter.fail(f"diverged: {error}")
@@ -194,6 +201,25 @@ def run_trial(
             reporter.fail("out of device memory", traceback.format_exc(), is_memory_fault=True)
         else:
             reporter.fail(f"{type(error).__name__}: {_first_line(error)}", traceback.format_exc())
+
+
+def _fetched(
+    data: TrainingData, shipment: Shipment | None, newest: ray_tune.Checkpoint | None, stack: ExitStack
+) -> tuple[TrainingData, Path | None]:
+    """Training data and checkpoint on this machine, the latter as long as a block; waits for room for them.
+
+    Raises:
+        StorageError: They cannot be had.
+    """
+    patience = Patience()
+    try:
+        if shipment is not None:
+            data = patience(lambda: shipment.unpack(data))
+        if newest is None:
+            return data, None
+        return data, Path(patience(lambda: stack.enter_context(newest.as_directory())))
+    except Exception as error:  # whatever it is: at the next attempt it may be over
+        raise StorageError(f"data or checkpoint cannot be fetched: {reason_of(error)}") from error
 
 
 class _Reporter:
@@ -214,7 +240,7 @@ class _Reporter:
         self._pairs = pairs
         result = self._result(report.metrics, is_last=report.is_last)
         if not (is_judged or report.is_last):
-            self._tell(result, None)
+            self._deliver(result, None)
             return
         with tempfile.TemporaryDirectory(prefix="themo-version-") as folder:
             version = Path(folder) / "version"
@@ -225,7 +251,13 @@ class _Reporter:
 
             Patience()(save)
             result = self._result(report.metrics, is_last=report.is_last)
+            self._deliver(result, version)
+
+    def _deliver(self, result: dict[str, Any], version: Path | None) -> None:
+        try:
             self._tell(result, version)
+        except Exception as error:  # whatever it is: at the next attempt it may be over
+            raise StorageError(f"a report cannot be stored: {reason_of(error)}") from error
 
     def fail(self, reason: str, details: str = "", *, is_memory_fault: bool = False) -> None:
         result = self._result({}, is_last=True, failure=reason, details=details)

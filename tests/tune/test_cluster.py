@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -11,7 +12,7 @@ import pytest
 
 from themo.errors import InputError
 from tune import cluster as module
-from tune.cluster import Resources, Slots, count_slots, refuse_unreachable
+from tune.cluster import Resources, Slots, asked_address, count_slots, refuse_unreachable
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
@@ -29,10 +30,25 @@ def test_a_cluster_that_is_yet_to_be_started_is_not_looked_for(address: str | No
     refuse_unreachable(address)
 
 
+def test_the_address_of_a_submitted_job_is_asked_for_where_none_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert [asked_address(given) for given in (None, "local", "auto")] == ["head:6379", "local", "auto"]
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    assert asked_address(None) is None
+
+
+def test_a_local_cluster_is_one_that_is_yet_to_be_started() -> None:
+    assert Resources(address="local") == Resources()
+    assert replace(Resources(address="head:6379"), address="local") == Resources()
+
+
 @pytest.mark.parametrize("address", ["", "here", "host:", ":6379", "host:port", "ray://host"])
 def test_an_address_of_no_known_form(address: str) -> None:
-    with pytest.raises(InputError, match=rf"^--address must be HOST:PORT or auto, got '{address}'$"):
+    with pytest.raises(InputError) as caught:
         refuse_unreachable(address)
+    assert str(caught.value) == f"--address (or RAY_ADDRESS) must be HOST:PORT or auto, got '{address}'"
 
 
 def test_a_client_address_is_refused_with_the_command_to_use_instead() -> None:
@@ -157,20 +173,20 @@ def test_slots_are_counted_again_as_machines_come_and_go(monkeypatch):
 def test_a_machine_too_busy_to_start_ray_is_told_so_after_two_attempts(tmp_path, monkeypatch, capsys):
     import ray
 
-    attempts = []
+    attempts: list[dict[str, object]] = []
 
     def too_late(**options: object) -> None:
         attempts.append(options)
         raise Exception("The current node timed out during startup. This could happen because ...")
 
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")  # of a cluster that was not asked for
     monkeypatch.setattr(ray, "init", too_late)
     with (
         pytest.raises(RuntimeError, match=r"Ray did not start .* twice: .*ray\.log.* goes on with --resume$"),
         module.connect(None, tmp_path / "ray.log"),
     ):
         pass
-    assert len(attempts) == 2
+    assert [options["address"] for options in attempts] == ["local", "local"]
     assert capsys.readouterr().err == "Ray did not start in the 30 s that it waits: once more\n"
 
 

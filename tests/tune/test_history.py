@@ -95,6 +95,19 @@ def test_an_ended_trial_is_read_once_and_one_under_way_each_time(settings):
     assert to_optuna(narrower, study).trials[0] is not first.trials[0]
 
 
+def test_a_stopped_trial_that_went_on_is_read_again(settings):
+    space, study = a_space(settings), Study(None, "max")
+    number = study.add({"learn_rate": 1e-3, "batch_size": 32, "loss": "mse"}).number
+    study.report(number, {"pairs_seen": 100, "o": 0.1}, "o")
+    study.finish(number, "PRUNED")
+    assert to_optuna(space, study).trials[number].state == TrialState.PRUNED
+    study.resume(number)
+    assert to_optuna(space, study).trials[number].state == TrialState.RUNNING
+    study.report(number, {"pairs_seen": 200, "o": 0.2}, "o")
+    study.finish(number, "PRUNED")
+    assert to_optuna(space, study).trials[number].intermediate_values == {100: 0.1, 200: 0.2}
+
+
 def test_the_past_cannot_be_changed(settings):
     space = a_space(settings)
     history = to_optuna(space, a_record(space, 3, 0))

@@ -135,8 +135,10 @@ def test_the_search_is_repeated_by_its_name(searched: Searched) -> None:
 
 
 def test_a_report_that_cannot_be_written_costs_a_line_and_not_the_result(searched: Searched) -> None:
-    path = searched.search / "report.html"
+    path, best = searched.search / "report.html", searched.search / "best"
     kept = path.read_bytes()
+    (best / "report.html").touch()  # of a test of the winner
+    beside = {file: file.stat().st_mtime_ns for file in best.rglob("*")}
     path.unlink()
     path.mkdir()
     try:
@@ -148,7 +150,8 @@ def test_a_report_that_cannot_be_written_costs_a_line_and_not_the_result(searche
     result = json.loads(done.stdout)
     assert result["report"] is None
     assert result["best"] == searched.result["best"]
-    assert result["test"] == searched.result["test"]
+    assert result["test"] == json.loads((best / "test.json").read_text(encoding="utf-8"))
+    assert {file: file.stat().st_mtime_ns for file in best.rglob("*")} == beside
     line = f"No report was written: {path}: cannot be written: Is a directory"
     assert done.stderr.splitlines().count(line) == 1
     assert "Traceback" not in done.stderr

@@ -38,6 +38,29 @@ def test_a_search_that_shared_gpus_may_be_repeated_on_cpus(known: Search) -> Non
 
 
 @pytest.mark.parametrize(
+    ("words", "threads"),
+    [
+        ([], 1),
+        (["--cpus-per-trial", "4"], 4),
+        (["--cpus-per-trial", "4", "--threads", "1"], 1),
+        (["--cpus-per-trial", "4", "--threads", "2"], 2),
+        (["--cpus-per-trial", "4", "--gpus-per-trial", "2"], 2),
+    ],
+)
+def test_a_repeated_search_trains_with_its_own_share_of_cpus(
+    known: Search, words: list[str], threads: int
+) -> None:
+    again = asked(known, "--repeat", "old", "--name", "new", *words)
+    assert again.settings.training.threads == threads
+
+
+def test_threads_that_were_no_share_are_repeated(known: Search) -> None:
+    asked(known, "--repeat", "old", "--name", "odd", "--threads", "3")
+    again = asked(known, "--repeat", "odd", "--name", "new", "--cpus-per-trial", "4")
+    assert again.settings.training.threads == 3
+
+
+@pytest.mark.parametrize(
     ("share", "gpus", "by_memory"), [("auto", 1.0, True), ("0.5", 0.5, False), ("2", 2.0, False)]
 )
 def test_the_share_of_a_gpu_that_is_asked_for(

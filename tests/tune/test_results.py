@@ -70,6 +70,25 @@ def test_the_best_settings_are_a_complete_configuration(study, settings, tmp_pat
     assert not list(tmp_path.glob(".best*"))
 
 
+def test_what_was_written_beside_the_winner_stays_until_it_is_another_one(study, settings, tmp_path):
+    storage, best = Storage(str(tmp_path / "trials")), tmp_path / "best"
+    for number in (0, 1):  # the second one was stopped: its copy says that it is over
+        version = tmp_path / "trials" / f"v{number}"
+        (version / "student").mkdir(parents=True)
+        (version / "student" / "weights").write_bytes(bytes([number]) * 1000)
+        (version / "summary.json").write_text('{"state": "running"}')
+        study[number].checkpoint = version.name
+        results.write_best(study[number], settings, storage, tmp_path)
+        assert not (best / "test.json").exists()
+        (best / "test.json").write_text("{}")
+        results.write_best(study[number], settings, storage, tmp_path)
+        assert (best / "test.json").exists()
+        assert not list(tmp_path.glob(".best*"))
+    (best / "student" / "weights").unlink()
+    results.write_best(study[1], settings, storage, tmp_path)
+    assert (best / "student" / "weights").read_bytes() == bytes([1]) * 1000
+
+
 def test_ranking_is_by_the_best_report(study):
     assert [trial.number for trial in results.ranked(study)] == [0, 1]
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import formula_storage
 import pytest
 from filelock import FileLock
 from formula_search import a_search, no_data
@@ -25,8 +26,9 @@ from tune.cluster import Resources
 from tune.history import to_optuna
 from tune.results import SearchResult
 from tune.search import Search, grow, new_search, read_search
-from tune.session import run_search
+from tune.session import _finish, run_search
 from tune.space import from_tree
+from tune.storage import Storage
 from tune.study import Study
 
 # what mlflow, sqlalchemy and ray do among themselves
@@ -200,6 +202,35 @@ def test_a_search_without_a_good_trial_says_so(cluster, tmp_path):
     )
     with pytest.raises(RuntimeError, match=r"none of the 1 trials ended well; .*RuntimeError: a bug"):
         run_search(replace(search, space=only_bad), no_data, train)
+
+
+@pytest.mark.slow
+def test_a_storage_that_fails_once_costs_a_trial_a_new_start_only(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources(), num_samples=1)
+    good = {"learn_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 10}
+    search = replace(search, space=replace(search.space, first=(good,)))
+    result = run_search(search, no_data, formula_storage.train)
+    assert (result.best.state, result.best.pairs_seen) == ("COMPLETE", 100 * REPORTS)
+    whole = height(search.settings.override(result.best.params))
+    assert result.best.values == {100 * step: whole * step / REPORTS for step in range(1, REPORTS + 1)}
+    account = (result.folder / "failures" / "trial-0000.txt").read_text()
+    assert "StorageError: a report cannot be stored: " in account
+
+
+@pytest.mark.parametrize(
+    ("n_failed", "ended"),
+    [(0, "no trial has ended in it"), (1, "no trial has ended well in it, 1 failed (RuntimeError: a bug)")],
+)
+def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_failed, ended):
+    search, study = a_search(tmp_path, "mine", Resources()), Study(None, "max")
+    for _ in range(n_failed + 1):  # the last one is under way
+        study.add({})
+    for number in range(n_failed):
+        study.finish(number, "FAIL", "RuntimeError: a bug")
+    folder = tmp_path / "tune" / "mine"
+    with pytest.raises(InputError) as caught:
+        _finish(search, study, 1, Storage(str(folder / "trials")), folder)
+    assert str(caught.value) == f"--time-budget: {ended}: go on with --resume mine"
 
 
 @pytest.mark.slow

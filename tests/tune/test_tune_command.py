@@ -71,3 +71,15 @@ def test_refusals(logs: Path, capsys: pytest.CaptureFixture[str], options: list[
 
     assert re.match(rf"Error: (argument )?{message}", line), line
     assert sorted(logs.rglob("*")) == before
+
+
+def test_the_cluster_of_a_submitted_job_is_taken_unless_another_place_is_given(
+    logs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    for options, message in (
+        ([], "--address: no Ray cluster answers at 127.0.0.1:1: Connection refused"),
+        (["--address", "local"], "--name: a search 'old' exists"),
+    ):
+        assert main(["tune", "--logs-dir", str(logs), "--name", "old", *options]) == 2
+        assert capsys.readouterr().err.startswith(f"Error: {message}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from themo.output import print_json, print_result
 from themo.progress import console, waiting
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from themo.dataset import TrainingData
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
@@ -73,7 +76,7 @@ def add_options(parser: Parser) -> None:
     )
     add("--cpus-per-trial", type=float, metavar="X", help="CPUs a trial (1)")
     add("--max-concurrent", type=int, metavar="N", help="trials at once (as many as fit)")
-    add("--address", help="a running Ray cluster (none: one is started on this machine)")
+    add("--address", help="a running Ray cluster (RAY_ADDRESS, or local: one is started on this machine)")
     add(
         "--storage-path",
         metavar="PLACE",
@@ -91,8 +94,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     with waiting("Loading libraries"):
         from themo.preparation import prepare_data
         from themo.tracking import tracking_uri, ui_command
-        from themo.versions import read_settings
-        from tune.cluster import refuse_unreachable
+        from tune.cluster import LOCAL, asked_address, refuse_unreachable
         from tune.report.page import write_report
         from tune.request import begin, resume
         from tune.results import table
@@ -100,7 +102,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from tune.session import run_search
         from tune.teacher_vectors import encoder_on
 
-    elsewhere = None if options.address is None else encoder_on(options.address)
+    options.address = asked_address(options.address)
+    elsewhere = None if options.address in (None, LOCAL) else encoder_on(options.address)
     prepare = once(partial(prepare_data, elsewhere=elsewhere))
     settings = load(options.config, options.preset, options.settings)
     refuse_unreachable(options.address)
@@ -118,21 +121,15 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     go_on = resume_hint.copy()
     resume_hint.clear()
     best = result.folder / "best"
-    tested = None
-    winner = read_settings(best)  # its own teacher, where that was searched
-    if winner.benchmarks.names_tests and winner.data.targets is None:
-        try:
-            tested = score_and_record(winner, best, "all", baseline=False, floor=True)
-        except InputError as error:  # the search is done: its result must not be lost
-            console.print(f"Not tested: {error}")
+    tested = _tested(best)
     report = _written(lambda: write_report(search, result.folder))
     if options.json:
-        told = result.to_json() | ({"test": tested.to_dict()} if tested else {})
+        told = result.to_json() | ({"test": tested[0]} if tested else {})
         print_json(told | {"report": str(report) if report else None})
     else:
         print_result(table(result, search.space.dimensions))
         if tested:
-            print_result(tested.scores.to_table())
+            print_result(tested[1])
     if not result.is_whole:
         n_done = sum(n for state, n in result.counts.items() if state not in ("RUNNING", "PAUSED"))
         console.print(
@@ -150,6 +147,28 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     console.print(
         f"Compare runs:  {ui_command(tracking_uri(Path(search.settings.paths.logs_dir)))}", soft_wrap=True
     )
+
+
+def _tested(best: Path) -> tuple[dict[str, Any], Table | str] | None:
+    """The winner's scores, and what to show of them; None where it was not tested.
+
+    One that was tested before, as when a finished search is resumed, keeps that test, which may know more.
+    """
+    from themo.report.tables import read_scores
+    from themo.versions import TEST_FILE, read_settings
+
+    if (best / TEST_FILE).exists():
+        with suppress(InputError):  # damaged: written anew
+            return read_scores(best / TEST_FILE), f"Tested before: {best / TEST_FILE}"
+    winner = read_settings(best)  # its own teacher, where that was searched
+    if not winner.benchmarks.names_tests or winner.data.targets is not None:
+        return None
+    try:
+        tested = score_and_record(winner, best, "all", baseline=False, floor=True)
+    except InputError as error:  # the search is done: its result must not be lost
+        console.print(f"Not tested: {error}")
+        return None
+    return tested.to_dict(), tested.scores.to_table()
 
 
 def _written(write: Callable[[], Path]) -> Path | None:

@@ -1,0 +1,111 @@
+"""A trial on a worker whose storage fails, or is full."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from formula_search import TREE, no_data, settings_in
+from formula_training import REPORTS, train
+from pyarrow import fs
+from ray.tune import Checkpoint
+
+from themo import room
+from themo.dataset import TrainingData
+from tune import shipping
+from tune.shipping import File, Item, Shipment
+from tune.space import from_tree
+from tune.storage import Storage
+from tune.study import Trial
+from tune.trial import StorageError, Work, configuration, run_trial
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.01)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    settings = settings_in(tmp_path)
+    space = from_tree(TREE, settings, source="search.yaml")
+    data = {(): no_data(settings)}
+    return Work(settings, space.search, data, (), str(tmp_path), train, measure=lambda: None)
+
+
+def a_trial() -> dict[str, Any]:
+    return configuration(Trial(0, {"learn_rate": 1e-3}, gpus=0.0))
+
+
+def test_a_checkpoint_that_cannot_be_fetched_is_no_fault_of_the_trials(work: Work, tmp_path: Path) -> None:
+    remote = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())  # Ray fetches what is not local
+    told: list[dict[str, Any]] = []
+    with pytest.raises(StorageError, match="data or checkpoint cannot be fetched: "):
+        run_trial(a_trial(), work, Checkpoint("gone", remote), lambda result, _: told.append(result))
+    assert told == []
+
+
+def test_a_report_that_cannot_be_stored_is_no_fault_of_the_trials(work: Work) -> None:
+    def tell(result: dict[str, Any], version: Path | None) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(StorageError, match=r"a report cannot be stored: .*Input/output error"):
+        run_trial(a_trial(), work, None, tell)
+
+
+def a_full_disk_then(made: Callable[[], Any]) -> Callable[[], Any]:
+    """`made`, after three calls that find no room."""
+    tries = iter([FULL, FULL, FULL])
+
+    def make() -> Any:
+        for error in tries:
+            raise error
+        return made()
+
+    return make
+
+
+def test_room_is_waited_for_by_what_is_fetched(work: Work, tmp_path: Path) -> None:
+    version = tmp_path / "version"
+    version.mkdir()
+    (version / "progress.json").write_text('{"step": 7}')
+    enter = a_full_disk_then(lambda: str(version))
+
+    @contextmanager
+    def as_directory() -> Iterator[str]:
+        yield enter()
+
+    unpack = a_full_disk_then(lambda: work.data[()])
+    shipped: Any = SimpleNamespace(unpack=lambda _: unpack())
+    newest: Any = SimpleNamespace(as_directory=as_directory)
+    work = Work(work.settings, work.search, work.data, (), work.storage, train, shipped, lambda: None)
+    told: list[dict[str, Any]] = []
+    run_trial(a_trial(), work, newest, lambda result, _: told.append(result))
+    assert [result["report/step"] for result in told] == [*range(8, REPORTS + 1)]
+    assert told[-1]["failure"] == ""
+
+
+def test_data_without_room_says_so_as_a_disk_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Work
+) -> None:
+    monkeypatch.setenv(shipping.FOLDER_VARIABLE, str(tmp_path / "shipped"))
+    there = Path("/nowhere/ids.npy")
+    items = {str(path): Item(path, (File(there, 3, 1),)) for path in (there.parent, there)}
+    source = SimpleNamespace(read=SimpleNamespace(remote=lambda *_: None))
+
+    def no_room(_: object) -> bytes:
+        raise FULL
+
+    monkeypatch.setattr(shipping.ray, "get", no_room)
+    pairs = type(work.data[()].train)(there.parent, there)
+    with pytest.raises(OSError, match="No space left") as caught:
+        Shipment(items, source).unpack(TrainingData(pairs, pairs, backbone="any"))
+    assert room.is_full(caught.value)
+    assert Storage(str(tmp_path / "shipped")).folders() == []
