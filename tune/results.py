@@ -146,7 +146,8 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
 def _holds(folder: Path, other: Path) -> bool:
     """Whether all files of another folder are in a folder too, byte by byte."""
     pairs = [(folder / path.relative_to(other), path) for path in other.rglob("*") if path.is_file()]
-    return all(path.is_file() and filecmp.cmp(path, copy, shallow=False) for path, copy in pairs)
+    same = (path.is_file() and filecmp.cmp(path, copy, shallow=False) for path, copy in pairs)
+    return folder.is_dir() and all(same)
 
 
 def _end_early(version: Path) -> None:
