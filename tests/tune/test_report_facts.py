@@ -107,6 +107,15 @@ def test_stopped_trials_count_with_the_best_that_they_reached(space: Space) -> N
     assert len(to_optuna(space, study).trials) == 4
 
 
+def test_trials_of_another_search_are_none_of_the_reports(space: Space) -> None:
+    carried = study_of(([0.8], "COMPLETE"), ([0.7], "PRUNED")).trials
+    carried[0].number, carried[1].number = -1, -2
+    study = Study(None, "max", study_of(([0.1, 0.4], "PRUNED"), ([0.9], "COMPLETE")).trials, carried)
+    study[0].params["learn_rate"] = 1e-4
+    shown = scored(space, study).trials
+    assert [(trial.values, trial.params["learn_rate"]) for trial in shown] == [([0.4], 1e-4), ([0.9], 1e-3)]
+
+
 def a_search(space: Space, n: int, height) -> Study:  # type: ignore[no-untyped-def]
     study = Study(None, "max")
     for i in range(n):

@@ -164,9 +164,10 @@ def scored(space: Space, study: Study) -> OptunaStudy:
 
     Optuna's figures and importances leave stopped trials out, which are most of a search.
     """
-    known_trials = to_optuna(space, study)
-    shown = create_study(direction=known_trials.direction)
-    for trial, known in zip(study, known_trials.trials, strict=True):
+    history = to_optuna(space, study)
+    own = history.trials[len(study.carried) :]  # the carried ones, which come first, are another search's
+    shown = create_study(direction=history.direction)
+    for trial, known in zip(study, own, strict=True):
         if (best := trial.best(study.mode)) is not None:
             shown.add_trial(
                 create_trial(
