@@ -19,7 +19,7 @@ from tune.report.page import write_report
 from tune.results import write_best
 from tune.search import Search, read_search
 from tune.storage import Storage
-from tune.study import Study
+from tune.study import Study, Takeover
 
 FIGURES = {"history", "curves", "rungs", "parallel", "slices", "importance", "time"}
 SCORES = {
@@ -61,23 +61,29 @@ def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]
     return search, folder
 
 
-@pytest.fixture
-def finished(tmp_path: Path) -> tuple[Search, Path]:
-    search, folder = record(tmp_path / "logs")
-    space = search.space.search.model_copy(update={"num_samples": 12})
-    search = Search(
-        search.name,
-        search.uid,
-        type(search.space)(search.space.dimensions, (), space),
-        search.settings,
-        search.resources,
-    )
+def searched_by(search: Search, folder: Path, **changes: object) -> Search:
+    """The same search with other rules, on disk too."""
+    rules = search.space.search.model_copy(update=changes)
+    space = type(search.space)(search.space.dimensions, (), rules)
+    search = Search(search.name, search.uid, space, search.settings, search.resources)
     (folder / "search.yaml").write_text(search.to_yaml(), encoding="utf-8")
+    return search
+
+
+def leave_best(search: Search, folder: Path) -> None:
+    """The winner with its scores, as `tune` leaves them."""
     winner = Study.read(folder / "study.json").winner()
     assert winner is not None
     write_best(winner, search.settings, Storage(str(folder / "trials")), folder)
     (folder / "best" / "summary.json").write_text('{"environment": {"torch": "2.9"}}', encoding="utf-8")
     (folder / "best" / "test.json").write_text(json.dumps(SCORES), encoding="utf-8")
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> tuple[Search, Path]:
+    search, folder = record(tmp_path / "logs")
+    search = searched_by(search, folder, num_samples=12)
+    leave_best(search, folder)
     return search, folder
 
 
@@ -136,6 +142,37 @@ def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search,
     assert "The winner has not been tested." in text
     assert "0.750" not in text
     assert "python -m themo tune --resume mine" in text
+
+
+def test_a_search_that_waited_for_no_more_gains_is_finished(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs")
+    search = searched_by(search, folder, num_samples=32, stop_after_no_gain=1)
+    leave_best(search, folder)
+    text = text_of(write_report(search, folder))
+    assert "12 of 32 trials" in text
+    assert "Not finished" not in text
+    assert "student, Spanish 0.750" in text
+    assert "tune --resume" not in text
+
+
+def test_a_winner_whose_settings_changed_on_the_way_has_its_scores(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    study[10].lineage.append(Takeover(300, 0.2, dict(study[10].params), 7))
+    study.save()
+    leave_best(search, folder)
+    text = text_of(write_report(search, folder))
+    assert "student, Spanish 0.750" in text
+    assert "it went on as trial 7 from 300 pairs, so no settings repeat it" in text
+    assert "train --config" not in text
+    assert "python -m themo test --version-path" in text
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "training: {learn_rate: much}"])
+def test_best_settings_changed_by_hand_are_none(finished: tuple[Search, Path], text: str) -> None:
+    search, folder = finished
+    (folder / "best.yaml").write_text(text, encoding="utf-8")
+    assert "The winner has not been tested." in text_of(write_report(search, folder))
 
 
 def test_one_trial_is_enough(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from plotly.graph_objects import Figure
 
+from themo.config import load
 from themo.errors import InputError
 from themo.evaluation import CEILING, RETRIEVAL, STUDENT, metric_name
 from themo.pages import write_page
@@ -18,6 +19,7 @@ from themo.report.tables import TEST_FILE, lay_out, read_scores
 from themo.tracking import tracking_uri, ui_command
 from themo.versions import read_summary
 from tune import results
+from tune.limits import is_whole
 from tune.report import course_figures, facts, setting_figures
 from tune.report.fates import NAMES
 from tune.results import BEST_SETTINGS, BEST_VERSION, show
@@ -49,7 +51,7 @@ def write_report(search: Search, folder: Path) -> Path:
         raise InputError(
             f"{folder / STUDY_FILE}: must hold a trial that ended well, none of its {len(study)} has{reason}"
         )
-    is_finished = len(study) >= search.space.search.num_samples and all(trial.is_done for trial in study)
+    is_finished = is_whole(study, search.space.search)
     best = study.winner() if is_finished else results.ranked(study, is_running_counted=True)[0]
     best = best or able[0]
     version = folder / BEST_VERSION if is_finished and _is_left(search, best, folder) else None
@@ -69,6 +71,7 @@ def write_report(search: Search, folder: Path) -> Path:
             study=study,
             best=best,
             best_value=best.best(study.mode),
+            best_line=results.line_of(best),
             is_finished=is_finished,
             written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             settings=_settings(search, best),
@@ -81,7 +84,7 @@ def write_report(search: Search, folder: Path) -> Path:
             rungs=stops,
             above_chance=[item.name for item in found if item.is_told],
             trials=_rows(search, study, best),
-            commands=_commands(search, folder, is_finished, version),
+            commands=_commands(search, best, folder, is_finished, version),
             directory=Path.cwd(),
             environment=read_summary(version).get("environment", {}) if version else {},
         )
@@ -119,7 +122,10 @@ def _is_left(search: Search, best: Trial, folder: Path) -> bool:
     path = folder / BEST_SETTINGS
     if not (folder / BEST_VERSION).is_dir() or not path.is_file():
         return False
-    return path.read_text(encoding="utf-8") == search.settings.override(best.params).to_yaml()
+    try:  # as settings: a winner whose settings changed on the way has a note above them
+        return load(config=path) == search.settings.override(best.params)
+    except InputError:  # changed by hand, or damaged
+        return False
 
 
 @dataclass(frozen=True)
@@ -202,7 +208,9 @@ class _Command:
     text: str
 
 
-def _commands(search: Search, folder: Path, is_finished: bool, version: Path | None) -> list[_Command]:
+def _commands(
+    search: Search, best: Trial, folder: Path, is_finished: bool, version: Path | None
+) -> list[_Command]:
     themo = "python -m themo"
     logs_dir = Path(search.settings.paths.logs_dir)
     compare = _Command("Compare the trials in MLflow", ui_command(tracking_uri(logs_dir)))
@@ -210,12 +218,12 @@ def _commands(search: Search, folder: Path, is_finished: bool, version: Path | N
         own = ["--logs-dir", str(logs_dir)]
         resume = shlex.join(["tune", "--resume", search.name, *own])
         return [_Command("Go on with the search, if nobody does", f"{themo} {resume}"), compare]
-    settings, best = _shown(folder / BEST_SETTINGS), _shown(version)
+    train = _Command("Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS)}")
     return [
-        _Command("Train the winner again", f"{themo} train --config {settings}"),
+        *([] if best.lineage else [train]),  # no settings repeat a winner whose settings changed on the way
         _Command(
-            "Test it beside all baselines, with a report of its own",
-            f"{themo} test --version-path {best} --baseline --report",
+            "Test the winner beside all baselines, with a report of its own",
+            f"{themo} test --version-path {_shown(version)} --baseline --report",
         ),
         _Command("Search again", f"{themo} tune --repeat {search.name} --logs-dir {_shown(logs_dir)}"),
         _Command("Write this page anew", f"{themo} report {search.name} --logs-dir {_shown(logs_dir)}"),
