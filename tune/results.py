@@ -157,19 +157,13 @@ def best_pairs(trial: Trial, mode: Mode) -> int:
     return min(pairs for pairs, value in trial.values.items() if value == best)
 
 
-def ranked(study: Study, is_running_counted: bool = False) -> list[Trial]:
-    """The trials that ended well, if asked those under way too; best first, of equals the earlier one."""
-    sign = -1.0 if study.mode == "max" else 1.0
-    states = ("COMPLETE", "PRUNED", *(("RUNNING",) if is_running_counted else ()))
-    able = [trial for trial in study if trial.state in states and trial.values]
-    return sorted(
-        able,
-        key=lambda trial: (
-            sign * (trial.best(study.mode) or 0.0),
-            -trial.metrics.get("best/val/cosine", 0.0),
-            trial.number,
-        ),
-    )
+def best_so_far(study: Study, objective: str) -> str:
+    """The best trial so far in a line, with its settings."""
+    leader = study.leader()
+    if leader is None:
+        return "no report yet"
+    settings = " ".join(f"{name}={show(value)}" for name, value in leader.params.items())
+    return f"best {objective} {leader.best(study.mode):.4f} in trial {leader.number}: {settings}"
 
 
 def slots_busy(trials: Iterable[tuple[float, float, float]], slots: int) -> float:

@@ -261,7 +261,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: 
         slots=slots,
         busy=results.slots_busy(spans, slots),
         seconds=max(end for _, end, _ in spans) - min(start for start, _, _ in spans),
-        top=tuple(results.ranked(study)[:_TOP]),
+        top=tuple(study.ranked(ended_only=True)[:_TOP]),
         num_samples=search.space.search.num_samples,
         is_whole=is_done,
     )

@@ -15,7 +15,7 @@ from rich.table import Table
 from themo.errors import InputError
 from themo.output import duration
 from tune.limits import is_whole
-from tune.results import ranked, show
+from tune.results import best_so_far, show
 from tune.search import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Search, read_search
 from tune.study import Study, Trial
 
@@ -62,14 +62,14 @@ class Status:
 
     def to_json(self) -> dict[str, Any]:
         """For ``status --json``."""
-        top = ranked(self.study)[:1]
+        leader = self.study.leader()
         return {
             "search": self.search.name,
             "activity": self.activity,
             "trials": {state.lower(): n for state, n in self.study.counts().items()},
             "num_samples": self.search.space.search.num_samples,
             "objective": self.search.objective,
-            "best": _best(top[0], self.study) if top else None,
+            "best": _best(leader, self.study) if leader else None,
             "training_seconds": self.training_seconds,
             "pairs_per_second": self.pairs_per_second,
             "seconds_left": self.seconds_left,
@@ -77,12 +77,13 @@ class Status:
         }
 
     def to_table(self) -> Table:
-        """The trials at work and the best ones, a row each."""
+        """The trials at work and the best of the others, a row each."""
         at_work = [trial for trial in self.study if trial.state == "RUNNING"]
         view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("trial", "state", self.search.objective, "pairs", "settings"):
             view.add_column(heading, justify="left" if heading in ("state", "settings") else "right")
-        for trial in [*at_work, *ranked(self.study)[:_TOP]]:
+        others = [trial for trial in self.study.ranked() if trial.state != "RUNNING"]
+        for trial in [*at_work, *others[:_TOP]]:
             best = trial.best(self.study.mode)
             view.add_row(
                 str(trial.number),
@@ -101,6 +102,8 @@ class Status:
         said = [f"Search {self.search.name} ({self.activity}): {len(self.study)} of {total} trials begun"]
         if states:
             said[0] += f": {states}"
+        if self.study.leader():
+            said.append(f"So far: {best_so_far(self.study, self.search.objective)}")
         if self.pairs_per_second is not None:
             said.append(
                 f"Training for {duration(self.training_seconds)}, {self.pairs_per_second:,.0f} pairs/s"
@@ -155,8 +158,8 @@ def overview(every: Iterable[Status]) -> Table:
         view.add_column(heading, justify="right" if heading in ("trials done", "best") else "left")
     for status in every:
         done = sum(trial.is_done for trial in status.study)
-        top = ranked(status.study)[:1]
-        best = top[0].best(status.study.mode) if top else None
+        leader = status.study.leader()
+        best = leader.best(status.study.mode) if leader else None
         view.add_row(
             status.search.name,
             status.activity,

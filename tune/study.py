@@ -97,6 +97,11 @@ class Trial:
         return self.state not in ("RUNNING", "PAUSED")
 
     @property
+    def is_scored(self) -> bool:
+        """Whether its score counts: it has one, and did not fail."""
+        return bool(self.values) and self.state != "FAIL"
+
+    @property
     def pairs_seen(self) -> int:
         """Sentence pairs at its last report."""
         return int(self.metrics.get("pairs_seen", 0))
@@ -196,21 +201,27 @@ class Study:
         trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
         trial.values, trial.metrics = dict(other.values), dict(other.metrics)
 
+    def ranked(self, ended_only: bool = False) -> list[Trial]:
+        """The trials whose scores count, best first; if asked, only those that ended.
+
+        Where the objective saturates the greater cosine decides, as within a trial, then the earlier number.
+        """
+        sign = -1 if self.mode == "max" else 1
+
+        def place(trial: Trial) -> tuple[float, float, int]:
+            value = trial.best(self.mode) or 0.0
+            return sign * value, -trial.metrics.get("best/val/cosine", 0.0), trial.number
+
+        able = [trial for trial in self if trial.is_scored and (trial.is_done or not ended_only)]
+        return sorted(able, key=place)
+
+    def leader(self) -> Trial | None:
+        """The best trial so far, whether it has ended, waits or goes on."""
+        return next(iter(self.ranked()), None)
+
     def winner(self) -> Trial | None:
-        """The trial whose best report is the best, among those that ended well and have a version."""
-        able = [
-            (trial.best(self.mode), trial)
-            for trial in self
-            if trial.state in ("COMPLETE", "PRUNED") and trial.values and trial.checkpoint
-        ]
-        sign = 1 if self.mode == "max" else -1
-
-        def merit(pair: tuple[float | None, Trial]) -> tuple[float, float, int]:
-            # the objective saturates: the greater cosine decides, as within a trial, then the earlier number
-            value, trial = pair
-            return sign * (value or 0.0), trial.metrics.get("best/val/cosine", 0.0), -trial.number
-
-        return max(able, key=merit)[1] if able else None
+        """The best one of those that ended well and have a version."""
+        return next((trial for trial in self.ranked(ended_only=True) if trial.checkpoint), None)
 
     def counts(self) -> dict[State, int]:
         """Number of trials in each state."""

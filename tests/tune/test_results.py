@@ -70,8 +70,9 @@ def test_the_best_settings_are_a_complete_configuration(study, settings, tmp_pat
     assert not list(tmp_path.glob(".best*"))
 
 
-def test_ranking_is_by_the_best_report(study):
-    assert [trial.number for trial in results.ranked(study)] == [0, 1]
+def test_the_best_so_far_in_a_line(study):
+    assert results.best_so_far(study, "o") == "best o 0.6000 in trial 0: learn_rate=0.001 loss=mse"
+    assert results.best_so_far(Study(None, "max"), "o") == "no report yet"
 
 
 def test_a_winner_that_was_stopped_is_a_run_that_is_over(study, settings, tmp_path):

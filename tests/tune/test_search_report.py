@@ -15,11 +15,12 @@ from formula_search import a_search
 from themo.cli import main
 from themo.errors import InputError
 from tune.cluster import Resources
+from tune.report.course_figures import history
 from tune.report.page import write_report
 from tune.results import write_best
 from tune.search import Search, read_search
 from tune.storage import Storage
-from tune.study import Study, Takeover
+from tune.study import State, Study, Takeover
 
 FIGURES = {"history", "curves", "rungs", "parallel", "slices", "importance", "time"}
 SCORES = {
@@ -112,6 +113,15 @@ def test_a_finished_search_is_told(finished: tuple[Search, Path]) -> None:
     assert "torch 2.9" in text
 
 
+def test_the_line_of_the_best_so_far_passes_by_those_that_failed(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    study[1].values[100] = 0.9  # it failed
+    line = history(study, study.winner(), search.objective).data[0]
+    assert 1 not in line.x
+    assert max(line.y) == study[10].best("max")
+
+
 def test_rungs_and_cost_are_told(finished: tuple[Search, Path]) -> None:
     text = text_of(write_report(*finished))
     assert "100 11 3 8 0, 2, 3, 5, 6, 8, 9, 11" in text
@@ -131,6 +141,18 @@ def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) 
     assert "The winner is tested when the search has ended." in text
     assert "python -m themo tune --resume mine --logs-dir" in text
     assert (folder / "study.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "PAUSED"])
+def test_a_search_of_which_nothing_has_ended_is_told(tmp_path: Path, state: State) -> None:
+    search, folder = record(tmp_path / "logs", n=6, running=6)
+    study = Study.read(folder / "study.json")
+    for trial in study:
+        trial.state = state
+    study.save()
+    text = text_of(write_report(search, folder))
+    assert "The best so far: trial 4" in text
+    assert f"0 failed, 6 {'paused' if state == 'PAUSED' else 'under way'}" in text
 
 
 def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search, Path]) -> None:
@@ -234,19 +256,19 @@ TRIAL = '{"number": 0, "params": {}, "state": "COMPLETE", "values": {"100": 0.5}
         ('{"format": 2, "mode": "max", "trials": []}', "study.json: format must be 1, got 2"),
         (
             '{"format": 1, "mode": "max", "trials": []}',
-            "study.json: must hold a trial that ended well, none of its 0 has",
+            "study.json: must hold a score of a trial that has not failed, none of its 0 has one",
         ),
         (
             damaged(TRIAL.replace('"COMPLETE"', '"FAIL", "reason": "no room"').replace('"100": 0.5', "")),
-            "study.json: must hold a trial that ended well, none of its 1 has; the first one: no room",
+            "must hold a score of a trial that has not failed, none of its 1 has one; the first one: no room",
         ),
         (
-            damaged(TRIAL.replace("COMPLETE", "RUNNING")),
-            "study.json: must hold a trial that ended well, none of its 1 has",
+            damaged(TRIAL.replace("COMPLETE", "FAIL")),
+            "study.json: must hold a score of a trial that has not failed, none of its 1 has one",
         ),
     ],
 )
-def test_a_damaged_record_or_one_without_a_finished_trial(
+def test_a_damaged_record_or_one_without_a_score(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str, message: str
 ) -> None:
     _, folder = record(tmp_path, n=0)

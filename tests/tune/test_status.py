@@ -75,7 +75,7 @@ def test_all_searches(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["status", "--logs-dir", str(tmp_path)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:] if line.strip()]
     assert [row[0] for row in rows] == ["fresh", "mine"]
-    assert rows[1][1:6] == ["interrupted", "2", "of", "8", "0.5000"]
+    assert rows[1][1:6] == ["interrupted", "2", "of", "8", "0.7000"]
     assert main(["status", "--logs-dir", str(tmp_path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["searches"]
     assert [search["search"] for search in told] == ["fresh", "mine"]
@@ -93,15 +93,26 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["status", "mine", "--logs-dir", str(tmp_path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["trials"] == {"running": 1, "paused": 0, "complete": 1, "pruned": 0, "fail": 1}
-    assert told["best"]["trial"] == 0
+    assert told["best"]["trial"] == 2
     assert told["failures"] == [{"trial": 1, "reason": "diverged: loss is nan"}]
     assert main(["status", "mine", "--logs-dir", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "0.5000" in out
+    assert "So far: best val/match@01 0.7000 in trial 2: learn_rate=0.001 batch_size=64\n" in out
     assert "Compare runs:  mlflow ui --backend-store-uri sqlite:///" in out
     assert (folder / STUDY_FILE).read_bytes() == before
     assert main(["status", "other", "--logs-dir", str(tmp_path)]) == 2
     assert "Error: status NAME: there is no search at" in capsys.readouterr().err
+
+
+def test_the_best_so_far_may_wait_and_has_not_failed(folder: Path) -> None:
+    study = Study.read(folder / STUDY_FILE)
+    study.report(1, {"pairs_seen": 400, "val/match@01": 0.9}, "val/match@01")
+    study.finish(2, "PAUSED")
+    status = read_status(folder)
+    assert status.to_json()["best"]["trial"] == 2
+    rows = status.to_table().columns
+    assert [list(rows[0].cells), list(rows[1].cells)] == [["2", "0"], ["paused", "complete"]]
 
 
 def test_a_damaged_record(folder: Path) -> None:

@@ -57,6 +57,39 @@ def test_the_winner_has_the_best_report_and_a_version(mode, winner):
     assert won.number == winner  # of the two equal ones the first; a failed one never
 
 
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_the_best_so_far_may_be_under_way_or_waiting_but_not_failed(mode):
+    study = Study(None, mode)
+    sign = 1 if mode == "max" else -1
+    states = ["PRUNED", "COMPLETE", "RUNNING", "PAUSED", "FAIL"]
+    for value, state in enumerate(states):
+        study[reported(study, sign * value)].checkpoint = "v"
+        if state != "RUNNING":
+            study.finish(value, state)
+    reported(study)
+    assert [trial.number for trial in study.ranked()] == [3, 2, 1, 0]
+    assert [trial.number for trial in study.ranked(ended_only=True)] == [1, 0]
+    assert study.leader() is study[3]
+    assert study.winner() is study[1]
+    study.finish(3, "FAIL")
+    assert study.leader() is study[2]
+
+
+def test_of_equal_trials_the_greater_cosine_then_the_earlier_one_leads():
+    study = Study(None, "max")
+    for cosine in (0.1, 0.3, 0.3):
+        number = reported(study, 1.0)
+        study[number].metrics["best/val/cosine"] = cosine
+    assert [trial.number for trial in study.ranked()] == [1, 2, 0]
+
+
+def test_where_nothing_was_reported_nobody_leads():
+    study = Study(None, "max")
+    assert study.leader() is None
+    reported(study)
+    assert study.leader() is None
+
+
 def test_there_is_no_winner_where_none_ended_well():
     study = Study(None, "max")
     reported(study)

@@ -21,7 +21,8 @@ def history(study: Study, winner: Trial | None, objective: str) -> Figure:
     numbers: list[int] = []
     pick = max if study.mode == "max" else min
     for trial in study:
-        if (best := trial.best(study.mode)) is not None:
+        best = trial.best(study.mode)
+        if best is not None and trial.is_scored:
             numbers.append(trial.number)
             best_so_far.append(pick(best_so_far[-1], best) if best_so_far else best)
     figure.add_trace(

@@ -42,18 +42,19 @@ def write_report(search: Search, folder: Path) -> Path:
         The HTML file.
 
     Raises:
-        InputError: The record is damaged or holds no finished trial, or the page cannot be written.
+        InputError: The record is damaged or holds no score, or the page cannot be written.
     """
     study = Study.read(folder / STUDY_FILE)
-    able = results.ranked(study)
-    if not able:
+    best = study.leader()
+    if best is None:
         reason = next((f"; the first one: {trial.reason}" for trial in study if trial.reason), "")
         raise InputError(
-            f"{folder / STUDY_FILE}: must hold a trial that ended well, none of its {len(study)} has{reason}"
+            f"{folder / STUDY_FILE}: must hold a score of a trial that has not failed, "
+            f"none of its {len(study)} has one{reason}"
         )
     is_finished = is_whole(study, search.space.search)
-    best = study.winner() if is_finished else results.ranked(study, is_running_counted=True)[0]
-    best = best or able[0]
+    if is_finished:
+        best = study.winner() or best
     version = folder / BEST_VERSION if is_finished and _is_left(search, best, folder) else None
     tested = None
     if version is not None and (version / TEST_FILE).exists():
@@ -185,9 +186,9 @@ class _TrialRow:
 
 
 def _rows(search: Search, study: Study, best: Trial) -> list[_TrialRow]:
-    """The trials, best first, then those without a value; no more than a page can hold."""
-    able = results.ranked(study)
-    others = [trial for trial in study if trial not in able]
+    """The trials, best first, then those without a score that counts; no more than a page can hold."""
+    able = study.ranked()
+    others = [trial for trial in study if not trial.is_scored]
     return [
         _TrialRow(
             trial.number,
