@@ -251,7 +251,6 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: 
         reason = next((trial.reason for trial in study if trial.reason), "no reason is known")
         raise RuntimeError(f"none of the {len(study)} trials ended well; the first one: {reason}")
     results.write_best(winner, search.settings, storage, folder)
-    spans = results.spans(study)
     return results.SearchResult(
         folder=folder,
         objective=search.objective,
@@ -259,8 +258,8 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: 
         counts=study.counts(),
         best=winner,
         slots=slots,
-        busy=results.slots_busy(spans, slots),
-        seconds=max(end for _, end, _ in spans) - min(start for start, _, _ in spans),
+        busy=results.busy_share(study, slots),
+        seconds=study.seconds(),
         top=tuple(study.ranked(ended_only=True)[:_TOP]),
         num_samples=search.space.search.num_samples,
         is_whole=is_done,

@@ -32,7 +32,7 @@ class Status:
         search: What it was begun with.
         study: Its record, as it was last written.
         activity: What goes on.
-        training_seconds: Time in which at least one trial was at work, pauses between sessions left out.
+        training_seconds: Time in which at least one trial was at work.
     """
 
     search: Search
@@ -108,8 +108,8 @@ class Status:
             said.append(
                 f"Training for {duration(self.training_seconds)}, {self.pairs_per_second:,.0f} pairs/s"
             )
-        if self.seconds_left is not None:
-            said[-1] += f", about {duration(self.seconds_left)} left"
+            if self.seconds_left is not None:
+                said[-1] += f", about {duration(self.seconds_left)} left"
         if self.activity in ("interrupted", "not begun"):
             said.append(f"Go on with it: python -m themo tune --resume {self.search.name}")
         said += [
@@ -134,11 +134,7 @@ def read_status(folder: Path) -> Status:
         activity = "finished"
     elif not path.exists():
         activity = "not begun"
-    spans = [
-        (trial.started, trial.ended)
-        for trial in study
-        if trial.started is not None and trial.ended is not None
-    ]
+    spans = [(stint.started, stint.ended) for trial in study for stint in trial.stints]
     return Status(search, study, activity, covered(spans))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from themo.config import Settings
 from tune.history import to_optuna
-from tune.report.facts import cost, fate, importances, lanes, rungs, scored
+from tune.report.facts import Lane, cost, fate, importances, lanes, rungs, scored
 from tune.space import SearchSettings, Space, from_tree
 from tune.study import Study
 
@@ -81,20 +81,29 @@ def test_nothing_is_saved_where_nothing_ran(settings: Settings) -> None:
 
 def at_work(study: Study, *spans: tuple[float, float, str]) -> Study:
     for trial, (started, ended, machine) in zip(study, spans, strict=True):
-        trial.started, trial.ended, trial.machine = started, ended, machine
+        trial.work(started, ended, machine)
     return study
+
+
+def told(found: list[Lane]) -> list[tuple[str, list[int]]]:
+    return [(lane.name, [trial.number for trial, _ in lane.turns]) for lane in found]
 
 
 def test_lanes_hold_one_trial_at_a_time() -> None:
     study = at_work(study_of(*[([0.1], "COMPLETE")] * 4), (0, 10, ""), (1, 4, ""), (4, 9, ""), (10, 12, ""))
-    found = [(lane.name, [trial.number for trial in lane.trials]) for lane in lanes(study)]
-    assert found == [("slot 1", [0, 3]), ("slot 2", [1, 2])]
+    assert told(lanes(study)) == [("slot 1", [0, 3]), ("slot 2", [1, 2])]
 
 
 def test_lanes_of_several_machines_are_told_apart() -> None:
     study = at_work(study_of(*[([0.1], "COMPLETE")] * 3), (0, 2, "north"), (1, 3, "south"), (2, 4, "north"))
-    found = [(lane.name, [trial.number for trial in lane.trials]) for lane in lanes(study)]
-    assert found == [("north, slot 1", [0, 2]), ("south, slot 1", [1])]
+    assert told(lanes(study)) == [("north, slot 1", [0, 2]), ("south, slot 1", [1])]
+
+
+def test_a_trial_that_waited_left_its_lane_to_others() -> None:
+    study = at_work(study_of(*[([0.1], "COMPLETE")] * 3), (0, 2, "north"), (2, 4, "north"), (4, 6, "north"))
+    for trial, machine in zip(study, ("north", "south", "north"), strict=True):
+        trial.work(6.0 + 2 * trial.number, 8.0 + 2 * trial.number, machine)
+    assert told(lanes(study)) == [("north, slot 1", [0, 1, 2, 0, 2]), ("south, slot 1", [1])]
 
 
 def test_a_trial_that_never_began_has_no_lane() -> None:

@@ -15,7 +15,8 @@ from formula_search import a_search
 from themo.cli import main
 from themo.errors import InputError
 from tune.cluster import Resources
-from tune.report.course_figures import history
+from tune.report.course_figures import history, time_line
+from tune.report.facts import lanes
 from tune.report.page import write_report
 from tune.results import write_best
 from tune.search import Search, read_search
@@ -49,7 +50,8 @@ def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]
         for step in range(1, n_reports + 1):
             metrics = {"pairs_seen": 100.0 * step, "epoch": step / 9, "val/match@01": (i + 1) * step / 200}
             study.report(i, metrics, "val/match@01")
-        trial.started, trial.ended, trial.seconds = 1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9, 9.0
+        trial.work(1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9)
+        trial.seconds = 9.0
         if i < n - running:
             if n_reports:
                 trial.checkpoint, trial.checkpoint_pairs = f"session-1/trial-{i:04d}", 100 * n_reports
@@ -300,12 +302,27 @@ def test_a_report_that_cannot_be_written(finished: tuple[Search, Path]) -> None:
     assert not list(folder.glob(".report*"))
 
 
-def test_an_older_record_without_machines(finished: tuple[Search, Path]) -> None:
+def test_an_older_record_without_machines_and_stints(finished: tuple[Search, Path]) -> None:
     search, folder = finished
-    text = (folder / "study.json").read_text(encoding="utf-8")
-    assert '"machine": "", ' in text
-    (folder / "study.json").write_text(text.replace('"machine": "", ', ""), encoding="utf-8")
-    assert "2 trials at once" in text_of(write_report(search, folder))
+    tree = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    for trial in tree["trials"]:
+        del trial["machine"], trial["stints"]
+    (folder / "study.json").write_text(json.dumps(tree), encoding="utf-8")
+    assert "2 trials at once, slots busy 92 %" in text_of(write_report(search, folder))
+
+
+def test_neither_waiting_nor_a_night_between_two_sessions_is_work(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs", n=4)
+    study = Study.read(folder / "study.json")
+    for trial in study:  # each waits for a place in one slot, in two sessions
+        trial.stints.clear()
+        trial.work(10.0 * trial.number, 10.0 * trial.number + 9, session=1)
+        trial.work(9000 + 10.0 * trial.number, 9000 + 10.0 * trial.number + 9, session=2)
+        trial.seconds = 18.0
+    study.save()
+    assert "1 min 1 trial at once, slots busy 92 %" in text_of(write_report(search, folder))
+    bars = [bar for bar in time_line(lanes(study), None, "max").data if bar.x]
+    assert sorted(x for bar in bars for x in bar.x) == pytest.approx([9 / 3600] * 8)
 
 
 # --- in a browser ---

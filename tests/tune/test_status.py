@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     study = Study(folder / STUDY_FILE, search.mode)
     for started, ended, pairs, value in ((0, 50, 1000, 0.5), (20, 60, 500, None), (1000, 1040, 300, 0.7)):
         trial = study.add({"learn_rate": 1e-3, "batch_size": 64})
-        trial.started, trial.ended = float(started), float(ended)
+        trial.work(float(started), float(ended))
         metrics = {"pairs_seen": pairs} | ({search.objective: value} if value is not None else {})
         study.report(trial.number, metrics, search.objective)
     study.finish(0, "COMPLETE")
@@ -44,6 +44,14 @@ def test_what_another_terminal_sees(folder: Path) -> None:
     assert "18 pairs/s, about 5 min left" in lines
     assert "Trial 1 failed: diverged: loss is nan" in lines
     assert (folder / STUDY_FILE).read_text() == (folder / STUDY_FILE).read_text()
+
+
+def test_neither_waiting_nor_a_pause_of_the_search_is_training(folder: Path) -> None:
+    study = Study.read(folder / STUDY_FILE)
+    study[0].work(5000.0, 5100.0, session=2)
+    study.save()
+    assert read_status(folder).training_seconds == 200.0
+    assert read_status(folder).pairs_per_second == 9.0
 
 
 def test_a_search_that_runs_is_seen_to_and_is_not_disturbed(folder: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from themo.errors import InputError
-from tune.study import Study
+from tune.study import Stint, Study
 
 
 def reported(study: Study, *values: float) -> int:
@@ -149,6 +149,42 @@ def test_a_damaged_file_is_refused(tmp_path, text, message):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(InputError, match=message):
         Study.load(tmp_path / "study.json")
+
+
+def test_a_trial_is_at_work_from_each_taking_up_to_its_last_report(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    trial = study.add({})
+    for started, ended, machine, session in [
+        (10.0, 11.0, "north", 1),
+        (10.0, 12.0, "north", 1),
+        (20.0, 25.0, "south", 1),  # taken up again
+        (90.0, 99.0, "south", 2),
+    ]:
+        trial.work(started, ended, machine, session)
+    assert (trial.started, trial.ended, trial.machine) == (10, 99, "south")
+    assert trial.stints == [
+        Stint(10, 12, "north", 1),
+        Stint(20, 25, "south", 1),
+        Stint(90, 99, "south", 2),
+    ]
+    assert (study.sessions(), study.seconds()) == ({1: (10, 25), 2: (90, 99)}, 24)
+    study.save()
+    assert Study.load(tmp_path / "study.json").trials == study.trials
+
+
+def test_an_older_record_knows_the_first_start_and_the_last_end_only(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    study.add({}).work(10.0, 12.0, "north", 1)
+    study.add({})
+    study.save()
+    tree = json.loads(study.path.read_text())
+    for entry in tree["trials"]:
+        del entry["stints"]
+    study.path.write_text(json.dumps(tree))
+    again = Study.load(study.path)
+    assert [trial.stints for trial in again] == [[Stint(10, 12, "north")], []]
+    again[0].work(50.0, 60.0, "north", 1)
+    assert again.seconds() == 12
 
 
 def test_what_was_carried_over_stays_apart(tmp_path):

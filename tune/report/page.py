@@ -61,7 +61,6 @@ def write_report(search: Search, folder: Path) -> Path:
         tested = read_scores(version / TEST_FILE)
     stops, slots = facts.rungs(study, search.space.search), facts.lanes(study)
     found = facts.importances(facts.scored(search.space, study))
-    begun = [span[0] for span in results.spans(study)]
     path = folder / REPORT_FILE
     try:
         write_page(
@@ -79,9 +78,9 @@ def write_report(search: Search, folder: Path) -> Path:
             tables=lay_out(tested) if tested else [],
             headline=_headline(tested),
             cost=facts.cost(study, search.settings),
-            wall=max(span[1] for span in results.spans(study)) - min(begun) if begun else 0.0,
+            wall=study.seconds(),
             n_slots=len(slots),
-            busy=results.slots_busy(results.spans(study), max(1, len(slots))),
+            busy=results.busy_share(study, max(1, len(slots))),
             rungs=stops,
             above_chance=[item.name for item in found if item.is_told],
             trials=_rows(search, study, best),
