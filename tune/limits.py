@@ -23,12 +23,10 @@ def is_whole(study: Study, search: SearchSettings) -> bool:
 
 
 def trials_without_gain(study: Study) -> int:
-    """Trials after the best one that have ended, however they did; all that have where none has a score.
+    """Trials after the best one so far that have ended, however they did; all where none has a score.
 
     A function of the record alone, so that a resumed search ends where it would have ended. A trial that was
     paused is none of them before it ends.
     """
-    sign = 1 if study.mode == "max" else -1
-    scored = [(sign * best, -trial.number) for trial in study if (best := trial.best(study.mode)) is not None]
-    best_number = -max(scored)[1] if scored else -1
-    return sum(trial.is_done for trial in study if trial.number > best_number)
+    leader = study.leader()
+    return sum(trial.is_done for trial in study if leader is None or trial.number > leader.number)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from themo.output import duration
 from themo.progress import SECONDS_BETWEEN_LINES, console
-from tune.results import show
+from tune.results import best_so_far
 from tune.study import Study
 
 _SECONDS_BETWEEN_FRAMES = 0.5
@@ -59,7 +59,8 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         if self._live:
             self._live.update(self._frame(), refresh=True)
         else:
-            console.print(_cut("; ".join([self._progress(), self._best()])), soft_wrap=True)
+            best = best_so_far(self._study, self._objective)
+            console.print(_cut(f"{self._progress()}; {best}"), soft_wrap=True)
 
     def close(self) -> None:
         """Close the view; the terminal is as before."""
@@ -72,7 +73,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         done = sum(trial.is_done for trial in self._study)
         frame.add_row(ProgressBar(total=self._total, completed=done, width=40))
         frame.add_row(self._progress())
-        frame.add_row(self._best())
+        frame.add_row(best_so_far(self._study, self._objective))
         return frame
 
     def _progress(self) -> str:
@@ -87,15 +88,6 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
             parts.insert(2, f"{counts['PAUSED']} paused")
         left = self._seconds_left(done)
         return ", ".join([*parts, f"about {duration(left)} left"] if left is not None else parts)
-
-    def _best(self) -> str:
-        mode = self._study.mode
-        scored = [(value, trial) for trial in self._study if (value := trial.best(mode)) is not None]
-        if not scored:
-            return "no report yet"
-        value, trial = (max if mode == "max" else min)(scored, key=lambda pair: pair[0])
-        settings = " ".join(f"{name}={show(v)}" for name, v in trial.params.items())
-        return f"best {self._objective} {value:.4f} in trial {trial.number}: {settings}"
 
     def _seconds_left(self, done: int) -> float | None:
         """From the trials that this session ended; None before there is one."""

@@ -115,10 +115,9 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         run.finish(_STATUS[trial.state])
         self._open.discard(trial.number)
         done = sum(other.is_done for other in self._study)
-        best = [value for other in self._study if (value := other.best(self._study.mode)) is not None]
-        if best:
-            pick = max if self._study.mode == "max" else min
-            self.parent.report({f"best/{self._objective}": pick(best), "trials": done}, step=done)
+        leader = self._study.leader()
+        if leader is not None and (best := leader.best(self._study.mode)) is not None:
+            self.parent.report({f"best/{self._objective}": best, "trials": done}, step=done)
 
     def _settle(self, trial: Trial) -> None:
         """Bring the run of a trial that ended before to its end, if a kill kept it from it."""

@@ -37,8 +37,8 @@ class SearchResult:
         counts: Trials in each state.
         best: The winner: its trial number, objective, and searched settings.
         slots: Trials at once, at most.
-        busy: Share of the slots' time spent training, between the first start and the last end.
-        seconds: From the first start to the last end.
+        busy: Share of the slots' time spent training, of `seconds`.
+        seconds: From the first start to the last end, pauses between sessions left out.
         top: The best trials, best first.
         num_samples: Trials that were asked for.
         is_whole: Whether nothing is left to do; otherwise the session's time was up.
@@ -169,23 +169,28 @@ def best_pairs(trial: Trial, mode: Mode) -> int:
     return min(pairs for pairs, value in trial.values.items() if value == best)
 
 
-def ranked(study: Study, is_running_counted: bool = False) -> list[Trial]:
-    """The trials that ended well, if asked those under way too; best first, of equals the earlier one."""
-    sign = -1.0 if study.mode == "max" else 1.0
-    states = ("COMPLETE", "PRUNED", *(("RUNNING",) if is_running_counted else ()))
-    able = [trial for trial in study if trial.state in states and trial.values]
-    return sorted(
-        able,
-        key=lambda trial: (
-            sign * (trial.best(study.mode) or 0.0),
-            -trial.metrics.get("best/val/cosine", 0.0),
-            trial.number,
-        ),
-    )
+def best_so_far(study: Study, objective: str) -> str:
+    """The best trial so far in a line, with its settings."""
+    leader = study.leader()
+    if leader is None:
+        return "no report yet"
+    settings = " ".join(f"{name}={show(value)}" for name, value in leader.params.items())
+    return f"best {objective} {leader.best(study.mode):.4f} in trial {leader.number}: {settings}"
+
+
+def busy_share(study: Study, slots: int) -> float:
+    """Share of the slots' time spent in training; that between sessions is none of theirs.
+
+    Args:
+        study: The record.
+        slots: Trials at once.
+    """
+    seconds = study.seconds()
+    return sum(trial.seconds for trial in study) / (slots * seconds) if seconds > 0 else 0.0
 
 
 def slots_busy(trials: Iterable[tuple[float, float, float]], slots: int) -> float:
-    """Share of the slots' time spent in training between the first start and the last end.
+    """As `busy_share`, of the table of a search of one session.
 
     Args:
         trials: Start and end in Unix seconds, and seconds spent training, of each trial.
@@ -206,11 +211,6 @@ def read_spans(folder: Path) -> list[tuple[float, float, float]]:
             for row in csv.DictReader(file)
             if row["started"]
         ]
-
-
-def spans(study: Study) -> list[tuple[float, float, float]]:
-    """As `read_spans`, from the record."""
-    return [(t.started, t.ended, t.seconds) for t in study if t.started is not None and t.ended is not None]
 
 
 def table(result: SearchResult, searched: Iterable[str]) -> Table:

@@ -131,6 +131,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         self._study = study
         self._objective = objective
         self._scheduler = scheduler_of(space.search)
+        self._session = max(study.sessions(), default=0) + 1
         self._taken_up: dict[int, tuple[float, float]] = {}
         self._given_up: set[str] = set()
 
@@ -143,8 +144,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         if record.verdict or record.is_done:
             return str(TrialScheduler.STOP)
         before, record.reason = record.pairs_seen, ""
-        record.started = report.started if record.started is None else record.started
-        record.ended, record.machine = report.ended, report.machine
+        record.work(report.started, report.ended, report.machine, self._session)
         record.gpu_memory = report.gpu_memory
         record.seconds = self._seconds_before(record, report.started) + report.seconds
         if report.failure:

@@ -255,7 +255,6 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: 
             ended = f"no trial has ended well in it, {n_failed} failed ({reason})"
         raise InputError(f"--time-budget: {ended}: go on with --resume {search.name}")
     results.write_best(winner, search.settings, storage, folder)
-    spans = results.spans(study)
     return results.SearchResult(
         folder=folder,
         objective=search.objective,
@@ -263,9 +262,9 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: 
         counts=study.counts(),
         best=winner,
         slots=slots,
-        busy=results.slots_busy(spans, slots),
-        seconds=max(end for _, end, _ in spans) - min(start for start, _, _ in spans),
-        top=tuple(results.ranked(study)[:_TOP]),
+        busy=results.busy_share(study, slots),
+        seconds=study.seconds(),
+        top=tuple(study.ranked(ended_only=True)[:_TOP]),
         num_samples=search.space.search.num_samples,
         is_whole=is_done,
     )

@@ -15,7 +15,7 @@ from rich.table import Table
 from themo.errors import InputError
 from themo.output import duration
 from tune.limits import is_whole
-from tune.results import ranked, show
+from tune.results import best_so_far, show
 from tune.search import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Search, read_search
 from tune.study import Study, Trial
 
@@ -32,7 +32,7 @@ class Status:
         search: What it was begun with.
         study: Its record, as it was last written.
         activity: What goes on.
-        training_seconds: Time in which at least one trial was at work, pauses between sessions left out.
+        training_seconds: Time in which at least one trial was at work.
     """
 
     search: Search
@@ -62,14 +62,14 @@ class Status:
 
     def to_json(self) -> dict[str, Any]:
         """For ``status --json``."""
-        top = ranked(self.study)[:1]
+        leader = self.study.leader()
         return {
             "search": self.search.name,
             "activity": self.activity,
             "trials": {state.lower(): n for state, n in self.study.counts().items()},
             "num_samples": self.search.space.search.num_samples,
             "objective": self.search.objective,
-            "best": _best(top[0], self.study) if top else None,
+            "best": _best(leader, self.study) if leader else None,
             "training_seconds": self.training_seconds,
             "pairs_per_second": self.pairs_per_second,
             "seconds_left": self.seconds_left,
@@ -77,12 +77,13 @@ class Status:
         }
 
     def to_table(self) -> Table:
-        """The trials at work and the best ones, a row each."""
+        """The trials at work and the best of the others, a row each."""
         at_work = [trial for trial in self.study if trial.state == "RUNNING"]
         view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("trial", "state", self.search.objective, "pairs", "settings"):
             view.add_column(heading, justify="left" if heading in ("state", "settings") else "right")
-        for trial in [*at_work, *ranked(self.study)[:_TOP]]:
+        others = [trial for trial in self.study.ranked() if trial.state != "RUNNING"]
+        for trial in [*at_work, *others[:_TOP]]:
             best = trial.best(self.study.mode)
             view.add_row(
                 str(trial.number),
@@ -101,12 +102,14 @@ class Status:
         said = [f"Search {self.search.name} ({self.activity}): {len(self.study)} of {total} trials begun"]
         if states:
             said[0] += f": {states}"
+        if self.study.leader():
+            said.append(f"So far: {best_so_far(self.study, self.search.objective)}")
         if self.pairs_per_second is not None:
             said.append(
                 f"Training for {duration(self.training_seconds)}, {self.pairs_per_second:,.0f} pairs/s"
             )
-        if self.seconds_left is not None:
-            said[-1] += f", about {duration(self.seconds_left)} left"
+            if self.seconds_left is not None:
+                said[-1] += f", about {duration(self.seconds_left)} left"
         if self.activity in ("interrupted", "not begun"):
             said.append(f"Go on with it: python -m themo tune --resume {self.search.name}")
         said += [
@@ -131,11 +134,7 @@ def read_status(folder: Path) -> Status:
         activity = "finished"
     elif not path.exists():
         activity = "not begun"
-    spans = [
-        (trial.started, trial.ended)
-        for trial in study
-        if trial.started is not None and trial.ended is not None
-    ]
+    spans = [(stint.started, stint.ended) for trial in study for stint in trial.stints]
     return Status(search, study, activity, covered(spans))
 
 
@@ -155,8 +154,8 @@ def overview(every: Iterable[Status]) -> Table:
         view.add_column(heading, justify="right" if heading in ("trials done", "best") else "left")
     for status in every:
         done = sum(trial.is_done for trial in status.study)
-        top = ranked(status.study)[:1]
-        best = top[0].best(status.study.mode) if top else None
+        leader = status.study.leader()
+        best = leader.best(status.study.mode) if leader else None
         view.add_row(
             status.search.name,
             status.activity,

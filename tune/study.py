@@ -50,6 +50,22 @@ class Takeover:
     checkpoint: str | None = None
 
 
+@dataclass(frozen=True)
+class Stint:
+    """A worker's time with a trial, from when it took the trial up to its last report.
+
+    Attributes:
+        started, ended: Unix time, of the worker.
+        machine: Its name; empty where that is not known.
+        session: Of the search, counted from 1; 0 where that is not known.
+    """
+
+    started: float
+    ended: float
+    machine: str = ""
+    session: int = 0
+
+
 @dataclass
 class Trial:
     """One trial.
@@ -64,7 +80,9 @@ class Trial:
         values: The objective by sentence pairs seen, finite ones only.
         metrics: All metrics of the last report.
         seconds: Time spent in training, lost work left out.
-        started, ended: Unix time, of the worker, at the start of training and at the last report.
+        started, ended: Unix time, of the worker, at the start of training and at the last report; the time
+            in which it waited, or nobody searched, lies between them too.
+        stints: When it was at work.
         machine: Name of the machine that it ran on last; empty where that is not known.
         gpus: GPUs that it gets, more than others where its memory did not suffice; None: never begun.
         gpu_memory: What it took of a GPU's memory at its peak, as a share of all; None: that is not known.
@@ -83,6 +101,7 @@ class Trial:
     seconds: float = 0.0
     started: float | None = None
     ended: float | None = None
+    stints: list[Stint] = field(default_factory=list)
     machine: str = ""
     gpus: float | None = None
     gpu_memory: float | None = None
@@ -97,6 +116,11 @@ class Trial:
         return self.state not in ("RUNNING", "PAUSED")
 
     @property
+    def is_scored(self) -> bool:
+        """Whether its score counts: it has one, and did not fail."""
+        return bool(self.values) and self.state != "FAIL"
+
+    @property
     def pairs_seen(self) -> int:
         """Sentence pairs at its last report."""
         return int(self.metrics.get("pairs_seen", 0))
@@ -105,6 +129,15 @@ class Trial:
         """Best objective so far, or up to so many pairs: the student that a trial keeps has it."""
         values = [value for pairs, value in self.values.items() if pairs <= up_to]
         return (max if mode == "max" else min)(values) if values else None
+
+    def work(self, started: float, ended: float, machine: str = "", session: int = 0) -> None:
+        """Enter a worker's stint, or that its last one goes on."""
+        stint = Stint(started, ended, machine, session)
+        if self.stints and (self.stints[-1].started, self.stints[-1].session) == (started, session):
+            self.stints.pop()
+        self.stints.append(stint)
+        self.started = started if self.started is None else self.started
+        self.ended, self.machine = ended, machine
 
     def rewind(self) -> None:
         """Forget what came after the checkpoint: a resumed trial does it again."""
@@ -196,21 +229,39 @@ class Study:
         trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
         trial.values, trial.metrics = dict(other.values), dict(other.metrics)
 
+    def ranked(self, ended_only: bool = False) -> list[Trial]:
+        """The trials whose scores count, best first; if asked, only those that ended.
+
+        Where the objective saturates the greater cosine decides, as within a trial, then the earlier number.
+        """
+        sign = -1 if self.mode == "max" else 1
+
+        def place(trial: Trial) -> tuple[float, float, int]:
+            value = trial.best(self.mode) or 0.0
+            return sign * value, -trial.metrics.get("best/val/cosine", 0.0), trial.number
+
+        able = [trial for trial in self if trial.is_scored and (trial.is_done or not ended_only)]
+        return sorted(able, key=place)
+
+    def leader(self) -> Trial | None:
+        """The best trial so far, whether it has ended, waits or goes on."""
+        return next(iter(self.ranked()), None)
+
     def winner(self) -> Trial | None:
-        """The trial whose best report is the best, among those that ended well and have a version."""
-        able = [
-            (trial.best(self.mode), trial)
-            for trial in self
-            if trial.state in ("COMPLETE", "PRUNED") and trial.values and trial.checkpoint
-        ]
-        sign = 1 if self.mode == "max" else -1
+        """The best one of those that ended well and have a version."""
+        return next((trial for trial in self.ranked(ended_only=True) if trial.checkpoint), None)
 
-        def merit(pair: tuple[float | None, Trial]) -> tuple[float, float, int]:
-            # the objective saturates: the greater cosine decides, as within a trial, then the earlier number
-            value, trial = pair
-            return sign * (value or 0.0), trial.metrics.get("best/val/cosine", 0.0), -trial.number
+    def sessions(self) -> dict[int, tuple[float, float]]:
+        """The first start and the last end of work in each session that is known."""
+        found: dict[int, tuple[float, float]] = {}
+        for stint in (stint for trial in self for stint in trial.stints):
+            start, end = found.get(stint.session, (stint.started, stint.ended))
+            found[stint.session] = min(start, stint.started), max(end, stint.ended)
+        return found
 
-        return max(able, key=merit)[1] if able else None
+    def seconds(self) -> float:
+        """What the sessions took; the pauses between them left out."""
+        return sum(end - start for start, end in self.sessions().values())
 
     def counts(self) -> dict[State, int]:
         """Number of trials in each state."""
@@ -286,7 +337,12 @@ def _trial(entry: dict[str, Any]) -> Trial:
     entry["values"] = {int(pairs): float(value) for pairs, value in entry["values"].items()}
     entry["metrics"] = {str(name): float(value) for name, value in entry["metrics"].items()}
     entry["lineage"] = [Takeover(**step) for step in entry.get("lineage", [])]
+    stints = entry.pop("stints", None)
     trial = Trial(**entry)
+    if stints is not None:
+        trial.stints = [Stint(**stint) for stint in stints]
+    elif trial.started is not None and trial.ended is not None:  # an older record
+        trial.stints = [Stint(trial.started, trial.ended, trial.machine)]
     if trial.state not in get_args(State) or not isinstance(trial.params, dict):
         raise ValueError(f"trial {trial.number} has state {trial.state!r} and params {trial.params!r}")
     return trial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,11 +58,14 @@ def play(
             raise Killed
 
     at_work: dict[str, int] = {}
+    taken_up: dict[str, float] = {}
+    clock = count()
     dies = iter(deaths)
     n_begun = 0
     while True:
         while isinstance(config := searcher.suggest(str(n_begun)), dict):
             at_work[str(n_begun)] = config["checkpoint_pairs"] // PAIRS
+            taken_up[str(n_begun)] = float(next(clock))
             n_begun += 1
             live()
         if not at_work:
@@ -73,7 +77,8 @@ def play(
         trial = study[number]
         before = trial.pairs_seen
         metrics = {"pairs_seen": float(PAIRS * step), OBJECTIVE: objective(trial, step)}
-        report = TrialReport(number, metrics, step == n_reports, "", False, "", 1.0, 0.0, 1.0, "here")
+        times = 1.0, taken_up[trial_id], float(next(clock))
+        report = TrialReport(number, metrics, step == n_reports, "", False, "", *times, "here")
         config = {"number": number}
         decision = scheduler.on_trial_result(None, SimpleNamespace(config=config), _result(report))
         live()

@@ -41,6 +41,14 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then(study, monkeypat
     assert captured.out == ""
 
 
+def test_a_trial_that_failed_is_not_the_best(study, monkeypatch, capsys):
+    monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
+    monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
+    study.report(2, {"pairs_seen": 50, "o": 0.9}, "o")
+    LiveView(study, total=8, slots=lambda: 2, objective="o").on_step_end(trials=[])
+    assert "best o 0.7000 in trial 1: " in capsys.readouterr().err
+
+
 def test_a_plain_line_is_cut_where_it_would_fill_the_screen(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
     monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)

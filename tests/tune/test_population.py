@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import PAIRS, facts, play
+from simulation import PAIRS, facts, play, play_with_kills
 
 from themo.training import train
 from tune.population import PopulationBased, explore
+from tune.report.facts import lanes
 from tune.results import line_of
 from tune.space import CHANGEABLE, Space, contains, from_tree
 from tune.study import Study, Takeover
@@ -84,6 +85,19 @@ def test_neither_slots_nor_the_order_of_arrival_change_anything(space, order, sl
     together = play(space, Study(None, "max"), by_number, N_REPORTS, slots=slots, choices=order)
     assert facts(together) == facts(alone)
     assert [trial.lineage for trial in together] == [trial.lineage for trial in alone]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+def test_a_population_has_the_lanes_of_its_slots(space, slots):
+    study = play(space, Study(None, "max"), by_number, N_REPORTS, slots=slots)
+    assert len(lanes(study)) == slots
+    assert {len(trial.stints) for trial in study} == {3}  # one a round
+
+
+def test_a_session_that_goes_on_with_a_search_is_another_one(space, tmp_path):
+    study = play_with_kills(space, tmp_path / "study.json", by_number, [9, 1000], N_REPORTS)
+    assert set(study.sessions()) == {1, 2}
+    assert [stint.session for stint in study[0].stints] == [1, 2, 2]
 
 
 def test_those_that_take_over_go_first_while_the_checkpoints_stand(space):

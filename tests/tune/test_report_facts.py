@@ -6,7 +6,7 @@ import pytest
 
 from themo.config import Settings
 from tune.history import to_optuna
-from tune.report.facts import cost, fate, importances, lanes, rungs, scored
+from tune.report.facts import Lane, cost, fate, importances, lanes, rungs, scored
 from tune.space import SearchSettings, Space, from_tree
 from tune.study import Study
 
@@ -81,20 +81,29 @@ def test_nothing_is_saved_where_nothing_ran(settings: Settings) -> None:
 
 def at_work(study: Study, *spans: tuple[float, float, str]) -> Study:
     for trial, (started, ended, machine) in zip(study, spans, strict=True):
-        trial.started, trial.ended, trial.machine = started, ended, machine
+        trial.work(started, ended, machine)
     return study
+
+
+def told(found: list[Lane]) -> list[tuple[str, list[int]]]:
+    return [(lane.name, [trial.number for trial, _ in lane.turns]) for lane in found]
 
 
 def test_lanes_hold_one_trial_at_a_time() -> None:
     study = at_work(study_of(*[([0.1], "COMPLETE")] * 4), (0, 10, ""), (1, 4, ""), (4, 9, ""), (10, 12, ""))
-    found = [(lane.name, [trial.number for trial in lane.trials]) for lane in lanes(study)]
-    assert found == [("slot 1", [0, 3]), ("slot 2", [1, 2])]
+    assert told(lanes(study)) == [("slot 1", [0, 3]), ("slot 2", [1, 2])]
 
 
 def test_lanes_of_several_machines_are_told_apart() -> None:
     study = at_work(study_of(*[([0.1], "COMPLETE")] * 3), (0, 2, "north"), (1, 3, "south"), (2, 4, "north"))
-    found = [(lane.name, [trial.number for trial in lane.trials]) for lane in lanes(study)]
-    assert found == [("north, slot 1", [0, 2]), ("south, slot 1", [1])]
+    assert told(lanes(study)) == [("north, slot 1", [0, 2]), ("south, slot 1", [1])]
+
+
+def test_a_trial_that_waited_left_its_lane_to_others() -> None:
+    study = at_work(study_of(*[([0.1], "COMPLETE")] * 3), (0, 2, "north"), (2, 4, "north"), (4, 6, "north"))
+    for trial, machine in zip(study, ("north", "south", "north"), strict=True):
+        trial.work(6.0 + 2 * trial.number, 8.0 + 2 * trial.number, machine)
+    assert told(lanes(study)) == [("north, slot 1", [0, 1, 2, 0, 2]), ("south, slot 1", [1])]
 
 
 def test_a_trial_that_never_began_has_no_lane() -> None:
@@ -105,6 +114,15 @@ def test_stopped_trials_count_with_the_best_that_they_reached(space: Space) -> N
     study = study_of(([0.1, 0.4, 0.3], "PRUNED"), ([], "FAIL"), ([0.2], "RUNNING"), ([0.9], "COMPLETE"))
     assert [trial.values for trial in scored(space, study).trials] == [[0.4], [0.2], [0.9]]
     assert len(to_optuna(space, study).trials) == 4
+
+
+def test_trials_of_another_search_are_none_of_the_reports(space: Space) -> None:
+    carried = study_of(([0.8], "COMPLETE"), ([0.7], "PRUNED")).trials
+    carried[0].number, carried[1].number = -1, -2
+    study = Study(None, "max", study_of(([0.1, 0.4], "PRUNED"), ([0.9], "COMPLETE")).trials, carried)
+    study[0].params["learn_rate"] = 1e-4
+    shown = scored(space, study).trials
+    assert [(trial.values, trial.params["learn_rate"]) for trial in shown] == [([0.4], 1e-4), ([0.9], 1e-3)]
 
 
 def a_search(space: Space, n: int, height) -> Study:  # type: ignore[no-untyped-def]

@@ -26,7 +26,8 @@ def study(tmp_path) -> Study:
         [(1e-3, [0.2, 0.6, 0.5], "COMPLETE"), (1e-4, [0.1], "PRUNED"), (1e-2, [], "FAIL")]
     ):
         trial = study.add({"learn_rate": rate, "loss": "mse"})
-        trial.started, trial.ended, trial.seconds = 100.0 + i, 104.0 + i, 3.5
+        trial.work(100.0 + i, 104.0 + i)
+        trial.seconds = 3.5
         for n, value in enumerate(values, start=1):
             study.report(i, {"pairs_seen": 10 * n, "o": value}, "o")
         study.finish(i, state, 'diverged, "early"' if state == "FAIL" else "")
@@ -42,17 +43,25 @@ def test_the_table_has_a_row_a_trial(study, space, tmp_path):
     assert (rows[0]["best_pairs"], rows[0]["pairs_seen"]) == ("20", "30")
     assert rows[0]["learn_rate"] == "0.001"
     assert (rows[2]["objective"], rows[2]["reason"]) == ("", 'diverged, "early"')
-    assert (
-        results.read_spans(tmp_path)
-        == results.spans(study)
-        == [(100, 104, 3.5), (101, 105, 3.5), (102, 106, 3.5)]
-    )
+    spans = results.read_spans(tmp_path)
+    assert spans == [(100, 104, 3.5), (101, 105, 3.5), (102, 106, 3.5)]
+    assert results.busy_share(study, 2) == results.slots_busy(spans, 2) == pytest.approx(10.5 / 12)
 
 
 def test_share_of_busy_slots():
     # two slots for ten seconds: 10 s in one, 4 s and 3 s in the other
     assert results.slots_busy([(0, 10, 10), (0, 4, 4), (5, 8, 3)], slots=2) == pytest.approx(17 / 20)
-    assert results.slots_busy([], slots=2) == 0
+    assert results.slots_busy([], slots=2) == results.busy_share(Study(None, "max"), slots=2) == 0
+
+
+def test_the_night_between_two_sessions_is_no_time_of_the_slots():
+    study = Study(None, "max")
+    trial = study.add({})
+    trial.work(0.0, 10.0, session=1)
+    trial.work(5000.0, 5010.0, session=2)
+    trial.seconds = 18.0
+    assert study.seconds() == 20
+    assert results.busy_share(study, slots=1) == pytest.approx(0.9)
 
 
 def test_the_best_settings_are_a_complete_configuration(study, settings, tmp_path):
@@ -89,8 +98,9 @@ def test_what_was_written_beside_the_winner_stays_until_it_is_another_one(study,
     assert (best / "student" / "weights").read_bytes() == bytes([1]) * 1000
 
 
-def test_ranking_is_by_the_best_report(study):
-    assert [trial.number for trial in results.ranked(study)] == [0, 1]
+def test_the_best_so_far_in_a_line(study):
+    assert results.best_so_far(study, "o") == "best o 0.6000 in trial 0: learn_rate=0.001 loss=mse"
+    assert results.best_so_far(Study(None, "max"), "o") == "no report yet"
 
 
 def test_a_winner_that_was_stopped_is_a_run_that_is_over(study, settings, tmp_path):

@@ -15,11 +15,13 @@ from formula_search import a_search
 from themo.cli import main
 from themo.errors import InputError
 from tune.cluster import Resources
+from tune.report.course_figures import history, time_line
+from tune.report.facts import lanes
 from tune.report.page import write_report
 from tune.results import write_best
 from tune.search import Search, read_search
 from tune.storage import Storage
-from tune.study import Study
+from tune.study import State, Study, Takeover
 
 FIGURES = {"history", "curves", "rungs", "parallel", "slices", "importance", "time"}
 SCORES = {
@@ -48,7 +50,8 @@ def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]
         for step in range(1, n_reports + 1):
             metrics = {"pairs_seen": 100.0 * step, "epoch": step / 9, "val/match@01": (i + 1) * step / 200}
             study.report(i, metrics, "val/match@01")
-        trial.started, trial.ended, trial.seconds = 1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9, 9.0
+        trial.work(1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9)
+        trial.seconds = 9.0
         if i < n - running:
             if n_reports:
                 trial.checkpoint, trial.checkpoint_pairs = f"session-1/trial-{i:04d}", 100 * n_reports
@@ -61,23 +64,29 @@ def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]
     return search, folder
 
 
-@pytest.fixture
-def finished(tmp_path: Path) -> tuple[Search, Path]:
-    search, folder = record(tmp_path / "logs")
-    space = search.space.search.model_copy(update={"num_samples": 12})
-    search = Search(
-        search.name,
-        search.uid,
-        type(search.space)(search.space.dimensions, (), space),
-        search.settings,
-        search.resources,
-    )
+def searched_by(search: Search, folder: Path, **changes: object) -> Search:
+    """The same search with other rules, on disk too."""
+    rules = search.space.search.model_copy(update=changes)
+    space = type(search.space)(search.space.dimensions, (), rules)
+    search = Search(search.name, search.uid, space, search.settings, search.resources)
     (folder / "search.yaml").write_text(search.to_yaml(), encoding="utf-8")
+    return search
+
+
+def leave_best(search: Search, folder: Path) -> None:
+    """The winner with its scores, as `tune` leaves them."""
     winner = Study.read(folder / "study.json").winner()
     assert winner is not None
     write_best(winner, search.settings, Storage(str(folder / "trials")), folder)
     (folder / "best" / "summary.json").write_text('{"environment": {"torch": "2.9"}}', encoding="utf-8")
     (folder / "best" / "test.json").write_text(json.dumps(SCORES), encoding="utf-8")
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> tuple[Search, Path]:
+    search, folder = record(tmp_path / "logs")
+    search = searched_by(search, folder, num_samples=12)
+    leave_best(search, folder)
     return search, folder
 
 
@@ -106,6 +115,15 @@ def test_a_finished_search_is_told(finished: tuple[Search, Path]) -> None:
     assert "torch 2.9" in text
 
 
+def test_the_line_of_the_best_so_far_passes_by_those_that_failed(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    study[1].values[100] = 0.9  # it failed
+    line = history(study, study.winner(), search.objective).data[0]
+    assert 1 not in line.x
+    assert max(line.y) == study[10].best("max")
+
+
 def test_rungs_and_cost_are_told(finished: tuple[Search, Path]) -> None:
     text = text_of(write_report(*finished))
     assert "100 11 3 8 0, 2, 3, 5, 6, 8, 9, 11" in text
@@ -127,6 +145,18 @@ def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) 
     assert (folder / "study.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("state", ["RUNNING", "PAUSED"])
+def test_a_search_of_which_nothing_has_ended_is_told(tmp_path: Path, state: State) -> None:
+    search, folder = record(tmp_path / "logs", n=6, running=6)
+    study = Study.read(folder / "study.json")
+    for trial in study:
+        trial.state = state
+    study.save()
+    text = text_of(write_report(search, folder))
+    assert "The best so far: trial 4" in text
+    assert f"0 failed, 6 {'paused' if state == 'PAUSED' else 'under way'}" in text
+
+
 def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search, Path]) -> None:
     """As after a kill between the last trial and the writing of the results."""
     search, folder = finished
@@ -136,6 +166,37 @@ def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search,
     assert "The winner has not been tested." in text
     assert "0.750" not in text
     assert "python -m themo tune --resume mine" in text
+
+
+def test_a_search_that_waited_for_no_more_gains_is_finished(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs")
+    search = searched_by(search, folder, num_samples=32, stop_after_no_gain=1)
+    leave_best(search, folder)
+    text = text_of(write_report(search, folder))
+    assert "12 of 32 trials" in text
+    assert "Not finished" not in text
+    assert "student, Spanish 0.750" in text
+    assert "tune --resume" not in text
+
+
+def test_a_winner_whose_settings_changed_on_the_way_has_its_scores(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    study[10].lineage.append(Takeover(300, 0.2, dict(study[10].params), 7))
+    study.save()
+    leave_best(search, folder)
+    text = text_of(write_report(search, folder))
+    assert "student, Spanish 0.750" in text
+    assert "it went on as trial 7 from 300 pairs, so no settings repeat it" in text
+    assert "train --config" not in text
+    assert "python -m themo test --version-path" in text
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "training: {learn_rate: much}"])
+def test_best_settings_changed_by_hand_are_none(finished: tuple[Search, Path], text: str) -> None:
+    search, folder = finished
+    (folder / "best.yaml").write_text(text, encoding="utf-8")
+    assert "The winner has not been tested." in text_of(write_report(search, folder))
 
 
 def test_one_trial_is_enough(tmp_path: Path) -> None:
@@ -197,19 +258,19 @@ TRIAL = '{"number": 0, "params": {}, "state": "COMPLETE", "values": {"100": 0.5}
         ('{"format": 2, "mode": "max", "trials": []}', "study.json: format must be 1, got 2"),
         (
             '{"format": 1, "mode": "max", "trials": []}',
-            "study.json: must hold a trial that ended well, none of its 0 has",
+            "study.json: must hold a score of a trial that has not failed, none of its 0 has one",
         ),
         (
             damaged(TRIAL.replace('"COMPLETE"', '"FAIL", "reason": "no room"').replace('"100": 0.5', "")),
-            "study.json: must hold a trial that ended well, none of its 1 has; the first one: no room",
+            "must hold a score of a trial that has not failed, none of its 1 has one; the first one: no room",
         ),
         (
-            damaged(TRIAL.replace("COMPLETE", "RUNNING")),
-            "study.json: must hold a trial that ended well, none of its 1 has",
+            damaged(TRIAL.replace("COMPLETE", "FAIL")),
+            "study.json: must hold a score of a trial that has not failed, none of its 1 has one",
         ),
     ],
 )
-def test_a_damaged_record_or_one_without_a_finished_trial(
+def test_a_damaged_record_or_one_without_a_score(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str, message: str
 ) -> None:
     _, folder = record(tmp_path, n=0)
@@ -241,12 +302,27 @@ def test_a_report_that_cannot_be_written(finished: tuple[Search, Path]) -> None:
     assert not list(folder.glob(".report*"))
 
 
-def test_an_older_record_without_machines(finished: tuple[Search, Path]) -> None:
+def test_an_older_record_without_machines_and_stints(finished: tuple[Search, Path]) -> None:
     search, folder = finished
-    text = (folder / "study.json").read_text(encoding="utf-8")
-    assert '"machine": "", ' in text
-    (folder / "study.json").write_text(text.replace('"machine": "", ', ""), encoding="utf-8")
-    assert "2 trials at once" in text_of(write_report(search, folder))
+    tree = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    for trial in tree["trials"]:
+        del trial["machine"], trial["stints"]
+    (folder / "study.json").write_text(json.dumps(tree), encoding="utf-8")
+    assert "2 trials at once, slots busy 92 %" in text_of(write_report(search, folder))
+
+
+def test_neither_waiting_nor_a_night_between_two_sessions_is_work(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs", n=4)
+    study = Study.read(folder / "study.json")
+    for trial in study:  # each waits for a place in one slot, in two sessions
+        trial.stints.clear()
+        trial.work(10.0 * trial.number, 10.0 * trial.number + 9, session=1)
+        trial.work(9000 + 10.0 * trial.number, 9000 + 10.0 * trial.number + 9, session=2)
+        trial.seconds = 18.0
+    study.save()
+    assert "1 min 1 trial at once, slots busy 92 %" in text_of(write_report(search, folder))
+    bars = [bar for bar in time_line(lanes(study), None, "max").data if bar.x]
+    assert sorted(x for bar in bars for x in bar.x) == pytest.approx([9 / 3600] * 8)
 
 
 # --- in a browser ---

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     study = Study(folder / STUDY_FILE, search.mode)
     for started, ended, pairs, value in ((0, 50, 1000, 0.5), (20, 60, 500, None), (1000, 1040, 300, 0.7)):
         trial = study.add({"learn_rate": 1e-3, "batch_size": 64})
-        trial.started, trial.ended = float(started), float(ended)
+        trial.work(float(started), float(ended))
         metrics = {"pairs_seen": pairs} | ({search.objective: value} if value is not None else {})
         study.report(trial.number, metrics, search.objective)
     study.finish(0, "COMPLETE")
@@ -44,6 +44,14 @@ def test_what_another_terminal_sees(folder: Path) -> None:
     assert "18 pairs/s, about 5 min left" in lines
     assert "Trial 1 failed: diverged: loss is nan" in lines
     assert (folder / STUDY_FILE).read_text() == (folder / STUDY_FILE).read_text()
+
+
+def test_neither_waiting_nor_a_pause_of_the_search_is_training(folder: Path) -> None:
+    study = Study.read(folder / STUDY_FILE)
+    study[0].work(5000.0, 5100.0, session=2)
+    study.save()
+    assert read_status(folder).training_seconds == 200.0
+    assert read_status(folder).pairs_per_second == 9.0
 
 
 def test_a_search_that_runs_is_seen_to_and_is_not_disturbed(folder: Path) -> None:
@@ -75,7 +83,7 @@ def test_all_searches(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["status", "--logs-dir", str(tmp_path)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:] if line.strip()]
     assert [row[0] for row in rows] == ["fresh", "mine"]
-    assert rows[1][1:6] == ["interrupted", "2", "of", "8", "0.5000"]
+    assert rows[1][1:6] == ["interrupted", "2", "of", "8", "0.7000"]
     assert main(["status", "--logs-dir", str(tmp_path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["searches"]
     assert [search["search"] for search in told] == ["fresh", "mine"]
@@ -93,15 +101,26 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["status", "mine", "--logs-dir", str(tmp_path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["trials"] == {"running": 1, "paused": 0, "complete": 1, "pruned": 0, "fail": 1}
-    assert told["best"]["trial"] == 0
+    assert told["best"]["trial"] == 2
     assert told["failures"] == [{"trial": 1, "reason": "diverged: loss is nan"}]
     assert main(["status", "mine", "--logs-dir", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "0.5000" in out
+    assert "So far: best val/match@01 0.7000 in trial 2: learn_rate=0.001 batch_size=64\n" in out
     assert "Compare runs:  mlflow ui --backend-store-uri sqlite:///" in out
     assert (folder / STUDY_FILE).read_bytes() == before
     assert main(["status", "other", "--logs-dir", str(tmp_path)]) == 2
     assert "Error: status NAME: there is no search at" in capsys.readouterr().err
+
+
+def test_the_best_so_far_may_wait_and_has_not_failed(folder: Path) -> None:
+    study = Study.read(folder / STUDY_FILE)
+    study.report(1, {"pairs_seen": 400, "val/match@01": 0.9}, "val/match@01")
+    study.finish(2, "PAUSED")
+    status = read_status(folder)
+    assert status.to_json()["best"]["trial"] == 2
+    rows = status.to_table().columns
+    assert [list(rows[0].cells), list(rows[1].cells)] == [["2", "0"], ["paused", "complete"]]
 
 
 def test_a_damaged_record(folder: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from themo.errors import InputError
-from tune.study import Study
+from tune.study import Stint, Study
 
 
 def reported(study: Study, *values: float) -> int:
@@ -55,6 +55,39 @@ def test_the_winner_has_the_best_report_and_a_version(mode, winner):
     won = study.winner()
     assert won is not None
     assert won.number == winner  # of the two equal ones the first; a failed one never
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_the_best_so_far_may_be_under_way_or_waiting_but_not_failed(mode):
+    study = Study(None, mode)
+    sign = 1 if mode == "max" else -1
+    states = ["PRUNED", "COMPLETE", "RUNNING", "PAUSED", "FAIL"]
+    for value, state in enumerate(states):
+        study[reported(study, sign * value)].checkpoint = "v"
+        if state != "RUNNING":
+            study.finish(value, state)
+    reported(study)
+    assert [trial.number for trial in study.ranked()] == [3, 2, 1, 0]
+    assert [trial.number for trial in study.ranked(ended_only=True)] == [1, 0]
+    assert study.leader() is study[3]
+    assert study.winner() is study[1]
+    study.finish(3, "FAIL")
+    assert study.leader() is study[2]
+
+
+def test_of_equal_trials_the_greater_cosine_then_the_earlier_one_leads():
+    study = Study(None, "max")
+    for cosine in (0.1, 0.3, 0.3):
+        number = reported(study, 1.0)
+        study[number].metrics["best/val/cosine"] = cosine
+    assert [trial.number for trial in study.ranked()] == [1, 2, 0]
+
+
+def test_where_nothing_was_reported_nobody_leads():
+    study = Study(None, "max")
+    assert study.leader() is None
+    reported(study)
+    assert study.leader() is None
 
 
 def test_there_is_no_winner_where_none_ended_well():
@@ -116,6 +149,42 @@ def test_a_damaged_file_is_refused(tmp_path, text, message):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(InputError, match=message):
         Study.load(tmp_path / "study.json")
+
+
+def test_a_trial_is_at_work_from_each_taking_up_to_its_last_report(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    trial = study.add({})
+    for started, ended, machine, session in [
+        (10.0, 11.0, "north", 1),
+        (10.0, 12.0, "north", 1),
+        (20.0, 25.0, "south", 1),  # taken up again
+        (90.0, 99.0, "south", 2),
+    ]:
+        trial.work(started, ended, machine, session)
+    assert (trial.started, trial.ended, trial.machine) == (10, 99, "south")
+    assert trial.stints == [
+        Stint(10, 12, "north", 1),
+        Stint(20, 25, "south", 1),
+        Stint(90, 99, "south", 2),
+    ]
+    assert (study.sessions(), study.seconds()) == ({1: (10, 25), 2: (90, 99)}, 24)
+    study.save()
+    assert Study.load(tmp_path / "study.json").trials == study.trials
+
+
+def test_an_older_record_knows_the_first_start_and_the_last_end_only(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    study.add({}).work(10.0, 12.0, "north", 1)
+    study.add({})
+    study.save()
+    tree = json.loads(study.path.read_text())
+    for entry in tree["trials"]:
+        del entry["stints"]
+    study.path.write_text(json.dumps(tree))
+    again = Study.load(study.path)
+    assert [trial.stints for trial in again] == [[Stint(10, 12, "north")], []]
+    again[0].work(50.0, 60.0, "north", 1)
+    assert again.seconds() == 12
 
 
 def test_what_was_carried_over_stays_apart(tmp_path):

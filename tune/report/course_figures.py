@@ -21,7 +21,8 @@ def history(study: Study, winner: Trial | None, objective: str) -> Figure:
     numbers: list[int] = []
     pick = max if study.mode == "max" else min
     for trial in study:
-        if (best := trial.best(study.mode)) is not None:
+        best = trial.best(study.mode)
+        if best is not None and trial.is_scored:
             numbers.append(trial.number)
             best_so_far.append(pick(best_so_far[-1], best) if best_so_far else best)
     figure.add_trace(
@@ -164,9 +165,9 @@ def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objec
 
 
 def time_line(found: Sequence[Lane], winner: Trial | None, mode: Mode) -> Figure:
-    """A bar a trial in the lane of its slot, over the time since the first one began."""
-    start = min(trial.started or 0.0 for lane in found for trial in lane.trials)
-    end = max(trial.ended or start for lane in found for trial in lane.trials)
+    """A bar a stint of a trial in the lane of its slot, over the time since the first one began."""
+    start = min(stint.started for lane in found for _, stint in lane.turns)
+    end = max(stint.ended for lane in found for _, stint in lane.turns)
     unit, seconds = (
         ("hours", 3600.0)
         if end - start > 7200
@@ -176,21 +177,26 @@ def time_line(found: Sequence[Lane], winner: Trial | None, mode: Mode) -> Figure
     )
     figure = Figure()
     for kind in COLOURS:
-        bars = [(lane.name, trial) for lane in found for trial in lane.trials if fate(trial, winner) == kind]
+        bars = [
+            (lane.name, trial, stint)
+            for lane in found
+            for trial, stint in lane.turns
+            if fate(trial, winner) == kind
+        ]
         figure.add_trace(
             Bar(
-                y=[name for name, _ in bars],
-                base=[((trial.started or start) - start) / seconds for _, trial in bars],
-                x=[((trial.ended or start) - (trial.started or start)) / seconds for _, trial in bars],
+                y=[name for name, _, _ in bars],
+                base=[(stint.started - start) / seconds for _, _, stint in bars],
+                x=[(stint.ended - stint.started) / seconds for _, _, stint in bars],
                 orientation="h",
                 name=NAMES[kind],
                 marker={"color": COLOURS[kind], "line": {"color": "rgba(127,127,127,.35)", "width": 1}},
-                text=[str(trial.number) for _, trial in bars],
+                text=[str(trial.number) for _, trial, _ in bars],
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
                 insidetextfont={"color": "white", "size": 11},
-                customdata=[about(trial, mode) for _, trial in bars],
+                customdata=[about(trial, mode) for _, trial, _ in bars],
                 hovertemplate="%{customdata}<extra></extra>",
                 showlegend=bool(bars),
             )

@@ -16,7 +16,7 @@ from themo.config import Settings
 from tune.asha import Rungs
 from tune.history import to_optuna
 from tune.space import SearchSettings, Space
-from tune.study import Study, Trial
+from tune.study import Stint, Study, Trial
 
 Fate = Literal["winner", "complete", "stopped", "failed", "running"]
 
@@ -90,29 +90,27 @@ class Lane:
 
     Attributes:
         name: For people.
-        trials: In the order in which they began; no two overlap.
+        turns: The trials that it worked at, and when, in that order; no two overlap.
     """
 
     name: str
-    trials: tuple[Trial, ...]
+    turns: tuple[tuple[Trial, Stint], ...]
 
 
 def lanes(study: Study) -> list[Lane]:
-    """Trials laid into as few lanes as they need, machine by machine.
+    """The stints of the trials laid into as few lanes as they need, machine by machine.
 
     Which of a machine's slots had a trial is not on record.
     """
-    begun = sorted(
-        (t for t in study if t.started is not None and t.ended is not None), key=lambda t: t.started or 0.0
-    )
-    of_machine: dict[str, list[list[Trial]]] = {}
-    for trial in begun:
-        own = of_machine.setdefault(trial.machine, [])
-        free = next((lane for lane in own if (lane[-1].ended or 0.0) <= (trial.started or 0.0)), None)
+    turns = [(trial, stint) for trial in study for stint in trial.stints]
+    of_machine: dict[str, list[list[tuple[Trial, Stint]]]] = {}
+    for trial, stint in sorted(turns, key=lambda turn: turn[1].started):
+        own = of_machine.setdefault(stint.machine, [])
+        free = next((lane for lane in own if lane[-1][1].ended <= stint.started), None)
         if free is None:
-            own.append([trial])
+            own.append([(trial, stint)])
         else:
-            free.append(trial)
+            free.append((trial, stint))
     return [
         Lane(f"slot {i}" if len(of_machine) == 1 else f"{machine or 'unknown'}, slot {i}", tuple(lane))
         for machine, own in of_machine.items()
@@ -164,9 +162,10 @@ def scored(space: Space, study: Study) -> OptunaStudy:
 
     Optuna's figures and importances leave stopped trials out, which are most of a search.
     """
-    known_trials = to_optuna(space, study)
-    shown = create_study(direction=known_trials.direction)
-    for trial, known in zip(study, known_trials.trials, strict=True):
+    history = to_optuna(space, study)
+    own = history.trials[len(study.carried) :]  # the carried ones, which come first, are another search's
+    shown = create_study(direction=history.direction)
+    for trial, known in zip(study, own, strict=True):
         if (best := trial.best(study.mode)) is not None:
             shown.add_trial(
                 create_trial(

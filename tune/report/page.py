@@ -11,6 +11,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from plotly.graph_objects import Figure
 
+from themo.config import load
 from themo.errors import InputError
 from themo.evaluation import CEILING, RETRIEVAL, STUDENT, metric_name
 from themo.pages import write_page
@@ -18,6 +19,7 @@ from themo.report.tables import lay_out, read_scores
 from themo.tracking import tracking_uri, ui_command
 from themo.versions import TEST_FILE, read_summary
 from tune import results
+from tune.limits import is_whole
 from tune.report import course_figures, facts, setting_figures
 from tune.report.fates import NAMES
 from tune.results import BEST_SETTINGS, BEST_VERSION, show
@@ -40,25 +42,25 @@ def write_report(search: Search, folder: Path) -> Path:
         The HTML file.
 
     Raises:
-        InputError: The record is damaged or holds no finished trial, or the page cannot be written.
+        InputError: The record is damaged or holds no score, or the page cannot be written.
     """
     study = Study.read(folder / STUDY_FILE)
-    able = results.ranked(study)
-    if not able:
+    best = study.leader()
+    if best is None:
         reason = next((f"; the first one: {trial.reason}" for trial in study if trial.reason), "")
         raise InputError(
-            f"{folder / STUDY_FILE}: must hold a trial that ended well, none of its {len(study)} has{reason}"
+            f"{folder / STUDY_FILE}: must hold a score of a trial that has not failed, "
+            f"none of its {len(study)} has one{reason}"
         )
-    is_finished = len(study) >= search.space.search.num_samples and all(trial.is_done for trial in study)
-    best = study.winner() if is_finished else results.ranked(study, is_running_counted=True)[0]
-    best = best or able[0]
+    is_finished = is_whole(study, search.space.search)
+    if is_finished:
+        best = study.winner() or best
     version = folder / BEST_VERSION if is_finished and _is_left(search, best, folder) else None
     tested = None
     if version is not None and (version / TEST_FILE).exists():
         tested = read_scores(version / TEST_FILE)
     stops, slots = facts.rungs(study, search.space.search), facts.lanes(study)
     found = facts.importances(facts.scored(search.space, study))
-    begun = [span[0] for span in results.spans(study)]
     path = folder / REPORT_FILE
     try:
         write_page(
@@ -69,19 +71,20 @@ def write_report(search: Search, folder: Path) -> Path:
             study=study,
             best=best,
             best_value=best.best(study.mode),
+            best_line=results.line_of(best),
             is_finished=is_finished,
             written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             settings=_settings(search, best),
             tables=lay_out(tested) if tested else [],
             headline=_headline(tested),
             cost=facts.cost(study, search.settings),
-            wall=max(span[1] for span in results.spans(study)) - min(begun) if begun else 0.0,
+            wall=study.seconds(),
             n_slots=len(slots),
-            busy=results.slots_busy(results.spans(study), max(1, len(slots))),
+            busy=results.busy_share(study, max(1, len(slots))),
             rungs=stops,
             above_chance=[item.name for item in found if item.is_told],
             trials=_rows(search, study, best),
-            commands=_commands(search, folder, is_finished, version),
+            commands=_commands(search, best, folder, is_finished, version),
             directory=Path.cwd(),
             environment=read_summary(version).get("environment", {}) if version else {},
         )
@@ -119,7 +122,10 @@ def _is_left(search: Search, best: Trial, folder: Path) -> bool:
     path = folder / BEST_SETTINGS
     if not (folder / BEST_VERSION).is_dir() or not path.is_file():
         return False
-    return path.read_text(encoding="utf-8") == search.settings.override(best.params).to_yaml()
+    try:  # as settings: a winner whose settings changed on the way has a note above them
+        return load(config=path) == search.settings.override(best.params)
+    except InputError:  # changed by hand, or damaged
+        return False
 
 
 @dataclass(frozen=True)
@@ -179,9 +185,9 @@ class _TrialRow:
 
 
 def _rows(search: Search, study: Study, best: Trial) -> list[_TrialRow]:
-    """The trials, best first, then those without a value; no more than a page can hold."""
-    able = results.ranked(study)
-    others = [trial for trial in study if trial not in able]
+    """The trials, best first, then those without a score that counts; no more than a page can hold."""
+    able = study.ranked()
+    others = [trial for trial in study if not trial.is_scored]
     return [
         _TrialRow(
             trial.number,
@@ -202,7 +208,9 @@ class _Command:
     text: str
 
 
-def _commands(search: Search, folder: Path, is_finished: bool, version: Path | None) -> list[_Command]:
+def _commands(
+    search: Search, best: Trial, folder: Path, is_finished: bool, version: Path | None
+) -> list[_Command]:
     themo = "python -m themo"
     logs_dir = Path(search.settings.paths.logs_dir)
     compare = _Command("Compare the trials in MLflow", ui_command(tracking_uri(logs_dir)))
@@ -210,12 +218,12 @@ def _commands(search: Search, folder: Path, is_finished: bool, version: Path | N
         own = ["--logs-dir", str(logs_dir)]
         resume = shlex.join(["tune", "--resume", search.name, *own])
         return [_Command("Go on with the search, if nobody does", f"{themo} {resume}"), compare]
-    settings, best = _shown(folder / BEST_SETTINGS), _shown(version)
+    train = _Command("Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS)}")
     return [
-        _Command("Train the winner again", f"{themo} train --config {settings}"),
+        *([] if best.lineage else [train]),  # no settings repeat a winner whose settings changed on the way
         _Command(
-            "Test it beside all baselines, with a report of its own",
-            f"{themo} test --version-path {best} --baseline --report",
+            "Test the winner beside all baselines, with a report of its own",
+            f"{themo} test --version-path {_shown(version)} --baseline --report",
         ),
         _Command("Search again", f"{themo} tune --repeat {search.name} --logs-dir {_shown(logs_dir)}"),
         _Command("Write this page anew", f"{themo} report {search.name} --logs-dir {_shown(logs_dir)}"),
