@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 import threading
 import time
 import urllib.error
@@ -49,7 +50,7 @@ def ui_command(uri: str) -> str:
     """What a user types, or opens, to see the runs."""
     if urlsplit(uri).scheme in ("http", "https"):
         return f"open {uri}"
-    return f"mlflow ui --backend-store-uri {uri}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def check_reachable(uri: str) -> None:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from themo.errors import InputError
+from tune import study as module
 from tune.study import Study
 
 
@@ -116,6 +117,24 @@ def test_a_damaged_file_is_refused(tmp_path, text, message):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(InputError, match=message):
         Study.load(tmp_path / "study.json")
+
+
+def test_what_was_carried_over_is_written_out_once(tmp_path, monkeypatch):
+    carried = replace(_with_a_trial().trials[0], number=-1)
+    study = Study(tmp_path / "study.json", "max", carried=[carried])
+    written: list[int] = []
+    monkeypatch.setattr(module, "asdict", lambda trial: written.append(trial.number) or asdict(trial))
+    study.save()
+    study.add({})
+    assert written == [-1, 0]
+    assert Study.read(tmp_path / "study.json").carried == (carried,)
+
+
+def _with_a_trial() -> Study:
+    study = Study(None, "max")
+    reported(study, 0.1)
+    study.finish(0, "COMPLETE")
+    return study
 
 
 def test_what_was_carried_over_stays_apart(tmp_path):
