@@ -15,6 +15,7 @@ from benchmarks.chaos.server import ServerOnSqlite
 from themo import tracking as module
 from themo.cli import main
 from themo.errors import InputError
+from themo.outbox import Outbox
 from themo.tracking import (
     RunLog,
     Tracking,
@@ -224,6 +225,22 @@ def test_files_that_cannot_be_sent(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"other": 1}\n{"do": "begin"}\n')
     with pytest.raises(InputError, match=r"a\.jsonl, line 1: must name the uri and the experiment"):
         send(tmp_path / "a.jsonl")
+
+
+def test_a_file_that_cannot_be_sent_does_not_hold_up_the_others(tmp_path, capsys):
+    folder = tmp_path / "outbox"
+    search = Outbox(folder / "a.jsonl", {"uri": "x", "experiment": "e"})  # of a search that runs
+    search.append({"do": "begin"})
+    (folder / "b.jsonl").write_text('{"other": 1}\n{"do": "begin"}\n')
+    (folder / "c.jsonl").write_text('{"uri": "x", "experiment": "e"}\n')
+    assert main(["send", "--logs-dir", str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert told.out == f"{folder / 'c.jsonl'}: 0 records sent\n"
+    lines = " ".join(told.err.split())
+    assert f"Not sent: {folder / 'a.jsonl'}: another process sends what it holds" in lines
+    assert f"Not sent: {folder / 'b.jsonl'}, line 1: must name the uri" in lines
+    assert lines.endswith("Error: send: 2 of 3 files could not be sent")
+    search.close()
 
 
 def test_a_deleted_experiment_is_refused(store):

@@ -11,6 +11,7 @@ import http.client
 import math
 import os
 import re
+import shlex
 import threading
 import time
 import urllib.error
@@ -50,7 +51,7 @@ def ui_command(uri: str) -> str:
     """What a user types, or opens, to see the runs."""
     if urlsplit(uri).scheme in ("http", "https"):
         return f"open {_without_user(uri)}"
-    return f"mlflow ui --backend-store-uri {uri}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def check_reachable(uri: str) -> None:

@@ -220,6 +220,7 @@ class Slots:
         self._resources = resources
         self._cluster = cluster
         self._share = share
+        self._gpus = 0.0
         self._now = self.most = self._count()
 
     def __call__(self) -> int:
@@ -233,11 +234,22 @@ class Slots:
             self.most = max(self.most, self._now)
         return self._now
 
+    def share(self) -> float:
+        """GPUs of a trial that begins now; where that was left open, one from when there are any."""
+        if self._share:
+            return self._share()
+        self()
+        return self._gpus
+
     def _count(self) -> int:
         self._counted = time.monotonic()
         if self._share:
             self._resources = replace(self._resources, gpus_per_trial=self._share())
-        return count_slots(self._resources, list(self._cluster.machines().values()))
+        machines = list(self._cluster.machines().values())
+        self._gpus = self._resources.on(machines).gpus_per_trial or 0.0
+        if self._gpus:  # a machine with GPUs that is away comes back: nobody trains on CPUs in between
+            self._resources = replace(self._resources, gpus_per_trial=self._gpus)
+        return count_slots(self._resources, machines)
 
 
 @contextmanager

@@ -40,16 +40,25 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         study: The record.
         slots: Trials at once, at this moment.
         share: How many GPUs a trial gets, or what of one, that is begun at this moment.
+        is_share_open: Whether one that goes on gets what one gets that is begun, and not what it had: there
+            may be GPUs by now, or none any more.
     """
 
     def __init__(
-        self, space: Space, study: Study, slots: Callable[[], int], share: Callable[[], float] = lambda: 0.0
+        self,
+        space: Space,
+        study: Study,
+        slots: Callable[[], int],
+        share: Callable[[], float] = lambda: 0.0,
+        *,
+        is_share_open: bool = False,
     ) -> None:
         super().__init__()
         self._space = space
         self._study = study
         self._slots = slots
         self._share = share
+        self._is_share_open = is_share_open
         self._scheduler = scheduler_of(space.search)
         self._interrupted = [trial.number for trial in study if trial.state == "RUNNING"]
         self._deaths: Counter[int] = Counter()
@@ -75,15 +84,20 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             self._stop_waiting()
             return str(Searcher.FINISHED)
         self.numbers[trial_id] = trial.number
-        if trial.gpus is None:
+        if trial.gpus is None or self._is_share_open:
             trial.gpus = self._share()
         return worker.configuration(trial)
 
     def _places_taken(self) -> float:
-        """By the trials at work; one that has more of a GPU than others are given takes as many places."""
+        """By the trials at work; one that has more of a GPU than others are given takes as many places.
+
+        One without a GPU, begun before there were any, takes none of those that are counted by GPUs.
+        """
         share = self._share()
         at_work = [self._study[number].gpus or 0.0 for number in self.numbers.values()]
-        return sum(max(1.0, gpus / share) if share else 1.0 for gpus in at_work)
+        if not share:
+            return float(len(at_work))
+        return sum(max(1.0, gpus / share) for gpus in at_work if gpus)
 
     def _stop_waiting(self) -> None:
         for trial in self._study:

@@ -108,7 +108,7 @@ def run_search(
             work = replace(work, shipment=Shipment.of(work.data.values()))
         session = _Session(search, study, storage, folder, patience)
         if not is_whole(study, search.space.search):
-            session.run(work, cluster, slots, tracking, time_budget)
+            session.run(work, slots, tracking, time_budget)
         else:  # a kill may have come when all was done but told
             session.runs(tracking).close("FINISHED")
     return patience(lambda: _finish(search, study, slots.most, storage, folder))
@@ -148,9 +148,7 @@ class _Session:
         n_before = sum(name.startswith("session-") for name in storage.folders())
         self._name = f"session-{n_before + 1}"
 
-    def run(
-        self, work: Work, cluster: Cluster, slots: Slots, tracking: Tracking, time_budget: float | None
-    ) -> None:
+    def run(self, work: Work, slots: Slots, tracking: Tracking, time_budget: float | None) -> None:
         """Raises `KeyboardInterrupt` where it ended before its time and before all was done."""
         from ray import tune as ray_tune
 
@@ -161,9 +159,8 @@ class _Session:
         search, study = self._search, self._study
         view = LiveView(study, search.space.search.num_samples, slots, search.objective)
         runs = self.runs(tracking)
-        resources = search.resources.on(list(cluster.machines().values()))
-        fixed = resources.gpus_per_trial or 0.0
-        share = partial(share_by_memory, study) if resources.by_memory else lambda: fixed
+        resources = search.resources
+        is_open = resources.gpus_per_trial is None
         trainable, removers = _trainable(search.uid, resources, work)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_MOST_PENDING)
         end = time.monotonic() + time_budget if time_budget is not None else None
@@ -173,7 +170,7 @@ class _Session:
                 name=self._name,
                 num_samples=-1,  # until the searcher has nothing left
                 storage_path=self._storage.place,
-                search_alg=StudySearcher(search.space, study, slots, share),
+                search_alg=StudySearcher(search.space, study, slots, slots.share, is_share_open=is_open),
                 scheduler=StudyScheduler(search.space, study, search.objective),
                 max_failures=0,  # the searcher retries
                 time_budget_s=time_budget,

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -281,9 +282,13 @@ class Study:
                     self._lines[trial.number] = line
             lines.append(line)
         head = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, '
-        carried = json.dumps([asdict(trial) for trial in self.carried], ensure_ascii=False)
-        path, text = self.path, f'{head}"carried": {carried}, "trials": [\n' + ",\n".join(lines) + "\n]}\n"
+        head += f'"carried": {self._carried_line}, "trials": [\n'
+        path, text = self.path, head + ",\n".join(lines) + "\n]}\n"
         self._patience(lambda: write_text(path, text))
+
+    @cached_property
+    def _carried_line(self) -> str:
+        return json.dumps([asdict(trial) for trial in self.carried], ensure_ascii=False)
 
     @classmethod
     def load(cls, path: Path, patience: Patience = IMPATIENT) -> Study:

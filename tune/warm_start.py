@@ -39,10 +39,10 @@ class CarriedOver:
 def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> CarriedOver:
     """The trials of an old search that a new one could have run itself, with the same outcome.
 
-    Such a trial ended well, in what the new space searches it lies within its bounds, and all else is as in
-    the new search's settings. So a setting that the old search held fixed counts with its fixed value, and
-    one that only the old one searched counts where it had the new one's value by chance. Where things lie,
-    what is tested, the seed, and on what a trial ran do not count.
+    Such a trial ended well, with the settings that it began with, in what the new space searches it lies
+    within its bounds, and all else is as in the new search's settings. So a setting that the old search held
+    fixed counts with its fixed value, and one that only the old one searched counts where it had the new
+    one's value by chance. Where things lie, what is tested, the seed, and on what a trial ran do not count.
 
     Args:
         old: The old search.
@@ -66,6 +66,9 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
     for trial in study:
         if trial.state not in ("COMPLETE", "PRUNED") or not trial.values:
             left_out["that did not end well"] += 1
+            continue
+        if trial.lineage:  # its settings are the last ones, its values those of all before them too
+            left_out["whose settings changed on the way"] += 1
             continue
         leaves = old.settings.override(trial.params, source=old.name).leaves()
         other = [leaf for leaf, value in expected.items() if leaves[leaf] != value]

@@ -170,6 +170,19 @@ def test_slots_are_counted_again_as_machines_come_and_go(monkeypatch):
     assert slots.most == 9
 
 
+def test_a_trial_gets_a_gpu_from_when_there_are_any(monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_COUNTS", 0.0)
+    cluster = GrowingCluster({"CPU": 2.0})
+    slots = Slots(Resources(), cluster)  # type: ignore[arg-type]
+    assert (slots.share(), slots()) == (0.0, 2)
+    cluster.there.append({"CPU": 4.0, "GPU": 3.0})
+    assert (slots.share(), slots()) == (1.0, 3)
+    cluster.there.pop()
+    assert (slots.share(), slots()) == (1.0, 1), "it is waited for: the search goes on with GPUs"
+    without = Slots(Resources(gpus_per_trial=0.0), GrowingCluster({"CPU": 2.0, "GPU": 1.0}))  # type: ignore[arg-type]
+    assert without.share() == 0.0
+
+
 def test_a_machine_too_busy_to_start_ray_is_told_so_after_two_attempts(tmp_path, monkeypatch, capsys):
     import ray
 

@@ -162,6 +162,28 @@ def test_a_trial_without_memory_comes_next_with_more_and_a_resume_keeps_it(
     assert (config["number"], config["gpus"]) == (1, 0.25)  # others are not concerned
 
 
+def test_an_open_share_is_that_of_the_moment_also_for_a_trial_that_goes_on(
+    settings: Settings, tmp_path: Path
+) -> None:
+    space = a_space(settings, *[0.1] * 4)
+    study = Study(tmp_path / "study.json", "max")
+    gpus = [1.0]
+
+    def resumed() -> StudySearcher:
+        return StudySearcher(space, study, lambda: 2, lambda: gpus[0], is_share_open=True)
+
+    def handed_out(searcher: StudySearcher, name: str) -> tuple[int, float] | None:
+        config = searcher.suggest(name)
+        return (config["number"], config["gpus"]) if isinstance(config, dict) else None
+
+    assert handed_out(resumed(), "a") == (0, 1.0)
+    gpus[0] = 0.0  # it is interrupted there, and taken up where there are none
+    searcher = resumed()
+    assert [handed_out(searcher, name) for name in "abc"] == [(0, 0.0), (1, 0.0), None]
+    gpus[0] = 1.0  # some join: the two at work have none of them
+    assert [handed_out(searcher, name) for name in "cde"] == [(2, 1.0), (3, 1.0), None]
+
+
 @pytest.fixture(scope="module")
 def one_gpu() -> Iterator[None]:
     import ray

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from themo.errors import InputError
+from tune import study as module
 from tune.study import Stint, Study
 
 
@@ -185,6 +186,24 @@ def test_an_older_record_knows_the_first_start_and_the_last_end_only(tmp_path):
     assert [trial.stints for trial in again] == [[Stint(10, 12, "north")], []]
     again[0].work(50.0, 60.0, "north", 1)
     assert again.seconds() == 12
+
+
+def test_what_was_carried_over_is_written_out_once(tmp_path, monkeypatch):
+    carried = replace(_with_a_trial().trials[0], number=-1)
+    study = Study(tmp_path / "study.json", "max", carried=[carried])
+    written: list[int] = []
+    monkeypatch.setattr(module, "asdict", lambda trial: written.append(trial.number) or asdict(trial))
+    study.save()
+    study.add({})
+    assert written == [-1, 0]
+    assert Study.read(tmp_path / "study.json").carried == (carried,)
+
+
+def _with_a_trial() -> Study:
+    study = Study(None, "max")
+    reported(study, 0.1)
+    study.finish(0, "COMPLETE")
+    return study
 
 
 def test_what_was_carried_over_stays_apart(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from formula_search import a_search
 
 from themo.cli import main
 from tune.cluster import Resources
+from tune.results import SearchResult
+from tune.study import Study
 
 
 @pytest.fixture
@@ -83,3 +86,40 @@ def test_the_cluster_of_a_submitted_job_is_taken_unless_another_place_is_given(
     ):
         assert main(["tune", "--logs-dir", str(logs), "--name", "old", *options]) == 2
         assert capsys.readouterr().err.startswith(f"Error: {message}")
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_commands_that_are_told_can_be_typed(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    is_interrupted: bool,
+) -> None:
+    logs = tmp_path / "my logs"
+    search = a_search(logs, "old", Resources())
+    folder = logs / "tune" / "old"
+    study = Study(folder / "study.json", "max")
+    study.add({})
+    study.report(0, {"pairs_seen": 1, search.objective: 0.5}, search.objective)
+    study.finish(0, "COMPLETE")
+    (folder / "best").mkdir()
+    (folder / "best" / "test.json").write_text(json.dumps({"n": {}}))
+
+    def run_search(*_: object, **__: object) -> SearchResult:
+        if is_interrupted:
+            raise KeyboardInterrupt
+        best, counts = study[0], study.counts()
+        return SearchResult(folder, search.objective, "max", counts, best, 1, 1.0, 1.0, (best,), 2, False)
+
+    monkeypatch.setattr("tune.session.run_search", run_search)
+    monkeypatch.setattr("themo.preparation.prepare_data", lambda *_, **__: None)
+    code = main(["tune", "--resume", "old", "--logs-dir", str(logs)])
+    told = capsys.readouterr().err
+    assert f"python -m themo tune --resume old --logs-dir '{logs}'\n" in told
+    if is_interrupted:
+        assert code == 130
+        return
+    assert code == 0
+    assert f"python -m themo train --config '{folder}/best.yaml'\n" in told
+    assert f"python -m themo test --version-path '{folder}/best'\n" in told
+    assert f"mlflow ui --backend-store-uri 'sqlite:///{logs}/mlflow.db'\n" in told

@@ -10,7 +10,7 @@ from themo.errors import InputError
 from tune.cluster import Resources
 from tune.search import Search
 from tune.space import from_tree
-from tune.study import Study
+from tune.study import Study, Takeover
 from tune.warm_start import carry_over
 
 SPACE = {"learn_rate": {"log_uniform": [1e-4, 1e-2]}, "pooling": {"choice": ["mean", "first"]}}
@@ -62,6 +62,15 @@ def test_a_setting_that_one_of_them_held_fixed(settings: Settings) -> None:
     (trial,) = carried.trials  # the new search holds pooling at mean; the old one held batch_size at 64
     assert trial.params == {"learn_rate": 1e-3, "batch_size": settings.training.batch_size}
     assert carried.left_out == {"with another pooling": 1}
+
+
+def test_a_trial_whose_settings_changed_on_the_way_tells_nothing_of_them(settings: Settings) -> None:
+    params = {"learn_rate": 1e-3, "pooling": "mean"}
+    old, study = searched(settings, SPACE, (params, 0.5), (params, 0.6))
+    study[1].lineage.append(Takeover(50, 0.2, params | {"learn_rate": 5e-3}, donor=0))
+    carried = carry_over(old, study, from_tree({"space": SPACE}, settings, "n"), settings)
+    assert [trial.best("max") for trial in carried.trials] == [0.5]
+    assert str(carried) == "1 of 2 trials carry over; left out: 1 whose settings changed on the way"
 
 
 def test_paths_seed_and_threads_do_not_count(settings: Settings) -> None:

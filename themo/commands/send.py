@@ -5,8 +5,10 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from themo.errors import InputError
 from themo.options import Parser, positive
 from themo.output import print_result
+from themo.progress import console
 
 SUMMARY = "Send to MLflow what it was away for when it was logged."
 EXAMPLES = """\
@@ -28,11 +30,20 @@ def add_options(parser: Parser) -> None:
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
-    """Run the command."""
+    """Run the command: what cannot be sent, as that of a running search, does not hold up the others."""
     from themo.tracking import send
 
     files = options.files or sorted((options.logs_dir / "outbox").glob("*.jsonl"))
     if not files:
         print_result(f"Nothing waits in {options.logs_dir / 'outbox'}")
+    n_left = 0
     for file in files:
-        print_result(f"{file}: {send(file, options.seconds):,} records sent")
+        try:
+            print_result(f"{file}: {send(file, options.seconds):,} records sent")
+        except InputError as error:
+            if len(files) == 1:
+                raise
+            console.print(f"Not sent: {error}", soft_wrap=True)
+            n_left += 1
+    if n_left:
+        raise InputError(f"send: {n_left} of {len(files)} files could not be sent")

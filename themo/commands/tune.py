@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
@@ -109,8 +110,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     refuse_unreachable(options.address)
     search = (begin if options.resume is None else resume)(options, settings, prepare)
     logs_dir = search.settings.paths.logs_dir
-    where = "" if logs_dir == load().paths.logs_dir else f" --logs-dir {logs_dir}"
-    resume_hint[:] = [f"python -m themo tune --resume {search.name}{where}"]
+    where = [] if logs_dir == load().paths.logs_dir else ["--logs-dir", logs_dir]
+    resume_hint[:] = [_command("tune", "--resume", search.name, *where)]
     console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}")
     try:
         result = run_search(search, prepare, time_budget=options.time_budget)
@@ -138,15 +139,20 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         )
     if not result.best.lineage:  # else no settings repeat it
         console.print(
-            f"Reproduce it:  python -m themo train --config {result.folder / 'best.yaml'}", soft_wrap=True
+            f"Reproduce it:  {_command('train', '--config', result.folder / 'best.yaml')}", soft_wrap=True
         )
     if report:
         console.print(f"Read of it:    {report}", soft_wrap=True)
     if tested:
-        console.print(f"Test it:       python -m themo test --version-path {best}")
+        console.print(f"Test it:       {_command('test', '--version-path', best)}", soft_wrap=True)
     console.print(
         f"Compare runs:  {ui_command(tracking_uri(Path(search.settings.paths.logs_dir)))}", soft_wrap=True
     )
+
+
+def _command(*words: str | Path) -> str:
+    """A command as one types it."""
+    return shlex.join(["python", "-m", "themo", *map(str, words)])
 
 
 def _tested(best: Path) -> tuple[dict[str, Any], Table | str] | None:
