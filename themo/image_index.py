@@ -131,7 +131,8 @@ class MappedVectors:
             np.lib.format.read_magic(file)
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             offset = file.tell()
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            # private, and never written, so never copied: torch warns of arrays that it must not write
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         flat = np.frombuffer(self._map, dtype, int(np.prod(shape)), offset)
         self.rows: Vectors = flat.reshape(shape)
 
@@ -206,10 +207,11 @@ class ImageIndex:
             n_best: Matches of a query at most.
         """
         scores_NQ = np.empty((len(self.names), len(queries_QE)), np.float32)
-        start = 0
+        queries_EQ, start = torch.from_numpy(queries_QE).T, 0
         for piece in self.pieces:
             end = start + len(piece.rows)
-            np.matmul(piece.rows, queries_QE.T, out=scores_NQ[start:end])
+            # by torch, whose threads the student uses: those of NumPy would go on spinning beside them
+            torch.matmul(torch.from_numpy(piece.rows), queries_EQ, out=torch.from_numpy(scores_NQ[start:end]))
             piece.release()
             start = end
         return [self._best(scores_N, n_best) for scores_N in scores_NQ.T]
