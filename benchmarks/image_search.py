@@ -31,7 +31,7 @@ N_WORDS = 8
 
 
 def run(options: Options) -> list[Row]:
-    """The rows of `measured` with `THREADS`: the goals are those of two cores, whatever ``--threads`` says."""
+    """The rows of `measured` with `THREADS`: the goals are those of two cores, whatever ``--threads``."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(THREADS, options.threads))
     try:
