@@ -12,6 +12,7 @@ from torch.nn import functional
 from themo.config import BenchmarkSettings
 from themo.errors import InputError
 from themo.exports.source import Source
+from themo.versions import read_settings
 
 TEXTS = ["el niño rojo corre", "duerme", "canta el búho muy pequeño"]
 
@@ -124,3 +125,17 @@ def test_a_test_on_other_data_than_the_runs_is_told_as_what_it_was(version: Call
     (folder / "test.json").write_text(json.dumps(scores), encoding="utf-8")
     with pytest.raises(InputError, match=r"test\.json: must be what python -m themo test writes"):
         Source.open(folder)
+
+
+def test_the_cache_is_found_from_another_folder(
+    version: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the teacher of a version that names the miniature would be built anew, in the wrong place."""
+    folder = version()
+    settings = read_settings(folder).override({"cache_dir": "kept/here"})
+    (folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
+    (tmp_path / "kept" / "here").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert Source.open(folder).settings.paths.cache_dir == str(tmp_path / "kept" / "here")
+    assert Source.open(folder, {"cache_dir": "mine"}).settings.paths.cache_dir == "mine"
