@@ -37,6 +37,20 @@ class Attempt:
         return max(self.begun, default=self.start)
 
 
+@dataclass(frozen=True)
+class Kill:
+    """That of a worker, a node or a driver.
+
+    Attributes:
+        since: Unix time at which it began.
+        until: Unix time until which it may end work that was taken up after it: the workers of a dead
+            driver go on a moment.
+    """
+
+    since: float
+    until: float
+
+
 def read_attempts(log: Path) -> dict[str, list[Attempt]]:
     """The attempts at each trial by its name in the log, in their order."""
     found: dict[str, dict[str, Attempt]] = defaultdict(dict)
@@ -84,14 +98,14 @@ def _wrong_in_version(trial: Trial, trials_folder: Path) -> Iterator[str]:
 
 
 def wrong_in_work(
-    study: Study, attempts: Mapping[str, Sequence[Attempt]], kills: Sequence[float]
+    study: Study, attempts: Mapping[str, Sequence[Attempt]], kills: Sequence[Kill]
 ) -> Iterator[str]:
     """Work done without need: after the end, without a kill, or more than a rung of it at once.
 
     Args:
         study: The finished record.
         attempts: From `read_attempts`.
-        kills: When a worker, a node or a driver was killed, in Unix seconds.
+        kills: Of workers, nodes and drivers.
     """
     for trial in study:
         of = attempts.get(name_of(trial.params), [])
@@ -101,7 +115,7 @@ def wrong_in_work(
             if trial.ended is not None and max(attempt.begun.values(), default=0.0) > trial.ended:
                 yield f"trial {trial.number} was trained after its end"
         for before, after in pairwise(of):
-            if not any(before.since <= kill <= after.since for kill in kills):
+            if not any(before.since <= kill.until and kill.since <= after.since for kill in kills):
                 yield f"trial {trial.number} was taken up twice without a kill"
             if any(after.start < rung < before.reached for rung in RUNGS):
                 yield (

@@ -160,7 +160,7 @@ class _Storm:
     """One search, its driver, and the faults that are still to come.
 
     Attributes:
-        kills: When a worker, a node or the driver was killed.
+        kills: Those of workers, nodes and the driver.
     """
 
     def __init__(self, site: Site, name: str, slots: int, faults: list[Fault], rng: random.Random) -> None:
@@ -173,7 +173,8 @@ class _Storm:
         self._repairs: list[tuple[float, Callable[[], None]]] = []
         self._driver: subprocess.Popen[bytes] | None = None
         self.outcome = Outcome()
-        self.kills: list[float] = []
+        self.kills: list[accounts.Kill] = []
+        self._driver_killed = 0.0
 
     def blow(self, *options: str) -> None:
         """Start the search and see it through.
@@ -183,6 +184,7 @@ class _Storm:
         """
         self._driver = self._site.start(self._name, self._slots, *options)
         seen, changed = -1, time.monotonic()
+        looked = time.time()
         while True:
             now, n_begun = time.monotonic(), self._begun()
             if n_begun != seen:
@@ -199,7 +201,8 @@ class _Storm:
                     raise _StuckError(f"the driver ended with exit code {self._driver.returncode}")
                 return
             if self._site.cluster.mend():  # one ended by itself, as on a busy machine
-                self.kills.append(time.time())
+                self._killed(looked)
+            looked = time.time()
             for fault in [one for one in self._faults if one.after <= n_begun]:
                 if now >= self._due.setdefault(fault, now + fault.delay) and self._inject(fault):
                     self._faults.remove(fault)
@@ -227,6 +230,7 @@ class _Storm:
     def _inject(self, fault: Fault) -> bool:
         """Do it; False where there is nothing to be done to just now."""
         site, end = self._site, time.monotonic() + fault.lasts
+        now = time.time()
         match fault.kind:
             case "worker":
                 workers = [worker for node in site.cluster.nodes for worker in node.workers()]
@@ -234,14 +238,14 @@ class _Storm:
                     return False
                 with suppress(psutil.NoSuchProcess):
                     self._rng.choice(workers).kill()
-                self.kills.append(time.time())
+                self._killed(now)
             case "node":
                 able = [node for node in site.cluster.nodes if node.is_running]
                 at_work = [node for node in able if node.workers()] or able
                 if len(able) < 2:
                     return False
                 site.cluster.kill_node(self._rng.choice(at_work))
-                self.kills.append(time.time())
+                self._killed(now)
                 self._repairs.append((end, site.cluster.add_node))
             case "driver":
                 if self._driver is None or self._driver.poll() is not None:
@@ -249,7 +253,7 @@ class _Storm:
                 os.killpg(self._driver.pid, signal.SIGKILL)
                 self._driver.wait()
                 self._driver = None
-                self.kills.append(time.time())
+                self._driver_killed = now
                 self._repairs.append((end, self._resume))
             case "server":
                 if not site.server.is_running:
@@ -265,7 +269,11 @@ class _Storm:
                 self._repairs.append((end, site.disk.free))
         return True
 
+    def _killed(self, since: float) -> None:
+        self.kills.append(accounts.Kill(since, time.time()))
+
     def _resume(self) -> None:
+        self._killed(self._driver_killed)  # its workers may go on a moment without it
         if (self._site.search_dir(self._name) / SEARCH_FILE).exists():
             self._driver = self._site.start(self._name, self._slots, "--resume")
 

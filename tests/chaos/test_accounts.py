@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.chaos.accounts import (
     Attempt,
+    Kill,
     read_attempts,
     reports_lost,
     wrong_in_comparison,
@@ -66,16 +67,22 @@ def test_a_missing_trial_a_hole_and_an_old_version(study: Study, tmp_path: Path)
 @pytest.mark.parametrize("reached", [1, 2, 3])
 def test_a_rung_may_be_lost_to_a_kill(study: Study, reached: int) -> None:
     two = attempts(study, begun(10.0, 0, reached), begun(30.0, 1 if reached > 1 else 0, 9))
-    assert list(wrong_in_work(study, two, [25.0])) == []
+    assert list(wrong_in_work(study, two, [Kill(25.0, 25.1)])) == []
     assert reports_lost(two) == max(1, reached - 1)
 
 
 def test_more_than_a_rung_may_not_and_nothing_without_a_kill(study: Study) -> None:
     two = attempts(study, begun(10.0, 0, 4), begun(30.0, 1, 9))
-    (found,) = wrong_in_work(study, two, [25.0])
+    (found,) = wrong_in_work(study, two, [Kill(25.0, 25.1)])
     assert found == "trial 0 lost more than a rung: report 4 was begun, it went on after 1"
     two = attempts(study, begun(10.0, 0, 3), begun(30.0, 1, 9))
-    assert list(wrong_in_work(study, two, [5.0, 45.0])) == ["trial 0 was taken up twice without a kill"]
+    kills = [Kill(5.0, 9.9), Kill(45.0, 45.1)]
+    assert list(wrong_in_work(study, two, kills)) == ["trial 0 was taken up twice without a kill"]
+
+
+def test_a_worker_may_take_up_a_trial_a_moment_after_its_driver_died(study: Study) -> None:
+    two = attempts(study, begun(10.0, 0, 1), begun(30.0, 0, 9))
+    assert list(wrong_in_work(study, two, [Kill(9.9, 12.0)])) == []
 
 
 def test_work_after_the_end_or_of_nobody(study: Study) -> None:
