@@ -23,7 +23,7 @@ from themo import config
 from themo.config import Settings
 from themo.dataset import TrainingData
 from tune import results
-from tune.cluster import Resources
+from tune.resources import Resources
 from tune.search import Search, grow, new_search
 from tune.session import run_search
 from tune.space import from_tree

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from themo.cache import MANIFEST, Cache, digest, digest_folder
+from themo.cache import MANIFEST, Cache, digest, digest_file, digest_folder
 from themo.errors import InputError
 
 KEY = {"a": [1, "ñ", None]}
@@ -89,18 +89,42 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.parametrize("opened", [False, True], ids=["after the build", "after it was opened"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_built_again(
-    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, damage: str, opened: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build = Builder()
     entry = Cache(tmp_path).entry("values", KEY, build)
+    if opened:
+        assert Cache(tmp_path).has("values", KEY)
     before = files(entry)
     DAMAGES[damage](entry)
     assert Cache(tmp_path).entry("values", KEY, build) == entry
     assert build.calls == 2
     assert files(entry) == before
     assert "is damaged; it is built again" in " ".join(capsys.readouterr().err.split())
+
+
+def test_contents_are_read_once_as_long_as_no_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = Cache(tmp_path).entry("values", KEY, Builder())
+    read: list[str] = []
+    monkeypatch.setattr("themo.cache.digest_file", lambda path: read.append(path.name) or digest_file(path))
+    for _ in range(2):
+        assert Cache(tmp_path).has("values", KEY)
+        assert sorted(read) == ["empty", "text.txt", "values.npy"]
+    (entry / "empty").touch()
+    for _ in range(2):
+        assert Cache(tmp_path).has("values", KEY)
+        assert len(read) == 6
+    noted = tmp_path / f".{entry.name}.checked"
+    noted.unlink()
+    noted.mkdir()  # nothing can be noted
+    for n_read in (9, 12):
+        assert Cache(tmp_path).has("values", KEY)
+        assert len(read) == n_read
 
 
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:

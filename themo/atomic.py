@@ -31,8 +31,8 @@ def write_text(path: Path, text: str) -> None:
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     """Write a folder under a temporary name; then it takes the place of its predecessor in two renames.
 
-    A reader that comes, or a process that dies, between the two finds the predecessor as ``.NAME.old``
-    . Its files are on the disk before the predecessor goes.
+    A reader that comes, or a process that dies, between the two finds the predecessor as ``.NAME.old``.
+    The new one is on the disk before the old one goes.
 
     Args:
         folder: To be there in the end.
@@ -42,8 +42,7 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     write(new)
-    for path in [*new.rglob("*"), new]:
-        _sync(path)
+    sync_below(new)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
@@ -55,6 +54,12 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
 def old_name(folder: Path) -> Path:
     """Where the predecessor of a folder lies while it is replaced."""
     return folder.with_name(f".{folder.name}.old")
+
+
+def sync_below(folder: Path) -> None:
+    """Bring all files of a folder to the disk, and the folder itself."""
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -3,21 +3,23 @@
 An entry's name holds a digest of all that its content depends on, so a stale one is never found. It is built
 in a folder beside it under a lock and renamed when whole: two processes that want it at once build it once,
 and a killed build leaves nothing that is taken for an entry. `manifest.json` lists size and digest of every
-file; an entry that does not match it is built again.
+file; an entry that does not match it is built again. Contents are read for that once: afterwards size, time
+of change and inode of the files are compared with those noted then, as git does with its index.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from themo.atomic import sync_below, write_text
 from themo.errors import InputError
 from themo.progress import console
 
@@ -73,6 +75,7 @@ class Cache:
         try:
             build(unfinished)
             _write_manifest(unfinished, key)
+            sync_below(unfinished)
             unfinished.rename(entry)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -102,19 +105,38 @@ def _write_manifest(folder: Path, key: Any) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
-        json.dump({"key": key, "files": files}, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
+    manifest = json.dumps({"key": key, "files": files}, indent=1, ensure_ascii=False)
+    (folder / MANIFEST).write_text(manifest, encoding="utf-8")
 
 
 def _is_whole(entry: Path) -> bool:
     try:
-        manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
-        return all(
-            (entry / name).stat().st_size == recorded["bytes"]
-            and digest_file(entry / name) == recorded["sha256"]
-            for name, recorded in manifest["files"].items()
-        )
+        files = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["files"]
+        stamps = {name: _stamp(entry / name) for name in (MANIFEST, *files)}
+        if any(stamps[name][0] != recorded["bytes"] for name, recorded in files.items()):
+            return False
+        if stamps == _read_stamps(entry):
+            return True
+        if any(digest_file(entry / name) != recorded["sha256"] for name, recorded in files.items()):
+            return False
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
+    with suppress(OSError):  # where nothing can be written, contents are read each time
+        write_text(_stamps_file(entry), json.dumps(stamps))
+    return True
+
+
+def _stamp(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+
+def _read_stamps(entry: Path) -> object:
+    try:
+        return json.loads(_stamps_file(entry).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _stamps_file(entry: Path) -> Path:
+    return entry.with_name(f".{entry.name}.checked")  # beside it: stamps are of this place alone

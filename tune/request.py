@@ -16,7 +16,8 @@ from themo.options import AUTO_GPUS
 from themo.presets import space_path
 from themo.progress import console
 from themo.tracking import check_reachable, tracking_uri
-from tune.cluster import LOCAL, Resources
+from tune.address import LOCAL
+from tune.resources import Resources
 from tune.search import (
     STUDY_FILE,
     Search,

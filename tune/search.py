@@ -18,7 +18,7 @@ from themo.config import Settings
 from themo.errors import InputError, did_you_mean
 from themo.training import HIGHER_IS_BETTER
 from themo.yaml_files import read_yaml, write_yaml
-from tune.cluster import Resources
+from tune.resources import Resources
 from tune.space import Space, from_tree
 from tune.study import Mode, Study, Trial
 

@@ -21,9 +21,10 @@ from themo.room import Patience, is_full
 from themo.tracking import Tracking, outbox_path, tracking_uri
 from themo.training import train
 from tune import results
-from tune.cluster import Cluster, Resources, Slots, connect
+from tune.cluster import Cluster, connect
 from tune.limits import is_whole
 from tune.memory import peak_memory, share_by_memory
+from tune.resources import Resources
 from tune.search import (
     SEARCH_FILE,
     STUDY_FILE,
@@ -33,6 +34,7 @@ from tune.search import (
     search_folder,
 )
 from tune.shipping import Shipment
+from tune.slots import Slots
 from tune.space import Scalar
 from tune.storage import Storage
 from tune.study import Study

@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks.chaos import formula
 from themo.errors import InputError
-from tune.cluster import Resources
+from tune.resources import Resources
 from tune.search import new_search, read_search, search_folder
 from tune.session import run_search
 

@@ -17,7 +17,7 @@ from formula_training import train
 from themo.config import Settings
 from themo.dataset import EncodedPairs, TrainingData
 from themo.errors import InputError
-from tune.cluster import Resources
+from tune.resources import Resources
 from tune.search import Search, new_search, read_search, search_folder
 from tune.session import run_search
 from tune.space import from_tree

@@ -13,7 +13,6 @@ from formula_search import no_data, settings_in
 from simulation import _result
 
 from themo.config import Settings
-from tune.cluster import Resources
 from tune.memory import (
     is_out_of_memory,
     keep_to_share,
@@ -21,6 +20,7 @@ from tune.memory import (
     peak_memory,
     share_by_memory,
 )
+from tune.resources import Resources
 from tune.search import new_search
 from tune.searcher import StudyScheduler, StudySearcher
 from tune.session import run_search

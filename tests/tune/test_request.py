@@ -9,8 +9,8 @@ from formula_search import a_search
 
 from themo.cli import parse
 from themo.config import load
-from tune.cluster import Resources
 from tune.request import begin, resume
+from tune.resources import Resources
 from tune.search import Search
 
 

@@ -10,7 +10,7 @@ from formula_search import a_search, settings_in
 
 from themo import __version__
 from themo.errors import InputError
-from tune.cluster import Resources
+from tune.resources import Resources
 from tune.search import discard_untried, grow, new_search, read_search, refuse_another_space, search_folder
 from tune.space import from_tree
 from tune.study import Study

@@ -14,10 +14,10 @@ from formula_search import a_search
 
 from themo.cli import main
 from themo.errors import InputError
-from tune.cluster import Resources
 from tune.report.course_figures import history, time_line
 from tune.report.facts import lanes
 from tune.report.page import write_report
+from tune.resources import Resources
 from tune.results import write_best
 from tune.search import Search, read_search
 from tune.storage import Storage

@@ -22,8 +22,8 @@ from optuna.trial import TrialState
 
 from themo.config import load
 from themo.errors import InputError
-from tune.cluster import Resources
 from tune.history import to_optuna
+from tune.resources import Resources
 from tune.results import SearchResult
 from tune.search import Search, grow, new_search, read_search
 from tune.session import _finish, run_search
@@ -328,7 +328,7 @@ def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_s
     second.kill()
     second.wait()
 
-    third = _start(tmp_path, "--resume")
+    third = _start(tmp_path, "--resume", seconds=0)
     _, errors = third.communicate(timeout=240)
     assert third.returncode == 0, errors
     assert _facts(folder) == _facts(in_one_slot.folder)
@@ -353,7 +353,7 @@ def test_other_schedulers_and_searchers_end_as_undisturbed_too(cluster, tmp_path
     _wait_for(first, lambda: _reported(folder) >= 4)
     first.kill()
     first.wait()
-    second = _start(tmp_path / "cut", "--resume")
+    second = _start(tmp_path / "cut", "--resume", seconds=0)
     _, errors = second.communicate(timeout=400)
     assert second.returncode == 0, errors
     assert _facts(folder) == _facts(whole.folder)
@@ -396,13 +396,14 @@ def _facts(folder: Path) -> list[tuple[object, ...]]:
     ]
 
 
-def _start(logs_dir: Path, *options: str) -> subprocess.Popen[str]:
+def _start(logs_dir: Path, *options: str, seconds: float = 0.3) -> subprocess.Popen[str]:
+    """The search as a process, whose trials take so long for a report: long enough to be cut in one."""
     return subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("formula_search.py")), str(logs_dir), "mine", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {SECONDS_VARIABLE: "0.3", "PYTHONPATH": _path()},
+        env=os.environ | {SECONDS_VARIABLE: str(seconds), "PYTHONPATH": _path()},
         start_new_session=True,
     )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from themo.cli import main
 from themo.errors import InputError
-from tune.cluster import Resources
+from tune.resources import Resources
 from tune.search import LOCK_FILE, STUDY_FILE, search_folder
 from tune.status import covered, read_status
 from tune.study import Study

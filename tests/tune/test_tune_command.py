@@ -10,7 +10,7 @@ import pytest
 from formula_search import a_search
 
 from themo.cli import main
-from tune.cluster import Resources
+from tune.resources import Resources
 from tune.results import SearchResult
 from tune.study import Study
 

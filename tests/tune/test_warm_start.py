@@ -7,7 +7,7 @@ import pytest
 
 from themo.config import Settings
 from themo.errors import InputError
-from tune.cluster import Resources
+from tune.resources import Resources
 from tune.search import Search
 from tune.space import from_tree
 from tune.study import Study, Takeover

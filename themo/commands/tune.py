@@ -95,7 +95,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     with waiting("Loading libraries"):
         from themo.preparation import prepare_data
         from themo.tracking import tracking_uri, ui_command
-        from tune.cluster import LOCAL, asked_address, refuse_unreachable
+        from tune.address import LOCAL, asked_address, refuse_unreachable
         from tune.report.page import write_report
         from tune.request import begin, resume
         from tune.results import table
