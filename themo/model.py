@@ -19,9 +19,10 @@ from themo.config import Settings
 from themo.devices import resolve_device
 from themo.errors import InputError
 from themo.metrics import unit
-from themo.sources import MINIATURE, Sources, miniature_is_built
+from themo.sources import Sources
 from themo.student import ENCODE_BATCH, Student, load_student
 from themo.tokens import LONGEST, Tokenizer
+from themo.version_teacher import VersionTeacher
 from themo.versions import find_cache, find_part, read_settings
 
 if TYPE_CHECKING:
@@ -175,17 +176,7 @@ class Model:
         Raises:
             InputError: There is none, or it cannot be loaded.
         """
-        from themo.teacher import Teacher  # takes as long to import as all else
-
-        architecture, pretrained = self._teacher_names
-        teacher = Teacher.load(architecture, pretrained, str(self.device))
-        space, asked = teacher.dimension(self.settings.teacher.target), self._student.head.dimension
-        if space != asked:
-            raise InputError(
-                f"{self.version}: the student's vectors must have the teacher's {space} dimensions, "
-                f"got {asked}"
-            )
-        return teacher
+        return self._of_teacher.load(str(self.device))
 
     @cached_property
     def teacher_fingerprint(self) -> str:
@@ -194,27 +185,11 @@ class Model:
         Raises:
             InputError: There is none.
         """
-        from themo.teacher import fingerprint
-
-        return fingerprint(*self._teacher_names)
+        return self._of_teacher.fingerprint
 
     @property
-    def _teacher_names(self) -> tuple[str, str | None]:
-        settings, sources = self.settings, Sources(self.settings)
-        if settings.data.targets is not None:
-            raise InputError(
-                f"{self.version}: must have a teacher to see images, but it learnt data.targets "
-                f"{settings.data.targets}"
-            )
-        names = settings.teacher.architecture, settings.teacher.pretrained
-        of_miniature = any(name and name.startswith(MINIATURE) for name in names)
-        if of_miniature and not miniature_is_built(settings):
-            # one built on another machine may differ, and with it what the student's vectors mean
-            raise InputError(
-                f"{self.version}: its teacher {names[0]} must be in the cache of its training, and "
-                f"{settings.paths.cache_dir} does not hold it (cache_dir)"
-            )
-        return sources.resolve(names[0]), sources.resolve(names[1]) if names[1] else None
+    def _of_teacher(self) -> VersionTeacher:
+        return VersionTeacher(self.version, self.settings, self._student.head.dimension)
 
     @cached_property
     def _to_image_space(self) -> torch.Tensor | None:

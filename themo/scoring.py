@@ -25,6 +25,7 @@ from themo.sources import Sources
 from themo.student import load_student
 from themo.teacher import Teacher
 from themo.translation import Translator, translations
+from themo.version_teacher import VersionTeacher
 from themo.versions import find_part
 
 Task = Literal["all", "retrieval", "accuracy"]
@@ -112,14 +113,10 @@ def examine(
     teacher = _load_teacher(settings, sources, settings.teacher.architecture, settings.teacher.pretrained)
     images = _image_encoder(sources, teacher)
     rows = {}
-    if loaded is not None:
-        student, tokenizer = loaded
-        target, expected = settings.teacher.target, teacher.dimension(settings.teacher.target)
-        if student.head.dimension != expected:
-            raise InputError(
-                f"{version}: the student's vectors must have the teacher's {expected} dimensions, "
-                f"got {student.head.dimension}"
-            )
+    if version is not None and loaded is not None:
+        (student, tokenizer), target = loaded, settings.teacher.target
+        of_version = VersionTeacher(version, settings, student.head.dimension)
+        of_version.refuse_other_dimension(teacher.dimension(target))
         student.to(teacher.device)
 
         def encode(texts: Sequence[str]) -> Tensor:

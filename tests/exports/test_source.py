@@ -45,7 +45,9 @@ def test_a_student_of_own_vectors_stays_where_it_is(
     assert not opened.has_teacher
     assert own_vectors(opened, TEXTS).shape == (3, 7)
     assert_same(opened.student.encode(opened.tokenizer, TEXTS), opened, TEXTS)
-    with pytest.raises(InputError, match=r"has no teacher, it learnt data\.targets .*own\.npy"):
+    with pytest.raises(
+        InputError, match=r"must have a teacher to see images, but .* data\.targets .*own\.npy"
+    ):
         _ = opened.teacher
 
 
@@ -67,14 +69,18 @@ def test_an_unfinished_run(version: Callable[..., Path]) -> None:
         (lambda v: os.truncate(v / "student" / "model.safetensors", 100), r"student: is not a whole student"),
         (
             lambda v: (v / "test.json").write_text("{}"),
-            r"test\.json: must be what python -m themo test writes",
+            r"test\.json: is no record of a test",
         ),
         (lambda v: (v / "summary.json").write_text("[]"), r"must be finished to be exported, .* says None"),
         (
-            lambda v: (v / "test.json").write_text('{"n": {"retrieval": 3}, "ci95": {}}'),
-            r"test\.json: must be",
+            lambda v: (v / "test.json").write_text('{"student": {}, "n": {"retrieval": 3}, "ci95": {}}'),
+            r"test\.json: is no record of a test",
         ),
-        (lambda v: (v / "test.json").write_text("[1]"), r"test\.json: must be what python -m themo test"),
+        (lambda v: (v / "test.json").write_text("[1]"), r"test\.json: is no record of a test"),
+        (
+            lambda v: (v / "test.json").write_text('{"n": {}, "ci95": {}}'),
+            r"test\.json: is no record of a version's test; `test --version-path .*` writes it anew",
+        ),
     ],
 )
 def test_a_damaged_version(
@@ -123,7 +129,7 @@ def test_a_test_on_other_data_than_the_runs_is_told_as_what_it_was(version: Call
     assert Source.open(folder).settings.benchmarks.language == "it"
     scores["benchmarks"]["language"] = 7
     (folder / "test.json").write_text(json.dumps(scores), encoding="utf-8")
-    with pytest.raises(InputError, match=r"test\.json: must be what python -m themo test writes"):
+    with pytest.raises(InputError, match=r"test\.json: is no record of a version's test"):
         Source.open(folder)
 
 

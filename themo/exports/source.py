@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,12 @@ from torch import Tensor
 
 from themo.config import BenchmarkSettings, Settings
 from themo.errors import InputError
-from themo.evaluation import KS, RESERVED, STUDENT, metric_name
-from themo.sources import Sources
+from themo.evaluation import STUDENT
+from themo.report.tables import read_scores
 from themo.student import Student, load_student
 from themo.teacher import Teacher
 from themo.tokens import Tokenizer
+from themo.version_teacher import VersionTeacher
 from themo.versions import TEST_FILE, find_cache, find_part, read_settings, read_summary
 
 FINISHED = ("finished", "stopped early")
@@ -83,20 +82,7 @@ class Source:
         Raises:
             InputError: It cannot be loaded, or the version has none.
         """
-        if not self.has_teacher:
-            raise InputError(
-                f"{self.version}: has no teacher, it learnt data.targets {self.settings.data.targets}"
-            )
-        config, sources = self.settings.teacher, Sources(self.settings)
-        weights = sources.resolve(config.pretrained) if config.pretrained else None
-        teacher = Teacher.load(sources.resolve(config.architecture), weights)
-        expected = teacher.dimension(config.target)
-        if self.trained.head.dimension != expected:
-            raise InputError(
-                f"{self.version}: the student's vectors must have the teacher's {expected} dimensions, "
-                f"got {self.trained.head.dimension}"
-            )
-        return teacher
+        return VersionTeacher(self.version, self.settings, self.trained.head.dimension).load("cpu")
 
     @cached_property
     def student(self) -> Student:
@@ -140,21 +126,17 @@ def project(student: Student, map_DE: Tensor) -> Student:
     return projected.eval()
 
 
-def _read_scores(path: Path) -> Mapping[str, Any] | None:
+def _read_scores(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
+    scores = read_scores(path)
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
         if "benchmarks" in scores:
             scores["benchmarks"] = BenchmarkSettings.model_validate(scores["benchmarks"])
-        rows = {STUDENT, *scores} - set(RESERVED)
-        for row, task, k in product(rows, scores["n"], KS):
-            name = metric_name(task, k)
-            low, high = scores["ci95"][row][name]
-            float(scores[row][name] + low + high)
-    except (OSError, ValueError, KeyError, TypeError):
+        if STUDENT not in scores:
+            raise ValueError
+    except ValueError:
         raise InputError(
-            f"{path}: must be what python -m themo test writes; run it again, or take the file away"
+            f"{path}: is no record of a version's test; `test --version-path {path.parent}` writes it anew"
         ) from None
-    result: Mapping[str, Any] = scores
-    return result
+    return scores
