@@ -46,6 +46,12 @@ def test_what_is_not_done_comes_in_its_order(
     box.close()
 
 
+def test_others_may_not_read_it(tmp_path: Path) -> None:
+    box = Outbox(tmp_path / "a.jsonl", ADDRESS | {"uri": "postgresql://someone:secret@db/mlflow"})
+    assert (tmp_path / "a.jsonl").stat().st_mode & 0o777 == 0o600
+    box.close()
+
+
 def test_it_waits_for_a_record_and_wakes_when_closed(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "a.jsonl", ADDRESS)
     got: list[object] = []

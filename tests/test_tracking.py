@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import math
 import socket
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from benchmarks.chaos.server import ServerOnSqlite
 from themo import tracking as module
 from themo.cli import main
+from themo.delivery import AwayError, Delivery
 from themo.errors import InputError
 from themo.outbox import Outbox
 from themo.tracking import (
@@ -311,15 +314,83 @@ def test_a_password_in_the_address_is_used_by_mlflow_and_shown_nowhere():
     with _server(200) as uri:
         check_reachable(uri.replace("//", "//someone:secret@"))
         assert ui_command(uri.replace("//", "//someone:secret@")) == f"open {uri}"
+    database = "postgresql://someone:secret@db/mlflow"
+    assert ui_command(database) == 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'
     with pytest.raises(InputError) as caught:
         check_reachable(uri.replace("//", "//someone:secret@"))
     assert "secret" not in str(caught.value)
 
 
-def test_a_database_that_takes_nothing_just_now_is_away_and_leaves_no_record_out(store):
-    assert not module._answers(store)
-    with _server(200) as uri:
-        assert module._answers(uri)
+@pytest.mark.slow
+def test_a_server_whose_database_is_away_for_long_gets_all_when_it_is_back(tmp_path, capsys, monkeypatch):
+    """The server itself answers all the time."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.setattr(module, "_TRIES", 2)
+    monkeypatch.setattr(module, "_LONGEST_WAIT", 0.05)
+    box = tmp_path / "outbox" / "run.jsonl"
+    with ServerOnSqlite(tmp_path) as server, Tracking(server.uri, "locked", box) as tracking:
+        run = tracking.start("run", {"a": 1})
+        assert tracking.flush(120.0)
+        tries: list[str] = []
+        carry_out = tracking._delivery.carry_out
+        monkeypatch.setattr(
+            tracking._delivery, "carry_out", lambda record: tries.append(record["do"]) or carry_out(record)
+        )
+        with closing(sqlite3.connect(server.database, isolation_level=None)) as database:
+            database.execute("BEGIN EXCLUSIVE")
+            for step in range(3):
+                run.report({"loss": float(step)}, step=step)
+            while len(tries) < 3:
+                time.sleep(0.05)
+            check_reachable(server.uri)
+            database.execute("ROLLBACK")
+        assert tracking.flush(300.0)
+        client, runs = runs_of(server.uri, "locked")
+        history = client.get_metric_history(runs["run"].info.run_id, "loss")
+        assert [(m.step, m.value) for m in history] == [(i, float(i)) for i in range(3)]
+    assert not list(box.parent.iterdir())
+    assert capsys.readouterr().err.count("is away, reports wait in") == 1
+
+
+def test_a_record_at_which_a_server_fails_each_time_is_set_aside(tmp_path, capsys, monkeypatch):
+    carried: list[dict[str, object]] = []
+
+    def carry_out(self, record):
+        if record["do"] == "artifact":
+            raise AwayError("the store of artifacts is broken")
+        carried.append(record)
+
+    monkeypatch.setattr(module, "_TRIES", 3)
+    monkeypatch.setattr(module, "_LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(Delivery, "carry_out", carry_out)
+    monkeypatch.setattr(Delivery, "can_read", lambda _: True)
+    box = tmp_path / "run.jsonl"
+    with Tracking("http://127.0.0.1:9", "any", box, must_answer=False) as tracking:
+        run = RunLog(tracking, "a")
+        run.artifact({"x": 1}, "x.json")
+        run.report({"loss": 1.0}, step=1)
+        assert tracking.flush(60.0)
+    assert [record["do"] for record in carried] == ["report"]
+    aside = tmp_path / "run.aside.jsonl"
+    assert list(tmp_path.iterdir()) == [aside]
+    told = capsys.readouterr().err
+    assert f"fails at a record, which waits in {aside} until python -m themo send {aside}: the store" in told
+    # it fails there again, and stays
+    left = Tracking("http://127.0.0.1:9", "any", aside, must_answer=False)
+    assert not left.flush(0.2)
+    left.close(0.0, warn=False)
+    assert list(tmp_path.iterdir()) == [aside]
+
+
+def test_a_database_that_is_a_file_has_no_record_set_aside(store):
+    with opened(store, "a file") as tracking:
+        assert tracking._delivery.can_read()
+        assert not tracking._set_aside({"run": "a", "do": "tag", "tags": {}}, "locked")
+
+
+def test_a_database_that_cannot_be_read_is_away(tmp_path):
+    delivery = Delivery(f"sqlite:///{tmp_path / 'mlflow.db'}", "any")
+    assert not delivery.can_read(), "it was never reached"
 
 
 def test_a_server_in_trouble_is_refused_and_one_that_asks_for_a_password_is_not():

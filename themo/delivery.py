@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from themo.errors import InputError, reason_of
 
@@ -21,6 +22,12 @@ KEY_TAG = "themo.run"
 _STEP_TAG = "themo.step"
 _PARAM_LENGTH = 6000
 _PARAMS_A_BATCH = 100
+
+
+def without_password(uri: str) -> str:
+    """An address without the name and password that it may bear: those are not for screens and files."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 
 class RefusedError(Exception):
@@ -55,6 +62,17 @@ class Delivery:
         if self._connection is None:
             self._connection = _open(self.uri, self.experiment)
         return self._connection
+
+    def can_read(self) -> bool:
+        """Whether the server is there and its database too, as far as reading goes."""
+        if self._connection is None:
+            return False
+        client, experiment_id = self._connection
+        try:
+            client.get_experiment(experiment_id)
+        except Exception:  # whatever it is
+            return False
+        return True
 
     def run_id(self, key: str) -> str | None:
         """MLflow's id of a run that this delivery has begun."""
@@ -120,7 +138,9 @@ class Delivery:
             )
         except (MlflowException, SQLAlchemyError, OSError, RefusedError) as error:
             reason = reason_of(error)
-            raise InputError(f"MLflow at {self.uri} does not take the model {name!r}: {reason}") from None
+            raise InputError(
+                f"MLflow at {without_password(self.uri)} does not take the model {name!r}: {reason}"
+            ) from None
         return f"models:/{name}/{made.version}"
 
     def _begin(self, client: MlflowClient, experiment_id: str, record: Mapping[str, Any]) -> None:
@@ -215,13 +235,14 @@ def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
             return client, _create(client, uri, experiment)
         if known.lifecycle_stage != "active":
             raise InputError(
-                f"MLflow experiment {experiment!r} at {uri} was deleted: restore it, or choose another name"
+                f"MLflow experiment {experiment!r} at {without_password(uri)} was deleted: restore it, "
+                f"or choose another name"
             )
         return client, known.experiment_id
     except InputError:
         raise
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise InputError(f"MLflow at {uri} cannot be used: {reason_of(error)}") from None
+        raise InputError(f"MLflow at {without_password(uri)} cannot be used: {reason_of(error)}") from None
 
 
 def _create(client: MlflowClient, uri: str, experiment: str) -> str:

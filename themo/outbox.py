@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class Outbox:
         self._closed = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b", buffering=0)
+            # its address may bear a password
+            self._file = open(path, "a+b", buffering=0, opener=partial(os.open, mode=0o600))  # noqa: SIM115
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from None
         try:

@@ -21,9 +21,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from themo.delivery import AwayError, Delivery, RefusedError
+from themo.delivery import AwayError, Delivery, RefusedError, without_password
 from themo.errors import InputError, reason_of
 from themo.outbox import Outbox
 from themo.progress import console
@@ -39,7 +39,10 @@ CLOSE_SECONDS = 30.0
 
 _REACH_SECONDS = 4.0
 _LONGEST_WAIT = 20.0
-_TRIES = 5
+_TRIES = 10
+"""Of a record, over two minutes, before it lets the others pass."""
+
+_ASIDE = ".aside.jsonl"
 
 
 def tracking_uri(logs_dir: Path) -> str:
@@ -50,7 +53,9 @@ def tracking_uri(logs_dir: Path) -> str:
 def ui_command(uri: str) -> str:
     """What a user types, or opens, to see the runs."""
     if urlsplit(uri).scheme in ("http", "https"):
-        return f"open {_without_user(uri)}"
+        return f"open {without_password(uri)}"
+    if without_password(uri) != uri:
+        return f'mlflow ui --backend-store-uri "${URI_VARIABLE}"'
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
@@ -62,7 +67,7 @@ def check_reachable(uri: str) -> None:
     """
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
-        health = _without_user(uri).rstrip("/") + "/health"
+        health = without_password(uri).rstrip("/") + "/health"
         try:
             with urllib.request.urlopen(health, timeout=_REACH_SECONDS):  # noqa: S310
                 return
@@ -72,10 +77,11 @@ def check_reachable(uri: str) -> None:
             reason = f"HTTP status {error.code}"
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = reason_of(error) if not hasattr(error, "reason") else str(error.reason)
-        raise InputError(f"{URI_VARIABLE}: no MLflow server answers at {_without_user(uri)}: {reason}")
+        raise InputError(f"{URI_VARIABLE}: no MLflow server answers at {without_password(uri)}: {reason}")
     if scheme in ("", "file"):
         raise InputError(
-            f"{URI_VARIABLE}: must be a server (http://...) or a database (sqlite:////...), got {uri!r}"
+            f"{URI_VARIABLE}: must be a server (http://...) or a database (sqlite:////...), "
+            f"got {without_password(uri)!r}"
         )
     if scheme == "sqlite":
         try:
@@ -259,22 +265,37 @@ class Tracking:
                 self._warn("refused", str(error))
             except AwayError as error:
                 tries += 1
-                # one that answers, and fails at this very record, would hold up all others
-                if tries < _TRIES or not _answers(self.uri):
+                if tries < _TRIES or not self._set_aside(record, str(error)):
                     self._warn("away", f"is away, reports wait in {self._outbox.path}: {error}")
                     self._ending.wait(min(_LONGEST_WAIT, 0.5 * 2**tries))
                     continue
-                self._warn("refused", f"cannot carry out a record, which is left out: {error}")
             except Exception as error:  # tracking must never end a run, whatever a server answers
                 self._warn("refused", reason_of(error))
             tries = 0
             if not self._ending.is_set():
                 self._outbox.done()
 
+    def _set_aside(self, record: Mapping[str, Any], reason: str) -> bool:
+        """Keep a record elsewhere, at which a server that is well fails each time: all others would wait."""
+        here = self._outbox.path
+        if here.name.endswith(_ASIDE) or not self.uri.startswith("http") or not self._delivery.can_read():
+            return False
+        aside = here.with_name(here.name.removesuffix(".jsonl") + _ASIDE)
+        try:
+            box = Outbox(aside, self._outbox.address)
+            box.append(dict(record))
+            box.close()
+        except (OSError, InputError):
+            return False
+        self._warn(
+            "aside", f"fails at a record, which waits in {aside} until python -m themo send {aside}: {reason}"
+        )
+        return True
+
     def _warn(self, kind: str, message: str) -> None:
         if kind not in self._warned:
             self._warned.add(kind)
-            console.print(f"Warning: MLflow at {_without_user(self.uri)}: {message}")
+            console.print(f"Warning: MLflow at {without_password(self.uri)}: {message}")
 
 
 class RunLog:
@@ -337,7 +358,10 @@ def send(outbox: Path, seconds: float = CLOSE_SECONDS) -> int:
     left = len(tracking._outbox)
     tracking.close(0.0, warn=False)
     if not sent:
-        raise InputError(f"{outbox}: {left:,} of {n_records:,} records could not be sent to {address['uri']}")
+        raise InputError(
+            f"{outbox}: {left:,} of {n_records:,} records could not be sent to "
+            f"{without_password(address['uri'])}"
+        )
     return n_records
 
 
@@ -345,23 +369,6 @@ def outbox_path(logs_dir: Path, name: str | None = None) -> Path:
     """File of what is not sent yet: of a search by its own name, of other runs by time and process."""
     name = name or f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}"
     return logs_dir.resolve() / "outbox" / f"{name}.jsonl"
-
-
-def _without_user(uri: str) -> str:
-    """An address without the name and password that it may bear: those are not for screens."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
-
-
-def _answers(uri: str) -> bool:
-    """Whether a server is there that takes other records; a database that is locked or full takes none."""
-    if urlsplit(uri).scheme not in ("http", "https"):
-        return False
-    try:
-        check_reachable(uri)
-    except InputError:
-        return False
-    return True
 
 
 def _loggable(metrics: Mapping[str, float]) -> dict[str, float]:

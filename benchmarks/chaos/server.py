@@ -18,6 +18,7 @@ class ServerOnSqlite:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.database = folder / "server.db"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -46,7 +47,7 @@ class ServerOnSqlite:
     def begin(self) -> None:
         """Start it."""
         options = [
-            *("--backend-store-uri", f"sqlite:///{self._folder / 'server.db'}"),
+            *("--backend-store-uri", f"sqlite:///{self.database}"),
             *("--artifacts-destination", str(self._folder / "artifacts")),
             *("--host", "127.0.0.1", "--port", str(self._port), "--workers", "1"),
         ]
