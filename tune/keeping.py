@@ -59,7 +59,7 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         """Write down where a trial raised; say that its worker waits."""
         report = worker.read_report(result)
         if report.waits:
-            console.print(f"Warning: trial {report.number} waits for room on a full disk: {report.waits}")
+            console.print(f"Warning: trial {report.number} waits for {report.waits}")
         if report.traceback:
             self._note_failure(report.number, report.traceback)
 

@@ -10,7 +10,6 @@ two deaths of the next one for Ray's own recovery, which gives that one up.)
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         self._is_share_open = is_share_open
         self._scheduler = scheduler_of(space.search)
         self._interrupted = [trial.number for trial in study if trial.state == "RUNNING"]
-        self._deaths: Counter[int] = Counter()
+        self._deaths: dict[int, tuple[int, int]] = {}
         self.numbers: dict[str, int] = {}
         """Trial number by Ray's id, of the trials at work."""
 
@@ -113,8 +112,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         if number is None:  # known already
             return
         trial = self._study[number]
-        self._deaths[number] += error
-        if error and self._deaths[number] <= self._space.search.max_failures:
+        if error and self._deaths_in_a_row(trial) <= self._space.search.max_failures:
             trial.rewind()
             self._interrupted.insert(0, number)
         elif trial.verdict == "RUNNING" and not error:
@@ -122,6 +120,13 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             self._interrupted.append(number)
         else:
             self._study.finish(number, "FAIL" if error else trial.verdict or "FAIL")
+
+    def _deaths_in_a_row(self, trial: Trial) -> int:
+        """Count a death of a trial, together with those before it since its last checkpoint."""
+        pairs, deaths = self._deaths.get(trial.number, (0, 0))
+        deaths = deaths + 1 if pairs == trial.checkpoint_pairs else 1
+        self._deaths[trial.number] = trial.checkpoint_pairs, deaths
+        return deaths
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: all state is in the study."""

@@ -90,7 +90,7 @@ class SearchSettings(BaseModel):
     brackets: int = Field(3, ge=1)
     """HyperBand's brackets; each has its first rung where the one before has its second."""
     max_failures: int = Field(3, ge=0)
-    """Deaths of its worker that a trial survives, each time from its last checkpoint."""
+    """Deaths of its worker that a trial survives in a row, without a new checkpoint in between."""
     stop_after_no_gain: int | None = Field(None, ge=1)
     """So many trials ended after the best one began, and none was better: no more begin (`tune.limits`)."""
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import secrets
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import pyarrow
 from pyarrow import fs
 
+from themo import room
 from themo.errors import InputError, reason_of
 from themo.room import is_full
 
 _ANSWER_SECONDS = 60.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,13 @@ class Storage:
         """The storage that a person named: a relative folder is one below the working directory.
 
         Raises:
-            InputError: It is no folder, and no URI of a file system that Arrow knows.
+            InputError: It is no folder, and no URI of a file system that Arrow knows, or one that holds keys.
         """
+        if "://" in place and "@" in urlsplit(place).netloc:
+            raise InputError(
+                "--storage-path must hold no keys, since it is written down with the search: set "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY on all machines instead"
+            )
         storage = cls(place if "://" in place else str(Path(place).resolve()))
         try:
             storage.filesystem  # noqa: B018 -- made when it is first asked for
@@ -195,3 +206,40 @@ def _look(place: str, name: str) -> tuple[str, str]:
         if not is_full(error):
             return machine, f"cannot use it: {reason_of(error)}"
     return machine, ""
+
+
+def answers(filesystem: fs.FileSystem, path: str) -> bool:
+    """Whether a storage is there just now, whatever lies in it."""
+    try:
+        filesystem.get_file_info(path)
+    except OSError:
+        return False
+    return True
+
+
+def wait_for_storage(work: Callable[[], T], is_there: Callable[[], bool], waits: Callable[[str], None]) -> T:
+    """Do something with a storage, again after a while where that is full or away.
+
+    Args:
+        work: Reads or writes; may be called many times.
+        is_there: Whether the storage answers.
+        waits: Called now and then with what is waited for.
+
+    Raises:
+        OSError: The storage answers, has room, and refuses it all the same.
+    """
+    told = -math.inf
+    while True:
+        try:
+            return work()
+        except OSError as error:
+            if is_full(error):
+                reason = f"room on a full disk: {reason_of(error)}"
+            elif not is_there():
+                reason = f"the storage, which does not answer: {reason_of(error)}"
+            else:
+                raise
+        if time.monotonic() - told >= room.SECONDS_BETWEEN_WARNINGS:
+            told = time.monotonic()
+            waits(reason)
+        time.sleep(room.SECONDS_BETWEEN_TRIES)

@@ -7,7 +7,6 @@ a trial's time is training time.
 from __future__ import annotations
 
 import gc
-import math
 import platform
 import shutil
 import tempfile
@@ -28,11 +27,12 @@ from themo.config import Settings
 from themo.dataset import TrainingData
 from themo.errors import reason_of
 from themo.parallel import PeerLostError
-from themo.room import SECONDS_BETWEEN_TRIES, SECONDS_BETWEEN_WARNINGS, Patience, is_full
+from themo.room import Patience
 from tune.memory import is_out_of_memory, keep_to_share, peak_memory
 from tune.schedulers import scheduler_of
 from tune.shipping import Shipment
 from tune.space import Scalar, SearchSettings
+from tune.storage import Storage, answers, wait_for_storage
 from tune.study import Trial
 
 _METRICS = "report/"
@@ -190,7 +190,8 @@ def run_trial(
         leaves = settings.leaves()
         data = work.data[tuple(leaves[name] for name in work.data_leaves)]
         with ExitStack() as stack:
-            data, resume = _fetched(data, work.shipment, newest, stack)
+            waits = reporter.wait if reports else _say_nothing
+            data, resume = _fetched(data, work, newest, stack, waits)
             work.train(settings, data, report=reporter if reports else _tell_nobody, resume=resume)
     except (PeerLostError, StorageError):  # no fault of the trial's: as if this worker had died
         raise
@@ -204,20 +205,31 @@ def run_trial(
 
 
 def _fetched(
-    data: TrainingData, shipment: Shipment | None, newest: ray_tune.Checkpoint | None, stack: ExitStack
+    data: TrainingData,
+    work: Work,
+    newest: ray_tune.Checkpoint | None,
+    stack: ExitStack,
+    waits: Callable[[str], None],
 ) -> tuple[TrainingData, Path | None]:
     """Training data and checkpoint on this machine, the latter as long as a block; waits for room for them.
 
     Raises:
         StorageError: They cannot be had.
     """
-    patience = Patience()
+    shipment = work.shipment
     try:
         if shipment is not None:
-            data = patience(lambda: shipment.unpack(data))
+            data = Patience()(lambda: shipment.unpack(data))
         if newest is None:
             return data, None
-        return data, Path(patience(lambda: stack.enter_context(newest.as_directory())))
+        storage = Storage(work.storage)
+        return data, Path(
+            wait_for_storage(
+                lambda: stack.enter_context(newest.as_directory()),
+                lambda: answers(storage.filesystem, storage.root),
+                waits,
+            )
+        )
     except Exception as error:  # whatever it is: at the next attempt it may be over
         raise StorageError(f"data or checkpoint cannot be fetched: {reason_of(error)}") from error
 
@@ -259,6 +271,10 @@ class _Reporter:
         except Exception as error:  # whatever it is: at the next attempt it may be over
             raise StorageError(f"a report cannot be stored: {reason_of(error)}") from error
 
+    def wait(self, for_what: str) -> None:
+        """Let the driver know why nothing comes."""
+        self._tell(self._result({}, is_last=False) | {"waits": for_what}, None)
+
     def fail(self, reason: str, details: str = "", *, is_memory_fault: bool = False) -> None:
         result = self._result({}, is_last=True, failure=reason, details=details)
         self._tell(result | {"is_memory_fault": is_memory_fault}, None)
@@ -292,32 +308,33 @@ def newest_checkpoint(checkpoint: str | None, storage: str) -> ray_tune.Checkpoi
 
 
 def tell_tune(result: dict[str, Any], version: Path | None) -> None:
-    """Report to Ray Tune; what a full disk does not take of a version waits, and the driver is told."""
+    """Report to Ray Tune; a version waits for a storage that is full or away, and the driver is told."""
     if version is None:
         ray_tune.report(result)
         return
     storage = get_session().storage
-    before, told = storage.current_checkpoint_index, -math.inf
-    while True:
-        try:
-            ray_tune.report(result, checkpoint=ray_tune.Checkpoint.from_directory(str(version)))
-            return
-        except OSError as error:
-            if not is_full(error):
-                raise
-            if storage.current_checkpoint_index != before:  # half of it stands there
-                storage.storage_filesystem.delete_dir(storage.checkpoint_fs_path)
-                storage.current_checkpoint_index = before
-            reason = reason_of(error)
-        if time.monotonic() - told >= SECONDS_BETWEEN_WARNINGS:
-            told = time.monotonic()
-            bare = {name: value for name, value in result.items() if not name.startswith(_METRICS)}
-            ray_tune.report(bare | {"is_last": False, "waits": reason})
-        time.sleep(SECONDS_BETWEEN_TRIES)
+    files, before = storage.storage_filesystem, storage.current_checkpoint_index
+
+    def report() -> None:
+        if storage.current_checkpoint_index != before:  # half of it stands there, from the time before
+            if files.get_file_info(storage.checkpoint_fs_path).type != pyarrow.fs.FileType.NotFound:
+                files.delete_dir(storage.checkpoint_fs_path)
+            storage.current_checkpoint_index = before
+        ray_tune.report(result, checkpoint=ray_tune.Checkpoint.from_directory(str(version)))
+
+    def waits(for_what: str) -> None:
+        bare = {name: value for name, value in result.items() if not name.startswith(_METRICS)}
+        ray_tune.report(bare | {"is_last": False, "waits": for_what})
+
+    wait_for_storage(report, lambda: answers(files, storage.storage_fs_path), waits)
 
 
 def _tell_nobody(report: Report) -> None:
     """What the other processes of a trial report, the first one has reported."""
+
+
+def _say_nothing(for_what: str) -> None:
+    """The first process says what the others wait for too."""
 
 
 def _first_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from formula_training import SECONDS_VARIABLE
 from machines import free_port
 from pyarrow import fs
 
@@ -27,9 +29,19 @@ CREDENTIALS = {
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """Address of a server with the bucket ``ours``."""
-    address = f"127.0.0.1:{free_port()}"
+def address() -> str:
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture(scope="module")
+def endpoint(address: str, server: subprocess.Popen[bytes]) -> str:
+    """Address of the server."""
+    return address
+
+
+@pytest.fixture(scope="module")
+def server(address: str) -> Iterator[subprocess.Popen[bytes]]:
+    """One with the bucket ``ours``."""
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", address.partition(":")[2]]
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -46,7 +58,7 @@ def endpoint() -> Iterator[str]:
             except OSError:
                 assert time.monotonic() < end, "the server did not start"
                 time.sleep(0.2)
-        yield address
+        yield server
         server.terminate()
 
 
@@ -75,6 +87,34 @@ def test_checkpoints_lie_in_the_bucket_and_the_winner_comes_back(endpoint, tmp_p
         assert {path.rpartition("/")[0] for path in kept} == (
             {f"{storage.root}/{search}/{trial.checkpoint}"} if trial.checkpoint else set()
         )
+
+
+def test_a_bucket_that_does_not_answer_for_a_while_costs_time_alone(endpoint, server, tmp_path):
+    place = f"s3://ours/away?endpoint_override={endpoint}&scheme=http"
+    here = Path(__file__).parent
+    command = [sys.executable, str(here / "formula_search.py"), str(tmp_path), "mine"]
+    with subprocess.Popen(
+        [*command, f"storage_path='{place}'", "max_failures=1", "scheduler=none", "num_samples=2"],
+        env=os.environ | {"PYTHONPATH": str(here), SECONDS_VARIABLE: "0.3"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as search:
+        said: list[str] = []
+        study = tmp_path / "tune" / "mine" / "study.json"
+        while not (study.exists() and any(trial.checkpoint for trial in Study.load(study))):
+            assert search.poll() is None, search.communicate()
+            time.sleep(0.05)
+        server.send_signal(signal.SIGSTOP)
+        try:
+            for line in search.stderr:
+                said.append(line)
+                if "waits for the storage, which does not answer" in line:
+                    break
+        finally:
+            server.send_signal(signal.SIGCONT)
+        said += search.communicate(timeout=300)[1].splitlines()
+    assert search.returncode == 0, said
+    assert [trial.state for trial in Study.load(study)] == ["COMPLETE", "COMPLETE"]
 
 
 def test_a_bucket_that_is_not_there_is_refused(endpoint):

@@ -153,6 +153,12 @@ def test_a_trial_whose_workers_die_too_often_fails_and_the_others_go_on():
     assert study[0].reason == "its worker died"
 
 
+def test_deaths_before_a_new_checkpoint_are_forgiven():
+    space = space_of("none", 3).searched_by(max_failures=2, num_samples=1)
+    study = play(space, Study(None, "max"), lambda _, step: float(step), deaths=[True, True, False] * 3)
+    assert study[0].state == "COMPLETE"
+
+
 def test_a_trial_that_ray_gives_up_without_a_word_goes_on():
     study = Study(None, "max")
     space = space_of("asha", 3)

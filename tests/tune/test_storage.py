@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import errno
+import socket
+from pathlib import Path
+
 import pytest
 from pyarrow import fs
 
+from themo import room
 from themo.errors import InputError
-from tune.storage import Storage
+from tune.storage import Storage, answers, wait_for_storage
 
 
 def test_a_folder_below_the_working_directory_is_named_whole(tmp_path, monkeypatch):
@@ -24,6 +29,12 @@ def test_a_folder_below_a_uri_keeps_the_settings_of_its_file_system():
 def test_a_uri_of_no_file_system_is_refused(place):
     with pytest.raises(InputError, match=rf"--storage-path must be a folder or a URI .*, got '{place}': "):
         Storage.named(place)
+
+
+def test_keys_in_a_uri_are_refused_and_not_shown():
+    with pytest.raises(InputError, match=r"--storage-path must hold no keys, .*AWS_ACCESS_KEY_ID") as caught:
+        Storage.named("s3://someone:secret@bucket/folder")
+    assert "secret@" not in str(caught.value)
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
@@ -63,3 +74,36 @@ def test_loose_files_go_and_checkpoints_stay(tmp_path):
     assert [path for path in session.rglob("*") if path.is_file()] == [kept]
     assert not (session / "trial-0001").exists()
     Storage(str(tmp_path)).remove_loose_files("session-2")
+
+
+def test_a_storage_that_is_away_is_waited_for_and_one_that_refuses_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.001)
+    tries = iter([OSError("no route"), OSError(errno.ENOSPC, "No space left"), OSError("no route"), "done"])
+    told: list[str] = []
+
+    def work() -> str:
+        if isinstance(result := next(tries), OSError):
+            raise result
+        return str(result)
+
+    assert wait_for_storage(work, lambda: False, told.append) == "done"
+    assert told == ["the storage, which does not answer: no route"], "it is said once a minute"
+    tries = iter([OSError("forbidden")])
+    with pytest.raises(OSError, match="forbidden"):
+        wait_for_storage(work, lambda: True, told.append)
+
+
+def test_whether_a_storage_answers(tmp_path: Path) -> None:
+    assert answers(fs.LocalFileSystem(), str(tmp_path / "nothing yet"))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        away = fs.S3FileSystem(
+            access_key="a",
+            secret_key="b",  # noqa: S106 -- of nothing
+            endpoint_override=f"127.0.0.1:{unused.getsockname()[1]}",
+            scheme="http",
+            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),
+        )
+        assert not answers(away, "ours/themo")

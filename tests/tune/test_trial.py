@@ -88,7 +88,9 @@ def test_room_is_waited_for_by_what_is_fetched(work: Work, tmp_path: Path) -> No
     work = Work(work.settings, work.search, work.data, (), work.storage, train, shipped, lambda: None)
     told: list[dict[str, Any]] = []
     run_trial(a_trial(), work, newest, lambda result, _: told.append(result))
-    assert [result["report/step"] for result in told] == [*range(8, REPORTS + 1)]
+    first, *reports = told
+    assert first["waits"] == "room on a full disk: [Errno 28] No space left on device"
+    assert [result["report/step"] for result in reports] == [*range(8, REPORTS + 1)]
     assert told[-1]["failure"] == ""
 
 
