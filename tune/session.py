@@ -134,6 +134,7 @@ def _refuse_unshared(search: Search, storage: Storage, cluster: Cluster) -> None
     if search.resources.address is not None:
         able = [node_id for node_id, machine in cluster.machines().items() if machine.get("CPU", 0) > 0]
         storage.refuse_unseen(able)
+        storage.sign()
 
 
 class _Session:

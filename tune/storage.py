@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from themo.errors import InputError, reason_of
 from themo.room import is_full
 
 _ANSWER_SECONDS = 60.0
+_SIGNATURE = ".themo"
 
 T = TypeVar("T")
 
@@ -154,8 +156,25 @@ class Storage:
         finally:
             mark.remove()
 
-    def _leave_mark(self) -> _Mark:
-        mark = _Mark(self, f".themo-{secrets.token_hex(8)}")
+    def sign(self) -> None:
+        """Leave a file by which machines that join later know the place.
+
+        Raises:
+            InputError: It cannot be written.
+        """
+        self._leave_mark(_SIGNATURE)
+
+    def refuse_unsigned(self) -> None:
+        """Refuse what lies at this name on a machine that does not share the place.
+
+        Raises:
+            OSError: The file of `sign` is not there.
+        """
+        if not _Mark(self, _SIGNATURE).is_there():
+            raise OSError(f"{platform.node()} does not see what others have written to {self.place}")
+
+    def _leave_mark(self, name: str | None = None) -> _Mark:
+        mark = _Mark(self, name or f".themo-{secrets.token_hex(8)}")
         try:
             mark.write()
         except OSError as error:
@@ -194,8 +213,6 @@ class _Mark:
 
 def _look(place: str, name: str) -> tuple[str, str]:
     """On a worker: the machine's name, and what is wrong with the place there."""
-    import platform
-
     machine = platform.node()
     try:
         storage = Storage(place)
@@ -236,7 +253,7 @@ def wait_for_storage(work: Callable[[], T], is_there: Callable[[], bool], waits:
             if is_full(error):
                 reason = f"room on a full disk: {reason_of(error)}"
             elif not is_there():
-                reason = f"the storage, which does not answer: {reason_of(error)}"
+                reason = f"the storage: {reason_of(error)}"
             else:
                 raise
         if time.monotonic() - told >= room.SECONDS_BETWEEN_WARNINGS:

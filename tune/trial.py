@@ -216,13 +216,13 @@ def _fetched(
     Raises:
         StorageError: They cannot be had.
     """
-    shipment = work.shipment
+    shipment, storage = work.shipment, Storage(work.storage)
     try:
-        if shipment is not None:
+        if shipment is not None:  # a cluster's machine, which may have joined after the others were looked at
+            wait_for_storage(storage.refuse_unsigned, lambda: False, waits)
             data = Patience()(lambda: shipment.unpack(data))
         if newest is None:
             return data, None
-        storage = Storage(work.storage)
         return data, Path(
             wait_for_storage(
                 lambda: stack.enter_context(newest.as_directory()),

@@ -108,7 +108,7 @@ def test_a_bucket_that_does_not_answer_for_a_while_costs_time_alone(endpoint, se
         try:
             for line in search.stderr:
                 said.append(line)
-                if "waits for the storage, which does not answer" in line:
+                if "waits for the storage: " in line:
                     break
         finally:
             server.send_signal(signal.SIGCONT)

@@ -89,10 +89,21 @@ def test_a_storage_that_is_away_is_waited_for_and_one_that_refuses_is_not(
         return str(result)
 
     assert wait_for_storage(work, lambda: False, told.append) == "done"
-    assert told == ["the storage, which does not answer: no route"], "it is said once a minute"
+    assert told == ["the storage: no route"], "it is said once a minute"
     tries = iter([OSError("forbidden")])
     with pytest.raises(OSError, match="forbidden"):
         wait_for_storage(work, lambda: True, told.append)
+
+
+def test_a_place_of_the_same_name_on_another_machine_is_known_by_its_lack_of_a_signature(
+    tmp_path: Path,
+) -> None:
+    storage = Storage(str(tmp_path / "share"))
+    with pytest.raises(OSError, match=rf"does not see what others have written to {tmp_path}/share"):
+        storage.refuse_unsigned()
+    for _ in range(2):
+        storage.sign()
+        storage.refuse_unsigned()
 
 
 def test_whether_a_storage_answers(tmp_path: Path) -> None:

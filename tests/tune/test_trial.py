@@ -82,6 +82,7 @@ def test_room_is_waited_for_by_what_is_fetched(work: Work, tmp_path: Path) -> No
     def as_directory() -> Iterator[str]:
         yield enter()
 
+    Storage(work.storage).sign()
     unpack = a_full_disk_then(lambda: work.data[()])
     shipped: Any = SimpleNamespace(unpack=lambda _: unpack())
     newest: Any = SimpleNamespace(as_directory=as_directory)
@@ -92,6 +93,22 @@ def test_room_is_waited_for_by_what_is_fetched(work: Work, tmp_path: Path) -> No
     assert first["waits"] == "room on a full disk: [Errno 28] No space left on device"
     assert [result["report/step"] for result in reports] == [*range(8, REPORTS + 1)]
     assert told[-1]["failure"] == ""
+
+
+def test_a_machine_that_joined_without_the_shared_storage_waits_for_it(work: Work) -> None:
+    shipped: Any = SimpleNamespace(unpack=lambda data: data)
+    work = Work(work.settings, work.search, work.data, (), work.storage, train, shipped, lambda: None)
+    told: list[dict[str, Any]] = []
+
+    def tell(result: dict[str, Any], _: Path | None) -> None:
+        told.append(result)
+        if result["waits"]:
+            Storage(work.storage).sign()
+
+    run_trial(a_trial(), work, None, tell)
+    first, *reports = told
+    assert "does not see what others have written to" in first["waits"]
+    assert [result["report/step"] for result in reports] == [*range(1, REPORTS + 1)]
 
 
 def test_data_without_room_says_so_as_a_disk_does(
