@@ -127,6 +127,17 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     assert (training.batch_size, training.seed) == (4, 5)
 
 
+def test_a_new_corpus_in_a_file_leaves_the_presets_validation_behind(tmp_path: Path) -> None:
+    path = tmp_path / "ours.yaml"
+    path.write_text("preset: miniature\ndata:\n  corpus: [pairs.tsv]\n  targets: own.npy\n")
+    data = load(path).data
+    assert (data.corpus, data.targets) == (("pairs.tsv",), "own.npy")
+    assert (data.validation, data.validation_captions, data.validation_images) == (None, None, None)
+    path.write_text("preset: miniature\ndata:\n  corpus: pairs.tsv\n")
+    with pytest.raises(InputError, match=r"ours\.yaml: data\.corpus: must be a list, got 'pairs\.tsv'"):
+        load(path)
+
+
 def test_a_new_corpus_leaves_the_old_ones_validation_behind() -> None:
     assert load().data.validation is not None
     data = load(overrides={"corpus": ["own.parquet"]}).data

@@ -143,7 +143,7 @@ class Plan:
         ]
         kept = scan.codes == KEPT
         if self.validation is None:
-            held = kept & _held_out(scan.en, kept, self.validation_pairs)
+            held = kept & _held_out(scan.en, kept, self.validation_pairs, drops)
             kept &= ~held
             parts = {TRAIN: kept, VALIDATION: held}
         else:
@@ -221,7 +221,9 @@ def _hash(texts: pa.Array) -> Hashes:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def _held_out(en: Hashes, kept: npt.NDArray[np.bool_], n: int) -> npt.NDArray[np.bool_]:
+def _held_out(
+    en: Hashes, kept: npt.NDArray[np.bool_], n: int, drops: Sequence[Drops]
+) -> npt.NDArray[np.bool_]:
     """Pairs whose English hash is among the lowest, so many that at least `n` kept pairs have it.
 
     A choice by content, so that it does not depend on the order of rows; all pairs of an English sentence
@@ -234,7 +236,7 @@ def _held_out(en: Hashes, kept: npt.NDArray[np.bool_], n: int) -> npt.NDArray[np
     if n_kept < 2 * n:
         raise InputError(
             f"data.validation_pairs must be at most half of the {n_kept} pairs, got {n}: give less by "
-            "--validation-pairs, or pairs of their own by --validation"
+            f"--validation-pairs, or pairs of their own by --validation ({'; '.join(map(str, drops))})"
         )
     values, counts = np.unique(en[kept], return_counts=True)
     last = int(np.searchsorted(np.cumsum(counts), n))

@@ -343,7 +343,8 @@ def load(
 ) -> Settings:
     """Settings of a YAML file or a preset, with options on top.
 
-    A file may start from a preset with the key ``preset``, and then holds only what differs.
+    A file may start from a preset with the key ``preset``, and then holds only what differs; its own corpus
+    leaves behind what belongs to the preset's (`Settings.override`).
 
     Args:
         config: A YAML file; excludes `preset`.
@@ -364,8 +365,18 @@ def load(
 def _read_tree(path: Path) -> dict[str, Any]:
     """A file's settings over those of the preset that it starts from, and so on."""
     tree = read_yaml(path)
-    base = tree.pop("preset", None)
-    return tree if base is None else _merged(_read_tree(preset_path(base, f"{path}: preset")), tree)
+    name = tree.pop("preset", None)
+    if name is None:
+        return tree
+    base, data = _read_tree(preset_path(name, f"{path}: preset")), tree.get("data")
+    if isinstance(data, Mapping) and "corpus" in data:
+        _leave_corpus_behind(base)
+    return _merged(base, tree)
+
+
+def _leave_corpus_behind(tree: dict[str, Any]) -> None:
+    if isinstance(tree.get("data"), dict):
+        tree["data"] |= dict.fromkeys(_OF_THE_CORPUS)
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -387,8 +398,8 @@ def _apply(tree: dict[str, Any], values: Mapping[str, Any], source: str) -> dict
             )
         )
     origins = {}
-    if "corpus" in values and isinstance(tree.get("data"), dict):
-        tree["data"] |= dict.fromkeys(_OF_THE_CORPUS)
+    if "corpus" in values:
+        _leave_corpus_behind(tree)
     for leaf, value in values.items():
         section = leaves[leaf][0]
         tree.setdefault(section, {})
@@ -424,6 +435,8 @@ def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> s
         case "value_error":
             message = str(item["ctx"]["error"])
             return f"{label}: {message}" + ("" if len(path) < 2 else f", got {value!r}")
+        case "tuple_type":
+            return f"{label}: must be a list, got {value!r}"
         case _:
             rule = re.sub(r"^\w+ should ", "must ", item["msg"])
             return f"{label}: {rule}, got {value!r}"

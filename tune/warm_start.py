@@ -12,8 +12,9 @@ from tune.search import Search
 from tune.space import FIXED_SECTIONS, Space, contains
 from tune.study import Study, Trial
 
-_CHANGES_NO_SCORE = frozenset({"seed", "device", "threads", "compile", "accumulate"})
-"""Of training: the seed and on what a trial runs, which move its score by chance or rounding alone."""
+_CHANGES_NO_SCORE = frozenset({"objective", "seed", "device", "threads", "compile", "accumulate"})
+"""Of training: the seed and on what a trial runs, which move its score by chance or rounding alone; and the
+objective, which is compared as it is settled and not as it is written."""
 
 
 @dataclass(frozen=True)

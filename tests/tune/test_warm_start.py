@@ -8,7 +8,7 @@ import pytest
 from themo.config import Settings
 from themo.errors import InputError
 from tune.resources import Resources
-from tune.search import Search
+from tune.search import Search, new_search
 from tune.space import from_tree
 from tune.study import Study, Takeover
 from tune.warm_start import carry_over
@@ -47,6 +47,18 @@ def test_what_the_new_search_could_have_run_carries_over(settings: Settings) -> 
     assert str(carried) == (
         "2 of 4 trials carry over; left out: 1 with learn_rate outside the space, 1 that did not end well"
     )
+
+
+def test_an_objective_that_is_left_open_is_the_one_that_the_old_search_settled_on(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings = settings.override({"objective": "auto", "logs_dir": str(tmp_path)})
+    space = from_tree({"space": SPACE}, settings, "old.yaml")
+    old = new_search("old", space, settings, Resources())
+    assert old.settings.training.objective != "auto"
+    settings = settings.override({"threads": 1})
+    _, study = searched(settings, SPACE, ({"learn_rate": 1e-3, "pooling": "mean"}, 0.5))
+    assert str(carry_over(old, study, space, settings)) == "1 of 1 trials carry over"
 
 
 def test_a_setting_that_one_of_them_held_fixed(settings: Settings) -> None:
