@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from benchmarks.measure import Options, Row
 from benchmarks.random_settings import RandomRun, collect
 from themo import config
-from themo.training import HIGHER_IS_BETTER
+from themo.config import HIGHER_IS_BETTER
 
 SETTINGS, SEEDS = 20, 3
 LOG = Path("logs/bench/objectives.jsonl")

@@ -18,11 +18,12 @@ from typing import Any
 import optuna
 
 from themo import config
+from themo.config import HIGHER_IS_BETTER
 from themo.preparation import prepare_data
 from themo.presets import space_path
 from themo.progress import silence, track
 from themo.scoring import score_version
-from themo.training import HIGHER_IS_BETTER, Report, train
+from themo.training import Report, train
 from tune.space import load as load_space
 
 

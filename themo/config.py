@@ -25,6 +25,14 @@ from themo.yaml_files import read_yaml, write_yaml
 _OF_THE_CORPUS = ("validation", "validation_captions", "validation_images", "targets")
 Objective = Literal["val/retrieval@01", "val/match@01", "val/cosine", "val/loss"]
 
+HIGHER_IS_BETTER: dict[Objective, bool] = {
+    "val/retrieval@01": True,
+    "val/match@01": True,
+    "val/cosine": True,
+    "val/loss": False,
+}
+"""Of two values of an objective."""
+
 
 class Section(BaseModel):
     """A group of settings: immutable, typed strictly, without unknown keys."""

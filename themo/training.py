@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from themo.batches import assemble, plan_epoch, token_counts
-from themo.config import Objective, Settings
+from themo.config import HIGHER_IS_BETTER, Objective, Settings
 from themo.dataset import TrainingData
 from themo.devices import resolve_device, resolve_precision
 from themo.environment import describe
@@ -33,12 +33,6 @@ from themo.tokens import Tokenizer
 from themo.validation import Validation
 from themo.versions import Checkpoint, Metrics, find_part, write_version
 
-HIGHER_IS_BETTER: dict[Objective, bool] = {
-    "val/retrieval@01": True,
-    "val/match@01": True,
-    "val/cosine": True,
-    "val/loss": False,
-}
 STEPS_BETWEEN_CHECKS = 50
 """On a GPU, where looking at a loss waits for it, it is looked at this often; on a CPU at every step."""
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,9 @@ def test_a_damaged_record(folder: Path) -> None:
 def test_time_counts_once(spans: list[tuple[int, int]]) -> None:
     seconds = {t for start, length in spans for t in range(start, start + length)}
     assert covered((s, s + n) for s, n in spans) == len(seconds)
+
+
+def test_a_status_needs_no_models() -> None:
+    """It is asked for again and again, beside a search that has work for the machine."""
+    script = "import sys, tune.status; assert not {'torch', 'transformers', 'ray'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
