@@ -6,18 +6,35 @@ from pathlib import Path
 from typing import Any
 
 from themo.errors import InputError, did_you_mean
+from themo.yaml_files import read_yaml
 
 DEFAULT_PRESET = "miniature"
+
+_SPACE = "search"
 
 
 def presets() -> dict[str, Path]:
     """The presets that come with Themo, by name."""
-    return {path.stem: path for path in sorted(_configs().glob("*.yaml")) if path != space_path()}
+    found = sorted(_configs().glob("*.yaml"))
+    return {path.stem: path for path in found if not path.stem.startswith(_SPACE)}
 
 
-def space_path() -> Path:
-    """The search space that comes with Themo."""
-    return _configs() / "search.yaml"
+def space_path(start: Path | None = None) -> Path:
+    """The search space that comes with a preset, or with the one that it starts from; else the miniature's.
+
+    Args:
+        start: File of a preset, or one that starts from a preset; None: the default preset.
+
+    Raises:
+        InputError: It cannot be read, or starts from a preset that there is not.
+    """
+    while start is not None:
+        own = _configs() / f"{_SPACE}-{start.stem}.yaml"
+        if start == presets().get(start.stem) and own.exists():
+            return own
+        name = read_yaml(start).get("preset")
+        start = None if name is None else preset_path(name, f"{start}: preset")
+    return _configs() / f"{_SPACE}.yaml"
 
 
 def preset_path(name: Any, source: str = "--preset") -> Path:

@@ -13,7 +13,7 @@ from themo.config import Settings, option
 from themo.devices import resolve_device
 from themo.errors import InputError
 from themo.options import AUTO_GPUS
-from themo.presets import space_path
+from themo.presets import preset_path, space_path
 from themo.progress import console
 from themo.tracking import check_reachable, tracking_uri
 from tune.address import LOCAL
@@ -28,7 +28,7 @@ from tune.search import (
     refuse_taken,
     search_folder,
 )
-from tune.space import Space, load
+from tune.space import Space, contains, load
 from tune.storage import Storage
 from tune.study import Study, Trial
 from tune.warm_start import carry_over
@@ -94,7 +94,8 @@ def begin(options: Namespace, settings: Settings, prepare: Prepare) -> Search:
     carried: tuple[Trial, ...] = ()
     resources = Resources()
     if options.repeat is None:
-        space = load(options.space or space_path(), settings)
+        space = load(options.space or _space_path(options), settings)
+        _tell_untrusted(space, settings)
     else:
         known, carried = _repeated(options, settings)
         settings, space, resources = known.settings.override(options.settings), known.space, known.resources
@@ -121,6 +122,21 @@ def begin(options: Namespace, settings: Settings, prepare: Prepare) -> Search:
         carried = _carried(options.warm_start, space, settings)
     prepare(settings)
     return new_search(name, space, settings, resources, carried)
+
+
+def _space_path(options: Namespace) -> Path:
+    preset = None if options.preset is None else preset_path(options.preset)
+    return space_path(options.config or preset)
+
+
+def _tell_untrusted(space: Space, settings: Settings) -> None:
+    """Say which settings the space does not hold as they are, where these are to be tried as trusted ones."""
+    own = settings.leaves()
+    outside = [f"{name} {own[name]}" for name, d in space.dimensions.items() if not contains(d, own[name])]
+    if outside and space.first:
+        console.print(
+            f"Outside the space, so that each trial gets others: {', '.join(outside)}", soft_wrap=True
+        )
 
 
 def _repeated(options: Namespace, settings: Settings) -> tuple[Search, tuple[Trial, ...]]:

@@ -21,7 +21,7 @@ def known(tmp_path: Path) -> Search:
 
 def asked(known: Search, *words: str) -> Search:
     options = parse(["tune", *words, "--logs-dir", known.settings.paths.logs_dir])
-    settings = load(overrides=options.settings)
+    settings = load(options.config, options.preset, options.settings)
     return (begin if options.resume is None else resume)(options, settings, lambda _: None)
 
 
@@ -75,3 +75,17 @@ def test_a_resumed_search_may_be_moved_and_grown(known: Search) -> None:
     assert more.space.search.num_samples == 20
     assert more.resources == Resources(gpus_per_trial=1.0, by_memory=True, max_concurrent=2)
     assert more.uid == known.uid
+
+
+def test_settings_outside_the_space_are_told(known: Search, capsys: pytest.CaptureFixture[str]) -> None:
+    search = asked(known, "--name", "new", "--batch-size", "999")
+    assert "batch_size" not in search.space.first[0]
+    told = "Outside the space, so that each trial gets others: batch_size 999\n"
+    assert capsys.readouterr().err.endswith(told)
+    asked(known, "--name", "newer")
+    assert "Outside" not in capsys.readouterr().err
+
+
+def test_a_preset_brings_its_space(known: Search) -> None:
+    search = asked(known, "--name", "new", "--preset", "vit-l-14-beto")
+    assert search.space.search.grace_pairs == 200_000

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from themo import cli, config
 from themo.config import Settings
 from themo.errors import InputError
-from themo.presets import space_path
+from themo.presets import presets, space_path
 from tune.proposals import propose
 from tune.space import SchedulerName, SearcherName, contains, from_tree, load
 from tune.study import Study
@@ -29,6 +29,13 @@ def test_the_file_that_comes_with_themo_suits_the_default_preset():
     assert set(searched) <= set(space.dimensions)
     assert space.first
     assert set(space.first[0]) <= set(space.dimensions)
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_the_space_of_each_preset_holds_what_the_preset_trusts(preset: str):
+    settings = config.load(preset=preset)
+    space = load(space_path(presets()[preset]), settings)
+    assert space.first[0] == {name: settings.leaves()[name] for name in space.dimensions}
 
 
 def test_kinds_of_ranges_include_both_ends(settings):

@@ -47,7 +47,7 @@ def add_options(parser: Parser) -> None:
     add("--resume", metavar="NAME", help="go on with a search; with more --num-samples, also a finished one")
     add("--repeat", metavar="NAME", help="a new search with the settings and the space of an earlier one")
     add("--warm-start", metavar="NAME", help="learn from the trials of an earlier search as well")
-    add("--space", type=Path, metavar="FILE", help="YAML of the search space (configs/search.yaml)")
+    add("--space", type=Path, metavar="FILE", help="YAML of the search space (the preset's, in configs)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
     add("--searcher", metavar="NAME", help="tpe, gp, cmaes, random or quasi-random (as in the file)")
     add(
