@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks import synthetic
-from benchmarks.measure import Options, Row, compare, rate_of
+from benchmarks.measure import Goal, Options, Row, compare, rate_of
 from themo import config
 from themo.batches import assemble, plan_epoch, token_counts
 from themo.config import Settings
@@ -31,6 +31,10 @@ from themo.training import STEPS_BETWEEN_CHECKS, build_student
 PADDED_LENGTH = 77
 ROUNDS = 7
 GPU_ROUNDS = 5
+GOAL_ON_GPU = 10.0
+LARGE_BATCH = 2048
+GOAL_SHARE_OF_GPU = Goal(40.0)
+"""Percent of the matrix rate, at `LARGE_BATCH`."""
 MINIATURE_GOAL, TATOEBA_GOAL = 4.0, 8.0
 
 
@@ -216,11 +220,11 @@ def run_on_gpu(options: Options) -> list[Row]:
         what = "110 M student, synthetic sentences"
         rows = [
             comparison.row(
-                f"training rate, {what}: padded float32 = 1", None, "pairs", "batch 256", options.seed
+                f"training rate, {what}: padded float32 = 1", GOAL_ON_GPU, "pairs", "batch 256", options.seed
             )
         ]
         del theirs
-        for batch_size in (256, 2048):
+        for batch_size in (256, LARGE_BATCH):
             rows += _absolute_on_gpu(settings.override({"batch_size": batch_size}), data, what, options)
         return rows
 
@@ -237,13 +241,14 @@ def _absolute_on_gpu(settings: Settings, data: TrainingData, what: str, options:
     rate = statistics.median(rates)
     share = 6 * weights * tokens_a_pair * rate / _peak_flops(ours.dtype)
     batch = f"batch {settings.training.batch_size}"
+    goal = GOAL_SHARE_OF_GPU if settings.training.batch_size == LARGE_BATCH else None
     memory = torch.cuda.max_memory_allocated() / 1e9
     detail = f"{batch}, {tokens_a_pair:.1f} tokens a pair, {str(ours.dtype).removeprefix('torch.')}"
     seeds = (options.seed,)
     spread = (min(rates), max(rates))
     return [
         Row(f"training rate, {what}", rate, "pairs/s", spread=spread, detail=detail, seeds=seeds),
-        Row("share of the GPU's matrix rate", 100 * share, "%", detail=detail, seeds=seeds),
+        Row("share of the GPU's matrix rate", 100 * share, "%", goal, detail=detail, seeds=seeds),
         Row("GPU memory at its highest", memory, "GB", detail=detail, seeds=seeds),
     ]
 
