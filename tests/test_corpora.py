@@ -119,7 +119,7 @@ def test_a_byte_order_mark_and_empty_lines_are_passed_over(tmp_path: Path) -> No
             "English,Spanish reads them as English and Spanish, --columns 1,2 takes the header for a pair",
         ),
         (b"caption\tes\na\tb\n", DEFAULT, "but its header has caption,es: "),
-        (b"a\tb\n", ("en", "fr"), "got en,fr for a first line of 2 columns"),
+        (b"a\tb\n", ("en", "fr"), "got en,fr for a first line of 2 columns: a | b"),
         (b"a\tb\n", ("1", "3"), "got 1,3 for a first line of 2 columns"),
         (b"a\tb\n", ("0", "1"), "got 0,1 for a first line of 2 columns"),
         (b"a\tb\n", ("1", "\xb2"), "got 1,\xb2 for a first line of 2 columns"),

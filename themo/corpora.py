@@ -154,6 +154,9 @@ def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Arra
         raise InputError(_bad_line(path, len(names), str(error))) from None
 
 
+_SHOWN = 80
+"""Characters of a first line that a message shows."""
+
 _LANGUAGES = ("en", "es", "eng", "spa", "english", "spanish", "inglés", "ingles", "español", "espanol")
 _ROLES = ("source", "target", "src", "tgt", "trg", "text", "sentence", "caption", "translation", "original")
 _HEADER_WORDS = frozenset(_LANGUAGES + _ROLES)
@@ -174,7 +177,7 @@ def _positions(path: Path, columns: tuple[str, ...], fields: list[str]) -> list[
     options = "--columns must name two" if columns[2:] == () else "--columns and --image-column must name"
     raise InputError(
         f"corpus {path}: {options} columns of the header or count them from 1, "
-        f"got {','.join(columns)} for a first line of {len(fields)} columns"
+        f"got {','.join(columns)} for a first line of {len(fields)} columns: {' | '.join(fields)[:_SHOWN]}"
     )
 
 
