@@ -133,6 +133,41 @@ def test_rungs_and_cost_are_told(finished: tuple[Search, Path]) -> None:
     assert "65 % of the pairs" in text
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "rule"),
+    [
+        ("hyperband", "dealt out to 3 brackets, of which each has rungs of its own"),
+        ("median", "Every 100 sentence pairs a trial is stopped if its best so far is worse than the median"),
+        ("pbt", "After every round of 100 sentence pairs each of the worst quarter"),
+        ("none", "No trial is stopped early in this search."),
+    ],
+)
+def test_the_rule_of_a_search_without_common_rungs_is_told(
+    finished: tuple[Search, Path], scheduler: str, rule: str
+) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    study[4].lineage.append(Takeover(300, 0.2, dict(study[4].params), 7))
+    for trial in study:
+        trial.state = "COMPLETE" if trial.state == "PRUNED" and scheduler in ("pbt", "none") else trial.state
+    study.save()
+    text = text_of(write_report(searched_by(search, folder, scheduler=scheduler), folder))
+    assert rule in text
+    assert "Dotted lines" not in text
+    assert "has come to a rung" not in text
+    stopped = "Stopped: trial 0 at 100 pairs, trial 2 at 100 pairs, trial 3 at 100 pairs"
+    assert (stopped in text) == (scheduler in ("hyperband", "median"))
+    assert "Went on as others: trial 4 as trial 7 from 300 pairs." in text
+
+
+def test_where_no_trial_has_come_to_a_judgement_that_is_told(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs", n=1, running=1)
+    text = text_of(write_report(searched_by(search, folder, grace_pairs=5000), folder))
+    assert "No trial has come to a rung (5,000 sentence pairs are the first), so none was stopped." in text
+    text = text_of(write_report(searched_by(search, folder, scheduler="median", grace_pairs=5000), folder))
+    assert "None has come to that." in text
+
+
 def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) -> None:
     search, folder = record(tmp_path / "logs", n=6, running=2)
     before = (folder / "study.json").read_bytes()

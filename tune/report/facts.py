@@ -15,6 +15,7 @@ from optuna.trial import TrialState, create_trial
 from themo.config import Settings
 from tune.asha import Rungs
 from tune.history import to_optuna
+from tune.results import line_of
 from tune.space import SearchSettings, Space
 from tune.study import Stint, Study, Trial
 
@@ -61,9 +62,14 @@ class Rung:
         return tuple(number for number in self.reached if number not in self.stopped)
 
 
+def has_rungs(search: SearchSettings) -> bool:
+    """Whether all trials are judged at the same rungs; HyperBand's brackets have each their own."""
+    return search.scheduler in ("asha", "pausing-asha")
+
+
 def rungs(study: Study, search: SearchSettings) -> list[Rung]:
     """The rungs that any trial came to, the first one first; none where trials have no rungs in common."""
-    if search.scheduler not in ("asha", "pausing-asha"):
+    if not has_rungs(search):
         return []
     places = Rungs(search.grace_pairs, search.reduction_factor)
     passed: dict[int, dict[int, float]] = {}
@@ -82,6 +88,14 @@ def rungs(study: Study, search: SearchSettings) -> list[Rung]:
         )
         for pairs, reached in passed.items()
     ]
+
+
+def departures(study: Study) -> dict[str, list[str]]:
+    """What the rule of a search without common rungs did: who was stopped, and who went on as another one."""
+    return {
+        "Stopped": [f"trial {t.number} at {t.pairs_seen:,} pairs" for t in study if t.state == "PRUNED"],
+        "Went on as others": [f"trial {t.number} {line_of(t)}" for t in study if t.lineage],
+    }
 
 
 @dataclass(frozen=True)
