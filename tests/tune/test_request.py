@@ -75,3 +75,15 @@ def test_a_resumed_search_may_be_moved_and_grown(known: Search) -> None:
     assert more.space.search.num_samples == 20
     assert more.resources == Resources(gpus_per_trial=1.0, by_memory=True, max_concurrent=2)
     assert more.uid == known.uid
+
+
+@pytest.mark.parametrize("more", [[], ["--num-samples", "20"]])
+def test_a_search_goes_on_in_the_folder_that_it_was_moved_to(
+    known: Search, tmp_path: Path, more: list[str]
+) -> None:
+    (tmp_path / "logs").rename(tmp_path / "moved")
+    options = parse(["tune", "--resume", "old", *more, "--logs-dir", str(tmp_path / "moved")])
+    search = resume(options, load(overrides=options.settings), lambda _: None)
+    assert search.settings.paths.logs_dir == str(tmp_path / "moved")
+    assert search.uid == known.uid
+    assert not (tmp_path / "logs").exists()

@@ -246,6 +246,31 @@ def test_paths_are_shown_as_they_are_typed_here(
     assert "python -m themo train --config logs/tune/mine/best.yaml" in text_of(write_report(*finished))
 
 
+def test_the_commands_of_a_moved_search_are_of_where_it_lies(
+    finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").rename(tmp_path / "my logs")
+    folder = tmp_path / "my logs" / "tune" / "mine"
+    monkeypatch.chdir(tmp_path)
+    text = text_of(write_report(read_search(folder), folder))
+    assert "python -m themo tune --repeat mine --logs-dir &#39;my logs&#39;" in text
+    assert "python -m themo report mine --logs-dir &#39;my logs&#39;" in text
+    assert f"sqlite:///{tmp_path}/my logs/mlflow.db" in text
+    assert f"{tmp_path}/logs" not in text
+    shutil.rmtree(folder / "best")
+    text = text_of(write_report(read_search(folder), folder))
+    assert "python -m themo tune --resume mine --logs-dir &#39;my logs&#39;" in text
+
+
+def test_the_scores_stay_of_a_search_that_went_on_elsewhere(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    elsewhere = search.settings.override({"logs_dir": "elsewhere"})
+    winner = Study.read(folder / "study.json").winner()
+    assert winner is not None
+    (folder / "best.yaml").write_text(elsewhere.override(winner.params).to_yaml(), encoding="utf-8")
+    assert "student, Spanish 0.750" in text_of(write_report(search, folder))
+
+
 # --- bad input ---
 
 

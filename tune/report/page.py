@@ -125,9 +125,11 @@ def _is_left(search: Search, best: Trial, folder: Path) -> bool:
     if not (folder / BEST_VERSION).is_dir() or not path.is_file():
         return False
     try:  # as settings: a winner whose settings changed on the way has a note above them
-        return load(config=path) == search.settings.override(best.params)
+        kept = load(config=path)
     except InputError:  # changed by hand, or damaged
         return False
+    settings = search.settings.override(best.params)
+    return kept.model_copy(update={"paths": settings.paths}) == settings  # a moved search may have gone on
 
 
 @dataclass(frozen=True)
@@ -214,12 +216,11 @@ def _commands(
     search: Search, best: Trial, folder: Path, is_finished: bool, version: Path | None
 ) -> list[_Command]:
     themo = "python -m themo"
-    logs_dir = Path(search.settings.paths.logs_dir)
+    logs_dir = folder.parent.parent  # where the search lies now, not where it was begun
     compare = _Command("Compare the trials in MLflow", ui_command(tracking_uri(logs_dir)))
     if not is_finished or version is None:
-        own = ["--logs-dir", str(logs_dir)]
-        resume = shlex.join(["tune", "--resume", search.name, *own])
-        return [_Command("Go on with the search, if nobody does", f"{themo} {resume}"), compare]
+        resume = f"{themo} tune --resume {search.name} --logs-dir {_shown(logs_dir)}"
+        return [_Command("Go on with the search, if nobody does", resume), compare]
     train = _Command("Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS)}")
     return [
         *([] if best.lineage else [train]),  # no settings repeat a winner whose settings changed on the way
