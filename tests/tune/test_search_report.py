@@ -198,9 +198,32 @@ def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search,
     other = search.settings.override({"learn_rate": 0.5})
     (folder / "best.yaml").write_text(other.to_yaml(), encoding="utf-8")
     text = text_of(write_report(search, folder))
-    assert "The winner has not been tested." in text
+    assert "The winner's files are not, or no longer, beside this page" in text
     assert "0.750" not in text
+    assert "Write the winner&#39;s files anew python -m themo tune --resume mine" in text
+    assert "The winner has not been tested." not in text
+    assert "The winner is repeated from its settings" not in text
+    assert "train --config" not in text
+
+
+def test_a_winner_whose_version_is_gone_is_still_repeated_from_its_settings(
+    finished: tuple[Search, Path],
+) -> None:
+    search, folder = finished
+    shutil.rmtree(folder / "best")
+    text = text_of(write_report(search, folder))
+    assert "The winner's files are not, or no longer, beside this page" in text
+    assert "The winner is repeated from its settings" in text
+    assert f"python -m themo train --config {folder / 'best.yaml'}" in text
     assert "python -m themo tune --resume mine" in text
+
+
+def test_a_winner_that_was_not_tested_has_the_command_for_it(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    (folder / "best" / "test.json").unlink()
+    text = text_of(write_report(search, folder))
+    assert "The winner has not been tested. The command for it stands at the end of this page." in text
+    assert f"python -m themo test --version-path {folder / 'best'} --baseline --report" in text
 
 
 def test_a_search_that_waited_for_no_more_gains_is_finished(tmp_path: Path) -> None:
@@ -231,7 +254,9 @@ def test_a_winner_whose_settings_changed_on_the_way_has_its_scores(finished: tup
 def test_best_settings_changed_by_hand_are_none(finished: tuple[Search, Path], text: str) -> None:
     search, folder = finished
     (folder / "best.yaml").write_text(text, encoding="utf-8")
-    assert "The winner has not been tested." in text_of(write_report(search, folder))
+    text = text_of(write_report(search, folder))
+    assert "The winner's files are not, or no longer, beside this page" in text
+    assert "train --config" not in text
 
 
 def test_one_trial_is_enough(tmp_path: Path) -> None:
