@@ -396,6 +396,17 @@ def test_an_older_record_without_machines_and_stints(finished: tuple[Search, Pat
     assert "2 trials at once, slots busy 92 %" in text_of(write_report(search, folder))
 
 
+def test_machines_that_changed_their_names_are_no_more_slots(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    for trial in study:
+        (stint,) = trial.stints
+        trial.stints.clear()
+        trial.work(stint.started, stint.ended, "before" if trial.number < 6 else "after")
+    study.save()
+    assert "2 trials at once, slots busy 92 %" in text_of(write_report(search, folder))
+
+
 def test_neither_waiting_nor_a_night_between_two_sessions_is_work(tmp_path: Path) -> None:
     search, folder = record(tmp_path / "logs", n=4)
     study = Study.read(folder / "study.json")

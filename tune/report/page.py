@@ -62,6 +62,7 @@ def write_report(search: Search, folder: Path) -> Path:
     if version is not None and (version / TEST_FILE).exists():
         tested = read_scores(version / TEST_FILE)
     stops, slots = facts.rungs(study, search.space.search), facts.lanes(study)
+    n_slots = facts.at_once(study)
     found = facts.importances(facts.scored(search.space, study))
     path = folder / REPORT_FILE
     try:
@@ -81,8 +82,8 @@ def write_report(search: Search, folder: Path) -> Path:
             headline=_headline(tested),
             cost=facts.cost(study, search.settings),
             wall=study.seconds(),
-            n_slots=len(slots),
-            busy=results.busy_share(study, max(1, len(slots))),
+            n_slots=n_slots,
+            busy=results.busy_share(study, max(1, n_slots)),
             has_rungs=facts.has_rungs(search.space.search),
             rungs=stops,
             departures=facts.departures(study),
@@ -219,7 +220,7 @@ def _commands(
     search: Search, folder: Path, is_finished: bool, is_repeatable: bool, version: Path | None
 ) -> list[_Command]:
     themo = "python -m themo"
-    of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent)}"  # where it lies, also if it was moved
+    of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent)}"  # where it lies now
     compare = _Command("Compare the trials in MLflow", ui_command(tracking_uri(folder.parent.parent)))
     train = _Command("Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS)}")
     trains = [train] if is_repeatable else []
