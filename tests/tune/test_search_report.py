@@ -16,6 +16,7 @@ from themo.cli import main
 from themo.errors import InputError
 from tune.report.course_figures import history, time_line
 from tune.report.facts import lanes
+from tune.report.fates import about
 from tune.report.page import write_report
 from tune.resources import Resources
 from tune.results import write_best
@@ -122,6 +123,16 @@ def test_the_line_of_the_best_so_far_passes_by_those_that_failed(finished: tuple
     line = history(study, study.winner(), search.objective).data[0]
     assert 1 not in line.x
     assert max(line.y) == study[10].best("max")
+
+
+def test_what_a_trial_failed_of_is_no_markup_for_plotly(finished: tuple[Search, Path]) -> None:
+    _, folder = finished
+    trial = Study.read(folder / "study.json")[1]
+    trial.reason = "must be <class 'int'>, got <b> & co"
+    trial.params["pooling"] = "<i>"
+    text = about(trial, "max")
+    assert "must be &lt;class 'int'&gt;, got &lt;b&gt; &amp; co<br>" in text
+    assert "pooling &lt;i&gt;" in text
 
 
 def test_rungs_and_cost_are_told(finished: tuple[Search, Path]) -> None:
