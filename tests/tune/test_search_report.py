@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,15 @@ def test_where_no_trial_has_come_to_a_judgement_that_is_told(tmp_path: Path) -> 
     assert "No trial has come to a rung (5,000 sentence pairs are the first), so none was stopped." in text
     text = text_of(write_report(searched_by(search, folder, scheduler="median", grace_pairs=5000), folder))
     assert "None has come to that." in text
+
+
+def test_with_patience_the_savings_are_a_bound(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    assert "up to" not in text_of(write_report(search, folder))
+    text = text_of(write_report(replace(search, settings=search.settings.override({"patience": 5})), folder))
+    assert "saved by stopping early up to 65 %" in text
+    assert "Without stopping early, up to 9,900 pairs would have taken" in text
+    assert "were saved, or less: training.patience would have ended some trials" in text
 
 
 def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) -> None:

@@ -154,12 +154,14 @@ class Cost:
     Attributes:
         pairs, seconds: Sentence pairs trained on, and time of one slot, in all trials.
         saved_pairs, saved_seconds: What the stopped trials would have taken more, each at its own rate.
+        is_bound: Whether less might have been saved: `patience` might have ended the trials sooner.
     """
 
     pairs: float
     seconds: float
     saved_pairs: float
     saved_seconds: float
+    is_bound: bool = False
 
     @property
     def saved_share(self) -> float:
@@ -176,14 +178,17 @@ def cost(study: Study, settings: Settings) -> Cost:
         settings: What the searched settings are put into; `epochs` is how far a trial would have gone.
     """
     saved_pairs = saved_seconds = 0.0
+    is_bound = False
     for trial in study:
         epoch = trial.metrics.get("epoch", 0.0)
         if trial.state == "PRUNED" and epoch > 0:
-            left = max(0.0, float(settings.override(trial.params).training.epochs) / epoch - 1)
+            training = settings.override(trial.params).training
+            left = max(0.0, float(training.epochs) / epoch - 1)
+            is_bound |= training.patience is not None
             saved_pairs += left * trial.pairs_seen
             saved_seconds += left * trial.seconds
     pairs, seconds = sum(trial.pairs_seen for trial in study), sum(trial.seconds for trial in study)
-    return Cost(pairs, seconds, saved_pairs, saved_seconds)
+    return Cost(pairs, seconds, saved_pairs, saved_seconds, is_bound)
 
 
 def scored(space: Space, study: Study) -> OptunaStudy:
