@@ -4,8 +4,10 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import active_children
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from themo.errors import InputError
-from themo.images import load_batches, load_images, open_rgb
+from themo.images import TASKS_AHEAD, load_batches, load_images, open_rgb
 
 
 def to_tensor(image: Image.Image) -> torch.Tensor:
@@ -161,12 +163,19 @@ def test_a_broken_image_among_good_ones_is_named(folder: list[Path], workers: in
 
 
 @pytest.mark.slow
-def test_processes_end_and_memory_is_bounded(folder: list[Path]) -> None:
+def test_processes_end_and_memory_is_bounded(folder: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     paths = folder * 40  # 480 images: 60 tasks
+    submit, tasks = ProcessPoolExecutor.submit, []
+
+    def counted(pool: ProcessPoolExecutor, *task: Any) -> Future[Any]:
+        tasks.append(task)
+        return submit(pool, *task)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", counted)
     batches = load_batches(paths, to_tensor, batch_size=2, workers=2)
     next(batches)
     assert active_children()
-    time.sleep(2.0)  # enough for all of them, if nothing held the processes back
+    assert len(tasks) == 2 * TASKS_AHEAD + 1  # of those only, ready images may wait
     folder[-1].write_bytes(b"broken")
     with pytest.raises(InputError, match=f"{folder[-1].name}: must be an image"):
         list(batches)

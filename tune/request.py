@@ -70,7 +70,10 @@ def resume(options: Namespace, settings: Settings, prepare: Prepare) -> Search:
             "--num-samples, --stop-after-no-gain, --time-budget, --logs-dir, --address, --max-concurrent "
             "and its own --space may be given with it"
         )
-    search = read_search(search_folder(options.resume, settings))
+    folder = search_folder(options.resume, settings)
+    search = read_search(folder)
+    if search_folder(search.name, search.settings) != folder:  # moved since it was begun
+        search = replace(search, settings=search.settings.override({"logs_dir": str(folder.parent.parent)}))
     if options.space is not None:
         refuse_another_space(search, load(options.space, search.settings), options.space)
     if options.num_samples is not None or options.stop_after_no_gain is not None:

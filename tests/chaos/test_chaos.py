@@ -23,6 +23,11 @@ pytestmark = [
 COUNTS: dict[Kind, int] = {kind: n for kind, n in EACH_ONCE.items() if kind != "disk" or not why_not()}
 
 
+@pytest.mark.skipif(bool(why_not()), reason=f"the searches under faults run without a full disk: {why_not()}")
+def test_the_disk_is_among_the_faults() -> None:
+    assert COUNTS == EACH_ONCE
+
+
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     with opened_site() as site:

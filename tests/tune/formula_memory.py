@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,23 @@ def train(
         metrics = {"pairs_seen": 100 * step, "step": step, "val/match@01": step / 10, "share": share}
         metrics["begun"] = first
         report(FormulaReport(metrics, step == REPORTS, settings))
+
+
+def train_beside_another(
+    settings: Settings,
+    data: TrainingData,
+    *,
+    report: Callable[[FormulaReport], None],
+    resume: Path | None = None,
+) -> None:
+    """As `train`; who shares a GPU begins when another trial has come too, so two are at work together."""
+    if ray_tune.get_context().get_trial_resources().required_resources["GPU"] < 1:
+        folder = Path(settings.paths.logs_dir) / "come"
+        folder.mkdir(exist_ok=True)
+        (folder / str(os.getpid())).touch()
+        while len(list(folder.iterdir())) < 2:
+            time.sleep(0.02)
+    train(settings, data, report=report, resume=resume)
 
 
 def take_a_fifth() -> float:

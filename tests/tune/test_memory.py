@@ -223,7 +223,9 @@ def test_trials_share_a_gpu_by_what_the_first_ones_took(one_gpu: None, tmp_path:
     settings = settings_in(tmp_path)
     space = a_space(settings, *[0.1] * 4, 0.4, *[0.1] * 3)
     search = new_search("mine", space, settings, Resources(0.5, gpus_per_trial=1.0, by_memory=True))
-    result = run_search(search, no_data, formula_memory.train, measure=formula_memory.take_a_fifth)
+    result = run_search(
+        search, no_data, formula_memory.train_beside_another, measure=formula_memory.take_a_fifth
+    )
     study = Study.load(result.folder / "study.json")
     assert [trial.gpus for trial in study] == [1.0, 1.0, 1.0, 0.25, 0.5, 0.25, 0.25, 0.25]
     assert {trial.gpu_memory for trial in study} == {0.2}

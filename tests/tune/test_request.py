@@ -89,3 +89,15 @@ def test_settings_outside_the_space_are_told(known: Search, capsys: pytest.Captu
 def test_a_preset_brings_its_space(known: Search) -> None:
     search = asked(known, "--name", "new", "--preset", "vit-l-14-beto")
     assert search.space.search.grace_pairs == 200_000
+
+
+@pytest.mark.parametrize("more", [[], ["--num-samples", "20"]])
+def test_a_search_goes_on_in_the_folder_that_it_was_moved_to(
+    known: Search, tmp_path: Path, more: list[str]
+) -> None:
+    (tmp_path / "logs").rename(tmp_path / "moved")
+    options = parse(["tune", "--resume", "old", *more, "--logs-dir", str(tmp_path / "moved")])
+    search = resume(options, load(overrides=options.settings), lambda _: None)
+    assert search.settings.paths.logs_dir == str(tmp_path / "moved")
+    assert search.uid == known.uid
+    assert not (tmp_path / "logs").exists()

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from themo.cli import main
 from themo.errors import InputError
 from tune.report.course_figures import history, time_line
 from tune.report.facts import lanes
+from tune.report.fates import about
 from tune.report.page import write_report
 from tune.resources import Resources
 from tune.results import write_best
@@ -124,6 +126,16 @@ def test_the_line_of_the_best_so_far_passes_by_those_that_failed(finished: tuple
     assert max(line.y) == study[10].best("max")
 
 
+def test_what_a_trial_failed_of_is_no_markup_for_plotly(finished: tuple[Search, Path]) -> None:
+    _, folder = finished
+    trial = Study.read(folder / "study.json")[1]
+    trial.reason = "must be <class 'int'>, got <b> & co"
+    trial.params["pooling"] = "<i>"
+    text = about(trial, "max")
+    assert "must be &lt;class 'int'&gt;, got &lt;b&gt; &amp; co<br>" in text
+    assert "pooling &lt;i&gt;" in text
+
+
 def test_rungs_and_cost_are_told(finished: tuple[Search, Path]) -> None:
     text = text_of(write_report(*finished))
     assert "100 11 3 8 0, 2, 3, 5, 6, 8, 9, 11" in text
@@ -131,6 +143,50 @@ def test_rungs_and_cost_are_told(finished: tuple[Search, Path]) -> None:
     # eight trials stopped after a ninth of their epoch: 800 pairs left each; the others saw 2,700
     assert "The trials saw 3,500 sentence pairs" in text
     assert "65 % of the pairs" in text
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "rule"),
+    [
+        ("hyperband", "dealt out to 3 brackets, of which each has rungs of its own"),
+        ("median", "Every 100 sentence pairs a trial is stopped if its best so far is worse than the median"),
+        ("pbt", "After every round of 100 sentence pairs each of the worst quarter"),
+        ("none", "No trial is stopped early in this search."),
+    ],
+)
+def test_the_rule_of_a_search_without_common_rungs_is_told(
+    finished: tuple[Search, Path], scheduler: str, rule: str
+) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    study[4].lineage.append(Takeover(300, 0.2, dict(study[4].params), 7))
+    for trial in study:
+        trial.state = "COMPLETE" if trial.state == "PRUNED" and scheduler in ("pbt", "none") else trial.state
+    study.save()
+    text = text_of(write_report(searched_by(search, folder, scheduler=scheduler), folder))
+    assert rule in text
+    assert "Dotted lines" not in text
+    assert "has come to a rung" not in text
+    stopped = "Stopped: trial 0 at 100 pairs, trial 2 at 100 pairs, trial 3 at 100 pairs"
+    assert (stopped in text) == (scheduler in ("hyperband", "median"))
+    assert "Went on as others: trial 4 as trial 7 from 300 pairs." in text
+
+
+def test_where_no_trial_has_come_to_a_judgement_that_is_told(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs", n=1, running=1)
+    text = text_of(write_report(searched_by(search, folder, grace_pairs=5000), folder))
+    assert "No trial has come to a rung (5,000 sentence pairs are the first), so none was stopped." in text
+    text = text_of(write_report(searched_by(search, folder, scheduler="median", grace_pairs=5000), folder))
+    assert "None has come to that." in text
+
+
+def test_with_patience_the_savings_are_a_bound(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    assert "up to" not in text_of(write_report(search, folder))
+    text = text_of(write_report(replace(search, settings=search.settings.override({"patience": 5})), folder))
+    assert "saved by stopping early up to 65 %" in text
+    assert "Without stopping early, up to 9,900 pairs would have taken" in text
+    assert "were saved, or less: training.patience would have ended some trials" in text
 
 
 def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) -> None:
@@ -163,9 +219,32 @@ def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search,
     other = search.settings.override({"learn_rate": 0.5})
     (folder / "best.yaml").write_text(other.to_yaml(), encoding="utf-8")
     text = text_of(write_report(search, folder))
-    assert "The winner has not been tested." in text
+    assert "The winner's files are not, or no longer, beside this page" in text
     assert "0.750" not in text
+    assert "Write the winner&#39;s files anew python -m themo tune --resume mine" in text
+    assert "The winner has not been tested." not in text
+    assert "The winner is repeated from its settings" not in text
+    assert "train --config" not in text
+
+
+def test_a_winner_whose_version_is_gone_is_still_repeated_from_its_settings(
+    finished: tuple[Search, Path],
+) -> None:
+    search, folder = finished
+    shutil.rmtree(folder / "best")
+    text = text_of(write_report(search, folder))
+    assert "The winner's files are not, or no longer, beside this page" in text
+    assert "The winner is repeated from its settings" in text
+    assert f"python -m themo train --config {folder / 'best.yaml'}" in text
     assert "python -m themo tune --resume mine" in text
+
+
+def test_a_winner_that_was_not_tested_has_the_command_for_it(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    (folder / "best" / "test.json").unlink()
+    text = text_of(write_report(search, folder))
+    assert "The winner has not been tested. The command for it stands at the end of this page." in text
+    assert f"python -m themo test --version-path {folder / 'best'} --baseline --report" in text
 
 
 def test_a_search_that_waited_for_no_more_gains_is_finished(tmp_path: Path) -> None:
@@ -196,7 +275,9 @@ def test_a_winner_whose_settings_changed_on_the_way_has_its_scores(finished: tup
 def test_best_settings_changed_by_hand_are_none(finished: tuple[Search, Path], text: str) -> None:
     search, folder = finished
     (folder / "best.yaml").write_text(text, encoding="utf-8")
-    assert "The winner has not been tested." in text_of(write_report(search, folder))
+    text = text_of(write_report(search, folder))
+    assert "The winner's files are not, or no longer, beside this page" in text
+    assert "train --config" not in text
 
 
 def test_one_trial_is_enough(tmp_path: Path) -> None:
@@ -209,6 +290,31 @@ def test_paths_are_shown_as_they_are_typed_here(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert "python -m themo train --config logs/tune/mine/best.yaml" in text_of(write_report(*finished))
+
+
+def test_the_commands_of_a_moved_search_are_of_where_it_lies(
+    finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").rename(tmp_path / "my logs")
+    folder = tmp_path / "my logs" / "tune" / "mine"
+    monkeypatch.chdir(tmp_path)
+    text = text_of(write_report(read_search(folder), folder))
+    assert "python -m themo tune --repeat mine --logs-dir &#39;my logs&#39;" in text
+    assert "python -m themo report mine --logs-dir &#39;my logs&#39;" in text
+    assert f"sqlite:///{tmp_path}/my logs/mlflow.db" in text
+    assert f"{tmp_path}/logs" not in text
+    shutil.rmtree(folder / "best")
+    text = text_of(write_report(read_search(folder), folder))
+    assert "python -m themo tune --resume mine --logs-dir &#39;my logs&#39;" in text
+
+
+def test_the_scores_stay_of_a_search_that_went_on_elsewhere(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    elsewhere = search.settings.override({"logs_dir": "elsewhere"})
+    winner = Study.read(folder / "study.json").winner()
+    assert winner is not None
+    (folder / "best.yaml").write_text(elsewhere.override(winner.params).to_yaml(), encoding="utf-8")
+    assert "student, Spanish 0.750" in text_of(write_report(search, folder))
 
 
 # --- bad input ---
@@ -308,6 +414,17 @@ def test_an_older_record_without_machines_and_stints(finished: tuple[Search, Pat
     for trial in tree["trials"]:
         del trial["machine"], trial["stints"]
     (folder / "study.json").write_text(json.dumps(tree), encoding="utf-8")
+    assert "2 trials at once, slots busy 92 %" in text_of(write_report(search, folder))
+
+
+def test_machines_that_changed_their_names_are_no_more_slots(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    for trial in study:
+        (stint,) = trial.stints
+        trial.stints.clear()
+        trial.work(stint.started, stint.ended, "before" if trial.number < 6 else "after")
+    study.save()
     assert "2 trials at once, slots busy 92 %" in text_of(write_report(search, folder))
 
 

@@ -36,6 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_another_terminal_sees(folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir()}
     status = read_status(folder)
     assert status.activity == "interrupted"
     assert status.training_seconds == 100.0  # the pause left out
@@ -45,7 +46,7 @@ def test_what_another_terminal_sees(folder: Path) -> None:
     assert "Search mine (interrupted): 3 of 8 trials begun: 1 running, 1 complete, 1 fail" in lines
     assert "18 pairs/s, about 5 min left" in lines
     assert "Trial 1 failed: diverged: loss is nan" in lines
-    assert (folder / STUDY_FILE).read_text() == (folder / STUDY_FILE).read_text()
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_neither_waiting_nor_a_pause_of_the_search_is_training(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from optuna.trial import TrialState, create_trial
 from themo.config import Settings
 from tune.asha import Rungs
 from tune.history import to_optuna
+from tune.results import line_of
 from tune.space import SearchSettings, Space
 from tune.study import Stint, Study, Trial
 
@@ -61,9 +63,14 @@ class Rung:
         return tuple(number for number in self.reached if number not in self.stopped)
 
 
+def has_rungs(search: SearchSettings) -> bool:
+    """Whether all trials are judged at the same rungs; HyperBand's brackets have each their own."""
+    return search.scheduler in ("asha", "pausing-asha")
+
+
 def rungs(study: Study, search: SearchSettings) -> list[Rung]:
     """The rungs that any trial came to, the first one first; none where trials have no rungs in common."""
-    if search.scheduler not in ("asha", "pausing-asha"):
+    if not has_rungs(search):
         return []
     places = Rungs(search.grace_pairs, search.reduction_factor)
     passed: dict[int, dict[int, float]] = {}
@@ -82,6 +89,14 @@ def rungs(study: Study, search: SearchSettings) -> list[Rung]:
         )
         for pairs, reached in passed.items()
     ]
+
+
+def departures(study: Study) -> dict[str, list[str]]:
+    """What the rule of a search without common rungs did: who was stopped, and who went on as another one."""
+    return {
+        "Stopped": [f"trial {t.number} at {t.pairs_seen:,} pairs" for t in study if t.state == "PRUNED"],
+        "Went on as others": [f"trial {t.number} {line_of(t)}" for t in study if t.lineage],
+    }
 
 
 @dataclass(frozen=True)
@@ -118,6 +133,20 @@ def lanes(study: Study) -> list[Lane]:
     ]
 
 
+def at_once(study: Study) -> int:
+    """The most trials that were ever at work together: the slots, whatever their machines' names.
+
+    A container gets another name whenever it is started, so lanes may be more than there ever were slots.
+    """
+    changes = [
+        change
+        for trial in study
+        for stint in trial.stints
+        for change in ((stint.started, 1), (stint.ended, -1))
+    ]
+    return max(accumulate(step for _, step in sorted(changes)), default=0)  # an end comes before a start
+
+
 @dataclass(frozen=True)
 class Cost:
     """What was spent, and what stopping early kept from being spent.
@@ -125,12 +154,14 @@ class Cost:
     Attributes:
         pairs, seconds: Sentence pairs trained on, and time of one slot, in all trials.
         saved_pairs, saved_seconds: What the stopped trials would have taken more, each at its own rate.
+        is_bound: Whether less might have been saved: `patience` might have ended the trials sooner.
     """
 
     pairs: float
     seconds: float
     saved_pairs: float
     saved_seconds: float
+    is_bound: bool = False
 
     @property
     def saved_share(self) -> float:
@@ -147,14 +178,17 @@ def cost(study: Study, settings: Settings) -> Cost:
         settings: What the searched settings are put into; `epochs` is how far a trial would have gone.
     """
     saved_pairs = saved_seconds = 0.0
+    is_bound = False
     for trial in study:
         epoch = trial.metrics.get("epoch", 0.0)
         if trial.state == "PRUNED" and epoch > 0:
-            left = max(0.0, float(settings.override(trial.params).training.epochs) / epoch - 1)
+            training = settings.override(trial.params).training
+            left = max(0.0, float(training.epochs) / epoch - 1)
+            is_bound |= training.patience is not None
             saved_pairs += left * trial.pairs_seen
             saved_seconds += left * trial.seconds
     pairs, seconds = sum(trial.pairs_seen for trial in study), sum(trial.seconds for trial in study)
-    return Cost(pairs, seconds, saved_pairs, saved_seconds)
+    return Cost(pairs, seconds, saved_pairs, saved_seconds, is_bound)
 
 
 def scored(space: Space, study: Study) -> OptunaStudy:

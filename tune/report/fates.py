@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from html import escape
 
 from tune.report.facts import Fate, fate
 from tune.results import show
@@ -41,9 +42,14 @@ def marker(kind: Fate) -> dict[str, object]:
 
 
 def about(trial: Trial, mode: Mode) -> str:
-    """What a reader wants to know of a trial that the pointer is on."""
+    """What a reader wants to know of a trial that the pointer is on, for Plotly, which reads some HTML."""
     value = trial.best(mode)
     best = "no report" if value is None else f"{value:.4f}"
-    settings = "<br>".join(f"{name} {show(value)}" for name, value in trial.params.items())
-    ended = trial.reason or trial.state.lower()
+    settings = "<br>".join(f"{name} {_plain(show(value))}" for name, value in trial.params.items())
+    ended = _plain(trial.reason or trial.state.lower())
     return f"<b>trial {trial.number}</b>: {best} after {trial.pairs_seen:,} pairs, {ended}<br>{settings}"
+
+
+def _plain(text: str) -> str:
+    """A text that Plotly shows as it is; quotes mean nothing to it, and not all versions know their names."""
+    return escape(text, quote=False)

@@ -55,11 +55,14 @@ def write_report(search: Search, folder: Path) -> Path:
     is_finished = is_whole(study, search.space.search)
     if is_finished:
         best = study.winner() or best
-    version = folder / BEST_VERSION if is_finished and _is_left(search, best, folder) else None
+    has_settings = is_finished and _holds_settings(search, best, folder / BEST_SETTINGS)
+    version = folder / BEST_VERSION if has_settings and (folder / BEST_VERSION).is_dir() else None
+    is_repeatable = has_settings and not best.lineage  # else settings changed on the way
     tested = None
     if version is not None and (version / TEST_FILE).exists():
         tested = read_scores(version / TEST_FILE)
     stops, slots = facts.rungs(study, search.space.search), facts.lanes(study)
+    n_slots = facts.at_once(study)
     found = facts.importances(facts.scored(search.space, study))
     path = folder / REPORT_FILE
     try:
@@ -79,12 +82,16 @@ def write_report(search: Search, folder: Path) -> Path:
             headline=_headline(tested),
             cost=facts.cost(study, search.settings),
             wall=study.seconds(),
-            n_slots=len(slots),
-            busy=results.busy_share(study, max(1, len(slots))),
+            n_slots=n_slots,
+            busy=results.busy_share(study, max(1, n_slots)),
+            has_rungs=facts.has_rungs(search.space.search),
             rungs=stops,
+            departures=facts.departures(study),
             above_chance=[item.name for item in found if item.is_told],
             trials=_rows(search, study, best),
-            commands=_commands(search, best, folder, is_finished, version),
+            is_repeatable=is_repeatable,
+            has_version=version is not None,
+            commands=_commands(search, folder, is_finished, is_repeatable, version),
             directory=Path.cwd(),
             environment=read_summary(version).get("environment", {}) if version else {},
         )
@@ -117,15 +124,16 @@ def _figures(
     return drawn
 
 
-def _is_left(search: Search, best: Trial, folder: Path) -> bool:
-    """Whether ``best/`` is this trial's: not where the search was killed before it wrote its results."""
-    path = folder / BEST_SETTINGS
-    if not (folder / BEST_VERSION).is_dir() or not path.is_file():
+def _holds_settings(search: Search, best: Trial, path: Path) -> bool:
+    """Whether a file is of this trial's settings: not where the search was killed before it wrote results."""
+    if not path.is_file():
         return False
     try:  # as settings: a winner whose settings changed on the way has a note above them
-        return load(config=path) == search.settings.override(best.params)
+        kept = load(config=path)
     except InputError:  # changed by hand, or damaged
         return False
+    settings = search.settings.override(best.params)
+    return kept.model_copy(update={"paths": settings.paths}) == settings  # a moved search may have gone on
 
 
 @dataclass(frozen=True)
@@ -209,24 +217,24 @@ class _Command:
 
 
 def _commands(
-    search: Search, best: Trial, folder: Path, is_finished: bool, version: Path | None
+    search: Search, folder: Path, is_finished: bool, is_repeatable: bool, version: Path | None
 ) -> list[_Command]:
     themo = "python -m themo"
-    logs_dir = Path(search.settings.paths.logs_dir)
-    compare = _Command("Compare the trials in MLflow", ui_command(tracking_uri(logs_dir)))
-    if not is_finished or version is None:
-        own = ["--logs-dir", str(logs_dir)]
-        resume = shlex.join(["tune", "--resume", search.name, *own])
-        return [_Command("Go on with the search, if nobody does", f"{themo} {resume}"), compare]
+    of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent)}"  # where it lies now
+    compare = _Command("Compare the trials in MLflow", ui_command(tracking_uri(folder.parent.parent)))
     train = _Command("Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS)}")
+    trains = [train] if is_repeatable else []
+    if version is None:
+        what = "Write the winner's files anew" if is_finished else "Go on with the search, if nobody does"
+        return [_Command(what, f"{themo} tune --resume {of_search}"), *trains, compare]
     return [
-        *([] if best.lineage else [train]),  # no settings repeat a winner whose settings changed on the way
+        *trains,
         _Command(
             "Test the winner beside all baselines, with a report of its own",
             f"{themo} test --version-path {_shown(version)} --baseline --report",
         ),
-        _Command("Search again", f"{themo} tune --repeat {search.name} --logs-dir {_shown(logs_dir)}"),
-        _Command("Write this page anew", f"{themo} report {search.name} --logs-dir {_shown(logs_dir)}"),
+        _Command("Search again", f"{themo} tune --repeat {of_search}"),
+        _Command("Write this page anew", f"{themo} report {of_search}"),
         compare,
     ]
 
