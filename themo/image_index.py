@@ -86,7 +86,7 @@ class Piece:
         """A piece that was written whole.
 
         Raises:
-            ValueError: It is damaged.
+            ValueError: It is damaged, or of a version that noted other things of a picture.
             OSError: It cannot be read.
         """
         try:
@@ -248,7 +248,7 @@ class _Builder:
             try:
                 piece = Piece.read(path)
             except (OSError, ValueError):
-                console.print(f"{path} is damaged; its pictures are looked at again")
+                console.print(f"{path} is damaged or of an older version; its pictures are looked at again")
                 path.unlink()
                 continue
             self.pieces.append(piece)
@@ -359,4 +359,4 @@ def _is_small(piece: Piece) -> bool:
 
 
 def _row(stamp: Stamp) -> list[Any]:
-    return [stamp.name, stamp.size, stamp.changed]
+    return [stamp.name, stamp.size, stamp.changed, stamp.touched]

@@ -18,15 +18,19 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp",
 class Stamp:
     """A picture as a folder lists it: as long as nothing of this changes, its content counts as the same.
 
+    The number of the inode is not among it: exFAT and sshfs give new ones whenever they are mounted.
+
     Attributes:
         name: Path below the folder, with ``/``; bytes that are no UTF-8 as Python's surrogates.
         size: Bytes.
-        changed: Time of the last change, nanoseconds.
+        changed: Time of the last change of the content, nanoseconds; `cp -p` and archives set it.
+        touched: Time of the last change of content, name or rights, nanoseconds, which nobody sets.
     """
 
     name: str
     size: int
     changed: int
+    touched: int
 
 
 def find_pictures(folder: Path, unreadable: Callable[[OSError], None]) -> list[Stamp]:
@@ -63,7 +67,7 @@ def find_pictures(folder: Path, unreadable: Callable[[OSError], None]) -> list[S
                 continue
             if stat.S_ISREG(status.st_mode):
                 below = os.path.relpath(path, folder).replace(os.sep, "/")
-                found.append(Stamp(below, status.st_size, status.st_mtime_ns))
+                found.append(Stamp(below, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return sorted(found)
 
 
