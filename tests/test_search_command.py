@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -157,6 +159,26 @@ def test_refusals(search: Search, folder: Path, tmp_path: Path, capsys: Capture,
     (line,) = err.splitlines()
     assert line.startswith("Error: ")
     assert message in line
+
+
+def test_a_page_that_cannot_be_written(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    page = tmp_path / "found.html"
+    assert search("el gato") == 0  # its index is written
+    capsys.readouterr()
+    monkeypatch.setattr(Path, "replace", Mock(side_effect=PermissionError(errno.EPERM, "Not permitted")))
+    assert search("el gato", "--html", page) == 2
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1 + N  # what was found is not lost
+    assert err.splitlines()[-1] == f"Error: --html {page}: cannot be written: Not permitted"
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)  # root may write anywhere
+    assert search("el gato", "--html", page) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        "",
+        f"Error: --html {page}: must be in a folder that can be written, {tmp_path} cannot\n",
+    )
 
 
 def test_a_student_without_a_teacher_and_logs_without_a_version(
