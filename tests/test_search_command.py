@@ -97,6 +97,22 @@ def test_broken_pictures_are_named_and_the_rest_is_searched(
     assert json.loads(out)["broken"] == [f"broken{i}.jpg" for i in range(6)]
 
 
+def test_what_cannot_be_read_is_told_and_counted(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def find(_: Path, unreadable: Callable[[OSError], None]) -> list[object]:
+        for i in range(7):
+            unreadable(PermissionError(errno.EACCES, "Permission denied", f"{i}.jpg"))
+        return []
+
+    monkeypatch.setattr("themo.commands.search.find_pictures", find)
+    assert search("el gato") == 2
+    *told, more, refused = capsys.readouterr().err.splitlines()
+    assert told == [f"{i}.jpg: is left out: Permission denied" for i in range(5)]
+    assert more == "2 more are left out"
+    assert refused.endswith("pictures: must hold pictures (.jpg, .png, ...), it holds none that can be read")
+
+
 def test_a_text_that_is_too_long_is_said_to_be_cut(search: Search, capsys: Capture) -> None:
     assert search("perro " * 20, "gato") == 0
     err = capsys.readouterr().err

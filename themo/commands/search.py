@@ -30,7 +30,7 @@ EXAMPLES = """\
 _LONGEST_SHOWN = 60
 """Characters of a text in a warning about it."""
 N_NAMED = 5
-"""How many broken pictures are named; the rest is counted."""
+"""How many broken pictures, and what cannot be read, are named; the rest is counted."""
 
 
 def add_options(parser: Parser) -> None:
@@ -62,10 +62,13 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     unlisted: list[OSError] = []
     with waiting("Listing pictures"):
         found = find_pictures(options.images, unlisted.append)
-    for error in unlisted:
+    for error in unlisted[:N_NAMED]:
         console.print(f"{printable(str(error.filename))}: is left out: {error.strerror}")
+    if len(unlisted) > N_NAMED:
+        console.print(f"{len(unlisted) - N_NAMED:,} more are left out")
     if not found:
-        raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), it holds none")
+        none = "none that can be read" if unlisted else "none"
+        raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), it holds {none}")
     version = options.version_path or _newest_version(options.settings)
     with waiting("Loading the student"):
         from themo.model import load
