@@ -130,6 +130,17 @@ def test_a_backbone_is_the_hubs_only_where_it_was_fetched_from_there(
     assert "| backbone | owner/beto |" in card(fetched)
 
 
+def test_a_run_whose_settings_changed_on_the_way_is_told_as_such(source: Make) -> None:
+    opened = source()
+    assert "| settings |" not in card(opened)
+    lineage = [{"donor": 3, "pairs": 2000}, {"donor": 1, "pairs": 4000}]
+    changed = replace(opened, summary=opened.summary | {"lineage": lineage})
+    assert (
+        "| settings | the last ones of a run that changed them on the way: it went on as trial 3 from 2,000 "
+        "pairs, as trial 1 from 4,000 pairs |\n"
+    ) in card(changed)
+
+
 def test_the_miniature_is_called_what_it_is(source: Make) -> None:
     text = card(source(said=load().override({"target": "embedding"})))
     assert ModelCard(text).data.license == "mit"

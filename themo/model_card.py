@@ -194,6 +194,8 @@ def _made(source: Source) -> str:
     settings, summary = source.settings, source.summary
     environment = summary.get("environment", {})
     last = summary.get("last", {})
+    steps = summary.get("lineage", [])
+    line = ", ".join(f"as trial {step['donor']} from {step['pairs']:,} pairs" for step in steps)
     rows = {
         "backbone": _backbone_name(source)
         + ("" if settings.student.backbone_weights else ", from random weights"),
@@ -206,6 +208,7 @@ def _made(source: Source) -> str:
         "optimiser": f"{settings.training.optimizer}, learning rate {settings.training.learn_rate:g} "
         f"({settings.training.schedule}, {settings.training.warmup_steps} warm-up steps), batch "
         f"{settings.training.batch_size}",
+        "settings": f"the last ones of a run that changed them on the way: it went on {line}" if line else "",
         "length of the run": f"{last['epoch']:.2f} epochs, {last['pairs_seen']:,} pairs seen, "
         f"{summary['state']}"
         if {"epoch", "pairs_seen"} <= set(last)
