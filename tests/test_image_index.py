@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from tiny import write_picture
 
-from themo import image_index, images
+from themo import cache, image_index, images
 from themo.errors import InputError
 from themo.image_index import ImageIndex, MappedVectors
 from themo.pictures import find_pictures
@@ -342,6 +343,25 @@ def test_mapped_vectors_give_their_pages_back(tmp_path: Path) -> None:
 
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_another_process_at_the_same_pictures_is_told(
+    update: Update, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update()
+    (home,) = (tmp_path / "cache").glob("pictures-*")
+    other = FileLock(home.with_name(f".{home.name}.lock"))
+    other.acquire()
+    told = []
+
+    def let_go(text: str) -> None:
+        told.append(text)
+        other.release()
+
+    monkeypatch.setattr(cache, "SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr(cache.console, "print", let_go)
+    assert update(load=never).n_new == 0
+    assert told == [f"--images {folder}: another process is looking at its pictures; waiting"]
 
 
 def test_a_cache_that_cannot_be_written(update: Update, tmp_path: Path) -> None:

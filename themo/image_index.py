@@ -29,10 +29,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from filelock import FileLock
 
 from themo.atomic import write_text
-from themo.cache import digest, digest_file
+from themo.cache import alone, digest, digest_file
 from themo.errors import InputError
 from themo.images import UnreadableError, load_images
 from themo.npy import NpyWriter
@@ -185,7 +184,8 @@ class ImageIndex:
         home = cache_dir.absolute() / f"pictures-{digest({'teacher': teacher_key, 'folder': place})}"
         try:
             home.mkdir(parents=True, exist_ok=True)
-            with FileLock(cache_dir.absolute() / f".{home.name}.lock"):
+            lock = cache_dir.absolute() / f".{home.name}.lock"
+            with alone(lock, f"--images {folder}: another process is looking at its pictures; waiting"):
                 with waiting("Opening the index"):
                     builder = _Builder(home, folder, frozenset(found))
                 n_new = builder.add_new(load)
