@@ -98,7 +98,7 @@ def test_broken_pictures_are_named_and_the_rest_is_searched(
 
 
 def test_what_cannot_be_read_is_told_and_counted(
-    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    search: Search, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     def find(_: Path, unreadable: Callable[[OSError], None]) -> list[object]:
         for i in range(7):
