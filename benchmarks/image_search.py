@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.measure import Goal, Options, Row
+from benchmarks.memory import Memory, Peak
 from benchmarks.synthetic import words, write_backbone
 from themo.image_index import PIECE_ROWS, ImageIndex, MappedVectors
 from themo.student import Head, Student
@@ -23,8 +24,12 @@ from themo.tokens import Tokenizer
 
 N_PICTURES, DIMENSION = 100_000, 768
 ROUNDS = 15
+N_WATCHED = 200
+"""Searches whose memory is looked at: so many that some are met in the midst of each piece."""
 GOAL = Goal(100.0, "<")
 """Milliseconds, on two cores; most of them are the student's, who reads the text."""
+GOAL_MIB = Goal(2 * PIECE_ROWS * DIMENSION * 4 / 2**20, "<")
+"""Less than two pieces of the index: one is mapped at a time, however many there are."""
 THREADS = 2
 N_BEST = 10
 N_WORDS = 8
@@ -58,16 +63,16 @@ def measured(options: Options) -> list[Row]:
 
         def product() -> list[str]:
             scores = torch.mv(torch.from_numpy(vectors_NE), torch.from_numpy(query_E)).numpy()
-            return [str(row) for row in np.argsort(-scores)[:N_BEST]]
+            best = np.argpartition(scores, -N_BEST)[-N_BEST:]
+            return [str(row) for row in best[np.argsort(-scores[best])]]
 
         def answer() -> None:
             vector = torch.nn.functional.normalize(student.encode(tokenizer, [text]), dim=1)
             index.search(vector.numpy(), N_BEST)
 
+        peak = peak_mib(search, N_WATCHED)  # before anything else has searched
         assert search() == product(), "the ranking must be exact"
-        before = _resident_mib()
         searches, products, answers = _alternate(search, product, answer)
-        grown = _resident_mib() - before
     ratios = [a / b for (a, _), (b, _) in zip(searches, products, strict=True)]
     name = f"search of {N_PICTURES:,} pictures"
     return [
@@ -80,15 +85,16 @@ def measured(options: Options) -> list[Row]:
             statistics.median(ratios),
             "x its time",
             spread=(min(ratios), max(ratios)),
-            detail=f"float32 matrix by vector and a sort: {statistics.median(t for t, _ in products):.0f} ms",
+            detail=f"float32 product and top {N_BEST}: {statistics.median(t for t, _ in products):.0f} ms",
             seeds=(options.seed,),
         ),
         Row(
-            f"{name}, memory grown by searching",
-            grown,
+            f"{name}, memory at its highest",
+            peak,
             "MiB",
-            Goal(PIECE_ROWS * DIMENSION * 4 / 2**20, "<"),
-            detail=f"resident, over {len(searches)} searches of {vectors_NE.nbytes / 2**20:.0f} MiB",
+            GOAL_MIB,
+            detail=f"resident, beyond that before the first of {N_WATCHED} searches; "
+            f"{vectors_NE.nbytes / 2**20:.0f} MiB lie on disk",
             seeds=(options.seed,),
         ),
     ]
@@ -142,7 +148,13 @@ def _alternate(*works: Callable[[], object]) -> list[list[tuple[float, float]]]:
     return times
 
 
-def _resident_mib() -> float:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+def peak_mib(work: Callable[[], object], times: int) -> float:
+    """Resident memory at its highest while a work is done again and again, beyond that before, in MiB.
+
+    Mapped pages count, also those that the work gives back at its end.
+    """
+    before = Memory.now().resident
+    with Peak() as peak:
+        for _ in range(times):
+            work()
+    return (peak.highest.resident - before) / 2**20

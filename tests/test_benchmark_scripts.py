@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from benchmarks.__main__ import main
 from benchmarks.course import Course, Target
+from benchmarks.image_search import peak_mib
 from benchmarks.measure import Comparison, Goal, Options, Row, compare
 from benchmarks.other_searches import optuna_alone, random_alone, ray_stock
 from benchmarks.random_settings import RandomRun
@@ -66,6 +68,15 @@ def test_variants_alternate_after_a_warm_up() -> None:
 
     compare("x", ours=lambda n: note(f"a{n}"), theirs=lambda n: note(f"b{n}"), rounds=2)
     assert calls == ["b-1", "a-1", "a0", "b0", "b1", "a1"]
+
+
+def test_memory_that_a_search_gives_back_counts() -> None:
+    def work() -> None:
+        block = bytearray(b"x" * (64 * 2**20))
+        time.sleep(0.2)  # a few looks of the watch
+        del block
+
+    assert peak_mib(work, times=2) > 60
 
 
 def test_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

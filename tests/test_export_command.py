@@ -1,6 +1,7 @@
 """``themo export`` as a user runs it: what it refuses, what it says, and what reaches the hub."""
 
 import base64
+import io
 import json
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from rich.console import Console
 from safetensors.torch import load
 from tiny import SettingsFactory
 
+from themo import progress
 from themo.cli import main
 from themo.dataset import TrainingData
 from themo.training import train
@@ -49,6 +52,17 @@ def test_a_folder_and_its_json(version: Path, tmp_path: Path, capsys: Capture) -
     }
     assert "head.safetensors" in result["notes"][0]
     assert ModelCard((tmp_path / "a" / "README.md").read_text(encoding="utf-8")).data.language == ["es"]
+
+
+def test_a_terminal_shows_that_it_works(
+    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=screen, force_terminal=True, width=120))
+    arguments = ["--version-path", version, "--output", tmp_path / "a", "--format", "transformers"]
+    assert main(["export", *map(str, arguments)]) == 0
+    for work in ("Loading libraries", "Loading the student", "Writing transformers"):
+        assert work in screen.getvalue()
 
 
 @pytest.mark.parametrize(

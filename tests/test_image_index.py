@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from tiny import write_picture
 
-from themo import image_index, images
+from themo import cache, image_index, images
 from themo.errors import InputError
 from themo.image_index import ImageIndex, MappedVectors
 from themo.pictures import find_pictures
@@ -121,6 +124,49 @@ def test_changed_added_and_removed_pictures_are_noticed(
     assert index.n_new == 3
     assert_is_of(index, folder, teacher)
     assert_is_of(update(load=never), folder, teacher)
+
+
+def test_pictures_that_change_places_are_noticed(
+    update: Update, folder: Path, teacher: Teacher, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(9)
+    aside = [tmp_path / "aside" / name for name in ("one.jpg", "two.jpg")]
+    for path in aside:
+        write_picture(path, random)
+    paths = [*sorted(folder.iterdir()), *aside]
+    longest = max(path.stat().st_size for path in paths)
+    for path in paths:  # of one size and time, as an archive may set them
+        path.write_bytes(path.read_bytes().ljust(longest, b"\0"))
+        os.utime(path, ns=(1, 1))
+        time.sleep(0.02)  # longer than the step in which the system counts time
+    (folder / "link.jpg").symlink_to(aside[0])
+    assert update().n_new == N + 1
+    for name, now in (("05.jpg", "moving"), ("11.jpg", "05.jpg"), ("moving", "11.jpg")):
+        (folder / name).rename(folder / now)
+    (folder / "link.jpg").unlink()
+    (folder / "link.jpg").symlink_to(aside[1])
+    shutil.copy2(folder / "02.jpg", folder / "03.jpg")
+    index = update()
+    assert index.n_new == 4
+    assert_is_of(index, folder, teacher)
+
+
+def test_an_index_of_the_version_before_is_made_again(
+    update: Update, folder: Path, teacher: Teacher, tmp_path: Path, capsys: Any
+) -> None:
+    (folder / "07.jpg").write_bytes(b"none")
+    update()
+    (path,) = pieces(tmp_path)
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    tree["pictures"] = [row[:3] for row in tree["pictures"]]
+    tree["broken"] = [[row[:3], reason] for row, reason in tree["broken"]]
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    capsys.readouterr()
+    index = update()
+    assert index.n_new == N
+    assert f"{path} is damaged or of an older version; its pictures are" in capsys.readouterr().err
+    assert_is_of(index, folder, teacher)
+    assert update(load=never).n_new == 0
 
 
 def test_an_emptied_folder(update: Update, folder: Path, tmp_path: Path) -> None:
@@ -256,7 +302,7 @@ def test_a_damaged_piece_is_made_again(
     DAMAGE[case](pieces(tmp_path)[2])
     index = update()
     assert index.n_new == 4
-    assert "000002.json is damaged; its pictures are looked at again" in capsys.readouterr().err
+    assert "000002.json is damaged or of an older version; its pictures are" in capsys.readouterr().err
     assert_is_of(index, folder, teacher)
 
 
@@ -297,6 +343,25 @@ def test_mapped_vectors_give_their_pages_back(tmp_path: Path) -> None:
 
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_another_process_at_the_same_pictures_is_told(
+    update: Update, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update()
+    (home,) = (tmp_path / "cache").glob("pictures-*")
+    other = FileLock(home.with_name(f".{home.name}.lock"))
+    other.acquire()
+    told = []
+
+    def let_go(text: str) -> None:
+        told.append(text)
+        other.release()
+
+    monkeypatch.setattr(cache, "SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr(cache.console, "print", let_go)
+    assert update(load=never).n_new == 0
+    assert told == [f"--images {folder}: another process is looking at its pictures; waiting"]
 
 
 def test_a_cache_that_cannot_be_written(update: Update, tmp_path: Path) -> None:

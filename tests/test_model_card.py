@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def source(settings: SettingsFactory, tmp_path: Path) -> Make:
         opened = Source.open(folder)
         if said is None:
             return opened
-        return Source(folder, said, opened.summary, opened.scores, opened.trained, opened.tokenizer)
+        summary = opened.summary | {"backbone_repository": said.student.backbone}
+        return Source(folder, said, summary, opened.scores, opened.trained, opened.tokenizer)
 
     return make
 
@@ -106,6 +108,37 @@ def test_what_is_not_recorded_is_not_said(source: Make, tmp_path: Path) -> None:
     assert data.datasets is None
     assert str(tmp_path) not in text  # nobody's folders
     assert "corpus pairs.tsv: its terms are not recorded." in text
+
+
+def test_a_backbone_is_the_hubs_only_where_it_was_fetched_from_there(
+    settings: SettingsFactory, tiny_backbone: Path, source: Make, tmp_path: Path, monkeypatch: Any
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "beto").symlink_to(tiny_backbone)
+    monkeypatch.chdir(tmp_path)
+    opened = source(backbone="models/beto")
+    opened = replace(opened, settings=opened.settings.override({"backbone_weights": True}))
+    monkeypatch.chdir("/")
+    before = {key: value for key, value in opened.summary.items() if key != "backbone_repository"}
+    for record in (opened, replace(opened, summary=before)):  # an earlier version did not note it
+        assert ModelCard(card(record)).data.base_model is None
+    text = card(opened)
+    assert "| backbone | beto |" in text
+    assert "models/beto" not in text
+    fetched = replace(opened, summary=opened.summary | {"backbone_repository": "owner/beto"})
+    assert ModelCard(card(fetched)).data.base_model == ["owner/beto"]
+    assert "| backbone | owner/beto |" in card(fetched)
+
+
+def test_a_run_whose_settings_changed_on_the_way_is_told_as_such(source: Make) -> None:
+    opened = source()
+    assert "| settings |" not in card(opened)
+    lineage = [{"donor": 3, "pairs": 2000}, {"donor": 1, "pairs": 4000}]
+    changed = replace(opened, summary=opened.summary | {"lineage": lineage})
+    assert (
+        "| settings | the last ones of a run that changed them on the way: it went on as trial 3 from 2,000 "
+        "pairs, as trial 1 from 4,000 pairs |\n"
+    ) in card(changed)
 
 
 def test_the_miniature_is_called_what_it_is(source: Make) -> None:

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -43,6 +44,23 @@ def test_links_to_files_count_and_links_to_folders_do_not(folder: Path) -> None:
     (folder / "nowhere.jpg").symlink_to(folder / "nosuch.jpg")
     (folder / "itself.jpg").symlink_to(folder / "itself.jpg")
     assert names(folder) == ["a/c.PNG", "a/deeper/d.webp", "b.jpg", "linked.jpg"]
+
+
+def test_files_that_may_not_be_looked_at_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "beyond.jpg").symlink_to(folder / "b.jpg" / "x.jpg")
+    real = os.stat
+
+    def stat(path: str, **options: bool) -> os.stat_result:  # root may look at all
+        if Path(path).parent == folder / "a":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    told: list[OSError] = []
+    assert [stamp.name for stamp in find_pictures(folder, told.append)] == ["a/deeper/d.webp", "b.jpg"]
+    assert [(error.filename, error.strerror) for error in told] == [
+        (str(folder / "a" / "c.PNG"), "Permission denied")
+    ]
 
 
 def test_a_stamp_changes_with_size_and_time(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -95,6 +97,22 @@ def test_broken_pictures_are_named_and_the_rest_is_searched(
     assert json.loads(out)["broken"] == [f"broken{i}.jpg" for i in range(6)]
 
 
+def test_what_cannot_be_read_is_told_and_counted(
+    search: Search, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def find(_: Path, unreadable: Callable[[OSError], None]) -> list[object]:
+        for i in range(7):
+            unreadable(PermissionError(errno.EACCES, "Permission denied", f"{i}.jpg"))
+        return []
+
+    monkeypatch.setattr("themo.commands.search.find_pictures", find)
+    assert search("el gato") == 2
+    *told, more, refused = capsys.readouterr().err.splitlines()
+    assert told == [f"{i}.jpg: is left out: Permission denied" for i in range(5)]
+    assert more == "2 more are left out"
+    assert refused.endswith("pictures: must hold pictures (.jpg, .png, ...), it holds none that can be read")
+
+
 def test_a_text_that_is_too_long_is_said_to_be_cut(search: Search, capsys: Capture) -> None:
     assert search("perro " * 20, "gato") == 0
     err = capsys.readouterr().err
@@ -157,6 +175,26 @@ def test_refusals(search: Search, folder: Path, tmp_path: Path, capsys: Capture,
     (line,) = err.splitlines()
     assert line.startswith("Error: ")
     assert message in line
+
+
+def test_a_page_that_cannot_be_written(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    page = tmp_path / "found.html"
+    assert search("el gato") == 0  # its index is written
+    capsys.readouterr()
+    monkeypatch.setattr(Path, "replace", Mock(side_effect=PermissionError(errno.EPERM, "Not permitted")))
+    assert search("el gato", "--html", page) == 2
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1 + N  # what was found is not lost
+    assert err.splitlines()[-1] == f"Error: --html {page}: cannot be written: Not permitted"
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)  # root may write anywhere
+    assert search("el gato", "--html", page) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        "",
+        f"Error: --html {page}: must be in a folder that can be written, {tmp_path} cannot\n",
+    )
 
 
 def test_a_student_without_a_teacher_and_logs_without_a_version(

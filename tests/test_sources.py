@@ -14,6 +14,16 @@ def test_ordinary_names_stay_as_they_are(settings: SettingsFactory, tmp_path: Pa
     assert not Path(settings().paths.cache_dir).exists()
 
 
+def test_a_backbone_is_the_hubs_where_there_is_no_such_folder(
+    settings: SettingsFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "beto").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    sources = Sources(settings())
+    assert sources.backbone_repository("models/beto") is None
+    assert sources.backbone_repository("owner/beto") == "owner/beto"
+
+
 def test_home_is_expanded(settings: SettingsFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "pairs.tsv").touch()

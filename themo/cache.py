@@ -12,18 +12,20 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from themo.atomic import sync_below, write_text
 from themo.errors import InputError
 from themo.progress import console
 
 MANIFEST = "manifest.json"
+SECONDS_OF_SILENCE = 2.0
+"""How long a lock is waited for without a word."""
 
 
 class Cache:
@@ -79,6 +81,29 @@ class Cache:
             unfinished.rename(entry)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def alone(lock: Path, busy: str) -> Iterator[None]:
+    """Hold a lock for a block; while another process has it, people are told what that one does.
+
+    Args:
+        lock: Its file.
+        busy: What to print, such as ``"x.zip: another process is fetching it; waiting"``.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=SECONDS_OF_SILENCE)
+    except Timeout:
+        console.print(busy)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def digest(key: Any) -> str:

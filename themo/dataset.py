@@ -97,6 +97,7 @@ class TrainingData:
         images: Images for validation, if there are any.
         parts: Training pairs of each corpus, in their order, and how often each is seen in an epoch; empty:
             all are of one corpus and seen once.
+        backbone_repository: Repository of the hub that the backbone was fetched from; None: it was a folder.
     """
 
     train: EncodedPairs
@@ -104,6 +105,7 @@ class TrainingData:
     backbone: str
     images: CaptionedImages | None = None
     parts: tuple[tuple[int, float], ...] = ()
+    backbone_repository: str | None = None
 
     @property
     def pairs_an_epoch(self) -> int:

@@ -14,17 +14,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
-from filelock import FileLock, Timeout
 
+from themo.cache import alone
 from themo.errors import InputError
 from themo.hosts import REACH_SECONDS, HostError, Patience, answer_of, client_of, length_of, validator_of
-from themo.progress import console, track
+from themo.progress import track
 
 READ_SECONDS = 30.0
 """A transfer that brings no byte for so long hangs, and is cut."""
@@ -77,7 +75,8 @@ def fetch(remote: Remote, path: Path, *, offline: bool = False) -> Path:
                 f"{remote.url}: is needed, and this run is offline; put the file at {path} yourself"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
+        lock = path.with_name(f".{path.name}.lock")
+        with alone(lock, f"{path}: another process is fetching it; waiting"):
             if not _is_there(remote, path):
                 _download(remote, path)
     except OSError as error:
@@ -119,20 +118,6 @@ def _is_there(remote: Remote, path: Path) -> bool:
             "remove it to have it fetched"
         )
     return True
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=2)
-    except Timeout:
-        console.print(f"{path}: another process is fetching it; waiting")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _download(remote: Remote, path: Path) -> None:

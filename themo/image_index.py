@@ -29,10 +29,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from filelock import FileLock
 
 from themo.atomic import write_text
-from themo.cache import digest, digest_file
+from themo.cache import alone, digest, digest_file
 from themo.errors import InputError
 from themo.images import UnreadableError, load_images
 from themo.npy import NpyWriter
@@ -86,7 +85,7 @@ class Piece:
         """A piece that was written whole.
 
         Raises:
-            ValueError: It is damaged.
+            ValueError: It is damaged, or of a version that noted other things of a picture.
             OSError: It cannot be read.
         """
         try:
@@ -185,7 +184,8 @@ class ImageIndex:
         home = cache_dir.absolute() / f"pictures-{digest({'teacher': teacher_key, 'folder': place})}"
         try:
             home.mkdir(parents=True, exist_ok=True)
-            with FileLock(cache_dir.absolute() / f".{home.name}.lock"):
+            lock = cache_dir.absolute() / f".{home.name}.lock"
+            with alone(lock, f"--images {folder}: another process is looking at its pictures; waiting"):
                 with waiting("Opening the index"):
                     builder = _Builder(home, folder, frozenset(found))
                 n_new = builder.add_new(load)
@@ -248,7 +248,7 @@ class _Builder:
             try:
                 piece = Piece.read(path)
             except (OSError, ValueError):
-                console.print(f"{path} is damaged; its pictures are looked at again")
+                console.print(f"{path} is damaged or of an older version; its pictures are looked at again")
                 path.unlink()
                 continue
             self.pieces.append(piece)
@@ -359,4 +359,4 @@ def _is_small(piece: Piece) -> bool:
 
 
 def _row(stamp: Stamp) -> list[Any]:
-    return [stamp.name, stamp.size, stamp.changed]
+    return [stamp.name, stamp.size, stamp.changed, stamp.touched]

@@ -70,7 +70,7 @@ class Card:
             "pipeline_tag": self.task,
             "tags": ["themo", "clip", "knowledge-distillation", "text-to-image-retrieval"],
         }
-        lists = {"base_model": _base_models(settings), "datasets": _datasets(settings)}
+        lists = {"base_model": _base_models(self.source), "datasets": _datasets(settings)}
         metadata |= {key: names for key, names in lists.items() if names}
         results = list(self._results())
         if results:
@@ -113,7 +113,7 @@ class Card:
         yield "## Limits\n"
         yield "".join(f"- {limit}\n" for limit in _limits(source))
         yield "## Licence\n"
-        yield "".join(f"- {line}\n" for line in _licence(source.settings))
+        yield "".join(f"- {line}\n" for line in _licence(source))
 
     def _usage(self) -> str:
         place = 'place = "."  # the folder of this file'
@@ -127,10 +127,9 @@ class Card:
 
 def _introduction(source: Source) -> str:
     settings, head = source.settings, source.student.head
-    backbone = _plain_name(settings.student.backbone)
     text = (
         "A Spanish text encoder, distilled with Themo: "
-        f"{backbone} with {_pooling(source.trained.head)} and a linear projection. "
+        f"{_backbone_name(source)} with {_pooling(source.trained.head)} and a linear projection. "
     )
     if source.has_teacher:
         text += (
@@ -195,8 +194,10 @@ def _made(source: Source) -> str:
     settings, summary = source.settings, source.summary
     environment = summary.get("environment", {})
     last = summary.get("last", {})
+    steps = summary.get("lineage", [])
+    line = ", ".join(f"as trial {step['donor']} from {step['pairs']:,} pairs" for step in steps)
     rows = {
-        "backbone": _plain_name(settings.student.backbone)
+        "backbone": _backbone_name(source)
         + ("" if settings.student.backbone_weights else ", from random weights"),
         "teacher": f"{_teacher_name(settings)}, target {settings.teacher.target}"
         if source.has_teacher
@@ -207,6 +208,7 @@ def _made(source: Source) -> str:
         "optimiser": f"{settings.training.optimizer}, learning rate {settings.training.learn_rate:g} "
         f"({settings.training.schedule}, {settings.training.warmup_steps} warm-up steps), batch "
         f"{settings.training.batch_size}",
+        "settings": f"the last ones of a run that changed them on the way: it went on {line}" if line else "",
         "length of the run": f"{last['epoch']:.2f} epochs, {last['pairs_seen']:,} pairs seen, "
         f"{summary['state']}"
         if {"epoch", "pairs_seen"} <= set(last)
@@ -239,12 +241,13 @@ def _limits(source: Source) -> Iterator[str]:
         )
 
 
-def _licence(settings: Settings) -> Iterator[str]:
+def _licence(source: Source) -> Iterator[str]:
+    settings = source.settings
     if _is_miniature(settings):
         yield "MIT: teacher, backbone and sentences are Themo's own miniature."
         return
     yield "What may be done with the weights depends on what they were made from:"
-    yield f"backbone {_plain_name(settings.student.backbone)}: the terms are its publisher's;"
+    yield f"backbone {_backbone_name(source)}: the terms are its publisher's;"
     if settings.data.targets is None:
         yield f"teacher {_teacher_name(settings)}: the terms are its publisher's;"
     for corpus in settings.data.corpus:
@@ -255,10 +258,11 @@ def _licence(settings: Settings) -> Iterator[str]:
             yield f"corpus {_plain_name(plain)}: its terms are not recorded."
 
 
-def _base_models(settings: Settings) -> list[str]:
+def _base_models(source: Source) -> list[str]:
+    settings, repository = source.settings, source.summary.get("backbone_repository")
     names = []
-    if settings.student.backbone_weights and _is_hub_name(settings.student.backbone):
-        names.append(settings.student.backbone)
+    if settings.student.backbone_weights and repository:
+        names.append(repository)
     if settings.data.targets is None:
         teacher = hub_repository(settings.teacher.architecture, settings.teacher.pretrained)
         names += [teacher] if teacher else []
@@ -288,6 +292,15 @@ def _test_set(settings: Settings, task: str) -> str:
 def _teacher_name(settings: Settings) -> str:
     name = _plain_name(settings.teacher.architecture)
     return f"{name}, {_plain_name(settings.teacher.pretrained)}" if settings.teacher.pretrained else name
+
+
+def _backbone_name(source: Source) -> str:
+    """As the hub has it, where the record says that it is from there; a folder by its last name."""
+    name, repository = source.settings.student.backbone, source.summary.get("backbone_repository")
+    if repository:
+        return str(repository)
+    is_folder = "backbone_repository" in source.summary and not name.startswith(MINIATURE)
+    return PurePath(name).name if is_folder else _plain_name(name)
 
 
 def _corpus_name(name: str) -> str:

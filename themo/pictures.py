@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -12,21 +13,27 @@ from themo.errors import InputError
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
 """Of the formats that `themo.images` reads."""
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""A link that leads nowhere, or a file that went since it was listed."""
 
 
 @dataclass(frozen=True, order=True)
 class Stamp:
     """A picture as a folder lists it: as long as nothing of this changes, its content counts as the same.
 
+    The number of the inode is not among it: exFAT and sshfs give new ones whenever they are mounted.
+
     Attributes:
         name: Path below the folder, with ``/``; bytes that are no UTF-8 as Python's surrogates.
         size: Bytes.
-        changed: Time of the last change, nanoseconds.
+        changed: Time of the last change of the content, nanoseconds; `cp -p` and archives set it.
+        touched: Time of the last change of content, name or rights, nanoseconds, which nobody sets.
     """
 
     name: str
     size: int
     changed: int
+    touched: int
 
 
 def find_pictures(folder: Path, unreadable: Callable[[OSError], None]) -> list[Stamp]:
@@ -37,7 +44,8 @@ def find_pictures(folder: Path, unreadable: Callable[[OSError], None]) -> list[S
 
     Args:
         folder: Where to look.
-        unreadable: Told of every folder below it that cannot be listed.
+        unreadable: Told of every folder below it that cannot be listed, and of every file in a folder that
+            lets names be read and nothing else.
 
     Raises:
         InputError: It is no folder, or it cannot be listed.
@@ -59,11 +67,13 @@ def find_pictures(folder: Path, unreadable: Callable[[OSError], None]) -> list[S
             path = os.path.join(root, name)  # noqa: PTH118 -- a Path a file takes longer than its stat
             try:
                 status = os.stat(path)  # noqa: PTH116
-            except OSError:  # a link that leads nowhere, or gone since it was listed
+            except OSError as error:
+                if error.errno not in _GONE:
+                    unreadable(error)
                 continue
             if stat.S_ISREG(status.st_mode):
                 below = os.path.relpath(path, folder).replace(os.sep, "/")
-                found.append(Stamp(below, status.st_size, status.st_mtime_ns))
+                found.append(Stamp(below, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return sorted(found)
 
 

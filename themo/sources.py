@@ -101,6 +101,10 @@ class Sources:
 
         return str(fetch_model(self.resolve(name), f"student.backbone {name}", weights=weights))
 
+    def backbone_repository(self, name: str) -> str | None:
+        """Repository of the hub that a backbone comes from; None: it is a folder."""
+        return None if Path(self.resolve(name)).is_dir() else name
+
     def path(self, name: str, setting: str) -> Path:
         """An existing file or folder.
 

@@ -138,6 +138,7 @@ def train(
         "total_steps": total_steps,
         "train_pairs": len(data.train),
         "validation_pairs": len(data.validation),
+        "backbone_repository": data.backbone_repository,
         "parameters": sum(p.numel() for p in student.parameters()),
         "environment": describe(device, dtype) | ({"processes": group.size} if group.size > 1 else {}),
     }

@@ -7,6 +7,7 @@
         student/        the best student so far
         checkpoint/     the last student, optimiser, random state
         test.json       once it was tested, until it has another student
+        report.html     once it was tested with --report, until it is tested again
 
 Every part is written under a temporary name and renamed, `checkpoint/` last. A directory takes the place of
 its predecessor in two renames; a reader that comes, or a run that dies, between them finds the predecessor
@@ -35,7 +36,9 @@ Metrics = dict[str, float]
 
 TEST_FILE = "test.json"
 """Scores of the student there (`themo.evaluation.Scores.to_dict`)."""
-OF_TESTS = (TEST_FILE, "report.html")
+REPORT_FILE = "report.html"
+"""What they say, for people (`themo.report.page`)."""
+OF_TESTS = (TEST_FILE, REPORT_FILE)
 
 
 @dataclass(frozen=True)

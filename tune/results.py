@@ -110,7 +110,8 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
     """Write ``best.yaml`` and copy the winner's version to ``best/``, replacing an older one when whole.
 
     A ``best/`` that is this version already stays, with what was written beside it: its test, its report.
-    Where settings changed on the way (`tune.population`), ``best.yaml`` holds the last ones and says so.
+    Where settings changed on the way (`tune.population`), ``best.yaml`` holds the last ones and says so, and
+    the version's ``summary.json`` holds its line.
 
     Args:
         winner: With the path of its version, relative to `storage`.
@@ -132,7 +133,9 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
         shutil.rmtree(leftover, ignore_errors=True)
     storage.fetch(str(winner.checkpoint), new)
     if winner.state == "PRUNED":
-        _end_early(new)
+        _add_to_summary(new, state="stopped early")  # written when the trial might have gone on
+    if winner.lineage:
+        _add_to_summary(new, lineage=[{"donor": step.donor, "pairs": step.pairs} for step in winner.lineage])
     best = folder / BEST_VERSION
     if _holds(best, new):
         shutil.rmtree(new)
@@ -150,11 +153,11 @@ def _holds(folder: Path, other: Path) -> bool:
     return folder.is_dir() and all(same)
 
 
-def _end_early(version: Path) -> None:
-    """Let a version say that its run is over: it was written when the trial might have gone on."""
+def _add_to_summary(version: Path, **facts: Any) -> None:
+    """Let a version's record tell what its trial could not know."""
     path = version / "summary.json"
     if path.is_file():
-        summary = json.loads(path.read_text(encoding="utf-8")) | {"state": "stopped early"}
+        summary = json.loads(path.read_text(encoding="utf-8")) | facts
         write_text(path, json.dumps(summary, indent=1, ensure_ascii=False))
 
 

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import torch
 from browser import opened
-from tiny import write_captioned_images, write_picture
+from tiny import write_captioned_images, write_picture, write_version_of
 from torch.nn import functional
 
 from themo.benchmarks import ImageNet, Xtd10
@@ -182,6 +183,19 @@ def test_a_report_that_cannot_be_written(
     (tmp_path / "version_0" / "report.html").mkdir(parents=True)
     with pytest.raises(InputError, match=r"report\.html: cannot be written: Is a directory"):
         write_report(tested, tiny_settings, tmp_path / "version_0")
+
+
+def test_a_test_without_a_report_leaves_none_of_an_earlier_one(
+    tested: Examination, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = write_version_of(tiny_settings, tmp_path / "version_0", dimension=12)
+    monkeypatch.setattr("themo.scoring.examine", lambda *_, **__: tested)
+    monkeypatch.setattr("themo.tracking.Tracking", MagicMock())
+    assert main(["test", "--version-path", str(version), "--report"]) == 0
+    assert (version / "report.html").exists()
+    assert main(["test", "--version-path", str(version)]) == 0
+    assert (version / "test.json").exists()
+    assert not (version / "report.html").exists()
 
 
 def test_a_report_needs_a_student(capsys: pytest.CaptureFixture[str]) -> None:

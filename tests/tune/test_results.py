@@ -79,6 +79,20 @@ def test_the_best_settings_are_a_complete_configuration(study, settings, tmp_pat
     assert not list(tmp_path.glob(".best*"))
 
 
+def test_a_winner_whose_settings_changed_on_the_way_says_so(study, settings, tmp_path):
+    version = tmp_path / "trials" / "v"
+    version.mkdir(parents=True)
+    (version / "summary.json").write_text('{"state": "finished"}')
+    study[0].checkpoint = study[1].checkpoint = "v"
+    study.take_over(1, 0, {"learn_rate": 8e-4, "loss": "mse"})
+    results.write_best(study[1], settings, Storage(str(tmp_path / "trials")), tmp_path)
+    assert "went on as trial 0 from 10 pairs" in (tmp_path / "best.yaml").read_text()
+    summary = json.loads((tmp_path / "best" / "summary.json").read_text())
+    assert summary["lineage"] == [{"donor": 0, "pairs": 10}]
+    results.write_best(study[0], settings, Storage(str(tmp_path / "trials")), tmp_path)
+    assert "lineage" not in json.loads((tmp_path / "best" / "summary.json").read_text())
+
+
 def test_what_was_written_beside_the_winner_stays_until_it_is_another_one(study, settings, tmp_path):
     storage, best = Storage(str(tmp_path / "trials")), tmp_path / "best"
     for number in (0, 1):  # the second one was stopped: its copy says that it is over

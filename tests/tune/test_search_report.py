@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 from browser import opened
 from formula_search import a_search
+from rich.console import Console
 
+from themo import progress
 from themo.cli import main
 from themo.errors import InputError
 from tune.report.course_figures import history, time_line
@@ -332,6 +335,16 @@ def test_the_command_prints_the_path(
 ) -> None:
     assert main(["report", "mine", "--logs-dir", str(tmp_path / "logs")]) == 0
     assert capsys.readouterr().out == f"{finished[1] / 'report.html'}\n"
+
+
+def test_a_terminal_shows_that_it_works(
+    finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=screen, force_terminal=True, width=120))
+    assert main(["report", "mine", "--logs-dir", str(tmp_path / "logs")]) == 0
+    for work in ("Loading libraries", "Writing the report"):
+        assert work in screen.getvalue()
 
 
 def test_a_name_without_a_search(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from themo.errors import InputError
 from themo.exports import FORMATS
 from themo.options import Parser, add_json, add_settings
 from themo.output import print_json, print_result
-from themo.progress import console
+from themo.progress import console, waiting
 
 if TYPE_CHECKING:
     from themo.exports.source import Source
@@ -46,10 +46,12 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     _refuse(options)
-    from themo.exports.exporting import export_version
-    from themo.exports.source import Source
+    with waiting("Loading libraries"):
+        from themo.exports.exporting import export_version
+        from themo.exports.source import Source
 
-    source = Source.open(options.version_path, options.settings)
+    with waiting("Loading the student"):
+        source = Source.open(options.version_path, options.settings)
     name = options.register or f"themo-{source.settings.paths.experiment}"
     if options.format == "mlflow":
         from themo.tracking import check_reachable, tracking_uri
@@ -63,7 +65,10 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         sentences=options.sentences,
         repository=options.push_to,
     )
-    registered = _register(source, export.folder, name) if options.format == "mlflow" else None
+    registered = None
+    if options.format == "mlflow":
+        with waiting("Registering the model"):
+            registered = _register(source, export.folder, name)
     if options.json:
         print_json(
             {

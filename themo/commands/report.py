@@ -7,6 +7,7 @@ from argparse import Namespace
 from themo.config import load
 from themo.options import Parser
 from themo.output import print_result
+from themo.progress import waiting
 
 SUMMARY = "Write the report of a search, finished or not, as one HTML page."
 EXAMPLES = """\
@@ -23,8 +24,9 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    from tune.report.page import write_report
-    from tune.search import read_search, search_folder
+    with waiting("Loading libraries"):
+        from tune.report.page import write_report
+        from tune.search import read_search, search_folder
 
     settings = load().override({"logs_dir": options.logs_dir} if options.logs_dir else {})
     folder = search_folder(options.name, settings, asked_by="report NAME")

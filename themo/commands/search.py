@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import textwrap
 from argparse import Namespace
@@ -29,7 +30,7 @@ EXAMPLES = """\
 _LONGEST_SHOWN = 60
 """Characters of a text in a warning about it."""
 N_NAMED = 5
-"""How many broken pictures are named; the rest is counted."""
+"""How many broken pictures, and what cannot be read, are named; the rest is counted."""
 
 
 def add_options(parser: Parser) -> None:
@@ -61,10 +62,13 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     unlisted: list[OSError] = []
     with waiting("Listing pictures"):
         found = find_pictures(options.images, unlisted.append)
-    for error in unlisted:
+    for error in unlisted[:N_NAMED]:
         console.print(f"{printable(str(error.filename))}: is left out: {error.strerror}")
+    if len(unlisted) > N_NAMED:
+        console.print(f"{len(unlisted) - N_NAMED:,} more are left out")
     if not found:
-        raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), it holds none")
+        none = "none that can be read" if unlisted else "none"
+        raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), it holds {none}")
     version = options.version_path or _newest_version(options.settings)
     with waiting("Loading the student"):
         from themo.model import load
@@ -76,20 +80,20 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     index = _open_index(options.images, found, model)
     resume_hint.clear()
     results = index.search(queries_QE, options.top)
-    if options.html is not None:
-        from themo.gallery import Found, page
-
-        pairs = zip(options.queries, results, strict=True)
-        write_text(
-            options.html,
-            page([Found(*pair) for pair in pairs], options.images, len(index.names), str(version)),
-        )
     if options.json:
         print_json(_to_json(options, version, index, results))
     else:
         for query, matches in zip(options.queries, results, strict=True):
             _print_matches(query, matches, options.images)
-    if options.html is not None:
+    if options.html is not None:  # last: should it fail, what was found is told
+        from themo.gallery import Found, page
+
+        pairs = zip(options.queries, results, strict=True)
+        text = page([Found(*pair) for pair in pairs], options.images, len(index.names), str(version))
+        try:
+            write_text(options.html, text)
+        except OSError as error:
+            raise InputError(f"--html {options.html}: cannot be written: {error.strerror}") from error
         console.print(f"Written: {options.html}")
 
 
@@ -105,8 +109,13 @@ def _refuse_queries(queries: list[str]) -> None:
 
 def _refuse_page(page: Path | None) -> None:
     """Before pictures are looked at for hours."""
-    if page is not None and (page.is_dir() or not page.absolute().parent.is_dir()):
+    if page is None:
+        return
+    folder = page.absolute().parent
+    if page.is_dir() or not folder.is_dir():
         raise InputError(f"--html {page}: must be a file in a folder that is there")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"--html {page}: must be in a folder that can be written, {folder} cannot")
 
 
 def _newest_version(paths: dict[str, Any]) -> Path:

@@ -81,13 +81,13 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 def score_and_record(
     settings: Settings, version: Path | None, task: Task, baseline: bool, floor: bool = False
 ) -> Examination:
-    """Score, log to MLflow, and write ``test.json`` beside a version."""
+    """Score, log to MLflow, and write ``test.json`` beside a version, where an earlier test's report goes."""
     from themo.atomic import write_text
 
     with waiting("Loading libraries"):
         from themo.scoring import examine
         from themo.tracking import Tracking, comparison_params, outbox_path, tracking_uri
-        from themo.versions import TEST_FILE
+        from themo.versions import REPORT_FILE, TEST_FILE
 
     logs_dir = Path(settings.paths.logs_dir)
     with Tracking(tracking_uri(logs_dir), settings.paths.experiment, outbox_path(logs_dir)) as tracking:
@@ -102,6 +102,7 @@ def score_and_record(
         run.report(scores.to_metrics(), step=0)
         run.finish()
     if version is not None:
+        (version / REPORT_FILE).unlink(missing_ok=True)  # other figures must not lie beside these
         text = json.dumps(tested.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         write_text(version / TEST_FILE, text + "\n")
         console.print(f"Written: {version / TEST_FILE}")

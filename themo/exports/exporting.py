@@ -15,6 +15,7 @@ from themo.exports.quality import Quality, Sentences
 from themo.exports.source import Source
 from themo.hub import push_folder, refuse_repository
 from themo.model_card import Card
+from themo.progress import waiting
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def export_version(
     if int8:
         measured_on = Sentences.of_file(sentences, source) if sentences else Sentences.of_validation(source)
     quality = None
-    with whole_folder(output) as folder:
+    with whole_folder(output) as folder, waiting(f"Writing {format_name}"):
         address: tuple[Any, ...] = ()
         if format_name == "open_clip":
             address = (repository or str(output.absolute()),)

@@ -12,15 +12,17 @@ from themo.errors import InputError
 
 
 def refuse_taken(output: Path) -> None:
-    """Refuse an output folder that holds anything.
+    """Refuse an output folder that holds anything, or whose place nothing can take.
 
     Raises:
-        InputError: It does, or it is no folder.
+        InputError: It does, it is no folder, or something is mounted there.
     """
     if output.is_dir():
         n = sum(1 for _ in output.iterdir())
         if n:
             raise InputError(f"--output {output}: must be an empty folder or none yet, it holds {n} entries")
+        if output.resolve().is_mount():
+            raise InputError(f"--output {output}: must be a folder below a mount point, it is one itself")
     elif output.exists() or output.is_symlink():
         raise InputError(f"--output {output}: must be an empty folder or none yet, it is a file")
 
@@ -33,7 +35,7 @@ def whole_folder(output: Path) -> Iterator[Path]:
         InputError: `output` holds something, or cannot be written.
     """
     refuse_taken(output)
-    output = output.absolute()
+    output = output.resolve()  # a link stays, and what it leads to is written
     unfinished = output.with_name(f".{output.name}.{os.getpid()}.unfinished")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +46,10 @@ def whole_folder(output: Path) -> Iterator[Path]:
         yield unfinished
         _let_read(unfinished)
         refuse_taken(output)
-        unfinished.replace(output)
+        try:
+            unfinished.replace(output)
+        except OSError as error:
+            raise InputError(f"--output {output}: cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

@@ -26,8 +26,8 @@ from themo.pages import thumbnail, write_page
 from themo.report.figures import Share, found_by_place, share_of, shares
 from themo.report.tables import lay_out
 from themo.scoring import Examination
+from themo.versions import REPORT_FILE
 
-REPORT_FILE = "report.html"
 N_CAPTIONS = 8
 """Captions drawn by lot, and at most as many of the worst misses."""
 N_SHOWN = 5

@@ -15,6 +15,7 @@ from themo.config import load
 from themo.errors import InputError
 from themo.evaluation import CEILING, RETRIEVAL, STUDENT, metric_name
 from themo.pages import write_page
+from themo.progress import waiting
 from themo.report.tables import lay_out, read_scores
 from themo.tracking import tracking_uri, ui_command
 from themo.versions import TEST_FILE, read_summary
@@ -31,6 +32,7 @@ MAX_TRIALS_IN_TABLE = 200
 _TEMPLATE = Path(__file__).parent / "search.html"
 
 
+@waiting("Writing the report")
 def write_report(search: Search, folder: Path) -> Path:
     """Write the report of a search as it stands, finished or not.
 
