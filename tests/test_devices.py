@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from themo.devices import autocast, resolve_device, resolve_precision
+from themo.devices import autocast, is_out_of_memory, resolve_device, resolve_precision
 from themo.errors import InputError
 
 CPU = torch.device("cpu")
@@ -46,3 +46,18 @@ def test_autocast_sets_the_type_of_products(dtype: torch.dtype) -> None:
 def test_a_name_of_no_device_is_refused() -> None:
     with pytest.raises(InputError, match=r"^device: must be one of auto, cpu, cuda, got 'gpu'$"):
         resolve_device("gpu")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_what_is_a_lack_of_memory(error: Exception, is_one: bool) -> None:
+    assert is_out_of_memory(error) == is_one

@@ -66,18 +66,22 @@ def test_accumulation_equals_the_whole_batch(
     torch.testing.assert_close(losses[0], losses[1])
 
 
+_FULL = torch.OutOfMemoryError("CUDA out of memory")
+
+
 class SmallMemory(torch.nn.Module):
     """A student on a device without memory for more than some pairs."""
 
-    def __init__(self, student: Student, n_pairs: int) -> None:
+    def __init__(self, student: Student, n_pairs: int, error: RuntimeError = _FULL) -> None:
         super().__init__()
         self.student = student
         self.n_pairs = n_pairs
+        self.error = error
 
     def forward(self, ids_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
         if len(ids_BL) > self.n_pairs and torch.is_grad_enabled():
             self.student(ids_BL[:1], None)  # what has been drawn at random until then must not matter
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self.error
         vectors: Tensor = self.student(ids_BL, mask_BL)
         return vectors
 
@@ -103,6 +107,26 @@ def test_a_batch_that_does_not_fit_is_cut(
     assert caplog.messages == [
         f"A batch of 7 pairs does not fit the device: cut into {n} parts" for n in (2, 4)
     ]
+
+
+@pytest.mark.parametrize("status", ["CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"])
+def test_a_batch_is_cut_where_a_library_has_no_memory_too(
+    student: Student, tiny_data: TrainingData, status: str
+) -> None:
+    optimizer = torch.optim.SGD(student.parameters(), lr=1.0)
+    small = SmallMemory(student, 3, RuntimeError(f"CUDA error: {status} when calling `create(handle)`"))
+    update = updater(small, optimizer, "mse", TrainingSettings())  # type: ignore[arg-type]
+    update(batch_of(tiny_data, 7), 1.0)
+    assert update.parts == 4
+
+
+def test_another_error_is_not_met_with_smaller_parts(student: Student, tiny_data: TrainingData) -> None:
+    optimizer = torch.optim.SGD(student.parameters(), lr=1.0)
+    broken = SmallMemory(student, 0, RuntimeError("shapes cannot be multiplied"))
+    update = updater(broken, optimizer, "mse", TrainingSettings())  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="shapes"):
+        update(batch_of(tiny_data, 3), 1.0)
+    assert update.parts == 1
 
 
 def test_a_single_pair_that_does_not_fit(student: Student, tiny_data: TrainingData) -> None:

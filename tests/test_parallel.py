@@ -20,7 +20,7 @@ from themo.config import Settings, TrainingSettings
 from themo.dataset import TrainingData
 from themo.losses import build_loss, is_contrastive
 from themo.optimization import Updater
-from themo.parallel import Group, PeerLostError
+from themo.parallel import Group, PeerLostError, _reach
 from themo.training import build_student, train
 
 LOSSES = ("mse", "cosine", "infonce", "cosine+0.1*infonce")
@@ -168,6 +168,17 @@ def check_that_a_loss_is_told(folder: Path) -> None:
     with pytest.raises(PeerLostError, match="another process of the trial is gone"):
         work_on()
     (folder / "told").touch()
+
+
+def test_a_lack_of_memory_is_no_loss_of_a_process() -> None:
+    def collective(reason: str) -> None:
+        raise RuntimeError(f"NCCL error: {reason}")
+
+    with pytest.raises(RuntimeError, match="out of memory") as caught:
+        _reach(lambda: collective("Cuda failure 'out of memory'"))
+    assert not isinstance(caught.value, PeerLostError)
+    with pytest.raises(PeerLostError, match="gone: NCCL error: connection closed"):
+        _reach(lambda: collective("connection closed"))
 
 
 @pytest.mark.slow

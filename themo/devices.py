@@ -1,4 +1,4 @@
-"""Where and in which arithmetic a student is trained."""
+"""Where and in which arithmetic a student is trained, and what says that there is no room for it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 from themo.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]
+
+_LACK_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
 
 def resolve_device(device: Device) -> torch.device:
@@ -58,3 +60,10 @@ def _has_amx() -> bool:
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
     """Matrix products in `dtype`, all else in float32."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device has no memory left; CUDA's libraries say so in words alone."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _LACK_OF_MEMORY)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from themo.batches import Batch
 from themo.config import TrainingSettings
-from themo.devices import autocast
+from themo.devices import autocast, is_out_of_memory
 from themo.errors import reason_of
 from themo.losses import Loss
 from themo.parallel import Group
@@ -39,10 +39,11 @@ class Updater:
     """Updates a student, a batch at a time.
 
     A batch is cut into parts where settings say so, and where the device has no memory for the whole: then
-    into twice as many until it has, for good. Cut or whole, a batch gives the same gradient but for rounding.
-    Means over pairs simply add up. A contrastive loss looks at all pairs at once: it is taken of all vectors,
-    computed part by part without their graphs, and its gradient then led through each part, computed again
-    (gradient caching: Gao et al., 2021, https://arxiv.org/abs/2101.06983), for one more forward pass.
+    into twice as many until it has, for good. Cut or whole, a batch gives the same gradient but for rounding,
+    and for dropout, which falls otherwise. Means over pairs simply add up. A contrastive loss looks at all
+    pairs at once: it is taken of all vectors, computed part by part without their graphs, and its gradient
+    then led through each part, computed again (gradient caching: Gao et al., 2021,
+    https://arxiv.org/abs/2101.06983), for one more forward pass.
     Where several processes train together, each has a share of the batch, and cuts it for itself.
 
     Args:
@@ -111,8 +112,8 @@ class Updater:
         while True:
             try:
                 return work(_parts(batch, self.parts))
-            except torch.OutOfMemoryError:
-                if self.parts >= len(batch.ids):
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self.parts >= len(batch.ids):
                     raise
             # after the exception, whose frames hold the graph
             self._optimizer.zero_grad(set_to_none=True)
@@ -188,7 +189,7 @@ class Updater:
             try:
                 vectors: Tensor = self._forward(part.ids, part.mask)
             except Exception as error:  # the compiler's own, and those of the tools that it calls
-                if self._forward is self._student or isinstance(error, torch.OutOfMemoryError):
+                if self._forward is self._student or is_out_of_memory(error):
                     raise
                 logger.warning("torch.compile cannot translate the student: %s", reason_of(error))
                 self._forward = self._student

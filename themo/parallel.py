@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from themo.batches import Indices
+from themo.devices import is_out_of_memory
 
 T = TypeVar("T")
 
@@ -143,7 +144,7 @@ def _reach(collective: Callable[[], object]) -> None:
     """
     try:
         collective()
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         raise PeerLostError(f"another process of the trial is gone: {error}") from error

@@ -17,7 +17,7 @@ from themo.cache import Cache
 from themo.devices import Device
 from themo.errors import InputError
 from themo.npy import NpyWriter
-from themo.progress import console
+from themo.progress import console, track
 from themo.teacher import Target, Teacher
 from themo.vectors import VectorFile
 
@@ -62,7 +62,7 @@ def teacher_vectors(
             _write(folder / VECTORS, _encoder_of(load()), bitext, target)
         else:
             try:
-                _write(folder / VECTORS, elsewhere, bitext, target)
+                _write(folder / VECTORS, _tracked(elsewhere, _n_texts(bitext)), bitext, target)
             except InputError as error:
                 console.print(f"{error}: it reads here")
                 _write(folder / VECTORS, _encoder_of(load()), bitext, target)
@@ -83,6 +83,16 @@ def _write(path: Path, encode: EncodeChunks, bitext: Bitext, target: Target) -> 
 
 def _encoder_of(teacher: Teacher) -> EncodeChunks:
     return lambda chunks, target: (teacher.encode_texts(texts, target) for texts in chunks)
+
+
+def _tracked(encode: EncodeChunks, n_texts: int) -> EncodeChunks:
+    def encode_tracked(chunks: Iterable[list[str]], target: Target) -> Iterator[npt.NDArray[Any]]:
+        with track("Teacher reads English on the cluster", n_texts, "texts") as advance:
+            for vectors in encode(chunks, target):
+                advance(len(vectors))
+                yield vectors
+
+    return encode_tracked
 
 
 def _n_texts(bitext: Bitext) -> int:

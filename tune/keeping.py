@@ -1,19 +1,22 @@
-"""Enters checkpoints and ends into the search directory as Ray reports them."""
+"""Enters checkpoints and ends into the search directory as Ray reports them; removes what nothing needs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from pyarrow import ArrowException
 from pyarrow.fs import FileType
 from ray.tune import Callback
 
 from themo.atomic import write_text
+from themo.errors import reason_of
 from themo.progress import console
 from themo.room import Patience
 from tune import results
 from tune import trial as worker
 from tune.space import Space
+from tune.storage import Storage
 from tune.study import Study
 
 FAILURES_FOLDER = "failures"
@@ -82,3 +85,28 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
             write_text(failures / f"trial-{number:04d}.txt", text)
 
         self._patience(write)
+
+
+def remove_leftovers(study: Study, storage: Storage) -> None:
+    """Remove the checkpoints of earlier sessions that nothing needs; where that fails a warning says so.
+
+    They are those that a driver died before it entered, whole or in part, and those of failed trials. To be
+    called between sessions, by the process that holds the search: during one, a checkpoint stands before it
+    is entered.
+    """
+    failures: list[str] = []
+    try:
+        leftovers = sorted(storage.checkpoints() - study.checkpoints())
+    except (OSError, ArrowException) as error:
+        console.print(f"Warning: old checkpoints cannot be looked for: {reason_of(error)}")
+        return
+    for path in leftovers:
+        try:
+            storage.remove(path)
+        except (OSError, ArrowException) as error:
+            failures.append(f"{path}: {reason_of(error)}")
+    if failures:
+        console.print(
+            f"Warning: {len(failures)} old checkpoints that nothing needs stay, for they cannot be removed, "
+            f"such as {failures[0]}"
+        )

@@ -1,6 +1,6 @@
-"""Device memory: what is a lack of it, how much a trial takes, and what share of a GPU it gets for that.
+"""Device memory: how much of it a trial takes, and what share of a GPU it gets for that.
 
-A batch that does not fit is cut by training itself, for the same result (`themo.optimization`). What comes
+A batch that does not fit is cut by training itself, for the same update (`themo.optimization`). What comes
 here is what does not fit even so: a single pair, the student, the held-out pairs.
 
 Where trials share GPUs by measure, the first ones have one each, and what they took at their peaks decides
@@ -22,15 +22,6 @@ HEAD_ROOM = 1.25
 
 MOST_A_GPU = 8
 """Trials on a GPU: each takes a few hundred megabytes for CUDA itself, and its turn."""
-
-_WORDS = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device has no memory left; CUDA's libraries say so in words alone."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in _WORDS)
 
 
 def larger_share(gpus: float) -> float | None:

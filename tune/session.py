@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from themo.tracking import Tracking, outbox_path, tracking_uri
 from themo.training import train
 from tune import results
 from tune.cluster import Cluster, connect
+from tune.keeping import Keeper, remove_leftovers
 from tune.limits import is_whole
 from tune.memory import peak_memory, share_by_memory
 from tune.resources import Resources
@@ -36,7 +37,7 @@ from tune.search import (
 from tune.shipping import Shipment
 from tune.slots import Slots
 from tune.space import Scalar
-from tune.storage import Storage
+from tune.storage import SESSION_PREFIX, TRIAL_PREFIX, Storage
 from tune.study import Study
 from tune.trial import Train, Work, run
 
@@ -104,6 +105,8 @@ def run_search(
         )
         if cluster.dashboard:
             console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
+        if is_resumed:  # before anything is written there: it may be full
+            remove_leftovers(study, storage)
         patience(lambda: _refuse_unshared(search, storage, cluster))
         work = replace(_work(search, data_for, train, storage), measure=measure)
         if search.resources.address is not None:
@@ -148,14 +151,12 @@ class _Session:
         self._storage = storage
         self._folder = folder
         self._patience = patience
-        n_before = sum(name.startswith("session-") for name in storage.folders())
-        self._name = f"session-{n_before + 1}"
+        self._name = _next_session(storage.folders())
 
     def run(self, work: Work, slots: Slots, tracking: Tracking, time_budget: float | None) -> None:
         """Raises `KeyboardInterrupt` where it ended before its time and before all was done."""
         from ray import tune as ray_tune
 
-        from tune.keeping import Keeper
         from tune.live import LiveView
         from tune.searcher import StudyScheduler, StudySearcher
 
@@ -294,6 +295,12 @@ def data_leaves() -> frozenset[str]:
     )
 
 
+def _next_session(folders: Iterable[str]) -> str:
+    """Name of the folder of a new session: another one than any before, also where some are gone."""
+    numbers = [name.removeprefix(SESSION_PREFIX) for name in folders if name.startswith(SESSION_PREFIX)]
+    return f"{SESSION_PREFIX}{max(map(int, filter(str.isdigit, numbers)), default=0) + 1}"
+
+
 def _trial_folder(trial: Any) -> str:
     begun = trial.config["checkpoint_pairs"]  # a trial that goes on must not write over its checkpoint
-    return f"trial-{trial.config['number']:04d}" + (f"-from-{begun}" if begun else "")
+    return f"{TRIAL_PREFIX}{trial.config['number']:04d}" + (f"-from-{begun}" if begun else "")

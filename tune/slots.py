@@ -104,7 +104,7 @@ def count_slots(resources: Resources, machines: Sequence[Machine]) -> int:
                 f"largest machine has, got {amount * workers:g}"
             )
     places = sum(  # of workers, each of which fits on one machine
-        min(int(machine.get(kind, 0.0) / amount + 1e-9) for kind, amount in wanted.items() if amount)
+        min(_places(kind, machine.get(kind, 0.0), amount) for kind, amount in wanted.items() if amount)
         for machine in machines
     )
     slots = places // workers
@@ -115,3 +115,10 @@ def count_slots(resources: Resources, machines: Sequence[Machine]) -> int:
             f"got {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs"
         )
     return min(slots, resources.max_concurrent or slots)
+
+
+def _places(kind: str, there: float, amount: float) -> int:
+    """How many workers a machine has an amount of something for; Ray takes a part of a GPU from one alone."""
+    if kind == "GPU" and amount < 1:
+        return int(there) * int(1 / amount + 1e-9)
+    return int(there / amount + 1e-9)

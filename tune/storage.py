@@ -25,6 +25,12 @@ _SIGNATURE = ".themo"
 
 T = TypeVar("T")
 
+SESSION_PREFIX = "session-"
+TRIAL_PREFIX = "trial-"
+
+_CHECKPOINT_PARTS = (SESSION_PREFIX, TRIAL_PREFIX, "checkpoint_")
+_CHECKPOINT_DEPTH = len(_CHECKPOINT_PARTS)
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -83,6 +89,16 @@ class Storage:
     def folders(self) -> list[str]:
         """Names of the folders directly in it; none where there is no such place yet."""
         return [info.base_name for info in self._listed(self.root) if info.type == fs.FileType.Directory]
+
+    def checkpoints(self) -> set[str]:
+        """Paths of the checkpoints in the folders of trials in the folders of sessions, whole or not."""
+        found: set[str] = set()
+        for info in self._listed(self.root, recursive=True):  # one listing: on S3 each is a round trip
+            parts = info.path.removeprefix(f"{self.root}/").split("/")
+            folders = parts[:-1] if info.is_file else parts
+            if len(folders) >= _CHECKPOINT_DEPTH and all(map(str.startswith, folders, _CHECKPOINT_PARTS)):
+                found.add("/".join(folders[:_CHECKPOINT_DEPTH]))
+        return found
 
     def fetch(self, path: str, folder: Path) -> None:
         """Copy a folder of it to a new one of this machine."""
@@ -183,8 +199,9 @@ class Storage:
             raise InputError(f"--storage-path {self.place}: cannot be written: {reason_of(error)}") from None
         return mark
 
-    def _listed(self, path: str) -> list[fs.FileInfo]:
-        found: list[fs.FileInfo] = self.filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    def _listed(self, path: str, *, recursive: bool = False) -> list[fs.FileInfo]:
+        selector = fs.FileSelector(path, allow_not_found=True, recursive=recursive)
+        found: list[fs.FileInfo] = self.filesystem.get_file_info(selector)
         return found
 
 

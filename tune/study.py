@@ -87,7 +87,8 @@ class Trial:
         machine: Name of the machine that it ran on last; empty where that is not known.
         gpus: GPUs that it gets, more than others where its memory did not suffice; None: never begun.
         gpu_memory: What it took of a GPU's memory at its peak, as a share of all; None: that is not known.
-        checkpoint: Path of the newest version directory, relative to the search's storage.
+        checkpoint: Path of the newest version directory, relative to the search's storage; that of a failed
+            trial is removed when the search is resumed.
         checkpoint_pairs, checkpoint_seconds: Sentence pairs and time at the checkpoint.
         lineage: Where it went on as another one; `params` are the last ones, `values` those of its line.
     """
@@ -229,6 +230,15 @@ class Study:
         trial.params = dict(params)
         trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
         trial.values, trial.metrics = dict(other.values), dict(other.metrics)
+
+    def checkpoints(self) -> set[str]:
+        """Those that something may still go on from, or that a result may be; all others may be removed.
+
+        A failed trial is neither. One that has taken over another's keeps its own until its next one stands.
+        """
+        own = {trial.checkpoint for trial in self if trial.state != "FAIL"}
+        left = {step.checkpoint for trial in self if not trial.is_done for step in trial.lineage}
+        return {path for path in own | left if path}
 
     def ranked(self, ended_only: bool = False) -> list[Trial]:
         """The trials whose scores count, best first; if asked, only those that ended.

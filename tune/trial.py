@@ -25,10 +25,11 @@ from ray.train._internal.session import get_session
 
 from themo.config import Settings
 from themo.dataset import TrainingData
+from themo.devices import is_out_of_memory
 from themo.errors import reason_of
 from themo.parallel import PeerLostError
 from themo.room import Patience
-from tune.memory import is_out_of_memory, keep_to_share, peak_memory
+from tune.memory import keep_to_share, peak_memory
 from tune.schedulers import scheduler_of
 from tune.shipping import Shipment
 from tune.space import Scalar, SearchSettings

@@ -14,7 +14,6 @@ from simulation import _result
 
 from themo.config import Settings
 from tune.memory import (
-    is_out_of_memory,
     keep_to_share,
     larger_share,
     peak_memory,
@@ -35,20 +34,6 @@ from tune.trial import TrialReport
 )
 def test_a_larger_share_is_twice_as_much_up_to_a_gpu(gpus: float, larger: float | None) -> None:
     assert larger_share(gpus) == larger
-
-
-@pytest.mark.parametrize(
-    ("error", "is_one"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (RuntimeError("CUDA error: out of memory"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
-        (RuntimeError("shapes cannot be multiplied"), False),
-        (ValueError("out of memory"), False),
-    ],
-)
-def test_what_is_a_lack_of_memory(error: Exception, is_one: bool) -> None:
-    assert is_out_of_memory(error) == is_one
 
 
 @pytest.mark.gpu

@@ -16,8 +16,9 @@ from machines import free_port
 from pyarrow import fs
 
 from themo.errors import InputError
+from tune.keeping import remove_leftovers
 from tune.storage import Storage
-from tune.study import Study
+from tune.study import Study, Trial
 
 pytestmark = pytest.mark.slow
 
@@ -115,6 +116,18 @@ def test_a_bucket_that_does_not_answer_for_a_while_costs_time_alone(endpoint, se
         said += search.communicate(timeout=300)[1].splitlines()
     assert search.returncode == 0, said
     assert [trial.state for trial in Study.load(study)] == ["COMPLETE", "COMPLETE"]
+
+
+def test_a_bucket_loses_what_nothing_needs(endpoint):
+    storage = Storage(f"s3://ours/leftovers?endpoint_override={endpoint}&scheme=http")
+    kept, left = (f"session-1/trial-0000/checkpoint_00000{n}" for n in (0, 1))
+    for path in (kept, left, "session-2/trial-0001-from-100/checkpoint_000000"):
+        with storage.filesystem.open_output_stream(f"{storage.root}/{path}/student/weights") as file:
+            file.write(b"w")
+    remove_leftovers(Study(None, "max", [Trial(0, {}, checkpoint=kept)]), storage)
+    files = storage.filesystem.get_file_info(fs.FileSelector(storage.root, recursive=True))
+    assert [info.path for info in files if info.is_file] == [f"{storage.root}/{kept}/student/weights"]
+    assert sorted(storage.folders()) == ["session-1", "session-2"]
 
 
 def test_a_bucket_that_is_not_there_is_refused(endpoint):

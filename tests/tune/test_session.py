@@ -26,7 +26,7 @@ from tune.history import to_optuna
 from tune.resources import Resources
 from tune.results import SearchResult
 from tune.search import Search, grow, new_search, read_search
-from tune.session import _finish, run_search
+from tune.session import _finish, _next_session, run_search
 from tune.space import from_tree
 from tune.storage import Storage
 from tune.study import Study
@@ -277,7 +277,12 @@ def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched
     for run_id, run in before.items():
         if run.info.run_name in ("mine", "trial 0"):  # as a kill leaves them that comes at the very end
             client.update_run(run_id, status="RUNNING")
+    trials = searched.folder / "trials"
+    half = trials / "session-1" / "trial-0000" / "checkpoint_000099"  # a driver died before it was entered
+    half.mkdir(parents=True)
     again = run_search(read_search(searched.folder), no_data, train)
+    kept = {str(path.relative_to(trials)) for path in trials.rglob("checkpoint_*")}
+    assert kept == searched.study.checkpoints()
     assert again.best == searched.study[0]
     assert again.counts == searched.result.counts
     after = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
@@ -423,6 +428,11 @@ def _reported(folder: Path) -> int:
     except FileNotFoundError:
         return 0
     return sum(bool(entry["checkpoint"]) or entry["state"] != "RUNNING" for entry in entries)
+
+
+def test_a_session_has_a_folder_of_its_own():
+    assert _next_session([]) == "session-1"
+    assert _next_session(["session-2", "session-10", "session-x", "other"]) == "session-11"
 
 
 def _statuses(logs_dir: Path) -> dict[str, str]:

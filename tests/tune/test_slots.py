@@ -48,6 +48,14 @@ def test_impossible_resources_are_refused(resources, message):
         count_slots(Resources(**resources), MACHINES)
 
 
+@pytest.mark.parametrize(
+    ("gpus", "share", "slots"),
+    [(2.0, 0.6, 2), (4.0, 0.4, 8), (4.0, 0.3, 12), (1.0, 0.1, 10), (3.0, 1 / 3, 9), (3.0, 1.0, 3)],
+)
+def test_a_part_of_a_gpu_is_of_one_alone(gpus, share, slots):
+    assert count_slots(Resources(gpus_per_trial=share), [{"CPU": 99.0, "GPU": gpus}]) == slots
+
+
 def test_a_trial_on_several_gpus_may_span_machines():
     machines = [{"CPU": 2.0, "GPU": 1.0}] * 2 + [{"CPU": 4.0, "GPU": 3.0}]
     assert count_slots(Resources(gpus_per_trial=2), machines) == 2

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from formula_readers import MortalReader
 
 from themo.config import Settings
+from themo.errors import InputError
 from themo.preparation import prepare_data
 from themo.teacher import Teacher
-from tune.teacher_vectors import encoder_on
+from tune.teacher_vectors import CHUNKS_A_READER, encoder_on
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,6 +51,42 @@ def test_they_come_in_order_and_are_those_of_this_machine(address: str, tiny_tea
         expected = np.concatenate([teacher.encode_texts(chunk, target) for chunk in chunks])  # type: ignore[arg-type]
         assert found.dtype == np.float16
         np.testing.assert_array_equal(found, expected.astype(np.float16))
+
+
+@pytest.fixture
+def mortal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tune.teacher_vectors._Reader", MortalReader)
+
+
+def test_only_a_window_of_the_corpus_is_under_way(address: str, mortal: None, tmp_path: Path) -> None:
+    n_chunks, taken = 30, 0
+
+    def chunks() -> Iterator[list[str]]:
+        nonlocal taken
+        for number in range(n_chunks):
+            taken += 1
+            yield [str(number)] * 3
+
+    found, window = [], 2 * CHUNKS_A_READER
+    for vectors in encoder_on(address)(("none", str(tmp_path / "grave")), "cpu", chunks(), "state"):
+        assert taken <= len(found) + window
+        found.append(vectors)
+    np.testing.assert_array_equal(np.concatenate(found)[:, 0], np.repeat(np.arange(n_chunks), 3))
+
+
+def test_a_chunk_whose_reader_died_is_read_by_another(address: str, mortal: None, tmp_path: Path) -> None:
+    chunks = [[str(number)] for number in range(9)]
+    grave = tmp_path / "grave"
+    found = list(encoder_on(address)(("4", str(grave)), "cpu", iter(chunks), "state"))
+    assert grave.exists()
+    np.testing.assert_array_equal(np.concatenate(found)[:, 0], np.arange(9))
+
+
+def test_a_chunk_that_every_reader_dies_over_ends_it(address: str, mortal: None, tmp_path: Path) -> None:
+    chunks = [[str(number)] for number in range(9)]
+    encode = encoder_on(address)
+    with pytest.raises(InputError, match="--address: the teacher cannot read on the cluster: "):
+        list(encode(("4", str(tmp_path / "grave")), "cpu", iter(chunks), "unit"))
 
 
 def test_a_large_corpus_is_read_on_the_cluster_into_the_same_entry(

@@ -1,0 +1,30 @@
+"""Readers in place of the teacher: numbers, read as vectors; their workers die as the names say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+
+class MortalReader:
+    """Dies over the text that the first name is, and leaves the file of the second name; with it, only once.
+
+    With the target ``"unit"`` it dies over that text every time.
+    """
+
+    def __init__(self, names: tuple[str, str], device: str, target: str) -> None:  # noqa: ARG002
+        self._deadly, self._grave = names[0], Path(names[1])
+        self._dies_again = target == "unit"
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def read(self, texts: list[str]) -> tuple[None, npt.NDArray[np.float16]]:
+        """(N, 1) the texts as numbers."""
+        if self._deadly in texts and (self._dies_again or not self._grave.exists()):
+            self._grave.touch()
+            os._exit(1)
+        return None, np.array([[float(text)] for text in texts], np.float16)
