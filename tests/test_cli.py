@@ -218,6 +218,32 @@ def test_a_search_prepares_and_tells_of_its_data_once(settings: SettingsFactory,
     assert capsys.readouterr().err.count("pairs kept") == 1
 
 
+@pytest.mark.parametrize(
+    ("space", "options", "message"),
+    [
+        (
+            {"batch_size": {"log_integer": [16, 999]}},
+            ["--batch-size", "2000"],  # no trial has it
+            "training.batch_size must be at most the 340 training pairs, got 999",
+        ),
+        (
+            {"hidden_size": {"choice": [32, 48, 40]}, "target": {"choice": ["embedding", "state"]}},
+            [],
+            "student.hidden_size must be a multiple of the head width 16, got 40",
+        ),
+    ],
+)
+def test_a_search_beyond_its_data_is_refused(
+    capsys: Capture, tiny_config: Path, tmp_path: Path, space: Any, options: list[str], message: str
+) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(yaml.safe_dump({"space": space}), encoding="utf-8")
+    command = ["tune", "--config", tiny_config, "--space", path, "--name", "wide", *options]
+    assert main([*map(str, command), "--logs-dir", str(tmp_path / "logs")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"Error: the search space: {message}"
+    assert not (tmp_path / "logs" / "tune" / "wide").exists()
+
+
 # --- train and test ---
 
 
@@ -225,6 +251,20 @@ def table(version: Path) -> list[dict[str, str]]:
     with (version / "metrics.csv").open(encoding="utf-8", newline="") as file:
         times = ("seconds", "pairs_per_second")
         return [{k: v for k, v in row.items() if k not in times} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch-size", "999"], "training.batch_size must be at most the 340 training pairs, got 999"),
+        (["--hidden-size", "40"], "student.hidden_size must be a multiple of the head width 16, got 40"),
+    ],
+)
+def test_what_cannot_be_trained_leaves_nothing(
+    capsys: Capture, tiny_config: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    assert refusal(capsys, "train", "--config", tiny_config, *options) == message
+    assert not list(tmp_path.glob("logs/*/*"))
 
 
 @pytest.mark.slow  # MLflow takes seconds to begin
@@ -248,7 +288,8 @@ def test_train_and_repeat_from_its_config(capsys: Capture, tiny_config: Path, lo
 @pytest.mark.slow  # MLflow takes seconds to begin
 def test_a_diverged_run(capsys: Capture, tiny_config: Path, logs: Path) -> None:
     arguments = ["--config", str(tiny_config), "--logs-dir", str(logs), "--learn-rate", "1e30"]
-    assert main(["train", *arguments]) == 1
+    assert main(["train", *arguments, "--experiment", "diverged"]) == 1
+    assert list((logs / "diverged").iterdir()) == []  # there was no report
     err = capsys.readouterr().err
     assert re.search(r"^Failed: loss is .* at step \d+ \(learn_rate=.*e\+\d\d\)$", err, re.MULTILINE)
     assert "Traceback" not in err

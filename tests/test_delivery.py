@@ -1,9 +1,14 @@
+import sqlite3
+import subprocess
+import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from themo.delivery import AwayError, Delivery, RefusedError
+from themo.errors import InputError
 
 # what mlflow and sqlalchemy do among themselves
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -126,3 +131,32 @@ def test_a_server_that_is_away_may_come_back(tmp_path: Path) -> None:
     delivery = Delivery("http://127.0.0.1:9", "away")
     with pytest.raises(AwayError):
         delivery.carry_out(BEGIN)
+
+
+def test_processes_that_open_a_new_database_at_once(tmp_path: Path) -> None:
+    """MLflow itself makes its tables step by step, and fails where another process is at it."""
+    script = (
+        "import sys; import mlflow; from themo.delivery import Delivery; print('ready', flush=True)\n"
+        "for line in sys.stdin: print(Delivery(line.strip(), 'at once').connect()[1], flush=True)"
+    )
+    command = [sys.executable, "-c", script]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with ExitStack() as stack:
+        processes = [stack.enter_context(subprocess.Popen(command, text=True, **pipes)) for _ in range(3)]
+        assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+        for i in range(3):
+            (tmp_path / str(i)).mkdir()
+            for process in processes:
+                process.stdin.write(f"sqlite:///{tmp_path / str(i) / 'mlflow.db'}\n")
+                process.stdin.flush()
+            assert [process.stdout.readline() for process in processes] == ["1\n"] * 3
+
+
+def test_a_database_of_another_version_of_mlflow(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        database.execute("INSERT INTO alembic_version VALUES ('0123456789ab')")
+        database.commit()
+    with pytest.raises(InputError, match="cannot be used: Can't locate revision"):
+        Delivery(f"sqlite:///{path}", "other").connect()

@@ -107,26 +107,17 @@ def refuse_length(config: Any, max_length: int) -> None:
         raise InputError(f"student.max_length must be at most the backbone's {longest}, got {max_length}")
 
 
-def build_model(
+def adapted_config(
     backbone: str,
     *,
-    weights: bool,
     hidden_size: int | None = None,
     hidden_layers: int | None = None,
     dropout: float | None = None,
 ) -> Any:
-    """The encoder, without its pooling head; with random weights from torch's current random state.
-
-    Args:
-        backbone: Name or folder.
-        weights: Load the pretrained weights.
-        hidden_size: Width in place of the configuration's; the width of a head and the ratio of the inner
-            width stay.
-        hidden_layers: Layers in place of the configuration's.
-        dropout: Dropout of states and attention in place of the configuration's.
+    """The configuration of a backbone with the changes that `build_model` takes.
 
     Raises:
-        InputError: No such backbone, no weights in it, or a width that its heads do not divide.
+        InputError: No such backbone, or it does not take them.
     """
     config = load_config(backbone)
     if hidden_size is not None:
@@ -148,6 +139,31 @@ def build_model(
             )
         for name in names:
             setattr(config, name, dropout)
+    return config
+
+
+def build_model(
+    backbone: str,
+    *,
+    weights: bool,
+    hidden_size: int | None = None,
+    hidden_layers: int | None = None,
+    dropout: float | None = None,
+) -> Any:
+    """The encoder, without its pooling head; with random weights from torch's current random state.
+
+    Args:
+        backbone: Name or folder.
+        weights: Load the pretrained weights.
+        hidden_size: Width in place of the configuration's; the width of a head and the ratio of the inner
+            width stay.
+        hidden_layers: Layers in place of the configuration's.
+        dropout: Dropout of states and attention in place of the configuration's.
+
+    Raises:
+        InputError: No such backbone, no weights in it, or a width that its heads do not divide.
+    """
+    config = adapted_config(backbone, hidden_size=hidden_size, hidden_layers=hidden_layers, dropout=dropout)
     try:
         model = (
             _pretrained(backbone, config)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
+
+from filelock import FileLock
 
 from themo.errors import InputError, reason_of
 
@@ -224,15 +227,17 @@ def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it announces every table that it makes
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where results belong
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    from alembic.util.exc import CommandError
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        client = MlflowClient(tracking_uri=uri)
-        known = client.get_experiment_by_name(experiment)
-        if known is None:
-            return client, _create(client, uri, experiment)
+        with _alone(uri):
+            client = MlflowClient(tracking_uri=uri)
+            known = client.get_experiment_by_name(experiment)
+            if known is None:
+                return client, _create(client, uri, experiment)
         if known.lifecycle_stage != "active":
             raise InputError(
                 f"MLflow experiment {experiment!r} at {without_password(uri)} was deleted: restore it, "
@@ -241,13 +246,23 @@ def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
         return client, known.experiment_id
     except InputError:
         raise
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
         raise InputError(f"MLflow at {without_password(uri)} cannot be used: {reason_of(error)}") from None
 
 
 def _create(client: MlflowClient, uri: str, experiment: str) -> str:
     """Make the experiment; with SQLite its files lie beside the database, not in the working directory."""
-    location = None
-    if uri.startswith("sqlite:///"):
-        location = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+    file = _file_of(uri)
+    location = (file.resolve().parent / "mlartifacts").as_uri() if file else None
     return str(client.create_experiment(experiment, artifact_location=location))
+
+
+def _alone(uri: str) -> AbstractContextManager[object]:
+    """Keeps other processes from making tables or an experiment in a SQLite file at the same time."""
+    file = _file_of(uri)
+    return FileLock(file.with_name(f".{file.name}.lock")) if file else nullcontext()
+
+
+def _file_of(uri: str) -> Path | None:
+    """The file of a SQLite database; None for a server."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None

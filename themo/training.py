@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from themo.backbones import adapted_config, refuse_length
 from themo.batches import assemble, plan_epoch, token_counts
 from themo.config import HIGHER_IS_BETTER, Objective, Settings
 from themo.dataset import TrainingData
@@ -31,7 +32,7 @@ from themo.schedules import learn_rate_at
 from themo.student import Head, Student, read_weights, save_student
 from themo.tokens import Tokenizer
 from themo.validation import Validation
-from themo.versions import Checkpoint, Metrics, find_part, write_version
+from themo.versions import Checkpoint, Metrics, find_part, read_progress, write_version
 
 STEPS_BETWEEN_CHECKS = 50
 """On a GPU, where looking at a loss waits for it, it is looked at this often; on a CPU at every step."""
@@ -102,6 +103,7 @@ def train(
         InputError: The student cannot be built from the settings, a batch is larger than the corpus, or
             `resume` is damaged or finished.
     """
+    refuse_unfit(settings, data, resume)
     config = settings.training
     group = Group.current()
     torch.set_num_threads(config.threads or torch.get_num_threads())
@@ -117,21 +119,11 @@ def train(
     validate = Validation(data, settings.student.max_length, device)
 
     lengths = token_counts(data.train, settings.student.max_length)
-    n_pairs = min(len(lengths), data.pairs_an_epoch)
-    if config.batch_size > n_pairs:
-        raise InputError(
-            f"training.batch_size must be at most the {n_pairs:,} training pairs, got {config.batch_size:,}"
-        )
-    steps_an_epoch = math.ceil(data.pairs_an_epoch / config.batch_size)
-    total_steps = max(1, round(config.epochs * steps_an_epoch))
+    steps_an_epoch, total_steps = _steps(settings, data)
     progress = Progress()
     best_weights: dict[str, Tensor] = {}
     if resume is not None:
         progress, best_weights = _restore(resume, student, optimizer)
-        if progress.step >= total_steps:
-            raise InputError(f"{resume}: is finished, {progress.step} of {total_steps} steps are done")
-        if _is_stale(progress, config.patience):
-            raise InputError(f"{resume}: is finished, it stopped early at step {progress.step}")
 
     facts = {
         "objective": settings.objective,
@@ -219,6 +211,48 @@ def train(
         if is_last:
             return last
         last_report = (progress.pairs_seen, time.monotonic())
+
+
+def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = None) -> None:
+    """Refuse what `train` cannot do, from settings and sizes alone: before anything is booked for it.
+
+    Args:
+        settings: As of `train`.
+        data: As of `train`.
+        resume: As of `train`.
+
+    Raises:
+        InputError: The backbone does not take the student's settings, a batch is larger than the corpus, or
+            `resume` is finished.
+    """
+    student, training = settings.student, settings.training
+    config = adapted_config(
+        data.backbone,
+        hidden_size=student.hidden_size,
+        hidden_layers=student.hidden_layers,
+        dropout=student.dropout,
+    )
+    refuse_length(config, student.max_length)
+    n_pairs = min(len(data.train), data.pairs_an_epoch)
+    if training.batch_size > n_pairs:
+        raise InputError(
+            f"training.batch_size must be at most the {n_pairs:,} training pairs, got {training.batch_size:,}"
+        )
+    if resume is None:
+        return
+    progress = read_progress(resume)
+    step, stale, total_steps = progress.get("step", 0), progress.get("stale", 0), _steps(settings, data)[1]
+    if step >= total_steps:
+        raise InputError(f"{resume}: is finished, {step} of {total_steps} steps are done")
+    if training.patience is not None and stale >= training.patience:
+        raise InputError(f"{resume}: is finished, it stopped early at step {step}")
+
+
+def _steps(settings: Settings, data: TrainingData) -> tuple[int, int]:
+    """Steps of an epoch, and of all epochs."""
+    config = settings.training
+    steps_an_epoch = math.ceil(data.pairs_an_epoch / config.batch_size)
+    return steps_an_epoch, max(1, round(config.epochs * steps_an_epoch))
 
 
 def build_student(settings: Settings, data: TrainingData) -> Student:

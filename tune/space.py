@@ -130,6 +130,10 @@ class Space:
         values = [_choices(self.dimensions[name]) for name in names]
         return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
 
+    def ends(self, name: str) -> list[Scalar]:
+        """Lowest and highest value of a range, or all choices."""
+        return _ends(self.dimensions[name])
+
     def searched_by(self, **changes: object) -> Space:
         """The space with other settings of the search; those that then have no use are forgotten.
 

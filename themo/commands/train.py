@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
             tracking_uri,
             ui_command,
         )
+        from themo.training import refuse_unfit
         from themo.training import train as train_student
         from themo.versions import new_version, read_progress, read_settings
 
@@ -61,6 +63,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     logs_dir = Path(settings.paths.logs_dir)
     check_reachable(tracking_uri(logs_dir))
     data = prepare_data(settings)
+    refuse_unfit(settings, data, options.resume)
     uri, experiment = tracking_uri(logs_dir), settings.paths.experiment
     with Tracking(uri, experiment, outbox_path(logs_dir)) as tracking:
         version = options.resume or new_version(logs_dir, settings.paths.experiment)
@@ -97,6 +100,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
             raise
         finally:
             run.finish(status)
+            with suppress(OSError):  # it holds a report: only one that nothing came of goes
+                version.rmdir()
     best = last.metrics[f"best/{settings.objective}"]
     print_result(f"{version}  best {settings.objective} {best:.4f}")
     if settings.benchmarks.names_tests and settings.data.targets is None:

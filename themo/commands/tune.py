@@ -96,6 +96,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from themo.preparation import prepare_data
         from themo.tracking import tracking_uri, ui_command
         from tune.address import LOCAL, asked_address, refuse_unreachable
+        from tune.ends import refuse_unfit_ends
         from tune.report.page import write_report
         from tune.request import begin, resume
         from tune.results import table
@@ -114,6 +115,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     resume_hint[:] = [_command("tune", "--resume", search.name, *where)]
     console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}")
     try:
+        if options.resume is None:
+            refuse_unfit_ends(search, prepare)
         result = run_search(search, prepare, time_budget=options.time_budget)
     except InputError:
         if options.resume is None:
