@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,18 @@ def test_the_cluster_of_a_submitted_job_is_taken_unless_another_place_is_given(
     ):
         assert main(["tune", "--logs-dir", str(logs), "--name", "old", *options]) == 2
         assert capsys.readouterr().err.startswith(f"Error: {message}")
+
+
+def test_an_address_where_nobody_listens_is_refused_before_heavy_libraries_are_loaded() -> None:
+    script = """
+import sys
+from themo.cli import main
+code = main(["tune", "--address", "127.0.0.1:1"])
+print(code, sorted({"torch", "ray", "mlflow", "transformers", "optuna", "pyarrow"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == "Error: --address: no Ray cluster answers at 127.0.0.1:1: Connection refused\n"
+    assert done.stdout == "2 []\n"
 
 
 @pytest.mark.parametrize("is_interrupted", [False, True])

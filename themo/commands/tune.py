@@ -92,10 +92,15 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from functools import partial
 
+    from tune.address import LOCAL, asked_address, refuse_unreachable
+
+    settings = load(options.config, options.preset, options.settings)
+    options.address = asked_address(options.address)
+    with waiting("Looking for the cluster"):
+        refuse_unreachable(options.address)  # before the libraries, which take seconds
     with waiting("Loading libraries"):
         from themo.preparation import prepare_data
         from themo.tracking import tracking_uri, ui_command
-        from tune.address import LOCAL, asked_address, refuse_unreachable
         from tune.report.page import write_report
         from tune.request import begin, resume
         from tune.results import table
@@ -103,11 +108,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from tune.session import run_search
         from tune.teacher_vectors import encoder_on
 
-    options.address = asked_address(options.address)
     elsewhere = None if options.address in (None, LOCAL) else encoder_on(options.address)
     prepare = once(partial(prepare_data, elsewhere=elsewhere))
-    settings = load(options.config, options.preset, options.settings)
-    refuse_unreachable(options.address)
     search = (begin if options.resume is None else resume)(options, settings, prepare)
     logs_dir = search.settings.paths.logs_dir
     where = [] if logs_dir == load().paths.logs_dir else ["--logs-dir", logs_dir]
