@@ -20,7 +20,8 @@ from formula_search import a_search, no_data
 from formula_training import REPORTS, SECONDS_VARIABLE, height, train
 from optuna.trial import TrialState
 
-from themo.config import load
+from themo.config import Settings, load
+from themo.dataset import TrainingData
 from themo.errors import InputError
 from tune.history import to_optuna
 from tune.resources import Resources
@@ -185,10 +186,10 @@ def test_mlflow_has_one_parent_and_one_child_a_trial(searched):
 
 
 @pytest.mark.slow
-def test_more_gpus_than_there_are_are_refused_before_any_trial(cluster, tmp_path):
+def test_more_gpus_than_there_are_are_refused_before_any_data_is_prepared(cluster, tmp_path):
     search = a_search(tmp_path, "mine", Resources(gpus_per_trial=1))
     with pytest.raises(InputError, match=r"--gpus-per-trial must be at most 0, .* got 1"):
-        run_search(search, no_data, train)
+        run_search(search, _unasked, train)
     assert len(Study.load(tmp_path / "tune" / "mine" / "study.json")) == 0
 
 
@@ -277,7 +278,7 @@ def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched
     for run_id, run in before.items():
         if run.info.run_name in ("mine", "trial 0"):  # as a kill leaves them that comes at the very end
             client.update_run(run_id, status="RUNNING")
-    again = run_search(read_search(searched.folder), no_data, train)
+    again = run_search(read_search(searched.folder), _unasked, train)
     assert again.best == searched.study[0]
     assert again.counts == searched.result.counts
     after = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
@@ -385,6 +386,10 @@ def test_trials_are_paused_and_the_best_go_on_from_their_checkpoints(paused):
     assert {trial.pairs_seen for trial in stopped} <= {100, 300, 900}
     # trials that went on after a pause are other ones to Ray, in a folder of their own
     assert any("-from-" in str(trial.checkpoint) for trial in paused.study)
+
+
+def _unasked(settings: Settings) -> TrainingData:
+    raise AssertionError("data must not be prepared here")
 
 
 def _facts(folder: Path) -> list[tuple[object, ...]]:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,29 @@ print(code, sorted({"torch", "ray", "mlflow", "transformers", "optuna", "pyarrow
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr == "Error: --address: no Ray cluster answers at 127.0.0.1:1: Connection refused\n"
     assert done.stdout == "2 []\n"
+
+
+class NoGpus:
+    """What `tune` asks of a cluster."""
+
+    dashboard = None
+
+    def machines(self) -> dict[str, dict[str, float]]:
+        return {"one": {"CPU": 2.0}}
+
+
+@pytest.mark.slow  # MLflow takes seconds to begin
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of mlflow
+def test_more_gpus_than_there_are_are_refused_before_data_is_prepared_and_the_name_is_free_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.session.connect", lambda *_: nullcontext(NoGpus()))
+    monkeypatch.setattr("themo.preparation.prepare_data", lambda *_, **__: pytest.fail("data was prepared"))
+    options = ["--name", "big", "--gpus-per-trial", "16", "--logs-dir", str(tmp_path)]
+    assert main(["tune", *options]) == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith("Error: --gpus-per-trial must be at most 0, ")
+    assert not (tmp_path / "tune" / "big").exists()
 
 
 @pytest.mark.parametrize("is_interrupted", [False, True])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from themo.commands.test import score_and_record
-from themo.config import Settings, load
+from themo.config import load
 from themo.errors import InputError, reason_of
 from themo.options import (
     Parser,
@@ -27,8 +27,6 @@ from themo.progress import console, waiting
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from themo.dataset import TrainingData
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
 USAGE = "python -m themo tune [OPTION ...]"
@@ -92,7 +90,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from functools import partial
 
-    from tune.address import LOCAL, asked_address, refuse_unreachable
+    from tune.address import asked_address, refuse_unreachable
 
     settings = load(options.config, options.preset, options.settings)
     options.address = asked_address(options.address)
@@ -108,9 +106,9 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from tune.session import run_search
         from tune.teacher_vectors import encoder_on
 
-    elsewhere = None if options.address in (None, LOCAL) else encoder_on(options.address)
-    prepare = once(partial(prepare_data, elsewhere=elsewhere))
-    search = (begin if options.resume is None else resume)(options, settings, prepare)
+    search = (begin if options.resume is None else resume)(options, settings)
+    address = search.resources.address
+    prepare = partial(prepare_data, elsewhere=encoder_on(address) if address else None)
     logs_dir = search.settings.paths.logs_dir
     where = [] if logs_dir == load().paths.logs_dir else ["--logs-dir", logs_dir]
     resume_hint[:] = [_command("tune", "--resume", search.name, *where)]
@@ -186,16 +184,3 @@ def _written(write: Callable[[], Path]) -> Path | None:
     except Exception as error:  # whatever it is: the search is done, and its result must not be lost
         console.print(f"No report was written: {reason_of(error)}")
         return None
-
-
-def once(prepare: Callable[[Settings], TrainingData]) -> Callable[[Settings], TrainingData]:
-    """`prepare`, asked once for the same data: a search asks again for what was prepared before it began."""
-    prepared: dict[Any, TrainingData] = {}
-
-    def prepare_once(settings: Settings) -> TrainingData:
-        key = (settings.data, settings.teacher, settings.student.backbone)  # what a search may vary of it
-        if key not in prepared:
-            prepared[key] = prepare(settings)
-        return prepared[key]
-
-    return prepare_once
