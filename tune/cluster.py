@@ -65,7 +65,7 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
         The cluster.
 
     Raises:
-        InputError: Nobody answers at the address.
+        InputError: Nobody answers at the address, or this process cannot join the cluster there.
     """
     refuse_unreachable(address)
     for name, value in RAY_VARIABLES.items():
@@ -105,6 +105,11 @@ def _join(address: str) -> str | None:
         )
     except (ConnectionError, ValueError) as error:
         raise InputError(f"--address: no Ray cluster answers at {address}: {reason_of(error)}") from None
+    except RuntimeError as error:  # another version of Ray or Python, or no machine of the cluster
+        raise InputError(
+            f"--address: the cluster at {address} must be joined on one of its machines, with its Ray and its "
+            f"Python: {' '.join(str(error).split())}"
+        ) from None
     return context.dashboard_url or None
 
 

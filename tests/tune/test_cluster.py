@@ -32,6 +32,27 @@ def test_a_machine_too_busy_to_start_ray_is_told_so_after_two_attempts(tmp_path,
     assert capsys.readouterr().err == "Ray did not start in the 30 s that it waits: once more\n"
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "Version mismatch: The cluster was started with:\n    Ray: 2.40.0\n    Python: 3.9.1\nThis process ...",
+        "Can't find a node_ip_address.json file from ...",
+    ],
+)
+def test_a_cluster_that_this_process_cannot_join_is_told_in_one_line(tmp_path, monkeypatch, trouble):
+    import ray
+
+    def refuse(**_: object) -> None:
+        raise RuntimeError(trouble)
+
+    monkeypatch.setattr(module, "refuse_unreachable", lambda _: None)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(InputError) as caught, module.connect("head:6379", tmp_path / "ray.log"):
+        pass
+    rule = "--address: the cluster at head:6379 must be joined on one of its machines, with its Ray and its "
+    assert str(caught.value) == f"{rule}Python: {' '.join(trouble.split())}"
+
+
 RUN_HERE = """
 import sys
 from pathlib import Path
