@@ -107,8 +107,8 @@ def _join(address: str) -> str | None:
         raise InputError(f"--address: no Ray cluster answers at {address}: {reason_of(error)}") from None
     except RuntimeError as error:  # another version of Ray or Python, or no machine of the cluster
         raise InputError(
-            f"--address: the cluster at {address} must be joined on one of its machines, with its Ray and its "
-            f"Python: {' '.join(str(error).split())}"
+            f"--address: the cluster at {address} must be joined on one of its machines, with its Ray and "
+            f"its Python: {' '.join(str(error).split())}"
         ) from None
     return context.dashboard_url or None
 

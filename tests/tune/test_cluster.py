@@ -35,7 +35,7 @@ def test_a_machine_too_busy_to_start_ray_is_told_so_after_two_attempts(tmp_path,
 @pytest.mark.parametrize(
     "trouble",
     [
-        "Version mismatch: The cluster was started with:\n    Ray: 2.40.0\n    Python: 3.9.1\nThis process ...",
+        "Version mismatch: The cluster was started with:\n    Ray: 2.40.0\n    Python: 3.9.1\nThis ...",
         "Can't find a node_ip_address.json file from ...",
     ],
 )
