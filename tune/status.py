@@ -16,7 +16,7 @@ from themo.errors import InputError
 from themo.output import duration
 from tune.limits import is_whole
 from tune.results import best_so_far, show
-from tune.search import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Search, read_search
+from tune.search import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Search, read_search, search_folders
 from tune.study import Study, Trial
 
 Activity = Literal["running", "interrupted", "finished", "not begun"]
@@ -141,9 +141,9 @@ def read_status(folder: Path) -> Status:
 def read_all(logs_dir: Path) -> list[Status]:
     """All searches of a logs directory that can be read, the newest first."""
     found = []
-    for path in (logs_dir / "tune").glob(f"*/{SEARCH_FILE}"):
-        with suppress(InputError):  # of another version, damaged, or only just begun
-            found.append((path.stat().st_mtime_ns, read_status(path.parent)))
+    for folder in search_folders(logs_dir / "tune"):
+        with suppress(InputError):  # of another version, or damaged
+            found.append(((folder / SEARCH_FILE).stat().st_mtime_ns, read_status(folder)))
     return [status for _, status in sorted(found, key=lambda pair: -pair[0])]
 
 
