@@ -27,6 +27,9 @@ STUDY_FILE = "study.json"
 TRIALS_FOLDER = "trials"
 LOCK_FILE = ".lock"
 
+RESUME = "--resume"
+"""What goes on with a search; all else only reads it."""
+
 ENDS = ("num_samples", "stop_after_no_gain")
 """What may change while a search goes on: when it has enough."""
 
@@ -120,15 +123,16 @@ def discard_untried(search: Search) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_search(folder: Path, asked_by: str = "--resume") -> Search:
+def read_search(folder: Path, asked_by: str = RESUME) -> Search:
     """The search of a directory.
 
     Args:
         folder: The search directory.
-        asked_by: What a refusal names as the place where the search was asked for.
+        asked_by: What a refusal names as the place where the search was asked for. Only to go on with it, as
+            `RESUME` does, must it have been begun by this version of Themo.
 
     Raises:
-        InputError: There is none, or its file is damaged.
+        InputError: There is none, its file is damaged, or another version is to go on with it.
     """
     path = folder / SEARCH_FILE
     if not path.is_file():
@@ -137,7 +141,8 @@ def read_search(folder: Path, asked_by: str = "--resume") -> Search:
         raise InputError(f"{asked_by}: there is no search at {folder}: it holds no {SEARCH_FILE}{hint}")
     tree = read_yaml(path)
     version = tree.pop("themo", __version__)
-    if version != __version__:
+    of = "" if version == __version__ else f", begun by themo {version}, this is {__version__}"
+    if of and asked_by == RESUME:
         raise InputError(f"{path}: was begun by themo {version}, this is {__version__}: go on with that one")
     try:
         settings = Settings.model_validate(tree.pop("settings"))
@@ -145,7 +150,7 @@ def read_search(folder: Path, asked_by: str = "--resume") -> Search:
         name, uid = str(tree.pop("name")), str(tree.pop("uid"))
     except (KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: is not a whole description of a search: {reason}") from None
+        raise InputError(f"{path}: is not a whole description of a search{of}: {reason}") from None
     return Search(name, uid, from_tree(tree, settings, source=str(path)), settings, resources)
 
 

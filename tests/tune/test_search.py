@@ -57,12 +57,19 @@ def test_threads_are_settled_so_that_the_winner_can_be_repeated(tmp_path):
     assert search.settings.training.threads == 2
 
 
-def test_another_version_of_themo_is_refused(tmp_path):
-    a_search(tmp_path, "mine", Resources())
+def test_another_version_of_themo_goes_on_with_no_search_but_reads_it(tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
     path = tmp_path / "tune" / "mine" / "search.yaml"
     path.write_text(path.read_text().replace(f"themo: {__version__}", "themo: 0.0.7"))
     with pytest.raises(InputError, match=r"search\.yaml: was begun by themo 0\.0\.7, this is"):
         read_search(path.parent)
+    for asked_by in ("status NAME", "report NAME", "--warm-start", "--repeat"):
+        assert read_search(path.parent, asked_by) == search
+    assert [status.search for status in read_all(tmp_path)] == [search]
+    path.write_text(path.read_text().replace("settings:", "sittings:"))
+    rule = r"search\.yaml: is not a whole description of a search, begun by themo 0\.0\.7, .*: 'settings'"
+    with pytest.raises(InputError, match=rule):
+        read_search(path.parent, "status NAME")
 
 
 def test_a_search_grows_but_not_below_what_it_has(tmp_path):
