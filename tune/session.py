@@ -74,6 +74,7 @@ def run_search(
             machine does not share the storage, something is wrong with the data, or no trial ended well in
             the time given.
         KeyboardInterrupt: Interrupted; the search can be resumed.
+        ClusterError: Ray has failed; the search can be resumed.
         RuntimeError: No trial ended well.
     """
     folder = search_folder(search.name, search.settings)

@@ -337,6 +337,21 @@ def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_s
 
 
 @pytest.mark.slow
+def test_a_terminated_search_ends_as_an_interrupted_one(tmp_path):
+    folder = tmp_path / "tune" / "mine"
+    process = _start(tmp_path)
+    _wait_for(process, lambda: _reported(folder) >= 1)
+    process.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 143, errors
+    assert errors.strip().splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+    statuses = _statuses(tmp_path)
+    assert statuses["mine"] == "KILLED"
+    assert "RUNNING" not in statuses.values()
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize(
     "changes",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from formula_search import a_search
 
 from themo.cli import main
+from tune.cluster import ClusterError
 from tune.resources import Resources
 from tune.results import SearchResult
 from tune.study import Study
@@ -126,12 +129,27 @@ def test_more_gpus_than_there_are_are_refused_before_data_is_prepared_and_the_na
     assert not (tmp_path / "tune" / "big").exists()
 
 
-@pytest.mark.parametrize("is_interrupted", [False, True])
+def _fail() -> None:
+    raise ClusterError("Ray: the head is gone")
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        (lambda: None, 0, "Read of it:"),
+        (lambda: signal.default_int_handler(signal.SIGINT, None), 130, "Interrupted. Continue with:"),
+        (lambda: signal.raise_signal(signal.SIGTERM), 143, "Terminated. Continue with:"),
+        (_fail, 1, "Failed: Ray: the head is gone. Continue with:"),
+    ],
+    ids=["done", "interrupted", "terminated", "without its cluster"],
+)
 def test_commands_that_are_told_can_be_typed(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    is_interrupted: bool,
+    end: Callable[[], object],
+    code: int,
+    said: str,
 ) -> None:
     logs = tmp_path / "my logs"
     search = a_search(logs, "old", Resources())
@@ -144,20 +162,21 @@ def test_commands_that_are_told_can_be_typed(
     (folder / "best" / "test.json").write_text(json.dumps({"n": {}}))
 
     def run_search(*_: object, **__: object) -> SearchResult:
-        if is_interrupted:
-            raise KeyboardInterrupt
+        assert f"Should it break off: {go_on}\n" in capsys.readouterr().err
+        end()
         best, counts = study[0], study.counts()
         return SearchResult(folder, search.objective, "max", counts, best, 1, 1.0, 1.0, (best,), 2, False)
 
     monkeypatch.setattr("tune.session.run_search", run_search)
     monkeypatch.setattr("themo.preparation.prepare_data", lambda *_, **__: None)
-    code = main(["tune", "--resume", "old", "--logs-dir", str(logs)])
+    go_on = f"python -m themo tune --resume old --logs-dir '{logs}'"
+    assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == code
     told = capsys.readouterr().err
-    assert f"python -m themo tune --resume old --logs-dir '{logs}'\n" in told
-    if is_interrupted:
-        assert code == 130
+    assert said in told
+    if code:
+        assert told == f"{said} {go_on}\n"
         return
-    assert code == 0
+    assert go_on in told
     assert f"python -m themo train --config '{folder}/best.yaml'\n" in told
     assert f"python -m themo test --version-path '{folder}/best'\n" in told
     assert f"mlflow ui --backend-store-uri 'sqlite:///{logs}/mlflow.db'\n" in told

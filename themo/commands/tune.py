@@ -24,6 +24,7 @@ from themo.options import (
 )
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
+from themo.termination import ended_by_sigterm
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -86,6 +87,7 @@ def add_options(parser: Parser) -> None:
     add_json(parser)
 
 
+@ended_by_sigterm()
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from functools import partial
@@ -99,6 +101,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     with waiting("Loading libraries"):
         from themo.preparation import prepare_data
         from themo.tracking import tracking_uri, ui_command
+        from tune.cluster import ClusterError
         from tune.report.page import write_report
         from tune.request import begin, resume
         from tune.results import table
@@ -113,12 +116,16 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     where = [] if logs_dir == load().paths.logs_dir else ["--logs-dir", logs_dir]
     resume_hint[:] = [_command("tune", "--resume", search.name, *where)]
     console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}")
+    # at once: there are ends, such as that of a cluster's head, after which no word can be said
+    console.print(f"Should it break off: {resume_hint[0]}", soft_wrap=True)
     try:
         result = run_search(search, prepare, time_budget=options.time_budget)
     except InputError:
         if options.resume is None:
             discard_untried(search)
         raise
+    except ClusterError as error:
+        raise RuntimeError(f"{error}. Continue with: {resume_hint[0]}") from error
     go_on = resume_hint.copy()
     resume_hint.clear()
     best = result.folder / "best"
