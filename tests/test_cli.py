@@ -16,13 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from tiny import SettingsFactory, sentence_pairs, write_tsv
+from tiny import sentence_pairs, write_tsv
 
 from themo.cli import main
-from themo.commands.tune import once
 from themo.config import Settings
 from themo.dataset import TrainingData
-from themo.preparation import prepare_data
 from themo.student import load_student
 from themo.training import train
 from themo.versions import find_part
@@ -209,15 +207,7 @@ def test_a_full_disk(capsys: Capture, tiny_config: Path, tmp_path: Path) -> None
 # --- tune ---
 
 
-def test_a_search_prepares_and_tells_of_its_data_once(settings: SettingsFactory, capsys: Capture) -> None:
-    prepare = once(prepare_data)
-    data = prepare(settings())
-    assert prepare(settings(threads=2, learn_rate=1e-4)) is data
-    assert capsys.readouterr().err.count("pairs kept") == 1
-    assert prepare(settings(target="state")).dimension == 16
-    assert capsys.readouterr().err.count("pairs kept") == 1
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("space", "options", "message"),
     [

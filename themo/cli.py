@@ -1,7 +1,7 @@
 """The command line: parse, call, and turn errors into exit codes.
 
 Results go to standard output, all else to standard error. Exit codes: 0 done; 1 a run failed; 2 bad input,
-one line; 130 interrupted.
+one line; 130 interrupted; 143 terminated.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from themo.commands import NAMES
 from themo.errors import InputError, did_you_mean
 from themo.options import HelpLayout, Parser, collect_settings
 from themo.progress import console
+from themo.termination import Terminated
 
 EXAMPLES = """\
 examples:
@@ -45,11 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         console.print(f"Error: {error}")
         return 2
-    except KeyboardInterrupt:
-        console.print(
-            "Interrupted." + "".join(f" Continue with: {hint}" for hint in resume_hint), soft_wrap=True
-        )
-        return 130
+    except KeyboardInterrupt as end:
+        said, code = ("Terminated.", 143) if isinstance(end, Terminated) else ("Interrupted.", 130)
+        console.print(said + "".join(f" Continue with: {hint}" for hint in resume_hint), soft_wrap=True)
+        return code
     except (FloatingPointError, RuntimeError, OSError, SafetensorError) as error:
         console.print(f"Failed: {error}")
         return 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
@@ -33,6 +35,10 @@ two seconds for a stopped one to leave its worker: Ray gives up the next one, an
 
 Machine = Mapping[str, float]
 """What a machine of a cluster has, by Ray's names of resources."""
+
+
+class ClusterError(RuntimeError):
+    """Ray has failed, in one line."""
 
 
 class Cluster:
@@ -65,12 +71,14 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
         The cluster.
 
     Raises:
-        InputError: Nobody answers at the address.
+        InputError: Nobody answers at the address, or this process cannot join the cluster there.
+        ClusterError: Ray raised something in the block, or could not be started; a traceback is in the log.
     """
     refuse_unreachable(address)
     for name, value in RAY_VARIABLES.items():
         os.environ.setdefault(name, value)
     import ray
+    from ray.tune import TuneError
 
     is_ours = not ray.is_initialized()
     is_started_here = is_ours and address is None
@@ -83,13 +91,24 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
         handler = stack.enter_context(_logging_to(file))
         dashboard = None
         if is_ours:
+            on_sigterm = signal.getsignal(signal.SIGTERM)
             dashboard = _start(log) if address is None else _join(address)
+            if callable(on_sigterm) and signal.getsignal(signal.SIGTERM) is not on_sigterm:
+                signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there
         logging.getLogger("ray").handlers[:] = [handler]  # starting Ray has put its own back
         try:
             yield Cluster(f"http://{dashboard}" if dashboard else None)
+        except (ray.exceptions.RayError, TuneError) as error:
+            traceback.print_exc(file=file)
+            raise ClusterError(f"Ray: {_told(error)} (more in {log})") from error
         finally:
             if is_ours:
                 ray.shutdown()
+
+
+def _told(error: Exception) -> str:
+    """The line of an error of Ray's that tells what it is; of a traceback within it, the last."""
+    return str(error).strip().splitlines()[-1] if "Traceback" in str(error) else reason_of(error)
 
 
 def _join(address: str) -> str | None:
@@ -105,6 +124,11 @@ def _join(address: str) -> str | None:
         )
     except (ConnectionError, ValueError) as error:
         raise InputError(f"--address: no Ray cluster answers at {address}: {reason_of(error)}") from None
+    except RuntimeError as error:  # another version of Ray or Python, or no machine of the cluster
+        raise InputError(
+            f"--address: the cluster at {address} must be joined on one of its machines, with its Ray and "
+            f"its Python: {' '.join(str(error).split())}"
+        ) from None
     return context.dashboard_url or None
 
 
@@ -127,9 +151,9 @@ def _start(log: Path) -> str | None:
                 raise
             ray.shutdown()
             if has_failed:
-                raise RuntimeError(
+                raise ClusterError(
                     f"Ray did not start in the 30 s that it waits, twice: this machine has too much to do "
-                    f"(more in {log}); the search goes on with --resume"
+                    f"(more in {log})"
                 ) from None
             has_failed = True
             console.print("Ray did not start in the 30 s that it waits: once more")

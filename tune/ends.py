@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from themo.config import Settings
 from themo.dataset import TrainingData
 from themo.errors import InputError
 from themo.training import refuse_unfit
-from tune.search import SEARCH_FILE, Search
-from tune.session import data_leaves
+from tune.search import SEARCH_FILE
 from tune.space import Scalar, Space
 
 FITTED = ("batch_size", "max_length", "hidden_size", "hidden_layers", "dropout")
 """Settings that must fit the corpus or the backbone, each by itself."""
 
 
-def refuse_unfit_ends(search: Search, data_for: Callable[[Settings], TrainingData]) -> None:
-    """Refuse a search whose ranges reach beyond what its data and backbones allow.
+def refuse_unfit_ends(space: Space, settings: Settings, data: TrainingData) -> None:
+    """Refuse a space whose ranges reach beyond what data and backbone allow.
 
     Args:
-        search: Which one.
-        data_for: Training data of settings; called for each combination of searched data settings.
+        space: What is searched.
+        settings: What trials start from, with one combination of searched data settings.
+        data: That combination's.
 
     Raises:
         InputError: An end of a range, or a choice, does not fit.
     """
-    for combination in search.space.combinations(data_leaves()):
-        own = search.settings.override(combination, source=SEARCH_FILE) if combination else search.settings
-        data = data_for(own)
-        for values in _corners(search.space):
-            try:
-                refuse_unfit(own.override(values, source=SEARCH_FILE) if values else own, data)
-            except InputError as error:
-                raise InputError(f"the search space: {error}") from None
+    for values in _corners(space):
+        try:
+            refuse_unfit(settings.override(values, source=SEARCH_FILE) if values else settings, data)
+        except InputError as error:
+            raise InputError(f"the search space: {error}") from None
 
 
 def _corners(space: Space) -> Iterator[dict[str, Scalar]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -33,8 +33,6 @@ from tune.storage import Storage
 from tune.study import Study, Trial
 from tune.warm_start import carry_over
 
-Prepare = Callable[[Settings], object]
-
 OF_NEW_SEARCHES = (
     "repeat",
     "search_seed",
@@ -51,13 +49,12 @@ OF_NEW_SEARCHES = (
 """Options that change what a search is, so that they cannot be given where it goes on."""
 
 
-def resume(options: Namespace, settings: Settings, prepare: Prepare) -> Search:
-    """The search of ``--resume NAME``, grown and moved as asked, its data prepared.
+def resume(options: Namespace, settings: Settings) -> Search:
+    """The search of ``--resume NAME``, grown and moved as asked.
 
     Args:
         options: As parsed.
         settings: Where searches are.
-        prepare: Makes training data, or finds it.
 
     Raises:
         InputError: There is none, or an option would change what it is.
@@ -78,18 +75,16 @@ def resume(options: Namespace, settings: Settings, prepare: Prepare) -> Search:
         refuse_another_space(search, load(options.space, search.settings), options.space)
     if options.num_samples is not None or options.stop_after_no_gain is not None:
         search = grow(search, options.num_samples, options.stop_after_no_gain)
-    prepare(search.settings)
     machines = _given(address=options.address, max_concurrent=options.max_concurrent)
     return replace(search, resources=replace(search.resources, **machines))
 
 
-def begin(options: Namespace, settings: Settings, prepare: Prepare) -> Search:
-    """A new search, its directory made, its data prepared; of ``--repeat NAME`` like an earlier one.
+def begin(options: Namespace, settings: Settings) -> Search:
+    """A new search, its directory made; of ``--repeat NAME`` like an earlier one.
 
     Args:
         options: As parsed.
         settings: What it starts from, unless it repeats one.
-        prepare: Makes training data, or finds it.
 
     Raises:
         InputError: It cannot be, or its name is taken; nothing is made then.
@@ -123,7 +118,6 @@ def begin(options: Namespace, settings: Settings, prepare: Prepare) -> Search:
     check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
     if options.warm_start is not None:
         carried = _carried(options.warm_start, space, settings)
-    prepare(settings)
     return new_search(name, space, settings, resources, carried)
 
 

@@ -6,7 +6,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,9 @@ SEARCH_FILE = "search.yaml"
 STUDY_FILE = "study.json"
 TRIALS_FOLDER = "trials"
 LOCK_FILE = ".lock"
+
+RESUME = "--resume"
+"""What goes on with a search; all else only reads it."""
 
 ENDS = ("num_samples", "stop_after_no_gain")
 """What may change while a search goes on: when it has enough."""
@@ -81,13 +84,15 @@ def new_search(
     threads = settings.training.threads or resources.threads
     settings = settings.override({"threads": threads, "objective": settings.objective})
     search = Search(name, secrets.token_hex(8), space, settings, resources)
+    aside = folder.with_name(f".{name}.{search.uid}.new")  # no kill leaves a name taken by half a search
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir()
-        write_text(folder / SEARCH_FILE, search.to_yaml())
+        aside.mkdir(parents=True)
+        write_text(aside / SEARCH_FILE, search.to_yaml())
         if carried:
-            Study(folder / STUDY_FILE, search.mode, carried=carried).save()
+            Study(aside / STUDY_FILE, search.mode, carried=carried).save()
+        aside.rename(folder)
     except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
         raise InputError(f"--name: {folder} cannot be written: {error.strerror}") from None
     return search
 
@@ -106,31 +111,37 @@ def refuse_taken(name: str, settings: Settings) -> None:
 
 
 def discard_untried(search: Search) -> None:
-    """Remove the directory of a new search refused before its first trial: its name is free again."""
+    """Remove the directory of a new search refused before its first trial: its name is free again.
+
+    It stays where another process has gone on with it meanwhile.
+    """
     folder = search_folder(search.name, search.settings)
     study_path = folder / STUDY_FILE
-    if not (study_path.exists() and len(Study.read(study_path))):
-        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(InputError), alone(folder):
+        if not (study_path.exists() and len(Study.read(study_path))):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_search(folder: Path, asked_by: str = "--resume") -> Search:
+def read_search(folder: Path, asked_by: str = RESUME) -> Search:
     """The search of a directory.
 
     Args:
         folder: The search directory.
-        asked_by: What a refusal names as the place where the search was asked for.
+        asked_by: What a refusal names as the place where the search was asked for. Only to go on with it, as
+            `RESUME` does, must it have been begun by this version of Themo.
 
     Raises:
-        InputError: There is none, or its file is damaged.
+        InputError: There is none, its file is damaged, or another version is to go on with it.
     """
     path = folder / SEARCH_FILE
     if not path.is_file():
-        others = [other.parent.name for other in folder.parent.glob(f"*/{SEARCH_FILE}")]
+        others = [other.name for other in search_folders(folder.parent)]
         hint = did_you_mean(folder.name, others)
         raise InputError(f"{asked_by}: there is no search at {folder}: it holds no {SEARCH_FILE}{hint}")
     tree = read_yaml(path)
     version = tree.pop("themo", __version__)
-    if version != __version__:
+    of = "" if version == __version__ else f", begun by themo {version}, this is {__version__}"
+    if of and asked_by == RESUME:
         raise InputError(f"{path}: was begun by themo {version}, this is {__version__}: go on with that one")
     try:
         settings = Settings.model_validate(tree.pop("settings"))
@@ -138,7 +149,7 @@ def read_search(folder: Path, asked_by: str = "--resume") -> Search:
         name, uid = str(tree.pop("name")), str(tree.pop("uid"))
     except (KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: is not a whole description of a search: {reason}") from None
+        raise InputError(f"{path}: is not a whole description of a search{of}: {reason}") from None
     return Search(name, uid, from_tree(tree, settings, source=str(path)), settings, resources)
 
 
@@ -203,6 +214,11 @@ def search_folder(name: str, settings: Settings, asked_by: str = "--name") -> Pa
     return Path(settings.paths.logs_dir).resolve() / "tune" / name
 
 
+def search_folders(parent: Path) -> list[Path]:
+    """The directories of searches in a folder; not those that a kill left half made."""
+    return [path.parent for path in parent.glob(f"[!.]*/{SEARCH_FILE}")]
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Refuse a second driver on one search; the lock goes with the process that holds it."""
@@ -212,6 +228,11 @@ def alone(folder: Path) -> Iterator[None]:
     except Timeout:
         raise InputError(f"--resume: another process runs the search at {folder}") from None
     try:
+        if not (folder / SEARCH_FILE).is_file():  # discarded while this process waited, which made it anew
+            (folder / LOCK_FILE).unlink()
+            with suppress(OSError):  # there is more in it, which is none of ours
+                folder.rmdir()
+            raise InputError(f"--resume: there is no search at {folder} any more")
         yield
     finally:
         lock.release()

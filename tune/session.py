@@ -60,8 +60,8 @@ def run_search(
 
     Args:
         search: From `new_search` or, to resume, from `read_search`.
-        data_for: Training data of settings; called for each combination of searched data settings before
-            any trial starts.
+        data_for: Training data of settings; called for each combination of searched data settings once the
+            cluster and the storage are known to do, which takes seconds, and before any trial starts.
         train: The training function of a trial; a module's function, so that workers can import it.
         time_budget: Seconds after which the session ends with what it has; trials under way stay at their
             last checkpoint, and a resumed search goes on with them.
@@ -72,8 +72,10 @@ def run_search(
 
     Raises:
         InputError: The cluster is too small, the MLflow server away, another process runs this search, some
-            machine does not share the storage, or no trial ended well in the time given.
+            machine does not share the storage, something is wrong with the data, or no trial ended well in
+            the time given.
         KeyboardInterrupt: Interrupted; the search can be resumed.
+        ClusterError: Ray has failed; the search can be resumed.
         RuntimeError: No trial ended well.
     """
     folder = search_folder(search.name, search.settings)
@@ -108,11 +110,11 @@ def run_search(
         if is_resumed:  # before anything is written there: it may be full
             remove_leftovers(study, storage)
         patience(lambda: _refuse_unshared(search, storage, cluster))
-        work = replace(_work(search, data_for, train, storage), measure=measure)
-        if search.resources.address is not None:
-            work = replace(work, shipment=Shipment.of(work.data.values()))
         session = _Session(search, study, storage, folder, patience)
         if not is_whole(study, search.space.search):
+            work = replace(_work(search, data_for, train, storage), measure=measure)
+            if search.resources.address is not None:
+                work = replace(work, shipment=Shipment.of(work.data.values()))
             session.run(work, slots, tracking, time_budget)
         else:  # a kill may have come when all was done but told
             session.runs(tracking).close("FINISHED")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +13,10 @@ from rich.table import Table
 
 from themo.errors import InputError
 from themo.output import duration
+from themo.progress import console
 from tune.limits import is_whole
 from tune.results import best_so_far, show
-from tune.search import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Search, read_search
+from tune.search import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Search, read_search, search_folders
 from tune.study import Study, Trial
 
 Activity = Literal["running", "interrupted", "finished", "not begun"]
@@ -139,11 +139,13 @@ def read_status(folder: Path) -> Status:
 
 
 def read_all(logs_dir: Path) -> list[Status]:
-    """All searches of a logs directory that can be read, the newest first."""
+    """All searches of a logs directory that can be read, the newest first; the others are told."""
     found = []
-    for path in (logs_dir / "tune").glob(f"*/{SEARCH_FILE}"):
-        with suppress(InputError):  # of another version, damaged, or only just begun
-            found.append((path.stat().st_mtime_ns, read_status(path.parent)))
+    for folder in search_folders(logs_dir / "tune"):
+        try:
+            found.append(((folder / SEARCH_FILE).stat().st_mtime_ns, read_status(folder)))
+        except InputError as error:
+            console.print(f"Left out: {error}")
     return [status for _, status in sorted(found, key=lambda pair: -pair[0])]
 
 

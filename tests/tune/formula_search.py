@@ -17,6 +17,7 @@ from formula_training import train
 from themo.config import Settings
 from themo.dataset import EncodedPairs, TrainingData
 from themo.errors import InputError
+from themo.termination import Terminated, ended_by_sigterm
 from tune.resources import Resources
 from tune.search import Search, new_search, read_search, search_folder
 from tune.session import run_search
@@ -71,7 +72,8 @@ def no_data(settings: Settings) -> TrainingData:
     return TrainingData(pairs, pairs, backbone="any")
 
 
-def main(logs_dir: Path, name: str, *options: str) -> int:
+@ended_by_sigterm()
+def run(logs_dir: Path, name: str, *options: str) -> int:
     given = [option.replace("=", ": ", 1) for option in options if option != "--resume"]
     changes = yaml.safe_load("\n".join(given)) or {}
     time_budget = changes.pop("time_budget", None)
@@ -85,11 +87,16 @@ def main(logs_dir: Path, name: str, *options: str) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     print("whole" if result.is_whole else "time is up")
     return 0
+
+
+def main(logs_dir: Path, name: str, *options: str) -> int:
+    try:
+        return run(logs_dir, name, *options)
+    except KeyboardInterrupt as end:
+        print("interrupted", file=sys.stderr)
+        return 143 if isinstance(end, Terminated) else 130
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
+import argparse
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -6,6 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
+import ray.tune
 
 from themo.errors import InputError
 from tune import cluster as module
@@ -13,8 +17,6 @@ from tune.address import refuse_unreachable
 
 
 def test_a_machine_too_busy_to_start_ray_is_told_so_after_two_attempts(tmp_path, monkeypatch, capsys):
-    import ray
-
     attempts: list[dict[str, object]] = []
 
     def too_late(**options: object) -> None:
@@ -24,12 +26,65 @@ def test_a_machine_too_busy_to_start_ray_is_told_so_after_two_attempts(tmp_path,
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")  # of a cluster that was not asked for
     monkeypatch.setattr(ray, "init", too_late)
     with (
-        pytest.raises(RuntimeError, match=r"Ray did not start .* twice: .*ray\.log.* goes on with --resume$"),
+        pytest.raises(module.ClusterError, match=r"Ray did not start .* twice: .*ray\.log\)$"),
         module.connect(None, tmp_path / "ray.log"),
     ):
         pass
     assert [options["address"] for options in attempts] == ["local", "local"]
     assert capsys.readouterr().err == "Ray did not start in the 30 s that it waits: once more\n"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "Version mismatch: The cluster was started with:\n    Ray: 2.40.0\n    Python: 3.9.1\nThis ...",
+        "Can't find a node_ip_address.json file from ...",
+    ],
+)
+def test_a_cluster_that_this_process_cannot_join_is_told_in_one_line(tmp_path, monkeypatch, trouble):
+    def refuse(**_: object) -> None:
+        raise RuntimeError(trouble)
+
+    monkeypatch.setattr(module, "refuse_unreachable", lambda _: None)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(InputError) as caught, module.connect("head:6379", tmp_path / "ray.log"):
+        pass
+    rule = "--address: the cluster at head:6379 must be joined on one of its machines, with its Ray and its "
+    assert str(caught.value) == f"{rule}Python: {' '.join(trouble.split())}"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ray.exceptions.RaySystemError("no head\n  at ..."), "System error: no head"),
+        (
+            ray.tune.TuneError("Traceback (most recent ...):\n File ...\nOSError: gone\n"),
+            "OSError: gone",
+        ),
+    ],
+)
+def test_what_ray_raises_is_told_in_one_line_and_its_traceback_kept(tmp_path, monkeypatch, error, told):
+    joined = argparse.Namespace(dashboard_url="")
+    monkeypatch.setattr(module, "refuse_unreachable", lambda _: None)
+    monkeypatch.setattr(ray, "init", lambda **_: joined)
+    log = tmp_path / "ray.log"
+    with pytest.raises(module.ClusterError) as caught, module.connect("head:6379", log):
+        raise error
+    assert str(caught.value) == f"Ray: {told} (more in {log})"
+    assert log.read_text().startswith("Traceback")
+
+
+def test_joining_a_cluster_leaves_what_sigterm_does(tmp_path, monkeypatch):
+    def init(**_: object) -> argparse.Namespace:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Ray puts one of its own there
+        return argparse.Namespace(dashboard_url="")
+
+    monkeypatch.setattr(module, "refuse_unreachable", lambda _: None)
+    monkeypatch.setattr(ray, "init", init)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with module.connect("head:6379", tmp_path / "ray.log"):
+        found = signal.signal(signal.SIGTERM, before)
+    assert found is signal.default_int_handler
 
 
 RUN_HERE = """

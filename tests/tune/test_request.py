@@ -22,7 +22,7 @@ def known(tmp_path: Path) -> Search:
 def asked(known: Search, *words: str) -> Search:
     options = parse(["tune", *words, "--logs-dir", known.settings.paths.logs_dir])
     settings = load(options.config, options.preset, options.settings)
-    return (begin if options.resume is None else resume)(options, settings, lambda _: None)
+    return (begin if options.resume is None else resume)(options, settings)
 
 
 def test_a_repeated_search_is_the_old_one_under_another_name(known: Search) -> None:

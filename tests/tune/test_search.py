@@ -13,6 +13,7 @@ from themo.errors import InputError
 from tune.resources import Resources
 from tune.search import discard_untried, grow, new_search, read_search, refuse_another_space, search_folder
 from tune.space import from_tree
+from tune.status import read_all
 from tune.study import Study
 
 
@@ -56,12 +57,19 @@ def test_threads_are_settled_so_that_the_winner_can_be_repeated(tmp_path):
     assert search.settings.training.threads == 2
 
 
-def test_another_version_of_themo_is_refused(tmp_path):
-    a_search(tmp_path, "mine", Resources())
+def test_another_version_of_themo_goes_on_with_no_search_but_reads_it(tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
     path = tmp_path / "tune" / "mine" / "search.yaml"
     path.write_text(path.read_text().replace(f"themo: {__version__}", "themo: 0.0.7"))
     with pytest.raises(InputError, match=r"search\.yaml: was begun by themo 0\.0\.7, this is"):
         read_search(path.parent)
+    for asked_by in ("status NAME", "report NAME", "--warm-start", "--repeat"):
+        assert read_search(path.parent, asked_by) == search
+    assert [status.search for status in read_all(tmp_path)] == [search]
+    path.write_text(path.read_text().replace("settings:", "sittings:"))
+    rule = r"search\.yaml: is not a whole description of a search, begun by themo 0\.0\.7, .*: 'settings'"
+    with pytest.raises(InputError, match=rule):
+        read_search(path.parent, "status NAME")
 
 
 def test_a_search_grows_but_not_below_what_it_has(tmp_path):
@@ -96,6 +104,36 @@ def test_another_space_is_refused_and_what_differs_is_named(tmp_path):
         "--space other.yaml: must be the space that mine began with, space.learn_rate, space.loss, "
         "search.grace_pairs, first differ: a new search may start from its trials by --warm-start mine"
     )
+
+
+@pytest.mark.parametrize("step", ["tune.search.write_text", "pathlib.Path.rename"])
+def test_a_kill_while_a_search_is_made_leaves_its_name_free(tmp_path, monkeypatch, step):
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step, die)
+        with pytest.raises(KeyboardInterrupt):
+            a_search(tmp_path, "mine", Resources())
+    assert read_all(tmp_path) == []
+    search = a_search(tmp_path, "mine", Resources())
+    assert [status.search for status in read_all(tmp_path)] == [search]
+
+
+def test_a_search_that_another_process_has_taken_up_is_not_discarded(tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    folder = tmp_path / "tune" / "mine"
+    with FileLock(folder / ".lock"):
+        discard_untried(search)
+    assert read_search(folder) == search
+
+
+def test_a_search_that_was_discarded_meanwhile_is_not_taken_up(tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    discard_untried(search)
+    with pytest.raises(InputError, match=r"--resume: there is no search at .*mine any more"):
+        grow(search, 40)
+    assert a_search(tmp_path, "mine", Resources()).name == "mine"
 
 
 def test_only_a_search_without_a_trial_is_discarded(tmp_path):

@@ -20,7 +20,8 @@ from formula_search import a_search, no_data
 from formula_training import REPORTS, SECONDS_VARIABLE, height, train
 from optuna.trial import TrialState
 
-from themo.config import load
+from themo.config import Settings, load
+from themo.dataset import TrainingData
 from themo.errors import InputError
 from tune.history import to_optuna
 from tune.resources import Resources
@@ -185,10 +186,10 @@ def test_mlflow_has_one_parent_and_one_child_a_trial(searched):
 
 
 @pytest.mark.slow
-def test_more_gpus_than_there_are_are_refused_before_any_trial(cluster, tmp_path):
+def test_more_gpus_than_there_are_are_refused_before_any_data_is_prepared(cluster, tmp_path):
     search = a_search(tmp_path, "mine", Resources(gpus_per_trial=1))
     with pytest.raises(InputError, match=r"--gpus-per-trial must be at most 0, .* got 1"):
-        run_search(search, no_data, train)
+        run_search(search, _unasked, train)
     assert len(Study.load(tmp_path / "tune" / "mine" / "study.json")) == 0
 
 
@@ -280,7 +281,7 @@ def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched
     trials = searched.folder / "trials"
     half = trials / "session-1" / "trial-0000" / "checkpoint_000099"  # a driver died before it was entered
     half.mkdir(parents=True)
-    again = run_search(read_search(searched.folder), no_data, train)
+    again = run_search(read_search(searched.folder), _unasked, train)
     kept = {str(path.relative_to(trials)) for path in trials.rglob("checkpoint_*")}
     assert kept == searched.study.checkpoints()
     assert again.best == searched.study[0]
@@ -341,6 +342,21 @@ def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_s
 
 
 @pytest.mark.slow
+def test_a_terminated_search_ends_as_an_interrupted_one(tmp_path):
+    folder = tmp_path / "tune" / "mine"
+    process = _start(tmp_path)
+    _wait_for(process, lambda: _reported(folder) >= 1)
+    process.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 143, errors
+    assert errors.strip().splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+    statuses = _statuses(tmp_path)
+    assert statuses["mine"] == "KILLED"
+    assert "RUNNING" not in statuses.values()
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize(
     "changes",
@@ -390,6 +406,10 @@ def test_trials_are_paused_and_the_best_go_on_from_their_checkpoints(paused):
     assert {trial.pairs_seen for trial in stopped} <= {100, 300, 900}
     # trials that went on after a pause are other ones to Ray, in a folder of their own
     assert any("-from-" in str(trial.checkpoint) for trial in paused.study)
+
+
+def _unasked(settings: Settings) -> TrainingData:
+    raise AssertionError("data must not be prepared here")
 
 
 def _facts(folder: Path) -> list[tuple[object, ...]]:

@@ -57,6 +57,7 @@ def test_a_place_that_a_worker_does_not_share_is_refused_before_the_first_trial(
     rule = "must be one place to all machines of the cluster, but "
     assert done.stderr.startswith(f"--storage-path {place}: {rule}")
     assert "does not see what this one has written" in done.stderr
+    assert not (machines.own / "data").exists(), "data was prepared before"
     assert not machines.fetched.exists()
     assert len(Study.load(machines.own / "tune" / "unshared" / "study.json")) == 0
 

@@ -84,7 +84,9 @@ def test_all_searches(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "tune" / "damaged").mkdir()
     (tmp_path / "tune" / "damaged" / "search.yaml").write_text("a: [")
     assert main(["status", "--logs-dir", str(tmp_path)]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:] if line.strip()]
+    out, err = capsys.readouterr()
+    assert err.startswith(f"Left out: {tmp_path / 'tune' / 'damaged' / 'search.yaml'}:1: is not valid YAML")
+    rows = [line.split() for line in out.splitlines()[3:] if line.strip()]
     assert [row[0] for row in rows] == ["fresh", "mine"]
     assert rows[1][1:6] == ["interrupted", "2", "of", "8", "0.7000"]
     assert main(["status", "--logs-dir", str(tmp_path), "--json"]) == 0

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from formula_search import a_search
 
 from themo.cli import main
+from tune.cluster import ClusterError
 from tune.resources import Resources
 from tune.results import SearchResult
 from tune.study import Study
@@ -88,12 +94,62 @@ def test_the_cluster_of_a_submitted_job_is_taken_unless_another_place_is_given(
         assert capsys.readouterr().err.startswith(f"Error: {message}")
 
 
-@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_an_address_where_nobody_listens_is_refused_before_heavy_libraries_are_loaded() -> None:
+    script = """
+import sys
+from themo.cli import main
+code = main(["tune", "--address", "127.0.0.1:1"])
+print(code, sorted({"torch", "ray", "mlflow", "transformers", "optuna", "pyarrow"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == "Error: --address: no Ray cluster answers at 127.0.0.1:1: Connection refused\n"
+    assert done.stdout == "2 []\n"
+
+
+class NoGpus:
+    """What `tune` asks of a cluster."""
+
+    dashboard = None
+
+    def machines(self) -> dict[str, dict[str, float]]:
+        return {"one": {"CPU": 2.0}}
+
+
+@pytest.mark.slow  # MLflow takes seconds to begin
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of mlflow
+def test_more_gpus_than_there_are_are_refused_before_data_is_prepared_and_the_name_is_free_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.session.connect", lambda *_: nullcontext(NoGpus()))
+    monkeypatch.setattr("themo.preparation.prepare_data", lambda *_, **__: pytest.fail("data was prepared"))
+    options = ["--name", "big", "--gpus-per-trial", "16", "--logs-dir", str(tmp_path)]
+    assert main(["tune", *options]) == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith("Error: --gpus-per-trial must be at most 0, ")
+    assert not (tmp_path / "tune" / "big").exists()
+
+
+def _fail() -> None:
+    raise ClusterError("Ray: the head is gone")
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        (lambda: None, 0, "Read of it:"),
+        (lambda: signal.default_int_handler(signal.SIGINT, None), 130, "Interrupted. Continue with:"),
+        (lambda: signal.raise_signal(signal.SIGTERM), 143, "Terminated. Continue with:"),
+        (_fail, 1, "Failed: Ray: the head is gone. Continue with:"),
+    ],
+    ids=["done", "interrupted", "terminated", "without its cluster"],
+)
 def test_commands_that_are_told_can_be_typed(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    is_interrupted: bool,
+    end: Callable[[], object],
+    code: int,
+    said: str,
 ) -> None:
     logs = tmp_path / "my logs"
     search = a_search(logs, "old", Resources())
@@ -106,20 +162,21 @@ def test_commands_that_are_told_can_be_typed(
     (folder / "best" / "test.json").write_text(json.dumps({"n": {}}))
 
     def run_search(*_: object, **__: object) -> SearchResult:
-        if is_interrupted:
-            raise KeyboardInterrupt
+        assert f"Should it break off: {go_on}\n" in capsys.readouterr().err
+        end()
         best, counts = study[0], study.counts()
         return SearchResult(folder, search.objective, "max", counts, best, 1, 1.0, 1.0, (best,), 2, False)
 
     monkeypatch.setattr("tune.session.run_search", run_search)
     monkeypatch.setattr("themo.preparation.prepare_data", lambda *_, **__: None)
-    code = main(["tune", "--resume", "old", "--logs-dir", str(logs)])
+    go_on = f"python -m themo tune --resume old --logs-dir '{logs}'"
+    assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == code
     told = capsys.readouterr().err
-    assert f"python -m themo tune --resume old --logs-dir '{logs}'\n" in told
-    if is_interrupted:
-        assert code == 130
+    assert said in told
+    if code:
+        assert told == f"{said} {go_on}\n"
         return
-    assert code == 0
+    assert go_on in told
     assert f"python -m themo train --config '{folder}/best.yaml'\n" in told
     assert f"python -m themo test --version-path '{folder}/best'\n" in told
     assert f"mlflow ui --backend-store-uri 'sqlite:///{logs}/mlflow.db'\n" in told

@@ -24,6 +24,7 @@ from themo.options import (
 )
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
+from themo.termination import ended_by_sigterm
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,14 +89,19 @@ def add_options(parser: Parser) -> None:
     add_json(parser)
 
 
+@ended_by_sigterm()
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
-    from functools import partial
+    from tune.address import asked_address, refuse_unreachable
 
+    settings = load(options.config, options.preset, options.settings)
+    options.address = asked_address(options.address)
+    with waiting("Looking for the cluster"):
+        refuse_unreachable(options.address)  # before the libraries, which take seconds
     with waiting("Loading libraries"):
         from themo.preparation import prepare_data
         from themo.tracking import tracking_uri, ui_command
-        from tune.address import LOCAL, asked_address, refuse_unreachable
+        from tune.cluster import ClusterError
         from tune.ends import refuse_unfit_ends
         from tune.report.page import write_report
         from tune.request import begin, resume
@@ -104,24 +110,30 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from tune.session import run_search
         from tune.teacher_vectors import encoder_on
 
-    options.address = asked_address(options.address)
-    elsewhere = None if options.address in (None, LOCAL) else encoder_on(options.address)
-    prepare = once(partial(prepare_data, elsewhere=elsewhere))
-    settings = load(options.config, options.preset, options.settings)
-    refuse_unreachable(options.address)
-    search = (begin if options.resume is None else resume)(options, settings, prepare)
+    search = (begin if options.resume is None else resume)(options, settings)
+    address = search.resources.address
+    encode = encoder_on(address) if address else None
+
+    def prepare(settings: Settings) -> TrainingData:
+        data = prepare_data(settings, elsewhere=encode)
+        if options.resume is None:
+            refuse_unfit_ends(search.space, settings, data)
+        return data
+
     logs_dir = search.settings.paths.logs_dir
     where = [] if logs_dir == load().paths.logs_dir else ["--logs-dir", logs_dir]
     resume_hint[:] = [_command("tune", "--resume", search.name, *where)]
     console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}")
+    # at once: there are ends, such as that of a cluster's head, after which no word can be said
+    console.print(f"Should it break off: {resume_hint[0]}", soft_wrap=True)
     try:
-        if options.resume is None:
-            refuse_unfit_ends(search, prepare)
         result = run_search(search, prepare, time_budget=options.time_budget)
     except InputError:
         if options.resume is None:
             discard_untried(search)
         raise
+    except ClusterError as error:
+        raise RuntimeError(f"{error}. Continue with: {resume_hint[0]}") from error
     go_on = resume_hint.copy()
     resume_hint.clear()
     best = result.folder / "best"
@@ -187,16 +199,3 @@ def _written(write: Callable[[], Path]) -> Path | None:
     except Exception as error:  # whatever it is: the search is done, and its result must not be lost
         console.print(f"No report was written: {reason_of(error)}")
         return None
-
-
-def once(prepare: Callable[[Settings], TrainingData]) -> Callable[[Settings], TrainingData]:
-    """`prepare`, asked once for the same data: a search asks again for what was prepared before it began."""
-    prepared: dict[Any, TrainingData] = {}
-
-    def prepare_once(settings: Settings) -> TrainingData:
-        key = (settings.data, settings.teacher, settings.student.backbone)  # what a search may vary of it
-        if key not in prepared:
-            prepared[key] = prepare(settings)
-        return prepared[key]
-
-    return prepare_once
