@@ -97,7 +97,7 @@ def test_a_search_goes_on_in_the_folder_that_it_was_moved_to(
 ) -> None:
     (tmp_path / "logs").rename(tmp_path / "moved")
     options = parse(["tune", "--resume", "old", *more, "--logs-dir", str(tmp_path / "moved")])
-    search = resume(options, load(overrides=options.settings), lambda _: None)
+    search = resume(options, load(overrides=options.settings))
     assert search.settings.paths.logs_dir == str(tmp_path / "moved")
     assert search.uid == known.uid
     assert not (tmp_path / "logs").exists()
