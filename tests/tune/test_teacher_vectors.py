@@ -14,7 +14,7 @@ from themo.config import Settings
 from themo.errors import InputError
 from themo.preparation import prepare_data
 from themo.teacher import Teacher
-from tune.teacher_vectors import CHUNKS_A_READER, encoder_on
+from tune.teacher_vectors import encoder_on
 
 pytestmark = [
     pytest.mark.slow,
@@ -58,8 +58,11 @@ def mortal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tune.teacher_vectors._Reader", MortalReader)
 
 
-def test_only_a_window_of_the_corpus_is_under_way(address: str, mortal: None, tmp_path: Path) -> None:
-    n_chunks, taken = 30, 0
+def test_only_a_window_of_the_corpus_is_under_way(
+    address: str, mortal: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.teacher_vectors.WINDOW", 4)
+    n_chunks, taken = 10, 0
 
     def chunks() -> Iterator[list[str]]:
         nonlocal taken
@@ -67,9 +70,9 @@ def test_only_a_window_of_the_corpus_is_under_way(address: str, mortal: None, tm
             taken += 1
             yield [str(number)] * 3
 
-    found, window = [], 2 * CHUNKS_A_READER
+    found = []
     for vectors in encoder_on(address)(("none", str(tmp_path / "grave")), "cpu", chunks(), "state"):
-        assert taken <= len(found) + window
+        assert taken <= len(found) + 4
         found.append(vectors)
     np.testing.assert_array_equal(np.concatenate(found)[:, 0], np.repeat(np.arange(n_chunks), 3))
 
