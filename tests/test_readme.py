@@ -8,18 +8,27 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from importlib import import_module
+from io import StringIO
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
 import yaml
-from tiny import ADJECTIVES, NOUNS, TINY_MINIATURE, VERBS, write_picture
+from tiny import ADJECTIVES, NOUNS, TINY_MINIATURE, VERBS, write_picture, write_version_of
 
 import themo
+from themo import cli
+from themo.cache import Cache
 from themo.cli import parse
+from themo.commands import NAMES
+from themo.config import Settings, load
+from themo.prompts import fill_templates
 
 PROJECT = Path(themo.__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -59,13 +68,112 @@ def test_no_command_is_left_out() -> None:
     assert len(EXECUTED) >= 10
 
 
+ABRIDGED = {
+    "train --config": "train --config best.yaml",
+    "export --format F": "export --version-path VERSION --format onnx --output F",
+}
+"""What the text names of a command, and how it may go on."""
+
+OF_DOCKER = {"--scale", "--rm", "--detach"}
+
+
+def code_in_the_text() -> list[str]:
+    """What stands in backticks, tables and lists too."""
+    prose = " ".join(re.sub(r"```.*?```", "", README, flags=re.DOTALL).split())
+    return list(dict.fromkeys(re.findall(r"`([^`]+)`", prose)))
+
+
 def test_commands_in_the_text_are_ones_that_there_are() -> None:
-    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL).replace("\n", " ")
-    told = re.findall(r"`(?:[^`]*-- )?python -m themo ([^`]*)`", prose)
-    told = [text for text in told if "COMMAND" not in text and text != "--help"]
-    assert len(told) > 5
+    told = [text.rpartition("python -m themo ")[2] for text in code_in_the_text()]
+    told = [text for text in told if len(text.split()) > 1 and text.split()[0] in NAMES]
+    assert len(told) > 10
+    assert ABRIDGED.keys() <= set(told)
     for text in told:
-        assert parse(shlex.split(text)).command == text.split()[0]
+        assert parse(shlex.split(ABRIDGED.get(text, text))).command == text.split()[0]
+
+
+def test_options_in_the_text_are_ones_that_there_are() -> None:
+    known = set(re.findall(r"--[a-z][a-z0-9-]*", "".join(map(help_of, NAMES)) + help_of()))
+    told = {option for text in code_in_the_text() for option in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", text)}
+    assert len(told) > 30
+    assert told - known == OF_DOCKER
+
+
+def help_of(*command: str) -> str:
+    with pytest.raises(SystemExit), redirect_stdout(StringIO()) as out:
+        parse([*command, "--help"])
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", [None, *NAMES])
+def test_the_examples_of_the_help_are_command_lines(name: str | None) -> None:
+    module = cli if name is None else import_module(f"themo.commands.{name}")
+    lines = [line for line in module.EXAMPLES.replace("\\\n", "").splitlines() if line.startswith("  ")]
+    assert lines
+    for line in lines:
+        words = shlex.split(re.split(r"\bthemo ", line, maxsplit=1)[1].partition(">")[0].partition(")")[0])
+        assert parse(words).command == words[0]
+        assert name in (None, words[0])
+
+
+def block_of(language: str, beginning: str) -> str:
+    """The one block of code of a language that begins so."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    (block,) = [block for block in blocks if block.startswith(beginning)]
+    return str(block)
+
+
+def test_every_block_is_looked_at() -> None:
+    languages = re.findall(r"```(\w+)\n", README)
+    assert {language: languages.count(language) for language in ("python", "yaml")} == {
+        "python": 1,
+        "yaml": 2,
+    }
+    assert set(languages) <= {"console", "text", "python", "yaml"}
+
+
+def test_the_program_does_what_its_comments_say(
+    tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = block_of("python", "import themo")
+    write_version_of(tiny_settings, tmp_path / "logs" / "miniature" / "version_3", dimension=12)
+    for name in ("a.jpg", "b.jpg"):
+        write_picture(tmp_path / name, np.random.default_rng(0))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    *_, last = program.splitlines()
+    exec(program.replace(last, f"cosines = {last}"), names)  # noqa: S102 -- our own
+    assert [names[name].shape for name in ("texts", "images", "cosines")] == [(1, 12), (2, 12), (1, 2)]
+    assert names["texts"].dtype == np.float32
+
+
+def test_settings_of_ones_own_are_read_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = block_of("yaml", "# my.yaml, for: ")
+    (tmp_path / "my.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    command = text.splitlines()[0].partition("python -m themo ")[2]
+    options = parse(shlex.split(command))
+    settings = load(options.config, options.preset, options.settings)
+    own = {"pooling": "first", "epochs": 4, "objective": "val/cosine", "learn_rate": 5e-4}
+    assert settings == load(preset="miniature", overrides=own)
+
+
+def test_names_of_classes_are_read_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = block_of("yaml", "benchmarks:")
+    (tmp_path / "my.yaml").write_text(f"preset: vit-l-14-beto\n{text}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    benchmarks = load(config=Path("my.yaml")).benchmarks
+    for file, header, row in re.findall(r"(\w+\.tsv) +# (.*?): +(.*)", text):
+        lines = (re.sub(r" <tab> ", "\t", header), re.sub(r" {2,}", "\t", row))
+        Path(file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert benchmarks.class_names is not None
+    assert benchmarks.templates is not None
+    prompts = fill_templates(Cache(tmp_path), Path(benchmarks.class_names), Path(benchmarks.templates))
+    assert prompts.read_text(encoding="utf-8").splitlines()[1:] == [
+        "n01440764\ta photo of a tench\tuna foto de una tenca"
+    ]
 
 
 @pytest.fixture(scope="module")

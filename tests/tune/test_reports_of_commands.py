@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,9 +19,11 @@ from typing import Any
 import pytest
 import yaml
 from browser import browser_path, opened
+from playwright.sync_api import Page
 from tiny import TINY_MINIATURE
 
 from themo.config import load
+from themo.tracking import metric_name
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,6 +40,12 @@ SPACE = {
     },
     "search": {"num_samples": N_TRIALS, "grace_pairs": 150, "startup_trials": 2},
 }
+
+OBJECTIVE = metric_name("val/retrieval@01")
+SELECT, OPTION = ".du-bois-light-select-selector", ".du-bois-light-select-item-option"
+"""Of MLflow's pages: a field that opens a list, and an entry of the list."""
+OF_MLFLOW = ("Failed to load resource", "[.WebGL")
+"""How what its pages, or the browser's drawing, say on the console begins that is none of our affair."""
 
 
 @dataclass(frozen=True)
@@ -195,21 +204,40 @@ def _answers(address: str) -> bool:
         return False
 
 
+def choose(page: Page, field: int, name: str) -> None:
+    """Choose an entry in a field of MLflow's comparison: of the settings, then of the metrics."""
+    page.locator(SELECT).nth(field).click()
+    option = page.locator(f"{OPTION}[title='{name}']")
+    while not option.count():  # a list holds what is in view only
+        page.keyboard.press("ArrowDown")
+    option.click()
+    page.keyboard.press("Escape")
+
+
 def test_mlflow_compares_the_trials_in_parallel_coordinates(server: str, searched: Searched) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{searched.folder / 'logs' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("miniature")
     runs = client.search_runs([experiment.experiment_id])
-    children = [run.info.run_id for run in runs if "mlflow.parentRunId" in run.data.tags]
+    trials = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    children = [run.info.run_id for run in trials]
     assert len(children) == N_TRIALS
+    differing = {name for name in SPACE["space"] if len({run.data.params[name] for run in trials}) > 1}
+    assert "learn_rate" in differing
     query = f"runs={json.dumps(children)}&experiments={json.dumps([experiment.experiment_id])}"
     with opened(f"{server}/#/compare-runs?{query}", width=1600) as seen:
         plot = seen.page.locator(".js-plotly-plot .parcoords")
         plot.first.wait_for(state="attached")
         axes = seen.page.locator(".js-plotly-plot .parcoords .axis-title")
         axes.first.wait_for(state="attached")
+        shown = set(axes.all_text_contents())  # three settings and a metric, before one chooses
+        for field, names in ((0, differing), (1, {OBJECTIVE})):
+            for name in sorted(names - shown):
+                choose(seen.page, field, name)
+                axes.filter(has_text=re.compile(f"^{re.escape(name)}$")).wait_for(state="attached")
         titles = axes.all_text_contents()
         text = seen.page.inner_text("body")
     assert f"Comparing {N_TRIALS} Runs" in text
-    assert {"learn_rate", "pooling", "batch_size"} & set(titles)
+    assert differing | {OBJECTIVE} <= set(titles)  # a setting that is the same in all trials has no axis
+    assert [error for error in seen.errors if not error.startswith(OF_MLFLOW)] == []
