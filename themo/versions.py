@@ -6,6 +6,7 @@
         summary.json    state of the run, best and last metrics, where and on what it ran
         student/        the best student so far
         checkpoint/     the last student, optimiser, random state
+        run.txt         key of its run in MLflow
         test.json       once it was tested, until it has another student
 
 Every part is written under a temporary name and renamed, `checkpoint/` last. A directory takes the place of
@@ -36,6 +37,8 @@ Metrics = dict[str, float]
 TEST_FILE = "test.json"
 """Scores of the student there (`themo.evaluation.Scores.to_dict`)."""
 OF_TESTS = (TEST_FILE, "report.html")
+
+_RUN_FILE = "run.txt"
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,20 @@ def new_version(logs_dir: Path, experiment: str) -> Path:
             number += 1
         else:
             return parent / f"version_{number}"
+
+
+def read_run_key(version: Path) -> str | None:
+    """What MLflow knows the run of a version directory by; None where nothing says so."""
+    try:
+        return (version / _RUN_FILE).read_text(encoding="utf-8").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def keep_run_key(version: Path, key: str) -> None:
+    """Let a version directory say by which key MLflow knows its run."""
+    if read_run_key(version) != key:
+        write_text(version / _RUN_FILE, f"{key}\n")
 
 
 def write_version(
