@@ -9,7 +9,7 @@ from foreign_models import Trap
 from safetensors.torch import load_file
 from transformers import DistilBertConfig
 
-from themo.backbones import build_model, load_config, load_tokenizer
+from themo.backbones import adapted_config, build_model, load_config, load_tokenizer
 from themo.errors import InputError
 
 CASED = ["[MASK]", "[PAD]", "[EOS]", "[UNK]", "[CLS]", "[SEP]", "El", "el", "ni", "##ño", "camión", "a"]
@@ -126,6 +126,32 @@ def test_damaged_folders(
         load()
     assert str(caught.value).startswith(f"student.backbone {folder}: {message}")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": ["bert"]}, "has no usable configuration: unhashable type: 'list'"),
+        (
+            {"model_type": "bert", "vocab_size": "x"},
+            "has no usable configuration: Validation error for field 'vocab_size': .*expected int, got str",
+        ),
+        (3, "has no usable configuration: "),
+        ({"model_type": "t5"}, "must be a text encoder, got 't5'"),
+        ({"model_type": "vit"}, "must be a text encoder, got 'vit'"),
+    ],
+)
+def test_configurations_of_no_text_encoder(tmp_path: Path, config: object, message: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"^student\.backbone {tmp_path}: {message}"):
+        load_config(str(tmp_path))
+
+
+@pytest.mark.parametrize("config", [{"model_type": "distilbert"}, {"model_type": "bert", "hidden_size": 0}])
+def test_backbones_of_one_size(tmp_path: Path, config: object) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"^student\.hidden_size must be null for {tmp_path}, .* got 64$"):
+        adapted_config(str(tmp_path), hidden_size=64)
 
 
 def test_a_tokenizer_of_another_model(tmp_path: Path, tiny_backbone: Path) -> None:

@@ -382,9 +382,37 @@ def test_resume_needs_no_summary(
     assert "is finished" in refusal(capsys, "train", "--resume", version)
 
 
-def use_logs(version: Path, logs: Path) -> None:
+@pytest.mark.slow  # MLflow takes seconds to begin
+def test_an_interrupted_run_is_gone_on_with_in_mlflow(
+    capsys: Capture, trained: Path, tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = shutil.copytree(trained, tmp_path / "version")  # it does not tell its run
+    use_logs(version, logs, "interrupted")
+    (logs / "outbox").mkdir(exist_ok=True)
+    left = write(logs / "outbox" / "earlier run.jsonl", b'{"uri": "u", "experiment": "e"}\n{"do": "x"}\n')
+
+    def begin_and_stop(*arguments: Any, report: Callable[[Any], None], **options: Any) -> None:
+        def report_and_stop(last: Any) -> None:
+            report(last)
+            raise KeyboardInterrupt
+
+        train(*arguments, report=report_and_stop, **options)
+
+    command = ["train", "--resume", str(version)]
+    with monkeypatch.context() as patched:
+        patched.setattr("themo.training.train", begin_and_stop)
+        assert main(command) == 130
+    assert states_of_runs(logs, "interrupted") == ["KILLED"]
+    assert f"python -m themo send '{left}'" in capsys.readouterr().err
+    left.unlink()
+    assert main(command) == 0
+    assert states_of_runs(logs, "interrupted") == ["FINISHED"]
+    assert "themo send" not in capsys.readouterr().err
+
+
+def use_logs(version: Path, logs: Path, experiment: str = "resumed") -> None:
     tree = yaml.safe_load((version / "config.yaml").read_text(encoding="utf-8"))
-    tree["paths"]["logs_dir"] = str(logs)
+    tree["paths"] |= {"logs_dir": str(logs), "experiment": experiment}
     (version / "config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
 
 
@@ -467,6 +495,17 @@ def test_a_killed_run_is_resumed_to_the_same_end(tiny_config: Path, tmp_path: Pa
     assert table(version) == table(expected)
     for name in ("model.safetensors", "head.safetensors"):
         assert (version / "student" / name).read_bytes() == (expected / "student" / name).read_bytes()
+    assert states_of_runs(tmp_path / "logs", "cut") == ["FINISHED"]
+    assert list((tmp_path / "logs" / "outbox").iterdir()) == []
+
+
+def states_of_runs(logs: Path, experiment: str) -> list[str]:
+    """How the runs of an experiment of MLflow stand."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{logs / 'mlflow.db'}")
+    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    return [run.info.status for run in found]
 
 
 def checkpoint_time(version: Path) -> int:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from themo.errors import InputError
-from themo.outbox import Outbox, OutboxInUseError
+from themo.outbox import Outbox, OutboxInUseError, left_behind
 
 ADDRESS = {"uri": "http://127.0.0.1:1", "experiment": "e"}
 
@@ -129,3 +129,15 @@ while True:
     assert found[: len(told)] == told
     assert found == list(range(len(found)))
     assert not path.exists()
+
+
+def test_what_was_left_behind_is_what_holds_records_and_is_in_no_use(tmp_path: Path) -> None:
+    assert left_behind(tmp_path / "none") == []
+    boxes = {name: Outbox(tmp_path / f"{name}.jsonl", ADDRESS) for name in ("empty", "left", "used")}
+    for name in ("left", "used"):
+        boxes[name].append(record(0))
+    boxes["left"].close()
+    assert left_behind(tmp_path) == [tmp_path / "left.jsonl"]
+    boxes["used"].close()
+    assert left_behind(tmp_path) == [tmp_path / "left.jsonl", tmp_path / "used.jsonl"]
+    boxes["empty"].close()

@@ -13,6 +13,7 @@ from PIL import Image
 from torch.nn import functional
 
 from themo.errors import InputError
+from themo.hub import ENDPOINT
 from themo.teacher import Teacher, fingerprint
 
 TEXTS = ["the red cat runs", "", "the small old boar comes " * 9, "the owl", "a word it does not know"]
@@ -192,6 +193,17 @@ def test_unknown_names(architecture: str, pretrained: str | None) -> None:
         Teacher.load(architecture, pretrained)
     assert str(caught.value).startswith(f"teacher.architecture {architecture}: cannot be loaded: ")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("names", [("ViT-L-14", "datacomp_xl_s13b_b90k"), ("hf-hub:nosuch/model", None)])
+def test_a_hub_that_gives_nothing_is_named_and_told_of_once(
+    caplog: pytest.LogCaptureFixture, names: tuple[str, str | None]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        Teacher.load(*names)
+    advice = f"; it comes from {ENDPOINT}: check the network, or name a folder that holds it"
+    assert str(caught.value).endswith(advice)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 class Code:

@@ -57,14 +57,19 @@ def load_config(backbone: str) -> Any:
     """The transformers configuration of a backbone.
 
     Raises:
-        InputError: No such backbone.
+        InputError: No such backbone, or it is no text encoder.
     """
     try:
-        if _is_early_bert(Path(backbone)):
-            return BertConfig.from_json_file(Path(backbone) / "config.json")
-        return AutoConfig.from_pretrained(backbone)
-    except (OSError, ValueError, KeyError) as error:
+        config = (
+            BertConfig.from_json_file(Path(backbone) / "config.json")
+            if _is_early_bert(Path(backbone))
+            else AutoConfig.from_pretrained(backbone)
+        )
+    except Exception as error:  # what a file may hold ends in any kind
         raise _refusal(backbone, "configuration", error) from error
+    if config.is_encoder_decoder or not hasattr(config, "vocab_size"):
+        raise InputError(f"student.backbone {backbone}: must be a text encoder, got {config.model_type!r}")
+    return config
 
 
 def load_tokenizer(backbone: str) -> Any:
@@ -78,7 +83,7 @@ def load_tokenizer(backbone: str) -> Any:
         inner = (
             _early_tokenizer(folder) if _is_early_bert(folder) else AutoTokenizer.from_pretrained(backbone)
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # as above
         raise _refusal(backbone, "tokenizer", error) from error
     if not inner.is_fast:
         raise InputError(f"student.backbone {backbone}: must have a fast tokenizer (tokenizer.json)")
@@ -121,12 +126,19 @@ def adapted_config(
     """
     config = load_config(backbone)
     if hidden_size is not None:
-        head = config.hidden_size // config.num_attention_heads
-        if hidden_size % head:
+        try:
+            head = config.hidden_size // config.num_attention_heads
+            fits = hidden_size % head == 0
+            config.intermediate_size = config.intermediate_size * hidden_size // config.hidden_size
+        except (AttributeError, TypeError, ZeroDivisionError):
+            raise InputError(
+                f"student.hidden_size must be null for {backbone}, whose configuration does not have "
+                f"hidden_size, num_attention_heads and intermediate_size, got {hidden_size}"
+            ) from None
+        if not fits:
             raise InputError(
                 f"student.hidden_size must be a multiple of the head width {head}, got {hidden_size}"
             )
-        config.intermediate_size = config.intermediate_size * hidden_size // config.hidden_size
         config.num_attention_heads = hidden_size // head
         config.hidden_size = hidden_size
     if hidden_layers is not None:
@@ -218,4 +230,6 @@ def _early_tokenizer(folder: Path) -> Any:
 
 def _refusal(backbone: str, what: str, error: Exception) -> InputError:
     reason = reason_of(error)
+    if reason.endswith(":"):  # what follows says why
+        reason = " ".join(str(error).split())
     return InputError(f"student.backbone {backbone}: has no usable {what}: {reason}")

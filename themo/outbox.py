@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,17 @@ from themo.errors import InputError
 
 class OutboxInUseError(InputError):
     """Another process has the file open."""
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """The files of a folder that hold records and that no process sends."""
+    found = []
+    for path in sorted(folder.glob("*.jsonl")):
+        with suppress(OSError), path.open("rb") as file:
+            if sum(1 for _ in file) > 1:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # refused while another has it
+                found.append(path)
+    return found
 
 
 class Outbox:

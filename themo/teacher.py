@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from themo.cache import digest, digest_file, digest_folder
 from themo.errors import InputError, reason_of
+from themo.hub import ENDPOINT
 from themo.images import Picture, load_batches
 from themo.progress import track
 from themo.weights import refuse_code
@@ -68,9 +69,11 @@ class Teacher:
             InputError: No such model or weights.
         """
         name, tokenizer_options = _locate(architecture)
-        level = logging.getLogger().level
+        root = logging.getLogger()
+        level = root.level
         try:
-            logging.getLogger().setLevel(logging.WARNING)
+            root.setLevel(logging.WARNING)
+            root.addFilter(_is_no_error)  # what open_clip logs as one it raises too
             model, _, transform = open_clip.create_model_and_transforms(
                 name, pretrained=pretrained, device=device, require_pretrained=True, weights_only=True
             )
@@ -78,9 +81,12 @@ class Teacher:
         except Exception as error:  # open_clip, safetensors, torch and gzip each have their own
             refuse_code(error, f"teacher.architecture {architecture}", "its weights")
             reason = reason_of(error)
+            if hub_repository(architecture, pretrained) is not None:
+                reason += f"; it comes from {ENDPOINT}: check the network, or name a folder that holds it"
             raise InputError(f"teacher.architecture {architecture}: cannot be loaded: {reason}") from error
         finally:
-            logging.getLogger().setLevel(level)
+            root.removeFilter(_is_no_error)
+            root.setLevel(level)
         return cls(model, tokenizer, transform, fingerprint(architecture, pretrained))
 
     def encode_texts(
@@ -214,6 +220,10 @@ class _TextTower:
             self.tower.text_projection = projection
         states_NW: Tensor = out[0] if isinstance(out, tuple) else out
         return states_NW
+
+
+def _is_no_error(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR
 
 
 def hub_repository(architecture: str, pretrained: str | None) -> str | None:

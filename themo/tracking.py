@@ -366,7 +366,7 @@ def send(outbox: Path, seconds: float = CLOSE_SECONDS) -> int:
 
 
 def outbox_path(logs_dir: Path, name: str | None = None) -> Path:
-    """File of what is not sent yet: of a search by its own name, of other runs by time and process."""
+    """File of what is not sent yet: of searches and training by their own name, else by time and process."""
     name = name or f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}"
     return logs_dir.resolve() / "outbox" / f"{name}.jsonl"
 

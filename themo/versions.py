@@ -6,6 +6,7 @@
         summary.json    state of the run, best and last metrics, where and on what it ran
         student/        the best student so far
         checkpoint/     the last student, optimiser, random state
+        run.txt         key of its run in MLflow
         test.json       once it was tested, until it has another student
         report.html     once it was tested with --report, until it is tested again
 
@@ -39,6 +40,8 @@ TEST_FILE = "test.json"
 REPORT_FILE = "report.html"
 """What they say, for people (`themo.report.page`)."""
 OF_TESTS = (TEST_FILE, REPORT_FILE)
+
+_RUN_FILE = "run.txt"
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,20 @@ def new_version(logs_dir: Path, experiment: str) -> Path:
             number += 1
         else:
             return parent / f"version_{number}"
+
+
+def read_run_key(version: Path) -> str | None:
+    """What MLflow knows the run of a version directory by; None where nothing says so."""
+    try:
+        return (version / _RUN_FILE).read_text(encoding="utf-8").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def keep_run_key(version: Path, key: str) -> None:
+    """Let a version directory say by which key MLflow knows its run."""
+    if read_run_key(version) != key:
+        write_text(version / _RUN_FILE, f"{key}\n")
 
 
 def write_version(

@@ -12,10 +12,16 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from formula_search import a_search
+import torch
+import yaml
+from formula_search import a_search, settings_in
 
 from themo.cli import main
 from tune.cluster import ClusterError
+
+
+from themo.commands.tune import _tested
+from themo.errors import InputError
 from tune.resources import Resources
 from tune.results import SearchResult
 from tune.study import Study
@@ -143,6 +149,25 @@ def _fail() -> None:
     ],
     ids=["done", "interrupted", "terminated", "without its cluster"],
 )
+@pytest.mark.parametrize(
+    "error", [InputError("no images"), torch.OutOfMemoryError("no images\nleft"), OSError("no images")]
+)
+def test_a_result_is_told_though_its_test_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    tree = {"benchmarks": {"captions": "c", "images": "i"}}
+    settings = settings_in(tmp_path).model_dump(mode="json", exclude_unset=True) | tree
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("themo.commands.tune.score_and_record", fail)
+    assert _tested(tmp_path) is None
+    assert capsys.readouterr().err == "Not tested: no images\n"
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
 def test_commands_that_are_told_can_be_typed(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import uuid
 from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +41,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     with waiting("Loading libraries"):
         from themo.devices import resolve_device
+        from themo.outbox import left_behind
         from themo.preparation import prepare_data
         from themo.tracking import (
             Tracking,
@@ -51,7 +53,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         )
         from themo.training import refuse_unfit
         from themo.training import train as train_student
-        from themo.versions import new_version, read_progress, read_settings
+        from themo.versions import keep_run_key, new_version, read_progress, read_run_key, read_settings
 
     if options.resume is not None:
         _refuse_settings(options)
@@ -65,7 +67,13 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     data = prepare_data(settings)
     refuse_unfit(settings, data, options.resume)
     uri, experiment = tracking_uri(logs_dir), settings.paths.experiment
-    with Tracking(uri, experiment, outbox_path(logs_dir)) as tracking:
+    # an unfinished run is gone on with in MLflow too; versions of before have no key
+    key = (read_run_key(options.resume) if options.resume else None) or uuid.uuid4().hex
+    outbox = outbox_path(logs_dir, f"train-{key}")  # what a kill left in it goes first
+    with Tracking(uri, experiment, outbox) as tracking:
+        for other in left_behind(outbox.parent):
+            send = f"python -m themo send {shlex.quote(str(other))}"
+            console.print(f"An earlier command could not send all that it logged; send it with: {send}")
         version = options.resume or new_version(logs_dir, settings.paths.experiment)
         go_on = f"python -m themo train --resume {shlex.quote(str(version))}"
         if options.resume:
@@ -75,6 +83,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
             comparison_params(settings.leaves()),
             artifact=settings.model_dump(mode="json"),
             tags={"themo.kind": "train", "themo.version": str(version)},
+            key=key,
         )
         total = round(settings.training.epochs * data.pairs_an_epoch)
         status: Status = "FAILED"
@@ -82,6 +91,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
             with track("Training", total - done, "pairs") as advance:
 
                 def report(last: Report) -> None:
+                    keep_run_key(version, key)
                     last.save(version)
                     resume_hint[:] = [go_on]
                     run.report(last.metrics, step=int(last.metrics["pairs_seen"]))

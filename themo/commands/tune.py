@@ -186,8 +186,8 @@ def _tested(best: Path) -> tuple[dict[str, Any], Table | str] | None:
         return None
     try:
         tested = score_and_record(winner, best, "all", baseline=False, floor=True)
-    except InputError as error:  # the search is done: its result must not be lost
-        console.print(f"Not tested: {error}")
+    except Exception as error:  # whatever it is: the search is done, and its result must not be lost
+        console.print(f"Not tested: {reason_of(error)}")
         return None
     return tested.to_dict(), tested.scores.to_table()
 
