@@ -76,3 +76,15 @@ def test_without_a_network(tiny_config: Path, tmp_path: Path, is_offline: bool) 
     )
     assert advice in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_hub_that_hangs_is_given_up(tiny_config: Path, tmp_path: Path, datasets: dict[str, Path]) -> None:
+    with Host(tmp_path / "none") as host:
+        host.routes.append(hub(datasets=datasets))
+        host.fault(f"api/{TALKS}/revision/main", Fault(times=None, silent=True))
+        done = prepare(tiny_config, tmp_path, host.address, "--corpus", "talks", HF_HUB_ETAG_TIMEOUT="1")
+    assert done.returncode == 2, done.stderr
+    assert f"{CATALOGUE['talks'].repository}: {host.address} does not give it: " in done.stderr
+    assert "timed out; check the network" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, set_client_factory, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from huggingface_hub.utils._http import default_client_factory
 
 from themo.errors import InputError, reason_of
 from themo.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS
@@ -23,6 +26,30 @@ TEXT_FILES = ("*.json", "*.txt", "*.model", "*.spm")
 
 ENDPOINT = constants.ENDPOINT
 """The hub's address, as ``HF_ENDPOINT`` has it."""
+
+ANSWER_SECONDS = float(constants.HF_HUB_ETAG_TIMEOUT)
+"""A hub that sends nothing for so long after a question is given up; ``HF_HUB_ETAG_TIMEOUT`` sets it."""
+
+PUSH_SECONDS = 300.0
+"""The same while files are brought there: it takes its time over a large commit."""
+
+
+def _client(seconds: float) -> Any:
+    """The hub's own client, whose questions, most of which have no time-out, have this one."""
+    client = default_client_factory()
+
+    def limit(request: Any) -> None:
+        given = request.extensions.get("timeout", {})
+        request.extensions["timeout"] = {
+            of: given.get(of) or seconds for of in ("connect", "read", "write", "pool")
+        }
+
+    hooks = client.event_hooks
+    client.event_hooks = {**hooks, "request": [*hooks["request"], limit]}
+    return client
+
+
+set_client_factory(partial(_client, ANSWER_SECONDS))
 
 
 def is_cached(repository: str, kind: str, patterns: Sequence[str]) -> bool:
@@ -140,6 +167,7 @@ def push_folder(folder: Path, repository: str) -> str:
         InputError: The hub cannot be reached, or refuses it.
     """
     api = HfApi()
+    set_client_factory(partial(_client, PUSH_SECONDS))
     try:
         address = api.create_repo(repository, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Export of Themo")
