@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hosts import Fault, Host
+from hub import prepare
 from tiny import SettingsFactory, write_captioned_images, write_lines
 
 from themo.benchmark_files import fetch_parts, parts
@@ -148,3 +149,30 @@ def test_captions_lie_where_the_repository_has_them(settings: SettingsFactory) -
         "http://host/main/XTD10/test_1kcaptions_en.txt",
         "http://host/main/MIC/test_1kcaptions_fr.txt",
     ]
+
+
+@pytest.mark.slow
+def test_prepare_fetches_the_captions_that_training_must_not_see(
+    tiny_config: Path, tmp_path: Path, host: Host
+) -> None:
+    with host:
+        of = places(tmp_path, host)
+        options = [
+            *("--captions", of["captions"], "--images", of["images"]),
+            *("--captions-source", host.address, "--images-source", of["images_source"]),
+        ]
+        offline = prepare(tiny_config, tmp_path, host.address, *options, "--offline")
+        assert offline.returncode == 0, offline.stderr
+        assert "captions of the tests may be among the training pairs" in offline.stderr
+        assert not host.requests
+        done = prepare(tiny_config, tmp_path, host.address, *options)
+        assert done.returncode == 0, done.stderr
+        assert "of the tests" in done.stderr  # those left out are counted
+        assert "Training pairs are not compared" not in done.stderr
+        assert not host.gets("coco.tar.gz")
+        assert (tmp_path / "data" / "xtd10" / "XTD10" / "test_1kcaptions_es.txt").is_file()
+        shutil.rmtree(tmp_path / "data" / "xtd10")
+    away = prepare(tiny_config, tmp_path, host.address, *options)
+    assert away.returncode == 0, away.stderr
+    assert f"{host.address}/XTD10/test_image_names.txt: cannot be reached" in away.stderr
+    assert "captions of the tests may be among the training pairs" in away.stderr

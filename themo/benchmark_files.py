@@ -107,6 +107,21 @@ def fetch_parts(settings: Settings, *, offline: bool = False) -> None:
             _fetch(part, offline)
 
 
+def fetch_captions(settings: Settings, *, offline: bool = False) -> None:
+    """Fetch the small files of captions, which no training pair may hold; say so where they cannot be had."""
+    if settings.data.targets is not None:
+        return  # such a student is never tested on images
+    try:
+        for part in parts(settings):
+            if part.archive is None and not part.is_there:
+                fetch(part.source, part.place, offline=offline)
+    except InputError as error:
+        console.print(
+            f"{error}. Until they are there, captions of the tests may be among the training pairs; "
+            "once they are, corpus and teacher vectors are prepared anew"
+        )
+
+
 def _fetch(part: Part, offline: bool) -> None:
     """Fetch a part, and unpack it; of processes that want it at once, one does."""
     archive = part.archive

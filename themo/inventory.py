@@ -135,5 +135,6 @@ def _test_data(settings: Settings, offline: bool) -> Iterator[Item]:
             except InputError:
                 size = None
             amount = f"{size / 1e6:,.1f} MB" if size is not None else "size unknown"
-            state = f"missing: {amount} from {urlsplit(part.source.url).hostname} (--tests)"
+            asked = " (--tests)" if part.archive is not None else ""
+            state = f"missing: {amount} from {urlsplit(part.source.url).hostname}{asked}"
         yield Item(part.name, str(part.place), state)
