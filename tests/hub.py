@@ -14,6 +14,7 @@ from hosts import Answer, Request, Route
 from pyarrow import parquet
 from tiny import sentence_pairs
 
+import themo
 from themo.catalogue import CATALOGUE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -113,7 +114,14 @@ def prepare(
         "HF_HOME": str(folder / "hf"),
         "HOME": str(folder),
         "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(themo.__file__).parent.parent),  # the code that is tested here
     }
     return subprocess.run(
-        command, env=environment | variables, capture_output=True, text=True, cwd=folder, check=False
+        command,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+        timeout=120,  # one that waits for a hub without end would never fail
     )

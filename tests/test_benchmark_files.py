@@ -1,8 +1,11 @@
+import shutil
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hosts import Fault, Host
+from hub import prepare
 from tiny import SettingsFactory, write_captioned_images, write_lines
 
 from themo.benchmark_files import fetch_parts, parts
@@ -21,7 +24,8 @@ def host(tmp_path: Path) -> Host:
     with tarfile.open(served / "coco.tar.gz", "w:gz") as archive:
         for part in ("train2014", "val2014"):
             archive.add(served / "mscoco" / part, part)
-    write_lines(served / "in" / "ILSVRC" / "a.xml", ["x"])
+    for kind, split in (("Annotations", "val"), ("Data", "val"), ("Data", "test"), ("Data", "train")):
+        write_lines(served / "in" / "ILSVRC" / kind / "CLS-LOC" / split / "a.xml", ["x"])
     write_lines(served / "in" / "LOC_synset_mapping.txt", ["n01440764 tench, Tinca tinca"])
     with tarfile.open(served / "imagenet.tar.gz", "w:gz") as archive:
         for name in ("ILSVRC", "LOC_synset_mapping.txt"):
@@ -49,7 +53,8 @@ def test_all_is_fetched_once(settings: SettingsFactory, tmp_path: Path, host: Ho
         assert all(part.is_there for part in parts(config))
         data = tmp_path / "data"
         assert len(Xtd10.open(data / "xtd10", data / "mscoco").images) == N_IMAGES
-        assert (data / "imagenet" / "ILSVRC" / "a.xml").is_file()
+        imagenet = data / "imagenet" / "ILSVRC" / "Data" / "CLS-LOC"
+        assert [path.name for path in imagenet.iterdir()] == ["val"]  # all that is read of it
         assert not list(data.glob("*.tar.gz"))
         n_requests = len(host.requests)
         fetch_parts(config)
@@ -61,9 +66,46 @@ def test_what_was_put_there_by_hand_is_left_alone(
 ) -> None:
     with host:
         config = settings(**places(tmp_path, host))
-        (tmp_path / "data" / "mscoco" / "train2014").mkdir(parents=True)
+        shutil.copytree(tmp_path / "served" / "mscoco", tmp_path / "data" / "mscoco")
+        shutil.copytree(tmp_path / "served" / "in", tmp_path / "data" / "imagenet")
         fetch_parts(config)
-        assert not host.gets("coco.tar.gz")
+        assert not host.gets("coco.tar.gz") + host.gets("imagenet.tar.gz")
+
+
+@pytest.mark.parametrize("missing", ["mscoco/val2014", "mscoco/train2014/COCO_train2014_000000000001.jpg"])
+def test_what_is_missing_of_the_images_is_fetched(
+    settings: SettingsFactory, tmp_path: Path, host: Host, missing: str
+) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        shutil.copytree(tmp_path / "served" / "mscoco", tmp_path / "data" / "mscoco")
+        shutil.copytree(tmp_path / "served" / "XTD10", tmp_path / "data" / "xtd10" / "XTD10")
+        lost = tmp_path / "data" / missing
+        shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+        assert not next(part for part in parts(config) if part.name == "MSCOCO images").is_there
+        fetch_parts(config)
+        assert lost.exists()
+        assert all(part.is_there for part in parts(config))
+
+
+def test_a_folder_alone_is_not_the_images(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
+    """Before the captions are there nobody knows which images they name."""
+    with host:
+        config = settings(**places(tmp_path, host))
+        shutil.copytree(tmp_path / "served" / "mscoco/train2014", tmp_path / "data" / "mscoco" / "train2014")
+        (tmp_path / "data" / "imagenet" / "ILSVRC").mkdir(parents=True)
+        assert not any(part.is_there for part in parts(config))
+
+
+def test_processes_that_want_the_test_data_at_once_fetch_them_once(
+    settings: SettingsFactory, tmp_path: Path, host: Host
+) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(fetch_parts, [config] * 4))
+        assert len(host.gets("coco.tar.gz")) == len(host.gets("imagenet.tar.gz")) == 1
+        assert all(part.is_there for part in parts(config))
 
 
 def test_an_archive_that_was_not_unpacked_to_its_end_is_unpacked_again(
@@ -107,3 +149,30 @@ def test_captions_lie_where_the_repository_has_them(settings: SettingsFactory) -
         "http://host/main/XTD10/test_1kcaptions_en.txt",
         "http://host/main/MIC/test_1kcaptions_fr.txt",
     ]
+
+
+@pytest.mark.slow
+def test_prepare_fetches_the_captions_that_training_must_not_see(
+    tiny_config: Path, tmp_path: Path, host: Host
+) -> None:
+    with host:
+        of = places(tmp_path, host)
+        options = [
+            *("--captions", of["captions"], "--images", of["images"]),
+            *("--captions-source", host.address, "--images-source", of["images_source"]),
+        ]
+        offline = prepare(tiny_config, tmp_path, host.address, *options, "--offline")
+        assert offline.returncode == 0, offline.stderr
+        assert "captions of the tests may be among the training pairs" in offline.stderr
+        assert not host.requests
+        done = prepare(tiny_config, tmp_path, host.address, *options)
+        assert done.returncode == 0, done.stderr
+        assert "of the tests" in done.stderr  # those left out are counted
+        assert "Training pairs are not compared" not in done.stderr
+        assert not host.gets("coco.tar.gz")
+        assert (tmp_path / "data" / "xtd10" / "XTD10" / "test_1kcaptions_es.txt").is_file()
+        shutil.rmtree(tmp_path / "data" / "xtd10")
+    away = prepare(tiny_config, tmp_path, host.address, *options)
+    assert away.returncode == 0, away.stderr
+    assert f"{host.address}/XTD10/test_image_names.txt: cannot be reached" in away.stderr
+    assert "captions of the tests may be among the training pairs" in away.stderr

@@ -6,6 +6,7 @@ from hosts import Fault, Host
 from hub import COMMIT, hub, prepare, write_catalogue
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.filesize import decimal
 
 from themo.catalogue import CATALOGUE, parse_weighted
 
@@ -38,6 +39,10 @@ def test_corpora_come_from_the_hub_once(tiny_config: Path, tmp_path: Path, datas
         assert first.returncode == 0, first.stderr
         for name in CATALOGUE:
             assert re.search(rf"Corpus {name}: \d\d of 90 pairs kept", first.stderr)
+            entry = CATALOGUE[name]
+            (served,) = datasets[entry.repository].glob(entry.files)
+            size = decimal(served.stat().st_size)
+            assert f"Fetching corpus {entry.repository}: {size} from {host.address}\n" in first.stderr
         fetched = [
             r.path for r in host.requests if r.method == "GET" and r.path.startswith(f"{TALKS}/resolve")
         ]
@@ -45,6 +50,7 @@ def test_corpora_come_from_the_hub_once(tiny_config: Path, tmp_path: Path, datas
         assert "test-" not in "".join(r.path for r in host.requests)
     again = prepare(tiny_config, tmp_path, host.address, "--corpus", *names, HF_HUB_OFFLINE="1")
     assert again.returncode == 0, again.stderr
+    assert "Fetching" not in again.stderr
 
 
 @pytest.mark.slow
@@ -75,4 +81,16 @@ def test_without_a_network(tiny_config: Path, tmp_path: Path, is_offline: bool) 
         else "check the network, or name files of your own in data.corpus"
     )
     assert advice in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_hub_that_hangs_is_given_up(tiny_config: Path, tmp_path: Path, datasets: dict[str, Path]) -> None:
+    with Host(tmp_path / "none") as host:
+        host.routes.append(hub(datasets=datasets))
+        host.fault(f"api/{TALKS}/revision/main", Fault(times=None, silent=True))
+        done = prepare(tiny_config, tmp_path, host.address, "--corpus", "talks", HF_HUB_ETAG_TIMEOUT="1")
+    assert done.returncode == 2, done.stderr
+    assert f"{CATALOGUE['talks'].repository}: {host.address} does not give it: " in done.stderr
+    assert "timed out; check the network" in done.stderr
     assert "Traceback" not in done.stderr

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 from hosts import Host
 from hub import hub, prepare, write_catalogue
+from rich.filesize import decimal
 from tiny import SettingsFactory
 
+from themo.catalogue import CATALOGUE
 from themo.inventory import inventory
 
 
@@ -30,7 +32,10 @@ def test_a_dry_run_fetches_nothing(tiny_config: Path, tmp_path: Path) -> None:
         done = prepare(tiny_config, tmp_path, host.address, *arguments)
         assert done.returncode == 0, done.stderr
         items = {item["name"]: item for item in json.loads(done.stdout)["items"]}
-        assert items["corpus talks"]["state"].startswith("missing: 0 MB from http://127.0.0.1")
+        talks = CATALOGUE["talks"]
+        (served,) = datasets[talks.repository].glob(talks.files)
+        size = decimal(served.stat().st_size)
+        assert items["corpus talks"]["state"] == f"missing: {size} from {host.address}"
         assert items["student"]["state"] == "there"
         assert not [r for r in host.requests if "resolve" in r.path]
     away = prepare(tiny_config, tmp_path, host.address, *arguments)

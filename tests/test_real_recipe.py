@@ -16,8 +16,9 @@ import yaml
 from foreign_models import write_beto, write_clip, write_marian, write_mclip
 from hosts import Host
 from hub import hub, write_catalogue
-from tiny import NOUNS, write_captioned_images, write_lines, write_picture
+from tiny import NOUNS, sentence_pairs, write_captioned_images, write_lines, write_picture, write_tsv
 
+import themo as package
 from themo.config import load
 
 PRESET = "vit-l-14-beto"
@@ -91,6 +92,7 @@ def themo(folder: Path, host: Host, *arguments: str) -> str:
         "HF_HOME": str(folder / "hf"),
         "HF_ENDPOINT": host.address,
         "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(package.__file__).parent.parent),  # the code that is tested here
     }
     command = [sys.executable, "-m", "themo", *arguments]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
@@ -115,6 +117,11 @@ def test_from_an_empty_folder_to_the_tables(tmp_path: Path) -> None:
         assert [item for item in plan["items"] if item["state"].startswith("missing")] == []
         fetched = len(host.requests)
         themo(user, host, "train", "--config", config, "--batch-size", "32", "--learn-rate", "8e-5")
+        write_tsv(user / "captions.tsv", sentence_pairs()[250:])
+        weighted = ("0.5*opus-100", "2*talks", "captions.tsv")
+        themo(user, host, "train", "--config", config, "--corpus", *weighted)
+        repeated = yaml.safe_load((user / f"logs/{PRESET}/version_1/config.yaml").read_text(encoding="utf-8"))
+        assert repeated["data"]["corpus"] == list(weighted)
         version = f"logs/{PRESET}/version_0"
         scores = json.loads(themo(user, host, "test", "--version-path", version, "--baseline", "--json"))
         table = themo(user, host, "test", "--baseline", "--config", config)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from tiny import NOUNS, SettingsFactory, write_captioned_images, write_lines, write_picture
 from torch.nn import functional
 
-from themo.config import Settings
+from themo.config import Settings, load
 from themo.dataset import TrainingData
 from themo.errors import InputError
 from themo.evaluation import score_retrieval
@@ -216,14 +216,20 @@ def test_no_test_data(settings: SettingsFactory, tested: Settings) -> None:
         score_version(tested.override({"captions": "nosuch"}), None)
 
 
-def test_missing_images_are_named_and_the_command_that_fetches_them(tested: Settings) -> None:
+def test_missing_images_are_named_and_the_command_that_fetches_them(tested: Settings, version: Path) -> None:
     image = min(Path(str(tested.benchmarks.images)).rglob("*.jpg"))
     image.unlink()
     with pytest.raises(InputError, match=rf"1 of {N_IMAGES} images are missing: \S*{image.name}$"):
         score_version(tested, None)
     fetched = tested.override({"images_source": "http://127.0.0.1:9/coco.tar.gz"})
-    with pytest.raises(InputError, match=rf"{image.name}; `python -m themo prepare --tests` fetches"):
+    with pytest.raises(
+        InputError, match=rf"{image.name}; `python -m themo prepare --tests`, with this test's"
+    ):
         score_version(fetched, None)
+    config = version / "config.yaml"
+    with pytest.raises(InputError, match=rf"`python -m themo prepare --tests --config {config}` fetches"):
+        score_version(fetched, version)
+    assert load(config).benchmarks.captions == tested.benchmarks.captions
 
 
 def test_classes_by_names_and_templates(tested: Settings, version: Path, tmp_path: Path) -> None:

@@ -100,6 +100,16 @@ def read_image_ids(folder: Path) -> frozenset[str]:
     return frozenset(_coco_name(name, names_file)[2].lstrip("0") for name in read_lines(names_file))
 
 
+def listed_images(folder: Path, images: Path) -> list[Path]:
+    """Where the images that a folder in XTD10's layout names belong, whether they are there or not.
+
+    Raises:
+        InputError: The file of names is missing or malformed.
+    """
+    names_file = _find(folder, IMAGE_NAMES)
+    return [_coco_path(images, name, names_file) for name in read_lines(names_file)]
+
+
 def _captions_file(folder: Path, language: str) -> Path:
     return _find(folder, captions_name(language))
 

@@ -18,14 +18,12 @@ class Entry:
         files: Pattern of its files.
         columns: English and Spanish column; ``a.b`` is field b of a struct.
         only: Column and the value that it must have, where the files hold other languages too.
-        megabytes: About what is fetched.
         source: Who made it, and on what terms.
     """
 
     repository: str
     files: str
     columns: tuple[str, str]
-    megabytes: int
     source: str
     only: tuple[str, str] | None = None
 
@@ -35,28 +33,24 @@ CATALOGUE = {
         "Helsinki-NLP/opus-100",
         "en-es/train-*.parquet",
         ("translation.en", "translation.es"),
-        100,
         "OPUS-100, Zhang et al. (2020): a million pairs from OPUS; terms of its parts",
     ),
     "talks": Entry(
         "sentence-transformers/parallel-sentences-talks",
         "en-es/train-*.parquet",
         ("english", "non_english"),
-        60,
         "TED talks, Reimers and Gurevych (2020); CC BY-NC-ND",
     ),
     "tatoeba": Entry(
         "sentence-transformers/parallel-sentences-tatoeba",
         "en-es/train-*.parquet",
         ("english", "non_english"),
-        15,
         "Tatoeba; CC BY 2.0 FR",
     ),
     "image-captions": Entry(
         "M-CLIP/ImageCaptions-7M-Translations",
         "*.parquet",
         ("caption", "caption_multi"),
-        1300,
         "Captions of CC3M, CC12M and SBU, the Spanish ones of 48 languages, translated by Opus models: "
         "what Multilingual-CLIP learnt from, Carlsson et al. (2022); about 146,000 pairs",
         only=("multi_language_code", "es"),

@@ -199,7 +199,7 @@ class BenchmarkSettings(Section):
     """Marian model from English, hub name or folder, that makes the prompts of the classes' first names where
     `prompts` and `class_names` are null."""
     captions_source: str | None = None
-    """Address of XTD10's captions, above its folders; `prepare --tests` fetches them into `captions`."""
+    """Address of XTD10's captions, above its folders; `prepare` fetches them into `captions`."""
     images_source: str | None = None
     """Address of an archive with train2014/ and val2014/, unpacked into `images`."""
     imagenet_source: str | None = None

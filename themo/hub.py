@@ -6,15 +6,21 @@ a cut transfer, and counts a file only when it is whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, set_client_factory, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from huggingface_hub.utils._http import default_client_factory
+from rich.filesize import decimal
 
 from themo.errors import InputError, reason_of
+from themo.progress import console, waiting
 from themo.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.spm")
@@ -23,6 +29,30 @@ TEXT_FILES = ("*.json", "*.txt", "*.model", "*.spm")
 
 ENDPOINT = constants.ENDPOINT
 """The hub's address, as ``HF_ENDPOINT`` has it."""
+
+ANSWER_SECONDS = float(constants.HF_HUB_ETAG_TIMEOUT)
+"""A hub that sends nothing for so long after a question is given up; ``HF_HUB_ETAG_TIMEOUT`` sets it."""
+
+PUSH_SECONDS = 300.0
+"""The same while files are brought there: it takes its time over a large commit."""
+
+
+def _client(seconds: float) -> Any:
+    """The hub's own client, whose questions, most of which have no time-out, have this one."""
+    client = default_client_factory()
+
+    def limit(request: Any) -> None:
+        given = request.extensions.get("timeout", {})
+        request.extensions["timeout"] = {
+            of: given.get(of) or seconds for of in ("connect", "read", "write", "pool")
+        }
+
+    hooks = client.event_hooks
+    client.event_hooks = {**hooks, "request": [*hooks["request"], limit]}
+    return client
+
+
+set_client_factory(partial(_client, ANSWER_SECONDS))
 
 
 def is_cached(repository: str, kind: str, patterns: Sequence[str]) -> bool:
@@ -66,7 +96,8 @@ def fetch_dataset(repository: str, pattern: str) -> tuple[Path, ...]:
         InputError: The hub cannot be reached and the files are not there, or there are none.
     """
     try:
-        folder = Path(snapshot_download(repository, repo_type="dataset", allow_patterns=[pattern]))
+        with _announced(f"corpus {repository}", repository, "dataset", (pattern,)):
+            folder = Path(snapshot_download(repository, repo_type="dataset", allow_patterns=[pattern]))
     except Exception as error:  # the hub's, the connection's and the disk's have no common base
         raise InputError(
             f"corpus {repository}: {_absence(error)}, or name files of your own in data.corpus"
@@ -92,14 +123,16 @@ def fetch_model(name: str, what: str, patterns: Sequence[str] = TEXT_FILES, *, w
     if Path(name).is_dir():
         return Path(name)
     try:
-        folder = Path(snapshot_download(name, allow_patterns=list(patterns)))
-        # one of a commit's files is enough, and where it is the host need not be asked again
-        if weights and not any((folder / file).is_file() for file in (SAFE_WEIGHTS, PICKLED_WEIGHTS)):
-            # by the snapshot's own commit: the repository may change between two calls
-            try:
-                hf_hub_download(name, SAFE_WEIGHTS, revision=folder.name)
-            except EntryNotFoundError:
-                hf_hub_download(name, PICKLED_WEIGHTS, revision=folder.name)
+        large = (SAFE_WEIGHTS, PICKLED_WEIGHTS) if weights else ()
+        with _announced(what, name, "model", large):
+            folder = Path(snapshot_download(name, allow_patterns=list(patterns)))
+            # one of a commit's files is enough, and where it is the host need not be asked again
+            if weights and not any((folder / file).is_file() for file in large):
+                # by the snapshot's own commit: the repository may change between two calls
+                try:
+                    hf_hub_download(name, SAFE_WEIGHTS, revision=folder.name)
+                except EntryNotFoundError:
+                    hf_hub_download(name, PICKLED_WEIGHTS, revision=folder.name)
     except RepositoryNotFoundError:
         raise InputError(
             f"{what}: is no folder, and {ENDPOINT} has no such repository, or a closed one"
@@ -109,6 +142,21 @@ def fetch_model(name: str, what: str, patterns: Sequence[str] = TEXT_FILES, *, w
             f"{what}: is no folder, and {_absence(error)}, or name a folder that holds it"
         ) from error
     return folder
+
+
+@contextmanager
+def _announced(what: str, repository: str, kind: str, patterns: Sequence[str]) -> Iterator[None]:
+    """Say what a block fetches, and how much, unless it is here, or may not be fetched."""
+    if not patterns or constants.HF_HUB_OFFLINE or is_cached(repository, kind, patterns):
+        yield
+        return
+    try:
+        size = decimal(remote_bytes(repository, kind, patterns))
+    except InputError:
+        size = "size unknown"  # the block tells what is wrong
+    console.print(f"Fetching {what}: {size} from {ENDPOINT}")
+    with waiting(f"Fetching {what}"):
+        yield
 
 
 def _absence(error: Exception) -> str:
@@ -140,6 +188,7 @@ def push_folder(folder: Path, repository: str) -> str:
         InputError: The hub cannot be reached, or refuses it.
     """
     api = HfApi()
+    set_client_factory(partial(_client, PUSH_SECONDS))
     try:
         address = api.create_repo(repository, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Export of Themo")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rich.filesize import decimal
+
 from themo.benchmark_files import parts
 from themo.catalogue import CATALOGUE, parse_weighted
 from themo.config import Settings
@@ -118,7 +120,7 @@ def _of_hub(name: str, repository: str, kind: str, patterns: tuple[str, ...], of
     if offline:
         return Item(name, repository, f"missing: from {ENDPOINT}")
     try:
-        amount = f"{remote_bytes(repository, kind, patterns) / 1e6:,.0f} MB"
+        amount = decimal(remote_bytes(repository, kind, patterns))
     except InputError as error:  # what is here can be told all the same
         return Item(name, repository, f"missing, size unknown: {error}")
     return Item(name, repository, f"missing: {amount} from {ENDPOINT}")
@@ -133,5 +135,6 @@ def _test_data(settings: Settings, offline: bool) -> Iterator[Item]:
             except InputError:
                 size = None
             amount = f"{size / 1e6:,.1f} MB" if size is not None else "size unknown"
-            state = f"missing: {amount} from {urlsplit(part.source.url).hostname} (--tests)"
+            asked = " (--tests)" if part.archive is not None else ""
+            state = f"missing: {amount} from {urlsplit(part.source.url).hostname}{asked}"
         yield Item(part.name, str(part.place), state)

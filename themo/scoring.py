@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -98,7 +99,7 @@ def examine(
         InputError: The version is damaged, its student is of another teacher, or test data are missing.
     """
     sources = Sources(settings)
-    xtd10, imagenet = _open_benchmarks(settings, sources, task)
+    xtd10, imagenet = _open_benchmarks(settings, sources, task, version)
     loaded = load_student(find_part(version, "student")) if version is not None else None
     if settings.data.targets is not None:
         if version is None:
@@ -205,7 +206,7 @@ def _image_encoder(sources: Sources, teacher: Teacher) -> ImageEncoder:
 
 
 def _open_benchmarks(
-    settings: Settings, sources: Sources, task: Task
+    settings: Settings, sources: Sources, task: Task, version: Path | None
 ) -> tuple[Xtd10 | None, ImageNet | None]:
     config = settings.benchmarks
     xtd10 = imagenet = None
@@ -219,7 +220,11 @@ def _open_benchmarks(
     except MissingInputError as error:
         if not any((config.captions_source, config.images_source, config.imagenet_source)):
             raise
-        raise InputError(f"{error}; `python -m themo prepare --tests` fetches the test data") from None
+        command = ["python", "-m", "themo", "prepare", "--tests"]
+        if version is not None:
+            command += ["--config", str(version / "config.yaml")]
+        of = "" if version is not None else ", with this test's --config or --preset,"
+        raise InputError(f"{error}; `{shlex.join(command)}`{of} fetches the test data") from None
     if xtd10 is None and imagenet is None:
         raise InputError(f"benchmarks: must name test data for --task {task}, they name none")
     return xtd10, imagenet

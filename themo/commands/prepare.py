@@ -45,8 +45,11 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     with waiting("Loading libraries"):
         from themo.preparation import prepare_data
 
-    if options.tests:
-        from themo.benchmark_files import fetch_parts
+    from themo.benchmark_files import fetch_captions, fetch_parts
+
+    if not options.tests:
+        fetch_captions(settings, offline=options.offline)
+    else:
         from themo.scoring import fetch_models
 
         fetch_parts(settings, offline=options.offline)
