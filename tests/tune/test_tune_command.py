@@ -17,11 +17,9 @@ import yaml
 from formula_search import a_search, settings_in
 
 from themo.cli import main
-from tune.cluster import ClusterError
-
-
 from themo.commands.tune import _tested
 from themo.errors import InputError
+from tune.cluster import ClusterError
 from tune.resources import Resources
 from tune.results import SearchResult
 from tune.study import Study
