@@ -133,6 +133,7 @@ def test_a_server_that_is_away_may_come_back(tmp_path: Path) -> None:
         delivery.carry_out(BEGIN)
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_new_database_at_once(tmp_path: Path) -> None:
     """MLflow itself makes its tables step by step, and fails where another process is at it."""
     script = (

@@ -589,6 +589,7 @@ def test_a_killed_process_loses_nothing(host: Host, path: Path) -> None:
     assert left(path) == set()
 
 
+@pytest.mark.slow
 def test_processes_that_want_a_file_at_once_fetch_it_once(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(seconds_per_block=0.15))  # 2.4 s
     processes = [python(FETCH, host.url(NAME), path, SHA256) for _ in range(2)]

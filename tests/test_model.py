@@ -195,6 +195,7 @@ def test_on_a_gpu_as_on_a_cpu(version: Path, state_version: Path, pictures: list
         )
 
 
+@pytest.mark.slow
 def test_the_package_is_typed_and_its_import_loads_nothing_heavy() -> None:
     assert (Path(themo.__file__).parent / "py.typed").is_file()
     script = (

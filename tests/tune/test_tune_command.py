@@ -138,16 +138,6 @@ def _fail() -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "code", "said"),
-    [
-        (lambda: None, 0, "Read of it:"),
-        (lambda: signal.default_int_handler(signal.SIGINT, None), 130, "Interrupted. Continue with:"),
-        (lambda: signal.raise_signal(signal.SIGTERM), 143, "Terminated. Continue with:"),
-        (_fail, 1, "Failed: Ray: the head is gone. Continue with:"),
-    ],
-    ids=["done", "interrupted", "terminated", "without its cluster"],
-)
-@pytest.mark.parametrize(
     "error", [InputError("no images"), torch.OutOfMemoryError("no images\nleft"), OSError("no images")]
 )
 def test_a_result_is_told_though_its_test_fails(
@@ -165,7 +155,16 @@ def test_a_result_is_told_though_its_test_fails(
     assert capsys.readouterr().err == "Not tested: no images\n"
 
 
-@pytest.mark.parametrize("is_interrupted", [False, True])
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        (lambda: None, 0, "Read of it:"),
+        (lambda: signal.default_int_handler(signal.SIGINT, None), 130, "Interrupted. Continue with:"),
+        (lambda: signal.raise_signal(signal.SIGTERM), 143, "Terminated. Continue with:"),
+        (_fail, 1, "Failed: Ray: the head is gone. Continue with:"),
+    ],
+    ids=["done", "interrupted", "terminated", "without its cluster"],
+)
 def test_commands_that_are_told_can_be_typed(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
