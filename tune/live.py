@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from ray.tune import Callback
@@ -39,13 +42,18 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         self._done_before = sum(trial.is_done for trial in study)
         self._start = self._last = time.monotonic()
         self._at_work = 0
+        self._on_ctrl_c: Callable[[int, FrameType | None], object] | None = None
         self._live = (
             Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
         )
 
     def setup(self, *_: object, **__: object) -> None:
-        """Open the view."""
+        """Open the view; from now on Ctrl-C is answered at once, before Ray takes its time."""
         self._start = self._last = time.monotonic()
+        rays = signal.getsignal(signal.SIGINT)
+        if callable(rays) and threading.current_thread() is threading.main_thread():
+            self._on_ctrl_c = rays
+            signal.signal(signal.SIGINT, self._answer_ctrl_c)
         if self._live:
             self._live.start()
 
@@ -64,8 +72,17 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
 
     def close(self) -> None:
         """Close the view; the terminal is as before."""
+        if self._on_ctrl_c and signal.getsignal(signal.SIGINT) == self._answer_ctrl_c:
+            signal.signal(signal.SIGINT, self._on_ctrl_c)
         if self._live:
             self._live.stop()
+
+    def _answer_ctrl_c(self, number: int, frame: FrameType | None) -> None:
+        line = "Stopping: the trials at work come to their next report first"
+        # not on this thread, which may be amid another line
+        threading.Thread(target=console.print, args=(line,), daemon=True).start()
+        if self._on_ctrl_c:
+            self._on_ctrl_c(number, frame)
 
     def _frame(self) -> Table:
         frame = Table.grid(padding=(0, 1))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import signal
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -85,3 +87,22 @@ def test_time_left_is_told_once_a_trial_of_this_session_has_ended(study):
     assert view._seconds_left(3) is None
     view._start -= 60
     assert view._seconds_left(4) == pytest.approx(4 * 60, rel=0.01)
+
+
+def test_ctrl_c_is_answered_and_goes_on_to_ray(study, monkeypatch):
+    said = io.StringIO()
+    monkeypatch.setattr(live, "console", Console(file=said))
+    rays: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: rays.append(number))
+    try:
+        view = LiveView(study, total=8, slots=lambda: 2, objective="o")
+        view.setup()
+        signal.raise_signal(signal.SIGINT)
+        while "Stopping: " not in said.getvalue():
+            time.sleep(0.01)
+        view.close()
+        signal.raise_signal(signal.SIGINT)
+        assert rays == [signal.SIGINT] * 2
+        assert said.getvalue().count("Stopping") == 1
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -327,6 +327,7 @@ def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_s
     _, errors = first.communicate(timeout=120)
     assert first.returncode == 130, errors
     assert errors.strip().splitlines()[-1] == "interrupted"
+    assert "Stopping: the trials at work come to their next report first\n" in errors
     assert "Traceback" not in errors
 
     second = _start(tmp_path, "--resume")
