@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -170,6 +171,7 @@ class _Session:
         trainable, removers = _trainable(search.uid, resources, work)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_MOST_PENDING)
         end = time.monotonic() + time_budget if time_budget is not None else None
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
         try:
             ray_tune.run(
                 trainable,
@@ -196,6 +198,10 @@ class _Session:
             raise
         finally:
             view.close()
+            if (
+                signal.getsignal(signal.SIGINT) is not on_ctrl_c
+            ):  # Ray leaves its own, which swallows the next
+                signal.signal(signal.SIGINT, on_ctrl_c)
             _write_what_fits(study.save)
             _write_what_fits(lambda: results.write_trials(study, search.space, self._folder))
             self._storage.remove_loose_files(self._name)  # Ray's own, never read: the study is the state

@@ -406,10 +406,10 @@ class Project:
 
     def _await_dependencies(self, container: Container) -> None:
         for name, how in (container.service.get("depends_on") or {}).items():
-            assert how["condition"] == "service_healthy"
+            assert how["condition"] in ("service_healthy", "service_started")
             replicas = [c for c in self.containers.values() if c.name.rpartition("-")[0] == name]
             assert replicas, f"{container.name} needs {name}, which has not been started"
-            for replica in replicas:
+            for replica in replicas if how["condition"] == "service_healthy" else []:
                 self._await_health(replica)
 
     def _await_health(self, container: Container) -> None:

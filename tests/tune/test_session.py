@@ -90,6 +90,13 @@ def _run(logs_dir: Path, resources: Resources, **changes: object) -> Searched:
 
 
 @pytest.mark.slow
+def test_ctrl_c_after_a_search_is_not_swallowed(cluster, tmp_path):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    run_search(a_search(tmp_path, "mine", Resources(), num_samples=2), no_data, train)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.slow
 def test_every_trial_is_accounted_for(searched):
     assert len(searched.study) == 8
     assert searched.study.counts()["RUNNING"] == 0
@@ -333,7 +340,7 @@ def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_s
     second = _start(tmp_path, "--resume")
     _wait_for(second, lambda: _reported(folder) >= 4)
     second.kill()
-    second.wait()
+    second.communicate()
 
     third = _start(tmp_path, "--resume", seconds=0)
     _, errors = third.communicate(timeout=240)
@@ -374,7 +381,7 @@ def test_other_schedulers_and_searchers_end_as_undisturbed_too(cluster, tmp_path
     first = _start(tmp_path / "cut", *(f"{name}={value}" for name, value in changes.items()))
     _wait_for(first, lambda: _reported(folder) >= 4)
     first.kill()
-    first.wait()
+    first.communicate()
     second = _start(tmp_path / "cut", "--resume", seconds=0)
     _, errors = second.communicate(timeout=400)
     assert second.returncode == 0, errors

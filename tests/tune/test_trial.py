@@ -24,6 +24,9 @@ from tune.storage import Storage
 from tune.study import Trial
 from tune.trial import StorageError, Work, configuration, run_trial
 
+# a trial collects garbage first: what the tests before it have left open
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 

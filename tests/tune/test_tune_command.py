@@ -191,6 +191,7 @@ def test_commands_that_are_told_can_be_typed(
 
     monkeypatch.setattr("tune.session.run_search", run_search)
     monkeypatch.setattr("themo.preparation.prepare_data", lambda *_, **__: None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray Tune, used by another test, leaves its own
     go_on = f"python -m themo tune --resume old --logs-dir '{logs}'"
     assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == code
     told = capsys.readouterr().err
