@@ -28,6 +28,7 @@ ON_CPU = (
     "memory",
     "full_size",
     "miniature_teacher",
+    "miniature_student",
     "miniature_results",
     "objectives",
     "early_stopping",

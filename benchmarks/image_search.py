@@ -18,7 +18,7 @@ import torch
 from benchmarks.measure import Goal, Options, Row
 from benchmarks.memory import Memory, Peak
 from benchmarks.synthetic import words, write_backbone
-from themo.image_index import PIECE_ROWS, ImageIndex, MappedVectors
+from themo.image_search.index import PIECE_ROWS, ImageIndex, MappedVectors
 from themo.student import Head, Student
 from themo.tokens import Tokenizer
 

@@ -7,7 +7,7 @@ from hub import hub, prepare, write_catalogue
 from rich.filesize import decimal
 from tiny import SettingsFactory
 
-from themo.catalogue import CATALOGUE
+from themo.fetching.catalogue import CATALOGUE
 from themo.inventory import inventory
 
 

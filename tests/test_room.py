@@ -13,8 +13,8 @@ import pytest
 from safetensors import SafetensorError
 
 from themo import room
-from themo.outbox import Outbox
 from themo.room import IMPATIENT, LossyFile, Patience, is_full
+from themo.tracking.outbox import Outbox
 
 FULL = Path("/dev/full")
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/full, which is always full")

@@ -13,7 +13,7 @@ from PIL import Image
 from torch.nn import functional
 
 from themo.errors import InputError
-from themo.hub import ENDPOINT
+from themo.fetching.hub import ENDPOINT
 from themo.teacher import Teacher, fingerprint
 
 TEXTS = ["the red cat runs", "", "the small old boar comes " * 9, "the owl", "a word it does not know"]

@@ -116,12 +116,9 @@ class Killer:
 RENAMES = [(Path, "rename"), (Path, "replace")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "acts",
-    [
-        pytest.param(RENAMES, id="renames"),
-        pytest.param([*RENAMES, (Path, "mkdir"), (shutil, "rmtree")], id="all", marks=pytest.mark.slow),
-    ],
+    "acts", [RENAMES, [*RENAMES, (Path, "mkdir"), (shutil, "rmtree")]], ids=["renames", "all"]
 )
 def test_killed_at_any_moment_of_saving(
     settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path, acts: Sequence[tuple[object, str]]

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from themo.catalogue import parse_weighted
 from themo.errors import InputError, did_you_mean
+from themo.fetching.catalogue import parse_weighted
 from themo.miniature.recipe import MiniatureRecipe
 from themo.mixture import parse_mixture
 from themo.presets import DEFAULT_PRESET, preset_path

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from rich.filesize import decimal
 
-from themo.benchmark_files import parts
-from themo.catalogue import CATALOGUE, parse_weighted
 from themo.config import Settings
-from themo.downloads import probe
 from themo.errors import InputError
-from themo.hub import ENDPOINT, is_cached, remote_bytes
+from themo.fetching.benchmark_files import parts
+from themo.fetching.catalogue import CATALOGUE, parse_weighted
+from themo.fetching.downloads import probe
+from themo.fetching.hub import ENDPOINT, is_cached, remote_bytes
 from themo.sources import MINIATURE, miniature_is_built
 from themo.teacher import hub_repository
 from themo.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS

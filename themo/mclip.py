@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from themo.errors import InputError, reason_of
-from themo.hub import fetch_model
+from themo.fetching.hub import fetch_model
 from themo.progress import track
 from themo.student import ENCODE_BATCH, Head, Student
 from themo.tokens import LONGEST, Tokenizer

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from themo.cache import Cache
-from themo.catalogue import CATALOGUE, parse_weighted
 from themo.config import Settings
 from themo.corpora import Corpus
 from themo.errors import InputError, MissingInputError
+from themo.fetching.catalogue import CATALOGUE, parse_weighted
 from themo.miniature.recipe import MiniatureRecipe
 from themo.progress import console
 
@@ -72,7 +72,7 @@ class Sources:
         """
         weight, plain = parse_weighted(name)
         if plain in CATALOGUE:
-            from themo.hub import fetch_dataset  # a second of imports, only when needed
+            from themo.fetching.hub import fetch_dataset  # a second of imports, only when needed
 
             entry = CATALOGUE[plain]
             files = fetch_dataset(entry.repository, entry.files)
@@ -97,7 +97,7 @@ class Sources:
         Raises:
             InputError: There is no such model, or it cannot be fetched.
         """
-        from themo.hub import fetch_model  # a second of imports, only when needed
+        from themo.fetching.hub import fetch_model  # a second of imports, only when needed
 
         return str(fetch_model(self.resolve(name), f"student.backbone {name}", weights=weights))
 

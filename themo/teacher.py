@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from themo.cache import digest, digest_file, digest_folder
 from themo.errors import InputError, reason_of
-from themo.hub import ENDPOINT
+from themo.fetching.hub import ENDPOINT
 from themo.images import Picture, load_batches
 from themo.progress import track
 from themo.weights import refuse_code

@@ -13,7 +13,7 @@ from transformers import AutoConfig, MarianConfig, MarianMTModel, MarianTokenize
 
 from themo.cache import Cache, digest, digest_folder
 from themo.errors import InputError, reason_of
-from themo.hub import fetch_model
+from themo.fetching.hub import fetch_model
 from themo.progress import track
 from themo.weights import refuse_code
 

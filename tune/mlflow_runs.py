@@ -12,7 +12,8 @@ from typing import Any
 
 from ray.tune import Callback
 
-from themo.tracking import RunLog, Status, Tracking, comparison_params
+from themo.tracking.names import comparison_params
+from themo.tracking.runs import RunLog, Status, Tracking
 from tune import trial as worker
 from tune.results import line_of
 from tune.study import State, Study, Trial

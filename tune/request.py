@@ -15,7 +15,7 @@ from themo.errors import InputError
 from themo.options import AUTO_GPUS
 from themo.presets import preset_path, space_path
 from themo.progress import console
-from themo.tracking import check_reachable, tracking_uri
+from themo.tracking.uri import check_reachable, tracking_uri
 from tune.address import LOCAL
 from tune.resources import Resources
 from tune.search import (

@@ -19,7 +19,8 @@ from themo.dataset import TrainingData
 from themo.errors import InputError
 from themo.progress import console
 from themo.room import Patience, is_full
-from themo.tracking import Tracking, outbox_path, tracking_uri
+from themo.tracking.runs import Tracking, outbox_path
+from themo.tracking.uri import tracking_uri
 from themo.training import train
 from tune import results
 from tune.cluster import Cluster, connect

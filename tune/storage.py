@@ -7,6 +7,7 @@ import platform
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,10 +50,11 @@ class Storage:
         Raises:
             InputError: It is no folder, and no URI of a file system that Arrow knows, or one that holds keys.
         """
-        if "://" in place and "@" in urlsplit(place).netloc:
+        if "://" in place and urlsplit(place).netloc.rpartition("@")[0] not in ("", "anonymous"):
             raise InputError(
                 "--storage-path must hold no keys, since it is written down with the search: set "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY on all machines instead"
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS, on all "
+                "machines instead"
             )
         storage = cls(place if "://" in place else str(Path(place).resolve()))
         try:
@@ -88,13 +90,13 @@ class Storage:
 
     def folders(self) -> list[str]:
         """Names of the folders directly in it; none where there is no such place yet."""
-        return [info.base_name for info in self._listed(self.root) if info.type == fs.FileType.Directory]
+        deeper = (parts for info, parts in self._below(self.root) if not info.is_file or len(parts) > 1)
+        return sorted({parts[0] for parts in deeper})
 
     def checkpoints(self) -> set[str]:
         """Paths of the checkpoints in the folders of trials in the folders of sessions, whole or not."""
         found: set[str] = set()
-        for info in self._listed(self.root, recursive=True):  # one listing: on S3 each is a round trip
-            parts = info.path.removeprefix(f"{self.root}/").split("/")
+        for info, parts in self._below(self.root):
             folders = parts[:-1] if info.is_file else parts
             if len(folders) >= _CHECKPOINT_DEPTH and all(map(str.startswith, folders, _CHECKPOINT_PARTS)):
                 found.add("/".join(folders[:_CHECKPOINT_DEPTH]))
@@ -113,19 +115,18 @@ class Storage:
     def remove(self, path: str) -> None:
         """Remove a folder of it, if it is there."""
         if self.filesystem.get_file_info(f"{self.root}/{path}").type != fs.FileType.NotFound:
-            self.filesystem.delete_dir(f"{self.root}/{path}")
+            with suppress(FileNotFoundError):  # what lay in it is gone; Google has no folders
+                self.filesystem.delete_dir(f"{self.root}/{path}")
 
     def remove_loose_files(self, path: str) -> None:
         """Remove the files that lie in a folder and in the folders of it, and those that are then empty."""
-        for info in self._listed(f"{self.root}/{path}"):
-            if info.is_file:
+        below = self._below(f"{self.root}/{path}")
+        for info, parts in below:
+            if info.is_file and len(parts) <= 2:
                 self.filesystem.delete_file(info.path)
-                continue
-            below = list(self._listed(info.path))
-            for loose in below:
-                if loose.is_file:
-                    self.filesystem.delete_file(loose.path)
-            if all(inner.is_file for inner in below):
+        kept = {parts[0] for info, parts in below if len(parts) > 2 or (len(parts) > 1 and not info.is_file)}
+        for info, parts in below:
+            if len(parts) == 1 and not info.is_file and parts[0] not in kept:
                 self.filesystem.delete_dir(info.path)
 
     def refuse_unwritable(self) -> None:
@@ -193,16 +194,21 @@ class Storage:
         mark = _Mark(self, name or f".themo-{secrets.token_hex(8)}")
         try:
             mark.write()
-        except OSError as error:
+        except (OSError, pyarrow.ArrowException) as error:
             if is_full(error):  # it may be waited for
                 raise
             raise InputError(f"--storage-path {self.place}: cannot be written: {reason_of(error)}") from None
         return mark
 
-    def _listed(self, path: str, *, recursive: bool = False) -> list[fs.FileInfo]:
-        selector = fs.FileSelector(path, allow_not_found=True, recursive=recursive)
-        found: list[fs.FileInfo] = self.filesystem.get_file_info(selector)
-        return found
+    def _below(self, path: str) -> list[tuple[fs.FileInfo, list[str]]]:
+        """All that lies below a folder, with the parts of its path from there.
+
+        In one listing: in a bucket each is a round trip, and Google's knows no folders but those that
+        somebody made by name.
+        """
+        selector = fs.FileSelector(path, allow_not_found=True, recursive=True)
+        found = self.filesystem.get_file_info(selector)
+        return [(info, info.path.removeprefix(f"{path}/").split("/")) for info in found]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos.formula import METRIC, PAIRS_A_REPORT, RUNGS, name_of
-from themo.tracking import metric_name
+from themo.tracking.names import metric_name
 from tune.study import Study, Trial
 
 _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}

@@ -25,7 +25,7 @@ from benchmarks.chaos.disk import SmallDisk, why_not
 from benchmarks.chaos.faults import KINDS, MANY, Fault, Kind, draw
 from benchmarks.chaos.server import ServerOnSqlite
 from benchmarks.measure import Goal, Options, Row
-from themo.tracking import send
+from themo.tracking.runs import send
 from tune.search import SEARCH_FILE, STUDY_FILE, TRIALS_FOLDER, read_search
 from tune.study import Study
 

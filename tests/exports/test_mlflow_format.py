@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from themo.cli import main
 from themo.exports.exporting import export_version
 from themo.exports.source import Source
-from themo.tracking import tracking_uri
+from themo.tracking.uri import tracking_uri
 
 pytestmark = [
     pytest.mark.slow,

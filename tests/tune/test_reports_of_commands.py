@@ -23,7 +23,7 @@ from playwright.sync_api import Page
 from tiny import TINY_MINIATURE
 
 from themo.config import load
-from themo.tracking import metric_name
+from themo.tracking.names import metric_name
 
 pytestmark = [
     pytest.mark.slow,

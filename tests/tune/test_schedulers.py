@@ -22,6 +22,8 @@ from tune.study import Study
 from tune.trial import TrialReport
 
 SCHEDULERS = get_args(SchedulerName)
+WHOLE_TRIALS = ("none", "median", "pbt")
+"""These stop few trials, or none, so that a search has many reports."""
 N_REPORTS = 9
 
 values = st.integers(0, 5).map(float) | st.floats(-1, 1)
@@ -116,7 +118,10 @@ def test_a_trial_without_a_finite_report_ends_as_a_failure_and_stops_nobody(sche
     ) + ["PRUNED"] * (1 if scheduler == "pausing-asha" else 0)
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize(
+    "scheduler",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in WHOLE_TRIALS else []) for name in SCHEDULERS],
+)
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(curves_with_nan, min_size=3, max_size=9),

@@ -15,7 +15,7 @@ from themo.progress import console, waiting
 
 if TYPE_CHECKING:
     from themo.exports.source import Source
-    from themo.tracking import Status
+    from themo.tracking.runs import Status
 
 SUMMARY = "Write a student in the format of another tool, with a model card."
 USAGE = "python -m themo export [OPTION ...]"
@@ -54,7 +54,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         source = Source.open(options.version_path, options.settings)
     name = options.register or f"themo-{source.settings.paths.experiment}"
     if options.format == "mlflow":
-        from themo.tracking import check_reachable, tracking_uri
+        from themo.tracking.uri import check_reachable, tracking_uri
 
         check_reachable(tracking_uri(Path(source.settings.paths.logs_dir)))  # before minutes of work
     export = export_version(
@@ -106,7 +106,9 @@ def _refuse(options: Namespace) -> None:
 
 def _register(source: Source, folder: Path, name: str) -> str:
     """Log the model and register it where the settings' runs are."""
-    from themo.tracking import Tracking, comparison_params, outbox_path, tracking_uri
+    from themo.tracking.names import comparison_params
+    from themo.tracking.runs import Tracking, outbox_path
+    from themo.tracking.uri import tracking_uri
 
     settings = source.settings
     logs_dir = Path(settings.paths.logs_dir)

@@ -45,7 +45,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     with waiting("Loading libraries"):
         from themo.preparation import prepare_data
 
-    from themo.benchmark_files import fetch_captions, fetch_parts
+    from themo.fetching.benchmark_files import fetch_captions, fetch_parts
 
     if not options.tests:
         fetch_captions(settings, offline=options.offline)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from themo.atomic import write_text
 from themo.config import load as load_settings
 from themo.errors import InputError
+from themo.image_search.pictures import Stamp, find_pictures, printable, readable
 from themo.options import Parser, add_json, add_settings, positive
 from themo.output import print_json, print_result
-from themo.pictures import Stamp, find_pictures, printable, readable
 from themo.progress import console, waiting
 
 if TYPE_CHECKING:
-    from themo.image_index import ImageIndex, Match
+    from themo.image_search.index import ImageIndex, Match
     from themo.model import Model
 
 SUMMARY = "Find the pictures of a folder that Spanish texts describe."
@@ -86,7 +86,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         for query, matches in zip(options.queries, results, strict=True):
             _print_matches(query, matches, options.images)
     if options.html is not None:  # last: should it fail, what was found is told
-        from themo.gallery import Found, page
+        from themo.image_search.gallery import Found, page
 
         pairs = zip(options.queries, results, strict=True)
         text = page([Found(*pair) for pair in pairs], options.images, len(index.names), str(version))
@@ -153,7 +153,7 @@ def _tell_unread(model: Model, queries: list[str]) -> None:
 
 
 def _open_index(folder: Path, found: list[Stamp], model: Model) -> ImageIndex:
-    from themo.image_index import ImageIndex
+    from themo.image_search.index import ImageIndex
 
     cache = Path(model.settings.paths.cache_dir)
     index = ImageIndex.update(cache, folder, found, model.teacher_fingerprint, lambda: model.teacher)

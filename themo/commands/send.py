@@ -31,7 +31,7 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command: what cannot be sent, as that of a running search, does not hold up the others."""
-    from themo.tracking import send
+    from themo.tracking.runs import send
 
     files = options.files or sorted((options.logs_dir / "outbox").glob("*.jsonl"))
     if not files:

@@ -27,7 +27,7 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    from themo.tracking import tracking_uri, ui_command
+    from themo.tracking.uri import tracking_uri, ui_command
     from tune.search import search_folder
     from tune.status import overview, read_all, read_status
 

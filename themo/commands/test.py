@@ -52,7 +52,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if options.report and options.version_path is None:
         raise InputError("test: --report tells what a student finds; it needs --version-path")
     with waiting("Loading libraries"):
-        from themo.tracking import tracking_uri, ui_command
+        from themo.tracking.uri import tracking_uri, ui_command
         from themo.versions import find_cache, read_settings
 
     if options.version_path is not None:
@@ -86,7 +86,9 @@ def score_and_record(
 
     with waiting("Loading libraries"):
         from themo.scoring import examine
-        from themo.tracking import Tracking, comparison_params, outbox_path, tracking_uri
+        from themo.tracking.names import comparison_params
+        from themo.tracking.runs import Tracking, outbox_path
+        from themo.tracking.uri import tracking_uri
         from themo.versions import REPORT_FILE, TEST_FILE
 
     logs_dir = Path(settings.paths.logs_dir)

@@ -16,7 +16,7 @@ from themo.output import print_result
 from themo.progress import console, track, waiting
 
 if TYPE_CHECKING:
-    from themo.tracking import Status
+    from themo.tracking.runs import Status
     from themo.training import Report
 
 SUMMARY = "Train one student."
@@ -41,16 +41,11 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     with waiting("Loading libraries"):
         from themo.devices import resolve_device
-        from themo.outbox import left_behind
         from themo.preparation import prepare_data
-        from themo.tracking import (
-            Tracking,
-            check_reachable,
-            comparison_params,
-            outbox_path,
-            tracking_uri,
-            ui_command,
-        )
+        from themo.tracking.names import comparison_params
+        from themo.tracking.outbox import left_behind
+        from themo.tracking.runs import Tracking, outbox_path
+        from themo.tracking.uri import check_reachable, tracking_uri, ui_command
         from themo.training import refuse_unfit
         from themo.training import train as train_student
         from themo.versions import keep_run_key, new_version, read_progress, read_run_key, read_settings

@@ -100,7 +100,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         refuse_unreachable(options.address)  # before the libraries, which take seconds
     with waiting("Loading libraries"):
         from themo.preparation import prepare_data
-        from themo.tracking import tracking_uri, ui_command
+        from themo.tracking.uri import tracking_uri, ui_command
         from tune.cluster import ClusterError
         from tune.ends import refuse_unfit_ends
         from tune.report.page import write_report

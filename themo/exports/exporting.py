@@ -11,10 +11,10 @@ from themo.atomic import write_text
 from themo.errors import InputError
 from themo.exports import FORMATS, onnx_format
 from themo.exports.folders import refuse_taken, whole_folder
+from themo.exports.model_card import Card
 from themo.exports.quality import Quality, Sentences
 from themo.exports.source import Source
-from themo.hub import push_folder, refuse_repository
-from themo.model_card import Card
+from themo.fetching.hub import push_folder, refuse_repository
 from themo.progress import waiting
 
 

@@ -17,7 +17,7 @@ from themo.evaluation import CEILING, RETRIEVAL, STUDENT, metric_name
 from themo.pages import write_page
 from themo.progress import waiting
 from themo.report.tables import lay_out, read_scores
-from themo.tracking import tracking_uri, ui_command
+from themo.tracking.uri import tracking_uri, ui_command
 from themo.versions import TEST_FILE, read_summary
 from tune import results
 from tune.limits import is_whole

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from themo.delivery import AwayError, Delivery, RefusedError
 from themo.errors import InputError
+from themo.tracking.delivery import AwayError, Delivery, RefusedError
 
 # what mlflow and sqlalchemy do among themselves
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -36,6 +36,7 @@ def steps(delivery: Delivery, name: str) -> list[int]:
     return [metric.step for metric in client.get_metric_history(run.info.run_id, name)]
 
 
+@pytest.mark.slow
 def test_all_records_twice_give_one_run_with_each_report_once(uri: str) -> None:
     records = [
         BEGIN | {"settings": {"b": 2}},
@@ -137,7 +138,8 @@ def test_a_server_that_is_away_may_come_back(tmp_path: Path) -> None:
 def test_processes_that_open_a_new_database_at_once(tmp_path: Path) -> None:
     """MLflow itself makes its tables step by step, and fails where another process is at it."""
     script = (
-        "import sys; import mlflow; from themo.delivery import Delivery; print('ready', flush=True)\n"
+        "import sys; import mlflow; from themo.tracking.delivery import Delivery\n"
+        "print('ready', flush=True)\n"
         "for line in sys.stdin: print(Delivery(line.strip(), 'at once').connect()[1], flush=True)"
     )
     command = [sys.executable, "-c", script]

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from themo.archives import is_unpacked, unpack
 from themo.errors import InputError
+from themo.fetching.archives import is_unpacked, unpack
 
 FILES = {
     "readme.txt": b"hello",
@@ -319,7 +319,7 @@ def test_a_member_below_another(tmp_path: Path, folder: Path) -> None:
 UNPACK = """
     import sys, time
     from pathlib import Path
-    from themo import archives
+    from themo.fetching import archives
 
     class Slow:
         def __init__(self, member):

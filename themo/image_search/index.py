@@ -33,9 +33,9 @@ import torch
 from themo.atomic import write_text
 from themo.cache import alone, digest, digest_file
 from themo.errors import InputError
+from themo.image_search.pictures import Stamp
 from themo.images import UnreadableError, load_images
 from themo.npy import NpyWriter
-from themo.pictures import Stamp
 from themo.progress import console, track, waiting
 
 if TYPE_CHECKING:

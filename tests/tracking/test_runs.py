@@ -2,33 +2,21 @@ from __future__ import annotations
 
 import json
 import math
-import socket
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from benchmarks.chaos.server import ServerOnSqlite
-from themo import tracking as module
 from themo.cli import main
-from themo.delivery import AwayError, Delivery
 from themo.errors import InputError
-from themo.outbox import Outbox
-from themo.tracking import (
-    RunLog,
-    Tracking,
-    check_reachable,
-    comparison_params,
-    metric_name,
-    send,
-    tracking_uri,
-    ui_command,
-)
+from themo.tracking import runs as module
+from themo.tracking.delivery import AwayError, Delivery
+from themo.tracking.outbox import Outbox
+from themo.tracking.runs import RunLog, Tracking, send
+from themo.tracking.uri import check_reachable
 
 # what mlflow and sqlalchemy do among themselves
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -54,42 +42,6 @@ def runs_of(uri: str, experiment: str):
     client = MlflowClient(uri)
     found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
     return client, {run.info.run_name: run for run in found}
-
-
-def test_the_database_is_absolute_and_a_server_goes_before_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert tracking_uri(Path("logs")) == f"sqlite:///{tmp_path}/logs/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
-    assert tracking_uri(Path("logs")) == "http://server:5000"
-
-
-def test_how_to_open_the_ui():
-    assert (
-        ui_command("sqlite:////a/logs/mlflow.db")
-        == "mlflow ui --backend-store-uri sqlite:////a/logs/mlflow.db"
-    )
-    assert ui_command("http://server:5000") == "open http://server:5000"
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("val/match@01", "val/match_at_01"),
-        ("best/val/loss", "best/val/loss"),
-        ("train/0.1*infonce", "train/0.1_infonce"),
-    ],
-)
-def test_metric_names_are_as_mlflow_takes_them(name, expected):
-    assert metric_name(name) == expected
-
-
-def test_learning_rates_are_compared_by_their_logarithm():
-    assert comparison_params({"learn_rate": 1e-4, "loss": "mse"}) == {
-        "learn_rate": 1e-4,
-        "loss": "mse",
-        "log10_learn_rate": -4,
-    }
-    assert comparison_params({"loss": "mse"}) == {"loss": "mse"}
 
 
 def test_a_run_with_reports_settings_and_a_child(store):
@@ -264,63 +216,6 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
-    (tmp_path / "logs").write_text("a file")
-    with pytest.raises(InputError, match=r"--logs-dir: sqlite:.* cannot be written: "):
-        check_reachable(f"sqlite:///{tmp_path / 'logs' / 'deep' / 'mlflow.db'}")
-
-
-@pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "./mlruns"])
-def test_folders_are_no_store(uri):
-    with pytest.raises(InputError, match=r"MLFLOW_TRACKING_URI: must be a server .* or a database"):
-        check_reachable(uri)
-
-
-def test_an_address_where_nobody_listens_is_refused():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{free.getsockname()[1]}"
-        with pytest.raises(InputError, match=rf"no MLflow server answers at {uri}: .*refused"):
-            check_reachable(uri)
-
-
-def test_a_server_that_never_answers_is_refused(monkeypatch):
-    monkeypatch.setattr(module, "_REACH_SECONDS", 0.2)
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(InputError, match=rf"no MLflow server answers at {uri}: .*timed out"):
-            check_reachable(uri)
-
-
-def test_a_listener_that_is_no_server_is_refused():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-        def greet() -> None:
-            with listener.accept()[0] as connection:
-                connection.recv(1000)
-                connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
-
-        thread = threading.Thread(target=greet)
-        thread.start()
-        with pytest.raises(InputError, match=rf"no MLflow server answers at {uri}: SSH-2.0"):
-            check_reachable(uri)
-        thread.join()
-
-
-def test_a_password_in_the_address_is_used_by_mlflow_and_shown_nowhere():
-    with _server(200) as uri:
-        check_reachable(uri.replace("//", "//someone:secret@"))
-        assert ui_command(uri.replace("//", "//someone:secret@")) == f"open {uri}"
-    database = "postgresql://someone:secret@db/mlflow"
-    assert ui_command(database) == 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'
-    with pytest.raises(InputError) as caught:
-        check_reachable(uri.replace("//", "//someone:secret@"))
-    assert "secret" not in str(caught.value)
-
-
 @pytest.mark.slow
 def test_a_server_whose_database_is_away_for_long_gets_all_when_it_is_back(tmp_path, capsys, monkeypatch):
     """The server itself answers all the time."""
@@ -391,35 +286,6 @@ def test_a_database_that_is_a_file_has_no_record_set_aside(store):
 def test_a_database_that_cannot_be_read_is_away(tmp_path):
     delivery = Delivery(f"sqlite:///{tmp_path / 'mlflow.db'}", "any")
     assert not delivery.can_read(), "it was never reached"
-
-
-def test_a_server_in_trouble_is_refused_and_one_that_asks_for_a_password_is_not():
-    with _server(503) as uri, pytest.raises(InputError, match=r"answers at http.*: HTTP status 503"):
-        check_reachable(uri)
-    with _server(401) as uri:
-        check_reachable(uri)
-    with _server(200) as uri:
-        check_reachable(f"{uri}/")
-
-
-@contextmanager
-def _server(status: int) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status if self.path == "/health" else 404)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_a_model_is_logged_and_registered_once_more(store, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.filesize import decimal
 
-from themo.catalogue import CATALOGUE, parse_weighted
+from themo.fetching.catalogue import CATALOGUE, parse_weighted
 
 TALKS = f"datasets/{CATALOGUE['talks'].repository}"
 

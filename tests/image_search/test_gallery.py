@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageOps
 from tiny import write_picture
 
-from themo.gallery import THUMBNAIL_PIXELS, Found, page
-from themo.image_index import Match
+from themo.image_search.gallery import THUMBNAIL_PIXELS, Found, page
+from themo.image_search.index import Match
 from themo.images import open_rgb
 
 

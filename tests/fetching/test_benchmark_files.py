@@ -8,9 +8,9 @@ from hosts import Fault, Host
 from hub import prepare
 from tiny import SettingsFactory, write_captioned_images, write_lines
 
-from themo.benchmark_files import fetch_parts, parts
 from themo.benchmarks import Xtd10
 from themo.errors import InputError
+from themo.fetching.benchmark_files import fetch_parts, parts
 
 N_IMAGES = 6
 

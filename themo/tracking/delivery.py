@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from filelock import FileLock
 
 from themo.errors import InputError, reason_of
+from themo.tracking.uri import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,12 +25,6 @@ KEY_TAG = "themo.run"
 _STEP_TAG = "themo.step"
 _PARAM_LENGTH = 6000
 _PARAMS_A_BATCH = 100
-
-
-def without_password(uri: str) -> str:
-    """An address without the name and password that it may bear: those are not for screens and files."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 
 class RefusedError(Exception):

@@ -10,8 +10,8 @@ from tiny import SettingsFactory
 
 from themo.config import Settings, load
 from themo.evaluation import Scores
+from themo.exports.model_card import Card
 from themo.exports.source import Source
-from themo.model_card import Card
 from themo.preparation import prepare_data
 from themo.training import train
 

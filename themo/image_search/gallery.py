@@ -13,9 +13,9 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from themo.errors import InputError
-from themo.image_index import Match
+from themo.image_search.index import Match
+from themo.image_search.pictures import printable
 from themo.images import open_rgb
-from themo.pictures import printable
 from themo.progress import track
 
 THUMBNAIL_PIXELS = 360

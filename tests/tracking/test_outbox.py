@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from themo.errors import InputError
-from themo.outbox import Outbox, OutboxInUseError, left_behind
+from themo.tracking.outbox import Outbox, OutboxInUseError, left_behind
 
 ADDRESS = {"uri": "http://127.0.0.1:1", "experiment": "e"}
 
@@ -108,7 +108,7 @@ def test_a_kill_loses_no_record_that_was_appended(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     script = f"""
 from pathlib import Path
-from themo.outbox import Outbox
+from themo.tracking.outbox import Outbox
 box = Outbox(Path({str(path)!r}), {{}})
 i = 0
 while True:

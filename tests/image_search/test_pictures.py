@@ -7,7 +7,7 @@ import pytest
 from tiny import write_picture
 
 from themo.errors import InputError
-from themo.pictures import find_pictures, printable, readable
+from themo.image_search.pictures import find_pictures, printable, readable
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from hosts import Answer, Fault, Host, Request
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from themo import downloads
-from themo import hosts as themo_hosts
-from themo.downloads import Remote, fetch, probe
 from themo.errors import InputError
+from themo.fetching import downloads
+from themo.fetching import hosts as themo_hosts
+from themo.fetching.downloads import Remote, fetch, probe
 
 CONTENT = bytes(range(256)) * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -371,7 +371,7 @@ def test_a_disk_that_is_full_in_the_middle(host: Host, path: Path) -> None:
     script = """
         import resource, sys
         from pathlib import Path
-        from themo.downloads import Remote, fetch
+        from themo.fetching.downloads import Remote, fetch
         from themo.errors import InputError
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:
@@ -554,7 +554,7 @@ def test_any_cuts_are_mended(drawn: tuple[bytes, list[int]], hashed: bool, betwe
 FETCH = """
     import sys
     from pathlib import Path
-    from themo.downloads import Remote, fetch
+    from themo.fetching.downloads import Remote, fetch
     print(fetch(Remote(sys.argv[1], sha256=sys.argv[3]), Path(sys.argv[2])))
 """
 

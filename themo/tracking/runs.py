@@ -1,94 +1,41 @@
-"""MLflow: runs of train, test and searches, sent by a thread of their own.
+"""Runs of train, test and searches in MLflow, sent by a thread of their own.
 
 SQLite beside the logs by default, a server where ``MLFLOW_TRACKING_URI`` names one. Nothing here is global,
-and no caller ever waits for the server: what is logged goes into a file (`themo.outbox`), and from there to
-MLflow (`themo.delivery`) in its order, as long as it may take.
+and no caller ever waits for the server: what is logged goes into a file (`themo.tracking.outbox`), and from
+there to MLflow (`themo.tracking.delivery`) in its order, as long as it may take.
 """
 
 from __future__ import annotations
 
-import http.client
 import math
 import os
-import re
-import shlex
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from themo.delivery import AwayError, Delivery, RefusedError, without_password
 from themo.errors import InputError, reason_of
-from themo.outbox import Outbox
 from themo.progress import console
 from themo.room import IMPATIENT, Patience
+from themo.tracking.delivery import AwayError, Delivery, RefusedError
+from themo.tracking.names import metric_name
+from themo.tracking.outbox import Outbox
+from themo.tracking.uri import check_reachable, without_password
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 """How a run ends in MLflow; KILLED is a trial that was stopped early, or an interrupted run."""
 
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
-
 CLOSE_SECONDS = 30.0
 """A command that is done waits so long for a server to take what is left."""
 
-_REACH_SECONDS = 4.0
 _LONGEST_WAIT = 20.0
 _TRIES = 10
 """Of a record, over two minutes, before it lets the others pass."""
 
 _ASIDE = ".aside.jsonl"
-
-
-def tracking_uri(logs_dir: Path) -> str:
-    """Where runs go: the server that ``MLFLOW_TRACKING_URI`` names, or ``<logs_dir>/mlflow.db``, absolute."""
-    return os.environ.get(URI_VARIABLE) or f"sqlite:///{logs_dir.resolve() / 'mlflow.db'}"
-
-
-def ui_command(uri: str) -> str:
-    """What a user types, or opens, to see the runs."""
-    if urlsplit(uri).scheme in ("http", "https"):
-        return f"open {without_password(uri)}"
-    if without_password(uri) != uri:
-        return f'mlflow ui --backend-store-uri "${URI_VARIABLE}"'
-    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
-
-
-def check_reachable(uri: str) -> None:
-    """Refuse an address where nobody answers, within five seconds and before anything is booked.
-
-    Raises:
-        InputError: No server answers, or the address is of no known kind.
-    """
-    scheme = urlsplit(uri).scheme
-    if scheme in ("http", "https"):
-        health = without_password(uri).rstrip("/") + "/health"
-        try:
-            with urllib.request.urlopen(health, timeout=_REACH_SECONDS):  # noqa: S310
-                return
-        except urllib.error.HTTPError as error:
-            if error.code < 500:  # a server before MLflow, such as one that asks for a password
-                return
-            reason = f"HTTP status {error.code}"
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            reason = reason_of(error) if not hasattr(error, "reason") else str(error.reason)
-        raise InputError(f"{URI_VARIABLE}: no MLflow server answers at {without_password(uri)}: {reason}")
-    if scheme in ("", "file"):
-        raise InputError(
-            f"{URI_VARIABLE}: must be a server (http://...) or a database (sqlite:////...), "
-            f"got {without_password(uri)!r}"
-        )
-    if scheme == "sqlite":
-        try:
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            setting = URI_VARIABLE if os.environ.get(URI_VARIABLE) else "--logs-dir"
-            raise InputError(f"{setting}: {uri} cannot be written: {error.strerror}") from None
 
 
 class Tracking:
@@ -382,17 +329,3 @@ def _plain(value: object) -> object:
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-def metric_name(name: str) -> str:
-    """A metric's name as MLflow takes it: ``val/match@01`` is refused, ``val/match_at_01`` is not."""
-    return re.sub(r"[^\w/.\- ]", "_", name.replace("@", "_at_"))
-
-
-def comparison_params(values: Mapping[str, object]) -> dict[str, object]:
-    """Settings as params of a run; with ``log10_learn_rate``, since the plots have no logarithmic axis."""
-    params = dict(values)
-    rate = params.get("learn_rate")
-    if isinstance(rate, int | float) and rate > 0:
-        params["log10_learn_rate"] = round(math.log10(rate), 6)
-    return params

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from themo.archives import is_unpacked, unpack
 from themo.benchmarks import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, listed_images
 from themo.config import Settings
-from themo.downloads import Remote, fetch
 from themo.errors import InputError
+from themo.fetching.archives import is_unpacked, unpack
+from themo.fetching.downloads import Remote, fetch
 from themo.progress import console
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from themo.catalogue import CATALOGUE, parse_weighted
 from themo.config import Settings
 from themo.evaluation import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
 from themo.exports.source import Source
+from themo.fetching.catalogue import CATALOGUE, parse_weighted
 from themo.sources import MINIATURE
 from themo.student import Head
 from themo.teacher import hub_repository

@@ -15,10 +15,11 @@ import pytest
 from filelock import FileLock
 from tiny import write_picture
 
-from themo import cache, image_index, images
+from themo import cache, images
 from themo.errors import InputError
-from themo.image_index import ImageIndex, MappedVectors
-from themo.pictures import find_pictures
+from themo.image_search import index as index_module
+from themo.image_search.index import ImageIndex, MappedVectors
+from themo.image_search.pictures import find_pictures
 from themo.teacher import Teacher
 
 N = 23
@@ -40,8 +41,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece a batch, a batch of four."""
-    monkeypatch.setattr(image_index, "SECONDS_BETWEEN_PIECES", 0.0)
-    monkeypatch.setitem(image_index.BATCH, "cpu", 4)
+    monkeypatch.setattr(index_module, "SECONDS_BETWEEN_PIECES", 0.0)
+    monkeypatch.setitem(index_module.BATCH, "cpu", 4)
 
 
 Update = Callable[..., ImageIndex]
@@ -248,7 +249,7 @@ class Interrupts:
 def test_an_interruption_loses_only_the_batch_in_work(
     update: Update, small_pieces: None, folder: Path, teacher: Teacher, monkeypatch: Any, seconds: float
 ) -> None:
-    monkeypatch.setattr(image_index, "SECONDS_BETWEEN_PIECES", seconds)
+    monkeypatch.setattr(index_module, "SECONDS_BETWEEN_PIECES", seconds)
     monkeypatch.setattr(images, "PROBED", 4)
     with pytest.raises(KeyboardInterrupt):
         update(load=lambda: Interrupts(teacher, 14))
@@ -309,12 +310,12 @@ def test_a_damaged_piece_is_made_again(
 def test_many_small_pieces_become_one(
     update: Update, small_pieces: None, folder: Path, teacher: Teacher, monkeypatch: Any, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(image_index, "MOST_SMALL", 3)
+    monkeypatch.setattr(index_module, "MOST_SMALL", 3)
     index = update()
     assert len(index.pieces) <= 4
     assert_is_of(index, folder, teacher)
-    monkeypatch.setattr(image_index, "PIECE_ROWS", 10)  # of 4 rows: small; of 8: not
-    monkeypatch.setattr(image_index, "MOST_SMALL", 0)
+    monkeypatch.setattr(index_module, "PIECE_ROWS", 10)  # of 4 rows: small; of 8: not
+    monkeypatch.setattr(index_module, "MOST_SMALL", 0)
     index = update(key="another")
     assert [len(piece.rows) for piece in index.pieces] == [8, 8, 7]
     assert_is_of(index, folder, teacher)

@@ -21,7 +21,15 @@ import httpx2
 
 from themo.cache import alone
 from themo.errors import InputError
-from themo.hosts import REACH_SECONDS, HostError, Patience, answer_of, client_of, length_of, validator_of
+from themo.fetching.hosts import (
+    REACH_SECONDS,
+    HostError,
+    Patience,
+    answer_of,
+    client_of,
+    length_of,
+    validator_of,
+)
 from themo.progress import track
 
 READ_SECONDS = 30.0

@@ -1,0 +1,1 @@
+"""MLflow: runs of train, test and searches, each record delivered exactly once."""

@@ -1,0 +1,69 @@
+"""Where MLflow is: its address, whether anybody answers there, and how people open it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shlex
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from themo.errors import InputError, reason_of
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+
+_REACH_SECONDS = 4.0
+
+
+def tracking_uri(logs_dir: Path) -> str:
+    """Where runs go: the server that ``MLFLOW_TRACKING_URI`` names, or ``<logs_dir>/mlflow.db``, absolute."""
+    return os.environ.get(URI_VARIABLE) or f"sqlite:///{logs_dir.resolve() / 'mlflow.db'}"
+
+
+def ui_command(uri: str) -> str:
+    """What a user types, or opens, to see the runs."""
+    if urlsplit(uri).scheme in ("http", "https"):
+        return f"open {without_password(uri)}"
+    if without_password(uri) != uri:
+        return f'mlflow ui --backend-store-uri "${URI_VARIABLE}"'
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+
+
+def check_reachable(uri: str) -> None:
+    """Refuse an address where nobody answers, within five seconds and before anything is booked.
+
+    Raises:
+        InputError: No server answers, or the address is of no known kind.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme in ("http", "https"):
+        health = without_password(uri).rstrip("/") + "/health"
+        try:
+            with urllib.request.urlopen(health, timeout=_REACH_SECONDS):  # noqa: S310
+                return
+        except urllib.error.HTTPError as error:
+            if error.code < 500:  # a server before MLflow, such as one that asks for a password
+                return
+            reason = f"HTTP status {error.code}"
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = reason_of(error) if not hasattr(error, "reason") else str(error.reason)
+        raise InputError(f"{URI_VARIABLE}: no MLflow server answers at {without_password(uri)}: {reason}")
+    if scheme in ("", "file"):
+        raise InputError(
+            f"{URI_VARIABLE}: must be a server (http://...) or a database (sqlite:////...), "
+            f"got {without_password(uri)!r}"
+        )
+    if scheme == "sqlite":
+        try:
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            setting = URI_VARIABLE if os.environ.get(URI_VARIABLE) else "--logs-dir"
+            raise InputError(f"{setting}: {uri} cannot be written: {error.strerror}") from None
+
+
+def without_password(uri: str) -> str:
+    """An address without the name and password that it may bear: those are not for screens and files."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
