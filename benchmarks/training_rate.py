@@ -90,15 +90,19 @@ class Ours:
         self.dtype = resolve_precision(training.precision, self.device)
         torch.manual_seed(training.seed)
         self.student = build_student(settings, data).to(self.device).train()
-        optimizer = build_optimizer(self.student, training)
+        optimizer = build_optimizer(
+            self.student, training.optimizer, training.learn_rate, training.weight_decay
+        )
         loss = settings.loss
         self.update = Updater(
             self.student,
             optimizer,
             build_loss(loss.loss, loss.temperature),
-            training,
             self.dtype,
             contrastive=is_contrastive(loss.loss),
+            clip_norm=training.clip_norm,
+            parts=training.accumulate,
+            compiled=training.compile,
         )
         self.means = RunningMeans()
         lengths = token_counts(data.train, settings.student.max_length)

@@ -31,8 +31,16 @@ def batch_of(data: TrainingData, n: int) -> Batch:
 def updater(
     student: Student, optimizer: torch.optim.Optimizer, loss: str, config: TrainingSettings
 ) -> Updater:
-    contrastive = is_contrastive(loss)
-    return Updater(student, optimizer, build_loss(loss, 0.1), config, torch.float32, contrastive=contrastive)
+    return Updater(
+        student,
+        optimizer,
+        build_loss(loss, 0.1),
+        torch.float32,
+        contrastive=is_contrastive(loss),
+        clip_norm=config.clip_norm,
+        parts=config.accumulate,
+        compiled=config.compile,
+    )
 
 
 def stepped(
@@ -41,7 +49,7 @@ def stepped(
     """Weights after one update of a copy, and the losses that it told."""
     student = copy.deepcopy(student)
     config = TrainingSettings(**leaves)
-    optimizer = build_optimizer(student, config)
+    optimizer = build_optimizer(student, config.optimizer, config.learn_rate, config.weight_decay)
     terms = updater(student, optimizer, loss, config)(batch, rate)
     assert all(p.grad is None for p in student.parameters())
     return student.state_dict(), terms
@@ -193,10 +201,7 @@ def test_clipping_is_torchs(student: Student, tiny_data: TrainingData, clip_norm
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_only_matrices_decay(student: Student, optimizer: str) -> None:
-    groups = build_optimizer(
-        student,
-        TrainingSettings(optimizer=optimizer, weight_decay=0.3),  # type: ignore[arg-type]
-    ).param_groups
+    groups = build_optimizer(student, optimizer, 1e-3, 0.3).param_groups  # type: ignore[arg-type]
     assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
     names = {id(p): name for name, p in student.named_parameters()}
     decayed, others = ({names[id(p)] for p in group["params"]} for group in groups)

@@ -67,9 +67,10 @@ def check_gradients(settings: Settings, data: TrainingData) -> None:
             SmallMemory(student, fits),  # type: ignore[arg-type]
             torch.optim.SGD(student.parameters(), lr=1.0),
             build_loss(loss, 0.1),
-            config,
             torch.float32,
             contrastive=is_contrastive(loss),
+            clip_norm=config.clip_norm,
+            parts=config.accumulate,
             group=group,
         )
         share = assemble(data.train, group.share(chosen), 16)

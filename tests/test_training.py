@@ -284,6 +284,16 @@ def test_a_run_that_stopped_early_is_not_resumed(
         train(config, tiny_data, report=lambda _: None, resume=tmp_path)
 
 
+def test_a_run_is_not_resumed_with_other_pairs(
+    settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    run(settings(), tiny_data, tmp_path, stop_after=1)
+    other = replace(tiny_data, corpus="corpus-of-others")
+    with pytest.raises(InputError, match=r"^\S+: was begun with other sentence pairs: a corpus has changed"):
+        train(settings(), other, report=lambda _: None, resume=tmp_path)
+    assert run(settings(), replace(tiny_data, corpus=None), resume=tmp_path), "nothing tells"
+
+
 def test_a_checkpoint_of_other_settings(
     settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ nearly equal length and is as wide as its longest: over an epoch the padding is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +78,27 @@ def plan_epoch(
     order = shuffled[np.argsort(lengths[shuffled], kind="stable")]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     return [batches[i] for i in random.permutation(len(batches))]
+
+
+def plan_steps(
+    lengths: npt.NDArray[np.uint16],
+    batch_size: int,
+    seed: int,
+    first: int,
+    last: int,
+    *,
+    parts: Sequence[tuple[int, float]] = (),
+) -> Iterator[Indices]:
+    """The batches of a run's steps, from step `first` to before `last`, epoch after epoch.
+
+    Other arguments as of `plan_epoch`.
+    """
+    plan, planned = plan_epoch(lengths, batch_size, seed, 0, parts), 0
+    for step in range(first, last):
+        epoch, position = divmod(step, len(plan))  # epochs have equally many batches
+        if epoch != planned:
+            plan, planned = plan_epoch(lengths, batch_size, seed, epoch, parts), epoch
+        yield plan[position]
 
 
 def _weighted(parts: Sequence[tuple[int, float]], random: np.random.Generator) -> Indices:

@@ -98,6 +98,8 @@ class TrainingData:
         parts: Training pairs of each corpus, in their order, and how often each is seen in an epoch; empty:
             all are of one corpus and seen once.
         backbone_repository: Repository of the hub that the backbone was fetched from; None: it was a folder.
+        corpus: Key of all that the pairs were made of: equal for equal pairs in equal order; None: nothing
+            tells.
     """
 
     train: EncodedPairs
@@ -106,6 +108,7 @@ class TrainingData:
     images: CaptionedImages | None = None
     parts: tuple[tuple[int, float], ...] = ()
     backbone_repository: str | None = None
+    corpus: str | None = None
 
     @property
     def pairs_an_epoch(self) -> int:

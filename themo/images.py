@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from themo.devices import cores
 from themo.errors import InputError
@@ -51,8 +52,8 @@ def open_rgb(path: Path) -> Image.Image:
     """Decode an image file to 8-bit RGB.
 
     Grey, palette and CMYK pictures are converted; 16-bit grey keeps its high byte; what is transparent is
-    laid on white, as on a web page. EXIF orientation is ignored, as in CLIP's own preprocessing. Of an
-    animation the first frame counts.
+    laid on white, as on a web page. EXIF orientation is ignored, as in CLIP's own preprocessing; see
+    `upright`. Of an animation the first frame counts.
 
     Args:
         path: File in one of `FORMATS`.
@@ -91,6 +92,25 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A picture turned as its EXIF orientation says; as it is where that cannot be read."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow has many errors for EXIF that is none
+        return image
+
+
+@dataclass(frozen=True)
+class Upright:
+    """A transform that looks at pictures as people do: those of a telephone may be stored on their side."""
+
+    transform: Transform
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Of an RGB picture that still holds its EXIF data: float32 (3, H, W)."""
+        return self.transform(upright(image))
 
 
 def load_batches(

@@ -129,6 +129,9 @@ class Model:
     ) -> Vectors:
         """Vectors of images by the teacher's image tower.
 
+        EXIF orientation is ignored, as in CLIP's own preprocessing: turn pictures first that are stored on
+        their side (``PIL.ImageOps.exif_transpose``).
+
         Args:
             images: N files, or pictures of Pillow.
             workers: Processes that decode; 0: this one does. A script that asks for some needs the guard

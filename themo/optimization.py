@@ -6,13 +6,12 @@ import logging
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from themo.batches import Batch
-from themo.config import TrainingSettings
 from themo.devices import autocast, is_out_of_memory
 from themo.errors import reason_of
 from themo.losses import Loss
@@ -24,15 +23,17 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def build_optimizer(student: nn.Module, config: TrainingSettings) -> torch.optim.Optimizer:
+def build_optimizer(
+    student: nn.Module, name: Literal["adam", "adamw"], rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
     """Fused Adam or AdamW; matrices decay, vectors (biases, layer norms) do not."""
     parameters = [p for p in student.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return optimizer(groups, lr=config.learn_rate, fused=True)
+    optimizer = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    return optimizer(groups, lr=rate, fused=True)
 
 
 class Updater:
@@ -50,9 +51,11 @@ class Updater:
         student: Changed in place.
         optimizer: Of its parameters.
         loss_of: What is minimised.
-        contrastive: Whether that is no mean over pairs.
-        config: Clipping, parts, and whether the student is compiled.
         dtype: Of matrix products.
+        contrastive: Whether the loss is no mean over pairs.
+        clip_norm: Greatest norm of the gradient; None: any.
+        parts: Into which a batch is cut from the start.
+        compiled: Whether torch.compile translates the student.
         group: The processes that train together; None: this one alone.
     """
 
@@ -61,24 +64,24 @@ class Updater:
         student: Student,
         optimizer: torch.optim.Optimizer,
         loss_of: Loss,
-        config: TrainingSettings,
         dtype: torch.dtype,
         *,
         contrastive: bool,
+        clip_norm: float | None = None,
+        parts: int = 1,
+        compiled: bool = False,
         group: Group | None = None,
     ) -> None:
         self._student = student
         # of any shape: batches differ in sentences and in length
-        self._forward: Callable[..., Any] = (
-            torch.compile(student, dynamic=True) if config.compile else student
-        )
+        self._forward: Callable[..., Any] = torch.compile(student, dynamic=True) if compiled else student
         self._optimizer = optimizer
         self._loss_of = loss_of
         self._contrastive = contrastive
-        self._clip_norm = config.clip_norm
+        self._clip_norm = clip_norm
         self._dtype = dtype
         self._group = group or Group()
-        self.parts = config.accumulate
+        self.parts = parts
 
     def __call__(self, batch: Batch, rate: float, n_pairs: int | None = None) -> dict[str, Tensor]:
         """One update; the loss and its terms, each a mean over the batch.
@@ -143,18 +146,19 @@ class Updater:
     def _add_gradients_together(self, batch: Batch, n_pairs: int) -> dict[str, Tensor]:
         """As `_add_cached_gradients`, of the vectors of all processes; an uncut share is computed once."""
         group, random = self._group, _RandomState(batch.ids.device)
-        graph = [self._fitting(batch, self._vectors_of_parts)]
-        own_BD = graph[0].detach()
-        if not graph[0].requires_grad:
-            graph.clear()
+        own_BD = self._fitting(batch, self._vectors_of_parts)
+        graph_BD = own_BD if own_BD.requires_grad else None
+        own_BD = own_BD.detach()
         vectors_BD = group.gather(own_BD, n_pairs).requires_grad_()
         loss, terms = self._loss_of(vectors_BD, group.gather(batch.targets, n_pairs))
         (gradient_BD,) = torch.autograd.grad(loss, vectors_BD)
         gradient_BD = group.own(gradient_BD, n_pairs)
 
         def lead_back(parts: list[Batch]) -> None:
-            if graph:
-                graph.pop().backward(gradient_BD)
+            nonlocal graph_BD
+            if graph_BD is not None:
+                whole_BD, graph_BD = graph_BD, None  # it serves once: a retry computes the parts anew
+                whole_BD.backward(gradient_BD)
                 return
             random.restore()  # dropout must fall alike both times, and does unless the share was cut between
             sizes = [len(part.ids) for part in parts]

@@ -84,6 +84,7 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
         images,
         tuple((n, corpus.weight) for n, corpus in zip(train.sizes, plan.corpora, strict=True)),
         sources.backbone_repository(settings.student.backbone),
+        folder.name,
     )
     pa.default_memory_pool().release_unused()  # what Arrow keeps for later
     return prepared

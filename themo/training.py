@@ -9,30 +9,30 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from themo.backbones import adapted_config, refuse_length
-from themo.batches import assemble, plan_epoch, token_counts
+from themo.batches import assemble, plan_steps, token_counts
 from themo.config import HIGHER_IS_BETTER, Objective, Settings
 from themo.dataset import TrainingData
 from themo.devices import resolve_device, resolve_precision
 from themo.environment import describe
-from themo.errors import InputError, reason_of
+from themo.errors import InputError
 from themo.losses import build_loss, is_contrastive
 from themo.optimization import RunningMeans, Updater, build_optimizer
 from themo.parallel import Group
+from themo.resumption import Progress, restore, take_checkpoint
 from themo.schedules import learn_rate_at
-from themo.student import Head, Student, read_weights, save_student
+from themo.student import Head, Student, save_student
 from themo.tokens import Tokenizer
 from themo.validation import Validation
-from themo.versions import Checkpoint, Metrics, find_part, read_progress, write_version
+from themo.versions import Metrics, read_progress, write_version
 
 STEPS_BETWEEN_CHECKS = 50
 """On a GPU, where looking at a loss waits for it, it is looked at this often; on a CPU at every step."""
@@ -57,18 +57,6 @@ class Report:
     is_best: bool
     is_last: bool
     save: Callable[[Path], None]
-
-
-@dataclass
-class Progress:
-    """How far a run is; with the checkpoint's tensors, all that a resume needs."""
-
-    step: int = 0
-    pairs_seen: int = 0
-    seconds: float = 0.0
-    stale: int = 0
-    best: Metrics = field(default_factory=dict)
-    reports: list[Metrics] = field(default_factory=list)
 
 
 def train(
@@ -104,28 +92,29 @@ def train(
             `resume` is damaged or finished.
     """
     refuse_unfit(settings, data, resume)
-    config = settings.training
-    group = Group.current()
+    config, max_length, group = settings.training, settings.student.max_length, Group.current()
     torch.set_num_threads(config.threads or torch.get_num_threads())
     device = resolve_device(config.device)
     dtype = resolve_precision(config.precision, device)
     torch.manual_seed(config.seed)
-    tokenizer = Tokenizer.load(data.backbone)
     student = build_student(settings, data).to(device).train()
-    optimizer = build_optimizer(student, config)
+    optimizer = build_optimizer(student, config.optimizer, config.learn_rate, config.weight_decay)
     loss_of = build_loss(settings.loss.loss, settings.loss.temperature)
-    contrastive = is_contrastive(settings.loss.loss)
-    update = Updater(student, optimizer, loss_of, config, dtype, contrastive=contrastive, group=group)
-    validate = Validation(data, settings.student.max_length, device)
-
-    lengths = token_counts(data.train, settings.student.max_length)
+    update = Updater(
+        student,
+        optimizer,
+        loss_of,
+        dtype,
+        contrastive=is_contrastive(settings.loss.loss),
+        clip_norm=config.clip_norm,
+        parts=config.accumulate,
+        compiled=config.compile,
+        group=group,
+    )
+    validate = Validation(data, max_length, device)
     steps_an_epoch, total_steps = _steps(settings, data)
-    progress = Progress()
-    best_weights: dict[str, Tensor] = {}
-    if resume is not None:
-        progress, best_weights = _restore(resume, student, optimizer)
-
-    facts = {
+    run = _Run(settings, student, optimizer, Tokenizer.load(data.backbone), Progress(corpus=data.corpus))
+    run.facts = {
         "objective": settings.objective,
         "total_steps": total_steps,
         "train_pairs": len(data.train),
@@ -134,15 +123,14 @@ def train(
         "parameters": sum(p.numel() for p in student.parameters()),
         "environment": describe(device, dtype) | ({"processes": group.size} if group.size > 1 else {}),
     }
-    means = RunningMeans()
-    plan_of = partial(plan_epoch, lengths, config.batch_size, config.seed, parts=data.parts)
-    plan, planned = plan_of(0), 0
-    clock = time.monotonic() - progress.seconds
-    last_report = (progress.pairs_seen, time.monotonic())
-    while True:
-        epoch, position = divmod(progress.step, steps_an_epoch)
-        if epoch != planned:
-            plan, planned = plan_of(epoch), epoch
+    if resume is not None:
+        run.progress, run.best_weights = restore(resume, student, optimizer)
+
+    progress, means = run.progress, RunningMeans()
+    clock, pace = time.monotonic() - progress.seconds, _Pace(progress.pairs_seen)
+    lengths = token_counts(data.train, max_length)
+    span = (progress.step, total_steps)
+    for chosen in plan_steps(lengths, config.batch_size, config.seed, *span, parts=data.parts):
         rate = learn_rate_at(
             progress.step,
             peak=config.learn_rate,
@@ -150,28 +138,21 @@ def train(
             warmup_steps=config.warmup_steps,
             total_steps=total_steps,
         )
-        chosen, n_pairs = plan[position], len(plan[position])
-        batch = assemble(data.train, group.share(chosen), settings.student.max_length).to(device)
+        batch = assemble(data.train, group.share(chosen), max_length).to(device)
         group.seed(config.seed, progress.step)
-        means.add(update(batch, rate, n_pairs), n_pairs)
+        means.add(update(batch, rate, len(chosen)), len(chosen))
         progress.step += 1
-        progress.pairs_seen += n_pairs
-        if device.type == "cpu" or progress.step % STEPS_BETWEEN_CHECKS == 0:
+        progress.pairs_seen += len(chosen)
+        if device.type == "cpu" or math.isnan(means.last) or progress.step % STEPS_BETWEEN_CHECKS == 0:
             means.check(progress.step, rate)
-        on_step(n_pairs, means.last)
-
-        is_last = progress.step >= total_steps
-        passed = progress.pairs_seen // config.report_pairs
-        if passed == (progress.pairs_seen - n_pairs) // config.report_pairs and not is_last:
+        on_step(len(chosen), means.last)
+        if not _is_due(progress, len(chosen), config.report_pairs) and progress.step < total_steps:
             continue
+
         means.check(progress.step, rate)
-        pairs_before, since = last_report
-        speed = (progress.pairs_seen - pairs_before) / (time.monotonic() - since)
+        speed = pace.rate(progress.pairs_seen)
         measured = group.from_first(lambda: validate(student, loss_of, dtype))
-        if not all(map(math.isfinite, measured.values())):  # the last update broke the student
-            raise FloatingPointError(
-                f"val/loss is {measured['val/loss']} at step {progress.step} (learn_rate={rate:.1e})"
-            )
+        _refuse_not_finite(measured, progress.step, rate)
         progress.seconds = time.monotonic() - clock
         metrics: Metrics = {
             "pairs_seen": progress.pairs_seen,
@@ -181,36 +162,96 @@ def train(
             "pairs_per_second": speed,
             "learn_rate": rate,
             **{f"train/{name}": value for name, value in means.take().items()},
-            **measured,
         }
-        is_best = is_better(measured, progress.best, settings.objective)
-        if is_best:
-            progress.best, progress.stale = measured, 0
-            if group.is_first:
-                best_weights = {name: t.detach().cpu().clone() for name, t in student.state_dict().items()}
-        else:
-            progress.stale += 1
-        metrics |= {f"best/{name}": value for name, value in progress.best.items()}
-        progress.reports.append(metrics)
-        is_last = is_last or _is_stale(progress, config.patience)
-
-        save = partial(
-            _save,
-            settings=settings,
-            student=student,
-            best_weights=best_weights,
-            is_new=is_best,
-            tokenizer=tokenizer,
-            optimizer=optimizer,
-            progress=progress,
-            facts=facts | {"state": _state(progress, total_steps, is_last)},
-        )
-        last = Report(metrics, is_best, is_last, save)
+        last = run.enter(metrics, measured, keeps_weights=group.is_first)
         if group.is_first:
             report(last)
-        if is_last:
-            return last
-        last_report = (progress.pairs_seen, time.monotonic())
+        if last.is_last:
+            break
+        pace.restart(progress.pairs_seen)
+    return last
+
+
+@dataclass
+class _Run:
+    """A run as it stands: what it reports, and what a version directory keeps of it.
+
+    Attributes:
+        best_weights: Of the student at the best report, on the CPU.
+        facts: What its summary tells of the run as a whole.
+    """
+
+    settings: Settings
+    student: Student
+    optimizer: torch.optim.Optimizer
+    tokenizer: Tokenizer
+    progress: Progress
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def enter(self, metrics: Metrics, measured: Metrics, *, keeps_weights: bool) -> Report:
+        """The report of what was measured; the best one's metrics and weights are kept."""
+        progress = self.progress
+        is_best = is_better(measured, progress.best, self.settings.objective)
+        if is_best:
+            progress.best, progress.stale = measured, 0
+            if keeps_weights:
+                weights = self.student.state_dict()
+                self.best_weights = {name: t.detach().cpu().clone() for name, t in weights.items()}
+        else:
+            progress.stale += 1
+        metrics |= measured | {f"best/{name}": value for name, value in progress.best.items()}
+        progress.reports.append(metrics)
+        return Report(metrics, is_best, self.state != "running", partial(self._save, is_best=is_best))
+
+    @property
+    def state(self) -> str:
+        """``finished``, ``stopped early`` or ``running``."""
+        if self.progress.step >= self.facts["total_steps"]:
+            return "finished"
+        patience = self.settings.training.patience
+        return "stopped early" if patience is not None and self.progress.stale >= patience else "running"
+
+    def _save(self, folder: Path, *, is_best: bool) -> None:
+        def write_student(part: Path) -> None:
+            save_student(
+                part, self.best_weights, self.student.head, self.student.backbone.config, self.tokenizer
+            )
+
+        progress = self.progress
+        write_version(
+            folder,
+            settings=self.settings,
+            reports=progress.reports,
+            summary={"best": progress.best, "last": progress.reports[-1], **self.facts, "state": self.state},
+            save_student=write_student if is_best or not (folder / "student").is_dir() else None,
+            checkpoint=take_checkpoint(self.student, self.optimizer, progress),
+        )
+
+
+class _Pace:
+    """Sentence pairs a second between two reports, without validation and saving."""
+
+    def __init__(self, pairs_seen: int) -> None:
+        self.restart(pairs_seen)
+
+    def restart(self, pairs_seen: int) -> None:
+        self._pairs, self._since = pairs_seen, time.monotonic()
+
+    def rate(self, pairs_seen: int) -> float:
+        return (pairs_seen - self._pairs) / (time.monotonic() - self._since)
+
+
+def _is_due(progress: Progress, n_pairs: int, report_pairs: int) -> bool:
+    """Whether the last step, of so many pairs, passed a multiple of `report_pairs`."""
+    return progress.pairs_seen // report_pairs > (progress.pairs_seen - n_pairs) // report_pairs
+
+
+def _refuse_not_finite(measured: Metrics, step: int, rate: float) -> None:
+    """Raises `FloatingPointError` where the last update, whose loss was fine, broke the student."""
+    broken = [f"{name} is {value}" for name, value in measured.items() if not math.isfinite(value)]
+    if broken:
+        raise FloatingPointError(f"{', '.join(broken)} at step {step} (learn_rate={rate:.1e})")
 
 
 def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = None) -> None:
@@ -223,7 +264,7 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
 
     Raises:
         InputError: The backbone does not take the student's settings, a batch is larger than the corpus, or
-            `resume` is finished.
+            `resume` is finished or was begun with other pairs.
     """
     student, training = settings.student, settings.training
     config = adapted_config(
@@ -241,6 +282,12 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
     if resume is None:
         return
     progress = read_progress(resume)
+    begun_with = progress.get("corpus")
+    if None not in (begun_with, data.corpus) and begun_with != data.corpus:
+        raise InputError(
+            f"{resume}: was begun with other sentence pairs: a corpus has changed since, or the captions of "
+            "tests that it is compared with; put them back, or begin anew"
+        )
     step, stale, total_steps = progress.get("step", 0), progress.get("stale", 0), _steps(settings, data)[1]
     if step >= total_steps:
         raise InputError(f"{resume}: is finished, {step} of {total_steps} steps are done")
@@ -280,74 +327,3 @@ def is_better(metrics: Metrics, best: Metrics, objective: Objective) -> bool:
         return (value if HIGHER_IS_BETTER[objective] else -value, values["val/cosine"])
 
     return not best or score(metrics) > score(best)
-
-
-def _is_stale(progress: Progress, patience: int | None) -> bool:
-    return patience is not None and progress.stale >= patience
-
-
-def _save(
-    folder: Path,
-    *,
-    settings: Settings,
-    student: Student,
-    best_weights: dict[str, Tensor],
-    is_new: bool,
-    tokenizer: Tokenizer,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    facts: dict[str, Any],
-) -> None:
-    def write_student(part: Path) -> None:
-        save_student(part, best_weights, student.head, student.backbone.config, tokenizer)
-
-    write_version(
-        folder,
-        settings=settings,
-        reports=progress.reports,
-        summary={"best": progress.best, "last": progress.reports[-1], **facts},
-        save_student=write_student if is_new or not (folder / "student").is_dir() else None,
-        checkpoint=_checkpoint(student, optimizer, progress),
-    )
-
-
-def _state(progress: Progress, total_steps: int, is_last: bool) -> str:
-    if not is_last:
-        return "running"
-    return "finished" if progress.step >= total_steps else "stopped early"
-
-
-def _checkpoint(student: Student, optimizer: torch.optim.Optimizer, progress: Progress) -> Checkpoint:
-    tensors = {f"student.{name}": t.detach().cpu().contiguous() for name, t in student.state_dict().items()}
-    for i, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{i}.{name}": t.detach().cpu().contiguous() for name, t in moments.items()}
-    tensors["random"] = torch.get_rng_state()
-    if torch.cuda.is_initialized():
-        tensors["random_cuda"] = torch.cuda.get_rng_state()
-    return Checkpoint(tensors, asdict(progress))
-
-
-def _restore(
-    version: Path, student: Student, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, Tensor]]:
-    checkpoint = Checkpoint.load(version)
-    moments: dict[int, dict[str, Tensor]] = {}
-    weights = {}
-    try:
-        for name, tensor in checkpoint.tensors.items():
-            kind, _, rest = name.partition(".")
-            if kind == "student":
-                weights[rest] = tensor
-            elif kind == "optimizer":
-                i, _, moment = rest.partition(".")
-                moments.setdefault(int(i), {})[moment] = tensor
-        student.load_state_dict(weights)
-        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-        torch.set_rng_state(checkpoint.tensors["random"])
-        if torch.cuda.is_initialized() and "random_cuda" in checkpoint.tensors:
-            torch.cuda.set_rng_state(checkpoint.tensors["random_cuda"])
-        progress = Progress(**checkpoint.progress)
-        best_weights = read_weights(find_part(version, "student"))
-    except (KeyError, ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
-        raise InputError(f"{version}: its checkpoint is not of these settings: {reason_of(error)}") from error
-    return progress, best_weights

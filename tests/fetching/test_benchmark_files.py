@@ -2,6 +2,7 @@ import shutil
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hosts import Fault, Host
@@ -9,6 +10,7 @@ from hub import prepare
 from tiny import SettingsFactory, write_captioned_images, write_lines
 
 from themo.benchmarks import Xtd10
+from themo.cli import main
 from themo.errors import InputError
 from themo.fetching.benchmark_files import fetch_parts, parts
 
@@ -149,6 +151,28 @@ def test_captions_lie_where_the_repository_has_them(settings: SettingsFactory) -
         "http://host/main/XTD10/test_1kcaptions_en.txt",
         "http://host/main/MIC/test_1kcaptions_fr.txt",
     ]
+
+
+@pytest.mark.slow
+def test_training_fetches_them_too_and_an_interrupted_one_does_not(
+    tiny_config: Path, tmp_path: Path, host: Host, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    with host:
+        of = places(tmp_path, host)
+        options = ["--captions", of["captions"], "--images", of["images"], "--captions-source", host.address]
+        assert main(["train", "--config", str(tiny_config), *options]) == 0
+        assert "of the tests" in capsys.readouterr().err  # those left out are counted
+        captions = tmp_path / "data" / "xtd10"
+        assert (captions / "XTD10" / "test_1kcaptions_es.txt").is_file()
+        shutil.rmtree(captions)
+        asked = len(host.requests)
+        (version,) = (tmp_path / "logs").glob("*/version_0")
+        assert main(["train", "--resume", str(version)]) == 2
+        assert "was begun with other sentence pairs: a corpus has changed since, or the captions" in (
+            capsys.readouterr().err
+        )
+        assert len(host.requests) == asked
 
 
 @pytest.mark.slow

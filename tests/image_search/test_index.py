@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
+from PIL import Image
 from tiny import write_picture
 
 from themo import cache, images
@@ -55,6 +56,21 @@ def update(tmp_path: Path, folder: Path, teacher: Teacher) -> Update:
         return ImageIndex.update(tmp_path / "cache", folder, found, key, load)
 
     return bring_up_to_date
+
+
+def test_a_picture_stored_on_its_side_is_looked_at_upright(
+    folder: Path, update: Update, teacher: Teacher
+) -> None:
+    with Image.open(folder / "00.jpg") as stored:
+        upright = stored.convert("RGB")
+    upright.save(folder / "upright.png")
+    exif = upright.getexif()
+    exif[0x0112] = 6  # its top is at the right: a telephone held upright
+    upright.transpose(Image.Transpose.ROTATE_90).save(folder / "telephone.png", exif=exif)
+    found = vectors_by_name(update())
+    assert np.allclose(found["telephone.png"], found["upright.png"], atol=1e-5)
+    (sideways,) = teacher.encode_images([folder / "telephone.png"]).numpy()
+    assert not np.allclose(found["telephone.png"], sideways, atol=1e-2)
 
 
 def never() -> Teacher:

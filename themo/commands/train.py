@@ -41,6 +41,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     with waiting("Loading libraries"):
         from themo.devices import resolve_device
+        from themo.fetching.benchmark_files import fetch_captions
         from themo.preparation import prepare_data
         from themo.tracking.names import comparison_params
         from themo.tracking.outbox import left_behind
@@ -59,6 +60,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     resolve_device(settings.training.device)
     logs_dir = Path(settings.paths.logs_dir)
     check_reachable(tracking_uri(logs_dir))
+    if options.resume is None:
+        fetch_captions(settings)
     data = prepare_data(settings)
     refuse_unfit(settings, data, options.resume)
     uri, experiment = tracking_uri(logs_dir), settings.paths.experiment

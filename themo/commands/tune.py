@@ -99,6 +99,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     with waiting("Looking for the cluster"):
         refuse_unreachable(options.address)  # before the libraries, which take seconds
     with waiting("Loading libraries"):
+        from themo.fetching.benchmark_files import fetch_captions
         from themo.preparation import prepare_data
         from themo.tracking.uri import tracking_uri, ui_command
         from tune.cluster import ClusterError
@@ -115,6 +116,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     encode = encoder_on(address) if address else None
 
     def prepare(settings: Settings) -> TrainingData:
+        if options.resume is None:
+            fetch_captions(settings)
         data = prepare_data(settings, elsewhere=encode)
         if options.resume is None:
             refuse_unfit_ends(search.space, settings, data)

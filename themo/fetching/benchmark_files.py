@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -107,8 +108,15 @@ def fetch_parts(settings: Settings, *, offline: bool = False) -> None:
             _fetch(part, offline)
 
 
-def fetch_captions(settings: Settings, *, offline: bool = False) -> None:
-    """Fetch the small files of captions, which no training pair may hold; say so where they cannot be had."""
+def fetch_captions(settings: Settings, *, offline: bool | None = None) -> None:
+    """Fetch the small files of captions, which no training pair may hold; say so where they cannot be had.
+
+    Args:
+        settings: Where they are kept and come from.
+        offline: Touch no network; None: as ``HF_HUB_OFFLINE`` says, which holds for the hub's files too.
+    """
+    if offline is None:
+        offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     if settings.data.targets is not None:
         return  # such a student is never tested on images
     try:

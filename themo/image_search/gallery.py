@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from PIL import Image, ImageOps
-
 from themo.errors import InputError
 from themo.image_search.index import Match
 from themo.image_search.pictures import printable
-from themo.images import open_rgb
+from themo.images import open_rgb, upright
 from themo.progress import track
 
 THUMBNAIL_PIXELS = 360
@@ -129,16 +127,12 @@ def _image(source: str, name: str) -> str:
 def _thumbnail(path: Path) -> str:
     """A small copy as a data URI, upright; empty where the file cannot be read any more."""
     try:
-        image: Image.Image = open_rgb(path)
+        image = upright(open_rgb(path))
     except InputError:
         return ""
-    try:
-        upright = ImageOps.exif_transpose(image)
-    except Exception:  # Pillow has many errors for EXIF that is none
-        upright = image
-    upright.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     stream = io.BytesIO()
-    upright.save(stream, "JPEG", quality=82)
+    image.save(stream, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 

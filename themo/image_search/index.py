@@ -34,7 +34,7 @@ from themo.atomic import write_text
 from themo.cache import alone, digest, digest_file
 from themo.errors import InputError
 from themo.image_search.pictures import Stamp
-from themo.images import UnreadableError, load_images
+from themo.images import UnreadableError, Upright, load_images
 from themo.npy import NpyWriter
 from themo.progress import console, track, waiting
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 
+_FORM = 2
+"""Of what is kept of a picture: another one makes indexes anew."""
 SECONDS_BETWEEN_PIECES = 20.0
 """What a killed run loses at most, beside the batch in work."""
 PIECE_ROWS = 16_384
@@ -181,7 +183,10 @@ class ImageIndex:
             InputError: The cache cannot be written.
         """
         place = os.fsencode(folder.resolve()).decode("utf-8", "backslashreplace")
-        home = cache_dir.absolute() / f"pictures-{digest({'teacher': teacher_key, 'folder': place})}"
+        home = (
+            cache_dir.absolute()
+            / f"pictures-{digest({'form': _FORM, 'teacher': teacher_key, 'folder': place})}"
+        )
         try:
             home.mkdir(parents=True, exist_ok=True)
             lock = cache_dir.absolute() / f".{home.name}.lock"
@@ -268,7 +273,7 @@ class _Builder:
         paths = [self._folder / stamp.name for stamp in new]
         with (
             track("Teacher looks at pictures", len(new), "pictures") as advance,
-            closing(load_images(paths, teacher.transform)) as images,
+            closing(load_images(paths, Upright(teacher.transform))) as images,
         ):
             seen = zip(new, images, strict=True)
             try:
