@@ -24,9 +24,10 @@ from themo.config import Settings
 from themo.dataset import TrainingData
 from tune import results
 from tune.resources import Resources
-from tune.search import Search, grow, new_search
+from tune.search import STUDY_FILE, Search, grow, new_search
 from tune.session import run_search
 from tune.space import from_tree
+from tune.study import Study
 
 SLOTS = (2, 4, 8)
 WAVES = 3
@@ -71,13 +72,14 @@ def busy(seconds: float, slots: int) -> Row:
         start = time.monotonic()
         result = run_search(search, lambda _: None, partial(sleep, seconds=seconds))  # type: ignore[arg-type, return-value]
         whole = time.monotonic() - start
-        spans = results.read_spans(result.folder)
+        study = Study.read(result.folder / STUDY_FILE)
+    spans = [(trial.stints[0].started, trial.stints[-1].ended) for trial in study]
     between = gap(spans, slots)
-    length = statistics.fmean(end - start for start, end, _ in spans)
-    first = sorted(start for start, _, _ in spans)[slots - 1] - min(start for start, _, _ in spans)
+    length = statistics.fmean(end - start for start, end in spans)
+    first = sorted(start for start, _ in spans)[slots - 1] - min(start for start, _ in spans)
     detail = (
         f"{slots * WAVES} trials; empty for {between:.2f} s between two; all slots at work {first:.1f} s "
-        f"after the first, share with that {results.slots_busy(spans, slots):.3f}; whole search {whole:.1f} s"
+        f"after the first, share with that {results.busy_share(study, slots):.3f}; whole search {whole:.1f} s"
     )
     return Row(
         f"search: share of training in a slot's time, trials of {seconds:g} s, {slots} slots",
@@ -148,11 +150,11 @@ def cluster_of(slots: int) -> Iterator[Any]:
         ray.shutdown()
 
 
-def gap(spans: list[tuple[float, float, float]], slots: int) -> float:
+def gap(spans: list[tuple[float, float]], slots: int) -> float:
     """Mean seconds that a slot stands empty between two trials, ends of the search left out."""
     free: list[float] = []
     gaps = []
-    for start, end, _ in sorted(spans):
+    for start, end in sorted(spans):
         if len(free) >= slots:
             earlier = [moment for moment in free if moment <= start]
             if earlier:

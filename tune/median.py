@@ -1,4 +1,4 @@
-"""The median stopping rule of Google Vizier, and no stopping at all: trials are judged at equal distances.
+"""The median stopping rule of Google Vizier: trials are judged at equal distances.
 
 Golovin et al., 2017, https://dl.acm.org/doi/10.1145/3097983.3098043, section 3.2.2: a trial is stopped when
 its best so far is worse than the median of the other trials' running averages up to the same point.
@@ -15,6 +15,11 @@ MIN_OTHERS = 3
 """Fewer others than these stop nobody: our choice, the paper names no number."""
 
 
+def crosses(interval: int, before: int, pairs: int) -> bool:
+    """Whether a multiple of an interval lies between two reports."""
+    return pairs // interval > before // interval
+
+
 @dataclass(frozen=True)
 class Median:
     """The rule, applied every so many pairs, where a checkpoint is written: the first time is the grace.
@@ -27,7 +32,7 @@ class Median:
 
     def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
         """Whether a multiple of the interval lies between two reports."""
-        return pairs // self.interval > before // self.interval
+        return crosses(self.interval, before, pairs)
 
     def judge(self, study: Study, number: int, before: int) -> State:
         """PRUNED where the best so far is worse than the median, or where no report was finite yet."""
@@ -48,31 +53,6 @@ class Median:
         median = statistics.median(averages)
         is_worse = best < median if study.mode == "max" else best > median
         return "PRUNED" if is_worse else "RUNNING"
-
-    def next_paused(self, study: Study) -> None:
-        """None: nothing is paused."""
-
-    def donor(self, study: Study, number: int) -> None:
-        """None: trials go on as themselves."""
-
-
-@dataclass(frozen=True)
-class Never:
-    """No trial is stopped; checkpoints are written all the same.
-
-    Attributes:
-        interval: Sentence pairs between checkpoints.
-    """
-
-    interval: int
-
-    def is_judged(self, number: int, before: int, pairs: int) -> bool:
-        """Whether a multiple of the interval lies between two reports."""
-        return Median(self.interval).is_judged(number, before, pairs)
-
-    def judge(self, study: Study, number: int, before: int) -> State:  # noqa: ARG002 -- whatever it reached
-        """RUNNING: every trial goes on."""
-        return "RUNNING"
 
     def next_paused(self, study: Study) -> None:
         """None: nothing is paused."""

@@ -58,9 +58,9 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         )
         self._runs: dict[int, RunLog] = {}
         self._open: set[int] = set()
-        for trial in study:
-            if trial.is_done:
-                self._settle(trial)
+        self._settled = {trial.number for trial in study if trial.is_done}
+        for number in self._settled:
+            self._settle(study[number])
 
     def on_trial_start(self, *, trial: Any, **_: object) -> None:
         """Begin the child run; a trial taken up again keeps its run."""
@@ -88,9 +88,12 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         """End the parent run, and the runs of trials that wait, were stopped waiting, or were interrupted."""
         for trial in self._study:
             if trial.number in self._open:
-                self._runs[trial.number].finish(_STATUS.get(trial.state, "KILLED"))
-            elif trial.number not in self._runs and trial.values:  # it waited all through this session
-                self._settle(trial)
+                if trial.is_done:
+                    self._end(trial)
+                else:
+                    self._runs[trial.number].finish("KILLED")
+            elif trial.number not in self._runs.keys() | self._settled and trial.values:
+                self._settle(trial)  # it waited all through this session
         self._open.clear()
         self.parent.finish(status)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.distributions import FloatDistribution
 
-from tune.median import Median
+from tune.median import crosses
 from tune.space import CHANGEABLE, Scalar, Space
 from tune.study import State, Study, Trial
 
@@ -40,9 +40,9 @@ class PopulationBased:
     num_samples: int
     seed: int
 
-    def is_judged(self, number: int, before: int, pairs: int) -> bool:
+    def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
         """Whether a round ends between two reports."""
-        return Median(self.interval).is_judged(number, before, pairs)
+        return crosses(self.interval, before, pairs)
 
     def judge(self, study: Study, number: int, before: int) -> State:
         """PAUSED at the end of a round; PRUNED where no report was finite yet."""

@@ -19,6 +19,7 @@ from themo.tracking.uri import check_reachable, tracking_uri
 from tune.address import LOCAL
 from tune.resources import Resources
 from tune.search import (
+    RESUME,
     STUDY_FILE,
     Search,
     grow,
@@ -67,8 +68,8 @@ def resume(options: Namespace, settings: Settings) -> Search:
             "--num-samples, --stop-after-no-gain, --time-budget, --logs-dir, --address, --max-concurrent "
             "and its own --space may be given with it"
         )
-    folder = search_folder(options.resume, settings)
-    search = read_search(folder)
+    folder = search_folder(options.resume, settings, asked_by=RESUME)
+    search = read_search(folder, to_go_on=True)
     if search_folder(search.name, search.settings) != folder:  # moved since it was begun
         search = replace(search, settings=search.settings.override({"logs_dir": str(folder.parent.parent)}))
     if options.space is not None:

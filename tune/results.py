@@ -192,30 +192,6 @@ def busy_share(study: Study, slots: int) -> float:
     return sum(trial.seconds for trial in study) / (slots * seconds) if seconds > 0 else 0.0
 
 
-def slots_busy(trials: Iterable[tuple[float, float, float]], slots: int) -> float:
-    """As `busy_share`, of the table of a search of one session.
-
-    Args:
-        trials: Start and end in Unix seconds, and seconds spent training, of each trial.
-        slots: Trials at once.
-    """
-    spans = list(trials)
-    if not spans:
-        return 0.0
-    window = max(end for _, end, _ in spans) - min(start for start, _, _ in spans)
-    return sum(seconds for _, _, seconds in spans) / (slots * window) if window > 0 else 0.0
-
-
-def read_spans(folder: Path) -> list[tuple[float, float, float]]:
-    """Start, end and training seconds of the trials in ``trials.csv``, for `slots_busy`."""
-    with (folder / TRIALS_FILE).open(encoding="utf-8", newline="") as file:
-        return [
-            (float(row["started"]), float(row["ended"]), float(row["seconds"]))
-            for row in csv.DictReader(file)
-            if row["started"]
-        ]
-
-
 def table(result: SearchResult, searched: Iterable[str]) -> Table:
     """The best trials for the screen: a column a trial, so that many settings fit 80 characters."""
     view = Table(title=f"Best trials by {result.objective}", title_justify="left", box=box.SIMPLE_HEAD)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from tune.asha import Asha, Rungs
 from tune.hyperband import HyperBand
-from tune.median import Median, Never
+from tune.median import Median, crosses
 from tune.pausing import PausingAsha
 from tune.population import PopulationBased
 from tune.space import SearchSettings
@@ -39,6 +40,31 @@ class Scheduler(Protocol):
 
     def donor(self, study: Study, number: int) -> int | None:
         """The trial as which that one goes on (`tune.population.take_over`); None where as itself."""
+
+
+@dataclass(frozen=True)
+class Never:
+    """No trial is stopped; checkpoints are written all the same.
+
+    Attributes:
+        interval: Sentence pairs between checkpoints.
+    """
+
+    interval: int
+
+    def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
+        """Whether a multiple of the interval lies between two reports."""
+        return crosses(self.interval, before, pairs)
+
+    def judge(self, study: Study, number: int, before: int) -> State:  # noqa: ARG002 -- whatever it reached
+        """RUNNING: every trial goes on."""
+        return "RUNNING"
+
+    def next_paused(self, study: Study) -> None:
+        """None: nothing is paused."""
+
+    def donor(self, study: Study, number: int) -> None:
+        """None: trials go on as themselves."""
 
 
 def scheduler_of(search: SearchSettings) -> Scheduler:

@@ -122,13 +122,13 @@ def discard_untried(search: Search) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_search(folder: Path, asked_by: str = RESUME) -> Search:
+def read_search(folder: Path, asked_by: str = RESUME, *, to_go_on: bool = False) -> Search:
     """The search of a directory.
 
     Args:
         folder: The search directory.
-        asked_by: What a refusal names as the place where the search was asked for. Only to go on with it, as
-            `RESUME` does, must it have been begun by this version of Themo.
+        asked_by: What a refusal names as the place where the search was asked for.
+        to_go_on: Whether it must have been begun by this version of Themo.
 
     Raises:
         InputError: There is none, its file is damaged, or another version is to go on with it.
@@ -141,7 +141,7 @@ def read_search(folder: Path, asked_by: str = RESUME) -> Search:
     tree = read_yaml(path)
     version = tree.pop("themo", __version__)
     of = "" if version == __version__ else f", begun by themo {version}, this is {__version__}"
-    if of and asked_by == RESUME:
+    if of and to_go_on:
         raise InputError(f"{path}: was begun by themo {version}, this is {__version__}: go on with that one")
     try:
         settings = Settings.model_validate(tree.pop("settings"))

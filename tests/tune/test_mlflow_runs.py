@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 from tune.mlflow_runs import MlflowRuns
-from tune.study import Study
+from tune.study import Study, Trial
 
 
 def test_the_best_of_a_search_is_none_that_failed() -> None:
@@ -18,3 +18,28 @@ def test_the_best_of_a_search_is_none_that_failed() -> None:
         study.finish(number, "FAIL" if number == 0 else "COMPLETE")
         runs.on_trial_complete(trial=SimpleNamespace(config={"number": number}))
         runs.parent.report.assert_called_with({"best/o": 0.4} | done, step=number + 1)
+
+
+def test_a_trial_that_was_stopped_waiting_is_tagged_with_why() -> None:
+    study = Study(None, "max")
+    tracking = MagicMock()
+    tracking.start.side_effect = lambda *_, **__: MagicMock()
+    runs = MlflowRuns(tracking, study, "mine", "uid", {}, "o")
+    study.report(study.add({}).number, {"pairs_seen": 1, "o": 0.4}, "o")
+    runs.on_trial_start(trial=SimpleNamespace(config={"number": 0}))
+    study.finish(0, "PAUSED")
+    runs.on_trial_complete(trial=SimpleNamespace(config={"number": 0}))
+    run = runs._runs[0]
+    run.finish.assert_not_called()  # type: ignore[attr-defined]
+    study.finish(0, "PRUNED", "it waited to the end")
+    runs.close("FINISHED")
+    run.tag.assert_called_once_with({"themo.reason": "it waited to the end"})  # type: ignore[attr-defined]
+    run.finish.assert_called_once_with("KILLED")  # type: ignore[attr-defined]
+
+
+def test_trials_that_ended_before_are_settled_once() -> None:
+    ended = [Trial(n, {}, "COMPLETE", values={1: 0.5}, metrics={"pairs_seen": 1.0}) for n in range(3)]
+    tracking = MagicMock()
+    runs = MlflowRuns(tracking, Study(None, "max", ended), "mine", "uid", {}, "o")
+    runs.close("FINISHED")
+    assert tracking.settle.call_count == 3

@@ -43,15 +43,11 @@ def test_the_table_has_a_row_a_trial(study, space, tmp_path):
     assert (rows[0]["best_pairs"], rows[0]["pairs_seen"]) == ("20", "30")
     assert rows[0]["learn_rate"] == "0.001"
     assert (rows[2]["objective"], rows[2]["reason"]) == ("", 'diverged, "early"')
-    spans = results.read_spans(tmp_path)
-    assert spans == [(100, 104, 3.5), (101, 105, 3.5), (102, 106, 3.5)]
-    assert results.busy_share(study, 2) == results.slots_busy(spans, 2) == pytest.approx(10.5 / 12)
 
 
-def test_share_of_busy_slots():
-    # two slots for ten seconds: 10 s in one, 4 s and 3 s in the other
-    assert results.slots_busy([(0, 10, 10), (0, 4, 4), (5, 8, 3)], slots=2) == pytest.approx(17 / 20)
-    assert results.slots_busy([], slots=2) == results.busy_share(Study(None, "max"), slots=2) == 0
+def test_share_of_busy_slots(study):
+    assert results.busy_share(study, 2) == pytest.approx(3 * 3.5 / (2 * 6))  # of 100 to 106
+    assert results.busy_share(Study(None, "max"), slots=2) == 0
 
 
 def test_the_night_between_two_sessions_is_no_time_of_the_slots():

@@ -56,6 +56,7 @@ MAY_BE_GIVEN = (
             ["--warm-start", "none"],
             "--warm-start: there is no search at .*/tune/none: it holds no search.yaml",
         ),
+        (["--resume", "../x"], "--resume must be letters, digits, .*, got '../x'"),
         (["--repeat", "../x"], "--repeat must be letters, digits, .*, got '../x'"),
         (
             ["--name", "old"],
