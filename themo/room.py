@@ -36,6 +36,11 @@ def is_full(error: Exception) -> bool:
     return False
 
 
+def warn_of_waiting(for_what: str) -> None:
+    """Say on this process's terminal that it waits."""
+    console.print(f"Warning: waits for {for_what}")
+
+
 class Patience:
     """Waits for room, with a warning now and then, until it is interrupted.
 
@@ -43,10 +48,12 @@ class Patience:
 
     Args:
         is_over: Whether there is none from the start.
+        tell: Says what is waited for, now and then.
     """
 
-    def __init__(self, *, is_over: bool = False) -> None:
+    def __init__(self, *, is_over: bool = False, tell: Callable[[str], None] = warn_of_waiting) -> None:
         self._is_over = is_over
+        self._tell = tell
 
     def __call__(self, write: Callable[[], T]) -> T:
         """Call what writes something whole or not at all, and again after a while if the disk is full.
@@ -64,7 +71,7 @@ class Patience:
                     raise
                 if time.monotonic() - warned >= SECONDS_BETWEEN_WARNINGS:
                     warned = time.monotonic()
-                    console.print(f"Warning: waits for room on a full disk: {error}")
+                    self._tell(f"room on a full disk: {error}")
             try:
                 with _ended_by_ctrl_c():
                     time.sleep(SECONDS_BETWEEN_TRIES)

@@ -221,7 +221,7 @@ def _fetched(
     try:
         if shipment is not None:  # a cluster's machine, which may have joined after the others were looked at
             wait_for_storage(storage.refuse_unsigned, lambda: False, waits)
-            data = Patience()(lambda: shipment.unpack(data))
+            data = Patience(tell=waits)(lambda: shipment.unpack(data))
         if newest is None:
             return data, None
         return data, Path(
@@ -262,7 +262,7 @@ class _Reporter:
                 shutil.rmtree(version, ignore_errors=True)
                 report.save(version)
 
-            Patience()(save)
+            Patience(tell=self.wait)(save)
             result = self._result(report.metrics, is_last=report.is_last)
             self._deliver(result, version)
 
@@ -300,12 +300,11 @@ class _Reporter:
 
 
 def newest_checkpoint(checkpoint: str | None, storage: str) -> ray_tune.Checkpoint | None:
-    """Where a trial goes on: from Ray's, where the worker died just now, or from an earlier session's."""
-    newest = ray_tune.get_checkpoint()
-    if newest is None and checkpoint is not None:
-        filesystem, root = pyarrow.fs.FileSystem.from_uri(storage)
-        newest = ray_tune.Checkpoint(f"{root}/{checkpoint}", filesystem)
-    return newest
+    """Where a trial goes on; None: at its start. Ray knows of none: a retried trial is a new one to it."""
+    if checkpoint is None:
+        return None
+    filesystem, root = pyarrow.fs.FileSystem.from_uri(storage)
+    return ray_tune.Checkpoint(f"{root}/{checkpoint}", filesystem)
 
 
 def tell_tune(result: dict[str, Any], version: Path | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from formula_search import TREE, no_data, settings_in
-from formula_training import REPORTS, train
+from formula_training import REPORTS, FormulaReport, train
 from pyarrow import fs
 from ray.tune import Checkpoint
 
@@ -28,6 +28,7 @@ from tune.trial import StorageError, Work, configuration, run_trial
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
+WAITS_FOR_ROOM = "room on a full disk: [Errno 28] No space left on device"
 
 
 @pytest.fixture(autouse=True)
@@ -92,10 +93,27 @@ def test_room_is_waited_for_by_what_is_fetched(work: Work, tmp_path: Path) -> No
     work = Work(work.settings, work.search, work.data, (), work.storage, train, shipped, lambda: None)
     told: list[dict[str, Any]] = []
     run_trial(a_trial(), work, newest, lambda result, _: told.append(result))
-    first, *reports = told
-    assert first["waits"] == "room on a full disk: [Errno 28] No space left on device"
+    of_data, of_checkpoint, *reports = told
+    assert of_data["waits"] == of_checkpoint["waits"] == WAITS_FOR_ROOM
     assert [result["report/step"] for result in reports] == [*range(8, REPORTS + 1)]
     assert told[-1]["failure"] == ""
+
+
+def test_room_for_a_version_is_waited_for_and_the_driver_told(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = FormulaReport.save
+    room_for_one = a_full_disk_then(lambda: None)
+
+    def save_where_there_is_room(report: FormulaReport, folder: Path) -> None:
+        room_for_one()
+        save(report, folder)
+
+    monkeypatch.setattr(FormulaReport, "save", save_where_there_is_room)
+    told: list[dict[str, Any]] = []
+    run_trial(a_trial(), work, None, lambda result, _: told.append(result))
+    assert [result["waits"] for result in told if result["waits"]] == [WAITS_FOR_ROOM]
+    assert [r["report/step"] for r in told if not r["waits"]] == [*range(1, REPORTS + 1)]
 
 
 def test_a_machine_that_joined_without_the_shared_storage_waits_for_it(work: Work) -> None:
