@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ SEARCH_FILE = "search.yaml"
 STUDY_FILE = "study.json"
 TRIALS_FOLDER = "trials"
 LOCK_FILE = ".lock"
+PAIRS_FILE = "pairs.json"
+"""What the sentence pairs of its trials were made of, by searched data settings."""
 
 RESUME = "--resume"
 """What goes on with a search; all else only reads it."""
@@ -200,6 +203,28 @@ def refuse_another_space(search: Search, space: Space, source: Path) -> None:
         raise InputError(
             f"--space {source}: must be the space that {search.name} began with, {', '.join(differing)} "
             f"differ: a new search may start from its trials by --warm-start {search.name}"
+        )
+
+
+def refuse_other_pairs(folder: Path, corpora: Mapping[str, str]) -> None:
+    """Refuse to go on with other sentence pairs than a search was begun with; those of a new one are kept.
+
+    Args:
+        folder: The search directory.
+        corpora: `themo.dataset.TrainingData.corpus` by the searched data settings.
+
+    Raises:
+        InputError: They are others.
+        OSError: The disk is full.
+    """
+    path = folder / PAIRS_FILE
+    if not path.exists():
+        write_text(path, json.dumps(dict(corpora), indent=1))
+    elif json.loads(path.read_text(encoding="utf-8")) != corpora:
+        raise InputError(
+            f"--resume: {path}: the search was begun with other sentence pairs: a corpus has changed since, "
+            "or the captions of tests that it is compared with; put them back, or begin anew: "
+            f"--repeat {folder.name}"
         )
 
 

@@ -34,6 +34,7 @@ from tune.search import (
     TRIALS_FOLDER,
     Search,
     alone,
+    refuse_other_pairs,
     search_folder,
 )
 from tune.shipping import Shipment
@@ -115,6 +116,8 @@ def run_search(
         session = _Session(search, study, storage, folder, patience)
         if not is_whole(study, search.space.search):
             work = replace(_work(search, data_for, train, storage), measure=measure)
+            corpora = {str(names): data.corpus for names, data in work.data.items() if data.corpus}
+            patience(lambda: refuse_other_pairs(folder, corpora))
             if search.resources.address is not None:
                 work = replace(work, shipment=Shipment.of(work.data.values()))
             session.run(work, slots, tracking, time_budget)

@@ -11,7 +11,15 @@ from formula_search import a_search, settings_in
 from themo import __version__
 from themo.errors import InputError
 from tune.resources import Resources
-from tune.search import discard_untried, grow, new_search, read_search, refuse_another_space, search_folder
+from tune.search import (
+    discard_untried,
+    grow,
+    new_search,
+    read_search,
+    refuse_another_space,
+    refuse_other_pairs,
+    search_folder,
+)
 from tune.space import from_tree
 from tune.status import read_all
 from tune.study import Study
@@ -70,6 +78,16 @@ def test_another_version_of_themo_goes_on_with_no_search_but_reads_it(tmp_path):
     rule = r"search\.yaml: is not a whole description of a search, begun by themo 0\.0\.7, .*: 'settings'"
     with pytest.raises(InputError, match=rule):
         read_search(path.parent, "status NAME")
+
+
+def test_a_search_goes_on_with_the_pairs_that_it_began_with(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for _ in range(2):
+        refuse_other_pairs(folder, {"()": "corpus-of-then"})
+    rule = r"mine/pairs\.json: the search was begun with other sentence pairs: .*: --repeat mine$"
+    with pytest.raises(InputError, match=rule):
+        refuse_other_pairs(folder, {"()": "corpus-of-now"})
 
 
 def test_a_search_grows_but_not_below_what_it_has(tmp_path):
