@@ -247,6 +247,23 @@ def test_a_server_whose_database_is_away_for_long_gets_all_when_it_is_back(tmp_p
     assert capsys.readouterr().err.count("is away, reports wait in") == 1
 
 
+def test_a_server_that_is_away_for_a_day_gets_all_when_it_is_back(tmp_path, monkeypatch):
+    """After more tries than 2 can be raised to."""
+    tries: list[str] = []
+
+    def carry_out(self, record):
+        tries.append(record["do"])
+        if len(tries) < 1100:
+            raise AwayError("no MLflow server answers")
+
+    monkeypatch.setattr(module, "_LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(Delivery, "carry_out", carry_out)
+    with Tracking("http://127.0.0.1:9", "any", tmp_path / "run.jsonl", must_answer=False) as tracking:
+        RunLog(tracking, "a").report({"loss": 1.0}, step=1)
+        assert tracking.flush(60.0)
+    assert len(tries) == 1100
+
+
 def test_a_record_at_which_a_server_fails_each_time_is_set_aside(tmp_path, capsys, monkeypatch):
     carried: list[dict[str, object]] = []
 

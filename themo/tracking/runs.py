@@ -214,7 +214,7 @@ class Tracking:
                 tries += 1
                 if tries < _TRIES or not self._set_aside(record, str(error)):
                     self._warn("away", f"is away, reports wait in {self._outbox.path}: {error}")
-                    self._ending.wait(min(_LONGEST_WAIT, 0.5 * 2**tries))
+                    self._ending.wait(min(_LONGEST_WAIT, 0.5 * 2 ** min(tries, 6)))  # no float is 2**1024
                     continue
             except Exception as error:  # tracking must never end a run, whatever a server answers
                 self._warn("refused", reason_of(error))
