@@ -20,6 +20,7 @@ from typing import Any, Literal
 from themo.errors import InputError, reason_of
 from themo.progress import console
 from themo.room import IMPATIENT, Patience
+from themo.tracking.aside import SUFFIX, Aside
 from themo.tracking.delivery import AwayError, Delivery, RefusedError
 from themo.tracking.names import metric_name
 from themo.tracking.outbox import Outbox
@@ -34,8 +35,6 @@ CLOSE_SECONDS = 30.0
 _LONGEST_WAIT = 20.0
 _TRIES = 10
 """Of a record, over two minutes, before it lets the others pass."""
-
-_ASIDE = ".aside.jsonl"
 
 
 class Tracking:
@@ -74,6 +73,7 @@ class Tracking:
             self._delivery.connect()
         self._patience = patience
         self._outbox = patience(lambda: Outbox(outbox, {"uri": uri, "experiment": experiment}))
+        self._aside = Aside(self._outbox)
         self._warned: set[str] = set()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._send, name="mlflow", daemon=True)
@@ -207,7 +207,10 @@ class Tracking:
         tries = 0
         while (record := self._outbox.next()) is not None:
             try:
-                self._delivery.carry_out(record)
+                if self._aside.is_for(record):
+                    self._put_aside(record)
+                else:
+                    self._delivery.carry_out(record)
             except RefusedError as error:
                 self._warn("refused", str(error))
             except AwayError as error:
@@ -224,20 +227,30 @@ class Tracking:
 
     def _set_aside(self, record: Mapping[str, Any], reason: str) -> bool:
         """Keep a record elsewhere, at which a server that is well fails each time: all others would wait."""
-        here = self._outbox.path
-        if here.name.endswith(_ASIDE) or not self.uri.startswith("http") or not self._delivery.can_read():
+        if self._outbox.path.name.endswith(SUFFIX) or not self.uri.startswith("http"):
             return False
-        aside = here.with_name(here.name.removesuffix(".jsonl") + _ASIDE)
+        if not self._delivery.can_read():
+            return False
         try:
-            box = Outbox(aside, self._outbox.address)
-            box.append(dict(record))
-            box.close()
-        except (OSError, InputError):
+            self._put_aside(record, f"fails at a record: {reason}")
+        except AwayError:
             return False
-        self._warn(
-            "aside", f"fails at a record, which waits in {aside} until python -m themo send {aside}: {reason}"
-        )
         return True
+
+    def _put_aside(self, record: Mapping[str, Any], why: str = "failed at a record") -> None:
+        """Into the file of those that wait until somebody sends it.
+
+        Raises:
+            AwayError: It cannot be written now.
+        """
+        try:
+            self._aside.append(record)
+        except (OSError, InputError) as error:
+            raise AwayError(reason_of(error)) from error
+        path = self._aside.path
+        self._warn(
+            "aside", f"{why}; it and what its run logs later wait in {path} for: python -m themo send {path}"
+        )
 
     def _warn(self, kind: str, message: str) -> None:
         if kind not in self._warned:
