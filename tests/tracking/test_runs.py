@@ -15,7 +15,7 @@ from themo.errors import InputError
 from themo.tracking import delivery as delivery_module
 from themo.tracking import runs as module
 from themo.tracking.aside import Aside
-from themo.tracking.delivery import AwayError, Delivery
+from themo.tracking.delivery import AwayError, Delivery, RefusedError
 from themo.tracking.outbox import Outbox
 from themo.tracking.runs import RunLog, Tracking, send
 from themo.tracking.uri import check_reachable
@@ -198,6 +198,37 @@ def test_a_file_that_cannot_be_sent_does_not_hold_up_the_others(tmp_path, capsys
     assert f"Not sent: {folder / 'b.jsonl'}, line 1: must name the uri" in lines
     assert lines.endswith("Error: send: 2 of 3 files could not be sent")
     search.close()
+
+
+def test_what_is_refused_or_set_aside_does_not_count_as_sent(tmp_path, capsys, monkeypatch):
+    def carry_out(self, record):
+        if record["do"] == "artifact":
+            raise AwayError("the store of artifacts is broken")
+        if record["do"] == "tag":
+            raise RefusedError("no such run")
+        if record["do"] == "settle":
+            raise RuntimeError("whatever it is")
+
+    monkeypatch.setattr(module, "_TRIES", 1)
+    monkeypatch.setattr(module, "check_reachable", lambda _: None)
+    monkeypatch.setattr(Delivery, "connect", lambda _: None)
+    monkeypatch.setattr(Delivery, "can_read", lambda _: True)
+    monkeypatch.setattr(Delivery, "carry_out", carry_out)
+    box = Outbox(tmp_path / "run.jsonl", {"uri": "http://127.0.0.1:9", "experiment": "any"})
+    for what, key in [
+        ("begin", "a"),
+        ("tag", "a"),
+        ("settle", "c"),
+        ("artifact", "b"),
+        ("finish", "b"),
+        ("finish", "a"),
+    ]:
+        box.append({"do": what, "run": key})
+    box.close()
+    assert main(["send", str(box.path)]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{box.path}: 2 records sent, 2 refused and dropped, 2 set aside\n"
+    assert "refuses a record, which is dropped: no such run" in " ".join(told.err.split())
 
 
 def test_a_deleted_experiment_is_refused(store):

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,6 +76,7 @@ class Tracking:
         self._outbox = patience(lambda: Outbox(outbox, {"uri": uri, "experiment": experiment}))
         self._aside = Aside(self._outbox)
         self._warned: set[str] = set()
+        self._n_refused = self._n_aside = 0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._send, name="mlflow", daemon=True)
         self._thread.start()
@@ -212,7 +214,7 @@ class Tracking:
                 else:
                     self._delivery.carry_out(record)
             except RefusedError as error:
-                self._warn("refused", str(error))
+                self._refused(str(error))
             except AwayError as error:
                 tries += 1
                 if tries < _TRIES or not self._set_aside(record, str(error)):
@@ -220,10 +222,14 @@ class Tracking:
                     self._ending.wait(min(_LONGEST_WAIT, 0.5 * 2 ** min(tries, 6)))  # no float is 2**1024
                     continue
             except Exception as error:  # tracking must never end a run, whatever a server answers
-                self._warn("refused", reason_of(error))
+                self._refused(reason_of(error))
             tries = 0
             if not self._ending.is_set():
                 self._outbox.done()
+
+    def _refused(self, reason: str) -> None:
+        self._n_refused += 1
+        self._warn("refused", f"refuses a record, which is dropped: {reason}")
 
     def _set_aside(self, record: Mapping[str, Any], reason: str) -> bool:
         """Keep a record elsewhere, at which a server that is well fails each time: all others would wait."""
@@ -247,6 +253,7 @@ class Tracking:
             self._aside.append(record)
         except (OSError, InputError) as error:
             raise AwayError(reason_of(error)) from error
+        self._n_aside += 1
         path = self._aside.path
         self._warn(
             "aside", f"{why}; it and what its run logs later wait in {path} for: python -m themo send {path}"
@@ -294,8 +301,28 @@ class RunLog:
         self._tracking._put({"run": self.key, **record})
 
 
-def send(outbox: Path, seconds: float = CLOSE_SECONDS) -> int:
-    """Send what a command could not; how many records it was.
+@dataclass(frozen=True)
+class Sent:
+    """What became of the records of a file.
+
+    Attributes:
+        taken: MLflow has them.
+        refused: It will never take them: they are dropped.
+        aside: It fails at them for now: they wait in another file.
+    """
+
+    taken: int
+    refused: int = 0
+    aside: int = 0
+
+    def __str__(self) -> str:
+        refused = f", {self.refused:,} refused and dropped" if self.refused else ""
+        aside = f", {self.aside:,} set aside" if self.aside else ""
+        return f"{self.taken:,} records sent{refused}{aside}"
+
+
+def send(outbox: Path, seconds: float = CLOSE_SECONDS) -> Sent:
+    """Send what a command could not.
 
     Args:
         outbox: The file that was left.
@@ -310,7 +337,7 @@ def send(outbox: Path, seconds: float = CLOSE_SECONDS) -> int:
     n_records, address = len(box), box.address
     box.close()
     if not n_records:
-        return 0
+        return Sent(0)
     if not {"uri", "experiment"} <= set(address):
         raise InputError(f"{outbox}, line 1: must name the uri and the experiment of its records")
     tracking = Tracking(address["uri"], address["experiment"], outbox)
@@ -322,7 +349,8 @@ def send(outbox: Path, seconds: float = CLOSE_SECONDS) -> int:
             f"{outbox}: {left:,} of {n_records:,} records could not be sent to "
             f"{without_password(address['uri'])}"
         )
-    return n_records
+    refused, aside = tracking._n_refused, tracking._n_aside
+    return Sent(n_records - refused - aside, refused, aside)
 
 
 def outbox_path(logs_dir: Path, name: str | None = None) -> Path:
