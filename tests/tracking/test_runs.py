@@ -398,6 +398,7 @@ def test_a_file_of_records_set_aside_may_be_torn_or_of_another_server(tmp_path):
         ('{"uri": "y"}\n' + records, 0),
         ('{"uri": "x"}\n' + records, 2),
         ('{"uri": "x"}\n' + records + '{"do": "rep', 2),
+        ('{"uri": "x"}\n' + records + '{"do": "report"}\n', 2),
     ]:
         file.write_text(content)
         aside = Aside(box)

@@ -68,7 +68,7 @@ class Aside:
             return
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read: {error.strerror}") from None
-        with suppress(ValueError):  # of a line that a kill tore
+        with suppress(ValueError, KeyError, TypeError):  # of a line that a kill tore, or that is no record
             if json.loads(address) == self._address:  # else another server, where runs begin anew
                 for line in lines:
                     self._note(json.loads(line))
