@@ -42,6 +42,13 @@ _TICK_SECONDS = 1.0
 _START_SECONDS = "300"
 """For all workers to be there: they load PyTorch, and may wait for those of a trial that has just ended."""
 
+_PATIENCE_SECONDS = 14 * 24 * 3600
+"""A worker waits so long for the first, who waits without a limit for room on a disk or for the storage.
+
+Nothing else needs this limit: that a worker died, gloo sees by its connection, and Ray Train ends the others
+whatever they wait for. Over 24 days would be more milliseconds than 31 bits hold.
+"""
+
 REQUEST: dict[str, float] = {"cpu": 0, "gpu": 0, "memory": 1}
 """The trial's actor's: Ray Tune insists on something, and a byte of memory is on every machine."""
 
@@ -195,6 +202,7 @@ class _Torch(TorchConfig):  # type: ignore[misc]
     """How workers are connected, and which device each takes."""
 
     backend: str | None = "gloo"
+    timeout_s: int = _PATIENCE_SECONDS
 
     @property
     def backend_cls(self) -> type[_Backend]:

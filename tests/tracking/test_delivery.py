@@ -1,13 +1,17 @@
 import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack, closing
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.chaos.server import ServerOnSqlite
 from themo.errors import InputError
+from themo.tracking import delivery as delivery_module
 from themo.tracking.delivery import AwayError, Delivery, RefusedError
 
 # what mlflow and sqlalchemy do among themselves
@@ -153,6 +157,42 @@ def test_processes_that_open_a_new_database_at_once(tmp_path: Path) -> None:
                 process.stdin.write(f"sqlite:///{tmp_path / str(i) / 'mlflow.db'}\n")
                 process.stdin.flush()
             assert [process.stdout.readline() for process in processes] == ["1\n"] * 3
+
+
+def _make_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What two get that ask for an experiment before either makes it."""
+    from mlflow import MlflowClient
+
+    plain, both = MlflowClient.get_experiment_by_name, threading.Barrier(2, timeout=60)
+    asked: set[int] = set()
+
+    def ask(client: MlflowClient, name: str) -> Any:
+        answer = plain(client, name)
+        if threading.get_ident() not in asked:
+            asked.add(threading.get_ident())
+            both.wait()
+        return answer
+
+    monkeypatch.setattr(delivery_module, "_alone", lambda _: nullcontext())
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", ask)
+    with ThreadPoolExecutor(2) as threads:
+        made = [threads.submit(lambda: Delivery(uri, "both").connect()[1]) for _ in range(2)]
+        return [each.result() for each in made]
+
+
+def test_two_that_make_an_experiment_at_once_get_the_same(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Delivery(uri, "first").connect()  # makes the tables
+    first, second = _make_at_once(uri, monkeypatch)
+    assert first == second
+
+
+@pytest.mark.slow
+def test_two_that_make_an_experiment_on_a_server_at_once_get_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ServerOnSqlite(tmp_path) as server:
+        first, second = _make_at_once(server.uri, monkeypatch)
+    assert first == second
 
 
 def test_a_database_of_another_version_of_mlflow(tmp_path: Path) -> None:

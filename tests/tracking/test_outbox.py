@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import signal
@@ -5,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
@@ -102,6 +104,26 @@ def test_damaged_and_busy_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot be written: (File exists|Not a directory)"):
         Outbox(tmp_path / "file" / "a.jsonl", ADDRESS)
+
+
+def test_a_file_that_is_removed_before_it_is_locked_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by who sent all of it: what is appended then would be gone with it."""
+    plain, path = fcntl.flock, tmp_path / "a.jsonl"
+
+    def lock(file: BinaryIO, how: int) -> None:
+        path.unlink(missing_ok=True)
+        plain(file, how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", lock)
+        with pytest.raises(OutboxInUseError):
+            Outbox(path, ADDRESS)
+    box = Outbox(path, ADDRESS)
+    box.append(record(1))
+    assert len(path.read_bytes().splitlines()) == 2
+    box.close()
 
 
 def test_a_kill_loses_no_record_that_was_appended(tmp_path: Path) -> None:

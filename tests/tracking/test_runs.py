@@ -12,8 +12,10 @@ import pytest
 from benchmarks.chaos.server import ServerOnSqlite
 from themo.cli import main
 from themo.errors import InputError
+from themo.tracking import delivery as delivery_module
 from themo.tracking import runs as module
-from themo.tracking.delivery import AwayError, Delivery
+from themo.tracking.aside import Aside
+from themo.tracking.delivery import AwayError, Delivery, RefusedError
 from themo.tracking.outbox import Outbox
 from themo.tracking.runs import RunLog, Tracking, send
 from themo.tracking.uri import check_reachable
@@ -198,6 +200,37 @@ def test_a_file_that_cannot_be_sent_does_not_hold_up_the_others(tmp_path, capsys
     search.close()
 
 
+def test_what_is_refused_or_set_aside_does_not_count_as_sent(tmp_path, capsys, monkeypatch):
+    def carry_out(self, record):
+        if record["do"] == "artifact":
+            raise AwayError("the store of artifacts is broken")
+        if record["do"] == "tag":
+            raise RefusedError("no such run")
+        if record["do"] == "settle":
+            raise RuntimeError("whatever it is")
+
+    monkeypatch.setattr(module, "_TRIES", 1)
+    monkeypatch.setattr(module, "check_reachable", lambda _: None)
+    monkeypatch.setattr(Delivery, "connect", lambda _: None)
+    monkeypatch.setattr(Delivery, "can_read", lambda _: True)
+    monkeypatch.setattr(Delivery, "carry_out", carry_out)
+    box = Outbox(tmp_path / "run.jsonl", {"uri": "http://127.0.0.1:9", "experiment": "any"})
+    for what, key in [
+        ("begin", "a"),
+        ("tag", "a"),
+        ("settle", "c"),
+        ("artifact", "b"),
+        ("finish", "b"),
+        ("finish", "a"),
+    ]:
+        box.append({"do": what, "run": key})
+    box.close()
+    assert main(["send", str(box.path)]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{box.path}: 2 records sent, 2 refused and dropped, 2 set aside\n"
+    assert "refuses a record, which is dropped: no such run" in " ".join(told.err.split())
+
+
 def test_a_deleted_experiment_is_refused(store):
     from mlflow import MlflowClient
 
@@ -247,6 +280,23 @@ def test_a_server_whose_database_is_away_for_long_gets_all_when_it_is_back(tmp_p
     assert capsys.readouterr().err.count("is away, reports wait in") == 1
 
 
+def test_a_server_that_is_away_for_a_day_gets_all_when_it_is_back(tmp_path, monkeypatch):
+    """After more tries than 2 can be raised to."""
+    tries: list[str] = []
+
+    def carry_out(self, record):
+        tries.append(record["do"])
+        if len(tries) < 1100:
+            raise AwayError("no MLflow server answers")
+
+    monkeypatch.setattr(module, "_LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(Delivery, "carry_out", carry_out)
+    with Tracking("http://127.0.0.1:9", "any", tmp_path / "run.jsonl", must_answer=False) as tracking:
+        RunLog(tracking, "a").report({"loss": 1.0}, step=1)
+        assert tracking.flush(60.0)
+    assert len(tries) == 1100
+
+
 def test_a_record_at_which_a_server_fails_each_time_is_set_aside(tmp_path, capsys, monkeypatch):
     carried: list[dict[str, object]] = []
 
@@ -261,20 +311,106 @@ def test_a_record_at_which_a_server_fails_each_time_is_set_aside(tmp_path, capsy
     monkeypatch.setattr(Delivery, "can_read", lambda _: True)
     box = tmp_path / "run.jsonl"
     with Tracking("http://127.0.0.1:9", "any", box, must_answer=False) as tracking:
-        run = RunLog(tracking, "a")
-        run.artifact({"x": 1}, "x.json")
-        run.report({"loss": 1.0}, step=1)
+        RunLog(tracking, "a").artifact({"x": 1}, "x.json")
+        RunLog(tracking, "b").report({"loss": 1.0}, step=1)
         assert tracking.flush(60.0)
     assert [record["do"] for record in carried] == ["report"]
     aside = tmp_path / "run.aside.jsonl"
     assert list(tmp_path.iterdir()) == [aside]
     told = capsys.readouterr().err
-    assert f"fails at a record, which waits in {aside} until python -m themo send {aside}: the store" in told
+    assert (
+        "fails at a record: the store of artifacts is broken; it and what its run logs later wait in " in told
+    )
+    assert f"wait in {aside} for: python -m themo send {aside}\n" in told
     # it fails there again, and stays
     left = Tracking("http://127.0.0.1:9", "any", aside, must_answer=False)
     assert not left.flush(0.2)
     left.close(0.0, warn=False)
     assert list(tmp_path.iterdir()) == [aside]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("step", ["_begin", "_describe", "_report"])
+def test_what_follows_a_record_that_is_set_aside_waits_with_it(store, tmp_path, monkeypatch, step, restarted):
+    """One that fails while a run begins, or later; the run goes on and ends, and another one is as ever."""
+    experiment = f"aside{step}-{restarted}"
+    plain_open, plain = delivery_module._open, getattr(Delivery, step)
+    is_broken = [True]
+
+    def fails(self, client, *arguments):
+        if is_broken[0] and arguments[-1]["run"] == "a":
+            raise OSError("the store is broken")
+        return plain(self, client, *arguments)
+
+    monkeypatch.setattr(module, "_TRIES", 2)
+    monkeypatch.setattr(module, "_LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(module, "check_reachable", lambda _: None)
+    monkeypatch.setattr(delivery_module, "_open", lambda _, name: plain_open(store, name))
+    monkeypatch.setattr(Delivery, step, fails)
+    box, aside = tmp_path / "run.jsonl", tmp_path / "run.aside.jsonl"
+
+    def reopened(tracking: Tracking) -> Tracking:
+        assert tracking.flush(60.0)
+        is_broken[0] = False
+        if not restarted:
+            return tracking
+        tracking.close()
+        return Tracking("http://127.0.0.1:9", experiment, box)
+
+    tracking = Tracking("http://127.0.0.1:9", experiment, box)
+    run = tracking.start("run", {"a": 1}, key="a")
+    run.report({"loss": 1.0}, step=1)
+    with reopened(tracking) as tracking:
+        run = RunLog(tracking, "a")
+        run.report({"loss": 2.0}, step=2)
+        child = tracking.start("child", {}, parent=run, key="a/0")
+        child.report({"loss": 3.0}, step=1)
+        child.finish("KILLED")
+        run.finish()
+        tracking.start("other", {}, key="b").finish()
+        assert tracking.flush(60.0)
+        _, runs = runs_of(store, experiment)
+        assert runs["other"].info.status == "FINISHED"
+        assert "run" not in runs or runs["run"].info.status == "RUNNING"
+        send(aside, 60.0)
+        assert not aside.exists()
+        run.tag({"late": "x"})
+        assert tracking.flush(60.0)
+    client, runs = runs_of(store, experiment)
+    assert set(runs) == {"run", "child", "other"}
+    assert runs["run"].info.status == "FINISHED"
+    assert runs["run"].data.params == {"a": "1"}
+    assert runs["run"].data.tags["late"] == "x", "nothing waits any more"
+    assert runs["child"].info.status == "KILLED"
+    assert runs["child"].data.tags["mlflow.parentRunId"] == runs["run"].info.run_id
+    history = client.get_metric_history(runs["run"].info.run_id, "loss")
+    assert [(entry.step, entry.value) for entry in history] == [(1, 1.0), (2, 2.0)]
+    assert client.get_metric_history(runs["child"].info.run_id, "loss")[0].value == 3.0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_records_set_aside_may_be_torn_or_of_another_server(tmp_path):
+    box = Outbox(tmp_path / "run.jsonl", {"uri": "x"})
+    file = tmp_path / "run.aside.jsonl"
+    records = '{"do": "report", "run": "a"}\n{"do": "begin", "run": "b"}\n'
+    for content, n_known in [
+        ("", 0),
+        ('{"uri": "y"}\n' + records, 0),
+        ('{"uri": "x"}\n' + records, 2),
+        ('{"uri": "x"}\n' + records + '{"do": "rep', 2),
+        ('{"uri": "x"}\n' + records + '{"do": "report"}\n', 2),
+    ]:
+        file.write_text(content)
+        aside = Aside(box)
+        assert [aside.is_for({"run": key}) for key in "abc"] == [n_known > 0, n_known > 0, False]
+        children = [aside.is_for({"run": "c", "parent": key}) for key in ("a", "b", None)]
+        assert children == [False, n_known > 0, False], "a child waits for its parent's beginning only"
+    file.unlink()
+    assert not aside.is_for({"run": "a"}), "it was sent"
+    file.mkdir()
+    with pytest.raises(InputError, match=r"run\.aside\.jsonl: cannot be read: Is a directory"):
+        Aside(box)
+    box.close()
 
 
 def test_a_database_that_is_a_file_has_no_record_set_aside(store):

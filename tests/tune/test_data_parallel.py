@@ -7,13 +7,17 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch
+import torch.distributed as dist
 
 from themo.config import Settings
+from themo.dataset import TrainingData
 from themo.preparation import prepare_data
 from themo.training import Report, train
 from themo.versions import read_summary
@@ -61,10 +65,17 @@ def gpus() -> Iterator[None]:
         cluster.shutdown()
 
 
+def train_patiently(settings: Settings, data: TrainingData, **arguments: Any) -> object:
+    """As `train`; refuses a group that does not wait for days for a process, as for one that has no room."""
+    options = dist.distributed_c10d._get_default_group()._get_backend(torch.device("cpu")).options
+    assert options._timeout > timedelta(days=7)
+    return train(settings, data, **arguments)
+
+
 def searched(settings: Settings, name: str, **changes: Any) -> tuple[SearchResult, Study]:
     space = from_tree(TREE | changes, settings, source="search.yaml")
     resources = Resources(gpus_per_trial=2, max_concurrent=1)
-    result = run_search(new_search(name, space, settings, resources), prepare_data, train)
+    result = run_search(new_search(name, space, settings, resources), prepare_data, train_patiently)
     return result, Study.load(result.folder / "study.json")
 
 

@@ -39,7 +39,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     n_left = 0
     for file in files:
         try:
-            print_result(f"{file}: {send(file, options.seconds):,} records sent")
+            print_result(f"{file}: {send(file, options.seconds)}")
         except InputError as error:
             if len(files) == 1:
                 raise

@@ -246,9 +246,17 @@ def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
 
 def _create(client: MlflowClient, uri: str, experiment: str) -> str:
     """Make the experiment; with SQLite its files lie beside the database, not in the working directory."""
+    from mlflow.exceptions import MlflowException
+
     file = _file_of(uri)
     location = (file.resolve().parent / "mlartifacts").as_uri() if file else None
-    return str(client.create_experiment(experiment, artifact_location=location))
+    try:
+        return str(client.create_experiment(experiment, artifact_location=location))
+    except MlflowException as error:
+        made = client.get_experiment_by_name(experiment)
+        if error.error_code != "RESOURCE_ALREADY_EXISTS" or made is None:
+            raise
+        return str(made.experiment_id)  # another command's, of this moment: a server knows no lock of ours
 
 
 def _alone(uri: str) -> AbstractContextManager[object]:

@@ -60,6 +60,8 @@ class Outbox:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.fstat(self._file.fileno()).st_nlink:  # who had it removed it before we had the lock
+                raise OSError
         except OSError:
             self._file.close()
             raise OutboxInUseError(f"{path}: another process sends what it holds") from None

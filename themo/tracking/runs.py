@@ -14,12 +14,14 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from themo.errors import InputError, reason_of
 from themo.progress import console
 from themo.room import IMPATIENT, Patience
+from themo.tracking.aside import SUFFIX, Aside
 from themo.tracking.delivery import AwayError, Delivery, RefusedError
 from themo.tracking.names import metric_name
 from themo.tracking.outbox import Outbox
@@ -34,8 +36,6 @@ CLOSE_SECONDS = 30.0
 _LONGEST_WAIT = 20.0
 _TRIES = 10
 """Of a record, over two minutes, before it lets the others pass."""
-
-_ASIDE = ".aside.jsonl"
 
 
 class Tracking:
@@ -74,7 +74,9 @@ class Tracking:
             self._delivery.connect()
         self._patience = patience
         self._outbox = patience(lambda: Outbox(outbox, {"uri": uri, "experiment": experiment}))
+        self._aside = Aside(self._outbox)
         self._warned: set[str] = set()
+        self._n_refused = self._n_aside = 0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._send, name="mlflow", daemon=True)
         self._thread.start()
@@ -207,37 +209,55 @@ class Tracking:
         tries = 0
         while (record := self._outbox.next()) is not None:
             try:
-                self._delivery.carry_out(record)
+                if self._aside.is_for(record):
+                    self._put_aside(record)
+                else:
+                    self._delivery.carry_out(record)
             except RefusedError as error:
-                self._warn("refused", str(error))
+                self._refused(str(error))
             except AwayError as error:
                 tries += 1
                 if tries < _TRIES or not self._set_aside(record, str(error)):
                     self._warn("away", f"is away, reports wait in {self._outbox.path}: {error}")
-                    self._ending.wait(min(_LONGEST_WAIT, 0.5 * 2**tries))
+                    self._ending.wait(min(_LONGEST_WAIT, 0.5 * 2 ** min(tries, 6)))  # no float is 2**1024
                     continue
             except Exception as error:  # tracking must never end a run, whatever a server answers
-                self._warn("refused", reason_of(error))
+                self._refused(reason_of(error))
             tries = 0
             if not self._ending.is_set():
                 self._outbox.done()
 
+    def _refused(self, reason: str) -> None:
+        self._n_refused += 1
+        self._warn("refused", f"refuses a record, which is dropped: {reason}")
+
     def _set_aside(self, record: Mapping[str, Any], reason: str) -> bool:
         """Keep a record elsewhere, at which a server that is well fails each time: all others would wait."""
-        here = self._outbox.path
-        if here.name.endswith(_ASIDE) or not self.uri.startswith("http") or not self._delivery.can_read():
+        if self._outbox.path.name.endswith(SUFFIX) or not self.uri.startswith("http"):
             return False
-        aside = here.with_name(here.name.removesuffix(".jsonl") + _ASIDE)
+        if not self._delivery.can_read():
+            return False
         try:
-            box = Outbox(aside, self._outbox.address)
-            box.append(dict(record))
-            box.close()
-        except (OSError, InputError):
+            self._put_aside(record, f"fails at a record: {reason}")
+        except AwayError:
             return False
-        self._warn(
-            "aside", f"fails at a record, which waits in {aside} until python -m themo send {aside}: {reason}"
-        )
         return True
+
+    def _put_aside(self, record: Mapping[str, Any], why: str = "failed at a record") -> None:
+        """Into the file of those that wait until somebody sends it.
+
+        Raises:
+            AwayError: It cannot be written now.
+        """
+        try:
+            self._aside.append(record)
+        except (OSError, InputError) as error:
+            raise AwayError(reason_of(error)) from error
+        self._n_aside += 1
+        path = self._aside.path
+        self._warn(
+            "aside", f"{why}; it and what its run logs later wait in {path} for: python -m themo send {path}"
+        )
 
     def _warn(self, kind: str, message: str) -> None:
         if kind not in self._warned:
@@ -281,8 +301,28 @@ class RunLog:
         self._tracking._put({"run": self.key, **record})
 
 
-def send(outbox: Path, seconds: float = CLOSE_SECONDS) -> int:
-    """Send what a command could not; how many records it was.
+@dataclass(frozen=True)
+class Sent:
+    """What became of the records of a file.
+
+    Attributes:
+        taken: MLflow has them.
+        refused: It will never take them: they are dropped.
+        aside: It fails at them for now: they wait in another file.
+    """
+
+    taken: int
+    refused: int = 0
+    aside: int = 0
+
+    def __str__(self) -> str:
+        refused = f", {self.refused:,} refused and dropped" if self.refused else ""
+        aside = f", {self.aside:,} set aside" if self.aside else ""
+        return f"{self.taken:,} records sent{refused}{aside}"
+
+
+def send(outbox: Path, seconds: float = CLOSE_SECONDS) -> Sent:
+    """Send what a command could not.
 
     Args:
         outbox: The file that was left.
@@ -297,7 +337,7 @@ def send(outbox: Path, seconds: float = CLOSE_SECONDS) -> int:
     n_records, address = len(box), box.address
     box.close()
     if not n_records:
-        return 0
+        return Sent(0)
     if not {"uri", "experiment"} <= set(address):
         raise InputError(f"{outbox}, line 1: must name the uri and the experiment of its records")
     tracking = Tracking(address["uri"], address["experiment"], outbox)
@@ -309,7 +349,8 @@ def send(outbox: Path, seconds: float = CLOSE_SECONDS) -> int:
             f"{outbox}: {left:,} of {n_records:,} records could not be sent to "
             f"{without_password(address['uri'])}"
         )
-    return n_records
+    refused, aside = tracking._n_refused, tracking._n_aside
+    return Sent(n_records - refused - aside, refused, aside)
 
 
 def outbox_path(logs_dir: Path, name: str | None = None) -> Path:
