@@ -7,10 +7,11 @@ import pytest
 import torch
 from foreign_models import Trap
 from safetensors.torch import load_file
-from transformers import DistilBertConfig
+from transformers import AutoModel, DistilBertConfig
 
 from themo.backbones import adapted_config, build_model, load_config, load_tokenizer
 from themo.errors import InputError
+from themo.student import Head, Student
 
 CASED = ["[MASK]", "[PAD]", "[EOS]", "[UNK]", "[CLS]", "[SEP]", "El", "el", "ni", "##ño", "camión", "a"]
 
@@ -47,6 +48,20 @@ def test_random_weights_come_from_the_seed(tiny_backbone: Path) -> None:
         models.append(build_model(str(tiny_backbone), weights=False).embeddings.word_embeddings.weight)
     assert torch.equal(models[0], models[1])
     assert not torch.equal(models[0], models[2])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("weights", [True, False])
+def test_half_precision_as_published_is_trained_in_float32(
+    tiny_backbone: Path, tmp_path: Path, weights: bool, dtype: torch.dtype
+) -> None:
+    AutoModel.from_pretrained(tiny_backbone, dtype=dtype).save_pretrained(tmp_path)
+    assert load_config(str(tmp_path)).dtype == dtype
+    model = build_model(str(tmp_path), weights=weights)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert model.config.dtype == torch.float32  # what a saved student's config.json says
+    head = Head(12, "mean", last_layer_norm=True, projection_bias=True, max_length=16)
+    assert Student(model, head)(torch.tensor([[2, 5, 3]])).shape == (1, 12)
 
 
 def test_another_size(tiny_backbone: Path, tmp_path: Path) -> None:

@@ -31,6 +31,10 @@ _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "
 
 ATTENTION = "themo_sdpa"
 
+DTYPE = torch.float32
+"""Of every encoder's weights, whatever they were published in, which transformers would keep: half precision
+rounds an optimizer's steps away."""
+
 
 def _attention(
     module: Any,
@@ -162,7 +166,7 @@ def build_model(
     hidden_layers: int | None = None,
     dropout: float | None = None,
 ) -> Any:
-    """The encoder, without its pooling head; with random weights from torch's current random state.
+    """The encoder in float32, without its pooling head; random weights are of torch's current random state.
 
     Args:
         backbone: Name or folder.
@@ -180,7 +184,7 @@ def build_model(
         model = (
             _pretrained(backbone, config)
             if weights
-            else AutoModel.from_config(config, attn_implementation=ATTENTION)
+            else AutoModel.from_config(config, attn_implementation=ATTENTION, dtype=DTYPE)
         )
     except Exception as error:  # safetensors, pickle, torch, JSON and transformers each have their own
         refuse_code(error, f"student.backbone {backbone}")
@@ -195,6 +199,7 @@ def _pretrained(backbone: str, config: Any) -> Any:
         backbone,
         config=config,
         attn_implementation=ATTENTION,
+        dtype=DTYPE,
         weights_only=True,
         output_loading_info=True,
     )

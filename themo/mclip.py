@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from themo.backbones import DTYPE
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
 from themo.progress import track
@@ -137,7 +138,7 @@ def _load_tokenizer(folder: Path, config: Any, what: str) -> Tokenizer:
 
 def _build(config: Any, dimension: int, what: str) -> Student:
     try:
-        encoder = AutoModel.from_config(config, add_pooling_layer=False)
+        encoder = AutoModel.from_config(config, add_pooling_layer=False, dtype=DTYPE)
         positions = encoder.embeddings.position_embeddings
         # XLM-R counts its positions from the one after the padding's
         first = 0 if positions.padding_idx is None else positions.padding_idx + 1
