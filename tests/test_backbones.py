@@ -7,9 +7,9 @@ import pytest
 import torch
 from foreign_models import Trap
 from safetensors.torch import load_file
-from transformers import AutoModel, DistilBertConfig
+from transformers import AutoConfig, AutoModel, DistilBertConfig
 
-from themo.backbones import adapted_config, build_model, load_config, load_tokenizer
+from themo.backbones import adapted_config, build_model, load_config, load_tokenizer, refuse_length
 from themo.errors import InputError
 from themo.student import Head, Student
 
@@ -79,6 +79,50 @@ def test_another_size(tiny_backbone: Path, tmp_path: Path) -> None:
         InputError, match=r"student\.hidden_size must be a multiple of the head width 16, got 40"
     ):
         build_model(str(tiny_backbone), weights=False, hidden_size=40)
+
+
+@pytest.mark.parametrize(
+    ("kind", "longest"),
+    [
+        ("bert", 130),
+        ("distilbert", 130),
+        ("electra", 130),
+        ("roberta", 128),
+        ("xlm-roberta", 128),
+        ("camembert", 128),
+        ("mpnet", 128),
+        ("longformer", 128),
+    ],
+)
+def test_the_longest_sentence_of_a_backbone(kind: str, longest: int) -> None:
+    """RoBERTa and its kin count positions from the one after the padding's id, here 1."""
+    config = AutoConfig.for_model(
+        kind,
+        vocab_size=20,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=130,
+    )
+    refuse_length("backbone", config, longest)
+    with pytest.raises(
+        InputError, match=rf"student\.max_length must be at most the backbone's {longest}, got {longest + 1}"
+    ):
+        refuse_length("backbone", config, longest + 1)
+    model = AutoModel.from_config(config).eval()
+    ids = torch.full((1, longest), 7)
+    assert model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.isfinite().all()
+    ids = torch.full((1, longest + 1), 7)
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+
+
+def test_positions_of_a_backbone_that_cannot_be_built(tmp_path: Path) -> None:
+    config = {"model_type": "bert", "hidden_size": 16, "num_attention_heads": 3}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"^student\.backbone {tmp_path}: has no usable model: "):
+        refuse_length(str(tmp_path), load_config(str(tmp_path)), 8)
 
 
 @pytest.mark.parametrize(

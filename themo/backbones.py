@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -105,15 +106,31 @@ def load_tokenizer(backbone: str) -> Any:
     return inner
 
 
-def refuse_length(config: Any, max_length: int) -> None:
+def refuse_length(backbone: str, config: Any, max_length: int) -> None:
     """Refuse to read more tokens than a backbone has positions for.
 
     Raises:
-        InputError: It has fewer.
+        InputError: It has fewer, or no model can be built from its configuration.
     """
-    longest = getattr(config, "max_position_embeddings", max_length)
-    if max_length > longest:
+    try:
+        longest = longest_input(config)
+    except Exception as error:  # transformers and torch have several kinds
+        raise _refusal(backbone, "model", error) from error
+    if longest is not None and max_length > longest:
         raise InputError(f"student.max_length must be at most the backbone's {longest}, got {max_length}")
+
+
+def longest_input(config: Any) -> int | None:
+    """Tokens that the encoder of a configuration has positions for, special ones included; None: all."""
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is None:
+        return None
+    with torch.device("meta"):  # takes neither memory nor time
+        encoder = AutoModel.from_config(copy.deepcopy(config))
+    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    # RoBERTa and its kin, whose tables have a place for padding, count from the one after it
+    return positions if padding is None else positions - padding - 1
 
 
 def adapted_config(

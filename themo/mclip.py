@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from themo.backbones import DTYPE
+from themo.backbones import DTYPE, longest_input
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
 from themo.progress import track
@@ -139,15 +139,12 @@ def _load_tokenizer(folder: Path, config: Any, what: str) -> Tokenizer:
 def _build(config: Any, dimension: int, what: str) -> Student:
     try:
         encoder = AutoModel.from_config(config, add_pooling_layer=False, dtype=DTYPE)
-        positions = encoder.embeddings.position_embeddings
-        # XLM-R counts its positions from the one after the padding's
-        first = 0 if positions.padding_idx is None else positions.padding_idx + 1
         head = Head(
             dimension=dimension,
             pooling="mean",
             last_layer_norm=False,
             projection_bias=True,
-            max_length=min(positions.num_embeddings - first, LONGEST),
+            max_length=min(longest_input(config) or LONGEST, LONGEST),
         )
         return Student(encoder, head)
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:

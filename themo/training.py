@@ -232,7 +232,7 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
         hidden_layers=student.hidden_layers,
         dropout=student.dropout,
     )
-    refuse_length(config, student.max_length)
+    refuse_length(data.backbone, config, student.max_length)
     n_pairs = min(len(data.train), data.pairs_an_epoch)
     if training.batch_size > n_pairs:
         raise InputError(

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from consumers import assert_same, files, mixed_sentences, run_card
-from foreign_models import write_mclip
+from foreign_models import POSITIONS, write_mclip
 from tiny import write_lines
 
 from themo.errors import InputError
@@ -51,7 +51,7 @@ def test_an_xlm_roberta(source: Callable[..., Source], tmp_path: Path) -> None:
     base = tmp_path / "xlm" / "base"
     for path in write_mclip(base.parent).glob("*token*"):
         shutil.copy(path, base)
-    opened = source(backbone=str(base))
+    opened = source(backbone=str(base), max_length=POSITIONS)
     folder = export_version(opened, "onnx", tmp_path / "export").folder
     sentences = mixed_sentences(300)
     assert_same(encode(folder / "model.onnx", Sentences.of_texts(sentences, opened)), opened, sentences)
