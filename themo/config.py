@@ -299,7 +299,7 @@ class Settings(Section):
     def leaves(self) -> dict[str, Any]:
         """Every setting by its leaf name, the miniature's recipe left out."""
         values: dict[str, Any] = {}
-        for section, fields in _SEARCHABLE_SECTIONS.items():
+        for section, fields in _SECTIONS_BUT_MINIATURE.items():
             values |= {name: getattr(getattr(self, section), name) for name in fields}
         return values
 
@@ -325,7 +325,7 @@ class Settings(Section):
         return write_yaml(self.model_dump(mode="json"))
 
 
-_SEARCHABLE_SECTIONS: dict[str, dict[str, FieldInfo]] = {
+_SECTIONS_BUT_MINIATURE: dict[str, dict[str, FieldInfo]] = {
     name: dict(field.annotation.model_fields)
     for name, field in Settings.model_fields.items()
     if name != "miniature" and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
@@ -336,7 +336,7 @@ def known_leaves() -> dict[str, tuple[str, FieldInfo]]:
     """Section and field of every setting by its leaf name."""
     return {
         leaf: (section, field)
-        for section, fields in _SEARCHABLE_SECTIONS.items()
+        for section, fields in _SECTIONS_BUT_MINIATURE.items()
         for leaf, field in fields.items()
     }
 
@@ -434,7 +434,7 @@ def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> s
     value = item["input"]
     match item["type"]:
         case "extra_forbidden":
-            siblings = _SEARCHABLE_SECTIONS.get(path[0], {}) if len(path) > 1 else Settings.model_fields
+            siblings = _SECTIONS_BUT_MINIATURE.get(path[0], {}) if len(path) > 1 else Settings.model_fields
             return f"{source}: unknown key {dotted!r}{did_you_mean(path[-1], siblings)}"
         case "missing" if len(path) > 2:  # an item of `columns`
             return f"{origins.get(setting) or f'{source}: {setting}'}: is too short, got {value!r}"

@@ -133,50 +133,11 @@ def unit(vectors_NE: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(vectors_NE.float(), dim=-1)
 
 
-def hits_at_k(scores_TI: torch.Tensor, image_of_text: torch.Tensor, k: int) -> torch.Tensor:
-    """Say of each text whether its right image is among the k best.
-
-    Args:
-        scores_TI: (T, I) floating scores, higher is better.
-        image_of_text: (T,) int64, the right image of each text.
-        k: How many images are looked at; 1 or more.
-
-    Returns:
-        (T,) bool.
-
-    Raises:
-        ValueError: If k is below 1, the shapes disagree or an index is no image.
-    """
-    return hits_of_ranks(ranks(scores_TI, image_of_text), k)
-
-
 def hits_of_ranks(ranks_Q: torch.Tensor, k: int) -> torch.Tensor:
     """Say of each rank (Q,) whether it is one of the first k; k must be 1 or more."""
     if k < 1:
         raise ValueError(f"`k` must be 1 or more, got {k}")
     return ranks_Q < k
-
-
-def recall_at_k(scores_TI: torch.Tensor, image_of_text: torch.Tensor, k: int) -> float:
-    """Give the share of texts whose right image is among the k best; arguments as in `hits_at_k`."""
-    return share(hits_at_k(scores_TI, image_of_text, k))
-
-
-def accuracy_at_k(scores_IC: torch.Tensor, class_of_image: torch.Tensor, k: int) -> float:
-    """Give the share of images whose right class is among the k best.
-
-    Args:
-        scores_IC: (I, C) floating scores, higher is better.
-        class_of_image: (I,) int64, the right class of each image.
-        k: How many classes are looked at; 1 or more.
-
-    Returns:
-        Share in [0, 1]. A mean over images, not over classes.
-
-    Raises:
-        ValueError: As `hits_at_k`.
-    """
-    return share(hits_at_k(scores_IC, class_of_image, k))
 
 
 def share(hits_Q: torch.Tensor) -> float:
@@ -326,8 +287,3 @@ class MatchAt1:
     def __call__(self, students_ND: torch.Tensor) -> float:
         """Give the share of matches of student vectors (N, D), row i the Spanish side of pair i."""
         return share(self.hits(students_ND))
-
-
-def match_at_1(students_ND: torch.Tensor, teachers_ND: torch.Tensor, english_ids: torch.Tensor) -> float:
-    """Give ``val/match@01`` once; who asks again and again keeps a `MatchAt1`, which documents it."""
-    return MatchAt1(teachers_ND, english_ids)(students_ND)
