@@ -28,7 +28,8 @@ ACCENTED = frozenset("áéíóúüñ")
 
 
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
-"""What transformers' encoders call it: BERT and its kin, then DistilBERT and its kin."""
+"""What transformers' encoders call it, of states and of attention: BERT and its kin, then DistilBERT and its
+kin. ModernBERT has the last alone."""
 
 ATTENTION = "themo_sdpa"
 
@@ -191,7 +192,7 @@ def build_model(
         hidden_size: Width in place of the configuration's; the width of a head and the ratio of the inner
             width stay.
         hidden_layers: Layers in place of the configuration's.
-        dropout: Dropout of states and attention in place of the configuration's.
+        dropout: Dropout of states and attention in place of the configuration's, of those that it has.
 
     Raises:
         InputError: No such backbone, no weights in it, or a width that its heads do not divide.

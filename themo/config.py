@@ -23,6 +23,9 @@ from themo.presets import DEFAULT_PRESET, preset_path
 from themo.yaml_files import read_yaml, write_yaml
 
 _OF_THE_CORPUS = ("validation", "validation_captions", "validation_images", "targets")
+LONGEST = 512
+"""Tokens of a sentence that are kept; `student.max_length` cuts further when batches are made."""
+
 Objective = Literal["val/retrieval@01", "val/match@01", "val/cosine", "val/loss"]
 
 HIGHER_IS_BETTER: dict[Objective, bool] = {
@@ -110,8 +113,9 @@ class StudentSettings(Section):
     hidden_layers: int | None = Field(None, ge=1)
     """Layers in place of the backbone's; random weights only."""
     dropout: float | None = Field(None, ge=0, lt=1)
-    """Share of values dropped in the backbone, in place of its own; null: its own."""
-    max_length: int = Field(77, ge=3)
+    """Share of values dropped in the backbone, of states and of attention, in place of its own; where its
+    configuration has one of the two, as ModernBERT's of attention, of that alone; null: its own."""
+    max_length: int = Field(77, ge=3, le=LONGEST)
     """Tokens of a sentence that are read, special ones included."""
     pooling: Literal["mean", "first"] = "mean"
     """Mean of the token states, or the first token's."""
@@ -175,7 +179,8 @@ class TrainingSettings(Section):
     compile: bool = False
     """Let torch.compile translate the student; where it cannot, training goes on without, and says so."""
     threads: int = Field(0, ge=0)
-    """CPU threads; 0: one a core. Equal numbers to the last bit need equal threads."""
+    """CPU threads; 0: as many as OMP_NUM_THREADS says, else as torch finds cores; in a search, the trial's
+    share. Equal numbers to the last bit need equal threads."""
 
 
 class BenchmarkSettings(Section):

@@ -16,11 +16,12 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from themo.backbones import DTYPE, longest_input
+from themo.config import LONGEST
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
 from themo.progress import track
 from themo.student import ENCODE_BATCH, Head, Student
-from themo.tokens import LONGEST, Tokenizer
+from themo.tokens import Tokenizer
 from themo.weights import read_weights
 
 _ENCODER, _LINEAR = "transformer.", "LinearTransformation."

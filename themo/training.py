@@ -87,6 +87,8 @@ def train(
     Where torch.distributed connects this process with others that call this too, they train one student
     together (`themo.parallel`), and only the first of them reports.
 
+    `training.threads` stays set for the process when it returns; with 0 it keeps what the process has.
+
     Args:
         settings: All of them; `training.seed` determines every random choice.
         data: Token ids and teacher vectors.
