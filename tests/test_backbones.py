@@ -7,10 +7,11 @@ import pytest
 import torch
 from foreign_models import Trap
 from safetensors.torch import load_file
-from transformers import DistilBertConfig
+from transformers import AutoConfig, AutoModel, DistilBertConfig
 
-from themo.backbones import adapted_config, build_model, load_config, load_tokenizer
+from themo.backbones import adapted_config, build_model, load_config, load_tokenizer, refuse_length
 from themo.errors import InputError
+from themo.student import Head, Student
 
 CASED = ["[MASK]", "[PAD]", "[EOS]", "[UNK]", "[CLS]", "[SEP]", "El", "el", "ni", "##ño", "camión", "a"]
 
@@ -49,6 +50,20 @@ def test_random_weights_come_from_the_seed(tiny_backbone: Path) -> None:
     assert not torch.equal(models[0], models[2])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("weights", [True, False])
+def test_half_precision_as_published_is_trained_in_float32(
+    tiny_backbone: Path, tmp_path: Path, weights: bool, dtype: torch.dtype
+) -> None:
+    AutoModel.from_pretrained(tiny_backbone, dtype=dtype).save_pretrained(tmp_path)
+    assert load_config(str(tmp_path)).dtype == dtype
+    model = build_model(str(tmp_path), weights=weights)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert model.config.dtype == torch.float32  # what a saved student's config.json says
+    head = Head(12, "mean", last_layer_norm=True, projection_bias=True, max_length=16)
+    assert Student(model, head)(torch.tensor([[2, 5, 3]])).shape == (1, 12)
+
+
 def test_another_size(tiny_backbone: Path, tmp_path: Path) -> None:
     model = build_model(str(tiny_backbone), weights=False, hidden_size=48, hidden_layers=3, dropout=0.25)
     config = model.config
@@ -64,6 +79,50 @@ def test_another_size(tiny_backbone: Path, tmp_path: Path) -> None:
         InputError, match=r"student\.hidden_size must be a multiple of the head width 16, got 40"
     ):
         build_model(str(tiny_backbone), weights=False, hidden_size=40)
+
+
+@pytest.mark.parametrize(
+    ("kind", "longest"),
+    [
+        ("bert", 130),
+        ("distilbert", 130),
+        ("electra", 130),
+        ("roberta", 128),
+        ("xlm-roberta", 128),
+        ("camembert", 128),
+        ("mpnet", 128),
+        ("longformer", 128),
+    ],
+)
+def test_the_longest_sentence_of_a_backbone(kind: str, longest: int) -> None:
+    """RoBERTa and its kin count positions from the one after the padding's id, here 1."""
+    config = AutoConfig.for_model(
+        kind,
+        vocab_size=20,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=130,
+    )
+    refuse_length("backbone", config, longest)
+    with pytest.raises(
+        InputError, match=rf"student\.max_length must be at most the backbone's {longest}, got {longest + 1}"
+    ):
+        refuse_length("backbone", config, longest + 1)
+    model = AutoModel.from_config(config).eval()
+    ids = torch.full((1, longest), 7)
+    assert model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.isfinite().all()
+    ids = torch.full((1, longest + 1), 7)
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+
+
+def test_positions_of_a_backbone_that_cannot_be_built(tmp_path: Path) -> None:
+    config = {"model_type": "bert", "hidden_size": 16, "num_attention_heads": 3}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"^student\.backbone {tmp_path}: has no usable model: "):
+        refuse_length(str(tmp_path), load_config(str(tmp_path)), 8)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,10 @@ def reasons(pairs: list[tuple[str | None, str | None]], rules: Rules = ALL) -> l
         ),
         ("No.", "No."),
         ("Yes!", "¡Sí!"),
+        ("– Yes.", "– Sí."),
+        ("“No…”", "«No…»"),
+        ("— “Me”…", "— “Yo”…"),
+        ("…", "…"),
     ],
 )
 def test_good_pairs_stay(en: str, es: str) -> None:
@@ -53,6 +57,7 @@ def test_good_pairs_stay(en: str, es: str) -> None:
         ("el perro de la casa", "el perro de la casa es de mi hermana", "in another language"),
         ("Copyright Example Corporation 2009", "Copyright Example Corporation 2009", "in another language"),
         ("Hello my friend", "Привет, мой друг", "in another language"),
+        ("– Yes…", "– Да…", "in another language"),
         ("你好，我的朋友", "Hola, amigo mío", "in another language"),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tiny import SettingsFactory
 
-from themo.config import Settings, known_leaves, load
+from themo.config import LONGEST, Settings, known_leaves, load
 from themo.errors import InputError
 from themo.presets import presets
 from themo.yaml_files import read_value, read_yaml
@@ -174,6 +174,11 @@ def test_settings_cannot_be_changed(settings: SettingsFactory) -> None:
             "own.yaml: training.learn_rate: must be a valid number, got 'fast'",
         ),
         ("training", {"learn_rate": 0}, "own.yaml: training.learn_rate: must be greater than 0, got 0"),
+        (
+            "student",
+            {"backbone": "b", "max_length": LONGEST + 1},
+            "own.yaml: student.max_length: must be less than or equal to 512, got 513",
+        ),
         (
             "training",
             {"learn_rate": float("inf")},

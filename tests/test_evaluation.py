@@ -9,7 +9,7 @@ from rich.console import Console
 
 from themo.benchmarks import ImageNet, Xtd10
 from themo.errors import InputError
-from themo.evaluation import Row, Scores, evaluate, score_accuracy, score_retrieval
+from themo.evaluation import ImageEncoder, Row, Scores, TextEncoder, evaluate
 from themo.metrics import wilson_interval
 
 # Four images on four axes; an encoder is a dictionary of directions.
@@ -60,23 +60,38 @@ def rows(images: Images | None = None) -> dict[str, Row]:
     }
 
 
+def retrieved(
+    encode: TextEncoder, captions: Sequence[str], right: tuple[int, ...], images: ImageEncoder | None = None
+) -> list[int]:
+    """Ranks of the right ones of four images."""
+    test_set = Xtd10({"es": tuple(captions)}, XTD10.images, right)
+    row = Row(encode, "es", images or Images())
+    return evaluate({"row": row}, test_set).ranks["retrieval"]["row"].tolist()
+
+
+def classified(
+    encode: TextEncoder, prompts: Sequence[tuple[str, ...]], right: tuple[int, ...], images: ImageEncoder
+) -> list[int]:
+    """Ranks of the right classes of the first images."""
+    synsets = tuple(f"n{i}" for i in range(len(prompts)))
+    test_set = ImageNet(synsets, {"es": tuple(prompts)}, XTD10.images[: len(right)], right)
+    row = Row(encode, "es", images)
+    return evaluate({"row": row}, imagenet=test_set).ranks["accuracy"]["row"].tolist()
+
+
 def test_retrieval_ranks_by_hand() -> None:
-    captions = ["rojo", "verde", "azul", "gris"]
-    assert score_retrieval(Encoder(SPANISH), captions, IMAGES, torch.arange(4)).tolist() == [0, 0, 1, 3]
+    assert retrieved(Encoder(SPANISH), ["rojo", "verde", "azul", "gris"], (0, 1, 2, 3)) == [0, 0, 1, 3]
 
 
 def test_retrieval_several_captions_an_image() -> None:
-    ranks = score_retrieval(Encoder(ENGLISH), ["red", "red", "blue"], IMAGES, torch.tensor([0, 0, 1]))
     # Blue is wrong for image 1: all other images tie with it or stand above.
-    assert ranks.tolist() == [0, 0, 3]
+    assert retrieved(Encoder(ENGLISH), ["red", "red", "blue"], (0, 0, 1)) == [0, 0, 3]
 
 
 def test_accuracy_averages_unit_vectors_of_prompts() -> None:
     # Prompt lengths must not count: the long one would pull class 0 to axis 1.
     encoder = Encoder({"a": [1, 0, 0, 0], "b": [0, 100, 0, 0], "c": [1, 2, 0, 0]})
-    prompts = [["a", "a", "b"], ["c"]]
-    ranks = score_accuracy(encoder, prompts, IMAGES[:2] * 3, torch.tensor([0, 1]))
-    assert ranks.tolist() == [0, 0]
+    assert classified(encoder, [("a", "a", "b"), ("c",)], (0, 1), Images(scale=3)) == [0, 0]
 
 
 def test_scores_by_hand() -> None:
@@ -186,9 +201,9 @@ def test_a_broken_encoder_has_no_score() -> None:
         return torch.full((len(texts), 4), torch.nan)
 
     with pytest.raises(FloatingPointError, match="2 of 2 text vectors are NaN or infinite"):
-        score_retrieval(broken, ["a", "b"], IMAGES, torch.tensor([0, 1]))
+        retrieved(broken, ["a", "b"], (0, 1))
     with pytest.raises(FloatingPointError, match="4 of 4 image vectors are NaN or infinite"):
-        score_accuracy(Encoder(ENGLISH), [["red"]], IMAGES / 0, torch.zeros(4, dtype=torch.int64))
+        classified(Encoder(ENGLISH), [("red",)], (0, 0, 0, 0), lambda _: IMAGES / 0)
 
 
 def test_shapes_that_do_not_fit_are_named() -> None:
@@ -196,8 +211,8 @@ def test_shapes_that_do_not_fit_are_named() -> None:
         return torch.zeros(len(texts) - 1, 4)
 
     with pytest.raises(ValueError, match=r"a row a text, got \(1, 4\) for 2"):
-        score_retrieval(short, ["a", "b"], IMAGES, torch.tensor([0, 1]))
+        retrieved(short, ["a", "b"], (0, 1))
     with pytest.raises(ValueError, match=r"same E, got \(1, 4\) and \(4, 3\)"):
-        score_retrieval(Encoder(ENGLISH), ["red"], IMAGES[:, :3], torch.tensor([0]))
+        retrieved(Encoder(ENGLISH), ["red"], (0,), lambda _: IMAGES[:, :3])
     with pytest.raises(ValueError, match="class 1 has none"):
-        score_accuracy(Encoder(ENGLISH), [["red"], []], IMAGES, torch.arange(4))
+        classified(Encoder(ENGLISH), [("red",), ()], (0, 1, 1, 1), Images())

@@ -156,6 +156,15 @@ def test_weights_of_another_model(copy: Path, change: Change, message: str) -> N
         MClip.load(str(copy))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_base_published_in_half_precision(toy: Path, copy: Path, tmp_path: Path, dtype: str) -> None:
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    base = json.loads((Path(config["modelBase"]) / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(base | {"dtype": dtype}), encoding="utf-8")
+    change_config(copy, lambda c: c.update(modelBase=str(tmp_path)))
+    assert torch.equal(MClip.load(str(copy)).encode(SENTENCES), MClip.load(str(toy)).encode(SENTENCES))
+
+
 def test_weights_need_no_pooler_and_no_position_ids(toy: Path, copy: Path) -> None:
     change_weights(copy, lambda w: [w.pop(k) for k in list(w) if ".pooler." in k or "position_ids" in k])
     assert torch.equal(MClip.load(str(copy)).encode(SENTENCES), MClip.load(str(toy)).encode(SENTENCES))

@@ -10,15 +10,14 @@ from scipy.stats import binomtest  # type: ignore[import-untyped]
 from sklearn.metrics import top_k_accuracy_score  # type: ignore[import-untyped]
 
 from themo.errors import InputError
+from themo.losses import SAME_TARGET
 from themo.metrics import (
     MatchAt1,
-    accuracy_at_k,
-    hits_at_k,
-    match_at_1,
+    hits_of_ranks,
     paired_bootstrap,
     ranks,
     ranks_by_cosine,
-    recall_at_k,
+    share,
     unit,
     wilson_interval,
 )
@@ -26,18 +25,27 @@ from themo.metrics import (
 NAN = math.nan
 
 
+def hits_at_k(scores_QG: torch.Tensor, right_Q: torch.Tensor, k: int) -> torch.Tensor:
+    """Hits among items on axes of their own, of which a query's cosines are its scores over its length."""
+    return hits_of_ranks(ranks_by_cosine(scores_QG, torch.eye(scores_QG.shape[1]), right_Q), k)
+
+
+def share_at_k(scores_QG: torch.Tensor, right_Q: torch.Tensor, k: int) -> float:
+    return share(hits_at_k(scores_QG, right_Q, k))
+
+
 def test_recall_counts_each_caption_once() -> None:
     scores_TI = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])  # caption 1 misses
     image_of_text = torch.tensor([0, 1, 1])
     assert hits_at_k(scores_TI, image_of_text, k=1).tolist() == [True, False, True]
-    assert recall_at_k(scores_TI, image_of_text, k=1) == pytest.approx(2 / 3)
-    assert recall_at_k(scores_TI, image_of_text, k=2) == 1.0
+    assert share_at_k(scores_TI, image_of_text, k=1) == pytest.approx(2 / 3)
+    assert share_at_k(scores_TI, image_of_text, k=2) == 1.0
 
 
 def test_accuracy_by_hand() -> None:
     scores_IC = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [0.0, 0.5, 9.0]])
     class_of_image = torch.tensor([0, 1, 2, 0])  # ranks 0, 1, 2, 2
-    assert [accuracy_at_k(scores_IC, class_of_image, k) for k in (1, 2, 3)] == [0.25, 0.5, 1.0]
+    assert [share_at_k(scores_IC, class_of_image, k) for k in (1, 2, 3)] == [0.25, 0.5, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -57,22 +65,26 @@ def test_ties_and_nan_go_against_the_right_item(scores: list[float], right: int,
 
 
 @pytest.mark.parametrize(
-    ("right", "k", "message"),
+    ("right", "message"),
     [
-        ([0, 2], 1, r"right items must lie in 0..1, got 2"),
-        ([0, -1], 1, r"right items must lie in 0..1, got -1"),
-        ([0], 1, r"scores \(Q, G\) need right items \(Q,\), got \(2, 2\) and \(1,\)"),
-        ([0, 1], 0, r"`k` must be 1 or more, got 0"),
+        ([0, 2], r"right items must lie in 0..1, got 2"),
+        ([0, -1], r"right items must lie in 0..1, got -1"),
+        ([0], r"scores \(Q, G\) need right items \(Q,\), got \(2, 2\) and \(1,\)"),
     ],
 )
-def test_wrong_arguments_are_refused(right: list[int], k: int, message: str) -> None:
+def test_wrong_items_are_refused(right: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        recall_at_k(torch.eye(2), torch.tensor(right), k)
+        ranks(torch.eye(2), torch.tensor(right))
+
+
+def test_no_item_to_look_at_is_refused() -> None:
+    with pytest.raises(ValueError, match="`k` must be 1 or more, got 0"):
+        share_at_k(torch.eye(2), torch.tensor([0, 1]), 0)
 
 
 def test_recall_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one query"):
-        recall_at_k(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), 1)
+        share_at_k(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), 1)
 
 
 @st.composite
@@ -98,7 +110,7 @@ def test_equals_sklearn_when_ties_go_against_the_right_class(
     )
     zeros = np.zeros(len(right), dtype=np.int64)
     expected = top_k_accuracy_score(zeros, others.numpy(), k=k, labels=np.arange(n_items))
-    assert accuracy_at_k(scores_QG, right, k) == pytest.approx(expected)
+    assert share_at_k(scores_QG, right, k) == pytest.approx(expected)
 
 
 def test_equals_sklearn_without_ties() -> None:
@@ -107,7 +119,7 @@ def test_equals_sklearn_without_ties() -> None:
     class_of_image = torch.randint(20, (300,), generator=generator)
     for k in (1, 5, 10):
         expected = top_k_accuracy_score(class_of_image.numpy(), scores_IC.numpy(), k=k, labels=np.arange(20))
-        assert accuracy_at_k(scores_IC, class_of_image, k) == pytest.approx(expected)
+        assert share_at_k(scores_IC, class_of_image, k) == pytest.approx(expected)
 
 
 @given(scored(), st.randoms(use_true_random=False))
@@ -116,14 +128,14 @@ def test_recall_grows_with_k_reaches_1_and_ignores_order(
 ) -> None:
     scores_QG, right = case
     n_queries, n_items = scores_QG.shape
-    recalls = [recall_at_k(scores_QG, right, k) for k in range(1, n_items + 1)]
+    recalls = [share_at_k(scores_QG, right, k) for k in range(1, n_items + 1)]
     assert recalls == sorted(recalls)
     assert recalls[-1] == 1.0
     items = torch.tensor(random.sample(range(n_items), n_items))
     queries = torch.tensor(random.sample(range(n_queries), n_queries))
     place_of_item = torch.argsort(items)
     shuffled = [
-        recall_at_k(scores_QG[queries][:, items], place_of_item[right[queries]], k)
+        share_at_k(scores_QG[queries][:, items], place_of_item[right[queries]], k)
         for k in range(1, n_items + 1)
     ]
     assert shuffled == recalls
@@ -217,22 +229,44 @@ def test_match_by_hand() -> None:
     students = torch.tensor([[5.0, 1.0], [1.0, 0.9], [-0.1, 0.0]])  # the second is nearer to the first
     matcher = MatchAt1(teachers, torch.tensor([0, 1, 2]))
     assert matcher.hits(students).tolist() == [True, False, True]
-    assert (
-        matcher(students) == match_at_1(students, teachers, torch.tensor([0, 1, 2])) == pytest.approx(2 / 3)
-    )
+    assert matcher(students) == pytest.approx(2 / 3)
 
 
 def test_match_takes_equal_english_sentences_as_one() -> None:
-    # Pairs 0 and 2 have the same English sentence, whose vectors differ by rounding between two batches.
-    teachers = torch.tensor([[1.0, 0.001], [0.0, 1.0], [1.0, 0.0]])
-    students = torch.tensor([[1.0, -0.1], [0.0, 1.0], [1.0, 0.1]])
-    assert match_at_1(students, teachers, torch.tensor([7, 3, 7])) == 1.0
-    assert match_at_1(students, teachers, torch.tensor([7, 3, 5])) == pytest.approx(1 / 3)
+    # Pairs 0 and 2 have the same English sentence; own targets may yet differ there.
+    teachers = torch.tensor([[1.0, 0.1], [0.0, 1.0], [1.0, 0.0]])
+    students = torch.tensor([[1.0, -0.1], [0.0, 1.0], [1.0, 0.2]])
+    assert MatchAt1(teachers, torch.tensor([7, 3, 7]))(students) == 1.0
+    assert MatchAt1(teachers, torch.tensor([7, 3, 5]))(students) == pytest.approx(1 / 3)
 
 
 def test_match_takes_sentences_with_equal_vectors_as_one() -> None:
     teachers = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], dtype=torch.float16)
-    assert match_at_1(teachers, teachers, torch.tensor([0, 1, 2])) == 1.0
+    assert MatchAt1(teachers, torch.tensor([0, 1, 2]))(teachers) == 1.0
+
+
+@pytest.mark.parametrize("max_scores", [1, 700, 10**9])
+def test_match_takes_sentences_whose_vectors_differ_by_rounding_as_one(max_scores: int) -> None:
+    """A teacher reads two spellings of a sentence alike, in batches of different sizes."""
+    generator = torch.Generator().manual_seed(0)
+    single = torch.randn(50, 24, generator=generator).half()
+    twins = single.clone()
+    twins[torch.arange(50), torch.randint(24, (50,), generator=generator)] *= 1 + 2**-10
+    assert not (single == twins).all(dim=1).any()
+    matcher = MatchAt1(torch.cat([single, twins]), torch.arange(100))
+    students = torch.cat([twins, single])  # each nearest to the other twin
+    assert matcher.hits(students, max_scores).all()
+    assert not matcher.hits(students.roll(1, dims=0), max_scores).any()
+    close = single + 0.04 * torch.randn(50, 24, generator=generator)  # cosines of about 1 - 8e-4
+    matcher = MatchAt1(torch.cat([single.float(), close]), torch.arange(100))
+    assert not matcher.hits(torch.cat([close, single.float()]), max_scores).any()
+
+
+def test_match_of_zero_vectors() -> None:
+    """They have no direction in which to be found, and none is found in their stead."""
+    teachers = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    matcher = MatchAt1(teachers, torch.arange(3))
+    assert matcher.hits(torch.tensor([[-1.0, -1.0], [0.0, 2.0], [0.0, 0.0]])).tolist() == [True, True, False]
 
 
 def test_match_of_a_collapsed_or_broken_student_is_no_success() -> None:
@@ -244,7 +278,7 @@ def test_match_of_a_collapsed_or_broken_student_is_no_success() -> None:
 
 def test_match_refuses_targets_on_which_every_student_is_right() -> None:
     with pytest.raises(InputError, match="at least 2 different vectors, got 1 in 3 pairs"):
-        MatchAt1(torch.ones(3, 2), torch.arange(3))
+        MatchAt1(torch.ones(3, 2) + 1e-3 * torch.eye(3, 2), torch.arange(3))
     with pytest.raises(InputError, match="must be finite"):
         MatchAt1(torch.tensor([[1.0, NAN], [0.0, 1.0]]), torch.arange(2))
     with pytest.raises(ValueError, match=r"need ids \(N,\), got \(3, 3\) and \(2,\)"):
@@ -259,5 +293,6 @@ def test_match_equals_the_definition(n: int, n_sentences: int, seed: int) -> Non
     teachers = torch.randn(max(2, n_sentences), 3, generator=generator)[ids]
     students = torch.randn(n, 3, generator=generator)
     nearest = torch.nn.functional.cosine_similarity(students[:, None], teachers[None], dim=-1).argmax(dim=1)
-    expected = (ids[nearest] == ids).float().mean().item()
-    assert match_at_1(students, teachers, ids) == pytest.approx(expected)
+    to_right = torch.nn.functional.cosine_similarity(teachers[nearest], teachers, dim=-1)
+    expected = (to_right > SAME_TARGET).float().mean().item()
+    assert MatchAt1(teachers, ids)(students) == pytest.approx(expected)

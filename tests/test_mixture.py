@@ -2,7 +2,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from themo.mixture import TERMS, format_mixture, parse_mixture
+from themo.mixture import TERMS, parse_mixture
 
 weights = st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infinity=False)
 mixtures = st.dictionaries(st.sampled_from(TERMS), weights, min_size=1)
@@ -11,8 +11,8 @@ mixtures = st.dictionaries(st.sampled_from(TERMS), weights, min_size=1)
 @given(mixtures)
 @example({"mse": 1e20, "cosine": 5e-324})
 @example({"cosine": 1.0, "mse": 1.7976931348623157e308})
-def test_round_trip(mixture: dict[str, float]) -> None:
-    read = parse_mixture(format_mixture(mixture))
+def test_any_weights_are_read_as_written(mixture: dict[str, float]) -> None:
+    read = parse_mixture("+".join(f"{weight!r}*{name}" for name, weight in mixture.items()))
     assert read == mixture
     assert list(read) == list(mixture)
 

@@ -27,7 +27,14 @@ def test_a_backbone_is_the_hubs_where_there_is_no_such_folder(
 def test_home_is_expanded(settings: SettingsFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "pairs.tsv").touch()
-    assert Sources(settings()).path("~/pairs.tsv", "data.corpus") == tmp_path / "pairs.tsv"
+    (tmp_path / "beto").mkdir()
+    sources = Sources(settings())
+    assert sources.path("~/pairs.tsv", "data.corpus") == tmp_path / "pairs.tsv"
+    assert sources.resolve("~/beto") == sources.backbone("~/beto", weights=True) == str(tmp_path / "beto")
+    assert sources.backbone_repository("~/beto") is None
+    assert sources.resolve("local-dir:~/beto") == f"local-dir:{tmp_path / 'beto'}"
+    assert sources.resolve("~/weights.pt") == str(tmp_path / "weights.pt")
+    assert sources.resolve("~nobody-of-this-name/beto") == "~nobody-of-this-name/beto"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from themo.tokens import LONGEST, Tokenizer, cut
+from themo.config import LONGEST
+from themo.tokens import Tokenizer, cut
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,14 @@ ACCENTED = frozenset("áéíóúüñ")
 
 
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
-"""What transformers' encoders call it: BERT and its kin, then DistilBERT and its kin."""
+"""What transformers' encoders call it, of states and of attention: BERT and its kin, then DistilBERT and its
+kin. ModernBERT has the last alone."""
 
 ATTENTION = "themo_sdpa"
+
+DTYPE = torch.float32
+"""Of every encoder's weights, whatever they were published in, which transformers would keep: half precision
+rounds an optimizer's steps away."""
 
 
 def _attention(
@@ -101,15 +107,31 @@ def load_tokenizer(backbone: str) -> Any:
     return inner
 
 
-def refuse_length(config: Any, max_length: int) -> None:
+def refuse_length(backbone: str, config: Any, max_length: int) -> None:
     """Refuse to read more tokens than a backbone has positions for.
 
     Raises:
-        InputError: It has fewer.
+        InputError: It has fewer, or no model can be built from its configuration.
     """
-    longest = getattr(config, "max_position_embeddings", max_length)
-    if max_length > longest:
+    try:
+        longest = longest_input(config)
+    except Exception as error:  # transformers and torch have several kinds
+        raise _refusal(backbone, "model", error) from error
+    if longest is not None and max_length > longest:
         raise InputError(f"student.max_length must be at most the backbone's {longest}, got {max_length}")
+
+
+def longest_input(config: Any) -> int | None:
+    """Tokens that the encoder of a configuration has positions for, special ones included; None: all."""
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is None:
+        return None
+    with torch.device("meta"):  # takes neither memory nor time
+        encoder = AutoModel.from_config(copy.deepcopy(config))
+    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    # RoBERTa and its kin, whose tables have a place for padding, count from the one after it
+    return positions if padding is None else positions - padding - 1
 
 
 def adapted_config(
@@ -162,7 +184,7 @@ def build_model(
     hidden_layers: int | None = None,
     dropout: float | None = None,
 ) -> Any:
-    """The encoder, without its pooling head; with random weights from torch's current random state.
+    """The encoder in float32, without its pooling head; random weights are of torch's current random state.
 
     Args:
         backbone: Name or folder.
@@ -170,7 +192,7 @@ def build_model(
         hidden_size: Width in place of the configuration's; the width of a head and the ratio of the inner
             width stay.
         hidden_layers: Layers in place of the configuration's.
-        dropout: Dropout of states and attention in place of the configuration's.
+        dropout: Dropout of states and attention in place of the configuration's, of those that it has.
 
     Raises:
         InputError: No such backbone, no weights in it, or a width that its heads do not divide.
@@ -180,7 +202,7 @@ def build_model(
         model = (
             _pretrained(backbone, config)
             if weights
-            else AutoModel.from_config(config, attn_implementation=ATTENTION)
+            else AutoModel.from_config(config, attn_implementation=ATTENTION, dtype=DTYPE)
         )
     except Exception as error:  # safetensors, pickle, torch, JSON and transformers each have their own
         refuse_code(error, f"student.backbone {backbone}")
@@ -195,6 +217,7 @@ def _pretrained(backbone: str, config: Any) -> Any:
         backbone,
         config=config,
         attn_implementation=ATTENTION,
+        dtype=DTYPE,
         weights_only=True,
         output_loading_info=True,
     )

@@ -42,7 +42,10 @@ FOREIGN_WORDS = 2
 """So many function words of the other language, and more than twice those of its own, make a side foreign."""
 
 MAX_BYTES_A_CHARACTER = 1.5
-"""Of UTF-8; a side with more is in another script."""
+"""Of UTF-8, dashes, curly quotes and the like left out; a side with more is in another script."""
+
+_TYPOGRAPHIC = "[\u2000-\u206f]"
+"""General punctuation: three bytes each, and as usual in Spanish as in any language."""
 
 _ENGLISH = _words(
     "the and of is are was were that with this have has not they you for his her which would there"
@@ -96,12 +99,24 @@ def _in_another_language(en: pa.Array, es: pa.Array) -> npt.NDArray[np.bool_]:
         words = pc.ascii_split_whitespace(pc.ascii_lower(side))
         n_other = _count(words, other)
         foreign |= (n_other >= FOREIGN_WORDS) & (n_other > 2 * _count(words, own))
-        # a letter of the Latin script has one byte, seldom two, one of most others two or three
-        n_bytes, n_letters = (np.asarray(f(side), np.int64) for f in (pc.binary_length, pc.utf8_length))
-        foreign |= n_bytes > MAX_BYTES_A_CHARACTER * n_letters
+        foreign |= _in_another_script(side)
     n_words = np.asarray(pc.list_value_length(pc.ascii_split_whitespace(en)), dtype=np.int64)
     foreign |= np.asarray(pc.equal(en, es)) & (n_words > FOREIGN_WORDS)
     return foreign
+
+
+def _in_another_script(side: pa.Array) -> npt.NDArray[np.bool_]:
+    foreign = _has_many_bytes(side)
+    if foreign.any():  # to leave punctuation out takes time, and few sides need it
+        plain = pc.replace_substring_regex(side.filter(pa.array(foreign)), _TYPOGRAPHIC, "")
+        foreign[foreign] = _has_many_bytes(plain)
+    return foreign
+
+
+def _has_many_bytes(side: pa.Array) -> npt.NDArray[np.bool_]:
+    # a letter of the Latin script has one byte, seldom two, one of most others two or three
+    n_bytes, n_letters = (np.asarray(f(side), np.int64) for f in (pc.binary_length, pc.utf8_length))
+    return n_bytes > MAX_BYTES_A_CHARACTER * n_letters
 
 
 def _count(words: pa.Array, wanted: pa.Array) -> npt.NDArray[np.int64]:

@@ -23,6 +23,9 @@ from themo.presets import DEFAULT_PRESET, preset_path
 from themo.yaml_files import read_yaml, write_yaml
 
 _OF_THE_CORPUS = ("validation", "validation_captions", "validation_images", "targets")
+LONGEST = 512
+"""Tokens of a sentence that are kept; `student.max_length` cuts further when batches are made."""
+
 Objective = Literal["val/retrieval@01", "val/match@01", "val/cosine", "val/loss"]
 
 HIGHER_IS_BETTER: dict[Objective, bool] = {
@@ -110,8 +113,9 @@ class StudentSettings(Section):
     hidden_layers: int | None = Field(None, ge=1)
     """Layers in place of the backbone's; random weights only."""
     dropout: float | None = Field(None, ge=0, lt=1)
-    """Share of values dropped in the backbone, in place of its own; null: its own."""
-    max_length: int = Field(77, ge=3)
+    """Share of values dropped in the backbone, of states and of attention, in place of its own; where its
+    configuration has one of the two, as ModernBERT's of attention, of that alone; null: its own."""
+    max_length: int = Field(77, ge=3, le=LONGEST)
     """Tokens of a sentence that are read, special ones included."""
     pooling: Literal["mean", "first"] = "mean"
     """Mean of the token states, or the first token's."""
@@ -175,7 +179,8 @@ class TrainingSettings(Section):
     compile: bool = False
     """Let torch.compile translate the student; where it cannot, training goes on without, and says so."""
     threads: int = Field(0, ge=0)
-    """CPU threads; 0: one a core. Equal numbers to the last bit need equal threads."""
+    """CPU threads; 0: as many as OMP_NUM_THREADS says, else as torch finds cores; in a search, the trial's
+    share. Equal numbers to the last bit need equal threads."""
 
 
 class BenchmarkSettings(Section):
@@ -299,7 +304,7 @@ class Settings(Section):
     def leaves(self) -> dict[str, Any]:
         """Every setting by its leaf name, the miniature's recipe left out."""
         values: dict[str, Any] = {}
-        for section, fields in _SEARCHABLE_SECTIONS.items():
+        for section, fields in _SECTIONS_BUT_MINIATURE.items():
             values |= {name: getattr(getattr(self, section), name) for name in fields}
         return values
 
@@ -325,7 +330,7 @@ class Settings(Section):
         return write_yaml(self.model_dump(mode="json"))
 
 
-_SEARCHABLE_SECTIONS: dict[str, dict[str, FieldInfo]] = {
+_SECTIONS_BUT_MINIATURE: dict[str, dict[str, FieldInfo]] = {
     name: dict(field.annotation.model_fields)
     for name, field in Settings.model_fields.items()
     if name != "miniature" and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
@@ -336,7 +341,7 @@ def known_leaves() -> dict[str, tuple[str, FieldInfo]]:
     """Section and field of every setting by its leaf name."""
     return {
         leaf: (section, field)
-        for section, fields in _SEARCHABLE_SECTIONS.items()
+        for section, fields in _SECTIONS_BUT_MINIATURE.items()
         for leaf, field in fields.items()
     }
 
@@ -434,7 +439,7 @@ def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> s
     value = item["input"]
     match item["type"]:
         case "extra_forbidden":
-            siblings = _SEARCHABLE_SECTIONS.get(path[0], {}) if len(path) > 1 else Settings.model_fields
+            siblings = _SECTIONS_BUT_MINIATURE.get(path[0], {}) if len(path) > 1 else Settings.model_fields
             return f"{source}: unknown key {dotted!r}{did_you_mean(path[-1], siblings)}"
         case "missing" if len(path) > 2:  # an item of `columns`
             return f"{origins.get(setting) or f'{source}: {setting}'}: is too short, got {value!r}"

@@ -60,65 +60,20 @@ class Row(NamedTuple):
     """The same callable in several rows is asked once; a baseline may bring its own."""
 
 
-def score_retrieval(
-    encode: TextEncoder,
-    captions: Sequence[str],
-    image_vectors_IE: torch.Tensor,
-    image_of_text: torch.Tensor,
-) -> torch.Tensor:
-    """Rank all images for each caption by cosine.
-
-    Args:
-        encode: See `TextEncoder`.
-        captions: T sentences.
-        image_vectors_IE: (I, E) floating, any length.
-        image_of_text: (T,) int64, the one right image of each caption.
-
-    Returns:
-        (T,) int64 ranks on the CPU, 0 for a hit at 1; see `themo.metrics.ranks` for ties.
-
-    Raises:
-        ValueError: If shapes disagree.
-        FloatingPointError: If a vector is not finite: a broken encoder has no score.
-    """
-    return _find_images(encode, captions, image_vectors_IE, image_of_text).ranks
-
-
 def _find_images(
     encode: TextEncoder,
     captions: Sequence[str],
     image_vectors_IE: torch.Tensor,
     image_of_text: torch.Tensor,
 ) -> _Found:
-    _check_finite(image_vectors_IE, "image")
-    return _find(_encode(encode, captions), image_vectors_IE, image_of_text)
-
-
-def score_accuracy(
-    encode: TextEncoder,
-    prompts: Sequence[Sequence[str]],
-    image_vectors_IE: torch.Tensor,
-    class_of_image: torch.Tensor,
-) -> torch.Tensor:
-    """Rank all classes for each image by cosine with the classes' prompts.
-
-    A class is the mean of its prompts' unit vectors, as in CLIP's prompt ensembling (Radford et al., 2021,
-    "Learning Transferable Visual Models From Natural Language Supervision", section 3.1.4).
-
-    Args:
-        encode: See `TextEncoder`.
-        prompts: C classes with one or more prompts each.
-        image_vectors_IE: (I, E) floating, any length.
-        class_of_image: (I,) int64, the right class of each image.
-
-    Returns:
-        (I,) int64 ranks on the CPU, 0 for a hit at 1.
+    """Rank all images (I, E) for each of T captions by cosine; (T,) int64 is the one right image of each.
 
     Raises:
-        ValueError: If shapes disagree or a class has no prompt.
-        FloatingPointError: If a vector is not finite.
+        ValueError: If shapes disagree.
+        FloatingPointError: If a vector is not finite: a broken encoder has no score.
     """
-    return _find_classes(encode, prompts, image_vectors_IE, class_of_image).ranks
+    _check_finite(image_vectors_IE, "image")
+    return _find(_encode(encode, captions), image_vectors_IE, image_of_text)
 
 
 def _find_classes(
@@ -127,6 +82,15 @@ def _find_classes(
     image_vectors_IE: torch.Tensor,
     class_of_image: torch.Tensor,
 ) -> _Found:
+    """Rank all classes for each of I images (I, E) by cosine with the classes' prompts, one or more a class.
+
+    A class is the mean of its prompts' unit vectors, as in CLIP's prompt ensembling (Radford et al., 2021,
+    "Learning Transferable Visual Models From Natural Language Supervision", section 3.1.4).
+
+    Raises:
+        ValueError: If shapes disagree or a class has no prompt.
+        FloatingPointError: If a vector is not finite.
+    """
     n_prompts_C = torch.tensor([len(of_class) for of_class in prompts])
     if (n_prompts_C == 0).any():
         raise ValueError(f"every class needs a prompt, class {int(n_prompts_C.argmin())} has none")

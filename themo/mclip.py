@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from themo.backbones import DTYPE, longest_input
+from themo.config import LONGEST
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
 from themo.progress import track
 from themo.student import ENCODE_BATCH, Head, Student
-from themo.tokens import LONGEST, Tokenizer
+from themo.tokens import Tokenizer
 from themo.weights import read_weights
 
 _ENCODER, _LINEAR = "transformer.", "LinearTransformation."
@@ -137,16 +139,13 @@ def _load_tokenizer(folder: Path, config: Any, what: str) -> Tokenizer:
 
 def _build(config: Any, dimension: int, what: str) -> Student:
     try:
-        encoder = AutoModel.from_config(config, add_pooling_layer=False)
-        positions = encoder.embeddings.position_embeddings
-        # XLM-R counts its positions from the one after the padding's
-        first = 0 if positions.padding_idx is None else positions.padding_idx + 1
+        encoder = AutoModel.from_config(config, add_pooling_layer=False, dtype=DTYPE)
         head = Head(
             dimension=dimension,
             pooling="mean",
             last_layer_norm=False,
             projection_bias=True,
-            max_length=min(positions.num_embeddings - first, LONGEST),
+            max_length=min(longest_input(config) or LONGEST, LONGEST),
         )
         return Student(encoder, head)
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:

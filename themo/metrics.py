@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from themo.errors import InputError
+from themo.losses import SAME_TARGET
 
 Z_95 = 1.959963984540054
 """97.5 % quantile of the normal distribution: two-sided 95 %."""
@@ -132,50 +133,11 @@ def unit(vectors_NE: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(vectors_NE.float(), dim=-1)
 
 
-def hits_at_k(scores_TI: torch.Tensor, image_of_text: torch.Tensor, k: int) -> torch.Tensor:
-    """Say of each text whether its right image is among the k best.
-
-    Args:
-        scores_TI: (T, I) floating scores, higher is better.
-        image_of_text: (T,) int64, the right image of each text.
-        k: How many images are looked at; 1 or more.
-
-    Returns:
-        (T,) bool.
-
-    Raises:
-        ValueError: If k is below 1, the shapes disagree or an index is no image.
-    """
-    return hits_of_ranks(ranks(scores_TI, image_of_text), k)
-
-
 def hits_of_ranks(ranks_Q: torch.Tensor, k: int) -> torch.Tensor:
     """Say of each rank (Q,) whether it is one of the first k; k must be 1 or more."""
     if k < 1:
         raise ValueError(f"`k` must be 1 or more, got {k}")
     return ranks_Q < k
-
-
-def recall_at_k(scores_TI: torch.Tensor, image_of_text: torch.Tensor, k: int) -> float:
-    """Give the share of texts whose right image is among the k best; arguments as in `hits_at_k`."""
-    return share(hits_at_k(scores_TI, image_of_text, k))
-
-
-def accuracy_at_k(scores_IC: torch.Tensor, class_of_image: torch.Tensor, k: int) -> float:
-    """Give the share of images whose right class is among the k best.
-
-    Args:
-        scores_IC: (I, C) floating scores, higher is better.
-        class_of_image: (I,) int64, the right class of each image.
-        k: How many classes are looked at; 1 or more.
-
-    Returns:
-        Share in [0, 1]. A mean over images, not over classes.
-
-    Raises:
-        ValueError: As `hits_at_k`.
-    """
-    return share(hits_at_k(scores_IC, class_of_image, k))
 
 
 def share(hits_Q: torch.Tensor) -> float:
@@ -264,8 +226,9 @@ class MatchAt1:
 
     The share of Spanish sentences whose nearest teacher vector by cosine, among all held-out English
     sentences, is that of their own translation. Equal English sentences count as the same, and so do
-    different ones to which the teacher gives the same vector (CLIP reads "Hello" as "hello"): the nearest
-    *vector* is then the right one. Chance is about 1 / N, so compare values only between equal N.
+    different ones to which the teacher gives the same vector but for rounding (CLIP reads "Hello" as
+    "hello"): a nearest *vector* whose cosine to the right one is above `SAME_TARGET` is right.
+    Chance is about 1 / N, so compare values only between equal N.
     It says how well sentences are told apart, not how close the student is to the teacher.
 
     Args:
@@ -291,24 +254,36 @@ class MatchAt1:
         )
         vectors = unit(teachers_ND[torch.from_numpy(first_of_id)].cpu())
         gallery_GD, vector_of_id = torch.unique(vectors, dim=0, return_inverse=True)
-        if gallery_GD.shape[0] < 2:
+        if (gallery_GD[1:] @ gallery_GD[0] > SAME_TARGET).all():
             raise InputError(
                 f"targets of held-out pairs must hold at least 2 different vectors, "
-                f"got {gallery_GD.shape[0]} in {teachers_ND.shape[0]:,} pairs"
+                f"got 1 in {teachers_ND.shape[0]:,} pairs"
             )
         self._gallery_GD = gallery_GD
         self._right_N = vector_of_id[torch.from_numpy(id_of_pair)]
 
-    def hits(self, students_ND: torch.Tensor) -> torch.Tensor:
-        """Say of each of the N student vectors (N, D) whether it matches: (N,) bool."""
-        ranks_N = ranks_by_cosine(students_ND.detach().cpu(), self._gallery_GD, self._right_N)
-        return hits_of_ranks(ranks_N, 1)
+    def hits(self, students_ND: torch.Tensor, max_scores: int = MAX_SCORES) -> torch.Tensor:
+        """Say of each of the N student vectors (N, D) whether it matches: (N,) bool.
+
+        Args:
+            students_ND: Floating, of any length; row i of the Spanish side of pair i.
+            max_scores: As of `ranks_by_cosine`.
+        """
+        n_rows = max(1, max_scores // (2 * len(self._gallery_GD)))  # cosines to the right ones are scores too
+        chunks = zip(
+            torch.split(students_ND.detach().cpu(), n_rows), torch.split(self._right_N, n_rows), strict=True
+        )
+        return torch.cat([self._hits_of(students, right) for students, right in chunks])
+
+    def _hits_of(self, students_ND: torch.Tensor, right_N: torch.Tensor) -> torch.Tensor:
+        same_NG = self._gallery_GD[right_N] @ self._gallery_GD.T > SAME_TARGET
+        same_NG.scatter_(1, right_N[:, None], value=True)  # a zero vector has no cosine to itself
+        scores_NG = unit(students_ND) @ self._gallery_GD.T
+        right = scores_NG.masked_fill(~same_NG, -torch.inf).amax(dim=1)
+        wrong = scores_NG.masked_fill(same_NG, -torch.inf).amax(dim=1)
+        hits: torch.Tensor = right > wrong  # ties and NaN go against the right ones
+        return hits
 
     def __call__(self, students_ND: torch.Tensor) -> float:
         """Give the share of matches of student vectors (N, D), row i the Spanish side of pair i."""
         return share(self.hits(students_ND))
-
-
-def match_at_1(students_ND: torch.Tensor, teachers_ND: torch.Tensor, english_ids: torch.Tensor) -> float:
-    """Give ``val/match@01`` once; who asks again and again keeps a `MatchAt1`, which documents it."""
-    return MatchAt1(teachers_ND, english_ids)(students_ND)

@@ -29,11 +29,6 @@ def parse_mixture(text: str) -> dict[str, float]:
     return weights
 
 
-def format_mixture(weights: dict[str, float]) -> str:
-    """The text that `parse_mixture` reads back to equal weights."""
-    return "+".join(name if weight == 1 else f"{weight!r}*{name}" for name, weight in weights.items())
-
-
 def _split_terms(text: str) -> list[str]:
     # a plus inside "1e+2*mse" belongs to the number
     parts: list[str] = []

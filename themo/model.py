@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from themo.config import Settings
+from themo.config import LONGEST, Settings
 from themo.devices import resolve_device
 from themo.errors import InputError
 from themo.metrics import unit
 from themo.sources import Sources
 from themo.student import ENCODE_BATCH, Student, load_student
-from themo.tokens import LONGEST, Tokenizer
+from themo.tokens import Tokenizer
 from themo.version_teacher import VersionTeacher
 from themo.versions import find_cache, find_part, read_settings
 
@@ -163,7 +163,7 @@ class Model:
         return (unit(torch.from_numpy(first_ND)) @ unit(torch.from_numpy(second_MD)).T).numpy()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has, special ones included; at most `themo.tokens.LONGEST` are counted.
+        """How many tokens each text has, special ones included; at most `themo.config.LONGEST` are counted.
 
         Raises:
             InputError: `texts` is no list of texts.

@@ -50,7 +50,7 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
     """
     sources = Sources(settings)
     backbone = sources.backbone(settings.student.backbone, settings.student.backbone_weights)
-    refuse_length(load_config(backbone), settings.student.max_length)  # before a run is booked
+    refuse_length(backbone, load_config(backbone), settings.student.max_length)  # before a run is booked
     plan = _plan(settings, sources)
     folder = sources.cache.entry("corpus", plan.digest(), plan.build)
     train, held, drops = open_bitexts(folder)

@@ -142,7 +142,7 @@ def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: 
     config, device = settings.benchmarks, str(teacher.device)
     rows = {}
     if config.mclip is not None and config.mclip_architecture is not None:
-        mclip = MClip.load(config.mclip, device)
+        mclip = MClip.load(sources.resolve(config.mclip), device)
         own = _load_teacher(settings, sources, config.mclip_architecture, config.mclip_pretrained)
         if mclip.dimension != own.dimension("embedding"):
             raise InputError(
@@ -170,7 +170,7 @@ def fetch_models(settings: Settings) -> None:
     """
     sources, config = Sources(settings), settings.benchmarks
     if config.mclip is not None and config.mclip_architecture is not None:
-        MClip.load(config.mclip, "cpu")
+        MClip.load(sources.resolve(config.mclip), "cpu")
         _load_teacher(settings, sources, config.mclip_architecture, config.mclip_pretrained)
     for name in {config.translator, config.prompt_translator} - {None}:
         Translator.load(sources.resolve(str(name)), "cpu")

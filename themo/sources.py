@@ -22,6 +22,8 @@ from themo.progress import console
 if TYPE_CHECKING:
     from themo.miniature.pictured import Pictured
 
+LOCAL = "local-dir:"
+"""Before a folder, open_clip's way to name one."""
 MINIATURE = "miniature:"
 MINIATURE_VERSION = 1
 """Part of the miniature's key in the cache: raise it when its code changes what it builds."""
@@ -44,11 +46,13 @@ class Sources:
         return miniature(self.cache, self._settings.miniature)
 
     def resolve(self, name: str) -> str:
-        """A name with ``miniature:`` replaced by its folder; others as they are."""
+        """A name with ``miniature:`` replaced by its folder and ``~`` by the home; others as they are."""
         if name.startswith(MINIATURE):
             return str(self.miniature / name.removeprefix(MINIATURE))
-        is_folder = os.path.isdir(name)  # noqa: PTH112 -- says no, where Path raises, to any text
-        return str(Path(name).absolute()) if is_folder else name
+        kind = LOCAL if name.startswith(LOCAL) else ""
+        place = os.path.expanduser(name.removeprefix(kind))  # noqa: PTH111 -- where Path raises, any text goes
+        is_folder = os.path.isdir(place)  # noqa: PTH112 -- as above
+        return kind + (str(Path(place).absolute()) if is_folder else place)
 
     def pictured(self, captions: str) -> Pictured | None:
         """What the pictures of a retrieval set show, where it is one of the miniature's; None elsewhere."""
@@ -111,7 +115,7 @@ class Sources:
         Raises:
             InputError: It does not exist or cannot be reached; the message names the setting.
         """
-        path = Path(self.resolve(name)).expanduser().absolute()
+        path = Path(self.resolve(name)).absolute()
         try:
             path.stat()
         except FileNotFoundError:

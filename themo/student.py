@@ -87,7 +87,7 @@ class Student(nn.Module):
         model = build_model(
             backbone, weights=weights, hidden_size=hidden_size, hidden_layers=hidden_layers, dropout=dropout
         )
-        refuse_length(model.config, head.max_length)
+        refuse_length(backbone, model.config, head.max_length)
         student = cls(model, head)
         weight = student.projection.weight
         if projection_init == "clip":

@@ -48,7 +48,7 @@ def teacher_vectors(
     Args:
         cache: Where they are kept.
         teacher_key: Fingerprint of the teacher.
-        target: Text state or embedding.
+        target: Text state, embedding, or that one scaled to length 1.
         bitext: Whose English side it is.
         load: Gives the `Teacher`; called only if something must be computed.
         elsewhere: Computes them in its stead, where there are many; the same ones in the same order.

@@ -10,9 +10,7 @@ import numpy.typing as npt
 
 from themo.backbones import load_tokenizer
 from themo.cache import digest
-
-LONGEST = 512
-"""Tokens of a sentence that are kept; `student.max_length` cuts further when batches are made."""
+from themo.config import LONGEST
 
 
 class Tokenizer:

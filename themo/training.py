@@ -75,6 +75,8 @@ def train(
     Where torch.distributed connects this process with others that call this too, they train one student
     together (`themo.parallel`), and only the first of them reports.
 
+    `training.threads` stays set for the process when it returns; with 0 it keeps what the process has.
+
     Args:
         settings: All of them; `training.seed` determines every random choice.
         data: Token ids and teacher vectors.
@@ -273,7 +275,7 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
         hidden_layers=student.hidden_layers,
         dropout=student.dropout,
     )
-    refuse_length(config, student.max_length)
+    refuse_length(data.backbone, config, student.max_length)
     n_pairs = min(len(data.train), data.pairs_an_epoch)
     if training.batch_size > n_pairs:
         raise InputError(

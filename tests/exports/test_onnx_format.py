@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from consumers import assert_same, files, mixed_sentences, run_card
-from foreign_models import write_mclip
+from foreign_models import POSITIONS, write_mclip
 from tiny import write_lines
 
 from themo.errors import InputError
@@ -18,7 +18,7 @@ from themo.exports.exporting import export_version
 from themo.exports.onnx_format import encode
 from themo.exports.quality import Sentences, compare
 from themo.exports.source import Source
-from themo.metrics import match_at_1
+from themo.metrics import MatchAt1
 from themo.preparation import prepare_data
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -51,7 +51,7 @@ def test_an_xlm_roberta(source: Callable[..., Source], tmp_path: Path) -> None:
     base = tmp_path / "xlm" / "base"
     for path in write_mclip(base.parent).glob("*token*"):
         shutil.copy(path, base)
-    opened = source(backbone=str(base))
+    opened = source(backbone=str(base), max_length=POSITIONS)
     folder = export_version(opened, "onnx", tmp_path / "export").folder
     sentences = mixed_sentences(300)
     assert_same(encode(folder / "model.onnx", Sentences.of_texts(sentences, opened)), opened, sentences)
@@ -83,9 +83,9 @@ def test_int8_and_what_it_loses(source: Callable[..., Source], tmp_path: Path) -
     targets = opened.teacher.to_image_space(
         torch.from_numpy(pairs.targets.rows(np.asarray(pairs.rows))).float(), "state"
     )
-    english = torch.from_numpy(np.array(pairs.english_ids))
-    assert written["match@01_float32"] == pytest.approx(match_at_1(plain, targets, english))
-    assert written["match@01_int8"] == pytest.approx(match_at_1(small, targets, english), abs=0.06)
+    match_at_1 = MatchAt1(targets, torch.from_numpy(np.array(pairs.english_ids)))
+    assert written["match@01_float32"] == pytest.approx(match_at_1(plain))
+    assert written["match@01_int8"] == pytest.approx(match_at_1(small), abs=0.06)
     card = (export.folder / "README.md").read_text(encoding="utf-8")
     assert f"{written['cosine_mean']:.5f} in the mean" in card
     assert export.int8 is not None

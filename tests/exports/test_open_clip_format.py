@@ -10,7 +10,7 @@ import open_clip
 import pytest
 import torch
 from consumers import assert_same, blocks, mixed_sentences, own_vectors, run_alone, run_card, write_beto
-from foreign_models import write_mclip
+from foreign_models import POSITIONS, write_mclip
 from PIL import Image
 from tiny import write_captioned_images
 from torch.nn import functional
@@ -112,7 +112,8 @@ def write_xlm(root: Path) -> Path:
 
 def test_an_xlm_roberta(source: Callable[..., Source], tmp_path: Path) -> None:
     """Its positions follow the padding's id, its tokens are not BERT's."""
-    opened = source(backbone=str(write_xlm(tmp_path / "xlm")), projection_bias=True)
+    backbone = str(write_xlm(tmp_path / "xlm"))
+    opened = source(backbone=backbone, projection_bias=True, max_length=POSITIONS)
     folder = export_version(opened, "open_clip", tmp_path / "export").folder
     model, _, tokenizer = load(folder)
     sentences = mixed_sentences(300)

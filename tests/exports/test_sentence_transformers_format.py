@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from consumers import assert_same, mixed_sentences, run_card, write_beto
+from foreign_models import POSITIONS, write_mclip
 from tiny import sentence_pairs, write_captioned_images
 
+from themo.errors import InputError
 from themo.exports.exporting import export_version
 from themo.exports.source import Source
 from themo.scoring import score_version
@@ -85,6 +87,24 @@ def test_betos_special_ids_and_accents(source: Callable[..., Source], tmp_path: 
     assert_same(model.encode(sentences), opened, sentences)
     together, apart = model.encode(["el niño", "el nino"])
     assert np.allclose(together, apart, atol=1e-5) != accents
+
+
+def test_as_many_tokens_as_an_xlm_roberta_has_positions_for(
+    source: Callable[..., Source], tmp_path: Path
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    base = tmp_path / "xlm" / "base"
+    for path in write_mclip(base.parent).glob("*token*"):
+        shutil.copy(path, base)
+    with pytest.raises(InputError, match=f"must be at most the backbone's {POSITIONS}, got {POSITIONS + 1}"):
+        source(backbone=str(base), max_length=POSITIONS + 1)
+    opened = source(backbone=str(base), max_length=POSITIONS)
+    export_version(opened, "sentence-transformers", tmp_path / "export")
+    model = SentenceTransformer(str(tmp_path / "export"))
+    assert model.max_seq_length == model.tokenizer.model_max_length == POSITIONS
+    sentences = mixed_sentences(300)
+    assert_same(model.encode(sentences), opened, sentences)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from themo.atomic import write_text
+from themo.config import LONGEST
 from themo.config import load as load_settings
 from themo.errors import InputError
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
@@ -140,8 +141,6 @@ def _newest_version(paths: dict[str, Any]) -> Path:
 
 
 def _tell_unread(model: Model, queries: list[str]) -> None:
-    from themo.tokens import LONGEST
-
     for query, count in zip(queries, model.count_tokens(queries), strict=True):
         if count > model.max_length:
             of = f"at least {count}" if count >= LONGEST else str(count)
