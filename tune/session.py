@@ -23,8 +23,8 @@ from themo.tracking.runs import Tracking, outbox_path
 from themo.tracking.uri import tracking_uri
 from themo.training import train
 from tune import results
-from tune.cluster import Cluster, connect
-from tune.keeping import Keeper, remove_leftovers
+from tune.cluster import Cluster, ClusterError, connect
+from tune.keeping import FAILURES_FOLDER, Keeper, remove_leftovers
 from tune.limits import is_whole
 from tune.memory import peak_memory, share_by_memory
 from tune.resources import Resources
@@ -77,7 +77,7 @@ def run_search(
             machine does not share the storage, something is wrong with the data, or no trial ended well in
             the time given.
         KeyboardInterrupt: Interrupted; the search can be resumed.
-        ClusterError: Ray has failed; the search can be resumed.
+        ClusterError: Ray has failed, or one trial after another has; the search can be resumed.
         RuntimeError: No trial ended well.
     """
     folder = search_folder(search.name, search.settings)
@@ -158,15 +158,20 @@ class _Session:
         self._name = _next_session(storage.folders())
 
     def run(self, work: Work, slots: Slots, tracking: Tracking, time_budget: float | None) -> None:
-        """Raises `KeyboardInterrupt` where it ended before its time and before all was done."""
+        """Raises `KeyboardInterrupt` where it ended before its time and before all was done.
+
+        Where that was because one trial after another was lost, `ClusterError`.
+        """
         from ray import tune as ray_tune
 
+        from tune.breakdown import Breakdown
         from tune.live import LiveView
         from tune.searcher import StudyScheduler, StudySearcher
 
         search, study = self._search, self._study
         view = LiveView(study, search.space.search.num_samples, slots, search.objective)
         runs = self.runs(tracking)
+        breakdown = Breakdown(lambda: slots.most)
         resources = search.resources
         is_open = resources.gpus_per_trial is None
         trainable, removers = _trainable(search.uid, resources, work)
@@ -180,7 +185,8 @@ class _Session:
                 num_samples=-1,  # until the searcher has nothing left
                 storage_path=self._storage.place,
                 search_alg=StudySearcher(search.space, study, slots, slots.share, is_share_open=is_open),
-                scheduler=StudyScheduler(search.space, study, search.objective),
+                scheduler=StudyScheduler(search.space, study, search.objective, breakdown),
+                stop=breakdown,
                 max_failures=0,  # the searcher retries
                 time_budget_s=time_budget,
                 raise_on_failed_trial=False,
@@ -208,6 +214,8 @@ class _Session:
             self._storage.remove_loose_files(self._name)  # Ray's own, never read: the study is the state
         is_done = is_whole(study, search.space.search)
         runs.close("FINISHED" if is_done else "KILLED")
+        if not is_done and breakdown.stop_all():
+            raise ClusterError(f"{breakdown}: see {self._folder / FAILURES_FOLDER}")
         if not is_done and (end is None or time.monotonic() < end):  # Ray swallows the first Ctrl-C
             raise KeyboardInterrupt
 

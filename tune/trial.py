@@ -25,7 +25,7 @@ from ray.train._internal.session import get_session
 
 from themo.config import Settings
 from themo.dataset import TrainingData
-from themo.devices import is_out_of_memory
+from themo.devices import is_device_fault, is_out_of_memory
 from themo.errors import reason_of
 from themo.parallel import PeerLostError
 from themo.room import Patience
@@ -44,6 +44,10 @@ Tell = Callable[[dict[str, Any], Path | None], None]
 
 class StorageError(Exception):
     """Data or a checkpoint did not reach the worker, or a report the driver: no fault of the trial's."""
+
+
+class DeviceError(Exception):
+    """The worker's GPU cannot be used, or no longer by this process: no fault of the trial's."""
 
 
 class Report(Protocol):
@@ -166,8 +170,8 @@ def run_trial(
     """Train, and tell what comes of it.
 
     A trial that diverges or raises ends with a report that says so, so that only those are retried whose
-    worker died, or was cut off from others or from the storage. Workers are reused: threads and memory are
-    reset here, seeds by the training function.
+    worker died, was cut off from others or from the storage, or has a broken GPU: such a worker is not
+    reused. Workers are, else: threads and memory are reset here, seeds by the training function.
 
     Args:
         config: The trial.
@@ -178,12 +182,9 @@ def run_trial(
 
     Raises:
         PeerLostError: Another process of the trial is gone.
-        StorageError: As it says.
+        StorageError, DeviceError: As they say.
     """
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    keep_to_share(config["gpus"])
+    _clear_device(config["gpus"])
     reporter = _Reporter(config["number"], work, config["checkpoint_pairs"], tell)
     try:
         settings = work.settings.override(config["params"], source=f"trial {config['number']}")
@@ -199,10 +200,27 @@ def run_trial(
     except FloatingPointError as error:
         reporter.fail(f"diverged: {error}")
     except Exception as error:  # whatever it is, it is the trial's end and not the search's
+        if is_device_fault(error):
+            raise DeviceError(_first_line(error)) from error
         if is_out_of_memory(error):
             reporter.fail("out of device memory", traceback.format_exc(), is_memory_fault=True)
         else:
             reporter.fail(f"{type(error).__name__}: {_first_line(error)}", traceback.format_exc())
+
+
+def _clear_device(gpus: float) -> None:
+    """Free what the trial before has left on the worker's GPU, and set how much this one may take of it.
+
+    Raises:
+        DeviceError: The GPU does not answer, perhaps since that trial.
+    """
+    gc.collect()
+    try:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        keep_to_share(gpus)
+    except Exception as error:  # whatever it is: nothing of the trial's has run yet
+        raise DeviceError(_first_line(error)) from error
 
 
 def _fetched(

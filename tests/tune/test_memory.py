@@ -13,6 +13,7 @@ from formula_search import no_data, settings_in
 from simulation import _result
 
 from themo.config import Settings
+from tune.breakdown import Breakdown
 from tune.memory import (
     keep_to_share,
     larger_share,
@@ -112,7 +113,7 @@ def test_a_trial_without_memory_comes_next_with_more_and_a_resume_keeps_it(
     study = Study(tmp_path / "study.json", "max")
     searcher, scheduler = (
         StudySearcher(space, study, lambda: 1, lambda: 0.25),
-        StudyScheduler(space, study, "o"),
+        StudyScheduler(space, study, "o", Breakdown(lambda: 1)),
     )
     ray_trial: Any = SimpleNamespace(config={})
     config = searcher.suggest("a")

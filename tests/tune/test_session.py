@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import formula_device
 import formula_storage
 import pytest
 from filelock import FileLock
@@ -23,6 +25,7 @@ from optuna.trial import TrialState
 from themo.config import Settings, load
 from themo.dataset import TrainingData
 from themo.errors import InputError
+from tune.cluster import ClusterError
 from tune.history import to_optuna
 from tune.resources import Resources
 from tune.results import SearchResult
@@ -210,6 +213,25 @@ def test_a_search_without_a_good_trial_says_so(cluster, tmp_path):
     )
     with pytest.raises(RuntimeError, match=r"none of the 1 trials ended well; .*RuntimeError: a bug"):
         run_search(replace(search, space=only_bad), no_data, train)
+
+
+@pytest.mark.slow
+def test_a_broken_gpu_ends_the_session_and_not_the_search(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources(max_concurrent=1), scheduler="none")
+    good = {"learn_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 10}
+    settings = search.space.search.model_copy(update={"max_failures": 0})
+    search = replace(search, space=replace(search.space, first=(good,) * 8, search=settings))
+    with pytest.raises(ClusterError) as caught:
+        run_search(search, no_data, formula_device.train)
+    folder = tmp_path / "tune" / "mine"
+    said = rf"5 trials died or failed on [0-9.]+, and none has reported meanwhile: see {folder}/failures"
+    assert re.fullmatch(said, str(caught.value))
+    study = Study.load(folder / "study.json")
+    assert [trial.state for trial in study][:5] == ["FAIL"] * 5
+    assert len(study) in (5, 6)  # another may have been begun
+    assert study[0].reason.endswith("DeviceError: CUDA error: an illegal memory access was encountered")
+    assert _statuses(tmp_path)["mine"] == "KILLED"
+    assert run_search(search, no_data, train).counts["COMPLETE"] == 3
 
 
 @pytest.mark.slow

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from formula_search import TREE, no_data, settings_in
 from formula_training import REPORTS, train
 from pyarrow import fs
@@ -22,7 +24,7 @@ from tune.shipping import File, Item, Shipment
 from tune.space import from_tree
 from tune.storage import Storage
 from tune.study import Trial
-from tune.trial import StorageError, Work, configuration, run_trial
+from tune.trial import DeviceError, StorageError, Work, configuration, run_trial
 
 # a trial collects garbage first: what the tests before it have left open
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -61,6 +63,28 @@ def test_a_report_that_cannot_be_stored_is_no_fault_of_the_trials(work: Work) ->
 
     with pytest.raises(StorageError, match=r"a report cannot be stored: .*Input/output error"):
         run_trial(a_trial(), work, None, tell)
+
+
+def test_a_broken_gpu_is_no_fault_of_the_trials(work: Work) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise torch.AcceleratorError("CUDA error: uncorrectable ECC error\nmore")
+
+    told: list[dict[str, Any]] = []
+    with pytest.raises(DeviceError, match=r"^CUDA error: uncorrectable ECC error$"):
+        run_trial(a_trial(), replace(work, train=fails), None, lambda result, _: told.append(result))
+    assert told == []
+
+
+def test_a_gpu_that_the_trial_before_has_broken_is_no_fault_of_the_next(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nmore")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", fails)
+    with pytest.raises(DeviceError, match=r"^CUDA error: an illegal memory access was encountered$"):
+        run_trial(a_trial(), work, None, lambda *_: None)
 
 
 def a_full_disk_then(made: Callable[[], Any]) -> Callable[[], Any]:
