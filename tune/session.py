@@ -107,6 +107,8 @@ def run_search(
         slots = Slots(
             search.resources, cluster, partial(share_by_memory, study) if search.resources.by_memory else None
         )
+        machines = list(cluster.machines().values())
+        search.resources.on(machines).refuse_no_gpus(search.settings.training.device)
         if cluster.dashboard:
             console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
         if is_resumed:  # before anything is written there: it may be full

@@ -188,6 +188,7 @@ def run_trial(
     reporter = _Reporter(config["number"], work, config["checkpoint_pairs"], tell)
     try:
         settings = work.settings.override(config["params"], source=f"trial {config['number']}")
+        settings = _on_own_device(settings, config["gpus"])
         torch.set_num_threads(settings.training.threads or torch.get_num_threads())
         leaves = settings.leaves()
         data = work.data[tuple(leaves[name] for name in work.data_leaves)]
@@ -195,7 +196,7 @@ def run_trial(
             waits = reporter.wait if reports else _say_nothing
             data, resume = _fetched(data, work, newest, stack, waits)
             work.train(settings, data, report=reporter if reports else _tell_nobody, resume=resume)
-    except (PeerLostError, StorageError):  # no fault of the trial's: as if this worker had died
+    except (PeerLostError, StorageError, DeviceError):  # no fault of the trial's: as if this worker had died
         raise
     except FloatingPointError as error:
         reporter.fail(f"diverged: {error}")
@@ -221,6 +222,20 @@ def _clear_device(gpus: float) -> None:
         keep_to_share(gpus)
     except Exception as error:  # whatever it is: nothing of the trial's has run yet
         raise DeviceError(_first_line(error)) from error
+
+
+def _on_own_device(settings: Settings, gpus: float) -> Settings:
+    """Settings by which a trial trains on what it was given: Ray hides no GPU from one that gets none.
+
+    Raises:
+        DeviceError: It was given a GPU, and torch sees none.
+    """
+    sees_gpus = torch.cuda.is_available()
+    if gpus and settings.training.device != "cpu" and not sees_gpus:
+        raise DeviceError(f"torch sees no GPU on {platform.node()}, where the trial was given one")
+    if not gpus and settings.training.device == "auto" and sees_gpus:
+        return settings.override({"device": "cpu"})
+    return settings
 
 
 def _fetched(

@@ -187,7 +187,7 @@ def one_gpu() -> Iterator[None]:
 def test_a_lack_of_memory_costs_a_trial_its_place_and_the_search_nothing(
     one_gpu: None, tmp_path: Path
 ) -> None:
-    settings = settings_in(tmp_path)
+    settings = settings_in(tmp_path).override({"device": "cpu"})
     space = a_space(settings, 0.2, 0.4, 2.0, 0.9, 0.1)
     search = new_search("mine", space, settings, Resources(cpus_per_trial=0.5, gpus_per_trial=0.25))
     result = run_search(search, no_data, formula_memory.train)
@@ -206,7 +206,7 @@ def test_a_lack_of_memory_costs_a_trial_its_place_and_the_search_nothing(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_trials_share_a_gpu_by_what_the_first_ones_took(one_gpu: None, tmp_path: Path) -> None:
-    settings = settings_in(tmp_path)
+    settings = settings_in(tmp_path).override({"device": "cpu"})
     space = a_space(settings, *[0.1] * 4, 0.4, *[0.1] * 3)
     search = new_search("mine", space, settings, Resources(0.5, gpus_per_trial=1.0, by_memory=True))
     result = run_search(

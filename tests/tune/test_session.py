@@ -204,6 +204,14 @@ def test_more_gpus_than_there_are_are_refused_before_any_data_is_prepared(cluste
 
 
 @pytest.mark.slow
+def test_training_on_gpus_is_refused_where_the_cluster_has_none(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    search = replace(search, settings=search.settings.override({"device": "cuda"}))
+    with pytest.raises(InputError, match=r"--gpus-per-trial must be above 0, .* --device is cuda, got 0"):
+        run_search(search, _unasked, train)
+
+
+@pytest.mark.slow
 def test_a_search_without_a_good_trial_says_so(cluster, tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     only_bad = replace(
