@@ -55,10 +55,11 @@ class PausingAsha:
         waiting = {t.number for t in study if t.number == arriving or is_waiting(t)}
         at_work = any(t.state == "RUNNING" and t.number != arriving for t in study)
         at_least = 0 if at_work or wants_more(study, self.search) else 1
-        passed = {trial.number: self.rungs.passed(trial) for trial in study}
+        able = [t for t in study if "FAIL" not in (t.state, t.verdict)]  # the others hold nobody's place
+        passed = {trial.number: self.rungs.passed(trial) for trial in able}
         sign = -1 if study.mode == "max" else 1
         for rung in sorted({rung for rungs in passed.values() for rung in rungs}, reverse=True):
-            results = self.rungs.results(study, rung, study.mode)
+            results = self.rungs.results(able, rung, study.mode)
             quota = max(at_least, math.floor(len(results) / self.rungs.factor))
             best = sorted(results, key=lambda number: (sign * results[number], number))[:quota]
             for number in best:

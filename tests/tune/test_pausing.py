@@ -108,6 +108,18 @@ def test_a_search_that_gained_nothing_more_lets_the_best_go_on_too():
     assert rule.next_paused(study) == 1
 
 
+def test_a_trial_that_failed_holds_no_place():
+    rule = rule_of(num_samples=3)
+    study = Study(None, "max")
+    for value in (0.5, 0.4, 0.3):
+        arrive(study, value)
+    study.resume(0)
+    study[0].verdict = "FAIL"  # it diverged; its last word is on its way
+    assert rule.next_paused(study) is None
+    study.finish(0, "FAIL", "diverged")
+    assert rule.next_paused(study) == 1
+
+
 def test_a_trial_at_work_may_still_be_better():
     rule = rule_of(num_samples=3)
     study = Study(None, "max")
