@@ -40,9 +40,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         space: What is searched.
         study: The record.
         slots: Trials at once, at this moment.
-        share: How many GPUs a trial gets, or what of one, that is begun at this moment.
-        is_share_open: Whether one that goes on gets what one gets that is begun, and not what it had: there
-            may be GPUs by now, or none any more.
+        share: How many GPUs a trial gets, or what of one, that is begun at this moment, or goes on after a
+            pause; more where it needs more.
+        is_share_open: Whether one that was interrupted gets that too, and not what it had: there may be GPUs
+            by now, or none any more.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             if donor is not None:
                 take_over(self._space, self._study, number, donor)
             trial = self._study.resume(number)
+            trial.gpus = max(self._share(), trial.least_gpus)
         elif wants_more(self._study, self._space.search):
             trial = self._study.add(propose(self._space, self._study))
         elif self.numbers:
@@ -168,7 +170,8 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             return str(TrialScheduler.STOP)
         before, record.reason = record.pairs_seen, ""
         record.work(report.started, report.ended, report.machine, self._session)
-        record.gpu_memory = report.gpu_memory
+        if record.gpus == 1 and report.gpu_memory is not None:
+            record.gpu_memory = max(record.gpu_memory or 0.0, report.gpu_memory)
         record.seconds = self._seconds_before(record, report.started) + report.seconds
         if report.failure:
             record.verdict, record.reason = "FAIL", report.failure
@@ -207,7 +210,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             record.reason += f" {where}, with its batches cut as far as they go"
             return
         record.reason += f" {where}, again on {more:g}"
-        record.verdict, record.gpus = "RUNNING", more
+        record.verdict, record.gpus, record.least_gpus = "RUNNING", more, more
         console.print(f"Trial {record.number}: {record.reason}")
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:

@@ -118,7 +118,7 @@ class TrialReport:
         seconds: Since the worker took up the trial.
         started, ended: Unix time, on the worker, when it took up the trial and of this report.
         machine: Name of the machine that the worker runs on.
-        gpu_memory: As of `tune.study.Trial`, so far.
+        gpu_memory: What it took of its GPU's memory at its peak since then, as a share of all.
         waits: Why the worker cannot go on for now, which is all that it reports then; else empty.
     """
 
