@@ -81,11 +81,26 @@ def run_search(
         RuntimeError: No trial ended well.
     """
     folder = search_folder(search.name, search.settings)
+    storage, patience = storage_of(search, folder), Patience()
+    with alone(folder):  # until the results are written too
+        study, slots = _searched(search, data_for, train, time_budget, measure, storage, patience)
+        return patience(lambda: _finish(search, study, slots, storage, folder))
+
+
+def _searched(
+    search: Search,
+    data_for: Callable[[Settings], TrainingData],
+    train: Train,
+    time_budget: float | None,
+    measure: Callable[[], float | None],
+    storage: Storage,
+    patience: Patience,
+) -> tuple[Study, int]:
+    """The record when a session has ended, and how many trials were at work at once at most."""
+    folder = search_folder(search.name, search.settings)
     logs_dir = Path(search.settings.paths.logs_dir)
-    storage = storage_of(search, folder)
     with ExitStack() as stack:
-        stack.enter_context(alone(folder))
-        study_path, patience = folder / STUDY_FILE, Patience()
+        study_path = folder / STUDY_FILE
         is_resumed = study_path.exists()
         study = (
             Study.load(study_path, patience)
@@ -122,7 +137,7 @@ def run_search(
             session.run(work, slots, tracking, time_budget)
         else:  # a kill may have come when all was done but told
             session.runs(tracking).close("FINISHED")
-    return patience(lambda: _finish(search, study, slots.most, storage, folder))
+    return study, slots.most
 
 
 def storage_of(search: Search, folder: Path) -> Storage:

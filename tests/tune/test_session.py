@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import formula_device
 import formula_storage
@@ -25,6 +26,7 @@ from optuna.trial import TrialState
 from themo.config import Settings, load
 from themo.dataset import TrainingData
 from themo.errors import InputError
+from tune import results
 from tune.cluster import ClusterError
 from tune.history import to_optuna
 from tune.resources import Resources
@@ -97,6 +99,23 @@ def test_ctrl_c_after_a_search_is_not_swallowed(cluster, tmp_path):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     run_search(a_search(tmp_path, "mine", Resources(), num_samples=2), no_data, train)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.slow
+def test_nobody_else_goes_on_with_a_search_while_its_results_are_written(cluster, tmp_path, monkeypatch):
+    search = a_search(tmp_path, "mine", Resources(), num_samples=1)
+    write_best, written = results.write_best, []
+
+    def write(*arguments: Any) -> None:
+        with pytest.raises(InputError, match="another process runs the search"):
+            grow(search, 40)
+        write_best(*arguments)
+        written.append(arguments)
+
+    monkeypatch.setattr(results, "write_best", write)
+    run_search(search, no_data, train)
+    assert len(written) == 1
+    assert grow(search, 40).space.search.num_samples == 40
 
 
 @pytest.mark.slow
