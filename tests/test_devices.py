@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from themo.devices import autocast, is_out_of_memory, resolve_device, resolve_precision
+from themo.devices import autocast, is_device_fault, is_out_of_memory, resolve_device, resolve_precision
 from themo.errors import InputError
 
 CPU = torch.device("cpu")
@@ -61,3 +61,18 @@ def test_a_name_of_no_device_is_refused() -> None:
 )
 def test_what_is_a_lack_of_memory(error: Exception, is_one: bool) -> None:
     assert is_out_of_memory(error) == is_one
+
+
+@pytest.mark.parametrize(
+    ("error", "is_fault"),
+    [
+        (torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"), True),
+        (torch.AcceleratorError("CUDA error: out of memory"), False),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), False),
+        (RuntimeError("a bug"), False),
+        (ValueError("CUDA error: of somebody else"), False),
+    ],
+)
+def test_what_says_that_a_device_is_broken(error: Exception, is_fault: bool) -> None:
+    assert is_device_fault(error) == is_fault

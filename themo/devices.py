@@ -67,3 +67,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _LACK_OF_MEMORY)
+
+
+def is_device_fault(error: BaseException) -> bool:
+    """Whether an error says that a device or its driver is at fault; a lack of memory is none.
+
+    Such as memory that lost its bits, or a device that is gone. After most of these the process can use no
+    device any more.
+    """
+    if is_out_of_memory(error):
+        return False
+    is_cudas = isinstance(error, RuntimeError) and str(error).startswith("CUDA error")  # libraries' own too
+    return is_cudas or isinstance(error, torch.AcceleratorError)

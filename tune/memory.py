@@ -4,8 +4,8 @@ A batch that does not fit is cut by training itself, for the same update (`themo
 here is what does not fit even so: a single pair, the student, the held-out pairs.
 
 Where trials share GPUs by measure, the first ones have one each, and what they took at their peaks decides
-for those that come later. They may take more, for settings differ: then their batches are cut, or their share
-grows as that of any other.
+for those that come later, and for those that go on after a pause. They may take more, for settings differ:
+then their batches are cut, or their share grows as that of any other.
 """
 
 from __future__ import annotations
@@ -30,8 +30,12 @@ def larger_share(gpus: float) -> float | None:
 
 
 def share_by_memory(study: Study) -> float:
-    """The share of a GPU of the next trial: one of so many equal ones as the trials so far allow."""
-    peaks = [t.gpu_memory for t in study if t.is_done and t.gpus == 1 and t.gpu_memory is not None]
+    """The share of a GPU of the next trial: one of so many equal ones as the trials so far allow.
+
+    A trial's peak is known when its first checkpoint stands, or it has ended.
+    """
+    measured = [t for t in study if t.state != "RUNNING" or t.checkpoint]
+    peaks = [t.gpu_memory for t in measured if t.gpu_memory is not None]
     if len(peaks) < MEASURED_FIRST:
         return 1.0
     most = int(1 / (HEAD_ROOM * max(peaks))) if max(peaks) > 0 else MOST_A_GPU

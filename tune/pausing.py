@@ -5,8 +5,8 @@ checkpoint kept and its slot given to another, until it is among the best 1/eta 
 A slot takes the promotable trial of the highest rung, or a new one. The stopping form, which Ray has too,
 decides once and for all, by those who happened to come first.
 
-Beyond the paper, for searches that end: when no new trial is left and none is at work, the best of each rung
-goes on even where one in eta would be none, so that the search's best trial is always a whole one.
+Beyond the paper, for searches that end: when no new trial is to come and none is at work, the best of each
+rung goes on even where one in eta would be none, so that the search's best trial is always a whole one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import math
 from dataclasses import dataclass
 
 from tune.asha import Rungs
+from tune.limits import wants_more
+from tune.space import SearchSettings
 from tune.study import State, Study, Trial
 
 
@@ -24,11 +26,11 @@ class PausingAsha:
 
     Attributes:
         rungs: Where trials wait.
-        num_samples: Trials of the search in all.
+        search: When no more trials are to come.
     """
 
     rungs: Rungs
-    num_samples: int
+    search: SearchSettings
 
     def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
         """Whether there is a rung between two reports."""
@@ -52,11 +54,12 @@ class PausingAsha:
         """
         waiting = {t.number for t in study if t.number == arriving or is_waiting(t)}
         at_work = any(t.state == "RUNNING" and t.number != arriving for t in study)
-        at_least = 1 if len(study) >= self.num_samples and not at_work else 0
-        passed = {trial.number: self.rungs.passed(trial) for trial in study}
+        at_least = 0 if at_work or wants_more(study, self.search) else 1
+        able = [t for t in study if "FAIL" not in (t.state, t.verdict)]  # the others hold nobody's place
+        passed = {trial.number: self.rungs.passed(trial) for trial in able}
         sign = -1 if study.mode == "max" else 1
         for rung in sorted({rung for rungs in passed.values() for rung in rungs}, reverse=True):
-            results = self.rungs.results(study, rung, study.mode)
+            results = self.rungs.results(able, rung, study.mode)
             quota = max(at_least, math.floor(len(results) / self.rungs.factor))
             best = sorted(results, key=lambda number: (sign * results[number], number))[:quota]
             for number in best:

@@ -107,10 +107,11 @@ def begin(options: Namespace, settings: Settings) -> Search:
             stop_after_no_gain=options.stop_after_no_gain,
         )
     )
-    if options.address in (None, LOCAL):
-        resolve_device(settings.training.device)  # of a cluster, only its machines know
     known_threads = resources.threads
     resources = replace(resources, **_resources(options, settings, resources))
+    resources.refuse_no_gpus(settings.training.device)
+    if options.address in (None, LOCAL):
+        resolve_device(settings.training.device)  # of a cluster, only its machines know
     is_share = settings.training.threads == known_threads and "threads" not in options.settings
     if options.repeat is not None and is_share:  # the earlier one's, which filled its settings in
         settings = settings.override({"threads": resources.threads})

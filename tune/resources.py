@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from themo.errors import InputError
 from tune.address import LOCAL
 from tune.cluster import Machine
+
+if TYPE_CHECKING:
+    from themo.devices import Device
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,17 @@ class Resources:
     def threads(self) -> int:
         """Of each of them, where the settings leave it open: its whole share of CPUs."""
         return max(1, math.floor(self.of_worker["CPU"]))
+
+    def refuse_no_gpus(self, device: Device) -> None:
+        """Refuse to train on GPUs where a trial gets none.
+
+        Raises:
+            InputError: `device` asks for one.
+        """
+        if device == "cuda" and self.gpus_per_trial == 0:
+            raise InputError(
+                "--gpus-per-trial must be above 0, on machines with GPUs, where --device is cuda, got 0"
+            )
 
     def on(self, machines: Sequence[Machine]) -> Resources:
         """What a trial gets on such machines, where that was left open."""

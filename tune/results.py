@@ -107,9 +107,12 @@ def write_trials(study: Study, space: Space, folder: Path) -> None:
 
 
 def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path) -> None:
-    """Write ``best.yaml`` and copy the winner's version to ``best/``, replacing an older one when whole.
+    """Copy the winner's version to ``best/``, replacing an older one when whole, and write ``best.yaml``.
 
     A ``best/`` that is this version already stays, with what was written beside it: its test, its report.
+    ``best.yaml`` is taken away before and comes last, so that it is never that of another version: without
+    it, ``best/`` is nobody's. After a kill, to be called again.
+
     Where settings changed on the way (`tune.population`), ``best.yaml`` holds the last ones and says so, and
     the version's ``summary.json`` holds its line.
 
@@ -127,7 +130,6 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
             f"# run. The winner, trial {winner.number}, went on {line_of(winner)};\n"
             "# study.json holds the settings until there.\n"
         )
-    write_text(folder / BEST_SETTINGS, note + chosen.to_yaml())
     new, old = folder / f".{BEST_VERSION}.new", folder / f".{BEST_VERSION}.old"
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -139,11 +141,13 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
     best = folder / BEST_VERSION
     if _holds(best, new):
         shutil.rmtree(new)
-        return
-    if best.exists():
-        best.rename(old)
-    new.rename(best)
-    shutil.rmtree(old, ignore_errors=True)
+    else:
+        (folder / BEST_SETTINGS).unlink(missing_ok=True)
+        if best.exists():
+            best.rename(old)
+        new.rename(best)
+        shutil.rmtree(old, ignore_errors=True)
+    write_text(folder / BEST_SETTINGS, note + chosen.to_yaml())
 
 
 def _holds(folder: Path, other: Path) -> bool:

@@ -74,7 +74,7 @@ def scheduler_of(search: SearchSettings) -> Scheduler:
         case "asha":
             return Asha(rungs)
         case "pausing-asha":
-            return PausingAsha(rungs, search.num_samples)
+            return PausingAsha(rungs, search)
         case "hyperband":
             return HyperBand(rungs, search.brackets)
         case "median":

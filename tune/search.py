@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 import shutil
@@ -18,6 +19,7 @@ from themo.atomic import write_text
 from themo.config import HIGHER_IS_BETTER, Settings
 from themo.errors import InputError, did_you_mean
 from themo.yaml_files import read_yaml, write_yaml
+from tune.limits import is_exhausted, trials_without_gain
 from tune.resources import Resources
 from tune.space import Space, from_tree
 from tune.study import Mode, Study, Trial
@@ -165,21 +167,31 @@ def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int
         stop_after_no_gain: As of `tune.space.SearchSettings`; None leaves it as it is.
 
     Raises:
-        InputError: It has more trials than that already, or another process runs it.
+        InputError: It has more trials than that already, or gains nothing since so many that none would
+            begin, or another process runs it.
     """
     folder = search_folder(search.name, search.settings)
     with alone(folder):
         study_path = folder / STUDY_FILE
-        begun = len(Study.read(study_path)) if study_path.exists() else 0
-        if num_samples is not None and num_samples < begun:
+        study = Study.read(study_path) if study_path.exists() else Study(None, search.mode)
+        if num_samples is not None and num_samples < len(study):
             raise InputError(
-                f"--num-samples: must be at least the {begun} trials that {search.name} has, "
+                f"--num-samples: must be at least the {len(study)} trials that {search.name} has, "
                 f"got {num_samples}"
             )
         changes = {"num_samples": num_samples, "stop_after_no_gain": stop_after_no_gain}
         given = {name: value for name, value in changes.items() if value is not None}
-        settings = search.space.search.model_copy(update=given)
-        search = replace(search, space=replace(search.space, search=settings))
+        space = search.space.searched_by(**given)
+        own = search.space.search
+        is_more = space.search.num_samples > own.num_samples
+        is_more |= (stop_after_no_gain or 0) > (own.stop_after_no_gain or math.inf)
+        if is_more and is_exhausted(study, space.search):
+            n_vain = trials_without_gain(study)
+            raise InputError(
+                f"--stop-after-no-gain: must be at least {n_vain + 1} for {search.name} to begin more "
+                f"trials, the last {n_vain} gained nothing, got {space.search.stop_after_no_gain}"
+            )
+        search = replace(search, space=space)
         write_text(folder / SEARCH_FILE, search.to_yaml())
     return search
 

@@ -10,6 +10,7 @@ two deaths of the next one for Ray's own recovery, which gives that one up.)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ray.tune.search import Searcher
 
 from themo.progress import console
 from tune import trial as worker
+from tune.breakdown import Breakdown
 from tune.limits import wants_more
 from tune.memory import larger_share
 from tune.population import take_over
@@ -38,9 +40,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         space: What is searched.
         study: The record.
         slots: Trials at once, at this moment.
-        share: How many GPUs a trial gets, or what of one, that is begun at this moment.
-        is_share_open: Whether one that goes on gets what one gets that is begun, and not what it had: there
-            may be GPUs by now, or none any more.
+        share: How many GPUs a trial gets, or what of one, that is begun at this moment, or goes on after a
+            pause; more where it needs more.
+        is_share_open: Whether one that was interrupted gets that too, and not what it had: there may be GPUs
+            by now, or none any more.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             if donor is not None:
                 take_over(self._space, self._study, number, donor)
             trial = self._study.resume(number)
+            trial.gpus = max(self._share(), trial.least_gpus)
         elif wants_more(self._study, self._space.search):
             trial = self._study.add(propose(self._space, self._study))
         elif self.numbers:
@@ -142,10 +146,12 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         space: What is searched.
         study: The record.
         objective: Name of the metric that is searched on.
+        breakdown: Hears of reports and of losses.
     """
 
-    def __init__(self, space: Space, study: Study, objective: str) -> None:
+    def __init__(self, space: Space, study: Study, objective: str, breakdown: Breakdown) -> None:
         super().__init__()
+        self._breakdown = breakdown
         self._space = space
         self._study = study
         self._objective = objective
@@ -164,13 +170,17 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             return str(TrialScheduler.STOP)
         before, record.reason = record.pairs_seen, ""
         record.work(report.started, report.ended, report.machine, self._session)
-        record.gpu_memory = report.gpu_memory
+        if record.gpus == 1 and report.gpu_memory is not None:
+            record.gpu_memory = max(record.gpu_memory or 0.0, report.gpu_memory)
         record.seconds = self._seconds_before(record, report.started) + report.seconds
         if report.failure:
             record.verdict, record.reason = "FAIL", report.failure
             if report.is_memory_fault:
                 self._judge_memory_fault(record)
+            if report.traceback and record.verdict == "FAIL":  # one that diverged has none
+                self._breakdown.lose(report.number, report.machine)
             return str(TrialScheduler.STOP)
+        self._breakdown.report()
         self._study.report(report.number, report.metrics, self._objective)
         if report.is_last:
             record.verdict = "COMPLETE"
@@ -200,7 +210,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             record.reason += f" {where}, with its batches cut as far as they go"
             return
         record.reason += f" {where}, again on {more:g}"
-        record.verdict, record.gpus = "RUNNING", more
+        record.verdict, record.gpus, record.least_gpus = "RUNNING", more, more
         console.print(f"Trial {record.number}: {record.reason}")
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
@@ -216,7 +226,9 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:  # noqa: ARG002
         """Enter why a worker died; then the searcher hears of it."""
-        self._study[trial.config["number"]].reason = _reason(Path(trial.error_file))
+        account = _account(Path(trial.error_file))
+        self._study[trial.config["number"]].reason = _reason(account)
+        self._breakdown.lose(trial.config["number"], _address(account))
 
     def _seconds_before(self, record: Trial, started: float) -> float:
         """Training time before the worker took the trial up; it is another one after a death."""
@@ -225,10 +237,19 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         return self._taken_up[record.number][1]
 
 
-def _reason(error_file: Path) -> str:
-    """A line from Ray's account of a trial's failures, the last of which stands at its end."""
+def _account(error_file: Path) -> str:
+    """Ray's account of a trial's last failure, which stands at the end of that of all."""
     text = error_file.read_text(encoding="utf-8") if error_file.is_file() else ""
-    last = text.rpartition("Failure # ")[2]
-    if "died unexpectedly" in last or not last.strip():
+    return text.rpartition("Failure # ")[2].strip()
+
+
+def _reason(account: str) -> str:
+    if "died unexpectedly" in account or not account:
         return "its worker died"
-    return f"its worker failed: {last.strip().splitlines()[-1]}"
+    return f"its worker failed: {account.splitlines()[-1]}"
+
+
+def _address(account: str) -> str:
+    """Of the machine of the worker, where Ray says it."""
+    found = re.search(r"\bip[=:] ?([0-9a-fA-F.:]+)", account)
+    return found[1] if found else ""

@@ -23,8 +23,8 @@ from themo.tracking.runs import Tracking, outbox_path
 from themo.tracking.uri import tracking_uri
 from themo.training import train
 from tune import results
-from tune.cluster import Cluster, connect
-from tune.keeping import Keeper, remove_leftovers
+from tune.cluster import Cluster, ClusterError, connect
+from tune.keeping import FAILURES_FOLDER, Keeper, remove_leftovers
 from tune.limits import is_whole
 from tune.memory import peak_memory, share_by_memory
 from tune.resources import Resources
@@ -78,15 +78,30 @@ def run_search(
             machine does not share the storage, something is wrong with the data, or no trial ended well in
             the time given.
         KeyboardInterrupt: Interrupted; the search can be resumed.
-        ClusterError: Ray has failed; the search can be resumed.
+        ClusterError: Ray has failed, or one trial after another has; the search can be resumed.
         RuntimeError: No trial ended well.
     """
     folder = search_folder(search.name, search.settings)
+    storage, patience = storage_of(search, folder), Patience()
+    with alone(folder):  # until the results are written too
+        study, slots = _searched(search, data_for, train, time_budget, measure, storage, patience)
+        return patience(lambda: _finish(search, study, slots, storage, folder))
+
+
+def _searched(
+    search: Search,
+    data_for: Callable[[Settings], TrainingData],
+    train: Train,
+    time_budget: float | None,
+    measure: Callable[[], float | None],
+    storage: Storage,
+    patience: Patience,
+) -> tuple[Study, int]:
+    """The record when a session has ended, and how many trials were at work at once at most."""
+    folder = search_folder(search.name, search.settings)
     logs_dir = Path(search.settings.paths.logs_dir)
-    storage = storage_of(search, folder)
     with ExitStack() as stack:
-        stack.enter_context(alone(folder))
-        study_path, patience = folder / STUDY_FILE, Patience()
+        study_path = folder / STUDY_FILE
         is_resumed = study_path.exists()
         study = (
             Study.load(study_path, patience)
@@ -108,6 +123,8 @@ def run_search(
         slots = Slots(
             search.resources, cluster, partial(share_by_memory, study) if search.resources.by_memory else None
         )
+        machines = list(cluster.machines().values())
+        search.resources.on(machines).refuse_no_gpus(search.settings.training.device)
         if cluster.dashboard:
             console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
         if is_resumed:  # before anything is written there: it may be full
@@ -123,7 +140,7 @@ def run_search(
             session.run(work, slots, tracking, time_budget)
         else:  # a kill may have come when all was done but told
             session.runs(tracking).close("FINISHED")
-    return patience(lambda: _finish(search, study, slots.most, storage, folder))
+    return study, slots.most
 
 
 def storage_of(search: Search, folder: Path) -> Storage:
@@ -161,15 +178,20 @@ class _Session:
         self._name = _next_session(storage.folders())
 
     def run(self, work: Work, slots: Slots, tracking: Tracking, time_budget: float | None) -> None:
-        """Raises `KeyboardInterrupt` where it ended before its time and before all was done."""
+        """Raises `KeyboardInterrupt` where it ended before its time and before all was done.
+
+        Where that was because one trial after another was lost, `ClusterError`.
+        """
         from ray import tune as ray_tune
 
+        from tune.breakdown import Breakdown
         from tune.live import LiveView
         from tune.searcher import StudyScheduler, StudySearcher
 
         search, study = self._search, self._study
         view = LiveView(study, search.space.search.num_samples, slots, search.objective)
         runs = self.runs(tracking)
+        breakdown = Breakdown(lambda: slots.most)
         resources = search.resources
         is_open = resources.gpus_per_trial is None
         trainable, removers = _trainable(search.uid, resources, work)
@@ -183,7 +205,8 @@ class _Session:
                 num_samples=-1,  # until the searcher has nothing left
                 storage_path=self._storage.place,
                 search_alg=StudySearcher(search.space, study, slots, slots.share, is_share_open=is_open),
-                scheduler=StudyScheduler(search.space, study, search.objective),
+                scheduler=StudyScheduler(search.space, study, search.objective, breakdown),
+                stop=breakdown,
                 max_failures=0,  # the searcher retries
                 time_budget_s=time_budget,
                 raise_on_failed_trial=False,
@@ -211,6 +234,8 @@ class _Session:
             self._storage.remove_loose_files(self._name)  # Ray's own, never read: the study is the state
         is_done = is_whole(study, search.space.search)
         runs.close("FINISHED" if is_done else "KILLED")
+        if not is_done and breakdown.stop_all():
+            raise ClusterError(f"{breakdown}: see {self._folder / FAILURES_FOLDER}")
         if not is_done and (end is None or time.monotonic() < end):  # Ray swallows the first Ctrl-C
             raise KeyboardInterrupt
 

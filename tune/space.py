@@ -143,7 +143,7 @@ class Space:
         try:
             own = self.search.model_dump()
             if changes.get("scheduler") == "pbt":
-                del own["searcher"]
+                del own["searcher"], own["stop_after_no_gain"]
             kept = SearchSettings.model_validate(own | changes)
         except ValidationError as error:
             item = error.errors()[0]
@@ -357,6 +357,9 @@ def _refuse_search(
         if not any(isinstance(dimensions.get(name), FloatDistribution) for name in CHANGEABLE):
             told = f"pbt needs a range of {', '.join(CHANGEABLE[:-1])} or {CHANGEABLE[-1]} in the space"
             problems.append(("scheduler", f"{told}, got {', '.join(dimensions)}"))
+        if search.stop_after_no_gain is not None:
+            told = "must be left out, scheduler pbt has no such setting: its trials all begin before any ends"
+            problems.append(("stop_after_no_gain", f"{told}, got {search.stop_after_no_gain}"))
     return problems
 
 

@@ -86,7 +86,9 @@ class Trial:
         stints: When it was at work.
         machine: Name of the machine that it ran on last; empty where that is not known.
         gpus: GPUs that it gets, more than others where its memory did not suffice; None: never begun.
-        gpu_memory: What it took of a GPU's memory at its peak, as a share of all; None: that is not known.
+        least_gpus: What it gets at least, since with less its memory did not suffice.
+        gpu_memory: What it took of a GPU's memory at its peak while it had a whole one, as a share of all;
+            None: that is not known.
         checkpoint: Path of the newest version directory, relative to the search's storage; that of a failed
             trial is removed when the search is resumed.
         checkpoint_pairs, checkpoint_seconds: Sentence pairs and time at the checkpoint.
@@ -106,6 +108,7 @@ class Trial:
     stints: list[Stint] = field(default_factory=list)
     machine: str = ""
     gpus: float | None = None
+    least_gpus: float = 0.0
     gpu_memory: float | None = None
     checkpoint: str | None = None
     checkpoint_pairs: int = 0
@@ -227,7 +230,7 @@ class Study:
         trial, other = self[number], self[donor]
         last = trial.values[max(trial.values)]
         trial.lineage.append(Takeover(trial.pairs_seen, last, trial.params, donor, trial.checkpoint))
-        trial.params = dict(params)
+        trial.params, trial.least_gpus = dict(params), other.least_gpus
         trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
         trial.values, trial.metrics = dict(other.values), dict(other.metrics)
 

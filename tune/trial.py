@@ -25,7 +25,7 @@ from ray.train._internal.session import get_session
 
 from themo.config import Settings
 from themo.dataset import TrainingData
-from themo.devices import is_out_of_memory
+from themo.devices import is_device_fault, is_out_of_memory
 from themo.errors import reason_of
 from themo.parallel import PeerLostError
 from themo.room import Patience
@@ -44,6 +44,10 @@ Tell = Callable[[dict[str, Any], Path | None], None]
 
 class StorageError(Exception):
     """Data or a checkpoint did not reach the worker, or a report the driver: no fault of the trial's."""
+
+
+class DeviceError(Exception):
+    """The worker's GPU cannot be used, or no longer by this process: no fault of the trial's."""
 
 
 class Report(Protocol):
@@ -114,7 +118,7 @@ class TrialReport:
         seconds: Since the worker took up the trial.
         started, ended: Unix time, on the worker, when it took up the trial and of this report.
         machine: Name of the machine that the worker runs on.
-        gpu_memory: As of `tune.study.Trial`, so far.
+        gpu_memory: What it took of its GPU's memory at its peak since then, as a share of all.
         waits: Why the worker cannot go on for now, which is all that it reports then; else empty.
     """
 
@@ -166,8 +170,8 @@ def run_trial(
     """Train, and tell what comes of it.
 
     A trial that diverges or raises ends with a report that says so, so that only those are retried whose
-    worker died, or was cut off from others or from the storage. Workers are reused: threads and memory are
-    reset here, seeds by the training function.
+    worker died, was cut off from others or from the storage, or has a broken GPU: such a worker is not
+    reused. Workers are, else: threads and memory are reset here, seeds by the training function.
 
     Args:
         config: The trial.
@@ -178,15 +182,13 @@ def run_trial(
 
     Raises:
         PeerLostError: Another process of the trial is gone.
-        StorageError: As it says.
+        StorageError, DeviceError: As they say.
     """
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    keep_to_share(config["gpus"])
+    _clear_device(config["gpus"])
     reporter = _Reporter(config["number"], work, config["checkpoint_pairs"], tell)
     try:
         settings = work.settings.override(config["params"], source=f"trial {config['number']}")
+        settings = _on_own_device(settings, config["gpus"])
         torch.set_num_threads(settings.training.threads or torch.get_num_threads())
         leaves = settings.leaves()
         data = work.data[tuple(leaves[name] for name in work.data_leaves)]
@@ -194,15 +196,46 @@ def run_trial(
             waits = reporter.wait if reports else _say_nothing
             data, resume = _fetched(data, work, newest, stack, waits)
             work.train(settings, data, report=reporter if reports else _tell_nobody, resume=resume)
-    except (PeerLostError, StorageError):  # no fault of the trial's: as if this worker had died
+    except (PeerLostError, StorageError, DeviceError):  # no fault of the trial's: as if this worker had died
         raise
     except FloatingPointError as error:
         reporter.fail(f"diverged: {error}")
     except Exception as error:  # whatever it is, it is the trial's end and not the search's
+        if is_device_fault(error):
+            raise DeviceError(_first_line(error)) from error
         if is_out_of_memory(error):
             reporter.fail("out of device memory", traceback.format_exc(), is_memory_fault=True)
         else:
             reporter.fail(f"{type(error).__name__}: {_first_line(error)}", traceback.format_exc())
+
+
+def _clear_device(gpus: float) -> None:
+    """Free what the trial before has left on the worker's GPU, and set how much this one may take of it.
+
+    Raises:
+        DeviceError: The GPU does not answer, perhaps since that trial.
+    """
+    gc.collect()
+    try:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        keep_to_share(gpus)
+    except Exception as error:  # whatever it is: nothing of the trial's has run yet
+        raise DeviceError(_first_line(error)) from error
+
+
+def _on_own_device(settings: Settings, gpus: float) -> Settings:
+    """Settings by which a trial trains on what it was given: Ray hides no GPU from one that gets none.
+
+    Raises:
+        DeviceError: It was given a GPU, and torch sees none.
+    """
+    sees_gpus = torch.cuda.is_available()
+    if gpus and settings.training.device != "cpu" and not sees_gpus:
+        raise DeviceError(f"torch sees no GPU on {platform.node()}, where the trial was given one")
+    if not gpus and settings.training.device == "auto" and sees_gpus:
+        return settings.override({"device": "cpu"})
+    return settings
 
 
 def _fetched(

@@ -58,7 +58,7 @@ def settings_in(logs_dir: Path, work_dir: Path) -> Settings:
             "data": {"corpus": ["pairs.tsv"]},
             "teacher": {"architecture": "any"},
             "student": {"backbone": "any"},
-            "training": {"threads": 1},
+            "training": {"threads": 1, "device": "cpu"},  # the cluster's GPUs are names for nothing
         }
     )
 

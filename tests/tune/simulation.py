@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 from ray.tune.schedulers import TrialScheduler
 
+from tune.breakdown import Breakdown
 from tune.searcher import StudyScheduler, StudySearcher
 from tune.space import Space
 from tune.study import Study, Trial
@@ -49,7 +50,7 @@ def play(
         deaths: Whether the worker dies just after each report, before a version of it stands.
     """
     searcher = StudySearcher(space, study, lambda: slots)
-    scheduler = StudyScheduler(space, study, OBJECTIVE)
+    scheduler = StudyScheduler(space, study, OBJECTIVE, Breakdown(lambda: slots))
     chosen = iter(choices)
     left = iter(range(moments)) if moments is not None else None
 

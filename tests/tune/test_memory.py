@@ -13,6 +13,7 @@ from formula_search import no_data, settings_in
 from simulation import _result
 
 from themo.config import Settings
+from tune.breakdown import Breakdown
 from tune.memory import (
     keep_to_share,
     larger_share,
@@ -83,26 +84,37 @@ def test_the_largest_peak_and_some_room_decide_how_many_share_a_gpu(peaks: list[
     for peak in peaks:
         trial = study.add({})
         trial.state, trial.gpus, trial.gpu_memory = "PRUNED", 1.0, peak
-    at_work, among_others, unknown = study.add({}), study.add({}), study.add({})
-    at_work.gpus, at_work.gpu_memory = 1.0, 0.9
-    among_others.state, among_others.gpus, among_others.gpu_memory = "COMPLETE", 0.25, 0.9
+    just_begun, among_others, unknown = study.add({}), study.add({}), study.add({})
+    just_begun.gpus, just_begun.gpu_memory = 1.0, 0.9
+    among_others.state, among_others.gpus = "COMPLETE", 0.25
     unknown.state, unknown.gpus = "COMPLETE", 1.0
+    assert share_by_memory(study) == share
+    for trial in study.trials[:-3]:  # what they took stays known when they wait, and when they go on
+        trial.state, trial.checkpoint = "PAUSED", "somewhere"
+    assert share_by_memory(study) == share
+    for trial in study.trials[:-3]:
+        trial.state, trial.gpus = "RUNNING", share
     assert share_by_memory(study) == share
 
 
-def a_space(settings: Settings, *shares: float) -> Space:
+def a_space(settings: Settings, *shares: float, scheduler: str = "none") -> Space:
     tree: dict[str, Any] = {
         "space": {"weight_decay": {"uniform": [0.0, 3.0]}},
         "first": [{"weight_decay": share} for share in shares],
-        "search": {"num_samples": len(shares), "scheduler": "none", "grace_pairs": 100},
+        "search": {"num_samples": len(shares), "scheduler": scheduler, "grace_pairs": 100},
     }
     return from_tree(tree, settings, source="search.yaml")
 
 
-def a_report(number: int, pairs: int, *, is_memory_fault: bool = False) -> dict[str, object]:
+def a_report(
+    number: int, pairs: int, *, is_memory_fault: bool = False, gpu_memory: float | None = None
+) -> dict[str, object]:
     failure = "out of device memory" if is_memory_fault else ""
     metrics = {} if is_memory_fault else {"pairs_seen": float(pairs), "o": 0.5}
-    return _result(TrialReport(number, metrics, False, failure, is_memory_fault, "", 1.0, 0.0, 1.0, "here"))
+    times = 1.0, 0.0, 1.0
+    return _result(
+        TrialReport(number, metrics, False, failure, is_memory_fault, "", *times, "here", gpu_memory)
+    )
 
 
 def test_a_trial_without_memory_comes_next_with_more_and_a_resume_keeps_it(
@@ -112,7 +124,7 @@ def test_a_trial_without_memory_comes_next_with_more_and_a_resume_keeps_it(
     study = Study(tmp_path / "study.json", "max")
     searcher, scheduler = (
         StudySearcher(space, study, lambda: 1, lambda: 0.25),
-        StudyScheduler(space, study, "o"),
+        StudyScheduler(space, study, "o", Breakdown(lambda: 1)),
     )
     ray_trial: Any = SimpleNamespace(config={})
     config = searcher.suggest("a")
@@ -145,6 +157,37 @@ def test_a_trial_without_memory_comes_next_with_more_and_a_resume_keeps_it(
     assert (study[0].state, study[0].gpus) == ("FAIL", 1.0)
     assert study[0].reason == "out of device memory on a whole GPU, with its batches cut as far as they go"
     assert (config["number"], config["gpus"]) == (1, 0.25)  # others are not concerned
+
+
+def test_trials_that_are_paused_share_gpus_when_they_go_on(settings: Settings, tmp_path: Path) -> None:
+    space = a_space(settings, *[0.1] * 4, scheduler="pbt")
+    study = Study(None, "max")
+    searcher = StudySearcher(space, study, lambda: 9, lambda: share_by_memory(study))
+    scheduler = StudyScheduler(space, study, "o", Breakdown(lambda: 9))
+    ray_trial: Any = SimpleNamespace(config={})
+
+    def taken_up(name: str) -> tuple[int, float]:
+        config = searcher.suggest(name)
+        assert isinstance(config, dict)
+        return config["number"], config["gpus"]
+
+    def to_the_end_of_a_round(number: int, pairs: int, gpu_memory: float) -> None:
+        told = scheduler.on_trial_result(None, ray_trial, a_report(number, pairs, gpu_memory=gpu_memory))
+        assert told == "STOP"
+        study[number].checkpoint, study[number].checkpoint_pairs = f"{number}/{pairs}", pairs
+        searcher.on_trial_complete(next(i for i, n in searcher.numbers.items() if n == number))
+
+    for number in range(3):
+        assert taken_up(str(number)) == (number, 1.0)
+        to_the_end_of_a_round(number, 100, 0.2)
+    assert taken_up("3") == (3, 0.25)
+    scheduler.on_trial_result(None, ray_trial, a_report(3, 0, is_memory_fault=True))
+    searcher.on_trial_complete("3")
+    assert taken_up("3") == (3, 0.5)
+    to_the_end_of_a_round(3, 100, 0.9)  # of itself and of others
+    assert [taken_up(str(number)) for number in range(4)] == [(3, 0.5), (0, 0.25), (1, 0.25), (2, 0.25)]
+    to_the_end_of_a_round(0, 200, 0.9)
+    assert [trial.gpu_memory for trial in study] == [0.2, 0.2, 0.2, None]
 
 
 def test_an_open_share_is_that_of_the_moment_also_for_a_trial_that_goes_on(
@@ -186,7 +229,7 @@ def one_gpu() -> Iterator[None]:
 def test_a_lack_of_memory_costs_a_trial_its_place_and_the_search_nothing(
     one_gpu: None, tmp_path: Path
 ) -> None:
-    settings = settings_in(tmp_path)
+    settings = settings_in(tmp_path).override({"device": "cpu"})
     space = a_space(settings, 0.2, 0.4, 2.0, 0.9, 0.1)
     search = new_search("mine", space, settings, Resources(cpus_per_trial=0.5, gpus_per_trial=0.25))
     result = run_search(search, no_data, formula_memory.train)
@@ -205,7 +248,7 @@ def test_a_lack_of_memory_costs_a_trial_its_place_and_the_search_nothing(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_trials_share_a_gpu_by_what_the_first_ones_took(one_gpu: None, tmp_path: Path) -> None:
-    settings = settings_in(tmp_path)
+    settings = settings_in(tmp_path).override({"device": "cpu"})
     space = a_space(settings, *[0.1] * 4, 0.4, *[0.1] * 3)
     search = new_search("mine", space, settings, Resources(0.5, gpus_per_trial=1.0, by_memory=True))
     result = run_search(
@@ -213,7 +256,7 @@ def test_trials_share_a_gpu_by_what_the_first_ones_took(one_gpu: None, tmp_path:
     )
     study = Study.load(result.folder / "study.json")
     assert [trial.gpus for trial in study] == [1.0, 1.0, 1.0, 0.25, 0.5, 0.25, 0.25, 0.25]
-    assert {trial.gpu_memory for trial in study} == {0.2}
+    assert [trial.gpu_memory for trial in study] == [0.2] * 3 + [None] * 5
     assert {trial.state for trial in study} == {"COMPLETE"}
     assert all(trial.metrics["share"] == trial.gpus for trial in study)
     assert result.slots == 4

@@ -6,9 +6,15 @@ import pytest
 
 from tune.asha import Rungs
 from tune.pausing import PausingAsha
+from tune.space import SearchSettings
 from tune.study import Study
 
-RULE = PausingAsha(Rungs(100, 3.0), num_samples=100)
+
+def rule_of(**search: int) -> PausingAsha:
+    return PausingAsha(Rungs(100, 3.0), SearchSettings(**search))
+
+
+RULE = rule_of(num_samples=100)
 
 
 def arrive(study: Study, value: float, pairs: int = 100, number: int | None = None) -> str:
@@ -81,7 +87,7 @@ def test_equal_ones_go_on_in_the_order_in_which_they_were_proposed(mode):
 
 
 def test_a_search_that_would_end_lets_the_best_of_each_rung_go_on():
-    rule = PausingAsha(Rungs(100, 3.0), num_samples=2)
+    rule = rule_of(num_samples=2)
     study = Study(None, "max")
     arrive(study, 0.2)
     arrive(study, 0.4)
@@ -91,8 +97,31 @@ def test_a_search_that_would_end_lets_the_best_of_each_rung_go_on():
     assert RULE.next_paused(study) is None  # a third trial may still come
 
 
+def test_a_search_that_gained_nothing_more_lets_the_best_go_on_too():
+    rule = rule_of(num_samples=100, stop_after_no_gain=2)
+    study = Study(None, "max")
+    arrive(study, 0.2)
+    arrive(study, 0.4)
+    assert rule.next_paused(study) is None
+    for _ in range(2):
+        study.finish(study.add({}).number, "FAIL", "diverged")
+    assert rule.next_paused(study) == 1
+
+
+def test_a_trial_that_failed_holds_no_place():
+    rule = rule_of(num_samples=3)
+    study = Study(None, "max")
+    for value in (0.5, 0.4, 0.3):
+        arrive(study, value)
+    study.resume(0)
+    study[0].verdict = "FAIL"  # it diverged; its last word is on its way
+    assert rule.next_paused(study) is None
+    study.finish(0, "FAIL", "diverged")
+    assert rule.next_paused(study) == 1
+
+
 def test_a_trial_at_work_may_still_be_better():
-    rule = PausingAsha(Rungs(100, 3.0), num_samples=3)
+    rule = rule_of(num_samples=3)
     study = Study(None, "max")
     arrive(study, 0.2)
     arrive(study, 0.4)

@@ -9,6 +9,7 @@ from formula_search import a_search
 
 from themo.cli import parse
 from themo.config import load
+from themo.errors import InputError
 from tune.request import begin, resume
 from tune.resources import Resources
 from tune.search import Search
@@ -68,6 +69,12 @@ def test_the_share_of_a_gpu_that_is_asked_for(
 ) -> None:
     resources = asked(known, "--repeat", "old", "--name", "new", "--gpus-per-trial", share).resources
     assert (resources.gpus_per_trial, resources.by_memory) == (gpus, by_memory)
+
+
+@pytest.mark.parametrize("place", ["local", "auto"])
+def test_a_gpu_that_no_trial_gets_is_refused(known: Search, place: str) -> None:
+    with pytest.raises(InputError, match=r"^--gpus-per-trial must be above 0, .* --device is cuda, got 0$"):
+        asked(known, "--name", "new", "--device", "cuda", "--gpus-per-trial", "0", "--address", place)
 
 
 def test_a_resumed_search_may_be_moved_and_grown(known: Search) -> None:

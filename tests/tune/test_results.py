@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -106,6 +108,41 @@ def test_what_was_written_beside_the_winner_stays_until_it_is_another_one(study,
     (best / "student" / "weights").unlink()
     results.write_best(study[1], settings, storage, tmp_path)
     assert (best / "student" / "weights").read_bytes() == bytes([1]) * 1000
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_a_kill_between_two_winners_leaves_no_settings_beside_anothers_version(
+    study, settings, tmp_path, monkeypatch, moment
+):
+    storage = Storage(str(tmp_path / "trials"))
+    file, version = tmp_path / "best.yaml", tmp_path / "best" / "config.yaml"
+    moments = itertools.count()
+
+    def mortal(step):
+        def die(*arguments: object, **named: object) -> object:
+            if next(moments) == moment:
+                raise KeyboardInterrupt
+            return step(*arguments, **named)
+
+        return die
+
+    for number in (1, 0):
+        own = tmp_path / "trials" / f"v{number}"
+        own.mkdir(parents=True)
+        (own / "config.yaml").write_text(settings.override(study[number].params).to_yaml())
+        study[number].checkpoint = own.name
+    results.write_best(study[1], settings, storage, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "write_text", mortal(results.write_text))
+        patch.setattr(Path, "rename", mortal(Path.rename))
+        patch.setattr(Path, "unlink", mortal(Path.unlink))
+        with pytest.raises(KeyboardInterrupt):
+            results.write_best(study[0], settings, storage, tmp_path)
+    if file.exists() and version.exists():
+        assert load(config=file) == load(config=version)
+    results.write_best(study[0], settings, storage, tmp_path)
+    assert load(config=file) == load(config=version) == settings.override(study[0].params)
+    assert not list(tmp_path.glob(".best*"))
 
 
 def test_the_best_so_far_in_a_line(study):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from simulation import facts, play, play_with_kills
 
 from themo.config import Settings
+from tune.breakdown import Breakdown
 from tune.schedulers import scheduler_of
 from tune.searcher import StudyScheduler, StudySearcher
 from tune.space import SchedulerName, SearchSettings, Space, from_tree
@@ -176,7 +177,7 @@ def test_a_trial_that_ray_gives_up_without_a_word_goes_on():
         get_trials=lambda: [given_up],
         search_alg=searcher,
     )
-    scheduler = StudyScheduler(space, study, "o")
+    scheduler = StudyScheduler(space, study, "o", Breakdown(lambda: 1))
     for _ in range(2):
         assert scheduler.choose_trial_to_run(controller) is None
     assert searcher.suggest("b")["number"] == 0
@@ -188,7 +189,7 @@ def test_a_worker_that_waits_for_room_reports_nothing_yet():
     study.add({"learn_rate": 1.0})
     before = replace(study[0])
     report = TrialReport(0, {}, False, "", False, "", 1.0, 1.0, 2.0, "here", waits="No space left on device")
-    scheduler = StudyScheduler(space_of("asha", 3), study, "o")
+    scheduler = StudyScheduler(space_of("asha", 3), study, "o", Breakdown(lambda: 1))
     assert (
         scheduler.on_trial_result(None, SimpleNamespace(config={"number": 0}), asdict(report)) == "CONTINUE"
     )

@@ -10,6 +10,7 @@ from formula_search import a_search, settings_in
 
 from themo import __version__
 from themo.errors import InputError
+from tune.limits import wants_more
 from tune.resources import Resources
 from tune.search import (
     discard_untried,
@@ -107,6 +108,40 @@ def test_a_search_grows_but_not_below_what_it_has(tmp_path):
         grow(search, 2)
     with FileLock(folder / ".lock"), pytest.raises(InputError, match="another process runs the search"):
         grow(search, 50)
+
+
+def test_a_search_that_gained_nothing_more_grows_only_beyond_that(tmp_path):
+    search = a_search(tmp_path, "mine", Resources(), num_samples=8, stop_after_no_gain=2)
+    folder = tmp_path / "tune" / "mine"
+    study = Study(folder / "study.json", search.mode)
+    for value in (0.5, 0.4, 0.3, 0.2):
+        number = study.add({}).number
+        study.report(number, {"pairs_seen": 1, "o": value}, "o")
+        study.finish(number, "COMPLETE")
+    for more in (
+        {"num_samples": 64},
+        {"stop_after_no_gain": 3},
+        {"num_samples": 64, "stop_after_no_gain": 3},
+    ):
+        got = more.get("stop_after_no_gain", 2)
+        with pytest.raises(InputError) as caught:
+            grow(search, **more)
+        assert str(caught.value) == (
+            "--stop-after-no-gain: must be at least 4 for mine to begin more trials, the last 3 gained "
+            f"nothing, got {got}"
+        )
+        assert read_search(folder) == search
+    assert grow(search, num_samples=6).space.search.num_samples == 6  # what asks for no more may be asked for
+    assert grow(search, stop_after_no_gain=1).space.search.stop_after_no_gain == 1
+    grown = grow(search, num_samples=64, stop_after_no_gain=4)
+    assert wants_more(study, grown.space.search)
+    assert wants_more(study, read_search(folder).space.search)
+
+
+def test_a_population_is_not_given_an_end_that_it_cannot_have(tmp_path):
+    search = a_search(tmp_path, "mine", Resources(), scheduler="pbt")
+    with pytest.raises(InputError, match=r"^--stop-after-no-gain: must be left out, scheduler pbt has no"):
+        grow(search, stop_after_no_gain=4)
 
 
 def test_another_space_is_refused_and_what_differs_is_named(tmp_path):

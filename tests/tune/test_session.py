@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import formula_device
 import formula_storage
 import pytest
 from filelock import FileLock
@@ -23,6 +26,8 @@ from optuna.trial import TrialState
 from themo.config import Settings, load
 from themo.dataset import TrainingData
 from themo.errors import InputError
+from tune import results
+from tune.cluster import ClusterError
 from tune.history import to_optuna
 from tune.resources import Resources
 from tune.results import SearchResult
@@ -94,6 +99,23 @@ def test_ctrl_c_after_a_search_is_not_swallowed(cluster, tmp_path):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     run_search(a_search(tmp_path, "mine", Resources(), num_samples=2), no_data, train)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.slow
+def test_nobody_else_goes_on_with_a_search_while_its_results_are_written(cluster, tmp_path, monkeypatch):
+    search = a_search(tmp_path, "mine", Resources(), num_samples=1)
+    write_best, written = results.write_best, []
+
+    def write(*arguments: Any) -> None:
+        with pytest.raises(InputError, match="another process runs the search"):
+            grow(search, 40)
+        write_best(*arguments)
+        written.append(arguments)
+
+    monkeypatch.setattr(results, "write_best", write)
+    run_search(search, no_data, train)
+    assert len(written) == 1
+    assert grow(search, 40).space.search.num_samples == 40
 
 
 @pytest.mark.slow
@@ -201,6 +223,14 @@ def test_more_gpus_than_there_are_are_refused_before_any_data_is_prepared(cluste
 
 
 @pytest.mark.slow
+def test_training_on_gpus_is_refused_where_the_cluster_has_none(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    search = replace(search, settings=search.settings.override({"device": "cuda"}))
+    with pytest.raises(InputError, match=r"--gpus-per-trial must be above 0, .* --device is cuda, got 0"):
+        run_search(search, _unasked, train)
+
+
+@pytest.mark.slow
 def test_a_search_without_a_good_trial_says_so(cluster, tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     only_bad = replace(
@@ -210,6 +240,25 @@ def test_a_search_without_a_good_trial_says_so(cluster, tmp_path):
     )
     with pytest.raises(RuntimeError, match=r"none of the 1 trials ended well; .*RuntimeError: a bug"):
         run_search(replace(search, space=only_bad), no_data, train)
+
+
+@pytest.mark.slow
+def test_a_broken_gpu_ends_the_session_and_not_the_search(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources(max_concurrent=1), scheduler="none")
+    good = {"learn_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 10}
+    settings = search.space.search.model_copy(update={"max_failures": 0})
+    search = replace(search, space=replace(search.space, first=(good,) * 8, search=settings))
+    with pytest.raises(ClusterError) as caught:
+        run_search(search, no_data, formula_device.train)
+    folder = tmp_path / "tune" / "mine"
+    said = rf"5 trials died or failed on [0-9.]+, and none has reported meanwhile: see {folder}/failures"
+    assert re.fullmatch(said, str(caught.value))
+    study = Study.load(folder / "study.json")
+    assert [trial.state for trial in study][:5] == ["FAIL"] * 5
+    assert len(study) in (5, 6)  # another may have been begun
+    assert study[0].reason.endswith("DeviceError: CUDA error: an illegal memory access was encountered")
+    assert _statuses(tmp_path)["mine"] == "KILLED"
+    assert run_search(search, no_data, train).counts["COMPLETE"] == 3
 
 
 @pytest.mark.slow

@@ -161,6 +161,19 @@ def test_bad_options_of_a_search_are_refused(settings, changes, message):
         space_of(settings, loss={"choice": ["mse", "cosine"]}).searched_by(**changes)
 
 
+def test_a_population_does_not_end_where_nothing_is_gained(settings):
+    space = space_of(settings, learn_rate={"uniform": [0.1, 1]})
+    told = "must be left out, scheduler pbt has no such setting: its trials all begin before any ends, got 3"
+    with pytest.raises(InputError, match=rf"^--stop-after-no-gain: {told}$"):
+        space.searched_by(scheduler="pbt", stop_after_no_gain=3)
+    with pytest.raises(InputError, match=rf"^x.yaml: search.stop_after_no_gain: {told}$"):
+        from_tree(
+            space.to_tree() | {"search": {"scheduler": "pbt", "stop_after_no_gain": 3}}, settings, "x.yaml"
+        )
+    of_file = space.searched_by(stop_after_no_gain=3)
+    assert of_file.searched_by(scheduler="pbt").search.stop_after_no_gain is None
+
+
 @pytest.mark.parametrize(
     ("scheduler", "searcher"),
     [

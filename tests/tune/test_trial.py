@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import errno
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from formula_search import TREE, no_data, settings_in
 from formula_training import REPORTS, FormulaReport, train
 from pyarrow import fs
 from ray.tune import Checkpoint
 
 from themo import room
+from themo.config import Settings
 from themo.dataset import TrainingData
-from tune import shipping
+from tune import shipping, trial
 from tune.shipping import File, Item, Shipment
 from tune.space import from_tree
 from tune.storage import Storage
 from tune.study import Trial
-from tune.trial import StorageError, Work, configuration, run_trial
+from tune.trial import DeviceError, StorageError, Work, configuration, run_trial
 
 # a trial collects garbage first: what the tests before it have left open
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -62,6 +66,62 @@ def test_a_report_that_cannot_be_stored_is_no_fault_of_the_trials(work: Work) ->
 
     with pytest.raises(StorageError, match=r"a report cannot be stored: .*Input/output error"):
         run_trial(a_trial(), work, None, tell)
+
+
+def test_a_broken_gpu_is_no_fault_of_the_trials(work: Work) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise torch.AcceleratorError("CUDA error: uncorrectable ECC error\nmore")
+
+    told: list[dict[str, Any]] = []
+    with pytest.raises(DeviceError, match=r"^CUDA error: uncorrectable ECC error$"):
+        run_trial(a_trial(), replace(work, train=fails), None, lambda result, _: told.append(result))
+    assert told == []
+
+
+def test_a_gpu_that_the_trial_before_has_broken_is_no_fault_of_the_next(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nmore")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", fails)
+    with pytest.raises(DeviceError, match=r"^CUDA error: an illegal memory access was encountered$"):
+        run_trial(a_trial(), work, None, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "there_are", "trained_on"),
+    [
+        ("auto", 0.0, True, "cpu"),  # Ray hides none
+        ("auto", 1.0, True, "auto"),
+        ("auto", 0.0, False, "auto"),
+        ("cpu", 1.0, False, "cpu"),
+    ],
+)
+def test_a_trial_trains_on_what_it_was_given(
+    work: Work, monkeypatch: pytest.MonkeyPatch, device: str, gpus: float, there_are: bool, trained_on: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there_are)
+    monkeypatch.setattr(trial, "_clear_device", lambda _: None)
+    devices: list[str] = []
+
+    def note(settings: Settings, *_: object, **__: object) -> None:
+        devices.append(settings.training.device)
+
+    work = replace(work, settings=work.settings.override({"device": device}), train=note)
+    run_trial(configuration(Trial(0, {"learn_rate": 1e-3}, gpus=gpus)), work, None, lambda *_: None)
+    assert devices == [trained_on]
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_trial_whose_gpu_is_not_there_does_not_train_without(
+    work: Work, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    work = replace(work, settings=work.settings.override({"device": device}))
+    with pytest.raises(DeviceError, match=f"torch sees no GPU on {platform.node()}, where the trial was"):
+        run_trial(configuration(Trial(0, {"learn_rate": 1e-3}, gpus=0.5)), work, None, lambda *_: None)
 
 
 def a_full_disk_then(made: Callable[[], Any]) -> Callable[[], Any]:
