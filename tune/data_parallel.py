@@ -1,6 +1,6 @@
 """One trial on several GPUs: Ray Train's workers train together, the first one's reports go to Ray Tune.
 
-    Ray Tune -- actor of the trial, here `run` -- Ray Train's controller -- workers, one a GPU, here `_work`
+    Ray Tune -- actor of the trial, here `run` -- Ray Train's controller -- workers, one a GPU
                         ^                                                     |
                         +----------------- Mailbox: reports, failures --------+
 
@@ -68,7 +68,7 @@ def run(config: dict[str, Any], *, work: Work, uid: str, workers: int, cpus: flo
     mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
     with tempfile.TemporaryDirectory(prefix="themo-train-") as folder:
         trainer = _Trainer(
-            _work,
+            _train_on_worker,
             train_loop_config={
                 "config": config,
                 "work": work,
@@ -161,7 +161,7 @@ def _report(message: Message) -> None:
         tell_tune(message.result, Path(folder))
 
 
-def _work(loop: dict[str, Any]) -> None:
+def _train_on_worker(loop: dict[str, Any]) -> None:
     """One worker of a trial; called by Ray Train on each of them, with torch.distributed connected."""
     mailbox = loop["mailbox"]
 

@@ -14,10 +14,10 @@ from themo.errors import reason_of
 from themo.progress import console
 from themo.room import Patience
 from tune import results
-from tune import trial as worker
 from tune.space import Space
 from tune.storage import Storage
 from tune.study import Study
+from tune.trial import read_report
 
 FAILURES_FOLDER = "failures"
 
@@ -60,7 +60,7 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
 
     def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
         """Write down where a trial raised; say that its worker waits."""
-        report = worker.read_report(result)
+        report = read_report(result)
         if report.waits:
             console.print(f"Warning: trial {report.number} waits for {report.waits}")
         if report.traceback:

@@ -14,9 +14,9 @@ from ray.tune import Callback
 
 from themo.tracking.names import comparison_params
 from themo.tracking.runs import RunLog, Status, Tracking
-from tune import trial as worker
 from tune.results import line_of
 from tune.study import State, Study, Trial
+from tune.trial import read_report
 
 SEARCH_TAG = "themo.search"
 TRIAL_TAG = "themo.trial"
@@ -70,7 +70,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
 
     def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
         """Log a report."""
-        report = worker.read_report(result)
+        report = read_report(result)
         pairs = int(report.metrics.get("pairs_seen", 0))
         self._runs[report.number].report(report.metrics, step=pairs)
 

@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
     new, old = folder / f".{BEST_VERSION}.new", folder / f".{BEST_VERSION}.old"
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    storage.fetch(str(winner.checkpoint), new)
+    storage.when_there(partial(_fetch_anew, storage, str(winner.checkpoint), new))
     if winner.state == "PRUNED":
         _add_to_summary(new, state="stopped early")  # written when the trial might have gone on
     if winner.lineage:
@@ -148,6 +149,11 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
         new.rename(best)
         shutil.rmtree(old, ignore_errors=True)
     write_text(folder / BEST_SETTINGS, note + chosen.to_yaml())
+
+
+def _fetch_anew(storage: Storage, path: str, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)  # what an attempt before left of it
+    storage.fetch(path, folder)
 
 
 def _holds(folder: Path, other: Path) -> bool:
@@ -185,15 +191,10 @@ def best_so_far(study: Study, objective: str) -> str:
     return f"best {objective} {leader.best(study.mode):.4f} in trial {leader.number}: {settings}"
 
 
-def busy_share(study: Study, slots: int) -> float:
-    """Share of the slots' time spent in training; that between sessions is none of theirs.
-
-    Args:
-        study: The record.
-        slots: Trials at once.
-    """
-    seconds = study.seconds()
-    return sum(trial.seconds for trial in study) / (slots * seconds) if seconds > 0 else 0.0
+def busy_share(study: Study) -> float:
+    """Share of the time of all slots (`Study.at_once`) in training; pauses between sessions left out."""
+    slot_seconds = study.at_once() * study.seconds()
+    return sum(trial.seconds for trial in study) / slot_seconds if slot_seconds > 0 else 0.0
 
 
 def table(result: SearchResult, searched: Iterable[str]) -> Table:

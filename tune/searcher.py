@@ -20,7 +20,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from themo.progress import console
-from tune import trial as worker
 from tune.breakdown import Breakdown
 from tune.limits import wants_more
 from tune.memory import larger_share
@@ -29,6 +28,7 @@ from tune.proposals import propose
 from tune.schedulers import scheduler_of
 from tune.space import Space
 from tune.study import Study, Trial
+from tune.trial import configuration, read_report
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
@@ -89,7 +89,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         self.numbers[trial_id] = trial.number
         if trial.gpus is None or self._is_share_open:
             trial.gpus = self._share()
-        return worker.configuration(trial)
+        return configuration(trial)
 
     def _places_taken(self) -> float:
         """By the trials at work; one that has more of a GPU than others are given takes as many places.
@@ -162,14 +162,14 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: object, trial: RayTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Enter a report and decide whether the trial goes on."""
-        report = worker.read_report(result)
+        report = read_report(result)
         record = self._study[report.number]
         if report.waits:
             return str(TrialScheduler.CONTINUE)
         if record.verdict or record.is_done:
             return str(TrialScheduler.STOP)
         before, record.reason = record.pairs_seen, ""
-        record.work(report.started, report.ended, report.machine, self._session)
+        record.enter_stint(report.started, report.ended, report.machine, self._session)
         if record.gpus == 1 and report.gpu_memory is not None:
             record.gpu_memory = max(record.gpu_memory or 0.0, report.gpu_memory)
         record.seconds = self._seconds_before(record, report.started) + report.seconds

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from pyarrow import ArrowException
 
 from themo.config import Settings, known_leaves
 from themo.dataset import TrainingData
-from themo.errors import InputError
+from themo.errors import InputError, reason_of
 from themo.progress import console
 from themo.room import Patience, is_full
 from themo.tracking.runs import Tracking, outbox_path
@@ -84,8 +85,8 @@ def run_search(
     folder = search_folder(search.name, search.settings)
     storage, patience = storage_of(search, folder), Patience()
     with alone(folder):  # until the results are written too
-        study, slots = _searched(search, data_for, train, time_budget, measure, storage, patience)
-        return patience(lambda: _finish(search, study, slots, storage, folder))
+        study = _searched(search, data_for, train, time_budget, measure, storage, patience)
+        return patience(lambda: _finish(search, study, storage, folder))
 
 
 def _searched(
@@ -96,18 +97,17 @@ def _searched(
     measure: Callable[[], float | None],
     storage: Storage,
     patience: Patience,
-) -> tuple[Study, int]:
-    """The record when a session has ended, and how many trials were at work at once at most."""
+) -> Study:
+    """The record when a session has ended."""
     folder = search_folder(search.name, search.settings)
     logs_dir = Path(search.settings.paths.logs_dir)
     with ExitStack() as stack:
         study_path = folder / STUDY_FILE
-        is_resumed = study_path.exists()
-        study = (
-            Study.load(study_path, patience)
-            if is_resumed
-            else Study(study_path, search.mode, patience=patience)
-        )
+        if study_path.exists():  # before the first trial too, where others were carried over
+            study = Study.load(study_path, patience)
+        else:
+            study = Study(study_path, search.mode, patience=patience)
+        is_resumed = len(study) > 0
         study.save()
         outbox = outbox_path(logs_dir, f"{search.name}-{search.uid}")
         tracking = stack.enter_context(
@@ -132,7 +132,7 @@ def _searched(
         patience(lambda: _refuse_unshared(search, storage, cluster))
         session = _Session(search, study, storage, folder, patience)
         if not is_whole(study, search.space.search):
-            work = replace(_work(search, data_for, train, storage), measure=measure)
+            work = replace(_work_for(search, data_for, train, storage), measure=measure)
             corpora = {str(names): data.corpus for names, data in work.data.items() if data.corpus}
             patience(lambda: refuse_other_pairs(folder, corpora))
             if search.resources.address is not None:
@@ -140,7 +140,7 @@ def _searched(
             session.run(work, slots, tracking, time_budget)
         else:  # a kill may have come when all was done but told
             session.runs(tracking).close("FINISHED")
-    return study, slots.most
+    return study
 
 
 def storage_of(search: Search, folder: Path) -> Storage:
@@ -175,7 +175,7 @@ class _Session:
         self._storage = storage
         self._folder = folder
         self._patience = patience
-        self._name = _next_session(storage.folders())
+        self._name = _next_session(storage.when_there(storage.folders))
 
     def run(self, work: Work, slots: Slots, tracking: Tracking, time_budget: float | None) -> None:
         """Raises `KeyboardInterrupt` where it ended before its time and before all was done.
@@ -225,19 +225,24 @@ class _Session:
             raise
         finally:
             view.close()
-            if (
-                signal.getsignal(signal.SIGINT) is not on_ctrl_c
-            ):  # Ray leaves its own, which swallows the next
-                signal.signal(signal.SIGINT, on_ctrl_c)
+            if signal.getsignal(signal.SIGINT) is not on_ctrl_c:
+                signal.signal(signal.SIGINT, on_ctrl_c)  # Ray leaves its own, which swallows the next
             _write_what_fits(study.save)
             _write_what_fits(lambda: results.write_trials(study, search.space, self._folder))
-            self._storage.remove_loose_files(self._name)  # Ray's own, never read: the study is the state
+            self._tidy()
         is_done = is_whole(study, search.space.search)
         runs.close("FINISHED" if is_done else "KILLED")
         if not is_done and breakdown.stop_all():
             raise ClusterError(f"{breakdown}: see {self._folder / FAILURES_FOLDER}")
         if not is_done and (end is None or time.monotonic() < end):  # Ray swallows the first Ctrl-C
             raise KeyboardInterrupt
+
+    def _tidy(self) -> None:
+        """Remove Ray's own files, which are never read: the study is the state."""
+        try:
+            self._storage.remove_loose_files(self._name)
+        except (OSError, ArrowException) as error:  # no reason to lose a search at its end
+            console.print(f"Warning: files of {self._name} that nothing needs stay: {reason_of(error)}")
 
     def runs(self, tracking: Tracking) -> MlflowRuns:
         """The search in MLflow; what ended before is brought to its end there."""
@@ -279,7 +284,7 @@ _MOST_PENDING = 10_000
 """Ray need not count: the searcher hands out no more trials than there are slots."""
 
 
-def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: Path) -> results.SearchResult:
+def _finish(search: Search, study: Study, storage: Storage, folder: Path) -> results.SearchResult:
     results.write_trials(study, search.space, folder)
     winner = study.winner()
     is_done = is_whole(study, search.space.search)
@@ -299,8 +304,8 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: 
         mode=search.mode,
         counts=study.counts(),
         best=winner,
-        slots=slots,
-        busy=results.busy_share(study, slots),
+        slots=study.at_once(),
+        busy=results.busy_share(study),
         seconds=study.seconds(),
         top=tuple(study.ranked(ended_only=True)[:_TOP]),
         num_samples=search.space.search.num_samples,
@@ -308,7 +313,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: 
     )
 
 
-def _work(
+def _work_for(
     search: Search, data_for: Callable[[Settings], TrainingData], train: Train, storage: Storage
 ) -> Work:
     leaves = data_leaves()

@@ -112,6 +112,14 @@ class Storage:
             destination_filesystem=fs.LocalFileSystem(),
         )
 
+    def when_there(self, work: Callable[[], T]) -> T:
+        """Do something with it on the driver, which waits, with a warning, while it is full or away.
+
+        Raises:
+            OSError: It answers, has room, and refuses it all the same.
+        """
+        return wait_for_storage(work, lambda: answers(self.filesystem, self.root), room.warn_of_waiting)
+
     def remove(self, path: str) -> None:
         """Remove a folder of it, if it is there."""
         if self.filesystem.get_file_info(f"{self.root}/{path}").type != fs.FileType.NotFound:

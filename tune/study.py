@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -135,7 +136,7 @@ class Trial:
         values = [value for pairs, value in self.values.items() if pairs <= up_to]
         return (max if mode == "max" else min)(values) if values else None
 
-    def work(self, started: float, ended: float, machine: str = "", session: int = 0) -> None:
+    def enter_stint(self, started: float, ended: float, machine: str = "", session: int = 0) -> None:
         """Enter a worker's stint, or that its last one goes on."""
         stint = Stint(started, ended, machine, session)
         if self.stints and (self.stints[-1].started, self.stints[-1].session) == (started, session):
@@ -272,6 +273,19 @@ class Study:
             start, end = found.get(stint.session, (stint.started, stint.ended))
             found[stint.session] = min(start, stint.started), max(end, stint.ended)
         return found
+
+    def at_once(self) -> int:
+        """The most trials that were ever at work together: the slots, whatever their machines' names.
+
+        A container gets another name whenever it is started.
+        """
+        changes = [
+            change
+            for trial in self
+            for stint in trial.stints
+            for change in ((stint.started, 1), (stint.ended, -1))
+        ]
+        return max(accumulate(step for _, step in sorted(changes)), default=0)  # an end comes before a start
 
     def seconds(self) -> float:
         """What the sessions took; the pauses between them left out."""

@@ -6,7 +6,7 @@ import pytest
 
 from themo.config import Settings
 from tune.history import to_optuna
-from tune.report.facts import Lane, at_once, cost, fate, importances, lanes, rungs, scored
+from tune.report.facts import Lane, cost, fate, importances, lanes, rungs, scored
 from tune.space import SearchSettings, Space, from_tree
 from tune.study import Study
 
@@ -81,7 +81,7 @@ def test_nothing_is_saved_where_nothing_ran(settings: Settings) -> None:
 
 def at_work(study: Study, *spans: tuple[float, float, str]) -> Study:
     for trial, (started, ended, machine) in zip(study, spans, strict=True):
-        trial.work(started, ended, machine)
+        trial.enter_stint(started, ended, machine)
     return study
 
 
@@ -102,19 +102,19 @@ def test_lanes_of_several_machines_are_told_apart() -> None:
 def test_a_trial_that_waited_left_its_lane_to_others() -> None:
     study = at_work(study_of(*[([0.1], "COMPLETE")] * 3), (0, 2, "north"), (2, 4, "north"), (4, 6, "north"))
     for trial, machine in zip(study, ("north", "south", "north"), strict=True):
-        trial.work(6.0 + 2 * trial.number, 8.0 + 2 * trial.number, machine)
+        trial.enter_stint(6.0 + 2 * trial.number, 8.0 + 2 * trial.number, machine)
     assert told(lanes(study)) == [("north, slot 1", [0, 1, 2, 0, 2]), ("south, slot 1", [1])]
 
 
 def test_a_trial_that_never_began_has_no_lane() -> None:
     assert lanes(study_of(([], "RUNNING"))) == []
-    assert at_once(study_of(([], "RUNNING"))) == 0
+    assert study_of(([], "RUNNING")).at_once() == 0
 
 
 def test_slots_whose_machine_came_back_under_another_name_are_no_more_of_them() -> None:
     spans = (0, 5, "c1"), (0, 5, "c1"), (5, 9, "c2"), (6, 9, "c2")
     study = at_work(study_of(*[([0.1], "COMPLETE")] * 4), *spans)
-    assert (len(lanes(study)), at_once(study)) == (4, 2)
+    assert (len(lanes(study)), study.at_once()) == (4, 2)
 
 
 def test_stopped_trials_count_with_the_best_that_they_reached(space: Space) -> None:

@@ -28,7 +28,7 @@ def study(tmp_path) -> Study:
         [(1e-3, [0.2, 0.6, 0.5], "COMPLETE"), (1e-4, [0.1], "PRUNED"), (1e-2, [], "FAIL")]
     ):
         trial = study.add({"learn_rate": rate, "loss": "mse"})
-        trial.work(100.0 + i, 104.0 + i)
+        trial.enter_stint(100.0 + i, 104.0 + i)
         trial.seconds = 3.5
         for n, value in enumerate(values, start=1):
             study.report(i, {"pairs_seen": 10 * n, "o": value}, "o")
@@ -48,18 +48,18 @@ def test_the_table_has_a_row_a_trial(study, space, tmp_path):
 
 
 def test_share_of_busy_slots(study):
-    assert results.busy_share(study, 2) == pytest.approx(3 * 3.5 / (2 * 6))  # of 100 to 106
-    assert results.busy_share(Study(None, "max"), slots=2) == 0
+    assert results.busy_share(study) == pytest.approx(3 * 3.5 / (3 * 6))  # of 100 to 106
+    assert results.busy_share(Study(None, "max")) == 0
 
 
 def test_the_night_between_two_sessions_is_no_time_of_the_slots():
     study = Study(None, "max")
     trial = study.add({})
-    trial.work(0.0, 10.0, session=1)
-    trial.work(5000.0, 5010.0, session=2)
+    trial.enter_stint(0.0, 10.0, session=1)
+    trial.enter_stint(5000.0, 5010.0, session=2)
     trial.seconds = 18.0
     assert study.seconds() == 20
-    assert results.busy_share(study, slots=1) == pytest.approx(0.9)
+    assert results.busy_share(study) == pytest.approx(0.9)
 
 
 def test_the_best_settings_are_a_complete_configuration(study, settings, tmp_path):

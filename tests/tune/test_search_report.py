@@ -55,7 +55,7 @@ def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]
         for step in range(1, n_reports + 1):
             metrics = {"pairs_seen": 100.0 * step, "epoch": step / 9, "val/match@01": (i + 1) * step / 200}
             study.report(i, metrics, "val/match@01")
-        trial.work(1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9)
+        trial.enter_stint(1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9)
         trial.seconds = 9.0
         if i < n - running:
             if n_reports:
@@ -436,7 +436,7 @@ def test_machines_that_changed_their_names_are_no_more_slots(finished: tuple[Sea
     for trial in study:
         (stint,) = trial.stints
         trial.stints.clear()
-        trial.work(stint.started, stint.ended, "before" if trial.number < 6 else "after")
+        trial.enter_stint(stint.started, stint.ended, "before" if trial.number < 6 else "after")
     study.save()
     assert "2 trials at once, slots busy 92 %" in text_of(write_report(search, folder))
 
@@ -446,8 +446,8 @@ def test_neither_waiting_nor_a_night_between_two_sessions_is_work(tmp_path: Path
     study = Study.read(folder / "study.json")
     for trial in study:  # each waits for a place in one slot, in two sessions
         trial.stints.clear()
-        trial.work(10.0 * trial.number, 10.0 * trial.number + 9, session=1)
-        trial.work(9000 + 10.0 * trial.number, 9000 + 10.0 * trial.number + 9, session=2)
+        trial.enter_stint(10.0 * trial.number, 10.0 * trial.number + 9, session=1)
+        trial.enter_stint(9000 + 10.0 * trial.number, 9000 + 10.0 * trial.number + 9, session=2)
         trial.seconds = 18.0
     study.save()
     assert "1 min 1 trial at once, slots busy 92 %" in text_of(write_report(search, folder))

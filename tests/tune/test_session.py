@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
@@ -26,13 +27,14 @@ from optuna.trial import TrialState
 from themo.config import Settings, load
 from themo.dataset import TrainingData
 from themo.errors import InputError
+from themo.room import Patience
 from tune import results
 from tune.cluster import ClusterError
 from tune.history import to_optuna
 from tune.resources import Resources
 from tune.results import SearchResult
 from tune.search import Search, grow, new_search, read_search
-from tune.session import _finish, _next_session, run_search
+from tune.session import _finish, _next_session, _Session, run_search
 from tune.space import from_tree
 from tune.storage import Storage
 from tune.study import Study
@@ -286,7 +288,7 @@ def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_faile
         study.finish(number, "FAIL", "RuntimeError: a bug")
     folder = tmp_path / "tune" / "mine"
     with pytest.raises(InputError) as caught:
-        _finish(search, study, 1, Storage(str(folder / "trials")), folder)
+        _finish(search, study, Storage(str(folder / "trials")), folder)
     assert str(caught.value) == f"--time-budget: {ended}: go on with --resume mine"
 
 
@@ -325,6 +327,18 @@ def test_a_search_ends_when_trials_gain_nothing(cluster, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_cannot_be_tidied_up_costs_no_search(tmp_path, monkeypatch, capsys):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Storage, "remove_loose_files", refuse)
+    search, folder = a_search(tmp_path, "mine", Resources()), tmp_path / "tune" / "mine"
+    study = Study(None, "max")
+    _Session(search, study, Storage(str(folder / "trials")), folder, Patience())._tidy()
+    told = "Warning: files of session-1 that nothing needs stay: [Errno 5] Input/output error"
+    assert told in capsys.readouterr().err
+
+
 def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched):
     from mlflow import MlflowClient
 

@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     study = Study(folder / STUDY_FILE, search.mode)
     for started, ended, pairs, value in ((0, 50, 1000, 0.5), (20, 60, 500, None), (1000, 1040, 300, 0.7)):
         trial = study.add({"learn_rate": 1e-3, "batch_size": 64})
-        trial.work(float(started), float(ended))
+        trial.enter_stint(float(started), float(ended))
         metrics = {"pairs_seen": pairs} | ({search.objective: value} if value is not None else {})
         study.report(trial.number, metrics, search.objective)
     study.finish(0, "COMPLETE")
@@ -51,7 +51,7 @@ def test_what_another_terminal_sees(folder: Path) -> None:
 
 def test_neither_waiting_nor_a_pause_of_the_search_is_training(folder: Path) -> None:
     study = Study.read(folder / STUDY_FILE)
-    study[0].work(5000.0, 5100.0, session=2)
+    study[0].enter_stint(5000.0, 5100.0, session=2)
     study.save()
     assert read_status(folder).training_seconds == 200.0
     assert read_status(folder).pairs_per_second == 9.0

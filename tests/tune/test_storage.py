@@ -118,3 +118,17 @@ def test_whether_a_storage_answers(tmp_path: Path) -> None:
             retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),
         )
         assert not answers(away, "ours/themo")
+
+
+def test_the_driver_waits_for_a_storage_that_is_away_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr("tune.storage.answers", lambda *_: False)
+    tries = iter([OSError(errno.EHOSTDOWN, "Host is down")] * 3)
+
+    def work() -> str:
+        for error in tries:
+            raise error
+        return "done"
+
+    assert Storage(str(tmp_path)).when_there(work) == "done"
+    assert capsys.readouterr().err == "Warning: waits for the storage: [Errno 112] Host is down\n"

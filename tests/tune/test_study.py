@@ -161,7 +161,7 @@ def test_a_trial_is_at_work_from_each_taking_up_to_its_last_report(tmp_path):
         (20.0, 25.0, "south", 1),  # taken up again
         (90.0, 99.0, "south", 2),
     ]:
-        trial.work(started, ended, machine, session)
+        trial.enter_stint(started, ended, machine, session)
     assert (trial.started, trial.ended, trial.machine) == (10, 99, "south")
     assert trial.stints == [
         Stint(10, 12, "north", 1),
@@ -175,7 +175,7 @@ def test_a_trial_is_at_work_from_each_taking_up_to_its_last_report(tmp_path):
 
 def test_an_older_record_knows_the_first_start_and_the_last_end_only(tmp_path):
     study = Study(tmp_path / "study.json", "max")
-    study.add({}).work(10.0, 12.0, "north", 1)
+    study.add({}).enter_stint(10.0, 12.0, "north", 1)
     study.add({})
     study.save()
     tree = json.loads(study.path.read_text())
@@ -184,7 +184,7 @@ def test_an_older_record_knows_the_first_start_and_the_last_end_only(tmp_path):
     study.path.write_text(json.dumps(tree))
     again = Study.load(study.path)
     assert [trial.stints for trial in again] == [[Stint(10, 12, "north")], []]
-    again[0].work(50.0, 60.0, "north", 1)
+    again[0].enter_stint(50.0, 60.0, "north", 1)
     assert again.seconds() == 12
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -131,20 +130,6 @@ def lanes(study: Study) -> list[Lane]:
         for machine, own in of_machine.items()
         for i, lane in enumerate(own, start=1)
     ]
-
-
-def at_once(study: Study) -> int:
-    """The most trials that were ever at work together: the slots, whatever their machines' names.
-
-    A container gets another name whenever it is started, so lanes may be more than there ever were slots.
-    """
-    changes = [
-        change
-        for trial in study
-        for stint in trial.stints
-        for change in ((stint.started, 1), (stint.ended, -1))
-    ]
-    return max(accumulate(step for _, step in sorted(changes)), default=0)  # an end comes before a start
 
 
 @dataclass(frozen=True)

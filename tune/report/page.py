@@ -64,7 +64,7 @@ def write_report(search: Search, folder: Path) -> Path:
     if version is not None and (version / TEST_FILE).exists():
         tested = read_scores(version / TEST_FILE)
     stops, slots = facts.rungs(study, search.space.search), facts.lanes(study)
-    n_slots = facts.at_once(study)
+    n_slots = study.at_once()
     found = facts.importances(facts.scored(search.space, study))
     path = folder / REPORT_FILE
     try:
@@ -85,7 +85,7 @@ def write_report(search: Search, folder: Path) -> Path:
             cost=facts.cost(study, search.settings),
             wall=study.seconds(),
             n_slots=n_slots,
-            busy=results.busy_share(study, max(1, n_slots)),
+            busy=results.busy_share(study),
             has_rungs=facts.has_rungs(search.space.search),
             rungs=stops,
             departures=facts.departures(study),
