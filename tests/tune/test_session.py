@@ -326,7 +326,6 @@ def test_a_search_ends_when_trials_gain_nothing(cluster, tmp_path):
     assert len(Study.load(run_search(more, no_data, train).folder / "study.json")) >= len(study) + 3
 
 
-@pytest.mark.slow
 def test_what_cannot_be_tidied_up_costs_no_search(tmp_path, monkeypatch, capsys):
     def refuse(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -339,6 +338,7 @@ def test_what_cannot_be_tidied_up_costs_no_search(tmp_path, monkeypatch, capsys)
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched):
     from mlflow import MlflowClient
 
