@@ -79,7 +79,7 @@ def busy(seconds: float, slots: int) -> Row:
     first = sorted(start for start, _ in spans)[slots - 1] - min(start for start, _ in spans)
     detail = (
         f"{slots * WAVES} trials; empty for {between:.2f} s between two; all slots at work {first:.1f} s "
-        f"after the first, share with that {results.busy_share(study):.3f}; whole search {whole:.1f} s"
+        f"after the first, share with that {results.busy_share(study, slots):.3f}; whole search {whole:.1f} s"
     )
     return Row(
         f"search: share of training in a slot's time, trials of {seconds:g} s, {slots} slots",

@@ -173,7 +173,7 @@ class TrainingSettings(Section):
     report_pairs: int = Field(10_000, ge=1)
     """Sentence pairs between two validations."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: a GPU where there is one."""
+    """`auto`: a GPU where there is one; in a search, what the trial was given."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of matrix products; `auto`: bfloat16 where the device has units for it."""
     compile: bool = False
@@ -204,7 +204,8 @@ class BenchmarkSettings(Section):
     """Marian model from English, hub name or folder, that makes the prompts of the classes' first names where
     `prompts` and `class_names` are null."""
     captions_source: str | None = None
-    """Address of XTD10's captions, above its folders; `prepare` fetches them into `captions`."""
+    """Address of XTD10's captions, above its folders; `prepare`, `train` and `tune` fetch them into
+    `captions`, for no training pair may hold one."""
     images_source: str | None = None
     """Address of an archive with train2014/ and val2014/, unpacked into `images`."""
     imagenet_source: str | None = None

@@ -1,4 +1,4 @@
-"""The files of `configs/` that come with Themo: presets by name, and the search space."""
+"""The files of `configs/` that come with Themo: presets by name, and the search spaces."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def train(
     Raises:
         FloatingPointError: The loss, or what validation measures, is no longer finite.
         InputError: The student cannot be built from the settings, a batch is larger than the corpus, or
-            `resume` is damaged or finished.
+            `resume` is damaged, finished, or was begun with other pairs.
     """
     refuse_unfit(settings, data, resume)
     config, max_length, group = settings.training, settings.student.max_length, Group.current()
@@ -288,7 +288,7 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
     if None not in (begun_with, data.corpus) and begun_with != data.corpus:
         raise InputError(
             f"{resume}: was begun with other sentence pairs: a corpus has changed since, or the captions of "
-            "tests that it is compared with; put them back, or begin anew"
+            "tests that it is compared with; let both be as they were, or begin anew"
         )
     step, stale, total_steps = progress.get("step", 0), progress.get("stale", 0), _steps(settings, data)[1]
     if step >= total_steps:

@@ -51,7 +51,7 @@ class Checkpoint:
     Attributes:
         tensors: The last student (``student.*``), optimiser (``optimizer.<i>.<name>``), random state
             (``random``), all on the CPU.
-        progress: JSON: step, reports so far, best metrics, reports without improvement, seconds.
+        progress: JSON: what `themo.resumption.Progress` holds.
     """
 
     tensors: dict[str, Tensor]

@@ -29,7 +29,7 @@ BEST_VERSION = "best"
 
 @dataclass(frozen=True)
 class SearchResult:
-    """A finished search.
+    """What a session of a search leaves: a finished one, or what there is when its time is up.
 
     Attributes:
         folder: The search directory.
@@ -37,7 +37,7 @@ class SearchResult:
         mode: Whether it is to be great or small.
         counts: Trials in each state.
         best: The winner: its trial number, objective, and searched settings.
-        slots: Trials at once, at most.
+        slots: Trials that any session had room for at once.
         busy: Share of the slots' time spent training, of `seconds`.
         seconds: From the first start to the last end, pauses between sessions left out.
         top: The best trials, best first.
@@ -191,9 +191,9 @@ def best_so_far(study: Study, objective: str) -> str:
     return f"best {objective} {leader.best(study.mode):.4f} in trial {leader.number}: {settings}"
 
 
-def busy_share(study: Study) -> float:
-    """Share of the time of all slots (`Study.at_once`) in training; pauses between sessions left out."""
-    slot_seconds = study.at_once() * study.seconds()
+def busy_share(study: Study, slots: int) -> float:
+    """Share of the time of so many slots spent in training; pauses between sessions left out."""
+    slot_seconds = slots * study.seconds()
     return sum(trial.seconds for trial in study) / slot_seconds if slot_seconds > 0 else 0.0
 
 

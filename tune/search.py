@@ -235,7 +235,7 @@ def refuse_other_pairs(folder: Path, corpora: Mapping[str, str]) -> None:
     elif json.loads(path.read_text(encoding="utf-8")) != corpora:
         raise InputError(
             f"--resume: {path}: the search was begun with other sentence pairs: a corpus has changed since, "
-            "or the captions of tests that it is compared with; put them back, or begin anew: "
+            "or the captions of tests that it is compared with; let both be as they were, or begin anew: "
             f"--repeat {folder.name}"
         )
 

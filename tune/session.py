@@ -76,8 +76,9 @@ def run_search(
 
     Raises:
         InputError: The cluster is too small, the MLflow server away, another process runs this search, some
-            machine does not share the storage, something is wrong with the data, or no trial ended well in
-            the time given.
+            machine does not share the storage, something is wrong with the data, it is other than what the
+            search was begun with, trials are to train on GPUs and get none, or no trial ended well in the
+            time given.
         KeyboardInterrupt: Interrupted; the search can be resumed.
         ClusterError: Ray has failed, or one trial after another has; the search can be resumed.
         RuntimeError: No trial ended well.
@@ -85,8 +86,8 @@ def run_search(
     folder = search_folder(search.name, search.settings)
     storage, patience = storage_of(search, folder), Patience()
     with alone(folder):  # until the results are written too
-        study = _searched(search, data_for, train, time_budget, measure, storage, patience)
-        return patience(lambda: _finish(search, study, storage, folder))
+        study, slots = _searched(search, data_for, train, time_budget, measure, storage, patience)
+        return patience(lambda: _finish(search, study, slots, storage, folder))
 
 
 def _searched(
@@ -97,8 +98,8 @@ def _searched(
     measure: Callable[[], float | None],
     storage: Storage,
     patience: Patience,
-) -> Study:
-    """The record when a session has ended."""
+) -> tuple[Study, int]:
+    """The record when a session has ended, and how many trials any session had room for."""
     folder = search_folder(search.name, search.settings)
     logs_dir = Path(search.settings.paths.logs_dir)
     with ExitStack() as stack:
@@ -140,7 +141,7 @@ def _searched(
             session.run(work, slots, tracking, time_budget)
         else:  # a kill may have come when all was done but told
             session.runs(tracking).close("FINISHED")
-    return study
+    return study, max(slots.most, study.at_once())
 
 
 def storage_of(search: Search, folder: Path) -> Storage:
@@ -284,7 +285,7 @@ _MOST_PENDING = 10_000
 """Ray need not count: the searcher hands out no more trials than there are slots."""
 
 
-def _finish(search: Search, study: Study, storage: Storage, folder: Path) -> results.SearchResult:
+def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: Path) -> results.SearchResult:
     results.write_trials(study, search.space, folder)
     winner = study.winner()
     is_done = is_whole(study, search.space.search)
@@ -304,8 +305,8 @@ def _finish(search: Search, study: Study, storage: Storage, folder: Path) -> res
         mode=search.mode,
         counts=study.counts(),
         best=winner,
-        slots=study.at_once(),
-        busy=results.busy_share(study),
+        slots=slots,
+        busy=results.busy_share(study, slots),
         seconds=study.seconds(),
         top=tuple(study.ranked(ended_only=True)[:_TOP]),
         num_samples=search.space.search.num_samples,

@@ -48,8 +48,8 @@ def test_the_table_has_a_row_a_trial(study, space, tmp_path):
 
 
 def test_share_of_busy_slots(study):
-    assert results.busy_share(study) == pytest.approx(3 * 3.5 / (3 * 6))  # of 100 to 106
-    assert results.busy_share(Study(None, "max")) == 0
+    assert results.busy_share(study, 2) == pytest.approx(3 * 3.5 / (2 * 6))  # of 100 to 106
+    assert results.busy_share(Study(None, "max"), 0) == 0
 
 
 def test_the_night_between_two_sessions_is_no_time_of_the_slots():
@@ -59,7 +59,7 @@ def test_the_night_between_two_sessions_is_no_time_of_the_slots():
     trial.enter_stint(5000.0, 5010.0, session=2)
     trial.seconds = 18.0
     assert study.seconds() == 20
-    assert results.busy_share(study) == pytest.approx(0.9)
+    assert results.busy_share(study, 1) == pytest.approx(0.9)
 
 
 def test_the_best_settings_are_a_complete_configuration(study, settings, tmp_path):

@@ -288,7 +288,7 @@ def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_faile
         study.finish(number, "FAIL", "RuntimeError: a bug")
     folder = tmp_path / "tune" / "mine"
     with pytest.raises(InputError) as caught:
-        _finish(search, study, Storage(str(folder / "trials")), folder)
+        _finish(search, study, 1, Storage(str(folder / "trials")), folder)
     assert str(caught.value) == f"--time-budget: {ended}: go on with --resume mine"
 
 

@@ -43,9 +43,13 @@ EXAMPLES = """\
 def add_options(parser: Parser) -> None:
     """The command's options."""
     add = parser.add_argument_group("search").add_argument
-    add("--num-samples", type=positive, metavar="N", help="trials (as the space's file says)")
+    add("--num-samples", type=positive, metavar="N", help="trials in all (as the space's file says)")
     add("--name", help="name of the search (the date and time)")
-    add("--resume", metavar="NAME", help="go on with a search; with more --num-samples, also a finished one")
+    add(
+        "--resume",
+        metavar="NAME",
+        help="go on with a search; with more --num-samples or --stop-after-no-gain, also a finished one",
+    )
     add("--repeat", metavar="NAME", help="a new search with the settings and the space of an earlier one")
     add("--warm-start", metavar="NAME", help="learn from the trials of an earlier search as well")
     add("--space", type=Path, metavar="FILE", help="YAML of the search space (the preset's, in configs)")
@@ -67,14 +71,14 @@ def add_options(parser: Parser) -> None:
         "--stop-after-no-gain",
         type=positive,
         metavar="N",
-        help="end when N trials after the best one were no better (as in the file)",
+        help="end when N trials after the best one were no better; not with pbt (as in the file)",
     )
     add = parser.add_argument_group("machines").add_argument
     add(
         "--gpus-per-trial",
         type=gpus,
         metavar="X",
-        help="GPUs a trial, also fractions; auto: by the memory that trials take (1 where there are any)",
+        help="GPUs a trial, also fractions; 0: none; auto: by the memory trials take (1 where there are any)",
     )
     add("--cpus-per-trial", type=float, metavar="X", help="CPUs a trial (1)")
     add("--max-concurrent", type=int, metavar="N", help="trials at once (as many as fit)")

@@ -1,4 +1,4 @@
-"""Where the files of the test sets come from: captions and images, fetched on request."""
+"""Where the files of the test sets come from: captions, fetched before training, and images, on request."""
 
 from __future__ import annotations
 
@@ -126,7 +126,8 @@ def fetch_captions(settings: Settings, *, offline: bool | None = None) -> None:
     except InputError as error:
         console.print(
             f"{error}. Until they are there, captions of the tests may be among the training pairs; "
-            "once they are, corpus and teacher vectors are prepared anew"
+            "once they are, corpus and teacher vectors are prepared anew, and what was begun without them "
+            "cannot be resumed while they are there"
         )
 
 

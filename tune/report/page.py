@@ -85,7 +85,7 @@ def write_report(search: Search, folder: Path) -> Path:
             cost=facts.cost(study, search.settings),
             wall=study.seconds(),
             n_slots=n_slots,
-            busy=results.busy_share(study),
+            busy=results.busy_share(study, n_slots),
             has_rungs=facts.has_rungs(search.space.search),
             rungs=stops,
             departures=facts.departures(study),
