@@ -21,7 +21,7 @@ from benchmarks.formula_report import FormulaReport
 from benchmarks.measure import Goal, Options, Row
 from themo import config
 from themo.config import Settings
-from themo.dataset import TrainingData
+from themo.dataset import EncodedPairs, TrainingData
 from tune import results
 from tune.resources import Resources
 from tune.search import STUDY_FILE, Search, grow, new_search
@@ -34,6 +34,8 @@ WAVES = 3
 """Trials that each slot runs."""
 GOALS = {5.0: 0.85, 60.0: 0.98}
 """Share of a slot's time in training, by the seconds that a trial takes."""
+NOTHING = EncodedPairs(Path(), Path())
+NO_DATA = TrainingData(NOTHING, NOTHING, backbone="none")
 REPORTS = 8
 PAIRS_A_REPORT = 10_000
 VERSION_BYTES = 2_000_000
@@ -70,7 +72,7 @@ def busy(seconds: float, slots: int) -> Row:
     with tempfile.TemporaryDirectory() as folder, cluster_of(slots):
         search = a_search(Path(folder), slots * WAVES, REPORTS)
         start = time.monotonic()
-        result = run_search(search, lambda _: None, partial(sleep, seconds=seconds))  # type: ignore[arg-type, return-value]
+        result = run_search(search, lambda _: NO_DATA, partial(sleep, seconds=seconds))  # type: ignore[arg-type]
         whole = time.monotonic() - start
         study = Study.read(result.folder / STUDY_FILE)
     spans = [(trial.stints[0].started, trial.stints[-1].ended) for trial in study]
@@ -100,7 +102,7 @@ def many() -> list[Row]:
         for upto in (FIRST, MANY - FIRST, MANY):
             search = grow(search, upto)
             clock, processor = time.monotonic(), time.process_time()
-            run_search(search, lambda _: None, partial(sleep, seconds=0.0, reports=1))  # type: ignore[arg-type, return-value]
+            run_search(search, lambda _: NO_DATA, partial(sleep, seconds=0.0, reports=1))  # type: ignore[arg-type]
             n = upto - begun
             costs[begun] = ((time.monotonic() - clock) / n, (time.process_time() - processor) / n)
             begun = upto
