@@ -3,13 +3,14 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,52 @@ def test_help_as_a_user_calls_it() -> None:
     )
     assert "python -m themo train --batch-size 256 --learn-rate 8e-5" in done.stdout
     assert done.stderr == ""
+
+
+# --- interruptions ---
+
+
+@pytest.fixture
+def _ctrl_c_raises() -> Iterator[None]:
+    """Also where these tests run in the background of a shell, or Ray Tune has left its own handler."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_raises")
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")]
+)
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        (["prepare", "--tests", "--json"], "themo.fetching.benchmark_files.fetch_parts"),
+        (["prepare"], "themo.preparation.prepare_data"),
+        (["train", "--experiment", "8e-5"], "themo.preparation.prepare_data"),
+        (["tune", "--num-samples", "3"], "tune.request.begin"),
+        (["test", "--baseline"], "themo.commands.test.score_and_record"),
+        (
+            ["export", "--version-path", "my version", "--format", "onnx", "--output", "x"],
+            "themo.exports.source.Source.open",
+        ),
+    ],
+)
+def test_a_command_that_leaves_nothing_to_go_on_with_names_itself(
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: list[str],
+    step: str,
+    number: int,
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.setattr(step, lambda *_, **__: signal.raise_signal(number))
+    words = [*words, "--logs-dir", str(tmp_path / "my logs")]
+    assert main(words) == code
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == f"{said}. Continue with: python -m themo {shlex.join(words)}"
 
 
 # --- prepare ---
@@ -410,6 +457,22 @@ def test_an_interrupted_run_is_gone_on_with_in_mlflow(
     assert "themo send" not in capsys.readouterr().err
 
 
+@pytest.mark.slow  # MLflow takes seconds to begin
+def test_a_run_interrupted_before_its_first_report_is_begun_again(
+    capsys: Capture, tiny_config: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("themo.training.train", stop)
+    words = ["train", "--config", str(tiny_config), "--logs-dir", str(logs), "--experiment", "early"]
+    assert main(words) == 130
+    assert list((logs / "early").iterdir()) == []
+    assert states_of_runs(logs, "early") == ["KILLED"]
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == f"Interrupted. Continue with: python -m themo {shlex.join(words)}"
+
+
 def use_logs(version: Path, logs: Path, experiment: str = "resumed") -> None:
     tree = yaml.safe_load((version / "config.yaml").read_text(encoding="utf-8"))
     tree["paths"] |= {"logs_dir": str(logs), "experiment": experiment}
@@ -516,8 +579,11 @@ def checkpoint_time(version: Path) -> int:
 
 
 @pytest.mark.slow
-def test_interrupted(tiny_config: Path, tmp_path: Path) -> None:
-    """Ctrl-C: exit code 130 and the command to go on with."""
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")]
+)
+def test_interrupted(tiny_config: Path, tmp_path: Path, number: int, code: int, said: str) -> None:
+    """Ctrl-C, or a kill: its exit code, the command to go on with, and an end in MLflow."""
     command = [sys.executable, "-m", "themo", "train", "--config", str(tiny_config), "--epochs", "3000"]
     # where these tests run in the background of a shell, they, and so their children, ignore Ctrl-C
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -528,11 +594,12 @@ def test_interrupted(tiny_config: Path, tmp_path: Path) -> None:
         assert process.poll() is None
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     err = process.communicate(timeout=300)[1]
-    assert process.returncode == 130
-    assert err.splitlines()[-1] == f"Interrupted. Continue with: python -m themo train --resume {version}"
+    assert process.returncode == code
+    assert err.splitlines()[-1] == f"{said}. Continue with: python -m themo train --resume {version}"
     assert "Traceback" not in err
+    assert states_of_runs(tmp_path / "logs", "tiny") == ["KILLED"]
 
 
 @pytest.mark.slow

@@ -17,11 +17,11 @@ from typing import Any, NoReturn
 from safetensors import SafetensorError
 
 from themo import __version__
-from themo.commands import NAMES
+from themo.commands import NAMES, typed
 from themo.errors import InputError, did_you_mean
 from themo.options import HelpLayout, Parser, collect_settings
 from themo.progress import console
-from themo.termination import Terminated
+from themo.termination import Terminated, ended_by_sigterm
 
 EXAMPLES = """\
 examples:
@@ -39,16 +39,18 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit code."""
     _quiet_libraries()
-    resume_hint: list[str] = []
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    resume_hint = [typed(*words)]
     try:
-        options = parse(arguments)
-        _command(options.command).run(options, resume_hint)
+        with ended_by_sigterm():
+            options = parse(words)
+            _command(options.command).run(options, resume_hint)
     except InputError as error:
         console.print(f"Error: {error}")
         return 2
     except KeyboardInterrupt as end:
         said, code = ("Terminated.", 143) if isinstance(end, Terminated) else ("Interrupted.", 130)
-        console.print(said + "".join(f" Continue with: {hint}" for hint in resume_hint), soft_wrap=True)
+        console.print(f"{said} Continue with: {resume_hint[0]}", soft_wrap=True)
         return code
     except (FloatingPointError, RuntimeError, OSError, SafetensorError) as error:
         console.print(f"Failed: {error}")
@@ -56,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line, with ``settings``, the values of settings given, by leaf name, and all its words.
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The command line, with ``settings``, the values of settings given, by leaf name.
 
     Raises:
         InputError: It is not one.
@@ -67,13 +69,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         from themo.commands.completion import answer
 
         answer(parser)
-    words = list(sys.argv[1:] if arguments is None else arguments)
     known, unknown = parser.parse_known_args(words)
     if unknown:
         _refuse(unknown, known.command, parser)
-    options = collect_settings(known)
-    options.words = words
-    return options
+    return collect_settings(known)
 
 
 def _refuse(unknown: list[str], name: str, parser: Parser) -> NoReturn:

@@ -43,4 +43,4 @@ def ended_by_sigterm() -> Iterator[None]:
             raise Terminated from None
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)  # None: a library's

@@ -1,4 +1,4 @@
-"""Asynchronous successive halving over sentence pairs seen: rungs, and the form that stops.
+"""Asynchronous successive halving over sentence pairs seen, in the form that stops.
 
 Li et al., 2018, https://arxiv.org/abs/1810.05934: rungs stand at r * eta^k pairs (r is `grace_pairs`, eta
 `reduction_factor`). In the stopping form, the default, a trial goes on if it is among the best 1/eta of those
@@ -8,52 +8,11 @@ that have come by; `tune.pausing` is the paper's own form.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tune.rungs import Rungs
 from tune.study import Mode, State, Study, Trial
-
-
-@dataclass(frozen=True)
-class Rungs:
-    """Where trials are judged.
-
-    Attributes:
-        first: Sentence pairs at the first rung.
-        factor: Each further rung is so many times further.
-    """
-
-    first: float
-    factor: float
-
-    def between(self, before: int, pairs: int) -> int | None:
-        """The highest rung that lies above `before` and not above `pairs`; None where there is none."""
-        highest, rung = None, float(self.first)
-        while rung <= pairs:
-            if rung > before:
-                highest = round(rung)
-            rung *= self.factor
-        return highest
-
-    def passed(self, trial: Trial) -> dict[int, int]:
-        """The rungs that a trial has passed, with the pairs at the report by which it did."""
-        reports = sorted(trial.values)
-        highest, rung = {}, float(self.first)
-        while reports and rung <= reports[-1]:
-            highest[reports[bisect_left(reports, rung)]] = round(rung)
-            rung *= self.factor
-        return {rung: pairs for pairs, rung in highest.items()}
-
-    def results(self, trials: Iterable[Trial], rung: int, mode: Mode) -> dict[int, float]:
-        """The best that each trial had reached at a rung, by number, of those that have passed it."""
-        found = {}
-        for trial in trials:
-            pairs = self.passed(trial).get(rung)
-            best = None if pairs is None else trial.best(mode, up_to=pairs)
-            if best is not None:
-                found[trial.number] = best
-        return found
 
 
 @dataclass(frozen=True)
@@ -87,7 +46,7 @@ def judge_at_rung(rungs: Rungs, study: Study, rivals: Iterable[Trial], number: i
     rung = rungs.between(before, trial.pairs_seen)
     if rung is None:
         return "RUNNING"
-    results = rungs.results(rivals, rung, study.mode)
+    results = rungs.results_at(rung, rivals, study.mode)
     others = [value for other, value in results.items() if other != number]
     best = trial.best(study.mode)
     goes_on = best is not None and is_among_best(best, others, rungs.factor, study.mode)

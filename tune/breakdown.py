@@ -1,4 +1,4 @@
-"""When trials only die and fail, one after another: then something is broken, and takes all that are left.
+"""Ends a session in which trials only die and fail: what is broken would take all that are left.
 
 A GPU that has fallen off its bus ends a trial within seconds and is free for the next one, while the others
 train. So a session does not go on for ever without a report from any trial.
@@ -11,13 +11,12 @@ from collections.abc import Callable
 from ray.tune import Stopper
 
 MORE_THAN_SLOTS = 3
-"""One cause that passes can take as many trials as are at work, but no others: a machine that goes, settings
-of one range that were proposed together. Those come first again. When more than a few others have come to
-no report either, the cause has stayed."""
+"""A cause that passes, such as a machine that goes, takes no more trials than are at work, and these are the
+next to run again. Where a few more than those were lost, and none has reported, the cause has stayed."""
 
 
 class Breakdown(Stopper):  # type: ignore[misc]  # Ray has no types
-    """Ends a session in which so many trials were lost since the last report of any.
+    """Ends a session when too many trials were lost since any of them last reported.
 
     Args:
         most: Trials that have been at work at once at most.
@@ -32,7 +31,7 @@ class Breakdown(Stopper):  # type: ignore[misc]  # Ray has no types
         self._machines.clear()
 
     def lose(self, number: int, machine: str) -> None:
-        """A trial's worker has died, or it has failed; not by what it computed.
+        """A trial's worker has died, or the trial has failed; one that diverged is not counted.
 
         Args:
             number: The trial; it counts once.

@@ -15,7 +15,7 @@ from typing import TextIO
 from themo.errors import InputError, reason_of
 from themo.progress import console
 from themo.room import LossyFile
-from tune.address import LOCAL, refuse_unreachable
+from tune.address import LOCAL, cluster_behind, refuse_unreachable, submission
 
 RAY_VARIABLES = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -74,6 +74,7 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
         InputError: Nobody answers at the address, or this process cannot join the cluster there.
         ClusterError: Ray raised something in the block, or could not be started; a traceback is in the log.
     """
+    address = cluster_behind(address)
     refuse_unreachable(address)
     for name, value in RAY_VARIABLES.items():
         os.environ.setdefault(name, value)
@@ -127,7 +128,8 @@ def _join(address: str) -> str | None:
     except RuntimeError as error:  # another version of Ray or Python, or no machine of the cluster
         raise InputError(
             f"--address: the cluster at {address} must be joined on one of its machines, with its Ray and "
-            f"its Python: {' '.join(str(error).split())}"
+            f"its Python ({' '.join(str(error).split())}), or submit the command: "
+            f"{submission(address.rpartition(':')[0] or 'HEAD')}"
         ) from None
     return context.dashboard_url or None
 

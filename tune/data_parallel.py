@@ -43,10 +43,10 @@ _START_SECONDS = "300"
 """For all workers to be there: they load PyTorch, and may wait for those of a trial that has just ended."""
 
 _PATIENCE_SECONDS = 14 * 24 * 3600
-"""A worker waits so long for the first, who waits without a limit for room on a disk or for the storage.
+"""How long a worker waits for the first one, which may itself wait without limit for a disk or the storage.
 
-Nothing else needs this limit: that a worker died, gloo sees by its connection, and Ray Train ends the others
-whatever they wait for. Over 24 days would be more milliseconds than 31 bits hold.
+A worker's death needs no limit: gloo sees it by the connection, and Ray Train ends the others whatever they
+wait for. 31 bits of milliseconds hold 24 days at most.
 """
 
 REQUEST: dict[str, float] = {"cpu": 0, "gpu": 0, "memory": 1}

@@ -1,4 +1,4 @@
-"""What trials could never train, found before the first: the ends of ranges against data and backbones."""
+"""Refuses, before the first trial, a range with an end that data or backbone would let no trial train."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ _WIDTH = 1 / 6
 def sample(space: Space, study: Study, scores: Mapping[int, float], seed: int) -> dict[str, Scalar]:
     """Numeric settings of the next trial; choices have no order and are not CMA-ES's to make.
 
-    The first generation lies around the best of the `startup_trials` and of those carried over. Of the later
-    trials each so many that have a score, in the order of proposal, are a generation: with several slots some
-    were proposed by an earlier distribution than the one that learns of them.
+    The first generation lies around the best of the `startup_trials` and of those carried over. The later
+    trials that have a score are cut into generations in the order of proposal; with several slots, some were
+    proposed by an earlier distribution than the one that learns of them.
 
     Args:
         space: What is searched; `startup_trials` trials were proposed at random.

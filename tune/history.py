@@ -1,4 +1,4 @@
-"""The record as Optuna sees it: a study for proposals, importances and plots, made without copying trials.
+"""The record as Optuna sees it: a study for proposals and importances, made without copying trials.
 
 Optuna's own storage in memory copies every trial that is put into it, which makes a proposal of a record of
 1,000 trials five times as dear.
@@ -171,7 +171,6 @@ def _frozen(space: Space, trial: Trial, mode: Mode, position: int) -> FrozenTria
         params=known,
         distributions={name: space.dimensions[name] for name in known},
         intermediate_values=dict(trial.values),
-        user_attrs={"number": trial.number, "reason": trial.reason},
     )
 
 
@@ -184,7 +183,7 @@ def _trial(number: int, state: TrialState, **known: Any) -> FrozenTrial:
         "user_attrs": {},
         "system_attrs": {},
     }
-    # Optuna's plots want times, and these are none that a proposal depends on
+    # no proposal and no importance depends on times
     return FrozenTrial(
         number=number,
         trial_id=number,

@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-from tune.asha import Rungs, judge_at_rung
+from tune.asha import judge_at_rung
+from tune.rungs import Rungs
 from tune.study import State, Study
 
 
@@ -52,7 +53,7 @@ class HyperBand:
 
 @cache
 def bracket_of(number: int, brackets: int, factor: float) -> int:
-    """A trial's bracket: the one that is furthest behind its share, of equal ones that which stops sooner."""
+    """A trial's bracket: the one furthest behind its share; of equal ones, the one that stops sooner."""
     cycle = _cycle(brackets, factor)
     return cycle[number % len(cycle)]
 

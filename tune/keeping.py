@@ -6,20 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from pyarrow import ArrowException
-from pyarrow.fs import FileType
 from ray.tune import Callback
 
 from themo.atomic import write_text
 from themo.errors import reason_of
 from themo.progress import console
 from themo.room import Patience
-from tune import results
 from tune.space import Space
 from tune.storage import Storage
 from tune.study import Study
 from tune.trial import read_report
+from tune.trial_table import TrialTable
 
 FAILURES_FOLDER = "failures"
+
+_SECONDS_BETWEEN_SAVES = 10.0
 
 
 class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
@@ -32,31 +33,45 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         study: The record.
         space: What is searched.
         folder: The search directory.
-        session: Name of the folder of this session's checkpoints.
+        storage: Where checkpoints are.
+        session: Name of the folder of this session's checkpoints there.
         patience: Waits for room on a full disk.
     """
 
-    def __init__(self, study: Study, space: Space, folder: Path, session: str, patience: Patience) -> None:
+    def __init__(
+        self, study: Study, space: Space, folder: Path, storage: Storage, session: str, patience: Patience
+    ) -> None:
         self._study = study
-        self._space = space
+        self._table = TrialTable(study, space, folder)
         self._folder = folder
+        self._storage = storage
         self._session = session
         self._patience = patience
+        self._has_warned = False
 
     def on_checkpoint(self, *, trial: Any, checkpoint: Any, **_: object) -> None:
         """Enter a checkpoint, then remove the one before it."""
         record = self._study[trial.config["number"]]
-        storage = checkpoint.path.rpartition(f"/{self._session}/")[0]
         before = record.checkpoint
-        record.checkpoint = checkpoint.path.removeprefix(f"{storage}/")
-        record.checkpoint_pairs = record.pairs_seen
-        record.checkpoint_seconds = record.seconds
+        record.enter_checkpoint(f"{self._session}/{checkpoint.path.rpartition(f'/{self._session}/')[2]}")
         self._study.save()
         in_use = {other.checkpoint for other in self._study}  # other trials may go on from it too
-        for old in {before, *(step.checkpoint for step in record.lineage)} - in_use - {None}:
-            path = f"{storage}/{old}"
-            if checkpoint.filesystem.get_file_info(path).type != FileType.NotFound:
-                checkpoint.filesystem.delete_dir(path)
+        for old in {before, *(step.checkpoint for step in record.lineage)} - in_use:
+            if old is not None:
+                self._remove(old)
+
+    def _remove(self, path: str) -> None:
+        """Remove a checkpoint; where that fails, of which Ray says nothing, the next resume tries again."""
+        try:
+            self._storage.remove(path)
+        except (OSError, ArrowException) as error:
+            if not self._has_warned:
+                console.print(f"Warning: an old checkpoint cannot be removed: {path}: {reason_of(error)}")
+            self._has_warned = True
+
+    def on_step_end(self, **_: object) -> None:
+        """Let `status` see reports that no checkpoint follows soon."""
+        self._study.show(_SECONDS_BETWEEN_SAVES)
 
     def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
         """Write down where a trial raised; say that its worker waits."""
@@ -68,7 +83,7 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
 
     def on_trial_complete(self, **_: object) -> None:
         """Bring the table up to date."""
-        self._patience(lambda: results.write_trials(self._study, self._space, self._folder))
+        self._patience(self._table.write)
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
         """Bring the table up to date and keep Ray's account of the death of a worker."""
@@ -90,9 +105,9 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
 def remove_leftovers(study: Study, storage: Storage) -> None:
     """Remove the checkpoints of earlier sessions that nothing needs; where that fails a warning says so.
 
-    They are those that a driver died before it entered, whole or in part, and those of failed trials. To be
-    called between sessions, by the process that holds the search: during one, a checkpoint stands before it
-    is entered.
+    These are the checkpoints of failed trials, and those, whole or in part, that a driver did not live to
+    enter. To be called between sessions, by the process that holds the search: during a session, a checkpoint
+    stands before it is entered.
     """
     failures: list[str] = []
     try:

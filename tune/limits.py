@@ -12,7 +12,7 @@ def wants_more(study: Study, search: SearchSettings) -> bool:
 
 
 def is_exhausted(study: Study, search: SearchSettings) -> bool:
-    """Whether so many trials have ended since the best one began that another gain is not waited for."""
+    """Whether `stop_after_no_gain` trials that came after the best one have ended, and none was better."""
     patience = search.stop_after_no_gain
     return patience is not None and trials_without_gain(study) >= patience
 

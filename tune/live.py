@@ -39,7 +39,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         self._total = total
         self._slots = slots
         self._objective = objective
-        self._done_before = sum(trial.is_done for trial in study)
+        self._done_before = study.n_done
         self._start = self._last = time.monotonic()
         self._at_work = 0
         self._on_ctrl_c: Callable[[int, FrameType | None], object] | None = None
@@ -87,7 +87,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
     def _frame(self) -> Table:
         frame = Table.grid(padding=(0, 1))
         frame.add_column(no_wrap=True, overflow="ellipsis")
-        done = sum(trial.is_done for trial in self._study)
+        done = self._study.n_done
         frame.add_row(ProgressBar(total=self._total, completed=done, width=40))
         frame.add_row(self._progress())
         frame.add_row(best_so_far(self._study, self._objective))
@@ -95,7 +95,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
 
     def _progress(self) -> str:
         counts = self._study.counts()
-        done = sum(trial.is_done for trial in self._study)
+        done = self._study.n_done
         parts = [
             f"{done} of {self._total} trials done",
             f"{counts['COMPLETE']} to the end, {counts['PRUNED']} stopped early, {counts['FAIL']} failed",

@@ -9,20 +9,16 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
+from tune.rungs import crosses
 from tune.study import State, Study, Trial
 
 MIN_OTHERS = 3
 """Fewer others than these stop nobody: our choice, the paper names no number."""
 
 
-def crosses(interval: int, before: int, pairs: int) -> bool:
-    """Whether a multiple of an interval lies between two reports."""
-    return pairs // interval > before // interval
-
-
 @dataclass(frozen=True)
 class Median:
-    """The rule, applied every so many pairs, where a checkpoint is written: the first time is the grace.
+    """The rule, applied after every `interval` pairs, where a checkpoint is written too.
 
     Attributes:
         interval: Sentence pairs between judgements.

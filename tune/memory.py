@@ -30,7 +30,7 @@ def larger_share(gpus: float) -> float | None:
 
 
 def share_by_memory(study: Study) -> float:
-    """The share of a GPU of the next trial: one of so many equal ones as the trials so far allow.
+    """The next trial's share of a GPU: 1/n, for the largest n that the trials so far allow.
 
     A trial's peak is known when its first checkpoint stands, or it has ended.
     """

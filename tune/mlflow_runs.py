@@ -14,7 +14,6 @@ from ray.tune import Callback
 
 from themo.tracking.names import comparison_params
 from themo.tracking.runs import RunLog, Status, Tracking
-from tune.results import line_of
 from tune.study import State, Study, Trial
 from tune.trial import read_report
 
@@ -115,10 +114,10 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         if trial.reason:
             run.tag({"themo.reason": trial.reason})
         if trial.lineage:
-            run.tag({"themo.lineage": line_of(trial)})
+            run.tag({"themo.lineage": trial.way})
         run.finish(_STATUS[trial.state])
         self._open.discard(trial.number)
-        done = sum(other.is_done for other in self._study)
+        done = self._study.n_done
         leader = self._study.leader()
         if leader is not None and (best := leader.best(self._study.mode)) is not None:
             self.parent.report({f"best/{self._objective}": best, "trials": done}, step=done)

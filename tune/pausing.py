@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tune.asha import Rungs
 from tune.limits import wants_more
+from tune.rungs import Rungs
 from tune.space import SearchSettings
 from tune.study import State, Study, Trial
 
@@ -56,15 +56,16 @@ class PausingAsha:
         at_work = any(t.state == "RUNNING" and t.number != arriving for t in study)
         at_least = 0 if at_work or wants_more(study, self.search) else 1
         able = [t for t in study if "FAIL" not in (t.state, t.verdict)]  # the others hold nobody's place
-        passed = {trial.number: self.rungs.passed(trial) for trial in able}
         sign = -1 if study.mode == "max" else 1
-        for rung in sorted({rung for rungs in passed.values() for rung in rungs}, reverse=True):
-            results = self.rungs.results(able, rung, study.mode)
+        further: set[int] = set()
+        """Trials that have passed a higher rung."""
+        for _, results in sorted(self.rungs.results(able, study.mode).items(), reverse=True):
             quota = max(at_least, math.floor(len(results) / self.rungs.factor))
             best = sorted(results, key=lambda number: (sign * results[number], number))[:quota]
             for number in best:
-                if number in waiting and rung == max(passed[number]):
+                if number in waiting - further:
                     return number
+            further |= results.keys()
         return None
 
     def donor(self, study: Study, number: int) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.distributions import FloatDistribution
 
-from tune.median import crosses
+from tune.rungs import crosses
 from tune.space import CHANGEABLE, Scalar, Space
 from tune.study import State, Study, Trial
 
@@ -45,11 +45,11 @@ class PopulationBased:
         return crosses(self.interval, before, pairs)
 
     def judge(self, study: Study, number: int, before: int) -> State:
-        """PAUSED at the end of a round; PRUNED where no report was finite yet."""
+        """PAUSED at the end of a round; PRUNED where its report there was not finite: it has no rank."""
         trial = study[number]
         if not self.is_judged(number, before, trial.pairs_seen):
             return "RUNNING"
-        return "PRUNED" if trial.best(study.mode) is None else "PAUSED"
+        return "PAUSED" if trial.pairs_seen in trial.values else "PRUNED"
 
     def next_paused(self, study: Study) -> int | None:
         """When all have ended the round: first those that take over a checkpoint, while it still stands."""
@@ -91,7 +91,7 @@ class PopulationBased:
         return trial.pairs_seen // self.interval
 
     def _result(self, trial: Trial, ended: int) -> float | None:
-        """The last finite report of a round, before another trial's line was taken over."""
+        """A trial's report at the end of a round; its own, also where it took over another's line there."""
         for step in trial.lineage:
             if step.pairs // self.interval == ended:
                 return step.value

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
 from tune import evolution
@@ -41,7 +44,7 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
     n_startup = space.search.startup_trials
     match space.search.searcher:
         case "tpe":
-            return _ask(space, study, TPESampler(n_startup_trials=n_startup, seed=seed))
+            return _ask(space, study, _Tpe(n_startup_trials=n_startup, seed=seed))
         case "gp":
             # two at least: of a single trial no process can be fitted
             gp = GPSampler(n_startup_trials=max(2, n_startup), seed=seed, warn_independent_sampling=False)
@@ -59,6 +62,23 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
                 n: decode(d, float(p)) for (n, d), p in zip(space.dimensions.items(), place, strict=True)
             }
     return drawn | _trusted(space, number)
+
+
+class _Tpe(TPESampler):
+    """Optuna's compares every distribution of every trial at each proposal; here they are the space's."""
+
+    def infer_relative_search_space(
+        self,
+        study: optuna.study.Study,
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """The settings that all trials have that ended, sorted by name, and more than one value for each."""
+        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        if not ended:
+            return {}
+        known = ended[0].distributions
+        shared = set(known).intersection(*(past.distributions for past in ended))
+        return {name: known[name] for name in sorted(shared) if not known[name].single()}
 
 
 def _ask(space: Space, study: Study, sampler: BaseSampler) -> dict[str, Scalar]:

@@ -32,6 +32,7 @@ from tune.search import (
 from tune.space import Space, contains, load
 from tune.storage import Storage
 from tune.study import Study, Trial
+from tune.tracking_place import refuse_another_place
 from tune.warm_start import carry_over
 
 OF_NEW_SEARCHES = (
@@ -70,10 +71,15 @@ def resume(options: Namespace, settings: Settings) -> Search:
         )
     folder = search_folder(options.resume, settings, asked_by=RESUME)
     search = read_search(folder, to_go_on=True)
+    if search.name != folder.name:  # a copy would go on with what it was copied from
+        raise InputError(
+            f"{RESUME}: {folder} holds the search {search.name!r}: its directory must bear that name"
+        )
     if search_folder(search.name, search.settings) != folder:  # moved since it was begun
         search = replace(search, settings=search.settings.override({"logs_dir": str(folder.parent.parent)}))
     if options.space is not None:
         refuse_another_space(search, load(options.space, search.settings), options.space)
+    refuse_another_place(folder, search.settings.paths.experiment)
     if options.num_samples is not None or options.stop_after_no_gain is not None:
         search = grow(search, options.num_samples, options.stop_after_no_gain)
     machines = _given(address=options.address, max_concurrent=options.max_concurrent)
@@ -129,7 +135,7 @@ def _space_path(options: Namespace) -> Path:
 
 
 def _tell_untrusted(space: Space, settings: Settings) -> None:
-    """Say which settings the space does not hold as they are, where these are to be tried as trusted ones."""
+    """Name the settings whose own values lie outside the space: no trusted trial is completed by them."""
     own = settings.leaves()
     outside = [f"{name} {own[name]}" for name, d in space.dimensions.items() if not contains(d, own[name])]
     if outside and space.first:

@@ -1,10 +1,8 @@
-"""What a search leaves for people: the table of trials, the best settings, the best version."""
+"""What a search leaves for people: the best settings, the best version, the best trials on the screen."""
 
 from __future__ import annotations
 
-import csv
 import filecmp
-import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping
@@ -18,11 +16,10 @@ from rich.table import Table
 
 from themo.atomic import write_text
 from themo.config import Settings
-from tune.space import Scalar, Space
+from tune.space import Scalar
 from tune.storage import Storage
 from tune.study import Mode, State, Study, Trial
 
-TRIALS_FILE = "trials.csv"
 BEST_SETTINGS = "best.yaml"
 BEST_VERSION = "best"
 
@@ -36,9 +33,9 @@ class SearchResult:
         objective: Name of the metric that was searched on.
         mode: Whether it is to be great or small.
         counts: Trials in each state.
-        best: The winner: its trial number, objective, and searched settings.
-        slots: Trials that any session had room for at once.
-        busy: Share of the slots' time spent training, of `seconds`.
+        best: The winner.
+        slots: The most trials that a session had room for at once.
+        busy: Share of the slots' time in `seconds` that was spent in training.
         seconds: From the first start to the last end, pauses between sessions left out.
         top: The best trials, best first.
         num_samples: Trials that were asked for.
@@ -60,7 +57,7 @@ class SearchResult:
     @property
     def value(self) -> float:
         """The winner's objective."""
-        return self.best.values[best_pairs(self.best, self.mode)]
+        return self.best.values[self.best.best_pairs(self.mode)]
 
     def to_json(self) -> dict[str, Any]:
         """For ``tune --json``."""
@@ -78,33 +75,6 @@ class SearchResult:
             "num_samples": self.num_samples,
             "is_whole": self.is_whole,
         }
-
-
-def write_trials(study: Study, space: Space, folder: Path) -> None:
-    """Write ``trials.csv``: a row a trial, in the order of proposal; times are Unix seconds."""
-    names = ["number", "state", "objective", "best_pairs", "pairs_seen", "seconds", "started", "ended"]
-    lineage = ["lineage"] if any(trial.lineage for trial in study) else []
-    out = io.StringIO()
-    columns = [*names, *space.dimensions, "reason", *lineage]
-    writer = csv.DictWriter(out, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    for trial in study:
-        writer.writerow(
-            {
-                "number": trial.number,
-                "state": trial.state,
-                "objective": "" if (best := trial.best(study.mode)) is None else repr(best),
-                "best_pairs": best_pairs(trial, study.mode) if trial.values else "",
-                "pairs_seen": trial.pairs_seen,
-                "seconds": f"{trial.seconds:.3f}",
-                "started": "" if trial.started is None else f"{trial.started:.3f}",
-                "ended": "" if trial.ended is None else f"{trial.ended:.3f}",
-                **{name: trial.params.get(name) for name in space.dimensions},
-                "reason": trial.reason,
-                "lineage": line_of(trial),
-            }
-        )
-    write_text(folder / TRIALS_FILE, out.getvalue())
 
 
 def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path) -> None:
@@ -128,7 +98,7 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
     if winner.lineage:
         note = (
             "# The last settings of a run whose settings changed on the way: to train with them is another\n"
-            f"# run. The winner, trial {winner.number}, went on {line_of(winner)};\n"
+            f"# run. The winner, trial {winner.number}, went on {winner.way};\n"
             "# study.json holds the settings until there.\n"
         )
     new, old = folder / f".{BEST_VERSION}.new", folder / f".{BEST_VERSION}.old"
@@ -171,17 +141,6 @@ def _add_to_summary(version: Path, **facts: Any) -> None:
         write_text(path, json.dumps(summary, indent=1, ensure_ascii=False))
 
 
-def line_of(trial: Trial) -> str:
-    """Where a trial went on as another one, in a few words."""
-    return ", ".join(f"as trial {step.donor} from {step.pairs:,} pairs" for step in trial.lineage)
-
-
-def best_pairs(trial: Trial, mode: Mode) -> int:
-    """Sentence pairs at a trial's best report, the first of equals."""
-    best = trial.best(mode)
-    return min(pairs for pairs, value in trial.values.items() if value == best)
-
-
 def best_so_far(study: Study, objective: str) -> str:
     """The best trial so far in a line, with its settings."""
     leader = study.leader()
@@ -189,12 +148,6 @@ def best_so_far(study: Study, objective: str) -> str:
         return "no report yet"
     settings = " ".join(f"{name}={show(value)}" for name, value in leader.params.items())
     return f"best {objective} {leader.best(study.mode):.4f} in trial {leader.number}: {settings}"
-
-
-def busy_share(study: Study, slots: int) -> float:
-    """Share of the time of so many slots spent in training; pauses between sessions left out."""
-    slot_seconds = slots * study.seconds()
-    return sum(trial.seconds for trial in study) / slot_seconds if slot_seconds > 0 else 0.0
 
 
 def table(result: SearchResult, searched: Iterable[str]) -> Table:

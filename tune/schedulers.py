@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from tune.asha import Asha, Rungs
+from tune.asha import Asha
 from tune.hyperband import HyperBand
-from tune.median import Median, crosses
+from tune.median import Median
 from tune.pausing import PausingAsha
 from tune.population import PopulationBased
+from tune.rungs import Rungs, crosses
 from tune.space import SearchSettings
 from tune.study import State, Study
 
@@ -39,7 +40,7 @@ class Scheduler(Protocol):
         """The paused trial that goes on before a new one is begun; None where none may."""
 
     def donor(self, study: Study, number: int) -> int | None:
-        """The trial as which that one goes on (`tune.population.take_over`); None where as itself."""
+        """The trial that a paused one goes on as (`tune.population.take_over`); None: as itself."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ PAIRS_FILE = "pairs.json"
 RESUME = "--resume"
 """What goes on with a search; all else only reads it."""
 
-ENDS = ("num_samples", "stop_after_no_gain")
+GROWABLE = ("num_samples", "stop_after_no_gain")
 """What may change while a search goes on: when it has enough."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -159,7 +159,7 @@ def read_search(folder: Path, asked_by: str = RESUME, *, to_go_on: bool = False)
 
 
 def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int | None = None) -> Search:
-    """Let a search have more trials, or fewer of those that are still to come; kept in ``search.yaml``.
+    """Change when a search has enough trials, which may be sooner too; kept in ``search.yaml``.
 
     Args:
         search: Which one.
@@ -167,8 +167,8 @@ def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int
         stop_after_no_gain: As of `tune.space.SearchSettings`; None leaves it as it is.
 
     Raises:
-        InputError: It has more trials than that already, or gains nothing since so many that none would
-            begin, or another process runs it.
+        InputError: It has more trials than that already, or more were asked for and none would begin, since
+            too many have gained nothing, or another process runs it.
     """
     folder = search_folder(search.name, search.settings)
     with alone(folder):
@@ -207,7 +207,7 @@ def refuse_another_space(search: Search, space: Space, source: Path) -> None:
         f"{part}.{name}"
         for part in ("space", "search")
         for name in ours[part] | theirs[part]
-        if ours[part].get(name) != theirs[part].get(name) and name not in ENDS
+        if ours[part].get(name) != theirs[part].get(name) and name not in GROWABLE
     ]
     if ours["first"] != theirs["first"]:
         differing.append("first")

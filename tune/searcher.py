@@ -116,7 +116,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         if number is None:  # known already
             return
         trial = self._study[number]
-        if error and self._deaths_in_a_row(trial) <= self._space.search.max_failures:
+        deaths = self._count_death(trial) if error else 0
+        if error and deaths <= self._space.search.max_failures:
             trial.rewind()
             self._interrupted.insert(0, number)
         elif trial.verdict == "RUNNING" and not error:
@@ -125,8 +126,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         else:
             self._study.finish(number, "FAIL" if error else trial.verdict or "FAIL")
 
-    def _deaths_in_a_row(self, trial: Trial) -> int:
-        """Count a death of a trial, together with those before it since its last checkpoint."""
+    def _count_death(self, trial: Trial) -> int:
+        """Count a death of a trial; how many there were since its last checkpoint."""
         pairs, deaths = self._deaths.get(trial.number, (0, 0))
         deaths = deaths + 1 if pairs == trial.checkpoint_pairs else 1
         self._deaths[trial.number] = trial.checkpoint_pairs, deaths
@@ -159,6 +160,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         self._session = max(study.sessions(), default=0) + 1
         self._taken_up: dict[int, tuple[float, float]] = {}
         self._given_up: set[str] = set()
+        self._handed_out: dict[str, int] = {}
 
     def on_trial_result(self, tune_controller: object, trial: RayTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Enter a report and decide whether the trial goes on."""
@@ -214,15 +216,22 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         console.print(f"Trial {record.number}: {record.reason}")
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
-        """Ray's choice, after telling the searcher of trials that Ray has given up without a word.
+        """The trial that was handed out first, after telling the searcher of those that Ray has given up.
 
-        It does so where a worker does not let go of the trial before; the slot would stay taken for ever.
+        It does so without a word where a worker does not let go of the trial before; the slot would stay
+        taken for ever. Ray's own choice goes through all trials that there ever were.
         """
-        for trial in tune_controller.get_live_trials():
+        live = list(tune_controller.get_live_trials())
+        for trial in live:
             if trial.status == RayTrial.ERROR and trial.trial_id not in self._given_up:
                 self._given_up.add(trial.trial_id)
                 tune_controller.search_alg.on_trial_complete(trial.trial_id, error=True)
-        return super().choose_trial_to_run(tune_controller)
+        waiting = [trial for trial in live if trial.status == RayTrial.PENDING]
+        return min(waiting, key=lambda trial: self._handed_out[trial.trial_id], default=None)
+
+    def on_trial_add(self, tune_controller: object, trial: RayTrial) -> None:  # noqa: ARG002
+        """Note the order in which trials are handed out."""
+        self._handed_out[trial.trial_id] = len(self._handed_out)
 
     def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:  # noqa: ARG002
         """Enter why a worker died; then the searcher hears of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -21,9 +22,9 @@ from themo.errors import InputError, reason_of
 from themo.progress import console
 from themo.room import Patience, is_full
 from themo.tracking.runs import Tracking, outbox_path
-from themo.tracking.uri import tracking_uri
+from themo.tracking.uri import tracking_uri, ui_command
 from themo.training import train
-from tune import results
+from tune import results, sharing
 from tune.cluster import Cluster, ClusterError, connect
 from tune.keeping import FAILURES_FOLDER, Keeper, remove_leftovers
 from tune.limits import is_whole
@@ -43,7 +44,9 @@ from tune.slots import Slots
 from tune.space import Scalar
 from tune.storage import SESSION_PREFIX, TRIAL_PREFIX, Storage
 from tune.study import Study
+from tune.tracking_place import keep_place, refuse_another_place
 from tune.trial import Train, Work, run
+from tune.trial_table import TrialTable
 
 if TYPE_CHECKING:
     from tune.mlflow_runs import MlflowRuns
@@ -75,10 +78,10 @@ def run_search(
         What was found.
 
     Raises:
-        InputError: The cluster is too small, the MLflow server away, another process runs this search, some
-            machine does not share the storage, something is wrong with the data, it is other than what the
-            search was begun with, trials are to train on GPUs and get none, or no trial ended well in the
-            time given.
+        InputError: The cluster is too small (one that a search is resumed on is waited for), the MLflow
+            server away or another than before, another process runs this search, some machine does not share
+            the storage, something is wrong with the data, it is other than what the search was begun with,
+            trials are to train on GPUs and get none, or no trial ended well in the time given.
         KeyboardInterrupt: Interrupted; the search can be resumed.
         ClusterError: Ray has failed, or one trial after another has; the search can be resumed.
         RuntimeError: No trial ended well.
@@ -101,47 +104,66 @@ def _searched(
 ) -> tuple[Study, int]:
     """The record when a session has ended, and how many trials any session had room for."""
     folder = search_folder(search.name, search.settings)
-    logs_dir = Path(search.settings.paths.logs_dir)
+    logs_dir, experiment = Path(search.settings.paths.logs_dir), search.settings.paths.experiment
+    uri = tracking_uri(logs_dir)
+    refuse_another_place(folder, experiment)
+    if (folder / STUDY_FILE).exists():  # before the first trial too, where others were carried over
+        study = Study.load(folder / STUDY_FILE, patience)
+    else:
+        study = Study(folder / STUDY_FILE, search.mode, patience=patience)
+    is_resumed = len(study) > 0
+    study.save()
     with ExitStack() as stack:
-        study_path = folder / STUDY_FILE
-        if study_path.exists():  # before the first trial too, where others were carried over
-            study = Study.load(study_path, patience)
-        else:
-            study = Study(study_path, search.mode, patience=patience)
-        is_resumed = len(study) > 0
-        study.save()
-        outbox = outbox_path(logs_dir, f"{search.name}-{search.uid}")
         tracking = stack.enter_context(
             Tracking(
-                tracking_uri(logs_dir),
-                search.settings.paths.experiment,
-                outbox,
+                uri,
+                experiment,
+                outbox_path(logs_dir, f"{search.name}-{search.uid}"),
                 must_answer=not is_resumed,
                 patience=patience,
             )
         )
-        cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
-        slots = Slots(
-            search.resources, cluster, partial(share_by_memory, study) if search.resources.by_memory else None
-        )
-        machines = list(cluster.machines().values())
-        search.resources.on(machines).refuse_no_gpus(search.settings.training.device)
-        if cluster.dashboard:
-            console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
+        patience(lambda: keep_place(folder, experiment))
         if is_resumed:  # before anything is written there: it may be full
             remove_leftovers(study, storage)
+        if is_whole(study, search.space.search):  # a kill may have come when all was done but told
+            _runs(search, study, tracking).close("FINISHED")
+            return study, study.at_once()
+        cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
+        slots = _slots(search, study, cluster, time_budget)
+        machines = list(cluster.machines().values())
+        search.resources.on(machines).refuse_no_gpus(search.settings.training.device)
         patience(lambda: _refuse_unshared(search, storage, cluster))
+        console.print(f"Runs in MLflow: {ui_command(uri)}", soft_wrap=True)
+        if cluster.dashboard:
+            console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
         session = _Session(search, study, storage, folder, patience)
-        if not is_whole(study, search.space.search):
-            work = replace(_work_for(search, data_for, train, storage), measure=measure)
-            corpora = {str(names): data.corpus for names, data in work.data.items() if data.corpus}
-            patience(lambda: refuse_other_pairs(folder, corpora))
-            if search.resources.address is not None:
-                work = replace(work, shipment=Shipment.of(work.data.values()))
-            session.run(work, slots, tracking, time_budget)
-        else:  # a kill may have come when all was done but told
-            session.runs(tracking).close("FINISHED")
+        work = replace(_work_for(search, data_for, train, storage), measure=measure)
+        corpora = {str(values): data.corpus for values, data in work.data.items() if data.corpus}
+        patience(lambda: refuse_other_pairs(folder, corpora))
+        if search.resources.address is not None:
+            work = replace(work, shipment=Shipment.of(work.data.values()))
+        session.run(work, slots, tracking, time_budget)
     return study, max(slots.most, study.at_once())
+
+
+def _slots(search: Search, study: Study, cluster: Cluster, time_budget: float | None) -> Slots:
+    """How many trials the cluster holds.
+
+    One that a search is resumed on is waited for until it holds one, at most for the time budget: after a
+    restart its machines come back, and later than its head. None but this one comes to a cluster that was
+    started here.
+
+    Raises:
+        InputError: It cannot hold one.
+    """
+    resources = search.resources
+    waits = len(study) > 0 and resources.address is not None
+    if waits and search.settings.training.device == "cuda" and resources.gpus_per_trial is None:
+        resources = replace(resources, gpus_per_trial=1.0)  # a machine without GPUs may be back before others
+    share = partial(share_by_memory, study) if resources.by_memory else None
+    patience = math.inf if time_budget is None else time_budget
+    return Slots(resources, cluster, share, wait=patience if waits else 0.0)
 
 
 def storage_of(search: Search, folder: Path) -> Storage:
@@ -158,11 +180,11 @@ def storage_of(search: Search, folder: Path) -> Storage:
 
 def _refuse_unshared(search: Search, storage: Storage, cluster: Cluster) -> None:
     if search.resources.storage_path is not None:
-        storage.refuse_unwritable()
+        sharing.refuse_unwritable(storage)
     if search.resources.address is not None:
         able = [node_id for node_id, machine in cluster.machines().items() if machine.get("CPU", 0) > 0]
-        storage.refuse_unseen(able)
-        storage.sign()
+        sharing.refuse_unseen(storage, able)
+        sharing.sign(storage)
 
 
 class _Session:
@@ -179,9 +201,11 @@ class _Session:
         self._name = _next_session(storage.when_there(storage.folders))
 
     def run(self, work: Work, slots: Slots, tracking: Tracking, time_budget: float | None) -> None:
-        """Raises `KeyboardInterrupt` where it ended before its time and before all was done.
+        """Run Ray's loop until nothing is left to do or the time is up.
 
-        Where that was because one trial after another was lost, `ClusterError`.
+        Raises:
+            KeyboardInterrupt: Interrupted.
+            ClusterError: One trial after another was lost (`tune.breakdown`).
         """
         from ray import tune as ray_tune
 
@@ -191,7 +215,7 @@ class _Session:
 
         search, study = self._search, self._study
         view = LiveView(study, search.space.search.num_samples, slots, search.objective)
-        runs = self.runs(tracking)
+        runs = _runs(search, study, tracking)
         breakdown = Breakdown(lambda: slots.most)
         resources = search.resources
         is_open = resources.gpus_per_trial is None
@@ -214,7 +238,7 @@ class _Session:
                 reuse_actors=resources.workers == 1,  # else its workers go with it
                 callbacks=[
                     *removers,
-                    Keeper(study, search.space, self._folder, self._name, self._patience),
+                    Keeper(study, search.space, self._folder, self._storage, self._name, self._patience),
                     runs,
                     view,
                 ],
@@ -229,7 +253,7 @@ class _Session:
             if signal.getsignal(signal.SIGINT) is not on_ctrl_c:
                 signal.signal(signal.SIGINT, on_ctrl_c)  # Ray leaves its own, which swallows the next
             _write_what_fits(study.save)
-            _write_what_fits(lambda: results.write_trials(study, search.space, self._folder))
+            _write_what_fits(TrialTable(study, search.space, self._folder).write)
             self._tidy()
         is_done = is_whole(study, search.space.search)
         runs.close("FINISHED" if is_done else "KILLED")
@@ -245,17 +269,17 @@ class _Session:
         except (OSError, ArrowException) as error:  # no reason to lose a search at its end
             console.print(f"Warning: files of {self._name} that nothing needs stay: {reason_of(error)}")
 
-    def runs(self, tracking: Tracking) -> MlflowRuns:
-        """The search in MLflow; what ended before is brought to its end there."""
-        from tune.mlflow_runs import MlflowRuns
 
-        search = self._search
-        everything = yaml.safe_load(search.to_yaml())
-        return MlflowRuns(tracking, self._study, search.name, search.uid, everything, search.objective)
+def _runs(search: Search, study: Study, tracking: Tracking) -> MlflowRuns:
+    """The search in MLflow; what ended before is brought to its end there."""
+    from tune.mlflow_runs import MlflowRuns
+
+    everything = yaml.safe_load(search.to_yaml())
+    return MlflowRuns(tracking, study, search.name, search.uid, everything, search.objective)
 
 
 def _write_what_fits(write: Callable[[], None]) -> None:
-    """Write as far as a full disk allows: who interrupts the waiting for room resumes an older record."""
+    """Write; where the wait for room on a full disk was interrupted, the file of before stays."""
     try:
         write()
     except OSError as error:
@@ -286,12 +310,12 @@ _MOST_PENDING = 10_000
 
 
 def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: Path) -> results.SearchResult:
-    results.write_trials(study, search.space, folder)
+    TrialTable(study, search.space, folder).write()
     winner = study.winner()
     is_done = is_whole(study, search.space.search)
     if winner is None:
         n_failed = study.counts()["FAIL"]
-        reason = next((trial.reason for trial in study if trial.reason), "no reason is known")
+        reason = next((t.reason for t in study if t.state == "FAIL" and t.reason), "no reason is known")
         if is_done:
             raise RuntimeError(f"none of the {len(study)} trials ended well; the first one: {reason}")
         ended = "no trial has ended in it"
@@ -306,7 +330,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: 
         counts=study.counts(),
         best=winner,
         slots=slots,
-        busy=results.busy_share(study, slots),
+        busy=study.busy_share(slots),
         seconds=study.seconds(),
         top=tuple(study.ranked(ended_only=True)[:_TOP]),
         num_samples=search.space.search.num_samples,

@@ -16,7 +16,7 @@ from themo.dataset import CaptionedImages, EncodedPairs, TrainingData
 from themo.errors import InputError
 
 CHUNK_BYTES = 32 << 20
-"""What is under way at once to a machine, so that no data has to fit a memory."""
+"""Read and sent at a time, so that no file has to fit into memory."""
 
 FOLDER_VARIABLE = "THEMO_SHIPPED_DIR"
 """Where a machine keeps what it fetched; ``~/.cache/themo/shipped`` where it is not set."""

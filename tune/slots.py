@@ -21,33 +21,48 @@ class Slots:
         resources: What a trial gets.
         share: As `resources.gpus_per_trial`, where that changes.
         cluster: Counted now, and again when the last count is older than a few seconds.
+        wait: Seconds in which one that cannot hold a trial now is waited for, as its machines come back.
 
     Raises:
-        InputError: It cannot hold one.
+        InputError: It cannot hold one, and the waiting is over.
     """
 
     def __init__(
-        self, resources: Resources, cluster: Cluster, share: Callable[[], float] | None = None
+        self,
+        resources: Resources,
+        cluster: Cluster,
+        share: Callable[[], float] | None = None,
+        *,
+        wait: float = 0.0,
     ) -> None:
         self._resources = resources
         self._cluster = cluster
         self._share = share
         self._gpus = 0.0
         self._waits = False
+        self._now = self.most = 1
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            self._count_again()
+            if not self._waits:
+                return
+            time.sleep(_SECONDS_BETWEEN_COUNTS)
         self._now = self.most = self._count()
 
     def __call__(self) -> int:
         """The number, one at least: a trial that no machine can hold waits for one that can."""
         is_old = time.monotonic() - self._counted > _SECONDS_BETWEEN_COUNTS
         if is_old or (self._share and self._share() != self._resources.gpus_per_trial):
-            try:
-                self._now = self._count()
-                waits = False
-            except InputError:
-                self._now, waits = 1, True
-            self._tell(waits)
-            self.most = max(self.most, self._now)
+            self._count_again()
         return self._now
+
+    def _count_again(self) -> None:
+        try:
+            self._now, waits = self._count(), False
+        except InputError:
+            self._now, waits = 1, True
+        self._tell(waits)
+        self.most = max(self.most, self._now)
 
     def _tell(self, waits: bool) -> None:
         """Say it once when nothing can run any more, and when something can again."""

@@ -86,13 +86,13 @@ class SearchSettings(BaseModel):
     """Sentence pairs that every trial may see: the first rung. Without rungs a trial is judged, and its
     checkpoint written, every so many pairs."""
     reduction_factor: float = Field(3.0, gt=1)
-    """Each rung is so many times further than the last, and one in so many trials passes it."""
+    """Factor from each rung to the next; one trial in this many passes a rung."""
     brackets: int = Field(3, ge=1)
     """HyperBand's brackets; each has its first rung where the one before has its second."""
     max_failures: int = Field(3, ge=0)
     """Deaths of its worker that a trial survives in a row, without a new checkpoint in between."""
     stop_after_no_gain: int | None = Field(None, ge=1)
-    """So many trials ended after the best one began, and none was better: no more begin (`tune.limits`)."""
+    """No trial begins once this many that came after the best one have ended (`tune.limits`)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -153,7 +153,7 @@ class Space:
         for name in kept.unused():
             kept = kept.model_copy(update={name: SearchSettings.model_fields[name].default})
         space = replace(self, search=kept)
-        for name, problem in _refuse_search(space.search, self.dimensions):
+        for name, problem in _contradictions(space.search, self.dimensions):
             raise InputError(f"{option(name)}: {problem}")
         return space
 
@@ -207,7 +207,7 @@ def from_tree(tree: Mapping[str, Any], settings: Settings, source: str) -> Space
     unread = set(rules) - set(dimensions)
     first = _first(tree.get("first") or [], dimensions, unread, settings, source, problems)
     search = _search(tree.get("search") or {}, source, problems)
-    problems += [f"{source}: search.{name}: {told}" for name, told in _refuse_search(search, dimensions)]
+    problems += [f"{source}: search.{name}: {told}" for name, told in _contradictions(search, dimensions)]
     if problems:
         raise InputError("; ".join(problems))
     return Space(dimensions, first, search)
@@ -338,7 +338,7 @@ def _search(tree: object, source: str, problems: list[str]) -> SearchSettings:
     return search
 
 
-def _refuse_search(
+def _contradictions(
     search: SearchSettings, dimensions: Mapping[str, BaseDistribution]
 ) -> list[tuple[str, str]]:
     """What of the search does not go together, by setting."""

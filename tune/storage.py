@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import platform
-import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,9 +18,6 @@ from pyarrow import fs
 from themo import room
 from themo.errors import InputError, reason_of
 from themo.room import is_full
-
-_ANSWER_SECONDS = 60.0
-_SIGNATURE = ".themo"
 
 T = TypeVar("T")
 
@@ -137,77 +132,6 @@ class Storage:
             if len(parts) == 1 and not info.is_file and parts[0] not in kept:
                 self.filesystem.delete_dir(info.path)
 
-    def refuse_unwritable(self) -> None:
-        """Refuse a place that this machine cannot write to.
-
-        Raises:
-            InputError: A file could not be written and read back.
-        """
-        self._leave_mark().remove()
-
-    def refuse_unseen(self, node_ids: Iterable[str]) -> None:
-        """Refuse a place that some machine of the Ray cluster does not share with this one.
-
-        Args:
-            node_ids: Ray's ids of the machines that trials may run on.
-
-        Raises:
-            InputError: One does not see what this machine has written there, or cannot write to it.
-        """
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        mark = self._leave_mark()
-        look = ray.remote(num_cpus=0, max_retries=0)(_look)
-        try:
-            answers = {
-                node_id: look.options(
-                    scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
-                ).remote(self.place, mark.name)
-                for node_id in node_ids
-            }
-            for node_id, answer in answers.items():
-                try:
-                    machine, trouble = ray.get(answer, timeout=_ANSWER_SECONDS)
-                except ray.exceptions.RayError as error:
-                    if not any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes()):
-                        continue  # it has just died
-                    machine, trouble = f"node {node_id[:8]}", reason_of(error)
-                if trouble:
-                    raise InputError(
-                        f"--storage-path {self.place}: must be one place to all machines of the cluster, but "
-                        f"{machine} {trouble}"
-                    )
-        finally:
-            mark.remove()
-
-    def sign(self) -> None:
-        """Leave a file by which machines that join later know the place.
-
-        Raises:
-            InputError: It cannot be written.
-        """
-        self._leave_mark(_SIGNATURE)
-
-    def refuse_unsigned(self) -> None:
-        """Refuse what lies at this name on a machine that does not share the place.
-
-        Raises:
-            OSError: The file of `sign` is not there.
-        """
-        if not _Mark(self, _SIGNATURE).is_there():
-            raise OSError(f"{platform.node()} does not see what others have written to {self.place}")
-
-    def _leave_mark(self, name: str | None = None) -> _Mark:
-        mark = _Mark(self, name or f".themo-{secrets.token_hex(8)}")
-        try:
-            mark.write()
-        except (OSError, pyarrow.ArrowException) as error:
-            if is_full(error):  # it may be waited for
-                raise
-            raise InputError(f"--storage-path {self.place}: cannot be written: {reason_of(error)}") from None
-        return mark
-
     def _below(self, path: str) -> list[tuple[fs.FileInfo, list[str]]]:
         """All that lies below a folder, with the parts of its path from there.
 
@@ -217,43 +141,6 @@ class Storage:
         selector = fs.FileSelector(path, allow_not_found=True, recursive=True)
         found = self.filesystem.get_file_info(selector)
         return [(info, info.path.removeprefix(f"{path}/").split("/")) for info in found]
-
-
-@dataclass(frozen=True)
-class _Mark:
-    """A file by which machines see whether they look at the same place."""
-
-    storage: Storage
-    name: str
-
-    @property
-    def _path(self) -> str:
-        return f"{self.storage.root}/{self.name}"
-
-    def write(self) -> None:
-        self.storage.filesystem.create_dir(self.storage.root)
-        with self.storage.filesystem.open_output_stream(self._path) as file:
-            file.write(self.name.encode())
-
-    def is_there(self) -> bool:
-        return bool(self.storage.filesystem.get_file_info(self._path).is_file)
-
-    def remove(self) -> None:
-        self.storage.filesystem.delete_file(self._path)
-
-
-def _look(place: str, name: str) -> tuple[str, str]:
-    """On a worker: the machine's name, and what is wrong with the place there."""
-    machine = platform.node()
-    try:
-        storage = Storage(place)
-        if not _Mark(storage, name).is_there():
-            return machine, "does not see what this one has written"
-        storage._leave_mark().remove()
-    except (OSError, InputError, pyarrow.ArrowInvalid) as error:
-        if not is_full(error):
-            return machine, f"cannot use it: {reason_of(error)}"
-    return machine, ""
 
 
 def answers(filesystem: fs.FileSystem, path: str) -> bool:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -132,9 +133,21 @@ class Trial:
         return int(self.metrics.get("pairs_seen", 0))
 
     def best(self, mode: Mode, up_to: float = math.inf) -> float | None:
-        """Best objective so far, or up to so many pairs: the student that a trial keeps has it."""
-        values = [value for pairs, value in self.values.items() if pairs <= up_to]
-        return (max if mode == "max" else min)(values) if values else None
+        """Best objective of the reports up to `up_to` pairs, or of all: that of the student that it keeps."""
+        pick = max if mode == "max" else min
+        if up_to == math.inf:
+            return pick(self.values.values(), default=None)
+        return pick((value for pairs, value in self.values.items() if pairs <= up_to), default=None)
+
+    def best_pairs(self, mode: Mode) -> int:
+        """Sentence pairs at the best report, the first of equals; of a trial that has one."""
+        best = self.best(mode)
+        return min(pairs for pairs, value in self.values.items() if value == best)
+
+    @property
+    def way(self) -> str:
+        """Where it went on as another one, in a few words."""
+        return ", ".join(f"as trial {step.donor} from {step.pairs:,} pairs" for step in self.lineage)
 
     def enter_stint(self, started: float, ended: float, machine: str = "", session: int = 0) -> None:
         """Enter a worker's stint, or that its last one goes on."""
@@ -144,6 +157,11 @@ class Trial:
         self.stints.append(stint)
         self.started = started if self.started is None else self.started
         self.ended, self.machine = ended, machine
+
+    def enter_checkpoint(self, path: str) -> None:
+        """Enter that a checkpoint of the last report stands, at a path relative to the search's storage."""
+        self.checkpoint = path
+        self.checkpoint_pairs, self.checkpoint_seconds = self.pairs_seen, self.seconds
 
     def rewind(self) -> None:
         """Forget what came after the checkpoint: a resumed trial does it again."""
@@ -180,6 +198,8 @@ class Study:
         self.trials = trials or []
         self.carried = tuple(carried)
         self._lines: dict[int, str] = {}
+        self._has_news = False
+        self._saved = time.monotonic()
 
     def __iter__(self) -> Iterator[Trial]:
         return iter(self.trials)
@@ -200,6 +220,7 @@ class Study:
     def report(self, number: int, metrics: Mapping[str, float], objective: str) -> None:
         """Enter a trial's report; one that is not finite changes no value. Kept in memory until `save`."""
         trial = self[number]
+        self._has_news = True
         trial.metrics = dict(metrics)
         value = metrics.get(objective, math.nan)
         if math.isfinite(value):
@@ -249,18 +270,18 @@ class Study:
 
         Where the objective saturates the greater cosine decides, as within a trial, then the earlier number.
         """
-        sign = -1 if self.mode == "max" else 1
-
-        def place(trial: Trial) -> tuple[float, float, int]:
-            value = trial.best(self.mode) or 0.0
-            return sign * value, -trial.metrics.get("best/val/cosine", 0.0), trial.number
-
         able = [trial for trial in self if trial.is_scored and (trial.is_done or not ended_only)]
-        return sorted(able, key=place)
+        return sorted(able, key=self._place)
+
+    def _place(self, trial: Trial) -> tuple[float, float, int]:
+        """To order scored trials by, best first."""
+        sign = -1 if self.mode == "max" else 1
+        value = trial.best(self.mode) or 0.0
+        return sign * value, -trial.metrics.get("best/val/cosine", 0.0), trial.number
 
     def leader(self) -> Trial | None:
         """The best trial so far, whether it has ended, waits or goes on."""
-        return next(iter(self.ranked()), None)
+        return min((trial for trial in self if trial.is_scored), key=self._place, default=None)
 
     def winner(self) -> Trial | None:
         """The best one of those that ended well and have a version."""
@@ -291,13 +312,32 @@ class Study:
         """What the sessions took; the pauses between them left out."""
         return sum(end - start for start, end in self.sessions().values())
 
+    def busy_share(self, slots: int) -> float:
+        """Share of the time of that many slots spent in training; pauses between sessions left out."""
+        slot_seconds = slots * self.seconds()
+        return sum(trial.seconds for trial in self) / slot_seconds if slot_seconds > 0 else 0.0
+
+    @property
+    def n_done(self) -> int:
+        """Trials that have ended."""
+        return sum(trial.is_done for trial in self)
+
     def counts(self) -> dict[State, int]:
         """Number of trials in each state."""
         states: tuple[State, ...] = ("RUNNING", "PAUSED", "COMPLETE", "PRUNED", "FAIL")
         return {state: sum(trial.state == state for trial in self) for state in states}
 
+    def show(self, seconds: float) -> None:
+        """Write reports that nothing has saved for so long, for who reads along; not onto a full disk."""
+        if self._has_news and time.monotonic() - self._saved >= seconds:
+            self._write(_once)
+
     def save(self) -> None:
         """Write the file: a line a trial, whole or not at all."""
+        self._write(self._patience)
+
+    def _write(self, patience: Callable[[Callable[[], None]], None]) -> None:
+        self._has_news, self._saved = False, time.monotonic()
         if self.path is None:
             return
         lines = []
@@ -311,7 +351,7 @@ class Study:
         head = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, '
         head += f'"carried": {self._carried_line}, "trials": [\n'
         path, text = self.path, head + ",\n".join(lines) + "\n]}\n"
-        self._patience(lambda: write_text(path, text))
+        patience(lambda: write_text(path, text))
 
     @cached_property
     def _carried_line(self) -> str:
@@ -362,6 +402,11 @@ class Study:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path}: holds no study: {error!r}") from None
+
+
+def _once(write: Callable[[], None]) -> None:
+    with suppress(OSError):
+        write()
 
 
 def _trial(entry: dict[str, Any]) -> Trial:

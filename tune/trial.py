@@ -6,6 +6,7 @@ a trial's time is training time.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import platform
 import shutil
@@ -15,6 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +33,7 @@ from themo.parallel import PeerLostError
 from themo.room import Patience
 from tune.memory import keep_to_share, peak_memory
 from tune.schedulers import scheduler_of
+from tune.sharing import refuse_unsigned
 from tune.shipping import Shipment
 from tune.space import Scalar, SearchSettings
 from tune.storage import Storage, answers, wait_for_storage
@@ -39,7 +42,7 @@ from tune.study import Trial
 _METRICS = "report/"
 
 Tell = Callable[[dict[str, Any], Path | None], None]
-"""Takes a result, and a version directory that may be gone when it returns, to the driver."""
+"""Takes a result to the driver, with a version directory that may be deleted once the call returns."""
 
 
 class StorageError(Exception):
@@ -169,9 +172,9 @@ def run_trial(
 ) -> None:
     """Train, and tell what comes of it.
 
-    A trial that diverges or raises ends with a report that says so, so that only those are retried whose
-    worker died, was cut off from others or from the storage, or has a broken GPU: such a worker is not
-    reused. Workers are, else: threads and memory are reset here, seeds by the training function.
+    A trial that diverges or raises ends with a report that says so. It is retried only where its worker died,
+    was cut off from others or from the storage, or has a broken GPU; such a worker is not used again. All
+    others are, so threads and memory are reset here, and seeds by the training function.
 
     Args:
         config: The trial.
@@ -210,18 +213,26 @@ def run_trial(
 
 
 def _clear_device(gpus: float) -> None:
-    """Free what the trial before has left on the worker's GPU, and set how much this one may take of it.
+    """Free what the trial before has left, on the worker's GPU too, and set how much this one may take of it.
 
     Raises:
         DeviceError: The GPU does not answer, perhaps since that trial.
     """
     gc.collect()
+    _spare_what_is_imported()
     try:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         keep_to_share(gpus)
     except Exception as error:  # whatever it is: nothing of the trial's has run yet
         raise DeviceError(_first_line(error)) from error
+
+
+@cache
+def _spare_what_is_imported() -> None:
+    """Let the collector pass by the modules, once a process: most time between trials went into them."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # else extensions take what is never freed for leaks, and print it
 
 
 def _on_own_device(settings: Settings, gpus: float) -> Settings:
@@ -245,7 +256,7 @@ def _fetched(
     stack: ExitStack,
     waits: Callable[[str], None],
 ) -> tuple[TrainingData, Path | None]:
-    """Training data and checkpoint on this machine, the latter as long as a block; waits for room for them.
+    """Training data and checkpoint on this machine, the checkpoint until `stack` closes; waits for room.
 
     Raises:
         StorageError: They cannot be had.
@@ -253,7 +264,7 @@ def _fetched(
     shipment, storage = work.shipment, Storage(work.storage)
     try:
         if shipment is not None:  # a cluster's machine, which may have joined after the others were looked at
-            wait_for_storage(storage.refuse_unsigned, lambda: False, waits)
+            wait_for_storage(lambda: refuse_unsigned(storage), lambda: False, waits)
             data = Patience(tell=waits)(lambda: shipment.unpack(data))
         if newest is None:
             return data, None

@@ -13,8 +13,8 @@ from tune.space import FIXED_SECTIONS, Space, contains
 from tune.study import Study, Trial
 
 _CHANGES_NO_SCORE = frozenset({"objective", "seed", "device", "threads", "compile", "accumulate"})
-"""Of training: the seed and on what a trial runs, which move its score by chance or rounding alone; and the
-objective, which is compared as it is settled and not as it is written."""
+"""Training settings that need not be alike: the seed and the hardware move a score by chance or rounding
+alone, and the objective is compared apart, once its default is filled in."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class CarriedOver:
 def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> CarriedOver:
     """The trials of an old search that a new one could have run itself, with the same outcome.
 
-    Such a trial ended well, with the settings that it began with, in what the new space searches it lies
-    within its bounds, and all else is as in the new search's settings. So a setting that the old search held
-    fixed counts with its fixed value, and one that only the old one searched counts where it had the new
-    one's value by chance. Where things lie, what is tested, the seed, and on what a trial ran do not count.
+    Such a trial ended well, with the settings that it began with. Those that the new search varies lie within
+    the new space, and all others equal the new search's. So a setting that the old search held fixed counts
+    with its fixed value, and one that only the old search varied must have the new value by chance. Paths,
+    tests, the seed and the hardware may differ.
 
     Args:
         old: The old search.

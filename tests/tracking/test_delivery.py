@@ -1,9 +1,12 @@
+import json
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +119,86 @@ def test_a_child_finds_its_parent_after_a_kill(uri: str) -> None:
     assert by_name["run"].data.tags["mlflow.parentRunId"] == by_name["parent"].info.run_id
 
 
+def children(n: int) -> list[dict[str, Any]]:
+    """Records that settle the trials of a search."""
+    settle = BEGIN | {"do": "settle", "parent": "p", "metrics": {"a": 2.0}, "step": 20, "status": "KILLED"}
+    return [settle | {"run": f"p/{i}", "name": f"trial {i}"} for i in range(n)]
+
+
+def counted(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The searches for runs that are made of MLflow from now on."""
+    client, _ = delivery.connect()
+    search, found = client.search_runs, []
+
+    def search_runs(experiments: list[str], condition: str = "", **page: Any) -> Any:
+        found.append(condition)
+        return search(experiments, condition, **page)
+
+    monkeypatch.setattr(client, "search_runs", search_runs)
+    return found
+
+
+def test_trials_that_ended_are_looked_for_a_page_at_a_time(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery_module, "_RUNS_A_PAGE", 3)
+    first = Delivery(uri, "pages")
+    searches = counted(first, monkeypatch)
+    for record in (BEGIN | {"run": "p"}, *children(5)):
+        first.carry_out(record)
+    assert len(searches) == 3, "for the run itself; for all of its key, and the children of the only one"
+    second = Delivery(uri, "pages")
+    searches = counted(second, monkeypatch)
+    for record in (BEGIN | {"run": "p"}, *children(7)):
+        second.carry_out(record)
+    assert len(searches) == 2 + 2
+    names = sorted(run.info.run_name for run in runs(second))
+    assert names == ["run", *(f"trial {i}" for i in range(7))]
+
+
+def test_children_of_a_deleted_run_are_those_of_the_new_one(uri: str) -> None:
+    first = Delivery(uri, "deleted")
+    for record in (BEGIN | {"run": "p"}, *children(3)):
+        first.carry_out(record)
+    client, _ = first.connect()
+    client.delete_run(first.run_id("p"))
+    second = Delivery(uri, "deleted")
+    for record in (BEGIN | {"run": "p"}, *children(3)):
+        second.carry_out(record)
+    assert sorted(run.info.run_name for run in runs(second)) == ["run", "trial 0", "trial 1", "trial 2"]
+
+
+def test_children_that_somebody_else_made_are_found_when_they_are_looked_for_again(uri: str) -> None:
+    first = Delivery(uri, "made-elsewhere")
+    for record in (BEGIN | {"run": "p"}, *children(1)):
+        first.carry_out(record)
+    for record in children(2):
+        Delivery(uri, "made-elsewhere").carry_out(record)
+    first.forget_children()
+    for record in children(2):
+        first.carry_out(record)
+    assert len(runs(first)) == 1 + 2
+
+
+def test_a_child_whose_making_was_not_answered_is_not_made_twice(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = Delivery(uri, "unanswered")
+    delivery.carry_out(BEGIN | {"run": "p"})
+    client, _ = delivery.connect()
+    create = client.create_run
+
+    def make_and_fail(*args: Any, **kwargs: Any) -> None:
+        create(*args, **kwargs)
+        raise OSError("connection lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "create_run", make_and_fail)
+        with pytest.raises(AwayError, match="connection lost"):
+            delivery.carry_out(BEGIN | {"parent": "p"})
+    delivery.carry_out(BEGIN | {"parent": "p"})
+    delivery.carry_out(BEGIN | {"parent": "p"})
+    assert len(runs(delivery)) == 2
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [
@@ -136,6 +219,95 @@ def test_a_server_that_is_away_may_come_back(tmp_path: Path) -> None:
     delivery = Delivery("http://127.0.0.1:9", "away")
     with pytest.raises(AwayError):
         delivery.carry_out(BEGIN)
+
+
+class Proxy(ThreadingHTTPServer):
+    """What little of MLflow's server these tests ask, and a proxy before it that answers in its place.
+
+    Attributes:
+        answer: Status and body of the proxy's answer to all about runs; None: it lets them pass.
+        logged: The paths that it let pass.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answers)
+        self.uri = f"http://127.0.0.1:{self.server_port}"
+        self.answer: tuple[int, str] | None = None
+        self.logged: list[str] = []
+
+    def answer_to(self, path: str) -> tuple[int, str]:
+        what = path.partition("/mlflow/")[2].partition("?")[0]
+        if what.startswith("experiments/"):
+            experiment = {"experiment_id": "1", "name": "any", "lifecycle_stage": "active"}
+            return 200, json.dumps({"experiment": experiment})
+        if self.answer is not None:
+            return self.answer
+        self.logged.append(what)
+        info = {"run_id": "r", "run_uuid": "r", "experiment_id": "1", "status": "RUNNING"}
+        return 200, json.dumps({"run": {"info": info, "data": {}}} if what == "runs/create" else {})
+
+
+class _Answers(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Proxy)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        status, body = self.server.answer_to(self.path)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with Proxy() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 413, 429, 502])
+@pytest.mark.parametrize("body", ["<html>not now</html>", '{"message": "no route matched"}', ""])
+def test_what_a_proxy_answers_may_pass(proxy: Proxy, status: int, body: str) -> None:
+    delivery = Delivery(proxy.uri, "any")
+    proxy.answer = (status, body)
+    with pytest.raises(AwayError):
+        delivery.carry_out(BEGIN)
+    proxy.answer = None
+    delivery.carry_out(BEGIN)
+    proxy.answer = (status, body)
+    with pytest.raises(AwayError):
+        delivery.carry_out(report(10, a=1.0))
+    proxy.answer = None
+    delivery.carry_out(report(10, a=1.0))
+    assert proxy.logged == ["runs/search", "runs/create", "runs/log-batch", "runs/log-batch"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error_code", "raised"),
+    [
+        (400, "INVALID_PARAMETER_VALUE", RefusedError),
+        (404, "RESOURCE_DOES_NOT_EXIST", RefusedError),
+        (401, "UNAUTHENTICATED", AwayError),
+        (403, "PERMISSION_DENIED", AwayError),
+        (429, "REQUEST_LIMIT_EXCEEDED", AwayError),
+        (500, "INTERNAL_ERROR", AwayError),
+        (503, "TEMPORARILY_UNAVAILABLE", AwayError),
+    ],
+)
+def test_what_mlflow_itself_answers(
+    proxy: Proxy, status: int, error_code: str, raised: type[Exception]
+) -> None:
+    proxy.answer = (status, json.dumps({"error_code": error_code, "message": "because"}))
+    with pytest.raises(raised, match=f"{error_code}: because" if raised is RefusedError else None):
+        Delivery(proxy.uri, "any").carry_out(BEGIN)
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import json
 import os
@@ -74,6 +75,47 @@ def test_a_file_of_another_address_keeps_its_own(tmp_path: Path) -> None:
     again = Outbox(path, {"uri": "other"})
     assert again.address == ADDRESS
     again.close()
+
+
+def test_another_address_is_written_above_what_waits(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    (tmp_path / ".a.jsonl.new").write_text("of a kill")
+    box = Outbox(path, ADDRESS)
+    for i in range(2):
+        box.append(record(i))
+    box.readdress(ADDRESS | {"uri": "http://127.0.0.1:22222"})
+    box.append(record(2))
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(OutboxInUseError):
+        Outbox(path, ADDRESS)
+    for i in range(3):
+        assert box.next(0.0) == record(i)
+        box.done()
+    assert path.read_text() == '{"uri": "http://127.0.0.1:22222", "experiment": "e"}\n'
+    box.close()
+    assert not path.exists()
+
+
+def test_a_full_disk_leaves_the_old_address_and_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = Outbox(tmp_path / "a.jsonl", ADDRESS)
+    box.append(record(0))
+    before = box.path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fail)
+        with pytest.raises(OSError, match="No space left"):
+            box.readdress({"uri": "other"})
+    assert (box.path.read_bytes(), box.address) == (before, ADDRESS)
+    assert list(tmp_path.iterdir()) == [box.path]
+    box.append(record(1))
+    assert len(box) == 2
+    box.close()
 
 
 def test_a_torn_line_is_cut_off(tmp_path: Path) -> None:

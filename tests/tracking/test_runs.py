@@ -124,6 +124,54 @@ def test_what_the_server_refuses_costs_one_warning_and_nothing_else(store, capsy
     assert runs["run"].data.metrics == {"a": 1.0}
 
 
+@pytest.mark.parametrize("name", ["run.jsonl", "run.aside.jsonl"])
+def test_records_for_another_place_are_refused_there(tmp_path, name):
+    """Where their runs are unknown, and they would be dropped."""
+    left = Outbox(tmp_path / name, {"uri": "http://someone:secret@old:5000", "experiment": "any"})
+    left.append({"do": "report", "run": "a"})
+    left.close()
+    before = left.path.read_bytes()
+    for uri, experiment in [(f"sqlite:///{tmp_path / 'mlflow.db'}", "any"), ("http://old:5000", "other")]:
+        for _ in range(2):  # the first one gave the file free
+            with pytest.raises(InputError) as caught:
+                Tracking(uri, experiment, tmp_path / "run.jsonl", must_answer=False)
+        assert str(caught.value) == (
+            f"{left.path}: holds records for http://old:5000, experiment 'any', asked for is {uri}, "
+            f"experiment {experiment!r}: ask for the former, or send them first: python -m themo send "
+            f"{left.path}; if that server has moved, write its new uri into the file's first line"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert left.path.read_bytes() == before
+
+
+def test_records_may_go_to_the_same_server_by_another_password_or_to_a_database_that_was_moved(
+    tmp_path, monkeypatch
+):
+    carried: list[str] = []
+    monkeypatch.setattr(Delivery, "carry_out", lambda _, record: carried.append(record["run"]))
+    for i, (was, now) in enumerate(
+        [
+            ("http://someone:secret@server:5000", "http://other:changed@server:5000/"),
+            (f"sqlite:///{tmp_path / 'gone' / 'mlflow.db'}", f"sqlite:///{tmp_path / 'logs' / 'mlflow.db'}"),
+        ]
+    ):
+        box = Outbox(tmp_path / "run.jsonl", {"uri": was, "experiment": "any"})
+        box.append({"do": "report", "run": str(i)})
+        box.close()
+        with Tracking(now, "any", box.path, must_answer=False) as tracking:
+            assert tracking.flush(60.0)
+            told = {"uri": now, "experiment": "any"}
+            assert json.loads(box.path.read_text()) == told, "what is left from now on is for there"
+    assert carried == ["0", "1"]
+
+
+def test_an_outbox_without_records_takes_the_new_address(tmp_path):
+    box = tmp_path / "run.jsonl"
+    box.write_text('{"uri": "http://old:5000", "experiment": "any"}\n')
+    with Tracking("http://127.0.0.1:9", "new", box, must_answer=False):
+        assert json.loads(box.read_text()) == {"uri": "http://127.0.0.1:9", "experiment": "new"}
+
+
 @pytest.mark.slow
 def test_a_server_that_goes_and_comes_back_gets_all_in_order_and_once(tmp_path, capsys):
     """A real server, killed while a run reports, and started again."""
@@ -389,13 +437,14 @@ def test_what_follows_a_record_that_is_set_aside_waits_with_it(store, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_of_records_set_aside_may_be_torn_or_of_another_server(tmp_path):
+def test_a_file_of_records_set_aside_may_be_torn_or_empty(tmp_path):
     box = Outbox(tmp_path / "run.jsonl", {"uri": "x"})
     file = tmp_path / "run.aside.jsonl"
     records = '{"do": "report", "run": "a"}\n{"do": "begin", "run": "b"}\n'
     for content, n_known in [
         ("", 0),
-        ('{"uri": "y"}\n' + records, 0),
+        ('{"uri": "y"}\n', 0),
+        ("[5]\n" + records, 0),
         ('{"uri": "x"}\n' + records, 2),
         ('{"uri": "x"}\n' + records + '{"do": "rep', 2),
         ('{"uri": "x"}\n' + records + '{"do": "report"}\n', 2),
@@ -405,8 +454,12 @@ def test_a_file_of_records_set_aside_may_be_torn_or_of_another_server(tmp_path):
         assert [aside.is_for({"run": key}) for key in "abc"] == [n_known > 0, n_known > 0, False]
         children = [aside.is_for({"run": "c", "parent": key}) for key in ("a", "b", None)]
         assert children == [False, n_known > 0, False], "a child waits for its parent's beginning only"
+    file.write_text('{"uri": "y"}\n' + records)
+    with pytest.raises(InputError, match=r"run\.aside\.jsonl: holds records for y, .* asked for is x, "):
+        Aside(box)
     file.unlink()
-    assert not aside.is_for({"run": "a"}), "it was sent"
+    assert [aside.was_sent(), aside.was_sent()] == [n_known > 0, False]
+    assert not aside.is_for({"run": "a"})
     file.mkdir()
     with pytest.raises(InputError, match=r"run\.aside\.jsonl: cannot be read: Is a directory"):
         Aside(box)

@@ -9,7 +9,7 @@ import pytest
 
 from themo.errors import InputError
 from themo.tracking import uri as module
-from themo.tracking.uri import check_reachable, tracking_uri, ui_command
+from themo.tracking.uri import check_reachable, tracking_uri, ui_command, without_password
 
 
 def test_the_database_is_absolute_and_a_server_goes_before_it(tmp_path, monkeypatch):
@@ -17,6 +17,11 @@ def test_the_database_is_absolute_and_a_server_goes_before_it(tmp_path, monkeypa
     assert tracking_uri(Path("logs")) == f"sqlite:///{tmp_path}/logs/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
     assert tracking_uri(Path("logs")) == "http://server:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mine.db")
+    assert tracking_uri(Path("logs")) == f"sqlite:///{tmp_path}/mine.db", "whatever a later working directory"
+    for other in (f"sqlite:///{tmp_path}/a.db", "sqlite:///:memory:", "sqlite:///a.db?timeout=5"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
+        assert tracking_uri(Path("logs")) == other
 
 
 def test_how_to_open_the_ui():
@@ -79,6 +84,9 @@ def test_a_password_in_the_address_is_used_by_mlflow_and_shown_nowhere():
         assert ui_command(uri.replace("//", "//someone:secret@")) == f"open {uri}"
     database = "postgresql://someone:secret@db/mlflow"
     assert ui_command(database) == 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'
+    database = "postgresql://db/mlflow?user=someone&password=secret&sslmode=require"
+    assert ui_command(database) == 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'
+    assert without_password(database) == "postgresql://db/mlflow?user=someone&sslmode=require"
     with pytest.raises(InputError) as caught:
         check_reachable(uri.replace("//", "//someone:secret@"))
     assert "secret" not in str(caught.value)

@@ -12,10 +12,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+_COMMON = ["--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats"]
 _RAY = str(Path(sys.executable).with_name("ray"))
 _SHARED = {
     "RAY_AUTH_MODE": "token",
@@ -42,24 +44,62 @@ def two_machines(hidden: Sequence[Path], **environment: str) -> Iterator[dict[st
     """
     port = free_port()
     address = f"127.0.0.1:{port}"
-    common = ["--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats"]
     with ExitStack() as stack:
         session = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
-        head = [
+        options = [
             "--head",
             f"--port={port}",
             "--num-cpus=0",
             f"--temp-dir={session}",
             "--include-dashboard=false",
         ]
-        stack.enter_context(_process([_RAY, "start", *common, *head]))
+        stack.enter_context(_process([_RAY, "start", *_COMMON, *options]))
         _until(lambda: _listens(port), "the head")
         mounts = " && ".join(f"mount -t tmpfs none '{folder}'" for folder in hidden)
-        start = f"{mounts} && exec {_RAY} start {' '.join(common)} --address={address} --num-cpus=2"
+        start = f"{mounts} && exec {_RAY} start {' '.join(_COMMON)} --address={address} --num-cpus=2"
         worker = ["unshare", "--mount", "--propagation", "private", "sh", "-c", start]
         stack.enter_context(_process(worker, **environment))
         _until(lambda: _machines(address) == 2, "the worker")
         yield _SHARED | {"RAY_ADDRESS": address}
+
+
+@dataclass(frozen=True)
+class Head:
+    """A cluster's first machine.
+
+    Attributes:
+        port: Of the cluster, on 127.0.0.1.
+        client_port: Of its server for Ray Clients.
+    """
+
+    port: int
+    client_port: int
+
+    @property
+    def joining(self) -> dict[str, str]:
+        """Variables for those who join: the cluster's address and its token."""
+        return _SHARED | {"RAY_ADDRESS": f"127.0.0.1:{self.port}"}
+
+    @contextmanager
+    def worker(self, **environment: str) -> Iterator[None]:
+        """Another machine, of two CPUs, which joins when it is ready."""
+        start = [_RAY, "start", *_COMMON, f"--address=127.0.0.1:{self.port}", "--num-cpus=2"]
+        with _process(start, **environment):
+            yield
+
+
+@contextmanager
+def head(cpus: int) -> Iterator[Head]:
+    """A cluster of one machine, which serves Ray Clients."""
+    found = Head(free_port(), free_port())
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as session:
+        ports = [f"--port={found.port}", f"--ray-client-server-port={found.client_port}"]
+        rest = [f"--num-cpus={cpus}", f"--temp-dir={session}", "--include-dashboard=false"]
+        with _process([_RAY, "start", "--head", *_COMMON, *ports, *rest]):
+            _until(
+                lambda: _listens(found.client_port) and _machines(f"127.0.0.1:{found.port}") == 1, "the head"
+            )
+            yield found
 
 
 def why_not() -> str:

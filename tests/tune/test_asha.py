@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import math
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.asha import Asha, Rungs, is_among_best
+from tune.asha import Asha, is_among_best
+from tune.rungs import Rungs
 from tune.study import Study
 
 RUNGS = Rungs(first=100, factor=3.0)
@@ -17,22 +17,6 @@ def report(study: Study, number: int, pairs: int, value: float) -> str:
     before = study[number].pairs_seen
     study.report(number, {"pairs_seen": pairs, "o": value}, "o")
     return Asha(RUNGS).judge(study, number, before)
-
-
-@pytest.mark.parametrize(
-    ("before", "pairs", "rung"),
-    [
-        (0, 99, None),
-        (0, 100, 100),
-        (99, 120, 100),
-        (100, 120, None),
-        (100, 299, None),
-        (200, 310, 300),
-        (0, 950, 900),  # reports further apart than rungs: the highest one counts
-    ],
-)
-def test_rungs_stand_at_grace_times_powers_of_the_factor(before, pairs, rung):
-    assert RUNGS.between(before, pairs) == rung
 
 
 def test_the_best_third_goes_on():
@@ -92,17 +76,3 @@ def test_a_trial_without_a_finite_report_is_stopped_at_the_rung():
     study.add({})
     assert report(study, 0, 100, math.nan) == "PRUNED"
     assert report(study, 1, 100, 0.1) == "RUNNING"
-
-
-@given(st.lists(st.integers(1, 400), min_size=1, max_size=20), st.floats(1.5, 4))
-def test_the_rungs_of_a_record_are_those_that_its_reports_passed(steps, factor):
-    rungs = Rungs(100, factor)
-    study = Study(None, "max")
-    study.add({})
-    passed, pairs = {}, 0
-    for step in steps:
-        before, pairs = pairs, pairs + step
-        study.report(0, {"pairs_seen": pairs, "o": 0.0}, "o")
-        if (rung := rungs.between(before, pairs)) is not None:
-            passed[rung] = pairs
-    assert rungs.passed(study[0]) == passed

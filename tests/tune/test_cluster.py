@@ -50,7 +50,9 @@ def test_a_cluster_that_this_process_cannot_join_is_told_in_one_line(tmp_path, m
     with pytest.raises(InputError) as caught, module.connect("head:6379", tmp_path / "ray.log"):
         pass
     rule = "--address: the cluster at head:6379 must be joined on one of its machines, with its Ray and its "
-    assert str(caught.value) == f"{rule}Python: {' '.join(trouble.split())}"
+    instead = "ray job submit --address http://head:8265 -- python -m themo tune --address auto"
+    told = " ".join(trouble.split())
+    assert str(caught.value) == f"{rule}Python ({told}), or submit the command: {instead}"
 
 
 @pytest.mark.parametrize(

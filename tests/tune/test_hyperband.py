@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.asha import Rungs
 from tune.hyperband import HyperBand, bracket_of
+from tune.rungs import Rungs
 from tune.study import Study
 
 RULE = HyperBand(Rungs(100, 3.0), brackets=3)

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pyarrow import fs
 
-from tune.keeping import remove_leftovers
+from themo.config import load
+from themo.room import IMPATIENT
+from tune.keeping import Keeper, remove_leftovers
+from tune.space import from_tree
 from tune.storage import Storage
 from tune.study import Study, Takeover, Trial
 
@@ -102,3 +108,46 @@ def test_a_place_that_cannot_be_read_costs_a_warning(
     (tmp_path / "trials").touch()
     remove_leftovers(Study(None, "max"), Storage(str(tmp_path / "trials")))
     assert "Warning: old checkpoints cannot be looked for: " in capsys.readouterr().err
+
+
+def a_result(root: Path, number: int, index: int) -> dict[str, Any]:
+    """As Ray hands it to a callback: a trial, and its checkpoint, which stands there."""
+    path = a_checkpoint(root, f"session-1/trial-000{number}/checkpoint_00000{index}")
+    checkpoint = SimpleNamespace(path=f"{root}/{path}")
+    return {"trial": SimpleNamespace(config={"number": number}), "checkpoint": checkpoint}
+
+
+def a_keeper(study: Study, folder: Path) -> Keeper:
+    space = from_tree({"space": {"learn_rate": {"log_uniform": [1e-5, 1e-2]}}}, load(), source="search.yaml")
+    return Keeper(study, space, folder, Storage(str(folder)), "session-1", IMPATIENT)
+
+
+def test_the_newest_checkpoint_is_entered_before_the_one_before_goes(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study.json", "max")
+    study.add({"learn_rate": 1e-3})
+    keeper = a_keeper(study, tmp_path)
+    for index in (0, 1):
+        keeper.on_checkpoint(**a_result(tmp_path, 0, index))
+    newest = "session-1/trial-0000/checkpoint_000001"
+    assert remaining(tmp_path) == {newest}
+    assert Study.read(tmp_path / "study.json")[0].checkpoint == newest
+
+
+def test_a_checkpoint_that_cannot_be_removed_costs_one_warning_a_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: Storage, path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(Storage, "remove", refuse)
+    study = Study(tmp_path / "study.json", "max")
+    keeper = a_keeper(study, tmp_path)
+    for number in (0, 1):
+        study.add({"learn_rate": 1e-3})
+        for index in (0, 1):
+            keeper.on_checkpoint(**a_result(tmp_path, number, index))
+    said = "".join(capsys.readouterr().err.split("\n"))
+    assert said.count("Warning: ") == 1
+    assert "an old checkpoint cannot be removed: " in said
+    assert "trial-0000/checkpoint_000000" in said
+    assert [trial.checkpoint[-1] for trial in study if trial.checkpoint] == ["1", "1"]

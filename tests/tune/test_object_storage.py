@@ -19,6 +19,7 @@ from pyarrow import fs
 
 from themo.errors import InputError
 from tune.keeping import remove_leftovers
+from tune.sharing import refuse_unwritable
 from tune.storage import Storage
 from tune.study import Study, Trial
 
@@ -170,4 +171,4 @@ def test_a_bucket_that_is_not_there_is_refused(host):
     with pytest.raises(
         InputError, match=rf"--storage-path {host.protocol}://.*nobody.*: cannot be written: "
     ):
-        Storage.named(host.place("nobody")).refuse_unwritable()
+        refuse_unwritable(Storage.named(host.place("nobody")))

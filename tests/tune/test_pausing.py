@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from tune.asha import Rungs
 from tune.pausing import PausingAsha
+from tune.rungs import Rungs
 from tune.space import SearchSettings
 from tune.study import Study
 

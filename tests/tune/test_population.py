@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import replace
 
@@ -11,7 +12,6 @@ from simulation import PAIRS, facts, play, play_with_kills
 from themo.training import train
 from tune.population import PopulationBased, explore
 from tune.report.facts import lanes
-from tune.results import line_of
 from tune.space import CHANGEABLE, Space, contains, from_tree
 from tune.study import Study, Takeover
 
@@ -85,6 +85,24 @@ def test_neither_slots_nor_the_order_of_arrival_change_anything(space, order, sl
     together = play(space, Study(None, "max"), by_number, N_REPORTS, slots=slots, choices=order)
     assert facts(together) == facts(alone)
     assert [trial.lineage for trial in together] == [trial.lineage for trial in alone]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 5), max_size=60), st.integers(2, 5))
+def test_a_report_that_is_not_finite_at_the_end_of_a_round_ends_its_trial_and_no_order_matters(
+    space, order, slots
+):
+    def with_holes(trial, step):
+        return math.nan if (trial.number, step) in {(7, 2), (6, 1), (5, 4)} else by_number(trial, step)
+
+    alone = play(space, Study(None, "max"), with_holes, N_REPORTS)
+    assert [(trial.state, trial.pairs_seen) for trial in alone][5:] == [
+        ("PRUNED", 400),
+        ("COMPLETE", 600),
+        ("PRUNED", 200),
+    ]
+    together = play(space, Study(None, "max"), with_holes, N_REPORTS, slots=slots, choices=order)
+    assert facts(together) == facts(alone)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])
@@ -169,4 +187,4 @@ def test_the_record_keeps_the_lineage(space, tmp_path):
     study = play(space, Study(tmp_path / "study.json", "max"), by_number, N_REPORTS)
     assert Study.load(tmp_path / "study.json").trials == study.trials
     trial = replace(study[0], lineage=[Takeover(200, 0.1, {}, 7), Takeover(4000, 0.2, {}, 6)])
-    assert line_of(trial) == "as trial 7 from 200 pairs, as trial 6 from 4,000 pairs"
+    assert trial.way == "as trial 7 from 200 pairs, as trial 6 from 4,000 pairs"

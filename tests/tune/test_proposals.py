@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
+from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
+from tune import proposals
 from tune.cube import encode
 from tune.history import to_optuna
 from tune.proposals import propose
@@ -88,6 +90,22 @@ def test_trials_at_work_and_paused_ones_are_proposed_beside(space, searcher):
     again = propose(by(space, searcher), study)
     assert again != nothing_yet.params
     assert again == propose(by(space, searcher), study)
+
+
+@pytest.mark.parametrize("carried", [(), ("learn_rate",), ("learn_rate", "batch_size", "loss")])
+def test_tpe_proposes_what_optunas_own_would(space, carried, monkeypatch):
+    """Also beside trials of another search that had some of the settings only, or all."""
+    old = Study(None, "max")
+    play(space, old, 9)
+    for trial in old:
+        trial.params = {name: value for name, value in trial.params.items() if name in carried}
+    study = Study(None, "max", carried=old.trials if carried else ())
+    for n in range(1, 13):
+        ours = propose(space, study)
+        with monkeypatch.context() as patch:
+            patch.setattr(proposals, "_Tpe", TPESampler)
+            assert propose(space, study) == ours
+        play(space, study, n)
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)

@@ -39,16 +39,18 @@ def test_who_was_stopped_at_which_rung() -> None:
         ([0.3, 0.1], "PRUNED"),
         ([0.4, 0.5, 0.6], "RUNNING"),
         ([0.6, math.nan], "FAIL"),
+        ([0.2, 0.2], "PAUSED"),
     )
     found = rungs(study, SEARCH)
     assert [rung.pairs for rung in found] == [100, 200, 400]
     assert [rung.reached for rung in found] == [
-        {0: 0.1, 1: 0.05, 2: 0.3, 3: 0.4, 4: 0.6},
-        {0: 0.2, 2: 0.3, 3: 0.5},  # the best so far, not the last; NaN is no value
+        {0: 0.1, 1: 0.05, 2: 0.3, 3: 0.4, 4: 0.6, 5: 0.2},
+        {0: 0.2, 2: 0.3, 3: 0.5, 5: 0.2},  # the best so far, not the last; NaN is no value
         {0: 0.9},
     ]
     assert [rung.stopped for rung in found] == [(1,), (2,), ()]
-    assert [rung.went_on for rung in found] == [(0, 2, 3, 4), (0, 3), (0,)]
+    assert [rung.waiting for rung in found] == [(), (5,), ()]
+    assert [rung.went_on for rung in found] == [(0, 2, 3, 4, 5), (0, 3), (0,)]
 
 
 def test_what_became_of_a_trial() -> None:
@@ -146,8 +148,8 @@ def a_search(space: Space, n: int, height) -> Study:  # type: ignore[no-untyped-
 def test_a_setting_that_decides_stands_above_chance_and_one_without_effect_does_not(space: Space) -> None:
     study = a_search(space, 60, lambda params: -abs(math.log10(params["learn_rate"]) + 3))
     found = {item.name: item for item in importances(scored(space, study))}
-    assert found["learn_rate"].is_told
-    assert not found["loss"].is_told
+    assert found["learn_rate"].is_above_chance
+    assert not found["loss"].is_above_chance
     assert sum(item.share for item in found.values()) == pytest.approx(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -141,6 +142,55 @@ def test_the_search_is_repeated_by_its_name(searched: Searched) -> None:
     again = load(config=searched.folder / "elsewhere" / "tune" / "again" / "best.yaml")
     first = load(config=searched.search / "best.yaml")
     assert again.model_copy(update={"paths": first.paths}) == first
+
+
+@pytest.mark.timeout(1500)
+def test_a_finished_search_tells_its_results_again_and_gets_more_trials(searched: Searched) -> None:
+    # a copy: MLflow's comparison, further down, is of one search
+    logs = searched.folder / "grown"
+    folder = Path(shutil.copytree(searched.search, logs / "tune" / "small"))
+    (folder / "best" / "test.json").unlink()  # as Ctrl-C leaves it that comes during the winner's test
+    (folder / "report.html").unlink()
+    first = rows_of(folder)
+    told = searched.themo("tune", "--resume", "small", "--logs-dir", logs, "--json")
+    assert told.returncode == 0, told.stderr
+    result = json.loads(told.stdout)
+    assert (result["best"], result["test"]) == (searched.result["best"], searched.result["test"])
+    assert result["report"] == str(folder / "report.html")
+    assert rows_of(folder) == first
+    assert len(first) == N_TRIALS
+
+    more = N_TRIALS + 2
+    grown = searched.themo("tune", "--resume", "small", "--num-samples", more, "--logs-dir", logs, "--json")
+    assert grown.returncode == 0, grown.stderr
+    assert json.loads(grown.stdout)["num_samples"] == more
+    rows = rows_of(folder)
+    assert len(rows) == more
+    assert rows[:N_TRIALS] == first
+    assert {row["state"] for row in rows[N_TRIALS:]} <= {"COMPLETE", "PRUNED"}
+
+
+def test_a_search_that_starts_from_another_one_names_what_it_carries_over(searched: Searched) -> None:
+    options = ["--config", "tiny.yaml", "--space", "space.yaml", "--num-samples", 1]
+    # MLflow's comparison, further down, is of one search
+    options += ["--name", "warm", "--experiment", "warm"]
+    done = searched.themo("tune", "--warm-start", "small", *options)
+    assert done.returncode == 0, done.stderr
+    assert f"From search small: {N_TRIALS} of {N_TRIALS} trials carry over\n" in done.stderr
+    warm = searched.search.with_name("warm")
+    assert len(rows_of(warm)) == 1
+    carried, trials = (
+        json.loads((folder / "study.json").read_text(encoding="utf-8"))[part]
+        for folder, part in ((warm, "carried"), (searched.search, "trials"))
+    )
+    assert [trial["number"] for trial in carried] == [-1, -2, -3, -4]
+    assert [(t["params"], t["values"]) for t in carried] == [(t["params"], t["values"]) for t in trials]
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    """Of ``trials.csv``."""
+    with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_a_report_that_cannot_be_written_costs_a_line_and_not_the_result(searched: Searched) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,19 @@ def test_settings_outside_the_space_are_told(known: Search, capsys: pytest.Captu
 def test_a_preset_brings_its_space(known: Search) -> None:
     search = asked(known, "--name", "new", "--preset", "vit-l-14-beto")
     assert search.space.search.grace_pairs == 200_000
+
+
+def test_a_copy_of_a_search_is_not_taken_for_it(known: Search, tmp_path: Path) -> None:
+    """It would go on with what it was copied from, which bears the name that it holds."""
+    tune = tmp_path / "logs" / "tune"
+    shutil.copytree(tune / "old", tune / "backup")
+    options = parse(
+        ["tune", "--resume", "backup", "--num-samples", "20", "--logs-dir", str(tmp_path / "logs")]
+    )
+    before = (tune / "old" / "search.yaml").read_bytes()
+    with pytest.raises(InputError, match=r"^--resume: .*backup holds the search 'old': its directory must"):
+        resume(options, load(overrides=options.settings))
+    assert (tune / "old" / "search.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize("more", [[], ["--num-samples", "20"]])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 from pathlib import Path
@@ -36,20 +35,9 @@ def study(tmp_path) -> Study:
     return study
 
 
-def test_the_table_has_a_row_a_trial(study, space, tmp_path):
-    results.write_trials(study, space, tmp_path)
-    with (tmp_path / "trials.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["state"] for row in rows] == ["COMPLETE", "PRUNED", "FAIL"]
-    assert rows[0]["objective"] == "0.6"
-    assert (rows[0]["best_pairs"], rows[0]["pairs_seen"]) == ("20", "30")
-    assert rows[0]["learn_rate"] == "0.001"
-    assert (rows[2]["objective"], rows[2]["reason"]) == ("", 'diverged, "early"')
-
-
 def test_share_of_busy_slots(study):
-    assert results.busy_share(study, 2) == pytest.approx(3 * 3.5 / (2 * 6))  # of 100 to 106
-    assert results.busy_share(Study(None, "max"), 0) == 0
+    assert study.busy_share(2) == pytest.approx(3 * 3.5 / (2 * 6))  # of 100 to 106
+    assert Study(None, "max").busy_share(0) == 0
 
 
 def test_the_night_between_two_sessions_is_no_time_of_the_slots():
@@ -59,7 +47,7 @@ def test_the_night_between_two_sessions_is_no_time_of_the_slots():
     trial.enter_stint(5000.0, 5010.0, session=2)
     trial.seconds = 18.0
     assert study.seconds() == 20
-    assert results.busy_share(study, 1) == pytest.approx(0.9)
+    assert study.busy_share(1) == pytest.approx(0.9)
 
 
 def test_the_best_settings_are_a_complete_configuration(study, settings, tmp_path):

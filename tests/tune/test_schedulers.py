@@ -174,7 +174,6 @@ def test_a_trial_that_ray_gives_up_without_a_word_goes_on():
     given_up = SimpleNamespace(trial_id="a", status="ERROR")
     controller = SimpleNamespace(
         get_live_trials=lambda: {given_up.trial_id: given_up}.values(),
-        get_trials=lambda: [given_up],
         search_alg=searcher,
     )
     scheduler = StudyScheduler(space, study, "o", Breakdown(lambda: 1))
@@ -182,6 +181,30 @@ def test_a_trial_that_ray_gives_up_without_a_word_goes_on():
         assert scheduler.choose_trial_to_run(controller) is None
     assert searcher.suggest("b")["number"] == 0
     assert len(study) == 1
+
+
+def test_of_those_that_wait_for_a_worker_the_one_handed_out_first_runs():
+    scheduler = StudyScheduler(space_of("asha", 3), Study(None, "max"), "o", Breakdown(lambda: 1))
+    trials = [SimpleNamespace(trial_id=name, status="PENDING") for name in "dabc"]
+    controller = SimpleNamespace(get_live_trials=lambda: set(map(Handed, trials)))
+    for trial in trials:
+        scheduler.on_trial_add(controller, trial)
+    trials[0].status = "RUNNING"
+    assert scheduler.choose_trial_to_run(controller).trial is trials[1]
+    for trial in trials:
+        trial.status = "TERMINATED"
+    assert scheduler.choose_trial_to_run(controller) is None
+
+
+class Handed:
+    """A trial in a set, as Ray keeps those that live."""
+
+    def __init__(self, trial):
+        self.trial, self.trial_id = trial, trial.trial_id
+
+    @property
+    def status(self):
+        return self.trial.status
 
 
 def test_a_worker_that_waits_for_room_reports_nothing_yet():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import errno
 import json
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,14 @@ import pytest
 from filelock import FileLock
 from formula_search import a_search, no_data
 from formula_training import REPORTS, SECONDS_VARIABLE, height, train
+from machines import head
 from optuna.trial import TrialState
 
 from themo.config import Settings, load
 from themo.dataset import TrainingData
 from themo.errors import InputError
 from themo.room import Patience
-from tune import results
+from tune import results, session
 from tune.cluster import ClusterError
 from tune.history import to_optuna
 from tune.resources import Resources
@@ -50,6 +53,64 @@ def test_a_second_process_is_refused(tmp_path):
         pytest.raises(InputError, match=r"--resume: another process runs the search at .*mine"),
     ):
         run_search(search, no_data, train)
+
+
+@pytest.mark.parametrize(
+    ("begun", "address", "device", "machines"),
+    [
+        (False, "head:6379", "auto", [{}]),
+        (True, None, "auto", [{}]),
+        (True, "head:6379", "auto", [{}, {"CPU": 1.0}]),
+        (True, "head:6379", "cuda", [{}, {"CPU": 1.0}, {"CPU": 1.0, "GPU": 1.0}]),
+    ],
+)
+def test_a_resumed_search_waits_for_the_machines_of_its_cluster(
+    tmp_path, monkeypatch, begun, address, device, machines
+):
+    back = iter(machines)
+    there = [next(back)]
+    cluster = argparse.Namespace(machines=lambda: dict(enumerate(there)), dashboard=None)
+
+    def later(_: float) -> None:
+        there.append(next(back))
+
+    class RoomError(Exception):
+        pass
+
+    def has_room(*_: object) -> None:
+        raise RoomError
+
+    monkeypatch.setattr(session, "connect", lambda *_: nullcontext(cluster))
+    monkeypatch.setattr(session, "_refuse_unshared", has_room)  # the next that asks machines for anything
+    clock = argparse.Namespace(monotonic=time.monotonic, sleep=later)
+    monkeypatch.setattr("tune.slots.time", clock)
+    search = a_search(tmp_path, "mine", Resources(address=address))
+    search = replace(search, settings=search.settings.override({"device": device}))
+    if begun:
+        folder = tmp_path / "tune" / "mine"
+        folder.mkdir(parents=True, exist_ok=True)
+        Study(folder / "study.json", search.mode).add({"learn_rate": 1e-3})
+    refusal = pytest.raises(InputError, match=r"--cpus-per-trial must be at most 0, .* got 1")
+    with pytest.raises(RoomError) if len(machines) > 1 else refusal:
+        run_search(search, _unasked, train)
+    assert next(back, None) is None
+
+
+@pytest.mark.slow
+def test_a_search_resumed_before_its_worker_is_back(tmp_path):
+    with head(cpus=0) as cluster:
+        resources = Resources(max_concurrent=1, address=cluster.joining["RAY_ADDRESS"])
+        search = a_search(tmp_path, "mine", resources, num_samples=1)
+        study = Study(tmp_path / "tune" / "mine" / "study.json", search.mode)
+        study.add({"learn_rate": 1e-3, "batch_size": 32, "weight_decay": 0.1, "warmup_steps": 10})
+        process = _start(tmp_path, "--resume", seconds=0.0, **cluster.joining)
+        assert process.stderr is not None
+        assert "the search waits for one" in process.stderr.readline()
+        with cluster.worker(PYTHONPATH=_path()):
+            _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert "The cluster has room for trials again" in told
+    assert Study.load(tmp_path / "tune" / "mine" / "study.json").counts()["COMPLETE"] == 1
 
 
 @dataclass(frozen=True)
@@ -282,9 +343,10 @@ def test_a_storage_that_fails_once_costs_a_trial_a_new_start_only(cluster, tmp_p
 )
 def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_failed, ended):
     search, study = a_search(tmp_path, "mine", Resources()), Study(None, "max")
-    for _ in range(n_failed + 1):  # the last one is under way
+    for _ in range(n_failed + 2):  # the last one is under way
         study.add({})
-    for number in range(n_failed):
+    study[0].state, study[0].reason = "PAUSED", "paused at 20,000 pairs"
+    for number in range(1, n_failed + 1):
         study.finish(number, "FAIL", "RuntimeError: a bug")
     folder = tmp_path / "tune" / "mine"
     with pytest.raises(InputError) as caught:
@@ -339,7 +401,7 @@ def test_what_cannot_be_tidied_up_costs_no_search(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.slow
-def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched):
+def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched, monkeypatch):
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{searched.logs_dir / 'mlflow.db'}")
@@ -351,11 +413,13 @@ def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched
     trials = searched.folder / "trials"
     half = trials / "session-1" / "trial-0000" / "checkpoint_000099"  # a driver died before it was entered
     half.mkdir(parents=True)
+    monkeypatch.setattr("tune.session.connect", lambda *_: pytest.fail("it needs no cluster"))
     again = run_search(read_search(searched.folder), _unasked, train)
     kept = {str(path.relative_to(trials)) for path in trials.rglob("checkpoint_*")}
     assert kept == searched.study.checkpoints()
     assert again.best == searched.study[0]
     assert again.counts == searched.result.counts
+    assert again.slots == searched.study.at_once()  # whatever this machine could hold
     after = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
     assert {i: run.info.status for i, run in after.items()} == {
         i: run.info.status for i, run in before.items()
@@ -492,14 +556,14 @@ def _facts(folder: Path) -> list[tuple[object, ...]]:
     ]
 
 
-def _start(logs_dir: Path, *options: str, seconds: float = 0.3) -> subprocess.Popen[str]:
+def _start(logs_dir: Path, *options: str, seconds: float = 0.3, **variables: str) -> subprocess.Popen[str]:
     """The search as a process, whose trials take so long for a report: long enough to be cut in one."""
     return subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("formula_search.py")), str(logs_dir), "mine", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {SECONDS_VARIABLE: str(seconds), "PYTHONPATH": _path()},
+        env=os.environ | {SECONDS_VARIABLE: str(seconds), "PYTHONPATH": _path()} | variables,
         start_new_session=True,
     )
 

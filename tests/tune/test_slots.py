@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+
 import pytest
 
 from themo.errors import InputError
@@ -111,6 +114,31 @@ def test_slots_are_counted_again_as_machines_come_and_go(monkeypatch, capsys):
         "Warning: the cluster has no machine for a trial now (1 CPUs, 0 GPUs): the search waits for one",
         "The cluster has room for trials again",
     ]
+
+
+def test_a_cluster_whose_machines_come_back_is_waited_for(monkeypatch, capsys):
+    cluster = GrowingCluster({})
+    back = [{"CPU": 4.0}, {"CPU": 4.0, "GPU": 3.0}]
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: cluster.there.append(back.pop(0)))
+    monkeypatch.setattr(module, "time", clock)
+    slots = Slots(Resources(gpus_per_trial=1), cluster, wait=600.0)  # type: ignore[arg-type]
+    assert slots() == slots.most == 3
+    assert back == []
+    assert capsys.readouterr().err.splitlines() == [
+        "Warning: the cluster has no machine for a trial now (1 CPUs, 1 GPUs): the search waits for one",
+        "The cluster has room for trials again",
+    ]
+
+
+def test_a_cluster_whose_machines_do_not_come_back_is_refused_when_the_time_is_up(monkeypatch, capsys):
+    moments = iter([0.0, 0.0, 0.0, 30.0, 30.0, 61.0, 61.0])
+    monkeypatch.setattr(
+        module, "time", SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _: None)
+    )
+    with pytest.raises(InputError, match=r"^--gpus-per-trial must be at most 0"):
+        Slots(Resources(gpus_per_trial=2), GrowingCluster({"CPU": 4.0}), wait=60.0)  # type: ignore[arg-type]
+    assert capsys.readouterr().err.count("the search waits for one") == 1
+    assert next(moments, None) is None
 
 
 def test_a_trial_gets_a_gpu_from_when_there_are_any(monkeypatch):

@@ -37,14 +37,6 @@ def test_keys_in_a_uri_are_refused_and_not_shown():
     assert "secret@" not in str(caught.value)
 
 
-def test_a_place_that_cannot_be_written_is_refused(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"--storage-path .*file/below: cannot be written: "):
-        Storage(str(tmp_path / "file" / "below")).refuse_unwritable()
-    Storage(str(tmp_path / "new")).refuse_unwritable()
-    assert not list((tmp_path / "new").iterdir())
-
-
 def test_a_version_is_fetched_and_removed(tmp_path):
     storage = Storage(str(tmp_path / "share"))
     assert storage.folders() == []
@@ -93,17 +85,6 @@ def test_a_storage_that_is_away_is_waited_for_and_one_that_refuses_is_not(
     tries = iter([OSError("forbidden")])
     with pytest.raises(OSError, match="forbidden"):
         wait_for_storage(work, lambda: True, told.append)
-
-
-def test_a_place_of_the_same_name_on_another_machine_is_known_by_its_lack_of_a_signature(
-    tmp_path: Path,
-) -> None:
-    storage = Storage(str(tmp_path / "share"))
-    with pytest.raises(OSError, match=rf"does not see what others have written to {tmp_path}/share"):
-        storage.refuse_unsigned()
-    for _ in range(2):
-        storage.sign()
-        storage.refuse_unsigned()
 
 
 def test_whether_a_storage_answers(tmp_path: Path) -> None:

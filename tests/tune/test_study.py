@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from themo.errors import InputError
+from themo.room import Patience
 from tune import study as module
 from tune.study import Stint, Study
 
@@ -82,6 +85,31 @@ def test_of_equal_trials_the_greater_cosine_then_the_earlier_one_leads():
         number = reported(study, 1.0)
         study[number].metrics["best/val/cosine"] = cosine
     assert [trial.number for trial in study.ranked()] == [1, 2, 0]
+
+
+def test_reports_are_shown_to_who_reads_along(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    study.add({})
+    study.report(0, {"pairs_seen": 100, "o": 0.5}, "o")
+    study.show(1e9)
+    assert Study.read(study.path)[0].values == {}
+    study.show(0.0)
+    assert Study.read(study.path)[0].values == {100: 0.5}
+    study.path.unlink()
+    study.show(0.0)
+    assert not study.path.exists()  # there is nothing new
+
+
+def test_reports_are_not_shown_on_a_full_disk(tmp_path, monkeypatch):
+    def refuse(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    study = Study(tmp_path / "study.json", "max", patience=Patience(tell=lambda _: pytest.fail("it waits")))
+    study.add({})
+    study.report(0, {"pairs_seen": 100, "o": 0.5}, "o")
+    monkeypatch.setattr("tune.study.write_text", refuse)
+    study.show(0.0)
+    assert Study.read(study.path)[0].values == {}
 
 
 def test_where_nothing_was_reported_nobody_leads():

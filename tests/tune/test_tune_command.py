@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from formula_search import a_search, settings_in
+from formula_search import TREE, a_search, settings_in
 
+from themo import __version__
 from themo.cli import main
 from themo.commands.tune import _tested
 from themo.errors import InputError
@@ -87,6 +88,65 @@ def test_refusals(logs: Path, capsys: pytest.CaptureFixture[str], options: list[
     assert sorted(logs.rglob("*")) == before
 
 
+def test_a_search_begun_by_another_version_is_refused(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = logs / "tune" / "old" / "search.yaml"
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(tree | {"themo": "0.0.1"}), encoding="utf-8")
+    assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == 2
+    told = f"{path}: was begun by themo 0.0.1, this is {__version__}: go on with that one"
+    assert capsys.readouterr().err == f"Error: {told}\n"
+
+
+def test_to_go_on_in_another_space_is_refused(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "other.yaml"
+    tree = {
+        "space": TREE["space"] | {"learn_rate": {"log_uniform": [1e-5, 1e-1]}},
+        "first": TREE["first"][1:],
+        "search": TREE["search"] | {"grace_pairs": 200, "num_samples": 9},
+    }
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    before = sorted(logs.rglob("*"))
+    assert main(["tune", "--resume", "old", "--space", str(path), "--logs-dir", str(logs)]) == 2
+    assert capsys.readouterr().err == (
+        f"Error: --space {path}: must be the space that old began with, space.learn_rate, "
+        "search.grace_pairs, first differ: a new search may start from its trials by --warm-start old\n"
+    )
+    assert sorted(logs.rglob("*")) == before
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from tune.search import alone
+
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["--num-samples", "20"]], ids=["gone on with", "grown"])
+def test_a_search_that_another_process_runs_is_refused(
+    logs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    monkeypatch.setattr("tune.session.connect", lambda *_: pytest.fail("a cluster was looked for"))
+    folder = logs / "tune" / "old"
+    kept = (folder / "search.yaml").read_bytes()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "held\n"
+        assert main(["tune", "--resume", "old", "--logs-dir", str(logs), *more]) == 2
+        assert driver.poll() is None
+        driver.communicate("")
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line == f"Error: --resume: another process runs the search at {folder}"
+    assert (folder / "search.yaml").read_bytes() == kept
+
+
 def test_the_cluster_of_a_submitted_job_is_taken_unless_another_place_is_given(
     logs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +194,23 @@ def test_more_gpus_than_there_are_are_refused_before_data_is_prepared_and_the_na
     assert not (tmp_path / "tune" / "big").exists()
 
 
+def test_a_storage_that_cannot_be_written_is_refused_before_data_is_prepared_and_the_name_is_free_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.session.connect", lambda *_: nullcontext(NoGpus()))
+    monkeypatch.setattr("tune.session.Tracking", lambda *_, **__: nullcontext())
+    monkeypatch.setattr("themo.preparation.prepare_data", lambda *_, **__: pytest.fail("data was prepared"))
+    (tmp_path / "file").touch()
+    share = tmp_path / "file" / "share"  # nobody, root neither, may make it
+    words = ["tune", "--name", "new", "--storage-path", str(share), "--logs-dir", str(tmp_path)]
+    assert main([*words, "--device", "cpu"]) == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert re.match(
+        f"Error: --storage-path {share}/new-[0-9a-f]{{16}}: cannot be written: .*Not a directory", line
+    )
+    assert not (tmp_path / "tune" / "new").exists()
+
+
 def _fail() -> None:
     raise ClusterError("Ray: the head is gone")
 
@@ -156,6 +233,19 @@ def test_a_result_is_told_though_its_test_fails(
     assert capsys.readouterr().err == "Not tested: no images\n"
 
 
+def _a_result(logs: Path) -> SearchResult:
+    """Of a search `old` whose time was up after its first trial; the winner is tested."""
+    search, folder = a_search(logs, "old", Resources()), logs / "tune" / "old"
+    study = Study(folder / "study.json", "max")
+    study.add({})
+    study.report(0, {"pairs_seen": 1, search.objective: 0.5}, search.objective)
+    study.finish(0, "COMPLETE")
+    (folder / "best").mkdir()
+    (folder / "best" / "test.json").write_text(json.dumps({"n": {}}))
+    best, counts = study[0], study.counts()
+    return SearchResult(folder, search.objective, "max", counts, best, 1, 1.0, 1.0, (best,), 2, False)
+
+
 @pytest.mark.parametrize(
     ("end", "code", "said"),
     [
@@ -175,23 +265,14 @@ def test_commands_that_are_told_can_be_typed(
     said: str,
 ) -> None:
     logs = tmp_path / "my logs"
-    search = a_search(logs, "old", Resources())
-    folder = logs / "tune" / "old"
-    study = Study(folder / "study.json", "max")
-    study.add({})
-    study.report(0, {"pairs_seen": 1, search.objective: 0.5}, search.objective)
-    study.finish(0, "COMPLETE")
-    (folder / "best").mkdir()
-    (folder / "best" / "test.json").write_text(json.dumps({"n": {}}))
+    folder, result = logs / "tune" / "old", _a_result(logs)
 
     def run_search(*_: object, **__: object) -> SearchResult:
         assert f"Should it break off: {go_on}\n" in capsys.readouterr().err
         end()
-        best, counts = study[0], study.counts()
-        return SearchResult(folder, search.objective, "max", counts, best, 1, 1.0, 1.0, (best,), 2, False)
+        return result
 
     monkeypatch.setattr("tune.session.run_search", run_search)
-    monkeypatch.setattr("themo.preparation.prepare_data", lambda *_, **__: None)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray Tune, used by another test, leaves its own
     go_on = f"python -m themo tune --resume old --logs-dir '{logs}'"
     assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == code
@@ -204,3 +285,28 @@ def test_commands_that_are_told_can_be_typed(
     assert f"python -m themo train --config '{folder}/best.yaml'\n" in told
     assert f"python -m themo test --version-path '{folder}/best'\n" in told
     assert f"mlflow ui --backend-store-uri 'sqlite:///{logs}/mlflow.db'\n" in told
+
+
+def _press_ctrl_c(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "themo.commands.tune._tested",
+        "tune.report.page.write_report",
+        "themo.commands.tune.print_result",
+        "themo.tracking.uri.ui_command",
+    ],
+)
+def test_ctrl_c_after_a_search_tells_how_to_get_its_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    result = _a_result(tmp_path)
+    monkeypatch.setattr("tune.session.run_search", lambda *_, **__: result)
+    monkeypatch.setattr(step, _press_ctrl_c)
+    assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 130
+    *_, last = capsys.readouterr().err.splitlines()
+    go_on = f"python -m themo tune --resume old --logs-dir {tmp_path}"
+    assert last == f"Interrupted. Continue with: {go_on}"

@@ -2,9 +2,13 @@
 
 A module of a command says what it does in ``SUMMARY`` and ``EXAMPLES``, declares its options in
 ``add_options(parser)``, in groups with a title, and does its work in ``run(options, resume_hint)``. It puts
-into `resume_hint` the command to go on with after an interruption. It imports heavy libraries inside `run`:
-`--help` answers in under a second. One with a screenful of options says how it is called in ``USAGE``.
+into `resume_hint` the command to go on with after an interruption, where that is another than itself. It
+imports heavy libraries inside `run`: `--help` answers in under a second. One with a screenful of options says
+how it is called in ``USAGE``.
 """
+
+import shlex
+from pathlib import Path
 
 NAMES = (
     "prepare",
@@ -19,3 +23,8 @@ NAMES = (
     "completion",
 )
 """In the order of `--help`."""
+
+
+def typed(*words: str | Path) -> str:
+    """A command of this program as one types it."""
+    return shlex.join(["python", "-m", "themo", *map(str, words)])

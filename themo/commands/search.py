@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import textwrap
 from argparse import Namespace
 from pathlib import Path
@@ -56,7 +55,7 @@ def add_options(parser: Parser) -> None:
     add_json(parser)
 
 
-def run(options: Namespace, resume_hint: list[str]) -> None:
+def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     _refuse_queries(options.queries)
     _refuse_page(options.html)
@@ -77,9 +76,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         model = load(version, device=options.device, cache_dir=options.settings.get("cache_dir"))
         queries_QE = model.encode(options.queries, normalize=True)
     _tell_unread(model, options.queries)
-    resume_hint[:] = [f"python -m themo {shlex.join(options.words)}"]
     index = _open_index(options.images, found, model)
-    resume_hint.clear()
     results = index.search(queries_QE, options.top)
     if options.json:
         print_json(_to_json(options, version, index, results))

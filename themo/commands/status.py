@@ -27,9 +27,9 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    from themo.tracking.uri import tracking_uri, ui_command
     from tune.search import search_folder
     from tune.status import overview, read_all, read_status
+    from tune.tracking_place import command_to_see
 
     if options.name is None:
         every = read_all(options.logs_dir)
@@ -45,8 +45,9 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if options.json:
         print_json(status.to_json())
         return
+    compare = command_to_see(folder)
     for line in status.lines():
         print_result(line)
     if len(status.study):
         print_result(status.to_table())
-    print_result(f"Compare runs:  {ui_command(tracking_uri(options.logs_dir))}")
+    print_result(f"Compare runs:  {compare}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import uuid
 from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from themo.commands import typed
 from themo.config import load
 from themo.errors import InputError
 from themo.options import Parser, add_presets, add_settings
@@ -70,12 +70,9 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     outbox = outbox_path(logs_dir, f"train-{key}")  # what a kill left in it goes first
     with Tracking(uri, experiment, outbox) as tracking:
         for other in left_behind(outbox.parent):
-            send = f"python -m themo send {shlex.quote(str(other))}"
+            send = typed("send", other)
             console.print(f"An earlier command could not send all that it logged; send it with: {send}")
         version = options.resume or new_version(logs_dir, settings.paths.experiment)
-        go_on = f"python -m themo train --resume {shlex.quote(str(version))}"
-        if options.resume:
-            resume_hint[:] = [go_on]
         run = tracking.start(
             f"{settings.paths.experiment}/{version.name}",
             comparison_params(settings.leaves()),
@@ -91,7 +88,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
                 def report(last: Report) -> None:
                     keep_run_key(version, key)
                     last.save(version)
-                    resume_hint[:] = [go_on]
+                    resume_hint[:] = [typed("train", "--resume", version)]
                     run.report(last.metrics, step=int(last.metrics["pairs_seen"]))
                     _print_report(last)
 
@@ -113,7 +110,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     best = last.metrics[f"best/{settings.objective}"]
     print_result(f"{version}  best {settings.objective} {best:.4f}")
     if settings.benchmarks.names_tests and settings.data.targets is None:
-        console.print(f"Test it:       python -m themo test --version-path {shlex.quote(str(version))}")
+        console.print(f"Test it:       {typed('test', '--version-path', version)}")
     console.print(f"Compare runs:  {ui_command(tracking.uri)}")
 
 

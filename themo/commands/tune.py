@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from themo.commands import typed
 from themo.commands.test import score_and_record
 from themo.config import Settings, load
 from themo.errors import InputError, reason_of
@@ -24,7 +24,6 @@ from themo.options import (
 )
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
-from themo.termination import ended_by_sigterm
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,14 +92,13 @@ def add_options(parser: Parser) -> None:
     add_json(parser)
 
 
-@ended_by_sigterm()
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
-    from tune.address import asked_address, refuse_unreachable
+    from tune.address import asked_address, cluster_behind, refuse_unreachable
 
     settings = load(options.config, options.preset, options.settings)
-    options.address = asked_address(options.address)
     with waiting("Looking for the cluster"):
+        options.address = cluster_behind(asked_address(options.address))
         refuse_unreachable(options.address)  # before the libraries, which take seconds
     with waiting("Loading libraries"):
         from themo.fetching.benchmark_files import fetch_captions
@@ -129,7 +127,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
     logs_dir = search.settings.paths.logs_dir
     where = [] if logs_dir == load().paths.logs_dir else ["--logs-dir", logs_dir]
-    resume_hint[:] = [_command("tune", "--resume", search.name, *where)]
+    resume_hint[:] = [typed("tune", "--resume", search.name, *where)]
     console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}")
     # at once: there are ends, such as that of a cluster's head, after which no word can be said
     console.print(f"Should it break off: {resume_hint[0]}", soft_wrap=True)
@@ -141,8 +139,6 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         raise
     except ClusterError as error:
         raise RuntimeError(f"{error}. Continue with: {resume_hint[0]}") from error
-    go_on = resume_hint.copy()
-    resume_hint.clear()
     best = result.folder / "best"
     tested = _tested(best)
     report = _written(lambda: write_report(search, result.folder))
@@ -156,25 +152,20 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     if not result.is_whole:
         n_done = sum(n for state, n in result.counts.items() if state not in ("RUNNING", "PAUSED"))
         console.print(
-            f"Time is up:    {n_done} of {result.num_samples} trials are done; go on: {go_on[0]}",
+            f"Time is up:    {n_done} of {result.num_samples} trials are done; go on: {resume_hint[0]}",
             soft_wrap=True,
         )
     if not result.best.lineage:  # else no settings repeat it
         console.print(
-            f"Reproduce it:  {_command('train', '--config', result.folder / 'best.yaml')}", soft_wrap=True
+            f"Reproduce it:  {typed('train', '--config', result.folder / 'best.yaml')}", soft_wrap=True
         )
     if report:
         console.print(f"Read of it:    {report}", soft_wrap=True)
     if tested:
-        console.print(f"Test it:       {_command('test', '--version-path', best)}", soft_wrap=True)
+        console.print(f"Test it:       {typed('test', '--version-path', best)}", soft_wrap=True)
     console.print(
         f"Compare runs:  {ui_command(tracking_uri(Path(search.settings.paths.logs_dir)))}", soft_wrap=True
     )
-
-
-def _command(*words: str | Path) -> str:
-    """A command as one types it."""
-    return shlex.join(["python", "-m", "themo", *map(str, words)])
 
 
 def _tested(best: Path) -> tuple[dict[str, Any], Table | str] | None:

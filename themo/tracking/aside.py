@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from themo.errors import InputError
-from themo.tracking.outbox import Outbox
+from themo.tracking.outbox import Outbox, refuse_elsewhere
 
 SUFFIX = ".aside.jsonl"
 
@@ -30,7 +30,7 @@ class Aside:
         path: The file, which is made when there is something for it, and gone when it was sent.
 
     Raises:
-        InputError: The file cannot be read.
+        InputError: The file cannot be read, or holds records for another address.
     """
 
     def __init__(self, outbox: Outbox) -> None:
@@ -40,11 +40,16 @@ class Aside:
         self._not_begun: set[str] = set()
         self._read()
 
+    def was_sent(self) -> bool:
+        """Whether somebody has sent what waited here, since this was asked for last."""
+        if not self._runs or self.path.exists():
+            return False
+        self._runs.clear()
+        self._not_begun.clear()
+        return True
+
     def is_for(self, record: Mapping[str, Any]) -> bool:
         """Whether a record must wait behind one of its run, or behind the beginning of its parent."""
-        if not self.path.exists():  # somebody sent it
-            self._runs.clear()
-            self._not_begun.clear()
         return record.get("run") in self._runs or record.get("parent") in self._not_begun
 
     def append(self, record: Mapping[str, Any]) -> None:
@@ -69,9 +74,11 @@ class Aside:
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read: {error.strerror}") from None
         with suppress(ValueError, KeyError, TypeError):  # of a line that a kill tore, or that is no record
-            if json.loads(address) == self._address:  # else another server, where runs begin anew
-                for line in lines:
-                    self._note(json.loads(line))
+            known = dict(json.loads(address))
+            for line in lines:
+                self._note(json.loads(line))
+        if self._runs:
+            refuse_elsewhere(self.path, known, self._address)
 
     def _note(self, record: Mapping[str, Any]) -> None:
         self._runs.add(record["run"])

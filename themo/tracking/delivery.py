@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,15 @@ from themo.tracking.uri import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
 KEY_TAG = "themo.run"
 _STEP_TAG = "themo.step"
 _PARAM_LENGTH = 6000
 _PARAMS_A_BATCH = 100
+_RUNS_A_PAGE = 250
+_MAY_PASS = (401, 403, 408, 429)
+"""HTTP status: who asks may be let in later, and there may be time for it."""
 
 
 class RefusedError(Exception):
@@ -35,8 +40,26 @@ class AwayError(Exception):
     """MLflow does not answer, or is in trouble: later it may take this record."""
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What is to be known of a run that MLflow has."""
+
+    run_id: str
+    status: str
+    step: int
+    n_params: int
+
+    @classmethod
+    def of(cls, run: Any) -> _Run:
+        step = int(run.data.tags.get(_STEP_TAG, -1))
+        return cls(run.info.run_id, run.info.status, step, len(run.data.params))
+
+
 class Delivery:
     """Carries out records.
+
+    The children that a run had before are read at once: a query for each would make the resume of a long
+    search as dear as its trials (`python -m benchmarks search_overhead`).
 
     Args:
         uri: Server or database.
@@ -48,6 +71,8 @@ class Delivery:
         self.experiment = experiment
         self._run_ids: dict[str, str] = {}
         self._steps: dict[str, int] = {}
+        self._children: dict[str, dict[str, _Run]] = {}
+        """Those that a run had when it was asked for the first one, by key; by the parent's key."""
         self._connection: tuple[MlflowClient, str] | None = None
 
     def connect(self) -> tuple[MlflowClient, str]:
@@ -71,6 +96,10 @@ class Delivery:
             return False
         return True
 
+    def forget_children(self) -> None:
+        """Look for the children of a run again: somebody else may have made some."""
+        self._children.clear()
+
     def run_id(self, key: str) -> str | None:
         """MLflow's id of a run that this delivery has begun."""
         return self._run_ids.get(key)
@@ -82,6 +111,13 @@ class Delivery:
             RefusedError: It never will be done.
             AwayError: It may be done later.
         """
+        try:
+            self._carry_out(record)
+        except AwayError:
+            self.forget_children()  # a run may have been made whose making was not answered
+            raise
+
+    def _carry_out(self, record: Mapping[str, Any]) -> None:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -104,13 +140,25 @@ class Delivery:
                 case unknown:
                     raise RefusedError(f"no such record: {unknown!r}")
         except MlflowException as error:
-            if 400 <= error.get_http_status_code() < 500 and error.get_http_status_code() not in (408, 429):
+            if self._is_refusal(error):
                 raise RefusedError(reason_of(error)) from error
             raise AwayError(reason_of(error)) from error
         except (SQLAlchemyError, OSError, InputError) as error:
             raise AwayError(reason_of(error)) from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise RefusedError(f"a damaged record: {error!r}") from error
+
+    def _is_refusal(self, error: MlflowException) -> bool:
+        """Whether MLflow itself says never: what a proxy before it answers, or says of who asks, may pass.
+
+        Of a server, MLflow's own answers are JSON that names its error (`mlflow.utils.rest_utils`); all other
+        answers become an `MlflowException` with the error that fits their status, or an inner one.
+        """
+        from mlflow.exceptions import RestException
+
+        status = error.get_http_status_code()
+        is_its_own = isinstance(error, RestException) or not self.uri.startswith("http")
+        return is_its_own and 400 <= status < 500 and status not in _MAY_PASS
 
     def register(self, key: str, folder: Path, name: str) -> str:
         """Log a model into a run that has begun, and register it; see `Tracking.register`.
@@ -141,26 +189,26 @@ class Delivery:
         return f"models:/{name}/{made.version}"
 
     def _begin(self, client: MlflowClient, experiment_id: str, record: Mapping[str, Any]) -> None:
-        key = record["run"]
-        found = self._find(client, experiment_id, key)
+        key, parent = record["run"], record.get("parent")
+        found = self._find(client, experiment_id, key, parent)
         if found is not None:
             self._take_up(key, found)
-            if len(found.data.params) < len(record["params"]):  # a kill came between
-                self._describe(client, found.info.run_id, record)
-            if found.info.status != "RUNNING":
-                client.update_run(found.info.run_id, status="RUNNING")
+            if found.n_params < len(record["params"]):  # a kill came between
+                self._describe(client, found.run_id, record)
+            if found.status != "RUNNING":
+                client.update_run(found.run_id, status="RUNNING")
             return
         tags = {KEY_TAG: key, "mlflow.source.name": "themo", **record["tags"]}
-        if record.get("parent"):
-            tags["mlflow.parentRunId"] = self._known(client, record["parent"])
+        if parent:
+            tags["mlflow.parentRunId"] = self._known(client, parent)
         run = client.create_run(experiment_id, start_time=record["at"], tags=tags, run_name=record["name"])
-        self._run_ids[key], self._steps[key] = run.info.run_id, -1
+        self._take_up(key, _Run.of(run))
         self._describe(client, run.info.run_id, record)
 
     def _settle(self, client: MlflowClient, experiment_id: str, record: Mapping[str, Any]) -> None:
         """Bring a run to its end, if a kill kept it from it."""
-        found = self._find(client, experiment_id, record["run"])
-        if found is not None and found.info.status == record["status"]:
+        found = self._find(client, experiment_id, record["run"], record.get("parent"))
+        if found is not None and found.status == record["status"]:
             return
         if found is None:
             self._begin(client, experiment_id, record)
@@ -203,14 +251,41 @@ class Delivery:
             self._take_up(key, found)
         return self._run_ids[key]
 
-    def _take_up(self, key: str, run: Any) -> None:
-        self._run_ids[key] = run.info.run_id
-        self._steps[key] = int(run.data.tags.get(_STEP_TAG, -1))
+    def _take_up(self, key: str, run: _Run) -> None:
+        self._run_ids[key], self._steps[key] = run.run_id, run.step
 
-    def _find(self, client: MlflowClient, experiment_id: str, key: str) -> Any | None:
-        quoted = key.replace("'", "")
-        runs = client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{quoted}'", max_results=1)
-        return runs[0] if runs else None
+    def _find(
+        self, client: MlflowClient, experiment_id: str, key: str, parent: str | None = None
+    ) -> _Run | None:
+        if parent is None or key in self._run_ids:  # what was read of it may be no longer so
+            runs = client.search_runs([experiment_id], _by_key(key), max_results=1)
+            return _Run.of(runs[0]) if runs else None
+        if parent not in self._children:
+            self._children[parent] = self._read_children(client, experiment_id, parent)
+        return self._children[parent].get(key)
+
+    def _read_children(self, client: MlflowClient, experiment_id: str, parent: str) -> dict[str, _Run]:
+        """Those of a deleted parent of this key too: a new one has been made in its place."""
+        from mlflow.entities import ViewType
+
+        children: dict[str, _Run] = {}
+        for known in client.search_runs([experiment_id], _by_key(parent), run_view_type=ViewType.ALL):
+            token: str | None = None
+            while token != "":
+                page = client.search_runs(
+                    [experiment_id],
+                    f"tags.mlflow.parentRunId = '{known.info.run_id}'",
+                    max_results=_RUNS_A_PAGE,
+                    page_token=token,
+                )
+                children |= {run.data.tags.get(KEY_TAG, ""): _Run.of(run) for run in page}
+                token = page.token or ""
+        return children
+
+
+def _by_key(key: str) -> str:
+    """A search of runs by their key, which holds no quote."""
+    return f"tags.`{KEY_TAG}` = '{key.replace(chr(39), '')}'"
 
 
 def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:

@@ -12,12 +12,14 @@ import fcntl
 import json
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from themo.errors import InputError
+from themo.tracking.uri import is_same_place, without_password
 
 
 class OutboxInUseError(InputError):
@@ -33,6 +35,34 @@ def left_behind(folder: Path) -> list[Path]:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # refused while another has it
                 found.append(path)
     return found
+
+
+def refuse_elsewhere(path: Path, known: Mapping[str, Any], asked: Mapping[str, str]) -> None:
+    """Refuse the records of a file where others are to be sent than those that they belong to.
+
+    Args:
+        path: The file.
+        known: Its address.
+        asked: Where its records would go.
+
+    Raises:
+        InputError: They belong elsewhere.
+    """
+    was, now = (str(address.get("uri")) for address in (known, asked))
+    is_there = is_same_place(was, now) or _is_moved(was, now)
+    if not is_there or known.get("experiment") != asked.get("experiment"):
+        raise InputError(
+            f"{path}: holds records for {without_password(was)}, experiment {known.get('experiment')!r}, "
+            f"asked for is {without_password(now)}, experiment {asked.get('experiment')!r}: "
+            f"ask for the former, or send them first: python -m themo send {path}; if that server has moved, "
+            "write its new uri into the file's first line"
+        )
+
+
+def _is_moved(was: str, now: str) -> bool:
+    """Whether a database went with its folder: nothing can be sent to where it was."""
+    scheme = "sqlite:///"
+    return was.startswith(scheme) and now.startswith(scheme) and not Path(was.removeprefix(scheme)).exists()
 
 
 class Outbox:
@@ -54,8 +84,7 @@ class Outbox:
         self._closed = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # its address may bear a password
-            self._file = open(path, "a+b", buffering=0, opener=partial(os.open, mode=0o600))  # noqa: SIM115
+            self._file = _opened(path)
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from None
         try:
@@ -68,7 +97,7 @@ class Outbox:
         self._end = self._drop_torn_line()
         if self._end == 0:
             try:
-                self._end = self._write(json.dumps(address, ensure_ascii=False).encode() + b"\n")
+                self._end = self._write(_line_of(address))
             except OSError:
                 self._file.close()
                 raise
@@ -88,7 +117,7 @@ class Outbox:
         Raises:
             OSError: The disk is full; what was there stays as it was.
         """
-        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        line = _line_of(record)
         with self._changed:
             self._end += self._write(line)
             self._waiting += 1
@@ -117,6 +146,34 @@ class Outbox:
         """Whether all records were done in that time."""
         with self._changed:
             return self._changed.wait_for(lambda: self._waiting == 0, seconds)
+
+    def readdress(self, address: dict[str, str]) -> None:
+        """Write another address above the records; a kill leaves the old file or the new one.
+
+        Raises:
+            OSError: The disk is full; all stays as it was.
+        """
+        line, path = _line_of(address), self.path.with_name(f".{self.path.name}.new")
+        with self._changed:
+            self._file.seek(self._taken)
+            records = self._file.read()
+            path.unlink(missing_ok=True)  # of a kill
+            file = _opened(path)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody is to come between
+                with path.open("wb") as writer:
+                    writer.write(line + records)
+                    writer.flush()
+                    os.fsync(writer.fileno())
+                path.replace(self.path)
+            except OSError:
+                file.close()
+                path.unlink(missing_ok=True)
+                raise
+            self._file.close()
+            self._file, self.address = file, address
+            self._start = self._taken = len(line)
+            self._end = len(line) + len(records)
 
     def close(self) -> None:
         """Give the file free, and remove it where nothing is left in it."""
@@ -166,3 +223,12 @@ class Outbox:
                 self._file.close()
                 raise InputError(f"{self.path}, line {number}: must be a record of a run") from None
         return lines
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file to be added to, which nobody else may read: its address may bear a password."""
+    return open(path, "a+b", buffering=0, opener=partial(os.open, mode=0o600))
+
+
+def _line_of(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry, ensure_ascii=False).encode() + b"\n"

@@ -24,7 +24,7 @@ from themo.room import IMPATIENT, Patience
 from themo.tracking.aside import SUFFIX, Aside
 from themo.tracking.delivery import AwayError, Delivery, RefusedError
 from themo.tracking.names import metric_name
-from themo.tracking.outbox import Outbox
+from themo.tracking.outbox import Outbox, refuse_elsewhere
 from themo.tracking.uri import check_reachable, without_password
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -47,14 +47,15 @@ class Tracking:
     Args:
         uri: From `tracking_uri`.
         experiment: Made if there is none of this name.
-        outbox: File of what is not sent yet; that of an interrupted search is sent first.
+        outbox: File of what is not sent yet; that of an interrupted search is sent first. One that is empty
+            takes this address.
         must_answer: Refuse a server that does not answer now; else it may come later.
         patience: Whether to wait for room on a full disk. Without it, what is logged there is lost, with a
             warning, and the run goes on.
 
     Raises:
         InputError: The server or database cannot be reached, or refuses the experiment; another process uses
-            the outbox.
+            the outbox, or it holds records for another address.
     """
 
     def __init__(
@@ -69,12 +70,16 @@ class Tracking:
         self.uri = uri
         self.experiment = experiment
         self._delivery = Delivery(uri, experiment)
-        if must_answer:
-            check_reachable(uri)
-            self._delivery.connect()
         self._patience = patience
-        self._outbox = patience(lambda: Outbox(outbox, {"uri": uri, "experiment": experiment}))
-        self._aside = Aside(self._outbox)
+        self._outbox = patience(lambda: _opened(outbox, {"uri": uri, "experiment": experiment}))
+        try:
+            self._aside = Aside(self._outbox)
+            if must_answer:
+                check_reachable(uri)
+                self._delivery.connect()
+        except BaseException:
+            self._outbox.close()
+            raise
         self._warned: set[str] = set()
         self._n_refused = self._n_aside = 0
         self._ending = threading.Event()
@@ -208,6 +213,8 @@ class Tracking:
     def _send(self) -> None:
         tries = 0
         while (record := self._outbox.next()) is not None:
+            if self._aside.was_sent():
+                self._delivery.forget_children()  # some were made elsewhere
             try:
                 if self._aside.is_for(record):
                     self._put_aside(record)
@@ -357,6 +364,19 @@ def outbox_path(logs_dir: Path, name: str | None = None) -> Path:
     """File of what is not sent yet: of searches and training by their own name, else by time and process."""
     name = name or f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}"
     return logs_dir.resolve() / "outbox" / f"{name}.jsonl"
+
+
+def _opened(path: Path, address: dict[str, str]) -> Outbox:
+    box = Outbox(path, address)
+    try:
+        if len(box):
+            refuse_elsewhere(path, box.address, address)
+        if box.address != address:  # nothing waits; or another password, or a database moved with its folder
+            box.readdress(address)
+    except BaseException:
+        box.close()
+        raise
+    return box
 
 
 def _loggable(metrics: Mapping[str, float]) -> dict[str, float]:

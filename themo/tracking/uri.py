@@ -8,18 +8,31 @@ import shlex
 import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from themo.errors import InputError, reason_of
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
 _REACH_SECONDS = 4.0
+_SQLITE = "sqlite:///"
 
 
 def tracking_uri(logs_dir: Path) -> str:
-    """Where runs go: the server that ``MLFLOW_TRACKING_URI`` names, or ``<logs_dir>/mlflow.db``, absolute."""
-    return os.environ.get(URI_VARIABLE) or f"sqlite:///{logs_dir.resolve() / 'mlflow.db'}"
+    """Where runs go: what ``MLFLOW_TRACKING_URI`` names, or ``<logs_dir>/mlflow.db``; a file is absolute."""
+    uri = os.environ.get(URI_VARIABLE) or default_uri(logs_dir)
+    is_file = uri.startswith(_SQLITE) and not any(mark in uri for mark in (":memory:", "?"))
+    return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).resolve()}" if is_file else uri
+
+
+def default_uri(logs_dir: Path) -> str:
+    """The database beside the logs."""
+    return f"{_SQLITE}{logs_dir.resolve() / 'mlflow.db'}"
+
+
+def is_same_place(uri: str, other: str) -> bool:
+    """Whether two addresses are one, whoever asks there."""
+    return without_password(uri).rstrip("/") == without_password(other).rstrip("/")
 
 
 def ui_command(uri: str) -> str:
@@ -57,7 +70,7 @@ def check_reachable(uri: str) -> None:
         )
     if scheme == "sqlite":
         try:
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             setting = URI_VARIABLE if os.environ.get(URI_VARIABLE) else "--logs-dir"
             raise InputError(f"{setting}: {uri} cannot be written: {error.strerror}") from None
@@ -66,4 +79,9 @@ def check_reachable(uri: str) -> None:
 def without_password(uri: str) -> str:
     """An address without the name and password that it may bear: those are not for screens and files."""
     parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
+    if "@" in parts.netloc:
+        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    asked = parse_qsl(parts.query, keep_blank_values=True)
+    if any(name.lower() == "password" for name, _ in asked):
+        parts = parts._replace(query=urlencode([pair for pair in asked if pair[0].lower() != "password"]))
+    return uri if parts == urlsplit(uri) else urlunsplit(parts)

@@ -111,11 +111,20 @@ def learning_curves(study: Study, winner: Trial | None, objective: str, stops: S
     )
 
 
+def _group(rung: Rung, number: int, winner: Trial | None) -> str:
+    if winner is not None and number == winner.number:
+        return "the best"
+    return (
+        "stopped there" if number in rung.stopped else "waits there" if number in rung.waiting else "went on"
+    )
+
+
 def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objective: str) -> Figure:
     """What each trial had reached at each rung, in the order of proposal, and whether it went on."""
     figure = Figure()
     groups: list[tuple[str, str, str]] = [
         ("stopped there", COLOURS["stopped"], "x-thin-open"),
+        ("waits there", COLOURS["running"], "circle-open"),
         ("went on", COLOURS["complete"], "circle"),
         ("the best", COLOURS["winner"], "diamond"),
     ]
@@ -124,17 +133,15 @@ def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objec
         xs, ys, texts = [], [], []
         for position, rung in enumerate(stops):
             for number, value in rung.reached.items():
-                is_winner = winner is not None and number == winner.number
-                belongs = (
-                    "the best" if is_winner else "stopped there" if number in rung.stopped else "went on"
-                )
-                if belongs == name:
+                if _group(rung, number, winner) == name:
                     xs.append(position - 0.36 + 0.72 * number / n)
                     ys.append(value)
                     texts.append(f"trial {number}: {value:.4f} at {rung.pairs:,} pairs, {name}")
         marker: dict[str, Any] = {"color": colour, "symbol": symbol, "size": 8 if symbol == "circle" else 9}
         if symbol == "x-thin-open":
             marker["line"] = {"width": 1.8, "color": colour}
+        if name == "waits there" and not xs:  # most searches pause nothing
+            continue
         figure.add_trace(
             Scatter(
                 x=xs,

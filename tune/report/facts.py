@@ -13,11 +13,10 @@ from optuna.study import create_study
 from optuna.trial import TrialState, create_trial
 
 from themo.config import Settings
-from tune.asha import Rungs
 from tune.history import to_optuna
-from tune.results import line_of
+from tune.rungs import Rungs
 from tune.space import SearchSettings, Space
-from tune.study import Stint, Study, Trial
+from tune.study import State, Stint, Study, Trial
 
 Fate = Literal["winner", "complete", "stopped", "failed", "running"]
 
@@ -50,16 +49,18 @@ class Rung:
         pairs: Sentence pairs at which it stands.
         reached: Best objective so far of each trial that came to it, by number.
         stopped: Numbers of those that were stopped there.
+        waiting: Numbers of those that are paused there.
     """
 
     pairs: int
     reached: dict[int, float]
     stopped: tuple[int, ...]
+    waiting: tuple[int, ...] = ()
 
     @property
     def went_on(self) -> tuple[int, ...]:
         """Numbers of the trials that were let pass."""
-        return tuple(number for number in self.reached if number not in self.stopped)
+        return tuple(number for number in self.reached if number not in self.stopped + self.waiting)
 
 
 def has_rungs(search: SearchSettings) -> bool:
@@ -72,21 +73,16 @@ def rungs(study: Study, search: SearchSettings) -> list[Rung]:
     if not has_rungs(search):
         return []
     places = Rungs(search.grace_pairs, search.reduction_factor)
-    passed: dict[int, dict[int, float]] = {}
-    for trial in study:
-        for rung, pairs in places.passed(trial).items():
-            best = trial.best(study.mode, up_to=pairs)
-            if best is not None:
-                passed.setdefault(rung, {})[trial.number] = best
-    passed = dict(sorted(passed.items()))
+    passed = dict(sorted(places.results(study, study.mode).items()))
     last_rung = {number: pairs for pairs, reached in passed.items() for number in reached}
+
+    def last_there(rung: int, state: State) -> tuple[int, ...]:
+        numbers = sorted(passed[rung])
+        return tuple(n for n in numbers if study[n].state == state and last_rung[n] == rung)
+
     return [
-        Rung(
-            pairs,
-            dict(sorted(reached.items())),
-            tuple(n for n in sorted(reached) if study[n].state == "PRUNED" and last_rung[n] == pairs),
-        )
-        for pairs, reached in passed.items()
+        Rung(rung, dict(sorted(reached.items())), last_there(rung, "PRUNED"), last_there(rung, "PAUSED"))
+        for rung, reached in passed.items()
     ]
 
 
@@ -94,7 +90,7 @@ def departures(study: Study) -> dict[str, list[str]]:
     """What the rule of a search without common rungs did: who was stopped, and who went on as another one."""
     return {
         "Stopped": [f"trial {t.number} at {t.pairs_seen:,} pairs" for t in study if t.state == "PRUNED"],
-        "Went on as others": [f"trial {t.number} {line_of(t)}" for t in study if t.lineage],
+        "Went on as others": [f"trial {t.number} {t.way}" for t in study if t.lineage],
     }
 
 
@@ -139,14 +135,14 @@ class Cost:
     Attributes:
         pairs, seconds: Sentence pairs trained on, and time of one slot, in all trials.
         saved_pairs, saved_seconds: What the stopped trials would have taken more, each at its own rate.
-        is_bound: Whether less might have been saved: `patience` might have ended the trials sooner.
+        is_upper_bound: Whether less might have been saved: `patience` might have ended the trials sooner.
     """
 
     pairs: float
     seconds: float
     saved_pairs: float
     saved_seconds: float
-    is_bound: bool = False
+    is_upper_bound: bool = False
 
     @property
     def saved_share(self) -> float:
@@ -163,23 +159,23 @@ def cost(study: Study, settings: Settings) -> Cost:
         settings: What the searched settings are put into; `epochs` is how far a trial would have gone.
     """
     saved_pairs = saved_seconds = 0.0
-    is_bound = False
+    is_upper_bound = False
     for trial in study:
         epoch = trial.metrics.get("epoch", 0.0)
         if trial.state == "PRUNED" and epoch > 0:
             training = settings.override(trial.params).training
             left = max(0.0, float(training.epochs) / epoch - 1)
-            is_bound |= training.patience is not None
+            is_upper_bound |= training.patience is not None
             saved_pairs += left * trial.pairs_seen
             saved_seconds += left * trial.seconds
     pairs, seconds = sum(trial.pairs_seen for trial in study), sum(trial.seconds for trial in study)
-    return Cost(pairs, seconds, saved_pairs, saved_seconds, is_bound)
+    return Cost(pairs, seconds, saved_pairs, saved_seconds, is_upper_bound)
 
 
 def scored(space: Space, study: Study) -> OptunaStudy:
     """The trials that reported, as an Optuna study in which each is complete with the best that it reached.
 
-    Optuna's figures and importances leave stopped trials out, which are most of a search.
+    Optuna's importances leave stopped trials out, which are most of a search.
     """
     history = to_optuna(space, study)
     own = history.trials[len(study.carried) :]  # the carried ones, which come first, are another search's
@@ -192,7 +188,6 @@ def scored(space: Space, study: Study) -> OptunaStudy:
                     params=known.params,
                     distributions=known.distributions,
                     value=best,
-                    user_attrs={"number": trial.number},
                 )
             )
     return shown
@@ -213,7 +208,7 @@ class Importance:
     chance: float
 
     @property
-    def is_told(self) -> bool:
+    def is_above_chance(self) -> bool:
         """Whether it stands above chance."""
         return self.share > self.chance
 

@@ -17,15 +17,14 @@ from themo.evaluation import CEILING, RETRIEVAL, STUDENT, metric_name
 from themo.pages import write_page
 from themo.progress import waiting
 from themo.report.tables import lay_out, read_scores
-from themo.tracking.uri import tracking_uri, ui_command
 from themo.versions import TEST_FILE, read_summary
-from tune import results
 from tune.limits import is_whole
 from tune.report import course_figures, facts, setting_figures
 from tune.report.fates import NAMES
 from tune.results import BEST_SETTINGS, BEST_VERSION, show
 from tune.search import STUDY_FILE, Search
 from tune.study import Study, Trial
+from tune.tracking_place import command_to_see
 
 REPORT_FILE = "report.html"
 MAX_TRIALS_IN_TABLE = 200
@@ -63,7 +62,7 @@ def write_report(search: Search, folder: Path) -> Path:
     tested = None
     if version is not None and (version / TEST_FILE).exists():
         tested = read_scores(version / TEST_FILE)
-    stops, slots = facts.rungs(study, search.space.search), facts.lanes(study)
+    stops, lanes = facts.rungs(study, search.space.search), facts.lanes(study)
     n_slots = study.at_once()
     found = facts.importances(facts.scored(search.space, study))
     path = folder / REPORT_FILE
@@ -71,12 +70,12 @@ def write_report(search: Search, folder: Path) -> Path:
         write_page(
             path,
             _TEMPLATE,
-            _figures(search, study, best, stops, slots, found),
+            _figures(search, study, best, stops, lanes, found),
             search=search,
             study=study,
             best=best,
             best_value=best.best(study.mode),
-            best_line=results.line_of(best),
+            best_line=best.way,
             is_finished=is_finished,
             written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             settings=_settings(search, best),
@@ -85,11 +84,11 @@ def write_report(search: Search, folder: Path) -> Path:
             cost=facts.cost(study, search.settings),
             wall=study.seconds(),
             n_slots=n_slots,
-            busy=results.busy_share(study, n_slots),
+            busy=study.busy_share(n_slots),
             has_rungs=facts.has_rungs(search.space.search),
             rungs=stops,
             departures=facts.departures(study),
-            above_chance=[item.name for item in found if item.is_told],
+            above_chance=[item.name for item in found if item.is_above_chance],
             trials=_rows(search, study, best),
             is_repeatable=is_repeatable,
             has_version=version is not None,
@@ -107,7 +106,7 @@ def _figures(
     study: Study,
     best: Trial,
     stops: list[facts.Rung],
-    slots: list[facts.Lane],
+    lanes: list[facts.Lane],
     found: list[facts.Importance],
 ) -> dict[str, Figure]:
     objective, space = search.objective, search.space
@@ -121,8 +120,8 @@ def _figures(
         drawn["rungs"] = course_figures.rung_strips(study, stops, best, objective)
     if found:
         drawn["importance"] = setting_figures.importance_bars(found)
-    if slots:
-        drawn["time"] = course_figures.time_line(slots, best, study.mode)
+    if lanes:
+        drawn["time"] = course_figures.time_line(lanes, best, study.mode)
     return drawn
 
 
@@ -223,7 +222,7 @@ def _commands(
 ) -> list[_Command]:
     themo = "python -m themo"
     of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent)}"  # where it lies now
-    compare = _Command("Compare the trials in MLflow", ui_command(tracking_uri(folder.parent.parent)))
+    compare = _Command("Compare the trials in MLflow", command_to_see(folder))
     train = _Command("Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS)}")
     trains = [train] if is_repeatable else []
     if version is None:

@@ -118,7 +118,11 @@ def importance_bars(found: Sequence[Importance]) -> Figure:
             y=[item.name for item in shown],
             orientation="h",
             name="importance",
-            marker={"color": [COLOURS["complete"] if item.is_told else COLOURS["stopped"] for item in shown]},
+            marker={
+                "color": [
+                    COLOURS["complete"] if item.is_above_chance else COLOURS["stopped"] for item in shown
+                ]
+            },
             hovertemplate="%{y}: %{x:.2f}<extra></extra>",
             showlegend=False,
         )

@@ -1,0 +1,131 @@
+"""Whether all machines of a cluster mean the same place by a storage's name: by files left there."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow
+
+from themo.errors import InputError, reason_of
+from themo.room import is_full
+from tune.storage import Storage
+
+_ANSWER_SECONDS = 60.0
+_SIGNATURE = ".themo"
+
+
+def refuse_unwritable(storage: Storage) -> None:
+    """Refuse a place that this machine cannot write to.
+
+    Raises:
+        InputError: A file could not be written.
+    """
+    _leave_mark(storage).remove()
+
+
+def refuse_unseen(storage: Storage, node_ids: Iterable[str]) -> None:
+    """Refuse a place that some machine of the Ray cluster does not share with this one.
+
+    Args:
+        storage: The place.
+        node_ids: Ray's ids of the machines that trials may run on.
+
+    Raises:
+        InputError: One does not see what this machine has written there, or cannot write to it.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    mark = _leave_mark(storage)
+    look = ray.remote(num_cpus=0, max_retries=0)(_look)
+    try:
+        looks = {
+            node_id: look.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
+            ).remote(storage.place, mark.name)
+            for node_id in node_ids
+        }
+        for node_id, answer in looks.items():
+            try:
+                machine, trouble = ray.get(answer, timeout=_ANSWER_SECONDS)
+            except ray.exceptions.RayError as error:
+                if not any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes()):
+                    continue  # it has just died
+                machine, trouble = f"node {node_id[:8]}", reason_of(error)
+            if trouble:
+                raise InputError(
+                    f"--storage-path {storage.place}: must be one place to all machines of the cluster, but "
+                    f"{machine} {trouble}"
+                )
+    finally:
+        mark.remove()
+
+
+def sign(storage: Storage) -> None:
+    """Leave a file by which machines that join later know the place.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    _leave_mark(storage, _SIGNATURE)
+
+
+def refuse_unsigned(storage: Storage) -> None:
+    """Refuse what lies at this name on a machine that does not share the place.
+
+    Raises:
+        OSError: The file of `sign` is not there.
+    """
+    if not _Mark(storage, _SIGNATURE).is_there():
+        raise OSError(f"{platform.node()} does not see what others have written to {storage.place}")
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A file by which machines see whether they look at the same place."""
+
+    storage: Storage
+    name: str
+
+    @property
+    def _path(self) -> str:
+        return f"{self.storage.root}/{self.name}"
+
+    def write(self) -> None:
+        self.storage.filesystem.create_dir(self.storage.root)
+        with self.storage.filesystem.open_output_stream(self._path) as file:
+            file.write(self.name.encode())
+
+    def is_there(self) -> bool:
+        return bool(self.storage.filesystem.get_file_info(self._path).is_file)
+
+    def remove(self) -> None:
+        self.storage.filesystem.delete_file(self._path)
+
+
+def _leave_mark(storage: Storage, name: str | None = None) -> _Mark:
+    mark = _Mark(storage, name or f".themo-{secrets.token_hex(8)}")
+    try:
+        mark.write()
+    except (OSError, pyarrow.ArrowException) as error:
+        if is_full(error):  # it may be waited for
+            raise
+        raise InputError(f"--storage-path {storage.place}: cannot be written: {reason_of(error)}") from None
+    return mark
+
+
+def _look(place: str, name: str) -> tuple[str, str]:
+    """On a worker: the machine's name, and what is wrong with the place there."""
+    machine = platform.node()
+    try:
+        storage = Storage(place)
+        if not _Mark(storage, name).is_there():
+            return machine, "does not see what this one has written"
+        _leave_mark(storage).remove()
+    except (OSError, InputError, pyarrow.ArrowInvalid) as error:
+        if not is_full(error):
+            return machine, f"cannot use it: {reason_of(error)}"
+    return machine, ""
