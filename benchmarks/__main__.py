@@ -105,7 +105,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the measured work (1)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and orders (0)")
     parser.add_argument("--searcher", choices=get_args(SearcherName), help="of search_efficiency")
-    parser.add_argument("--scheduler", choices=get_args(SchedulerName), help="of search_efficiency")
+    without_end = [
+        name for name in get_args(SchedulerName) if name != "pbt"
+    ]  # whose rounds wait for all trials
+    parser.add_argument("--scheduler", choices=without_end, help="of search_efficiency")
     parser.add_argument(
         "--search-seeds",
         type=int,

@@ -23,7 +23,8 @@ from benchmarks.measure import Options, Row
 from benchmarks.random_settings import RandomRun, collect
 from themo import config
 from themo.progress import track
-from tune.asha import Asha, Rungs
+from tune.asha import Asha
+from tune.rungs import Rungs
 from tune.schedulers import Scheduler, scheduler_of
 from tune.space import SchedulerName, SearchSettings
 from tune.study import State, Study
@@ -67,7 +68,7 @@ class Quantile:
         rung = self.asha.rungs.between(before, trial.pairs_seen)
         if rung is None:
             return "RUNNING"
-        results = self.asha.rungs.results(study, rung, study.mode)
+        results = self.asha.rungs.results_at(rung, study, study.mode)
         others = [value for other, value in results.items() if other != number]
         passes = not others or (trial.best(study.mode) or 0.0) >= float(np.quantile(others, 1 - 1 / ETA))
         return "RUNNING" if passes else "PRUNED"

@@ -45,7 +45,7 @@ STAGES = ("targets", "training step", "test")
 
 def run(options: Options) -> list[Row]:
     """Rows of seconds and peak memory of each stage."""
-    refusal = options.refuse_real_data()
+    refusal = options.why_no_real_data()
     if refusal is not None or options.beto is None or options.tatoeba is None:
         return [Row("full size", None, "s", detail=refusal or "")]
     with tempfile.TemporaryDirectory() as name:
@@ -58,7 +58,13 @@ def run(options: Options) -> list[Row]:
             out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             seconds, resident = json.loads(out.splitlines()[-1])
             rows.append(
-                Row(f"full size, {stage}", seconds, "s", detail=f"peak memory {resident / 1e9:.2f} GB")
+                Row(
+                    f"full size, {stage}",
+                    seconds,
+                    "s",
+                    detail=f"peak memory {resident / 1e9:.2f} GB",
+                    seeds=(options.seed,),
+                )
             )
         return rows
 

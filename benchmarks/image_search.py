@@ -25,7 +25,7 @@ from themo.tokens import Tokenizer
 N_PICTURES, DIMENSION = 100_000, 768
 ROUNDS = 15
 N_WATCHED = 200
-"""Searches whose memory is looked at: so many that some are met in the midst of each piece."""
+"""Searches whose memory is looked at: enough for some samples to fall amid each piece."""
 GOAL = Goal(100.0, "<")
 """Milliseconds, on two cores; most of them are the student's, who reads the text."""
 GOAL_MIB = Goal(2 * PIECE_ROWS * DIMENSION * 4 / 2**20, "<")
@@ -38,7 +38,7 @@ N_WORDS = 8
 def run(options: Options) -> list[Row]:
     """The rows of `measured` with `THREADS`: the goals are those of two cores, whatever ``--threads``."""
     before = torch.get_num_threads()
-    torch.set_num_threads(max(THREADS, options.threads))
+    torch.set_num_threads(THREADS)
     try:
         return measured(options)
     finally:
@@ -115,7 +115,7 @@ def _milliseconds(
     )
 
 
-def _index(folder: Path, vectors_NE: np.ndarray) -> ImageIndex:  # type: ignore[type-arg]
+def _index(folder: Path, vectors_NE: np.ndarray) -> ImageIndex:
     """An open index of pieces as they are on disk."""
     pieces = []
     for start in range(0, N_PICTURES, PIECE_ROWS):

@@ -46,7 +46,7 @@ class Options:
     search_seeds: Sequence[int] = range(5)
     rounds: int = 2
 
-    def refuse_real_data(self) -> str | None:
+    def why_no_real_data(self) -> str | None:
         """Why a benchmark on Tatoeba cannot run; None where it can."""
         if self.tatoeba is None or self.beto is None:
             return "skipped: give --tatoeba and --beto, or set THEMO_BENCH_TATOEBA and THEMO_BENCH_BETO"
@@ -89,7 +89,7 @@ class Row:
     goal: Goal | None = None
     spread: tuple[float, float] | None = None
     detail: str = ""
-    seeds: Sequence[int] = (0,)
+    seeds: Sequence[int] = ()
     machine: str = field(default_factory=lambda: describe_machine())
     commit: str = field(default_factory=commit)
 

@@ -136,7 +136,13 @@ def run(options: Options) -> list[Row]:
     with tempfile.TemporaryDirectory() as temporary:
         figures = built(recipe, Path(temporary)) | measure(Path(temporary), recipe)
     return [
-        Row(f"miniature's teacher, {name}", value, "s" if "second" in name else "share", GOALS.get(name))
+        Row(
+            f"miniature's teacher, {name}",
+            value,
+            "s" if "second" in name else "share",
+            GOALS.get(name),
+            seeds=(options.seed,),
+        )
         for name, value in figures.items()
     ]
 

@@ -81,10 +81,11 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    course, numbers = Course(target), {}
+    course = Course(target)
+    numbers: dict[str, int] = {}
     data = prepare_data(settings)
 
-    class Account(ray_tune.Stopper):
+    class Account(ray_tune.Stopper):  # type: ignore[misc]  # Ray has no types
         """Enters every report as it comes to the driver; stops no trial, but the search when it is over."""
 
         def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:

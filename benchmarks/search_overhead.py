@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,12 +23,12 @@ from benchmarks.measure import Goal, Options, Row
 from themo import config
 from themo.config import Settings
 from themo.dataset import EncodedPairs, TrainingData
-from tune import results
 from tune.resources import Resources
-from tune.search import STUDY_FILE, Search, grow, new_search
+from tune.search import STUDY_FILE, Search, grow, new_search, search_folder
 from tune.session import run_search
 from tune.space import from_tree
 from tune.study import Study
+from tune.trial_table import TRIALS_FILE
 
 SLOTS = (2, 4, 8)
 WAVES = 3
@@ -68,11 +69,15 @@ def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its trials compute no
 
 
 def busy(seconds: float, slots: int) -> Row:
-    """A search without early stopping."""
+    """A search without early stopping.
+
+    What a trial sleeps counts as training; that it waits for the driver to take a report, and writes its
+    version, does not.
+    """
     with tempfile.TemporaryDirectory() as folder, cluster_of(slots):
         search = a_search(Path(folder), slots * WAVES, REPORTS)
         start = time.monotonic()
-        result = run_search(search, lambda _: NO_DATA, partial(sleep, seconds=seconds))  # type: ignore[arg-type]
+        result = run_search(search, lambda _: NO_DATA, partial(sleep, seconds=seconds))
         whole = time.monotonic() - start
         study = Study.read(result.folder / STUDY_FILE)
     spans = [(trial.stints[0].started, trial.stints[-1].ended) for trial in study]
@@ -80,42 +85,40 @@ def busy(seconds: float, slots: int) -> Row:
     length = statistics.fmean(end - start for start, end in spans)
     first = sorted(start for start, _ in spans)[slots - 1] - min(start for start, _ in spans)
     detail = (
-        f"{slots * WAVES} trials; empty for {between:.2f} s between two; all slots at work {first:.1f} s "
-        f"after the first, share with that {results.busy_share(study, slots):.3f}; whole search {whole:.1f} s"
+        f"{slots * WAVES} trials; empty for {between:.2f} s between two, {length - seconds:.2f} s of a trial "
+        f"for reports and its version; all slots at work {first:.1f} s after the first, share with that "
+        f"{seconds * len(study) / (slots * study.seconds()):.3f}; whole search {whole:.1f} s"
     )
     return Row(
         f"search: share of training in a slot's time, trials of {seconds:g} s, {slots} slots",
-        length / (length + between),
+        seconds / (length + between),
         "",
         Goal(GOALS[seconds]),
-        None,
-        detail,
+        detail=detail,
     )
 
 
 def many() -> list[Row]:
-    """A search that grows: its first trials and its last ones, each in a session of their own."""
-    costs = {}
+    """A long search with early stopping: what its first trials cost the driver, what its last; a resume."""
     with tempfile.TemporaryDirectory() as folder, cluster_of(2):
-        search = a_search(Path(folder), FIRST, 1)
-        begun = 0
-        for upto in (FIRST, MANY - FIRST, MANY):
-            search = grow(search, upto)
-            clock, processor = time.monotonic(), time.process_time()
-            run_search(search, lambda _: NO_DATA, partial(sleep, seconds=0.0, reports=1))  # type: ignore[arg-type]
-            n = upto - begun
-            costs[begun] = ((time.monotonic() - clock) / n, (time.process_time() - processor) / n)
-            begun = upto
-    (first_clock, first), (_, _), (last_clock, last) = costs.values()
+        search = a_search(Path(folder), MANY, 1)
+        trial = partial(sleep, seconds=0.0)
+        with DriverClock(search_folder(search.name, search.settings) / TRIALS_FILE) as clock:
+            result = run_search(search, lambda _: NO_DATA, trial)
+        first, first_clock = clock.cost(1, FIRST)
+        last, last_clock = clock.cost(MANY - FIRST, MANY)
+        start = time.process_time()
+        run_search(grow(search, MANY + 1), lambda _: NO_DATA, trial)
+        resumed = time.process_time() - start
+    stopped = result.counts["PRUNED"]
     return [
         Row(
             f"search of {MANY:,} trials: the driver's processor time a trial, last {FIRST}",
             1000 * last,
             "ms",
-            None,
-            None,
-            f"first {FIRST}: {1000 * first:.0f} ms; by the clock, of trials without length in 2 slots: last "
-            f"{1000 * last_clock:.0f} ms, first {1000 * first_clock:.0f} ms",
+            detail=f"first {FIRST}: {1000 * first:.0f} ms; by the clock, of trials without length in 2 "
+            f"slots: last {1000 * last_clock:.0f} ms, first {1000 * first_clock:.0f} ms; {stopped} stopped "
+            "early",
         ),
         Row(
             f"search of {MANY:,} trials: driver's cost of the last against the first {FIRST}",
@@ -123,7 +126,53 @@ def many() -> list[Row]:
             "x",
             Goal(1.5, "<"),
         ),
+        Row(
+            f"search of {MANY:,} trials resumed for one more: the driver's processor time",
+            resumed,
+            "s",
+        ),
     ]
+
+
+class DriverClock:
+    """Reads this process's processor time and the clock as rows come into a search's table of trials.
+
+    Use as a context manager around the search.
+
+    Args:
+        table: ``trials.csv``.
+    """
+
+    def __init__(self, table: Path) -> None:
+        self._table = table
+        self._readings: list[tuple[int, float, float]] = []
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> DriverClock:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def cost(self, after: int, upto: int) -> tuple[float, float]:
+        """Seconds a trial, of the processor and by the clock, between two numbers of trials, or nearly."""
+        begin = next(reading for reading in self._readings if reading[0] >= after)
+        end = next(reading for reading in self._readings if reading[0] >= upto)
+        trials, processor, clock = (late - early for early, late in zip(begin, end, strict=True))
+        return processor / trials, clock / trials
+
+    def _watch(self) -> None:
+        while not self._ending.wait(0.2):
+            self._read()
+        self._read()
+
+    def _read(self) -> None:
+        if self._table.exists():
+            rows = self._table.read_text(encoding="utf-8").count("\n") - 1
+            self._readings.append((rows, time.process_time(), time.monotonic()))
 
 
 def a_search(folder: Path, num_samples: int, reports: int) -> Search:

@@ -38,7 +38,7 @@ NAME = "training rate, tatoeba: sentence-transformers = 1"
 
 def run(options: Options) -> list[Row]:
     """The ratio of rates, without and with our tokenising."""
-    refusal = options.refuse_real_data()
+    refusal = options.why_no_real_data()
     if refusal is None and importlib.util.find_spec("sentence_transformers") is None:
         refusal = "skipped: sentence-transformers is not installed (pip install '.[bench]')"
     if refusal:
@@ -79,7 +79,7 @@ class SentenceTransformers:
 
     def __init__(self, settings: Settings, data: TrainingData, folder: Path) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
-        from datasets import Dataset  # type: ignore[import-untyped]
+        from datasets import Dataset
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
 

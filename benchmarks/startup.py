@@ -32,7 +32,7 @@ def run(options: Options) -> list[Row]:  # noqa: ARG001 -- nothing to choose
         later = [_seconds(lambda: cache.has("vectors", 0)) for _ in range(RUNS)]
     return [
         _row("python -m themo --help", _of_runs(command), Goal(GOAL_SECONDS, "<")),
-        Row("first look at 1 GB in the cache", first, "s", None, None, "right after it was written", ()),
+        Row("first look at 1 GB in the cache", first, "s", detail="right after it was written"),
         _row("later look at 1 GB in the cache", later),
     ]
 
@@ -56,4 +56,4 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def _row(name: str, seconds: list[float], goal: Goal | None = None) -> Row:
     spread = (min(seconds), max(seconds))
-    return Row(name, statistics.median(seconds), "s", goal, spread, f"median of {len(seconds)} runs", ())
+    return Row(name, statistics.median(seconds), "s", goal, spread, f"median of {len(seconds)} runs")

@@ -18,7 +18,7 @@ TEXTS_A_ROUND = 512
 GOAL, GREATEST_DIFFERENCE = 3.0, 1e-5
 ARCHITECTURE, GPU_ARCHITECTURE = "ViT-B-32", "ViT-L-14"
 PADDED_EVERY = 4
-"""A round of padded texts reads one of so many: a text costs the same there, whatever stands beside it."""
+"""Padded rounds read only every fourth text: padded, each costs the same, whichever stand beside it."""
 
 
 def run(options: Options) -> list[Row]:

@@ -43,7 +43,7 @@ def run(options: Options) -> list[Row]:
     settings = config.load().override({"threads": options.threads, "seed": options.seed})
     rows = [_row("miniature", settings, MINIATURE_GOAL, options, share=(1 / 6, 1 / 60))]
     name = "training rate, tatoeba"
-    refusal = options.refuse_real_data()
+    refusal = options.why_no_real_data()
     if refusal:
         return [*rows, Row(name, None, "x", detail=refusal)]
     with tempfile.TemporaryDirectory() as cache:
@@ -53,7 +53,7 @@ def run(options: Options) -> list[Row]:
 
 def tatoeba_settings(options: Options, cache: Path) -> Settings:
     """BETO's vocabulary on a BERT of two layers of 256, batch 256, MSE to the vectors that lie beside."""
-    assert options.tatoeba is not None and options.beto is not None  # noqa: PT018 -- refuse_real_data said so
+    assert options.tatoeba is not None and options.beto is not None  # noqa: PT018 -- why_no_real_data said so
     return config.load().override(
         {
             "corpus": [str(options.tatoeba / "spa.txt")],

@@ -85,10 +85,10 @@ def test_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_real_data_that_is_not_there_is_named(tmp_path: Path) -> None:
-    assert Options().refuse_real_data() == (
+    assert Options().why_no_real_data() == (
         "skipped: give --tatoeba and --beto, or set THEMO_BENCH_TATOEBA and THEMO_BENCH_BETO"
     )
-    refusal = Options(tatoeba=tmp_path, beto=tmp_path).refuse_real_data()
+    refusal = Options(tatoeba=tmp_path, beto=tmp_path).why_no_real_data()
     assert refusal is not None
     assert str(tmp_path / "spa.txt") in refusal
 

@@ -64,7 +64,7 @@ class Node:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
-                env=os.environ | _VARIABLES | environment,
+                env=os.environ | _VARIABLES | dict(environment),
             )
 
     @property

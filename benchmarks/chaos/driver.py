@@ -29,7 +29,7 @@ def main(logs_dir: str, work_dir: str, name: str, address: str, max_concurrent: 
         else:
             changes = yaml.safe_load("\n".join(option.replace("=", ": ") for option in options)) or {}
             search = new_search(name, formula.space_in(settings, **changes), settings, resources)
-        run_search(search, formula.data_in, formula.train)  # type: ignore[arg-type]
+        run_search(search, formula.data_in, formula.train)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from benchmarks.chaos.disk import SmallDisk, why_not
 from benchmarks.chaos.faults import KINDS, MANY, Fault, Kind, draw
 from benchmarks.chaos.server import ServerOnSqlite
 from benchmarks.measure import Goal, Options, Row
+from themo.errors import InputError
 from themo.tracking.runs import send
 from tune.search import SEARCH_FILE, STUDY_FILE, TRIALS_FOLDER, read_search
 from tune.study import Study
@@ -111,8 +112,21 @@ class Site:
         rng: random.Random,
         pace: float = SECONDS_A_REPORT,
         changes: Mapping[str, object] | None = None,
+        whole: Study | None = None,
     ) -> Outcome:
-        """A search under faults, from its beginning to the account of it."""
+        """A search under faults, from its beginning to the account of it.
+
+        Where something is wrong, its files are kept.
+
+        Args:
+            name: Of the search.
+            slots: Trials at once.
+            faults: What is to happen.
+            rng: Chooses to whom.
+            pace: Seconds a report.
+            changes: Of the search's settings.
+            whole: The undisturbed record that it must equal; None: order of arrival is chance.
+        """
         self.cluster.await_whole()
         self.server.await_answer()
         self.work_dir(name).mkdir(parents=True)
@@ -120,20 +134,24 @@ class Site:
         storm = _Storm(self, name, slots, faults, rng)
         try:
             storm.blow(*(f"{key}={value}" for key, value in (changes or {}).items()))
-        except _StuckError as error:
+        except (_StuckError, InputError) as error:
             storm.outcome.violations.append(str(error))
         storm.mend_all()
         if not storm.outcome.violations:
-            self._account(name, storm)
+            try:
+                self._account(name, storm, whole)
+            except InputError as error:  # what is left cannot even be read
+                storm.outcome.violations.append(str(error))
         if storm.outcome.violations:
             kept = Path(tempfile.mkdtemp(prefix="chaos-violation-"))
-            shutil.copytree(self.work_dir(name), kept / "work")
-            shutil.copytree(self.search_dir(name), kept / "search")
+            for folder, part in ((self.work_dir(name), "work"), (self.search_dir(name), "search")):
+                if folder.exists():
+                    shutil.copytree(folder, kept / part)
             storm.outcome.violations.append(f"all of it is kept at {kept}")
-        shutil.rmtree(self.search_dir(name))
+        shutil.rmtree(self.search_dir(name), ignore_errors=True)
         return storm.outcome
 
-    def _account(self, name: str, storm: _Storm) -> None:
+    def _account(self, name: str, storm: _Storm, whole: Study | None) -> None:
         outcome = storm.outcome
         self.server.await_answer()
         for left in (self.logs_dir / "outbox").glob("*.jsonl"):
@@ -149,6 +167,7 @@ class Site:
             *accounts.wrong_in_study(study, search.space.search.num_samples, folder / TRIALS_FOLDER),
             *accounts.wrong_in_work(study, attempts, storm.kills),
             *accounts.wrong_in_mlflow(study, self.server.uri, "default", search.uid),
+            *(accounts.wrong_in_comparison(study, whole) if whole is not None else ()),
         ]
 
 
@@ -175,6 +194,7 @@ class _Storm:
         self.outcome = Outcome()
         self.kills: list[accounts.Kill] = []
         self._driver_killed = 0.0
+        self._ends = accounts.Ends()
 
     def blow(self, *options: str) -> None:
         """Start the search and see it through.
@@ -187,6 +207,7 @@ class _Storm:
         looked = time.time()
         while True:
             now, n_begun = time.monotonic(), self._begun()
+            self._look_at_ends()
             if n_begun != seen:
                 seen, changed = n_begun, now
             if now - changed > _PATIENCE:
@@ -199,6 +220,7 @@ class _Storm:
             if self._driver is not None and self._driver.poll() is not None:
                 if self._driver.returncode != 0:
                     raise _StuckError(f"the driver ended with exit code {self._driver.returncode}")
+                self._look_at_ends()
                 return
             if self._site.cluster.mend():  # one ended by itself, as on a busy machine
                 self._killed(looked)
@@ -209,6 +231,13 @@ class _Storm:
                     self.outcome.faults[fault.kind] += 1
                     self._note(f"{fault.kind} after {n_begun} reports, for {fault.lasts:.1f} s")
             time.sleep(0.05)
+
+    def _look_at_ends(self) -> None:
+        path = self._site.search_dir(self._name) / STUDY_FILE
+        if path.exists():
+            self._ends.look(Study.read(path))
+            self.outcome.violations += self._ends.violations
+            self._ends.violations.clear()
 
     def mend_all(self) -> None:
         """Mend at once what is still broken."""
@@ -317,7 +346,7 @@ class Tally:
         self.lost += outcome.lost
         self.violations += [f"round {self.rounds}: {violation}" for violation in outcome.violations]
 
-    def comparison(self) -> list[Row]:
+    def comparison(self, seeds: Sequence[int]) -> list[Row]:
         """Whether winners under faults are drawn from where undisturbed ones are (Kolmogorov and Smirnov)."""
         if not (self.scores and self.spread):
             return []
@@ -328,9 +357,9 @@ class Tally:
                 float(ks_2samp(self.scores, self.spread).pvalue),
                 "",
                 Goal(0.01),
-                None,
-                f"{within} of {len(self.scores)} within the range of {len(self.spread)} undisturbed ones: "
-                f"{_range(self.scores)} against {_range(self.spread)}",
+                detail=f"{within} of {len(self.scores)} within the range of {len(self.spread)} undisturbed "
+                f"ones: {_range(self.scores)} against {_range(self.spread)}",
+                seeds=seeds,
             )
         ]
 
@@ -348,19 +377,24 @@ def run(options: Options) -> list[Row]:
 
     Ctrl-C ends them, and the rows are of those there were.
     """
-    rng = random.Random(options.seed)
+    rng, seeds = random.Random(options.seed), (options.seed,)
     tally = Tally()
     changes = {"seed": options.seed}
     with opened_site() as site, suppress(KeyboardInterrupt):
-        counts = dict(MANY) if site.disk else {kind: n for kind, n in MANY.items() if kind != "disk"}
+        counts: dict[Kind, int] = {kind: n for kind, n in MANY.items() if site.disk or kind != "disk"}
         whole = undisturbed(site, "one", 1, changes)
         n_reports = sum(len(trial.values) for trial in whole)
         for number in range(options.rounds):
             slots = 1 if number % 2 == 0 else NODES
-            outcome = site.run(f"round-{number}", slots, draw(counts, n_reports, rng), rng, changes=changes)
-            if outcome.study is not None and slots == 1:
-                outcome.violations += accounts.wrong_in_comparison(outcome.study, whole)
-            elif outcome.study is not None:
+            outcome = site.run(
+                f"round-{number}",
+                slots,
+                draw(counts, n_reports, rng),
+                rng,
+                changes=changes,
+                whole=whole if slots == 1 else None,
+            )
+            if outcome.study is not None and slots > 1:
                 tally.scores.append(accounts.score(outcome.study))
             tally.add(outcome)
             for line in [str(tally), *outcome.violations]:
@@ -369,16 +403,16 @@ def run(options: Options) -> list[Row]:
                 study = undisturbed(site, f"undisturbed-{number}-{peer}", NODES, changes)
                 tally.spread.append(accounts.score(study))
     return [
-        Row("chaos: faults injected", tally.faults.total(), "", None, None, str(tally), (options.seed,)),
+        Row("chaos: faults injected", tally.faults.total(), "", detail=str(tally), seeds=seeds),
         Row(
             "chaos: violations",
             len(tally.violations),
             "",
             Goal(1, "<"),
-            None,
-            "; ".join(tally.violations[:3]),
+            detail="; ".join(tally.violations[:3]),
+            seeds=seeds,
         ),
-        *tally.comparison(),
+        *tally.comparison(seeds),
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.chaos.accounts import (
     Attempt,
+    Ends,
     Kill,
     read_attempts,
     reports_lost,
@@ -92,11 +93,30 @@ def test_work_after_the_end_or_of_nobody(study: Study) -> None:
     assert found[1] == "a trial was trained that the study does not have: nobody"
 
 
+def test_an_end_that_is_taken_back_or_told_otherwise(study: Study) -> None:
+    ends = Ends()
+    study[1].state = "RUNNING"
+    for _ in range(2):
+        ends.look(study)
+    study.finish(1, "PRUNED")
+    ends.look(study)
+    assert ends.violations == []
+    again = replace(study[0], values={**study[0].values, 900: 0.91})
+    ends.look(Study(None, "max", [again, replace(study[1], state="RUNNING")]))
+    other, back = ends.violations
+    assert other.startswith("trial 0 ended as ('COMPLETE', ")
+    assert "900: 0.91" in other.partition("later it was")[2]
+    assert back.endswith("later it was at work")
+    ends.violations.clear()
+    ends.look(Study(None, "max", []))
+    assert ends.violations[0].endswith("later it was at work")
+
+
 def test_another_value_and_another_winner(study: Study) -> None:
     other = Study(None, "max", [replace(study[0], values={100: 0.01}), study[1]])
     found = list(wrong_in_comparison(other, study))
     assert found[0].startswith("trial 0 is ({'learn_rate': 0.1")
-    assert found[1].startswith("the winner is ")
+    assert found[1] == "the winner is trial 1, undisturbed trial 0"
 
 
 def test_the_log_is_read_attempt_by_attempt(tmp_path: Path) -> None:
