@@ -20,7 +20,7 @@ from themo import config
 from themo.preparation import prepare_data
 from themo.progress import silence
 from themo.training import Report, train
-from tune.cluster import RAY_VARIABLES
+from tune.cluster import RAY_VARIABLES, leave
 from tune.space import Space
 
 
@@ -128,7 +128,7 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
                 verbose=0,
             )
     finally:
-        ray.shutdown()
+        leave()
     return course
 
 

@@ -23,6 +23,7 @@ from benchmarks.measure import Goal, Options, Row
 from themo import config
 from themo.config import Settings
 from themo.dataset import EncodedPairs, TrainingData
+from tune.cluster import leave
 from tune.resources import Resources
 from tune.search import STUDY_FILE, Search, grow, new_search, search_folder
 from tune.session import run_search
@@ -198,7 +199,7 @@ def cluster_of(slots: int) -> Iterator[Any]:
         ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False)
         yield ray
     finally:
-        ray.shutdown()
+        leave()
 
 
 def gap(spans: list[tuple[float, float]], slots: int) -> float:

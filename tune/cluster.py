@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -104,7 +105,24 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
             raise ClusterError(f"Ray: {_told(error)} (more in {log})") from error
         finally:
             if is_ours:
-                ray.shutdown()
+                leave()
+
+
+def leave() -> None:
+    """Disconnect from Ray, and end what was started here, while no garbage is collected.
+
+    Collecting a cycle that holds one of Ray's references, in any thread, ends the process at once where the
+    core worker has just gone and Python does not know it yet (Ray 2.60): MLflow's thread works to the end.
+    """
+    import ray
+
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        if is_collecting:
+            gc.enable()
 
 
 def _told(error: Exception) -> str:
@@ -151,7 +169,7 @@ def _start(log: Path) -> str | None:
         except Exception as error:  # Ray has no kind of its own for it
             if "timed out during startup" not in str(error):
                 raise
-            ray.shutdown()
+            leave()
             if has_failed:
                 raise ClusterError(
                     f"Ray did not start in the 30 s that it waits, twice: this machine has too much to do "

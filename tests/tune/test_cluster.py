@@ -197,6 +197,42 @@ def test_after_a_cluster_of_this_machine_others_may_be_joined(
     subprocess.run([sys.executable, "-c", AFTER_A_CLUSTER, str(tmp_path / "ray.log")], check=True)
 
 
+COLLECT_WHILE_LEAVING = """
+import sys
+import threading
+from pathlib import Path
+from tune.cluster import connect
+
+with connect(None, Path(sys.argv[1])):
+    import ray
+    from ray._private.worker import global_worker
+    one = ray.put(None)
+    references = [ray.ObjectRef(one.binary()) for _ in range(50_000)]
+
+    def drop():
+        while references and hasattr(global_worker, "core_worker"):
+            cycle = [references.pop()]
+            cycle.append(cycle)
+            for _ in range(100):  # Python collects after some hundred
+                cycle = []
+                cycle.append(cycle)
+
+    thread = threading.Thread(target=drop)
+    thread.start()
+thread.join()
+print("left", len(references))
+"""
+
+
+@pytest.mark.slow
+def test_leaving_a_cluster_survives_threads_that_drop_what_held_references(tmp_path: Path) -> None:
+    """Ray ends a process, with exit code 1 and no word of ours, that collects garbage as it shuts down."""
+    command = [sys.executable, "-c", COLLECT_WHILE_LEAVING, str(tmp_path / "ray.log")]
+    left = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert left.returncode == 0, left.stderr
+    assert int(left.stdout.removeprefix("left")) > 0, "none was dropped at the end"
+
+
 def _listening_sockets(pid: int) -> set[tuple[str, int]]:
     """Where a process and all that it began listen."""
     process = psutil.Process(pid)

@@ -21,6 +21,7 @@ from themo.dataset import TrainingData
 from themo.preparation import prepare_data
 from themo.training import Report, train
 from themo.versions import read_summary
+from tune.cluster import leave
 from tune.resources import Resources
 from tune.results import SearchResult
 from tune.search import new_search
@@ -61,7 +62,7 @@ def gpus() -> Iterator[None]:
         cluster.add_node(num_cpus=1, num_gpus=1)
         ray.init(address=cluster.address, log_to_driver=False)
         yield
-        ray.shutdown()
+        leave()
         cluster.shutdown()
 
 

@@ -14,6 +14,7 @@ from simulation import _result
 
 from themo.config import Settings
 from tune.breakdown import Breakdown
+from tune.cluster import leave
 from tune.memory import (
     keep_to_share,
     larger_share,
@@ -221,7 +222,7 @@ def one_gpu() -> Iterator[None]:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent.parent)]))
         ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
         yield
-        ray.shutdown()
+        leave()
 
 
 @pytest.mark.slow

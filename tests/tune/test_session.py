@@ -32,7 +32,7 @@ from themo.dataset import TrainingData
 from themo.errors import InputError
 from themo.room import Patience
 from tune import results, session
-from tune.cluster import ClusterError
+from tune.cluster import ClusterError, leave
 from tune.history import to_optuna
 from tune.resources import Resources
 from tune.results import SearchResult
@@ -133,7 +133,7 @@ def cluster() -> Iterator[None]:
         patch.setenv("PYTHONPATH", _path())  # of the workers: they import this folder's modules
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield
-        ray.shutdown()
+        leave()
 
 
 def _path() -> str:

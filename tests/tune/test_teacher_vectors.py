@@ -14,6 +14,7 @@ from themo.config import Settings
 from themo.errors import InputError
 from themo.preparation import prepare_data
 from themo.teacher import Teacher
+from tune.cluster import leave
 from tune.teacher_vectors import encoder_on
 
 pytestmark = [
@@ -35,7 +36,7 @@ def address() -> Iterator[str]:
         patch.setenv("OMP_NUM_THREADS", "1")
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield ray.get_runtime_context().gcs_address
-        ray.shutdown()
+        leave()
 
 
 def test_they_come_in_order_and_are_those_of_this_machine(address: str, tiny_teacher: Path) -> None:
