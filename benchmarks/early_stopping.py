@@ -24,10 +24,11 @@ from benchmarks.random_settings import RandomRun, collect
 from themo import config
 from themo.progress import track
 from tune.asha import Asha
+from tune.record import State
 from tune.rungs import Rungs
 from tune.schedulers import Scheduler, scheduler_of
 from tune.space import SchedulerName, SearchSettings
-from tune.study import State, Study
+from tune.study import Study
 
 ORDERS = 400
 ETA = 3

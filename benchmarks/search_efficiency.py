@@ -29,10 +29,11 @@ from themo.presets import space_path
 from themo.progress import silence, track
 from themo.training import Report, train
 from tune.proposals import propose
+from tune.record import State, Trial
 from tune.schedulers import Scheduler, scheduler_of
 from tune.space import Space
 from tune.space import load as load_space
-from tune.study import State, Study, Trial
+from tune.study import Study
 
 WITHOUT_END = 1_000_000
 

@@ -30,6 +30,7 @@ from tune.session import run_search
 from tune.space import from_tree
 from tune.study import Study
 from tune.trial_table import TRIALS_FILE
+from tune.work_time import session_seconds
 
 SLOTS = (2, 4, 8)
 WAVES = 3
@@ -88,7 +89,7 @@ def busy(seconds: float, slots: int) -> Row:
     detail = (
         f"{slots * WAVES} trials; empty for {between:.2f} s between two, {length - seconds:.2f} s of a trial "
         f"for reports and its version; all slots at work {first:.1f} s after the first, share with that "
-        f"{seconds * len(study) / (slots * study.seconds()):.3f}; whole search {whole:.1f} s"
+        f"{seconds * len(study) / (slots * session_seconds(study)):.3f}; whole search {whole:.1f} s"
     )
     return Row(
         f"search: share of training in a slot's time, trials of {seconds:g} s, {slots} slots",

@@ -11,8 +11,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tune.record import Mode, State, Trial, loss_of
 from tune.rungs import Rungs
-from tune.study import Mode, State, Study, Trial
+from tune.study import Study
 
 
 @dataclass(frozen=True)
@@ -59,5 +60,5 @@ def is_among_best(value: float, others: list[float], reduction_factor: float, mo
     Equal values pass together. As the paper counts; Ray's ASHA compares with an interpolated quantile of the
     others, by which the second best of three passes a rung where one in three should (EXPERIMENTS.md).
     """
-    n_better = sum(other > value if mode == "max" else other < value for other in others)
+    n_better = sum(loss_of(other, mode) < loss_of(value, mode) for other in others)
     return n_better < max(1, math.floor((len(others) + 1) / reduction_factor))

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from tune.asha import judge_at_rung
+from tune.record import State
 from tune.rungs import Rungs
-from tune.study import State, Study
+from tune.study import Study
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
 
     def on_step_end(self, **_: object) -> None:
         """Let `status` see reports that no checkpoint follows soon."""
-        self._study.show(_SECONDS_BETWEEN_SAVES)
+        self._study.save_if_older(_SECONDS_BETWEEN_SAVES)
 
     def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
         """Write down where a trial raised; say that its worker waits."""

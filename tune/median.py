@@ -9,8 +9,9 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
+from tune.record import State, Trial, loss_of
 from tune.rungs import crosses
-from tune.study import State, Study, Trial
+from tune.study import Study
 
 MIN_OTHERS = 3
 """Fewer others than these stop nobody: our choice, the paper names no number."""
@@ -47,7 +48,7 @@ class Median:
         if len(averages) < MIN_OTHERS:
             return "RUNNING"
         median = statistics.median(averages)
-        is_worse = best < median if study.mode == "max" else best > median
+        is_worse = loss_of(best, study.mode) > loss_of(median, study.mode)
         return "PRUNED" if is_worse else "RUNNING"
 
     def next_paused(self, study: Study) -> None:

@@ -14,7 +14,8 @@ from ray.tune import Callback
 
 from themo.tracking.names import comparison_params
 from themo.tracking.runs import RunLog, Status, Tracking
-from tune.study import State, Study, Trial
+from tune.record import State, Trial
+from tune.study import Study
 from tune.trial import read_report
 
 SEARCH_TAG = "themo.search"
@@ -114,7 +115,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         if trial.reason:
             run.tag({"themo.reason": trial.reason})
         if trial.lineage:
-            run.tag({"themo.lineage": trial.way})
+            run.tag({"themo.lineage": trial.lineage_in_words})
         run.finish(_STATUS[trial.state])
         self._open.discard(trial.number)
         done = self._study.n_done

@@ -15,9 +15,10 @@ import math
 from dataclasses import dataclass
 
 from tune.limits import wants_more
+from tune.record import State, Trial, loss_of
 from tune.rungs import Rungs
 from tune.space import SearchSettings
-from tune.study import State, Study, Trial
+from tune.study import Study
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,11 @@ class PausingAsha:
         at_work = any(t.state == "RUNNING" and t.number != arriving for t in study)
         at_least = 0 if at_work or wants_more(study, self.search) else 1
         able = [t for t in study if "FAIL" not in (t.state, t.verdict)]  # the others hold nobody's place
-        sign = -1 if study.mode == "max" else 1
         further: set[int] = set()
         """Trials that have passed a higher rung."""
         for _, results in sorted(self.rungs.results(able, study.mode).items(), reverse=True):
             quota = max(at_least, math.floor(len(results) / self.rungs.factor))
-            best = sorted(results, key=lambda number: (sign * results[number], number))[:quota]
+            best = sorted(results, key=lambda number: (loss_of(results[number], study.mode), number))[:quota]
             for number in best:
                 if number in waiting - further:
                     return number

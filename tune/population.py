@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.distributions import FloatDistribution
 
+from tune.record import State, Trial, loss_of
 from tune.rungs import crosses
 from tune.space import CHANGEABLE, Scalar, Space
-from tune.study import State, Study, Trial
+from tune.study import Study
 
 _PART = 0.25
 _FACTORS = (0.8, 1.2)
@@ -80,8 +81,7 @@ class PopulationBased:
     def _ranked(self, study: Study, ended: int) -> tuple[dict[int, float], dict[int, float]]:
         """Results of the best and of the worst quarter of a round, best first; of equals the earlier."""
         results = {t.number: r for t in study if (r := self._result(t, ended)) is not None}
-        sign = -1 if study.mode == "max" else 1
-        ranked = sorted(results, key=lambda n: (sign * results[n], n))
+        ranked = sorted(results, key=lambda n: (loss_of(results[n], study.mode), n))
         size = int(len(ranked) * _PART)
         best, worst = ranked[:size], ranked[len(ranked) - size :]
         return {n: results[n] for n in best}, {n: results[n] for n in worst}

@@ -14,8 +14,9 @@ from scipy.stats import qmc
 from tune import evolution
 from tune.cube import decode
 from tune.history import to_optuna
+from tune.record import Trial
 from tune.space import Scalar, Space
-from tune.study import Study, Trial
+from tune.study import Study
 
 
 def propose(space: Space, study: Study) -> dict[str, Scalar]:

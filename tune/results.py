@@ -16,9 +16,10 @@ from rich.table import Table
 
 from themo.atomic import write_text
 from themo.config import Settings
+from tune.record import Mode, State, Trial
 from tune.space import Scalar
 from tune.storage import Storage
-from tune.study import Mode, State, Study, Trial
+from tune.study import Study
 
 BEST_SETTINGS = "best.yaml"
 BEST_VERSION = "best"
@@ -98,7 +99,7 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
     if winner.lineage:
         note = (
             "# The last settings of a run whose settings changed on the way: to train with them is another\n"
-            f"# run. The winner, trial {winner.number}, went on {winner.way};\n"
+            f"# run. The winner, trial {winner.number}, went on {winner.lineage_in_words};\n"
             "# study.json holds the settings until there.\n"
         )
     new, old = folder / f".{BEST_VERSION}.new", folder / f".{BEST_VERSION}.old"

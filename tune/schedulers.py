@@ -10,9 +10,10 @@ from tune.hyperband import HyperBand
 from tune.median import Median
 from tune.pausing import PausingAsha
 from tune.population import PopulationBased
+from tune.record import State
 from tune.rungs import Rungs, crosses
 from tune.space import SearchSettings
-from tune.study import State, Study
+from tune.study import Study
 
 
 class Scheduler(Protocol):

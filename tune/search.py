@@ -20,9 +20,10 @@ from themo.config import HIGHER_IS_BETTER, Settings
 from themo.errors import InputError, did_you_mean
 from themo.yaml_files import read_yaml, write_yaml
 from tune.limits import is_exhausted, trials_without_gain
+from tune.record import Mode, Trial
 from tune.resources import Resources
 from tune.space import Space, from_tree
-from tune.study import Mode, Study, Trial
+from tune.study import Study
 
 SEARCH_FILE = "search.yaml"
 STUDY_FILE = "study.json"

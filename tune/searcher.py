@@ -25,10 +25,12 @@ from tune.limits import wants_more
 from tune.memory import larger_share
 from tune.population import take_over
 from tune.proposals import propose
+from tune.record import Trial
 from tune.schedulers import scheduler_of
 from tune.space import Space
-from tune.study import Study, Trial
+from tune.study import Study
 from tune.trial import configuration, read_report
+from tune.work_time import sessions
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
@@ -157,7 +159,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         self._study = study
         self._objective = objective
         self._scheduler = scheduler_of(space.search)
-        self._session = max(study.sessions(), default=0) + 1
+        self._session = max(sessions(study), default=0) + 1
         self._taken_up: dict[int, tuple[float, float]] = {}
         self._given_up: set[str] = set()
         self._handed_out: dict[str, int] = {}

@@ -47,6 +47,7 @@ from tune.study import Study
 from tune.tracking_place import keep_place, refuse_another_place
 from tune.trial import Train, Work, run
 from tune.trial_table import TrialTable
+from tune.work_time import busy_share, most_at_once, session_seconds
 
 if TYPE_CHECKING:
     from tune.mlflow_runs import MlflowRuns
@@ -108,7 +109,7 @@ def _searched(
     uri = tracking_uri(logs_dir)
     refuse_another_place(folder, experiment)
     if (folder / STUDY_FILE).exists():  # before the first trial too, where others were carried over
-        study = Study.load(folder / STUDY_FILE, patience)
+        study = Study.reopen(folder / STUDY_FILE, patience)
     else:
         study = Study(folder / STUDY_FILE, search.mode, patience=patience)
     is_resumed = len(study) > 0
@@ -128,7 +129,7 @@ def _searched(
             remove_leftovers(study, storage)
         if is_whole(study, search.space.search):  # a kill may have come when all was done but told
             _runs(search, study, tracking).close("FINISHED")
-            return study, study.at_once()
+            return study, most_at_once(study)
         cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
         slots = _slots(search, study, cluster, time_budget)
         machines = list(cluster.machines().values())
@@ -144,7 +145,7 @@ def _searched(
         if search.resources.address is not None:
             work = replace(work, shipment=Shipment.of(work.data.values()))
         session.run(work, slots, tracking, time_budget)
-    return study, max(slots.most, study.at_once())
+    return study, max(slots.most, most_at_once(study))
 
 
 def _slots(search: Search, study: Study, cluster: Cluster, time_budget: float | None) -> Slots:
@@ -330,8 +331,8 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: 
         counts=study.counts(),
         best=winner,
         slots=slots,
-        busy=study.busy_share(slots),
-        seconds=study.seconds(),
+        busy=busy_share(study, slots),
+        seconds=session_seconds(study),
         top=tuple(study.ranked(ended_only=True)[:_TOP]),
         num_samples=search.space.search.num_samples,
         is_whole=is_done,

@@ -15,9 +15,11 @@ from themo.errors import InputError
 from themo.output import duration
 from themo.progress import console
 from tune.limits import is_whole
+from tune.record import Trial
 from tune.results import best_so_far, show
 from tune.search import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Search, read_search, search_folders
-from tune.study import Study, Trial
+from tune.study import Study
+from tune.work_time import worked_seconds
 
 Activity = Literal["running", "interrupted", "finished", "not begun"]
 
@@ -49,7 +51,7 @@ class Status:
     @property
     def seconds_left(self) -> float | None:
         """Of training, at the pace so far; None before a trial has ended."""
-        done = sum(trial.is_done for trial in self.study)
+        done = self.study.n_done
         if not done or self.activity == "finished":
             return None
         left = self.search.space.search.num_samples - done
@@ -134,8 +136,7 @@ def read_status(folder: Path) -> Status:
         activity = "finished"
     elif not path.exists():
         activity = "not begun"
-    spans = [(stint.started, stint.ended) for trial in study for stint in trial.stints]
-    return Status(search, study, activity, covered(spans))
+    return Status(search, study, activity, worked_seconds(study))
 
 
 def read_all(logs_dir: Path) -> list[Status]:
@@ -155,26 +156,16 @@ def overview(every: Iterable[Status]) -> Table:
     for heading in ("search", "state", "trials done", "best", "objective"):
         view.add_column(heading, justify="right" if heading in ("trials done", "best") else "left")
     for status in every:
-        done = sum(trial.is_done for trial in status.study)
         leader = status.study.leader()
         best = leader.best(status.study.mode) if leader else None
         view.add_row(
             status.search.name,
             status.activity,
-            f"{done} of {status.search.space.search.num_samples}",
+            f"{status.study.n_done} of {status.search.space.search.num_samples}",
             "" if best is None else f"{best:.4f}",
             status.search.objective,
         )
     return view
-
-
-def covered(spans: Iterable[tuple[float, float]]) -> float:
-    """Length of the union of intervals of time."""
-    total, reached = 0.0, float("-inf")
-    for start, end in sorted(spans):
-        total += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return total
 
 
 def _is_locked(path: Path) -> bool:

@@ -14,162 +14,18 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cached_property
-from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import get_args
 
 from themo.atomic import write_text
 from themo.errors import InputError
 from themo.room import IMPATIENT, Patience
+from tune.record import Mode, State, Takeover, Trial, loss_of, read_trial
 from tune.space import Scalar
 
-State = Literal["RUNNING", "PAUSED", "COMPLETE", "PRUNED", "FAIL"]
-"""RUNNING: proposed and not ended, at work or not. PAUSED: waits at a checkpoint, and may go on.
-PRUNED: stopped early. FAIL: diverged, or an error."""
-
-Mode = Literal["max", "min"]
-
 _FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Takeover:
-    """Where a trial went on as another one (`tune.population`).
-
-    Attributes:
-        pairs: Sentence pairs at the end of the round.
-        value: Its objective there.
-        params: Its settings until there.
-        donor: The trial whose settings, changed, and checkpoint it took over.
-        checkpoint: Its own, which it left; removed when its next one stands.
-    """
-
-    pairs: int
-    value: float
-    params: dict[str, Scalar]
-    donor: int
-    checkpoint: str | None = None
-
-
-@dataclass(frozen=True)
-class Stint:
-    """A worker's time with a trial, from when it took the trial up to its last report.
-
-    Attributes:
-        started, ended: Unix time, of the worker.
-        machine: Its name; empty where that is not known.
-        session: Of the search, counted from 1; 0 where that is not known.
-    """
-
-    started: float
-    ended: float
-    machine: str = ""
-    session: int = 0
-
-
-@dataclass
-class Trial:
-    """One trial.
-
-    Attributes:
-        number: From 0, in the order of proposal.
-        params: The searched settings by leaf name.
-        state: Where it stands.
-        verdict: The state that it will have once its last checkpoint stands; empty while it goes on. RUNNING:
-            it starts again, with other resources.
-        reason: Why it was stopped or failed, in a line.
-        values: The objective by sentence pairs seen, finite ones only.
-        metrics: All metrics of the last report.
-        seconds: Time spent in training, lost work left out.
-        started, ended: Unix time, of the worker, at the start of training and at the last report; the time
-            in which it waited, or nobody searched, lies between them too.
-        stints: When it was at work.
-        machine: Name of the machine that it ran on last; empty where that is not known.
-        gpus: GPUs that it gets, more than others where its memory did not suffice; None: never begun.
-        least_gpus: What it gets at least, since with less its memory did not suffice.
-        gpu_memory: What it took of a GPU's memory at its peak while it had a whole one, as a share of all;
-            None: that is not known.
-        checkpoint: Path of the newest version directory, relative to the search's storage; that of a failed
-            trial is removed when the search is resumed.
-        checkpoint_pairs, checkpoint_seconds: Sentence pairs and time at the checkpoint.
-        lineage: Where it went on as another one; `params` are the last ones, `values` those of its line.
-    """
-
-    number: int
-    params: dict[str, Scalar]
-    state: State = "RUNNING"
-    verdict: State | Literal[""] = ""
-    reason: str = ""
-    values: dict[int, float] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    started: float | None = None
-    ended: float | None = None
-    stints: list[Stint] = field(default_factory=list)
-    machine: str = ""
-    gpus: float | None = None
-    least_gpus: float = 0.0
-    gpu_memory: float | None = None
-    checkpoint: str | None = None
-    checkpoint_pairs: int = 0
-    checkpoint_seconds: float = 0.0
-    lineage: list[Takeover] = field(default_factory=list)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.state not in ("RUNNING", "PAUSED")
-
-    @property
-    def is_scored(self) -> bool:
-        """Whether its score counts: it has one, and did not fail."""
-        return bool(self.values) and self.state != "FAIL"
-
-    @property
-    def pairs_seen(self) -> int:
-        """Sentence pairs at its last report."""
-        return int(self.metrics.get("pairs_seen", 0))
-
-    def best(self, mode: Mode, up_to: float = math.inf) -> float | None:
-        """Best objective of the reports up to `up_to` pairs, or of all: that of the student that it keeps."""
-        pick = max if mode == "max" else min
-        if up_to == math.inf:
-            return pick(self.values.values(), default=None)
-        return pick((value for pairs, value in self.values.items() if pairs <= up_to), default=None)
-
-    def best_pairs(self, mode: Mode) -> int:
-        """Sentence pairs at the best report, the first of equals; of a trial that has one."""
-        best = self.best(mode)
-        return min(pairs for pairs, value in self.values.items() if value == best)
-
-    @property
-    def way(self) -> str:
-        """Where it went on as another one, in a few words."""
-        return ", ".join(f"as trial {step.donor} from {step.pairs:,} pairs" for step in self.lineage)
-
-    def enter_stint(self, started: float, ended: float, machine: str = "", session: int = 0) -> None:
-        """Enter a worker's stint, or that its last one goes on."""
-        stint = Stint(started, ended, machine, session)
-        if self.stints and (self.stints[-1].started, self.stints[-1].session) == (started, session):
-            self.stints.pop()
-        self.stints.append(stint)
-        self.started = started if self.started is None else self.started
-        self.ended, self.machine = ended, machine
-
-    def enter_checkpoint(self, path: str) -> None:
-        """Enter that a checkpoint of the last report stands, at a path relative to the search's storage."""
-        self.checkpoint = path
-        self.checkpoint_pairs, self.checkpoint_seconds = self.pairs_seen, self.seconds
-
-    def rewind(self) -> None:
-        """Forget what came after the checkpoint: a resumed trial does it again."""
-        self.verdict = ""
-        if self.metrics:
-            self.metrics["pairs_seen"] = self.checkpoint_pairs
-        self.values = {pairs: v for pairs, v in self.values.items() if pairs <= self.checkpoint_pairs}
-        self.seconds = self.checkpoint_seconds
 
 
 class Study:
@@ -275,9 +131,8 @@ class Study:
 
     def _place(self, trial: Trial) -> tuple[float, float, int]:
         """To order scored trials by, best first."""
-        sign = -1 if self.mode == "max" else 1
         value = trial.best(self.mode) or 0.0
-        return sign * value, -trial.metrics.get("best/val/cosine", 0.0), trial.number
+        return loss_of(value, self.mode), -trial.metrics.get("best/val/cosine", 0.0), trial.number
 
     def leader(self) -> Trial | None:
         """The best trial so far, whether it has ended, waits or goes on."""
@@ -287,36 +142,6 @@ class Study:
         """The best one of those that ended well and have a version."""
         return next((trial for trial in self.ranked(ended_only=True) if trial.checkpoint), None)
 
-    def sessions(self) -> dict[int, tuple[float, float]]:
-        """The first start and the last end of work in each session that is known."""
-        found: dict[int, tuple[float, float]] = {}
-        for stint in (stint for trial in self for stint in trial.stints):
-            start, end = found.get(stint.session, (stint.started, stint.ended))
-            found[stint.session] = min(start, stint.started), max(end, stint.ended)
-        return found
-
-    def at_once(self) -> int:
-        """The most trials that were ever at work together: the slots, whatever their machines' names.
-
-        A container gets another name whenever it is started.
-        """
-        changes = [
-            change
-            for trial in self
-            for stint in trial.stints
-            for change in ((stint.started, 1), (stint.ended, -1))
-        ]
-        return max(accumulate(step for _, step in sorted(changes)), default=0)  # an end comes before a start
-
-    def seconds(self) -> float:
-        """What the sessions took; the pauses between them left out."""
-        return sum(end - start for start, end in self.sessions().values())
-
-    def busy_share(self, slots: int) -> float:
-        """Share of the time of that many slots spent in training; pauses between sessions left out."""
-        slot_seconds = slots * self.seconds()
-        return sum(trial.seconds for trial in self) / slot_seconds if slot_seconds > 0 else 0.0
-
     @property
     def n_done(self) -> int:
         """Trials that have ended."""
@@ -324,10 +149,10 @@ class Study:
 
     def counts(self) -> dict[State, int]:
         """Number of trials in each state."""
-        states: tuple[State, ...] = ("RUNNING", "PAUSED", "COMPLETE", "PRUNED", "FAIL")
+        states: tuple[State, ...] = get_args(State)
         return {state: sum(trial.state == state for trial in self) for state in states}
 
-    def show(self, seconds: float) -> None:
+    def save_if_older(self, seconds: float) -> None:
         """Write reports that nothing has saved for so long, for who reads along; not onto a full disk."""
         if self._has_news and time.monotonic() - self._saved >= seconds:
             self._write(_once)
@@ -358,8 +183,10 @@ class Study:
         return json.dumps([asdict(trial) for trial in self.carried], ensure_ascii=False)
 
     @classmethod
-    def load(cls, path: Path, patience: Patience = IMPATIENT) -> Study:
+    def reopen(cls, path: Path, patience: Patience = IMPATIENT) -> Study:
         """Read the file to go on. Trials that were under way stand where their last checkpoint left them.
+
+        Those whose end was decided, and only not yet told, end; that is written down.
 
         Args:
             path: The file.
@@ -390,12 +217,12 @@ class Study:
             tree = json.loads(path.read_text(encoding="utf-8"))
             if tree["format"] != _FORMAT:
                 raise InputError(f"{path}: format must be {_FORMAT}, got {tree['format']!r}")
-            trials = [_trial(entry) for entry in tree["trials"]]
+            trials = [read_trial(entry) for entry in tree["trials"]]
             if tree["mode"] not in get_args(Mode):
                 raise ValueError(f"mode {tree['mode']!r}")
             if [trial.number for trial in trials] != list(range(len(trials))):
                 raise ValueError("its trials are not numbered from 0")
-            return cls(path, tree["mode"], trials, [_trial(entry) for entry in tree.get("carried", [])])
+            return cls(path, tree["mode"], trials, [read_trial(entry) for entry in tree.get("carried", [])])
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -407,19 +234,3 @@ class Study:
 def _once(write: Callable[[], None]) -> None:
     with suppress(OSError):
         write()
-
-
-def _trial(entry: dict[str, Any]) -> Trial:
-    entry = dict(entry)
-    entry["values"] = {int(pairs): float(value) for pairs, value in entry["values"].items()}
-    entry["metrics"] = {str(name): float(value) for name, value in entry["metrics"].items()}
-    entry["lineage"] = [Takeover(**step) for step in entry.get("lineage", [])]
-    stints = entry.pop("stints", None)
-    trial = Trial(**entry)
-    if stints is not None:
-        trial.stints = [Stint(**stint) for stint in stints]
-    elif trial.started is not None and trial.ended is not None:  # an older record
-        trial.stints = [Stint(trial.started, trial.ended, trial.machine)]
-    if trial.state not in get_args(State) or not isinstance(trial.params, dict):
-        raise ValueError(f"trial {trial.number} has state {trial.state!r} and params {trial.params!r}")
-    return trial

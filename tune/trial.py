@@ -32,12 +32,12 @@ from themo.errors import reason_of
 from themo.parallel import PeerLostError
 from themo.room import Patience
 from tune.memory import keep_to_share, peak_memory
+from tune.record import Trial
 from tune.schedulers import scheduler_of
 from tune.sharing import refuse_unsigned
 from tune.shipping import Shipment
 from tune.space import Scalar, SearchSettings
 from tune.storage import Storage, answers, wait_for_storage
-from tune.study import Trial
 
 _METRICS = "report/"
 

@@ -7,8 +7,9 @@ import io
 from pathlib import Path
 
 from themo.atomic import write_text
+from tune.record import Trial
 from tune.space import Space
-from tune.study import Study, Trial
+from tune.study import Study
 
 TRIALS_FILE = "trials.csv"
 
@@ -70,7 +71,7 @@ class TrialTable:
             "ended": "" if trial.ended is None else f"{trial.ended:.3f}",
             **{name: trial.params.get(name) for name in self._searched},
             "reason": trial.reason,
-            "lineage": trial.way,
+            "lineage": trial.lineage_in_words,
         }
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from themo.config import Settings, known_leaves
 from themo.errors import InputError
+from tune.record import Trial
 from tune.search import Search
 from tune.space import FIXED_SECTIONS, Space, contains
-from tune.study import Study, Trial
+from tune.study import Study
 
 _CHANGES_NO_SCORE = frozenset({"objective", "seed", "device", "threads", "compile", "accumulate"})
 """Training settings that need not be alike: the seed and the hardware move a score by chance or rounding

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 from ray.tune.schedulers import TrialScheduler
 
 from tune.breakdown import Breakdown
+from tune.record import Trial
 from tune.searcher import StudyScheduler, StudySearcher
 from tune.space import Space
-from tune.study import Study, Trial
+from tune.study import Study
 from tune.trial import TrialReport
 
 OBJECTIVE = "o"
@@ -106,10 +107,10 @@ def play_with_kills(
     Study(path, "max").save()
     for moments in kills:
         try:
-            return play(space, Study.load(path), objective, n_reports, moments=moments)
+            return play(space, Study.reopen(path), objective, n_reports, moments=moments)
         except Killed:
             pass
-    return play(space, Study.load(path), objective, n_reports)
+    return play(space, Study.reopen(path), objective, n_reports)
 
 
 def facts(study: Study) -> list[tuple[object, ...]]:

@@ -77,7 +77,7 @@ def searched(settings: Settings, name: str, **changes: Any) -> tuple[SearchResul
     space = from_tree(TREE | changes, settings, source="search.yaml")
     resources = Resources(gpus_per_trial=2, max_concurrent=1)
     result = run_search(new_search(name, space, settings, resources), prepare_data, train_patiently)
-    return result, Study.load(result.folder / "study.json")
+    return result, Study.reopen(result.folder / "study.json")
 
 
 def test_a_trial_on_two_gpus_is_that_of_one_process(gpus: None, tiny_settings: Settings) -> None:

@@ -11,9 +11,10 @@ from pyarrow import fs
 from themo.config import load
 from themo.room import IMPATIENT
 from tune.keeping import Keeper, remove_leftovers
+from tune.record import Takeover, Trial
 from tune.space import from_tree
 from tune.storage import Storage
-from tune.study import Study, Takeover, Trial
+from tune.study import Study
 
 
 def a_checkpoint(root: Path, path: str) -> str:

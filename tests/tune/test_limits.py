@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tune.limits import is_exhausted, is_whole, trials_without_gain, wants_more
+from tune.record import Mode
 from tune.space import SearchSettings
-from tune.study import Mode, Study
+from tune.study import Study
 
 
 def a_study(values: list[float | None], mode: Mode = "max", running: int = 0) -> Study:

@@ -21,12 +21,13 @@ from tune.memory import (
     peak_memory,
     share_by_memory,
 )
+from tune.record import Trial
 from tune.resources import Resources
 from tune.search import new_search
 from tune.searcher import StudyScheduler, StudySearcher
 from tune.session import run_search
 from tune.space import Space, from_tree
-from tune.study import Study, Trial
+from tune.study import Study
 from tune.trial import TrialReport
 
 
@@ -136,14 +137,14 @@ def test_a_trial_without_memory_comes_next_with_more_and_a_resume_keeps_it(
     assert scheduler.on_trial_result(None, ray_trial, a_report(0, 200)) == "CONTINUE"
     assert scheduler.on_trial_result(None, ray_trial, a_report(0, 0, is_memory_fault=True)) == "STOP"
     study.save()
-    killed_here = Study.load(tmp_path / "study.json")
+    killed_here = Study.reopen(tmp_path / "study.json")
     assert (killed_here[0].state, killed_here[0].gpus, killed_here[0].pairs_seen) == ("RUNNING", 0.5, 100)
 
     searcher.on_trial_complete("a")
     assert study[0].state == "RUNNING"
     assert list(study[0].values) == [100]
     for again in (
-        StudySearcher(space, Study.load(tmp_path / "study.json"), lambda: 1, lambda: 0.25),
+        StudySearcher(space, Study.reopen(tmp_path / "study.json"), lambda: 1, lambda: 0.25),
         searcher,
     ):
         config = again.suggest("b")
@@ -234,7 +235,7 @@ def test_a_lack_of_memory_costs_a_trial_its_place_and_the_search_nothing(
     space = a_space(settings, 0.2, 0.4, 2.0, 0.9, 0.1)
     search = new_search("mine", space, settings, Resources(cpus_per_trial=0.5, gpus_per_trial=0.25))
     result = run_search(search, no_data, formula_memory.train)
-    study = Study.load(result.folder / "study.json")
+    study = Study.reopen(result.folder / "study.json")
     assert [trial.state for trial in study] == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert [trial.gpus for trial in study] == [0.25, 0.5, 1.0, 1.0, 0.25]
     assert study[2].reason == "out of device memory on a whole GPU, with its batches cut as far as they go"
@@ -255,7 +256,7 @@ def test_trials_share_a_gpu_by_what_the_first_ones_took(one_gpu: None, tmp_path:
     result = run_search(
         search, no_data, formula_memory.train_beside_another, measure=formula_memory.take_a_fifth
     )
-    study = Study.load(result.folder / "study.json")
+    study = Study.reopen(result.folder / "study.json")
     assert [trial.gpus for trial in study] == [1.0, 1.0, 1.0, 0.25, 0.5, 0.25, 0.25, 0.25]
     assert [trial.gpu_memory for trial in study] == [0.2] * 3 + [None] * 5
     assert {trial.state for trial in study} == {"COMPLETE"}

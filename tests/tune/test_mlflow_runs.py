@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 from tune.mlflow_runs import MlflowRuns
-from tune.study import Study, Trial
+from tune.record import Trial
+from tune.study import Study
 
 
 def test_the_best_of_a_search_is_none_that_failed() -> None:

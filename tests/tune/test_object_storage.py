@@ -19,9 +19,10 @@ from pyarrow import fs
 
 from themo.errors import InputError
 from tune.keeping import remove_leftovers
+from tune.record import Trial
 from tune.sharing import refuse_unwritable
 from tune.storage import Storage
-from tune.study import Study, Trial
+from tune.study import Study
 
 pytestmark = pytest.mark.slow
 
@@ -111,7 +112,7 @@ def test_checkpoints_lie_in_the_bucket_and_the_winner_comes_back(host, tmp_path)
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "tune" / "mine"
-    study = Study.load(folder / "study.json")
+    study = Study.reopen(folder / "study.json")
     assert (folder / "best" / "config.yaml").is_file()
     assert not (folder / "trials").exists()
     storage = Storage(place)
@@ -137,7 +138,7 @@ def test_a_bucket_that_does_not_answer_for_a_while_costs_time_alone(host, tmp_pa
     ) as search:
         said: list[str] = []
         study = tmp_path / "tune" / "mine" / "study.json"
-        while not (study.exists() and any(trial.checkpoint for trial in Study.load(study))):
+        while not (study.exists() and any(trial.checkpoint for trial in Study.reopen(study))):
             assert search.poll() is None, search.communicate()
             time.sleep(0.05)
         host.process.send_signal(signal.SIGSTOP)
@@ -150,7 +151,7 @@ def test_a_bucket_that_does_not_answer_for_a_while_costs_time_alone(host, tmp_pa
             host.process.send_signal(signal.SIGCONT)
         said += search.communicate(timeout=300)[1].splitlines()
     assert search.returncode == 0, said
-    assert [trial.state for trial in Study.load(study)] == ["COMPLETE", "COMPLETE"]
+    assert [trial.state for trial in Study.reopen(study)] == ["COMPLETE", "COMPLETE"]
 
 
 @both

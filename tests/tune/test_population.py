@@ -11,9 +11,11 @@ from simulation import PAIRS, facts, play, play_with_kills
 
 from themo.training import train
 from tune.population import PopulationBased, explore
+from tune.record import Takeover
 from tune.report.facts import lanes
 from tune.space import CHANGEABLE, Space, contains, from_tree
-from tune.study import Study, Takeover
+from tune.study import Study
+from tune.work_time import sessions
 
 N_TRIALS, N_REPORTS = 8, 6
 
@@ -114,7 +116,7 @@ def test_a_population_has_the_lanes_of_its_slots(space, slots):
 
 def test_a_session_that_goes_on_with_a_search_is_another_one(space, tmp_path):
     study = play_with_kills(space, tmp_path / "study.json", by_number, [9, 1000], N_REPORTS)
-    assert set(study.sessions()) == {1, 2}
+    assert set(sessions(study)) == {1, 2}
     assert [stint.session for stint in study[0].stints] == [1, 2, 2]
 
 
@@ -185,6 +187,6 @@ def test_equal_trials_keep_their_own_way(space):
 
 def test_the_record_keeps_the_lineage(space, tmp_path):
     study = play(space, Study(tmp_path / "study.json", "max"), by_number, N_REPORTS)
-    assert Study.load(tmp_path / "study.json").trials == study.trials
+    assert Study.reopen(tmp_path / "study.json").trials == study.trials
     trial = replace(study[0], lineage=[Takeover(200, 0.1, {}, 7), Takeover(4000, 0.2, {}, 6)])
-    assert trial.way == "as trial 7 from 200 pairs, as trial 6 from 4,000 pairs"
+    assert trial.lineage_in_words == "as trial 7 from 200 pairs, as trial 6 from 4,000 pairs"

@@ -13,8 +13,9 @@ from tune import proposals
 from tune.cube import encode
 from tune.history import to_optuna
 from tune.proposals import propose
+from tune.record import Trial
 from tune.space import SearcherName, Space, contains, from_tree
-from tune.study import Study, Trial
+from tune.study import Study
 
 SEARCHERS = get_args(SearcherName)
 N_TRIALS = dict.fromkeys(SEARCHERS, 14) | {"gp": 7}
@@ -77,7 +78,7 @@ def test_a_reloaded_record_gets_the_same_proposals(space, searcher, tmp_path):
     cut = Study(tmp_path / "cut.json", "max")
     for n in range(1, N_TRIALS[searcher] + 1):
         play(by(space, searcher), cut, n)
-        cut = Study.load(tmp_path / "cut.json")
+        cut = Study.reopen(tmp_path / "cut.json")
     assert [trial.params for trial in cut] == [trial.params for trial in whole]
 
 

@@ -9,6 +9,7 @@ from tune.history import to_optuna
 from tune.report.facts import Lane, cost, fate, importances, lanes, rungs, scored
 from tune.space import SearchSettings, Space, from_tree
 from tune.study import Study
+from tune.work_time import most_at_once
 
 SEARCH = SearchSettings(num_samples=8, grace_pairs=100, reduction_factor=2)
 
@@ -110,13 +111,13 @@ def test_a_trial_that_waited_left_its_lane_to_others() -> None:
 
 def test_a_trial_that_never_began_has_no_lane() -> None:
     assert lanes(study_of(([], "RUNNING"))) == []
-    assert study_of(([], "RUNNING")).at_once() == 0
+    assert most_at_once(study_of(([], "RUNNING"))) == 0
 
 
 def test_slots_whose_machine_came_back_under_another_name_are_no_more_of_them() -> None:
     spans = (0, 5, "c1"), (0, 5, "c1"), (5, 9, "c2"), (6, 9, "c2")
     study = at_work(study_of(*[([0.1], "COMPLETE")] * 4), *spans)
-    assert (len(lanes(study)), study.at_once()) == (4, 2)
+    assert (len(lanes(study)), most_at_once(study)) == (4, 2)
 
 
 def test_stopped_trials_count_with_the_best_that_they_reached(space: Space) -> None:

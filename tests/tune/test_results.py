@@ -35,21 +35,6 @@ def study(tmp_path) -> Study:
     return study
 
 
-def test_share_of_busy_slots(study):
-    assert study.busy_share(2) == pytest.approx(3 * 3.5 / (2 * 6))  # of 100 to 106
-    assert Study(None, "max").busy_share(0) == 0
-
-
-def test_the_night_between_two_sessions_is_no_time_of_the_slots():
-    study = Study(None, "max")
-    trial = study.add({})
-    trial.enter_stint(0.0, 10.0, session=1)
-    trial.enter_stint(5000.0, 5010.0, session=2)
-    trial.seconds = 18.0
-    assert study.seconds() == 20
-    assert study.busy_share(1) == pytest.approx(0.9)
-
-
 def test_the_best_settings_are_a_complete_configuration(study, settings, tmp_path):
     version = tmp_path / "trials" / "session-1" / "trial-0000" / "checkpoint_000002"
     version.mkdir(parents=True)

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tune.record import Mode
 from tune.rungs import Rungs
-from tune.study import Mode, Study
+from tune.study import Study
 
 RUNGS = Rungs(first=100, factor=3.0)
 

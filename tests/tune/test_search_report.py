@@ -18,6 +18,7 @@ from rich.console import Console
 from themo import progress
 from themo.cli import main
 from themo.errors import InputError
+from tune.record import State, Takeover
 from tune.report.course_figures import history, time_line
 from tune.report.facts import lanes
 from tune.report.fates import about
@@ -26,7 +27,7 @@ from tune.resources import Resources
 from tune.results import write_best
 from tune.search import Search, read_search
 from tune.storage import Storage
-from tune.study import State, Study, Takeover
+from tune.study import Study
 
 FIGURES = {"history", "curves", "rungs", "parallel", "slices", "importance", "time"}
 SCORES = {

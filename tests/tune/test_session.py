@@ -41,6 +41,7 @@ from tune.session import _finish, _next_session, _Session, run_search
 from tune.space import from_tree
 from tune.storage import Storage
 from tune.study import Study
+from tune.work_time import most_at_once
 
 # what mlflow, sqlalchemy and ray do among themselves
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -110,7 +111,7 @@ def test_a_search_resumed_before_its_worker_is_back(tmp_path):
             _, told = process.communicate(timeout=300)
     assert process.returncode == 0, told
     assert "The cluster has room for trials again" in told
-    assert Study.load(tmp_path / "tune" / "mine" / "study.json").counts()["COMPLETE"] == 1
+    assert Study.reopen(tmp_path / "tune" / "mine" / "study.json").counts()["COMPLETE"] == 1
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def in_one_slot(cluster, tmp_path_factory) -> Searched:
 def _run(logs_dir: Path, resources: Resources, **changes: object) -> Searched:
     search = a_search(logs_dir, "mine", resources, **changes)
     result = run_search(search, no_data, train)
-    return Searched(search, result, Study.load(result.folder / "study.json"), logs_dir)
+    return Searched(search, result, Study.reopen(result.folder / "study.json"), logs_dir)
 
 
 @pytest.mark.slow
@@ -282,7 +283,7 @@ def test_more_gpus_than_there_are_are_refused_before_any_data_is_prepared(cluste
     search = a_search(tmp_path, "mine", Resources(gpus_per_trial=1))
     with pytest.raises(InputError, match=r"--gpus-per-trial must be at most 0, .* got 1"):
         run_search(search, _unasked, train)
-    assert len(Study.load(tmp_path / "tune" / "mine" / "study.json")) == 0
+    assert len(Study.reopen(tmp_path / "tune" / "mine" / "study.json")) == 0
 
 
 @pytest.mark.slow
@@ -316,7 +317,7 @@ def test_a_broken_gpu_ends_the_session_and_not_the_search(cluster, tmp_path):
     folder = tmp_path / "tune" / "mine"
     said = rf"5 trials died or failed on [0-9.]+, and none has reported meanwhile: see {folder}/failures"
     assert re.fullmatch(said, str(caught.value))
-    study = Study.load(folder / "study.json")
+    study = Study.reopen(folder / "study.json")
     assert [trial.state for trial in study][:5] == ["FAIL"] * 5
     assert len(study) in (5, 6)  # another may have been begun
     assert study[0].reason.endswith("DeviceError: CUDA error: an illegal memory access was encountered")
@@ -380,12 +381,12 @@ def test_a_search_whose_time_is_up_tells_what_there_is_and_goes_on_to_the_same_e
 def test_a_search_ends_when_trials_gain_nothing(cluster, tmp_path):
     search = a_search(tmp_path, "mine", Resources(max_concurrent=1), num_samples=50, stop_after_no_gain=3)
     result = run_search(search, no_data, train)
-    study = Study.load(result.folder / "study.json")
+    study = Study.reopen(result.folder / "study.json")
     assert result.is_whole
     assert len(study) < 50
     assert [trial.number for trial in study][-3:] == [result.best.number + n for n in (1, 2, 3)]
     more = grow(search, stop_after_no_gain=6)
-    assert len(Study.load(run_search(more, no_data, train).folder / "study.json")) >= len(study) + 3
+    assert len(Study.reopen(run_search(more, no_data, train).folder / "study.json")) >= len(study) + 3
 
 
 def test_what_cannot_be_tidied_up_costs_no_search(tmp_path, monkeypatch, capsys):
@@ -419,7 +420,7 @@ def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched
     assert kept == searched.study.checkpoints()
     assert again.best == searched.study[0]
     assert again.counts == searched.result.counts
-    assert again.slots == searched.study.at_once()  # whatever this machine could hold
+    assert again.slots == most_at_once(searched.study)  # whatever this machine could hold
     after = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
     assert {i: run.info.status for i, run in after.items()} == {
         i: run.info.status for i, run in before.items()
@@ -548,7 +549,7 @@ def _unasked(settings: Settings) -> TrainingData:
 
 
 def _facts(folder: Path) -> list[tuple[object, ...]]:
-    study = Study.load(folder / "study.json")
+    study = Study.reopen(folder / "study.json")
     return [
         # a checkpoint's folder names the session that wrote it
         (t.params, t.state, t.reason, t.values, [replace(step, checkpoint=None) for step in t.lineage])

@@ -59,14 +59,14 @@ def test_a_place_that_a_worker_does_not_share_is_refused_before_the_first_trial(
     assert "does not see what this one has written" in done.stderr
     assert not (machines.own / "data").exists(), "data was prepared before"
     assert not machines.fetched.exists()
-    assert len(Study.load(machines.own / "tune" / "unshared" / "study.json")) == 0
+    assert len(Study.reopen(machines.own / "tune" / "unshared" / "study.json")) == 0
 
 
 def test_data_reaches_each_machine_once_and_checkpoints_come_back(machines):
     done = machines.search("shared", f"storage_path='{machines.share}'")
     assert done.returncode == 0, done.stderr
     assert f"Runs in MLflow: mlflow ui --backend-store-uri sqlite:///{machines.own}/mlflow.db" in done.stderr
-    study = Study.load(machines.own / "tune" / "shared" / "study.json")
+    study = Study.reopen(machines.own / "tune" / "shared" / "study.json")
     assert len(study) == 8
     assert study.counts()["COMPLETE"] > 0
     assert (machines.own / "tune" / "shared" / "best" / "config.yaml").exists()

@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from formula_search import a_search, settings_in
-from hypothesis import given
-from hypothesis import strategies as st
 
 from themo.cli import main
 from themo.errors import InputError
 from tune.resources import Resources
 from tune.search import LOCK_FILE, STUDY_FILE, search_folder
-from tune.status import covered, read_status
+from tune.status import read_status
 from tune.study import Study
 
 
@@ -132,12 +130,6 @@ def test_a_damaged_record(folder: Path) -> None:
     (folder / STUDY_FILE).write_text("{")
     with pytest.raises(InputError, match=r"study\.json: holds no study"):
         read_status(folder)
-
-
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), max_size=12))
-def test_time_counts_once(spans: list[tuple[int, int]]) -> None:
-    seconds = {t for start, length in spans for t in range(start, start + length)}
-    assert covered((s, s + n) for s, n in spans) == len(seconds)
 
 
 def test_a_status_needs_no_models() -> None:

@@ -11,7 +11,7 @@ import pytest
 from themo.errors import InputError
 from themo.room import Patience
 from tune import study as module
-from tune.study import Stint, Study
+from tune.study import Study
 
 
 def reported(study: Study, *values: float) -> int:
@@ -29,7 +29,7 @@ def test_it_comes_back_as_it_was_saved(tmp_path):
     study.finish(1, "PRUNED", "stopped at 100 pairs")
     reported(study)
     study.finish(2, "FAIL", "diverged: loss is nan")
-    again = Study.load(tmp_path / "study.json")
+    again = Study.reopen(tmp_path / "study.json")
     assert again.trials == study.trials
     assert again.mode == "max"
     assert again.counts() == {"RUNNING": 0, "PAUSED": 0, "COMPLETE": 1, "PRUNED": 1, "FAIL": 1}
@@ -91,12 +91,12 @@ def test_reports_are_shown_to_who_reads_along(tmp_path):
     study = Study(tmp_path / "study.json", "max")
     study.add({})
     study.report(0, {"pairs_seen": 100, "o": 0.5}, "o")
-    study.show(1e9)
+    study.save_if_older(1e9)
     assert Study.read(study.path)[0].values == {}
-    study.show(0.0)
+    study.save_if_older(0.0)
     assert Study.read(study.path)[0].values == {100: 0.5}
     study.path.unlink()
-    study.show(0.0)
+    study.save_if_older(0.0)
     assert not study.path.exists()  # there is nothing new
 
 
@@ -108,7 +108,7 @@ def test_reports_are_not_shown_on_a_full_disk(tmp_path, monkeypatch):
     study.add({})
     study.report(0, {"pairs_seen": 100, "o": 0.5}, "o")
     monkeypatch.setattr("tune.study.write_text", refuse)
-    study.show(0.0)
+    study.save_if_older(0.0)
     assert Study.read(study.path)[0].values == {}
 
 
@@ -134,7 +134,7 @@ def test_a_trial_under_way_goes_back_to_its_checkpoint(tmp_path):
     study[0].checkpoint, study[0].checkpoint_pairs = "session-1/x", 200
     study[0].verdict = "PRUNED"  # decided, but the report's checkpoint never arrived
     study.save()
-    trial = Study.load(tmp_path / "study.json")[0]
+    trial = Study.reopen(tmp_path / "study.json")[0]
     assert not trial.is_done
     assert trial.verdict == ""
     assert list(trial.values) == [100, 200]
@@ -147,8 +147,8 @@ def test_a_decided_trial_whose_checkpoint_stands_is_ended(tmp_path):
     study[0].checkpoint, study[0].checkpoint_pairs = "session-1/x", 200
     study[0].verdict = "PRUNED"
     study.save()
-    assert Study.load(tmp_path / "study.json")[0].state == "PRUNED"
-    assert Study.load(tmp_path / "study.json")[0].state == "PRUNED"
+    assert Study.reopen(tmp_path / "study.json")[0].state == "PRUNED"
+    assert Study.reopen(tmp_path / "study.json")[0].state == "PRUNED"
 
 
 def test_a_paused_trial_is_not_done_and_goes_on_from_its_checkpoint(tmp_path):
@@ -156,13 +156,13 @@ def test_a_paused_trial_is_not_done_and_goes_on_from_its_checkpoint(tmp_path):
     reported(study, 0.1, 0.2)
     study[0].checkpoint, study[0].checkpoint_pairs = "session-1/x", 200
     study.finish(0, "PAUSED", "paused at 200 pairs")
-    again = Study.load(tmp_path / "study.json")
+    again = Study.reopen(tmp_path / "study.json")
     assert again.trials == study.trials
     assert not again[0].is_done
     assert again.winner() is None
     again.finish(0, "PRUNED")
     again.resume(0)
-    assert Study.load(tmp_path / "study.json")[0].state == "RUNNING"
+    assert Study.reopen(tmp_path / "study.json")[0].state == "RUNNING"
 
 
 @pytest.mark.parametrize(
@@ -177,43 +177,7 @@ def test_a_paused_trial_is_not_done_and_goes_on_from_its_checkpoint(tmp_path):
 def test_a_damaged_file_is_refused(tmp_path, text, message):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(InputError, match=message):
-        Study.load(tmp_path / "study.json")
-
-
-def test_a_trial_is_at_work_from_each_taking_up_to_its_last_report(tmp_path):
-    study = Study(tmp_path / "study.json", "max")
-    trial = study.add({})
-    for started, ended, machine, session in [
-        (10.0, 11.0, "north", 1),
-        (10.0, 12.0, "north", 1),
-        (20.0, 25.0, "south", 1),  # taken up again
-        (90.0, 99.0, "south", 2),
-    ]:
-        trial.enter_stint(started, ended, machine, session)
-    assert (trial.started, trial.ended, trial.machine) == (10, 99, "south")
-    assert trial.stints == [
-        Stint(10, 12, "north", 1),
-        Stint(20, 25, "south", 1),
-        Stint(90, 99, "south", 2),
-    ]
-    assert (study.sessions(), study.seconds()) == ({1: (10, 25), 2: (90, 99)}, 24)
-    study.save()
-    assert Study.load(tmp_path / "study.json").trials == study.trials
-
-
-def test_an_older_record_knows_the_first_start_and_the_last_end_only(tmp_path):
-    study = Study(tmp_path / "study.json", "max")
-    study.add({}).enter_stint(10.0, 12.0, "north", 1)
-    study.add({})
-    study.save()
-    tree = json.loads(study.path.read_text())
-    for entry in tree["trials"]:
-        del entry["stints"]
-    study.path.write_text(json.dumps(tree))
-    again = Study.load(study.path)
-    assert [trial.stints for trial in again] == [[Stint(10, 12, "north")], []]
-    again[0].enter_stint(50.0, 60.0, "north", 1)
-    assert again.seconds() == 12
+        Study.reopen(tmp_path / "study.json")
 
 
 def test_what_was_carried_over_is_written_out_once(tmp_path, monkeypatch):
@@ -240,7 +204,7 @@ def test_what_was_carried_over_stays_apart(tmp_path):
     old.finish(0, "COMPLETE")
     carried = replace(old[0], number=-1)
     Study(tmp_path / "study.json", "max", carried=[carried]).save()
-    study = Study.load(tmp_path / "study.json")
+    study = Study.reopen(tmp_path / "study.json")
     assert study.carried == (carried,)
     assert (len(study), study.winner()) == (0, None)
     reported(study, 0.1)

@@ -24,11 +24,11 @@ from themo import room
 from themo.config import Settings
 from themo.dataset import TrainingData
 from tune import shipping, trial
+from tune.record import Trial
 from tune.sharing import sign
 from tune.shipping import File, Item, Shipment
 from tune.space import from_tree
 from tune.storage import Storage
-from tune.study import Trial
 from tune.trial import DeviceError, StorageError, Work, configuration, run_trial
 
 # a trial collects garbage first: what the tests before it have left open

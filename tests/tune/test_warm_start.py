@@ -7,10 +7,11 @@ import pytest
 
 from themo.config import Settings
 from themo.errors import InputError
+from tune.record import Takeover
 from tune.resources import Resources
 from tune.search import Search, new_search
 from tune.space import from_tree
-from tune.study import Study, Takeover
+from tune.study import Study
 from tune.warm_start import carry_over
 
 SPACE = {"learn_rate": {"log_uniform": [1e-4, 1e-2]}, "pooling": {"choice": ["mean", "first"]}}

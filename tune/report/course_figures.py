@@ -8,10 +8,11 @@ from typing import Any
 
 from plotly.graph_objects import Bar, Figure, Scatter
 
+from tune.record import Mode, Trial
 from tune.report.axes import log_ticks
 from tune.report.facts import Lane, Rung, fate
 from tune.report.fates import COLOURS, GREY, NAMES, about, by_fate, marker
-from tune.study import Mode, Study, Trial
+from tune.study import Study
 
 
 def history(study: Study, winner: Trial | None, objective: str) -> Figure:

@@ -14,9 +14,10 @@ from optuna.trial import TrialState, create_trial
 
 from themo.config import Settings
 from tune.history import to_optuna
+from tune.record import State, Stint, Trial
 from tune.rungs import Rungs
 from tune.space import SearchSettings, Space
-from tune.study import State, Stint, Study, Trial
+from tune.study import Study
 
 Fate = Literal["winner", "complete", "stopped", "failed", "running"]
 
@@ -90,7 +91,7 @@ def departures(study: Study) -> dict[str, list[str]]:
     """What the rule of a search without common rungs did: who was stopped, and who went on as another one."""
     return {
         "Stopped": [f"trial {t.number} at {t.pairs_seen:,} pairs" for t in study if t.state == "PRUNED"],
-        "Went on as others": [f"trial {t.number} {t.way}" for t in study if t.lineage],
+        "Went on as others": [f"trial {t.number} {t.lineage_in_words}" for t in study if t.lineage],
     }
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from tune.record import Mode, Trial
 from tune.report.facts import Fate, fate
 from tune.results import show
-from tune.study import Mode, Study, Trial
+from tune.study import Study
 
 COLOURS: dict[Fate, str] = {
     "stopped": "#98a2b3",

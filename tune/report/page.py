@@ -19,12 +19,14 @@ from themo.progress import waiting
 from themo.report.tables import lay_out, read_scores
 from themo.versions import TEST_FILE, read_summary
 from tune.limits import is_whole
+from tune.record import Trial
 from tune.report import course_figures, facts, setting_figures
 from tune.report.fates import NAMES
 from tune.results import BEST_SETTINGS, BEST_VERSION, show
 from tune.search import STUDY_FILE, Search
-from tune.study import Study, Trial
+from tune.study import Study
 from tune.tracking_place import command_to_see
+from tune.work_time import busy_share, most_at_once, session_seconds
 
 REPORT_FILE = "report.html"
 MAX_TRIALS_IN_TABLE = 200
@@ -63,7 +65,7 @@ def write_report(search: Search, folder: Path) -> Path:
     if version is not None and (version / TEST_FILE).exists():
         tested = read_scores(version / TEST_FILE)
     stops, lanes = facts.rungs(study, search.space.search), facts.lanes(study)
-    n_slots = study.at_once()
+    n_slots = most_at_once(study)
     found = facts.importances(facts.scored(search.space, study))
     path = folder / REPORT_FILE
     try:
@@ -75,16 +77,16 @@ def write_report(search: Search, folder: Path) -> Path:
             study=study,
             best=best,
             best_value=best.best(study.mode),
-            best_line=best.way,
+            best_line=best.lineage_in_words,
             is_finished=is_finished,
             written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             settings=_settings(search, best),
             tables=lay_out(tested) if tested else [],
             headline=_headline(tested),
             cost=facts.cost(study, search.settings),
-            wall=study.seconds(),
+            wall=session_seconds(study),
             n_slots=n_slots,
-            busy=study.busy_share(n_slots),
+            busy=busy_share(study, n_slots),
             has_rungs=facts.has_rungs(search.space.search),
             rungs=stops,
             departures=facts.departures(study),

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tune.record import Stint
+from tune.study import Study
+from tune.work_time import busy_share, covered, most_at_once, session_seconds, sessions, worked_seconds
+
+
+@pytest.fixture
+def study() -> Study:
+    """Three trials at once, in 100 to 104, 101 to 105 and 102 to 106, 3.5 seconds of training each."""
+    study = Study(None, "max")
+    for i in range(3):
+        trial = study.add({})
+        trial.enter_stint(100.0 + i, 104.0 + i)
+        trial.seconds = 3.5
+    return study
+
+
+def test_share_of_busy_slots(study: Study) -> None:
+    assert busy_share(study, 2) == pytest.approx(3 * 3.5 / (2 * 6))
+    assert busy_share(Study(None, "max"), 0) == 0
+
+
+def test_what_is_done_at_once_counts_once_as_work_and_as_many_slots(study: Study) -> None:
+    assert worked_seconds(study) == 6
+    assert most_at_once(study) == 3
+
+
+def test_the_night_between_two_sessions_is_no_time_of_the_slots() -> None:
+    study = Study(None, "max")
+    trial = study.add({})
+    trial.enter_stint(0.0, 10.0, session=1)
+    trial.enter_stint(5000.0, 5010.0, session=2)
+    trial.seconds = 18.0
+    assert session_seconds(study) == 20
+    assert busy_share(study, 1) == pytest.approx(0.9)
+
+
+def test_a_trial_is_at_work_from_each_taking_up_to_its_last_report(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study.json", "max")
+    trial = study.add({})
+    for started, ended, machine, session in [
+        (10.0, 11.0, "north", 1),
+        (10.0, 12.0, "north", 1),
+        (20.0, 25.0, "south", 1),  # taken up again
+        (90.0, 99.0, "south", 2),
+    ]:
+        trial.enter_stint(started, ended, machine, session)
+    assert (trial.started, trial.ended, trial.machine) == (10, 99, "south")
+    assert trial.stints == [
+        Stint(10, 12, "north", 1),
+        Stint(20, 25, "south", 1),
+        Stint(90, 99, "south", 2),
+    ]
+    assert (sessions(study), session_seconds(study)) == ({1: (10, 25), 2: (90, 99)}, 24)
+    study.save()
+    assert Study.reopen(tmp_path / "study.json").trials == study.trials
+
+
+def test_an_older_record_knows_the_first_start_and_the_last_end_only(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study.json", "max")
+    study.add({}).enter_stint(10.0, 12.0, "north", 1)
+    study.add({})
+    study.save()
+    tree = json.loads((tmp_path / "study.json").read_text())
+    for entry in tree["trials"]:
+        del entry["stints"]
+    (tmp_path / "study.json").write_text(json.dumps(tree))
+    again = Study.reopen(tmp_path / "study.json")
+    assert [trial.stints for trial in again] == [[Stint(10, 12, "north")], []]
+    again[0].enter_stint(50.0, 60.0, "north", 1)
+    assert session_seconds(again) == 12
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), max_size=12))
+def test_time_counts_once(spans: list[tuple[int, int]]) -> None:
+    seconds = {t for start, length in spans for t in range(start, start + length)}
+    assert covered((s, s + n) for s, n in spans) == len(seconds)
