@@ -22,6 +22,7 @@ RAY_VARIABLES = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",
@@ -30,8 +31,10 @@ RAY_VARIABLES = {
     "TUNE_WARN_THRESHOLD_S": "1e9",
 }
 """Read by Ray, when it is imported or started: no tables and tips, no log files that nobody reads, no
-snapshots of a state that stands in study.json, trials in the working directory of the command, and more than
-two seconds for a stopped one to leave its worker: Ray gives up the next one, and tells nobody."""
+snapshots of a state that stands in study.json, and trials in the working directory of the command. A trial
+whose machine is taken away (preempted) has failed, and goes on from the record: Ray would begin it again as
+it was begun first. A stopped trial has more than two seconds to leave its worker: Ray gives up the next one,
+and tells nobody."""
 
 
 Machine = Mapping[str, float]

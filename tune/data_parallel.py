@@ -21,6 +21,7 @@ import os
 import tempfile
 import threading
 import zlib
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,17 @@ from ray.train.v2._internal.callbacks.placement_group_callback import PlacementG
 from ray.tune import Callback
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
+from themo.room import Patience
 from tune.mailbox import Files, Mailbox, Message
-from tune.trial import Work, newest_checkpoint, run_trial, tell_tune
+from tune.trial import (
+    Work,
+    folder_for_version,
+    newest_checkpoint,
+    run_trial,
+    tell_tune,
+    tell_tune_of_waiting,
+)
+from tune.trial_report import TrialReport
 
 _TICK_SECONDS = 1.0
 _START_SECONDS = "300"
@@ -154,19 +164,26 @@ class _Training(threading.Thread):
 
 def _report(message: Message) -> None:
     if message.files is None:
-        tell_tune(message.result, None)
+        tell_tune(message.report, None)
         return
-    with tempfile.TemporaryDirectory(prefix="themo-version-") as folder:
-        _unpack(message.files, Path(folder))
-        tell_tune(message.result, Path(folder))
+    files = message.files
+    with ExitStack() as stack:
+
+        def unpacked() -> Path:
+            folder = folder_for_version(stack)
+            _unpack(files, folder)
+            return folder
+
+        wait_for_room = Patience(tell=lambda for_what: tell_tune_of_waiting(message.report, for_what))
+        tell_tune(message.report, wait_for_room(unpacked))
 
 
 def _train_on_worker(loop: dict[str, Any]) -> None:
     """One worker of a trial; called by Ray Train on each of them, with torch.distributed connected."""
     mailbox = loop["mailbox"]
 
-    def tell(result: dict[str, Any], version: Path | None) -> None:
-        ray.get(mailbox.tell.remote(Message(result, None if version is None else _pack(version))))
+    def tell(report: TrialReport, version: Path | None) -> None:
+        ray.get(mailbox.tell.remote(Message(report, None if version is None else _pack(version))))
 
     is_first = ray.train.get_context().get_world_rank() == 0
     run_trial(loop["config"], loop["work"], loop["newest"], tell, reports=is_first)

@@ -9,13 +9,13 @@ from pyarrow import ArrowException
 from ray.tune import Callback
 
 from themo.atomic import write_text
-from themo.errors import reason_of
+from themo.errors import InputError, reason_of
 from themo.progress import console
 from themo.room import Patience
 from tune.space import Space
 from tune.storage import Storage
 from tune.study import Study
-from tune.trial import read_report
+from tune.trial_report import read_report
 from tune.trial_table import TrialTable
 
 FAILURES_FOLDER = "failures"
@@ -53,7 +53,9 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         """Enter a checkpoint, then remove the one before it."""
         record = self._study[trial.config["number"]]
         before = record.checkpoint
-        record.enter_checkpoint(f"{self._session}/{checkpoint.path.rpartition(f'/{self._session}/')[2]}")
+        path = f"{self._session}/{checkpoint.path.rpartition(f'/{self._session}/')[2]}"
+        self._storage.when_there(lambda: self._storage.sync(path))  # before the one that it replaces is gone
+        record.enter_checkpoint(path)
         self._study.save()
         in_use = {other.checkpoint for other in self._study}  # other trials may go on from it too
         for old in {before, *(step.checkpoint for step in record.lineage)} - in_use:
@@ -102,20 +104,31 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         self._patience(write)
 
 
-def remove_leftovers(study: Study, storage: Storage) -> None:
-    """Remove the checkpoints of earlier sessions that nothing needs; where that fails a warning says so.
+def match_checkpoints(study: Study, storage: Storage) -> None:
+    """Refuse to go on without a checkpoint of earlier sessions, and remove those that nothing needs.
 
     These are the checkpoints of failed trials, and those, whole or in part, that a driver did not live to
     enter. To be called between sessions, by the process that holds the search: during a session, a checkpoint
     stands before it is entered.
+
+    A storage that cannot be looked into, and a checkpoint that cannot be removed, cost a warning.
+
+    Raises:
+        InputError: One is gone that a trial goes on from or that a result may be.
     """
     failures: list[str] = []
     try:
-        leftovers = sorted(storage.checkpoints() - study.checkpoints())
+        found = storage.checkpoints()
     except (OSError, ArrowException) as error:
         console.print(f"Warning: old checkpoints cannot be looked for: {reason_of(error)}")
         return
-    for path in leftovers:
+    needed = {trial.checkpoint for trial in study if trial.checkpoint and trial.state != "FAIL"}
+    if gone := sorted(needed - found):
+        raise InputError(
+            f"--resume: {len(gone)} of {len(needed)} checkpoints are not at {storage.place}, such as "
+            f"{gone[0]}: mount it, or begin anew with --warm-start"
+        )
+    for path in sorted(found - study.checkpoints()):
         try:
             storage.remove(path)
         except (OSError, ArrowException) as error:

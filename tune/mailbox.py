@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from tune.trial_report import TrialReport
 
 Files = dict[str, npt.NDArray[np.uint8]]
 """Contents of files by their paths below a folder."""
@@ -18,9 +19,9 @@ Files = dict[str, npt.NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Message:
-    """A result, and the files of a version directory, if there is one with it."""
+    """A report, and the files of a version directory, if there is one with it."""
 
-    result: dict[str, Any]
+    report: TrialReport
     files: Files | None
 
 

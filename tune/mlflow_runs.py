@@ -16,7 +16,7 @@ from themo.tracking.names import comparison_params
 from themo.tracking.runs import RunLog, Status, Tracking
 from tune.record import State, Trial
 from tune.study import Study
-from tune.trial import read_report
+from tune.trial_report import read_report
 
 SEARCH_TAG = "themo.search"
 TRIAL_TAG = "themo.trial"

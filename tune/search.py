@@ -219,6 +219,14 @@ def refuse_another_space(search: Search, space: Space, source: Path) -> None:
         )
 
 
+def has_pairs(search: Search) -> bool:
+    """Whether the sentence pairs of a search stand fast: it has begun, though perhaps no trial."""
+    folder = search_folder(search.name, search.settings)
+    study_path = folder / STUDY_FILE
+    is_older = study_path.exists() and len(Study.read(study_path)) > 0  # than the file of pairs
+    return (folder / PAIRS_FILE).exists() or is_older
+
+
 def refuse_other_pairs(folder: Path, corpora: Mapping[str, str]) -> None:
     """Refuse to go on with other sentence pairs than a search was begun with; those of a new one are kept.
 

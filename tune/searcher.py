@@ -20,7 +20,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from themo.progress import console
-from tune.breakdown import Breakdown
 from tune.limits import wants_more
 from tune.memory import larger_share
 from tune.population import take_over
@@ -28,8 +27,10 @@ from tune.proposals import propose
 from tune.record import Trial
 from tune.schedulers import scheduler_of
 from tune.space import Space
+from tune.stoppers import Breakdown
 from tune.study import Study
-from tune.trial import configuration, read_report
+from tune.trial import configuration
+from tune.trial_report import read_report
 from tune.work_time import sessions
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -26,7 +25,7 @@ from themo.tracking.uri import tracking_uri, ui_command
 from themo.training import train
 from tune import results, sharing
 from tune.cluster import Cluster, ClusterError, connect
-from tune.keeping import FAILURES_FOLDER, Keeper, remove_leftovers
+from tune.keeping import FAILURES_FOLDER, Keeper, match_checkpoints
 from tune.limits import is_whole
 from tune.memory import peak_memory, share_by_memory
 from tune.resources import Resources
@@ -81,8 +80,9 @@ def run_search(
     Raises:
         InputError: The cluster is too small (one that a search is resumed on is waited for), the MLflow
             server away or another than before, another process runs this search, some machine does not share
-            the storage, something is wrong with the data, it is other than what the search was begun with,
-            trials are to train on GPUs and get none, or no trial ended well in the time given.
+            the storage, checkpoints are gone, something is wrong with the data, it is other than what the
+            search was begun with, trials are to train on GPUs and get none, or no trial ended well in the
+            time given.
         KeyboardInterrupt: Interrupted; the search can be resumed.
         ClusterError: Ray has failed, or one trial after another has; the search can be resumed.
         RuntimeError: No trial ended well.
@@ -126,7 +126,7 @@ def _searched(
         )
         patience(lambda: keep_place(folder, experiment))
         if is_resumed:  # before anything is written there: it may be full
-            remove_leftovers(study, storage)
+            match_checkpoints(study, storage)
         if is_whole(study, search.space.search):  # a kill may have come when all was done but told
             _runs(search, study, tracking).close("FINISHED")
             return study, most_at_once(study)
@@ -206,24 +206,25 @@ class _Session:
 
         Raises:
             KeyboardInterrupt: Interrupted.
-            ClusterError: One trial after another was lost (`tune.breakdown`).
+            ClusterError: One trial after another was lost (`tune.stoppers`).
         """
         from ray import tune as ray_tune
+        from ray.tune.stopper import CombinedStopper
 
-        from tune.breakdown import Breakdown
         from tune.live import LiveView
         from tune.searcher import StudyScheduler, StudySearcher
+        from tune.stoppers import Breakdown, TimeBudget
 
         search, study = self._search, self._study
-        view = LiveView(study, search.space.search.num_samples, slots, search.objective)
-        runs = _runs(search, study, tracking)
-        breakdown = Breakdown(lambda: slots.most)
         resources = search.resources
         is_open = resources.gpus_per_trial is None
         trainable, removers = _trainable(search.uid, resources, work)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_MOST_PENDING)
-        end = time.monotonic() + time_budget if time_budget is not None else None
+        breakdown = Breakdown(lambda: slots.most)
+        budget = TimeBudget(math.inf if time_budget is None else time_budget)
         on_ctrl_c = signal.getsignal(signal.SIGINT)
+        view = LiveView(study, search.space.search.num_samples, slots, search.objective)
+        runs = _runs(search, study, tracking)
         try:
             ray_tune.run(
                 trainable,
@@ -232,9 +233,8 @@ class _Session:
                 storage_path=self._storage.place,
                 search_alg=StudySearcher(search.space, study, slots, slots.share, is_share_open=is_open),
                 scheduler=StudyScheduler(search.space, study, search.objective, breakdown),
-                stop=breakdown,
+                stop=CombinedStopper(breakdown, budget),
                 max_failures=0,  # the searcher retries
-                time_budget_s=time_budget,
                 raise_on_failed_trial=False,
                 reuse_actors=resources.workers == 1,  # else its workers go with it
                 callbacks=[
@@ -260,7 +260,7 @@ class _Session:
         runs.close("FINISHED" if is_done else "KILLED")
         if not is_done and breakdown.stop_all():
             raise ClusterError(f"{breakdown}: see {self._folder / FAILURES_FOLDER}")
-        if not is_done and (end is None or time.monotonic() < end):  # Ray swallows the first Ctrl-C
+        if not is_done and not budget.is_over:  # Ray swallows the first Ctrl-C
             raise KeyboardInterrupt
 
     def _tidy(self) -> None:

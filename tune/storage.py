@@ -16,6 +16,7 @@ import pyarrow
 from pyarrow import fs
 
 from themo import room
+from themo.atomic import sync_below
 from themo.errors import InputError, reason_of
 from themo.room import is_full
 
@@ -114,6 +115,11 @@ class Storage:
             OSError: It answers, has room, and refuses it all the same.
         """
         return wait_for_storage(work, lambda: answers(self.filesystem, self.root), room.warn_of_waiting)
+
+    def sync(self, path: str) -> None:
+        """Bring a folder of it to the disk, where that is this machine's: Arrow copies into the cache."""
+        if isinstance(self.filesystem, fs.LocalFileSystem):
+            sync_below(Path(self.root) / path)
 
     def remove(self, path: str) -> None:
         """Remove a folder of it, if it is there."""

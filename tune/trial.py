@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,11 +38,10 @@ from tune.sharing import refuse_unsigned
 from tune.shipping import Shipment
 from tune.space import Scalar, SearchSettings
 from tune.storage import Storage, answers, wait_for_storage
+from tune.trial_report import TrialReport
 
-_METRICS = "report/"
-
-Tell = Callable[[dict[str, Any], Path | None], None]
-"""Takes a result to the driver, with a version directory that may be deleted once the call returns."""
+Tell = Callable[[TrialReport, Path | None], None]
+"""Takes a report to the driver, with a version directory that may be deleted once the call returns."""
 
 
 class StorageError(Exception):
@@ -107,38 +106,6 @@ class Work:
     measure: Callable[[], float | None] = peak_memory
 
 
-@dataclass(frozen=True)
-class TrialReport:
-    """A report as it reaches the driver.
-
-    Attributes:
-        number: The trial.
-        metrics: The training function's metrics.
-        is_last: Whether the trial is over.
-        failure: Why it failed, in a line; empty if it did not.
-        is_memory_fault: Whether it failed because the device had no memory left.
-        traceback: Where it failed; empty for a diverged one.
-        seconds: Since the worker took up the trial.
-        started, ended: Unix time, on the worker, when it took up the trial and of this report.
-        machine: Name of the machine that the worker runs on.
-        gpu_memory: What it took of its GPU's memory at its peak since then, as a share of all.
-        waits: Why the worker cannot go on for now, which is all that it reports then; else empty.
-    """
-
-    number: int
-    metrics: Mapping[str, float]
-    is_last: bool
-    failure: str
-    is_memory_fault: bool
-    traceback: str
-    seconds: float
-    started: float
-    ended: float
-    machine: str
-    gpu_memory: float | None = None
-    waits: str = ""
-
-
 def configuration(trial: Trial) -> dict[str, Any]:
     """A trial as the configuration that Ray takes to the worker."""
     return {
@@ -148,13 +115,6 @@ def configuration(trial: Trial) -> dict[str, Any]:
         "checkpoint": trial.checkpoint,
         "checkpoint_pairs": trial.checkpoint_pairs,
     }
-
-
-def read_report(result: Mapping[str, Any]) -> TrialReport:
-    """A report from Ray's flattened result."""
-    metrics = {k.removeprefix(_METRICS): float(v) for k, v in result.items() if k.startswith(_METRICS)}
-    own = {name: result[name] for name in TrialReport.__dataclass_fields__ if name != "metrics"}
-    return TrialReport(metrics=metrics, **own)
 
 
 def run(config: dict[str, Any], *, work: Work) -> None:
@@ -180,7 +140,7 @@ def run_trial(
         config: The trial.
         work: What all trials share.
         newest: Where it goes on from.
-        tell: Takes results to the driver.
+        tell: Takes reports to the driver.
         reports: Whether this process tells reports too, and not only failures.
 
     Raises:
@@ -295,52 +255,50 @@ class _Reporter:
         pairs = int(report.metrics["pairs_seen"])
         is_judged = self._scheduler.is_judged(self._number, self._pairs, pairs)
         self._pairs = pairs
-        result = self._result(report.metrics, is_last=report.is_last)
         if not (is_judged or report.is_last):
-            self._deliver(result, None)
+            self._deliver(self._told(report), None)
             return
-        with tempfile.TemporaryDirectory(prefix="themo-version-") as folder:
-            version = Path(folder) / "version"
+        with ExitStack() as stack:
+            wait_for_room = Patience(tell=self.wait)
+            version = wait_for_room(lambda: folder_for_version(stack)) / "version"
 
             def save() -> None:
                 shutil.rmtree(version, ignore_errors=True)
                 report.save(version)
 
-            Patience(tell=self.wait)(save)
-            result = self._result(report.metrics, is_last=report.is_last)
-            self._deliver(result, version)
+            wait_for_room(save)
+            self._deliver(self._told(report), version)  # of now: writing took time
 
-    def _deliver(self, result: dict[str, Any], version: Path | None) -> None:
+    def _told(self, report: Report) -> TrialReport:
+        return replace(self._now(), metrics=dict(report.metrics), is_last=report.is_last)
+
+    def _deliver(self, told: TrialReport, version: Path | None) -> None:
         try:
-            self._tell(result, version)
+            self._tell(told, version)
         except Exception as error:  # whatever it is: at the next attempt it may be over
             raise StorageError(f"a report cannot be stored: {reason_of(error)}") from error
 
     def wait(self, for_what: str) -> None:
         """Let the driver know why nothing comes."""
-        self._tell(self._result({}, is_last=False) | {"waits": for_what}, None)
+        self._tell(replace(self._now(), waits=for_what), None)
 
     def fail(self, reason: str, details: str = "", *, is_memory_fault: bool = False) -> None:
-        result = self._result({}, is_last=True, failure=reason, details=details)
-        self._tell(result | {"is_memory_fault": is_memory_fault}, None)
+        """Let the driver know that the trial is over, and why."""
+        now = self._now()
+        told = replace(now, is_last=True, failure=reason, traceback=details, is_memory_fault=is_memory_fault)
+        self._tell(told, None)
 
-    def _result(
-        self, metrics: Mapping[str, float], *, is_last: bool, failure: str = "", details: str = ""
-    ) -> dict[str, Any]:
-        return {
-            "number": self._number,
-            **{_METRICS + name: value for name, value in metrics.items()},
-            "is_last": is_last,
-            "failure": failure,
-            "is_memory_fault": False,
-            "traceback": details,
-            "seconds": time.monotonic() - self._clock,
-            "started": self._started,
-            "ended": time.time(),
-            "machine": platform.node(),
-            "gpu_memory": self._measure(),
-            "waits": "",
-        }
+    def _now(self) -> TrialReport:
+        """A report of nothing yet but the trial, when and where."""
+        return TrialReport(
+            number=self._number,
+            metrics={},
+            seconds=time.monotonic() - self._clock,
+            started=self._started,
+            ended=time.time(),
+            machine=platform.node(),
+            gpu_memory=self._measure(),
+        )
 
 
 def newest_checkpoint(checkpoint: str | None, storage: str) -> ray_tune.Checkpoint | None:
@@ -351,8 +309,9 @@ def newest_checkpoint(checkpoint: str | None, storage: str) -> ray_tune.Checkpoi
     return ray_tune.Checkpoint(f"{root}/{checkpoint}", filesystem)
 
 
-def tell_tune(result: dict[str, Any], version: Path | None) -> None:
+def tell_tune(told: TrialReport, version: Path | None) -> None:
     """Report to Ray Tune; a version waits for a storage that is full or away, and the driver is told."""
+    result = told.to_result()
     if version is None:
         ray_tune.report(result)
         return
@@ -366,11 +325,21 @@ def tell_tune(result: dict[str, Any], version: Path | None) -> None:
             storage.current_checkpoint_index = before
         ray_tune.report(result, checkpoint=ray_tune.Checkpoint.from_directory(str(version)))
 
-    def waits(for_what: str) -> None:
-        bare = {name: value for name, value in result.items() if not name.startswith(_METRICS)}
-        ray_tune.report(bare | {"is_last": False, "waits": for_what})
+    wait_for_storage(
+        report,
+        lambda: answers(files, storage.storage_fs_path),
+        lambda for_what: tell_tune_of_waiting(told, for_what),
+    )
 
-    wait_for_storage(report, lambda: answers(files, storage.storage_fs_path), waits)
+
+def tell_tune_of_waiting(told: TrialReport, for_what: str) -> None:
+    """Let the driver know why a report does not come."""
+    ray_tune.report(replace(told, metrics={}, is_last=False, waits=for_what).to_result())
+
+
+def folder_for_version(stack: ExitStack) -> Path:
+    """A new folder of this machine, until `stack` closes."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="themo-version-")))
 
 
 def _tell_nobody(report: Report) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
 from ray.tune.schedulers import TrialScheduler
 
-from tune.breakdown import Breakdown
 from tune.record import Trial
 from tune.searcher import StudyScheduler, StudySearcher
 from tune.space import Space
+from tune.stoppers import Breakdown
 from tune.study import Study
-from tune.trial import TrialReport
+from tune.trial_report import TrialReport
 
 OBJECTIVE = "o"
 PAIRS = 100
@@ -79,10 +79,17 @@ def play(
         trial = study[number]
         before = trial.pairs_seen
         metrics = {"pairs_seen": float(PAIRS * step), OBJECTIVE: objective(trial, step)}
-        times = 1.0, taken_up[trial_id], float(next(clock))
-        report = TrialReport(number, metrics, step == n_reports, "", False, "", *times, "here")
+        report = TrialReport(
+            number=number,
+            metrics=metrics,
+            is_last=step == n_reports,
+            seconds=1.0,
+            started=taken_up[trial_id],
+            ended=float(next(clock)),
+            machine="here",
+        )
         config = {"number": number}
-        decision = scheduler.on_trial_result(None, SimpleNamespace(config=config), _result(report))
+        decision = scheduler.on_trial_result(None, SimpleNamespace(config=config), report.to_result())
         live()
         if next(dies, False):
             scheduler.on_trial_error(None, SimpleNamespace(config=config, error_file="none"))
@@ -116,14 +123,3 @@ def play_with_kills(
 def facts(study: Study) -> list[tuple[object, ...]]:
     """What must not depend on how often a search was killed."""
     return [(t.params, t.state, t.reason, t.values, t.checkpoint) for t in study]
-
-
-def _result(report: TrialReport) -> dict[str, object]:
-    def entries() -> Iterator[tuple[str, object]]:
-        for name in TrialReport.__dataclass_fields__:
-            if name != "metrics":
-                yield name, getattr(report, name)
-        for name, value in report.metrics.items():
-            yield f"report/{name}", value
-
-    return dict(entries())

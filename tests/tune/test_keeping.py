@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 from pyarrow import fs
 
 from themo.config import load
+from themo.errors import InputError
 from themo.room import IMPATIENT
-from tune.keeping import Keeper, remove_leftovers
+from tune.keeping import Keeper, match_checkpoints
 from tune.record import Takeover, Trial
 from tune.space import from_tree
 from tune.storage import Storage
@@ -55,10 +57,27 @@ def test_what_study_and_lineage_need_stays_and_the_rest_goes(tmp_path: Path) -> 
     ):
         a_checkpoint(tmp_path, path)
     (tmp_path / "session-2" / "trial-0001-from-100" / "checkpoint_000000").mkdir(parents=True)  # not begun
-    remove_leftovers(study, Storage(str(tmp_path)))
+    match_checkpoints(study, Storage(str(tmp_path)))
     assert remaining(tmp_path) == needed
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("checkpoint_*")} == needed
     assert {path.name for path in tmp_path.iterdir()} == {"session-1", "session-2"}
+
+
+def test_a_checkpoint_that_is_gone_is_refused_and_nothing_removed(tmp_path: Path) -> None:
+    """As where the storage is not mounted: each trial that was to go on from one would fail for good."""
+    study, needed = a_study(tmp_path)
+    shutil.rmtree(tmp_path / str(study[1].checkpoint))
+    before = remaining(tmp_path)
+    with pytest.raises(
+        InputError,
+        match=r"^--resume: 1 of 3 checkpoints are not at .*, such as session-1/trial-0001/.*: mount it",
+    ):
+        match_checkpoints(study, Storage(str(tmp_path)))
+    assert remaining(tmp_path) == before > needed - {study[1].checkpoint}
+    with pytest.raises(
+        InputError, match=r"^--resume: 3 of 3 checkpoints are not at .*/empty, such as session-1"
+    ):
+        match_checkpoints(study, Storage(str(tmp_path / "empty")))
 
 
 def test_what_is_no_checkpoint_of_a_trial_is_left_alone(tmp_path: Path) -> None:
@@ -72,7 +91,7 @@ def test_what_is_no_checkpoint_of_a_trial_is_left_alone(tmp_path: Path) -> None:
         a_checkpoint(tmp_path, path)
     file = tmp_path / "session-1" / "trial-0000" / "checkpoint_notes.txt"
     file.touch()
-    remove_leftovers(Study(None, "max"), Storage(str(tmp_path)))
+    match_checkpoints(Study(None, "max"), Storage(str(tmp_path)))
     assert remaining(tmp_path) == others
     assert file.exists()
 
@@ -80,7 +99,7 @@ def test_what_is_no_checkpoint_of_a_trial_is_left_alone(tmp_path: Path) -> None:
 def test_without_a_place_there_is_nothing_to_remove(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    remove_leftovers(Study(None, "max"), Storage(str(tmp_path / "trials")))
+    match_checkpoints(Study(None, "max"), Storage(str(tmp_path / "trials")))
     assert not capsys.readouterr().err
 
 
@@ -96,7 +115,7 @@ def test_what_cannot_be_removed_costs_a_warning(
         fs.LocalFileSystem().delete_dir(f"{self.root}/{path}")
 
     monkeypatch.setattr(Storage, "remove", refuse)
-    remove_leftovers(Study(None, "max"), Storage(str(tmp_path)))
+    match_checkpoints(Study(None, "max"), Storage(str(tmp_path)))
     said = " ".join(capsys.readouterr().err.split())
     assert said.startswith("Warning: 2 old checkpoints that nothing needs stay, for they cannot be removed, ")
     assert "session-1/trial-0001/checkpoint_000000" in said
@@ -107,7 +126,7 @@ def test_a_place_that_cannot_be_read_costs_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "trials").touch()
-    remove_leftovers(Study(None, "max"), Storage(str(tmp_path / "trials")))
+    match_checkpoints(Study(None, "max"), Storage(str(tmp_path / "trials")))
     assert "Warning: old checkpoints cannot be looked for: " in capsys.readouterr().err
 
 
@@ -132,6 +151,22 @@ def test_the_newest_checkpoint_is_entered_before_the_one_before_goes(tmp_path: P
     newest = "session-1/trial-0000/checkpoint_000001"
     assert remaining(tmp_path) == {newest}
     assert Study.read(tmp_path / "study.json")[0].checkpoint == newest
+
+
+def test_a_checkpoint_is_on_the_disk_before_the_one_before_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, set[str]]] = []
+    monkeypatch.setattr(
+        Storage, "sync", lambda _, path: synced.append((path, remaining(tmp_path))), raising=True
+    )
+    study = Study(tmp_path / "study.json", "max")
+    study.add({"learn_rate": 1e-3})
+    keeper = a_keeper(study, tmp_path)
+    for index in (0, 1):
+        keeper.on_checkpoint(**a_result(tmp_path, 0, index))
+    first, second = (f"session-1/trial-0000/checkpoint_00000{index}" for index in (0, 1))
+    assert synced == [(first, {first}), (second, {first, second})]
 
 
 def test_a_checkpoint_that_cannot_be_removed_costs_one_warning_a_session(

@@ -10,10 +10,8 @@ import formula_memory
 import pytest
 import torch
 from formula_search import no_data, settings_in
-from simulation import _result
 
 from themo.config import Settings
-from tune.breakdown import Breakdown
 from tune.cluster import leave
 from tune.memory import (
     keep_to_share,
@@ -27,8 +25,9 @@ from tune.search import new_search
 from tune.searcher import StudyScheduler, StudySearcher
 from tune.session import run_search
 from tune.space import Space, from_tree
+from tune.stoppers import Breakdown
 from tune.study import Study
-from tune.trial import TrialReport
+from tune.trial_report import TrialReport
 
 
 @pytest.mark.parametrize(
@@ -111,12 +110,11 @@ def a_space(settings: Settings, *shares: float, scheduler: str = "none") -> Spac
 def a_report(
     number: int, pairs: int, *, is_memory_fault: bool = False, gpu_memory: float | None = None
 ) -> dict[str, object]:
-    failure = "out of device memory" if is_memory_fault else ""
     metrics = {} if is_memory_fault else {"pairs_seen": float(pairs), "o": 0.5}
-    times = 1.0, 0.0, 1.0
-    return _result(
-        TrialReport(number, metrics, False, failure, is_memory_fault, "", *times, "here", gpu_memory)
-    )
+    told = {"seconds": 1.0, "started": 0.0, "ended": 1.0, "machine": "here", "gpu_memory": gpu_memory}
+    if is_memory_fault:
+        told |= {"failure": "out of device memory", "is_memory_fault": True}
+    return TrialReport(number=number, metrics=metrics, **told).to_result()
 
 
 def test_a_trial_without_memory_comes_next_with_more_and_a_resume_keeps_it(

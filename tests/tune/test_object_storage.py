@@ -18,7 +18,7 @@ from machines import free_port
 from pyarrow import fs
 
 from themo.errors import InputError
-from tune.keeping import remove_leftovers
+from tune.keeping import match_checkpoints
 from tune.record import Trial
 from tune.sharing import refuse_unwritable
 from tune.storage import Storage
@@ -161,7 +161,7 @@ def test_a_bucket_loses_what_nothing_needs(host):
     for path in (kept, left, "session-2/trial-0001-from-100/checkpoint_000000"):
         with storage.filesystem.open_output_stream(f"{storage.root}/{path}/student/weights") as file:
             file.write(b"w")
-    remove_leftovers(Study(None, "max", [Trial(0, {}, checkpoint=kept)]), storage)
+    match_checkpoints(Study(None, "max", [Trial(0, {}, checkpoint=kept)]), storage)
     files = storage.filesystem.get_file_info(fs.FileSelector(storage.root, recursive=True))
     assert [info.path for info in files if info.is_file] == [f"{storage.root}/{kept}/student/weights"]
     assert "session-1" in storage.folders()

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from simulation import facts, play, play_with_kills
 
 from themo.config import Settings
-from tune.breakdown import Breakdown
 from tune.schedulers import scheduler_of
 from tune.searcher import StudyScheduler, StudySearcher
 from tune.space import SchedulerName, SearchSettings, Space, from_tree
+from tune.stoppers import Breakdown
 from tune.study import Study
-from tune.trial import TrialReport
+from tune.trial_report import TrialReport
 
 SCHEDULERS = get_args(SchedulerName)
 WHOLE_TRIALS = ("none", "median", "pbt")
@@ -211,7 +211,8 @@ def test_a_worker_that_waits_for_room_reports_nothing_yet():
     study = Study(None, "max")
     study.add({"learn_rate": 1.0})
     before = replace(study[0])
-    report = TrialReport(0, {}, False, "", False, "", 1.0, 1.0, 2.0, "here", waits="No space left on device")
+    why = "No space left on device"
+    report = TrialReport(number=0, metrics={}, seconds=1.0, started=1.0, ended=2.0, machine="here", waits=why)
     scheduler = StudyScheduler(space_of("asha", 3), study, "o", Breakdown(lambda: 1))
     assert (
         scheduler.on_trial_result(None, SimpleNamespace(config={"number": 0}), asdict(report)) == "CONTINUE"

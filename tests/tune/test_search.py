@@ -15,6 +15,7 @@ from tune.resources import Resources
 from tune.search import (
     discard_untried,
     grow,
+    has_pairs,
     new_search,
     read_search,
     refuse_another_space,
@@ -89,6 +90,19 @@ def test_a_search_goes_on_with_the_pairs_that_it_began_with(tmp_path):
     rule = r"mine/pairs\.json: the search was begun with other sentence pairs: .*: --repeat mine$"
     with pytest.raises(InputError, match=rule):
         refuse_other_pairs(folder, {"()": "corpus-of-now"})
+
+
+def test_the_pairs_of_a_search_stand_fast_once_they_are_written_down_or_it_has_trials(tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    folder = tmp_path / "tune" / "mine"
+    study = Study(folder / "study.json", search.mode)
+    study.save()
+    assert not has_pairs(search)
+    study.add({})
+    assert has_pairs(search), "of an older version, which wrote none down"
+    (folder / "study.json").unlink()
+    refuse_other_pairs(folder, {"()": "corpus"})
+    assert has_pairs(search)
 
 
 def test_a_search_grows_but_not_below_what_it_has(tmp_path):

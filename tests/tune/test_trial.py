@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import platform
+import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from tune.shipping import File, Item, Shipment
 from tune.space import from_tree
 from tune.storage import Storage
 from tune.trial import DeviceError, StorageError, Work, configuration, run_trial
+from tune.trial_report import TrialReport
 
 # a trial collects garbage first: what the tests before it have left open
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -57,14 +59,14 @@ def a_trial() -> dict[str, Any]:
 
 def test_a_checkpoint_that_cannot_be_fetched_is_no_fault_of_the_trials(work: Work, tmp_path: Path) -> None:
     remote = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())  # Ray fetches what is not local
-    told: list[dict[str, Any]] = []
+    told: list[TrialReport] = []
     with pytest.raises(StorageError, match="data or checkpoint cannot be fetched: "):
-        run_trial(a_trial(), work, Checkpoint("gone", remote), lambda result, _: told.append(result))
+        run_trial(a_trial(), work, Checkpoint("gone", remote), lambda report, _: told.append(report))
     assert told == []
 
 
 def test_a_report_that_cannot_be_stored_is_no_fault_of_the_trials(work: Work) -> None:
-    def tell(result: dict[str, Any], version: Path | None) -> None:
+    def tell(report: TrialReport, version: Path | None) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     with pytest.raises(StorageError, match=r"a report cannot be stored: .*Input/output error"):
@@ -75,9 +77,9 @@ def test_a_broken_gpu_is_no_fault_of_the_trials(work: Work) -> None:
     def fails(*_: object, **__: object) -> None:
         raise torch.AcceleratorError("CUDA error: uncorrectable ECC error\nmore")
 
-    told: list[dict[str, Any]] = []
+    told: list[TrialReport] = []
     with pytest.raises(DeviceError, match=r"^CUDA error: uncorrectable ECC error$"):
-        run_trial(a_trial(), replace(work, train=fails), None, lambda result, _: told.append(result))
+        run_trial(a_trial(), replace(work, train=fails), None, lambda report, _: told.append(report))
     assert told == []
 
 
@@ -176,12 +178,12 @@ def test_room_is_waited_for_by_what_is_fetched(work: Work, tmp_path: Path) -> No
     shipped: Any = SimpleNamespace(unpack=lambda _: unpack())
     newest: Any = SimpleNamespace(as_directory=as_directory)
     work = Work(work.settings, work.search, work.data, (), work.storage, train, shipped, lambda: None)
-    told: list[dict[str, Any]] = []
-    run_trial(a_trial(), work, newest, lambda result, _: told.append(result))
+    told: list[TrialReport] = []
+    run_trial(a_trial(), work, newest, lambda report, _: told.append(report))
     of_data, of_checkpoint, *reports = told
-    assert of_data["waits"] == of_checkpoint["waits"] == WAITS_FOR_ROOM
-    assert [result["report/step"] for result in reports] == [*range(8, REPORTS + 1)]
-    assert told[-1]["failure"] == ""
+    assert of_data.waits == of_checkpoint.waits == WAITS_FOR_ROOM
+    assert [report.metrics["step"] for report in reports] == [*range(8, REPORTS + 1)]
+    assert told[-1].failure == ""
 
 
 def test_room_for_a_version_is_waited_for_and_the_driver_told(
@@ -195,26 +197,43 @@ def test_room_for_a_version_is_waited_for_and_the_driver_told(
         save(report, folder)
 
     monkeypatch.setattr(FormulaReport, "save", save_where_there_is_room)
-    told: list[dict[str, Any]] = []
-    run_trial(a_trial(), work, None, lambda result, _: told.append(result))
-    assert [result["waits"] for result in told if result["waits"]] == [WAITS_FOR_ROOM]
-    assert [r["report/step"] for r in told if not r["waits"]] == [*range(1, REPORTS + 1)]
+    told: list[TrialReport] = []
+    run_trial(a_trial(), work, None, lambda report, _: told.append(report))
+    assert [report.waits for report in told if report.waits] == [WAITS_FOR_ROOM]
+    assert [report.metrics["step"] for report in told if not report.waits] == [*range(1, REPORTS + 1)]
+
+
+def test_room_for_the_folder_of_a_version_is_waited_for_too(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = tempfile.mkdtemp
+    room = a_full_disk_then(lambda: None)
+
+    def make_where_there_is_room(*args: Any, **options: Any) -> str:
+        room()
+        return make(*args, **options)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_where_there_is_room)
+    told: list[TrialReport] = []
+    run_trial(a_trial(), work, None, lambda report, _: told.append(report))
+    assert [report.waits for report in told if report.waits] == [WAITS_FOR_ROOM]
+    assert [report.metrics["step"] for report in told if not report.waits] == [*range(1, REPORTS + 1)]
 
 
 def test_a_machine_that_joined_without_the_shared_storage_waits_for_it(work: Work) -> None:
     shipped: Any = SimpleNamespace(unpack=lambda data: data)
     work = Work(work.settings, work.search, work.data, (), work.storage, train, shipped, lambda: None)
-    told: list[dict[str, Any]] = []
+    told: list[TrialReport] = []
 
-    def tell(result: dict[str, Any], _: Path | None) -> None:
-        told.append(result)
-        if result["waits"]:
+    def tell(report: TrialReport, _: Path | None) -> None:
+        told.append(report)
+        if report.waits:
             sign(Storage(work.storage))
 
     run_trial(a_trial(), work, None, tell)
     first, *reports = told
-    assert "does not see what others have written to" in first["waits"]
-    assert [result["report/step"] for result in reports] == [*range(1, REPORTS + 1)]
+    assert "does not see what others have written to" in first.waits
+    assert [report.metrics["step"] for report in reports] == [*range(1, REPORTS + 1)]
 
 
 def test_data_without_room_says_so_as_a_disk_does(

@@ -19,10 +19,12 @@ from formula_search import TREE, a_search, settings_in
 from themo import __version__
 from themo.cli import main
 from themo.commands.tune import _tested
+from themo.config import Settings
 from themo.errors import InputError
 from tune.cluster import ClusterError
 from tune.resources import Resources
 from tune.results import SearchResult
+from tune.search import Search
 from tune.study import Study
 
 
@@ -310,3 +312,28 @@ def test_ctrl_c_after_a_search_tells_how_to_get_its_results(
     *_, last = capsys.readouterr().err.splitlines()
     go_on = f"python -m themo tune --resume old --logs-dir {tmp_path}"
     assert last == f"Interrupted. Continue with: {go_on}"
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_search_broken_off_before_its_data_stood_fast_is_begun_by_its_resume(
+    logs: Path, monkeypatch: pytest.MonkeyPatch, is_begun: bool
+) -> None:
+    """Else it would train on the captions of tests, and with ends of ranges that no trial can have."""
+    if is_begun:
+        (logs / "tune" / "old" / "pairs.json").write_text("{}")
+    done: list[str] = []
+    steps = {
+        "captions": "themo.fetching.benchmark_files.fetch_captions",
+        "data": "themo.preparation.prepare_data",
+        "ends": "tune.ends.refuse_unfit_ends",
+    }
+    for name, step in steps.items():
+        monkeypatch.setattr(step, lambda *_, _name=name, **__: done.append(_name))
+
+    def run_search(search: Search, prepare: Callable[[Settings], None], **_: object) -> None:
+        prepare(search.settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tune.session.run_search", run_search)
+    assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == 130
+    assert done == (["data"] if is_begun else ["captions", "data", "ends"])

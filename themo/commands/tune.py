@@ -109,7 +109,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from tune.report.page import write_report
         from tune.request import begin, resume
         from tune.results import table
-        from tune.search import discard_untried, search_folder
+        from tune.search import discard_untried, has_pairs, search_folder
         from tune.session import run_search
         from tune.teacher_vectors import encoder_on
 
@@ -117,11 +117,13 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     address = search.resources.address
     encode = encoder_on(address) if address else None
 
+    is_begun = has_pairs(search)  # else it was broken off before, and is begun now
+
     def prepare(settings: Settings) -> TrainingData:
-        if options.resume is None:
+        if not is_begun:
             fetch_captions(settings)
         data = prepare_data(settings, elsewhere=encode)
-        if options.resume is None:
+        if not is_begun:
             refuse_unfit_ends(search.space, settings, data)
         return data
 

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from simulation import _result
 from test_schedulers import space_of
 
-from tune.breakdown import Breakdown
 from tune.searcher import StudyScheduler
+from tune.stoppers import Breakdown, TimeBudget
 from tune.study import Study
-from tune.trial import TrialReport
+from tune.trial_report import TrialReport
 
 DIED = """Failure # 1 (occurred at 2026-01-01_00-00-00)
 The actor died unexpectedly before finishing this task.
@@ -40,12 +40,19 @@ class Search:
 
     def tell(self, failure: str = "", traceback: str = "", *, is_memory_fault: bool = False) -> None:
         metrics = {} if failure else {"pairs_seen": 100.0, "o": 0.5}
-        times = 1.0, 0.0, 1.0
         told = TrialReport(
-            self._number(), metrics, False, failure, is_memory_fault, traceback, *times, "here"
+            number=self._number(),
+            metrics=metrics,
+            failure=failure,
+            is_memory_fault=is_memory_fault,
+            traceback=traceback,
+            seconds=1.0,
+            started=0.0,
+            ended=1.0,
+            machine="here",
         )
         ray_trial: Any = SimpleNamespace(config={})
-        self._scheduler.on_trial_result(None, ray_trial, _result(told))
+        self._scheduler.on_trial_result(None, ray_trial, told.to_result())
 
 
 @pytest.fixture
@@ -83,3 +90,16 @@ def test_what_trials_compute_is_no_breakdown(search: Search) -> None:
     for _ in range(9):
         search.tell("diverged: loss is nan at step 2")
     assert not search.breakdown.stop_all()
+
+
+def test_a_time_budget_knows_that_it_ended_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    budget, endless = TimeBudget(10.0), TimeBudget(math.inf)
+    now = 109.0
+    assert not budget.stop_all()
+    now = 111.0
+    assert not budget.is_over, "nobody was stopped by it yet"
+    assert budget.stop_all()
+    assert budget.is_over
+    assert not endless.stop_all()

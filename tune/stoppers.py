@@ -1,11 +1,8 @@
-"""Ends a session in which trials only die and fail: what is broken would take all that are left.
-
-A GPU that has fallen off its bus ends a trial within seconds and is free for the next one, while the others
-train. So a session does not go on for ever without a report from any trial.
-"""
+"""What ends a session before all its trials are done: its time is up, or trials only die and fail."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from ray.tune import Stopper
@@ -15,8 +12,36 @@ MORE_THAN_SLOTS = 3
 next to run again. Where a few more than those were lost, and none has reported, the cause has stayed."""
 
 
+class TimeBudget(Stopper):  # type: ignore[misc]  # Ray has no types
+    """Ends a session when its time is up, and knows that this was why: Ray's own tells nobody.
+
+    Args:
+        seconds: From now on.
+
+    Attributes:
+        is_over: Whether it has ended the session.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self.is_over = False
+
+    def __call__(self, trial_id: str, result: object) -> bool:  # noqa: ARG002 -- Ray's names
+        """False: no single trial is stopped."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the time is up."""
+        self.is_over = self.is_over or time.monotonic() >= self._end
+        return self.is_over
+
+
 class Breakdown(Stopper):  # type: ignore[misc]  # Ray has no types
     """Ends a session when too many trials were lost since any of them last reported.
+
+    What is broken would take all that are left: a GPU that has fallen off its bus ends a trial within seconds
+    and is free for the next one, while the others train. So a session does not go on for ever without a
+    report from any trial.
 
     Args:
         most: Trials that have been at work at once at most.
