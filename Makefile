@@ -10,11 +10,11 @@ NUM_SAMPLES ?= 32
 tune: $(INSTALLED)  ## search over the miniature and test the winner
 	$(BIN)/python -m themo tune --num-samples $(NUM_SAMPLES)
 
-test: $(INSTALLED)  ## all tests that need no GPU
-	$(BIN)/python -m pytest -m "not gpu"
+test: fast  ## all tests that need no GPU; the slow ones one after another: each takes the whole machine
+	$(BIN)/python -m pytest -m "slow and not gpu"
 
 fast: $(INSTALLED)  ## the tests to run at every commit
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses logical --maxprocesses 8
 
 check: $(INSTALLED)  ## format, lint, types
 	$(BIN)/ruff format --check .
