@@ -26,6 +26,7 @@ from themo.config import Settings
 from themo.miniature.blank_student import INITIALIZER_RANGE
 from themo.preparation import prepare_data
 from themo.progress import track
+from themo.sections import Objective
 from themo.sources import Sources
 
 SEEDS = 3
@@ -34,7 +35,7 @@ PAIRS = (12_000, 24_000)
 DEVIATIONS = (0.001, 0.02)
 """Of initial weights, beside what ships; 0.02 is BERT's own."""
 ORIGINAL = {"batch_size": 256, "learn_rate": 8e-5}
-METRIC: config.Objective = "val/retrieval@01"
+METRIC: Objective = "val/retrieval@01"
 
 
 def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its seeds are its own

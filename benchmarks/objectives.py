@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from benchmarks.measure import Options, Row
 from benchmarks.random_settings import RandomRun, collect
 from themo import config
-from themo.config import HIGHER_IS_BETTER
+from themo.sections import HIGHER_IS_BETTER, Objective
 
 SETTINGS, SEEDS = 20, 3
 LOG = Path("logs/bench/objectives.jsonl")
@@ -44,7 +44,7 @@ def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its seeds are its own
     ]
 
 
-def agreement(runs: list[RandomRun]) -> dict[config.Objective, list[float]]:
+def agreement(runs: list[RandomRun]) -> dict[Objective, list[float]]:
     """Spearman's rank correlation of each metric with test retrieval: one value a seed, then of the means.
 
     Settings that diverged with some seed are left out: every metric ranks them last.
@@ -54,7 +54,7 @@ def agreement(runs: list[RandomRun]) -> dict[config.Objective, list[float]]:
     whole = [i for i in sorted({run.number for run in runs}) if all((i, seed) in by_key for seed in seeds)]
     tests = np.array([[by_key[i, seed].test for i in whole] for seed in seeds], dtype=float)
 
-    def kept(metric: config.Objective) -> NDArray[np.float64]:
+    def kept(metric: Objective) -> NDArray[np.float64]:
         sign = 1 if HIGHER_IS_BETTER[metric] else -1
         return np.array(
             [[sign * by_key[i, seed].curve[-1][f"best/{metric}"] for i in whole] for seed in seeds]
@@ -65,5 +65,5 @@ def agreement(runs: list[RandomRun]) -> dict[config.Objective, list[float]]:
             *(float(spearmanr(v, t).statistic) for v, t in zip(kept(metric), tests, strict=True)),
             float(spearmanr(kept(metric).mean(0), tests.mean(0)).statistic),
         ]
-        for metric in get_args(config.Objective)
+        for metric in get_args(Objective)
     }

@@ -19,12 +19,13 @@ from benchmarks.random_settings import RandomRun
 from themo import config
 from themo.preparation import prepare_data
 from themo.progress import silence
+from themo.sections import Objective
 from themo.training import Report, train
 from tune.cluster import RAY_VARIABLES, leave
 from tune.space import Space
 
 
-def random_alone(runs: list[RandomRun], objective: config.Objective, target: Target, seed: int) -> Course:
+def random_alone(runs: list[RandomRun], objective: Objective, target: Target, seed: int) -> Course:
     """Random settings to their ends, as the original: trained ones, one after the other in a random order."""
     course = Course(target)
     for trial, number in enumerate(np.random.default_rng(seed).permutation(len(runs))):

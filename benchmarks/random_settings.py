@@ -18,11 +18,11 @@ from typing import Any
 import optuna
 
 from themo import config
-from themo.config import HIGHER_IS_BETTER
 from themo.preparation import prepare_data
 from themo.presets import space_path
 from themo.progress import silence, track
 from themo.scoring import score_version
+from themo.sections import HIGHER_IS_BETTER, Objective
 from themo.training import Report, train
 from tune.space import load as load_space
 
@@ -47,7 +47,7 @@ class RandomRun:
     diverged: str = ""
     test: float | None = None
 
-    def best(self, metric: config.Objective) -> float:
+    def best(self, metric: Objective) -> float:
         """The best of a metric over all reports; the worst there is where it diverged."""
         if self.diverged:
             return float("-inf") if HIGHER_IS_BETTER[metric] else float("inf")

@@ -111,3 +111,9 @@ except SystemExit:
 """
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "loaded: []"
+
+
+def test_who_looks_for_a_cluster_does_not_load_ray() -> None:
+    script = "import sys, tune.address; print('ray' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out == "False\n"

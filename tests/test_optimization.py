@@ -10,10 +10,10 @@ from tiny import SettingsFactory
 from torch import Tensor
 
 from themo.batches import Batch, assemble
-from themo.config import TrainingSettings
 from themo.dataset import TrainingData
 from themo.losses import build_loss, is_contrastive
 from themo.optimization import RunningMeans, Updater, build_optimizer
+from themo.sections import TrainingSettings
 from themo.student import Student
 from themo.training import build_student
 

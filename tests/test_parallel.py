@@ -17,11 +17,12 @@ from test_training import run, timeless, weights
 from tiny import SettingsFactory
 
 from themo.batches import assemble
-from themo.config import Settings, TrainingSettings
+from themo.config import Settings
 from themo.dataset import TrainingData
 from themo.losses import build_loss, is_contrastive
 from themo.optimization import Updater
 from themo.parallel import Group, PeerLostError, _reach
+from themo.sections import TrainingSettings
 from themo.training import build_student, train
 
 LOSSES = ("mse", "cosine", "infonce", "cosine+0.1*infonce")

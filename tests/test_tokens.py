@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from themo.config import LONGEST
+from themo.sections import MAX_TOKENS
 from themo.tokens import Tokenizer, cut
 
 
@@ -41,7 +41,7 @@ def test_layout(tokenizer: Tokenizer) -> None:
 
 def test_very_long_texts_keep_their_end_token(tokenizer: Tokenizer) -> None:
     (ids,) = sentences(tokenizer, ["gato " * 2000])
-    assert len(ids) == LONGEST
+    assert len(ids) == MAX_TOKENS
     assert ids[-1] == tokenizer.inner.sep_token_id
 
 

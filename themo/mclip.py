@@ -16,10 +16,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from themo.backbones import DTYPE, longest_input
-from themo.config import LONGEST
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
 from themo.progress import track
+from themo.sections import MAX_TOKENS
 from themo.student import ENCODE_BATCH, Head, Student
 from themo.tokens import Tokenizer
 from themo.weights import read_weights
@@ -145,7 +145,7 @@ def _build(config: Any, dimension: int, what: str) -> Student:
             pooling="mean",
             last_layer_norm=False,
             projection_bias=True,
-            max_length=min(longest_input(config) or LONGEST, LONGEST),
+            max_length=min(longest_input(config) or MAX_TOKENS, MAX_TOKENS),
         )
         return Student(encoder, head)
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from themo.config import LONGEST, Settings
+from themo.config import Settings
 from themo.devices import resolve_device
 from themo.errors import InputError
 from themo.metrics import unit
+from themo.sections import MAX_TOKENS
 from themo.sources import Sources
 from themo.student import ENCODE_BATCH, Student, load_student
 from themo.tokens import Tokenizer
@@ -89,7 +90,7 @@ class Model:
     @property
     def max_length(self) -> int:
         """Tokens of a text that are read, special ones included."""
-        return min(self._student.head.max_length, LONGEST)
+        return min(self._student.head.max_length, MAX_TOKENS)
 
     @property
     def device(self) -> torch.device:
@@ -163,7 +164,7 @@ class Model:
         return (unit(torch.from_numpy(first_ND)) @ unit(torch.from_numpy(second_MD)).T).numpy()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has, special ones included; at most `themo.config.LONGEST` are counted.
+        """How many tokens each text has, special ones included; counted up to `themo.sections.MAX_TOKENS`.
 
         Raises:
             InputError: `texts` is no list of texts.

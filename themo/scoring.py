@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from themo.benchmarks import ENGLISH, ImageNet, Xtd10
-from themo.config import BenchmarkSettings, Settings
+from themo.config import Settings
 from themo.devices import resolve_device
 from themo.errors import InputError, MissingInputError
 from themo.evaluation import ACCURACY, CEILING, RETRIEVAL, STUDENT, ImageEncoder, Row, Scores, evaluate
@@ -22,6 +22,7 @@ from themo.image_vectors import image_vectors
 from themo.mclip import MClip
 from themo.miniature.pictured import Pictured
 from themo.prompts import fill_templates, translate_prompts
+from themo.sections import BenchmarkSettings
 from themo.sources import Sources
 from themo.student import load_student
 from themo.teacher import Teacher

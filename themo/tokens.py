@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from themo.backbones import load_tokenizer
 from themo.cache import digest
-from themo.config import LONGEST
+from themo.sections import MAX_TOKENS
 
 
 class Tokenizer:
@@ -32,7 +32,7 @@ class Tokenizer:
         self.pad_id: int = inner.pad_token_id if inner.pad_token_id is not None else 0
         specials = inner("a", return_special_tokens_mask=True)["special_tokens_mask"]
         self.suffix: int = len(specials) - len("".join(map(str, specials)).rstrip("1"))
-        self.fingerprint = digest([self._backend.to_str(), LONGEST])
+        self.fingerprint = digest([self._backend.to_str(), MAX_TOKENS])
         self.dtype: type[np.integer[Any]] = np.uint16 if len(inner) <= np.iinfo(np.uint16).max else np.int32
 
     @classmethod
@@ -47,10 +47,10 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int64]]:
         """Ids of all texts one after the other, special tokens included, and how many each has.
 
-        Texts of more than `LONGEST` tokens lose what stands before the special tokens at the end.
+        Texts of more than `MAX_TOKENS` tokens lose what stands before the special tokens at the end.
         """
         sentences = [
-            cut(encoding.ids, LONGEST, self.suffix) for encoding in self._backend.encode_batch_fast(texts)
+            cut(encoding.ids, MAX_TOKENS, self.suffix) for encoding in self._backend.encode_batch_fast(texts)
         ]
         lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
         flat = np.fromiter((i for ids in sentences for i in ids), dtype=self.dtype, count=int(lengths.sum()))

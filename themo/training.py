@@ -19,7 +19,7 @@ from torch import Tensor
 
 from themo.backbones import adapted_config, refuse_length
 from themo.batches import assemble, plan_steps, token_counts
-from themo.config import HIGHER_IS_BETTER, Objective, Settings
+from themo.config import Settings
 from themo.dataset import TrainingData
 from themo.devices import resolve_device, resolve_precision
 from themo.environment import describe
@@ -29,6 +29,7 @@ from themo.optimization import RunningMeans, Updater, build_optimizer
 from themo.parallel import Group
 from themo.resumption import Progress, restore, take_checkpoint
 from themo.schedules import learn_rate_at
+from themo.sections import HIGHER_IS_BETTER, Objective
 from themo.student import Head, Student, save_student
 from themo.tokens import Tokenizer
 from themo.validation import Validation

@@ -16,8 +16,9 @@ from filelock import FileLock, Timeout
 
 from themo import __version__
 from themo.atomic import write_text
-from themo.config import HIGHER_IS_BETTER, Settings
+from themo.config import Settings
 from themo.errors import InputError, did_you_mean
+from themo.sections import HIGHER_IS_BETTER
 from themo.yaml_files import read_yaml, write_yaml
 from tune.limits import is_exhausted, trials_without_gain
 from tune.record import Mode, Trial

@@ -15,10 +15,11 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from themo.config import Settings, known_leaves, option
 from themo.errors import InputError
+from themo.sections import Section
 from themo.yaml_files import read_yaml, write_yaml
 
 Scalar = bool | int | float | str | None
@@ -65,12 +66,8 @@ _OF_SCHEDULERS: Mapping[str, frozenset[str]] = {
 _OPTIONS = {"seed": "--search-seed"}
 
 
-class SearchSettings(BaseModel):
+class SearchSettings(Section):
     """How the space is searched."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
     num_samples: int = Field(32, ge=1)
     """Trials in all."""

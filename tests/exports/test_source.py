@@ -9,9 +9,9 @@ import torch
 from consumers import assert_same, own_vectors
 from torch.nn import functional
 
-from themo.config import BenchmarkSettings
 from themo.errors import InputError
 from themo.exports.source import Source
+from themo.sections import BenchmarkSettings
 from themo.versions import read_settings
 
 TEXTS = ["el niño rojo corre", "duerme", "canta el búho muy pequeño"]

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from themo.benchmarks import ImageNet, Xtd10
 from themo.cli import main
-from themo.config import BenchmarkSettings, Settings
+from themo.config import Settings
 from themo.errors import InputError
 from themo.evaluation import Row, evaluate
 from themo.images import open_rgb
@@ -27,6 +27,7 @@ from themo.miniature.recipe import MiniatureRecipe
 from themo.miniature.scenes import World
 from themo.report.page import attribute_shares, value_shares, write_report
 from themo.scoring import Examination
+from themo.sections import BenchmarkSettings
 
 N_IMAGES, N_CLASSES = 24, 6
 MISSED = 3

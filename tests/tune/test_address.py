@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 import pytest
@@ -14,6 +15,7 @@ from machines import Head, head
 
 from themo.errors import InputError
 from tune import address as module
+from tune import asking, greeting, inquiry
 from tune.address import asked_address, cluster_behind, refuse_unreachable
 
 OUTSIDE = "ray job submit --address http://head:8265 -- python -m themo tune --address auto"
@@ -88,14 +90,27 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return hosts
 
 
+@pytest.fixture
+def replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType, str], None]:
+    """Puts another program in the place of one that asks Ray."""
+
+    def put(program: ModuleType, script: str) -> None:
+        path = tmp_path / "program.py"
+        path.write_text(script, encoding="utf-8")
+        monkeypatch.setattr(program, "__file__", str(path))
+
+    return put
+
+
 def test_an_import_that_takes_long_moves_the_deadline_and_has_one_itself(
-    monkeypatch: pytest.MonkeyPatch, reached: list[tuple[str, str]]
+    monkeypatch: pytest.MonkeyPatch,
+    reached: list[tuple[str, str]],
+    replace: Callable[[ModuleType, str], None],
 ) -> None:
-    slow = "import time; time.sleep(0.5); print('ready', flush=True); print('session')"
-    monkeypatch.setattr(module, "_GREET", slow)
+    replace(greeting, "import time; time.sleep(0.5); print('ready', flush=True); print('session')")
     monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.1)
     look_for("slow:6379")
-    monkeypatch.setattr(module, "_IMPORT_SECONDS", 0.1)
+    monkeypatch.setattr(inquiry, "_IMPORT_SECONDS", 0.1)
     with pytest.raises(
         InputError, match=r"at slower:6379 cannot be asked: the import of Ray takes more than 0 s"
     ):
@@ -174,12 +189,16 @@ def test_a_client_address_whose_cluster_is_not_reached_is_refused_with_the_comma
     ],
 )
 def test_a_client_server_that_serves_no_client(
-    reached: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, script: str, message: str
+    reached: list[tuple[str, str]],
+    replace: Callable[[ModuleType, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    message: str,
 ) -> None:
-    monkeypatch.setattr(module, "_ASK", f"print('ready', flush=True); {script}")
+    replace(asking, f"print('ready', flush=True); {script}")
     is_silent = script.startswith("import time; time.sleep")
     monkeypatch.setattr(module, "_ANSWER_SECONDS", 1.0 if is_silent else 60.0)
-    monkeypatch.setattr(module, "_IMPORTED_SECONDS", 1.0 if is_silent else 60.0)
+    monkeypatch.setattr(inquiry, "_IMPORTED_SECONDS", 1.0 if is_silent else 60.0)
     monkeypatch.setattr(module, "_CLIENT_SECONDS", 2.0 if "answers" in script and "sleep" in script else 60.0)
     with pytest.raises(InputError, match=message):
         cluster_behind("ray://head")
@@ -189,7 +208,7 @@ def test_a_client_server_that_serves_no_client(
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_a_listener_that_is_no_cluster_is_given_up(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     monkeypatch.setattr(module, "_ANSWER_SECONDS", 1.0)
-    monkeypatch.setattr(module, "_IMPORTED_SECONDS", 1.0)
+    monkeypatch.setattr(inquiry, "_IMPORTED_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"{scheme}127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(InputError, match=rf"no Ray cluster answers at {address}: no answer in 1 s"):

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from themo.atomic import write_text
-from themo.config import LONGEST
 from themo.config import load as load_settings
 from themo.errors import InputError
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
 from themo.options import Parser, add_json, add_settings, positive
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
+from themo.sections import MAX_TOKENS
 
 if TYPE_CHECKING:
     from themo.image_search.index import ImageIndex, Match
@@ -140,7 +140,7 @@ def _newest_version(paths: dict[str, Any]) -> Path:
 def _tell_unread(model: Model, queries: list[str]) -> None:
     for query, count in zip(queries, model.count_tokens(queries), strict=True):
         if count > model.max_length:
-            of = f"at least {count}" if count >= LONGEST else str(count)
+            of = f"at least {count}" if count >= MAX_TOKENS else str(count)
             console.print(
                 f"Only the first {model.max_length} of {of} tokens are read of the text: "
                 f"{textwrap.shorten(printable(query), _LONGEST_SHOWN, placeholder=' …')}",

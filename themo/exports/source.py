@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from themo.config import BenchmarkSettings, Settings
+from themo.config import Settings
 from themo.errors import InputError
 from themo.evaluation import STUDENT
 from themo.report.tables import read_scores
+from themo.sections import BenchmarkSettings
 from themo.student import Student, load_student
 from themo.teacher import Teacher
 from themo.tokens import Tokenizer

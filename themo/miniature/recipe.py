@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from themo.sections import Section
 
 
-class MiniatureRecipe(BaseModel):
+class MiniatureRecipe(Section):
     """What a miniature world is built from: equal recipes give equal worlds, up to the rounding of floats.
 
     The numbers that are not here (pixels, shapes, colours, words) are the world itself and live in the
     modules of this package.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     seed: int = Field(default=0, ge=0)
     """Seed of everything that is drawn: splits, scenes, words, pictures, weights; no unit."""
