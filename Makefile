@@ -3,12 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 INSTALLED_BENCH := .venv/.installed-bench
-NUM_SAMPLES ?= 32
 
 .PHONY: tune test fast check format bench bench-gpu lock clean
 
 tune: $(INSTALLED)  ## search over the miniature and test the winner
-	$(BIN)/python -m themo tune --num-samples $(NUM_SAMPLES)
+	$(BIN)/python -m themo tune $(if $(NUM_SAMPLES),--num-samples $(NUM_SAMPLES))
 
 test: fast  ## all tests that need no GPU; the slow ones one after another: each takes the whole machine
 	$(BIN)/python -m pytest -m "slow and not gpu"

@@ -25,7 +25,7 @@ from themo.config import Settings
 from themo.dataset import EncodedPairs, TrainingData
 from tune.cluster import leave
 from tune.resources import Resources
-from tune.search import STUDY_FILE, Search, grow, new_search, search_folder
+from tune.search import STUDY_FILE, Search, grow, new_search
 from tune.session import run_search
 from tune.space import from_tree
 from tune.study import Study
@@ -105,7 +105,7 @@ def many() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder, cluster_of(2):
         search = a_search(Path(folder), MANY, 1)
         trial = partial(sleep, seconds=0.0)
-        with DriverClock(search_folder(search.name, search.settings) / TRIALS_FILE) as clock:
+        with DriverClock(search.folder / TRIALS_FILE) as clock:
             result = run_search(search, lambda _: NO_DATA, trial)
         first, first_clock = clock.cost(1, FIRST)
         last, last_clock = clock.cost(MANY - FIRST, MANY)

@@ -76,7 +76,7 @@ def resume(options: Namespace, settings: Settings) -> Search:
         raise InputError(
             f"{RESUME}: {folder} holds the search {search.name!r}: its directory must bear that name"
         )
-    if search_folder(search.name, search.settings) != folder:  # moved since it was begun
+    if search.folder != folder:  # moved since it was begun
         search = replace(search, settings=search.settings.override({"logs_dir": str(folder.parent.parent)}))
     if options.space is not None:
         refuse_another_space(search, load(options.space, search.settings), options.space)

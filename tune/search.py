@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -62,9 +63,14 @@ class Search:
         """Whether it is to be great or small."""
         return "max" if HIGHER_IS_BETTER[self.settings.objective] else "min"
 
-    def to_yaml(self) -> str:
-        """As `read_search` reads it."""
-        tree = {
+    @property
+    def folder(self) -> Path:
+        """Its directory."""
+        return search_folder(self.name, self.settings)
+
+    def to_tree(self) -> dict[str, Any]:
+        """As ``search.yaml`` has it."""
+        return {
             "themo": __version__,
             "name": self.name,
             "uid": self.uid,
@@ -72,7 +78,6 @@ class Search:
             "resources": asdict(self.resources),
             "settings": self.settings.model_dump(mode="json"),
         }
-        return write_yaml(tree)
 
 
 def new_search(
@@ -94,7 +99,7 @@ def new_search(
     aside = folder.with_name(f".{name}.{search.uid}.new")  # no kill leaves a name taken by half a search
     try:
         aside.mkdir(parents=True)
-        write_text(aside / SEARCH_FILE, search.to_yaml())
+        write_text(aside / SEARCH_FILE, write_yaml(search.to_tree()))
         if carried:
             Study(aside / STUDY_FILE, search.mode, carried=carried).save()
         aside.rename(folder)
@@ -122,7 +127,7 @@ def discard_untried(search: Search) -> None:
 
     It stays where another process has gone on with it meanwhile.
     """
-    folder = search_folder(search.name, search.settings)
+    folder = search.folder
     study_path = folder / STUDY_FILE
     with suppress(InputError), alone(folder):
         if not (study_path.exists() and len(Study.read(study_path))):
@@ -172,7 +177,7 @@ def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int
         InputError: It has more trials than that already, or more were asked for and none would begin, since
             too many have gained nothing, or another process runs it.
     """
-    folder = search_folder(search.name, search.settings)
+    folder = search.folder
     with alone(folder):
         study_path = folder / STUDY_FILE
         study = Study.read(study_path) if study_path.exists() else Study(None, search.mode)
@@ -194,7 +199,7 @@ def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int
                 f"trials, the last {n_vain} gained nothing, got {space.search.stop_after_no_gain}"
             )
         search = replace(search, space=space)
-        write_text(folder / SEARCH_FILE, search.to_yaml())
+        write_text(folder / SEARCH_FILE, write_yaml(search.to_tree()))
     return search
 
 
@@ -222,7 +227,7 @@ def refuse_another_space(search: Search, space: Space, source: Path) -> None:
 
 def has_pairs(search: Search) -> bool:
     """Whether the sentence pairs of a search stand fast: it has begun, though perhaps no trial."""
-    folder = search_folder(search.name, search.settings)
+    folder = search.folder
     study_path = folder / STUDY_FILE
     is_older = study_path.exists() and len(Study.read(study_path)) > 0  # than the file of pairs
     return (folder / PAIRS_FILE).exists() or is_older

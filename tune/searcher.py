@@ -43,10 +43,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         space: What is searched.
         study: The record.
         slots: Trials at once, at this moment.
-        share: How many GPUs a trial gets, or what of one, that is begun at this moment, or goes on after a
-            pause; more where it needs more.
-        is_share_open: Whether one that was interrupted gets that too, and not what it had: there may be GPUs
-            by now, or none any more.
+        share: GPUs, or part of one, for a trial that begins now, or goes on after a pause; one that once ran
+            out of memory gets its `least_gpus` at least.
+        is_share_open: Whether an interrupted trial gets the present share too, and not the one that it had:
+            GPUs may have come, or gone.
     """
 
     def __init__(

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pyarrow import ArrowException
 
-from themo.config import Settings, known_leaves
+from themo.config import Settings
 from themo.dataset import TrainingData
 from themo.errors import InputError, reason_of
 from themo.progress import console
@@ -36,11 +35,10 @@ from tune.search import (
     Search,
     alone,
     refuse_other_pairs,
-    search_folder,
 )
 from tune.shipping import Shipment
 from tune.slots import Slots
-from tune.space import Scalar
+from tune.space import Scalar, data_leaves
 from tune.storage import SESSION_PREFIX, TRIAL_PREFIX, Storage
 from tune.study import Study
 from tune.tracking_place import keep_place, refuse_another_place
@@ -87,11 +85,10 @@ def run_search(
         ClusterError: Ray has failed, or one trial after another has; the search can be resumed.
         RuntimeError: No trial ended well.
     """
-    folder = search_folder(search.name, search.settings)
-    storage, patience = storage_of(search, folder), Patience()
-    with alone(folder):  # until the results are written too
+    storage, patience = storage_of(search), Patience()
+    with alone(search.folder):  # until the results are written too
         study, slots = _searched(search, data_for, train, time_budget, measure, storage, patience)
-        return patience(lambda: _finish(search, study, slots, storage, folder))
+        return patience(lambda: _finish(search, study, slots, storage))
 
 
 def _searched(
@@ -104,7 +101,7 @@ def _searched(
     patience: Patience,
 ) -> tuple[Study, int]:
     """The record when a session has ended, and how many trials any session had room for."""
-    folder = search_folder(search.name, search.settings)
+    folder = search.folder
     logs_dir, experiment = Path(search.settings.paths.logs_dir), search.settings.paths.experiment
     uri = tracking_uri(logs_dir)
     refuse_another_place(folder, experiment)
@@ -138,7 +135,7 @@ def _searched(
         console.print(f"Runs in MLflow: {ui_command(uri)}", soft_wrap=True)
         if cluster.dashboard:
             console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
-        session = _Session(search, study, storage, folder, patience)
+        session = _Session(search, study, storage, patience)
         work = replace(_work_for(search, data_for, train, storage), measure=measure)
         corpora = {str(values): data.corpus for values, data in work.data.items() if data.corpus}
         patience(lambda: refuse_other_pairs(folder, corpora))
@@ -151,9 +148,9 @@ def _searched(
 def _slots(search: Search, study: Study, cluster: Cluster, time_budget: float | None) -> Slots:
     """How many trials the cluster holds.
 
-    One that a search is resumed on is waited for until it holds one, at most for the time budget: after a
-    restart its machines come back, and later than its head. None but this one comes to a cluster that was
-    started here.
+    A resumed search on a running cluster waits, at most for its time budget, until the cluster can hold one
+    trial: after a restart the head is back before its machines. A cluster started here gets no more machines,
+    so that nothing is waited for.
 
     Raises:
         InputError: It cannot hold one.
@@ -167,7 +164,7 @@ def _slots(search: Search, study: Study, cluster: Cluster, time_budget: float | 
     return Slots(resources, cluster, share, wait=patience if waits else 0.0)
 
 
-def storage_of(search: Search, folder: Path) -> Storage:
+def storage_of(search: Search) -> Storage:
     """Where a search's checkpoints are: within its directory, or in a folder of its own where it was told.
 
     Raises:
@@ -175,7 +172,7 @@ def storage_of(search: Search, folder: Path) -> Storage:
     """
     path = search.resources.storage_path
     if path is None:
-        return Storage(str(folder / TRIALS_FOLDER))
+        return Storage(str(search.folder / TRIALS_FOLDER))
     return Storage.named(path) / f"{search.name}-{search.uid}"
 
 
@@ -191,13 +188,10 @@ def _refuse_unshared(search: Search, storage: Storage, cluster: Cluster) -> None
 class _Session:
     """What happens between the start and the end of Ray's loop."""
 
-    def __init__(
-        self, search: Search, study: Study, storage: Storage, folder: Path, patience: Patience
-    ) -> None:
+    def __init__(self, search: Search, study: Study, storage: Storage, patience: Patience) -> None:
         self._search = search
         self._study = study
         self._storage = storage
-        self._folder = folder
         self._patience = patience
         self._name = _next_session(storage.when_there(storage.folders))
 
@@ -239,7 +233,7 @@ class _Session:
                 reuse_actors=resources.workers == 1,  # else its workers go with it
                 callbacks=[
                     *removers,
-                    Keeper(study, search.space, self._folder, self._storage, self._name, self._patience),
+                    Keeper(study, search.space, search.folder, self._storage, self._name, self._patience),
                     runs,
                     view,
                 ],
@@ -254,12 +248,12 @@ class _Session:
             if signal.getsignal(signal.SIGINT) is not on_ctrl_c:
                 signal.signal(signal.SIGINT, on_ctrl_c)  # Ray leaves its own, which swallows the next
             _write_what_fits(study.save)
-            _write_what_fits(TrialTable(study, search.space, self._folder).write)
+            _write_what_fits(TrialTable(study, search.space, search.folder).write)
             self._tidy()
         is_done = is_whole(study, search.space.search)
         runs.close("FINISHED" if is_done else "KILLED")
         if not is_done and breakdown.stop_all():
-            raise ClusterError(f"{breakdown}: see {self._folder / FAILURES_FOLDER}")
+            raise ClusterError(f"{breakdown}: see {search.folder / FAILURES_FOLDER}")
         if not is_done and not budget.is_over:  # Ray swallows the first Ctrl-C
             raise KeyboardInterrupt
 
@@ -275,8 +269,7 @@ def _runs(search: Search, study: Study, tracking: Tracking) -> MlflowRuns:
     """The search in MLflow; what ended before is brought to its end there."""
     from tune.mlflow_runs import MlflowRuns
 
-    everything = yaml.safe_load(search.to_yaml())
-    return MlflowRuns(tracking, study, search.name, search.uid, everything, search.objective)
+    return MlflowRuns(tracking, study, search.name, search.uid, search.to_tree(), search.objective)
 
 
 def _write_what_fits(write: Callable[[], None]) -> None:
@@ -310,8 +303,8 @@ _MOST_PENDING = 10_000
 """Ray need not count: the searcher hands out no more trials than there are slots."""
 
 
-def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: Path) -> results.SearchResult:
-    TrialTable(study, search.space, folder).write()
+def _finish(search: Search, study: Study, slots: int, storage: Storage) -> results.SearchResult:
+    TrialTable(study, search.space, search.folder).write()
     winner = study.winner()
     is_done = is_whole(study, search.space.search)
     if winner is None:
@@ -323,9 +316,9 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage, folder: 
         if n_failed:
             ended = f"no trial has ended well in it, {n_failed} failed ({reason})"
         raise InputError(f"--time-budget: {ended}: go on with --resume {search.name}")
-    results.write_best(winner, search.settings, storage, folder)
+    results.write_best(winner, search.settings, storage, search.folder)
     return results.SearchResult(
-        folder=folder,
+        folder=search.folder,
         objective=search.objective,
         mode=search.mode,
         counts=study.counts(),
@@ -351,16 +344,6 @@ def _work_for(
         )
         data[tuple(combination[name] for name in names)] = data_for(settings)
     return Work(search.settings, search.space.search, data, names, storage.place, train)
-
-
-def data_leaves() -> frozenset[str]:
-    """The settings that the training data depends on."""
-    sections: Mapping[str, tuple[str, Any]] = known_leaves()
-    return frozenset(
-        leaf
-        for leaf, (section, _) in sections.items()
-        if section in ("data", "teacher") or leaf == "backbone"
-    )
 
 
 def _next_session(folders: Iterable[str]) -> str:

@@ -80,7 +80,7 @@ class Slots:
             console.print("The cluster has room for trials again")
 
     def share(self) -> float:
-        """GPUs of a trial that begins now; where that was left open, one from when there are any."""
+        """GPUs for a trial that begins now; where the user named none, 1 if a machine has any, else 0."""
         if self._share:
             return self._share()
         self()

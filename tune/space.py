@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 from themo.config import Settings, known_leaves, option
 from themo.errors import InputError
 from themo.sections import Section
-from themo.yaml_files import read_yaml, write_yaml
+from themo.yaml_files import read_yaml
 
 Scalar = bool | int | float | str | None
 """A value that a searched setting may take."""
@@ -162,9 +162,15 @@ class Space:
             "search": self.search.model_dump(mode="json", exclude=set(self.search.unused())),
         }
 
-    def to_yaml(self) -> str:
-        """The space as YAML, which `load` reads back to an equal space."""
-        return write_yaml(self.to_tree())
+
+def data_leaves() -> frozenset[str]:
+    """The settings that the training data depends on: data are prepared for each of their choices."""
+    sections: Mapping[str, tuple[str, Any]] = known_leaves()
+    return frozenset(
+        leaf
+        for leaf, (section, _) in sections.items()
+        if section in ("data", "teacher") or leaf == "backbone"
+    )
 
 
 def load(path: Path, settings: Settings) -> Space:
@@ -232,7 +238,7 @@ def _dimension(name: str, rule: object, settings: Settings, where: str) -> BaseD
     if section in FIXED_SECTIONS or name in FIXED_LEAVES:
         raise InputError(f"{where}: this setting must be equal for all trials; set it with {option(name)}")
     distribution = _read_rule(rule, where)
-    if section in ("data", "teacher") and not isinstance(distribution, CategoricalDistribution):
+    if name in data_leaves() and not isinstance(distribution, CategoricalDistribution):
         raise InputError(f"{where}: a setting of the data must be a choice, got {rule!r}")
     refusals = []
     for value in _ends(distribution):

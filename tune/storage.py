@@ -128,7 +128,7 @@ class Storage:
                 self.filesystem.delete_dir(f"{self.root}/{path}")
 
     def remove_loose_files(self, path: str) -> None:
-        """Remove the files that lie in a folder and in the folders of it, and those that are then empty."""
+        """Remove files in a folder and directly in its folders, then its folders that hold no more."""
         below = self._below(f"{self.root}/{path}")
         for info, parts in below:
             if info.is_file and len(parts) <= 2:

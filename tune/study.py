@@ -53,7 +53,7 @@ class Study:
         self.mode: Mode = mode
         self.trials = trials or []
         self.carried = tuple(carried)
-        self._lines: dict[int, str] = {}
+        self._lines: dict[int, str] = {}  # of ended trials, which change no more but by `resume`
         self._has_news = False
         self._saved = time.monotonic()
 

@@ -165,7 +165,7 @@ def run_trial(
         reporter.fail(f"diverged: {error}")
     except Exception as error:  # whatever it is, it is the trial's end and not the search's
         if is_device_fault(error):
-            raise DeviceError(_first_line(error)) from error
+            raise DeviceError(reason_of(error)) from error
         if is_out_of_memory(error):
             reporter.fail("out of device memory", traceback.format_exc(), is_memory_fault=True)
         else:
@@ -185,7 +185,7 @@ def _clear_device(gpus: float) -> None:
             torch.cuda.empty_cache()
         keep_to_share(gpus)
     except Exception as error:  # whatever it is: nothing of the trial's has run yet
-        raise DeviceError(_first_line(error)) from error
+        raise DeviceError(reason_of(error)) from error
 
 
 @cache

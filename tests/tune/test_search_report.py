@@ -18,6 +18,7 @@ from rich.console import Console
 from themo import progress
 from themo.cli import main
 from themo.errors import InputError
+from themo.yaml_files import write_yaml
 from tune.record import State, Takeover
 from tune.report.course_figures import history, time_line
 from tune.report.facts import lanes
@@ -75,7 +76,7 @@ def searched_by(search: Search, folder: Path, **changes: object) -> Search:
     rules = search.space.search.model_copy(update=changes)
     space = type(search.space)(search.space.dimensions, (), rules)
     search = Search(search.name, search.uid, space, search.settings, search.resources)
-    (folder / "search.yaml").write_text(search.to_yaml(), encoding="utf-8")
+    (folder / "search.yaml").write_text(write_yaml(search.to_tree()), encoding="utf-8")
     return search
 
 

@@ -349,9 +349,8 @@ def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_faile
     study[0].state, study[0].reason = "PAUSED", "paused at 20,000 pairs"
     for number in range(1, n_failed + 1):
         study.finish(number, "FAIL", "RuntimeError: a bug")
-    folder = tmp_path / "tune" / "mine"
     with pytest.raises(InputError) as caught:
-        _finish(search, study, 1, Storage(str(folder / "trials")), folder)
+        _finish(search, study, 1, Storage(str(search.folder / "trials")))
     assert str(caught.value) == f"--time-budget: {ended}: go on with --resume mine"
 
 
@@ -396,7 +395,7 @@ def test_what_cannot_be_tidied_up_costs_no_search(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(Storage, "remove_loose_files", refuse)
     search, folder = a_search(tmp_path, "mine", Resources()), tmp_path / "tune" / "mine"
     study = Study(None, "max")
-    _Session(search, study, Storage(str(folder / "trials")), folder, Patience())._tidy()
+    _Session(search, study, Storage(str(folder / "trials")), Patience())._tidy()
     told = "Warning: files of session-1 that nothing needs stay: [Errno 5] Input/output error"
     assert told in capsys.readouterr().err
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -194,7 +193,7 @@ def test_an_option_takes_the_place_of_what_the_file_says_and_leaves_nothing_of_i
     space = from_tree(tree, settings, source="x.yaml").searched_by(searcher=searcher, scheduler=scheduler)
     assert (space.search.searcher, space.search.scheduler) == (searcher, scheduler)
     assert (space.search.grace_pairs, space.search.num_samples) == (500, 5)
-    assert from_tree(yaml.safe_load(space.to_yaml()), settings, source="x.yaml") == space
+    assert from_tree(space.to_tree(), settings, source="x.yaml") == space
 
 
 def test_the_help_of_tune_names_every_searcher_and_scheduler(capsys):
@@ -276,7 +275,7 @@ ranges = st.fixed_dictionaries(
 def test_every_proposal_is_accepted_and_the_space_survives_yaml(settings, space, seed):
     tree = {"space": space, "search": {"seed": seed, "startup_trials": 1}}
     read = from_tree(tree, settings, source="x.yaml")
-    assert from_tree(yaml.safe_load(read.to_yaml()), settings, source="x.yaml") == read
+    assert from_tree(read.to_tree(), settings, source="x.yaml") == read
     study = Study(None, "max")
     for i in range(3):
         params = propose(read, study)

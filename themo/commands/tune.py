@@ -109,7 +109,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from tune.report.page import write_report
         from tune.request import begin, resume
         from tune.results import table
-        from tune.search import discard_untried, has_pairs, search_folder
+        from tune.search import discard_untried, has_pairs
         from tune.session import run_search
         from tune.teacher_vectors import encoder_on
 
@@ -130,7 +130,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     logs_dir = search.settings.paths.logs_dir
     where = [] if logs_dir == load().paths.logs_dir else ["--logs-dir", logs_dir]
     resume_hint[:] = [typed("tune", "--resume", search.name, *where)]
-    console.print(f"Search {search.name}: {search_folder(search.name, search.settings)}")
+    console.print(f"Search {search.name}: {search.folder}")
     # at once: there are ends, such as that of a cluster's head, after which no word can be said
     console.print(f"Should it break off: {resume_hint[0]}", soft_wrap=True)
     try:
