@@ -95,6 +95,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             elif trial.number not in self._runs.keys() | self._settled and trial.values:
                 self._settle(trial)  # it waited all through this session
         self._open.clear()
+        self._report_best()  # a kill, or no worker, kept the end of some trial from it
         self.parent.finish(status)
 
     def _begin(self, trial: Trial) -> None:
@@ -118,6 +119,9 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             run.tag({"themo.lineage": trial.lineage_in_words})
         run.finish(_STATUS[trial.state])
         self._open.discard(trial.number)
+        self._report_best()
+
+    def _report_best(self) -> None:
         done = self._study.n_done
         leader = self._study.leader()
         if leader is not None and (best := leader.best(self._study.mode)) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, call
 
 from tune.mlflow_runs import MlflowRuns
 from tune.record import Trial
@@ -44,3 +44,18 @@ def test_trials_that_ended_before_are_settled_once() -> None:
     runs = MlflowRuns(tracking, Study(None, "max", ended), "mine", "uid", {}, "o")
     runs.close("FINISHED")
     assert tracking.settle.call_count == 3
+
+
+def test_the_search_has_its_last_best_whatever_kept_the_end_of_a_trial_from_it() -> None:
+    """A kill after the record was written, or that the trial was stopped and no worker had it."""
+    study = Study(None, "max")
+    for value in (0.4, 0.9):
+        study.report(study.add({}).number, {"pairs_seen": 1, "o": value}, "o")
+    study.finish(0, "COMPLETE")
+    study.finish(1, "PAUSED")
+    runs = MlflowRuns(MagicMock(), study, "mine", "uid", {}, "o")
+    study.finish(1, "PRUNED", "it waited to the end")
+    runs.close("FINISHED")
+    last_best, end = runs.parent.method_calls[-2:]
+    assert last_best == call.report({"best/o": 0.9, "trials": 2}, step=2)
+    assert end == call.finish("FINISHED")
