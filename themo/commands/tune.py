@@ -183,7 +183,7 @@ def _tested(best: Path) -> tuple[dict[str, Any], Table | str] | None:
     if not winner.benchmarks.names_tests or winner.data.targets is not None:
         return None
     try:
-        tested = score_and_record(winner, best, "all", baseline=False, floor=True)
+        tested = score_and_record(winner, best, "all", baseline=False, floor=True, must_answer=False)
     except Exception as error:  # whatever it is: the search is done, and its result must not be lost
         console.print(f"Not tested: {reason_of(error)}")
         return None
