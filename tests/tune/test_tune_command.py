@@ -19,6 +19,7 @@ from formula_search import TREE, a_search, settings_in
 
 from themo import __version__
 from themo.cli import main
+from themo.commands import typed
 from themo.commands.tune import _tested
 from themo.errors import InputError
 from themo.tracking.runs import Tracking
@@ -314,6 +315,17 @@ def test_commands_that_are_told_can_be_typed(
 
 def _press_ctrl_c(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_the_machines_that_were_given_to_go_on_with_are_told_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _a_result(tmp_path)
+    monkeypatch.setattr("tune.session.run_search", _press_ctrl_c)
+    given = ["--logs-dir", str(tmp_path), "--address", "local", "--max-concurrent", "1"]
+    assert main(["tune", "--resume", "old", *given]) == 130
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == f"Interrupted. Continue with: {typed('tune', '--resume', 'old', *given)}"
 
 
 @pytest.mark.parametrize(
