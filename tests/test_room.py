@@ -94,12 +94,12 @@ def test_an_outbox_on_a_full_disk_takes_a_record_whole_or_not(
         n, left[0] = min(len(data), left[0]), 0
         return write(descriptor, data[:n])
 
-    path = tmp_path / "a.jsonl"
+    path, address = tmp_path / "a.jsonl", {"uri": "x", "experiment": "e"}
     monkeypatch.setattr(os, "write", write_as_far_as_there_is_room)
     with pytest.raises(OSError, match="No space left"):
-        Outbox(path, {"uri": "x"})
+        Outbox(path, address)
     monkeypatch.setattr(os, "write", write)
-    box = Outbox(path, {"uri": "x"})
+    box = Outbox(path, address)
     box.append({"i": 0})
     left[0] = 5
     monkeypatch.setattr(os, "write", write_as_far_as_there_is_room)
@@ -109,14 +109,14 @@ def test_an_outbox_on_a_full_disk_takes_a_record_whole_or_not(
     monkeypatch.setattr(os, "write", write)
     box.append({"i": 2})
     box.close()
-    again = Outbox(path, {})
+    again = Outbox(path, None)
     found = []
     while (record := again.next(0.0)) is not None:
         found.append(record["i"])
         again.done()
     again.close()
     assert found == [0, 2]
-    assert again.address == {"uri": "x"}
+    assert again.address == address
 
 
 def test_waits_grow_no_longer_so_that_room_is_soon_seen(

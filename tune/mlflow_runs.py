@@ -95,6 +95,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             elif trial.number not in self._runs.keys() | self._settled and trial.values:
                 self._settle(trial)  # it waited all through this session
         self._open.clear()
+        self._report_best()  # a kill, or no worker, kept the end of some trial from it
         self.parent.finish(status)
 
     def _begin(self, trial: Trial) -> None:
@@ -112,12 +113,13 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         if run is None:  # it ended before a worker took it up
             self._begin(trial)
             run = self._runs[trial.number]
-        if trial.reason:
-            run.tag({"themo.reason": trial.reason})
-        if trial.lineage:
-            run.tag({"themo.lineage": trial.lineage_in_words})
+        if why := _why(trial):
+            run.tag(why)
         run.finish(_STATUS[trial.state])
         self._open.discard(trial.number)
+        self._report_best()
+
+    def _report_best(self) -> None:
         done = self._study.n_done
         leader = self._study.leader()
         if leader is not None and (best := leader.best(self._study.mode)) is not None:
@@ -125,12 +127,11 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
 
     def _settle(self, trial: Trial) -> None:
         """Bring the run of a trial that ended before to its end, if a kill kept it from it."""
-        reason = {"themo.reason": trial.reason} if trial.reason else {}
         self._tracking.settle(
             f"trial {trial.number}",
             comparison_params(trial.params),
             key=self._key(trial),
-            tags=self._tags(trial) | reason,
+            tags=self._tags(trial) | _why(trial),
             parent=self.parent,
             metrics=trial.metrics,
             step=trial.pairs_seen,
@@ -142,3 +143,9 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         return {SEARCH_TAG: self._uid, TRIAL_TAG: str(trial.number)}
+
+
+def _why(trial: Trial) -> dict[str, str]:
+    """Tags of how it came to its end."""
+    reason = {"themo.reason": trial.reason} if trial.reason else {}
+    return reason | ({"themo.lineage": trial.lineage_in_words} if trial.lineage else {})

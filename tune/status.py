@@ -11,6 +11,7 @@ from typing import Any, Literal
 from rich import box
 from rich.table import Table
 
+from themo.commands import typed
 from themo.errors import InputError
 from themo.output import duration
 from themo.progress import console
@@ -31,12 +32,14 @@ class Status:
     """How a search stands.
 
     Attributes:
+        folder: Its directory.
         search: What it was begun with.
         study: Its record, as it was last written.
         activity: What goes on.
         training_seconds: Time in which at least one trial was at work.
     """
 
+    folder: Path
     search: Search
     study: Study
     activity: Activity
@@ -113,7 +116,9 @@ class Status:
             if self.seconds_left is not None:
                 said[-1] += f", about {duration(self.seconds_left)} left"
         if self.activity in ("interrupted", "not begun"):
-            said.append(f"Go on with it: python -m themo tune --resume {self.search.name}")
+            logs_dir = self.folder.resolve().parent.parent
+            where = [] if logs_dir == Path("logs").resolve() else ["--logs-dir", str(logs_dir)]
+            said.append(f"Go on with it: {typed('tune', '--resume', self.search.name, *where)}")
         said += [
             f"Trial {trial.number} failed: {trial.reason or 'no reason is known'}" for trial in self.failures
         ]
@@ -136,7 +141,7 @@ def read_status(folder: Path) -> Status:
         activity = "finished"
     elif not path.exists():
         activity = "not begun"
-    return Status(search, study, activity, worked_seconds(study))
+    return Status(folder, search, study, activity, worked_seconds(study))
 
 
 def read_all(logs_dir: Path) -> list[Status]:

@@ -111,6 +111,39 @@ def test_a_trial_that_ended_is_brought_to_its_end(uri: str, before: str) -> None
     assert run.data.metrics == {"a": 2.0}
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_trial_that_ended_has_its_tags_though_a_kill_or_an_interruption_came_before_them(
+    uri: str, ended: bool
+) -> None:
+    experiment = f"settle-tags-{ended}"
+    delivery = Delivery(uri, experiment)
+    records = [BEGIN | {"run": "p", "name": "parent"}, BEGIN | {"parent": "p"}, report(20, a=2.0)]
+    interrupted = {"do": "finish", "run": "k", "status": "KILLED", "at": 3000}
+    for record in [*records, interrupted] if ended else records:
+        delivery.carry_out(record)
+    settle = BEGIN | {"do": "settle", "parent": "p", "metrics": {"a": 2.0}, "step": 20, "status": "KILLED"}
+    settle |= {"at": 9000, "tags": {"t": "x", "themo.reason": "it waited to the end"}}
+    again = Delivery(uri, experiment)
+    for _ in range(2):
+        again.carry_out(settle)
+    (run,) = [run for run in runs(again) if run.info.run_name == "run"]
+    assert (run.data.tags["t"], run.data.tags["themo.reason"]) == ("x", "it waited to the end")
+    assert (run.info.status, run.info.end_time) == ("KILLED", 3000 if ended else 9000)
+
+
+def test_a_trial_that_ended_and_is_all_there_is_not_written_to(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for record in (BEGIN | {"run": "p"}, *children(2)):
+        Delivery(uri, "nothing-to-settle").carry_out(record)
+    again = Delivery(uri, "nothing-to-settle")
+    client, _ = again.connect()
+    for write in ("log_batch", "set_terminated", "create_run"):
+        monkeypatch.setattr(client, write, lambda *_, **__: pytest.fail("it was written to"))
+    for record in children(2):
+        again.carry_out(record)
+
+
 def test_a_child_finds_its_parent_after_a_kill(uri: str) -> None:
     Delivery(uri, "parent").carry_out(BEGIN | {"run": "p", "name": "parent"})
     delivery = Delivery(uri, "parent")

@@ -135,7 +135,7 @@ def test_a_torn_line_is_cut_off(tmp_path: Path) -> None:
 
 def test_damaged_and_busy_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text('{"uri": "x"}\nno record\n')
+    path.write_text(json.dumps(ADDRESS) + "\nno record\n")
     with pytest.raises(InputError, match=r"a\.jsonl, line 2: must be a record of a run"):
         Outbox(path, ADDRESS)
     path.unlink()
@@ -146,6 +146,43 @@ def test_damaged_and_busy_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot be written: (File exists|Not a directory)"):
         Outbox(tmp_path / "file" / "a.jsonl", ADDRESS)
+
+
+@pytest.mark.parametrize("address", [ADDRESS, None])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"some": "settings"}',
+        '{"uri": "x"}\n',
+        '{"uri": "x", "experiment": 1}\n',
+        '{"uri": "x", "experiment": "e"}',
+        '["uri", "experiment"]\n',
+        '{\n  "some": "settings"\n}',
+        '{"uri": "x", "experiment": "e"}\nno record\n{"do": "rep',
+        "SQLite format 3\0\n\0\xff",
+    ],
+)
+def test_a_file_that_is_no_outbox_stays_as_it_is(
+    tmp_path: Path, content: str, address: dict[str, str] | None
+) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(InputError, match=r"line 1: must name the uri|line 2: must be a record"):
+        Outbox(path, address)
+    assert path.read_text(encoding="latin-1") == content
+
+
+def test_an_address_that_a_kill_tore_is_written_anew(tmp_path: Path) -> None:
+    head = json.dumps(ADDRESS) + "\n"
+    path = tmp_path / "a.jsonl"
+    for n in range(len(head)):
+        path.write_text(head[:n])
+        box = Outbox(path, ADDRESS)
+        assert (path.read_text(), len(box), box.address) == (head, 0, ADDRESS)
+        box.append(record(n))
+        assert box.next(0.0) == record(n)
+        box.done()
+        box.close()
 
 
 def test_a_file_that_is_removed_before_it_is_locked_takes_nothing(
@@ -173,7 +210,7 @@ def test_a_kill_loses_no_record_that_was_appended(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
 from themo.tracking.outbox import Outbox
-box = Outbox(Path({str(path)!r}), {{}})
+box = Outbox(Path({str(path)!r}), {ADDRESS})
 i = 0
 while True:
     box.append({{"i": i}})
@@ -184,7 +221,7 @@ while True:
         assert writer.stdout is not None
         told = [int(writer.stdout.readline()) for _ in range(200)]
         os.kill(writer.pid, signal.SIGKILL)
-    box = Outbox(path, {})
+    box = Outbox(path, None)
     found = []
     while (entry := box.next(0.0)) is not None:
         found.append(entry["i"])

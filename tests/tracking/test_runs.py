@@ -17,7 +17,7 @@ from themo.tracking import runs as module
 from themo.tracking.aside import Aside
 from themo.tracking.delivery import AwayError, Delivery, RefusedError
 from themo.tracking.outbox import Outbox
-from themo.tracking.runs import RunLog, Tracking, send
+from themo.tracking.runs import RunLog, Sent, Tracking, send
 from themo.tracking.uri import check_reachable
 
 # what mlflow and sqlalchemy do among themselves
@@ -227,9 +227,13 @@ def test_a_server_that_never_comes_back_costs_a_warning_and_the_file_is_sent_lat
 def test_files_that_cannot_be_sent(tmp_path):
     with pytest.raises(InputError, match=r"nosuch\.jsonl: no such file"):
         send(tmp_path / "nosuch.jsonl")
-    (tmp_path / "a.jsonl").write_text('{"other": 1}\n{"do": "begin"}\n')
-    with pytest.raises(InputError, match=r"a\.jsonl, line 1: must name the uri and the experiment"):
-        send(tmp_path / "a.jsonl")
+    for content in ('{"other": 1}\n{"do": "begin"}\n', '{"other": 1}', '{"uri": "x"}\n'):
+        (tmp_path / "a.jsonl").write_text(content)
+        with pytest.raises(InputError, match=r"a\.jsonl, line 1: must name the uri and the experiment"):
+            send(tmp_path / "a.jsonl")
+        assert (tmp_path / "a.jsonl").read_text() == content
+    (tmp_path / "a.jsonl").write_text("")
+    assert send(tmp_path / "a.jsonl") == Sent(0)
 
 
 def test_a_file_that_cannot_be_sent_does_not_hold_up_the_others(tmp_path, capsys):

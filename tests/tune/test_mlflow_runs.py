@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, call
 
 from tune.mlflow_runs import MlflowRuns
-from tune.record import Trial
+from tune.record import Takeover, Trial
 from tune.study import Study
 
 
@@ -44,3 +44,31 @@ def test_trials_that_ended_before_are_settled_once() -> None:
     runs = MlflowRuns(tracking, Study(None, "max", ended), "mine", "uid", {}, "o")
     runs.close("FINISHED")
     assert tracking.settle.call_count == 3
+
+
+def test_a_trial_that_is_settled_is_tagged_with_why_and_with_its_line() -> None:
+    ended = Trial(0, {}, "PRUNED", values={1: 0.5}, metrics={"pairs_seen": 1.0}, reason="it was behind")
+    ended.lineage.append(Takeover(pairs=700, value=0.5, params={}, donor=3))
+    tracking = MagicMock()
+    MlflowRuns(tracking, Study(None, "max", [ended]), "mine", "uid", {}, "o")
+    assert tracking.settle.call_args.kwargs["tags"] == {
+        "themo.search": "uid",
+        "themo.trial": "0",
+        "themo.reason": "it was behind",
+        "themo.lineage": "as trial 3 from 700 pairs",
+    }
+
+
+def test_the_search_has_its_last_best_whatever_kept_the_end_of_a_trial_from_it() -> None:
+    """A kill after the record was written, or that the trial was stopped and no worker had it."""
+    study = Study(None, "max")
+    for value in (0.4, 0.9):
+        study.report(study.add({}).number, {"pairs_seen": 1, "o": value}, "o")
+    study.finish(0, "COMPLETE")
+    study.finish(1, "PAUSED")
+    runs = MlflowRuns(MagicMock(), study, "mine", "uid", {}, "o")
+    study.finish(1, "PRUNED", "it waited to the end")
+    runs.close("FINISHED")
+    last_best, end = runs.parent.method_calls[-2:]
+    assert last_best == call.report({"best/o": 0.9, "trials": 2}, step=2)
+    assert end == call.finish("FINISHED")

@@ -74,7 +74,16 @@ def test_a_search_that_is_done_and_one_not_begun(folder: Path, tmp_path: Path) -
     Study(search_folder("fresh", settings_in(tmp_path)) / STUDY_FILE, "max").save()
     died = read_status(search_folder("fresh", settings_in(tmp_path)))
     assert died.activity == "interrupted"
-    assert died.lines()[-1] == "Go on with it: python -m themo tune --resume fresh"
+    assert died.lines()[-1] == f"Go on with it: python -m themo tune --resume fresh --logs-dir {tmp_path}"
+
+
+def test_a_search_among_the_usual_logs_is_gone_on_with_by_its_name_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    a_search(tmp_path / "logs", "fresh", Resources())
+    assert main(["status", "fresh"]) == 0
+    assert "Go on with it: python -m themo tune --resume fresh\n" in capsys.readouterr().out
 
 
 def test_all_searches(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,9 +19,11 @@ from formula_search import TREE, a_search, settings_in
 
 from themo import __version__
 from themo.cli import main
+from themo.commands import typed
 from themo.commands.tune import _tested
 from themo.config import Settings
 from themo.errors import InputError
+from themo.tracking.runs import Tracking
 from tune.cluster import ClusterError
 from tune.resources import Resources
 from tune.results import SearchResult
@@ -235,6 +238,29 @@ def test_a_result_is_told_though_its_test_fails(
     assert capsys.readouterr().err == "Not tested: no images\n"
 
 
+def test_a_server_that_is_away_costs_the_winner_neither_its_test_nor_its_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = {"benchmarks": {"captions": "c", "images": "i"}}
+    settings = settings_in(tmp_path).model_dump(mode="json", exclude_unset=True) | tree
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    scores = SimpleNamespace(to_metrics=dict, to_table=lambda: "a table")
+    tested = SimpleNamespace(scores=scores, to_dict=lambda: {"n": {"xtd10": 1}})
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr("themo.scoring.examine", lambda *_, **__: tested)
+    close = Tracking.close
+
+    def press_ctrl_c_while_it_waits(tracking: Tracking) -> None:
+        close(tracking, 0.0, warn=False)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tracking, "close", press_ctrl_c_while_it_waits)
+    with pytest.raises(KeyboardInterrupt):
+        _tested(tmp_path)
+    assert "Not tested" not in capsys.readouterr().err
+    assert _tested(tmp_path) == (tested.to_dict(), f"Tested before: {tmp_path / 'test.json'}")
+
+
 def _a_result(logs: Path) -> SearchResult:
     """Of a search `old` whose time was up after its first trial; the winner is tested."""
     search, folder = a_search(logs, "old", Resources()), logs / "tune" / "old"
@@ -291,6 +317,17 @@ def test_commands_that_are_told_can_be_typed(
 
 def _press_ctrl_c(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_the_machines_that_were_given_to_go_on_with_are_told_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _a_result(tmp_path)
+    monkeypatch.setattr("tune.session.run_search", _press_ctrl_c)
+    given = ["--logs-dir", str(tmp_path), "--address", "local", "--max-concurrent", "1"]
+    assert main(["tune", "--resume", "old", *given]) == 130
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == f"Interrupted. Continue with: {typed('tune', '--resume', 'old', *given)}"
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,17 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
 
 def score_and_record(
-    settings: Settings, version: Path | None, task: Task, baseline: bool, floor: bool = False
+    settings: Settings,
+    version: Path | None,
+    task: Task,
+    baseline: bool,
+    floor: bool = False,
+    must_answer: bool = True,
 ) -> Examination:
-    """Score, log to MLflow, and write ``test.json`` beside a version, where an earlier test's report goes."""
+    """Score, log to MLflow, and write ``test.json`` beside a version, where an earlier test's report goes.
+
+    `must_answer` is that of `Tracking`.
+    """
     from themo.atomic import write_text
 
     with waiting("Loading libraries"):
@@ -92,7 +100,8 @@ def score_and_record(
         from themo.versions import REPORT_FILE, TEST_FILE
 
     logs_dir = Path(settings.paths.logs_dir)
-    with Tracking(tracking_uri(logs_dir), settings.paths.experiment, outbox_path(logs_dir)) as tracking:
+    uri, outbox = tracking_uri(logs_dir), outbox_path(logs_dir)
+    with Tracking(uri, settings.paths.experiment, outbox, must_answer=must_answer) as tracking:
         tested = examine(settings, version, task=task, baseline=baseline, floor=floor)
         scores = tested.scores
         run = tracking.start(
@@ -103,9 +112,9 @@ def score_and_record(
         )
         run.report(scores.to_metrics(), step=0)
         run.finish()
-    if version is not None:
-        (version / REPORT_FILE).unlink(missing_ok=True)  # other figures must not lie beside these
-        text = json.dumps(tested.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        write_text(version / TEST_FILE, text + "\n")
-        console.print(f"Written: {version / TEST_FILE}")
+        if version is not None:  # before MLflow is waited for
+            (version / REPORT_FILE).unlink(missing_ok=True)  # other figures must not lie beside these
+            text = json.dumps(tested.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+            write_text(version / TEST_FILE, text + "\n")
+            console.print(f"Written: {version / TEST_FILE}")
     return tested

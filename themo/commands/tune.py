@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from themo.commands import typed
 from themo.commands.test import score_and_record
-from themo.config import Settings, load
+from themo.config import Settings, load, option
 from themo.errors import InputError, reason_of
 from themo.options import (
     Parser,
@@ -129,6 +129,10 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
     logs_dir = search.settings.paths.logs_dir
     where = [] if logs_dir == load().paths.logs_dir else ["--logs-dir", logs_dir]
+    if options.resume is not None:  # what a search begins with, it keeps
+        for name in ("address", "max_concurrent"):
+            given = getattr(options, name)
+            where += [] if given is None else [option(name), str(given)]
     resume_hint[:] = [typed("tune", "--resume", search.name, *where)]
     console.print(f"Search {search.name}: {search.folder}")
     # at once: there are ends, such as that of a cluster's head, after which no word can be said
@@ -185,7 +189,7 @@ def _tested(best: Path) -> tuple[dict[str, Any], Table | str] | None:
     if not winner.benchmarks.names_tests or winner.data.targets is not None:
         return None
     try:
-        tested = score_and_record(winner, best, "all", baseline=False, floor=True)
+        tested = score_and_record(winner, best, "all", baseline=False, floor=True, must_answer=False)
     except Exception as error:  # whatever it is: the search is done, and its result must not be lost
         console.print(f"Not tested: {reason_of(error)}")
         return None

@@ -48,11 +48,12 @@ class _Run:
     status: str
     step: int
     n_params: int
+    tags: Mapping[str, str]
 
     @classmethod
     def of(cls, run: Any) -> _Run:
-        step = int(run.data.tags.get(_STEP_TAG, -1))
-        return cls(run.info.run_id, run.info.status, step, len(run.data.params))
+        tags = run.data.tags
+        return cls(run.info.run_id, run.info.status, int(tags.get(_STEP_TAG, -1)), len(run.data.params), tags)
 
 
 class Delivery:
@@ -206,13 +207,15 @@ class Delivery:
         self._describe(client, run.info.run_id, record)
 
     def _settle(self, client: MlflowClient, experiment_id: str, record: Mapping[str, Any]) -> None:
-        """Bring a run to its end, if a kill kept it from it."""
+        """Bring a run to its tags and its end, if a kill or an interruption kept it from them."""
         found = self._find(client, experiment_id, record["run"], record.get("parent"))
-        if found is not None and found.status == record["status"]:
-            return
         if found is None:
             self._begin(client, experiment_id, record)
         else:
+            if not record["tags"].items() <= found.tags.items():
+                self._tag(client, found.run_id, record["tags"])
+            if found.status == record["status"]:
+                return
             self._take_up(record["run"], found)
         self._report(client, record)
         client.set_terminated(self._run_ids[record["run"]], status=record["status"], end_time=record["at"])

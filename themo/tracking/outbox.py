@@ -70,15 +70,17 @@ class Outbox:
 
     Args:
         path: Made if it is not there; what it holds comes first. Its folder is made too.
-        address: Where the records belong, for a new file; one that is there has its own.
+        address: Where the records belong, for a new file; one that is there has its own. None: it must be
+            there.
 
     Raises:
         OutboxInUseError: Another process has it open.
-        InputError: It cannot be opened to be written, or holds what is no record.
+        InputError: It cannot be opened to be written, is no outbox, or holds what is no record; it stays as
+            it is.
         OSError: The disk is full.
     """
 
-    def __init__(self, path: Path, address: dict[str, str]) -> None:
+    def __init__(self, path: Path, address: dict[str, str] | None) -> None:
         self.path = path
         self._changed = threading.Condition()
         self._closed = False
@@ -94,16 +96,15 @@ class Outbox:
         except OSError:
             self._file.close()
             raise OutboxInUseError(f"{path}: another process sends what it holds") from None
-        self._end = self._drop_torn_line()
-        if self._end == 0:
-            try:
-                self._end = self._write(_line_of(address))
-            except OSError:
-                self._file.close()
-                raise
-        lines = self._read()
+        self._end = 0
+        try:
+            lines = self._read(_line_of(address) if address else b"")
+        except (InputError, OSError):
+            self._file.close()
+            raise
         self.address: dict[str, str] = json.loads(lines[0])
-        self._start = self._taken = len(lines[0])
+        self._start = self._taken = len(lines[0]) + 1
+        self._end = sum(len(line) + 1 for line in lines)
         self._waiting = len(lines) - 1
 
     def __len__(self) -> int:
@@ -203,31 +204,41 @@ class Outbox:
             parts.append(self._file.readline())
         return b"".join(parts)
 
-    def _drop_torn_line(self) -> int:
-        """Cut off what a kill left of a last line; the file's length."""
+    def _read(self, head: bytes) -> list[bytes]:
+        """The lines. What a kill left of a last one is cut off, once all before it are seen to be records.
+
+        Args:
+            head: Written where there is no line; empty: there must be one.
+        """
         self._file.seek(0)
         content = self._file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.ftruncate(self._file.fileno(), whole)
-        return whole
-
-    def _read(self) -> list[bytes]:
-        self._file.seek(0)
-        lines = self._file.read().splitlines(keepends=True)
+        *lines, torn = content.split(b"\n")
+        is_new = not lines and bool(head) and head.startswith(torn)
+        if not is_new and not (lines and _holds(lines[0], "uri", "experiment")):
+            raise InputError(f"{self.path}, line 1: must name the uri and the experiment of its records")
         for number, line in enumerate(lines, start=1):
-            try:
-                if not isinstance(json.loads(line), dict):
-                    raise ValueError
-            except ValueError:
-                self._file.close()
-                raise InputError(f"{self.path}, line {number}: must be a record of a run") from None
+            if not _holds(line):
+                raise InputError(f"{self.path}, line {number}: must be a record of a run")
+        if torn:
+            os.ftruncate(self._file.fileno(), len(content) - len(torn))
+        if is_new:
+            self._write(head)
+            lines = [head.removesuffix(b"\n")]
         return lines
 
 
 def _opened(path: Path) -> BinaryIO:
     """A file to be added to, which nobody else may read: its address may bear a password."""
     return open(path, "a+b", buffering=0, opener=partial(os.open, mode=0o600))
+
+
+def _holds(line: bytes, *names: str) -> bool:
+    """Whether a line is a JSON object with strings of these names."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(entry, dict) and all(isinstance(entry.get(name), str) for name in names)
 
 
 def _line_of(entry: Mapping[str, Any]) -> bytes:

@@ -340,13 +340,13 @@ def send(outbox: Path, seconds: float = CLOSE_SECONDS) -> Sent:
     """
     if not outbox.is_file():
         raise InputError(f"{outbox}: no such file")
-    box = Outbox(outbox, {})
+    if not outbox.stat().st_size:  # a kill left it so
+        return Sent(0)
+    box = Outbox(outbox, None)
     n_records, address = len(box), box.address
     box.close()
     if not n_records:
         return Sent(0)
-    if not {"uri", "experiment"} <= set(address):
-        raise InputError(f"{outbox}, line 1: must name the uri and the experiment of its records")
     tracking = Tracking(address["uri"], address["experiment"], outbox)
     sent = tracking.flush(seconds)
     left = len(tracking._outbox)
