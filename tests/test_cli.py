@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -455,6 +456,40 @@ def test_an_interrupted_run_is_gone_on_with_in_mlflow(
     assert main(command) == 0
     assert states_of_runs(logs, "interrupted") == ["FINISHED"]
     assert "themo send" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names_tests", [True, False])
+def test_a_run_that_is_finished_is_not_gone_on_with(
+    capsys: Capture, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names_tests: bool
+) -> None:
+    """Interrupted after its last report, and while MLflow is waited for."""
+    version = shutil.copytree(trained, tmp_path / "version")
+    use_logs(version, tmp_path / "logs")
+    if not names_tests:
+        tree = yaml.safe_load((version / "config.yaml").read_text(encoding="utf-8"))
+        tree["benchmarks"] = {"captions": None, "images": None}
+        (version / "config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    begun = shutil.copytree(version, tmp_path / "begun")
+
+    def stop_after_the_last(*arguments: Any, **options: Any) -> None:
+        train(*arguments, **options)
+        raise KeyboardInterrupt
+
+    tracking = MagicMock()
+    tracking.return_value.__exit__.return_value = False
+    monkeypatch.setattr("themo.tracking.runs.Tracking", tracking)
+    with monkeypatch.context() as patched:
+        patched.setattr("themo.training.train", stop_after_the_last)
+        assert main(["train", "--resume", str(version)]) == 130
+    *_, last = capsys.readouterr().err.splitlines()
+    test_it = f" Continue with: python -m themo test --version-path {version}" if names_tests else ""
+    assert last == f"Interrupted.{test_it}"
+    tracking.return_value.__exit__.side_effect = KeyboardInterrupt
+    assert main(["train", "--resume", str(begun)]) == 130
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{begun}  best val/match@01 0.")
+    outbox = tracking.call_args.args[2]
+    assert err.splitlines()[-1] == f"Interrupted. Continue with: python -m themo send {outbox}"
 
 
 @pytest.mark.slow  # MLflow takes seconds to begin

@@ -32,6 +32,14 @@ def version(settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path) 
     return folder
 
 
+@pytest.fixture
+def _mlflow_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its model format nor its database, which take seconds to begin."""
+    monkeypatch.setattr("themo.exports.mlflow_format.write", lambda *_: [])
+    monkeypatch.setattr("themo.tracking.delivery.Delivery.connect", lambda _: None)
+    monkeypatch.setattr("themo.tracking.delivery.Delivery.carry_out", lambda *_: None)
+
+
 def refusal(capture: Capture, *arguments: object) -> str:
     assert main(["export", *map(str, arguments)]) == 2
     out, err = capture.readouterr()
@@ -118,6 +126,42 @@ def test_bad_input(version: Path, tmp_path: Path, capsys: Capture) -> None:
     (version / "summary.json").write_text(json.dumps(summary | {"state": "running"}), encoding="utf-8")
     assert "its run must be finished to be exported" in refusal(capsys, *into, "transformers")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("_mlflow_writes_nothing")
+@pytest.mark.parametrize(
+    ("options", "step", "go_on"),
+    [
+        (
+            ["--format", "transformers", "--push-to", "owner/clip-es"],
+            "themo.fetching.hub.push_folder",
+            " Continue with: hf upload owner/clip-es '{output}' .",
+        ),
+        (["--format", "mlflow"], "themo.tracking.runs.Tracking.register", ""),
+    ],
+)
+def test_an_interruption_after_the_folder_is_whole_names_no_command_that_is_refused(
+    version: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+    options: list[str],
+    step: str,
+    go_on: str,
+) -> None:
+    def press_ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    ends: list[str] = []
+    monkeypatch.setattr(step, press_ctrl_c)
+    monkeypatch.setattr("themo.tracking.runs.RunLog.finish", lambda _, status: ends.append(status))
+    output = tmp_path / "my export"
+    assert main(["export", "--version-path", str(version), "--output", str(output), *options]) == 130
+    written, *_, last = capsys.readouterr().err.splitlines()
+    assert written == f"Written:       {output}"
+    assert last == f"Interrupted.{go_on.format(output=output)}"
+    assert (output / "README.md").is_file()
+    assert ends == ([] if go_on else ["KILLED"])
 
 
 # --- the hub ---
@@ -231,5 +275,8 @@ def test_a_hub_that_does_not_answer(run: Run, tmp_path: Path) -> None:
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("Error: --push-to owner/clip-es: http://127.0.0.1:9 does not take it: ")
-    assert last.endswith("check the network and HF_TOKEN. The export is whole in out")
+    assert last.endswith(
+        "check the network and HF_TOKEN. The export is whole in out; to try again: "
+        "hf upload owner/clip-es out ."
+    )
     assert (tmp_path / "out" / "README.md").is_file()

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as end:
         said, code = ("Terminated.", 143) if isinstance(end, Terminated) else ("Interrupted.", 130)
-        console.print(f"{said} Continue with: {resume_hint[0]}", soft_wrap=True)
+        console.print(" ".join([said, *(f"Continue with: {hint}" for hint in resume_hint)]), soft_wrap=True)
         return code
     except (FloatingPointError, RuntimeError, OSError, SafetensorError) as error:
         console.print(f"Failed: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from themo.progress import console, waiting
 
 if TYPE_CHECKING:
     from themo.exports.source import Source
-    from themo.tracking.runs import Status
 
 SUMMARY = "Write a student in the format of another tool, with a model card."
 USAGE = "python -m themo export [OPTION ...]"
@@ -43,12 +43,13 @@ def add_options(parser: Parser) -> None:
     add_json(parser)
 
 
-def run(options: Namespace, _resume_hint: list[str]) -> None:
+def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     _refuse(options)
     with waiting("Loading libraries"):
         from themo.exports.exporting import export_version
         from themo.exports.source import Source
+        from themo.fetching.hub import push_folder
 
     with waiting("Loading the student"):
         source = Source.open(options.version_path, options.settings)
@@ -65,7 +66,13 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         sentences=options.sentences,
         repository=options.push_to,
     )
-    registered = None
+    resume_hint.clear()  # the folder is full now: this command would be refused
+    if options.push_to is not None or options.format == "mlflow":
+        console.print(f"Written:       {export.folder}", soft_wrap=True)
+    address = registered = None
+    if options.push_to is not None:
+        resume_hint[:] = [shlex.join(["hf", "upload", options.push_to, str(export.folder), "."])]
+        address = push_folder(export.folder, options.push_to)
     if options.format == "mlflow":
         with waiting("Registering the model"):
             registered = _register(source, export.folder, name)
@@ -77,7 +84,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
                 "dimension": export.dimension,
                 "notes": export.notes,
                 **({"int8": export.int8.to_dict()} if export.int8 else {}),
-                **({"hub": export.address} if export.address else {}),
+                **({"hub": address} if address else {}),
                 **({"registered": registered} if registered else {}),
             }
         )
@@ -85,8 +92,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     for note in export.notes:
         console.print(f"Note: {note}", highlight=False)
     print_result(f"{export.folder}  vectors of {export.dimension} dimensions, model card in README.md")
-    if export.address:
-        console.print(f"On the hub:    {export.address}", soft_wrap=True)
+    if address:
+        console.print(f"On the hub:    {address}", soft_wrap=True)
     if registered:
         console.print(f"Registered:    {registered}", soft_wrap=True)
 
@@ -113,16 +120,11 @@ def _register(source: Source, folder: Path, name: str) -> str:
     settings = source.settings
     logs_dir = Path(settings.paths.logs_dir)
     with Tracking(tracking_uri(logs_dir), settings.paths.experiment, outbox_path(logs_dir)) as tracking:
-        run = tracking.start(
+        run = tracking.run(
             f"export {source.version}",
             comparison_params(settings.leaves()),
             artifact=settings.model_dump(mode="json"),
             tags={"themo.kind": "export", "themo.version": str(source.version)},
         )
-        status: Status = "FAILED"
-        try:
-            registered = tracking.register(run, folder, name)
-            status = "FINISHED"
-        finally:
-            run.finish(status)
-    return registered
+        with run as log:
+            return tracking.register(log, folder, name)

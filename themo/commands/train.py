@@ -80,6 +80,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
             tags={"themo.kind": "train", "themo.version": str(version)},
             key=key,
         )
+        can_test = settings.benchmarks.names_tests and settings.data.targets is None
+        test_it = [typed("test", "--version-path", version)] if can_test else []
         total = round(settings.training.epochs * data.pairs_an_epoch)
         status: Status = "FAILED"
         try:
@@ -88,7 +90,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
                 def report(last: Report) -> None:
                     keep_run_key(version, key)
                     last.save(version)
-                    resume_hint[:] = [typed("train", "--resume", version)]
+                    resume_hint[:] = test_it if last.is_last else [typed("train", "--resume", version)]
                     run.report(last.metrics, step=int(last.metrics["pairs_seen"]))
                     _print_report(last)
 
@@ -107,10 +109,12 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
             run.finish(status)
             with suppress(OSError):  # it holds a report: only one that nothing came of goes
                 version.rmdir()
-    best = last.metrics[f"best/{settings.objective}"]
-    print_result(f"{version}  best {settings.objective} {best:.4f}")
-    if settings.benchmarks.names_tests and settings.data.targets is None:
-        console.print(f"Test it:       {typed('test', '--version-path', version)}")
+        best = last.metrics[f"best/{settings.objective}"]
+        print_result(f"{version}  best {settings.objective} {best:.4f}")
+        for command in test_it:
+            console.print(f"Test it:       {command}")
+        resume_hint[:] = [typed("send", outbox)]  # what MLflow is waited for to take
+    resume_hint[:] = test_it
     console.print(f"Compare runs:  {ui_command(tracking.uri)}")
 
 

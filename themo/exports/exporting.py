@@ -14,7 +14,7 @@ from themo.exports.folders import refuse_taken, whole_folder
 from themo.exports.model_card import Card
 from themo.exports.quality import Quality, Sentences
 from themo.exports.source import Source
-from themo.fetching.hub import push_folder, refuse_repository
+from themo.fetching.hub import refuse_repository
 from themo.progress import waiting
 
 
@@ -28,7 +28,6 @@ class Export:
         dimension: Of the vectors.
         notes: What is held otherwise than one may expect.
         int8: What the 8-bit graph loses; None where there is none.
-        address: On the hub; None: it was not pushed.
     """
 
     folder: Path
@@ -36,7 +35,6 @@ class Export:
     dimension: int
     notes: list[str]
     int8: Quality | None = None
-    address: str | None = None
 
 
 def export_version(
@@ -56,7 +54,7 @@ def export_version(
         output: A folder, empty or none yet.
         int8: Write an 8-bit graph as well; ``onnx`` alone.
         sentences: File of sentences that its loss is measured on; None: the version's validation pairs.
-        repository: Of the hub, to push it to.
+        repository: Of the hub, that it is for.
 
     Raises:
         InputError: The format cannot hold the student, `output` is taken, or something that is needed is not
@@ -81,8 +79,7 @@ def export_version(
         usage = module.usage(source.student, repository)
         card = Card(source, module.LIBRARY, module.TASK, usage, notes, repository)
         write_text(folder / "README.md", card.render())
-    pushed = push_folder(output, repository) if repository is not None else None
-    return Export(output, format_name, source.student.head.dimension, notes, quality, pushed)
+    return Export(output, format_name, source.student.head.dimension, notes, quality)
 
 
 def _refuse_options(format_name: str, int8: bool, sentences: Path | None, repository: str | None) -> None:

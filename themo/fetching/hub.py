@@ -6,6 +6,7 @@ a cut transfer, and counts a file only when it is whole.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -195,6 +196,7 @@ def push_folder(folder: Path, repository: str) -> str:
     except Exception as error:  # the hub's, the connection's and the disk's have no common base
         raise InputError(
             f"--push-to {repository}: {ENDPOINT} does not take it: {reason_of(error)}; check the network and "
-            f"HF_TOKEN. The export is whole in {folder}"
+            f"HF_TOKEN. The export is whole in {folder}; to try again: "
+            + shlex.join(["hf", "upload", repository, str(folder), "."])
         ) from error
     return str(address)

@@ -154,10 +154,14 @@ class Tracking:
 
     @contextmanager
     def run(
-        self, name: str, params: Mapping[str, object], artifact: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        params: Mapping[str, object],
+        artifact: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Iterator[RunLog]:
         """A run for the length of a block: FINISHED, FAILED if it raises, KILLED if it is interrupted."""
-        run = self.start(name, params, artifact)
+        run = self.start(name, params, artifact, tags)
         try:
             yield run
         except BaseException as error:
