@@ -77,7 +77,6 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
     """Ray Tune as it comes, with its OptunaSearch and its ASHA at our rungs, on a cluster of one trial."""
     for name, value in RAY_VARIABLES.items():
         os.environ.setdefault(name, value)
-    import ray
     from ray import tune as ray_tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
@@ -98,14 +97,7 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
         def stop_all(self) -> bool:
             return course.is_over
 
-    ray.init(
-        address="local",
-        num_cpus=1,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=100_000_000,
-    )
+    _start_ray()
     try:
         with TemporaryDirectory() as folder:
             ray_tune.run(
@@ -131,6 +123,28 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
     finally:
         leave()
     return course
+
+
+def _start_ray(attempts: int = 5) -> None:
+    """Start a cluster of one slot, again where Ray gives it up on a machine with too much to do."""
+    import ray
+
+    while True:
+        attempts -= 1
+        try:
+            ray.init(
+                address="local",
+                num_cpus=1,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=100_000_000,
+            )
+            return
+        except Exception as error:  # Ray has no kind of its own for it
+            if not attempts or "timed out during startup" not in str(error):
+                raise
+            leave()
 
 
 @silence()

@@ -197,7 +197,7 @@ def cluster_of(slots: int) -> Iterator[Any]:
     import ray
 
     try:
-        ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False)
+        ray.init(address="local", num_cpus=slots, include_dashboard=False, log_to_driver=False)
         yield ray
     finally:
         leave()

@@ -123,5 +123,5 @@ def prepare(
         text=True,
         cwd=folder,
         check=False,
-        timeout=120,  # one that waits for a hub without end would never fail
+        timeout=500,  # one that waits for a hub without end would never fail
     )

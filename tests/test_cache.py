@@ -193,7 +193,7 @@ def test_a_file_size_limit(tmp_path: Path) -> None:
         except InputError as error:
             print(error)
     """
-    out = python(script, tmp_path).communicate(timeout=120)[0]
+    out = python(script, tmp_path).communicate(timeout=500)[0]
     assert out.startswith(f"cache_dir {tmp_path}: values cannot be written: ")
     assert len(out.splitlines()) == 1
 
@@ -222,7 +222,7 @@ BUILD_SLOWLY = """
 def test_processes_that_want_an_entry_at_once_build_it_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     processes = [python(BUILD_SLOWLY, tmp_path / "cache", log, 25) for _ in range(3)]
-    found = {process.communicate(timeout=120)[0] for process in processes}
+    found = {process.communicate(timeout=500)[0] for process in processes}
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert len(log.read_text(encoding="utf-8").splitlines()) == 1
     (entry,) = found
@@ -239,7 +239,7 @@ def test_a_killed_build_is_begun_anew(tmp_path: Path) -> None:
     process.communicate()
     assert not list(cache.glob("values-*"))
     after = python(BUILD_SLOWLY, cache, log, 3)
-    entry = Path(after.communicate(timeout=120)[0].strip())
+    entry = Path(after.communicate(timeout=500)[0].strip())
     assert sorted(p.name for p in entry.iterdir()) == ["0.txt", "1.txt", "2.txt", MANIFEST]
     assert [p for p in cache.iterdir() if p.suffix != ".lock"] == [entry]
 

@@ -307,7 +307,7 @@ def test_a_name_whose_files_are_to_be_downloaded(copy: Path, tmp_path: Path, wei
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=500,
             check=False,
         )
     assert done.returncode == 0, done.stderr

@@ -214,7 +214,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_every_command_does_its_work(project: Path) -> None:
     """One after the other, in the README's order, as a person would."""
     python = Path(sys.executable).parent

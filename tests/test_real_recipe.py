@@ -101,6 +101,7 @@ def themo(folder: Path, host: Host, *arguments: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_from_an_empty_folder_to_the_tables(tmp_path: Path) -> None:
     served = tmp_path / "served"
     serve_test_data(served)

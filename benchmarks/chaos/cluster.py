@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 import psutil
+
+from benchmarks.chaos.server import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -37,7 +38,10 @@ _BOTH = (
     *("--min-worker-port", "0", "--max-worker-port", "0", "--dashboard-agent-listen-port", "0"),
     *("--include-log-monitor", "false", "--block"),
 )
-_LONGEST_START = 180.0
+_STARTED = "Ray runtime started."
+"""What `ray start` says when the cluster knows its node."""
+
+_LONGEST_START = 600.0
 
 _WATCH = """
 import sys
@@ -57,7 +61,8 @@ class Node:
 
     def __init__(self, options: list[str], log: Path, environment: Mapping[str, str]) -> None:
         ray = str(Path(sys.executable).with_name("ray"))
-        with log.open("ab") as file:
+        self._log = log
+        with log.open("wb") as file:
             self._process = subprocess.Popen(
                 [ray, "start", *_BOTH, *options],
                 stdin=subprocess.DEVNULL,
@@ -71,6 +76,11 @@ class Node:
     def is_running(self) -> bool:
         """Whether it was not killed, and has not ended by itself."""
         return self._process.poll() is None
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the cluster has come to know it."""
+        return _STARTED in self._log.read_text(encoding="utf-8", errors="replace")
 
     def workers(self) -> list[psutil.Process]:
         """Its processes that have taken up a trial, or are about to."""
@@ -96,6 +106,9 @@ class Node:
 class Cluster:
     """A head and some nodes of one slot each; use as a context manager.
 
+    Nodes start one after the other: Ray gives up one that takes more than 15 s, which several at once do on
+    a busy machine, again and again.
+
     Args:
         nodes: How many.
         folder: For logs.
@@ -104,8 +117,10 @@ class Cluster:
     def __init__(self, nodes: int, folder: Path) -> None:
         self._folder = folder
         self._n_nodes = nodes
+        self._n_wanted = 0
+        self._n_begun = 0
         self._temporary = Path(tempfile.mkdtemp(prefix="chaos"))  # short: Ray puts sockets below it
-        port, client_port = _free_ports(2)
+        port, client_port = free_port(_HOST), free_port(_HOST)
         self.address = f"{_HOST}:{port}"
         self._head_options = ["--head", "--port", str(port), "--ray-client-server-port", str(client_port)]
         self._head_options += ["--temp-dir", str(self._temporary), "--num-cpus", "0", "--num-gpus", "0"]
@@ -124,11 +139,8 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         try:
-            self._head = Node(self._head_options, self._folder / "head.log", self.environment)
             self._await(1)
-            for _ in range(self._n_nodes):
-                self.add_node()
-            self._await(1 + self._n_nodes)
+            self.await_whole()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -145,22 +157,33 @@ class Cluster:
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def add_node(self) -> None:
-        """Begin another node; it joins when it is ready."""
-        options = ["--address", self.address, "--num-cpus", "1", "--num-gpus", "1"]
-        self.nodes.append(Node(options, self._folder / "nodes.log", self.environment))
+        """Have one more node; it begins once the others have started, and joins when it is ready."""
+        self._n_wanted += 1
+        self._begin_one()
 
     def kill_node(self, node: Node) -> None:
         """Kill one for good."""
-        self.nodes.remove(node)
-        node.kill()
+        self._n_wanted -= 1
+        self._end(node)
 
     def mend(self) -> int:
-        """Replace nodes that ended by themselves; how many."""
+        """Replace nodes that ended by themselves, one after the other; how many ended since the last time."""
         ended = [node for node in self.nodes if not node.is_running]
         for node in ended:
-            self.kill_node(node)
-            self.add_node()
+            self._end(node)
+        self._begin_one()
         return len(ended)
+
+    def _begin_one(self) -> None:
+        """Begin a node, where one is missing and no other is starting."""
+        if len(self.nodes) < self._n_wanted and all(node.has_started for node in self.nodes):
+            self._n_begun += 1
+            options = ["--address", self.address, "--num-cpus", "1", "--num-gpus", "1"]
+            self.nodes.append(Node(options, self._folder / f"node-{self._n_begun}.log", self.environment))
+
+    def _end(self, node: Node) -> None:
+        self.nodes.remove(node)
+        node.kill()
 
     def alive(self) -> int:
         """Nodes that Ray takes for alive, the head among them."""
@@ -181,18 +204,27 @@ class Cluster:
 
     def await_whole(self) -> None:
         """Wait until Ray knows all nodes that there should be, and has forgotten the dead."""
-        while len(self.nodes) < self._n_nodes:
-            self.add_node()
+        self._n_wanted = self._n_nodes
         self._await(1 + self._n_nodes)
 
     def _await(self, n_nodes: int) -> None:
         end = time.monotonic() + _LONGEST_START
-        while (alive := self.alive()) != n_nodes:
-            if time.monotonic() > end:
-                logs = [path.read_text(errors="replace")[-600:] for path in self._folder.glob("*.log")]
-                raise TimeoutError(f"{alive} of {n_nodes} nodes came up:\n" + "\n".join(logs))
+        while True:
+            self._mend_head()
             self.mend()
+            if (alive := self.alive()) == n_nodes:
+                return
+            if time.monotonic() > end:
+                logs = sorted(self._folder.glob("*.log"), key=lambda path: path.stat().st_mtime)[-4:]
+                told = [path.read_text(errors="replace")[-600:] for path in logs]
+                raise TimeoutError(f"{alive} of {n_nodes} nodes came up:\n" + "\n".join(told))
             time.sleep(0.5)
+
+    def _mend_head(self) -> None:
+        if self._head is None or not self._head.is_running:
+            if self._head is not None:
+                self._head.kill()
+            self._head = Node(self._head_options, self._folder / "head.log", self.environment)
 
 
 def _title(process: psutil.Process) -> str:
@@ -200,14 +232,3 @@ def _title(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((_HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

@@ -7,6 +7,7 @@ NAME=VALUE.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import yaml
 
 from benchmarks.chaos import formula
 from themo.errors import InputError
+from tune.address import refuse_unreachable
 from tune.resources import Resources
 from tune.search import new_search, read_search, search_folder
 from tune.session import run_search
@@ -23,6 +25,7 @@ def main(logs_dir: str, work_dir: str, name: str, address: str, max_concurrent: 
     """Run a search, or what is left of it; exit codes are those of the command line."""
     settings = formula.settings_in(Path(logs_dir), Path(work_dir))
     resources = Resources(1.0, 1.0, int(max_concurrent), address)
+    _await_answer(address)
     try:
         if options == ("--resume",):
             search = replace(read_search(search_folder(name, settings)), resources=resources)
@@ -37,6 +40,14 @@ def main(logs_dir: str, work_dir: str, name: str, address: str, max_concurrent: 
         print("Interrupted.", file=sys.stderr)
         return 130
     return 0
+
+
+def _await_answer(address: str) -> None:
+    """Ask for the cluster more patiently than the search, which remembers that it has answered."""
+    for _ in range(8):
+        with suppress(InputError):
+            refuse_unreachable(address)
+            return
 
 
 if __name__ == "__main__":

@@ -38,8 +38,9 @@ class Fault:
 
 def draw(counts: Mapping[Kind, int], n_reports: int, rng: random.Random) -> list[Fault]:
     """Faults at random moments of a search of about so many reports, in their order."""
+    latest = round(0.6 * n_reports)  # in several slots fewer reports may be made, and a delay comes on top
     faults = [
-        Fault(kind, rng.randint(1, round(0.8 * n_reports)), rng.uniform(0, _LONGEST_DELAY), rng.uniform(0, 6))
+        Fault(kind, rng.randint(1, latest), rng.uniform(0, _LONGEST_DELAY), rng.uniform(0, 6))
         for kind in KINDS
         for _ in range(counts.get(kind, 0))
     ]

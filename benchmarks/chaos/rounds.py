@@ -34,6 +34,8 @@ NODES = 3
 SECONDS_A_REPORT = 0.2
 PEERS = 2
 """Undisturbed searches beside each one under faults in several slots, where order of arrival is chance."""
+_SECONDS_OF_THE_DEAD = 10.0
+"""For Ray to end the workers of a driver that was killed, on a machine with too much to do."""
 _PATIENCE = 400.0
 """Seconds without a new report after which a search is taken for stuck."""
 
@@ -298,11 +300,13 @@ class _Storm:
                 self._repairs.append((end, site.disk.free))
         return True
 
-    def _killed(self, since: float) -> None:
-        self.kills.append(accounts.Kill(since, time.time()))
+    def _killed(self, since: float, grace: float = 0.0) -> None:
+        self.kills.append(accounts.Kill(since, time.time() + grace))
 
     def _resume(self) -> None:
-        self._killed(self._driver_killed)  # its workers may go on a moment without it
+        # its workers may go on without it, and take up what they were given, until Ray has ended them; the
+        # new driver's cannot be at work so soon
+        self._killed(self._driver_killed, _SECONDS_OF_THE_DEAD)
         if (self._site.search_dir(self._name) / SEARCH_FILE).exists():
             self._driver = self._site.start(self._name, self._slots, "--resume")
 

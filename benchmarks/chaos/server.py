@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+
+_PORTS = range(20_000, 30_000)
+"""The system gives these to nobody by itself: a port among its own is lost while its server is down."""
+
+_given: set[int] = set()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port at which nobody listens, another one each time."""
+    while True:
+        port = random.SystemRandom().choice(_PORTS)
+        with socket.socket() as free, suppress(OSError):
+            free.bind((host, port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 class ServerOnSqlite:
@@ -19,9 +37,7 @@ class ServerOnSqlite:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.database = folder / "server.db"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self.uri = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 

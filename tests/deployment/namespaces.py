@@ -269,13 +269,15 @@ class Project:
         _call("ip", "netns", "delete", self.host)
 
     def up(self, service: str, scale: int = 1) -> list[Container]:
-        """Start a service when what it depends on is healthy; wait until it is healthy itself."""
+        """Start a service when what it depends on is healthy; wait until it is healthy itself.
+
+        One container after the other: Ray gives up a node that takes 15 s to start, as several at once may.
+        """
         made = [self._create(service, f"{service}-{i + 1}") for i in range(scale)]
         for container in made:
             self._await_dependencies(container)
             container.is_wanted = True
             self._start(container)
-        for container in made:
             self._await_health(container)
         return made
 

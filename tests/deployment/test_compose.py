@@ -140,6 +140,8 @@ class Running:
     project: Project
     workers: list[Container]
     secret: dict[str, str]
+    starts: dict[str, int]
+    """Of each server, until all were healthy: Ray may give up one on a busy machine as it starts."""
 
     def ask(self, url: str, token: str | None = None, **headers: str) -> tuple[int, Any]:
         """Status and body of a page, as a browser on the host sees it."""
@@ -208,7 +210,7 @@ def cluster(
         for name in ("postgres", "mlflow", "head"):
             project.up(name)
         workers = project.up("worker-cpu", scale=2)
-        yield Running(project, workers, secret)
+        yield Running(project, workers, secret, {c.name: c.starts for c in project.containers.values()})
 
 
 def run_tune(cluster: Running, *options: str) -> Container:
@@ -220,6 +222,10 @@ def wait_for(what: str, condition: Any, container: Container, seconds: float) ->
     while not condition():
         assert time.monotonic() < end, f"no {what} after {seconds:.0f} s:\n{container.log[-4000:]}"
         time.sleep(1)
+
+
+def has_restarted(cluster: Running, container: Container) -> bool:
+    return container.starts > cluster.starts[container.name] and container.health()
 
 
 @pytest.mark.slow
@@ -271,7 +277,7 @@ class TestCluster:
         wait_for("checkpoint", lambda: study.exists() and '"session-1/' in study.read_text(), job, 1200)
         killed = cluster.workers[0]
         killed.kill()
-        wait_for("restart", lambda: killed.starts == 2 and killed.health(), killed, 600)
+        wait_for("restart", lambda: has_restarted(cluster, killed), killed, 600)
         assert job.process is not None
         assert job.process.wait(timeout=1800) == 0, job.log
         assert "Job 'raysubmit_" in job.log
@@ -302,9 +308,8 @@ class TestCluster:
     ) -> None:
         servers = [c for c in cluster.project.containers.values() if c.is_wanted]
         assert {c.name: c.health() for c in servers} == {c.name: True for c in servers}
-        assert {c.name: c.starts for c in servers} == {
-            c.name: 2 if c is cluster.workers[0] else 1 for c in servers
-        }
+        again = [c.name for c in servers if c.starts > cluster.starts[c.name]]
+        assert again == [cluster.workers[0].name]
 
     def test_a_search_whose_head_died_is_resumed(self, cluster: Running) -> None:
         options = ("--config", "data/tiny/settings.yaml", "--space", "data/tiny/space.yaml")
@@ -315,7 +320,7 @@ class TestCluster:
         head.kill()
         assert job.process is not None
         assert job.process.wait(timeout=600) != 0
-        wait_for("restart", lambda: head.starts == 2 and head.health(), head, 600)
+        wait_for("restart", lambda: has_restarted(cluster, head), head, 600)
         wait_for("workers", lambda: len(self._alive(cluster)) == 3, cluster.workers[0], 900)
         job = run_tune(cluster, "--resume", "second")
         assert job.process is not None
@@ -326,8 +331,12 @@ class TestCluster:
         assert {run["name"]: run["status"] for run in runs} == {"first": "FINISHED", "second": "FINISHED"}
 
     def _alive(self, cluster: Running) -> list[Any]:
-        _, answer = cluster.ask("http://127.0.0.1:8265/nodes?view=summary", cluster.token())
-        return [n for n in answer["data"]["summary"] if n["raylet"]["state"] == "ALIVE"]
+        try:
+            status, answer = cluster.ask("http://127.0.0.1:8265/nodes?view=summary", cluster.token())
+        except OSError:  # the dashboard is still starting
+            return []
+        nodes = answer["data"]["summary"] if status == 200 else []
+        return [n for n in nodes if n["raylet"]["state"] == "ALIVE"]
 
     def _runs(self, cluster: Running) -> list[dict[str, Any]]:
         api = "http://127.0.0.1:5000/api/2.0/mlflow"

@@ -3,7 +3,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import pytest
 from consumers import assert_same, files, mixed_sentences, run_card
 from mlflow import MlflowClient
 
+from benchmarks.chaos.server import free_port
 from themo.cli import main
 from themo.exports.exporting import export_version
 from themo.exports.source import Source
@@ -53,7 +53,7 @@ def test_registered_and_served(version: Callable[..., Path], tmp_path: Path) -> 
     assert run.data.tags["themo.version"] == str(folder)
     assert run.info.status == "FINISHED"
 
-    port = _free_port()
+    port = free_port()
     command = [str(Path(sys.executable).parent / "mlflow"), "models", "serve"]
     command += ["--model-uri", "models:/español/1", "--env-manager", "local"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -98,19 +98,13 @@ def _ask(
             time.sleep(0.5)
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 def test_a_server_that_is_not_there(
     version: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{_free_port()}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     arguments = ["--version-path", str(version()), "--format", "mlflow", "--output", str(tmp_path / "export")]
     assert main(["export", *arguments]) == 2
     assert re.search(r"Error: MLFLOW_TRACKING_URI: no MLflow server answers at", capsys.readouterr().err)

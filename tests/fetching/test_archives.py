@@ -384,6 +384,6 @@ def test_a_run_that_ends_in_the_middle_of_moving_is_not_taken_for_whole(
 def test_processes_that_unpack_at_once(tmp_path: Path, folder: Path) -> None:
     archive = write_archive(tmp_path / "a.tar", {f"{i}": b"x" * 100 for i in range(10)})
     processes = [unpack_slowly(archive, folder, 0.02) for _ in range(2)]
-    assert [process.wait(timeout=60) for process in processes] == [0, 0]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
     assert len(found(folder)) == 10
     assert beside(folder) == set()

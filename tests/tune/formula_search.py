@@ -7,6 +7,7 @@ Arguments: LOGS_DIR NAME, then --resume, or settings of the search as NAME=VALUE
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from themo.config import Settings
 from themo.dataset import EncodedPairs, TrainingData
 from themo.errors import InputError
 from themo.termination import Terminated, ended_by_sigterm
+from tune.address import refuse_unreachable
 from tune.resources import Resources
 from tune.search import Search, new_search, read_search, search_folder
 from tune.session import run_search
@@ -82,6 +84,7 @@ def run(logs_dir: Path, name: str, *options: str) -> int:
         search = read_search(search_folder(name, settings_in(logs_dir)))
     else:
         search = a_search(logs_dir, name, Resources(**({"max_concurrent": 1} | machines)), **changes)
+    _await_answer(search.resources.address)
     try:
         result = run_search(search, no_data, train, time_budget)
     except InputError as error:
@@ -89,6 +92,14 @@ def run(logs_dir: Path, name: str, *options: str) -> int:
         return 2
     print("whole" if result.is_whole else "time is up")
     return 0
+
+
+def _await_answer(address: str | None) -> None:
+    """Ask for a cluster more patiently than the search, which remembers that it has answered."""
+    for _ in range(8):
+        with suppress(InputError):
+            refuse_unreachable(address)
+            return
 
 
 def main(logs_dir: Path, name: str, *options: str) -> int:

@@ -10,25 +10,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-_COMMON = ["--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats"]
+from benchmarks.chaos.server import free_port
+
+_COMMON = [
+    *("--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats"),
+    # two nodes at one address: else both choose among the same ports
+    *("--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"),
+]
 _RAY = str(Path(sys.executable).with_name("ray"))
+_LONGEST_START = 400.0
 _SHARED = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(16),
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -53,13 +54,11 @@ def two_machines(hidden: Sequence[Path], **environment: str) -> Iterator[dict[st
             f"--temp-dir={session}",
             "--include-dashboard=false",
         ]
-        stack.enter_context(_process([_RAY, "start", *_COMMON, *options]))
-        _until(lambda: _listens(port), "the head")
+        stack.enter_context(_started([_RAY, "start", *_COMMON, *options]))
         mounts = " && ".join(f"mount -t tmpfs none '{folder}'" for folder in hidden)
         start = f"{mounts} && exec {_RAY} start {' '.join(_COMMON)} --address={address} --num-cpus=2"
         worker = ["unshare", "--mount", "--propagation", "private", "sh", "-c", start]
-        stack.enter_context(_process(worker, **environment))
-        _until(lambda: _machines(address) == 2, "the worker")
+        stack.enter_context(_started(worker, **environment))
         yield _SHARED | {"RAY_ADDRESS": address}
 
 
@@ -82,9 +81,9 @@ class Head:
 
     @contextmanager
     def worker(self, **environment: str) -> Iterator[None]:
-        """Another machine, of two CPUs, which joins when it is ready."""
+        """Another machine, of two CPUs, which has joined."""
         start = [_RAY, "start", *_COMMON, f"--address=127.0.0.1:{self.port}", "--num-cpus=2"]
-        with _process(start, **environment):
+        with _started(start, **environment):
             yield
 
 
@@ -95,10 +94,9 @@ def head(cpus: int) -> Iterator[Head]:
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as session:
         ports = [f"--port={found.port}", f"--ray-client-server-port={found.client_port}"]
         rest = [f"--num-cpus={cpus}", f"--temp-dir={session}", "--include-dashboard=false"]
-        with _process([_RAY, "start", "--head", *_COMMON, *ports, *rest]):
-            _until(
-                lambda: _listens(found.client_port) and _machines(f"127.0.0.1:{found.port}") == 1, "the head"
-            )
+        with _started([_RAY, "start", "--head", *_COMMON, *ports, *rest]):
+            while not _listens(found.client_port):
+                time.sleep(0.2)
             yield found
 
 
@@ -114,18 +112,38 @@ def why_not() -> str:
 
 
 @contextmanager
-def _process(command: Sequence[str], **environment: str) -> Iterator[None]:
-    process = subprocess.Popen(
-        command,
-        env=os.environ | _SHARED | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
+def _started(command: Sequence[str], **environment: str) -> Iterator[None]:
+    """A node that the cluster knows; begun again where Ray ends it, which it does after 15 s."""
+    with ExitStack() as stack:
+        log = Path(stack.enter_context(tempfile.NamedTemporaryFile(suffix=".log")).name)
+        process = stack.enter_context(_process(command, log, environment))
+        end = time.monotonic() + _LONGEST_START
+        while "Ray runtime started." not in log.read_text(errors="replace"):
+            assert time.monotonic() < end, log.read_text(errors="replace")
+            if process.poll() is not None:
+                process = stack.enter_context(_process(command, log, environment))
+            time.sleep(0.2)
         yield
+
+
+@contextmanager
+def _process(
+    command: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command,
+            env=os.environ | _SHARED | environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        yield process
     finally:
-        family = psutil.Process(process.pid).children(recursive=True)
+        family: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            family = psutil.Process(process.pid).children(recursive=True)
         process.kill()  # asked kindly, Ray waits for each of its processes
         for each in family:
             with suppress(psutil.NoSuchProcess):
@@ -136,23 +154,3 @@ def _process(command: Sequence[str], **environment: str) -> Iterator[None]:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _machines(address: str) -> int:
-    count = "import ray, sys; from ray._raylet import GcsClient; "
-    count += "print(sum(n.state == 0 for n in GcsClient(address=sys.argv[1]).get_all_node_info().values()))"
-    told = subprocess.run(
-        [sys.executable, "-c", count, address],
-        env=os.environ | _SHARED,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return int(told.stdout or 0)
-
-
-def _until(condition, what: str) -> None:
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not start"
-        time.sleep(0.2)

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -132,7 +133,7 @@ def local_cluster(tmp_path: Path) -> Iterator[tuple[str, int]]:
     ) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip(), process.pid
-        process.communicate("\n", timeout=120)
+        process.communicate("\n", timeout=500)
 
 
 @pytest.mark.slow
@@ -207,7 +208,7 @@ with connect(None, Path(sys.argv[1])):
     import ray
     from ray._private.worker import global_worker
     one = ray.put(None)
-    references = [ray.ObjectRef(one.binary()) for _ in range(50_000)]
+    references = [ray.ObjectRef(one.binary()) for _ in range(500_000)]
 
     def drop():
         while references and hasattr(global_worker, "core_worker"):
@@ -235,10 +236,12 @@ def test_leaving_a_cluster_survives_threads_that_drop_what_held_references(tmp_p
 
 def _listening_sockets(pid: int) -> set[tuple[str, int]]:
     """Where a process and all that it began listen."""
-    process = psutil.Process(pid)
+    process, found = psutil.Process(pid), []
+    for one in [process, *process.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            found += one.net_connections("tcp")
     return {
         (connection.laddr.ip.removeprefix("::ffff:"), connection.laddr.port)
-        for one in [process, *process.children(recursive=True)]
-        for connection in one.net_connections("tcp")
+        for connection in found
         if connection.status == psutil.CONN_LISTEN
     }

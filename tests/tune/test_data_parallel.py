@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,13 @@ import psutil
 import pytest
 import torch
 import torch.distributed as dist
+from clusters import several_machines
 
 from themo.config import Settings
 from themo.dataset import TrainingData
 from themo.preparation import prepare_data
 from themo.training import Report, train
 from themo.versions import read_summary
-from tune.cluster import leave
 from tune.resources import Resources
 from tune.results import SearchResult
 from tune.search import new_search
@@ -50,20 +49,9 @@ TIMES = ("seconds", "pairs_per_second")
 @pytest.fixture(scope="module")
 def gpus() -> Iterator[None]:
     """Two machines with a GPU each: a trial on two spans both."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    here = Path(__file__).parent
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent.parent)]))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        machine = {"num_cpus": 1, "num_gpus": 1, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args=machine)
-        cluster.add_node(num_cpus=1, num_gpus=1)
-        ray.init(address=cluster.address, log_to_driver=False)
+    machine = {"num_cpus": 1, "num_gpus": 1}
+    with several_machines(machine, machine):
         yield
-        leave()
-        cluster.shutdown()
 
 
 def train_patiently(settings: Settings, data: TrainingData, **arguments: Any) -> object:
@@ -113,14 +101,15 @@ def test_a_trial_one_of_whose_processes_is_killed_goes_on(gpus: None, tiny_setti
 
 def _kill_a_trainer(folder: Path, killed: list[int]) -> None:
     """Kill one of two processes that train, once a checkpoint stands."""
-    end = time.monotonic() + 600
+    end = time.monotonic() + 1200
     while time.monotonic() < end:
         time.sleep(0.05)
         path = folder / "study.json"
         if not path.exists() or not any(trial.checkpoint for trial in Study.read(path)):
             continue
         for process in psutil.Process().children(recursive=True):
-            if process.name().startswith("ray::RayTrainWorker"):
-                killed.append(process.pid)
-                os.kill(process.pid, signal.SIGKILL)
-                return
+            with suppress(psutil.NoSuchProcess):
+                if process.name().startswith("ray::RayTrainWorker"):
+                    process.kill()
+                    killed.append(process.pid)
+                    return

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,10 +8,10 @@ from typing import Any
 import formula_memory
 import pytest
 import torch
+from clusters import one_machine
 from formula_search import no_data, settings_in
 
 from themo.config import Settings
-from tune.cluster import leave
 from tune.memory import (
     keep_to_share,
     larger_share,
@@ -214,14 +213,8 @@ def test_an_open_share_is_that_of_the_moment_also_for_a_trial_that_goes_on(
 
 @pytest.fixture(scope="module")
 def one_gpu() -> Iterator[None]:
-    import ray
-
-    here = Path(__file__).parent
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent.parent)]))
-        ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    with one_machine(num_cpus=4, num_gpus=1):
         yield
-        leave()
 
 
 @pytest.mark.slow

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from formula_training import SECONDS_VARIABLE
-from machines import free_port
 from pyarrow import fs
 
+from benchmarks.chaos.server import free_port
 from themo.errors import InputError
 from tune.keeping import match_checkpoints
 from tune.record import Trial
@@ -81,12 +81,13 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)
         host = Host(request.param, f"127.0.0.1:{port}", process)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while True:
             try:
                 host.make_bucket()
                 break
             except OSError:
+                assert process.poll() is None, "the server ended"
                 assert time.monotonic() < end, "the server did not start"
                 time.sleep(0.2)
         yield host

@@ -23,6 +23,7 @@ from browser import browser_path, opened
 from playwright.sync_api import Page
 from tiny import TINY_MINIATURE
 
+from benchmarks.chaos.server import free_port
 from themo.config import load
 from themo.tracking.names import metric_name
 
@@ -220,9 +221,7 @@ def test_a_report_that_cannot_be_written_costs_a_line_and_not_the_result(searche
 def server(searched: Searched) -> Iterator[str]:
     """`mlflow ui` over the search's database; its address."""
     browser_path()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     uri = f"sqlite:///{searched.folder / 'logs' / 'mlflow.db'}"
     options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     process = subprocess.Popen(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from clusters import one_machine
 from formula_readers import MortalReader
 
 from themo.config import Settings
 from themo.errors import InputError
 from themo.preparation import prepare_data
 from themo.teacher import Teacher
-from tune.cluster import leave
 from tune.teacher_vectors import encoder_on
 
 pytestmark = [
@@ -30,13 +29,8 @@ pytestmark = [
 def address() -> Iterator[str]:
     import ray
 
-    here = Path(__file__).parent
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent.parent)]))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    with one_machine(num_cpus=2):
         yield ray.get_runtime_context().gcs_address
-        leave()
 
 
 def test_they_come_in_order_and_are_those_of_this_machine(address: str, tiny_teacher: Path) -> None:
