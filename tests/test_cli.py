@@ -117,8 +117,8 @@ def _ctrl_c_raises() -> Iterator[None]:
     ("words", "step"),
     [
         (["prepare", "--tests", "--json"], "themo.fetching.benchmark_files.fetch_parts"),
-        (["prepare"], "themo.preparation.prepare_data"),
-        (["train", "--experiment", "8e-5"], "themo.preparation.prepare_data"),
+        (["prepare"], "themo.fetching.benchmark_files.fetch_captions"),
+        (["train", "--experiment", "8e-5"], "themo.fetching.benchmark_files.fetch_captions"),
         (["tune", "--num-samples", "3"], "tune.request.begin"),
         (["test", "--baseline"], "themo.commands.test.score_and_record"),
         (
