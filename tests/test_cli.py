@@ -572,6 +572,8 @@ def test_the_miniature_from_prepare_to_test(tiny_miniature: Path, tmp_path: Path
     assert not (tmp_path / "mlflow.db").exists()  # it lies with the logs
 
 
+# what mlflow and sqlalchemy do among themselves
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.slow
 def test_a_killed_run_is_resumed_to_the_same_end(tiny_config: Path, tmp_path: Path) -> None:
     """SIGKILL at random moments; what is there can be read, and the end is that of an undisturbed run."""
@@ -621,6 +623,8 @@ def checkpoint_time(version: Path) -> int:
         return 0
 
 
+# what mlflow and sqlalchemy do among themselves
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "said"), [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")]
