@@ -37,6 +37,8 @@ it was begun first. A stopped trial has more than two seconds to leave its worke
 and tells nobody."""
 
 
+_ATTEMPTS = 5
+
 Machine = Mapping[str, float]
 """What a machine of a cluster has, by Ray's names of resources."""
 
@@ -159,8 +161,9 @@ def _start(log: Path) -> str | None:
     """Start a cluster on this machine, again where Ray has no patience; the address of its dashboard."""
     import ray
 
-    has_failed = False
-    while True:
+    for attempt in range(1, _ATTEMPTS + 1):
+        if attempt > 1:
+            console.print(f"Ray did not start in the 30 s that it waits: attempt {attempt} of {_ATTEMPTS}")
         try:
             context = ray.init(
                 address=LOCAL,  # else Ray would join any that it finds
@@ -173,13 +176,10 @@ def _start(log: Path) -> str | None:
             if "timed out during startup" not in str(error):
                 raise
             leave()
-            if has_failed:
-                raise ClusterError(
-                    f"Ray did not start in the 30 s that it waits, twice: this machine has too much to do "
-                    f"(more in {log})"
-                ) from None
-            has_failed = True
-            console.print("Ray did not start in the 30 s that it waits: once more")
+    raise ClusterError(
+        f"Ray did not start in the 30 s that it waits, {_ATTEMPTS} times: this machine has too much to do "
+        f"(more in {log})"
+    )
 
 
 def _own_packages() -> list[str]:
