@@ -117,9 +117,20 @@ class Storage:
         return wait_for_storage(work, lambda: answers(self.filesystem, self.root), room.warn_of_waiting)
 
     def sync(self, path: str) -> None:
-        """Bring a folder of it to the disk, where that is this machine's: Arrow copies into the cache."""
-        if isinstance(self.filesystem, fs.LocalFileSystem):
+        """Bring a folder of it to the disk, where that is this machine's: Arrow copies into the cache.
+
+        On a folder that machines share it may not be seen here yet, or not be ours to read: then not.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        if not isinstance(self.filesystem, fs.LocalFileSystem):
+            return
+        try:
             sync_below(Path(self.root) / path)
+        except OSError as error:
+            if is_full(error):
+                raise
 
     def remove(self, path: str) -> None:
         """Remove a folder of it, if it is there."""

@@ -51,6 +51,23 @@ def test_a_version_is_fetched_and_removed(tmp_path):
     assert not version.exists()
 
 
+def test_what_is_not_seen_here_yet_is_not_brought_to_the_disk_and_a_full_one_is_told(tmp_path, monkeypatch):
+    storage = Storage(str(tmp_path))
+    synced: list[Path] = []
+    monkeypatch.setattr("tune.storage.sync_below", synced.append)
+    storage.sync("session-1/trial-0000")
+    assert synced == [tmp_path / "session-1" / "trial-0000"]
+    monkeypatch.undo()
+    storage.sync("session-1/trial-0000")
+
+    def is_full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tune.storage.sync_below", is_full)
+    with pytest.raises(OSError, match="No space left"):
+        storage.sync("session-1/trial-0000")
+
+
 def test_loose_files_go_and_checkpoints_stay(tmp_path):
     session = tmp_path / "session-1"
     kept = session / "trial-0000" / "checkpoint_000000" / "config.yaml"
