@@ -27,7 +27,7 @@ from tune.asha import Asha
 from tune.record import State
 from tune.rungs import Rungs
 from tune.schedulers import Scheduler, scheduler_of
-from tune.space import SchedulerName, SearchSettings
+from tune.search_settings import SchedulerName, SearchSettings
 from tune.study import Study
 
 ORDERS = 400

@@ -27,7 +27,8 @@ from themo.cleaning import Rules
 from themo.config import Settings
 from themo.corpora import Corpus
 from themo.tokens import Tokenizer
-from tune.space import SearchSettings, Space
+from tune.search_settings import SearchSettings
+from tune.space import Space
 
 
 def test_ratio_is_the_median_over_rounds_and_not_the_ratio_of_medians() -> None:

@@ -15,7 +15,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from tune.space import Scalar
+from tune.dimensions import Scalar
 
 
 def decode(distribution: BaseDistribution, place: float) -> Scalar:

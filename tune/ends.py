@@ -8,8 +8,9 @@ from themo.config import Settings
 from themo.dataset import TrainingData
 from themo.errors import InputError
 from themo.training import refuse_unfit
+from tune.dimensions import Scalar
 from tune.search import SEARCH_FILE
-from tune.space import Scalar, Space
+from tune.space import Space
 
 FITTED = ("batch_size", "max_length", "hidden_size", "hidden_layers", "dropout")
 """Settings that must fit the corpus or the backbone, each by itself."""

@@ -14,7 +14,8 @@ from cmaes import CMA
 from optuna.distributions import CategoricalDistribution
 
 from tune.cube import decode, encode
-from tune.space import Scalar, Space, contains
+from tune.dimensions import Scalar, contains
+from tune.space import Space
 from tune.study import Study
 
 _WIDTH = 1 / 6

@@ -17,8 +17,9 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tune.dimensions import Scalar, contains
 from tune.record import Mode, Trial
-from tune.space import Scalar, Space, contains
+from tune.space import Space
 from tune.study import Study
 
 _STATES = {

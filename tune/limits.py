@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tune.space import SearchSettings
+from tune.search_settings import SearchSettings
 from tune.study import Study
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from tune.limits import wants_more
 from tune.record import State, Trial, loss_of
 from tune.rungs import Rungs
-from tune.space import SearchSettings
+from tune.search_settings import SearchSettings
 from tune.study import Study
 
 

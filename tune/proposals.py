@@ -13,9 +13,10 @@ from scipy.stats import qmc
 
 from tune import evolution
 from tune.cube import decode
+from tune.dimensions import Scalar
 from tune.history import to_optuna
 from tune.record import Trial
-from tune.space import Scalar, Space
+from tune.space import Space
 from tune.study import Study
 
 

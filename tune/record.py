@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from tune.space import Scalar
+from tune.dimensions import Scalar
 
 State = Literal["RUNNING", "PAUSED", "COMPLETE", "PRUNED", "FAIL"]
 """RUNNING: proposed and not ended, at work or not. PAUSED: waits at a checkpoint, and may go on.

@@ -17,6 +17,7 @@ from themo.presets import preset_path, space_path
 from themo.progress import console
 from themo.tracking.uri import check_reachable, tracking_uri
 from tune.address import LOCAL
+from tune.dimensions import contains
 from tune.record import Trial
 from tune.resources import Resources
 from tune.search import (
@@ -30,7 +31,7 @@ from tune.search import (
     refuse_taken,
     search_folder,
 )
-from tune.space import Space, contains, load
+from tune.space import Space, load
 from tune.storage import Storage
 from tune.study import Study
 from tune.tracking_place import refuse_another_place

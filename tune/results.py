@@ -16,8 +16,8 @@ from rich.table import Table
 
 from themo.atomic import write_text
 from themo.config import Settings
+from tune.dimensions import Scalar
 from tune.record import Mode, State, Trial
-from tune.space import Scalar
 from tune.storage import Storage
 from tune.study import Study
 

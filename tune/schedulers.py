@@ -12,7 +12,7 @@ from tune.pausing import PausingAsha
 from tune.population import PopulationBased
 from tune.record import State
 from tune.rungs import Rungs, crosses
-from tune.space import SearchSettings
+from tune.search_settings import SearchSettings
 from tune.study import Study
 
 

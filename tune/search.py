@@ -171,7 +171,7 @@ def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int
     Args:
         search: Which one.
         num_samples: Trials in all; None leaves them as they are.
-        stop_after_no_gain: As of `tune.space.SearchSettings`; None leaves it as it is.
+        stop_after_no_gain: As of `tune.search_settings.SearchSettings`; None leaves it as it is.
 
     Raises:
         InputError: It has more trials than that already, or more were asked for and none would begin, since

@@ -24,6 +24,7 @@ from themo.tracking.uri import tracking_uri, ui_command
 from themo.training import train
 from tune import results, sharing
 from tune.cluster import Cluster, ClusterError, connect
+from tune.dimensions import Scalar
 from tune.keeping import FAILURES_FOLDER, Keeper, match_checkpoints
 from tune.limits import is_whole
 from tune.memory import peak_memory, share_by_memory
@@ -38,7 +39,7 @@ from tune.search import (
 )
 from tune.shipping import Shipment
 from tune.slots import Slots
-from tune.space import Scalar, data_leaves
+from tune.space import data_leaves
 from tune.storage import SESSION_PREFIX, TRIAL_PREFIX, Storage
 from tune.study import Study
 from tune.tracking_place import keep_place, refuse_another_place

@@ -22,8 +22,8 @@ from typing import get_args
 from themo.atomic import write_text
 from themo.errors import InputError
 from themo.room import IMPATIENT, Patience
+from tune.dimensions import Scalar
 from tune.record import Mode, State, Takeover, Trial, loss_of, read_trial
-from tune.space import Scalar
 
 _FORMAT = 1
 

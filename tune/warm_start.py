@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from themo.config import Settings, known_leaves
 from themo.errors import InputError
+from tune.dimensions import contains
 from tune.record import Trial
 from tune.search import Search
-from tune.space import FIXED_SECTIONS, Space, contains
+from tune.space import FIXED_SECTIONS, Space
 from tune.study import Study
 
 _CHANGES_NO_SCORE = frozenset({"objective", "seed", "device", "threads", "compile", "accumulate"})

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tune.cube import decode, encode
-from tune.space import contains
+from tune.dimensions import contains
 
 DIMENSIONS = [
     FloatDistribution(-1.0, 3.0),

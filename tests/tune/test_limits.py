@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tune.limits import is_exhausted, is_whole, trials_without_gain, wants_more
 from tune.record import Mode
-from tune.space import SearchSettings
+from tune.search_settings import SearchSettings
 from tune.study import Study
 
 

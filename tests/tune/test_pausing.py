@@ -6,7 +6,7 @@ import pytest
 
 from tune.pausing import PausingAsha
 from tune.rungs import Rungs
-from tune.space import SearchSettings
+from tune.search_settings import SearchSettings
 from tune.study import Study
 
 

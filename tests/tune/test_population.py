@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from simulation import PAIRS, facts, play, play_with_kills
 
 from themo.training import train
+from tune.dimensions import contains
 from tune.population import PopulationBased, explore
 from tune.record import Takeover
 from tune.report.facts import lanes
-from tune.space import CHANGEABLE, Space, contains, from_tree
+from tune.search_settings import CHANGEABLE
+from tune.space import Space, from_tree
 from tune.study import Study
 from tune.work_time import sessions
 

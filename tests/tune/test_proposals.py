@@ -11,10 +11,12 @@ from optuna.trial import TrialState
 
 from tune import proposals
 from tune.cube import encode
+from tune.dimensions import contains
 from tune.history import to_optuna
 from tune.proposals import propose
 from tune.record import Trial
-from tune.space import SearcherName, Space, contains, from_tree
+from tune.search_settings import SearcherName
+from tune.space import Space, from_tree
 from tune.study import Study
 
 SEARCHERS = get_args(SearcherName)

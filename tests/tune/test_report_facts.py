@@ -7,7 +7,8 @@ import pytest
 from themo.config import Settings
 from tune.history import to_optuna
 from tune.report.facts import Lane, cost, fate, importances, lanes, rungs, scored
-from tune.space import SearchSettings, Space, from_tree
+from tune.search_settings import SearchSettings
+from tune.space import Space, from_tree
 from tune.study import Study
 from tune.work_time import most_at_once
 

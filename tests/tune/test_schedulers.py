@@ -16,8 +16,9 @@ from simulation import facts, play, play_with_kills
 
 from themo.config import Settings
 from tune.schedulers import scheduler_of
+from tune.search_settings import SchedulerName, SearchSettings
 from tune.searcher import StudyScheduler, StudySearcher
-from tune.space import SchedulerName, SearchSettings, Space, from_tree
+from tune.space import Space, from_tree
 from tune.stoppers import Breakdown
 from tune.study import Study
 from tune.trial_report import TrialReport

@@ -13,8 +13,10 @@ from themo import cli, config
 from themo.config import Settings
 from themo.errors import InputError
 from themo.presets import presets, space_path
+from tune.dimensions import contains
 from tune.proposals import propose
-from tune.space import SchedulerName, SearcherName, contains, from_tree, load
+from tune.search_settings import SchedulerName, SearcherName
+from tune.space import from_tree, load
 from tune.study import Study
 
 
@@ -225,13 +227,6 @@ def test_what_a_trusted_setting_leaves_open_is_as_in_the_preset_if_that_lies_in_
     }
     space = from_tree(tree, settings, source="x.yaml")
     assert space.first == ({"batch_size": 64, "learn_rate": 0.005},)
-
-
-def test_an_integer_is_no_bool_and_a_choice_of_1_is_not_true():
-    assert not contains(IntDistribution(0, 1), True)
-    assert not contains(CategoricalDistribution([1, 2]), True)
-    assert contains(CategoricalDistribution([False, True]), True)
-    assert not contains(FloatDistribution(0, 1), float("nan"))
 
 
 def test_combinations_of_searched_data_settings(settings):

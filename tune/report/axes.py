@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from tune.space import Scalar
+from tune.dimensions import Scalar
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from themo.config import Settings
 from tune.history import to_optuna
 from tune.record import State, Stint, Trial
 from tune.rungs import Rungs
-from tune.space import SearchSettings, Space
+from tune.search_settings import SearchSettings
+from tune.space import Space
 from tune.study import Study
 
 Fate = Literal["winner", "complete", "stopped", "failed", "running"]

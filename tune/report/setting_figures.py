@@ -11,12 +11,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from plotly.graph_objects import Bar, Figure, Scatter
 from plotly.subplots import make_subplots
 
+from tune.dimensions import Scalar
 from tune.record import Trial
 from tune.report.axes import Axis, log_ticks, wrapped
 from tune.report.facts import Importance
 from tune.report.fates import COLOURS, GREY, NAMES, about, by_fate, marker
 from tune.results import show
-from tune.space import Scalar, Space
+from tune.space import Space
 from tune.study import Study
 
 _SLICE_COLUMNS = 4
