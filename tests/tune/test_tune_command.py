@@ -27,7 +27,7 @@ from themo.tracking.runs import Tracking
 from tune.cluster import ClusterError
 from tune.resources import Resources
 from tune.results import SearchResult
-from tune.search import Search
+from tune.search import Search, alone
 from tune.study import Study
 
 
@@ -313,6 +313,41 @@ def test_commands_that_are_told_can_be_typed(
     assert f"python -m themo train --config '{folder}/best.yaml'\n" in told
     assert f"python -m themo test --version-path '{folder}/best'\n" in told
     assert f"mlflow ui --backend-store-uri 'sqlite:///{logs}/mlflow.db'\n" in told
+
+
+def test_a_winner_is_tested_by_whoever_goes_on_with_its_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = _a_result(tmp_path)
+    monkeypatch.setattr("tune.session.run_search", lambda *_, **__: result)
+    monkeypatch.setattr("themo.commands.tune._tested", lambda _: pytest.fail("it was tested"))
+    with alone(result.folder):
+        assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
+    told = capsys.readouterr().err
+    reason = f"--resume: another process runs the search at {result.folder}"
+    assert f"Neither tested nor reported on: {reason}\n" in told
+    assert "Read of it" not in told
+    assert "Reproduce it" in told
+
+
+def test_nobody_goes_on_with_a_search_while_its_winner_is_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = _a_result(tmp_path)
+    refused = []
+
+    def grow_meanwhile(_: Path) -> None:
+        with (
+            pytest.raises(InputError, match="another process runs the search") as refusal,
+            alone(result.folder),
+        ):
+            pass
+        refused.append(refusal)
+
+    monkeypatch.setattr("tune.session.run_search", lambda *_, **__: result)
+    monkeypatch.setattr("themo.commands.tune._tested", grow_meanwhile)
+    assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
+    assert refused
 
 
 def _press_ctrl_c(*_: object, **__: object) -> None:

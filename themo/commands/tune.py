@@ -109,7 +109,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from tune.report.page import write_report
         from tune.request import begin, resume
         from tune.results import table
-        from tune.search import discard_untried, has_pairs
+        from tune.search import alone, discard_untried, has_pairs
         from tune.session import run_search
         from tune.teacher_vectors import encoder_on
 
@@ -146,8 +146,12 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     except ClusterError as error:
         raise RuntimeError(f"{error}. Continue with: {resume_hint[0]}") from error
     best = result.folder / "best"
-    tested = _tested(best)
-    report = _written(lambda: write_report(search, result.folder))
+    tested, report = None, None
+    try:
+        with alone(result.folder):  # a search that grows meanwhile could get another winner
+            tested, report = _tested(best), _written(lambda: write_report(search, result.folder))
+    except InputError as error:
+        console.print(f"Neither tested nor reported on: {reason_of(error)}")
     if options.json:
         told = result.to_json() | ({"test": tested[0]} if tested else {})
         print_json(told | {"report": str(report) if report else None})
