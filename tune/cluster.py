@@ -84,9 +84,8 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
     refuse_unreachable(address)
     for name, value in RAY_VARIABLES.items():
         os.environ.setdefault(name, value)
-    from ray.tune import TuneError
-
     import ray
+    from ray.tune import TuneError
 
     is_ours = not ray.is_initialized()
     is_started_here = is_ours and address is None

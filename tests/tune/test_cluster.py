@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
 import ray.tune
 
-import ray
 from themo.errors import InputError
 from tune import cluster as module
 from tune.address import refuse_unreachable
