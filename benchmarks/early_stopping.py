@@ -23,10 +23,11 @@ from benchmarks.measure import Options, Row
 from benchmarks.random_settings import RandomRun, collect
 from themo import config
 from themo.progress import track
-from tune.asha import Asha
 from tune.record import State
-from tune.rungs import Rungs
-from tune.schedulers import Scheduler, scheduler_of
+from tune.schedulers.asha import Asha
+from tune.schedulers.rules import scheduler_of
+from tune.schedulers.rungs import Rungs
+from tune.schedulers.scheduler import Scheduler
 from tune.search_settings import SchedulerName, SearchSettings
 from tune.study import Study
 
@@ -54,31 +55,19 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Quantile:
+class Quantile(Asha):
     """Successive halving as Ray counts."""
-
-    asha: Asha
-
-    def is_judged(self, number: int, before: int, pairs: int) -> bool:
-        """At rungs."""
-        return self.asha.is_judged(number, before, pairs)
 
     def judge(self, study: Study, number: int, before: int) -> State:
         """PRUNED at a rung below the quantile of the others."""
         trial = study[number]
-        rung = self.asha.rungs.between(before, trial.pairs_seen)
+        rung = self.rungs.between(before, trial.pairs_seen)
         if rung is None:
             return "RUNNING"
-        results = self.asha.rungs.results_at(rung, study, study.mode)
+        results = self.rungs.results_at(rung, study, study.mode)
         others = [value for other, value in results.items() if other != number]
         passes = not others or (trial.best(study.mode) or 0.0) >= float(np.quantile(others, 1 - 1 / ETA))
         return "RUNNING" if passes else "PRUNED"
-
-    def next_paused(self, study: Study) -> None:
-        """None: nothing is paused."""
-
-    def donor(self, study: Study, number: int) -> None:
-        """None: trials go on as themselves."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +109,7 @@ def _rules() -> Mapping[str, Callable[[int], Scheduler]]:
     for grace in GRACES:
 
         def quantile(n: int, grace: int = grace) -> Scheduler:  # noqa: ARG001 -- whatever their number
-            return Quantile(Asha(Rungs(grace, ETA)))
+            return Quantile(Rungs(grace, ETA))
 
         rules[f"Ray's quantile, from {grace:,}"] = quantile
         for name in get_args(SchedulerName):

@@ -21,7 +21,7 @@ from themo.preparation import prepare_data
 from themo.progress import silence
 from themo.sections import Objective
 from themo.training import Report, train
-from tune.cluster import RAY_VARIABLES, leave
+from tune.cluster.connection import RAY_VARIABLES, leave
 from tune.space import Space
 
 

@@ -28,9 +28,10 @@ from themo.preparation import prepare_data
 from themo.presets import space_path
 from themo.progress import silence, track
 from themo.training import Report, train
-from tune.proposals import propose
+from tune.proposals.searchers import propose
 from tune.record import State, Trial
-from tune.schedulers import Scheduler, scheduler_of
+from tune.schedulers.rules import scheduler_of
+from tune.schedulers.scheduler import Scheduler
 from tune.space import Space
 from tune.space import load as load_space
 from tune.study import Study

@@ -23,8 +23,8 @@ from benchmarks.measure import Goal, Options, Row
 from themo import config
 from themo.config import Settings
 from themo.dataset import EncodedPairs, TrainingData
-from tune.cluster import leave
-from tune.resources import Resources
+from tune.cluster.connection import leave
+from tune.cluster.resources import Resources
 from tune.search import STUDY_FILE, Search, grow, new_search
 from tune.session import run_search
 from tune.space import from_tree

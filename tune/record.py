@@ -25,7 +25,7 @@ def loss_of(value: float, mode: Mode) -> float:
 
 @dataclass(frozen=True)
 class Takeover:
-    """Where a trial went on as another one (`tune.population`).
+    """Where a trial went on as another one (`tune.schedulers.population`).
 
     Attributes:
         pairs: Sentence pairs at the end of the round.

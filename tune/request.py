@@ -16,10 +16,10 @@ from themo.options import AUTO_GPUS
 from themo.presets import preset_path, space_path
 from themo.progress import console
 from themo.tracking.uri import check_reachable, tracking_uri
-from tune.address import LOCAL
+from tune.cluster.address import LOCAL
+from tune.cluster.resources import Resources
 from tune.dimensions import contains
 from tune.record import Trial
-from tune.resources import Resources
 from tune.search import (
     RESUME,
     STUDY_FILE,

@@ -85,8 +85,8 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
     ``best.yaml`` is taken away before and comes last, so that it is never that of another version: without
     it, ``best/`` is nobody's. After a kill, to be called again.
 
-    Where settings changed on the way (`tune.population`), ``best.yaml`` holds the last ones and says so, and
-    the version's ``summary.json`` holds its line.
+    Where settings changed on the way (`tune.schedulers.population`), ``best.yaml`` holds the last ones and
+    says so, and the version's ``summary.json`` holds its line.
 
     Args:
         winner: With the path of its version, relative to `storage`.

@@ -21,9 +21,9 @@ from themo.config import Settings
 from themo.errors import InputError, did_you_mean
 from themo.sections import HIGHER_IS_BETTER
 from themo.yaml_files import read_yaml, write_yaml
+from tune.cluster.resources import Resources
 from tune.limits import is_exhausted, trials_without_gain
 from tune.record import Mode, Trial
-from tune.resources import Resources
 from tune.space import Space, from_tree
 from tune.study import Study
 

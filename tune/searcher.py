@@ -22,10 +22,10 @@ from ray.tune.search import Searcher
 from themo.progress import console
 from tune.limits import wants_more
 from tune.memory import larger_share
-from tune.population import take_over
-from tune.proposals import propose
+from tune.proposals.searchers import propose
 from tune.record import Trial
-from tune.schedulers import scheduler_of
+from tune.schedulers.population import take_over
+from tune.schedulers.rules import scheduler_of
 from tune.space import Space
 from tune.stoppers import Breakdown
 from tune.study import Study

@@ -22,13 +22,16 @@ from themo.room import Patience, is_full
 from themo.tracking.runs import Tracking, outbox_path
 from themo.tracking.uri import tracking_uri, ui_command
 from themo.training import train
-from tune import results, sharing
-from tune.cluster import Cluster, ClusterError, connect
+from tune import results
+from tune.cluster import sharing
+from tune.cluster.connection import Cluster, ClusterError, connect
+from tune.cluster.resources import Resources
+from tune.cluster.shipping import Shipment
+from tune.cluster.slots import Slots
 from tune.dimensions import Scalar
 from tune.keeping import FAILURES_FOLDER, Keeper, match_checkpoints
 from tune.limits import is_whole
 from tune.memory import peak_memory, share_by_memory
-from tune.resources import Resources
 from tune.search import (
     SEARCH_FILE,
     STUDY_FILE,
@@ -37,8 +40,6 @@ from tune.search import (
     alone,
     refuse_other_pairs,
 )
-from tune.shipping import Shipment
-from tune.slots import Slots
 from tune.space import data_leaves
 from tune.storage import SESSION_PREFIX, TRIAL_PREFIX, Storage
 from tune.study import Study

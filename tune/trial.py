@@ -31,13 +31,13 @@ from themo.devices import is_device_fault, is_out_of_memory
 from themo.errors import reason_of
 from themo.parallel import PeerLostError
 from themo.room import Patience
+from tune.cluster.sharing import refuse_unsigned
+from tune.cluster.shipping import Shipment
 from tune.dimensions import Scalar
 from tune.memory import keep_to_share, peak_memory
 from tune.record import Trial
-from tune.schedulers import scheduler_of
+from tune.schedulers.rules import scheduler_of
 from tune.search_settings import SearchSettings
-from tune.sharing import refuse_unsigned
-from tune.shipping import Shipment
 from tune.storage import Storage, answers, wait_for_storage
 from tune.trial_report import TrialReport
 

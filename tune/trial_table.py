@@ -37,7 +37,7 @@ class TrialTable:
         self._rows: dict[int, tuple[tuple[object, ...], str]] = {}
 
     def write(self) -> None:
-        """Write it; there is a column for takeovers (`tune.population`) where there was one.
+        """Write it; there is a column for takeovers (`tune.schedulers.population`) where there was one.
 
         Raises:
             OSError: As from any write; the table of before stands there still.

@@ -15,8 +15,8 @@ import yaml
 
 from benchmarks.chaos import formula
 from themo.errors import InputError
-from tune.address import refuse_unreachable
-from tune.resources import Resources
+from tune.cluster.address import refuse_unreachable
+from tune.cluster.resources import Resources
 from tune.search import new_search, read_search, search_folder
 from tune.session import run_search
 

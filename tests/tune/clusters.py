@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tune.cluster import RAY_VARIABLES, leave
+from tune.cluster.connection import RAY_VARIABLES, leave
 
 _ATTEMPTS = 5
 

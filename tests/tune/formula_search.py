@@ -19,8 +19,8 @@ from themo.config import Settings
 from themo.dataset import EncodedPairs, TrainingData
 from themo.errors import InputError
 from themo.termination import Terminated, ended_by_sigterm
-from tune.address import refuse_unreachable
-from tune.resources import Resources
+from tune.cluster.address import refuse_unreachable
+from tune.cluster.resources import Resources
 from tune.search import Search, new_search, read_search, search_folder
 from tune.session import run_search
 from tune.space import from_tree

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 from ray.tune.schedulers import TrialScheduler
 
+from themo.config import Settings
 from tune.record import Trial
 from tune.searcher import StudyScheduler, StudySearcher
-from tune.space import Space
+from tune.space import Space, from_tree
 from tune.stoppers import Breakdown
 from tune.study import Study
 from tune.trial_report import TrialReport
@@ -26,6 +27,23 @@ Objective = Callable[[Trial, int], float]
 
 class Killed(Exception):  # noqa: N818 -- no error: what the test asked for
     """The process has gone."""
+
+
+def space_of(scheduler: str, n_trials: int) -> Space:
+    """Two settings, searched at random."""
+    base = Settings.model_validate(
+        {"data": {"corpus": ["a.tsv"]}, "teacher": {"architecture": "a"}, "student": {"backbone": "a"}}
+    )
+    tree = {
+        "space": {"learn_rate": {"log_uniform": [1e-5, 1e-2]}, "batch_size": {"integer": [32, 256]}},
+        "search": {
+            "scheduler": scheduler,
+            "searcher": "random",
+            "num_samples": n_trials,
+            "grace_pairs": 100,
+        },
+    }
+    return from_tree(tree, base, source="search.yaml")
 
 
 def play(

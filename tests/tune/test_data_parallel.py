@@ -21,7 +21,7 @@ from themo.dataset import TrainingData
 from themo.preparation import prepare_data
 from themo.training import Report, train
 from themo.versions import read_summary
-from tune.resources import Resources
+from tune.cluster.resources import Resources
 from tune.results import SearchResult
 from tune.search import new_search
 from tune.session import run_search

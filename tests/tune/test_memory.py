@@ -12,6 +12,7 @@ from clusters import one_machine
 from formula_search import no_data, settings_in
 
 from themo.config import Settings
+from tune.cluster.resources import Resources
 from tune.memory import (
     keep_to_share,
     larger_share,
@@ -19,7 +20,6 @@ from tune.memory import (
     share_by_memory,
 )
 from tune.record import Trial
-from tune.resources import Resources
 from tune.search import new_search
 from tune.searcher import StudyScheduler, StudySearcher
 from tune.session import run_search

@@ -18,9 +18,9 @@ from pyarrow import fs
 
 from benchmarks.chaos.server import free_port
 from themo.errors import InputError
+from tune.cluster.sharing import refuse_unwritable
 from tune.keeping import match_checkpoints
 from tune.record import Trial
-from tune.sharing import refuse_unwritable
 from tune.storage import Storage
 from tune.study import Study
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from themo.config import Settings
-from tune.history import to_optuna
+from tune.proposals.history import to_optuna
 from tune.report.facts import Lane, cost, fate, importances, lanes, rungs, scored
 from tune.search_settings import SearchSettings
 from tune.space import Space, from_tree

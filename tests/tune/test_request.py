@@ -11,8 +11,8 @@ from formula_search import a_search
 from themo.cli import parse
 from themo.config import load
 from themo.errors import InputError
+from tune.cluster.resources import Resources
 from tune.request import begin, resume
-from tune.resources import Resources
 from tune.search import Search
 
 

@@ -10,8 +10,8 @@ from formula_search import a_search, settings_in
 
 from themo import __version__
 from themo.errors import InputError
+from tune.cluster.resources import Resources
 from tune.limits import wants_more
-from tune.resources import Resources
 from tune.search import (
     discard_untried,
     grow,

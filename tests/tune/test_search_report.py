@@ -19,12 +19,12 @@ from themo import progress
 from themo.cli import main
 from themo.errors import InputError
 from themo.yaml_files import write_yaml
+from tune.cluster.resources import Resources
 from tune.record import State, Takeover
 from tune.report.course_figures import history, time_line
 from tune.report.facts import lanes
 from tune.report.fates import about
 from tune.report.page import write_report
-from tune.resources import Resources
 from tune.results import write_best
 from tune.search import Search, read_search
 from tune.storage import Storage

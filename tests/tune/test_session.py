@@ -34,9 +34,9 @@ from themo.errors import InputError
 from themo.room import Patience
 from themo.tracking.runs import send
 from tune import results, session
-from tune.cluster import ClusterError
-from tune.history import to_optuna
-from tune.resources import Resources
+from tune.cluster.connection import ClusterError
+from tune.cluster.resources import Resources
+from tune.proposals.history import to_optuna
 from tune.results import SearchResult
 from tune.search import Search, grow, new_search, read_search
 from tune.session import _finish, _next_session, _Session, run_search
@@ -89,7 +89,7 @@ def test_a_resumed_search_waits_for_the_machines_of_its_cluster(
     monkeypatch.setattr(session, "connect", lambda *_: nullcontext(cluster))
     monkeypatch.setattr(session, "_refuse_unshared", has_room)  # the next that asks machines for anything
     clock = argparse.Namespace(monotonic=time.monotonic, sleep=later)
-    monkeypatch.setattr("tune.slots.time", clock)
+    monkeypatch.setattr("tune.cluster.slots.time", clock)
     search = a_search(tmp_path, "mine", Resources(address=address))
     search = replace(search, settings=search.settings.override({"device": device}))
     if begun:
@@ -492,7 +492,7 @@ def test_a_terminated_search_ends_as_an_interrupted_one(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        # trials that wait, and that go on as others; all rules are cut in test_schedulers.py, without Ray
+        # trials that wait, and that go on as others; schedulers/test_rules.py cuts all rules, without Ray
         {"scheduler": "pausing-asha", "searcher": "cmaes"},
         {"scheduler": "pbt", "searcher": "random", "grace_pairs": 200},
     ],

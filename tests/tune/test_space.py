@@ -14,7 +14,7 @@ from themo.config import Settings
 from themo.errors import InputError
 from themo.presets import presets, space_path
 from tune.dimensions import contains
-from tune.proposals import propose
+from tune.proposals.searchers import propose
 from tune.search_settings import SchedulerName, SearcherName
 from tune.space import from_tree, load
 from tune.study import Study

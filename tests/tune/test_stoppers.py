@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_schedulers import space_of
+from simulation import space_of
 
 from tune.searcher import StudyScheduler
 from tune.stoppers import Breakdown, TimeBudget

@@ -9,8 +9,8 @@ from formula_training import train
 
 from themo.cli import main
 from themo.errors import InputError
+from tune.cluster.resources import Resources
 from tune.report.page import write_report
-from tune.resources import Resources
 from tune.search import Search, read_search
 from tune.session import run_search
 from tune.study import Study

@@ -24,10 +24,11 @@ from ray.tune import Checkpoint
 from themo import room
 from themo.config import Settings
 from themo.dataset import TrainingData
-from tune import shipping, trial
+from tune import trial
+from tune.cluster import shipping
+from tune.cluster.sharing import sign
+from tune.cluster.shipping import File, Item, Shipment
 from tune.record import Trial
-from tune.sharing import sign
-from tune.shipping import File, Item, Shipment
 from tune.space import from_tree
 from tune.storage import Storage
 from tune.trial import DeviceError, StorageError, Work, configuration, run_trial

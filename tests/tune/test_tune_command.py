@@ -24,8 +24,8 @@ from themo.commands.tune import _tested
 from themo.config import Settings
 from themo.errors import InputError
 from themo.tracking.runs import Tracking
-from tune.cluster import ClusterError
-from tune.resources import Resources
+from tune.cluster.connection import ClusterError
+from tune.cluster.resources import Resources
 from tune.results import SearchResult
 from tune.search import Search, alone
 from tune.study import Study

@@ -7,8 +7,8 @@ import pytest
 
 from themo.config import Settings
 from themo.errors import InputError
+from tune.cluster.resources import Resources
 from tune.record import Takeover
-from tune.resources import Resources
 from tune.search import Search, new_search
 from tune.space import from_tree
 from tune.study import Study

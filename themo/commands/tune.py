@@ -94,7 +94,7 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
-    from tune.address import asked_address, cluster_behind, refuse_unreachable
+    from tune.cluster.address import asked_address, cluster_behind, refuse_unreachable
 
     settings = load(options.config, options.preset, options.settings)
     with waiting("Looking for the cluster"):
@@ -104,14 +104,14 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         from themo.fetching.benchmark_files import fetch_captions
         from themo.preparation import prepare_data
         from themo.tracking.uri import tracking_uri, ui_command
-        from tune.cluster import ClusterError
+        from tune.cluster.connection import ClusterError
+        from tune.cluster.teacher_vectors import encoder_on
         from tune.ends import refuse_unfit_ends
         from tune.report.page import write_report
         from tune.request import begin, resume
         from tune.results import table
         from tune.search import alone, discard_untried, has_pairs
         from tune.session import run_search
-        from tune.teacher_vectors import encoder_on
 
     search = (begin if options.resume is None else resume)(options, settings)
     address = search.resources.address

@@ -13,9 +13,9 @@ from optuna.study import create_study
 from optuna.trial import TrialState, create_trial
 
 from themo.config import Settings
-from tune.history import to_optuna
+from tune.proposals.history import to_optuna
 from tune.record import State, Stint, Trial
-from tune.rungs import Rungs
+from tune.schedulers.rungs import Rungs
 from tune.search_settings import SearchSettings
 from tune.space import Space
 from tune.study import Study

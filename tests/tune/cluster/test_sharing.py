@@ -1,0 +1,30 @@
+"""Marks in a shared folder; machines of a real cluster: test_shipping.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from themo.errors import InputError
+from tune.cluster.sharing import refuse_unsigned, refuse_unwritable, sign
+from tune.storage import Storage
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"--storage-path .*file/below: cannot be written: "):
+        refuse_unwritable(Storage(str(tmp_path / "file" / "below")))
+    refuse_unwritable(Storage(str(tmp_path / "new")))
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_place_of_the_same_name_on_another_machine_is_known_by_its_lack_of_a_signature(
+    tmp_path: Path,
+) -> None:
+    storage = Storage(str(tmp_path / "share"))
+    with pytest.raises(OSError, match=rf"does not see what others have written to {tmp_path}/share"):
+        refuse_unsigned(storage)
+    for _ in range(2):
+        sign(storage)
+        refuse_unsigned(storage)

@@ -1,0 +1,83 @@
+"""What a trial gets, and where trials run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from themo.errors import InputError
+from tune.cluster.address import LOCAL
+from tune.cluster.connection import Machine
+
+if TYPE_CHECKING:
+    from themo.devices import Device
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a trial gets, and where trials run.
+
+    Attributes:
+        cpus_per_trial: CPUs of a trial; trials may share one by fractions.
+        gpus_per_trial: GPUs of a trial; trials may share one by fractions, or train on several each. None:
+            one each, on a cluster that has any.
+        max_concurrent: Trials at once at most; None: as many as the cluster holds.
+        address: A running Ray cluster; None, or "local", starts one on this machine.
+        by_memory: Whether trials share GPUs by the memory that the first of them took (`tune.memory`).
+        storage_path: Folder or URI for checkpoints that every machine of the cluster shares; None: within the
+            search directory.
+    """
+
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float | None = None
+    max_concurrent: int | None = None
+    address: str | None = None
+    storage_path: str | None = None
+    by_memory: bool = False
+
+    def __post_init__(self) -> None:
+        if self.address == LOCAL:
+            object.__setattr__(self, "address", None)
+        if not self.cpus_per_trial > 0:
+            raise InputError(f"--cpus-per-trial must be above 0, got {self.cpus_per_trial:g}")
+        if self.gpus_per_trial is not None and not self.gpus_per_trial >= 0:
+            raise InputError(f"--gpus-per-trial must be at least 0, got {self.gpus_per_trial:g}")
+        if self.workers > 1 and self.workers != self.gpus_per_trial:
+            raise InputError(f"--gpus-per-trial must be a whole number above 1, got {self.gpus_per_trial:g}")
+        if self.max_concurrent is not None and self.max_concurrent < 1:
+            raise InputError(f"--max-concurrent must be at least 1, got {self.max_concurrent}")
+
+    @property
+    def workers(self) -> int:
+        """Processes that train a trial together, a GPU each; they may run on different machines."""
+        return max(1, math.ceil(self.gpus_per_trial or 0.0))
+
+    @property
+    def of_worker(self) -> dict[str, float]:
+        """What one of them gets, by Ray's names."""
+        gpus = self.gpus_per_trial or 0.0
+        return {"CPU": self.cpus_per_trial / self.workers, "GPU": gpus / self.workers}
+
+    @property
+    def threads(self) -> int:
+        """Of each of them, where the settings leave it open: its whole share of CPUs."""
+        return max(1, math.floor(self.of_worker["CPU"]))
+
+    def refuse_no_gpus(self, device: Device) -> None:
+        """Refuse to train on GPUs where a trial gets none.
+
+        Raises:
+            InputError: `device` asks for one.
+        """
+        if device == "cuda" and self.gpus_per_trial == 0:
+            raise InputError(
+                "--gpus-per-trial must be above 0, on machines with GPUs, where --device is cuda, got 0"
+            )
+
+    def on(self, machines: Sequence[Machine]) -> Resources:
+        """What a trial gets on such machines, where that was left open."""
+        if self.gpus_per_trial is not None:
+            return self
+        return replace(self, gpus_per_trial=float(any(machine.get("GPU", 0.0) >= 1 for machine in machines)))

@@ -1,0 +1,139 @@
+"""How many trials a cluster holds at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from themo.errors import InputError
+from themo.progress import console
+from tune.cluster.connection import Cluster, Machine
+from tune.cluster.resources import Resources
+
+_SECONDS_BETWEEN_COUNTS = 5.0
+
+
+class Slots:
+    """How many trials a cluster holds at once, as its machines come and go.
+
+    Args:
+        resources: What a trial gets.
+        share: As `resources.gpus_per_trial`, where that changes.
+        cluster: Counted now, and again when the last count is older than a few seconds.
+        wait: Seconds in which one that cannot hold a trial now is waited for, as its machines come back.
+
+    Raises:
+        InputError: It cannot hold one, and the waiting is over.
+    """
+
+    def __init__(
+        self,
+        resources: Resources,
+        cluster: Cluster,
+        share: Callable[[], float] | None = None,
+        *,
+        wait: float = 0.0,
+    ) -> None:
+        self._resources = resources
+        self._cluster = cluster
+        self._share = share
+        self._gpus = 0.0
+        self._waits = False
+        self._now = self.most = 1
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            self._count_again()
+            if not self._waits:
+                return
+            time.sleep(_SECONDS_BETWEEN_COUNTS)
+        self._now = self.most = self._count()
+
+    def __call__(self) -> int:
+        """The number, one at least: a trial that no machine can hold waits for one that can."""
+        is_old = time.monotonic() - self._counted > _SECONDS_BETWEEN_COUNTS
+        if is_old or (self._share and self._share() != self._resources.gpus_per_trial):
+            self._count_again()
+        return self._now
+
+    def _count_again(self) -> None:
+        try:
+            self._now, waits = self._count(), False
+        except InputError:
+            self._now, waits = 1, True
+        self._tell(waits)
+        self.most = max(self.most, self._now)
+
+    def _tell(self, waits: bool) -> None:
+        """Say it once when nothing can run any more, and when something can again."""
+        if waits == self._waits:
+            return
+        self._waits = waits
+        wanted, workers = self._resources.of_worker, self._resources.workers
+        machine = "machine" if workers == 1 else f"{workers} places on machines"
+        if waits:
+            console.print(
+                f"Warning: the cluster has no {machine} for a trial now ({wanted['CPU']:g} CPUs, "
+                f"{wanted['GPU']:g} GPUs): the search waits for one"
+            )
+        else:
+            console.print("The cluster has room for trials again")
+
+    def share(self) -> float:
+        """GPUs for a trial that begins now; where the user named none, 1 if a machine has any, else 0."""
+        if self._share:
+            return self._share()
+        self()
+        return self._gpus
+
+    def _count(self) -> int:
+        self._counted = time.monotonic()
+        if self._share:
+            self._resources = replace(self._resources, gpus_per_trial=self._share())
+        machines = list(self._cluster.machines().values())
+        self._gpus = self._resources.on(machines).gpus_per_trial or 0.0
+        if self._gpus:  # a machine with GPUs that is away comes back: nobody trains on CPUs in between
+            self._resources = replace(self._resources, gpus_per_trial=self._gpus)
+        return count_slots(self._resources, machines)
+
+
+def count_slots(resources: Resources, machines: Sequence[Machine]) -> int:
+    """Trials that the cluster holds at once, `max_concurrent` at most.
+
+    Raises:
+        InputError: Not even one: no machine has what a trial is to get.
+    """
+    resources = resources.on(machines)
+    wanted, workers = resources.of_worker, resources.workers
+    gpus = sum(int(machine.get("GPU", 0.0)) for machine in machines)
+    if workers > max(1, gpus):
+        raise InputError(
+            f"--gpus-per-trial must be at most {gpus}, the GPUs of the cluster's machines, got {workers}"
+        )
+    for kind, amount in wanted.items():
+        most = max((machine.get(kind, 0.0) for machine in machines), default=0.0)
+        if amount > most:
+            where = "what" if workers == 1 else f"for {workers} GPUs {workers} times what"
+            raise InputError(
+                f"--{kind.lower()}s-per-trial must be at most {most * workers:g}, {where} the cluster's "
+                f"largest machine has, got {amount * workers:g}"
+            )
+    places = sum(  # of workers, each of which fits on one machine
+        min(_places(kind, machine.get(kind, 0.0), amount) for kind, amount in wanted.items() if amount)
+        for machine in machines
+    )
+    slots = places // workers
+    if slots < 1:
+        enough = "some machine" if workers == 1 else f"{workers} times some machine"
+        raise InputError(
+            f"--cpus-per-trial, --gpus-per-trial: {enough} of the cluster must have both, "
+            f"got {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs"
+        )
+    return min(slots, resources.max_concurrent or slots)
+
+
+def _places(kind: str, there: float, amount: float) -> int:
+    """How many workers a machine has an amount of something for; Ray takes a part of a GPU from one alone."""
+    if kind == "GPU" and amount < 1:
+        return int(there) * int(1 / amount + 1e-9)
+    return int(there / amount + 1e-9)

@@ -1,0 +1,102 @@
+"""Teacher vectors of a large corpus, computed over all machines of a Ray cluster with Ray Data.
+
+The teacher reads the corpus chunk by chunk, as it does on one machine, and nothing else enters the vectors of
+a chunk: they are those of one machine bit for bit where the machines and their number of threads are alike,
+and elsewhere differ by less than the half precision that they are kept in. They come back in order and are
+written into the same cache entry. A window of the corpus passes over the cluster at a time, so that it may be
+larger than the memory of the driver and than the object store; the teacher is loaded again for each.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from themo.devices import Device, resolve_device
+from themo.errors import InputError, reason_of
+from themo.targets import EncodeElsewhere
+from themo.teacher import Target, Teacher
+from tune.cluster.connection import connect
+
+WINDOW = 64
+"""Chunks that are in the driver's memory and in the object store at a time: four million sentences."""
+
+_DEATHS = 3
+"""That a worker, and a chunk, survives."""
+
+Names = tuple[str, str | None]
+"""A teacher's architecture and weights. A folder must be shared by the machines."""
+
+
+def encoder_on(address: str) -> EncodeElsewhere:
+    """What computes teacher vectors on the cluster at an address, with all its GPUs, or else all its CPUs."""
+
+    def encode(
+        names: Names, device: Device, chunks: Iterable[list[str]], target: Target
+    ) -> Iterator[npt.NDArray[np.float16]]:
+        with (
+            tempfile.TemporaryDirectory(prefix="themo-ray-") as folder,
+            connect(address, Path(folder) / "ray.log") as cluster,
+        ):
+            machines = list(cluster.machines().values())
+            kind = "GPU" if device != "cpu" and any(m.get("GPU") for m in machines) else "CPU"
+            n_readers = sum(int(machine.get(kind, 0.0)) for machine in machines)
+            yield from _encode(chunks, (names, device, target), kind, n_readers)
+
+    return encode
+
+
+def _encode(
+    chunks: Iterable[list[str]], of_reader: tuple[Names, Device, Target], kind: str, n_readers: int
+) -> Iterator[npt.NDArray[np.float16]]:
+    import ray.data
+    from ray.exceptions import RayError
+
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    options = {
+        "fn_constructor_args": of_reader,
+        "compute": ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(n_readers, WINDOW))),
+        "num_cpus": 1,
+        "num_gpus": 1 if kind == "GPU" else 0,
+        "max_restarts": _DEATHS,  # Ray Data's own is for ever
+        "max_task_retries": _DEATHS,
+    }
+    rest = iter(chunks)
+    while window := [pa.table({"text": chunk}) for chunk in islice(rest, WINDOW)]:
+        vectors = _map(ray.data.from_arrow_refs([ray.put(table) for table in window]), **options)
+        try:
+            for batch in vectors.iter_batches(batch_size=None, batch_format="numpy"):
+                yield batch["vector"]
+        except RayError as error:
+            reason = reason_of(error)
+            raise InputError(f"--address: the teacher cannot read on the cluster: {reason}") from error
+
+
+def _map(texts: Any, **options: Any) -> Any:
+    """The vectors of each block of texts; a block is a chunk."""
+    with warnings.catch_warnings():
+        # two of the options have no names of their own yet, and those that have none are to go
+        warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+        return texts.map_batches(_Reader, batch_size=None, batch_format="pyarrow", **options)
+
+
+class _Reader:
+    """The teacher on a worker."""
+
+    def __init__(self, names: Names, device: Device, target: Target) -> None:
+        self._teacher = Teacher.load(*names, str(resolve_device(device)))
+        self._target = target
+
+    def __call__(self, chunk: pa.Table) -> dict[str, npt.NDArray[Any]]:
+        vectors = self._teacher.encode_texts(chunk["text"].to_pylist(), self._target)
+        return {"vector": vectors.astype(np.float16)}

@@ -1,0 +1,70 @@
+"""A Ray worker that takes a GPU for itself: `docker compose up --scale worker=N` on a machine of N GPUs.
+
+Docker gives every replica of a service the same GPUs. Each worker therefore claims one by a lock on a file in
+a folder that they share; the lock goes with the process that holds it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+from themo.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Join a cluster with one GPU, or none on a machine without; becomes ``ray start``."""
+    parser = argparse.ArgumentParser(prog="python -m tune.cluster.worker", description=__doc__)
+    parser.add_argument("--address", required=True, metavar="HOST:PORT", help="the cluster's head")
+    parser.add_argument("--claims", required=True, type=Path, metavar="FOLDER", help="shared by the machine")
+    parser.add_argument("ray_options", nargs="*", metavar="OPTION", help="of `ray start`, after --")
+    options = parser.parse_args(arguments)
+    gpus = visible_gpus()
+    if gpus:
+        try:
+            gpu, lock = claim(gpus, options.claims)
+        except InputError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            sys.exit(2)
+        os.set_inheritable(lock.fileno(), True)
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+        print(f"this worker has GPU {gpu} of {len(gpus)}", flush=True)
+    command = ["ray", "start", f"--address={options.address}", "--block", *options.ray_options]
+    os.execvp(command[0], command)  # noqa: S606  # Ray takes this process over, the lock with it
+
+
+def visible_gpus() -> list[str]:
+    """Indices of the GPUs that this process sees; empty without a driver."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    return answer.stdout.split() if answer.returncode == 0 else []
+
+
+def claim(gpus: Sequence[str], folder: Path) -> tuple[str, TextIO]:
+    """The first GPU that nobody else has, and the lock, which holds until its file is closed.
+
+    Raises:
+        InputError: All are taken.
+    """
+    for gpu in gpus:
+        file = (folder / f"gpu-{gpu}").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+        else:
+            return gpu, file
+    raise InputError(f"--scale worker: must be at most {len(gpus)}, a worker a GPU: all of them are taken")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The settings of the next trial, by the searcher that a search names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import qmc
+
+from tune.dimensions import Scalar
+from tune.proposals import evolution
+from tune.proposals.cube import decode
+from tune.proposals.history import to_optuna
+from tune.record import Trial
+from tune.space import Space
+from tune.study import Study
+
+
+def propose(space: Space, study: Study) -> dict[str, Scalar]:
+    """The next trial's settings.
+
+    The trusted settings of `space.first` come first, what they leave open proposed like all others. Then
+
+    - ``tpe``: Optuna's TPE (Bergstra et al., 2011, "Algorithms for Hyper-Parameter Optimization";
+      multivariate, with a constant liar for the trials under way), which knows stopped trials as such.
+    - ``gp``: Optuna's Gaussian process with expected improvement. A stopped trial counts with the best that
+      it reached, a failed one as the worst of all.
+    - ``cmaes``: `tune.proposals.evolution` for ranges, choices at random. Trials count as with ``gp``.
+    - ``random``: every value of a range or choice alike.
+    - ``quasi-random``: points of a scrambled Sobol sequence, which leaves no part of the space out.
+
+    The first three begin with `startup_trials` at random; trials carried over from another search count among
+    them, but for ``cmaes``, which begins around the best of both. Everything is built anew from the record,
+    every random state from seed and trial number: a resumed search proposes what it would have proposed.
+
+    Args:
+        space: What is searched.
+        study: All trials so far; the proposal becomes number `len(study)`.
+    """
+    number = len(study)
+    seed = int(np.random.SeedSequence([space.search.seed, number]).generate_state(1)[0])
+    n_startup = space.search.startup_trials
+    match space.search.searcher:
+        case "tpe":
+            return _ask(space, study, _Tpe(n_startup_trials=n_startup, seed=seed))
+        case "gp":
+            # two at least: of a single trial no process can be fitted
+            gp = GPSampler(n_startup_trials=max(2, n_startup), seed=seed, warn_independent_sampling=False)
+            return _ask(space, _all_complete(study), gp)
+        case "random":
+            return _ask(space, study, RandomSampler(seed=seed))
+        case "cmaes":
+            drawn = _ask(space, study, RandomSampler(seed=seed))
+            if number >= n_startup:
+                drawn |= evolution.sample(space, study, _scores(study), seed)
+        case "quasi-random":
+            sequence = qmc.Sobol(len(space.dimensions), rng=np.random.default_rng(space.search.seed))
+            place = (sequence.fast_forward(number) if number else sequence).random(1)[0]
+            drawn = {
+                n: decode(d, float(p)) for (n, d), p in zip(space.dimensions.items(), place, strict=True)
+            }
+    return drawn | _trusted(space, number)
+
+
+class _Tpe(TPESampler):
+    """Optuna's compares every distribution of every trial at each proposal; here they are the space's."""
+
+    def infer_relative_search_space(
+        self,
+        study: optuna.study.Study,
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """The settings that all trials have that ended, sorted by name, and more than one value for each."""
+        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        if not ended:
+            return {}
+        known = ended[0].distributions
+        shared = set(known).intersection(*(past.distributions for past in ended))
+        return {name: known[name] for name in sorted(shared) if not known[name].single()}
+
+
+def _ask(space: Space, study: Study, sampler: BaseSampler) -> dict[str, Scalar]:
+    """A proposal by one of Optuna's samplers."""
+    history = to_optuna(space, study, sampler)
+    if trusted := _trusted(space, len(study)):
+        history.enqueue_trial(trusted)
+    trial = history.ask(dict(space.dimensions))
+    return {name: trial.params[name] for name in space.dimensions}
+
+
+def _trusted(space: Space, number: int) -> dict[str, Scalar]:
+    return dict(space.first[number]) if number < len(space.first) else {}
+
+
+def _scores(study: Study) -> dict[int, float]:
+    """What each trial that does not run has reached, the greater the better; a failed one as the worst."""
+    sign = 1 if study.mode == "max" else -1
+    bests = {
+        trial.number: trial.best(study.mode)
+        for trial in (*study.carried, *study)
+        if trial.state not in ("RUNNING", "FAIL")
+    }
+    scores = {number: sign * best for number, best in bests.items() if best is not None}
+    if scores:
+        scores |= {trial.number: min(scores.values()) for trial in study if trial.state == "FAIL"}
+    return scores
+
+
+def _all_complete(study: Study) -> Study:
+    """The record for a searcher that learns of complete trials only."""
+    sign = 1 if study.mode == "max" else -1
+    scores = _scores(study)
+
+    def complete(trial: Trial) -> Trial:
+        if trial.number not in scores:
+            return trial
+        return replace(trial, state="COMPLETE", values={trial.pairs_seen: sign * scores[trial.number]})
+
+    carried = [complete(trial) for trial in study.carried]
+    return Study(None, study.mode, [complete(trial) for trial in study], carried)

@@ -1,0 +1,1 @@
+"""Which trials go on: each rule by name, all of them pure functions of the record."""

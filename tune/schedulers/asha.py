@@ -1,0 +1,59 @@
+"""Asynchronous successive halving over sentence pairs seen, in the form that stops.
+
+Li et al., 2018, https://arxiv.org/abs/1810.05934: rungs stand at r * eta^k pairs (r is `grace_pairs`, eta
+`reduction_factor`). In the stopping form, the default, a trial goes on if it is among the best 1/eta of those
+that have come by; `tune.schedulers.pausing` is the paper's own form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tune.record import Mode, State, Trial, loss_of
+from tune.schedulers.rungs import Rungs
+from tune.schedulers.scheduler import Scheduler
+from tune.study import Study
+
+
+@dataclass(frozen=True)
+class Asha(Scheduler):
+    """The stopping form.
+
+    Attributes:
+        rungs: Where trials are judged.
+    """
+
+    rungs: Rungs
+
+    def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
+        """Whether there is a rung between two reports."""
+        return self.rungs.between(before, pairs) is not None
+
+    def judge(self, study: Study, number: int, before: int) -> State:
+        """PRUNED at a rung unless among the best there, or where no report was finite yet."""
+        return judge_at_rung(self.rungs, study, study.trials, number, before)
+
+
+def judge_at_rung(rungs: Rungs, study: Study, rivals: Iterable[Trial], number: int, before: int) -> State:
+    """Whether a trial goes on after its last report, compared with rivals, among which it may be."""
+    trial = study[number]
+    rung = rungs.between(before, trial.pairs_seen)
+    if rung is None:
+        return "RUNNING"
+    results = rungs.results_at(rung, rivals, study.mode)
+    others = [value for other, value in results.items() if other != number]
+    best = trial.best(study.mode)
+    goes_on = best is not None and is_among_best(best, others, rungs.factor, study.mode)
+    return "RUNNING" if goes_on else "PRUNED"
+
+
+def is_among_best(value: float, others: list[float], reduction_factor: float, mode: Mode) -> bool:
+    """Whether a value is among the best 1/eta of itself and the others, rounded down, but at least the best.
+
+    Equal values pass together. As the paper counts; Ray's ASHA compares with an interpolated quantile of the
+    others, by which the second best of three passes a rung where one in three should (EXPERIMENTS.md).
+    """
+    n_better = sum(loss_of(other, mode) < loss_of(value, mode) for other in others)
+    return n_better < max(1, math.floor((len(others) + 1) / reduction_factor))

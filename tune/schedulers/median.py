@@ -1,0 +1,64 @@
+"""The median stopping rule of Google Vizier: trials are judged at equal distances.
+
+Golovin et al., 2017, https://dl.acm.org/doi/10.1145/3097983.3098043, section 3.2.2: a trial is stopped when
+its best so far is worse than the median of the other trials' running averages up to the same point.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from tune.record import State, Trial, loss_of
+from tune.schedulers.rungs import crosses
+from tune.schedulers.scheduler import Scheduler
+from tune.study import Study
+
+MIN_OTHERS = 3
+"""Fewer others than these stop nobody: our choice, the paper names no number."""
+
+
+@dataclass(frozen=True)
+class Median(Scheduler):
+    """The rule, applied after every `interval` pairs, where a checkpoint is written too.
+
+    Attributes:
+        interval: Sentence pairs between judgements.
+    """
+
+    interval: int
+
+    def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
+        """Whether a multiple of the interval lies between two reports."""
+        return crosses(self.interval, before, pairs)
+
+    def judge(self, study: Study, number: int, before: int) -> State:
+        """PRUNED where the best so far is worse than the median, or where no report was finite yet."""
+        trial = study[number]
+        pairs = trial.pairs_seen
+        if not self.is_judged(number, before, pairs):
+            return "RUNNING"
+        best = trial.best(study.mode)
+        if best is None:
+            return "PRUNED"
+        averages = [
+            average
+            for other in study
+            if other.number != number and (average := running_average(other, pairs)) is not None
+        ]
+        if len(averages) < MIN_OTHERS:
+            return "RUNNING"
+        median = statistics.median(averages)
+        is_worse = loss_of(best, study.mode) > loss_of(median, study.mode)
+        return "PRUNED" if is_worse else "RUNNING"
+
+
+def running_average(trial: Trial, pairs: int) -> float | None:
+    """Mean of the reports up to so many pairs, of a trial that has come that far."""
+    if not trial.values or max(trial.values) < pairs:
+        return None
+    values = [value for at, value in trial.values.items() if at <= pairs]
+    if not values:
+        return None
+    # rounding must not lift the mean of equal values above them: equal trials do not stop each other
+    return min(max(statistics.fmean(values), min(values)), max(values))

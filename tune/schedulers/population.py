@@ -1,0 +1,122 @@
+"""Population based training: the worst trials go on from the checkpoints of the best, with settings changed.
+
+Jaderberg et al., 2017, https://arxiv.org/abs/1711.09846, in rounds: all trials of the search are the
+population, each trains for an interval and waits for the others; then each of the worst quarter takes over
+settings and checkpoint of one of the best quarter (truncation selection), and what may change during training
+(`tune.search_settings.CHANGEABLE`) is multiplied by 0.8 or 1.2. Rounds make the outcome independent of the
+number of slots and of when trials ran; the price is that slots stand empty at the end of a round.
+
+A trial's record is then that of its line: the reports of those that it descends from, and in `lineage` where
+it left its own way. No settings in one file repeat such a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.distributions import FloatDistribution
+
+from tune.dimensions import Scalar
+from tune.record import State, Trial, loss_of
+from tune.schedulers.rungs import crosses
+from tune.schedulers.scheduler import Scheduler
+from tune.search_settings import CHANGEABLE
+from tune.space import Space
+from tune.study import Study
+
+_PART = 0.25
+_FACTORS = (0.8, 1.2)
+
+
+@dataclass(frozen=True)
+class PopulationBased(Scheduler):
+    """The rounds.
+
+    Attributes:
+        interval: Sentence pairs of a round.
+        num_samples: Size of the population.
+        seed: Of the search.
+    """
+
+    interval: int
+    num_samples: int
+    seed: int
+
+    def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
+        """Whether a round ends between two reports."""
+        return crosses(self.interval, before, pairs)
+
+    def judge(self, study: Study, number: int, before: int) -> State:
+        """PAUSED at the end of a round; PRUNED where its report there was not finite: it has no rank."""
+        trial = study[number]
+        if not self.is_judged(number, before, trial.pairs_seen):
+            return "RUNNING"
+        return "PAUSED" if trial.pairs_seen in trial.values else "PRUNED"
+
+    def next_paused(self, study: Study) -> int | None:
+        """When all have ended the round: first those that take over a checkpoint, while it still stands."""
+        under_way = [trial for trial in study if not trial.is_done]
+        if len(study) < self.num_samples or not under_way:
+            return None
+        ended = min(self._round(trial) for trial in under_way)
+        waiting = [t.number for t in under_way if t.state == "PAUSED" and self._round(t) == ended]
+        worst = self._ranked(study, ended)[1]
+        return min(waiting, key=lambda number: (number not in worst, number), default=None)
+
+    def donor(self, study: Study, number: int) -> int | None:
+        """Whose settings and checkpoint a paused trial takes over; None where it goes on from its own."""
+        ended = self._round(study[number])
+        best, worst = self._ranked(study, ended)
+        if number not in worst:
+            return None
+        donors = [
+            n
+            for n, result in best.items()
+            if study[n].state == "PAUSED" and self._round(study[n]) == ended and result != worst[number]
+        ]
+        if not donors:
+            return None
+        random = np.random.default_rng(np.random.SeedSequence([self.seed, number, ended]))
+        return donors[int(random.integers(len(donors)))]
+
+    def _ranked(self, study: Study, ended: int) -> tuple[dict[int, float], dict[int, float]]:
+        """Results of the best and of the worst quarter of a round, best first; of equals the earlier."""
+        results = {t.number: r for t in study if (r := self._result(t, ended)) is not None}
+        ranked = sorted(results, key=lambda n: (loss_of(results[n], study.mode), n))
+        size = int(len(ranked) * _PART)
+        best, worst = ranked[:size], ranked[len(ranked) - size :]
+        return {n: results[n] for n in best}, {n: results[n] for n in worst}
+
+    def _round(self, trial: Trial) -> int:
+        """How many rounds a trial has ended."""
+        return trial.pairs_seen // self.interval
+
+    def _result(self, trial: Trial, ended: int) -> float | None:
+        """A trial's report at the end of a round; its own, also where it took over another's line there."""
+        for step in trial.lineage:
+            if step.pairs // self.interval == ended:
+                return step.value
+        reports = sorted(trial.values)
+        end = next((pairs for pairs in reports if pairs >= ended * self.interval), None)
+        return None if end is None else trial.values[end]
+
+
+def take_over(space: Space, study: Study, number: int, donor: int) -> None:
+    """Let a trial go on as another one, with what may change during training multiplied by 0.8 or 1.2."""
+    trial = study[number]
+    seeds = [space.search.seed, number, trial.pairs_seen]
+    random = np.random.default_rng(np.random.SeedSequence(seeds))
+    study.take_over(number, donor, explore(space, study[donor].params, random))
+
+
+def explore(space: Space, params: Mapping[str, Scalar], random: np.random.Generator) -> dict[str, Scalar]:
+    """Settings near the given ones, within their ranges."""
+    changed = dict(params)
+    for name in CHANGEABLE:
+        dimension, value = space.dimensions.get(name), params.get(name)
+        if isinstance(dimension, FloatDistribution) and isinstance(value, int | float):
+            factor = _FACTORS[int(random.integers(2))]
+            changed[name] = min(max(value * factor, dimension.low), dimension.high)
+    return changed
