@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import errno
 import json
 import os
 import re
@@ -31,7 +30,6 @@ from optuna.trial import TrialState
 from themo.config import Settings, load
 from themo.dataset import TrainingData
 from themo.errors import InputError
-from themo.room import Patience
 from themo.tracking.runs import send
 from tune import results, session
 from tune.cluster.connection import ClusterError
@@ -39,7 +37,7 @@ from tune.cluster.resources import Resources
 from tune.proposals.history import to_optuna
 from tune.results import SearchResult
 from tune.search import Search, grow, new_search, read_search
-from tune.session import _finish, _next_session, _Session, run_search
+from tune.session import _finish, run_search
 from tune.space import from_tree
 from tune.storage import Storage
 from tune.study import Study
@@ -383,18 +381,6 @@ def test_a_search_ends_when_trials_gain_nothing(cluster, tmp_path):
     assert len(Study.reopen(run_search(more, no_data, train).folder / "study.json")) >= len(study) + 3
 
 
-def test_what_cannot_be_tidied_up_costs_no_search(tmp_path, monkeypatch, capsys):
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(Storage, "remove_loose_files", refuse)
-    search, folder = a_search(tmp_path, "mine", Resources()), tmp_path / "tune" / "mine"
-    study = Study(None, "max")
-    _Session(search, study, Storage(str(folder / "trials")), Patience())._tidy()
-    told = "Warning: files of session-1 that nothing needs stay: [Errno 5] Input/output error"
-    assert told in capsys.readouterr().err
-
-
 @pytest.mark.slow
 def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched, monkeypatch):
     client = _mlflow(searched.logs_dir)
@@ -579,11 +565,6 @@ def _reported(folder: Path) -> int:
     except FileNotFoundError:
         return 0
     return sum(bool(entry["checkpoint"]) or entry["state"] != "RUNNING" for entry in entries)
-
-
-def test_a_session_has_a_folder_of_its_own():
-    assert _next_session([]) == "session-1"
-    assert _next_session(["session-2", "session-10", "session-x", "other"]) == "session-11"
 
 
 def _mlflow(logs_dir: Path) -> MlflowClient:
