@@ -38,14 +38,8 @@ from ray.util.placement_group import PlacementGroup, placement_group_table, remo
 
 from themo.room import Patience
 from tune.mailbox import Files, Mailbox, Message
-from tune.trial import (
-    Work,
-    folder_for_version,
-    newest_checkpoint,
-    run_trial,
-    tell_tune,
-    tell_tune_of_waiting,
-)
+from tune.reporter import folder_for_version, tell_tune, tell_tune_of_waiting
+from tune.trial import Work, newest_checkpoint, run_trial
 from tune.trial_report import TrialReport
 
 _TICK_SECONDS = 1.0

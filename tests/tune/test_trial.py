@@ -1,13 +1,11 @@
-"""A trial on a worker whose storage fails, or is full."""
+"""A trial on a worker: what it leaves behind, what it trains on, and whose fault its end is."""
 
 from __future__ import annotations
 
-import errno
 import gc
 import platform
-import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +14,9 @@ from typing import Any
 
 import pytest
 import torch
+from disks import FULL, WAITS_FOR_ROOM, a_full_disk_then
 from formula_search import TREE, no_data, settings_in
-from formula_training import REPORTS, FormulaReport, train
+from formula_training import REPORTS, train
 from pyarrow import fs
 from ray.tune import Checkpoint
 
@@ -29,16 +28,14 @@ from tune.cluster import shipping
 from tune.cluster.sharing import sign
 from tune.cluster.shipping import File, Item, Shipment
 from tune.record import Trial
+from tune.reporter import StorageError
 from tune.space import from_tree
 from tune.storage import Storage
-from tune.trial import DeviceError, StorageError, Work, configuration, run_trial
+from tune.trial import DeviceError, Work, configuration, run_trial
 from tune.trial_report import TrialReport
 
 # a trial collects garbage first: what the tests before it have left open
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
-FULL = OSError(errno.ENOSPC, "No space left on device")
-WAITS_FOR_ROOM = "room on a full disk: [Errno 28] No space left on device"
 
 
 @pytest.fixture(autouse=True)
@@ -64,14 +61,6 @@ def test_a_checkpoint_that_cannot_be_fetched_is_no_fault_of_the_trials(work: Wor
     with pytest.raises(StorageError, match="data or checkpoint cannot be fetched: "):
         run_trial(a_trial(), work, Checkpoint("gone", remote), lambda report, _: told.append(report))
     assert told == []
-
-
-def test_a_report_that_cannot_be_stored_is_no_fault_of_the_trials(work: Work) -> None:
-    def tell(report: TrialReport, version: Path | None) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    with pytest.raises(StorageError, match=r"a report cannot be stored: .*Input/output error"):
-        run_trial(a_trial(), work, None, tell)
 
 
 def test_a_broken_gpu_is_no_fault_of_the_trials(work: Work) -> None:
@@ -152,18 +141,6 @@ def test_a_trial_whose_gpu_is_not_there_does_not_train_without(
         run_trial(configuration(Trial(0, {"learn_rate": 1e-3}, gpus=0.5)), work, None, lambda *_: None)
 
 
-def a_full_disk_then(made: Callable[[], Any]) -> Callable[[], Any]:
-    """`made`, after three calls that find no room."""
-    tries = iter([FULL, FULL, FULL])
-
-    def make() -> Any:
-        for error in tries:
-            raise error
-        return made()
-
-    return make
-
-
 def test_room_is_waited_for_by_what_is_fetched(work: Work, tmp_path: Path) -> None:
     version = tmp_path / "version"
     version.mkdir()
@@ -185,40 +162,6 @@ def test_room_is_waited_for_by_what_is_fetched(work: Work, tmp_path: Path) -> No
     assert of_data.waits == of_checkpoint.waits == WAITS_FOR_ROOM
     assert [report.metrics["step"] for report in reports] == [*range(8, REPORTS + 1)]
     assert told[-1].failure == ""
-
-
-def test_room_for_a_version_is_waited_for_and_the_driver_told(
-    work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save = FormulaReport.save
-    room_for_one = a_full_disk_then(lambda: None)
-
-    def save_where_there_is_room(report: FormulaReport, folder: Path) -> None:
-        room_for_one()
-        save(report, folder)
-
-    monkeypatch.setattr(FormulaReport, "save", save_where_there_is_room)
-    told: list[TrialReport] = []
-    run_trial(a_trial(), work, None, lambda report, _: told.append(report))
-    assert [report.waits for report in told if report.waits] == [WAITS_FOR_ROOM]
-    assert [report.metrics["step"] for report in told if not report.waits] == [*range(1, REPORTS + 1)]
-
-
-def test_room_for_the_folder_of_a_version_is_waited_for_too(
-    work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make = tempfile.mkdtemp
-    room = a_full_disk_then(lambda: None)
-
-    def make_where_there_is_room(*args: Any, **options: Any) -> str:
-        room()
-        return make(*args, **options)
-
-    monkeypatch.setattr(tempfile, "mkdtemp", make_where_there_is_room)
-    told: list[TrialReport] = []
-    run_trial(a_trial(), work, None, lambda report, _: told.append(report))
-    assert [report.waits for report in told if report.waits] == [WAITS_FOR_ROOM]
-    assert [report.metrics["step"] for report in told if not report.waits] == [*range(1, REPORTS + 1)]
 
 
 def test_a_machine_that_joined_without_the_shared_storage_waits_for_it(work: Work) -> None:
