@@ -279,7 +279,10 @@ def test_a_search_beyond_its_data_is_refused(
     path.write_text(yaml.safe_dump({"space": space}), encoding="utf-8")
     command = ["tune", "--config", tiny_config, "--space", path, "--name", "wide", *options]
     assert main([*map(str, command), "--logs-dir", str(tmp_path / "logs")]) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == f"Error: the search space: {message}"
+    *said, error = capsys.readouterr().err.splitlines()
+    assert error == f"Error: the search space: {message}"
+    go_on = f"python -m themo tune --resume wide --logs-dir {tmp_path / 'logs'}"
+    assert f"Should it break off: {go_on}" in said
     assert not (tmp_path / "logs" / "tune" / "wide").exists()
 
 

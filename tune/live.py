@@ -18,6 +18,7 @@ from themo.output import duration
 from themo.progress import SECONDS_BETWEEN_LINES, console
 from tune.results import best_so_far
 from tune.study import Study
+from tune.work_time import seconds_left
 
 _SECONDS_BETWEEN_FRAMES = 0.5
 _LONGEST_LINE = 160
@@ -30,17 +31,20 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
     Args:
         study: The record.
         total: Trials in all.
+        n_trusted: How many of them, the first ones, are trusted.
         slots: Trials at once, at this moment.
         objective: Name of the metric that is searched on.
     """
 
-    def __init__(self, study: Study, total: int, slots: Callable[[], int], objective: str) -> None:
+    def __init__(
+        self, study: Study, total: int, n_trusted: int, slots: Callable[[], int], objective: str
+    ) -> None:
         self._study = study
         self._total = total
+        self._n_trusted = n_trusted
         self._slots = slots
         self._objective = objective
-        self._done_before = study.n_done
-        self._start = self._last = time.monotonic()
+        self._last = time.monotonic()
         self._at_work = 0
         self._on_ctrl_c: Callable[[int, FrameType | None], object] | None = None
         self._live = (
@@ -49,7 +53,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
 
     def setup(self, *_: object, **__: object) -> None:
         """Open the view; from now on Ctrl-C is answered at once, before Ray takes its time."""
-        self._start = self._last = time.monotonic()
+        self._last = time.monotonic()
         rays = signal.getsignal(signal.SIGINT)
         if callable(rays) and threading.current_thread() is threading.main_thread():
             self._on_ctrl_c = rays
@@ -103,15 +107,8 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         ]
         if counts["PAUSED"]:
             parts.insert(2, f"{counts['PAUSED']} paused")
-        left = self._seconds_left(done)
+        left = seconds_left(self._study, self._total, self._n_trusted, self._slots())
         return ", ".join([*parts, f"about {duration(left)} left"] if left is not None else parts)
-
-    def _seconds_left(self, done: int) -> float | None:
-        """From the trials that this session ended; None before there is one."""
-        ended = done - self._done_before
-        if ended < 1:
-            return None
-        return (time.monotonic() - self._start) / ended * (self._total - done)
 
 
 def _cut(line: str) -> str:

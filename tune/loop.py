@@ -71,7 +71,8 @@ class Loop:
         breakdown = Breakdown(lambda: slots.most)
         budget = TimeBudget(math.inf if time_budget is None else time_budget)
         on_ctrl_c = signal.getsignal(signal.SIGINT)
-        view = LiveView(study, search.space.search.num_samples, slots, search.objective)
+        space = search.space
+        view = LiveView(study, space.search.num_samples, len(space.first), slots, search.objective)
         runs = runs_of(search, study, tracking)
         try:
             ray_tune.run(

@@ -123,7 +123,9 @@ def begin(options: Namespace, settings: Settings) -> Search:
     is_share = settings.training.threads == known_threads and "threads" not in options.settings
     if options.repeat is not None and is_share:  # the earlier one's, which filled its settings in
         settings = settings.override({"threads": resources.threads})
-    name = options.name or datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+    name = options.name
+    if name is None:
+        name = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
     refuse_taken(name, settings)
     check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
     if options.warm_start is not None:

@@ -262,7 +262,9 @@ def search_folder(name: str, settings: Settings, asked_by: str = "--name") -> Pa
         InputError: The name cannot be a directory's.
     """
     if not _NAME.fullmatch(name):
-        raise InputError(f"{asked_by} must be letters, digits, '.', '_' and '-', got {name!r}")
+        last = Path(name).name
+        hint = f": of a directory, give the last part alone, {last}" if _NAME.fullmatch(last) else ""
+        raise InputError(f"{asked_by} must be letters, digits, '.', '_' and '-', got {name!r}{hint}")
     return Path(settings.paths.logs_dir).resolve() / "tune" / name
 
 

@@ -47,6 +47,7 @@ def run_search(
     train: Train = train,
     time_budget: float | None = None,
     measure: Callable[[], float | None] = peak_memory,
+    on_begin: Callable[[], None] = lambda: None,
 ) -> results.SearchResult:
     """Run a search, or what is left of one, and write its results.
 
@@ -58,6 +59,7 @@ def run_search(
         time_budget: Seconds after which the session ends with what it has; trials under way stay at their
             last checkpoint, and a resumed search goes on with them.
         measure: Tells, on a worker, what its trial took of a GPU's memory.
+        on_begin: Called when cluster and storage will do, before data is prepared.
 
     Returns:
         What was found.
@@ -74,7 +76,7 @@ def run_search(
     """
     storage, patience = storage_of(search), Patience()
     with alone(search.folder):  # until the results are written too
-        study, slots = _searched(search, data_for, train, time_budget, measure, storage, patience)
+        study, slots = _searched(search, data_for, train, time_budget, measure, on_begin, storage, patience)
         return patience(lambda: _finish(search, study, slots, storage))
 
 
@@ -84,6 +86,7 @@ def _searched(
     train: Train,
     time_budget: float | None,
     measure: Callable[[], float | None],
+    on_begin: Callable[[], None],
     storage: Storage,
     patience: Patience,
 ) -> tuple[Study, int]:
@@ -119,6 +122,7 @@ def _searched(
         machines = list(cluster.machines().values())
         search.resources.on(machines).refuse_no_gpus(search.settings.training.device)
         patience(lambda: _refuse_unshared(search, storage, cluster))
+        on_begin()
         console.print(f"Runs in MLflow: {ui_command(uri)}", soft_wrap=True)
         if cluster.dashboard:
             console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)

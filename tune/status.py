@@ -20,7 +20,7 @@ from tune.record import Trial
 from tune.results import best_so_far, show
 from tune.search import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Search, read_search, search_folders
 from tune.study import Study
-from tune.work_time import worked_seconds
+from tune.work_time import most_at_once, seconds_left, worked_seconds
 
 Activity = Literal["running", "interrupted", "finished", "not begun"]
 
@@ -53,12 +53,19 @@ class Status:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of training, at the pace so far; None before a trial has ended."""
-        done = self.study.n_done
-        if not done or self.activity == "finished":
+        """Of training, as `work_time.seconds_left` has it, with as many slots as there have been."""
+        if self.activity == "finished":
             return None
-        left = self.search.space.search.num_samples - done
-        return self.training_seconds / done * left
+        space, slots = self.search.space, max(1, most_at_once(self.study))
+        return seconds_left(self.study, space.search.num_samples, len(space.first), slots)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many trials there are of each state; without a driver none is running."""
+        counts = {state.lower(): n for state, n in self.study.counts().items()}
+        under_way = counts.pop("running")
+        runs = self.activity == "running"
+        return {"running": under_way if runs else 0, "interrupted": 0 if runs else under_way} | counts
 
     @property
     def failures(self) -> list[Trial]:
@@ -71,7 +78,7 @@ class Status:
         return {
             "search": self.search.name,
             "activity": self.activity,
-            "trials": {state.lower(): n for state, n in self.study.counts().items()},
+            "trials": self.counts,
             "num_samples": self.search.space.search.num_samples,
             "objective": self.search.objective,
             "best": _best(leader, self.study) if leader else None,
@@ -92,18 +99,21 @@ class Status:
             best = trial.best(self.study.mode)
             view.add_row(
                 str(trial.number),
-                trial.state.lower(),
+                self._state(trial),
                 "" if best is None else f"{best:.4f}",
                 f"{trial.pairs_seen:,}",
                 " ".join(f"{name}={show(value)}" for name, value in trial.params.items()),
             )
         return view
 
+    def _state(self, trial: Trial) -> str:
+        is_stuck = trial.state == "RUNNING" and self.activity != "running"
+        return "interrupted" if is_stuck else trial.state.lower()
+
     def lines(self) -> list[str]:
         """What there is to say beside the table."""
-        counts = self.study.counts()
         total = self.search.space.search.num_samples
-        states = ", ".join(f"{n} {state.lower()}" for state, n in counts.items() if n)
+        states = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
         said = [f"Search {self.search.name} ({self.activity}): {len(self.study)} of {total} trials begun"]
         if states:
             said[0] += f": {states}"

@@ -52,6 +52,8 @@ class Storage:
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS, on all "
                 "machines instead"
             )
+        if "://" in place and not urlsplit(place).netloc and urlsplit(place).scheme != "file":
+            raise InputError(f"--storage-path must name a bucket, as in s3://BUCKET/FOLDER, got {place!r}")
         storage = cls(place if "://" in place else str(Path(place).resolve()))
         try:
             storage.filesystem  # noqa: B018 -- made when it is first asked for

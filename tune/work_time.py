@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import accumulate
+from statistics import fmean
 
 from tune.study import Study
 
@@ -54,3 +55,38 @@ def busy_share(study: Study, slots: int) -> float:
     """Share of the time of that many slots spent in training; pauses between sessions left out."""
     slot_seconds = slots * session_seconds(study)
     return sum(trial.seconds for trial in study) / slot_seconds if slot_seconds > 0 else 0.0
+
+
+def seconds_left(study: Study, n_trials: int, n_trusted: int, slots: int) -> float | None:
+    """The time that trials under way and trials to come still take, by how long others took.
+
+    Those to come are taken for ones of the mean length of those that have ended or wait; one under way, for
+    one of those that took longer than it has until now. Trusted trials, the first ones, run to their ends
+    where most others are stopped: they tell of such long ones only.
+
+    Args:
+        study: The record.
+        n_trials: In all.
+        n_trusted: How many of them are trusted.
+        slots: Trials at once.
+
+    Returns:
+        Seconds; None before there is one to tell by.
+    """
+    rested = [trial for trial in study if trial.state != "RUNNING" and trial.seconds > 0]
+    n_left = n_trials - study.n_done
+    telling = [trial.seconds for trial in rested if trial.number >= n_trusted or n_trials <= n_trusted]
+    if not telling or not study.n_done or n_left <= 0:
+        return None
+
+    def rest(seconds: float) -> float:
+        """What a trial still takes that has taken so long."""
+        for known in (telling, [trial.seconds for trial in rested]):
+            longer = [other - seconds for other in known if other > seconds]
+            if longer:
+                return fmean(longer)
+        return 0.0  # longer than any: it may end now
+
+    under_way = sum(rest(trial.seconds) for trial in study if trial.state == "RUNNING")
+    to_come = max(0, n_trials - len(study)) * rest(0.0)
+    return (under_way + to_come) / min(slots, n_left)

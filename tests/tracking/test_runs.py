@@ -207,8 +207,9 @@ def test_a_server_that_never_comes_back_costs_a_warning_and_the_file_is_sent_lat
         server.kill()
         with tracking.run("run", {"a": 1}) as run:
             run.report({"loss": 1.0}, step=1)
-        tracking.close(2.0)
+        tracking.close(3.0)
         told = " ".join(capsys.readouterr().err.split())
+        assert f"MLflow at {server.uri} has 3 records to take: waiting for at most 3 s" in told
         assert f"3 records are not sent yet; send them with: python -m themo send {box}" in told
         assert main(["send", str(box), "--seconds", "5"]) == 2
         assert "no MLflow server answers" in capsys.readouterr().err

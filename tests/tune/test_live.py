@@ -27,7 +27,7 @@ def study() -> Study:
 
 def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
-    view = LiveView(study, total=8, slots=lambda: 2, objective="val/match@01")
+    view = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="val/match@01")
     view.setup()
     running = [SimpleNamespace(status="RUNNING"), SimpleNamespace(status="TERMINATED")]
     view.on_step_end(trials=running)
@@ -47,7 +47,7 @@ def test_a_trial_that_failed_is_not_the_best(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
     monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
     study.report(2, {"pairs_seen": 50, "o": 0.9}, "o")
-    LiveView(study, total=8, slots=lambda: 2, objective="o").on_step_end(trials=[])
+    LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="o").on_step_end(trials=[])
     assert "best o 0.7000 in trial 1: " in capsys.readouterr().err
 
 
@@ -55,7 +55,7 @@ def test_a_plain_line_is_cut_where_it_would_fill_the_screen(study, monkeypatch, 
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
     monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
     study.report(study.add({f"setting_{i}": i for i in range(30)}).number, {"pairs_seen": 1, "o": 0.9}, "o")
-    LiveView(study, total=8, slots=lambda: 2, objective="val/match@01").on_step_end(trials=[])
+    LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="val/match@01").on_step_end(trials=[])
     (line,) = capsys.readouterr().err.splitlines()
     assert len(line) == 160
     assert line.endswith("…")
@@ -66,14 +66,16 @@ def test_on_a_terminal_a_view_of_three_lines_however_many_settings(study, monkey
     screen = io.StringIO()
     monkeypatch.setattr(live, "console", Console(file=screen, force_terminal=True, width=80))
     study.report(study.add({f"setting_{i}": i for i in range(30)}).number, {"pairs_seen": 1, "o": 0.9}, "o")
-    live.console.print(LiveView(study, total=8, slots=lambda: 2, objective="val/match@01")._frame())
+    live.console.print(
+        LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="val/match@01")._frame()
+    )
     assert len(screen.getvalue().splitlines()) == 3
 
 
 def test_on_a_terminal_one_view_that_goes_away(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, force_terminal=True, width=120))
     monkeypatch.setattr(live, "_SECONDS_BETWEEN_FRAMES", 0.0)
-    view = LiveView(study, total=8, slots=lambda: 2, objective="val/match@01")
+    view = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="val/match@01")
     view.setup()
     view.on_step_end(trials=[])
     view.close()
@@ -82,11 +84,12 @@ def test_on_a_terminal_one_view_that_goes_away(study, monkeypatch, capsys):
     assert captured.out == ""
 
 
-def test_time_left_is_told_once_a_trial_of_this_session_has_ended(study):
-    view = LiveView(study, total=8, slots=lambda: 2, objective="o")
-    assert view._seconds_left(3) is None
-    view._start -= 60
-    assert view._seconds_left(4) == pytest.approx(4 * 60, rel=0.01)
+def test_time_left_is_told_once_it_is_known(study):
+    view = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="o")
+    assert " left" not in view._progress()
+    for trial in study:
+        trial.seconds = 60.0
+    assert view._progress().endswith(", about 2 min left")
 
 
 def test_ctrl_c_is_answered_and_goes_on_to_ray(study, monkeypatch):
@@ -95,7 +98,7 @@ def test_ctrl_c_is_answered_and_goes_on_to_ray(study, monkeypatch):
     rays: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: rays.append(number))
     try:
-        view = LiveView(study, total=8, slots=lambda: 2, objective="o")
+        view = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="o")
         view.setup()
         signal.raise_signal(signal.SIGINT)
         while "Stopping: " not in said.getvalue():

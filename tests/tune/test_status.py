@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
         trial.enter_stint(float(started), float(ended))
         metrics = {"pairs_seen": pairs} | ({search.objective: value} if value is not None else {})
         study.report(trial.number, metrics, search.objective)
+    study[0].seconds = 50.0
     study.finish(0, "COMPLETE")
     study.finish(1, "FAIL", "diverged: loss is nan")
     return folder
@@ -39,10 +41,10 @@ def test_what_another_terminal_sees(folder: Path) -> None:
     assert status.activity == "interrupted"
     assert status.training_seconds == 100.0  # the pause left out
     assert status.pairs_per_second == 18.0
-    assert status.seconds_left == 300.0  # two of eight took 100
+    assert status.seconds_left is None  # a trusted trial alone has ended
     lines = " ".join(status.lines())
-    assert "Search mine (interrupted): 3 of 8 trials begun: 1 running, 1 complete, 1 fail" in lines
-    assert "18 pairs/s, about 5 min left" in lines
+    assert "Search mine (interrupted): 3 of 8 trials begun: 1 interrupted, 1 complete, 1 fail" in lines
+    assert "Training for 2 min, 18 pairs/s Go on with it" in lines
     assert "Trial 1 failed: diverged: loss is nan" in lines
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
@@ -57,8 +59,23 @@ def test_neither_waiting_nor_a_pause_of_the_search_is_training(folder: Path) -> 
 
 def test_a_search_that_runs_is_seen_to_and_is_not_disturbed(folder: Path) -> None:
     with FileLock(folder / LOCK_FILE):
-        assert read_status(folder).activity == "running"
+        status = read_status(folder)
+    assert status.activity == "running"
+    assert "3 of 8 trials begun: 1 running, 1 complete, 1 fail" in status.lines()[0]
     assert read_status(folder).activity == "interrupted"
+
+
+def test_time_left_is_told_for_the_slots_that_there_were(folder: Path) -> None:
+    study = Study.read(folder / STUDY_FILE)
+    study.add({})
+    fifth = study.add({})  # the first that is not trusted
+    fifth.seconds = 30.0
+    study.finish(fifth.number, "PRUNED")
+    study.save()
+    status = read_status(folder)
+    # two were at work at once: the third and the fourth take 30 s, as three more do
+    assert status.seconds_left == 5 * 30 / 2
+    assert any("pairs/s, about 1 min left" in line for line in status.lines())
 
 
 def test_a_search_that_is_done_and_one_not_begun(folder: Path, tmp_path: Path) -> None:
@@ -112,12 +129,20 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     before = (folder / STUDY_FILE).read_bytes()
     assert main(["status", "mine", "--logs-dir", str(tmp_path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["trials"] == {"running": 1, "paused": 0, "complete": 1, "pruned": 0, "fail": 1}
+    assert told["trials"] == {
+        "running": 0,
+        "interrupted": 1,
+        "paused": 0,
+        "complete": 1,
+        "pruned": 0,
+        "fail": 1,
+    }
     assert told["best"]["trial"] == 2
     assert told["failures"] == [{"trial": 1, "reason": "diverged: loss is nan"}]
     assert main(["status", "mine", "--logs-dir", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "0.5000" in out
+    assert re.search(r"^ *2 +interrupted +0\.7000 ", out, re.MULTILINE)
     assert "So far: best val/match@01 0.7000 in trial 2: learn_rate=0.001 batch_size=64\n" in out
     assert "Compare runs:  mlflow ui --backend-store-uri sqlite:///" in out
     assert (folder / STUDY_FILE).read_bytes() == before

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def test_a_folder_below_a_uri_keeps_the_settings_of_its_file_system():
 @pytest.mark.parametrize("place", ["what://bucket/folder", "s3://bad bucket/x"])
 def test_a_uri_of_no_file_system_is_refused(place):
     with pytest.raises(InputError, match=rf"--storage-path must be a folder or a URI .*, got '{place}': "):
+        Storage.named(place)
+
+
+@pytest.mark.parametrize("place", ["s3://", "gs:///folder", "s3://?scheme=http"])
+def test_a_uri_without_a_bucket_is_refused(place):
+    rule = rf"^--storage-path must name a bucket, as in s3://BUCKET/FOLDER, got '{re.escape(place)}'$"
+    with pytest.raises(InputError, match=rule):
         Storage.named(place)
 
 

@@ -63,6 +63,11 @@ MAY_BE_GIVEN = (
             "--warm-start: there is no search at .*/tune/none: it holds no search.yaml",
         ),
         (["--resume", "../x"], "--resume must be letters, digits, .*, got '../x'"),
+        (["--name", ""], "--name must be letters, digits, '.', '_' and '-', got ''$"),
+        (
+            ["--resume", "/logs/tune/old"],
+            "--resume must be .*, got '/logs/tune/old': of a directory, give the last part alone, old$",
+        ),
         (["--repeat", "../x"], "--repeat must be letters, digits, .*, got '../x'"),
         (
             ["--name", "old"],
@@ -147,8 +152,9 @@ def test_a_search_that_another_process_runs_is_refused(
         assert main(["tune", "--resume", "old", "--logs-dir", str(logs), *more]) == 2
         assert driver.poll() is None
         driver.communicate("")
-    *_, line = capsys.readouterr().err.splitlines()
+    *before, line = capsys.readouterr().err.splitlines()
     assert line == f"Error: --resume: another process runs the search at {folder}"
+    assert not any("Should it break off" in other for other in before)
     assert (folder / "search.yaml").read_bytes() == kept
 
 
@@ -295,7 +301,8 @@ def test_commands_that_are_told_can_be_typed(
     logs = tmp_path / "my logs"
     folder, result = logs / "tune" / "old", _a_result(logs)
 
-    def run_search(*_: object, **__: object) -> SearchResult:
+    def run_search(*_: object, on_begin: Callable[[], None], **__: object) -> SearchResult:
+        on_begin()
         assert f"Should it break off: {go_on}\n" in capsys.readouterr().err
         end()
         return result

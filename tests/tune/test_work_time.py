@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from tune.record import Stint
 from tune.study import Study
-from tune.work_time import busy_share, covered, most_at_once, session_seconds, sessions, worked_seconds
+from tune.work_time import (
+    busy_share,
+    covered,
+    most_at_once,
+    seconds_left,
+    session_seconds,
+    sessions,
+    worked_seconds,
+)
 
 
 @pytest.fixture
@@ -83,3 +91,56 @@ def test_an_older_record_knows_the_first_start_and_the_last_end_only(tmp_path: P
 def test_time_counts_once(spans: list[tuple[int, int]]) -> None:
     seconds = {t for start, length in spans for t in range(start, start + length)}
     assert covered((s, s + n) for s, n in spans) == len(seconds)
+
+
+def a_search(*trials: tuple[str, float]) -> Study:
+    """Of trials by their states and seconds."""
+    study = Study(None, "max")
+    for state, seconds in trials:
+        trial = study.add({})
+        trial.seconds = seconds
+        if state != "RUNNING":
+            study.finish(trial.number, state)
+    return study
+
+
+@pytest.mark.parametrize(
+    ("trials", "n_trusted", "slots", "left"),
+    [
+        ([("RUNNING", 9.0), ("RUNNING", 9.0)], 0, 2, None),
+        ([("COMPLETE", 10.0), ("RUNNING", 9.0)], 0, 2, (1 + 6 * 10) / 2),
+        ([("COMPLETE", 10.0), ("RUNNING", 12.0)], 0, 2, 6 * 10 / 2),  # longer than any: it may end now
+        ([("COMPLETE", 10.0), ("PRUNED", 2.0), ("RUNNING", 4.0)], 0, 1, 6 + 5 * 6),
+        ([("COMPLETE", 50.0), ("COMPLETE", 50.0), ("RUNNING", 1.0)], 2, 2, None),  # trusted ones alone
+        ([("COMPLETE", 50.0), ("RUNNING", 40.0), ("PRUNED", 2.0)], 2, 1, 10 + 5 * 2),
+        ([("COMPLETE", 10.0)] * 7 + [("RUNNING", 4.0)], 8, 4, 6),  # all trusted; one slot is enough
+        ([("COMPLETE", 10.0)] * 8, 0, 2, None),
+        ([("FAIL", 0.0)] * 2, 0, 2, None),
+    ],
+)
+def test_time_left_by_what_others_took(
+    trials: list[tuple[str, float]], n_trusted: int, slots: int, left: float | None
+) -> None:
+    assert seconds_left(a_search(*trials), 8, n_trusted, slots) == left
+
+
+def test_a_trial_that_waits_tells_as_one_that_has_ended() -> None:
+    study = a_search(("COMPLETE", 30.0), ("RUNNING", 6.0), ("RUNNING", 2.0))
+    study[1].state = "PAUSED"
+    assert seconds_left(study, 4, 1, 1) == 4 + 6
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["RUNNING", "COMPLETE", "PRUNED", "FAIL"]), st.floats(0, 1e6))),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.integers(1, 9),
+)
+def test_time_left_is_never_below_nothing_nor_above_all_at_the_slowest(
+    trials: list[tuple[str, float]], n_more: int, n_trusted: int, slots: int
+) -> None:
+    study = a_search(*trials)
+    n_trials = len(study) + n_more
+    left = seconds_left(study, n_trials, n_trusted, slots)
+    slowest = max((seconds for _, seconds in trials), default=0.0)
+    assert left is None or 0 <= left <= slowest * (n_trials - study.n_done) * (1 + 1e-9)

@@ -36,7 +36,9 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         if options.json:
             print_json({"searches": [status.to_json() for status in every]})
         else:
-            print_result(overview(every) if every else f"There is no search in {options.logs_dir / 'tune'}")
+            print_result(
+                overview(every) if every else f"There is no search in {(options.logs_dir / 'tune').resolve()}"
+            )
         return
     folder = search_folder(
         options.name, load(overrides={"logs_dir": str(options.logs_dir)}), asked_by="status NAME"

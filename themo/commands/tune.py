@@ -135,10 +135,13 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
             where += [] if given is None else [option(name), str(given)]
     resume_hint[:] = [typed("tune", "--resume", search.name, *where)]
     console.print(f"Search {search.name}: {search.folder}")
-    # at once: there are ends, such as that of a cluster's head, after which no word can be said
-    console.print(f"Should it break off: {resume_hint[0]}", soft_wrap=True)
+
+    def tell_how_to_go_on() -> None:
+        # at once: there are ends, such as that of a cluster's head, after which no word can be said
+        console.print(f"Should it break off: {resume_hint[0]}", soft_wrap=True)
+
     try:
-        result = run_search(search, prepare, time_budget=options.time_budget)
+        result = run_search(search, prepare, time_budget=options.time_budget, on_begin=tell_how_to_go_on)
     except InputError:
         if options.resume is None:
             discard_untried(search)

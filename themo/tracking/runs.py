@@ -33,6 +33,9 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 CLOSE_SECONDS = 30.0
 """A command that is done waits so long for a server to take what is left."""
 
+_PATIENT_SECONDS = 2.0
+"""A command waits so long without a word."""
+
 _LONGEST_WAIT = 20.0
 _TRIES = 10
 """Of a record, over two minutes, before it lets the others pass."""
@@ -194,7 +197,15 @@ class Tracking:
         """Send what is left, wait for it so long, and end the thread."""
         if self._ending.is_set():
             return
-        if not self.flush(seconds) and warn:
+        sent = self.flush(min(seconds, _PATIENT_SECONDS))
+        if not sent and seconds > _PATIENT_SECONDS:
+            if warn:
+                console.print(
+                    f"MLflow at {without_password(self.uri)} has {len(self._outbox):,} records to take: "
+                    f"waiting for at most {seconds:.0f} s"
+                )
+            sent = self.flush(seconds - _PATIENT_SECONDS)
+        if not sent and warn:
             self._warn(
                 "left",
                 f"{len(self._outbox):,} records are not sent yet; send them with: "

@@ -99,7 +99,7 @@ def _parts(address: str) -> tuple[str, str]:
     host, _, port = address.removeprefix(_CLIENT).rpartition(":")
     if address.startswith(_CLIENT) and ":" not in address.removeprefix(_CLIENT):
         host, port = port, _CLIENT_PORT
-    if host and port.isdigit():
+    if host and "/" not in host and port.isdigit():
         return host, port
     raise InputError(
         f"--address (or RAY_ADDRESS) must be HOST:PORT, auto or ray://HOST[:PORT], got {address!r}"
