@@ -24,6 +24,9 @@ _REACH_SECONDS = 4.0
 _CLIENT_SECONDS = 30.0
 """For a Ray Client's server, which starts a process for each client."""
 
+_LOST = ("ConnectionError:", "ConnectionAbortedError:", "_InactiveRpcError:")
+"""How a client ends whose process on the server has died: on a busy machine some do, and another may not."""
+
 _CLIENT = "ray://"
 _CLIENT_PORT = "10001"
 
@@ -142,24 +145,30 @@ def _ask(address: str, host: str, port: str, end: float) -> tuple[str, str]:
     Raises:
         InputError: The listener is no such server, it refuses our token, or it serves no client of our kind.
     """
-    with Inquiry(asking.__file__, f"{host}:{port}") as inquiry:
-        end = inquiry.imported(address, end)
-        try:
-            answers = inquiry.line(end)
-        except TimeoutError:
-            raise _silent(address, _ANSWER_SECONDS) from None
-        try:
-            told = inquiry.line(time.monotonic() + _CLIENT_SECONDS) if answers else ""
-        except TimeoutError:
-            raise _silent(address, _CLIENT_SECONDS) from None
-        said = inquiry.errors()
-    if told.startswith("cluster ") and len(told.split()) == 3:
-        _, own, session = told.split()
-        return own, session
-    _refuse_token(address, said)
-    if not answers:
-        raise InputError(f"--address: no Ray cluster answers at {address}: no Ray Client's server is there")
-    raise _unjoinable(address, host, said.splitlines()[-1] if said else "the client ended")
+    last_start = time.monotonic() + _CLIENT_SECONDS
+    while True:
+        with Inquiry(asking.__file__, f"{host}:{port}") as inquiry:
+            end = inquiry.imported(address, end)
+            try:
+                answers = inquiry.line(end)
+            except TimeoutError:
+                raise _silent(address, _ANSWER_SECONDS) from None
+            try:
+                told = inquiry.line(time.monotonic() + _CLIENT_SECONDS) if answers else ""
+            except TimeoutError:
+                raise _silent(address, _CLIENT_SECONDS) from None
+            said = inquiry.errors()
+        if told.startswith("cluster ") and len(told.split()) == 3:
+            _, own, session = told.split()
+            return own, session
+        _refuse_token(address, said)
+        if not answers:
+            raise InputError(
+                f"--address: no Ray cluster answers at {address}: no Ray Client's server is there"
+            )
+        reason = said.splitlines()[-1] if said else "the client ended"
+        if not reason.startswith(_LOST) or time.monotonic() > last_start:
+            raise _unjoinable(address, host, reason)
 
 
 def _refuse_token(address: str, said: str) -> None:

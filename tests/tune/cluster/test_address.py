@@ -215,6 +215,39 @@ def test_a_client_server_that_serves_no_client(
         cluster_behind("ray://head")
 
 
+DYING = """
+import pathlib, sys
+print("ready", "answers", sep="\\n", flush=True)
+attempts = pathlib.Path(__file__).with_name("attempts")
+attempts.open("a").write("x")
+if len(attempts.read_text()) < 3:
+    sys.exit("noise\\nConnectionError: the Ray client has already been disconnected")
+print("cluster 10.0.0.5:6379 session")
+"""
+
+
+def test_a_client_whose_process_on_the_server_has_died_is_followed_by_another(
+    reached: list[tuple[str, str]],
+    replace: Callable[[ModuleType, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replace(asking, DYING)
+    monkeypatch.setattr(module, "_CLIENT_SECONDS", 120.0)
+    monkeypatch.setattr(module, "_session_at", lambda _: "session")
+    assert cluster_behind("ray://head") == "10.0.0.5:6379"
+
+
+def test_clients_whose_processes_die_one_after_another_are_given_up(
+    reached: list[tuple[str, str]],
+    replace: Callable[[ModuleType, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replace(asking, DYING.replace("< 3", "< 1_000"))
+    monkeypatch.setattr(module, "_CLIENT_SECONDS", 4.0)
+    with pytest.raises(InputError, match=r"cannot be joined from here \(ConnectionError: the Ray client has"):
+        cluster_behind("ray://head")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_a_listener_that_is_no_cluster_is_given_up(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
