@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from themo.errors import InputError
 from themo.exports import FORMATS
-from themo.options import Parser, add_json, add_settings
+from themo.options import Parser, add_json, add_settings, path
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
 
@@ -31,12 +31,12 @@ def add_options(parser: Parser) -> None:
     """The command's options."""
     add = parser.add_argument_group("export").add_argument
     add(
-        "--version-path", type=Path, required=True, metavar="VERSION", help="version directory of the student"
+        "--version-path", type=path, required=True, metavar="VERSION", help="version directory of the student"
     )
     add("--format", choices=tuple(FORMATS), required=True, help="what is to load it")
-    add("--output", type=Path, required=True, metavar="DIR", help="folder to write, empty or none yet")
+    add("--output", type=path, required=True, metavar="DIR", help="folder to write, empty or none yet")
     add("--int8", action="store_true", help="onnx: an 8-bit graph as well, and what it loses")
-    add("--sentences", type=Path, metavar="FILE", help="--int8: Spanish sentences to measure on, one a line")
+    add("--sentences", type=path, metavar="FILE", help="--int8: Spanish sentences to measure on, one a line")
     add("--register", metavar="NAME", help="mlflow: name of the registered model (themo-EXPERIMENT)")
     add("--push-to", metavar="REPO", help="repository of the Hugging Face hub to bring it to, owner/name")
     add_settings(parser, ("paths",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from themo.config import load
-from themo.options import Parser
+from themo.options import Parser, place
 from themo.output import print_result
 from themo.progress import waiting
 
@@ -19,7 +19,9 @@ def add_options(parser: Parser) -> None:
     """The command's options."""
     parser.add_argument("name", metavar="NAME", help="of the search, a folder of logs/tune")
     group = parser.add_argument_group("report")
-    group.add_argument("--logs-dir", metavar="FOLDER", help="where the search left its files (logs)")
+    group.add_argument(
+        "--logs-dir", type=place, metavar="FOLDER", help="where the search left its files (logs)"
+    )
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from themo.config import load
-from themo.options import Parser, add_json
+from themo.options import Parser, add_json, path
 from themo.output import print_json, print_result
 
 SUMMARY = "Tell how a search stands, also while it runs elsewhere; or all of them."
@@ -21,7 +21,7 @@ def add_options(parser: Parser) -> None:
     """The command's options."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the search (all that there are)")
     group = parser.add_argument_group("status")
-    group.add_argument("--logs-dir", type=Path, default=Path("logs"), help="where tune/NAME lies (logs)")
+    group.add_argument("--logs-dir", type=path, default=Path("logs"), help="where tune/NAME lies (logs)")
     add_json(parser)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from themo.config import Settings, load
 from themo.errors import InputError
-from themo.options import Parser, add_json, add_presets, add_settings
+from themo.options import Parser, add_json, add_presets, add_settings, path
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
 
@@ -29,7 +29,7 @@ def add_options(parser: Parser) -> None:
     """The command's options."""
     group = parser.add_argument_group("test")
     group.add_argument(
-        "--version-path", type=Path, metavar="VERSION", help="version directory of the student"
+        "--version-path", type=path, metavar="VERSION", help="version directory of the student"
     )
     group.add_argument("--baseline", action="store_true", help="add the baselines; alone: test only them")
     group.add_argument(

@@ -19,6 +19,8 @@ from themo.options import (
     add_settings,
     gpus,
     natural,
+    path,
+    place,
     positive,
     seconds,
 )
@@ -51,7 +53,7 @@ def add_options(parser: Parser) -> None:
     )
     add("--repeat", metavar="NAME", help="a new search with the settings and the space of an earlier one")
     add("--warm-start", metavar="NAME", help="learn from the trials of an earlier search as well")
-    add("--space", type=Path, metavar="FILE", help="YAML of the search space (the preset's, in configs)")
+    add("--space", type=path, metavar="FILE", help="YAML of the search space (the preset's, in configs)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
     add("--searcher", metavar="NAME", help="tpe, gp, cmaes, random or quasi-random (as in the file)")
     add(
@@ -84,6 +86,7 @@ def add_options(parser: Parser) -> None:
     add("--address", help="a running Ray cluster (RAY_ADDRESS, or local: one is started on this machine)")
     add(
         "--storage-path",
+        type=place,
         metavar="PLACE",
         help="folder or s3://, gs:// that all machines share, for checkpoints (the search's own folder)",
     )
