@@ -16,7 +16,6 @@ import open_clip
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from themo.miniature.drawing import CELL_PIXELS, IMAGE_PIXELS, draw, place
 from themo.miniature.grammar import Content, english_sentence
@@ -25,6 +24,7 @@ from themo.miniature.scenes import Scenes, World, joined
 from themo.miniature.twins import Kind, chosen, differ, scene_numbers, twins
 from themo.miniature.vocabulary import CONTEXT_LENGTH, encoder, write_bpe
 from themo.progress import track
+from themo.weights import write_weights
 
 MEAN = STD = 0.5
 """Of every colour channel: pixels from 0 to 255 become numbers from -1 to 1."""
@@ -152,7 +152,7 @@ def train_teacher(recipe: MiniatureRecipe, world: World, folder: Path) -> None:
         torch.manual_seed(recipe.seed)
         model = open_clip.model.CLIP(**config)
         _fit(model, recipe, world, encode)
-    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    write_weights(model.state_dict(), folder / "open_clip_model.safetensors")
     described = {"model_cfg": config, "preprocess_cfg": PREPROCESSING}
     (folder / "open_clip_config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
