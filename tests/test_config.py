@@ -79,10 +79,10 @@ overrides = st.fixed_dictionaries(
         "columns": st.tuples(words, words),
         "validation": st.none() | words,
         "backbone": words,
-        "language": words,
+        "language": words | st.just("~"),
         "logs_dir": words,
         "experiment": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True),
-        "pretrained": st.sampled_from([None, "null", "true", "1", "8e-5", "~", "2026-11-22", "0x1F", "1:30"]),
+        "pretrained": st.sampled_from([None, "null", "true", "1", "8e-5", "2026-11-22", "0x1F", "1:30"]),
     },
 )
 

@@ -98,11 +98,13 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from tune.cluster.address import asked_address, cluster_behind, refuse_unreachable
+    from tune.cluster.folders import refuse_unfit_folders
 
     settings = load(options.config, options.preset, options.settings)
     with waiting("Looking for the cluster"):
         options.address = cluster_behind(asked_address(options.address))
         refuse_unreachable(options.address)  # before the libraries, which take seconds
+    refuse_unfit_folders(options.address)
     with waiting("Loading libraries"):
         from themo.fetching.benchmark_files import fetch_captions
         from themo.preparation import prepare_data

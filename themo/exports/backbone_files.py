@@ -68,4 +68,6 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, max_length: int) -> None
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors by name as safetensors, float32 as they are."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_weights({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path, {"format": "pt"})
+    write_weights(
+        {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path, {"format": "pt"}
+    )
