@@ -55,7 +55,10 @@ def test_a_command_runs_beside_a_file_tune(program: list[str], words: list[str],
 
 
 def test_the_working_directory_is_kept_where_it_holds_this_package() -> None:
-    script = "import themo.__main__ as m, sys; m.forget_working_directory(); print(sys.path[0] in ('', sys.argv[1]))"
+    script = (
+        "import sys, themo.__main__ as module; module.forget_working_directory(); "
+        "print(sys.path[0] in ('', sys.argv[1]))"
+    )
     root = str(Path(__file__).parents[1])
     done = run([sys.executable, "-c", script, root], Path(root))
     assert done.stdout == "True\n", done.stderr

@@ -67,7 +67,10 @@ def test_a_result_that_cannot_be_written_is_a_failure_in_a_line(words: list[str]
 
 
 def test_a_closed_descriptor_is_taken_by_no_other_file(tmp_path: Path) -> None:
-    script = "import themo.cli; themo.cli.main(['status']); print(open('new', 'w').fileno() > 2, file=open('said', 'w'))"
+    script = (
+        "import themo.cli; themo.cli.main(['status']); "
+        "print(open('new', 'w').fileno() > 2, file=open('said', 'w'))"
+    )
     command = f'"{sys.executable}" -c "{script}" <&- >&- 2>&-'
     subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)  # noqa: S607
     assert (tmp_path / "said").read_text(encoding="utf-8") == "True\n"
