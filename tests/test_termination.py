@@ -55,7 +55,7 @@ def test_a_hangup_acts_once() -> None:
     with pytest.raises(Terminated):
         work()
     assert cleaned
-    signal.raise_signal(signal.SIGHUP)  # while the process ends
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
 def test_a_hangup_spares_the_children_and_is_not_lost() -> None:

@@ -65,8 +65,6 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: a library's
-        if signal.SIGHUP in came:  # the shell's may come after the kernel's, and the end has begun
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 @contextmanager
