@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from themo.errors import InputError
-from themo.images import TASKS_AHEAD, load_batches, load_images, open_rgb
+from themo.image_files import open_rgb
+from themo.images import TASKS_AHEAD, load_batches, load_images
 
 
 def to_tensor(image: Image.Image) -> torch.Tensor:

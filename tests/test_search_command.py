@@ -100,7 +100,7 @@ def test_broken_pictures_are_named_and_the_rest_is_searched(
 def test_what_cannot_be_read_is_told_and_counted(
     search: Search, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    def find(_: Path, unreadable: Callable[[OSError], None]) -> list[object]:
+    def find(_: Path, unreadable: Callable[[OSError], None], _left_out: object) -> list[object]:
         for i in range(7):
             unreadable(PermissionError(errno.EACCES, "Permission denied", f"{i}.jpg"))
         return []

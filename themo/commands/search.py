@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from themo.atomic import write_text
 from themo.config import load as load_settings
 from themo.errors import InputError
+from themo.image_search.left_out import LeftOut
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
 from themo.options import Parser, add_json, add_settings, positive
 from themo.output import print_json, print_result
@@ -26,6 +27,7 @@ EXAMPLES = """\
   python -m themo search "dos círculos rojos" --images ~/Pictures
   python -m themo search "un perro" "un gato" --images ~/Pictures --html found.html
   python -m themo search "una bici" --images DIR --version-path logs/tune/NAME/best
+  python -m themo search "una bici" --images DIR --exclude Trash --exclude "*.png" --exclude "2019/*"
 """
 _LONGEST_SHOWN = 60
 """Characters of a text in a warning about it."""
@@ -39,6 +41,13 @@ def add_options(parser: Parser) -> None:
     group = parser.add_argument_group("search")
     group.add_argument(
         "--images", type=Path, required=True, metavar="FOLDER", help="pictures, also in folders below it"
+    )
+    group.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out files and folders of this name or, with a /, path below FOLDER; * and ? (repeatable)",
     )
     group.add_argument(
         "--version-path",
@@ -60,12 +69,15 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     _refuse_queries(options.queries)
     _refuse_page(options.html)
     unlisted: list[OSError] = []
+    left_out = LeftOut(options.exclude)
     with waiting("Listing pictures"):
-        found = find_pictures(options.images, unlisted.append)
+        found = find_pictures(options.images, unlisted.append, left_out)
     for error in unlisted[:N_NAMED]:
         console.print(f"{printable(str(error.filename))}: is left out: {error.strerror}")
     if len(unlisted) > N_NAMED:
         console.print(f"{len(unlisted) - N_NAMED:,} more are left out")
+    for line in left_out.lines():
+        console.print(printable(line), soft_wrap=True)
     if not found:
         none = "none that can be read" if unlisted else "none"
         raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), it holds {none}")
@@ -177,7 +189,11 @@ def _to_json(
             {
                 "query": query,
                 "matches": [
-                    {"path": readable(str(options.images / match.name)), "score": match.score}
+                    {
+                        "path": readable(str(options.images / match.name)),
+                        "score": match.score,
+                        "copies": [readable(str(options.images / name)) for name in match.copies],
+                    }
                     for match in matches
                 ],
             }
@@ -193,4 +209,7 @@ def _print_matches(query: str, matches: list[Match], folder: Path) -> None:
     for rank, match in enumerate(matches, start=1):
         line = Text(f"{rank:5}  ")
         line.append(f"{match.score:6.3f}", style="green")
-        print_result(line.append(f"  {printable(str(folder / match.name))}"))
+        line.append(f"  {printable(str(folder / match.name))}")
+        if match.copies:
+            line.append(f"  and {len(match.copies):,} {'copy' if len(match.copies) == 1 else 'copies'}")
+        print_result(line)
