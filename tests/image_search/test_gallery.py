@@ -11,9 +11,9 @@ import pytest
 from PIL import Image, ImageOps
 from tiny import write_picture
 
+from themo.image_files import open_rgb
 from themo.image_search.gallery import THUMBNAIL_PIXELS, Found, page
 from themo.image_search.index import Match
-from themo.image_files import open_rgb
 
 
 class Page(HTMLParser):

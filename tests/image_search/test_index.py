@@ -17,7 +17,7 @@ from filelock import FileLock
 from PIL import Image
 from tiny import write_picture
 
-from themo import cache
+from themo import cache, images
 from themo.errors import InputError
 from themo.image_search import index as index_module
 from themo.image_search.index import ImageIndex, MappedVectors
@@ -131,7 +131,7 @@ def test_of_equal_pictures_the_first_by_name_comes_first(
 ) -> None:
     with Image.open(folder / "03.jpg") as image:
         for i, name in enumerate(("z.png", "03.png", "a.png", "c.png", "b.png")):
-            image.save(folder / name, compress_level=i)  # other bytes, the same pixels
+            image.save(folder / name, dpi=(i + 1, 9))  # other bytes, the same pixels
     encode = Teacher.encode_pixels
     noise = np.random.default_rng(0)
 
