@@ -37,7 +37,8 @@ def test_a_picture_is_that_of_resize_and_crop(output: Any, width: int, height: i
     assert isinstance(cropped, CropFirst)
     image = noise(width, height)
     difference = (plain(image) - cropped(image)).abs() * 255
-    assert difference.max() < 1.01  # one level of 8 bits, of noise, which overshoots everywhere
+    # levels of 8 bits: a rounding of the first pass, which bicubic weights of the second one may double
+    assert difference.max() < 2.01
     assert (difference > 0.5).float().mean() < 0.05
 
 

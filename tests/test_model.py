@@ -81,6 +81,7 @@ print("parent", torch.get_num_threads(), code)
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_pool_of_forked_workers_encodes(version: Path) -> None:
     script = f"""
 import multiprocessing

@@ -34,7 +34,8 @@ _PILLOW = int(PIL.__version__.partition(".")[0])
 class CropFirst:
     """A transform that resizes the shorter side and crops the centre, of the centre alone.
 
-    Values equal those of the two steps but for the rounding of an 8-bit level.
+    Values equal those of the two steps but for the rounding of 8-bit levels: by one, at strong enlargement
+    rarely by two.
 
     Attributes:
         resized: (width, height) of a picture to its (width, height) after the resize.
