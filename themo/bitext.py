@@ -31,7 +31,7 @@ from themo.progress import track
 Hashes = npt.NDArray[np.uint64]
 TRAIN, VALIDATION = "train", "validation"
 _DROPS = "drops.json"
-_FORM = 3
+_FORM = 4
 """Part of the digest: raised when the same corpora and rules give other pairs."""
 _TEXT = pa.schema([("text", pa.large_string())])
 

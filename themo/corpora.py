@@ -6,8 +6,10 @@ more of them at once than a batch.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +18,15 @@ from pyarrow import csv, parquet
 
 from themo.cache import digest_file
 from themo.errors import InputError
+from themo.tsv import (
+    LONGEST_LINE,
+    TsvStream,
+    bad_line,
+    carriage_return,
+    has_quoted_fields,
+    open_lines,
+    unquoted,
+)
 
 ROWS_A_BATCH = 65_536
 BYTES_A_BLOCK = 1 << 23
@@ -29,9 +40,10 @@ class Corpus:
 
     Attributes:
         name: For people.
-        files: TSV (``.tsv``, ``.txt``) or Parquet files of UTF-8 text. A TSV has a header with both column
-            names, or none: then `columns` are numbers from 1, or the default ``en, es`` for the first and
-            second of two columns. Tabs and line ends have no escape in it.
+        files: TSV (``.tsv``, ``.txt``; plain or compressed by gzip, bzip2 or xz) or Parquet files of UTF-8
+            text. A TSV has a header with both column names, or none: then `columns` are numbers from 1, or
+            the default ``en, es`` for the first and second of two columns. Tabs and line ends have no escape
+            in it, unless its fields are quoted (`themo.tsv.has_quoted_fields`).
         columns: English and Spanish column; ``a.b`` is field b of a Parquet column of structs.
         weight: How often each pair is seen in an epoch.
         image_column: Column with the id or file name of a caption's image; None: the pairs have none.
@@ -76,10 +88,12 @@ def _read_file(
         if not path.is_file():
             raise InputError(f"corpus {path}: no such file")
         is_parquet = path.suffix == ".parquet"
+        if not is_parquet and ".parquet" in path.suffixes:
+            raise InputError(f"corpus {path}: must be a Parquet file as it is, got {path.suffix}: unpack it")
         for texts in _read_parquet(path, columns, only) if is_parquet else _read_tsv(path, columns):
             n_rows += len(texts[0])
             yield pa.record_batch(texts, schema=schema)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, EOFError, LZMAError, zlib.error, pa.ArrowException) as error:
         reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise InputError(f"corpus {path}: cannot be read: {reason}") from None
     if n_rows == 0:
@@ -101,11 +115,20 @@ def _read_parquet(
             f"corpus {path}: --columns names {', '.join(missing)}, but the file has {', '.join(kinds)}"
         )
     for name in columns[: len(SIDES)]:
-        if not (pa.types.is_string(kinds[name]) or pa.types.is_large_string(kinds[name])):
+        if not _is_text(kinds[name]):
             raise InputError(f"corpus {path}: column {name} must hold text, got {kinds[name]}")
     for batch in file.iter_batches(ROWS_A_BATCH, columns=list(wanted)):
-        rows = batch if only is None else batch.filter(pc.equal(_column(batch, only[0]), only[1]))
-        yield [_column(rows, name).cast(pa.large_string()) for name in columns]
+        texts = [_text(batch, name) for name in columns]
+        if only is not None:
+            wanted_rows = pc.equal(_text(batch, only[0]), only[1])
+            texts = [column.filter(wanted_rows) for column in texts]
+        yield texts
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):  # as pandas writes categories
+        return _is_text(kind.value_type)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
@@ -119,29 +142,41 @@ def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
     return kinds
 
 
-def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+def _text(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column, or a field of a struct, as large strings."""
     if name in batch.schema.names:
-        return batch.column(name)
-    outer, _, inner = name.rpartition(".")
-    return batch.column(outer).field(inner)
+        column = batch.column(name)
+    else:
+        outer, _, inner = name.rpartition(".")
+        column = batch.column(outer).field(inner)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    return column.cast(pa.large_string())
 
 
 def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Array]]:
-    if path.stat().st_size == 0:
+    with open_lines(path) as file:
+        line = file.readline(LONGEST_LINE)
+    if not line:
         raise InputError(f"corpus {path}: must hold at least one sentence pair, the file is empty")
-    with path.open("rb") as file:
-        first = file.readline().rstrip(b"\r\n").decode("utf-8", errors="replace").removeprefix("\ufeff")
-    fields = first.split("\t")
+    first = line.rstrip(b"\r\n").decode("utf-8", errors="replace").removeprefix("\ufeff")
+    is_quoted = has_quoted_fields(path)
+    if "\r" in first and not is_quoted:
+        raise carriage_return(path, 1, line.index(b"\r") + 1)
+    fields = unquoted(first) if is_quoted else first.split("\t")
     has_header = set(columns) <= set(fields)
     chosen = list(columns) if has_header else _positions(path, columns, fields)
     names = fields if has_header else [str(i + 1) for i in range(len(fields))]
+    kept = tuple(names.index(name) for name in chosen)
     try:
         reader = csv.open_csv(
-            path,
+            pa.PythonFile(TsvStream(path, kept, is_quoted=is_quoted), mode="r"),
             read_options=csv.ReadOptions(
                 column_names=names, skip_rows=int(has_header), block_size=BYTES_A_BLOCK
             ),
-            parse_options=csv.ParseOptions(delimiter="\t", quote_char=False),
+            parse_options=csv.ParseOptions(
+                delimiter="\t", quote_char='"' if is_quoted else False, newlines_in_values=is_quoted
+            ),
             convert_options=csv.ConvertOptions(
                 include_columns=chosen,
                 column_types=dict.fromkeys(chosen, pa.large_string()),
@@ -151,7 +186,7 @@ def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Arra
         for batch in reader:
             yield [batch.column(name) for name in chosen]
     except pa.ArrowInvalid as error:
-        raise InputError(_bad_line(path, len(names), str(error))) from None
+        raise InputError(bad_line(path, len(names), str(error), is_quoted=is_quoted)) from None
 
 
 _SHOWN = 80
@@ -179,19 +214,3 @@ def _positions(path: Path, columns: tuple[str, ...], fields: list[str]) -> list[
         f"corpus {path}: {options} columns of the header or count them from 1, "
         f"got {','.join(columns)} for a first line of {len(fields)} columns: {' | '.join(fields)[:_SHOWN]}"
     )
-
-
-def _bad_line(path: Path, n_columns: int, otherwise: str) -> str:
-    """Which line the reader stumbled over: read again, slowly, only when it did."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip(b"\r\n"):
-                continue  # the reader passes over empty lines
-            columns = line.count(b"\t") + 1
-            if columns != n_columns:
-                return f"corpus {path}:{number}: must have {n_columns} columns, got {columns}"
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return f"corpus {path}:{number}: must be UTF-8, got byte 0x{line[error.start]:02x}"
-    return f"corpus {path}: is not a TSV: {otherwise}"
