@@ -139,9 +139,7 @@ def _without_titles(side: pa.Array) -> pa.Array:
 
 
 def _in_another_script(side: pa.Array) -> npt.NDArray[np.bool_]:
-    n_bytes, n_characters = (np.asarray(f(side), np.int64) for f in (pc.binary_length, pc.utf8_length))
-    # a letter of another script has two bytes or more: few sides have to be looked at
-    foreign: npt.NDArray[np.bool_] = n_bytes - n_characters >= FOREIGN_LETTERS
+    foreign: npt.NDArray[np.bool_] = _count_beyond_latin(side) >= FOREIGN_LETTERS
     if foreign.any():
         texts = side.filter(pa.array(foreign))
         n_foreign, n_letters = (
@@ -150,6 +148,20 @@ def _in_another_script(side: pa.Array) -> npt.NDArray[np.bool_]:
         )
         foreign[foreign] = (n_foreign >= FOREIGN_LETTERS) & (2 * n_foreign > n_letters)
     return foreign
+
+
+def _count_beyond_latin(side: pa.Array) -> npt.NDArray[np.int64]:
+    """How many characters of each text lie from U+0340 on, U+2000 to U+2BFF left out.
+
+    All letters of other scripts are among them, and few signs: a fast bound, by bytes of UTF-8.
+    """
+    _, places, content = side.buffers()
+    offsets = np.frombuffer(places, np.int64)[side.offset : side.offset + len(side) + 1]
+    data = np.frombuffer(content or b"", np.uint8)[offsets[0] : offsets[-1]]
+    beyond = np.flatnonzero(data >= 0xCD)  # a first byte of such a character
+    is_sign = (data[beyond] == 0xE2) & (data[beyond + 1] < 0xB0)
+    rows = np.searchsorted(offsets, beyond[~is_sign] + offsets[0], side="right") - 1
+    return np.bincount(rows, minlength=len(side))
 
 
 def _count(words: pa.Array, wanted: pa.Array) -> npt.NDArray[np.int64]:

@@ -125,10 +125,13 @@ def _read_parquet(
         yield texts
 
 
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+
+
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):  # as pandas writes categories
         return _is_text(kind.value_type)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return any(is_one(kind) for is_one in _TEXTS)
 
 
 def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
