@@ -31,6 +31,7 @@ class Tokenizer:
         self._backend.no_padding()
         self.pad_id: int = inner.pad_token_id if inner.pad_token_id is not None else 0
         specials = inner("a", return_special_tokens_mask=True)["special_tokens_mask"]
+        self._blank: int = inner.unk_token_id if inner.unk_token_id is not None else self.pad_id
         self.suffix: int = len(specials) - len("".join(map(str, specials)).rstrip("1"))
         self.fingerprint = digest([self._backend.to_str(), MAX_TOKENS])
         self.dtype: type[np.integer[Any]] = np.uint16 if len(inner) <= np.iinfo(np.uint16).max else np.int32
@@ -47,10 +48,13 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int64]]:
         """Ids of all texts one after the other, special tokens included, and how many each has.
 
-        Texts of more than `MAX_TOKENS` tokens lose what stands before the special tokens at the end.
+        Texts of more than `MAX_TOKENS` tokens lose what stands before the special tokens at the end. A text
+        without tokens, such as an empty one where the tokenizer adds no special ones, is read as one unknown
+        token: an encoder needs a state to pool.
         """
         sentences = [
-            cut(encoding.ids, MAX_TOKENS, self.suffix) for encoding in self._backend.encode_batch_fast(texts)
+            cut(encoding.ids, MAX_TOKENS, self.suffix) or [self._blank]
+            for encoding in self._backend.encode_batch_fast(texts)
         ]
         lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
         flat = np.fromiter((i for ids in sentences for i in ids), dtype=self.dtype, count=int(lengths.sum()))
