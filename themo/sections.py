@@ -160,7 +160,8 @@ class TrainingSettings(Section):
     patience: int | None = Field(None, ge=1)
     """Reports without improvement after which training stops; null: never."""
     report_pairs: int = Field(10_000, ge=1)
-    """Sentence pairs between two validations."""
+    """Sentence pairs between two validations; a whole part of them in a run so short that it would have less
+    than five."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: a GPU where there is one; in a search, what the trial was given."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
