@@ -2,6 +2,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, DistilBertConfig
 
 from themo.backbones import adapted_config, build_model, load_config, load_tokenizer, refuse_length
+from themo.devices import autocast
 from themo.errors import InputError
 from themo.student import Head, Student
 
@@ -241,3 +243,43 @@ def test_pickled_weights(tmp_path: Path, tiny_backbone: Path) -> None:
     with pytest.raises(InputError, match=r"pytorch_model\.bin must hold tensors by name and nothing else"):
         build_model(str(folder), weights=True)
     assert not (tmp_path / "trapped").exists()
+
+
+TINY = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 32,
+}
+ENCODERS: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "roberta": {},
+    "xlm-roberta": {},
+    "electra": {"embedding_size": 8},
+    "albert": {"embedding_size": 8},
+    "convbert": {"embedding_size": 8, "head_ratio": 1},
+    "roformer": {"embedding_size": 8},
+    "distilbert": {},
+    "mpnet": {},
+    "modernbert": {},
+    "nomic_bert": {},
+}
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_states_are_float32_under_a_cpus_autocast(tmp_path: Path, kind: str) -> None:
+    config = AutoConfig.for_model(kind, **TINY, **ENCODERS[kind], pad_token_id=1)
+    config.save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    model = build_model(str(tmp_path), weights=False).eval()
+    ids = torch.tensor([[5, 6, 7, 8, 9, 1], [5, 6, 7, 1, 1, 1]])
+    inputs = {"input_ids": ids, "attention_mask": ids != 1, "output_hidden_states": True}
+    plain = model(**inputs)
+    with autocast(torch.device("cpu"), torch.bfloat16):
+        states = model(**inputs)
+    assert {state.dtype for state in states.hidden_states} == {torch.float32}
+    assert states.last_hidden_state.dtype == torch.float32
+    assert not torch.equal(states.last_hidden_state, plain.last_hidden_state)
+    torch.testing.assert_close(states.last_hidden_state, plain.last_hidden_state, rtol=0.1, atol=0.1)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
+    MODEL_MAPPING,
     AttentionInterface,
     AttentionMaskInterface,
     AutoConfig,
@@ -202,21 +203,51 @@ def build_model(
         model = (
             _pretrained(backbone, config)
             if weights
-            else AutoModel.from_config(config, attn_implementation=ATTENTION, dtype=DTYPE)
+            else AutoModel.from_config(config, attn_implementation=_attention_of(config), dtype=DTYPE)
         )
     except Exception as error:  # safetensors, pickle, torch, JSON and transformers each have their own
         refuse_code(error, f"student.backbone {backbone}")
         raise _refusal(backbone, "model", error) from error
     if hasattr(model, "pooler"):
         model.pooler = None  # BERT's next-sentence head: never used here
+    _keep_states_in_float32(model)
     return model
+
+
+def _keep_states_in_float32(model: nn.Module) -> None:
+    """Make the states between layers float32 under a CPU's autocast, as they are under CUDA's.
+
+    CUDA's takes layer norms in float32, a CPU's in what they are given. ELECTRA, ALBERT, ConvBERT and their
+    kin widen the embeddings by a matrix product: its result is the first state, and all others follow it.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.register_forward_pre_hook(_in_float32)
+    for part in (model, getattr(model, "encoder", None)):
+        for child in part.children() if part is not None else ():
+            if isinstance(child, nn.Linear):
+                child.register_forward_hook(_out_float32)
+
+
+def _in_float32(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(value.float() for value in inputs)
+
+
+def _out_float32(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return output.float()
+
+
+def _attention_of(config: Any) -> str:
+    """`ATTENTION`, or transformers' plain one for encoders that take no other, such as ConvBERT."""
+    kind = MODEL_MAPPING.get(type(config), None)
+    return ATTENTION if getattr(kind, "_supports_sdpa", False) else "eager"
 
 
 def _pretrained(backbone: str, config: Any) -> Any:
     model, loading = AutoModel.from_pretrained(
         backbone,
         config=config,
-        attn_implementation=ATTENTION,
+        attn_implementation=_attention_of(config),
         dtype=DTYPE,
         weights_only=True,
         output_loading_info=True,
