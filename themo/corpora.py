@@ -16,6 +16,7 @@ from pyarrow import csv, parquet
 
 from themo.cache import digest_file
 from themo.errors import InputError
+from themo.image_ids import RULE, NoImageIdError, image_ids
 
 ROWS_A_BATCH = 65_536
 BYTES_A_BLOCK = 1 << 23
@@ -34,7 +35,8 @@ class Corpus:
             second of two columns. Tabs and line ends have no escape in it.
         columns: English and Spanish column; ``a.b`` is field b of a Parquet column of structs.
         weight: How often each pair is seen in an epoch.
-        image_column: Column with the id or file name of a caption's image; None: the pairs have none.
+        image_column: Column with the id or MSCOCO's file name of a caption's image, empty where a pair has
+            none; None: no pair has one.
         only: Column of a Parquet file and the value that it must have: other rows are passed over.
     """
 
@@ -48,11 +50,11 @@ class Corpus:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The pairs as they stand there: columns ``en``, ``es`` and, if asked for, ``image``.
 
-        All are large strings; null stays null.
+        All are large strings; null stays null. Images are ids as of `themo.image_ids.image_ids`.
 
         Raises:
             InputError: A file cannot be read or has no pair, not these columns, a row with more or fewer
-                tabs, or bytes that are not UTF-8; the message gives file and line.
+                tabs, bytes that are not UTF-8, or an image that is no id; the message gives file and line.
         """
         columns = self.columns if self.image_column is None else (*self.columns, self.image_column)
         schema = pa.schema([(name, pa.large_string()) for name in (*SIDES, IMAGE)[: len(columns)]])
@@ -76,9 +78,13 @@ def _read_file(
         if not path.is_file():
             raise InputError(f"corpus {path}: no such file")
         is_parquet = path.suffix == ".parquet"
-        for texts in _read_parquet(path, columns, only) if is_parquet else _read_tsv(path, columns):
-            n_rows += len(texts[0])
-            yield pa.record_batch(texts, schema=schema)
+        for cells in _read_parquet(path, columns, only) if is_parquet else _read_tsv(path, columns):
+            yield pa.record_batch([*cells[: len(SIDES)], *map(image_ids, cells[len(SIDES) :])], schema=schema)
+            n_rows += len(cells[0])
+    except NoImageIdError as error:
+        row = n_rows + error.row
+        place = f", row {row + 1}" if is_parquet else f":{_line_of(path, columns, row)}"
+        raise InputError(f"corpus {path}{place}: --image-column {columns[-1]} {error}") from None
     except (OSError, pa.ArrowInvalid) as error:
         reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise InputError(f"corpus {path}: cannot be read: {reason}") from None
@@ -103,9 +109,13 @@ def _read_parquet(
     for name in columns[: len(SIDES)]:
         if not (pa.types.is_string(kinds[name]) or pa.types.is_large_string(kinds[name])):
             raise InputError(f"corpus {path}: column {name} must hold text, got {kinds[name]}")
+    for name in columns[len(SIDES) :]:
+        if pa.types.is_nested(kinds[name]):
+            raise InputError(f"corpus {path}: --image-column {name} {RULE}, got {kinds[name]}")
     for batch in file.iter_batches(ROWS_A_BATCH, columns=list(wanted)):
         rows = batch if only is None else batch.filter(pc.equal(_column(batch, only[0]), only[1]))
-        yield [_column(rows, name).cast(pa.large_string()) for name in columns]
+        texts = [_column(rows, name).cast(pa.large_string()) for name in columns[: len(SIDES)]]
+        yield [*texts, *(_column(rows, name) for name in columns[len(SIDES) :])]
 
 
 def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
@@ -130,8 +140,7 @@ def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Arra
     if path.stat().st_size == 0:
         raise InputError(f"corpus {path}: must hold at least one sentence pair, the file is empty")
     with path.open("rb") as file:
-        first = file.readline().rstrip(b"\r\n").decode("utf-8", errors="replace").removeprefix("\ufeff")
-    fields = first.split("\t")
+        fields = _fields(file.readline())
     has_header = set(columns) <= set(fields)
     chosen = list(columns) if has_header else _positions(path, columns, fields)
     names = fields if has_header else [str(i + 1) for i in range(len(fields))]
@@ -152,6 +161,19 @@ def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Arra
             yield [batch.column(name) for name in chosen]
     except pa.ArrowInvalid as error:
         raise InputError(_bad_line(path, len(names), str(error))) from None
+
+
+def _fields(line: bytes) -> list[str]:
+    return line.rstrip(b"\r\n").decode("utf-8", errors="replace").removeprefix("\ufeff").split("\t")
+
+
+def _line_of(path: Path, columns: tuple[str, ...], row: int) -> int:
+    """Number of the line that holds a row of a TSV, its header and empty lines counted."""
+    with path.open("rb") as file:
+        lines = [number for number, line in enumerate(file, start=1) if line.strip(b"\r\n")]
+        file.seek(0)
+        n_headers = int(set(columns) <= set(_fields(file.readline())))
+    return lines[row + n_headers]
 
 
 _SHOWN = 80
