@@ -3,14 +3,20 @@ import json
 import shutil
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken
+from tokenizers import Tokenizer as Backend
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from themo.sections import MAX_TOKENS
+from themo.student import Head, Student
 from themo.tokens import Tokenizer, cut, uncomposed_tokens
 
 
@@ -96,3 +102,25 @@ def test_cut(ids: list[int], length: int, suffix: int) -> None:
     assert kept[: length - suffix] == ids[: length - suffix]
     if len(ids) >= suffix:
         assert kept[len(kept) - suffix :] == ids[len(ids) - suffix :]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_a_text_without_tokens_is_one_unknown_token(
+    tiny_backbone: Path, pooling: Literal["mean", "first"]
+) -> None:
+    """As an empty text of a tokenizer that adds no special ones."""
+    inner = Tokenizer.load(str(tiny_backbone)).inner
+    backend = Backend.from_str(inner.backend_tokenizer.to_str())
+    backend.post_processor = TemplateProcessing(single="$A", special_tokens=[])
+    names = {"unk_token": "[UNK]", "pad_token": "[PAD]"}
+    plain = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+    tokenizer = Tokenizer(plain)
+    assert tokenizer.suffix == 0
+    gato, unknown = plain("gato")["input_ids"], [plain.unk_token_id]
+    assert sentences(tokenizer, ["gato", "", " \n"]) == [gato, unknown, unknown]
+    head = Head(8, pooling, last_layer_norm=False, projection_bias=False, max_length=16)
+    student = Student.build(str(tiny_backbone), head, weights=False, projection_init="clip")
+    vectors = student.encode(tokenizer, ["gato", ""])
+    assert vectors.isfinite().all()
+    for i, text in enumerate(["gato", ""]):
+        torch.testing.assert_close(student.encode(tokenizer, [text])[0], vectors[i], rtol=1e-5, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from themo.benchmarks import ENGLISH, SYNSET, read_lines, read_synonyms
@@ -71,7 +72,8 @@ def translate_prompts(cache: Cache, mapping: Path, language: str, translator: st
     """
     names = read_synonyms(mapping)
     english = [PROMPT.format(synonyms[0]) for synonyms in names.values()]
-    translated = translations(cache, translator, english, lambda: Translator.load(translator, device))
+    load = partial(Translator.load, translator, device, language)
+    translated = translations(cache, translator, english, language, load)
     lines = [f"{SYNSET}\t{ENGLISH}\t{language}"]
     lines += ["\t".join(row) for row in zip(names, english, translated, strict=True)]
     return _kept(cache, lines)

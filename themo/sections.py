@@ -50,7 +50,7 @@ class DataSettings(Section):
     validation: str | None = None
     """File of held-out pairs; null: `validation_pairs` pairs are held out of the corpus."""
     validation_pairs: int = Field(1000, ge=2)
-    """Pairs held out of the corpus, all spellings of an English sentence on one side; no more are used of a file."""
+    """Pairs held out of the corpus, all spellings of an English sentence on one side; of a file, at most."""
     validation_captions: str | None = None
     """Folder with captions of `validation_images`, in XTD10's layout; null: validation sees no image."""
     validation_images: str | None = None

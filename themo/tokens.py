@@ -39,6 +39,7 @@ class Tokenizer:
         _compose_first(self._backend)
         self.pad_id: int = inner.pad_token_id if inner.pad_token_id is not None else 0
         specials = inner("a", return_special_tokens_mask=True)["special_tokens_mask"]
+        self._blank: int = inner.unk_token_id if inner.unk_token_id is not None else self.pad_id
         self.suffix: int = len(specials) - len("".join(map(str, specials)).rstrip("1"))
         self.fingerprint = digest([self._backend.to_str(), MAX_TOKENS])
         self.dtype: type[np.integer[Any]] = np.uint16 if len(inner) <= np.iinfo(np.uint16).max else np.int32
@@ -55,10 +56,12 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int64]]:
         """Ids of all texts one after the other, special tokens included, and how many each has.
 
-        Texts of more than `MAX_TOKENS` tokens lose what stands before the special tokens at the end.
+        Texts of more than `MAX_TOKENS` tokens lose what stands before the special tokens at the end. A text
+        without tokens, such as an empty one where the tokenizer adds no special ones, is read as one unknown
+        token: an encoder needs a state to pool.
         """
         sentences = [
-            cut(encoding.ids, MAX_TOKENS, self.suffix)
+            cut(encoding.ids, MAX_TOKENS, self.suffix) or [self._blank]
             # also here: added tokens may be looked for before the tokenizer's own normalizer runs
             for encoding in self._backend.encode_batch_fast([canonical(text) for text in texts])
         ]

@@ -15,9 +15,9 @@ from themo.config import Settings
 from themo.evaluation import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
 from themo.exports.source import Source
 from themo.fetching.catalogue import CATALOGUE, parse_weighted
-from themo.sources import MINIATURE
 from themo.student import Head
 from themo.teacher import hub_repository
+from themo.worlds import MINIATURE
 from themo.yaml_files import write_yaml
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
