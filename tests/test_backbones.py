@@ -8,6 +8,7 @@ import pytest
 import torch
 from foreign_models import Trap
 from safetensors.torch import load_file
+from tokenizers import normalizers
 from transformers import AutoConfig, AutoModel, DistilBertConfig
 
 from themo.backbones import adapted_config, build_model, load_config, load_tokenizer, refuse_length
@@ -152,6 +153,57 @@ def test_early_bert_without_accents_in_its_vocabulary_strips_them(tmp_path: Path
     folder = early_bert(tmp_path / "bert", [*CASED[:6], "nino", "a"])
     tokenizer = load_tokenizer(str(folder))
     assert tokenizer.convert_ids_to_tokens(tokenizer("Niño")["input_ids"])[1:-1] == ["nino"]
+
+
+TEXT = "El niño camión"
+CASINGS = {
+    "cased": (CASED, ["El", "ni", "##ño", "camión"]),
+    "uncased": ([*CASED[:6], "el", "ni", "##ño", "camión"], ["el", "ni", "##ño", "camión"]),
+    "uncased, without accents": ([*CASED[:6], "el", "ni", "##no", "camion"], ["el", "ni", "##no", "camion"]),
+}
+
+
+def typed_bert(folder: Path, vocabulary: list[str], model_type: str) -> Path:
+    folder = early_bert(folder, vocabulary)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": model_type}), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("vocabulary", CASINGS)
+@pytest.mark.parametrize("model_type", ["bert", "distilbert", "electra", "convbert"])
+@pytest.mark.parametrize(
+    "stated", [None, {}, {"do_lower_case": True}, {"do_lower_case": False}, {"strip_accents": True}], ids=str
+)
+def test_the_vocabulary_decides_on_capitals_and_accents(
+    tmp_path: Path, vocabulary: str, model_type: str, stated: dict[str, bool] | None
+) -> None:
+    pieces, expected = CASINGS[vocabulary]
+    folder = typed_bert(tmp_path / "bert", pieces, model_type)
+    if stated is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(stated), encoding="utf-8")
+    tokenizer = load_tokenizer(str(folder))
+    ids = tokenizer(TEXT)["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", *expected, "[SEP]"]
+    tokenizer.save_pretrained(folder)  # as a student does
+    assert load_tokenizer(str(folder))(TEXT)["input_ids"] == ids
+
+
+@pytest.mark.parametrize(
+    ("stated", "lowercase", "strip_accents"),
+    [(None, False, False), ({"do_lower_case": True}, True, False), ({"strip_accents": True}, False, True)],
+)
+def test_the_normalizer_of_a_tokenizer_json_holds_unless_its_config_says_otherwise(
+    tmp_path: Path, stated: dict[str, bool] | None, lowercase: bool, strip_accents: bool
+) -> None:
+    folder = typed_bert(tmp_path / "bert", [*CASED, "camion"], "bert")
+    backend = load_tokenizer(str(folder)).backend_tokenizer
+    backend.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    backend.save(str(folder / "tokenizer.json"))
+    if stated is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(stated), encoding="utf-8")
+    normalizer = load_tokenizer(str(folder)).backend_tokenizer.normalizer
+    assert (normalizer.lowercase, normalizer.strip_accents) == (lowercase, strip_accents)
 
 
 def remove(name: str) -> Callable[[Path], object]:

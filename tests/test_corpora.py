@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import lzma
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -346,11 +347,62 @@ def test_rows_of_one_language_alone(tmp_path: Path) -> None:
 
 
 def test_an_image_column(tmp_path: Path) -> None:
-    path = tsv(tmp_path, b"a\tx\t1.jpg\n")
+    path = tsv(tmp_path, b"a\tx\t1.jpg\nb\ty\t\n")
     read = list(Corpus("own", (path,), ("1", "2"), image_column="3").batches())
-    assert [batch.to_pydict() for batch in read] == [{"en": ["a"], "es": ["x"], "image": ["1.jpg"]}]
+    assert [batch.to_pydict() for batch in read] == [
+        {"en": ["a", "b"], "es": ["x", "y"], "image": ["1", None]}
+    ]
     with pytest.raises(InputError, match="--columns and --image-column must name columns of the header"):
         list(Corpus("own", (path,), ("1", "2"), image_column="image").batches())
+
+
+def test_a_quoted_tsv_with_an_image_that_is_no_id_is_refused_with_its_line(tmp_path: Path) -> None:
+    content = '"en"\t"es"\t"image"\n"a ""b"""\t"x\ny"\t"1"\n\n"c"\t"z"\t"dog"\n'
+    path = tmp_path / "pairs.tsv.gz"
+    path.write_bytes(gzip.compress(content.encode()))
+    with pytest.raises(InputError, match=r"^corpus .*pairs\.tsv\.gz:5: --image-column image .*got 'dog'$"):
+        list(Corpus("own", (path,), image_column="image").batches())
+
+
+@pytest.mark.parametrize("header", ["", "en\tes\timage\n"])
+def test_a_tsv_with_an_image_that_is_no_id_is_refused_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str
+) -> None:
+    monkeypatch.setattr(corpora, "BYTES_A_BLOCK", 60)
+    columns, image = (("en", "es"), "image") if header else (("1", "2"), "3")
+    rows = "".join(f"a {i}\tx {i}\t{i}.0\n" for i in range(20))
+    path = tsv(tmp_path, f"\ufeff{header}{rows}\n\nb\ty\tdog.jpg\nc\tz\t7\n")
+    with pytest.raises(
+        InputError,
+        match=rf"^corpus .*pairs\.tsv:{23 + bool(header)}: --image-column {image} must hold ids of images .*"
+        r"got 'dog\.jpg'$",
+    ):
+        list(Corpus("own", (path,), columns, image_column=image).batches())
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([1.0, None, 2.5], r", row 3: --image-column image must hold ids .*got '2\.5'$"),
+        (["1", "", "x.jpg"], r", row 3: --image-column image must hold ids .*got 'x\.jpg'$"),
+        ([[1], [2], [3]], r": --image-column image must hold ids .*got list<.*>$"),
+    ],
+)
+def test_a_parquet_file_with_an_image_that_is_no_id_is_refused(
+    tmp_path: Path, images: list[object], message: str
+) -> None:
+    path = tmp_path / "pairs.parquet"
+    parquet.write_table(pa.table({"en": ["a", "b", "c"], "es": ["x", "y", "z"], "image": images}), path)
+    with pytest.raises(InputError, match=r"^corpus .*pairs\.parquet" + message):
+        list(Corpus("own", (path,), image_column="image").batches())
+
+
+def test_floats_that_pandas_made_of_ids_are_ids(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    images = [436508.0, None, math.nan]
+    parquet.write_table(pa.table({"en": ["a", "b", "c"], "es": ["x", "y", "z"], "image": images}), path)
+    (batch,) = Corpus("own", (path,), image_column="image").batches()
+    assert batch.column("image").to_pylist() == ["436508", None, None]
 
 
 def test_large_files_come_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import json
 import shutil
+import unicodedata
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,17 @@ def pickled(folder: Path, **torch_options: bool) -> Path:
 def test_translations_are_those_of_a_plain_computation(tmp_path: Path, num_beams: int) -> None:
     folder = write_marian(tmp_path / "model", num_beams=num_beams)
     assert Translator.load(str(folder)).translate(SENTENCES) == plainly(folder, SENTENCES)
+
+
+def test_decomposed_sentences_are_translated_as_composed(toy: Path, tmp_path: Path) -> None:
+    texts = ["the café", "jalapeños"]
+    translator = Translator.load(str(toy))
+    expected = translator.translate(texts)
+    decomposed = [unicodedata.normalize("NFD", text) for text in texts]
+    assert translator.translate(decomposed) == expected
+    cache = Cache(tmp_path)
+    assert translations(cache, str(toy), texts, "es", lambda: translator) == tuple(expected)
+    assert translations(cache, str(toy), decomposed, "es", refuse_to_load) == tuple(expected)
 
 
 def test_generation_config_is_minded(tmp_path: Path) -> None:

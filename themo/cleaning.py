@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from themo.normal_form import PERHAPS_DECOMPOSED, VISIBLE, canonical
+
 
 def _words(text: str) -> pa.Array:
     return pa.array(text.split(), pa.large_string())
@@ -81,9 +83,16 @@ class Rules:
 
 
 def strip(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The texts without white space at their ends; null as the empty string."""
-    texts = [pc.fill_null(pc.utf8_trim_whitespace(column), "") for column in batch.columns]
+    """The texts in the form that models read, without white space at their ends; null as the empty string."""
+    texts = [pc.fill_null(pc.utf8_trim_whitespace(_canonical(column)), "") for column in batch.columns]
     return pa.record_batch(texts, schema=batch.schema)
+
+
+def _canonical(column: pa.Array) -> pa.Array:
+    # not by Arrow's utf8_normalize: up to pyarrow 25 its NFC leaves letters and accents apart
+    mask = pc.fill_null(pc.match_substring_regex(column, PERHAPS_DECOMPOSED), False)
+    texts = [canonical(text) for text in column.filter(mask).to_pylist()]
+    return pc.replace_with_mask(column, mask, pa.array(texts, column.type)) if texts else column
 
 
 def judge(batch: pa.RecordBatch, rules: Rules) -> npt.NDArray[np.uint8]:
@@ -97,13 +106,17 @@ def judge(batch: pa.RecordBatch, rules: Rules) -> npt.NDArray[np.uint8]:
         shorter, longer = np.minimum(*lengths) + SLACK, np.maximum(*lengths) + SLACK
         codes[longer > rules.max_length_ratio * shorter] = code_of("of another length")
     codes[np.maximum(*lengths) > MAX_CHARACTERS] = code_of("too long")
-    codes[np.minimum(*lengths) == 0] = code_of("empty")
+    codes[_is_blank(en) | _is_blank(es)] = code_of("empty")
     return codes
 
 
 def code_of(reason: Reason) -> int:
     """Code of the pairs that are dropped for a reason."""
     return REASONS.index(reason) + 1
+
+
+def _is_blank(side: pa.Array) -> npt.NDArray[np.bool_]:
+    return ~np.asarray(pc.match_substring_regex(side, VISIBLE))
 
 
 def _in_another_language(en: pa.Array, es: pa.Array) -> npt.NDArray[np.bool_]:

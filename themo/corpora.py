@@ -18,12 +18,14 @@ from pyarrow import csv, parquet
 
 from themo.cache import digest_file
 from themo.errors import InputError
+from themo.image_ids import RULE, NoImageIdError, image_ids
 from themo.tsv import (
     LONGEST_LINE,
     TsvStream,
     bad_line,
     carriage_return,
     has_quoted_fields,
+    line_of,
     open_lines,
     unquoted,
 )
@@ -46,7 +48,8 @@ class Corpus:
             in it, unless its fields are quoted (`themo.tsv.has_quoted_fields`).
         columns: English and Spanish column; ``a.b`` is field b of a Parquet column of structs.
         weight: How often each pair is seen in an epoch.
-        image_column: Column with the id or file name of a caption's image; None: the pairs have none.
+        image_column: Column with the id or MSCOCO's file name of a caption's image, empty where a pair has
+            none; None: no pair has one.
         only: Column of a Parquet file and the value that it must have: other rows are passed over.
     """
 
@@ -60,11 +63,11 @@ class Corpus:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The pairs as they stand there: columns ``en``, ``es`` and, if asked for, ``image``.
 
-        All are large strings; null stays null.
+        All are large strings; null stays null. Images are ids as of `themo.image_ids.image_ids`.
 
         Raises:
             InputError: A file cannot be read or has no pair, not these columns, a row with more or fewer
-                tabs, or bytes that are not UTF-8; the message gives file and line.
+                tabs, bytes that are not UTF-8, or an image that is no id; the message gives file and line.
         """
         columns = self.columns if self.image_column is None else (*self.columns, self.image_column)
         schema = pa.schema([(name, pa.large_string()) for name in (*SIDES, IMAGE)[: len(columns)]])
@@ -90,9 +93,13 @@ def _read_file(
         is_parquet = path.suffix == ".parquet"
         if not is_parquet and ".parquet" in path.suffixes:
             raise InputError(f"corpus {path}: must be a Parquet file as it is, got {path.suffix}: unpack it")
-        for texts in _read_parquet(path, columns, only) if is_parquet else _read_tsv(path, columns):
-            n_rows += len(texts[0])
-            yield pa.record_batch(texts, schema=schema)
+        for cells in _read_parquet(path, columns, only) if is_parquet else _read_tsv(path, columns):
+            yield pa.record_batch([*cells[: len(SIDES)], *map(image_ids, cells[len(SIDES) :])], schema=schema)
+            n_rows += len(cells[0])
+    except NoImageIdError as error:
+        row = n_rows + error.row
+        place = f", row {row + 1}" if is_parquet else f":{_line_of(path, columns, row)}"
+        raise InputError(f"corpus {path}{place}: --image-column {columns[-1]} {error}") from None
     except (OSError, EOFError, LZMAError, zlib.error, pa.ArrowException) as error:
         reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise InputError(f"corpus {path}: cannot be read: {reason}") from None
@@ -117,12 +124,16 @@ def _read_parquet(
     for name in columns[: len(SIDES)]:
         if not _is_text(kinds[name]):
             raise InputError(f"corpus {path}: column {name} must hold text, got {kinds[name]}")
+    for name in columns[len(SIDES) :]:
+        if pa.types.is_nested(kinds[name]):
+            raise InputError(f"corpus {path}: --image-column {name} {RULE}, got {kinds[name]}")
     for batch in file.iter_batches(ROWS_A_BATCH, columns=list(wanted)):
-        texts = [_text(batch, name) for name in columns]
+        cells = [_text(batch, name) for name in columns[: len(SIDES)]]
+        cells += [_column(batch, name) for name in columns[len(SIDES) :]]
         if only is not None:
             wanted_rows = pc.equal(_text(batch, only[0]), only[1])
-            texts = [column.filter(wanted_rows) for column in texts]
-        yield texts
+            cells = [column.filter(wanted_rows) for column in cells]
+        yield cells
 
 
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -147,26 +158,21 @@ def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
 
 def _text(batch: pa.RecordBatch, name: str) -> pa.Array:
     """A column, or a field of a struct, as large strings."""
+    return _column(batch, name).cast(pa.large_string())
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column, or a field of a struct, with the values themselves where it is a dictionary."""
     if name in batch.schema.names:
         column = batch.column(name)
     else:
         outer, _, inner = name.rpartition(".")
         column = batch.column(outer).field(inner)
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    return column.cast(pa.large_string())
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Array]]:
-    with open_lines(path) as file:
-        line = file.readline(LONGEST_LINE)
-    if not line:
-        raise InputError(f"corpus {path}: must hold at least one sentence pair, the file is empty")
-    first = line.rstrip(b"\r\n").decode("utf-8", errors="replace").removeprefix("\ufeff")
-    is_quoted = has_quoted_fields(path)
-    if "\r" in first and not is_quoted:
-        raise carriage_return(path, 1, line.index(b"\r") + 1)
-    fields = unquoted(first) if is_quoted else first.split("\t")
+    fields, is_quoted = _first_fields(path)
     has_header = set(columns) <= set(fields)
     chosen = list(columns) if has_header else _positions(path, columns, fields)
     names = fields if has_header else [str(i + 1) for i in range(len(fields))]
@@ -190,6 +196,25 @@ def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Arra
             yield [batch.column(name) for name in chosen]
     except pa.ArrowInvalid as error:
         raise InputError(bad_line(path, len(names), str(error), is_quoted=is_quoted)) from None
+
+
+def _first_fields(path: Path) -> tuple[list[str], bool]:
+    """The fields of a TSV's first line, and whether fields are quoted."""
+    with open_lines(path) as file:
+        line = file.readline(LONGEST_LINE)
+    if not line:
+        raise InputError(f"corpus {path}: must hold at least one sentence pair, the file is empty")
+    first = line.rstrip(b"\r\n").decode("utf-8", errors="replace").removeprefix("\ufeff")
+    is_quoted = has_quoted_fields(path)
+    if "\r" in first and not is_quoted:
+        raise carriage_return(path, 1, line.index(b"\r") + 1)
+    return unquoted(first) if is_quoted else first.split("\t"), is_quoted
+
+
+def _line_of(path: Path, columns: tuple[str, ...], pair: int) -> int:
+    """Number of the line of a TSV where a pair stands, counted from 0."""
+    fields, is_quoted = _first_fields(path)
+    return line_of(path, pair + (set(columns) <= set(fields)), is_quoted=is_quoted)
 
 
 _SHOWN = 80

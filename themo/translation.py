@@ -14,6 +14,7 @@ from transformers import AutoConfig, MarianConfig, MarianMTModel, MarianTokenize
 from themo.cache import Cache, digest, digest_folder
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
+from themo.normal_form import canonical
 from themo.progress import track
 from themo.weights import refuse_code
 
@@ -84,7 +85,7 @@ class Translator:
             texts: N sentences; of longer ones as many tokens as the model has positions for are read.
 
         Returns:
-            N sentences in the order of `texts`.
+            N sentences in canonical form, in the order of `texts`.
         """
         translated = [""] * len(texts)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -99,7 +100,7 @@ class Translator:
 
     def _translate_batch(self, texts: list[str]) -> list[str]:
         batch = self.tokenizer(
-            [self.prefix + text for text in texts],
+            [self.prefix + canonical(text) for text in texts],
             padding=True,
             truncation=True,
             max_length=self.model.config.max_position_embeddings,
@@ -112,7 +113,7 @@ class Translator:
             skip_special_tokens=True,
             use_source_tokenizer=False,  # which transformers 5 would where the languages share a vocabulary
         )
-        return sentences
+        return [canonical(sentence) for sentence in sentences]
 
 
 def translations(
@@ -136,8 +137,9 @@ def translations(
         text = json.dumps(sentences, ensure_ascii=False, indent=0)
         (folder / TRANSLATIONS).write_text(text + "\n", encoding="utf-8")
 
+    texts = [canonical(text) for text in texts]
     model = digest_folder(Path(name)) if Path(name).is_dir() else name
-    key = {"model": model, "texts": digest(list(texts)), "target": target}
+    key = {"model": model, "texts": digest(texts), "target": target}
     entry = cache.entry("translations", key, build)
     return tuple(json.loads((entry / TRANSLATIONS).read_text(encoding="utf-8")))
 

@@ -14,6 +14,7 @@ import lzma
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -220,6 +221,23 @@ def _has_quoted_fields(path: Path, _changed: int, _size: int) -> bool:
 def unquoted(line: str) -> list[str]:
     """The fields of a line of quoted fields."""
     return next(csv.reader([line], delimiter="\t"), [""])
+
+
+def line_of(path: Path, row: int, *, is_quoted: bool) -> int:
+    """Number of the line where a row begins; rows count from 0, without empty lines and with the header."""
+    with open_lines(path) as file:
+        if not is_quoted:
+            numbers = (number for number, line in enumerate(file, start=1) if line.strip(b"\r\n"))
+            return next(islice(numbers, row, None))
+        rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""), delimiter="\t")
+        number = 1
+        for cells in rows:
+            if cells:
+                row -= 1
+            if row < 0:
+                break
+            number = rows.line_num + 1
+        return number
 
 
 def bad_line(path: Path, n_columns: int, otherwise: str, *, is_quoted: bool) -> str:

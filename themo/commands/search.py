@@ -12,6 +12,7 @@ from themo.atomic import write_text
 from themo.config import load as load_settings
 from themo.errors import InputError
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
+from themo.normal_form import is_blank
 from themo.options import Parser, add_json, add_settings, positive
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
@@ -97,7 +98,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
 def _refuse_queries(queries: list[str]) -> None:
     for query in queries:
-        if not query.strip():
+        if is_blank(query):
             raise InputError(f"search: a text must not be empty, got {query!r}")
         try:
             query.encode()
