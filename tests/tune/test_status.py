@@ -160,6 +160,11 @@ def test_the_best_so_far_may_wait_and_has_not_failed(folder: Path) -> None:
     assert [list(rows[0].cells), list(rows[1].cells)] == [["2", "0"], ["paused", "complete"]]
 
 
+def test_a_search_may_be_given_by_its_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["search"] == "mine"
+
+
 def test_a_damaged_record(folder: Path) -> None:
     (folder / STUDY_FILE).write_text("{")
     with pytest.raises(InputError, match=r"study\.json: holds no study"):
