@@ -143,6 +143,6 @@ def test_a_server_that_is_not_there(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     arguments = ["--version-path", str(version()), "--format", "mlflow", "--output", str(tmp_path / "export")]
-    assert main(["export", *arguments]) == 2
+    assert main(["export", *arguments, "--register", "es"]) == 2
     assert re.search(r"Error: MLFLOW_TRACKING_URI: no MLflow server answers at", capsys.readouterr().err)
     assert not (tmp_path / "export").exists()

@@ -180,6 +180,8 @@ def _table(scores: Mapping[str, Any], settings: Settings) -> str:
             cells = [f"{scores[row][metric_name(task, k)]:.3f} ({_range(scores, row, task, k)})" for k in KS]
             lines.append(f"| {_ROWS.get(row, row)} | " + " | ".join(cells) + " |")
     text = "\n".join(lines) + "\n\nIn brackets: 95 % intervals."
+    if scores.get("equal_prompts"):
+        text += " Classes with equal prompts count as one class; published accuracies count them apart."
     if "retention" in scores:
         text += f" Retention, R@1 of this model over that of its teacher: {scores['retention']:.3f}."
     return text + "\n\n"
