@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,14 @@ def test_a_forked_child_refuses_a_model_on_a_gpu(version: Path, monkeypatch: pyt
     for encode in (model.encode, model.encode_images):
         with pytest.raises(themo.InputError, match="a model on a GPU cannot be used in a forked process: "):
             encode([])
+
+
+def test_decomposed_text_is_read_as_composed(version: Path) -> None:
+    model = themo.load(version)
+    decomposed = [unicodedata.normalize("NFD", text) for text in TEXTS]
+    assert decomposed != TEXTS
+    np.testing.assert_array_equal(model.encode(decomposed), model.encode(TEXTS))
+    assert model.count_tokens(decomposed) == model.count_tokens(TEXTS)
 
 
 def test_a_student_of_the_state_is_taken_through_the_projection(state_version: Path) -> None:
