@@ -96,14 +96,16 @@ class Loop:
                 verbose=0,
             )
         except BaseException:
+            study.come_to_rest()
             runs.close("KILLED")
             raise
         finally:
             view.close()
             if signal.getsignal(signal.SIGINT) is not on_ctrl_c:
                 signal.signal(signal.SIGINT, on_ctrl_c)  # Ray leaves its own, which swallows the next
+            study.come_to_rest()
             _write_what_fits(study.save)
-            _write_what_fits(TrialTable(study, search.space, search.folder).write)
+            _write_what_fits(TrialTable(study, search.space, search.folder, at_rest=True).write)
             self._tidy()
         is_done = is_whole(study, search.space.search)
         runs.close("FINISHED" if is_done else "KILLED")

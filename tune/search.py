@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import re
@@ -271,6 +272,18 @@ def search_folder(name: str, settings: Settings, asked_by: str = "--name") -> Pa
 def search_folders(parent: Path) -> list[Path]:
     """The directories of searches in a folder; not those that a kill left half made."""
     return [path.parent for path in parent.glob(f"[!.]*/{SEARCH_FILE}")]
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds a search's lock; it is tried in shared mode, for a moment."""
+    try:
+        with (folder / LOCK_FILE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
 
 
 @contextmanager

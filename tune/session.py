@@ -177,7 +177,8 @@ def _refuse_unshared(search: Search, storage: Storage, cluster: Cluster) -> None
 
 
 def _finish(search: Search, study: Study, slots: int, storage: Storage) -> results.SearchResult:
-    TrialTable(study, search.space, search.folder).write()
+    study.come_to_rest()
+    TrialTable(study, search.space, search.folder, at_rest=True).write()
     winner = study.winner()
     is_done = is_whole(study, search.space.search)
     if winner is None:
@@ -185,9 +186,9 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         reason = next((t.reason for t in study if t.state == "FAIL" and t.reason), "no reason is known")
         if is_done:
             raise RuntimeError(f"none of the {len(study)} trials ended well; the first one: {reason}")
-        ended = "no trial has ended in it"
+        ended = "no trial has reached its first checkpoint in it"
         if n_failed:
-            ended = f"no trial has ended well in it, {n_failed} failed ({reason})"
+            ended += f", {n_failed} failed ({reason})"
         raise InputError(f"--time-budget: {ended}: go on with --resume {search.name}")
     results.write_best(winner, search.settings, storage, search.folder)
     return results.SearchResult(
@@ -199,7 +200,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         slots=slots,
         busy=busy_share(study, slots),
         seconds=session_seconds(study),
-        top=tuple(study.ranked(ended_only=True)[:_TOP]),
+        top=tuple(study.ranked()[:_TOP]),
         num_samples=search.space.search.num_samples,
         is_whole=is_done,
     )

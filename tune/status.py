@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from themo.output import duration
 from themo.progress import console
 from tune.limits import is_whole
 from tune.record import Trial
-from tune.results import best_so_far, show
-from tune.search import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Search, read_search, search_folders
+from tune.results import best_so_far, counts_in_words, show
+from tune.search import SEARCH_FILE, STUDY_FILE, Search, is_held, read_search, search_folders
 from tune.study import Study
 from tune.work_time import most_at_once, seconds_left, worked_seconds
 
@@ -62,10 +61,7 @@ class Status:
     @property
     def counts(self) -> dict[str, int]:
         """How many trials there are of each state; without a driver none is running."""
-        counts = {state.lower(): n for state, n in self.study.counts().items()}
-        under_way = counts.pop("running")
-        runs = self.activity == "running"
-        return {"running": under_way if runs else 0, "interrupted": 0 if runs else under_way} | counts
+        return counts_in_words(self.study.counts(), at_rest=self.activity != "running")
 
     @property
     def failures(self) -> list[Trial]:
@@ -99,16 +95,12 @@ class Status:
             best = trial.best(self.study.mode)
             view.add_row(
                 str(trial.number),
-                self._state(trial),
+                trial.stand(at_rest=self.activity != "running"),
                 "" if best is None else f"{best:.4f}",
                 f"{trial.pairs_seen:,}",
                 " ".join(f"{name}={show(value)}" for name, value in trial.params.items()),
             )
         return view
-
-    def _state(self, trial: Trial) -> str:
-        is_stuck = trial.state == "RUNNING" and self.activity != "running"
-        return "interrupted" if is_stuck else trial.state.lower()
 
     def lines(self) -> list[str]:
         """What there is to say beside the table."""
@@ -144,10 +136,11 @@ def read_status(folder: Path) -> Status:
     search = read_search(folder, asked_by="status NAME")
     path = folder / STUDY_FILE
     study = Study.read(path) if path.exists() else Study(None, search.mode)
+    if is_held(folder):
+        return Status(folder, search, study, "running", worked_seconds(study))
+    study.come_to_rest()
     activity: Activity = "interrupted"
-    if _is_locked(folder / LOCK_FILE):
-        activity = "running"
-    elif is_whole(study, search.space.search):
+    if is_whole(study, search.space.search):
         activity = "finished"
     elif not path.exists():
         activity = "not begun"
@@ -181,18 +174,6 @@ def overview(every: Iterable[Status]) -> Table:
             status.search.objective,
         )
     return view
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether a driver holds a search's lock; it is tried in shared mode, for a moment."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
 
 
 def _best(trial: Trial, study: Study) -> dict[str, Any]:
