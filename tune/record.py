@@ -17,6 +17,9 @@ PRUNED: stopped early. FAIL: diverged, or an error."""
 
 Mode = Literal["max", "min"]
 
+DIVERGED = "diverged: "
+"""How the reason of a trial begins whose loss or score was no finite number."""
+
 
 def loss_of(value: float, mode: Mode) -> float:
     """A value of the objective as one to be small: negative where the objective is to be great."""
@@ -83,8 +86,8 @@ class Trial:
         checkpoint: Path of the newest version directory, relative to the search's storage; that of a failed
             trial is removed when the search is resumed.
         checkpoint_pairs, checkpoint_seconds: Sentence pairs and time at the checkpoint.
-        checkpoint_metrics: All metrics at the checkpoint of a trial that is at work, which reports more; empty
-            where `metrics` are those, and in older records.
+        checkpoint_metrics: All metrics at the checkpoint of a trial that is at work; empty where these are
+            `metrics`, and in older records.
         lineage: Where it went on as another one; `params` are the last ones, `values` those of its line.
     """
 

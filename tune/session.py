@@ -24,10 +24,11 @@ from tune.cluster.shipping import Shipment
 from tune.cluster.slots import Slots
 from tune.dimensions import Scalar
 from tune.keeping import match_checkpoints
-from tune.limits import is_whole
+from tune.limits import is_whole, used_up
 from tune.loop import Loop, runs_of
 from tune.memory import peak_memory, share_by_memory
-from tune.search import SEARCH_FILE, STUDY_FILE, TRIALS_FOLDER, Search, alone, refuse_other_pairs
+from tune.naming import SEARCH_FILE, STUDY_FILE
+from tune.search import TRIALS_FOLDER, Search, alone, refuse_other_pairs
 from tune.space import data_leaves
 from tune.storage import Storage
 from tune.study import Study
@@ -114,7 +115,7 @@ def _searched(
         patience(lambda: keep_place(folder, experiment))
         if is_resumed:  # before anything is written there: it may be full
             match_checkpoints(study, storage)
-        if is_whole(study, search.space.search):  # a kill may have come when all was done but told
+        if is_whole(study, search.space):  # a kill may have come when all was done but told
             runs_of(search, study, tracking).close("FINISHED")
             return study, most_at_once(study)
         cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
@@ -180,7 +181,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
     study.come_to_rest()
     TrialTable(study, search.space, search.folder, at_rest=True).write()
     winner = study.winner()
-    is_done = is_whole(study, search.space.search)
+    is_done = is_whole(study, search.space)
     if winner is None:
         n_failed = study.counts()["FAIL"]
         reason = next((t.reason for t in study if t.state == "FAIL" and t.reason), "no reason is known")
@@ -190,6 +191,8 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         if n_failed:
             ended += f", {n_failed} failed ({reason})"
         raise InputError(f"--time-budget: {ended}: go on with --resume {search.name}")
+    if is_done and (told := used_up(study, search.space)):
+        console.print(told, soft_wrap=True)
     results.write_best(winner, search.settings, storage, search.folder)
     return results.SearchResult(
         folder=search.folder,

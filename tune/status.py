@@ -14,11 +14,13 @@ from themo.commands import typed
 from themo.errors import InputError
 from themo.output import duration
 from themo.progress import console
-from tune.limits import is_whole
+from tune.limits import is_whole, used_up
+from tune.naming import SEARCH_FILE, STUDY_FILE, is_held
 from tune.record import Trial
 from tune.results import best_so_far, counts_in_words, show
-from tune.search import SEARCH_FILE, STUDY_FILE, Search, is_held, read_search, search_folders
+from tune.search import Search, read_search, search_folders
 from tune.study import Study
+from tune.tried import most_trials
 from tune.work_time import most_at_once, seconds_left, worked_seconds
 
 Activity = Literal["running", "interrupted", "finished", "not begun"]
@@ -56,7 +58,9 @@ class Status:
         if self.activity == "finished":
             return None
         space, slots = self.search.space, max(1, most_at_once(self.study))
-        return seconds_left(self.study, space.search.num_samples, len(space.first), slots)
+        return seconds_left(
+            self.study, most_trials(self.study, space), len(space.first), slots, self.search.settings
+        )
 
     @property
     def counts(self) -> dict[str, int]:
@@ -104,11 +108,13 @@ class Status:
 
     def lines(self) -> list[str]:
         """What there is to say beside the table."""
-        total = self.search.space.search.num_samples
+        total = most_trials(self.study, self.search.space)
         states = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
         said = [f"Search {self.search.name} ({self.activity}): {len(self.study)} of {total} trials begun"]
         if states:
             said[0] += f": {states}"
+        if told := used_up(self.study, self.search.space):
+            said.append(told)
         if self.study.leader():
             said.append(f"So far: {best_so_far(self.study, self.search.objective)}")
         if self.pairs_per_second is not None:
@@ -140,7 +146,7 @@ def read_status(folder: Path) -> Status:
         return Status(folder, search, study, "running", worked_seconds(study))
     study.come_to_rest()
     activity: Activity = "interrupted"
-    if is_whole(study, search.space.search):
+    if is_whole(study, search.space):
         activity = "finished"
     elif not path.exists():
         activity = "not begun"
@@ -158,18 +164,20 @@ def read_all(logs_dir: Path) -> list[Status]:
     return [status for _, status in sorted(found, key=lambda pair: -pair[0])]
 
 
-def overview(every: Iterable[Status]) -> Table:
-    """A row a search."""
+def overview(every: Iterable[Status], starting: Iterable[str] = ()) -> Table:
+    """A row a search; those that are starting, of which nothing else is known, first."""
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("search", "state", "trials done", "best", "objective"):
         view.add_column(heading, justify="right" if heading in ("trials done", "best") else "left")
+    for name in starting:
+        view.add_row(name, "starting", "", "", "")
     for status in every:
         leader = status.study.leader()
         best = leader.best(status.study.mode) if leader else None
         view.add_row(
             status.search.name,
             status.activity,
-            f"{status.study.n_done} of {status.search.space.search.num_samples}",
+            f"{status.study.n_done} of {most_trials(status.study, status.search.space)}",
             "" if best is None else f"{best:.4f}",
             status.search.objective,
         )

@@ -13,7 +13,7 @@ from formula_search import a_search, settings_in
 from themo.cli import main
 from themo.errors import InputError
 from tune.cluster.resources import Resources
-from tune.search import LOCK_FILE, STUDY_FILE, search_folder
+from tune.naming import LOCK_FILE, STUDY_FILE, search_folder
 from tune.status import read_status
 from tune.study import Study
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 from unittest.mock import MagicMock
@@ -18,9 +19,10 @@ from simulation import Killed, play, space_of
 from themo.config import load
 from tune.cluster.resources import Resources
 from tune.mlflow_runs import MlflowRuns
+from tune.naming import STUDY_FILE
 from tune.report.page import write_report
 from tune.results import SearchResult, table
-from tune.search import STUDY_FILE, Search
+from tune.search import Search
 from tune.search_settings import SchedulerName
 from tune.session import _finish
 from tune.status import read_status
@@ -39,7 +41,7 @@ def test_of_a_cut_search_the_best_saved_student_wins(
     scores = data.draw(st.lists(st.lists(st.floats(0, 1), min_size=9, max_size=9), min_size=4, max_size=4))
     study = Study(path, "max")
     study.save()
-    try:
+    with suppress(Killed):
         play(
             space_of(scheduler, len(scores)),
             study,
@@ -48,8 +50,6 @@ def test_of_a_cut_search_the_best_saved_student_wins(
             choices=data.draw(st.lists(st.integers(0, 5), max_size=40)),
             moments=data.draw(st.integers(0, 60)),
         )
-    except Killed:
-        pass
     study.save_if_older(0.0)  # reports that no checkpoint has followed
     found = Study.read(path)
     found.come_to_rest()

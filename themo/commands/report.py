@@ -25,8 +25,9 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     with waiting("Loading libraries"):
+        from tune.naming import search_folder
         from tune.report.page import write_report
-        from tune.search import read_search, search_folder
+        from tune.search import read_search
 
     settings = load().override({"logs_dir": options.logs_dir} if options.logs_dir else {})
     folder = search_folder(options.name, settings, asked_by="report NAME")

@@ -19,11 +19,12 @@ from themo.progress import waiting
 from themo.report.tables import lay_out, read_scores
 from themo.versions import TEST_FILE, read_summary
 from tune.limits import is_whole
+from tune.naming import STUDY_FILE, is_held
 from tune.record import Trial
 from tune.report import course_figures, facts, setting_figures
 from tune.report.fates import NAMES
 from tune.results import BEST_SETTINGS, BEST_VERSION, show
-from tune.search import STUDY_FILE, Search, is_held
+from tune.search import Search
 from tune.study import Study
 from tune.tracking_place import command_to_see
 from tune.work_time import busy_share, most_at_once, session_seconds
@@ -57,7 +58,7 @@ def write_report(search: Search, folder: Path) -> Path:
             f"{folder / STUDY_FILE}: must hold a score of a trial that has not failed, "
             f"none of its {len(study)} has one{reason}"
         )
-    is_finished = is_whole(study, search.space.search)
+    is_finished = is_whole(study, search.space)
     if is_finished:
         best = study.winner() or best
     has_settings = _holds_settings(search, best, folder / BEST_SETTINGS)
