@@ -13,7 +13,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy.stats import qmc
-from simulation import play
+from simulation import facts, play, play_with_kills
 
 from themo.config import Settings
 from themo.errors import InputError
@@ -89,6 +89,26 @@ def test_a_search_of_a_finite_space_ends_by_each_rule(scheduler, slots, choices)
     assert len(study) == 2
     assert all(trial.is_done for trial in study)
     assert study[1].state == "COMPLETE"  # the best one is a whole one, as where trials come to an end
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "pausing-asha"])
+@pytest.mark.parametrize("searcher", ["random", "quasi-random", "tpe"])
+@examples(max_examples=8, deadline=None)
+@given(kills=st.lists(st.integers(0, 30), max_size=4))
+def test_a_killed_search_of_a_finite_space_ends_as_an_undisturbed_one(
+    searcher, scheduler, kills, tmp_path_factory
+):
+    dimensions = {"loss": CategoricalDistribution(["mse", "cosine"]), "batch_size": IntDistribution(1, 3)}
+    rules = {"scheduler": scheduler, "searcher": searcher, "startup_trials": 2, "grace_pairs": 100}
+    space = Space(dimensions, (), SearchSettings(num_samples=20, **rules))
+    path = tmp_path_factory.mktemp("killed") / "study.json"
+
+    def score(trial: Trial, step: int) -> float:
+        return step * int(trial.params["batch_size"]) % 5  # type: ignore[arg-type]
+
+    whole = play(space, Study(None, "max"), score)
+    assert facts(play_with_kills(space, path, score, kills)) == facts(whole)
+    assert len(whole) == 6
 
 
 @pytest.mark.parametrize("searcher", ["random", "quasi-random", "tpe", "cmaes"])
