@@ -19,11 +19,11 @@ from themo.fetching.catalogue import CATALOGUE, parse_weighted
 from themo.miniature.recipe import MiniatureRecipe
 from themo.places import LOCAL
 from themo.progress import console
+from themo.worlds import MINIATURE
 
 if TYPE_CHECKING:
     from themo.miniature.pictured import Pictured
 
-MINIATURE = "miniature:"
 MINIATURE_VERSION = 1
 """Part of the miniature's key in the cache: raise it when its code changes what it builds."""
 
