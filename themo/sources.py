@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LOCAL = "local-dir:"
 """Before a folder, open_clip's way to name one."""
 MINIATURE = "miniature:"
-MINIATURE_VERSION = 1
+MINIATURE_VERSION = 2
 """Part of the miniature's key in the cache: raise it when its code changes what it builds."""
 
 
