@@ -216,12 +216,16 @@ def test_a_run_cut_at_every_report(
 def test_the_kept_student_is_that_of_the_best_report(
     settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path
 ) -> None:
-    config = settings(learn_rate=0.05, schedule="constant", objective="val/loss", epochs=5.0)
-    reports = run(config, tiny_data, tmp_path)
-    losses = [report["val/loss"] for report in reports]
+    # which runs end worse than they were differs with the arithmetic of the processor: the first that does
+    for seed in range(10):
+        config = settings(learn_rate=0.1, schedule="constant", objective="val/loss", epochs=5.0, seed=seed)
+        reports = run(config, tiny_data, tmp_path / str(seed))
+        losses = [report["val/loss"] for report in reports]
+        if min(losses) < losses[-1]:
+            break
     assert min(losses) < losses[-1]  # or this test shows nothing
     assert reports[-1]["best/val/loss"] == min(losses)
-    student, _ = load_student(tmp_path / "student")
+    student, _ = load_student(tmp_path / str(seed) / "student")
     validate = Validation(tiny_data, 16, torch.device("cpu"))
     measured = validate(student, build_loss(config.loss.loss, 0.05), torch.float32)
     best = reports[losses.index(min(losses))]
