@@ -86,6 +86,7 @@ def _optimizers(tower: nn.Module, recipe: MiniatureRecipe) -> list[torch.optim.O
             [{"params": matrices, "weight_decay": 0.1}, {"params": gains_and_biases, "weight_decay": 0.0}],
             lr=recipe.teacher_learning_rate,
             betas=(0.9, 0.98),
+            fused=True,
         ),
     ]
 

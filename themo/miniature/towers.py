@@ -92,7 +92,8 @@ class Block(nn.Module):
         states = torch.bmm(scores.softmax(dim=-1).to(dtype), v)  # (B * H, L, D)
         states_BLW = states.unflatten(0, (-1, n_heads)).transpose(1, 2).flatten(2)
         x_BLW = x_BLW + _linear(states_BLW, attention.out_proj.weight, attention.out_proj.bias).float()
-        return x_BLW + self.mlp(self.ln_2(x_BLW).to(dtype)).float()
+        hidden_BLW: Tensor = self.mlp(self.ln_2(x_BLW).to(dtype))
+        return x_BLW + hidden_BLW.float()
 
 
 class Transformer(nn.Module):
