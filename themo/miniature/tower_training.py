@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from themo.miniature.batched_muon import BatchedMuon
 from themo.miniature.recipe import MiniatureRecipe
 
 LARGEST_NORM = 1.0
@@ -76,12 +77,7 @@ def _optimizers(tower: nn.Module, recipe: MiniatureRecipe) -> list[torch.optim.O
         else:
             matrices.append(parameter)
     return [
-        torch.optim.Muon(
-            blocks,
-            lr=recipe.teacher_muon_learning_rate,
-            weight_decay=0.1,
-            adjust_lr_fn="match_rms_adamw",
-        ),
+        BatchedMuon(blocks, lr=recipe.teacher_muon_learning_rate, weight_decay=0.1),
         torch.optim.AdamW(
             [{"params": matrices, "weight_decay": 0.1}, {"params": gains_and_biases, "weight_decay": 0.0}],
             lr=recipe.teacher_learning_rate,
