@@ -21,7 +21,7 @@ FAMILY: tuple[tuple[Kind, ...], ...] = (
 N_MEMBERS = 1 + len(FAMILY)
 """Scenes of a family."""
 
-SIZE_TOLD, BACKGROUND_TOLD = (0.85, 0.5), (0.85, 0.5)
+SIZE_TOLD, BACKGROUND_TOLD = (0.85, 0.2), (0.85, 0.2)
 """How often captions tell sizes and background: of two groups, of one (class prompts do not)."""
 
 
