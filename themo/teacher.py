@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from themo.cache import digest, digest_file, digest_folder
+from themo.cropping import crop_first
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import ENDPOINT
 from themo.images import Picture, load_batches
+from themo.normal_form import canonical
 from themo.progress import track
 from themo.weights import refuse_code
 
@@ -38,7 +40,7 @@ class Teacher:
     Attributes:
         model: The open_clip model in eval mode.
         fingerprint: Digest of architecture and weights, the teacher's part of cache keys.
-        transform: open_clip's own image transform of this model.
+        transform: open_clip's own image transform of this model, with the crop before the resize.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Teacher:
     ) -> None:
         self.model: Any = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
-        self.transform = transform
+        self.transform = crop_first(transform)
         self.fingerprint = fingerprint
         self._tower = _TextTower(model)
 
@@ -95,7 +97,7 @@ class Teacher:
         """Vectors of English texts.
 
         Args:
-            texts: N texts; what exceeds the context is cut as open_clip cuts it.
+            texts: N texts, read in canonical form; what exceeds the context is cut as open_clip cuts it.
             target: ``"state"``, (N, W): the end-of-text state after the last layer norm, before the text
                 projection; ``"embedding"``, (N, E): after it, as CLIP compares it with images, any length;
                 ``"unit"``, (N, E): the embedding scaled to length 1.
@@ -111,7 +113,7 @@ class Teacher:
         with track("Teacher reads English", len(texts), "texts") as advance, torch.inference_mode():
             for start in range(0, len(order), TEXT_BATCH):
                 chosen = order[start : start + TEXT_BATCH]
-                ids_NL = self.tokenizer([texts[i] for i in chosen]).to(self.device)
+                ids_NL = self.tokenizer([canonical(texts[i]) for i in chosen]).to(self.device)
                 states_NW = self._tower.states(ids_NL, trim)
                 out = (states_NW if target == "state" else self._tower.project(states_NW)).float()
                 if target == "unit":

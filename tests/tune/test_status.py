@@ -13,7 +13,7 @@ from formula_search import a_search, settings_in
 from themo.cli import main
 from themo.errors import InputError
 from tune.cluster.resources import Resources
-from tune.search import LOCK_FILE, STUDY_FILE, search_folder
+from tune.naming import LOCK_FILE, STUDY_FILE, search_folder
 from tune.status import read_status
 from tune.study import Study
 
@@ -29,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
         trial.enter_stint(float(started), float(ended))
         metrics = {"pairs_seen": pairs} | ({search.objective: value} if value is not None else {})
         study.report(trial.number, metrics, search.objective)
+        trial.enter_checkpoint(f"session-1/{trial.number}")
     study[0].seconds = 50.0
     study.finish(0, "COMPLETE")
     study.finish(1, "FAIL", "diverged: loss is nan")
@@ -158,6 +159,27 @@ def test_the_best_so_far_may_wait_and_has_not_failed(folder: Path) -> None:
     assert status.to_json()["best"]["trial"] == 2
     rows = status.to_table().columns
     assert [list(rows[0].cells), list(rows[1].cells)] == [["2", "0"], ["paused", "complete"]]
+
+
+def test_a_search_may_be_given_by_its_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["search"] == "mine"
+
+
+def test_rows_stay_narrow_in_a_pipe_and_lose_no_setting(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    study = Study.read(folder / STUDY_FILE)
+    settings = {f"a_setting_{i}": f"value-{i}" for i in range(14)} | {"corpus": "x" * 150}
+    study.add(settings)
+    study.save()
+    assert main(["status", "mine", "--logs-dir", str(tmp_path)]) == 0
+    table = capsys.readouterr().out.partition("pairs   settings")[2].partition("Compare runs")[0]
+    assert max(map(len, table.splitlines())) <= 110
+    for name, value in list(settings.items())[:-1]:
+        assert f"{name}={value}" in table
+    assert table.count("x") >= 150
 
 
 def test_a_damaged_record(folder: Path) -> None:
