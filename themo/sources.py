@@ -24,7 +24,7 @@ from themo.worlds import MINIATURE
 if TYPE_CHECKING:
     from themo.miniature.pictured import Pictured
 
-MINIATURE_VERSION = 1
+MINIATURE_VERSION = 2
 """Part of the miniature's key in the cache: raise it when its code changes what it builds."""
 
 
