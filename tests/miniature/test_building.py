@@ -55,6 +55,13 @@ def test_the_same_recipe_builds_the_same_world_and_another_seed_another(world: P
     assert lines(world / "corpus" / "train.tsv") != lines(other / "corpus" / "train.tsv")
 
 
+def test_its_files_have_the_rights_of_any_other(world: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.touch()
+    rights = {path.stat().st_mode for path in world.rglob("*") if path.is_file()}
+    assert rights == {other.stat().st_mode}
+
+
 def test_the_corpus_holds_pairs_under_a_header(world: Path) -> None:
     for name, n_pairs in (("train", 300), ("validation", 40)):
         header, *rows = [line.split("\t") for line in lines(world / "corpus" / f"{name}.tsv")]

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from themo.miniature.drawing import CELL_PIXELS, IMAGE_PIXELS
@@ -30,6 +29,7 @@ from themo.miniature.towers import (
 )
 from themo.miniature.vocabulary import CONTEXT_LENGTH, vocabulary_size
 from themo.progress import track
+from themo.weights import write_weights
 
 MEAN = STD = 0.5
 """Of every colour channel: pixels from 0 to 255 become numbers from -1 to 1."""
@@ -107,7 +107,7 @@ def train_teacher(recipe: MiniatureRecipe, text: TextSide, folder: Path) -> None
         model = _ImageSide()
         _fit(model, text, recipe)
         weights = model.state_dict() | text.weights()
-    save_file(weights, folder / "open_clip_model.safetensors")
+    write_weights(weights, folder / "open_clip_model.safetensors")
     config = model_config(vocabulary_size(folder / "bpe.txt.gz"))
     described = {"model_cfg": config, "preprocess_cfg": PREPROCESSING}
     (folder / "open_clip_config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
