@@ -20,6 +20,7 @@ import hypothesis
 import open_clip
 import pytest
 import torch
+import warm_start
 import yaml
 from safetensors.torch import save_file
 from tiny import TINY_MINIATURE, SettingsFactory, bpe_merges, sentence_pairs, write_tsv
@@ -33,6 +34,21 @@ from themo.preparation import prepare_data
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("themo", max_examples=40, deadline=None)
 hypothesis.settings.load_profile("themo")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # pytest-xdist's workers share that of their controller
+        warm_start.allow()
+
+
+def pytest_unconfigure() -> None:
+    warm_start.end()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What slow tests start, starts from libraries that are loaded once."""
+    if not session.config.option.collectonly and any("slow" in item.keywords for item in session.items):
+        warm_start.begin()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import warm_start
 
 from tune.cluster.connection import RAY_VARIABLES, leave
 
@@ -81,4 +82,5 @@ def _environment() -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")
         for name, value in RAY_VARIABLES.items():
             patch.setenv(name, os.environ.get(name, value))
-        yield
+        with warm_start.workers():
+            yield
