@@ -1,8 +1,8 @@
-"""Programs that begin without importing PyTorch, Ray, MLflow and the like again, which takes ten seconds each.
+"""Start programs from a process that has PyTorch, MLflow and the like already: their imports take seconds.
 
-`warm/server.py` has imported them; a program of `PYTHON` is forked from it: a process of its own that imports
-Themo itself, can be killed, and ends as any. A test that looks at process groups, at memory or at what is
-imported starts `sys.executable` instead.
+`warm/server.py` has imported them; a program of `PYTHON` is forked from it: a process of its own, which
+imports Themo and Ray itself, can be killed, and ends as any. A test that looks at process groups, at memory
+or at what is imported starts `sys.executable` instead.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,18 +39,15 @@ def begin() -> None:
         if path.exists():
             return
         with path.with_name("log").open("wb") as log:
-            process = subprocess.Popen(
+            subprocess.run(
                 [sys.executable, str(_FOLDER / "server.py"), str(path), os.environ[_OWNER]],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                check=True,
                 env=os.environ
                 | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
             )
-        while not path.exists():
-            assert process.poll() is None, path.with_name("log").read_text()
-            time.sleep(0.01)
 
 
 def on_path(folder: Path) -> Path:

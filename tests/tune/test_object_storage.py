@@ -25,7 +25,7 @@ from tune.record import Trial
 from tune.storage import Storage
 from tune.study import Study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "tests",

@@ -102,6 +102,7 @@ def test_a_resumed_search_waits_for_the_machines_of_its_cluster(
 
 
 @pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.timeout(1500)
 def test_a_search_resumed_before_its_worker_is_back(tmp_path):
     with head(cpus=0) as cluster:

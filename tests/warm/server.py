@@ -9,7 +9,6 @@ import atexit
 import builtins
 import contextlib
 import fcntl
-import gc
 import importlib.util
 import json
 import os
@@ -25,7 +24,45 @@ from pathlib import Path
 
 from python import beginning, needs_interpreter  # the file beside this one
 
-LIBRARIES = ["numpy", "pandas", "pyarrow.parquet", "pyarrow.fs", "pyarrow.csv", "pydantic", "yaml", "filelock", "jinja2", "requests", "jsonschema", "psutil", "rich.console", "rich.table", "rich.progress", "google.protobuf.descriptor_pb2", "google.protobuf.json_format", "wcwidth", "torch", "torch._dynamo", "torchvision.transforms", "safetensors.torch", "tokenizers", "open_clip", "transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert", "transformers.models.auto.tokenization_auto", "transformers.models.bert.tokenization_bert", "mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store", "sqlalchemy.dialects.sqlite", "alembic.command", "optuna.samplers", "cmaes", "scipy.optimize", "scipy.stats", "plotly.graph_objects"]
+LIBRARIES = [
+    "numpy",
+    "pandas",
+    "pyarrow.parquet",
+    "pyarrow.fs",
+    "pyarrow.csv",
+    "pydantic",
+    "yaml",
+    "filelock",
+    "jinja2",
+    "requests",
+    "jsonschema",
+    "psutil",
+    "rich.console",
+    "rich.table",
+    "rich.progress",
+    "google.protobuf.descriptor_pb2",
+    "google.protobuf.json_format",
+    "wcwidth",
+    "torch",
+    "torch._dynamo",
+    "torchvision.transforms",
+    "safetensors.torch",
+    "tokenizers",
+    "open_clip",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.bert.tokenization_bert",
+    "mlflow.tracking",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "sqlalchemy.dialects.sqlite",
+    "alembic.command",
+    "optuna.samplers",
+    "cmaes",
+    "scipy.optimize",
+    "scipy.stats",
+    "plotly.graph_objects",
+]
 """Not Ray, whose C++ part reads its variables when it is imported, but what it imports."""
 
 
@@ -39,16 +76,16 @@ READ_AT_IMPORT = {
     ),
     ("mlflow",): ("MLFLOW_",),
 }
-"""Libraries, and how the variables begin that they read when they are imported: with others, they are imported
-again."""
+"""Libraries, and beginnings of the variables that they read when they are imported: they are imported again
+where a program has others."""
 
 
 class RayWorkersByPython:
-    """Has a program that starts a cluster start the workers by `python.py`: Ray's name of the file that does."""
+    """Sets Ray's name of the file that starts a worker to `python.py`, in a program that starts a cluster."""
 
     name = "ray._private.ray_constants"
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name, _path=None, _target=None):
         """The module's specification, whose loader sets the name too."""
         if name != self.name:
             return None
@@ -69,12 +106,13 @@ def main(path, owner):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
+        if os.fork():  # who has started this one waits until others can ask
+            os._exit(0)
+        os.setsid()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for name in LIBRARIES:
                 importlib.import_module(name)
-        gc.collect()
-        gc.freeze()
         children = {}
         read, write = os.pipe()
         os.set_blocking(write, False)
@@ -202,7 +240,7 @@ def execute(arguments):
 
 
 def run_to_the_end(arguments):
-    """Run a program, and end as an interpreter does, but for taking its modules apart, which takes seconds."""
+    """Run a program, and end as an interpreter does, but without taking all modules apart first."""
     code = 0
     try:
         execute(arguments)

@@ -14,7 +14,7 @@ from machines import two_machines, why_not
 
 from tune.study import Study
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 
 @dataclass(frozen=True)
