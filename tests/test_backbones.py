@@ -2,14 +2,17 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from foreign_models import Trap
 from safetensors.torch import load_file
+from tokenizers import normalizers
 from transformers import AutoConfig, AutoModel, DistilBertConfig
 
 from themo.backbones import adapted_config, build_model, load_config, load_tokenizer, refuse_length
+from themo.devices import autocast
 from themo.errors import InputError
 from themo.student import Head, Student
 
@@ -152,6 +155,57 @@ def test_early_bert_without_accents_in_its_vocabulary_strips_them(tmp_path: Path
     assert tokenizer.convert_ids_to_tokens(tokenizer("Niño")["input_ids"])[1:-1] == ["nino"]
 
 
+TEXT = "El niño camión"
+CASINGS = {
+    "cased": (CASED, ["El", "ni", "##ño", "camión"]),
+    "uncased": ([*CASED[:6], "el", "ni", "##ño", "camión"], ["el", "ni", "##ño", "camión"]),
+    "uncased, without accents": ([*CASED[:6], "el", "ni", "##no", "camion"], ["el", "ni", "##no", "camion"]),
+}
+
+
+def typed_bert(folder: Path, vocabulary: list[str], model_type: str) -> Path:
+    folder = early_bert(folder, vocabulary)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": model_type}), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("vocabulary", CASINGS)
+@pytest.mark.parametrize("model_type", ["bert", "distilbert", "electra", "convbert"])
+@pytest.mark.parametrize(
+    "stated", [None, {}, {"do_lower_case": True}, {"do_lower_case": False}, {"strip_accents": True}], ids=str
+)
+def test_the_vocabulary_decides_on_capitals_and_accents(
+    tmp_path: Path, vocabulary: str, model_type: str, stated: dict[str, bool] | None
+) -> None:
+    pieces, expected = CASINGS[vocabulary]
+    folder = typed_bert(tmp_path / "bert", pieces, model_type)
+    if stated is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(stated), encoding="utf-8")
+    tokenizer = load_tokenizer(str(folder))
+    ids = tokenizer(TEXT)["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", *expected, "[SEP]"]
+    tokenizer.save_pretrained(folder)  # as a student does
+    assert load_tokenizer(str(folder))(TEXT)["input_ids"] == ids
+
+
+@pytest.mark.parametrize(
+    ("stated", "lowercase", "strip_accents"),
+    [(None, False, False), ({"do_lower_case": True}, True, False), ({"strip_accents": True}, False, True)],
+)
+def test_the_normalizer_of_a_tokenizer_json_holds_unless_its_config_says_otherwise(
+    tmp_path: Path, stated: dict[str, bool] | None, lowercase: bool, strip_accents: bool
+) -> None:
+    folder = typed_bert(tmp_path / "bert", [*CASED, "camion"], "bert")
+    backend = load_tokenizer(str(folder)).backend_tokenizer
+    backend.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    backend.save(str(folder / "tokenizer.json"))
+    if stated is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(stated), encoding="utf-8")
+    normalizer = load_tokenizer(str(folder)).backend_tokenizer.normalizer
+    assert (normalizer.lowercase, normalizer.strip_accents) == (lowercase, strip_accents)
+
+
 def remove(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).unlink()
 
@@ -241,3 +295,43 @@ def test_pickled_weights(tmp_path: Path, tiny_backbone: Path) -> None:
     with pytest.raises(InputError, match=r"pytorch_model\.bin must hold tensors by name and nothing else"):
         build_model(str(folder), weights=True)
     assert not (tmp_path / "trapped").exists()
+
+
+TINY = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 32,
+}
+ENCODERS: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "roberta": {},
+    "xlm-roberta": {},
+    "electra": {"embedding_size": 8},
+    "albert": {"embedding_size": 8},
+    "convbert": {"embedding_size": 8, "head_ratio": 1},
+    "roformer": {"embedding_size": 8},
+    "distilbert": {},
+    "mpnet": {},
+    "modernbert": {},
+    "nomic_bert": {},
+}
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_states_are_float32_under_a_cpus_autocast(tmp_path: Path, kind: str) -> None:
+    config = AutoConfig.for_model(kind, **TINY, **ENCODERS[kind], pad_token_id=1)
+    config.save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    model = build_model(str(tmp_path), weights=False).eval()
+    ids = torch.tensor([[5, 6, 7, 8, 9, 1], [5, 6, 7, 1, 1, 1]])
+    inputs = {"input_ids": ids, "attention_mask": ids != 1, "output_hidden_states": True}
+    plain = model(**inputs)
+    with autocast(torch.device("cpu"), torch.bfloat16):
+        states = model(**inputs)
+    assert {state.dtype for state in states.hidden_states} == {torch.float32}
+    assert states.last_hidden_state.dtype == torch.float32
+    assert not torch.equal(states.last_hidden_state, plain.last_hidden_state)
+    torch.testing.assert_close(states.last_hidden_state, plain.last_hidden_state, rtol=0.1, atol=0.1)

@@ -1,3 +1,4 @@
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,18 @@ def test_xtd10_pairs_captions_with_images(xtd: tuple[Path, Path]) -> None:
         "train2014/COCO_train2014_000000436515.jpg",
     ]
     assert data.image_of_caption == (0, 1, 2)
+
+
+def test_captions_and_prompts_are_read_in_canonical_form(
+    xtd: tuple[Path, Path], imagenet: tuple[Path, Path]
+) -> None:
+    (captions, images), (folder, prompts) = xtd, imagenet
+    composed = Xtd10.open(captions, images), ImageNet.open(folder, prompts)
+    texts = [*captions.glob("*.txt"), prompts]
+    for path in texts:
+        path.write_text(unicodedata.normalize("NFD", path.read_text(encoding="utf-8")), encoding="utf-8")
+    assert "n\u0303" in "".join(path.read_text(encoding="utf-8") for path in texts)
+    assert (Xtd10.open(captions, images), ImageNet.open(folder, prompts)) == composed
 
 
 def test_xtd10_in_english_alone(xtd: tuple[Path, Path]) -> None:

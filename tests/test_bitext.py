@@ -1,5 +1,8 @@
 import random
+import unicodedata
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +126,61 @@ def test_captions_of_tests_are_kept_out_of_training_alone(tmp_path: Path) -> Non
     assert str(drops[0]) == "c0: 1 of 3 pairs kept; dropped 2 of the tests"
 
 
+VARIANTS: list[Callable[[str], str]] = [
+    str,
+    str.lower,
+    str.upper,
+    lambda text: text.replace(" ", "  "),
+    lambda text: f"{text}.",
+    lambda text: f"«¡{text} !»",
+    lambda text: text.replace(" ", "\u00a0"),
+    lambda text: text.replace("o", "o\u200b"),
+    partial(unicodedata.normalize, "NFD"),
+    partial(unicodedata.normalize, "NFKD"),
+]
+"""Other ways to write the same sentence."""
+
+
+@given(st.data())
+def test_test_captions_in_any_spelling_are_kept_out(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    captions = [f"A small Dog runs {i} times." for i in range(5)] + [
+        f"Un niño pequeño y su león {i}" for i in range(5)
+    ]
+    changes = data.draw(st.lists(st.lists(st.sampled_from(VARIANTS), max_size=3), min_size=10, max_size=10))
+    spelt = [
+        reduce(lambda text, change: change(text), each, c) for c, each in zip(captions, changes, strict=True)
+    ]
+    content = [(text, f"otra {i}") for i, text in enumerate(spelt[:5])]
+    content += [(f"other {i}", text) for i, text in enumerate(spelt[5:])]
+    content += [("A small dog runs", "Un nino pequeno y su leon 1")]
+    folder = tmp_path_factory.mktemp("leaks")
+    train, _, drops = build(folder, content, validation=[("v", "v")], test_texts=frozenset(captions))
+    assert texts(train) == content[-1:]
+    assert drops[0].dropped == {"of the tests": 10}
+
+
+def test_composed_and_decomposed_copies_are_one_pair(tmp_path: Path) -> None:
+    content = [("a small boy", "un niño pequeño"), ("the café", "el café"), ("The café", "el café")]
+    decomposed = [(unicodedata.normalize("NFD", en), unicodedata.normalize("NFD", es)) for en, es in content]
+    train, held, drops = build(tmp_path, decomposed, content, validation=[("cafe\u0301s", "cafe\u0301s")])
+    assert texts(train) == content
+    assert texts(held) == [("cafés", "cafés")]
+    assert [each.dropped for each in drops] == [{}, {"duplicate": 3}]
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+def test_spellings_of_an_english_sentence_stay_on_one_side(tmp_path: Path, from_file: bool) -> None:
+    spelt = [[change(f"The Café {i}") for change in VARIANTS] for i in range(8)]
+    content = [(en, f"{i} {j}") for i, each in enumerate(spelt) for j, en in enumerate(each)]
+    held_out = [(spelt[0][0], "a"), (spelt[3][4], "b")] if from_file else None
+    train, held, _ = build(tmp_path, content, validation=held_out, validation_pairs=20)
+    sides = [{next(filter(str.isdigit, en)) for en, _ in texts(part)} for part in (train, held)]
+    assert sides[0] & sides[1] == set()
+    assert len(sides[0] | sides[1]) == 8
+
+
 def test_english_of_a_validation_file_is_kept_out_of_training(tmp_path: Path) -> None:
     content = [("a cat", "un gato"), ("a dog", "un perro"), ("a cat", "una gata"), ("an owl", "un búho")]
     held_out = [("a cat", "el gato"), ("an owl", "la lechuza"), ("", "nada")]
@@ -141,7 +199,9 @@ def test_captions_of_images_of_tests_are_kept_out(tmp_path: Path, suffix: str) -
         ("a", "x", "COCO_train2014_000000000042.jpg"),
         ("b", "y", "42"),
         ("c", "z", "COCO_val2014_000000000142.jpg"),
-        ("d", "w", "none"),
+        ("d", "w", ""),
+        ("e", "v", "42.0"),
+        ("f", "u", "train2014/COCO_train2014_000000000042.jpg"),
     ]
     path = tmp_path / f"captions{suffix}"
     if suffix == ".tsv":
@@ -158,7 +218,7 @@ def test_captions_of_images_of_tests_are_kept_out(tmp_path: Path, suffix: str) -
     plan.build(tmp_path / "built")
     train, _, drops = open_bitexts(tmp_path / "built")
     assert texts(train) == [("c", "z"), ("d", "w")]
-    assert str(drops[0]) == "captions: 2 of 4 pairs kept; dropped 2 of images of the tests"
+    assert str(drops[0]) == "captions: 2 of 6 pairs kept; dropped 4 of images of the tests"
 
 
 def test_split_of_too_few(tmp_path: Path) -> None:

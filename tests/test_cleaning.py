@@ -1,7 +1,9 @@
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from themo.cleaning import KEPT, REASONS, Drops, Rules, judge, strip
+from themo.cleaning import KEPT, REASONS, Drops, Rules, code_of, judge, strip
 from themo.corpora import SIDES
 
 ALL = Rules(max_length_ratio=3.0, check_language=True)
@@ -39,6 +41,20 @@ def reasons(pairs: list[tuple[str | None, str | None]], rules: Rules = ALL) -> l
         ("“No…”", "«No…»"),
         ("— “Me”…", "— “Yo”…"),
         ("…", "…"),
+        ("“Yes”", "«Sí»"),
+        ("What?", "«¿Qué?»"),
+        ("€5", "5 €"),
+        ("Yes 😀", "Sí 😀"),
+        ("😀😀😀", "😀😀😀"),
+        ("1 2 3 4 5", "1 2 3 4 5"),
+        ("π", "π"),
+        ("Is this love", "Es esto amor"),
+        ("The Lord of the Rings", "The Lord of the Rings"),
+        ("Yesterday I saw The Lord of the Rings", "Ayer vi The Lord of the Rings"),
+        ("One Hundred Years of Solitude", "Cien años de soledad"),
+        ("the Rio de la Plata", "el Río de la Plata"),
+        ("paella de la casa", "paella de casa"),
+        ("Copyright Example Corporation 2009", "Copyright Example Corporation 2009"),
     ],
 )
 def test_good_pairs_stay(en: str, es: str) -> None:
@@ -51,11 +67,19 @@ def test_good_pairs_stay(en: str, es: str) -> None:
         ("", "hola", "empty"),
         ("hello", None, "empty"),
         (" \u3000", "hola", "empty"),
+        ("\u200b", "hola", "empty"),
+        ("hello", "\u2060 \ufeff\u00ad", "empty"),
+        ("\u200b\u3000\u200b", "hola", "empty"),
+        ("\x00\x7f", "hola", "empty"),
         ("Yes.", "Sí. " + "Y después vino todo lo demás que nadie había pedido, " * 3, "of another length"),
         ("the dog and the cat are here", "the dog and the cat are here", "in another language"),
         ("The president of the company said that", "The chair of the firm, and that", "in another language"),
         ("el perro de la casa", "el perro de la casa es de mi hermana", "in another language"),
-        ("Copyright Example Corporation 2009", "Copyright Example Corporation 2009", "in another language"),
+        ("all rights of use reserved", "all rights of use reserved", "in another language"),
+        ("ALL RIGHTS RESERVED HERE", "ALL RIGHTS RESERVED HERE", "in another language"),
+        ("The cat is in the garden", "The President of France is in the garden", "in another language"),
+        ("– (5 %) Yes!", "«Да» — 5 €, 10 %!", "in another language"),
+        ("yes", "sí" * 5_001, "too long"),
         ("Hello my friend", "Привет, мой друг", "in another language"),
         ("– Yes…", "– Да…", "in another language"),
         ("你好，我的朋友", "Hola, amigo mío", "in another language"),
@@ -63,7 +87,40 @@ def test_good_pairs_stay(en: str, es: str) -> None:
 )
 def test_broken_pairs_go(en: str, es: str | None, reason: str) -> None:
     assert reasons([(en, es)]) == [reason]
-    assert reasons([(en, es)], NONE) == [reason if reason == "empty" else ""]
+    assert reasons([(en, es)], NONE) == [reason if reason in ("empty", "too long") else ""]
+
+
+SIGNS = st.sampled_from("«»¿?¡!“”…—€😀5% \u0301ªº")
+LATIN = st.sampled_from("aeioáéíóúñüç")
+MARKED = st.text(SIGNS, max_size=12)
+
+
+def is_dropped(en: str, es: str) -> bool:
+    (code,) = judge(batch_of([(en, es)]), Rules(max_length_ratio=None, check_language=True)).tolist()
+    return code == code_of("in another language")
+
+
+@given(st.lists(st.tuples(MARKED, st.text(LATIN, max_size=3)), max_size=4))
+def test_signs_make_no_side_foreign(parts: list[tuple[str, str]]) -> None:
+    text = "".join(signs + letters for signs, letters in parts)
+    assert not is_dropped("z", f"z{text}")
+
+
+@given(st.text(st.sampled_from("дабвг"), min_size=2, max_size=9), MARKED, st.booleans())
+def test_signs_hide_no_other_script(letters: str, signs: str, is_english: bool) -> None:
+    side = "".join(sign for sign in signs if not sign.isalpha()).join(["", letters, ""])
+    assert is_dropped(*((side, "sí") if is_english else ("yes", side)))
+
+
+CAPITALISED = st.sampled_from(["Rings", "Lord", "Óscar", "O'Hara", "Star", "Wars", "Niño"])
+SMALL = st.sampled_from(["", "of", "the", "of the", "and", "de la", "del"])
+
+
+@given(st.lists(st.tuples(SMALL, CAPITALISED), min_size=1, max_size=5), CAPITALISED)
+def test_a_title_stays_in_its_language(parts: list[tuple[str, str]], first: str) -> None:
+    title = " ".join([first, *(word for part in parts for word in part if word)])
+    assert not is_dropped(title, title)
+    assert not is_dropped(f"I saw {title}", f"Vi {title}")
 
 
 def test_a_slice_is_judged_like_its_copy() -> None:
@@ -79,7 +136,7 @@ def test_a_slice_is_judged_like_its_copy() -> None:
 
 
 def test_drops_are_counted_and_told() -> None:
-    codes = [0, 0, 1, 6, 6]
+    codes = [0, 0, 1, 7, 7]
     drops = Drops.count("own", pa.array(codes).to_numpy())
     assert str(drops) == "own: 2 of 5 pairs kept; dropped 1 empty, 2 duplicate"
     assert str(Drops.count("own", pa.array([0, 0]).to_numpy())) == "own: 2 of 2 pairs kept"

@@ -69,7 +69,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["train", "--experiment", "a b"], "--experiment: must match pattern"),
         (["train", "--resume", "nosuch"], "nosuch: must be a version directory, it holds no config.yaml"),
         (["train", "--resume", "x", "--seed", "3"], "--resume goes on with the settings it began with"),
-        (["test"], "test: --version-path or --baseline must be given"),
+        (["test", "--logs-dir", "nosuch"], "nosuch must hold a version to test, it holds none"),
         (
             ["test", "--version-path", "nosuch"],
             "nosuch: must be a version directory, it holds no config.yaml",
@@ -124,7 +124,7 @@ def _ctrl_c_raises() -> Iterator[None]:
         (["test", "--baseline"], "themo.commands.test.score_and_record"),
         (
             ["export", "--version-path", "my version", "--format", "onnx", "--output", "x"],
-            "themo.exports.source.Source.open",
+            "themo.commands.export.find_version",
         ),
     ],
 )

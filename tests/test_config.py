@@ -11,7 +11,8 @@ from tiny import SettingsFactory
 from themo.config import Settings, known_leaves, load
 from themo.errors import InputError
 from themo.presets import presets
-from themo.sections import MAX_TOKENS
+from themo.sections import MAX_TOKENS, PathSettings
+from themo.worlds import experiment_of
 from themo.yaml_files import read_value, read_yaml
 
 MINIMAL = {
@@ -146,6 +147,37 @@ def test_a_new_corpus_leaves_the_old_ones_validation_behind() -> None:
     assert (data.validation_captions, data.validation_images) == (None, None)
     kept = load(overrides={"corpus": ["own.parquet"], "validation": "held.tsv"}).data
     assert kept.validation == "held.tsv"
+
+
+@pytest.mark.parametrize(
+    ("corpus", "experiment"),
+    [
+        (["data/my pairs.v2.tsv.gz"], "my-pairs"),
+        (["0.5*opus-100", "talks"], "opus-100-talks"),
+        (["miniature:corpus/train.tsv"], "miniature"),
+        (["miniature:corpus/train.tsv", "own.tsv"], "own"),
+        (["miniature.tsv"], "own-miniature"),
+        (["¿.tsv"], "own-corpus"),
+    ],
+)
+def test_an_own_corpus_has_an_experiment_of_its_own(
+    tmp_path: Path, corpus: list[str], experiment: str
+) -> None:
+    path = tmp_path / "ours.yaml"
+    path.write_text(yaml.safe_dump({"preset": "miniature", "data": {"corpus": corpus}}), encoding="utf-8")
+    for settings in (load(preset="miniature", overrides={"corpus": corpus}), load(path)):
+        assert settings.paths.experiment == experiment
+    named = load(overrides={"corpus": corpus, "experiment": "mine"})
+    assert named.paths.experiment == "mine"
+    of_a_preset = load(preset="vit-l-14-beto", overrides={"corpus": corpus})
+    assert of_a_preset.paths.experiment == "vit-l-14-beto"
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=3))
+def test_any_corpus_gives_an_experiment_a_name(names: list[str]) -> None:
+    name = experiment_of(names)
+    assert name != "miniature"
+    assert PathSettings(experiment=name).experiment == name
 
 
 def test_the_objective_sees_images_where_there_are_any() -> None:

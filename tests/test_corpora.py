@@ -1,7 +1,13 @@
+import bz2
 import contextlib
+import csv
+import gzip
+import io
+import lzma
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +17,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from themo import corpora
+from themo import tsv as corpora_tsv
+from themo.cleaning import MAX_CHARACTERS
 from themo.corpora import Corpus
 from themo.errors import InputError
 
@@ -44,6 +52,7 @@ def refusal(path: Path, columns: tuple[str, str] = DEFAULT) -> str:
 
 @given(rows, st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_a_tsv_gives_back_what_was_written(content: Texts, newline: str, has_header: bool) -> None:
+    content = [*content, ('a "word"', "una")]  # so no field is quoted as a whole
     lines = [*(["en\tes"] if has_header else []), *("\t".join(pair) for pair in content)]
     with tempfile.TemporaryDirectory() as folder:
         path = tsv(Path(folder), newline.join(lines) + newline)
@@ -158,6 +167,129 @@ def test_a_truncated_parquet(tmp_path: Path) -> None:
     assert refusal(path).startswith("corpus pairs.parquet: ")
 
 
+any_cells = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\ufeff\r"), max_size=12)
+quoted_rows = st.lists(st.tuples(any_cells, any_cells), min_size=1, max_size=20)
+
+
+def quoted(content: Texts, quoting: int = csv.QUOTE_MINIMAL, newline: str = "\n") -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter="\t", quoting=quoting, lineterminator=newline)  # type: ignore[arg-type]
+    writer.writerows([("en", "es"), *content])
+    return out.getvalue()
+
+
+@given(quoted_rows, st.sampled_from(["\n", "\r\n"]), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+def test_quoted_fields_give_back_what_was_written(content: Texts, newline: str, quoting: int) -> None:
+    """As pandas writes them, tabs and line ends in sentences too."""
+    content = [*content, ('he said "no"', "dijo «no»")]
+    with tempfile.TemporaryDirectory() as folder:
+        assert read([tsv(Path(folder), quoted(content, quoting, newline))]) == content
+
+
+def test_quoted_fields_are_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tsv(tmp_path, quoted([('"no"', "no")]))
+    assert read([path]) == read([path]) == [('"no"', "no")]
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("its fields are quoted; they are read without the quotation marks") == 1
+
+
+@pytest.mark.parametrize("quote_end", [corpora_tsv._BLOCK - 9 + i for i in range(8)])
+def test_quotes_at_the_end_of_a_block(tmp_path: Path, quote_end: int) -> None:
+    content = [("a" * (quote_end // 2 - 50), "b" * (quote_end - quote_end // 2)), ('say "no"', "x")]
+    path = tsv(tmp_path, quoted(content, csv.QUOTE_ALL))
+    assert corpora_tsv.has_quoted_fields(path)
+
+
+@pytest.mark.parametrize("line", ['"Stop\tAlto"', 'x\t"y" z', '"x"" y\tz', 'a"b\tc', '"Stop"\t"Alto"'])
+def test_quotation_marks_of_the_text_stay(tmp_path: Path, line: str) -> None:
+    text = f'one\tuno\n"He said ""no"""\tx\n{line}\n' if "Stop" not in line else f"one\tuno\n{line}\n"
+    assert read([tsv(tmp_path, text)])[-1] == tuple(line.split("\t"))
+
+
+def test_a_bad_row_of_quoted_fields_is_named(tmp_path: Path) -> None:
+    text = quoted([('a "b"\nc', "d")]) + "one column\n"
+    assert refusal(tsv(tmp_path, text)) == "corpus pairs.tsv:4: must have 2 columns, got 1"
+
+
+@given(rows, st.data())
+def test_a_carriage_return_in_a_line_is_named(content: Texts, data: st.DataObject) -> None:
+    number = data.draw(st.integers(0, len(content) - 1))
+    side = content[number][1]
+    place = data.draw(st.integers(0, len(side) - 1))
+    content[number] = (content[number][0], f"{side[:place]}\r{side[place:]}")
+    lines = ["en\tes", *("\t".join(pair) for pair in content), 'a "b"\tc']
+    byte = len(f"{content[number][0]}\t{side[:place]}".encode()) + 1
+    with tempfile.TemporaryDirectory() as folder:
+        message = refusal(tsv(Path(folder), "\n".join(lines)))
+    assert message.startswith(
+        f"corpus pairs.tsv:{number + 2}: must have no carriage return inside a line, got one as byte {byte}:"
+    )
+
+
+def test_line_ends_of_old_macs_are_named(tmp_path: Path) -> None:
+    assert refusal(tsv(tmp_path, "en\tes\ra\tb\r")).startswith(
+        "corpus pairs.tsv:1: must have no carriage return inside a line, got one as byte 6"
+    )
+
+
+@pytest.mark.parametrize("n_long", [1, 3])
+@pytest.mark.parametrize("is_quoted", [False, True])
+@pytest.mark.parametrize("size", [70_000, (1 << 20) - 1, 3 << 20, 9 << 20])
+def test_a_pair_of_megabytes_is_read_as_a_long_one(
+    tmp_path: Path, size: int, is_quoted: bool, n_long: int
+) -> None:
+    short = [(f"a {i}", f"b {i}") for i in range(20)]
+    content = [*short, *[("ñ" * (size // 2), "short")] * n_long, ('"x"', "y"), *short]
+    plain = "".join(f"{en}\t{es}\n" for en, es in [("en", "es"), *content[:-1], ('z"', "last")])
+    path = tsv(tmp_path, quoted(content) if is_quoted else plain)
+    given = read([path])
+    assert given[:20] == short
+    assert [es for _, es in given[20 : 20 + n_long]] == ["short"] * n_long
+    assert all(set(en) == {"ñ"} and len(en) > MAX_CHARACTERS for en, _ in given[20 : 20 + n_long])
+    assert given[20 + n_long :] == [('"x"', "y"), *short] if is_quoted else given[-1] == ('z"', "last")
+    assert len(given) == len(content)
+
+
+def test_a_line_without_end_names_its_columns(tmp_path: Path) -> None:
+    path = tsv(tmp_path, b"a\tb\n" * 3 + b"x" * (5 << 20))
+    assert refusal(path) == "corpus pairs.tsv:4: must have 2 columns, got 1"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_tsv_is_read(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    content = [(f"english {i}", f"español {i}") for i in range(999)]
+    text = "".join(f"{en}\t{es}\n" for en, es in content).encode()
+    assert read([tsv(tmp_path, pack(text), "pairs.tsv.gz")]) == content
+    assert read([tsv(tmp_path, pack(text[:5000]) + pack(text[5000:]), "parts.tsv")]) == content
+    assert "corpus cut.gz: cannot be read: " in refusal(tsv(tmp_path, pack(text)[:-20], "cut.gz"))
+    bad = refusal(tsv(tmp_path, pack(text + b"x\n"), "bad.gz"))
+    assert bad == "corpus bad.gz:1000: must have 2 columns, got 1"
+
+
+def test_archives_are_named(tmp_path: Path) -> None:
+    assert refusal(tsv(tmp_path, b"PK\x03\x04" + bytes(40), "pairs.zip")).endswith(
+        "must be a TSV, plain or compressed by gzip, bzip2 or xz, got a zip archive: unpack it"
+    )
+    assert refusal(tsv(tmp_path, gzip.compress(b""), "pairs.parquet.gz")) == (
+        "corpus pairs.parquet.gz: must be a Parquet file as it is, got .gz: unpack it"
+    )
+    assert refusal(tsv(tmp_path, gzip.compress(b""), "x.gz")).endswith("the file is empty")
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_text_columns_of_every_kind(tmp_path: Path, kind: pa.DataType) -> None:
+    path = tmp_path / "pairs.parquet"
+    side = pa.array(["a", None, "a"]).cast(kind)
+    struct = pa.StructArray.from_arrays([side], ["en"])
+    parquet.write_table(pa.table({"en": side, "es": side, "language": side, "t": struct}), path)
+    assert read([path]) == [("a", "a"), (None, None), ("a", "a")]
+    assert read([path], ("t.en", "es"))[0] == ("a", "a")
+    (batch,) = Corpus("own", (path,), only=("language", "a")).batches()
+    assert len(batch) == 2
+
+
 def test_missing_files(tmp_path: Path) -> None:
     assert refusal(tmp_path / "nosuch.tsv") == "corpus nosuch.tsv: no such file"
     assert refusal(tmp_path) == f"corpus {tmp_path.name}: no such file"
@@ -215,11 +347,62 @@ def test_rows_of_one_language_alone(tmp_path: Path) -> None:
 
 
 def test_an_image_column(tmp_path: Path) -> None:
-    path = tsv(tmp_path, b"a\tx\t1.jpg\n")
+    path = tsv(tmp_path, b"a\tx\t1.jpg\nb\ty\t\n")
     read = list(Corpus("own", (path,), ("1", "2"), image_column="3").batches())
-    assert [batch.to_pydict() for batch in read] == [{"en": ["a"], "es": ["x"], "image": ["1.jpg"]}]
+    assert [batch.to_pydict() for batch in read] == [
+        {"en": ["a", "b"], "es": ["x", "y"], "image": ["1", None]}
+    ]
     with pytest.raises(InputError, match="--columns and --image-column must name columns of the header"):
         list(Corpus("own", (path,), ("1", "2"), image_column="image").batches())
+
+
+def test_a_quoted_tsv_with_an_image_that_is_no_id_is_refused_with_its_line(tmp_path: Path) -> None:
+    content = '"en"\t"es"\t"image"\n"a ""b"""\t"x\ny"\t"1"\n\n"c"\t"z"\t"dog"\n'
+    path = tmp_path / "pairs.tsv.gz"
+    path.write_bytes(gzip.compress(content.encode()))
+    with pytest.raises(InputError, match=r"^corpus .*pairs\.tsv\.gz:5: --image-column image .*got 'dog'$"):
+        list(Corpus("own", (path,), image_column="image").batches())
+
+
+@pytest.mark.parametrize("header", ["", "en\tes\timage\n"])
+def test_a_tsv_with_an_image_that_is_no_id_is_refused_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str
+) -> None:
+    monkeypatch.setattr(corpora, "BYTES_A_BLOCK", 60)
+    columns, image = (("en", "es"), "image") if header else (("1", "2"), "3")
+    rows = "".join(f"a {i}\tx {i}\t{i}.0\n" for i in range(20))
+    path = tsv(tmp_path, f"\ufeff{header}{rows}\n\nb\ty\tdog.jpg\nc\tz\t7\n")
+    with pytest.raises(
+        InputError,
+        match=rf"^corpus .*pairs\.tsv:{23 + bool(header)}: --image-column {image} must hold ids of images .*"
+        r"got 'dog\.jpg'$",
+    ):
+        list(Corpus("own", (path,), columns, image_column=image).batches())
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([1.0, None, 2.5], r", row 3: --image-column image must hold ids .*got '2\.5'$"),
+        (["1", "", "x.jpg"], r", row 3: --image-column image must hold ids .*got 'x\.jpg'$"),
+        ([[1], [2], [3]], r": --image-column image must hold ids .*got list<.*>$"),
+    ],
+)
+def test_a_parquet_file_with_an_image_that_is_no_id_is_refused(
+    tmp_path: Path, images: list[object], message: str
+) -> None:
+    path = tmp_path / "pairs.parquet"
+    parquet.write_table(pa.table({"en": ["a", "b", "c"], "es": ["x", "y", "z"], "image": images}), path)
+    with pytest.raises(InputError, match=r"^corpus .*pairs\.parquet" + message):
+        list(Corpus("own", (path,), image_column="image").batches())
+
+
+def test_floats_that_pandas_made_of_ids_are_ids(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    images = [436508.0, None, math.nan]
+    parquet.write_table(pa.table({"en": ["a", "b", "c"], "es": ["x", "y", "z"], "image": images}), path)
+    (batch,) = Corpus("own", (path,), image_column="image").batches()
+    assert batch.column("image").to_pylist() == ["436508", None, None]
 
 
 def test_large_files_come_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

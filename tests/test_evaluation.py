@@ -143,7 +143,7 @@ def test_rows_are_compared_on_the_same_queries() -> None:
     scores = evaluate(rows(), XTD10)
     difference = scores.difference("ceiling", "student", "retrieval", 1)
     assert difference.difference == 0.5
-    assert 0 <= difference.low < 0.5 < difference.high <= 1
+    assert -1 <= difference.low < 0 < 0.5 < difference.high <= 1, "two queries decide nothing"
 
 
 def printed(scores: Scores, width: int = 80) -> str:
@@ -171,6 +171,18 @@ def test_table_is_readable_at_80_columns() -> None:
     low, high = wilson_interval(hits, 1000)
     first = next(line for line in lines if line.startswith("student"))
     assert first.split()[1:3] == [f"{hits / 1000:.3f}", f"{low:.3f}–{high:.3f}"]
+
+
+def test_table_says_from_which_lead_an_interval_lies_above_0() -> None:
+    places = torch.arange(1000)
+    ranks = {"student": (places < 100).long(), "mclip": (places >= 900).long(), "twin": (places < 100).long()}
+    lines = [line.strip() for line in printed(Scores({"retrieval": ranks})).splitlines()]
+    at = lines.index("student - mclip, retrieval@01: +0.000, -0.028 to +0.028")
+    assert lines[at + 1] == "the interval lies above 0 from a lead of +0.028"  # 1.96 sqrt(200) queries
+    assert "student - twin, retrieval@01: +0.000, -0.004 to +0.004" in lines  # none differs
+    assert Scores({"retrieval": ranks}).to_dict()["leads_above_0"]["mclip"]["retrieval@01"] == 0.028
+    few = printed(evaluate({**rows(), "mclip": rows()["student"]}, imagenet=IMAGENET))
+    assert "3 queries are too few for an interval above 0" in few
 
 
 def test_table_says_retention() -> None:

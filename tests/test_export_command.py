@@ -76,7 +76,10 @@ def test_a_terminal_shows_that_it_works(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format", "onnx", "--output", "x"], "the following arguments are required: --version-path"),
+        (
+            ["--format", "onnx", "--output", "x", "--logs-dir", "nosuch"],
+            "nosuch must hold a version to export",
+        ),
         (["--version-path", "v", "--output", "x"], "the following arguments are required: --format"),
         (["--version-path", "v", "--format", "onnx"], "the following arguments are required: --output"),
         (
@@ -137,7 +140,7 @@ def test_bad_input(version: Path, tmp_path: Path, capsys: Capture) -> None:
             "themo.fetching.hub.push_folder",
             " Continue with: hf upload owner/clip-es '{output}' .",
         ),
-        (["--format", "mlflow"], "themo.tracking.runs.Tracking.register", ""),
+        (["--format", "mlflow", "--register", "es"], "themo.tracking.runs.Tracking.register", ""),
     ],
 )
 def test_an_interruption_after_the_folder_is_whole_names_no_command_that_is_refused(
@@ -162,6 +165,17 @@ def test_an_interruption_after_the_folder_is_whole_names_no_command_that_is_refu
     assert last == f"Interrupted.{go_on.format(output=output)}"
     assert (output / "README.md").is_file()
     assert ends == ([] if go_on else ["KILLED"])
+
+
+def test_mlflow_registers_nothing_unless_it_is_asked(
+    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("themo.exports.mlflow_format.write", lambda *_: [])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody answers there
+    arguments = ["--version-path", str(version), "--format", "mlflow", "--output", str(tmp_path / "out")]
+    assert main(["export", *arguments, "--json"]) == 0
+    assert "registered" not in json.loads(capsys.readouterr().out)
+    assert (tmp_path / "out" / "README.md").is_file()
 
 
 # --- the hub ---

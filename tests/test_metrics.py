@@ -12,12 +12,16 @@ from sklearn.metrics import top_k_accuracy_score  # type: ignore[import-untyped]
 from themo.errors import InputError
 from themo.losses import SAME_TARGET
 from themo.metrics import (
+    Z_95,
     MatchAt1,
+    find_by_cosine,
     hits_of_ranks,
-    paired_bootstrap,
+    lead_above_zero,
+    paired_difference,
     ranks,
     ranks_by_cosine,
     share,
+    tango_interval,
     unit,
     wilson_interval,
 )
@@ -164,6 +168,39 @@ def test_chunked_ranks_refuse_other_widths_and_counts() -> None:
         ranks_by_cosine(torch.zeros(2, 3), torch.zeros(4, 3), torch.tensor([0]))
 
 
+def test_the_right_item_is_found_behind_those_that_score_the_same() -> None:
+    queries = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    gallery = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    right = torch.tensor([0, 2, 0])
+    found = find_by_cosine(queries, gallery, right, k=3)
+    assert found.ranks.tolist() == [1, 0, 3]
+    assert found.first[0].tolist() == [1, 0, 3]
+    assert found.first[1].tolist()[:2] == [2, 3]
+    assert 0 not in found.first[2].tolist()  # its place is the fourth
+    assert find_by_cosine(queries, gallery, right, k=9).first.shape == (3, 4)
+
+
+@pytest.mark.parametrize("max_scores", [1, 64, 10**9])
+def test_found_items_agree_with_the_ranks_in_any_chunks(max_scores: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, gallery = (torch.randn(n, 8, generator=generator) for n in (40, 30))
+    right = torch.randint(30, (40,), generator=generator)
+    found = find_by_cosine(queries, gallery, right, k=10, max_scores=max_scores)
+    assert torch.equal(found.ranks, ranks_by_cosine(queries, gallery, right))
+    order = (unit(queries) @ unit(gallery).T).argsort(dim=1, descending=True)
+    assert torch.equal(found.first, order[:, :10])  # no scores tie here
+
+
+def test_similarities_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    products: list[tuple[int, ...]] = []
+    multiply = torch.Tensor.__matmul__
+    monkeypatch.setattr(
+        torch.Tensor, "__matmul__", lambda a, b: products.append(tuple(a.shape)) or multiply(a, b)
+    )
+    find_by_cosine(torch.eye(6), torch.eye(6), torch.arange(6), k=3, max_scores=12)
+    assert products == [(2, 6)] * 3
+
+
 @given(st.integers(1, 5000), st.data())
 def test_wilson_equals_scipy(n: int, data: st.DataObject) -> None:
     n_hits = data.draw(st.integers(0, n))
@@ -188,40 +225,111 @@ def bools(n_true: int, n: int) -> torch.Tensor:
     return torch.arange(n) < n_true
 
 
-def test_bootstrap_of_equal_models_is_zero() -> None:
-    assert paired_bootstrap(bools(40, 100), bools(40, 100)) == (0.0, 0.0, 0.0)
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "n", "published"),
+    [
+        (9, 3, 32, "-0.027 to 0.390"),  # Tango (1998), table VII
+        (1, 7, 21, "-0.517 to -0.026"),  # Fagerland, Lydersen and Laake (2014), airway hyper-responsiveness
+        (3, 1, 14, "-0.1670 to 0.4327"),  # Tang, Ling, Ling and Tian (2010)
+    ],
+)
+def test_tango_equals_published_intervals(only_first: int, only_second: int, n: int, published: str) -> None:
+    n_digits = len(published.rpartition(".")[2])
+    low, high = tango_interval(only_first, only_second, n)
+    assert f"{low:.{n_digits}f} to {high:.{n_digits}f}" == published
 
 
-def test_bootstrap_is_paired() -> None:
+@given(st.integers(1, 2000))
+def test_tango_without_differing_queries_has_a_width(n: int) -> None:
+    half = Z_95**2 / (n + Z_95**2)  # what Wilson gives for 0 hits of n, to both sides
+    assert tango_interval(0, 0, n) == pytest.approx((-half, half))
+    assert half == pytest.approx(wilson_interval(0, n).high)
+
+
+@given(st.integers(1, 2000))
+def test_tango_of_all_queries_differing_one_way_reaches_1(n: int) -> None:
+    low = (n - Z_95**2) / (n + Z_95**2)
+    assert tango_interval(n, 0, n) == pytest.approx((low, 1.0))
+    assert tango_interval(0, n, n) == pytest.approx((-1.0, -low))
+
+
+@st.composite
+def discordant(draw: st.DrawFn) -> tuple[int, int, int]:
+    n = draw(st.integers(1, 2000))
+    only_first = draw(st.integers(0, n))
+    return only_first, draw(st.integers(0, n - only_first)), n
+
+
+@given(discordant())
+def test_tango_holds_the_difference_and_mirrors(case: tuple[int, int, int]) -> None:
+    only_first, only_second, n = case
+    low, high = tango_interval(only_first, only_second, n)
+    assert -1 <= low <= (only_first - only_second) / n <= high <= 1
+    assert low < high
+    assert tango_interval(only_second, only_first, n) == pytest.approx((-high, -low))
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.001, 0.001), (0.003, 0.001), (0.02, 0.01), (0.3, 0.25)])
+@pytest.mark.parametrize("n", [100, 1000])
+def test_tango_covers_the_true_difference(shares: tuple[float, float], n: int) -> None:
+    """A percentile bootstrap covers 0.60 where queries rarely differ."""
+    drawn = np.random.default_rng(0).multinomial(n, (*shares, 1 - sum(shares)), size=4000)
+    intervals = {case: tango_interval(*case, n) for case in {(int(b), int(c)) for b, c, _ in drawn}}
+    covered = [
+        low <= shares[0] - shares[1] <= high for low, high in (intervals[b, c] for b, c, _ in drawn.tolist())
+    ]
+    assert np.mean(covered) > 0.93
+
+
+@pytest.mark.parametrize(("only_first", "only_second", "n"), [(0, 0, 0), (-1, 0, 3), (0, -1, 3), (2, 2, 3)])
+def test_tango_refuses_impossible_counts(only_first: int, only_second: int, n: int) -> None:
+    message = f"got only_first={only_first}, only_second={only_second}, n={n}"
+    with pytest.raises(ValueError, match=message):
+        tango_interval(only_first, only_second, n)
+
+
+def test_difference_is_paired() -> None:
     # 5 points apart on the same 1,000 queries: sure if the hits are nested, unsure if they are disjoint.
-    nested = paired_bootstrap(bools(500, 1000), bools(450, 1000))
-    disjoint = paired_bootstrap(bools(500, 1000), bools(450, 1000).flip(0))
+    nested = paired_difference(bools(500, 1000), bools(450, 1000))
+    disjoint = paired_difference(bools(500, 1000), bools(450, 1000).flip(0))
     assert nested.difference == disjoint.difference == pytest.approx(0.05)
     assert nested.low > 0 > disjoint.low
     # Normal approximation of both: d +- 1.96 sqrt((share that differs - d^2) / n).
     for result, differ in ((nested, 0.05), (disjoint, 0.95)):
         half = 1.96 * math.sqrt((differ - 0.05**2) / 1000)
-        assert result[1:] == pytest.approx((0.05 - half, 0.05 + half), abs=0.003)
+        assert result[1:] == pytest.approx((0.05 - half, 0.05 + half), abs=0.004)
 
 
-def test_bootstrap_equals_plain_resampling() -> None:
-    generator = np.random.default_rng(3)
-    first, second = generator.random(400) < 0.6, generator.random(400) < 0.5
-    index = generator.integers(400, size=(4000, 400))
-    plain = np.quantile((first[index].mean(1) - second[index].mean(1)), (0.025, 0.975))
-    result = paired_bootstrap(torch.from_numpy(first), torch.from_numpy(second))
-    assert result[1:] == pytest.approx(plain, abs=0.006)
+def differing(only_first: int, only_second: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hits of two models over n queries."""
+    places = torch.arange(n)
+    return places < only_first, (places >= only_first) & (places < only_first + only_second)
 
 
-def test_bootstrap_repeats_with_its_seed() -> None:
-    first, second = bools(55, 100), bools(50, 100).flip(0)
-    assert paired_bootstrap(first, second, seed=1) == paired_bootstrap(first, second, seed=1)
-    assert paired_bootstrap(first, second, 50, seed=1) != paired_bootstrap(first, second, 50, seed=2)
+@given(discordant())
+def test_lead_above_zero_is_where_the_interval_leaves_0(case: tuple[int, int, int]) -> None:
+    only_first, only_second, n = case
+    hits = differing(*case)
+    needed = lead_above_zero(*hits)
+    if needed is None:
+        assert n < 4
+        assert paired_difference(*hits).low <= 0
+        return
+    result = paired_difference(*hits)
+    assert (result.low > 0) == (result.difference >= needed - 1e-12)
+    n_differing = only_first + only_second
+    if n_differing >= 4:  # the least lead exists, and is enough
+        lead = round(needed * n)
+        first = (n_differing + lead) // 2
+        assert 2 * first - n_differing == lead
+        assert paired_difference(*differing(first, n_differing - first, n)).low > 0
+        assert paired_difference(*differing(first - 1, n_differing - first + 1, n)).low <= 0
 
 
-def test_bootstrap_refuses_other_lengths() -> None:
-    with pytest.raises(ValueError, match=r"same length, at least 1, got \(3,\) and \(4,\)"):
-        paired_bootstrap(bools(1, 3), bools(1, 4))
+def test_difference_refuses_other_lengths() -> None:
+    for compare in (paired_difference, lead_above_zero):
+        with pytest.raises(ValueError, match=r"same length, at least 1, got \(3,\) and \(4,\)"):
+            compare(bools(1, 3), bools(1, 4))
 
 
 def test_match_by_hand() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ def test_texts_come_in_their_order_whatever_the_batch(version: Path) -> None:
     lengths = np.linalg.norm(model.encode(TEXTS, normalize=True), axis=1)
     np.testing.assert_allclose(lengths, 1.0, rtol=1e-5)
     assert model.encode([]).shape == (0, 12)
+
+
+def test_decomposed_text_is_read_as_composed(version: Path) -> None:
+    model = themo.load(version)
+    decomposed = [unicodedata.normalize("NFD", text) for text in TEXTS]
+    assert decomposed != TEXTS
+    np.testing.assert_array_equal(model.encode(decomposed), model.encode(TEXTS))
+    assert model.count_tokens(decomposed) == model.count_tokens(TEXTS)
 
 
 def test_a_student_of_the_state_is_taken_through_the_projection(state_version: Path) -> None:

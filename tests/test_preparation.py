@@ -1,4 +1,5 @@
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,34 @@ def test_the_second_time_nothing_is_computed(settings: SettingsFactory) -> None:
     second = prepare_data(settings(batch_size=3, learn_rate=1.0, max_length=20))
     assert (second.train.folder, second.train.vectors) == (first.train.folder, first.train.vectors)
     assert {p: p.stat().st_mtime_ns for p in Path(settings().paths.cache_dir).rglob("*.npy")} == entries
+
+
+def test_decomposed_corpora_and_captions_are_prepared_as_composed(
+    settings: SettingsFactory, tmp_path: Path
+) -> None:
+    write_captioned_images(tmp_path, 6)
+    files = [write_tsv(tmp_path / "own.tsv", sentence_pairs()[:-80]), *(tmp_path / "xtd10").glob("*_es.txt")]
+    files.append(write_tsv(tmp_path / "held.tsv", sentence_pairs()[-80:]))
+    leaves: dict[str, Any] = {
+        "corpus": [str(files[0])],
+        "validation": str(files[-1]),
+        "validation_captions": str(tmp_path / "xtd10"),
+        "validation_images": str(tmp_path / "mscoco"),
+    }
+    composed = prepare_data(settings(**leaves))
+    for path in files:
+        path.write_text(unicodedata.normalize("NFD", path.read_text(encoding="utf-8")), encoding="utf-8")
+    decomposed = prepare_data(settings(**leaves))
+    assert composed.images is not None
+    assert decomposed.images is not None
+    for one, other in (
+        (composed.train, decomposed.train),
+        (composed.validation, decomposed.validation),
+        (composed.images.captions, decomposed.images.captions),
+    ):
+        for name in ("ids", "offsets", "english_ids", "rows"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        assert one.vectors == other.vectors  # the same entry of the cache
 
 
 def test_a_copied_teacher_and_corpus_are_the_same(

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import time
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,23 @@ def test_scores_of_student_ceiling_and_floor(tested: Settings, version: Path) ->
         assert scores[row]["retrieval@01"] <= scores[row]["retrieval@05"] <= scores[row]["retrieval@10"] <= 1
         assert scores[row]["accuracy@05"] == 1  # of three classes
     json.dumps(scores)
+
+
+def test_decomposed_captions_and_prompts_score_as_composed(
+    settings: SettingsFactory, images: dict[str, str], version: Path, tmp_path: Path
+) -> None:
+    models = {"translator": str(write_marian(tmp_path / "marian"))}
+    config = settings(**images, **models)
+    composed = score_version(config, version, baseline=True)
+    for path in [*Path(images["captions"]).glob("*.txt"), Path(images["prompts"])]:
+        text = unicodedata.normalize("NFD", path.read_text(encoding="utf-8"))
+        path.write_text(text, encoding="utf-8")
+    assert "n\u0303" in text
+    decomposed = score_version(config, version, baseline=True)
+    assert decomposed.to_dict() == composed.to_dict()
+    for task, rows in composed.ranks.items():
+        for row, ranks in rows.items():
+            assert torch.equal(decomposed.ranks[task][row], ranks)
 
 
 def test_the_student_is_scored_in_the_teachers_space(tested: Settings, version: Path) -> None:

@@ -140,6 +140,7 @@ def test_the_newest_version_is_taken_and_named(
 
 REFUSED: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "an empty text": (lambda _: ["el gato", " "], "search: a text must not be empty, got ' '"),
+    "an invisible text": (lambda _: ["\u200b"], r"search: a text must not be empty, got '\u200b'"),
     "a text that is no UTF-8": (lambda _: ["\udcff"], "search: a text must be UTF-8, got '\\udcff'"),
     "no text": (lambda _: [], "the following arguments are required: TEXT"),
     "no picture wanted": (lambda _: ["a", "--top", 0], "--top: must be a whole number above 0, got '0'"),

@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def test_embeddings_are_open_clips(teacher: Teacher) -> None:
     assert vectors.dtype == np.float32
     assert vectors.shape == (len(TEXTS), teacher.dimension("embedding")) == (len(TEXTS), 12)
     torch.testing.assert_close(torch.from_numpy(vectors), open_clips(teacher, TEXTS), rtol=1e-4, atol=1e-5)
+
+
+def test_decomposed_text_is_read_as_composed(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a tokenizer that does not compose by itself, as CLIP's does."""
+    read: list[str] = []
+    tokenizer = teacher.tokenizer
+    monkeypatch.setattr(teacher, "tokenizer", lambda texts: (read.extend(texts), tokenizer(texts))[1])
+    teacher.encode_texts([unicodedata.normalize("NFD", "a jalapeño"), "a café"])
+    assert sorted(read) == ["a café", "a jalapeño"]
 
 
 def test_trimming_changes_nothing(teacher: Teacher) -> None:

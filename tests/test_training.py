@@ -123,7 +123,7 @@ def test_train_losses_are_means_over_pairs_since_the_last_report(
         reports.append((last.metrics["train/loss"], len(steps)))
 
     train(
-        settings(batch_size=48, report_pairs=n, epochs=2.0),  # the last batch of an epoch is smaller
+        settings(batch_size=48, report_pairs=n, epochs=5.0),  # the last batch of an epoch is smaller
         tiny_data,
         report=report,
         on_step=lambda pairs, loss: steps.append((pairs, loss)),
@@ -133,7 +133,7 @@ def test_train_losses_are_means_over_pairs_since_the_last_report(
         pairs, losses = zip(*steps[start:end], strict=True)
         assert mean == pytest.approx(np.average(losses, weights=pairs), rel=1e-6)
         start = end
-    assert len(reports) == 2
+    assert len(reports) == 5
 
 
 def test_equal_seeds_give_equal_runs(settings: SettingsFactory, tiny_data: TrainingData) -> None:
@@ -216,12 +216,16 @@ def test_a_run_cut_at_every_report(
 def test_the_kept_student_is_that_of_the_best_report(
     settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path
 ) -> None:
-    config = settings(learn_rate=0.05, schedule="constant", objective="val/loss", epochs=5.0)
-    reports = run(config, tiny_data, tmp_path)
-    losses = [report["val/loss"] for report in reports]
+    # which runs end worse than they were differs with the arithmetic of the processor: the first that does
+    for seed in range(10):
+        config = settings(learn_rate=0.1, schedule="constant", objective="val/loss", epochs=5.0, seed=seed)
+        reports = run(config, tiny_data, tmp_path / str(seed))
+        losses = [report["val/loss"] for report in reports]
+        if min(losses) < losses[-1]:
+            break
     assert min(losses) < losses[-1]  # or this test shows nothing
     assert reports[-1]["best/val/loss"] == min(losses)
-    student, _ = load_student(tmp_path / "student")
+    student, _ = load_student(tmp_path / str(seed) / "student")
     validate = Validation(tiny_data, 16, torch.device("cpu"))
     measured = validate(student, build_loss(config.loss.loss, 0.05), torch.float32)
     best = reports[losses.index(min(losses))]

@@ -1,6 +1,8 @@
 import json
 import shutil
+import unicodedata
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,17 @@ def test_translations_are_those_of_a_plain_computation(tmp_path: Path, num_beams
     assert Translator.load(str(folder)).translate(SENTENCES) == plainly(folder, SENTENCES)
 
 
+def test_decomposed_sentences_are_translated_as_composed(toy: Path, tmp_path: Path) -> None:
+    texts = ["the café", "jalapeños"]
+    translator = Translator.load(str(toy))
+    expected = translator.translate(texts)
+    decomposed = [unicodedata.normalize("NFD", text) for text in texts]
+    assert translator.translate(decomposed) == expected
+    cache = Cache(tmp_path)
+    assert translations(cache, str(toy), texts, "es", lambda: translator) == tuple(expected)
+    assert translations(cache, str(toy), decomposed, "es", refuse_to_load) == tuple(expected)
+
+
 def test_generation_config_is_minded(tmp_path: Path) -> None:
     texts = [en for en, _ in sentence_pairs()[::8]]
     greedy, beams = (
@@ -67,6 +80,47 @@ def test_generation_config_is_minded(tmp_path: Path) -> None:
     )
     assert len(set(greedy)) > len(texts) // 2
     assert greedy != beams
+
+
+def with_codes(folder: Path, *codes: str) -> Path:
+    """A model of several target languages, whose codes take the places of pieces in the vocabulary."""
+    path = folder / "vocab.json"
+    vocabulary = json.loads(path.read_text(encoding="utf-8"))
+    pieces = [piece for piece in vocabulary if len(piece) > 1 and piece[0] not in "<▁"]
+    for code, piece in zip(codes, pieces, strict=False):
+        vocabulary[f">>{code}<<"] = vocabulary.pop(piece)
+    path.write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    return folder
+
+
+@NO_SACREMOSES
+@pytest.mark.parametrize(("codes", "code"), [(("fr", "es", "pt"), "es"), (("por", "spa"), "spa")])
+def test_a_model_of_several_languages_gets_its_code(copy: Path, codes: tuple[str, ...], code: str) -> None:
+    with_codes(copy, *codes)
+    translated = Translator.load(str(copy), target="es").translate(SENTENCES)
+    assert translated == plainly(copy, [f">>{code}<< {text}" for text in SENTENCES])
+    assert translated != plainly(copy, SENTENCES)
+
+
+@pytest.mark.parametrize("target", ["it", None])
+def test_a_model_without_the_language_is_refused(copy: Path, target: str | None) -> None:
+    with_codes(copy, "fr", "es", "pt")
+    with pytest.raises(InputError) as caught:
+        Translator.load(str(copy), target=target)
+    assert str(caught.value) == (
+        f"translation model {copy}: must translate into {target}, got a model of 3 target languages: "
+        "fr, es, pt"
+    )
+
+
+def test_translations_into_other_languages_are_kept_apart(tmp_path: Path, copy: Path) -> None:
+    with_codes(copy, "fr", "es", "pt")
+    cache = Cache(tmp_path / "cache")
+    french, spanish = (
+        translations(cache, str(copy), SENTENCES, code, partial(Translator.load, str(copy), "cpu", code))
+        for code in ("fr", "es")
+    )
+    assert french != spanish
 
 
 def test_order_is_kept_over_several_batches(toy: Path) -> None:
@@ -199,11 +253,11 @@ def test_a_name_whose_files_were_downloaded(
 
 def test_translations_are_computed_once(toy: Path, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
-    first = translations(cache, str(toy), SENTENCES, lambda: Translator.load(str(toy)))
+    first = translations(cache, str(toy), SENTENCES, "es", lambda: Translator.load(str(toy)))
     assert first == tuple(Translator.load(str(toy)).translate(SENTENCES))
-    assert translations(cache, str(toy), SENTENCES, refuse_to_load) == first
+    assert translations(cache, str(toy), SENTENCES, "es", refuse_to_load) == first
     moved = shutil.copytree(toy, tmp_path / "elsewhere")  # known by content, not by place
-    assert translations(cache, str(moved), tuple(SENTENCES), refuse_to_load) == first
+    assert translations(cache, str(moved), tuple(SENTENCES), "es", refuse_to_load) == first
 
 
 def test_other_texts_and_other_models_are_computed_anew(toy: Path, copy: Path, tmp_path: Path) -> None:
@@ -214,12 +268,12 @@ def test_other_texts_and_other_models_are_computed_anew(toy: Path, copy: Path, t
         loaded.append(folder)
         return Translator.load(str(folder))
 
-    first = translations(cache, str(copy), SENTENCES, lambda: load(copy))
-    assert translations(cache, str(copy), SENTENCES[::-1], lambda: load(copy)) == first[::-1]
+    first = translations(cache, str(copy), SENTENCES, "es", lambda: load(copy))
+    assert translations(cache, str(copy), SENTENCES[::-1], "es", lambda: load(copy)) == first[::-1]
     write_marian(tmp_path / "other", seed=1)
     shutil.copyfile(tmp_path / "other" / SAFE, copy / SAFE)
-    assert translations(cache, str(copy), SENTENCES, lambda: load(copy)) != first
+    assert translations(cache, str(copy), SENTENCES, "es", lambda: load(copy)) != first
     assert len(loaded) == 3
-    assert translations(cache, str(toy), SENTENCES, refuse_to_load) == first
+    assert translations(cache, str(toy), SENTENCES, "es", refuse_to_load) == first
     with pytest.raises(AssertionError, match="nothing was to be computed"):
-        translations(cache, "toy/en-es", SENTENCES, refuse_to_load)
+        translations(cache, "toy/en-es", SENTENCES, "es", refuse_to_load)

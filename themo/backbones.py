@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
+    MODEL_MAPPING,
     AttentionInterface,
     AttentionMaskInterface,
     AutoConfig,
@@ -24,8 +25,8 @@ from transformers.masking_utils import sdpa_mask
 from themo.errors import InputError, reason_of
 from themo.weights import refuse_code
 
-ACCENTED = frozenset("áéíóúüñ")
-
+_CAPITALS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZÁÉÍÓÚÜÑ")
+_ACCENTED = frozenset("áéíóúüñÁÉÍÓÚÜÑ")
 
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
 """What transformers' encoders call it, of states and of attention: BERT and its kin, then DistilBERT and its
@@ -87,7 +88,9 @@ def load_tokenizer(backbone: str) -> Any:
     folder = Path(backbone)
     try:
         inner = (
-            _early_tokenizer(folder) if _is_early_bert(folder) else AutoTokenizer.from_pretrained(backbone)
+            _early_tokenizer(folder)
+            if _is_early_bert(folder)
+            else AutoTokenizer.from_pretrained(backbone, **_casing(folder))
         )
     except Exception as error:  # as above
         raise _refusal(backbone, "tokenizer", error) from error
@@ -202,21 +205,51 @@ def build_model(
         model = (
             _pretrained(backbone, config)
             if weights
-            else AutoModel.from_config(config, attn_implementation=ATTENTION, dtype=DTYPE)
+            else AutoModel.from_config(config, attn_implementation=_attention_of(config), dtype=DTYPE)
         )
     except Exception as error:  # safetensors, pickle, torch, JSON and transformers each have their own
         refuse_code(error, f"student.backbone {backbone}")
         raise _refusal(backbone, "model", error) from error
     if hasattr(model, "pooler"):
         model.pooler = None  # BERT's next-sentence head: never used here
+    _keep_states_in_float32(model)
     return model
+
+
+def _keep_states_in_float32(model: nn.Module) -> None:
+    """Make the states between layers float32 under a CPU's autocast, as they are under CUDA's.
+
+    CUDA's takes layer norms in float32, a CPU's in what they are given. ELECTRA, ALBERT, ConvBERT and their
+    kin widen the embeddings by a matrix product: its result is the first state, and all others follow it.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.register_forward_pre_hook(_in_float32)
+    for part in (model, getattr(model, "encoder", None)):
+        for child in part.children() if part is not None else ():
+            if isinstance(child, nn.Linear):
+                child.register_forward_hook(_out_float32)
+
+
+def _in_float32(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(value.float() for value in inputs)
+
+
+def _out_float32(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return output.float()
+
+
+def _attention_of(config: Any) -> str:
+    """`ATTENTION`, or transformers' plain one for encoders that take no other, such as ConvBERT."""
+    kind = MODEL_MAPPING.get(type(config), None)
+    return ATTENTION if getattr(kind, "_supports_sdpa", False) else "eager"
 
 
 def _pretrained(backbone: str, config: Any) -> Any:
     model, loading = AutoModel.from_pretrained(
         backbone,
         config=config,
-        attn_implementation=ATTENTION,
+        attn_implementation=_attention_of(config),
         dtype=DTYPE,
         weights_only=True,
         output_loading_info=True,
@@ -238,16 +271,44 @@ def _is_early_bert(folder: Path) -> bool:
     )
 
 
+def _casing(folder: Path) -> dict[str, bool | None]:
+    """Options of BERT's tokenizers for capitals and accents, where a folder leaves them to transformers.
+
+    Its default is to lower-case, and to strip accents where it lower-cases, also against the normalizer in
+    ``tokenizer.json``. That normalizer holds here, unless ``tokenizer_config.json`` says otherwise. Without
+    ``tokenizer.json`` the vocabulary decides, whatever is said beside it: pieces with capitals or accents are
+    there to be found.
+    """
+    whole, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
+    if whole.is_file():
+        config = folder / "tokenizer_config.json"
+        stated = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        normalizer = json.loads(whole.read_text(encoding="utf-8")).get("normalizer") or {}
+        parts = [normalizer, *normalizer.get("normalizers", ())]
+        of_bert = next((part for part in parts if part.get("type") == "BertNormalizer"), None)
+        if of_bert is None:
+            return {}
+        own = {"do_lower_case": of_bert["lowercase"], "strip_accents": of_bert["strip_accents"]}
+        return {name: value for name, value in own.items() if name not in stated}
+    return _casing_of(vocabulary.read_text(encoding="utf-8")) if vocabulary.is_file() else {}
+
+
+def _casing_of(vocabulary: str) -> dict[str, bool | None]:
+    letters = {
+        letter
+        for piece in vocabulary.split("\n")
+        if (word := piece.removeprefix("##")).isalpha()  # not a special token's name, as [UNK] or <EOS>
+        for letter in word
+    }
+    return {"do_lower_case": _CAPITALS.isdisjoint(letters), "strip_accents": _ACCENTED.isdisjoint(letters)}
+
+
 def _early_tokenizer(folder: Path) -> Any:
     vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8")
-    pieces = set(vocabulary.split("\n"))
-    lowercase = not any(piece.isalpha() and piece != piece.lower() for piece in pieces)
-    # BertTokenizer strips accents with the capitals; a vocabulary that has accents wants them kept
     return BertTokenizerFast(
         vocab_file=str(folder / "vocab.txt"),
         vocab={piece: i for i, piece in enumerate(vocabulary.rstrip("\n").split("\n"))},
-        do_lower_case=lowercase,
-        strip_accents=ACCENTED.isdisjoint(vocabulary),
+        **_casing_of(vocabulary),
     )
 
 

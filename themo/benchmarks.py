@@ -14,6 +14,8 @@ from pathlib import Path
 from xml.parsers import expat
 
 from themo.errors import InputError, MissingInputError
+from themo.image_ids import plain_id
+from themo.normal_form import canonical, is_blank
 from themo.progress import track
 
 N_NAMED = 3
@@ -97,7 +99,7 @@ def read_image_ids(folder: Path) -> frozenset[str]:
         InputError: The file of names is missing or malformed.
     """
     names_file = _find(folder, IMAGE_NAMES)
-    return frozenset(_coco_name(name, names_file)[2].lstrip("0") for name in read_lines(names_file))
+    return frozenset(plain_id(_coco_name(name, names_file)[2]) for name in read_lines(names_file))
 
 
 def listed_images(folder: Path, images: Path) -> list[Path]:
@@ -238,7 +240,7 @@ def _read_prompts(path: Path, synsets: Sequence[str]) -> dict[str, tuple[tuple[s
     of_synset: dict[str, list[list[str]]] = {synset: [] for synset in synsets}
     for number, row in enumerate(rows, start=2):
         synset, *cells = (cell.strip() for cell in row.split("\t"))
-        if len(cells) != len(languages) or "" in cells:
+        if len(cells) != len(languages) or any(map(is_blank, cells)):
             raise InputError(
                 f"{path}, line {number}: needs a prompt in each of {', '.join(languages)}, got {row!r}"
             )
@@ -301,7 +303,7 @@ def _synset_of(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The stripped lines of a UTF-8 file with no blank line but at its end, at least one.
+    """The stripped lines of a UTF-8 file with no blank line but at its end, at least one, in canonical form.
 
     Raises:
         InputError: It cannot be read, is not UTF-8, or has a blank line.
@@ -315,9 +317,9 @@ def read_lines(path: Path) -> list[str]:
             f"{path}: must be UTF-8, got {error.object[error.start]:#04x} at byte {error.start}"
         ) from None
     # Not splitlines(): it also splits at separators that may stand inside a caption, such as U+2028.
-    lines = [line.strip() for line in text.rstrip().split("\n")]
+    lines = [canonical(line.strip()) for line in text.rstrip().split("\n")]
     for number, line in enumerate(lines, start=1):
-        if not line:
+        if is_blank(line):
             raise InputError(f"{path}, line {number}: must not be blank")
     return lines
 

@@ -1,8 +1,11 @@
 """A cleaned parallel corpus on disk, split into training and validation pairs.
 
-The corpus is read twice. The first time, every pair leaves a code and two 64-bit hashes in memory; they alone
-decide what is a repetition, what is held out and which English sentences are the same. The second time, what
-is kept goes to disk. So a pair costs some tens of bytes of memory for a while, whatever its length.
+The corpus is read twice. The first time, every pair leaves a code and three 64-bit hashes in memory; they
+alone decide what is a repetition, what is held out and which English sentences are the same. The second time,
+what is kept goes to disk. So a pair costs some tens of bytes of memory for a while, whatever its length.
+
+Two pairs are the same where both sides are canonically equal. What must not be on two sides, of training and
+tests or of training and validation, is compared in the wider form of `themo.normal_form.comparable`.
 
 Hashes stand for texts: among ten million of them the odds that two different ones meet are 1 in 400,000.
 """
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,12 +29,13 @@ import pyarrow.compute as pc
 from themo.cleaning import KEPT, Drops, Rules, code_of, judge, strip
 from themo.corpora import IMAGE, SIDES, Corpus
 from themo.errors import InputError
+from themo.normal_form import comparable
 from themo.progress import track
 
 Hashes = npt.NDArray[np.uint64]
 TRAIN, VALIDATION = "train", "validation"
 _DROPS = "drops.json"
-_FORM = 3
+_FORM = 4
 """Part of the digest: raised when the same corpora and rules give other pairs."""
 _TEXT = pa.schema([("text", pa.large_string())])
 
@@ -97,8 +101,8 @@ class Plan:
         validation: Held-out pairs in files of their own.
         validation_pairs: Pairs held out of the corpora, or used of `validation`.
         max_pairs: Training pairs at most; None: all.
-        test_texts: Sentences of test sets; pairs with one of them are dropped from training.
-        test_images: Ids of images of test sets, without leading zeros; pairs that caption one are dropped.
+        test_texts: Sentences of test sets; pairs with one that is comparable are dropped from training.
+        test_images: Ids of images of test sets, as of `themo.image_ids`; pairs that caption one are dropped.
     """
 
     corpora: Sequence[Corpus]
@@ -135,7 +139,7 @@ class Plan:
             chosen = _at_most(apart.codes == KEPT, apart.pairs, self.validation_pairs)
             _refuse_none("data.validation", chosen)
             _write(folder, [self.validation], apart, {VALIDATION: chosen})
-            shared = (scan.codes == KEPT) & np.isin(scan.en, apart.en[chosen])
+            shared = (scan.codes == KEPT) & np.isin(scan.comparable_en, apart.comparable_en[chosen])
             scan.codes[shared] = code_of("of the validation pairs")
         drops = [
             Drops.count(corpus.name, codes)
@@ -143,7 +147,7 @@ class Plan:
         ]
         kept = scan.codes == KEPT
         if self.validation is None:
-            held = kept & _held_out(scan.en, kept, self.validation_pairs, drops)
+            held = kept & _held_out(scan.comparable_en, kept, self.validation_pairs, drops)
             kept &= ~held
             parts = {TRAIN: kept, VALIDATION: held}
         else:
@@ -165,10 +169,14 @@ def open_bitexts(folder: Path) -> tuple[Bitext, Bitext, list[Drops]]:
 
 @dataclass(frozen=True)
 class _Scan:
-    """What the first reading leaves of R pairs: codes (R,), hashes of English and of both sides (R,)."""
+    """What the first reading leaves of R pairs: codes (R,), hashes of English and of both sides (R,).
+
+    `comparable_en` are those of the English sides' comparable form.
+    """
 
     codes: npt.NDArray[np.uint8]
     en: Hashes
+    comparable_en: Hashes
     pairs: Hashes
     sizes: tuple[int, ...]
 
@@ -182,24 +190,34 @@ def _scan(
     test_texts: frozenset[str] = frozenset(),
     test_images: frozenset[str] = frozenset(),
 ) -> _Scan:
-    codes, en, pairs, sizes = [], [], [], []
-    test = _hash(pa.array(sorted(test_texts), pa.large_string()))
+    codes, en, comparable_en, pairs, sizes = [], [], [], [], []
+    test = _hash_comparable(test_texts)
     images = pa.array(sorted(test_images), pa.large_string())
     for corpus in corpora:
         n_rows = 0
         for batch in map(strip, corpus.batches()):
             code, (en_hash, es_hash) = judge(batch, rules), (_hash(batch.column(side)) for side in SIDES)
-            of_tests = np.isin(en_hash, test) | np.isin(es_hash, test)
-            code[of_tests & (code == KEPT)] = code_of("of the tests")
+            comparable_hash = _hash_comparable(batch.column("en").to_pylist())
+            if len(test):
+                of_tests = np.isin(comparable_hash, test)
+                of_tests |= np.isin(_hash_comparable(batch.column("es").to_pylist()), test)
+                code[of_tests & (code == KEPT)] = code_of("of the tests")
             if IMAGE in batch.schema.names:
-                captions_one = np.asarray(pc.is_in(_image_ids(batch.column(IMAGE)), value_set=images))
+                captions_one = np.asarray(pc.is_in(batch.column(IMAGE), value_set=images))
                 code[captions_one & (code == KEPT)] = code_of("of images of the tests")
             codes.append(code)
             en.append(en_hash)
+            comparable_en.append(comparable_hash)
             pairs.append(en_hash * np.uint64(0x9E3779B97F4A7C15) ^ es_hash)  # odd, so no two English collide
             n_rows += len(batch)
         sizes.append(n_rows)
-    scan = _Scan(np.concatenate(codes), np.concatenate(en), np.concatenate(pairs), tuple(sizes))
+    scan = _Scan(
+        np.concatenate(codes),
+        np.concatenate(en),
+        np.concatenate(comparable_en),
+        np.concatenate(pairs),
+        tuple(sizes),
+    )
     kept = np.flatnonzero(scan.codes == KEPT)
     repeated = np.ones(len(kept), dtype=np.bool_)
     repeated[np.unique(scan.pairs[kept], return_index=True)[1]] = False
@@ -207,17 +225,18 @@ def _scan(
     return scan
 
 
-def _image_ids(names: pa.Array) -> pa.Array:
-    """Last number in each name, without leading zeros: ``COCO_train2014_000000436508.jpg`` is 436508."""
-    digits = pc.extract_regex(names, r"(?P<id>[0-9]+)[^0-9]*$")
-    return pc.utf8_ltrim(pc.struct_field(digits, "id"), "0")
-
-
 def _hash(texts: pa.Array) -> Hashes:
     """(N,) uint64, equal for equal texts on every machine and day."""
-    digests = (
-        hashlib.blake2b(text, digest_size=8).digest() for text in texts.cast(pa.large_binary()).to_pylist()
-    )
+    return _hash_bytes(texts.cast(pa.large_binary()).to_pylist())
+
+
+def _hash_comparable(texts: Iterable[str]) -> Hashes:
+    """(N,) as `_hash`, equal for texts of the same comparable form."""
+    return _hash_bytes(comparable(text).encode() for text in texts)
+
+
+def _hash_bytes(texts: Iterable[bytes]) -> Hashes:
+    digests = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
@@ -226,8 +245,8 @@ def _held_out(
 ) -> npt.NDArray[np.bool_]:
     """Pairs whose English hash is among the lowest, so many that at least `n` kept pairs have it.
 
-    A choice by content, so that it does not depend on the order of rows; all pairs of an English sentence
-    fall on one side.
+    A choice by content, so that it does not depend on the order of rows; all pairs of a comparable English
+    sentence fall on one side.
 
     Raises:
         InputError: Fewer than twice `n` pairs, or too few different English sentences.

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from themo.normal_form import PERHAPS_DECOMPOSED, VISIBLE, canonical
+
 
 def _words(text: str) -> pa.Array:
     return pa.array(text.split(), pa.large_string())
@@ -22,6 +24,7 @@ def _words(text: str) -> pa.Array:
 
 Reason = Literal[
     "empty",
+    "too long",
     "of another length",
     "in another language",
     "of the tests",
@@ -38,14 +41,25 @@ KEPT = 0
 SLACK = 20
 """Characters added to both sides before their ratio is taken: short sentences differ by more."""
 
+MAX_CHARACTERS = 10_000
+"""Of a side: beyond it, a side is no sentence but a file that lost its line ends."""
+
 FOREIGN_WORDS = 2
 """So many function words of the other language, and more than twice those of its own, make a side foreign."""
 
-MAX_BYTES_A_CHARACTER = 1.5
-"""Of UTF-8, dashes, curly quotes and the like left out; a side with more is in another script."""
+SHORT = 5
+"""A side of fewer words needs one more: the name of a place or of a dish has two as well."""
 
-_TYPOGRAPHIC = "[\u2000-\u206f]"
-"""General punctuation: three bytes each, and as usual in Spanish as in any language."""
+FOREIGN_LETTERS = 2
+"""So many letters of another script, and more than of the Latin one, make a side foreign."""
+
+_FOREIGN_LETTER = r"[^\P{L}\p{Latin}\p{Common}]"
+_LETTER = r"\p{L}"
+
+_TITLE_WORD = r"\p{Lu}[\p{L}\p{M}\p{N}'’.-]*"
+_SMALL_WORDS = "of|the|and|a|an|in|on|at|for|to|with|from|by|de|la|el|los|las|del|y|en|por|con|para|un|una"
+_TITLE = rf"{_TITLE_WORD}(?:[ ,:&]+(?:(?:{_SMALL_WORDS}) +){{0,3}}{_TITLE_WORD})+"
+"""Capitalised words with small ones between them: a title or a name, which keeps its language."""
 
 _ENGLISH = _words(
     "the and of is are was were that with this have has not they you for his her which would there"
@@ -55,13 +69,13 @@ _SPANISH = _words("el la los las de que y en un una es por con se su para como d
 
 @dataclass(frozen=True)
 class Rules:
-    """What is dropped beside pairs with an empty side.
+    """What is dropped beside pairs with a side that is empty or longer than `MAX_CHARACTERS`.
 
     Attributes:
         max_length_ratio: Characters of the longer side over those of the shorter, `SLACK` added to both;
             None: any.
         check_language: Drop pairs of which a side is in the other's language, in another script, or both
-            are the same sentence.
+            are the same sentence; titles, names and numbers keep their language.
     """
 
     max_length_ratio: float | None
@@ -69,9 +83,16 @@ class Rules:
 
 
 def strip(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The texts without white space at their ends; null as the empty string."""
-    texts = [pc.fill_null(pc.utf8_trim_whitespace(column), "") for column in batch.columns]
+    """The texts in the form that models read, without white space at their ends; null as the empty string."""
+    texts = [pc.fill_null(pc.utf8_trim_whitespace(_canonical(column)), "") for column in batch.columns]
     return pa.record_batch(texts, schema=batch.schema)
+
+
+def _canonical(column: pa.Array) -> pa.Array:
+    # not by Arrow's utf8_normalize: up to pyarrow 25 its NFC leaves letters and accents apart
+    mask = pc.fill_null(pc.match_substring_regex(column, PERHAPS_DECOMPOSED), False)
+    texts = [canonical(text) for text in column.filter(mask).to_pylist()]
+    return pc.replace_with_mask(column, mask, pa.array(texts, column.type)) if texts else column
 
 
 def judge(batch: pa.RecordBatch, rules: Rules) -> npt.NDArray[np.uint8]:
@@ -84,7 +105,8 @@ def judge(batch: pa.RecordBatch, rules: Rules) -> npt.NDArray[np.uint8]:
     if rules.max_length_ratio is not None:
         shorter, longer = np.minimum(*lengths) + SLACK, np.maximum(*lengths) + SLACK
         codes[longer > rules.max_length_ratio * shorter] = code_of("of another length")
-    codes[np.minimum(*lengths) == 0] = code_of("empty")
+    codes[np.maximum(*lengths) > MAX_CHARACTERS] = code_of("too long")
+    codes[_is_blank(en) | _is_blank(es)] = code_of("empty")
     return codes
 
 
@@ -93,30 +115,66 @@ def code_of(reason: Reason) -> int:
     return REASONS.index(reason) + 1
 
 
+def _is_blank(side: pa.Array) -> npt.NDArray[np.bool_]:
+    return ~np.asarray(pc.match_substring_regex(side, VISIBLE))
+
+
 def _in_another_language(en: pa.Array, es: pa.Array) -> npt.NDArray[np.bool_]:
+    foreign = _looks_foreign(en, es)
+    if foreign.any():  # to leave titles out takes time, and few pairs need it
+        chosen = pa.array(foreign)
+        foreign[foreign] = _looks_foreign(*(_without_titles(side.filter(chosen)) for side in (en, es)))
+    for side in (en, es):
+        foreign |= _in_another_script(side)
+    return foreign
+
+
+def _looks_foreign(en: pa.Array, es: pa.Array) -> npt.NDArray[np.bool_]:
     foreign = np.zeros(len(en), dtype=np.bool_)
+    n_words = []
     for side, own, other in ((en, _ENGLISH, _SPANISH), (es, _SPANISH, _ENGLISH)):
         words = pc.ascii_split_whitespace(pc.ascii_lower(side))
+        n_words.append(np.asarray(pc.list_value_length(words), dtype=np.int64))
         n_other = _count(words, other)
-        foreign |= (n_other >= FOREIGN_WORDS) & (n_other > 2 * _count(words, own))
-        foreign |= _in_another_script(side)
-    n_words = np.asarray(pc.list_value_length(pc.ascii_split_whitespace(en)), dtype=np.int64)
-    foreign |= np.asarray(pc.equal(en, es)) & (n_words > FOREIGN_WORDS)
-    return foreign
+        needed = FOREIGN_WORDS + (n_words[-1] < SHORT)
+        foreign |= (n_other >= needed) & (n_other > 2 * _count(words, own))
+    same = np.asarray(pc.equal(en, es)) & (n_words[0] > FOREIGN_WORDS)
+    if same.any():  # numbers are the same in both languages
+        words = pc.count_substring_regex(en.filter(pa.array(same)), r"\S*\p{L}\S*")
+        same[same] = np.asarray(words) > FOREIGN_WORDS
+    return foreign | same
+
+
+def _without_titles(side: pa.Array) -> pa.Array:
+    """The texts without titles and names of several words; those without small letters as they are."""
+    has_case = pc.match_substring_regex(side, r"\p{Ll}")
+    return pc.if_else(has_case, pc.replace_substring_regex(side, _TITLE, ""), side)
 
 
 def _in_another_script(side: pa.Array) -> npt.NDArray[np.bool_]:
-    foreign = _has_many_bytes(side)
-    if foreign.any():  # to leave punctuation out takes time, and few sides need it
-        plain = pc.replace_substring_regex(side.filter(pa.array(foreign)), _TYPOGRAPHIC, "")
-        foreign[foreign] = _has_many_bytes(plain)
+    foreign: npt.NDArray[np.bool_] = _count_beyond_latin(side) >= FOREIGN_LETTERS
+    if foreign.any():
+        texts = side.filter(pa.array(foreign))
+        n_foreign, n_letters = (
+            np.asarray(pc.count_substring_regex(texts, letter), np.int64)
+            for letter in (_FOREIGN_LETTER, _LETTER)
+        )
+        foreign[foreign] = (n_foreign >= FOREIGN_LETTERS) & (2 * n_foreign > n_letters)
     return foreign
 
 
-def _has_many_bytes(side: pa.Array) -> npt.NDArray[np.bool_]:
-    # a letter of the Latin script has one byte, seldom two, one of most others two or three
-    n_bytes, n_letters = (np.asarray(f(side), np.int64) for f in (pc.binary_length, pc.utf8_length))
-    return n_bytes > MAX_BYTES_A_CHARACTER * n_letters
+def _count_beyond_latin(side: pa.Array) -> npt.NDArray[np.int64]:
+    """How many characters of each text lie from U+0340 on, U+2000 to U+2BFF left out.
+
+    All letters of other scripts are among them, and few signs: a fast bound, by bytes of UTF-8.
+    """
+    _, places, content = side.buffers()
+    offsets = np.frombuffer(places, np.int64)[side.offset : side.offset + len(side) + 1]
+    data = np.frombuffer(content or b"", np.uint8)[offsets[0] : offsets[-1]]
+    beyond = np.flatnonzero(data >= 0xCD)  # a first byte of such a character
+    is_sign = (data[beyond] == 0xE2) & (data[beyond + 1] < 0xB0)
+    rows = np.searchsorted(offsets, beyond[~is_sign] + offsets[0], side="right") - 1
+    return np.bincount(rows, minlength=len(side))
 
 
 def _count(words: pa.Array, wanted: pa.Array) -> npt.NDArray[np.int64]:

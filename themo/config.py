@@ -28,6 +28,7 @@ from themo.sections import (
     TeacherSettings,
     TrainingSettings,
 )
+from themo.worlds import experiment_of, own_corpora
 from themo.yaml_files import read_yaml, write_yaml
 
 _OF_THE_CORPUS = ("validation", "validation_captions", "validation_images", "targets")
@@ -91,7 +92,8 @@ class Settings(Section):
         """These settings with some leaves replaced, validated again as a whole.
 
         A new `corpus` leaves behind what belongs to the old one, unless it is given with it: `validation`,
-        `validation_captions`, `validation_images` and `targets`.
+        `validation_captions`, `validation_images` and `targets`. The experiment `miniature` is then named
+        after the corpus.
 
         Args:
             values: New values by leaf name.
@@ -162,13 +164,21 @@ def _read_tree(path: Path) -> dict[str, Any]:
         return tree
     base, data = _read_tree(preset_path(name, f"{path}: preset")), tree.get("data")
     if isinstance(data, Mapping) and "corpus" in data:
-        _leave_corpus_behind(base)
+        _leave_corpus_behind(base, data["corpus"])
     return _merged(base, tree)
 
 
-def _leave_corpus_behind(tree: dict[str, Any]) -> None:
+def _leave_corpus_behind(tree: dict[str, Any], corpus: Any) -> None:
+    """Clear what belongs to the old corpus; the miniature's experiment keeps to its own."""
     if isinstance(tree.get("data"), dict):
         tree["data"] |= dict.fromkeys(_OF_THE_CORPUS)
+    paths = tree.get("paths")
+    if not (isinstance(paths, dict) and paths.get("experiment") == DEFAULT_PRESET):
+        return
+    if isinstance(corpus, list | tuple) and all(isinstance(name, str) for name in corpus):
+        own = own_corpora(corpus)
+        if own:
+            tree["paths"] = paths | {"experiment": experiment_of(own)}
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,7 +201,7 @@ def _apply(tree: dict[str, Any], values: Mapping[str, Any], source: str) -> dict
         )
     origins = {}
     if "corpus" in values:
-        _leave_corpus_behind(tree)
+        _leave_corpus_behind(tree, values["corpus"])
     for leaf, value in values.items():
         section = leaves[leaf][0]
         tree.setdefault(section, {})

@@ -6,8 +6,10 @@ more of them at once than a batch.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +18,17 @@ from pyarrow import csv, parquet
 
 from themo.cache import digest_file
 from themo.errors import InputError
+from themo.image_ids import RULE, NoImageIdError, image_ids
+from themo.tsv import (
+    LONGEST_LINE,
+    TsvStream,
+    bad_line,
+    carriage_return,
+    has_quoted_fields,
+    line_of,
+    open_lines,
+    unquoted,
+)
 
 ROWS_A_BATCH = 65_536
 BYTES_A_BLOCK = 1 << 23
@@ -29,12 +42,14 @@ class Corpus:
 
     Attributes:
         name: For people.
-        files: TSV (``.tsv``, ``.txt``) or Parquet files of UTF-8 text. A TSV has a header with both column
-            names, or none: then `columns` are numbers from 1, or the default ``en, es`` for the first and
-            second of two columns. Tabs and line ends have no escape in it.
+        files: TSV (``.tsv``, ``.txt``; plain or compressed by gzip, bzip2 or xz) or Parquet files of UTF-8
+            text. A TSV has a header with both column names, or none: then `columns` are numbers from 1, or
+            the default ``en, es`` for the first and second of two columns. Tabs and line ends have no escape
+            in it, unless its fields are quoted (`themo.tsv.has_quoted_fields`).
         columns: English and Spanish column; ``a.b`` is field b of a Parquet column of structs.
         weight: How often each pair is seen in an epoch.
-        image_column: Column with the id or file name of a caption's image; None: the pairs have none.
+        image_column: Column with the id or MSCOCO's file name of a caption's image, empty where a pair has
+            none; None: no pair has one.
         only: Column of a Parquet file and the value that it must have: other rows are passed over.
     """
 
@@ -48,11 +63,11 @@ class Corpus:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The pairs as they stand there: columns ``en``, ``es`` and, if asked for, ``image``.
 
-        All are large strings; null stays null.
+        All are large strings; null stays null. Images are ids as of `themo.image_ids.image_ids`.
 
         Raises:
             InputError: A file cannot be read or has no pair, not these columns, a row with more or fewer
-                tabs, or bytes that are not UTF-8; the message gives file and line.
+                tabs, bytes that are not UTF-8, or an image that is no id; the message gives file and line.
         """
         columns = self.columns if self.image_column is None else (*self.columns, self.image_column)
         schema = pa.schema([(name, pa.large_string()) for name in (*SIDES, IMAGE)[: len(columns)]])
@@ -76,10 +91,16 @@ def _read_file(
         if not path.is_file():
             raise InputError(f"corpus {path}: no such file")
         is_parquet = path.suffix == ".parquet"
-        for texts in _read_parquet(path, columns, only) if is_parquet else _read_tsv(path, columns):
-            n_rows += len(texts[0])
-            yield pa.record_batch(texts, schema=schema)
-    except (OSError, pa.ArrowInvalid) as error:
+        if not is_parquet and ".parquet" in path.suffixes:
+            raise InputError(f"corpus {path}: must be a Parquet file as it is, got {path.suffix}: unpack it")
+        for cells in _read_parquet(path, columns, only) if is_parquet else _read_tsv(path, columns):
+            yield pa.record_batch([*cells[: len(SIDES)], *map(image_ids, cells[len(SIDES) :])], schema=schema)
+            n_rows += len(cells[0])
+    except NoImageIdError as error:
+        row = n_rows + error.row
+        place = f", row {row + 1}" if is_parquet else f":{_line_of(path, columns, row)}"
+        raise InputError(f"corpus {path}{place}: --image-column {columns[-1]} {error}") from None
+    except (OSError, EOFError, LZMAError, zlib.error, pa.ArrowException) as error:
         reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise InputError(f"corpus {path}: cannot be read: {reason}") from None
     if n_rows == 0:
@@ -101,11 +122,27 @@ def _read_parquet(
             f"corpus {path}: --columns names {', '.join(missing)}, but the file has {', '.join(kinds)}"
         )
     for name in columns[: len(SIDES)]:
-        if not (pa.types.is_string(kinds[name]) or pa.types.is_large_string(kinds[name])):
+        if not _is_text(kinds[name]):
             raise InputError(f"corpus {path}: column {name} must hold text, got {kinds[name]}")
+    for name in columns[len(SIDES) :]:
+        if pa.types.is_nested(kinds[name]):
+            raise InputError(f"corpus {path}: --image-column {name} {RULE}, got {kinds[name]}")
     for batch in file.iter_batches(ROWS_A_BATCH, columns=list(wanted)):
-        rows = batch if only is None else batch.filter(pc.equal(_column(batch, only[0]), only[1]))
-        yield [_column(rows, name).cast(pa.large_string()) for name in columns]
+        cells = [_text(batch, name) for name in columns[: len(SIDES)]]
+        cells += [_column(batch, name) for name in columns[len(SIDES) :]]
+        if only is not None:
+            wanted_rows = pc.equal(_text(batch, only[0]), only[1])
+            cells = [column.filter(wanted_rows) for column in cells]
+        yield cells
+
+
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):  # as pandas writes categories
+        return _is_text(kind.value_type)
+    return any(is_one(kind) for is_one in _TEXTS)
 
 
 def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
@@ -119,29 +156,36 @@ def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
     return kinds
 
 
+def _text(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column, or a field of a struct, as large strings."""
+    return _column(batch, name).cast(pa.large_string())
+
+
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column, or a field of a struct, with the values themselves where it is a dictionary."""
     if name in batch.schema.names:
-        return batch.column(name)
-    outer, _, inner = name.rpartition(".")
-    return batch.column(outer).field(inner)
+        column = batch.column(name)
+    else:
+        outer, _, inner = name.rpartition(".")
+        column = batch.column(outer).field(inner)
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Array]]:
-    if path.stat().st_size == 0:
-        raise InputError(f"corpus {path}: must hold at least one sentence pair, the file is empty")
-    with path.open("rb") as file:
-        first = file.readline().rstrip(b"\r\n").decode("utf-8", errors="replace").removeprefix("\ufeff")
-    fields = first.split("\t")
+    fields, is_quoted = _first_fields(path)
     has_header = set(columns) <= set(fields)
     chosen = list(columns) if has_header else _positions(path, columns, fields)
     names = fields if has_header else [str(i + 1) for i in range(len(fields))]
+    kept = tuple(names.index(name) for name in chosen)
     try:
         reader = csv.open_csv(
-            path,
+            pa.PythonFile(TsvStream(path, kept, is_quoted=is_quoted), mode="r"),
             read_options=csv.ReadOptions(
                 column_names=names, skip_rows=int(has_header), block_size=BYTES_A_BLOCK
             ),
-            parse_options=csv.ParseOptions(delimiter="\t", quote_char=False),
+            parse_options=csv.ParseOptions(
+                delimiter="\t", quote_char='"' if is_quoted else False, newlines_in_values=is_quoted
+            ),
             convert_options=csv.ConvertOptions(
                 include_columns=chosen,
                 column_types=dict.fromkeys(chosen, pa.large_string()),
@@ -151,7 +195,26 @@ def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Arra
         for batch in reader:
             yield [batch.column(name) for name in chosen]
     except pa.ArrowInvalid as error:
-        raise InputError(_bad_line(path, len(names), str(error))) from None
+        raise InputError(bad_line(path, len(names), str(error), is_quoted=is_quoted)) from None
+
+
+def _first_fields(path: Path) -> tuple[list[str], bool]:
+    """The fields of a TSV's first line, and whether fields are quoted."""
+    with open_lines(path) as file:
+        line = file.readline(LONGEST_LINE)
+    if not line:
+        raise InputError(f"corpus {path}: must hold at least one sentence pair, the file is empty")
+    first = line.rstrip(b"\r\n").decode("utf-8", errors="replace").removeprefix("\ufeff")
+    is_quoted = has_quoted_fields(path)
+    if "\r" in first and not is_quoted:
+        raise carriage_return(path, 1, line.index(b"\r") + 1)
+    return unquoted(first) if is_quoted else first.split("\t"), is_quoted
+
+
+def _line_of(path: Path, columns: tuple[str, ...], pair: int) -> int:
+    """Number of the line of a TSV where a pair stands, counted from 0."""
+    fields, is_quoted = _first_fields(path)
+    return line_of(path, pair + (set(columns) <= set(fields)), is_quoted=is_quoted)
 
 
 _SHOWN = 80
@@ -179,19 +242,3 @@ def _positions(path: Path, columns: tuple[str, ...], fields: list[str]) -> list[
         f"corpus {path}: {options} columns of the header or count them from 1, "
         f"got {','.join(columns)} for a first line of {len(fields)} columns: {' | '.join(fields)[:_SHOWN]}"
     )
-
-
-def _bad_line(path: Path, n_columns: int, otherwise: str) -> str:
-    """Which line the reader stumbled over: read again, slowly, only when it did."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip(b"\r\n"):
-                continue  # the reader passes over empty lines
-            columns = line.count(b"\t") + 1
-            if columns != n_columns:
-                return f"corpus {path}:{number}: must have {n_columns} columns, got {columns}"
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return f"corpus {path}:{number}: must be UTF-8, got byte 0x{line[error.start]:02x}"
-    return f"corpus {path}: is not a TSV: {otherwise}"

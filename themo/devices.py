@@ -58,7 +58,11 @@ def _has_amx() -> bool:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Matrix products in `dtype`, all else in float32."""
+    """Matrix products in `dtype`, and what an activation makes of them; all else in float32.
+
+    On a CPU torch leaves more in `dtype`; `themo.backbones.build_model` builds encoders whose states are
+    float32 there too.
+    """
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 

@@ -3,13 +3,13 @@
 No model class is known here. A text encoder is any callable from sentences to vectors, an image encoder any
 callable from files to vectors; which towers stand behind them is the caller's affair.
 
-Shape suffixes: T captions, P prompts, C classes, I images, E embedding.
+Shape suffixes: T captions, P prompts, C classes, D classes whose prompts differ, I images, E embedding.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -20,14 +20,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from themo.benchmarks import ImageNet, Xtd10
+from themo.equal_prompts import EqualPrompts, equal_prompts, first_equal
 from themo.errors import InputError
 from themo.metrics import (
     Difference,
+    Found,
     Interval,
-    first_by_cosine,
+    find_by_cosine,
     hits_of_ranks,
-    paired_bootstrap,
-    ranks_by_cosine,
+    lead_above_zero,
+    paired_difference,
     share,
     unit,
     wilson_interval,
@@ -40,7 +42,9 @@ N_FOUND = 10
 """How many of the items that a query finds first are kept."""
 STUDENT = "student"
 CEILING = "ceiling"
-RESERVED = ("n", "ci95", "retention", "differences", "benchmarks")
+N_NAMED = 3
+"""How many of the classes with equal prompts the table names for each language; the rest is counted."""
+RESERVED = ("n", "ci95", "retention", "differences", "leads_above_0", "equal_prompts", "benchmarks")
 """Keys of `Scores.to_dict` that are no rows."""
 
 TextEncoder = Callable[[Sequence[str]], torch.Tensor]
@@ -65,7 +69,7 @@ def _find_images(
     captions: Sequence[str],
     image_vectors_IE: torch.Tensor,
     image_of_text: torch.Tensor,
-) -> _Found:
+) -> Found:
     """Rank all images (I, E) for each of T captions by cosine; (T,) int64 is the one right image of each.
 
     Raises:
@@ -73,7 +77,7 @@ def _find_images(
         FloatingPointError: If a vector is not finite: a broken encoder has no score.
     """
     _check_finite(image_vectors_IE, "image")
-    return _find(_encode(encode, captions), image_vectors_IE, image_of_text)
+    return find_by_cosine(_encode(encode, captions), image_vectors_IE, image_of_text, N_FOUND)
 
 
 def _find_classes(
@@ -81,11 +85,12 @@ def _find_classes(
     prompts: Sequence[Sequence[str]],
     image_vectors_IE: torch.Tensor,
     class_of_image: torch.Tensor,
-) -> _Found:
+) -> Found:
     """Rank all classes for each of I images (I, E) by cosine with the classes' prompts, one or more a class.
 
     A class is the mean of its prompts' unit vectors, as in CLIP's prompt ensembling (Radford et al., 2021,
-    "Learning Transferable Visual Models From Natural Language Supervision", section 3.1.4).
+    "Learning Transferable Visual Models From Natural Language Supervision", section 3.1.4). Classes with
+    equal prompts are one class, found under the number of the first of them.
 
     Raises:
         ValueError: If shapes disagree or a class has no prompt.
@@ -96,23 +101,13 @@ def _find_classes(
         raise ValueError(f"every class needs a prompt, class {int(n_prompts_C.argmin())} has none")
     _check_finite(image_vectors_IE, "image")
     prompts_PE = unit(_encode(encode, [prompt for of_class in prompts for prompt in of_class]))
-    class_of_prompt = torch.arange(len(prompts)).repeat_interleave(n_prompts_C).to(prompts_PE.device)
+    number_D, different_C = torch.tensor(first_equal(prompts)).unique(return_inverse=True)
+    different_of_prompt = different_C.repeat_interleave(n_prompts_C).to(prompts_PE.device)
     # Sums instead of means: the ranking by cosine does not see the length.
-    classes_CE = prompts_PE.new_zeros(len(prompts), prompts_PE.shape[1])
-    classes_CE.index_add_(0, class_of_prompt, prompts_PE)
-    return _find(image_vectors_IE, classes_CE, class_of_image)
-
-
-class _Found(NamedTuple):
-    """Ranks of the right answers (Q,), and the answers found first (Q, at most `N_FOUND`): int64, CPU."""
-
-    ranks: torch.Tensor
-    first: torch.Tensor
-
-
-def _find(queries_QE: torch.Tensor, gallery_GE: torch.Tensor, right_Q: torch.Tensor) -> _Found:
-    ranks_Q = ranks_by_cosine(queries_QE=queries_QE, gallery_GE=gallery_GE, right_Q=right_Q)
-    return _Found(ranks_Q.cpu(), first_by_cosine(queries_QE, gallery_GE, right_Q, ranks_Q, N_FOUND))
+    classes_DE = prompts_PE.new_zeros(len(number_D), prompts_PE.shape[1])
+    classes_DE.index_add_(0, different_of_prompt, prompts_PE)
+    found = find_by_cosine(image_vectors_IE, classes_DE, different_C[class_of_image], N_FOUND)
+    return Found(found.ranks, number_D[found.first])
 
 
 def _encode(encode: TextEncoder, texts: Sequence[str]) -> torch.Tensor:
@@ -152,7 +147,8 @@ def evaluate(rows: Mapping[str, Row], xtd10: Xtd10 | None = None, imagenet: Imag
     # All languages are looked up before any encoder runs: a wrong one must not cost an hour.
     captions = _in_languages(xtd10.captions, rows, "XTD10's captions") if xtd10 else {}
     prompts = _in_languages(imagenet.prompts, rows, "ImageNet's prompts") if imagenet else {}
-    found: dict[str, dict[str, _Found]] = {}
+    equal: dict[str, tuple[EqualPrompts, ...]] = {}
+    found: dict[str, dict[str, Found]] = {}
     if xtd10 is not None:
         vectors = _image_vectors(rows, xtd10.images)
         right = torch.tensor(xtd10.image_of_caption)
@@ -167,9 +163,12 @@ def evaluate(rows: Mapping[str, Row], xtd10: Xtd10 | None = None, imagenet: Imag
             name: _find_classes(row.encode, prompts[name], vectors[row.images], right)
             for name, row in rows.items()
         }
+        languages = dict.fromkeys(row.language for row in rows.values())
+        equal = {language: equal_prompts(imagenet, language) for language in languages}
     return Scores(
         {task: {name: of_row.ranks for name, of_row in of_task.items()} for task, of_task in found.items()},
         {task: {name: of_row.first for name, of_row in of_task.items()} for task, of_task in found.items()},
+        {language: classes for language, classes in equal.items() if classes},
     )
 
 
@@ -196,7 +195,12 @@ class Scores:
     ranks: Mapping[str, Mapping[str, torch.Tensor]]
     """Task ("retrieval", "accuracy") to row to (Q,) int64 ranks of the right answers, 0 the best."""
     first: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
-    """Task to row to (Q, at most `N_FOUND`) int64: the images or classes found first, the best first."""
+    """Task to row to (Q, at most `N_FOUND`) int64: the images or classes found first, the best first.
+
+    Classes with equal prompts are found under the number of the first of them.
+    """
+    equal_prompts: Mapping[str, tuple[EqualPrompts, ...]] = field(default_factory=dict)
+    """Language to the classes that its prompts name alike; no entry for a language without any."""
 
     def hits(self, row: str, task: str, k: int) -> torch.Tensor:
         """Say of each query whether the row has it right among the first k: (Q,) bool."""
@@ -211,9 +215,13 @@ class Scores:
         hits = self.hits(row, task, k)
         return wilson_interval(int(hits.sum()), hits.numel())
 
-    def difference(self, first: str, second: str, task: str, k: int, seed: int = 0) -> Difference:
-        """Compare two rows on the same queries by the paired bootstrap."""
-        return paired_bootstrap(self.hits(first, task, k), self.hits(second, task, k), seed=seed)
+    def difference(self, first: str, second: str, task: str, k: int) -> Difference:
+        """Compare two rows on the same queries: `share` of the first less that of the second."""
+        return paired_difference(self.hits(first, task, k), self.hits(second, task, k))
+
+    def lead_above_zero(self, first: str, second: str, task: str, k: int) -> float | None:
+        """Give the least `difference` whose interval lies above 0; None where there are too few queries."""
+        return lead_above_zero(self.hits(first, task, k), self.hits(second, task, k))
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -244,7 +252,9 @@ class Scores:
         Returns:
             A dictionary a row, ``{"retrieval@01": share, ..., "accuracy@10": share}``; "n" with the queries
             of each task; "ci95" with ``[low, high]`` a row and metric; "retention" if it exists;
-            "differences" with ``[student - row, low, high]`` a baseline and metric, by `difference`.
+            "differences" with ``[student - row, low, high]`` a baseline and metric, by `difference`;
+            "leads_above_0" with the least such lead whose interval lies above 0, or null;
+            "equal_prompts" with the classes scored as one, by language, if there are any.
         """
         cells = [(task, k) for task in self.ranks for k in KS]
         result: dict[str, Any] = {
@@ -261,6 +271,15 @@ class Scores:
             result["differences"] = {
                 row: {metric_name(task, k): list(self.difference(STUDENT, row, task, k)) for task, k in cells}
                 for row in self.baselines
+            }
+            result["leads_above_0"] = {
+                row: {metric_name(task, k): self.lead_above_zero(STUDENT, row, task, k) for task, k in cells}
+                for row in self.baselines
+            }
+        if self.equal_prompts:
+            result["equal_prompts"] = {
+                language: [classes.to_dict() for classes in of_language]
+                for language, of_language in self.equal_prompts.items()
             }
         return result
 
@@ -281,16 +300,7 @@ class Scores:
 
     def to_table(self) -> Table:
         """Give the table that `test` prints: tasks by rows, @01 @05 @10 each with its 95 % interval."""
-        caption = "ranges: 95 % intervals"
-        if self.retention is not None:
-            caption += f"; retention {self.retention:.3f} (student / ceiling, R@1)"
-        for row in self.baselines:
-            for task in self.ranks:
-                gain, low, high = self.difference(STUDENT, row, task, 1)
-                caption += (
-                    f"\nstudent - {row}, {metric_name(task, 1)}: {gain:+.3f}, {low:+.3f} to {high:+.3f} "
-                    "(paired bootstrap)"
-                )
+        caption = "\n".join(self._below_table())
         table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
         table.add_column("", overflow="fold")
         for k in KS:
@@ -302,6 +312,32 @@ class Scores:
             for row in self.rows:
                 table.add_row(f"  {escape(row)}", *(self._cell(row, task, k) for k in KS))
         return table
+
+    def _below_table(self) -> Iterator[str]:
+        """Yield lines that fit the table's width."""
+        kept = self.retention
+        yield "ranges: 95 % intervals" + (
+            "" if kept is None else f"; retention {kept:.3f} (student / ceiling, R@1)"
+        )
+        for row in self.baselines:
+            for task in self.ranks:
+                gain, low, high = self.difference(STUDENT, row, task, 1)
+                yield (
+                    f"student - {escape(row)}, {metric_name(task, 1)}: {gain:+.3f}, {low:+.3f} to {high:+.3f}"
+                )
+                needed = self.lead_above_zero(STUDENT, row, task, 1)
+                yield (
+                    f"  the interval lies above 0 from a lead of {needed:+.3f}"
+                    if needed is not None
+                    else f"  {self.n[task]} queries are too few for an interval above 0"
+                )
+        for language, of_language in self.equal_prompts.items():
+            n_images = sum(classes.n_images for classes in of_language)
+            yield f"equal prompts ({language}), scored as one class: {n_images:,} images"
+            for prompt, synsets, _ in of_language[:N_NAMED]:
+                yield f"  {escape(prompt)}: {', '.join(synsets)}"
+            if len(of_language) > N_NAMED:
+                yield f"  and {len(of_language) - N_NAMED:,} more; `test --json` lists them"
 
     def _cell(self, row: str, task: str, k: int) -> str:
         low, high = self.interval(row, task, k)

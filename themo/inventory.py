@@ -15,9 +15,10 @@ from themo.fetching.benchmark_files import parts
 from themo.fetching.catalogue import CATALOGUE, parse_weighted
 from themo.fetching.downloads import probe
 from themo.fetching.hub import ENDPOINT, is_cached, remote_bytes
-from themo.sources import MINIATURE, miniature_is_built
+from themo.sources import miniature_is_built
 from themo.teacher import hub_repository
 from themo.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS
+from themo.worlds import MINIATURE
 
 
 @dataclass(frozen=True)

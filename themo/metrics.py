@@ -13,6 +13,7 @@ So a model that gives everything the same score gets 0, not 1, and a NaN never c
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -71,6 +72,63 @@ def ranks_by_cosine(
     Raises:
         ValueError: If the shapes disagree or an index is no row of the gallery.
     """
+    chunks = _cosines(queries_QE, gallery_GE, right_Q, max_scores)
+    return torch.cat([ranks(scores, right) for scores, right in chunks])
+
+
+class Found(NamedTuple):
+    """Ranks of the right items (Q,), and the items found first (Q, at most k): int64, on the CPU."""
+
+    ranks: torch.Tensor
+    first: torch.Tensor
+
+
+def find_by_cosine(
+    queries_QE: torch.Tensor,
+    gallery_GE: torch.Tensor,
+    right_Q: torch.Tensor,
+    k: int,
+    max_scores: int = MAX_SCORES,
+) -> Found:
+    """Compute `ranks_by_cosine` and the k items that each query finds first, from the same similarities.
+
+    Args:
+        queries_QE: As of `ranks_by_cosine`.
+        gallery_GE: As of `ranks_by_cosine`.
+        right_Q: As of `ranks_by_cosine`.
+        k: How many items; no more than there are.
+        max_scores: As of `ranks_by_cosine`.
+
+    Returns:
+        The ranks, and (Q, min(k, G)) rows of the gallery, the best first. The right one is at its rank:
+        behind the items that score the same.
+
+    Raises:
+        ValueError: As `ranks_by_cosine`.
+    """
+    k = min(k, gallery_GE.shape[0])
+    found = [
+        _first(scores, right, k) for scores, right in _cosines(queries_QE, gallery_GE, right_Q, max_scores)
+    ]
+    return Found(torch.cat([chunk.ranks for chunk in found]), torch.cat([chunk.first for chunk in found]))
+
+
+def _first(scores_QG: torch.Tensor, right_Q: torch.Tensor, k: int) -> Found:
+    """Rank one chunk of scores, which this overwrites."""
+    ranks_Q1 = ranks(scores_QG, right_Q)[:, None]
+    right_Q1 = right_Q[:, None]
+    scores_QG.scatter_(1, right_Q1, -torch.inf)
+    wrong_QK = scores_QG.topk(k, dim=1).indices  # the right item is put among them, at its rank
+    places_K = torch.arange(k, device=scores_QG.device)
+    before_QK = (places_K - (places_K > ranks_Q1).long()).clamp(min=0)
+    first_QK = torch.where(places_K == ranks_Q1, right_Q1, wrong_QK.gather(1, before_QK))
+    return Found(ranks_Q1[:, 0].cpu(), first_QK.cpu())
+
+
+def _cosines(
+    queries_QE: torch.Tensor, gallery_GE: torch.Tensor, right_Q: torch.Tensor, max_scores: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield float32 cosines of some queries with the whole gallery, and their right items, chunk by chunk."""
     if queries_QE.ndim != 2 or gallery_GE.ndim != 2 or queries_QE.shape[1] != gallery_GE.shape[1]:
         raise ValueError(
             f"queries and gallery must be (Q, E) and (G, E) with the same E, "
@@ -81,51 +139,10 @@ def ranks_by_cosine(
             f"{queries_QE.shape[0]} queries need as many right items, got {tuple(right_Q.shape)}"
         )
     gallery_GE = unit(gallery_GE)
-    queries_QE = queries_QE.to(gallery_GE.device)
-    right_Q = right_Q.to(gallery_GE.device)
+    queries_QE, right_Q = queries_QE.to(gallery_GE.device), right_Q.to(gallery_GE.device)
     n_rows = max(1, max_scores // max(1, gallery_GE.shape[0]))
-    chunks = [
-        ranks(unit(chunk_QE) @ gallery_GE.T, right)
-        for chunk_QE, right in zip(torch.split(queries_QE, n_rows), torch.split(right_Q, n_rows), strict=True)
-    ]
-    return torch.cat(chunks)
-
-
-def first_by_cosine(
-    queries_QE: torch.Tensor,
-    gallery_GE: torch.Tensor,
-    right_Q: torch.Tensor,
-    ranks_Q: torch.Tensor,
-    k: int,
-    max_scores: int = MAX_SCORES,
-) -> torch.Tensor:
-    """Give the items that each query finds first, the right one where its rank says, ties included.
-
-    Args:
-        queries_QE: As of `ranks_by_cosine`.
-        gallery_GE: As of `ranks_by_cosine`.
-        right_Q: As of `ranks_by_cosine`.
-        ranks_Q: (Q,) int64, what `ranks_by_cosine` gives.
-        k: How many items; no more than there are.
-        max_scores: As of `ranks_by_cosine`.
-
-    Returns:
-        (Q, min(k, G)) int64 rows of the gallery, the best first, on the CPU.
-    """
-    gallery_GE = unit(gallery_GE)
-    k = min(k, gallery_GE.shape[0])
-    places_K = torch.arange(k)
-    found = []
-    n_rows = max(1, max_scores // max(1, gallery_GE.shape[0]))
-    for queries, right, rank in zip(
-        *(torch.split(part.cpu(), n_rows) for part in (queries_QE, right_Q, ranks_Q)), strict=True
-    ):
-        scores = (unit(queries.to(gallery_GE.device)) @ gallery_GE.T).cpu()
-        scores.scatter_(1, right[:, None], -torch.inf)
-        wrong = scores.topk(k, dim=1).indices  # the right item is put among them where it stands
-        before = (places_K - (places_K > rank[:, None]).long()).clamp(min=0)
-        found.append(torch.where(places_K == rank[:, None], right[:, None], wrong.gather(1, before)))
-    return torch.cat(found)
+    for queries, right in zip(torch.split(queries_QE, n_rows), torch.split(right_Q, n_rows), strict=True):
+        yield unit(queries) @ gallery_GE.T, right
 
 
 def unit(vectors_NE: torch.Tensor) -> torch.Tensor:
@@ -184,41 +201,114 @@ class Difference(NamedTuple):
     high: float
 
 
-def paired_bootstrap(
-    first_Q: torch.Tensor, second_Q: torch.Tensor, n_resamples: int = 10_000, seed: int = 0
-) -> Difference:
-    """Compare two models on the same queries: the difference of their shares, and how sure it is.
+def paired_difference(first_Q: torch.Tensor, second_Q: torch.Tensor) -> Difference:
+    """Compare two models on the same queries: the difference of their shares, with its 95 % interval.
 
     Both models find the same captions hard, so the paired interval is narrower than what the two Wilson
     intervals suggest. It covers the choice of test queries, not the seed of training.
-    Percentile bootstrap, Efron and Tibshirani (1993), "An Introduction to the Bootstrap", chapter 13.
 
     Args:
         first_Q: (Q,) bool hits of one model.
         second_Q: (Q,) bool hits of the other, same queries in the same order.
-        n_resamples: Resamples of Q queries with replacement.
-        seed: The same seed gives the same interval.
 
     Returns:
-        share(first) - share(second) with the 2.5 and 97.5 % quantiles over resamples.
+        share(first) - share(second), and `tango_interval`.
 
     Raises:
         ValueError: If the two are not vectors of the same length, at least 1.
     """
+    only_first, only_second, n = _discordant(first_Q, second_Q)
+    return Difference((only_first - only_second) / n, *tango_interval(only_first, only_second, n))
+
+
+def tango_interval(only_first: int, only_second: int, n: int) -> Interval:
+    """Give the 95 % interval of a difference of paired shares by Tango's score method.
+
+    What Wilson's interval is for one share: it holds all differences that the score test does not reject. It
+    stays inside [-1, 1] and has a width where no query differs, which a bootstrap's has not. Tango (1998),
+    "Equivalence test and confidence interval for the difference in proportions for the paired-sample design",
+    Statistics in Medicine 17, 891-908, with b = only_first, c = only_second and z = 1.96; the limits are
+    found by bisection.
+
+    Args:
+        only_first: Queries that only the first model has right.
+        only_second: Queries that only the second model has right.
+        n: All queries.
+
+    Raises:
+        ValueError: Unless both are at least 0 and together at most n, and n is at least 1.
+    """
+    if not (n >= 1 and only_first >= 0 and only_second >= 0 and only_first + only_second <= n):
+        raise ValueError(
+            f"`only_first + only_second <= n` and `n >= 1` must hold, none below 0, "
+            f"got only_first={only_first}, only_second={only_second}, n={n}"
+        )
+    difference = (only_first - only_second) / n
+
+    def is_rejected(delta: float) -> bool:
+        return _squared_score(only_first, only_second, n, delta) > Z_95**2
+
+    return Interval(_limit(is_rejected, difference, -1.0), _limit(is_rejected, difference, 1.0))
+
+
+def _squared_score(only_first: int, only_second: int, n: int, delta: float) -> float:
+    """Tango's statistic, squared, for a true difference `delta` strictly between -1 and 1."""
+    # The share of queries that only the second has right, by maximum likelihood under `delta`, solves
+    # a q^2 + b q + c = 0. The larger root as 2 c / (-b - root) where b > 0: no digits are lost.
+    a = 2 * n
+    b = (2 * n - only_first + only_second) * delta - only_first - only_second
+    c = -only_second * delta * (1 - delta)
+    root = math.sqrt(max(0.0, b * b - 4 * a * c))
+    q = (root - b) / (2 * a) if b <= 0 else -2 * c / (b + root)
+    variance = n * (2 * q + delta * (1 - delta))
+    distance = only_first - only_second - n * delta
+    if variance <= 0:
+        return math.inf if distance else 0.0
+    return distance**2 / variance
+
+
+def _limit(is_rejected: Callable[[float], bool], inside: float, end: float) -> float:
+    """Bisect between a difference that is not rejected and an end of [-1, 1], which the limit may reach."""
+    outside = end
+    while True:
+        middle = (inside + outside) / 2
+        if middle in (inside, outside):
+            return middle
+        if is_rejected(middle):
+            outside = middle
+        else:
+            inside = middle
+
+
+def lead_above_zero(first_Q: torch.Tensor, second_Q: torch.Tensor) -> float | None:
+    """Give the least lead at which the interval of `paired_difference` lies above 0.
+
+    At a difference of 0 Tango's statistic is McNemar's, (b - c) / sqrt(b + c): how many queries the lead must
+    count depends only on how many queries differ. It needs at least 4, since with 3 it cannot pass 1.96.
+
+    Args:
+        first_Q: As of `paired_difference`.
+        second_Q: As of `paired_difference`.
+
+    Returns:
+        The lead, as a difference of shares, for as many queries that differ as these models have; None where
+        there are fewer than 4 queries.
+    """
+    only_first, only_second, n = _discordant(first_Q, second_Q)
+    n_differing = only_first + only_second
+    lead = max(4, math.floor(Z_95 * math.sqrt(n_differing)) + 1)
+    lead += (lead - n_differing) % 2 if n_differing >= 4 else 0  # a lead is even where an even number differs
+    return lead / n if lead <= n else None
+
+
+def _discordant(first_Q: torch.Tensor, second_Q: torch.Tensor) -> tuple[int, int, int]:
+    """Count the queries that only the first has right, that only the second has right, and all."""
     if first_Q.ndim != 1 or first_Q.shape != second_Q.shape or not first_Q.numel():
         raise ValueError(
             f"hits must be two vectors of the same length, at least 1, "
             f"got {tuple(first_Q.shape)} and {tuple(second_Q.shape)}"
         )
-    n = first_Q.numel()
-    only_first = int((first_Q & ~second_Q).sum())
-    only_second = int((second_Q & ~first_Q).sum())
-    # A resample's difference depends only on how often each of the three kinds of query was drawn, and
-    # these counts are multinomial: the same bootstrap without drawing Q indices 10,000 times.
-    kinds = np.array([only_first, only_second, n - only_first - only_second]) / n
-    drawn = np.random.default_rng(seed).multinomial(n, kinds, size=n_resamples)
-    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / n, (0.025, 0.975))
-    return Difference((only_first - only_second) / n, float(low), float(high))
+    return int((first_Q & ~second_Q).sum()), int((second_Q & ~first_Q).sum()), first_Q.numel()
 
 
 class MatchAt1:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from themo.benchmarks import ENGLISH, SYNSET, read_lines, read_synonyms
 from themo.cache import Cache
 from themo.errors import InputError
+from themo.normal_form import is_blank
 from themo.translation import Translator, translations
 
 PROMPT = "a picture of a {}"
@@ -70,7 +72,8 @@ def translate_prompts(cache: Cache, mapping: Path, language: str, translator: st
     """
     names = read_synonyms(mapping)
     english = [PROMPT.format(synonyms[0]) for synonyms in names.values()]
-    translated = translations(cache, translator, english, lambda: Translator.load(translator, device))
+    load = partial(Translator.load, translator, device, language)
+    translated = translations(cache, translator, english, language, load)
     lines = [f"{SYNSET}\t{ENGLISH}\t{language}"]
     lines += ["\t".join(row) for row in zip(names, english, translated, strict=True)]
     return _kept(cache, lines)
@@ -87,7 +90,7 @@ def _table(path: Path) -> list[list[str]]:
     """Cells of a TSV, as many in each row, none empty."""
     rows = [[cell.strip() for cell in line.split("\t")] for line in read_lines(path)]
     for number, row in enumerate(rows, start=1):
-        if len(row) != len(rows[0]) or "" in row:
+        if len(row) != len(rows[0]) or any(map(is_blank, row)):
             raise InputError(
                 f"{path}, line {number}: must have {len(rows[0])} columns, none empty, got {', '.join(row)!r}"
             )

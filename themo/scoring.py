@@ -156,8 +156,8 @@ def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: 
         name = sources.resolve(config.translator)
 
         def translate(texts: Sequence[str]) -> Tensor:
-            load = partial(Translator.load, name, device)
-            return ceiling.encode(translations(sources.cache, name, texts, load))
+            load = partial(Translator.load, name, device, ENGLISH)
+            return ceiling.encode(translations(sources.cache, name, texts, ENGLISH, load))
 
         rows[TRANSLATED] = Row(translate, config.language, ceiling.images)
     return rows
@@ -173,8 +173,9 @@ def fetch_models(settings: Settings) -> None:
     if config.mclip is not None and config.mclip_architecture is not None:
         MClip.load(sources.resolve(config.mclip), "cpu")
         _load_teacher(settings, sources, config.mclip_architecture, config.mclip_pretrained)
-    for name in {config.translator, config.prompt_translator} - {None}:
-        Translator.load(sources.resolve(str(name)), "cpu")
+    for name, target in ((config.translator, ENGLISH), (config.prompt_translator, config.language)):
+        if name is not None:
+            Translator.load(sources.resolve(name), "cpu", target)
 
 
 def _prompts(settings: Settings, sources: Sources, imagenet: Path) -> Path:

@@ -44,12 +44,13 @@ class DataSettings(Section):
     columns: tuple[str, str] = Field(("en", "es"), strict=False)
     """English and Spanish column: names, or numbers from 1 for a TSV without a header."""
     image_column: str | None = None
-    """Column of own corpora with the id or file name of a caption's MSCOCO image: pairs of the tests' images
-    are dropped; null: the sentences alone are compared."""
+    """Column of own corpora with the id (436508) or file name (COCO_train2014_000000436508.jpg) of a
+    caption's MSCOCO image, empty where a pair has none: pairs of the tests' images are dropped; null: the
+    sentences alone are compared."""
     validation: str | None = None
     """File of held-out pairs; null: `validation_pairs` pairs are held out of the corpus."""
     validation_pairs: int = Field(1000, ge=2)
-    """Pairs held out of the corpus, equal English sentences on one side; no more are used of a file."""
+    """Pairs held out of the corpus, all spellings of an English sentence on one side; of a file, at most."""
     validation_captions: str | None = None
     """Folder with captions of `validation_images`, in XTD10's layout; null: validation sees no image."""
     validation_images: str | None = None
@@ -160,7 +161,8 @@ class TrainingSettings(Section):
     patience: int | None = Field(None, ge=1)
     """Reports without improvement after which training stops; null: never."""
     report_pairs: int = Field(10_000, ge=1)
-    """Sentence pairs between two validations."""
+    """Sentence pairs between two validations; a whole part of them in a run so short that it would have less
+    than five."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: a GPU where there is one; in a search, what the trial was given."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -18,13 +18,13 @@ from themo.errors import InputError, MissingInputError
 from themo.fetching.catalogue import CATALOGUE, parse_weighted
 from themo.miniature.recipe import MiniatureRecipe
 from themo.progress import console
+from themo.worlds import MINIATURE
 
 if TYPE_CHECKING:
     from themo.miniature.pictured import Pictured
 
 LOCAL = "local-dir:"
 """Before a folder, open_clip's way to name one."""
-MINIATURE = "miniature:"
 MINIATURE_VERSION = 1
 """Part of the miniature's key in the cache: raise it when its code changes what it builds."""
 

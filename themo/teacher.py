@@ -22,6 +22,7 @@ from themo.cache import digest, digest_file, digest_folder
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import ENDPOINT
 from themo.images import Picture, load_batches
+from themo.normal_form import canonical
 from themo.progress import track
 from themo.weights import refuse_code
 
@@ -95,7 +96,7 @@ class Teacher:
         """Vectors of English texts.
 
         Args:
-            texts: N texts; what exceeds the context is cut as open_clip cuts it.
+            texts: N texts, read in canonical form; what exceeds the context is cut as open_clip cuts it.
             target: ``"state"``, (N, W): the end-of-text state after the last layer norm, before the text
                 projection; ``"embedding"``, (N, E): after it, as CLIP compares it with images, any length;
                 ``"unit"``, (N, E): the embedding scaled to length 1.
@@ -111,7 +112,7 @@ class Teacher:
         with track("Teacher reads English", len(texts), "texts") as advance, torch.inference_mode():
             for start in range(0, len(order), TEXT_BATCH):
                 chosen = order[start : start + TEXT_BATCH]
-                ids_NL = self.tokenizer([texts[i] for i in chosen]).to(self.device)
+                ids_NL = self.tokenizer([canonical(texts[i]) for i in chosen]).to(self.device)
                 states_NW = self._tower.states(ids_NL, trim)
                 out = (states_NW if target == "state" else self._tower.project(states_NW)).float()
                 if target == "unit":

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from themo import report_times
 from themo.backbones import adapted_config, refuse_length
 from themo.batches import assemble, plan_steps, token_counts
 from themo.config import Settings
@@ -41,7 +42,7 @@ STEPS_BETWEEN_CHECKS = 50
 
 @dataclass(frozen=True)
 class Report:
-    """What `train` tells after every `report_pairs` sentence pairs and at the end.
+    """What `train` reports at the times of `themo.report_times` and at the end.
 
     Attributes:
         metrics: ``pairs_seen``, ``step``, ``epoch``, ``seconds``, ``pairs_per_second``, ``learn_rate``,
@@ -116,6 +117,7 @@ def train(
     )
     validate = Validation(data, max_length, device)
     steps_an_epoch, total_steps = _steps(settings, data)
+    total_pairs = data.pairs_an_epoch * total_steps / steps_an_epoch
     run = _Run(settings, student, optimizer, Tokenizer.load(data.backbone), Progress(corpus=data.corpus))
     run.facts = {
         "objective": settings.objective,
@@ -149,7 +151,9 @@ def train(
         if device.type == "cpu" or math.isnan(means.last) or progress.step % STEPS_BETWEEN_CHECKS == 0:
             means.check(progress.step, rate)
         on_step(len(chosen), means.last)
-        if not _is_due(progress, len(chosen), config.report_pairs) and progress.step < total_steps:
+        seen = progress.pairs_seen
+        is_due = report_times.is_due(seen - len(chosen), seen, total_pairs, config.report_pairs)
+        if not is_due and progress.step < total_steps:
             continue
 
         means.check(progress.step, rate)
@@ -243,11 +247,6 @@ class _Pace:
 
     def rate(self, pairs_seen: int) -> float:
         return (pairs_seen - self._pairs) / (time.monotonic() - self._since)
-
-
-def _is_due(progress: Progress, n_pairs: int, report_pairs: int) -> bool:
-    """Whether the last step, of so many pairs, passed a multiple of `report_pairs`."""
-    return progress.pairs_seen // report_pairs > (progress.pairs_seen - n_pairs) // report_pairs
 
 
 def _refuse_not_finite(measured: Metrics, step: int, rate: float) -> None:

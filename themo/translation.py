@@ -14,11 +14,28 @@ from transformers import AutoConfig, MarianConfig, MarianMTModel, MarianTokenize
 from themo.cache import Cache, digest, digest_folder
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
+from themo.normal_form import canonical
 from themo.progress import track
 from themo.weights import refuse_code
 
 TRANSLATIONS = "translations.json"
 TRANSLATE_BATCH = 32
+
+_SHOWN = 12
+"""Target languages that a message names."""
+
+_THREE_LETTERS = {
+    "de": "deu",
+    "en": "eng",
+    "es": "spa",
+    "fr": "fra",
+    "it": "ita",
+    "ko": "kor",
+    "pl": "pol",
+    "ru": "rus",
+    "tr": "tur",
+}
+"""ISO 639-3 codes, which newer models take, of the languages of XTD10's captions."""
 
 
 class Translator:
@@ -27,22 +44,26 @@ class Translator:
     Attributes:
         model: The transformers model in eval mode.
         tokenizer: Its tokenizer.
+        prefix: Before every sentence: the code of the target language, for a model of several; else empty.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, prefix: str = "") -> None:
         self.model: Any = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
+        self.prefix = prefix
 
     @classmethod
-    def load(cls, name: str, device: str | torch.device = "cpu") -> Translator:
+    def load(cls, name: str, device: str | torch.device = "cpu", target: str | None = None) -> Translator:
         """A model with its weights and tokenizer.
 
         Args:
             name: Repository of the hub, or a folder with the same files.
             device: Where it runs.
+            target: Language to translate into, such as ``"es"``; a model of one target language ignores it.
 
         Raises:
-            InputError: No such model, a damaged one, or weights that hold code.
+            InputError: No such model, a damaged one, weights that hold code, or several target languages
+                and `target` is none of them.
         """
         what = f"translation model {name}"
         # from a folder: of a name, transformers asks the hub to convert the weights, in a thread of its own
@@ -54,7 +75,7 @@ class Translator:
                 f"{what}: the tokenizer's ids must lie within the model's vocabulary, got {len(tokenizer)} "
                 f"entries for {model.config.vocab_size}"
             )
-        return cls(model.to(device), tokenizer)
+        return cls(model.to(device), tokenizer, _target_prefix(tokenizer, target, what))
 
     @torch.inference_mode()
     def translate(self, texts: Sequence[str]) -> list[str]:
@@ -64,7 +85,7 @@ class Translator:
             texts: N sentences; of longer ones as many tokens as the model has positions for are read.
 
         Returns:
-            N sentences in the order of `texts`.
+            N sentences in canonical form, in the order of `texts`.
         """
         translated = [""] * len(texts)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -79,7 +100,7 @@ class Translator:
 
     def _translate_batch(self, texts: list[str]) -> list[str]:
         batch = self.tokenizer(
-            texts,
+            [self.prefix + canonical(text) for text in texts],
             padding=True,
             truncation=True,
             max_length=self.model.config.max_position_embeddings,
@@ -92,11 +113,11 @@ class Translator:
             skip_special_tokens=True,
             use_source_tokenizer=False,  # which transformers 5 would where the languages share a vocabulary
         )
-        return sentences
+        return [canonical(sentence) for sentence in sentences]
 
 
 def translations(
-    cache: Cache, name: str, texts: Sequence[str], load: Callable[[], Translator]
+    cache: Cache, name: str, texts: Sequence[str], target: str, load: Callable[[], Translator]
 ) -> tuple[str, ...]:
     """Translations of sentences, in their order; computed once.
 
@@ -104,6 +125,7 @@ def translations(
         cache: Where they are kept.
         name: Name of the model, or its folder, which is known by its contents.
         texts: N sentences.
+        target: Language of the translations.
         load: Gives the `Translator`; called only if something must be computed.
 
     Raises:
@@ -115,9 +137,26 @@ def translations(
         text = json.dumps(sentences, ensure_ascii=False, indent=0)
         (folder / TRANSLATIONS).write_text(text + "\n", encoding="utf-8")
 
+    texts = [canonical(text) for text in texts]
     model = digest_folder(Path(name)) if Path(name).is_dir() else name
-    entry = cache.entry("translations", {"model": model, "texts": digest(list(texts))}, build)
+    key = {"model": model, "texts": digest(texts), "target": target}
+    entry = cache.entry("translations", key, build)
     return tuple(json.loads((entry / TRANSLATIONS).read_text(encoding="utf-8")))
+
+
+def _target_prefix(tokenizer: Any, target: str | None, what: str) -> str:
+    """What tells a model of several target languages which one is wanted; empty for one of a single one."""
+    # not `supported_language_codes`, which is empty where source and target have vocabularies of their own
+    codes = [piece[2:-2] for piece in tokenizer.encoder if piece.startswith(">>") and piece.endswith("<<")]
+    if not codes:
+        return ""
+    for code in (target, _THREE_LETTERS.get(str(target))):
+        if code in codes:
+            return f">>{code}<< "
+    raise InputError(
+        f"{what}: must translate into {target}, got a model of {len(codes)} target languages: "
+        f"{', '.join(codes[:_SHOWN])}{', ...' if len(codes) > _SHOWN else ''}"
+    )
 
 
 def _load_tokenizer(folder: Path, what: str) -> Any:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from themo.config import Settings
 from themo.errors import InputError
-from themo.sources import MINIATURE, Sources, miniature_is_built
+from themo.sources import Sources, miniature_is_built
+from themo.worlds import MINIATURE
 
 if TYPE_CHECKING:
     from themo.teacher import Teacher

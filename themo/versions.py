@@ -166,6 +166,20 @@ def read_settings(version: Path) -> Settings:
     return load(config=version / "config.yaml")
 
 
+def settings_here(version: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Give the settings of a version that is used from here, with its cache where `find_cache` finds it.
+
+    Args:
+        version: The version directory.
+        overrides: Settings by leaf name that are not those of the run.
+
+    Raises:
+        InputError: It is none, or an override breaks a rule.
+    """
+    settings = read_settings(version)
+    return settings.override({"cache_dir": str(find_cache(settings, version)), **(overrides or {})})
+
+
 def find_cache(settings: Settings, version: Path) -> Path:
     """The cache of a version, which may be used from elsewhere and, with its cache, be moved.
 

@@ -25,6 +25,8 @@ from tune.work_time import most_at_once, seconds_left, worked_seconds
 Activity = Literal["running", "interrupted", "finished", "not begun"]
 
 _TOP = 5
+_SETTINGS_WIDTH = 60
+"""Columns of a trial's settings, which take several lines: in a pipe nothing else would limit a row."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,9 @@ class Status:
         """The trials at work and the best of the others, a row each."""
         at_work = [trial for trial in self.study if trial.state == "RUNNING"]
         view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for heading in ("trial", "state", self.search.objective, "pairs", "settings"):
-            view.add_column(heading, justify="left" if heading in ("state", "settings") else "right")
+        for heading in ("trial", "state", self.search.objective, "pairs"):
+            view.add_column(heading, justify="left" if heading == "state" else "right")
+        view.add_column("settings", max_width=_SETTINGS_WIDTH, overflow="fold")
         others = [trial for trial in self.study.ranked() if trial.state != "RUNNING"]
         for trial in [*at_work, *others[:_TOP]]:
             best = trial.best(self.study.mode)

@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ LEAST_COSINE = 0.9999
 
 
 def mixed_sentences(n: int = 1000) -> list[str]:
-    """Sentences of one word to far too many, with accents, capitals, unknown words and marks."""
+    """Sentences of one word to far too many: accents of both forms, capitals, unknown words and marks."""
     known = [es for _, es in sentence_pairs()]
     words = sorted({word for es in known for word in es.split()})
     draw = random.Random(0)
@@ -34,6 +35,7 @@ def mixed_sentences(n: int = 1000) -> list[str]:
         lambda: " ".join(draw.choices(words, k=draw.randint(2, 9))) + draw.choice(["", ".", "!", " ¿?"]),
         lambda: " ".join(draw.choices(words, k=draw.randint(30, 200))),
         lambda: f"{draw.choice(known)} zzyzx {draw.choice(['ÁRBOL', 'ñandú', 'pingüino'])}",
+        lambda: unicodedata.normalize("NFD", f"el niño {draw.choice(known)}"),
     )
     return [kinds[i % len(kinds)]() for i in range(n)]
 

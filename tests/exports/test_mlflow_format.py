@@ -10,8 +10,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 from consumers import assert_same, files, mixed_sentences, run_card
 from mlflow import MlflowClient
@@ -37,6 +40,37 @@ def test_the_cards_lines(source: Callable[..., Source], tmp_path: Path) -> None:
     assert str(tmp_path) not in (moved / "MLmodel").read_text(encoding="utf-8")
     sentences = mixed_sentences()
     assert_same(run_card(moved, sentences), opened, sentences)
+
+
+def test_every_form_of_sentences_is_read(source: Callable[..., Source], tmp_path: Path) -> None:
+    opened = source()
+    folder = export_version(opened, "mlflow", tmp_path / "export").folder
+    model = mlflow.pyfunc.load_model(str(folder))
+    texts = mixed_sentences(3)
+    ids = ["a1", "b2", "c3"]
+    forms: list[Any] = [
+        texts,
+        tuple(texts),
+        np.array(texts),
+        np.array(texts)[:, None],
+        pd.Series(texts),
+        pd.DataFrame({"text": texts}),
+        pd.DataFrame({"id": [1, 2, 3], "text": texts}),
+        pd.DataFrame({"text": pd.Series(texts, dtype="category"), "score": [0.5, 1.0, 2.0]}),
+        {"text": texts},
+    ]
+    for form in forms:
+        assert_same(np.array(model.predict(form)), opened, texts)
+    assert_same(np.array(model.predict(texts[0])), opened, texts[:1])
+    assert model.predict([]) == []
+    for bad, message in (
+        (pd.DataFrame({"id": ids, "text": texts}), r"one column of text, got id, text of its columns id \("),
+        (pd.DataFrame({"id": [1, 2, 3]}), r"one column of text, got none of its columns id \(int64\)"),
+        ([texts, texts], r"must be one list, got an array of shape \(2, 3\)"),
+        (["a", None], "sentences must be text, got None in row 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.predict(bad)
 
 
 def test_registered_and_served(version: Callable[..., Path], tmp_path: Path) -> None:
@@ -72,6 +106,9 @@ def test_registered_and_served(version: Callable[..., Path], tmp_path: Path) -> 
         sentences = ["el niño rojo corre", "duerme", "canta el búho muy pequeño"]
         answer = _ask(port, {"inputs": sentences}, server, log)
         assert_same(np.array(answer["predictions"]), opened, sentences)
+        table = {"columns": ["id", "text"], "data": [[i, text] for i, text in enumerate(sentences)]}
+        answer = _ask(port, {"dataframe_split": table}, server, log)
+        assert_same(np.array(answer["predictions"]), opened, sentences)
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(60)
@@ -106,6 +143,6 @@ def test_a_server_that_is_not_there(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     arguments = ["--version-path", str(version()), "--format", "mlflow", "--output", str(tmp_path / "export")]
-    assert main(["export", *arguments]) == 2
+    assert main(["export", *arguments, "--register", "es"]) == 2
     assert re.search(r"Error: MLFLOW_TRACKING_URI: no MLflow server answers at", capsys.readouterr().err)
     assert not (tmp_path / "export").exists()

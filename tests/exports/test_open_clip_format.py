@@ -44,6 +44,8 @@ def test_open_clip_gives_our_vectors(
     export = export_version(opened, "open_clip", tmp_path / "export")
     model, preprocess, tokenizer = load(export.folder)
     assert tokenizer.context_length == opened.trained.head.max_length
+    assert model.context_length == opened.trained.head.max_length
+    assert opened.trained.backbone.config.max_position_embeddings > model.context_length
     sentences = mixed_sentences()
     with torch.inference_mode():
         assert_same(model.encode_text(tokenizer(sentences)), opened, sentences)
@@ -110,12 +112,16 @@ def write_xlm(root: Path) -> Path:
     return root / "base"
 
 
-def test_an_xlm_roberta(source: Callable[..., Source], tmp_path: Path) -> None:
+@pytest.mark.parametrize("max_length", [POSITIONS, 5])
+def test_an_xlm_roberta(source: Callable[..., Source], tmp_path: Path, max_length: int) -> None:
     """Its positions follow the padding's id, its tokens are not BERT's."""
     backbone = str(write_xlm(tmp_path / "xlm"))
-    opened = source(backbone=backbone, projection_bias=True, max_length=POSITIONS)
-    folder = export_version(opened, "open_clip", tmp_path / "export").folder
-    model, _, tokenizer = load(folder)
+    opened = source(backbone=backbone, projection_bias=True, max_length=max_length)
+    export = export_version(opened, "open_clip", tmp_path / "export")
+    model, _, tokenizer = load(export.folder)
+    table = model.text.transformer.embeddings.position_embeddings
+    assert model.context_length == len(table.weight) == max_length + table.padding_idx + 1
+    assert any(f"`context_length` says {model.context_length}." in note for note in export.notes)
     sentences = mixed_sentences(300)
     with torch.inference_mode():
         assert_same(model.encode_text(tokenizer(sentences)), opened, sentences)

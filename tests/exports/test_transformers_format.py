@@ -1,10 +1,12 @@
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from consumers import assert_same, blocks, files, mixed_sentences, run_card
+from tokenizers import AddedToken
 from transformers import AutoModel, AutoTokenizer
 
 from themo.exports.exporting import export_version
@@ -31,6 +33,21 @@ def test_the_cards_lines_give_our_vectors(
     variables: dict[str, Any] = {"place": str(moved), "sentences": sentences}
     exec("\n".join(lines), variables)  # noqa: S102 -- what the card tells to run
     assert_same(variables["vectors"], opened, sentences)
+
+
+def test_the_card_names_an_added_token_that_decomposed_text_hides(
+    source: Callable[..., Source], tmp_path: Path
+) -> None:
+    opened = source()
+    export = export_version(opened, "transformers", tmp_path / "plain")
+    assert not [note for note in export.notes if "NFC" in note]
+    opened.tokenizer.inner.add_tokens([AddedToken("ñandú", normalized=False)])
+    folder = export_version(opened, "transformers", tmp_path / "added").folder
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "before it looks for its added tokens, such as 'ñandú': give it texts in NFC" in card
+    read = AutoTokenizer.from_pretrained(folder)
+    decomposed = unicodedata.normalize("NFD", "ñandú")
+    assert read(decomposed)["input_ids"] != read("ñandú")["input_ids"]
 
 
 def test_an_ordinary_folder(source: Callable[..., Source], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import opened
 from PIL import Image, ImageOps
 from tiny import write_picture
 
@@ -108,3 +109,29 @@ def test_a_picture_that_is_gone_leaves_a_word(folder: Path) -> None:
     result = shown(folder, "a.jpg")
     assert result.all("img") == []
     assert "ya no se puede leer" in result.texts
+
+
+def test_one_picture_is_counted_in_the_singular(folder: Path) -> None:
+    assert "Las mejores de 1 imagen de «" in page([Found("a", [Match("a.jpg", 0.5)])], folder, 1, "v")
+
+
+@pytest.mark.parametrize("width", [1240, 400])
+def test_pictures_of_any_shape_have_the_same_frame(tmp_path: Path, width: int) -> None:
+    sizes = {"wide.png": (3000, 100), "tall.png": (100, 3000), "tiny.png": (4, 4), "big.png": (900, 800)}
+    for name, size in sizes.items():
+        Image.new("RGB", size, "red").save(tmp_path / name)
+    matches = [Match(name, 0.5 - 0.3 * i) for i, name in enumerate(sizes)]
+    path = tmp_path / "found.html"
+    path.write_text(page([Found("a", matches)], tmp_path, 4, "v"), encoding="utf-8")
+    script = """() => [...document.querySelectorAll(".frame")].map(frame => {
+        const [a, b] = [frame, frame.firstElementChild].map(part => part.getBoundingClientRect());
+        return [a.width, a.height, b.right <= a.right && b.bottom <= a.bottom]})"""
+    with opened(path, width=width) as seen:
+        frames = seen.page.evaluate(script)
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert len(frames) == 4
+    for wide, high, holds_picture in frames:
+        assert wide == pytest.approx(high, abs=1)
+        assert wide == pytest.approx(frames[0][0], abs=1)
+        assert holds_picture
+    assert (seen.errors, seen.requests) == ([], [path.as_uri()])

@@ -21,7 +21,6 @@ from themo.config import Settings
 from themo.errors import InputError
 from themo.evaluation import Row, evaluate
 from themo.images import open_rgb
-from themo.metrics import first_by_cosine, ranks_by_cosine
 from themo.miniature.pictured import Pictured, pictured_scenes
 from themo.miniature.recipe import MiniatureRecipe
 from themo.miniature.scenes import World
@@ -131,6 +130,20 @@ def test_confused_classes(tested: Examination, tiny_settings: Settings, tmp_path
     assert "cosa 1 thing 1 cosa 0 thing 0 2 0 2" in table
 
 
+def test_classes_with_equal_prompts_are_named_and_not_confused(
+    tested: Examination, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    assert tested.imagenet is not None
+    spanish, english = tested.imagenet.prompts["es"], tested.imagenet.prompts["en"]
+    alike = {"es": (spanish[0], spanish[0], *spanish[2:]), "en": (*english[:4], english[5], english[5])}
+    imagenet = replace(tested.imagenet, prompts=alike)
+    equal = replace(tested, imagenet=imagenet, scores=evaluate(tested.rows, tested.xtd10, imagenet))
+    text = plain(written(equal, tiny_settings, tmp_path / "version_0"))
+    assert "es cosa 0 n00000000, n00000001 4 en thing 5 n00000004, n00000005 4" in text
+    confused = text.partition("examples")[2]  # the two classes are one, with four images
+    assert confused.strip() == "cosa 0 thing 0 cosa 5 thing 5 2 0 4"
+
+
 def test_a_perfect_student_is_told_as_such(
     tested: Examination, tiny_settings: Settings, tmp_path: Path
 ) -> None:
@@ -202,35 +215,9 @@ def test_a_test_without_a_report_leaves_none_of_an_earlier_one(
 def test_a_report_needs_a_student(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", "--baseline", "--report"]) == 2
     err = capsys.readouterr().err
-    assert err == "Error: test: --report tells what a student finds; it needs --version-path\n"
-
-
-# --- what is found first ---
-
-
-def test_what_is_found_first_agrees_with_the_ranks_where_scores_tie() -> None:
-    queries = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    gallery = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    right = torch.tensor([0, 2, 0])
-    ranks = ranks_by_cosine(queries, gallery, right)
-    assert ranks.tolist() == [1, 0, 3]
-    first = first_by_cosine(queries, gallery, right, ranks, k=3)
-    assert first[0].tolist() == [1, 0, 3]  # equal to another, the right one stands behind it
-    assert first[1].tolist()[:2] == [2, 3]
-    assert 0 not in first[2].tolist()  # its place is the fourth
-    assert first_by_cosine(queries, gallery, right, ranks, k=9).shape == (3, 4)
-
-
-def test_what_is_found_first_does_not_depend_on_the_chunks() -> None:
-    generator = torch.Generator().manual_seed(0)
-    queries, gallery = (torch.randn(n, 8, generator=generator) for n in (40, 30))
-    right = torch.randint(30, (40,), generator=generator)
-    ranks = ranks_by_cosine(queries, gallery, right)
-    whole = first_by_cosine(queries, gallery, right, ranks, k=10)
-    assert torch.equal(whole, first_by_cosine(queries, gallery, right, ranks, k=10, max_scores=64))
-    for row, right_one, rank in zip(whole.tolist(), right.tolist(), ranks.tolist(), strict=True):
-        assert len(set(row)) == 10
-        assert (row.index(right_one) if right_one in row else None) == (rank if rank < 10 else None)
+    assert (
+        err == "Error: test: --report tells what a student finds; with --baseline it needs --version-path\n"
+    )
 
 
 # --- by attribute ---

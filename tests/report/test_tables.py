@@ -7,7 +7,7 @@ import torch
 
 from themo.errors import InputError
 from themo.evaluation import Scores
-from themo.report.tables import Cell, lay_out, read_scores
+from themo.report.tables import Cell, Lead, lay_out, read_scores
 
 RANKS = {
     "student": torch.tensor([0, 0, 2, 30]),
@@ -28,9 +28,10 @@ def test_a_test_file_comes_back_as_tables(tmp_path: Path) -> None:
     assert [cell.share for cell in cells] == [0.5, 0.75, 0.75]
     assert (cells[0].low, cells[0].high) == pytest.approx(scores.interval("student", "retrieval", 1))
     assert retrieval.leads == (
-        (
+        Lead(
             "floor: the teacher, fed Spanish",
             Cell(*scores.difference("student", "teacher_es", "retrieval", 1)),
+            needed=1.0,
         ),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -339,6 +340,24 @@ def test_the_command_prints_the_path(
     assert capsys.readouterr().out == f"{finished[1] / 'report.html'}\n"
 
 
+def test_the_newest_search_is_taken_and_named(
+    finished: tuple[Search, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = a_search(tmp_path / "logs", "other", Resources()).folder
+    os.utime(other / "search.yaml", (0, 0))
+    assert main(["report", "--logs-dir", str(tmp_path / "logs")]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{finished[1] / 'report.html'}\n"
+    assert err == "Search: mine, the newest (report NAME takes another)\n"
+
+
+def test_a_search_may_be_given_by_its_folder(
+    finished: tuple[Search, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(finished[1])]) == 0
+    assert capsys.readouterr().out == f"{finished[1] / 'report.html'}\n"
+
+
 def test_a_terminal_shows_that_it_works(
     finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,7 +373,9 @@ def test_a_name_without_a_search(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert message == f"report NAME: there is no search at {tmp_path}/tune/nosuch: it holds no search.yaml"
     message = refusal(capsys, "../x", "--logs-dir", tmp_path)
     assert message.startswith("report NAME must be letters, digits, '.', '_' and '-', got '../x'")
-    assert "the following arguments are required: NAME" in refusal(capsys)
+    assert f"report: {tmp_path}/tune must hold a search, it holds none" in refusal(
+        capsys, "--logs-dir", tmp_path
+    )
 
 
 def damaged(text: str) -> str:

@@ -160,6 +160,27 @@ def test_the_best_so_far_may_wait_and_has_not_failed(folder: Path) -> None:
     assert [list(rows[0].cells), list(rows[1].cells)] == [["2", "0"], ["paused", "complete"]]
 
 
+def test_a_search_may_be_given_by_its_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["search"] == "mine"
+
+
+def test_rows_stay_narrow_in_a_pipe_and_lose_no_setting(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    study = Study.read(folder / STUDY_FILE)
+    settings = {f"a_setting_{i}": f"value-{i}" for i in range(14)} | {"corpus": "x" * 150}
+    study.add(settings)
+    study.save()
+    assert main(["status", "mine", "--logs-dir", str(tmp_path)]) == 0
+    table = capsys.readouterr().out.partition("pairs   settings")[2].partition("Compare runs")[0]
+    assert max(map(len, table.splitlines())) <= 110
+    for name, value in list(settings.items())[:-1]:
+        assert f"{name}={value}" in table
+    assert table.count("x") >= 150
+
+
 def test_a_damaged_record(folder: Path) -> None:
     (folder / STUDY_FILE).write_text("{")
     with pytest.raises(InputError, match=r"study\.json: holds no study"):

@@ -8,7 +8,11 @@ One with a screenful of options says how it is called in ``USAGE``.
 """
 
 import shlex
+from argparse import Namespace
 from pathlib import Path
+
+from themo.config import Settings, load
+from themo.worlds import refuse_toy_teacher
 
 NAMES = (
     "prepare",
@@ -28,3 +32,16 @@ NAMES = (
 def typed(*words: str | Path) -> str:
     """A command of this program as one types it."""
     return shlex.join(["python", "-m", "themo", *map(str, words)])
+
+
+def load_checked(options: Namespace) -> Settings:
+    """Settings of a preset or a file, with options on top, for a command that trains or prepares to.
+
+    Raises:
+        InputError: All problems in one line, or an own corpus would be learnt from the miniature's teacher
+            and no preset or file was named.
+    """
+    settings = load(options.config, options.preset, options.settings)
+    if options.config is None and options.preset is None:
+        refuse_toy_teacher(settings)
+    return settings

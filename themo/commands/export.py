@@ -8,6 +8,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from themo.commands.addressing import VERSION_HELP, find_version
+from themo.config import Settings
 from themo.errors import InputError
 from themo.exports import FORMATS
 from themo.options import Parser, add_json, add_settings
@@ -20,24 +22,27 @@ if TYPE_CHECKING:
 SUMMARY = "Write a student in the format of another tool, with a model card."
 USAGE = "python -m themo export [OPTION ...]"
 EXAMPLES = """\
-  python -m themo export --version-path VERSION --format transformers --output es
+  python -m themo export --format transformers --output es
   python -m themo export --version-path VERSION --format onnx --int8 --output es-onnx
   python -m themo export --version-path VERSION --format open_clip --output es-clip \\
       --push-to OWNER/es-clip
+  python -m themo export --version-path NAME --format mlflow --output es-mlflow --register es
 """
 
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
     add = parser.add_argument_group("export").add_argument
-    add(
-        "--version-path", type=Path, required=True, metavar="VERSION", help="version directory of the student"
-    )
+    add("--version-path", type=Path, metavar="VERSION", help=VERSION_HELP)
     add("--format", choices=tuple(FORMATS), required=True, help="what is to load it")
     add("--output", type=Path, required=True, metavar="DIR", help="folder to write, empty or none yet")
     add("--int8", action="store_true", help="onnx: an 8-bit graph as well, and what it loses")
     add("--sentences", type=Path, metavar="FILE", help="--int8: Spanish sentences to measure on, one a line")
-    add("--register", metavar="NAME", help="mlflow: name of the registered model (themo-EXPERIMENT)")
+    add(
+        "--register",
+        metavar="NAME",
+        help="mlflow: register the model in MLflow under this name (not registered)",
+    )
     add("--push-to", metavar="REPO", help="repository of the Hugging Face hub to bring it to, owner/name")
     add_settings(parser, ("paths",))
     add_json(parser)
@@ -48,13 +53,17 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     _refuse(options)
     with waiting("Loading libraries"):
         from themo.exports.exporting import export_version
-        from themo.exports.source import Source
+        from themo.exports.source import FINISHED, Source
         from themo.fetching.hub import push_folder
+        from themo.versions import read_summary
 
+    def is_finished(version: Path, _settings: Settings) -> bool:
+        return read_summary(version).get("state") in FINISHED
+
+    version = find_version(options.version_path, options.settings, "to export", is_finished)
     with waiting("Loading the student"):
-        source = Source.open(options.version_path, options.settings)
-    name = options.register or f"themo-{source.settings.paths.experiment}"
-    if options.format == "mlflow":
+        source = Source.open(version, options.settings)
+    if options.register is not None:
         from themo.tracking.uri import check_reachable, tracking_uri
 
         check_reachable(tracking_uri(Path(source.settings.paths.logs_dir)))  # before minutes of work
@@ -67,15 +76,15 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         repository=options.push_to,
     )
     resume_hint.clear()  # the folder is full now: this command would be refused
-    if options.push_to is not None or options.format == "mlflow":
+    if options.push_to is not None or options.register is not None:
         console.print(f"Written:       {export.folder}", soft_wrap=True)
     address = registered = None
     if options.push_to is not None:
         resume_hint[:] = [shlex.join(["hf", "upload", options.push_to, str(export.folder), "."])]
         address = push_folder(export.folder, options.push_to)
-    if options.format == "mlflow":
+    if options.register is not None:
         with waiting("Registering the model"):
-            registered = _register(source, export.folder, name)
+            registered = _register(source, export.folder, options.register)
     if options.json:
         print_json(
             {
@@ -105,7 +114,8 @@ def _refuse(options: Namespace) -> None:
         return
     if options.push_to is not None:
         raise InputError(
-            "--push-to takes what the hub's libraries load; --format mlflow goes to MLflow's registry"
+            "--push-to takes what the hub's libraries load; --format mlflow goes to MLflow's registry: "
+            "--register NAME"
         )
     if options.register is not None and not re.fullmatch(r"[\w][\w .-]*", options.register):
         raise InputError(f"--register must be letters, digits, spaces and . _ -, got {options.register!r}")

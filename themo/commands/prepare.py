@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 
-from themo.config import Settings, load
+from themo.commands import load_checked
+from themo.config import Settings
 from themo.options import Parser, add_json, add_presets, add_settings
 from themo.output import print_json, print_result
-from themo.progress import waiting
+from themo.progress import console, waiting
+from themo.worlds import toy_parts
 
 SUMMARY = "Make or check all that training and tests need, and keep it."
 USAGE = "python -m themo prepare [OPTION ...]"
@@ -35,7 +37,9 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     if options.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client is imported
-    settings = load(options.config, options.preset, options.settings)
+    settings = load_checked(options)
+    for line in toy_parts(settings):
+        console.print(line, soft_wrap=True)
     if options.dry_run:
         _describe(settings, options)
         return

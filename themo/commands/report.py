@@ -1,23 +1,33 @@
-"""``report``: what a search found, how, and at what cost, as one HTML page."""
+"""``report``: a search or a test of a version, as one HTML page."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
+from themo.commands.addressing import find_run, is_search, is_version
 from themo.config import load
+from themo.errors import InputError
 from themo.options import Parser
 from themo.output import print_result
-from themo.progress import waiting
+from themo.progress import console, waiting
 
-SUMMARY = "Write the report of a search, finished or not, as one HTML page."
+SUMMARY = "Write a report as one HTML page: of a search, finished or not, or of a version's test."
 EXAMPLES = """\
+  python -m themo report
   python -m themo report beto
+  python -m themo report logs/miniature/version_0
 """
 
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
-    parser.add_argument("name", metavar="NAME", help="of the search, a folder of logs/tune")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="name or folder of a search, or a version directory, which is tested (the newest search)",
+    )
     group = parser.add_argument_group("report")
     group.add_argument("--logs-dir", metavar="FOLDER", help="where the search left its files (logs)")
 
@@ -26,8 +36,36 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     with waiting("Loading libraries"):
         from tune.report.page import write_report
-        from tune.search import read_search, search_folder
+        from tune.search import SEARCH_FILE, read_search, search_folder, search_folders
 
     settings = load().override({"logs_dir": options.logs_dir} if options.logs_dir else {})
-    folder = search_folder(options.name, settings, asked_by="report NAME")
+    logs_dir = Path(settings.paths.logs_dir)
+    if options.name is None:
+        searches = search_folders(logs_dir / "tune")
+        if not searches:
+            raise InputError(
+                f"report: {logs_dir / 'tune'} must hold a search, it holds none; "
+                "make one with `python -m themo tune`, or give a version directory"
+            )
+        folder = max(searches, key=lambda folder: (folder / SEARCH_FILE).stat().st_mtime_ns)
+        console.print(f"Search: {folder.name}, the newest (report NAME takes another)")
+    else:
+        folder = find_run(Path(options.name), logs_dir)
+    if is_version(folder):
+        print_result(str(_report_on_test(folder)))
+        return
+    if is_search(folder):
+        folder = folder.resolve()
+    else:
+        folder = search_folder(options.name, settings, asked_by="report NAME")
     print_result(str(write_report(read_search(folder, asked_by="report NAME"), folder)))
+
+
+def _report_on_test(version: Path) -> Path:
+    """Test a version and write the report of the test."""
+    from themo.commands.test import score_and_record
+    from themo.report.page import write_report
+    from themo.versions import settings_here
+
+    settings = settings_here(version)
+    return write_report(score_and_record(settings, version, "all", baseline=False), settings, version)

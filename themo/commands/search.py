@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from themo.atomic import write_text
-from themo.config import load as load_settings
+from themo.commands.addressing import VERSION_HELP, find_version, sees_images
 from themo.errors import InputError
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
+from themo.normal_form import is_blank
 from themo.options import Parser, add_json, add_settings, positive
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
@@ -25,7 +26,7 @@ SUMMARY = "Find the pictures of a folder that Spanish texts describe."
 EXAMPLES = """\
   python -m themo search "dos círculos rojos" --images ~/Pictures
   python -m themo search "un perro" "un gato" --images ~/Pictures --html found.html
-  python -m themo search "una bici" --images DIR --version-path logs/tune/NAME/best
+  python -m themo search "una bici" --images DIR --version-path NAME
 """
 _LONGEST_SHOWN = 60
 """Characters of a text in a warning about it."""
@@ -44,7 +45,7 @@ def add_options(parser: Parser) -> None:
         "--version-path",
         type=Path,
         metavar="VERSION",
-        help="version directory of the student (the newest in the logs, or of --experiment, which is named)",
+        help=VERSION_HELP,
     )
     group.add_argument("--top", type=positive, default=10, metavar="N", help="pictures a text (10)")
     group.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pictures found")
@@ -69,7 +70,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if not found:
         none = "none that can be read" if unlisted else "none"
         raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), it holds {none}")
-    version = options.version_path or _newest_version(options.settings)
+    version = find_version(options.version_path, options.settings, "to search with", sees_images)
     with waiting("Loading the student"):
         from themo.model import load
 
@@ -97,7 +98,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
 def _refuse_queries(queries: list[str]) -> None:
     for query in queries:
-        if not query.strip():
+        if is_blank(query):
             raise InputError(f"search: a text must not be empty, got {query!r}")
         try:
             query.encode()
@@ -114,27 +115,6 @@ def _refuse_page(page: Path | None) -> None:
         raise InputError(f"--html {page}: must be a file in a folder that is there")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"--html {page}: must be in a folder that can be written, {folder} cannot")
-
-
-def _newest_version(paths: dict[str, Any]) -> Path:
-    """The version whose student was written last, of those that have a teacher that sees images."""
-    logs_dir = Path(load_settings(overrides=paths).paths.logs_dir)
-    experiment = paths.get("experiment")
-    candidates = list(logs_dir.glob(f"{experiment or '*'}/version_*/student"))
-    if experiment is None:
-        candidates += logs_dir.glob("tune/*/best/student")
-    for student in sorted(candidates, key=lambda folder: folder.stat().st_mtime_ns, reverse=True):
-        try:
-            settings = load_settings(config=student.parent / "config.yaml")  # without torch
-        except InputError:
-            continue
-        if settings.data.targets is None:
-            console.print(f"Version: {student.parent}, the newest (--version-path takes another)")
-            return student.parent
-    raise InputError(
-        f"search: {logs_dir} must hold a version to search with, it holds none; "
-        "make one with `python -m themo train`, or give --version-path"
-    )
 
 
 def _tell_unread(model: Model, queries: list[str]) -> None:

@@ -5,21 +5,29 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from themo.commands.addressing import find_run, is_search, is_version
 from themo.config import load
 from themo.options import Parser, add_json
 from themo.output import print_json, print_result
+from themo.progress import waiting
 
-SUMMARY = "Tell how a search stands, also while it runs elsewhere; or all of them."
+SUMMARY = "Show the state of a search or of a version, also while it runs elsewhere; or of all searches."
 EXAMPLES = """\
   python -m themo status
   python -m themo status beto
+  python -m themo status logs/miniature/version_0
   watch -n 30 python -m themo status beto
 """
 
 
 def add_options(parser: Parser) -> None:
     """The command's options."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of the search (all that there are)")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="name or folder of a search, or a version directory (all searches)",
+    )
     group = parser.add_argument_group("status")
     group.add_argument("--logs-dir", type=Path, default=Path("logs"), help="where tune/NAME lies (logs)")
     add_json(parser)
@@ -40,9 +48,15 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
                 overview(every) if every else f"There is no search in {(options.logs_dir / 'tune').resolve()}"
             )
         return
-    folder = search_folder(
-        options.name, load(overrides={"logs_dir": str(options.logs_dir)}), asked_by="status NAME"
-    )
+    folder = find_run(Path(options.name), options.logs_dir)
+    if is_version(folder):
+        _print_version(folder, options.json)
+        return
+    if is_search(folder):
+        folder = folder.resolve()
+    else:
+        settings = load(overrides={"logs_dir": str(options.logs_dir)})
+        folder = search_folder(options.name, settings, asked_by="status NAME")
     status = read_status(folder)
     if options.json:
         print_json(status.to_json())
@@ -53,3 +67,15 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if len(status.study):
         print_result(status.to_table())
     print_result(f"Compare runs:  {compare}")
+
+
+def _print_version(version: Path, as_json: bool) -> None:
+    with waiting("Loading libraries"):
+        from themo.version_status import read_version_status
+
+    status = read_version_status(version)
+    if as_json:
+        print_json(status.to_json())
+        return
+    for line in status.lines():
+        print_result(line)

@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from themo.commands.addressing import VERSION_HELP, find_version, sees_images
 from themo.config import Settings, load
 from themo.errors import InputError
 from themo.options import Parser, add_json, add_presets, add_settings
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 SUMMARY = "Test a student on images, beside its teacher."
 USAGE = "python -m themo test [OPTION ...]"
 EXAMPLES = """\
+  python -m themo test
   python -m themo test --version-path logs/miniature/version_0
-  python -m themo test --version-path VERSION --baseline --report
+  python -m themo test --version-path NAME --baseline --report
   python -m themo test --baseline
 """
 
@@ -28,10 +30,10 @@ EXAMPLES = """\
 def add_options(parser: Parser) -> None:
     """The command's options."""
     group = parser.add_argument_group("test")
+    group.add_argument("--version-path", type=Path, metavar="VERSION", help=VERSION_HELP)
     group.add_argument(
-        "--version-path", type=Path, metavar="VERSION", help="version directory of the student"
+        "--baseline", action="store_true", help="add the baselines; without --version-path: test only them"
     )
-    group.add_argument("--baseline", action="store_true", help="add the baselines; alone: test only them")
     group.add_argument(
         "--task", choices=("all", "retrieval", "accuracy"), default="all", help="which test sets (all)"
     )
@@ -47,28 +49,29 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    if options.version_path is None and not options.baseline:
-        raise InputError("test: --version-path or --baseline must be given")
-    if options.report and options.version_path is None:
-        raise InputError("test: --report tells what a student finds; it needs --version-path")
+    if options.report and options.baseline and options.version_path is None:
+        raise InputError("test: --report tells what a student finds; with --baseline it needs --version-path")
+    tests_baselines_alone = options.baseline and options.version_path is None
+    if not tests_baselines_alone and (options.preset or options.config):
+        raise InputError(
+            "test: a version brings its own settings; --preset and --config are for --baseline alone"
+        )
     with waiting("Loading libraries"):
         from themo.tracking.uri import tracking_uri, ui_command
-        from themo.versions import find_cache, read_settings
+        from themo.versions import settings_here
 
-    if options.version_path is not None:
-        if options.preset or options.config:
-            raise InputError("test: --version-path brings its own settings; leave out --preset and --config")
-        settings = read_settings(options.version_path)
-        cache = str(find_cache(settings, options.version_path))
-        settings = settings.override({"cache_dir": cache} | options.settings)
-    else:
+    version = None
+    if tests_baselines_alone:
         settings = load(options.config, options.preset, options.settings)
-    tested = score_and_record(settings, options.version_path, options.task, options.baseline)
+    else:
+        version = find_version(options.version_path, options.settings, "to test", sees_images)
+        settings = settings_here(version, options.settings)
+    tested = score_and_record(settings, version, options.task, options.baseline)
     report = None
-    if options.report:
+    if options.report and version is not None:
         from themo.report.page import write_report
 
-        report = write_report(tested, settings, options.version_path)
+        report = write_report(tested, settings, version)
     if options.json:
         print_json(tested.to_dict() | ({"report": str(report)} if report else {}))
     else:

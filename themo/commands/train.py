@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from themo.commands import typed
-from themo.config import load
+from themo.commands import load_checked, typed
 from themo.errors import InputError
 from themo.options import Parser, add_presets, add_settings
 from themo.output import print_result
 from themo.progress import console, track, waiting
+from themo.worlds import toy_parts
 
 if TYPE_CHECKING:
     from themo.tracking.runs import Status
@@ -56,7 +56,9 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         settings = read_settings(options.resume)
         done = int(read_progress(options.resume)["pairs_seen"])
     else:
-        settings, done = load(options.config, options.preset, options.settings), 0
+        settings, done = load_checked(options), 0
+    for line in toy_parts(settings):
+        console.print(line, soft_wrap=True)
     resolve_device(settings.training.device)
     logs_dir = Path(settings.paths.logs_dir)
     check_reachable(tracking_uri(logs_dir))

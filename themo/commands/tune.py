@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from themo.commands import typed
+from themo.commands import load_checked, typed
 from themo.commands.test import score_and_record
 from themo.config import Settings, load, option
 from themo.errors import InputError, reason_of
@@ -24,6 +24,7 @@ from themo.options import (
 )
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
+from themo.worlds import toy_parts
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -96,7 +97,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from tune.cluster.address import asked_address, cluster_behind, refuse_unreachable
 
-    settings = load(options.config, options.preset, options.settings)
+    begins = options.resume is None and options.repeat is None
+    settings = load_checked(options) if begins else load(options.config, options.preset, options.settings)
     with waiting("Looking for the cluster"):
         options.address = cluster_behind(asked_address(options.address))
         refuse_unreachable(options.address)  # before the libraries, which take seconds
@@ -135,6 +137,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
             where += [] if given is None else [option(name), str(given)]
     resume_hint[:] = [typed("tune", "--resume", search.name, *where)]
     console.print(f"Search {search.name}: {search.folder}")
+    for line in toy_parts(search.settings):
+        console.print(line, soft_wrap=True)
 
     def tell_how_to_go_on() -> None:
         # at once: there are ends, such as that of a cluster's head, after which no word can be said

@@ -16,6 +16,7 @@ from themo.exports.quality import Quality, Sentences
 from themo.exports.source import Source
 from themo.fetching.hub import refuse_repository
 from themo.progress import waiting
+from themo.tokens import Tokenizer, uncomposed_tokens
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,23 @@ def export_version(
         if measured_on is not None:
             quality, words = onnx_format.write_int8(folder, measured_on)
             notes += words
+        notes += _of_tokenizer(source.tokenizer)
         usage = module.usage(source.student, repository)
         card = Card(source, module.LIBRARY, module.TASK, usage, notes, repository)
         write_text(folder / "README.md", card.render())
     return Export(output, format_name, source.student.head.dimension, notes, quality)
+
+
+def _of_tokenizer(tokenizer: Tokenizer) -> list[str]:
+    """What the card says where the exported tokenizer does not read every text in canonical form."""
+    tokens = uncomposed_tokens(tokenizer)
+    if not tokens:
+        return []
+    return [
+        "The tokenizer composes letters and accents that come as separate code points (Unicode NFC), but not "
+        f"before it looks for its added tokens, such as {tokens[0]!r}: give it texts in NFC "
+        '(`unicodedata.normalize("NFC", text)`).'
+    ]
 
 
 def _refuse_options(format_name: str, int8: bool, sentences: Path | None, repository: str | None) -> None:

@@ -16,7 +16,7 @@ from themo.student import Student
 LIBRARY = "mlflow"
 TASK = "feature-extraction"
 CODE = Path(__file__).with_name("mlflow_model.py")
-_NEEDS = ("mlflow", "numpy", "onnxruntime", "tokenizers")
+_NEEDS = ("mlflow", "numpy", "onnxruntime", "pandas", "tokenizers")
 
 refuse = onnx_format.refuse
 
@@ -61,6 +61,8 @@ model = mlflow.pyfunc.load_model(place)
 <sentences>
 vectors = model.predict(sentences)
 ```
+
+It takes one sentence, a list, tuple or array of them, or a pandas table with exactly one column of text.
 
 As a server, from this folder (where it was registered, `models:/NAME/VERSION` takes the folder's place):
 

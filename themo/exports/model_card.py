@@ -15,9 +15,9 @@ from themo.config import Settings
 from themo.evaluation import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
 from themo.exports.source import Source
 from themo.fetching.catalogue import CATALOGUE, parse_weighted
-from themo.sources import MINIATURE
 from themo.student import Head
 from themo.teacher import hub_repository
+from themo.worlds import MINIATURE
 from themo.yaml_files import write_yaml
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -180,6 +180,8 @@ def _table(scores: Mapping[str, Any], settings: Settings) -> str:
             cells = [f"{scores[row][metric_name(task, k)]:.3f} ({_range(scores, row, task, k)})" for k in KS]
             lines.append(f"| {_ROWS.get(row, row)} | " + " | ".join(cells) + " |")
     text = "\n".join(lines) + "\n\nIn brackets: 95 % intervals."
+    if scores.get("equal_prompts"):
+        text += " Classes with equal prompts count as one class; published accuracies count them apart."
     if "retention" in scores:
         text += f" Retention, R@1 of this model over that of its teacher: {scores['retention']:.3f}."
     return text + "\n\n"

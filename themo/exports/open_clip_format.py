@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from themo.backbones import longest_input
 from themo.errors import InputError
 from themo.exports.backbone_files import write_config, write_tensors, write_tokenizer
 from themo.exports.source import Source
@@ -27,6 +28,7 @@ TASK = "zero-shot-image-classification"
 POOLERS = {"mean": "mean_pooler", "first": "cls_last_hidden_state_pooler"}
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 """Encoders of transformers that `HFTextEncoder` knows."""
+_POSITIONS = "embeddings.position_embeddings.weight"
 _PROBES = ("sí", "el perro pequeño corre por la playa", "dos círculos rojos sobre un cuadrado azul grande")
 _LEAST_COSINE = 0.9999
 
@@ -78,7 +80,15 @@ def write(folder: Path, source: Source, address: str) -> list[str]:
             f"--format open_clip cannot hold {source.version}: its teacher "
             f"{source.settings.teacher.architecture} is a CoCa, whose text tower cannot be replaced"
         )
+    n_positions = _positions_read(student)
     write_config(folder, student, source.tokenizer)
+    _set_positions(folder / "config.json", n_positions)
+    if n_positions > student.head.max_length:
+        notes.append(
+            f"The encoder reads {student.head.max_length} tokens, which is what open_clip's tokenizer gives; "
+            f"its positions begin after the padding's id, so that the model's `context_length` says "
+            f"{n_positions}."
+        )
     write_tokenizer(folder, source.tokenizer, student.head.max_length)
     config["text_cfg"] = {
         "hf_model_name": address,
@@ -91,7 +101,7 @@ def write(folder: Path, source: Source, address: str) -> list[str]:
     visual = teacher.model.visual
     content = {"model_cfg": config, "preprocess_cfg": visual.preprocess_cfg}
     (folder / "open_clip_config.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
-    write_tensors(folder / "open_clip_model.safetensors", _weights(student, teacher.model))
+    write_tensors(folder / "open_clip_model.safetensors", _weights(student, teacher.model, n_positions))
     return [
         *notes,
         "The image tower, its preprocessing and the temperature are the teacher's.",
@@ -134,9 +144,27 @@ def _checked(student: Student, equal: Student, source: Source) -> Student:
     return equal
 
 
-def _weights(student: Student, model: Any) -> dict[str, Tensor]:
+def _positions_read(student: Student) -> int:
+    """Rows of the table of positions that a text of `max_length` tokens reaches.
+
+    open_clip takes their number for the model's `context_length`, so the others are left out.
+    """
+    config: Any = student.backbone.config
+    longest = longest_input(config) or student.head.max_length
+    return int(config.max_position_embeddings - longest + student.head.max_length)
+
+
+def _set_positions(path: Path, n_positions: int) -> None:
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["max_position_embeddings"] = n_positions
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _weights(student: Student, model: Any, n_positions: int) -> dict[str, Tensor]:
     parts: dict[str, Tensor] = {f"visual.{name}": t for name, t in model.visual.state_dict().items()}
     parts |= {f"text.transformer.{name}": t for name, t in student.backbone.state_dict().items()}
+    positions = f"text.transformer.{_POSITIONS}"
+    parts[positions] = parts[positions][:n_positions]
     parts["text.proj.weight"] = student.projection.weight
     for name in ("logit_scale", "logit_bias"):
         if getattr(model, name, None) is not None:

@@ -15,6 +15,7 @@ from torch.nn import functional
 from themo.errors import InputError
 from themo.exports.source import Source
 from themo.metrics import MatchAt1
+from themo.normal_form import is_blank
 from themo.preparation import prepare_data
 from themo.student import Head
 from themo.tokens import Tokenizer, cut
@@ -53,7 +54,7 @@ class Sentences:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
             raise InputError(f"--sentences {path}: cannot be read: {reason}") from None
-        texts = [line for line in lines if line.strip()]
+        texts = [line for line in lines if not is_blank(line)]
         if not texts:
             raise InputError(f"--sentences {path}: must hold a sentence a line, it holds none")
         return cls.of_texts(texts, source, f"{len(texts):,} sentences of {path.name}")

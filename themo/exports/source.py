@@ -20,7 +20,7 @@ from themo.student import Student, load_student
 from themo.teacher import Teacher
 from themo.tokens import Tokenizer
 from themo.version_teacher import VersionTeacher
-from themo.versions import TEST_FILE, find_cache, find_part, read_settings, read_summary
+from themo.versions import TEST_FILE, find_part, read_summary, settings_here
 
 FINISHED = ("finished", "stopped early")
 """States of a run's summary that leave a student to give away."""
@@ -57,8 +57,7 @@ class Source:
         Raises:
             InputError: It is none, its run is not finished, or something in it is damaged.
         """
-        settings = read_settings(version)
-        settings = settings.override({"cache_dir": str(find_cache(settings, version)), **(overrides or {})})
+        settings = settings_here(version, overrides)
         summary = read_summary(version)
         state = summary.get("state") if isinstance(summary, dict) else None
         if state not in FINISHED:

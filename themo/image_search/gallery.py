@@ -21,9 +21,9 @@ THUMBNAIL_PIXELS = 360
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #faf9f6; --ink: #22262b; --soft: #6a7078; --card: #ffffff;
-  --line: #e4e1d9; --mark: #c8402f; }
+  --well: #f1efe9; --line: #e4e1d9; --mark: #c8402f; }
 @media (prefers-color-scheme: dark) { :root { --paper: #17191c; --ink: #e8e6e1; --soft: #989da5;
-  --card: #202327; --line: #33373d; --mark: #ff8a73; } }
+  --card: #202327; --well: #2a2e33; --line: #33373d; --mark: #ff8a73; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 84rem; padding: 2.5rem 1.5rem 4rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
@@ -35,12 +35,15 @@ ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(11.5rem, 1fr
   list-style: none; margin: 0; padding: 0; }
 figure { margin: 0; height: 100%; background: var(--card); border: 1px solid var(--line);
   border-radius: .6rem; overflow: hidden; display: flex; flex-direction: column; }
-.frame { aspect-ratio: 1; display: grid; place-items: center; padding: .6rem; }
-img { max-width: 100%; max-height: 100%; min-width: 80%; object-fit: contain; border-radius: .25rem; }
+.frame { aspect-ratio: 1; min-height: 0; display: grid; grid-template: minmax(0, 1fr) / minmax(0, 1fr);
+  align-items: center; padding: .6rem; background: var(--well); text-align: center; }
+img { width: 100%; height: 100%; object-fit: contain; }
 figcaption { border-top: 1px solid var(--line); padding: .5rem .7rem .6rem; font-size: .82rem; }
 .rank { color: var(--mark); font-weight: 600; }
 .score { color: var(--soft); float: right; font-variant-numeric: tabular-nums; }
 .name { display: block; overflow-wrap: anywhere; }
+@media (max-width: 32rem) { body { padding: 1.5rem 1rem 3rem; }
+  ol { grid-template-columns: repeat(2, minmax(0, 1fr)); } h2 { font-size: 1.4rem; } }
 footer { border-top: 1px solid var(--line); margin-top: 3rem; padding-top: .8rem; font-size: .82rem; }
 """
 
@@ -80,6 +83,7 @@ def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) 
     )
     title = printable(" · ".join(found.query for found in results))
     counted = f"{n_pictures:,}".replace(",", "\N{NO-BREAK SPACE}")
+    counted += " imagen" if n_pictures == 1 else " imágenes"
     return f"""<!DOCTYPE html>
 <html lang="es">
 <head>
@@ -92,7 +96,7 @@ def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) 
 <body>
 <header>
 <h1>Themo</h1>
-<p>Las mejores de {counted} imágenes de «{escape(printable(folder.resolve().name))}»</p>
+<p>Las mejores de {counted} de «{escape(printable(folder.resolve().name))}»</p>
 </header>
 <main>{sections}
 </main>
@@ -137,4 +141,4 @@ def _thumbnail(path: Path) -> str:
 
 
 def _decimal(score: float) -> str:
-    return f"{score:.3f}".replace(".", ",")
+    return f"{score:.3f}".replace(".", ",").replace("-", "\N{MINUS SIGN}")

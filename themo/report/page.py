@@ -15,6 +15,7 @@ from plotly.graph_objects import Figure
 
 from themo.benchmarks import ENGLISH, ImageNet, Xtd10
 from themo.config import Settings
+from themo.equal_prompts import first_equal
 from themo.errors import InputError
 from themo.evaluation import ACCURACY, CEILING, RETRIEVAL, STUDENT, Scores
 from themo.images import open_rgb
@@ -141,6 +142,7 @@ def write_report(tested: Examination, settings: Settings, version: Path) -> Path
             n_shown=N_SHOWN,
             confusions=confusions,
             n_classes=len(tested.imagenet.synsets) if tested.imagenet else 0,
+            equal_prompts=scores.equal_prompts,
             n_groups=int((~tested.pictured.scenes.single).sum()) if tested.pictured else 0,
             n_scenes=N_SCENES,
         )
@@ -223,8 +225,13 @@ def _exhibit(scores: Scores, xtd10: Xtd10, caption: int, language: str) -> Exhib
 
 
 def _confusions(scores: Scores, imagenet: ImageNet, language: str) -> Iterator[Confusion]:
-    right_I = np.asarray(imagenet.class_of_image)
+    class_I = np.asarray(imagenet.class_of_image)
+    first_C, first_english_C = (
+        np.asarray(first_equal(imagenet.prompts[code])) for code in (language, ENGLISH)
+    )
+    right_I = first_C[class_I]  # classes with equal prompts are one class, of which the first is shown
     taken_I, teacher_I = (scores.first[ACCURACY][row][:, 0].numpy() for row in (STUDENT, CEILING))
+    is_wrong_by_teacher_I = teacher_I != first_english_C[class_I]
 
     def prompt(number: int) -> tuple[str, str]:
         return imagenet.prompts[language][number][0], imagenet.prompts[ENGLISH][number][0]
@@ -238,7 +245,9 @@ def _confusions(scores: Scores, imagenet: ImageNet, language: str) -> Iterator[C
             taken_for=prompt(taken),
             n=n,
             n_images=int((right_I == right).sum()),
-            n_teacher=int(((right_I == right) & (teacher_I == taken)).sum()),
+            n_teacher=int(
+                ((right_I == right) & is_wrong_by_teacher_I & (teacher_I == first_english_C[taken])).sum()
+            ),
             examples=tuple(_small(imagenet.images[i]) for i in images[:N_EXAMPLES]),
         )
 

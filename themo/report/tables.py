@@ -33,6 +33,21 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Lead:
+    """The student's lead over a baseline.
+
+    Attributes:
+        name: The baseline, for people.
+        cell: The difference of the shares at 1.
+        needed: The least lead whose interval lies above 0; None where that is unknown.
+    """
+
+    name: str
+    cell: Cell
+    needed: float | None
+
+
+@dataclass(frozen=True)
 class TaskScores:
     """The rows of one task.
 
@@ -40,13 +55,13 @@ class TaskScores:
         name: For people: "Retrieval".
         queries: How many of what: "1,000 captions".
         rows: Key and name of each row, with a cell for each of `themo.evaluation.KS`.
-        leads: The student's lead at 1 over each baseline, by name.
+        leads: The student's lead over each baseline.
     """
 
     name: str
     queries: str
     rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
-    leads: tuple[tuple[str, Cell], ...]
+    leads: tuple[Lead, ...]
 
 
 def read_scores(path: Path) -> dict[str, Any]:
@@ -84,7 +99,11 @@ def lay_out(scores: Mapping[str, Any]) -> list[TaskScores]:
             for key in keys
         )
         leads = tuple(
-            (ROW_NAMES.get(key, key), Cell(*map(float, of_metric[metrics[0]])))
+            Lead(
+                ROW_NAMES.get(key, key),
+                Cell(*map(float, of_metric[metrics[0]])),
+                scores.get("leads_above_0", {}).get(key, {}).get(metrics[0]),
+            )
             for key, of_metric in scores.get("differences", {}).items()
         )
         tables.append(TaskScores(name, f"{int(scores['n'][task]):,} {unit}", rows, leads))

@@ -1,0 +1,74 @@
+"""Ids of MSCOCO's images, however a table holds them."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+RULE = (
+    "must hold ids of images (436508, 436508.0) or MSCOCO's file names "
+    "(COCO_train2014_000000436508.jpg, 000000436508.jpg)"
+)
+_NUMBER = r"(?P<number>[0-9]+)(?:\.0*)?"
+_FILE = r"(?:.*[/\\])?(?:COCO_(?:train|val|test)[0-9]{4}_)?(?P<file>[0-9]+)\.(?i:jpe?g|png)"
+_STEM = r"COCO_(?:train|val|test)[0-9]{4}_(?P<stem>[0-9]+)"
+_ID = f"^(?:{_NUMBER}|{_FILE}|{_STEM})$"
+_EXPONENT = re.compile(r"[0-9]+(\.[0-9]*)?[eE]\+?[0-9]{1,3}")
+
+
+class NoImageIdError(ValueError):
+    """A cell is no id of an image.
+
+    Args:
+        row: Its place in the column, from 0.
+        cell: What stands there.
+    """
+
+    def __init__(self, row: int, cell: str) -> None:
+        super().__init__(f"{RULE}, got {cell!r}")
+        self.row = row
+
+
+def plain_id(digits: str) -> str:
+    """An id without leading zeros."""
+    return digits.lstrip("0") or "0"
+
+
+def image_ids(cells: pa.Array) -> pa.Array:
+    """Ids of a column of cells, (N,) large strings without leading zeros; null where a cell is empty.
+
+    A cell is an integer, a float of whole value (pandas makes floats of a column with gaps), or MSCOCO's name
+    of a file, which may stand behind a path.
+
+    Args:
+        cells: (N,) integers, floats or text.
+
+    Raises:
+        NoImageIdError: A cell is something else.
+    """
+    if pa.types.is_floating(cells.type):
+        cells = pc.if_else(pc.is_nan(cells), None, cells)
+    texts = pc.utf8_trim_whitespace(cells.cast(pa.large_string()))
+    texts = pc.if_else(pc.equal(texts, ""), None, texts)
+    parts = pc.extract_regex(texts, _ID)
+    digits = pc.max_element_wise(*(pc.struct_field(parts, name) for name in ("number", "file", "stem")))
+    digits = pc.if_else(pc.is_null(parts), _whole_floats(texts, parts), digits)
+    stripped = pc.utf8_ltrim(digits, "0")
+    return pc.if_else(pc.equal(stripped, ""), "0", stripped)
+
+
+def _whole_floats(texts: pa.Array, parts: pa.Array) -> pa.Array:
+    """Digits of the cells that are no plain number and no file name, such as ``4.36508e+05``; else null."""
+    digits: list[str | None] = [None] * len(texts)
+    left = pc.and_(pc.is_null(parts), pc.is_valid(texts))
+    for row in np.flatnonzero(np.asarray(left)).tolist():
+        cell = texts[row].as_py()
+        number = Decimal(cell) if _EXPONENT.fullmatch(cell) else None
+        if number is None or number != number.to_integral_value():
+            raise NoImageIdError(row, cell)
+        digits[row] = str(int(number))
+    return pa.array(digits, pa.large_string())
