@@ -14,9 +14,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from warm.ray_workers import begin_by_python
 
 _FOLDER = Path(__file__).parent / "warm"
 PYTHON = (sys.executable, "-IS", str(_FOLDER / "python.py"))
@@ -33,6 +33,7 @@ def allow() -> None:
 
 def begin() -> None:
     """Start the server, unless it has been: its imports take a while, meanwhile others can work."""
+    begin_by_python()  # a worker of Ray too
     path = Path(os.environ[_SOCKET])
     with path.with_name("lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -67,16 +68,3 @@ def end() -> None:
     """Remove what `allow` has made."""
     if os.environ.get(_OWNER) == str(os.getpid()):
         shutil.rmtree(Path(os.environ[_SOCKET]).parent)
-
-
-@contextmanager
-def workers() -> Iterator[None]:
-    """Have a Ray cluster that this process starts begin its workers so."""
-    from ray._private import ray_constants
-
-    before = ray_constants.SETUP_WORKER_FILENAME
-    ray_constants.SETUP_WORKER_FILENAME = PYTHON[-1]
-    try:
-        yield
-    finally:
-        ray_constants.SETUP_WORKER_FILENAME = before

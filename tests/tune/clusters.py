@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import warm_start
 
 from tune.cluster.connection import RAY_VARIABLES, leave
 
@@ -82,5 +81,4 @@ def _environment() -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")
         for name, value in RAY_VARIABLES.items():
             patch.setenv(name, os.environ.get(name, value))
-        with warm_start.workers():
-            yield
+        yield

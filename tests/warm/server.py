@@ -9,7 +9,7 @@ import atexit
 import builtins
 import contextlib
 import fcntl
-import importlib.util
+import importlib
 import json
 import os
 import runpy
@@ -22,7 +22,8 @@ import types
 import warnings
 from pathlib import Path
 
-from python import beginning, needs_interpreter  # the file beside this one
+import ray_workers  # the files beside this one
+from python import beginning, needs_interpreter
 
 LIBRARIES = [
     "numpy",
@@ -78,27 +79,6 @@ READ_AT_IMPORT = {
 }
 """Libraries, and beginnings of the variables that they read when they are imported: they are imported again
 where a program has others."""
-
-
-class RayWorkersByPython:
-    """Sets Ray's name of the file that starts a worker to `python.py`, in a program that starts a cluster."""
-
-    name = "ray._private.ray_constants"
-
-    def find_spec(self, name, _path=None, _target=None):
-        """The module's specification, whose loader sets the name too."""
-        if name != self.name:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        load = spec.loader.exec_module
-
-        def load_and_set(module):
-            load(module)
-            module.SETUP_WORKER_FILENAME = str(Path(__file__).with_name("python.py"))
-
-        spec.loader.exec_module = load_and_set
-        return spec
 
 
 def main(path, owner):
@@ -206,7 +186,7 @@ def become(request, files):
     os.chdir(request["folder"])
     paths = request["environment"].get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:0] = [str(Path(path).absolute()) for path in paths if path]
-    sys.meta_path.insert(0, RayWorkersByPython())
+    ray_workers.begin_by_python()
     return request["arguments"]
 
 
