@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from themo.options import (
     add_settings,
     gpus,
     natural,
+    path,
+    place,
     positive,
     seconds,
 )
@@ -52,7 +54,7 @@ def add_options(parser: Parser) -> None:
     )
     add("--repeat", metavar="NAME", help="a new search with the settings and the space of an earlier one")
     add("--warm-start", metavar="NAME", help="learn from the trials of an earlier search as well")
-    add("--space", type=Path, metavar="FILE", help="YAML of the search space (the preset's, in configs)")
+    add("--space", type=path, metavar="FILE", help="YAML of the search space (the preset's, in configs)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
     add("--searcher", metavar="NAME", help="tpe, gp, cmaes, random or quasi-random (as in the file)")
     add(
@@ -85,6 +87,7 @@ def add_options(parser: Parser) -> None:
     add("--address", help="a running Ray cluster (RAY_ADDRESS, or local: one is started on this machine)")
     add(
         "--storage-path",
+        type=place,
         metavar="PLACE",
         help="folder or s3://, gs:// that all machines share, for checkpoints (the search's own folder)",
     )
@@ -96,26 +99,32 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from tune.cluster.address import asked_address, cluster_behind, refuse_unreachable
+    from tune.cluster.folders import refuse_unfit_folders
+    from tune.naming import reserve
 
     begins = options.resume is None and options.repeat is None
     settings = load_checked(options) if begins else load(options.config, options.preset, options.settings)
     with waiting("Looking for the cluster"):
         options.address = cluster_behind(asked_address(options.address))
         refuse_unreachable(options.address)  # before the libraries, which take seconds
-    with waiting("Loading libraries"):
-        from themo.fetching.benchmark_files import fetch_captions
-        from themo.preparation import prepare_data
-        from themo.tracking.uri import tracking_uri, ui_command
-        from tune.cluster.connection import ClusterError
-        from tune.cluster.teacher_vectors import encoder_on
-        from tune.ends import refuse_unfit_ends
-        from tune.report.page import write_report
-        from tune.request import begin, resume
-        from tune.results import table
-        from tune.search import alone, discard_untried, has_pairs
-        from tune.session import run_search
+    refuse_unfit_folders(options.address)
+    is_new = options.resume is None
+    # `status` sees a new search from now on
+    with reserve(options.name, settings) if is_new else nullcontext() as place:
+        with waiting("Loading libraries"):
+            from themo.fetching.benchmark_files import fetch_captions
+            from themo.preparation import prepare_data
+            from themo.tracking.uri import tracking_uri, ui_command
+            from tune.cluster.connection import ClusterError
+            from tune.cluster.teacher_vectors import encoder_on
+            from tune.ends import refuse_unfit_ends
+            from tune.report.page import write_report
+            from tune.request import begin, resume
+            from tune.results import table
+            from tune.search import alone, discard_untried, has_pairs
+            from tune.session import run_search
+        search = begin(options, settings, place) if is_new else resume(options, settings)
 
-    search = (begin if options.resume is None else resume)(options, settings)
     address = search.resources.address
     encode = encoder_on(address) if address else None
 
