@@ -17,6 +17,7 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
+import warm_start
 import yaml
 from tiny import sentence_pairs, write_tsv
 
@@ -543,13 +544,13 @@ def test_of_a_damaged_version(capsys: Capture, trained: Path, tmp_path: Path, lo
 
 
 def themo(*arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "themo", *map(str, arguments)]
+    command = [*warm_start.PYTHON, "-m", "themo", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=500)
 
 
 def start(*arguments: object, cwd: Path) -> "subprocess.Popen[bytes]":
     """A command whose standard error goes to a file."""
-    command = [sys.executable, "-m", "themo", *map(str, arguments)]
+    command = [*warm_start.PYTHON, "-m", "themo", *map(str, arguments)]
     with (cwd / "stderr").open("wb") as said:
         return subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=said)
 
@@ -644,7 +645,7 @@ def checkpoint_time(version: Path) -> int:
 )
 def test_interrupted(tiny_config: Path, tmp_path: Path, number: int, code: int, said: str) -> None:
     """Ctrl-C, or a kill: its exit code, the command to go on with, and an end in MLflow."""
-    command = [sys.executable, "-m", "themo", "train", "--config", str(tiny_config), "--epochs", "3000"]
+    command = [*warm_start.PYTHON, "-m", "themo", "train", "--config", str(tiny_config), "--epochs", "3000"]
     # where these tests run in the background of a shell, they, and so their children, ignore Ctrl-C
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)

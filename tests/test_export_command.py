@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +11,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import warm_start
 from huggingface_hub import ModelCard
 from rich.console import Console
 from safetensors.torch import load
@@ -252,8 +252,8 @@ def run(version: Path, tmp_path: Path) -> Run:
     """The command in a process of its own: the hub's client reads its environment at its import."""
 
     def run_command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "themo", "export", "--version-path", str(version), *arguments]
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)} | warm_start.variables()
+        command = [*warm_start.PYTHON, "-m", "themo", "export", "--version-path", str(version), *arguments]
         return subprocess.run(
             command, env=environment | variables, capture_output=True, text=True, cwd=tmp_path, check=False
         )

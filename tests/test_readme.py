@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+import warm_start
 import yaml
 from tiny import ADJECTIVES, NOUNS, TINY_MINIATURE, VERBS, write_picture, write_version_of
 
@@ -217,10 +218,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(3600)
 def test_every_command_does_its_work(project: Path) -> None:
     """One after the other, in the README's order, as a person would."""
-    python = Path(sys.executable).parent
+    folders = (warm_start.on_path(project / "home"), Path(sys.executable).parent)
     environment = os.environ | {
         "HOME": str(project / "home"),
-        "PATH": f"{python}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([*map(str, folders), os.environ["PATH"]]),
     }
     for command in EXECUTED:
         searches = sorted((project / "logs" / "tune").glob("*"), key=lambda path: path.stat().st_mtime)

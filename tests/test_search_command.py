@@ -16,6 +16,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import warm_start
 from tiny import SettingsFactory, write_picture, write_version_of
 
 import themo
@@ -291,7 +292,7 @@ def test_an_interruption_tells_how_to_go_on(
     # where these tests run in the background of a shell, they, and so their children, ignore Ctrl-C
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        [sys.executable, "-m", "themo", *arguments], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        [*warm_start.PYTHON, "-m", "themo", *arguments], stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
     signal.signal(signal.SIGINT, before)
     while not list((tmp_path / "cache").glob("pictures-*")):

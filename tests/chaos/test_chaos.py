@@ -15,6 +15,7 @@ from tune.study import Study
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.timeout(3000),
     # what mlflow, sqlalchemy and ray do among themselves
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),

@@ -31,6 +31,7 @@ from tune.study import Study
 # what mlflow, sqlalchemy and ray do among themselves
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.timeout(1500),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
 ]

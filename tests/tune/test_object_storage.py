@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import warm_start
 from formula_training import SECONDS_VARIABLE
 from pyarrow import fs
 
@@ -24,7 +25,7 @@ from tune.record import Trial
 from tune.storage import Storage
 from tune.study import Study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "tests",
@@ -102,7 +103,7 @@ s3 = pytest.mark.parametrize("host", ["s3"], indirect=True)
 def test_checkpoints_lie_in_the_bucket_and_the_winner_comes_back(host, tmp_path):
     place = host.place("ours/themo")
     here = Path(__file__).parent
-    command = [sys.executable, str(here / "formula_search.py"), str(tmp_path), "mine"]
+    command = [*warm_start.PYTHON, str(here / "formula_search.py"), str(tmp_path), "mine"]
     done = subprocess.run(
         [*command, f"storage_path='{place}'"],
         env=os.environ | {"PYTHONPATH": str(here)},
@@ -130,7 +131,7 @@ def test_checkpoints_lie_in_the_bucket_and_the_winner_comes_back(host, tmp_path)
 def test_a_bucket_that_does_not_answer_for_a_while_costs_time_alone(host, tmp_path):
     place = host.place("ours/away")
     here = Path(__file__).parent
-    command = [sys.executable, str(here / "formula_search.py"), str(tmp_path), "mine"]
+    command = [*warm_start.PYTHON, str(here / "formula_search.py"), str(tmp_path), "mine"]
     with subprocess.Popen(
         [*command, f"storage_path='{place}'", "max_failures=1", "scheduler=none", "num_samples=2"],
         env=os.environ | {"PYTHONPATH": str(here), SECONDS_VARIABLE: "0.3"},

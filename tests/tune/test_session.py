@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import formula_device
 import formula_storage
 import pytest
+import warm_start
 from clusters import PATH, one_machine
 from filelock import FileLock
 from formula_search import a_search, no_data
@@ -101,6 +102,7 @@ def test_a_resumed_search_waits_for_the_machines_of_its_cluster(
 
 
 @pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.timeout(1500)
 def test_a_search_resumed_before_its_worker_is_back(tmp_path):
     with head(cpus=0) as cluster:
@@ -439,7 +441,7 @@ def test_the_winner_of_real_training_repeats_bit_for_bit(cluster, tiny_settings)
 @pytest.mark.timeout(1500)
 def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_slot, tmp_path):
     folder = tmp_path / "tune" / "mine"
-    first = _start(tmp_path)
+    first = _start(tmp_path, python=[sys.executable])
     _wait_for(first, lambda: _reported(folder) >= 1)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does: to all processes
     _, errors = first.communicate(timeout=500)
@@ -541,10 +543,16 @@ def _facts(folder: Path) -> list[tuple[object, ...]]:
     ]
 
 
-def _start(logs_dir: Path, *options: str, seconds: float = 0.3, **variables: str) -> subprocess.Popen[str]:
+def _start(
+    logs_dir: Path,
+    *options: str,
+    seconds: float = 0.3,
+    python: Sequence[str] = warm_start.PYTHON,
+    **variables: str,
+) -> subprocess.Popen[str]:
     """The search as a process, whose trials take so long for a report: long enough to be cut in one."""
     return subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("formula_search.py")), str(logs_dir), "mine", *options],
+        [*python, str(Path(__file__).with_name("formula_search.py")), str(logs_dir), "mine", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
