@@ -22,8 +22,8 @@ import warm_start
 import yaml
 from tiny import TINY_MINIATURE, SettingsFactory, bpe_merges, sentence_pairs, write_tsv
 
-from themo.config import Settings
-from themo.dataset import TrainingData
+from themo.config.settings import Settings
+from themo.data.dataset import TrainingData
 
 # heavy libraries are imported in functions: the controller of pytest-xdist has no use for them
 hypothesis.settings.register_profile("themo", max_examples=40, deadline=None)
@@ -190,7 +190,7 @@ def tiny_data(
     tmp_path_factory: pytest.TempPathFactory, tiny_corpus: Path, tiny_teacher: Path, tiny_backbone: Path
 ) -> TrainingData:
     """The tiny corpus prepared: about 340 training pairs, 60 held out."""
-    from themo.preparation import prepare_data
+    from themo.data.preparation import prepare_data
 
     root = tmp_path_factory.mktemp("prepared")
     return prepare_data(Settings.model_validate(_tree(root, tiny_corpus, tiny_teacher, tiny_backbone)))

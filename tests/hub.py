@@ -15,7 +15,7 @@ from pyarrow import parquet
 from tiny import sentence_pairs
 
 import themo
-from themo.fetching.catalogue import CATALOGUE
+from themo.config.catalogue import CATALOGUE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 """Of all repositories."""

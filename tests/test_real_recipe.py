@@ -19,7 +19,7 @@ from hub import hub, write_catalogue
 from tiny import NOUNS, sentence_pairs, write_captioned_images, write_lines, write_picture, write_tsv
 
 import themo as package
-from themo.config import load
+from themo.config.settings import load
 
 PRESET = "vit-l-14-beto"
 N_IMAGES, N_CLASSES = 10, 3

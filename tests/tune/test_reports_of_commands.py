@@ -25,7 +25,7 @@ from playwright.sync_api import Page
 from tiny import TINY_MINIATURE
 
 from benchmarks.chaos.server import free_port
-from themo.config import load
+from themo.config.settings import load
 from themo.tracking.names import metric_name
 
 pytestmark = [

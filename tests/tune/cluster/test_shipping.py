@@ -12,7 +12,7 @@ import pytest
 import warm_start
 from machines import two_machines, why_not
 
-from tune.study import Study
+from tune.study.study import Study
 
 pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
