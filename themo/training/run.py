@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from themo.checkpoints.versions import (
     Metrics,
@@ -42,11 +42,11 @@ from themo.training.loop import train as train_student
 if TYPE_CHECKING:
     from themo.model import Model
 
-STOP: Literal["stop"] = "stop"
-"""What a callback returns to end the run with its report."""
+STOP = "stop"
+"""A callback returns it to end the run with its report."""
 
-OnReport = Callable[[Report], Literal["stop"] | None]
-"""A callback of `train`, called at every report."""
+OnReport = Callable[[Report], str | None]
+"""A callback of `train`, called at every report; returns None, or `STOP`."""
 
 FilePath = str | os.PathLike[str]
 
