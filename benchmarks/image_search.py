@@ -122,7 +122,8 @@ def _index(folder: Path, vectors_NE: np.ndarray) -> ImageIndex:
         path = folder / f"{start}.npy"
         np.save(path, vectors_NE[start : start + PIECE_ROWS])
         pieces.append(MappedVectors(path))
-    return ImageIndex(tuple(map(str, range(N_PICTURES))), tuple(pieces), {}, 0)
+    rows = np.arange(N_PICTURES)  # none of them is a copy
+    return ImageIndex(tuple(map(str, rows)), tuple(pieces), {}, 0, file_of=rows, twin_of=rows)
 
 
 def _student(folder: Path, seed: int) -> tuple[Student, Tokenizer]:

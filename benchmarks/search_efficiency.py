@@ -88,7 +88,7 @@ def search(space: Space, settings: config.Settings, target: Target, seed: int) -
     """Search by the space's searcher and scheduler until the target."""
     space = space.searched_by(seed=seed, num_samples=WITHOUT_END)
     data = prepare_data(settings)
-    study, scheduler, course = Study(None, "max"), scheduler_of(space.search), Course(target)
+    study, scheduler, course = Study(None, "max"), scheduler_of(space.search, space), Course(target)
     with tempfile.TemporaryDirectory() as folder:
         while not course.is_over:
             paused = scheduler.next_paused(study)

@@ -25,7 +25,8 @@ from themo.config import Settings
 from themo.dataset import EncodedPairs, TrainingData
 from tune.cluster.connection import leave
 from tune.cluster.resources import Resources
-from tune.search import STUDY_FILE, Search, grow, new_search
+from tune.naming import STUDY_FILE
+from tune.search import Search, grow, new_search
 from tune.session import run_search
 from tune.space import from_tree
 from tune.study import Study

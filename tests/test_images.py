@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from themo.errors import InputError
-from themo.images import TASKS_AHEAD, load_batches, load_images, open_rgb
+from themo.image_files import UnreadableError, open_rgb
+from themo.images import TASKS_AHEAD, load_batches, load_images
 
 
 def to_tensor(image: Image.Image) -> torch.Tensor:
@@ -235,6 +236,26 @@ def test_what_is_no_image_is_told_in_its_place(folder: list[Path], workers: int)
     images = list(load_images(folder, to_tensor, workers))
     assert [i for i, image in enumerate(images) if isinstance(image, InputError)] == [7]
     assert "07.png: cannot read the image" in str(images[7])
+
+
+def test_one_picture_that_lacks_memory_or_breaks_ends_no_others(folder: list[Path]) -> None:
+    raised = iter([MemoryError(), OSError("broken data stream"), ValueError("bad size"), ZeroDivisionError()])
+
+    def transform(image: Image.Image) -> torch.Tensor:
+        if image.getpixel((0, 0)) in [(20 * i,) * 3 for i in (1, 4, 5, 9)]:
+            raise next(raised)
+        return to_tensor(image)
+
+    images = list(load_images(folder, transform, workers=0))
+    errors = {i: image for i, image in enumerate(images) if isinstance(image, InputError)}
+    assert {i: str(error).partition(": ")[2] for i, error in errors.items()} == {
+        1: "cannot read the image: not enough memory",
+        4: "cannot read the image: broken data stream",
+        5: "cannot read the image: bad size",
+        9: "cannot read the image: ZeroDivisionError",
+    }
+    # a lack of memory says nothing of the file: it is looked at again another time
+    assert [isinstance(error, UnreadableError) for error in errors.values()] == [True, False, False, False]
 
 
 def test_batch_size_below_one_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,58 @@ def test_texts_come_in_their_order_whatever_the_batch(version: Path) -> None:
     lengths = np.linalg.norm(model.encode(TEXTS, normalize=True), axis=1)
     np.testing.assert_allclose(lengths, 1.0, rtol=1e-5)
     assert model.encode([]).shape == (0, 12)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_encodes_after_its_parent(version: Path, pictures: list[Path]) -> None:
+    script = f"""
+import os, sys, time
+import numpy as np, torch, themo
+torch.set_num_threads(4)
+model = themo.load({str(version)!r})
+texts = ["el gato rojo corre", "el perro"] * 500
+images = {list(map(str, pictures * 8))!r}
+before = model.encode(texts, batch_size=1000), model.encode_images(images)
+child = os.fork()
+after = model.encode(texts, batch_size=1000), model.encode_images(images)
+for first, second in zip(before, after):
+    np.testing.assert_allclose(first, second, atol=1e-5)
+if child == 0:
+    print("child", torch.get_num_threads(), flush=True)
+    os._exit(0)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print("parent", torch.get_num_threads(), code)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == ["child 1", "parent 4 0"], done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_a_pool_of_forked_workers_encodes(version: Path) -> None:
+    script = f"""
+import multiprocessing
+import numpy as np, torch, themo
+torch.set_num_threads(4)
+model = themo.load({str(version)!r})
+texts = ["el gato rojo corre", "el perro"] * 500
+expected = model.encode(texts, batch_size=1000)
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    for vectors in pool.map(model.encode, [texts] * 4):
+        np.testing.assert_allclose(vectors, expected, atol=1e-5)
+print("done")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
+
+
+def test_a_forked_child_refuses_a_model_on_a_gpu(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = themo.load(version)
+    monkeypatch.setattr(type(model), "device", torch.device("cuda"))
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    for encode in (model.encode, model.encode_images):
+        with pytest.raises(themo.InputError, match="a model on a GPU cannot be used in a forked process: "):
+            encode([])
 
 
 def test_decomposed_text_is_read_as_composed(version: Path) -> None:

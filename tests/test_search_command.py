@@ -100,7 +100,7 @@ def test_broken_pictures_are_named_and_the_rest_is_searched(
 def test_what_cannot_be_read_is_told_and_counted(
     search: Search, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    def find(_: Path, unreadable: Callable[[OSError], None]) -> list[object]:
+    def find(_: Path, unreadable: Callable[[OSError], None], _left_out: object) -> list[object]:
         for i in range(7):
             unreadable(PermissionError(errno.EACCES, "Permission denied", f"{i}.jpg"))
         return []
@@ -111,6 +111,52 @@ def test_what_cannot_be_read_is_told_and_counted(
     assert told == [f"{i}.jpg: is left out: Permission denied" for i in range(5)]
     assert more == "2 more are left out"
     assert refused.endswith("pictures: must hold pictures (.jpg, .png, ...), it holds none that can be read")
+
+
+def test_thumbnails_excluded_and_unread_files_are_named(
+    search: Search, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    content = (folder / "0.jpg").read_bytes()
+    for name in ("@eaDir/0.jpg", "trip/@eaDir/SYNOPHOTO_THUMB_M.jpg", "#recycle/1.jpg", "trip/a.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content + name.encode())
+    for name in ("a.HEIC", "b.heic", "c.cr2"):
+        (folder / name).write_bytes(content)
+    monkeypatch.setattr("themo.image_files.find_spec", lambda _: None)
+    assert search("el gato", "--exclude", "[56].jpg", "--exclude", "trip/*", "--exclude", "no", "--json") == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines() == [
+        "3 folders of thumbnails or deleted files left out: #recycle, @eaDir (2)",
+        "--exclude [56].jpg: 2 files and folders left out",
+        "--exclude trip/*: 1 file or folder left out",
+        "--exclude no: no match",
+        "2 pictures left out: .heic (2); to read them: pip install pillow-heif",
+        "1 file of kinds that are not read left out: .cr2",
+        f"{N - 2} pictures; {N - 2} files were new or changed",
+    ]
+    assert json.loads(out)["images"] == N - 2
+
+
+def test_copies_are_shown_once(search: Search, folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    for name in ("copy.jpg", "a/copy.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes((folder / "3.jpg").read_bytes())
+    (folder / "6b.jpg").write_bytes((folder / "6.jpg").read_bytes())
+    assert search("el gato", "--html", tmp_path / "found.html") == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert len(lines) == N
+    assert [line.partition(f"{folder}/")[2] for line in lines if "and" in line.split()] in (
+        ["3.jpg  and 2 copies", "6.jpg  and 1 copy"],
+        ["6.jpg  and 1 copy", "3.jpg  and 2 copies"],
+    )
+    html = (tmp_path / "found.html").read_text(encoding="utf-8")
+    assert '<span class="copies" title="a/copy.jpg · copy.jpg">y 2 copias</span>' in html
+    assert ">y 1 copia</span>" in html
+    assert search("el gato", "--json") == 0
+    (result,) = json.loads(capsys.readouterr().out)["queries"]
+    copies = {Path(match["path"]).name: match["copies"] for match in result["matches"]}
+    assert copies["3.jpg"] == [str(folder / "a" / "copy.jpg"), str(folder / "copy.jpg")]
+    assert copies["0.jpg"] == []
 
 
 def test_a_text_that_is_too_long_is_said_to_be_cut(search: Search, capsys: Capture) -> None:
@@ -143,6 +189,7 @@ REFUSED: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "a text that is no UTF-8": (lambda _: ["\udcff"], "search: a text must be UTF-8, got '\\udcff'"),
     "no text": (lambda _: [], "the following arguments are required: TEXT"),
     "no picture wanted": (lambda _: ["a", "--top", 0], "--top: must be a whole number above 0, got '0'"),
+    "an empty pattern": (lambda _: ["a", "--exclude", "/"], "--exclude: must be a pattern such as"),
     "no folder": (lambda f: ["a", "--images", f / "x"], "x: must be a folder, there is none"),
     "a file": (lambda f: ["a", "--images", f / "a.txt"], "a.txt: must be a folder, it is a file"),
     "no pictures": (lambda f: ["a", "--images", f / "texts"], "texts: must hold pictures (.jpg, .png, ...)"),

@@ -51,6 +51,16 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def _compute_on_one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child has the parent's pool of threads without its threads: what asks them for help never
+    # returns (torch 2.15: servers that load a model before they fork, multiprocessing.Pool, DataLoader).
+    os.register_at_fork(after_in_child=_compute_on_one_thread)
+
+
 def _has_amx() -> bool:
     # torch tells only since 2.10 or so; without its word float32 is safe
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()

@@ -11,6 +11,8 @@ from themo.cache import Cache
 from themo.teacher import Target, Teacher
 
 LoadTeacher = Callable[[], Teacher]
+_FORM = 2
+"""Of how a picture is read: another number computes all vectors again."""
 
 
 def image_vectors(cache: Cache, teacher_key: str, paths: Sequence[Path], load: LoadTeacher) -> Path:
@@ -33,7 +35,10 @@ def image_vectors(cache: Cache, teacher_key: str, paths: Sequence[Path], load: L
         np.save(folder / "vectors.npy", load().encode_images(paths).numpy())
 
     stamps = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-    return cache.entry("images", {"teacher": teacher_key, "images": stamps}, build) / "vectors.npy"
+    return (
+        cache.entry("images", {"form": _FORM, "teacher": teacher_key, "images": stamps}, build)
+        / "vectors.npy"
+    )
 
 
 def map_to_image_space(cache: Cache, teacher_key: str, target: Target, load: LoadTeacher) -> Path | None:

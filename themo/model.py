@@ -77,6 +77,7 @@ class Model:
         self.settings = settings
         self._student = student
         self._tokenizer = tokenizer
+        self._process = os.getpid()
 
     def __repr__(self) -> str:
         return f"<themo.Model {str(self.version)!r} on {self.device}>"
@@ -103,7 +104,7 @@ class Model:
         """Vectors of Spanish texts where the teacher's image tower puts images.
 
         What stands behind `max_length` tokens is not read; `count_tokens` tells. A student of own vectors
-        (``--targets``) gives vectors in their space.
+        (``--targets``) gives vectors in their space. In a forked process it computes on one thread.
 
         Args:
             texts: N texts.
@@ -114,9 +115,11 @@ class Model:
             (N, D) float32, in the order of `texts`.
 
         Raises:
-            InputError: `texts` is no list of texts, or the text projection's teacher cannot be loaded.
+            InputError: `texts` is no list of texts, the text projection's teacher cannot be loaded, or the
+                model is on a GPU and this process was forked after it was loaded.
         """
         _refuse_texts(texts)
+        self._refuse_fork()
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be 1 or more, got {batch_size}")
         vectors_ND = self._student.encode(self._tokenizer, texts, batch_size)
@@ -148,6 +151,7 @@ class Model:
         from PIL import Image
 
         _refuse_no_list(images, "images", (str, os.PathLike, Image.Image))
+        self._refuse_fork()
         teacher = self.teacher
         pictures = [image if isinstance(image, Image.Image) else Path(image) for image in images]
         return teacher.encode_images(pictures, workers).numpy()
@@ -190,6 +194,13 @@ class Model:
             InputError: There is none.
         """
         return self._of_teacher.fingerprint
+
+    def _refuse_fork(self) -> None:
+        if self.device.type == "cuda" and os.getpid() != self._process:
+            raise InputError(
+                "a model on a GPU cannot be used in a forked process: "
+                "load it on the CPU, or start the process by spawn"
+            )
 
     @property
     def _of_teacher(self) -> VersionTeacher:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from themo.cache import digest, digest_file, digest_folder
+from themo.cropping import crop_first
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import ENDPOINT
 from themo.images import Picture, load_batches
@@ -39,7 +40,7 @@ class Teacher:
     Attributes:
         model: The open_clip model in eval mode.
         fingerprint: Digest of architecture and weights, the teacher's part of cache keys.
-        transform: open_clip's own image transform of this model.
+        transform: open_clip's own image transform of this model, with the crop before the resize.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Teacher:
     ) -> None:
         self.model: Any = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
-        self.transform = transform
+        self.transform = crop_first(transform)
         self.fingerprint = fingerprint
         self._tower = _TextTower(model)
 

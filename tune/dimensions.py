@@ -118,5 +118,29 @@ def choices_of(distribution: BaseDistribution) -> list[Scalar]:
     return list(distribution.choices)
 
 
+def n_values(distribution: BaseDistribution) -> float:
+    """How many values a dimension has; infinity for a range of real numbers."""
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return len(choices)
+        case IntDistribution(low=low, high=high, step=step):
+            return (high - low) // step + 1
+        case FloatDistribution():
+            return math.inf
+        case _:
+            raise TypeError(f"no dimension of a search space: {distribution!r}")
+
+
+def value_at(distribution: BaseDistribution, place: int) -> Scalar:
+    """A value of a finite dimension by its place, counted from 0."""
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return choices[place]
+        case IntDistribution(low=low, step=step):
+            return low + step * place
+        case _:
+            raise TypeError(f"has no finite number of values: {distribution!r}")
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -9,7 +9,7 @@ from themo.dataset import TrainingData
 from themo.errors import InputError
 from themo.training import refuse_unfit
 from tune.dimensions import Scalar
-from tune.search import SEARCH_FILE
+from tune.naming import SEARCH_FILE
 from tune.space import Space
 
 FITTED = ("batch_size", "max_length", "hidden_size", "hidden_layers", "dropout")

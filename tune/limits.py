@@ -1,14 +1,21 @@
-"""When a search has enough: of trials, or of trials that gained nothing."""
+"""When a search has enough: of trials, of settings, or of trials that gained nothing."""
 
 from __future__ import annotations
 
 from tune.search_settings import SearchSettings
+from tune.space import Space
 from tune.study import Study
+from tune.tried import most_trials
 
 
-def wants_more(study: Study, search: SearchSettings) -> bool:
+def wants_more(study: Study, space: Space) -> bool:
     """Whether a search begins another trial when one of its slots is free."""
-    return len(study) < search.num_samples and not is_exhausted(study, search)
+    return begins_more(study, space.search, most_trials(study, space))
+
+
+def begins_more(study: Study, search: SearchSettings, most: int) -> bool:
+    """As `wants_more`, of a search that comes to so many trials at most."""
+    return len(study) < most and not is_exhausted(study, search)
 
 
 def is_exhausted(study: Study, search: SearchSettings) -> bool:
@@ -17,9 +24,21 @@ def is_exhausted(study: Study, search: SearchSettings) -> bool:
     return patience is not None and trials_without_gain(study) >= patience
 
 
-def is_whole(study: Study, search: SearchSettings) -> bool:
+def is_whole(study: Study, space: Space) -> bool:
     """Whether nothing is left to do."""
-    return not wants_more(study, search) and all(trial.is_done for trial in study)
+    return not wants_more(study, space) and all(trial.is_done for trial in study)
+
+
+def used_up(study: Study, space: Space) -> str:
+    """What to say of a search that has tried all settings of its space, in a sentence; else empty."""
+    most = most_trials(study, space)
+    if not most == len(study) < space.search.num_samples:
+        return ""
+    before = ", some of them in the search that it started from" if study.carried else ""
+    return (
+        f"All {space.n_points:.0f} settings of the space have been tried{before}: "
+        f"the search ends after {most} of {space.search.num_samples} trials"
+    )
 
 
 def trials_without_gain(study: Study) -> int:

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from themo.config import Settings
 from themo.output import duration
 from themo.progress import SECONDS_BETWEEN_LINES, console
 from tune.results import best_so_far
@@ -34,11 +35,19 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         n_trusted: How many of them, the first ones, are trusted.
         slots: Trials at once, at this moment.
         objective: Name of the metric that is searched on.
+        settings: What the searched settings are put into.
     """
 
     def __init__(
-        self, study: Study, total: int, n_trusted: int, slots: Callable[[], int], objective: str
+        self,
+        study: Study,
+        total: int,
+        n_trusted: int,
+        slots: Callable[[], int],
+        objective: str,
+        settings: Settings | None = None,
     ) -> None:
+        self._settings = settings
         self._study = study
         self._total = total
         self._n_trusted = n_trusted
@@ -107,7 +116,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         ]
         if counts["PAUSED"]:
             parts.insert(2, f"{counts['PAUSED']} paused")
-        left = seconds_left(self._study, self._total, self._n_trusted, self._slots())
+        left = seconds_left(self._study, self._total, self._n_trusted, self._slots(), self._settings)
         return ", ".join([*parts, f"about {duration(left)} left"] if left is not None else parts)
 
 

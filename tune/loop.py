@@ -24,6 +24,7 @@ from tune.storage import SESSION_PREFIX, TRIAL_PREFIX, Storage
 from tune.study import Study
 from tune.trial import Work, run
 from tune.trial_table import TrialTable
+from tune.tried import most_trials
 
 if TYPE_CHECKING:
     from tune.mlflow_runs import MlflowRuns
@@ -72,7 +73,9 @@ class Loop:
         budget = TimeBudget(math.inf if time_budget is None else time_budget)
         on_ctrl_c = signal.getsignal(signal.SIGINT)
         space = search.space
-        view = LiveView(study, space.search.num_samples, len(space.first), slots, search.objective)
+        view = LiveView(
+            study, most_trials(study, space), len(space.first), slots, search.objective, search.settings
+        )
         runs = runs_of(search, study, tracking)
         try:
             ray_tune.run(
@@ -96,16 +99,18 @@ class Loop:
                 verbose=0,
             )
         except BaseException:
+            study.come_to_rest()
             runs.close("KILLED")
             raise
         finally:
             view.close()
             if signal.getsignal(signal.SIGINT) is not on_ctrl_c:
                 signal.signal(signal.SIGINT, on_ctrl_c)  # Ray leaves its own, which swallows the next
+            study.come_to_rest()
             _write_what_fits(study.save)
-            _write_what_fits(TrialTable(study, search.space, search.folder).write)
+            _write_what_fits(TrialTable(study, search.space, search.folder, at_rest=True).write)
             self._tidy()
-        is_done = is_whole(study, search.space.search)
+        is_done = is_whole(study, search.space)
         runs.close("FINISHED" if is_done else "KILLED")
         if not is_done and breakdown.stop_all():
             raise ClusterError(f"{breakdown}: see {search.folder / FAILURES_FOLDER}")

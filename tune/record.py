@@ -17,6 +17,9 @@ PRUNED: stopped early. FAIL: diverged, or an error."""
 
 Mode = Literal["max", "min"]
 
+DIVERGED = "diverged: "
+"""How the reason of a trial begins whose loss or score was no finite number."""
+
 
 def loss_of(value: float, mode: Mode) -> float:
     """A value of the objective as one to be small: negative where the objective is to be great."""
@@ -83,6 +86,8 @@ class Trial:
         checkpoint: Path of the newest version directory, relative to the search's storage; that of a failed
             trial is removed when the search is resumed.
         checkpoint_pairs, checkpoint_seconds: Sentence pairs and time at the checkpoint.
+        checkpoint_metrics: All metrics at the checkpoint of a trial that is at work; empty where these are
+            `metrics`, and in older records.
         lineage: Where it went on as another one; `params` are the last ones, `values` those of its line.
     """
 
@@ -104,12 +109,17 @@ class Trial:
     checkpoint: str | None = None
     checkpoint_pairs: int = 0
     checkpoint_seconds: float = 0.0
+    checkpoint_metrics: dict[str, float] = field(default_factory=dict)
     lineage: list[Takeover] = field(default_factory=list)
 
     @property
     def is_done(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state not in ("RUNNING", "PAUSED")
+
+    def stand(self, at_rest: bool) -> str:
+        """Its state in a word for people; at rest, without a driver, a trial under way is interrupted."""
+        return "interrupted" if at_rest and self.state == "RUNNING" else self.state.lower()
 
     @property
     def is_scored(self) -> bool:
@@ -127,6 +137,16 @@ class Trial:
         if up_to == math.inf:
             return pick(self.values.values(), default=None)
         return pick((value for pairs, value in self.values.items() if pairs <= up_to), default=None)
+
+    def saved(self, mode: Mode) -> float | None:
+        """Objective of the student in its checkpoint, the best one until there; None without a checkpoint.
+
+        A trial ends at its checkpoint. One that is at work may have reported a better student since, which is
+        lost when it is interrupted.
+        """
+        if self.checkpoint is None:
+            return None
+        return self.best(mode, up_to=math.inf if self.is_done else self.checkpoint_pairs)
 
     def best_pairs(self, mode: Mode) -> int:
         """Sentence pairs at the best report, the first of equals; of a trial that has one."""
@@ -151,11 +171,21 @@ class Trial:
         """Enter that a checkpoint of the last report stands, at a path relative to the search's storage."""
         self.checkpoint = path
         self.checkpoint_pairs, self.checkpoint_seconds = self.pairs_seen, self.seconds
+        self.checkpoint_metrics = dict(self.metrics)
+
+    def end(self, state: State, reason: str = "") -> None:
+        """Enter that it ended or waits; without a single report it has failed."""
+        if state != "FAIL" and not self.values:
+            state, reason = "FAIL", "it ended without a single report"
+        self.state, self.verdict, self.reason = state, "", reason or self.reason
+        self.checkpoint_metrics = {}
 
     def rewind(self) -> None:
         """Forget what came after the checkpoint: a resumed trial does it again."""
         self.verdict = ""
-        if self.metrics:
+        if self.checkpoint_metrics:
+            self.metrics = dict(self.checkpoint_metrics)
+        elif self.metrics:
             self.metrics["pairs_seen"] = self.checkpoint_pairs
         self.values = {pairs: v for pairs, v in self.values.items() if pairs <= self.checkpoint_pairs}
         self.seconds = self.checkpoint_seconds
@@ -169,7 +199,8 @@ def read_trial(entry: dict[str, Any]) -> Trial:
     """
     entry = dict(entry)
     entry["values"] = {int(pairs): float(value) for pairs, value in entry["values"].items()}
-    entry["metrics"] = {str(name): float(value) for name, value in entry["metrics"].items()}
+    for metrics in ("metrics", "checkpoint_metrics"):
+        entry[metrics] = {str(name): float(value) for name, value in entry.get(metrics, {}).items()}
     entry["lineage"] = [Takeover(**step) for step in entry.get("lineage", [])]
     stints = entry.pop("stints", None)
     trial = Trial(**entry)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,14 @@ from themo.tracking.uri import check_reachable, tracking_uri
 from tune.cluster.address import LOCAL
 from tune.cluster.resources import Resources
 from tune.dimensions import contains
+from tune.naming import STUDY_FILE, Place, reserve, search_folder
 from tune.record import Trial
-from tune.search import (
-    RESUME,
-    STUDY_FILE,
-    Search,
-    grow,
-    new_search,
-    read_search,
-    refuse_another_space,
-    refuse_taken,
-    search_folder,
-)
+from tune.search import RESUME, Search, grow, new_search, read_search, refuse_another_space
 from tune.space import Space, load
 from tune.storage import Storage
 from tune.study import Study
 from tune.tracking_place import refuse_another_place
+from tune.tried import most_trials
 from tune.warm_start import carry_over
 
 OF_NEW_SEARCHES = (
@@ -88,16 +79,23 @@ def resume(options: Namespace, settings: Settings) -> Search:
     return replace(search, resources=replace(search.resources, **machines))
 
 
-def begin(options: Namespace, settings: Settings) -> Search:
+def begin(options: Namespace, settings: Settings, place: Place | None = None) -> Search:
     """A new search, its directory made; of ``--repeat NAME`` like an earlier one.
 
     Args:
         options: As parsed.
         settings: What it starts from, unless it repeats one.
+        place: Its directory, where that was reserved before.
 
     Raises:
         InputError: It cannot be, or its name is taken; nothing is made then.
     """
+    with place or reserve(options.name, settings) as held:
+        return _begin(options, settings, held)
+
+
+def _begin(options: Namespace, settings: Settings, place: Place) -> Search:
+    logs_dir = settings.paths.logs_dir
     carried: tuple[Trial, ...] = ()
     resources = Resources()
     if options.repeat is None:
@@ -123,14 +121,13 @@ def begin(options: Namespace, settings: Settings) -> Search:
     is_share = settings.training.threads == known_threads and "threads" not in options.settings
     if options.repeat is not None and is_share:  # the earlier one's, which filled its settings in
         settings = settings.override({"threads": resources.threads})
-    name = options.name
-    if name is None:
-        name = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
-    refuse_taken(name, settings)
+    if search_folder(place.folder.name, settings) != place.folder:  # the earlier search was moved
+        settings = settings.override({"logs_dir": logs_dir})
     check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
     if options.warm_start is not None:
         carried = _carried(options.warm_start, space, settings)
-    return new_search(name, space, settings, resources, carried)
+    _tell_size(space, carried, options)
+    return new_search(place.folder.name, space, settings, resources, carried, place)
 
 
 def _space_path(options: Namespace) -> Path:
@@ -145,6 +142,28 @@ def _tell_untrusted(space: Space, settings: Settings) -> None:
     if outside and space.first:
         console.print(
             f"Outside the space, so that each trial gets others: {', '.join(outside)}", soft_wrap=True
+        )
+
+
+def _tell_size(space: Space, carried: tuple[Trial, ...], options: Namespace) -> None:
+    """Say that a space holds fewer settings than trials were asked for.
+
+    Raises:
+        InputError: The search that this one starts from has tried all.
+    """
+    most = most_trials(Study(None, "max", carried=carried), space)
+    if not most:
+        source = "repeat" if options.warm_start is None else "warm_start"
+        raise InputError(
+            f"{option(source)} {getattr(options, source)}: all {space.n_points:.0f} settings of the space "
+            "have been tried there"
+        )
+    if most < space.search.num_samples:
+        tried = f", {space.n_points - most:.0f} of them tried" if most < space.n_points else ""
+        console.print(
+            f"The space holds {space.n_points:.0f} settings{tried}: the search ends after {most} trials, "
+            f"not {space.search.num_samples}",
+            soft_wrap=True,
         )
 
 

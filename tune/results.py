@@ -33,7 +33,7 @@ class SearchResult:
         folder: The search directory.
         objective: Name of the metric that was searched on.
         mode: Whether it is to be great or small.
-        counts: Trials in each state.
+        counts: Trials in each state; those under way are interrupted.
         best: The winner.
         slots: The most trials that a session had room for at once.
         busy: Share of the slots' time in `seconds` that was spent in training.
@@ -66,7 +66,7 @@ class SearchResult:
             "folder": str(self.folder),
             "objective": self.objective,
             "mode": self.mode,
-            "trials": {state.lower(): n for state, n in self.counts.items()},
+            "trials": counts_in_words(self.counts, at_rest=True),
             "best": {"trial": self.best.number, "value": self.value, "settings": dict(self.best.params)},
             "best_settings": str(self.folder / BEST_SETTINGS),
             "best_version": str(self.folder / BEST_VERSION),
@@ -106,7 +106,7 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
     storage.when_there(partial(_fetch_anew, storage, str(winner.checkpoint), new))
-    if winner.state == "PRUNED":
+    if winner.state != "COMPLETE":
         _add_to_summary(new, state="stopped early")  # written when the trial might have gone on
     if winner.lineage:
         _add_to_summary(new, lineage=[{"donor": step.donor, "pairs": step.pairs} for step in winner.lineage])
@@ -142,13 +142,22 @@ def _add_to_summary(version: Path, **facts: Any) -> None:
         write_text(path, json.dumps(summary, indent=1, ensure_ascii=False))
 
 
+def counts_in_words(counts: Mapping[State, int], at_rest: bool) -> dict[str, int]:
+    """Trials in each state by its name in JSON; at rest, without a driver, none is running."""
+    named = {state.lower(): n for state, n in counts.items()}
+    under_way = named.pop("running")
+    return {"running": 0 if at_rest else under_way, "interrupted": under_way if at_rest else 0} | named
+
+
 def best_so_far(study: Study, objective: str) -> str:
     """The best trial so far in a line, with its settings."""
     leader = study.leader()
     if leader is None:
         return "no report yet"
     settings = " ".join(f"{name}={show(value)}" for name, value in leader.params.items())
-    return f"best {objective} {leader.best(study.mode):.4f} in trial {leader.number}: {settings}"
+    best = leader.best(study.mode)
+    lost = "" if leader.is_done or best == leader.saved(study.mode) else ", not saved yet"
+    return f"best {objective} {best:.4f} in trial {leader.number}{lost}: {settings}"
 
 
 def table(result: SearchResult, searched: Iterable[str]) -> Table:
@@ -160,7 +169,7 @@ def table(result: SearchResult, searched: Iterable[str]) -> Table:
     bests = [trial.best(result.mode) for trial in result.top]
     view.add_row(result.objective, *(f"{best:.4f}" if best is not None else "" for best in bests))
     view.add_row("pairs_seen", *(f"{trial.pairs_seen:,}" for trial in result.top))
-    view.add_row("ended", *(trial.state.lower() for trial in result.top), end_section=True)
+    view.add_row("ended", *(trial.stand(at_rest=True) for trial in result.top), end_section=True)
     for name in searched:
         view.add_row(name, *(show(trial.params.get(name)) for trial in result.top))
     return view

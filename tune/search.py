@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,14 +22,13 @@ from themo.sections import HIGHER_IS_BETTER
 from themo.yaml_files import read_yaml, write_yaml
 from tune.cluster.resources import Resources
 from tune.limits import is_exhausted, trials_without_gain
+from tune.naming import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Place, reserve, search_folder
 from tune.record import Mode, Trial
 from tune.space import Space, from_tree
 from tune.study import Study
+from tune.tried import most_trials
 
-SEARCH_FILE = "search.yaml"
-STUDY_FILE = "study.json"
 TRIALS_FOLDER = "trials"
-LOCK_FILE = ".lock"
 PAIRS_FILE = "pairs.json"
 """What the sentence pairs of its trials were made of, by searched data settings."""
 
@@ -39,8 +37,6 @@ RESUME = "--resume"
 
 GROWABLE = ("num_samples", "stop_after_no_gain")
 """What may change while a search goes on: when it has enough."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -81,45 +77,40 @@ class Search:
 
 
 def new_search(
-    name: str, space: Space, settings: Settings, resources: Resources, carried: Sequence[Trial] = ()
+    name: str,
+    space: Space,
+    settings: Settings,
+    resources: Resources,
+    carried: Sequence[Trial] = (),
+    place: Place | None = None,
 ) -> Search:
     """Make the directory of a search, ``<logs_dir>/tune/<name>``, with its ``search.yaml``.
 
     `training.threads` becomes the trial's whole share of CPUs where it is left open, so that the winner's
     settings repeat its numbers wherever they are run; `training.objective` becomes one for all trials.
 
+    Args:
+        name: Of the search.
+        space: What is searched.
+        settings: What the search starts from.
+        resources: What a trial gets.
+        carried: Trials of another search that proposals learn from too.
+        place: The directory of that name, where it was reserved before.
+
     Raises:
         InputError: The name is taken or not a file's name, or the directory cannot be written.
     """
-    refuse_taken(name, settings)
-    folder = search_folder(name, settings)
     threads = settings.training.threads or resources.threads
     settings = settings.override({"threads": threads, "objective": settings.objective})
     search = Search(name, secrets.token_hex(8), space, settings, resources)
-    aside = folder.with_name(f".{name}.{search.uid}.new")  # no kill leaves a name taken by half a search
-    try:
-        aside.mkdir(parents=True)
-        write_text(aside / SEARCH_FILE, write_yaml(search.to_tree()))
-        if carried:
-            Study(aside / STUDY_FILE, search.mode, carried=carried).save()
-        aside.rename(folder)
-    except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise InputError(f"--name: {folder} cannot be written: {error.strerror}") from None
+    with place or reserve(name, settings) as held:
+        try:
+            if carried:
+                Study(held.folder / STUDY_FILE, search.mode, carried=carried).save()
+            write_text(held.folder / SEARCH_FILE, write_yaml(search.to_tree()))  # last: with it, it is one
+        except OSError as error:
+            raise InputError(f"--name: {held.folder} cannot be written: {error.strerror}") from None
     return search
-
-
-def refuse_taken(name: str, settings: Settings) -> None:
-    """Refuse the name of a search that there is.
-
-    Raises:
-        InputError: There is one.
-    """
-    folder = search_folder(name, settings)
-    if folder.exists():
-        raise InputError(
-            f"--name: a search {name!r} exists at {folder}: choose another name, or --resume {name}"
-        )
 
 
 def discard_untried(search: Search) -> None:
@@ -175,7 +166,7 @@ def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int
 
     Raises:
         InputError: It has more trials than that already, or more were asked for and none would begin, since
-            too many have gained nothing, or another process runs it.
+            too many have gained nothing or all settings have been tried, or another process runs it.
     """
     folder = search.folder
     with alone(folder):
@@ -197,6 +188,12 @@ def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int
             raise InputError(
                 f"--stop-after-no-gain: must be at least {n_vain + 1} for {search.name} to begin more "
                 f"trials, the last {n_vain} gained nothing, got {space.search.stop_after_no_gain}"
+            )
+        if is_more and most_trials(study, space) <= len(study):
+            raise InputError(
+                f"--num-samples: must be at most {len(study)}, all {space.n_points:.0f} settings of the "
+                f"space of {search.name} have been tried, got {space.search.num_samples}: a new search may "
+                f"have a larger space and start from these trials by --warm-start {search.name}"
             )
         search = replace(search, space=space)
         write_text(folder / SEARCH_FILE, write_yaml(search.to_tree()))
@@ -253,19 +250,6 @@ def refuse_other_pairs(folder: Path, corpora: Mapping[str, str]) -> None:
             "or the captions of tests that it is compared with; let both be as they were, or begin anew: "
             f"--repeat {folder.name}"
         )
-
-
-def search_folder(name: str, settings: Settings, asked_by: str = "--name") -> Path:
-    """Directory of a search; `asked_by` as of `read_search`.
-
-    Raises:
-        InputError: The name cannot be a directory's.
-    """
-    if not _NAME.fullmatch(name):
-        last = Path(name).name
-        hint = f": of a directory, give the last part alone, {last}" if _NAME.fullmatch(last) else ""
-        raise InputError(f"{asked_by} must be letters, digits, '.', '_' and '-', got {name!r}{hint}")
-    return Path(settings.paths.logs_dir).resolve() / "tune" / name
 
 
 def search_folders(parent: Path) -> list[Path]:

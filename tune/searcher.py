@@ -64,7 +64,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         self._slots = slots
         self._share = share
         self._is_share_open = is_share_open
-        self._scheduler = scheduler_of(space.search)
+        self._scheduler = scheduler_of(space.search, space)
         self._interrupted = [trial.number for trial in study if trial.state == "RUNNING"]
         self._deaths: dict[int, tuple[int, int]] = {}
         self.numbers: dict[str, int] = {}
@@ -82,7 +82,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
                 take_over(self._space, self._study, number, donor)
             trial = self._study.resume(number)
             trial.gpus = max(self._share(), trial.least_gpus)
-        elif wants_more(self._study, self._space.search):
+        elif wants_more(self._study, self._space):
             trial = self._study.add(propose(self._space, self._study))
         elif self.numbers:
             return None
@@ -159,7 +159,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         self._space = space
         self._study = study
         self._objective = objective
-        self._scheduler = scheduler_of(space.search)
+        self._scheduler = scheduler_of(space.search, space)
         self._session = max(sessions(study), default=0) + 1
         self._taken_up: dict[int, tuple[float, float]] = {}
         self._given_up: set[str] = set()

@@ -24,10 +24,11 @@ from tune.cluster.shipping import Shipment
 from tune.cluster.slots import Slots
 from tune.dimensions import Scalar
 from tune.keeping import match_checkpoints
-from tune.limits import is_whole
+from tune.limits import is_whole, used_up
 from tune.loop import Loop, runs_of
 from tune.memory import peak_memory, share_by_memory
-from tune.search import SEARCH_FILE, STUDY_FILE, TRIALS_FOLDER, Search, alone, refuse_other_pairs
+from tune.naming import SEARCH_FILE, STUDY_FILE
+from tune.search import TRIALS_FOLDER, Search, alone, refuse_other_pairs
 from tune.space import data_leaves
 from tune.storage import Storage
 from tune.study import Study
@@ -114,7 +115,7 @@ def _searched(
         patience(lambda: keep_place(folder, experiment))
         if is_resumed:  # before anything is written there: it may be full
             match_checkpoints(study, storage)
-        if is_whole(study, search.space.search):  # a kill may have come when all was done but told
+        if is_whole(study, search.space):  # a kill may have come when all was done but told
             runs_of(search, study, tracking).close("FINISHED")
             return study, most_at_once(study)
         cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
@@ -177,18 +178,21 @@ def _refuse_unshared(search: Search, storage: Storage, cluster: Cluster) -> None
 
 
 def _finish(search: Search, study: Study, slots: int, storage: Storage) -> results.SearchResult:
-    TrialTable(study, search.space, search.folder).write()
+    study.come_to_rest()
+    TrialTable(study, search.space, search.folder, at_rest=True).write()
     winner = study.winner()
-    is_done = is_whole(study, search.space.search)
+    is_done = is_whole(study, search.space)
     if winner is None:
         n_failed = study.counts()["FAIL"]
         reason = next((t.reason for t in study if t.state == "FAIL" and t.reason), "no reason is known")
         if is_done:
             raise RuntimeError(f"none of the {len(study)} trials ended well; the first one: {reason}")
-        ended = "no trial has ended in it"
+        ended = "no trial has reached its first checkpoint in it"
         if n_failed:
-            ended = f"no trial has ended well in it, {n_failed} failed ({reason})"
+            ended += f", {n_failed} failed ({reason})"
         raise InputError(f"--time-budget: {ended}: go on with --resume {search.name}")
+    if is_done and (told := used_up(study, search.space)):
+        console.print(told, soft_wrap=True)
     results.write_best(winner, search.settings, storage, search.folder)
     return results.SearchResult(
         folder=search.folder,
@@ -199,7 +203,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         slots=slots,
         busy=busy_share(study, slots),
         seconds=session_seconds(study),
-        top=tuple(study.ranked(ended_only=True)[:_TOP]),
+        top=tuple(study.ranked()[:_TOP]),
         num_samples=search.space.search.num_samples,
         is_whole=is_done,
     )

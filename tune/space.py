@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from themo.config import Settings, known_leaves, option
 from themo.errors import InputError
 from themo.yaml_files import read_yaml
-from tune.dimensions import Scalar, choices_of, contains, ends_of, read_rule, rule_of
+from tune.dimensions import Scalar, choices_of, contains, ends_of, n_values, read_rule, rule_of
 from tune.search_settings import SearchSettings, contradictions
 
 FIXED_SECTIONS = ("paths", "benchmarks")
@@ -53,6 +54,11 @@ class Space:
         names = [name for name in self.dimensions if name in leaves]
         values = [choices_of(self.dimensions[name]) for name in names]
         return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
+
+    @property
+    def n_points(self) -> float:
+        """How many different settings it holds; infinity with a range of real numbers."""
+        return math.prod(n_values(dimension) for dimension in self.dimensions.values())
 
     def ends(self, name: str) -> list[Scalar]:
         """Lowest and highest value of a range, or all choices."""
@@ -188,7 +194,9 @@ def _first(
             elif not contains(dimensions[name], value):
                 rule = rule_of(dimensions[name])
                 problems.append(f"{source}: first[{number}].{name}: must lie in {rule}, got {value!r}")
-        completed.append({**preset, **point})
+        whole = {**preset, **point}
+        if whole not in completed or whole.keys() != dimensions.keys():
+            completed.append(whole)  # else it is a trial that there is already
     return tuple(completed)
 
 

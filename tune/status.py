@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,13 @@ from themo.commands import typed
 from themo.errors import InputError
 from themo.output import duration
 from themo.progress import console
-from tune.limits import is_whole
+from tune.limits import is_whole, used_up
+from tune.naming import SEARCH_FILE, STUDY_FILE, is_held
 from tune.record import Trial
-from tune.results import best_so_far, show
-from tune.search import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Search, read_search, search_folders
+from tune.results import best_so_far, counts_in_words, show
+from tune.search import Search, read_search, search_folders
 from tune.study import Study
+from tune.tried import most_trials
 from tune.work_time import most_at_once, seconds_left, worked_seconds
 
 Activity = Literal["running", "interrupted", "finished", "not begun"]
@@ -59,15 +60,14 @@ class Status:
         if self.activity == "finished":
             return None
         space, slots = self.search.space, max(1, most_at_once(self.study))
-        return seconds_left(self.study, space.search.num_samples, len(space.first), slots)
+        return seconds_left(
+            self.study, most_trials(self.study, space), len(space.first), slots, self.search.settings
+        )
 
     @property
     def counts(self) -> dict[str, int]:
         """How many trials there are of each state; without a driver none is running."""
-        counts = {state.lower(): n for state, n in self.study.counts().items()}
-        under_way = counts.pop("running")
-        runs = self.activity == "running"
-        return {"running": under_way if runs else 0, "interrupted": 0 if runs else under_way} | counts
+        return counts_in_words(self.study.counts(), at_rest=self.activity != "running")
 
     @property
     def failures(self) -> list[Trial]:
@@ -102,24 +102,22 @@ class Status:
             best = trial.best(self.study.mode)
             view.add_row(
                 str(trial.number),
-                self._state(trial),
+                trial.stand(at_rest=self.activity != "running"),
                 "" if best is None else f"{best:.4f}",
                 f"{trial.pairs_seen:,}",
                 " ".join(f"{name}={show(value)}" for name, value in trial.params.items()),
             )
         return view
 
-    def _state(self, trial: Trial) -> str:
-        is_stuck = trial.state == "RUNNING" and self.activity != "running"
-        return "interrupted" if is_stuck else trial.state.lower()
-
     def lines(self) -> list[str]:
         """What there is to say beside the table."""
-        total = self.search.space.search.num_samples
+        total = most_trials(self.study, self.search.space)
         states = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
         said = [f"Search {self.search.name} ({self.activity}): {len(self.study)} of {total} trials begun"]
         if states:
             said[0] += f": {states}"
+        if told := used_up(self.study, self.search.space):
+            said.append(told)
         if self.study.leader():
             said.append(f"So far: {best_so_far(self.study, self.search.objective)}")
         if self.pairs_per_second is not None:
@@ -147,10 +145,11 @@ def read_status(folder: Path) -> Status:
     search = read_search(folder, asked_by="status NAME")
     path = folder / STUDY_FILE
     study = Study.read(path) if path.exists() else Study(None, search.mode)
+    if is_held(folder):
+        return Status(folder, search, study, "running", worked_seconds(study))
+    study.come_to_rest()
     activity: Activity = "interrupted"
-    if _is_locked(folder / LOCK_FILE):
-        activity = "running"
-    elif is_whole(study, search.space.search):
+    if is_whole(study, search.space):
         activity = "finished"
     elif not path.exists():
         activity = "not begun"
@@ -168,34 +167,24 @@ def read_all(logs_dir: Path) -> list[Status]:
     return [status for _, status in sorted(found, key=lambda pair: -pair[0])]
 
 
-def overview(every: Iterable[Status]) -> Table:
-    """A row a search."""
+def overview(every: Iterable[Status], starting: Iterable[str] = ()) -> Table:
+    """A row a search; those that are starting, of which nothing else is known, first."""
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("search", "state", "trials done", "best", "objective"):
         view.add_column(heading, justify="right" if heading in ("trials done", "best") else "left")
+    for name in starting:
+        view.add_row(name, "starting", "", "", "")
     for status in every:
         leader = status.study.leader()
         best = leader.best(status.study.mode) if leader else None
         view.add_row(
             status.search.name,
             status.activity,
-            f"{status.study.n_done} of {status.search.space.search.num_samples}",
+            f"{status.study.n_done} of {most_trials(status.study, status.search.space)}",
             "" if best is None else f"{best:.4f}",
             status.search.objective,
         )
     return view
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether a driver holds a search's lock; it is tried in shared mode, for a moment."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
 
 
 def _best(trial: Trial, study: Study) -> dict[str, Any]:

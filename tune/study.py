@@ -85,9 +85,7 @@ class Study:
     def finish(self, number: int, state: State, reason: str = "") -> None:
         """Enter how a trial ended, or that it waits."""
         trial = self[number]
-        if state != "FAIL" and not trial.values:
-            state, reason = "FAIL", "it ended without a single report"
-        trial.state, trial.verdict, trial.reason = state, "", reason or trial.reason
+        trial.end(state, reason)
         self.save()
 
     def retry(self, number: int) -> None:
@@ -99,6 +97,8 @@ class Study:
         """Let a trial go on that was paused."""
         trial = self[number]
         trial.state, trial.reason = "RUNNING", ""
+        if trial.checkpoint_pairs == trial.pairs_seen:
+            trial.checkpoint_metrics = dict(trial.metrics)
         self._lines.pop(number, None)
         self.save()
         return trial
@@ -111,6 +111,7 @@ class Study:
         trial.params, trial.least_gpus = dict(params), other.least_gpus
         trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
         trial.values, trial.metrics = dict(other.values), dict(other.metrics)
+        trial.checkpoint_metrics = {}  # both wait at the checkpoint
 
     def checkpoints(self) -> set[str]:
         """Those that something may still go on from, or that a result may be; all others may be removed.
@@ -121,17 +122,16 @@ class Study:
         left = {step.checkpoint for trial in self if not trial.is_done for step in trial.lineage}
         return {path for path in own | left if path}
 
-    def ranked(self, ended_only: bool = False) -> list[Trial]:
-        """The trials whose scores count, best first; if asked, only those that ended.
+    def ranked(self) -> list[Trial]:
+        """The trials whose scores count, best first.
 
         Where the objective saturates the greater cosine decides, as within a trial, then the earlier number.
         """
-        able = [trial for trial in self if trial.is_scored and (trial.is_done or not ended_only)]
-        return sorted(able, key=self._place)
+        return sorted((trial for trial in self if trial.is_scored), key=self._place)
 
-    def _place(self, trial: Trial) -> tuple[float, float, int]:
-        """To order scored trials by, best first."""
-        value = trial.best(self.mode) or 0.0
+    def _place(self, trial: Trial, value: float | None = None) -> tuple[float, float, int]:
+        """To order scored trials by, best first; by their best reports where no value is given."""
+        value = (trial.best(self.mode) if value is None else value) or 0.0
         return loss_of(value, self.mode), -trial.metrics.get("best/val/cosine", 0.0), trial.number
 
     def leader(self) -> Trial | None:
@@ -139,8 +139,33 @@ class Study:
         return min((trial for trial in self if trial.is_scored), key=self._place, default=None)
 
     def winner(self) -> Trial | None:
-        """The best one of those that ended well and have a version."""
-        return next((trial for trial in self.ranked(ended_only=True) if trial.checkpoint), None)
+        """The trial with the best student on disk, also a paused or interrupted one, but none that failed.
+
+        In a record at rest (`come_to_rest`) it is the leader too.
+        """
+        able = (trial for trial in self if trial.is_scored and trial.saved(self.mode) is not None)
+        return min(able, key=lambda trial: self._place(trial, trial.saved(self.mode)), default=None)
+
+    def come_to_rest(self) -> bool:
+        """Let the trials under way stand where their last checkpoints left them; in memory until `save`.
+
+        Their later reports come again when the search is resumed. Trials whose end was decided, and only not
+        yet entered, end. To be called where no process runs the search.
+
+        Returns:
+            Whether any trial ended.
+        """
+        has_ended = False
+        for trial in self:
+            if trial.is_done:
+                continue
+            is_whole = trial.checkpoint_pairs == trial.pairs_seen
+            if trial.verdict == "FAIL" or (trial.verdict and trial.verdict != "RUNNING" and is_whole):
+                trial.end(trial.verdict)
+                has_ended = True
+            else:
+                trial.rewind()
+        return has_ended
 
     @property
     def n_done(self) -> int:
@@ -184,9 +209,7 @@ class Study:
 
     @classmethod
     def reopen(cls, path: Path, patience: Patience = IMPATIENT) -> Study:
-        """Read the file to go on. Trials that were under way stand where their last checkpoint left them.
-
-        Those whose end was decided, and only not yet told, end; that is written down.
+        """Read the file to resume the search: the record comes to rest, and ends of trials are written.
 
         Args:
             path: The file.
@@ -197,13 +220,8 @@ class Study:
         """
         study = cls.read(path)
         study._patience = patience
-        for trial in study:
-            if not trial.is_done:
-                is_whole = trial.checkpoint_pairs == trial.pairs_seen
-                if trial.verdict == "FAIL" or (trial.verdict and trial.verdict != "RUNNING" and is_whole):
-                    study.finish(trial.number, trial.verdict)
-                else:
-                    trial.rewind()
+        if study.come_to_rest():
+            study.save()
         return study
 
     @classmethod

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import platform
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -27,19 +26,16 @@ from themo.devices import is_device_fault, is_out_of_memory
 from themo.errors import reason_of
 from themo.parallel import PeerLostError
 from themo.room import Patience
+from tune.cluster.own_device import DeviceError, own_device
 from tune.cluster.sharing import refuse_unsigned
 from tune.cluster.shipping import Shipment
 from tune.dimensions import Scalar
 from tune.memory import keep_to_share, peak_memory
-from tune.record import Trial
+from tune.record import DIVERGED, Trial
 from tune.reporter import Report, Reporter, StorageError, Tell, tell_tune
 from tune.schedulers.rules import scheduler_of
 from tune.search_settings import SearchSettings
 from tune.storage import Storage, answers, wait_for_storage
-
-
-class DeviceError(Exception):
-    """The worker's GPU cannot be used, or no longer by this process: no fault of the trial's."""
 
 
 class Train(Protocol):
@@ -128,7 +124,8 @@ def run_trial(
     )
     try:
         settings = work.settings.override(config["params"], source=f"trial {config['number']}")
-        settings = _on_own_device(settings, config["gpus"])
+        device = own_device(settings.training.device, config["gpus"], "the trial")
+        settings = settings.override({"device": device})
         torch.set_num_threads(settings.training.threads or torch.get_num_threads())
         leaves = settings.leaves()
         data = work.data[tuple(leaves[name] for name in work.data_leaves)]
@@ -139,7 +136,7 @@ def run_trial(
     except (PeerLostError, StorageError, DeviceError):  # no fault of the trial's: as if this worker had died
         raise
     except FloatingPointError as error:
-        reporter.fail(f"diverged: {error}")
+        reporter.fail(f"{DIVERGED}{error}")
     except Exception as error:  # whatever it is, it is the trial's end and not the search's
         if is_device_fault(error):
             raise DeviceError(reason_of(error)) from error
@@ -170,20 +167,6 @@ def _spare_what_is_imported() -> None:
     """Let the collector pass by the modules, once a process: most time between trials went into them."""
     gc.freeze()
     atexit.register(gc.unfreeze)  # else extensions take what is never freed for leaks, and print it
-
-
-def _on_own_device(settings: Settings, gpus: float) -> Settings:
-    """Settings by which a trial trains on what it was given: Ray hides no GPU from one that gets none.
-
-    Raises:
-        DeviceError: It was given a GPU, and torch sees none.
-    """
-    sees_gpus = torch.cuda.is_available()
-    if gpus and settings.training.device != "cpu" and not sees_gpus:
-        raise DeviceError(f"torch sees no GPU on {platform.node()}, where the trial was given one")
-    if not gpus and settings.training.device == "auto" and sees_gpus:
-        return settings.override({"device": "cpu"})
-    return settings
 
 
 def _fetched(

@@ -27,10 +27,12 @@ class TrialTable:
         study: The record.
         space: What is searched: a column each.
         folder: Where the table is to be.
+        at_rest: Whether the session is over, so that trials under way are interrupted.
     """
 
-    def __init__(self, study: Study, space: Space, folder: Path) -> None:
+    def __init__(self, study: Study, space: Space, folder: Path, *, at_rest: bool = False) -> None:
         self._study = study
+        self._at_rest = at_rest
         self._searched = tuple(space.dimensions)
         self._path = folder / TRIALS_FILE
         self._columns: list[str] = []
@@ -62,7 +64,7 @@ class TrialTable:
         best = trial.best(self._study.mode)
         return {
             "number": trial.number,
-            "state": trial.state,
+            "state": trial.stand(self._at_rest).upper(),
             "objective": "" if best is None else repr(best),
             "best_pairs": "" if best is None else trial.best_pairs(self._study.mode),
             "pairs_seen": trial.pairs_seen,

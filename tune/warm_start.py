@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from themo.config import Settings, known_leaves
 from themo.errors import InputError
 from tune.dimensions import contains
-from tune.record import Trial
+from tune.record import DIVERGED, Trial
 from tune.search import Search
 from tune.space import FIXED_SECTIONS, Space
 from tune.study import Study
@@ -24,7 +24,8 @@ class CarriedOver:
     """Trials of an old search as a new one sees them.
 
     Attributes:
-        trials: With numbers below 0, the dimensions of the new space as their settings.
+        trials: With numbers below 0, the dimensions of the new space as their settings; those that diverged,
+            which teach no searcher anything, too: they would diverge again.
         left_out: How many others there are, by reason.
     """
 
@@ -32,20 +33,24 @@ class CarriedOver:
     left_out: dict[str, int]
 
     def __str__(self) -> str:
-        total = len(self.trials) + sum(self.left_out.values())
-        reasons = ", ".join(f"{n} {reason}" for reason, n in self.left_out.items())
-        return f"{len(self.trials)} of {total} trials carry over" + (
+        n_scored = sum(trial.is_scored for trial in self.trials)
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self._without_score().items())
+        return f"{n_scored} of {n_scored + sum(self._without_score().values())} trials carry over" + (
             f"; left out: {reasons}" if reasons else ""
         )
+
+    def _without_score(self) -> Counter[str]:
+        diverged = sum(not trial.is_scored for trial in self.trials)
+        return Counter(self.left_out) + Counter({"that diverged": diverged})
 
 
 def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> CarriedOver:
     """The trials of an old search that a new one could have run itself, with the same outcome.
 
-    Such a trial ended well, with the settings that it began with. Those that the new search varies lie within
-    the new space, and all others equal the new search's. So a setting that the old search held fixed counts
-    with its fixed value, and one that only the old search varied must have the new value by chance. Paths,
-    tests, the seed and the hardware may differ.
+    Such a trial ended well, or diverged, with the settings that it began with. Those that the new search
+    varies lie within the new space, and all others equal the new search's. So a setting that the old search
+    held fixed counts with its fixed value, and one that only the old search varied must have the new value by
+    chance. Paths, tests, the seed and the hardware may differ.
 
     Args:
         old: The old search.
@@ -67,7 +72,8 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
     trials: list[Trial] = []
     left_out: Counter[str] = Counter()
     for trial in study:
-        if trial.state not in ("COMPLETE", "PRUNED") or not trial.values:
+        has_diverged = trial.state == "FAIL" and trial.reason.startswith(DIVERGED)
+        if not has_diverged and (trial.state not in ("COMPLETE", "PRUNED") or not trial.values):
             left_out["that did not end well"] += 1
             continue
         if trial.lineage:  # its settings are the last ones, its values those of all before them too
@@ -82,7 +88,7 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
         params = {name: leaves[name] for name in space.dimensions}
         trials.append(replace(trial, number=-1 - len(trials), params=params))
     carried = CarriedOver(tuple(trials), dict(left_out))
-    if not trials:
+    if not any(trial.is_scored for trial in trials):
         raise InputError(f"--warm-start {old.name}: {carried}")
     return carried
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from itertools import accumulate
 from statistics import fmean
 
+from themo.config import Settings
+from tune.record import Trial
 from tune.study import Study
 
 
@@ -57,21 +59,39 @@ def busy_share(study: Study, slots: int) -> float:
     return sum(trial.seconds for trial in study) / slot_seconds if slot_seconds > 0 else 0.0
 
 
-def seconds_left(study: Study, n_trials: int, n_trusted: int, slots: int) -> float | None:
+def rest_of_run(trial: Trial, settings: Settings) -> float | None:
+    """How much of its last epoch's way a trial has left, in parts of what it has seen; None before a report.
+
+    Args:
+        trial: The trial; `training.patience` may end it sooner.
+        settings: What the searched settings are put into.
+    """
+    epoch = trial.metrics.get("epoch", 0.0)
+    if epoch <= 0:
+        return None
+    return max(0.0, float(settings.override(trial.params).training.epochs) / epoch - 1)
+
+
+def seconds_left(
+    study: Study, n_trials: int, n_trusted: int, slots: int, settings: Settings | None = None
+) -> float | None:
     """The time that trials under way and trials to come still take, by how long others took.
 
     Those to come are taken for ones of the mean length of those that have ended or wait; one under way, for
-    one of those that took longer than it has until now. Trusted trials, the first ones, run to their ends
-    where most others are stopped: they tell of such long ones only.
+    one of those that took longer than it has until now, or, at its own pace, for one that ends sooner. One
+    that has taken longer than all others goes on to its end at its own pace. Trusted trials, the first ones,
+    run to their ends where most others are stopped: they tell of such long ones only.
 
     Args:
         study: The record.
         n_trials: In all.
         n_trusted: How many of them are trusted.
         slots: Trials at once.
+        settings: What the searched settings are put into; None: nobody knows where a trial would end.
 
     Returns:
-        Seconds; None before there is one to tell by.
+        Seconds, more than 0; None before there is a trial to tell by, or where nothing tells how long those
+        under way take.
     """
     rested = [trial for trial in study if trial.state != "RUNNING" and trial.seconds > 0]
     n_left = n_trials - study.n_done
@@ -79,14 +99,20 @@ def seconds_left(study: Study, n_trials: int, n_trusted: int, slots: int) -> flo
     if not telling or not study.n_done or n_left <= 0:
         return None
 
-    def rest(seconds: float) -> float:
-        """What a trial still takes that has taken so long."""
+    def as_others(seconds: float) -> float | None:
+        """What a trial still takes that has taken so long; None where no other took longer."""
         for known in (telling, [trial.seconds for trial in rested]):
             longer = [other - seconds for other in known if other > seconds]
             if longer:
                 return fmean(longer)
-        return 0.0  # longer than any: it may end now
+        return None
 
-    under_way = sum(rest(trial.seconds) for trial in study if trial.state == "RUNNING")
-    to_come = max(0, n_trials - len(study)) * rest(0.0)
-    return (under_way + to_come) / min(slots, n_left)
+    def rest(trial: Trial) -> float:
+        parts = None if settings is None else rest_of_run(trial, settings)
+        to_its_end = None if parts is None else parts * trial.seconds
+        return min((s for s in (as_others(trial.seconds), to_its_end) if s is not None), default=0.0)
+
+    under_way = [rest(trial) for trial in study if trial.state == "RUNNING"]
+    to_come = max(0, n_trials - len(study)) * (as_others(0.0) or 0.0)
+    left = max([(sum(under_way) + to_come) / min(slots, n_left), *under_way])  # one runs in one slot
+    return left if left > 0 else None

@@ -17,7 +17,8 @@ from benchmarks.chaos import formula
 from themo.errors import InputError
 from tune.cluster.address import refuse_unreachable
 from tune.cluster.resources import Resources
-from tune.search import new_search, read_search, search_folder
+from tune.naming import search_folder
+from tune.search import new_search, read_search
 from tune.session import run_search
 
 

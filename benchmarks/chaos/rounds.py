@@ -27,7 +27,8 @@ from benchmarks.chaos.server import ServerOnSqlite
 from benchmarks.measure import Goal, Options, Row
 from themo.errors import InputError
 from themo.tracking.runs import send
-from tune.search import SEARCH_FILE, STUDY_FILE, TRIALS_FOLDER, read_search
+from tune.naming import SEARCH_FILE, STUDY_FILE
+from tune.search import TRIALS_FOLDER, read_search
 from tune.study import Study
 
 NODES = 3

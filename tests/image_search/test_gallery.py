@@ -12,9 +12,9 @@ from browser import opened
 from PIL import Image, ImageOps
 from tiny import write_picture
 
+from themo.image_files import open_rgb
 from themo.image_search.gallery import THUMBNAIL_PIXELS, Found, page
 from themo.image_search.index import Match
-from themo.images import open_rgb
 
 
 class Page(HTMLParser):
@@ -97,10 +97,10 @@ def test_pictures_are_small_and_upright(tmp_path: Path) -> None:
 
 
 def test_exif_that_is_none_costs_nothing_but_the_rotation(tmp_path: Path) -> None:
-    Image.new("RGB", (40, 20), "red").save(tmp_path / "a.jpg", exif=b"Exif\0\0" + bytes(range(40)))
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "a.webp", exif=b"Exif\0\0" + bytes(range(40)))
     with pytest.raises(SyntaxError, match="not a TIFF file"):
-        ImageOps.exif_transpose(open_rgb(tmp_path / "a.jpg"))
-    (picture,) = shown(tmp_path, "a.jpg").pictures()
+        ImageOps.exif_transpose(open_rgb(tmp_path / "a.webp"))
+    (picture,) = shown(tmp_path, "a.webp").pictures()
     assert picture.size == (40, 20)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from PIL import Image
 from tiny import write_picture
@@ -109,14 +110,42 @@ def test_the_ranking_is_that_of_all_cosines(
         np.testing.assert_allclose([match.score for match in query], expected[order], atol=1e-5)
 
 
-def test_equal_pictures_stand_in_the_order_of_their_names(update: Update, folder: Path) -> None:
-    for name in ("z.jpg", "03b.jpg", "a.jpg"):
-        (folder / name).write_bytes((folder / "03.jpg").read_bytes())
+def test_copies_of_the_same_bytes_are_one_match(update: Update, folder: Path, small_pieces: None) -> None:
+    for i in range(40):  # more than are wanted, in several batches
+        (folder / f"copy{i:02d}.jpg").write_bytes((folder / "03.jpg").read_bytes())
+    (folder / "nearly.jpg").write_bytes((folder / "03.jpg").read_bytes() + b"x")
     index = update()
     query = vectors_by_name(index)["03.jpg"][None]
     (matches,) = index.search(query, 3)
-    assert [match.name for match in matches] == ["03.jpg", "03b.jpg", "a.jpg"]
-    assert matches[0].score == pytest.approx(1.0, abs=1e-5)
+    assert [match.name for match in matches[:2]] == ["03.jpg", "nearly.jpg"]
+    assert matches[0].copies == tuple(f"copy{i:02d}.jpg" for i in range(40))
+    assert [match.copies for match in matches[1:]] == [(), ()]
+    assert matches[0].score == matches[1].score == pytest.approx(1.0, abs=1e-5)
+    (everything,) = index.search(query, 100)
+    assert len(everything) == N + 1
+    assert sum(len(match.copies) for match in everything) == 40
+
+
+def test_of_equal_pictures_the_first_by_name_comes_first(
+    update: Update, folder: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Image.open(folder / "03.jpg") as image:
+        for i, name in enumerate(("z.png", "03.png", "a.png", "c.png", "b.png")):
+            image.save(folder / name, dpi=(i + 1, 9))  # other bytes, the same pixels
+    encode = Teacher.encode_pixels
+    noise = np.random.default_rng(0)
+
+    def by_batch(teacher: Teacher, pixels: torch.Tensor) -> torch.Tensor:
+        # of one picture, other batches give vectors that differ so
+        return encode(teacher, pixels) + noise.uniform(-1e-7, 1e-7)
+
+    monkeypatch.setattr(Teacher, "encode_pixels", by_batch)
+    index = update()
+    query = vectors_by_name(index)["03.jpg"][None]
+    (matches,) = index.search(query, 6)
+    names = ["03.jpg", "03.png", "a.png", "b.png", "c.png", "z.png"]
+    assert [match.name for match in matches] == names
+    assert len({match.score for match in matches}) == 1
 
 
 def test_nothing_new_needs_no_teacher(update: Update, folder: Path, teacher: Teacher) -> None:
@@ -217,14 +246,14 @@ def test_broken_pictures_are_told_and_not_looked_at_again(
 def test_pictures_that_cannot_be_read_now_are_told_and_looked_at_again(
     update: Update, folder: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_image = images.Image.open
+    open_file = Path.open
 
-    def closed(path: Path, **options: Any) -> Any:
+    def closed(path: Path, *options: Any, **more: Any) -> Any:  # root may read all
         if path.name == "07.jpg":
             raise PermissionError(13, "Permission denied", str(path))
-        return open_image(path, **options)
+        return open_file(path, *options, **more)
 
-    monkeypatch.setattr(images.Image, "open", closed)
+    monkeypatch.setattr(Path, "open", closed)
     for _ in range(2):
         index = update()
         assert list(index.broken) == ["07.jpg"]

@@ -16,7 +16,7 @@ class MortalReader:
     With the target ``"unit"`` it dies over that text every time.
     """
 
-    def __init__(self, names: tuple[str, str], device: str, target: str) -> None:  # noqa: ARG002
+    def __init__(self, names: tuple[str, str], device: str, target: str, gpus: float) -> None:  # noqa: ARG002
         self._deadly, self._grave = names[0], Path(names[1])
         self._dies_again = target == "unit"
 

@@ -21,7 +21,8 @@ from themo.errors import InputError
 from themo.termination import Terminated, ended_by_sigterm
 from tune.cluster.address import refuse_unreachable
 from tune.cluster.resources import Resources
-from tune.search import Search, new_search, read_search, search_folder
+from tune.naming import search_folder
+from tune.search import Search, new_search, read_search
 from tune.session import run_search
 from tune.space import from_tree
 

@@ -3,11 +3,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
 
 from tune.limits import is_exhausted, is_whole, trials_without_gain, wants_more
 from tune.record import Mode
 from tune.search_settings import SearchSettings
+from tune.space import Space
 from tune.study import Study
+
+
+def a_space(**search: int) -> Space:
+    return Space({"learn_rate": FloatDistribution(0, 1)}, (), SearchSettings(**search))
 
 
 def a_study(values: list[float | None], mode: Mode = "max", running: int = 0) -> Study:
@@ -54,22 +60,22 @@ def test_a_search_does_not_wait_for_who_beats_a_trial_that_failed():
 
 
 def test_a_search_is_whole_when_no_more_begin_and_all_have_ended():
-    search = SearchSettings(num_samples=9, stop_after_no_gain=2)
+    space = a_space(num_samples=9, stop_after_no_gain=2)
     study = a_study([0.5, 0.4], running=1)
-    assert wants_more(study, search)
+    assert wants_more(study, space)
     study.finish(2, "FAIL", "diverged")
-    assert is_exhausted(study, search)
-    assert not wants_more(study, search)
-    assert is_whole(study, search)
+    assert is_exhausted(study, space.search)
+    assert not wants_more(study, space)
+    assert is_whole(study, space)
     study.add({})
-    assert not is_whole(study, search), "the last ones end as they would have ended"
+    assert not is_whole(study, space), "the last ones end as they would have ended"
 
 
 @given(st.lists(st.none() | st.floats(0, 1), max_size=12), st.integers(1, 5))
 def test_it_stops_no_earlier_than_after_so_many_trials(values, patience):
-    search = SearchSettings(num_samples=100, stop_after_no_gain=patience)
+    space = a_space(num_samples=100, stop_after_no_gain=patience)
     begun = 0
-    while begun < len(values) and wants_more(a_study(values[:begun]), search):
+    while begun < len(values) and wants_more(a_study(values[:begun]), space):
         begun += 1
     scores = [value for value in values[:begun] if value is not None]
     if begun < len(values):
@@ -77,4 +83,4 @@ def test_it_stops_no_earlier_than_after_so_many_trials(values, patience):
         assert len(last) == patience
         best = max(scores, default=None)
         assert best is None or best in values[: begun - patience]
-    assert wants_more(a_study(values[:begun]), SearchSettings(num_samples=100))
+    assert wants_more(a_study(values[:begun]), a_space(num_samples=100))

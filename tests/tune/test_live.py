@@ -59,7 +59,7 @@ def test_a_plain_line_is_cut_where_it_would_fill_the_screen(study, monkeypatch, 
     (line,) = capsys.readouterr().err.splitlines()
     assert len(line) == 160
     assert line.endswith("…")
-    assert "; best val/match@01 0.9000 in trial 4: setting_0=0 setting_1=1 " in line
+    assert "; best val/match@01 0.9000 in trial 4, not saved yet: setting_0=0 setting_1=1 " in line
 
 
 def test_on_a_terminal_a_view_of_three_lines_however_many_settings(study, monkeypatch):

@@ -12,6 +12,7 @@ from themo import __version__
 from themo.errors import InputError
 from tune.cluster.resources import Resources
 from tune.limits import wants_more
+from tune.naming import search_folder
 from tune.search import (
     discard_untried,
     grow,
@@ -20,7 +21,6 @@ from tune.search import (
     read_search,
     refuse_another_space,
     refuse_other_pairs,
-    search_folder,
 )
 from tune.space import from_tree
 from tune.status import read_all
@@ -148,8 +148,8 @@ def test_a_search_that_gained_nothing_more_grows_only_beyond_that(tmp_path):
     assert grow(search, num_samples=6).space.search.num_samples == 6  # what asks for no more may be asked for
     assert grow(search, stop_after_no_gain=1).space.search.stop_after_no_gain == 1
     grown = grow(search, num_samples=64, stop_after_no_gain=4)
-    assert wants_more(study, grown.space.search)
-    assert wants_more(study, read_search(folder).space.search)
+    assert wants_more(study, grown.space)
+    assert wants_more(study, read_search(folder).space)
 
 
 def test_a_population_is_not_given_an_end_that_it_cannot_have(tmp_path):
@@ -173,7 +173,7 @@ def test_another_space_is_refused_and_what_differs_is_named(tmp_path):
     )
 
 
-@pytest.mark.parametrize("step", ["tune.search.write_text", "pathlib.Path.rename"])
+@pytest.mark.parametrize("step", ["tune.search.write_text", "tune.search.write_yaml"])
 def test_a_kill_while_a_search_is_made_leaves_its_name_free(tmp_path, monkeypatch, step):
     def die(*_: object) -> None:
         raise KeyboardInterrupt

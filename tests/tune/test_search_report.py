@@ -60,10 +60,10 @@ def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]
             study.report(i, metrics, "val/match@01")
         trial.enter_stint(1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9)
         trial.seconds = 9.0
+        if n_reports:
+            trial.enter_checkpoint(f"session-1/trial-{i:04d}")
+            (folder / "trials" / f"session-1/trial-{i:04d}").mkdir(parents=True)
         if i < n - running:
-            if n_reports:
-                trial.checkpoint, trial.checkpoint_pairs = f"session-1/trial-{i:04d}", 100 * n_reports
-                (folder / "trials" / trial.checkpoint).mkdir(parents=True)
             if n_reports == 0:
                 study.finish(i, "FAIL", "diverged: loss is nan <at once>")
             else:
@@ -202,9 +202,24 @@ def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) 
     assert "Not finished:" in text
     assert "The best so far: trial 4" in text  # under way, and ahead of all
     assert "2 under way" in text
-    assert "The winner is tested when the search has ended." in text
+    assert "The winner is tested when a session of the search has ended." in text
     assert "python -m themo tune --resume mine --logs-dir" in text
     assert (folder / "study.json").read_bytes() == before
+
+
+def test_the_page_of_an_interrupted_search_shows_its_best_student_and_its_test(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs", n=6, running=2)
+    leave_best(search, folder)
+    text = text_of(write_report(search, folder))
+    assert "student, Spanish" not in text  # a version of another score: the search went on since
+    facts = {"best": {search.objective: 5 * 9 / 200}}
+    (folder / "best" / "summary.json").write_text(json.dumps(facts), encoding="utf-8")
+    text = text_of(write_report(search, folder))
+    assert "Not finished:" in text
+    assert "The best so far: trial 4" in text
+    assert "student, Spanish 0.750" in text
+    assert "Resume the search python -m themo tune --resume mine" in text
+    assert f"python -m themo train --config {folder / 'best.yaml'}" in text
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "PAUSED"])

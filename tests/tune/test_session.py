@@ -332,7 +332,10 @@ def test_a_storage_that_fails_once_costs_a_trial_a_new_start_only(cluster, tmp_p
 
 @pytest.mark.parametrize(
     ("n_failed", "ended"),
-    [(0, "no trial has ended in it"), (1, "no trial has ended well in it, 1 failed (RuntimeError: a bug)")],
+    [
+        (0, "no trial has reached its first checkpoint in it"),
+        (1, "no trial has reached its first checkpoint in it, 1 failed (RuntimeError: a bug)"),
+    ],
 )
 def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_failed, ended):
     search, study = a_search(tmp_path, "mine", Resources()), Study(None, "max")
@@ -356,7 +359,7 @@ def test_a_search_whose_time_is_up_tells_what_there_is_and_goes_on_to_the_same_e
         process = _start(tmp_path, f"time_budget={seconds}", *(["--resume"] if ends else []))
         out, err = process.communicate(timeout=500)
         if process.returncode == 2:
-            assert "--time-budget: no trial has ended in it: go on with --resume mine" in err
+            assert "--time-budget: no trial has reached its first checkpoint in it: " in err
             out = "nothing yet\n"
         else:
             assert process.returncode == 0, err

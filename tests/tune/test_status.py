@@ -13,7 +13,7 @@ from formula_search import a_search, settings_in
 from themo.cli import main
 from themo.errors import InputError
 from tune.cluster.resources import Resources
-from tune.search import LOCK_FILE, STUDY_FILE, search_folder
+from tune.naming import LOCK_FILE, STUDY_FILE, search_folder
 from tune.status import read_status
 from tune.study import Study
 
@@ -29,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
         trial.enter_stint(float(started), float(ended))
         metrics = {"pairs_seen": pairs} | ({search.objective: value} if value is not None else {})
         study.report(trial.number, metrics, search.objective)
+        trial.enter_checkpoint(f"session-1/{trial.number}")
     study[0].seconds = 50.0
     study.finish(0, "COMPLETE")
     study.finish(1, "FAIL", "diverged: loss is nan")

@@ -67,16 +67,19 @@ def test_the_best_so_far_may_be_under_way_or_waiting_but_not_failed(mode):
     sign = 1 if mode == "max" else -1
     states = ["PRUNED", "COMPLETE", "RUNNING", "PAUSED", "FAIL"]
     for value, state in enumerate(states):
-        study[reported(study, sign * value)].checkpoint = "v"
+        study[reported(study, sign * value)].enter_checkpoint("v")
         if state != "RUNNING":
             study.finish(value, state)
     reported(study)
     assert [trial.number for trial in study.ranked()] == [3, 2, 1, 0]
-    assert [trial.number for trial in study.ranked(ended_only=True)] == [1, 0]
-    assert study.leader() is study[3]
-    assert study.winner() is study[1]
+    assert study.leader() is study.winner() is study[3]
     study.finish(3, "FAIL")
-    assert study.leader() is study[2]
+    assert study.leader() is study.winner() is study[2]
+    study.report(1, {"pairs_seen": 900, "val": 9.0 * sign}, "val")
+    study[1].state = "RUNNING"  # a better student, which no checkpoint holds yet
+    assert (study.leader(), study.winner()) == (study[1], study[2])
+    study.come_to_rest()
+    assert study.leader() is study.winner() is study[2]
 
 
 def test_of_equal_trials_the_greater_cosine_then_the_earlier_one_leads():
@@ -159,7 +162,7 @@ def test_a_paused_trial_is_not_done_and_goes_on_from_its_checkpoint(tmp_path):
     again = Study.reopen(tmp_path / "study.json")
     assert again.trials == study.trials
     assert not again[0].is_done
-    assert again.winner() is None
+    assert again.winner() is again[0]
     again.finish(0, "PRUNED")
     again.resume(0)
     assert Study.reopen(tmp_path / "study.json")[0].state == "RUNNING"

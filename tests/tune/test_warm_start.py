@@ -50,6 +50,23 @@ def test_what_the_new_search_could_have_run_carries_over(settings: Settings) -> 
     )
 
 
+def test_settings_that_diverged_carry_over_without_a_score(settings: Settings) -> None:
+    outcomes: list[tuple[dict[str, Any], float | None]] = [
+        ({"learn_rate": rate, "pooling": "mean"}, None) for rate in (1e-3, 2e-3)
+    ]
+    old, study = searched(settings, SPACE, ({"learn_rate": 3e-3, "pooling": "mean"}, 0.5), *outcomes)
+    study[1].reason, study[2].reason = "diverged: loss is nan", "its worker died"  # the latter may end well
+    space = from_tree({"space": SPACE}, settings, "new.yaml")
+    carried = carry_over(old, study, space, settings)
+    assert [(trial.params["learn_rate"], trial.is_scored) for trial in carried.trials] == [
+        (3e-3, True),
+        (1e-3, False),
+    ]
+    assert str(carried) == ("1 of 3 trials carry over; left out: 1 that did not end well, 1 that diverged")
+    with pytest.raises(InputError, match=r"0 of 2 trials carry over; left out: 1 .*, 1 that diverged"):
+        carry_over(old, Study(None, "max", study.trials[1:]), space, settings)
+
+
 def test_an_objective_that_is_left_open_is_the_one_that_the_old_search_settled_on(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from themo.config import load
 from tune.record import Stint
 from tune.study import Study
 from tune.work_time import (
@@ -109,7 +110,9 @@ def a_search(*trials: tuple[str, float]) -> Study:
     [
         ([("RUNNING", 9.0), ("RUNNING", 9.0)], 0, 2, None),
         ([("COMPLETE", 10.0), ("RUNNING", 9.0)], 0, 2, (1 + 6 * 10) / 2),
-        ([("COMPLETE", 10.0), ("RUNNING", 12.0)], 0, 2, 6 * 10 / 2),  # longer than any: it may end now
+        ([("COMPLETE", 10.0), ("RUNNING", 12.0)], 0, 2, 6 * 10 / 2),  # longer than any: nobody knows
+        ([("COMPLETE", 10.0)] * 7 + [("RUNNING", 12.0)], 0, 2, None),
+        ([("COMPLETE", 10.0)] * 6 + [("RUNNING", 9.0), ("RUNNING", 1.0)], 0, 2, 9),  # the longer one
         ([("COMPLETE", 10.0), ("PRUNED", 2.0), ("RUNNING", 4.0)], 0, 1, 6 + 5 * 6),
         ([("COMPLETE", 50.0), ("COMPLETE", 50.0), ("RUNNING", 1.0)], 2, 2, None),  # trusted ones alone
         ([("COMPLETE", 50.0), ("RUNNING", 40.0), ("PRUNED", 2.0)], 2, 1, 10 + 5 * 2),
@@ -143,4 +146,33 @@ def test_time_left_is_never_below_nothing_nor_above_all_at_the_slowest(
     n_trials = len(study) + n_more
     left = seconds_left(study, n_trials, n_trusted, slots)
     slowest = max((seconds for _, seconds in trials), default=0.0)
-    assert left is None or 0 <= left <= slowest * (n_trials - study.n_done) * (1 + 1e-9)
+    assert left is None or 0 < left <= slowest * (n_trials - study.n_done) * (1 + 1e-9)
+
+
+@given(
+    ended=st.lists(st.floats(1, 1e5), min_size=1, max_size=9),
+    under_way=st.lists(st.tuples(st.floats(1, 1e5), st.floats(0.01, 0.99)), min_size=1, max_size=4),
+    slots=st.integers(1, 4),
+)
+def test_trials_under_way_take_no_longer_than_to_their_own_ends(
+    ended: list[float], under_way: list[tuple[float, float]], slots: int
+) -> None:
+    """At their own pace; and those that have taken longest of all, just as long."""
+    settings = load().override({"epochs": 7.0})
+    study = a_search(*[("COMPLETE", seconds) for seconds in ended], *[("RUNNING", s) for s, _ in under_way])
+    own = []
+    for trial, (seconds, done) in zip(study.trials[len(ended) :], under_way, strict=True):
+        trial.metrics["epoch"] = 7.0 * done
+        own.append(seconds * (1 / done - 1))
+    left = seconds_left(study, len(study), 0, slots, settings)
+    assert left is not None
+    assert 0 < left <= max(max(own), sum(own) / min(slots, len(own))) * (1 + 1e-6)
+    if all(seconds > max(ended) for seconds, _ in under_way):
+        assert left == pytest.approx(max(max(own), sum(own) / min(slots, len(own))))
+
+
+def test_a_trial_that_stops_at_other_epochs_has_its_own_end() -> None:
+    study = a_search(("COMPLETE", 1.0), ("RUNNING", 60.0))
+    study[1].metrics["epoch"] = 2.0
+    study[1].params = {"epochs": 3.0}
+    assert seconds_left(study, 2, 0, 1, load()) == pytest.approx(30.0)

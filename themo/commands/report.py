@@ -35,8 +35,9 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     with waiting("Loading libraries"):
+        from tune.naming import SEARCH_FILE, search_folder
         from tune.report.page import write_report
-        from tune.search import SEARCH_FILE, read_search, search_folder, search_folders
+        from tune.search import read_search, search_folders
 
     settings = load().override({"logs_dir": options.logs_dir} if options.logs_dir else {})
     logs_dir = Path(settings.paths.logs_dir)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from themo.atomic import write_text
 from themo.commands.addressing import VERSION_HELP, find_version, sees_images
 from themo.errors import InputError
+from themo.image_search.left_out import LeftOut
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
 from themo.normal_form import is_blank
 from themo.options import Parser, add_json, add_settings, positive
@@ -26,6 +27,7 @@ SUMMARY = "Find the pictures of a folder that Spanish texts describe."
 EXAMPLES = """\
   python -m themo search "dos círculos rojos" --images ~/Pictures
   python -m themo search "un perro" "un gato" --images ~/Pictures --html found.html
+  python -m themo search "una bici" --images DIR --exclude Trash --exclude "*.png" --exclude "2019/*"
   python -m themo search "una bici" --images DIR --version-path NAME
 """
 _LONGEST_SHOWN = 60
@@ -40,6 +42,13 @@ def add_options(parser: Parser) -> None:
     group = parser.add_argument_group("search")
     group.add_argument(
         "--images", type=Path, required=True, metavar="FOLDER", help="pictures, also in folders below it"
+    )
+    group.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out files and folders of this name or, with a /, path below FOLDER; * and ? (repeatable)",
     )
     group.add_argument(
         "--version-path",
@@ -61,12 +70,15 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     _refuse_queries(options.queries)
     _refuse_page(options.html)
     unlisted: list[OSError] = []
+    left_out = LeftOut(options.exclude)
     with waiting("Listing pictures"):
-        found = find_pictures(options.images, unlisted.append)
+        found = find_pictures(options.images, unlisted.append, left_out)
     for error in unlisted[:N_NAMED]:
         console.print(f"{printable(str(error.filename))}: is left out: {error.strerror}")
     if len(unlisted) > N_NAMED:
         console.print(f"{len(unlisted) - N_NAMED:,} more are left out")
+    for line in left_out.lines():
+        console.print(printable(line), soft_wrap=True)
     if not found:
         none = "none that can be read" if unlisted else "none"
         raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), it holds {none}")
@@ -157,7 +169,11 @@ def _to_json(
             {
                 "query": query,
                 "matches": [
-                    {"path": readable(str(options.images / match.name)), "score": match.score}
+                    {
+                        "path": readable(str(options.images / match.name)),
+                        "score": match.score,
+                        "copies": [readable(str(options.images / name)) for name in match.copies],
+                    }
                     for match in matches
                 ],
             }
@@ -173,4 +189,7 @@ def _print_matches(query: str, matches: list[Match], folder: Path) -> None:
     for rank, match in enumerate(matches, start=1):
         line = Text(f"{rank:5}  ")
         line.append(f"{match.score:6.3f}", style="green")
-        print_result(line.append(f"  {printable(str(folder / match.name))}"))
+        line.append(f"  {printable(str(folder / match.name))}")
+        if match.copies:
+            line.append(f"  and {len(match.copies):,} {'copy' if len(match.copies) == 1 else 'copies'}")
+        print_result(line)

@@ -35,18 +35,18 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    from tune.search import search_folder
+    from tune.naming import is_starting, search_folder, starting
     from tune.status import overview, read_all, read_status
     from tune.tracking_place import command_to_see
 
     if options.name is None:
-        every = read_all(options.logs_dir)
+        every, soon = read_all(options.logs_dir), starting(options.logs_dir / "tune")
         if options.json:
-            print_json({"searches": [status.to_json() for status in every]})
+            print_json({"searches": [status.to_json() for status in every], "starting": soon})
+        elif every or soon:
+            print_result(overview(every, soon))
         else:
-            print_result(
-                overview(every) if every else f"There is no search in {(options.logs_dir / 'tune').resolve()}"
-            )
+            print_result(f"There is no search in {(options.logs_dir / 'tune').resolve()}")
         return
     folder = find_run(Path(options.name), options.logs_dir)
     if is_version(folder):
@@ -57,6 +57,12 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     else:
         settings = load(overrides={"logs_dir": str(options.logs_dir)})
         folder = search_folder(options.name, settings, asked_by="status NAME")
+        if is_starting(folder):
+            if options.json:
+                print_json({"search": options.name, "activity": "starting"})
+            else:
+                print_result(f"Search {options.name} (starting): its options are checked, no trial has begun")
+            return
     status = read_status(folder)
     if options.json:
         print_json(status.to_json())

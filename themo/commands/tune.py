@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,26 +96,30 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from tune.cluster.address import asked_address, cluster_behind, refuse_unreachable
+    from tune.naming import reserve
 
     begins = options.resume is None and options.repeat is None
     settings = load_checked(options) if begins else load(options.config, options.preset, options.settings)
     with waiting("Looking for the cluster"):
         options.address = cluster_behind(asked_address(options.address))
         refuse_unreachable(options.address)  # before the libraries, which take seconds
-    with waiting("Loading libraries"):
-        from themo.fetching.benchmark_files import fetch_captions
-        from themo.preparation import prepare_data
-        from themo.tracking.uri import tracking_uri, ui_command
-        from tune.cluster.connection import ClusterError
-        from tune.cluster.teacher_vectors import encoder_on
-        from tune.ends import refuse_unfit_ends
-        from tune.report.page import write_report
-        from tune.request import begin, resume
-        from tune.results import table
-        from tune.search import alone, discard_untried, has_pairs
-        from tune.session import run_search
+    is_new = options.resume is None
+    # `status` sees a new search from now on
+    with reserve(options.name, settings) if is_new else nullcontext() as place:
+        with waiting("Loading libraries"):
+            from themo.fetching.benchmark_files import fetch_captions
+            from themo.preparation import prepare_data
+            from themo.tracking.uri import tracking_uri, ui_command
+            from tune.cluster.connection import ClusterError
+            from tune.cluster.teacher_vectors import encoder_on
+            from tune.ends import refuse_unfit_ends
+            from tune.report.page import write_report
+            from tune.request import begin, resume
+            from tune.results import table
+            from tune.search import alone, discard_untried, has_pairs
+            from tune.session import run_search
+        search = begin(options, settings, place) if is_new else resume(options, settings)
 
-    search = (begin if options.resume is None else resume)(options, settings)
     address = search.resources.address
     encode = encoder_on(address) if address else None
 

@@ -81,7 +81,7 @@ def _text_column(table: pd.DataFrame) -> Any:
 def _is_text(column: pd.Series) -> bool:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
-    return pd.api.types.infer_dtype(column, skipna=True) == "string"
+    return bool(pd.api.types.infer_dtype(column, skipna=True) == "string")
 
 
 mlflow.models.set_model(SpanishEncoder())

@@ -11,9 +11,9 @@ from html import escape
 from pathlib import Path
 
 from themo.errors import InputError
+from themo.image_files import open_rgb, upright
 from themo.image_search.index import Match
 from themo.image_search.pictures import printable
-from themo.images import open_rgb, upright
 from themo.progress import track
 
 THUMBNAIL_PIXELS = 360
@@ -42,6 +42,7 @@ figcaption { border-top: 1px solid var(--line); padding: .5rem .7rem .6rem; font
 .rank { color: var(--mark); font-weight: 600; }
 .score { color: var(--soft); float: right; font-variant-numeric: tabular-nums; }
 .name { display: block; overflow-wrap: anywhere; }
+.copies { color: var(--soft); }
 @media (max-width: 32rem) { body { padding: 1.5rem 1rem 3rem; }
   ol { grid-template-columns: repeat(2, minmax(0, 1fr)); } h2 { font-size: 1.4rem; } }
 footer { border-top: 1px solid var(--line); margin-top: 3rem; padding-top: .8rem; font-size: .82rem; }
@@ -112,7 +113,7 @@ def _section(found: Found, thumbnails: dict[str, str]) -> str:
 <li><figure>
 <div class="frame">{_image(thumbnails[match.name], match.name)}</div>
 <figcaption><span class="rank">{rank}</span> <span class="score">{_decimal(match.score)}</span>
-<span class="name">{escape(printable(match.name))}</span></figcaption>
+<span class="name">{escape(printable(match.name))}</span>{_copies(match)}</figcaption>
 </figure></li>"""
         for rank, match in enumerate(found.matches, start=1)
     )
@@ -122,6 +123,14 @@ def _section(found: Found, thumbnails: dict[str, str]) -> str:
 <ol>{items}
 </ol>
 </section>"""
+
+
+def _copies(match: Match) -> str:
+    if not match.copies:
+        return ""
+    n = len(match.copies)
+    names = escape(printable(" · ".join(match.copies)))
+    return f'<span class="copies" title="{names}">y {n} {"copia" if n == 1 else "copias"}</span>'
 
 
 def _image(source: str, name: str) -> str:

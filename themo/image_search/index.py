@@ -2,7 +2,7 @@
 
     cache_dir/pictures-<digest of folder and teacher>/
         000007.npy   vectors of some pictures, (n, E) float32 of length 1
-        000007.json  their names, sizes and times, those of broken ones, and the digest of the vectors
+        000007.json  their names, sizes, times and digests, the broken ones, and the digest of the vectors
 
 A piece counts once its JSON is there, which comes last. A new one is written every so many seconds, so that a
 killed run loses little. Small pieces are merged, and those whose pictures have changed or gone are rewritten.
@@ -19,7 +19,7 @@ import json
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -33,8 +33,9 @@ import torch
 from themo.atomic import write_text
 from themo.cache import alone, digest, digest_file
 from themo.errors import InputError
+from themo.image_files import UnreadableError
 from themo.image_search.pictures import Stamp
-from themo.images import UnreadableError, Upright, load_images
+from themo.images import Identified, Upright, load_identified
 from themo.npy import NpyWriter
 from themo.progress import console, track, waiting
 
@@ -42,9 +43,10 @@ if TYPE_CHECKING:
     from themo.teacher import Teacher
 
 Vectors = npt.NDArray[np.float32]
+Digests = npt.NDArray[np.uint64]
 
-_FORM = 2
-"""Of what is kept of a picture: another one makes indexes anew."""
+_FORM = 3
+"""Of what is kept of a picture, and of how it is read: another number makes a new index."""
 SECONDS_BETWEEN_PIECES = 20.0
 """What a killed run loses at most, beside the batch in work."""
 PIECE_ROWS = 16_384
@@ -62,10 +64,12 @@ class Match:
     Attributes:
         name: Path below the folder.
         score: Cosine of its vector and the query's.
+        copies: Other files of the very same bytes, by name.
     """
 
     name: str
     score: float
+    copies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,13 @@ class Piece:
         path: The JSON; the vectors lie beside it.
         stamps: The n pictures, in the order of the rows.
         broken: Why others, seen with them, have no vector.
+        digests: (n, 4) uint64, as of `Identified`.
     """
 
     path: Path
     stamps: tuple[Stamp, ...]
     broken: Mapping[Stamp, str]
+    digests: Digests
 
     @classmethod
     def read(cls, path: Path) -> Piece:
@@ -94,25 +100,32 @@ class Piece:
             tree = json.loads(path.read_text(encoding="utf-8"))
             stamps = tuple(Stamp(*item) for item in tree["pictures"])
             broken = {Stamp(*item): str(reason) for item, reason in tree["broken"]}
+            digests = np.frombuffer(bytes.fromhex(tree["digests"]), np.uint64).reshape(len(stamps), 4)
             expected = tree["sha256"]
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: does not describe a piece") from error
         if digest_file(path.with_suffix(".npy")) != expected:
             raise ValueError(f"{path}: its vectors are not those that were written")
-        return cls(path, stamps, broken)
+        return cls(path, stamps, broken, digests)
 
     @classmethod
     def write(
-        cls, path: Path, vectors: Sequence[Vectors], stamps: Iterable[Stamp], broken: Mapping[Stamp, str]
+        cls,
+        path: Path,
+        vectors: Sequence[Vectors],
+        stamps: Iterable[Stamp],
+        broken: Mapping[Stamp, str],
+        digests: Sequence[Digests],
     ) -> Piece:
-        """Write a piece of a new name; `vectors` are one array or more, whose rows follow each other."""
+        """Write a piece of a new name; `vectors` and `digests` are arrays whose rows follow each other."""
         with NpyWriter(path.with_suffix(".npy"), np.float32, vectors[0].shape[1:]) as out:
             for rows in vectors:
                 out.append(rows)
-        piece = cls(path, tuple(stamps), broken)
+        piece = cls(path, tuple(stamps), broken, np.concatenate(digests))
         tree = {
             "pictures": [_row(stamp) for stamp in piece.stamps],
             "broken": [[_row(stamp), reason] for stamp, reason in broken.items()],
+            "digests": piece.digests.tobytes().hex(),
             "sha256": digest_file(path.with_suffix(".npy")),
         }
         write_text(path, json.dumps(tree))
@@ -152,12 +165,17 @@ class ImageIndex:
         pieces: Their vectors.
         broken: Why others have none, by their names.
         n_new: Of these, how many were not there, or were others, when the folder was indexed last.
+        file_of: (N,) equal numbers where two files have the same bytes.
+        twin_of: (N,) row of the first picture of the same pixels. Vectors of the same pixels differ by some
+            3e-8 between batches, which must not decide which one comes first.
     """
 
     names: tuple[str, ...]
     pieces: tuple[MappedVectors, ...]
     broken: Mapping[str, str]
     n_new: int
+    file_of: npt.NDArray[np.intp]
+    twin_of: npt.NDArray[np.intp]
 
     @classmethod
     def update(
@@ -202,10 +220,18 @@ class ImageIndex:
             ) from error
         names = tuple(stamp.name for piece in builder.pieces for stamp in piece.stamps)
         broken = {stamp.name: reason for piece in builder.pieces for stamp, reason in piece.broken.items()}
-        return cls(names, pieces, dict(sorted((broken | builder.unreadable).items())), n_new)
+        digests_N4 = np.concatenate(
+            [np.empty((0, 4), np.uint64), *(piece.digests for piece in builder.pieces)]
+        )
+        _, file_of = _first_equals(digests_N4[:, :2])
+        firsts, pixels_of = _first_equals(digests_N4[:, 2:])
+        every_broken = dict(sorted((broken | builder.unreadable).items()))
+        return cls(names, pieces, every_broken, n_new, file_of, firsts[pixels_of])
 
     def search(self, queries_QE: Vectors, n_best: int) -> list[list[Match]]:
-        """The best matches of each query, the best first; of equal ones the first by name.
+        """The best matches of each query, the best first; of equal pictures the first by name.
+
+        Files of the very same bytes are one match, by the first of their names.
 
         Args:
             queries_QE: float32 vectors of length 1.
@@ -222,13 +248,36 @@ class ImageIndex:
         return [self._best(scores_N, n_best) for scores_N in scores_NQ.T]
 
     def _best(self, scores_N: Vectors, n_best: int) -> list[Match]:
-        n_best = min(n_best, len(scores_N))
-        if not n_best:
-            return []
-        worst = np.partition(scores_N, -n_best)[-n_best]
-        rows = np.flatnonzero(scores_N >= worst)  # more than asked for where several are equal
-        matches = [Match(self.names[row], float(scores_N[row])) for row in rows]
-        return sorted(matches, key=lambda match: (-match.score, match.name))[:n_best]
+        scores_N = scores_N[self.twin_of]
+        for n in _growing(n_best, len(scores_N)):
+            worst = np.partition(scores_N, -n)[-n]
+            rows = np.flatnonzero(scores_N >= worst)  # with all that are equal to the last, so all its copies
+            found: dict[int, list[int]] = {}
+            for row in sorted(rows, key=lambda row: (-scores_N[row], self.names[row])):
+                found.setdefault(int(self.file_of[row]), []).append(int(row))
+            if len(found) >= n_best or n == len(scores_N):
+                best = list(found.values())[:n_best]
+                return [self._match(rows, float(scores_N[rows[0]])) for rows in best]
+        return []
+
+    def _match(self, rows: Sequence[int], score: float) -> Match:
+        first, *others = (self.names[row] for row in rows)
+        return Match(first, score, tuple(others))
+
+
+def _growing(n_best: int, n: int) -> Iterator[int]:
+    """How many rows to look at, until enough files differ: more and more, at last all."""
+    while 0 < n_best < n:
+        yield n_best
+        n_best *= 4
+    if n:
+        yield n
+
+
+def _first_equals(keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The first row of each distinct row of (N, 2), and for every row the number of its distinct one."""
+    _, firsts, numbers = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return firsts, numbers.reshape(-1)
 
 
 class _Builder:
@@ -273,7 +322,7 @@ class _Builder:
         paths = [self._folder / stamp.name for stamp in new]
         with (
             track("Teacher looks at pictures", len(new), "pictures") as advance,
-            closing(load_images(paths, Upright(teacher.transform))) as images,
+            closing(load_identified(paths, Upright(teacher.transform))) as images,
         ):
             seen = zip(new, images, strict=True)
             try:
@@ -324,7 +373,7 @@ class _Builder:
         if part.stamps or part.broken:
             numbers = [int(path.stem) for path in self._home.glob("*.npy") if path.stem.isdigit()]
             path = self._home / f"{max(numbers, default=-1) + 1:06d}.json"
-            self.pieces.append(Piece.write(path, part.vectors, part.stamps, part.broken))
+            self.pieces.append(Piece.write(path, part.vectors, part.stamps, part.broken, part.digests))
 
 
 class _Part:
@@ -334,6 +383,7 @@ class _Part:
         self.vectors: list[Vectors] = []
         self.stamps: list[Stamp] = []
         self.broken: dict[Stamp, str] = {}
+        self.digests: list[Digests] = []
         self._start = time.monotonic()
 
     @property
@@ -341,20 +391,23 @@ class _Part:
         """Seconds since it was begun."""
         return time.monotonic() - self._start
 
-    def look(self, teacher: Teacher, batch: Sequence[tuple[Stamp, torch.Tensor | InputError]]) -> None:
+    def look(self, teacher: Teacher, batch: Sequence[tuple[Stamp, Identified | InputError]]) -> None:
         """Add the pictures of a batch, and the broken ones among them."""
-        whole = {stamp: image for stamp, image in batch if isinstance(image, torch.Tensor)}
+        whole = {stamp: image for stamp, image in batch if isinstance(image, Identified)}
         broken = {stamp: str(image) for stamp, image in batch if isinstance(image, InputError)}
         vectors = np.empty((0, teacher.dimension("embedding")), np.float32)
         if whole:
-            vectors = teacher.encode_pixels(torch.stack(list(whole.values()))).numpy()
+            pixels = np.stack([image.pixels for image in whole.values()])
+            vectors = teacher.encode_pixels(torch.from_numpy(pixels)).numpy()
         self.vectors.append(vectors)
+        self.digests.append(np.array([image.digests for image in whole.values()], np.uint64).reshape(-1, 4))
         self.stamps.extend(whole)
         self.broken |= broken
 
     def take(self, piece: Piece, alive_n: npt.NDArray[np.bool_], found: frozenset[Stamp]) -> None:
         """Add what is alive of a piece."""
         self.vectors.append(MappedVectors(piece.path.with_suffix(".npy")).rows[alive_n])
+        self.digests.append(piece.digests[alive_n])
         self.stamps.extend(stamp for stamp, lives in zip(piece.stamps, alive_n, strict=True) if lives)
         self.broken |= {stamp: reason for stamp, reason in piece.broken.items() if stamp in found}
 

@@ -10,9 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from themo.errors import InputError
+from themo.image_search.left_out import AVIF_SUFFIXES, FOREIGN_SUFFIXES, HEIF_SUFFIXES, LeftOut
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
-"""Of the formats that `themo.images` reads."""
+SUFFIXES = (
+    frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+    | HEIF_SUFFIXES
+    | AVIF_SUFFIXES
+    | FOREIGN_SUFFIXES
+)
+"""Of pictures; `LeftOut` knows which of them are not read."""
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """A link that leads nowhere, or a file that went since it was listed."""
 
@@ -36,7 +42,9 @@ class Stamp:
     touched: int
 
 
-def find_pictures(folder: Path, unreadable: Callable[[OSError], None]) -> list[Stamp]:
+def find_pictures(
+    folder: Path, unreadable: Callable[[OSError], None], left_out: LeftOut | None = None
+) -> list[Stamp]:
     """The pictures in a folder and all below it, by name.
 
     A link to a file counts as the file; a link to a folder is not followed, so none is met twice. What begins
@@ -46,6 +54,7 @@ def find_pictures(folder: Path, unreadable: Callable[[OSError], None]) -> list[S
         folder: Where to look.
         unreadable: Told of every folder below it that cannot be listed, and of every file in a folder that
             lets names be read and nothing else.
+        left_out: Decides what else is left out, and counts it.
 
     Raises:
         InputError: It is no folder, or it cannot be listed.
@@ -53,6 +62,10 @@ def find_pictures(folder: Path, unreadable: Callable[[OSError], None]) -> list[S
     if not folder.is_dir():
         raise InputError(f"--images {folder}: must be a folder, {_what(folder)}")
     found = []
+    left_out = left_out or LeftOut()
+
+    def below(path: str) -> str:
+        return os.path.relpath(path, folder).replace(os.sep, "/")
 
     def refuse(error: OSError) -> None:
         if Path(error.filename) == folder:
@@ -60,11 +73,17 @@ def find_pictures(folder: Path, unreadable: Callable[[OSError], None]) -> list[S
         unreadable(error)
 
     for root, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # PTH: a Path a file takes longer than its stat
+        kept = [name for name in folders if not left_out.holds_folder(below(os.path.join(root, name)))]  # noqa: PTH118
+        folders[:] = sorted(kept)
         for name in names:
-            if name.startswith(".") or os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122
+            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+            if name.startswith(".") or suffix not in SUFFIXES:
                 continue
-            path = os.path.join(root, name)  # noqa: PTH118 -- a Path a file takes longer than its stat
+            path = os.path.join(root, name)  # noqa: PTH118
+            place = below(path)
+            if left_out.holds_file(place, suffix):
+                continue
             try:
                 status = os.stat(path)  # noqa: PTH116
             except OSError as error:
@@ -72,8 +91,7 @@ def find_pictures(folder: Path, unreadable: Callable[[OSError], None]) -> list[S
                     unreadable(error)
                 continue
             if stat.S_ISREG(status.st_mode):
-                below = os.path.relpath(path, folder).replace(os.sep, "/")
-                found.append(Stamp(below, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+                found.append(Stamp(place, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return sorted(found)
 
 

@@ -18,7 +18,7 @@ from themo.config import Settings
 from themo.equal_prompts import first_equal
 from themo.errors import InputError
 from themo.evaluation import ACCURACY, CEILING, RETRIEVAL, STUDENT, Scores
-from themo.images import open_rgb
+from themo.image_files import open_rgb
 from themo.miniature.lexicon import COLOURS, LARGEST_COUNT, SHAPES
 from themo.miniature.pictured import ATTRIBUTES, agreement, mentions
 from themo.miniature.probing import N_SCENES, Reader, told_apart

@@ -25,6 +25,7 @@ from themo.errors import InputError, reason_of
 from themo.targets import EncodeElsewhere
 from themo.teacher import Target, Teacher
 from tune.cluster.connection import connect
+from tune.cluster.own_device import own_device
 
 WINDOW = 64
 """Chunks that are in the driver's memory and in the object store at a time: four million sentences."""
@@ -48,14 +49,16 @@ def encoder_on(address: str) -> EncodeElsewhere:
         ):
             machines = list(cluster.machines().values())
             kind = "GPU" if device != "cpu" and any(m.get("GPU") for m in machines) else "CPU"
+            if kind == "CPU" and device == "cuda":
+                raise InputError("--address: the teacher cannot read on the cluster: Ray has no GPU for it")
             n_readers = sum(int(machine.get(kind, 0.0)) for machine in machines)
-            yield from _encode(chunks, (names, device, target), kind, n_readers)
+            yield from _encode(chunks, (names, device, target, float(kind == "GPU")), n_readers)
 
     return encode
 
 
 def _encode(
-    chunks: Iterable[list[str]], of_reader: tuple[Names, Device, Target], kind: str, n_readers: int
+    chunks: Iterable[list[str]], of_reader: tuple[Names, Device, Target, float], n_readers: int
 ) -> Iterator[npt.NDArray[np.float16]]:
     import ray.data
     from ray.exceptions import RayError
@@ -67,7 +70,7 @@ def _encode(
         "fn_constructor_args": of_reader,
         "compute": ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(n_readers, WINDOW))),
         "num_cpus": 1,
-        "num_gpus": 1 if kind == "GPU" else 0,
+        "num_gpus": of_reader[-1],
         "max_restarts": _DEATHS,  # Ray Data's own is for ever
         "max_task_retries": _DEATHS,
     }
@@ -91,9 +94,10 @@ def _map(texts: Any, **options: Any) -> Any:
 
 
 class _Reader:
-    """The teacher on a worker."""
+    """The teacher on a worker, on a GPU only where Ray gave one."""
 
-    def __init__(self, names: Names, device: Device, target: Target) -> None:
+    def __init__(self, names: Names, device: Device, target: Target, gpus: float) -> None:
+        device = own_device(device, gpus, "the teacher")
         self._teacher = Teacher.load(*names, str(resolve_device(device)))
         self._target = target
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,13 @@ from tune.proposals.history import to_optuna
 from tune.record import Trial
 from tune.space import Space
 from tune.study import Study
+from tune.tried import draw_untried, is_tried
+
+_DRAWS = 16
+"""How often a searcher draws again before settings are drawn among all that are left."""
+
+_POINTS = 256
+"""How many points of a Sobol sequence are tried before that."""
 
 
 def propose(space: Space, study: Study) -> dict[str, Scalar]:
@@ -31,18 +39,59 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
       it reached, a failed one as the worst of all.
     - ``cmaes``: `tune.proposals.evolution` for ranges, choices at random. Trials count as with ``gp``.
     - ``random``: every value of a range or choice alike.
-    - ``quasi-random``: points of a scrambled Sobol sequence, which leaves no part of the space out.
+    - ``quasi-random``: points of a scrambled Sobol sequence, which leaves no part of the space out. Trusted
+      trials use none of them up.
 
     The first three begin with `startup_trials` at random; trials carried over from another search count among
     them, but for ``cmaes``, which begins around the best of both. Everything is built anew from the record,
     every random state from seed and trial number: a resumed search proposes what it would have proposed.
 
+    A run is deterministic, so that settings which a trial has already, also a carried one, are not proposed:
+    the searcher draws again with other random states, a Sobol sequence goes on to its next point, and where
+    that does not help, settings are drawn at random among those that are left. Trusted settings are
+    tried in any case.
+
     Args:
-        space: What is searched.
+        space: What is searched; has settings left that are not tried (`tune.tried.most_trials`).
         study: All trials so far; the proposal becomes number `len(study)`.
     """
+    number, trusted = len(study), _trusted(space, len(study))
+    drawn: dict[str, Scalar] = {}
+    for drawn in _draws(space, study, trusted):
+        if len(trusted) == len(space.dimensions) or not is_tried(space, study, drawn):
+            return drawn
+    random = np.random.default_rng(np.random.SeedSequence([space.search.seed, number, _DRAWS]))
+    return draw_untried(space, study, trusted, random) or drawn  # a trusted trial may find nothing else
+
+
+def _draws(space: Space, study: Study, trusted: Mapping[str, Scalar]) -> Iterator[dict[str, Scalar]]:
+    """What a searcher proposes, and then would propose instead, if it were to draw again."""
     number = len(study)
-    seed = int(np.random.SeedSequence([space.search.seed, number]).generate_state(1)[0])
+    if space.search.searcher == "quasi-random" and number >= len(space.first):
+        yield from _sobol_points(space, number - len(space.first))
+        return
+    n_draws = _DRAWS if space.search.searcher != "gp" else 2  # a draw of the process takes a second
+    for draw in range(n_draws):
+        entropy = [space.search.seed, number, draw] if draw else [space.search.seed, number]
+        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        yield {**_draw(space, study, seed), **trusted}
+
+
+def _sobol_points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
+    """Points of the scrambled Sobol sequence after those of earlier proposals; trusted trials take none.
+
+    A point that was passed over as tried needs no count: it is tried, or was taken, at each later proposal.
+    """
+    sequence = qmc.Sobol(len(space.dimensions), rng=np.random.default_rng(space.search.seed))
+    if n_before:
+        sequence.fast_forward(n_before)
+    for _ in range(_POINTS):
+        place = sequence.random(1)[0]
+        yield {n: decode(d, float(p)) for (n, d), p in zip(space.dimensions.items(), place, strict=True)}
+
+
+def _draw(space: Space, study: Study, seed: int) -> dict[str, Scalar]:
+    """A proposal of the searcher, with what is trusted for this trial where Optuna's samplers are asked."""
     n_startup = space.search.startup_trials
     match space.search.searcher:
         case "tpe":
@@ -51,19 +100,13 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
             # two at least: of a single trial no process can be fitted
             gp = GPSampler(n_startup_trials=max(2, n_startup), seed=seed, warn_independent_sampling=False)
             return _ask(space, _all_complete(study), gp)
-        case "random":
+        case "random" | "quasi-random":  # of the latter: what trusted settings leave open
             return _ask(space, study, RandomSampler(seed=seed))
         case "cmaes":
             drawn = _ask(space, study, RandomSampler(seed=seed))
-            if number >= n_startup:
+            if len(study) >= n_startup:
                 drawn |= evolution.sample(space, study, _scores(study), seed)
-        case "quasi-random":
-            sequence = qmc.Sobol(len(space.dimensions), rng=np.random.default_rng(space.search.seed))
-            place = (sequence.fast_forward(number) if number else sequence).random(1)[0]
-            drawn = {
-                n: decode(d, float(p)) for (n, d), p in zip(space.dimensions.items(), place, strict=True)
-            }
-    return drawn | _trusted(space, number)
+            return drawn
 
 
 class _Tpe(TPESampler):

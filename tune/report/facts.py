@@ -19,6 +19,7 @@ from tune.schedulers.rungs import Rungs
 from tune.search_settings import SearchSettings
 from tune.space import Space
 from tune.study import Study
+from tune.work_time import rest_of_run
 
 Fate = Literal["winner", "complete", "stopped", "failed", "running"]
 
@@ -163,11 +164,9 @@ def cost(study: Study, settings: Settings) -> Cost:
     saved_pairs = saved_seconds = 0.0
     is_upper_bound = False
     for trial in study:
-        epoch = trial.metrics.get("epoch", 0.0)
-        if trial.state == "PRUNED" and epoch > 0:
-            training = settings.override(trial.params).training
-            left = max(0.0, float(training.epochs) / epoch - 1)
-            is_upper_bound |= training.patience is not None
+        left = rest_of_run(trial, settings) if trial.state == "PRUNED" else None
+        if left is not None:
+            is_upper_bound |= settings.override(trial.params).training.patience is not None
             saved_pairs += left * trial.pairs_seen
             saved_seconds += left * trial.seconds
     pairs, seconds = sum(trial.pairs_seen for trial in study), sum(trial.seconds for trial in study)

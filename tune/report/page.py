@@ -19,11 +19,12 @@ from themo.progress import waiting
 from themo.report.tables import lay_out, read_scores
 from themo.versions import TEST_FILE, read_summary
 from tune.limits import is_whole
+from tune.naming import STUDY_FILE, is_held
 from tune.record import Trial
 from tune.report import course_figures, facts, setting_figures
 from tune.report.fates import NAMES
 from tune.results import BEST_SETTINGS, BEST_VERSION, show
-from tune.search import STUDY_FILE, Search
+from tune.search import Search
 from tune.study import Study
 from tune.tracking_place import command_to_see
 from tune.work_time import busy_share, most_at_once, session_seconds
@@ -48,6 +49,8 @@ def write_report(search: Search, folder: Path) -> Path:
         InputError: The record is damaged or holds no score, or the page cannot be written.
     """
     study = Study.read(folder / STUDY_FILE)
+    if not is_held(folder):  # `tune`, which holds it, has brought the record to rest
+        study.come_to_rest()
     best = study.leader()
     if best is None:
         reason = next((f"; the first one: {trial.reason}" for trial in study if trial.reason), "")
@@ -55,11 +58,13 @@ def write_report(search: Search, folder: Path) -> Path:
             f"{folder / STUDY_FILE}: must hold a score of a trial that has not failed, "
             f"none of its {len(study)} has one{reason}"
         )
-    is_finished = is_whole(study, search.space.search)
+    is_finished = is_whole(study, search.space)
     if is_finished:
         best = study.winner() or best
-    has_settings = is_finished and _holds_settings(search, best, folder / BEST_SETTINGS)
+    has_settings = _holds_settings(search, best, folder / BEST_SETTINGS)
     version = folder / BEST_VERSION if has_settings and (folder / BEST_VERSION).is_dir() else None
+    if not is_finished and (version is None or not _holds_best(version, search, study, best)):
+        has_settings, version = False, None  # those of an earlier session, since when the search went on
     is_repeatable = has_settings and not best.lineage  # else settings changed on the way
     tested = None
     if version is not None and (version / TEST_FILE).exists():
@@ -137,6 +142,15 @@ def _holds_settings(search: Search, best: Trial, path: Path) -> bool:
         return False
     settings = search.settings.override(best.params)
     return kept.model_copy(update={"paths": settings.paths}) == settings  # a moved search may have gone on
+
+
+def _holds_best(version: Path, search: Search, study: Study, best: Trial) -> bool:
+    """Whether a version is the best trial's present one, and not that of an earlier session."""
+    try:
+        kept = read_summary(version)["best"][search.objective]
+    except (InputError, KeyError):
+        return False
+    return bool(kept == best.saved(study.mode))
 
 
 @dataclass(frozen=True)
@@ -227,10 +241,13 @@ def _commands(
     compare = _Command("Compare the trials in MLflow", command_to_see(folder))
     train = _Command("Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS)}")
     trains = [train] if is_repeatable else []
+    resume = f"{themo} tune --resume {of_search}"
     if version is None:
-        what = "Write the winner's files anew" if is_finished else "Go on with the search, if nobody does"
-        return [_Command(what, f"{themo} tune --resume {of_search}"), *trains, compare]
+        what = "Write the winner's files anew" if is_finished else "Resume the search, if it is not running"
+        return [_Command(what, resume), *trains, compare]
+    resumes = [] if is_finished else [_Command("Resume the search", resume)]
     return [
+        *resumes,
         *trains,
         _Command(
             "Test the winner beside all baselines, with a report of its own",

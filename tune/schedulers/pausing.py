@@ -12,9 +12,10 @@ rung goes on even where one in eta would be none, so that the search's best tria
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from tune.limits import wants_more
+from tune.limits import begins_more
 from tune.record import State, Trial, loss_of
 from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
@@ -29,10 +30,12 @@ class PausingAsha(Scheduler):
     Attributes:
         rungs: Where trials wait.
         search: When no more trials are to come.
+        most: Trials that the search comes to at most (`tune.tried.most_trials`); None: its `num_samples`.
     """
 
     rungs: Rungs
     search: SearchSettings
+    most: Callable[[Study], int] | None = None
 
     def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
         """Whether there is a rung between two reports."""
@@ -56,7 +59,8 @@ class PausingAsha(Scheduler):
         """
         waiting = {t.number for t in study if t.number == arriving or is_waiting(t)}
         at_work = any(t.state == "RUNNING" and t.number != arriving for t in study)
-        at_least = 0 if at_work or wants_more(study, self.search) else 1
+        most = self.search.num_samples if self.most is None else self.most(study)
+        at_least = 0 if at_work or begins_more(study, self.search, most) else 1
         able = [t for t in study if "FAIL" not in (t.state, t.verdict)]  # the others hold nobody's place
         further: set[int] = set()
         """Trials that have passed a higher rung."""

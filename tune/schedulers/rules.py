@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from tune.record import State
 from tune.schedulers.asha import Asha
@@ -13,7 +14,9 @@ from tune.schedulers.population import PopulationBased
 from tune.schedulers.rungs import Rungs, crosses
 from tune.schedulers.scheduler import Scheduler
 from tune.search_settings import SearchSettings
+from tune.space import Space
 from tune.study import Study
+from tune.tried import most_trials
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,20 @@ class Never(Scheduler):
         return "RUNNING"
 
 
-def scheduler_of(search: SearchSettings) -> Scheduler:
-    """The rule that a search names."""
+def scheduler_of(search: SearchSettings, space: Space | None = None) -> Scheduler:
+    """The rule that a search names.
+
+    Args:
+        search: Its settings.
+        space: What is searched, where the rule is asked when a search ends; workers only ask where to report.
+    """
     rungs = Rungs(search.grace_pairs, search.reduction_factor)
     match search.scheduler:
         case "asha":
             return Asha(rungs)
         case "pausing-asha":
-            return PausingAsha(rungs, search)
+            most = None if space is None else partial(most_trials, space=space)
+            return PausingAsha(rungs, search, most)
         case "hyperband":
             return HyperBand(rungs, search.brackets)
         case "median":

@@ -1,0 +1,130 @@
+"""What a folder holds that no search looks at: thumbnails of its file system, excluded names, other kinds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from themo.errors import InputError
+
+SYSTEM_FOLDERS = frozenset(
+    (
+        *("@eadir", "@tmp", "#recycle", "#snapshot", "@sharebin"),  # Synology
+        *(".@__thumb", "@recycle", "@recently-snapshot", "@snapshot"),  # QNAP
+        *("$recycle.bin", "system volume information", "recycler", "found.000"),  # Windows
+        *(
+            "lost+found",
+            ".thumbnails",
+            ".trash",
+            ".trash-1000",
+            ".snapshot",
+            ".snapshots",
+        ),  # Unix
+        *(".trashes", ".spotlight-v100", ".fseventsd", ".documentrevisions-v100", "__macosx"),  # macOS
+    )
+)
+"""Folders of thumbnails, of what was deleted, and of snapshots, in lower case."""
+
+HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
+AVIF_SUFFIXES = frozenset((".avif",))
+FOREIGN_SUFFIXES = frozenset(
+    (
+        *(".jxl", ".jp2", ".j2k", ".psd", ".xcf", ".svg", ".eps", ".tga", ".ppm", ".pgm", ".exr"),
+        *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+    )
+)
+"""Pictures of kinds that are not read."""
+
+
+class LeftOut:
+    """Decides by name what is left out of a search, and counts it.
+
+    Args:
+        exclude: Patterns of the user with ``*``, ``?`` and ``[...]``: of the name of a file or folder or,
+            with a ``/``, of the path below the searched folder. Case counts.
+
+    Raises:
+        InputError: A pattern is empty.
+    """
+
+    def __init__(self, exclude: Sequence[str] = ()) -> None:
+        for pattern in exclude:
+            if not _plain(pattern):
+                raise InputError(f"--exclude: must be a pattern such as 'trips/*', got {pattern!r}")
+        self._by_pattern = dict.fromkeys(exclude, 0)
+        self._system: Counter[str] = Counter()
+        self._kinds: Counter[str] = Counter()
+        self._unread = FOREIGN_SUFFIXES | _unread_suffixes()
+
+    def holds_folder(self, below: str) -> bool:
+        """Whether a folder is left out, by its path below the searched one; hidden ones are not counted."""
+        name = below.rpartition("/")[2]
+        if name.lower() in SYSTEM_FOLDERS:
+            self._system[name] += 1
+            return True
+        return name.startswith(".") or self._is_excluded(below)
+
+    def holds_file(self, below: str, suffix: str) -> bool:
+        """Whether a picture is left out, by its path below the searched folder."""
+        if self._is_excluded(below):
+            return True
+        if suffix in self._unread:
+            self._kinds[suffix] += 1
+            return True
+        return False
+
+    def lines(self) -> list[str]:
+        """What was left out, in lines for people."""
+        from themo.image_files import AVIF_COMMAND, HEIF_COMMAND
+
+        lines = []
+        if self._system:
+            total = self._system.total()
+            lines.append(
+                f"{_count(total, 'folder')} of thumbnails or deleted files left out: {_named(self._system)}"
+            )
+        for pattern, count in self._by_pattern.items():
+            what = f"{_count(count, 'file or folder', 'files and folders')} left out" if count else "no match"
+            lines.append(f"--exclude {pattern}: {what}")
+        kinds = self._kinds.copy()
+        for suffixes, command in ((HEIF_SUFFIXES, HEIF_COMMAND), (AVIF_SUFFIXES, AVIF_COMMAND)):
+            chosen = Counter({suffix: kinds.pop(suffix) for suffix in sorted(kinds) if suffix in suffixes})
+            if chosen:
+                lines.append(
+                    f"{_count(chosen.total(), 'picture')} left out: {_named(chosen)}; to read them: {command}"
+                )
+        if kinds:
+            lines.append(
+                f"{_count(kinds.total(), 'file')} of kinds that are not read left out: {_named(kinds)}"
+            )
+        return lines
+
+    def _is_excluded(self, below: str) -> bool:
+        name = below.rpartition("/")[2]
+        for pattern in self._by_pattern:
+            plain = _plain(pattern)
+            if fnmatchcase(below if "/" in plain or pattern.startswith("/") else name, plain):
+                self._by_pattern[pattern] += 1
+                return True
+        return False
+
+
+def _unread_suffixes() -> frozenset[str]:
+    """Of HEIC and AVIF, the suffixes whose pictures cannot be read with the packages that are installed."""
+    from themo.image_files import reads_avif, reads_heif  # Pillow is no part of the command line's start
+
+    none: frozenset[str] = frozenset()
+    return (none if reads_heif() else HEIF_SUFFIXES) | (none if reads_avif() else AVIF_SUFFIXES)
+
+
+def _plain(pattern: str) -> str:
+    return pattern.removeprefix("./").strip("/")
+
+
+def _named(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} ({count:,})" if count > 1 else name for name, count in sorted(counts.items()))
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
