@@ -27,6 +27,7 @@ ON_CPU = (
     "teacher_rate",
     "memory",
     "full_size",
+    "miniature_build",
     "miniature_teacher",
     "miniature_student",
     "miniature_results",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 import time
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from benchmarks import miniature_build
 from benchmarks.__main__ import main
 from benchmarks.course import Course, Target
 from benchmarks.image_search import peak_mib
@@ -196,3 +199,46 @@ def test_a_paused_trial_of_ours_goes_on_where_it_waited(tiny_settings: Settings)
     assert resumed
     spent = [0.0] + [epochs for _, epochs, _ in course.reports]
     assert all(0 < after - before < 1.0 for before, after in pairwise(spent))
+
+
+def test_builds_alternate_and_the_ratio_is_the_median_over_rounds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    order: list[str] = []
+    seconds = {"now": iter([2.0, 9.0, 5.0]), "before": iter([10.0, 10.0, 10.0])}
+
+    def build_seconds(tree: Path, seed: int) -> tuple[float, float]:
+        assert seed == 3
+        name = "before" if tree == tmp_path else "now"
+        order.append(name)
+        wall = next(seconds[name])
+        return wall, 2 * wall
+
+    monkeypatch.setattr(miniature_build, "checkout", lambda _commit: nullcontext(tmp_path))
+    monkeypatch.setattr(miniature_build, "_build_seconds", build_seconds)
+    wall, processor = miniature_build.compared("abc", rounds=3, seed=3)
+    assert order == ["now", "before", "before", "now", "now", "before"]
+    assert wall.figure == processor.figure == 0.5
+    assert wall.spread == (0.2, 0.9)
+    assert wall.is_met is False
+    assert processor.goal is None
+
+
+def test_an_older_commit_is_checked_out_and_removed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    contents = ("older", "newer")
+    for content in contents:
+        (tmp_path / "file").write_text(content)
+        git("add", "file")
+        git("commit", "--quiet", "-m", content)
+    monkeypatch.setattr(miniature_build, "HERE", tmp_path)
+    with miniature_build.checkout(git("rev-parse", "HEAD~1")) as tree:
+        assert (tree / "file").read_text() == "older"
+    assert not tree.exists()
+    assert len(git("worktree", "list").splitlines()) == 1

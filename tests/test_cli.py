@@ -111,7 +111,12 @@ def _ctrl_c_raises() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_ctrl_c_raises")
 @pytest.mark.parametrize(
-    ("number", "code", "said"), [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")]
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "Interrupted"),
+        (signal.SIGTERM, 143, "Terminated"),
+        (signal.SIGHUP, 129, "The terminal was closed"),
+    ],
 )
 @pytest.mark.parametrize(
     ("words", "step"),
@@ -630,7 +635,12 @@ def checkpoint_time(version: Path) -> int:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code", "said"), [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")]
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "Interrupted"),
+        (signal.SIGTERM, 143, "Terminated"),
+        (signal.SIGHUP, 129, "The terminal was closed"),
+    ],
 )
 def test_interrupted(tiny_config: Path, tmp_path: Path, number: int, code: int, said: str) -> None:
     """Ctrl-C, or a kill: its exit code, the command to go on with, and an end in MLflow."""

@@ -24,17 +24,16 @@ def test_a_backbone_is_the_hubs_where_there_is_no_such_folder(
     assert sources.backbone_repository("owner/beto") == "owner/beto"
 
 
-def test_home_is_expanded(settings: SettingsFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_in_the_home_is_found(settings: SettingsFactory, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "pairs.tsv").touch()
     (tmp_path / "beto").mkdir()
-    sources = Sources(settings())
-    assert sources.path("~/pairs.tsv", "data.corpus") == tmp_path / "pairs.tsv"
-    assert sources.resolve("~/beto") == sources.backbone("~/beto", weights=True) == str(tmp_path / "beto")
-    assert sources.backbone_repository("~/beto") is None
-    assert sources.resolve("local-dir:~/beto") == f"local-dir:{tmp_path / 'beto'}"
-    assert sources.resolve("~/weights.pt") == str(tmp_path / "weights.pt")
-    assert sources.resolve("~nobody-of-this-name/beto") == "~nobody-of-this-name/beto"
+    known = settings(corpus=["~/pairs.tsv"], backbone="~/beto", architecture="local-dir:~/beto")
+    sources, backbone = Sources(known), known.student.backbone
+    assert sources.path(known.data.corpus[0], "data.corpus") == tmp_path / "pairs.tsv"
+    assert sources.resolve(backbone) == sources.backbone(backbone, weights=True) == str(tmp_path / "beto")
+    assert sources.backbone_repository(backbone) is None
+    assert sources.resolve(known.teacher.architecture) == f"local-dir:{tmp_path / 'beto'}"
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,18 @@
 """The command line: parse, call, and turn errors into exit codes.
 
 Results go to standard output, all else to standard error. Exit codes: 0 done; 1 a run failed; 2 bad input,
-one line; 130 interrupted; 143 terminated.
+one line; 129 the terminal was closed; 130 interrupted; 143 terminated.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -21,7 +23,8 @@ from themo.commands import NAMES, typed
 from themo.errors import InputError, did_you_mean
 from themo.options import HelpLayout, Parser, collect_settings
 from themo.progress import console
-from themo.termination import Terminated, ended_by_sigterm
+from themo.streams import Stream, let_all_characters_pass, open_closed_descriptors
+from themo.termination import Terminated, ended_by_signals
 
 EXAMPLES = """\
 examples:
@@ -38,18 +41,30 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit code."""
+    open_closed_descriptors()
+    let_all_characters_pass()
     _quiet_libraries()
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    finally:
+        with suppress(OSError):  # of `--help`: whoever reads it may have left
+            Stream("stdout").flush()
+
+
+def _run(words: list[str]) -> int:
     resume_hint = [typed(*words)]
     try:
-        with ended_by_sigterm():
+        with ended_by_signals():
             options = parse(words)
             _command(options.command).run(options, resume_hint)
     except InputError as error:
         console.print(f"Error: {error}")
         return 2
     except KeyboardInterrupt as end:
-        said, code = ("Terminated.", 143) if isinstance(end, Terminated) else ("Interrupted.", 130)
+        said, code = "Interrupted.", 130
+        if isinstance(end, Terminated):
+            said = "The terminal was closed." if end.number == signal.SIGHUP else "Terminated."
+            code = end.exit_code
         console.print(" ".join([said, *(f"Continue with: {hint}" for hint in resume_hint)]), soft_wrap=True)
         return code
     except (FloatingPointError, RuntimeError, OSError, SafetensorError) as error:

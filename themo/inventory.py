@@ -15,6 +15,7 @@ from themo.fetching.benchmark_files import parts
 from themo.fetching.catalogue import CATALOGUE, parse_weighted
 from themo.fetching.downloads import probe
 from themo.fetching.hub import ENDPOINT, is_cached, remote_bytes
+from themo.places import LOCAL
 from themo.sources import miniature_is_built
 from themo.teacher import hub_repository
 from themo.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS
@@ -104,14 +105,14 @@ def _source(settings: Settings, name: str) -> str | None:
 
 
 def _is_local(name: str) -> bool:
-    return name.startswith((MINIATURE, "local-dir:", "/", ".", "~")) or Path(name).exists()
+    return name.startswith((MINIATURE, LOCAL, "/", ".")) or Path(name).exists()
 
 
 def _local(name: str, place: str, settings: Settings) -> Item:
     if place.startswith(MINIATURE):
         is_built = miniature_is_built(settings)
         return Item(name, place, "there" if is_built else "missing: made by Themo at first use")
-    there = Path(place.removeprefix("local-dir:")).expanduser().exists()
+    there = Path(place.removeprefix(LOCAL)).exists()
     return Item(name, place, "there" if there else "missing: no such file or folder")
 
 

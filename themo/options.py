@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from themo.config import known_leaves, load, option
 from themo.errors import InputError
+from themo.places import expand_home
 from themo.presets import DEFAULT_PRESET, presets
 from themo.yaml_files import read_value
 
@@ -68,7 +69,7 @@ def add_presets(parser: Parser) -> None:
         "--preset", metavar="NAME", help=f"one of {', '.join(presets())} ({DEFAULT_PRESET})"
     )
     _complete(preset, list(presets()))
-    where.add_argument("--config", type=Path, metavar="FILE", help="YAML of settings in place of a preset")
+    where.add_argument("--config", type=path, metavar="FILE", help="YAML of settings in place of a preset")
 
 
 def add_json(parser: Parser) -> None:
@@ -152,6 +153,19 @@ def _text_or_null(text: str) -> str | None:
 
 def _comma_separated(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
+
+
+def path(text: str) -> Path:
+    """A file or folder, as the type of an option; ``~`` is the home, also in ``--output=~/student``."""
+    return Path(place(text))
+
+
+def place(text: str) -> str:
+    """A path or an address, as the type of an option."""
+    try:
+        return expand_home(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
 
 
 def natural(text: str) -> int:

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
+
+from themo.streams import Stream
 
 WIDTH_OF_FILES = 10_000
 """Columns where there is no terminal: a table is as wide as it needs to be, for whatever reads it."""
 
+_stdout = Stream("stdout")
+
 
 def print_result(result: Any) -> None:
     """Print a text as it is, or a table of rich."""
-    to_file = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    Console(highlight=False, soft_wrap=True, width=WIDTH_OF_FILES if to_file else None).print(
-        result, markup=not isinstance(result, str)
-    )
+    to_file = not _stdout.isatty() and "COLUMNS" not in os.environ
+    width = WIDTH_OF_FILES if to_file else None
+    # it prints :a: in a path as that, not as an emoji
+    printer = Console(file=cast(TextIO, _stdout), highlight=False, soft_wrap=True, emoji=False, width=width)
+    printer.print(result, markup=not isinstance(result, str))
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """Print an object as JSON, readable and in UTF-8."""
-    sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    """Print an object as JSON, readable and in UTF-8 whatever the locale."""
+    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    try:
+        content = text.encode("utf-8", "surrogateescape")  # names of files, where the locale is not UTF-8
+        content.decode()
+    except UnicodeError:
+        content = text.encode("utf-8", "backslashreplace")  # a name that is no UTF-8
+    _stdout.write_bytes(content)
 
 
 def duration(seconds: float) -> str:

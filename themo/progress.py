@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+from themo.streams import Stream
+
+console = Console(
+    file=cast(TextIO, Stream("stderr")), highlight=False, soft_wrap=True, markup=False, emoji=False
+)
 """Everything that is not a result is printed here; results go to standard output."""
 
 Advance = Callable[..., None]

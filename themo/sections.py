@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from themo.fetching.catalogue import parse_weighted
 from themo.mixture import parse_mixture
+from themo.places import OptionalPlace, Place
 
 MAX_TOKENS = 512
 """Tokens of a sentence that are kept; `student.max_length` cuts further when batches are made."""
@@ -37,7 +38,7 @@ class Section(BaseModel):
 class DataSettings(Section):
     """The sentence pairs."""
 
-    corpus: tuple[str, ...] = Field(min_length=1, strict=False)
+    corpus: tuple[Place, ...] = Field(min_length=1, strict=False)
     """TSV or Parquet files of sentence pairs, or names of the catalogue (opus-100, talks, tatoeba,
     image-captions), one after the other; `2*talks` sees its pairs twice in an epoch, `0.5*talks` half of
     them."""
@@ -47,13 +48,13 @@ class DataSettings(Section):
     """Column of own corpora with the id (436508) or file name (COCO_train2014_000000436508.jpg) of a
     caption's MSCOCO image, empty where a pair has none: pairs of the tests' images are dropped; null: the
     sentences alone are compared."""
-    validation: str | None = None
+    validation: OptionalPlace = None
     """File of held-out pairs; null: `validation_pairs` pairs are held out of the corpus."""
     validation_pairs: int = Field(1000, ge=2)
     """Pairs held out of the corpus, all spellings of an English sentence on one side; of a file, at most."""
-    validation_captions: str | None = None
+    validation_captions: OptionalPlace = None
     """Folder with captions of `validation_images`, in XTD10's layout; null: validation sees no image."""
-    validation_images: str | None = None
+    validation_images: OptionalPlace = None
     """Folder with train2014/ and val2014/ of images that no test uses."""
     max_pairs: int | None = Field(None, ge=2)
     """Training pairs at most, a fixed random choice; null: all."""
@@ -62,7 +63,7 @@ class DataSettings(Section):
     to both; null: none are."""
     check_language: bool = True
     """Drop pairs of which a side is plainly in another language or script, or both sides are the same."""
-    targets: str | None = None
+    targets: OptionalPlace = None
     """Own teacher vectors, .npy of shape (N, D), a row a row of the corpus; null: the teacher's."""
 
     @field_validator("corpus")
@@ -82,9 +83,9 @@ class DataSettings(Section):
 class TeacherSettings(Section):
     """CLIP, through open_clip."""
 
-    architecture: str
+    architecture: Place
     """open_clip model name, `hf-hub:` or `local-dir:` address, or a folder in open_clip's layout."""
-    pretrained: str | None = None
+    pretrained: OptionalPlace = None
     """open_clip weights tag or a weights file; null where the architecture brings its own."""
     target: Literal["state", "embedding", "unit"] = "state"
     """What the student learns: the text state before CLIP's projection, the embedding after it, or that one
@@ -94,7 +95,7 @@ class TeacherSettings(Section):
 class StudentSettings(Section):
     """The Spanish encoder."""
 
-    backbone: str
+    backbone: Place
     """transformers encoder: hub name or folder."""
     backbone_weights: bool = True
     """Start from the backbone's pretrained weights; false: random ones in its architecture."""
@@ -179,19 +180,19 @@ class BenchmarkSettings(Section):
 
     language: str = "es"
     """Language of the XTD10 captions."""
-    captions: str | None = None
+    captions: OptionalPlace = None
     """Folder with XTD10's caption files; null: no retrieval task."""
-    images: str | None = None
+    images: OptionalPlace = None
     """Folder with MSCOCO's train2014/ and val2014/."""
-    imagenet: str | None = None
+    imagenet: OptionalPlace = None
     """Folder with ImageNet's ILSVRC/ and LOC_synset_mapping.txt; null: no accuracy task."""
-    prompts: str | None = None
+    prompts: OptionalPlace = None
     """TSV `synset, en, es`: the classes' prompts, averaged where a class has several."""
-    class_names: str | None = None
+    class_names: OptionalPlace = None
     """TSV `synset, en, es`: names of the classes, one row or more a class, put into `templates`."""
-    templates: str | None = None
+    templates: OptionalPlace = None
     """TSV `en, es`: prompts with {} for a class's name; a class is the mean over all of them."""
-    prompt_translator: str | None = None
+    prompt_translator: OptionalPlace = None
     """Marian model from English, hub name or folder, that makes the prompts of the classes' first names where
     `prompts` and `class_names` are null."""
     captions_source: str | None = None
@@ -202,13 +203,13 @@ class BenchmarkSettings(Section):
     imagenet_source: str | None = None
     """Address of an archive with ILSVRC/ and LOC_synset_mapping.txt, unpacked into `imagenet`."""
 
-    mclip: str | None = None
+    mclip: OptionalPlace = None
     """Multilingual-CLIP text encoder that `test --baseline` scores too: hub name or folder; null: none."""
-    mclip_architecture: str | None = None
+    mclip_architecture: OptionalPlace = None
     """open_clip model whose image tower `mclip` belongs to."""
-    mclip_pretrained: str | None = None
+    mclip_pretrained: OptionalPlace = None
     """Its weights, as `pretrained`."""
-    translator: str | None = None
+    translator: OptionalPlace = None
     """Marian model from the captions' language to English, hub name or folder: `test --baseline` then scores
     the teacher fed translations; null: it does not."""
 
@@ -240,7 +241,7 @@ class PathSettings(Section):
 
     experiment: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the folder of versions and of the MLflow experiment."""
-    logs_dir: str = "logs"
+    logs_dir: Place = "logs"
     """Version and search directories, and the MLflow database."""
-    cache_dir: str = "data/cache"
+    cache_dir: Place = "data/cache"
     """What can be computed again: the miniature, teacher vectors, token ids, image vectors."""

@@ -17,15 +17,14 @@ from themo.corpora import Corpus
 from themo.errors import InputError, MissingInputError
 from themo.fetching.catalogue import CATALOGUE, parse_weighted
 from themo.miniature.recipe import MiniatureRecipe
+from themo.places import LOCAL
 from themo.progress import console
 from themo.worlds import MINIATURE
 
 if TYPE_CHECKING:
     from themo.miniature.pictured import Pictured
 
-LOCAL = "local-dir:"
-"""Before a folder, open_clip's way to name one."""
-MINIATURE_VERSION = 1
+MINIATURE_VERSION = 2
 """Part of the miniature's key in the cache: raise it when its code changes what it builds."""
 
 
@@ -46,12 +45,12 @@ class Sources:
         return miniature(self.cache, self._settings.miniature)
 
     def resolve(self, name: str) -> str:
-        """A name with ``miniature:`` replaced by its folder and ``~`` by the home; others as they are."""
+        """A name with ``miniature:`` replaced by its folder; of a folder, its absolute path."""
         if name.startswith(MINIATURE):
             return str(self.miniature / name.removeprefix(MINIATURE))
         kind = LOCAL if name.startswith(LOCAL) else ""
-        place = os.path.expanduser(name.removeprefix(kind))  # noqa: PTH111 -- where Path raises, any text goes
-        is_folder = os.path.isdir(place)  # noqa: PTH112 -- as above
+        place = name.removeprefix(kind)
+        is_folder = os.path.isdir(place)  # noqa: PTH112 -- where Path raises, any text goes
         return kind + (str(Path(place).absolute()) if is_folder else place)
 
     def pictured(self, captions: str) -> Pictured | None:

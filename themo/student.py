@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from themo.backbones import build_model, load_config, refuse_length
 from themo.errors import InputError, reason_of
 from themo.tokens import Tokenizer, cut
+from themo.weights import write_weights
 
 ENCODE_BATCH = 128
 
@@ -159,8 +160,8 @@ def save_student(
     prefix = "backbone."
     backbone = {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
     head_weights = {name: t for name, t in weights.items() if not name.startswith(prefix)}
-    save_file(backbone, folder / "model.safetensors", metadata={"format": "pt"})
-    save_file(head_weights, folder / "head.safetensors", metadata={"format": "pt"})
+    write_weights(backbone, folder / "model.safetensors", {"format": "pt"})
+    write_weights(head_weights, folder / "head.safetensors", {"format": "pt"})
     config.to_json_file(folder / "config.json", use_diff=False)
     (folder / "head.json").write_text(json.dumps(asdict(head), indent=1), encoding="utf-8")
     tokenizer.inner.save_pretrained(folder)

@@ -26,12 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from themo.atomic import old_name, replace_folder, write_text
 from themo.config import Settings, load
 from themo.errors import InputError, reason_of
+from themo.weights import write_weights
 
 Metrics = dict[str, float]
 
@@ -59,7 +60,7 @@ class Checkpoint:
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint into an empty folder."""
-        save_file(self.tensors, folder / "state.safetensors")
+        write_weights(self.tensors, folder / "state.safetensors")
         (folder / "progress.json").write_text(json.dumps(self.progress), encoding="utf-8")
 
     @classmethod

@@ -1,8 +1,9 @@
-"""Weights of a model's folder, read without running what may be in them."""
+"""Weights of a model's folder, written, and read without running what may be in them."""
 
 from __future__ import annotations
 
 import pickle  # for the name of its error alone; tests/test_imports.py sees to that
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import is_zipfile
@@ -41,6 +42,19 @@ def read_weights(folder: Path, what: str) -> dict[str, Tensor]:
     ):
         raise InputError(f"{what}: {_refusal_of_code()}")
     return loaded
+
+
+def write_weights(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors by name as safetensors, with the rights of any new file.
+
+    safetensors (0.8) lets the owner alone read what it writes, whatever the umask.
+    """
+    from safetensors.torch import save_file
+
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(dict(tensors), path, metadata)
+    path.chmod(mode)
 
 
 def refuse_code(error: Exception, what: str, file: str = PICKLED_WEIGHTS) -> None:

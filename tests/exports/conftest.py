@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tiny import SettingsFactory
 
 from themo.exports.source import Source
 from themo.preparation import prepare_data
 from themo.training import train
+from themo.weights import write_weights
 
 VersionFactory = Callable[..., Path]
 
@@ -48,4 +49,4 @@ def _stir(student: Path) -> None:
             is_norm = "norm" in key.lower()
             if (is_norm and ending in key) or key.endswith("projection.bias"):
                 tensor += torch.randn(tensor.shape, generator=random) * 0.3
-        save_file(tensors, path, {"format": "pt"})
+        write_weights(tensors, path, {"format": "pt"})

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from themo.miniature.families import FAMILY, family_batch
 from themo.miniature.scenes import SPLITS, World
-from themo.miniature.teaching import FAMILY, contrastive_loss, family_batch
+from themo.miniature.teaching import contrastive_loss
 
 WORLD = World(seed=0)
 

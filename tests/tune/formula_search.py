@@ -18,7 +18,7 @@ from formula_training import train
 from themo.config import Settings
 from themo.dataset import EncodedPairs, TrainingData
 from themo.errors import InputError
-from themo.termination import Terminated, ended_by_sigterm
+from themo.termination import Terminated, ended_by_signals
 from tune.cluster.address import refuse_unreachable
 from tune.cluster.resources import Resources
 from tune.naming import search_folder
@@ -75,7 +75,7 @@ def no_data(settings: Settings) -> TrainingData:
     return TrainingData(pairs, pairs, backbone="any")
 
 
-@ended_by_sigterm()
+@ended_by_signals()
 def run(logs_dir: Path, name: str, *options: str) -> int:
     given = [option.replace("=", ": ", 1) for option in options if option != "--resume"]
     changes = yaml.safe_load("\n".join(given)) or {}
@@ -108,7 +108,7 @@ def main(logs_dir: Path, name: str, *options: str) -> int:
         return run(logs_dir, name, *options)
     except KeyboardInterrupt as end:
         print("interrupted", file=sys.stderr)
-        return 143 if isinstance(end, Terminated) else 130
+        return end.exit_code if isinstance(end, Terminated) else 130
 
 
 if __name__ == "__main__":

@@ -286,9 +286,10 @@ def _a_result(logs: Path) -> SearchResult:
         (lambda: None, 0, "Read of it:"),
         (lambda: signal.default_int_handler(signal.SIGINT, None), 130, "Interrupted. Continue with:"),
         (lambda: signal.raise_signal(signal.SIGTERM), 143, "Terminated. Continue with:"),
+        (lambda: signal.raise_signal(signal.SIGHUP), 129, "The terminal was closed. Continue with:"),
         (_fail, 1, "Failed: Ray: the head is gone. Continue with:"),
     ],
-    ids=["done", "interrupted", "terminated", "without its cluster"],
+    ids=["done", "interrupted", "terminated", "hung up", "without its cluster"],
 )
 def test_commands_that_are_told_can_be_typed(
     tmp_path: Path,

@@ -6,6 +6,7 @@ import argparse
 from argparse import Namespace
 
 from themo.options import Parser
+from themo.output import print_result
 
 PROGRAM = "themo"
 """What is completed: the installed program. The words of ``python -m themo`` a shell takes for Python's."""
@@ -26,7 +27,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     from argcomplete.shell_integration import shellcode
 
-    print(shellcode([PROGRAM], shell=options.shell))
+    print_result(shellcode([PROGRAM], shell=options.shell))
 
 
 def answer(parser: argparse.ArgumentParser) -> None:

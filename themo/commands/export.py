@@ -12,7 +12,7 @@ from themo.commands.addressing import VERSION_HELP, find_version
 from themo.config import Settings
 from themo.errors import InputError
 from themo.exports import FORMATS
-from themo.options import Parser, add_json, add_settings
+from themo.options import Parser, add_json, add_settings, path
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
 
@@ -33,11 +33,11 @@ EXAMPLES = """\
 def add_options(parser: Parser) -> None:
     """The command's options."""
     add = parser.add_argument_group("export").add_argument
-    add("--version-path", type=Path, metavar="VERSION", help=VERSION_HELP)
+    add("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
     add("--format", choices=tuple(FORMATS), required=True, help="what is to load it")
-    add("--output", type=Path, required=True, metavar="DIR", help="folder to write, empty or none yet")
+    add("--output", type=path, required=True, metavar="DIR", help="folder to write, empty or none yet")
     add("--int8", action="store_true", help="onnx: an 8-bit graph as well, and what it loses")
-    add("--sentences", type=Path, metavar="FILE", help="--int8: Spanish sentences to measure on, one a line")
+    add("--sentences", type=path, metavar="FILE", help="--int8: Spanish sentences to measure on, one a line")
     add(
         "--register",
         metavar="NAME",

@@ -8,7 +8,7 @@ from pathlib import Path
 from themo.commands.addressing import find_run, is_search, is_version
 from themo.config import load
 from themo.errors import InputError
-from themo.options import Parser
+from themo.options import Parser, place
 from themo.output import print_result
 from themo.progress import console, waiting
 
@@ -29,7 +29,9 @@ def add_options(parser: Parser) -> None:
         help="name or folder of a search, or a version directory, which is tested (the newest search)",
     )
     group = parser.add_argument_group("report")
-    group.add_argument("--logs-dir", metavar="FOLDER", help="where the search left its files (logs)")
+    group.add_argument(
+        "--logs-dir", type=place, metavar="FOLDER", help="where the search left its files (logs)"
+    )
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:

@@ -14,7 +14,7 @@ from themo.errors import InputError
 from themo.image_search.left_out import LeftOut
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
 from themo.normal_form import is_blank
-from themo.options import Parser, add_json, add_settings, positive
+from themo.options import Parser, add_json, add_settings, path, positive
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
 from themo.sections import MAX_TOKENS
@@ -41,7 +41,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("queries", nargs="+", metavar="TEXT", help="what to look for, in Spanish")
     group = parser.add_argument_group("search")
     group.add_argument(
-        "--images", type=Path, required=True, metavar="FOLDER", help="pictures, also in folders below it"
+        "--images", type=path, required=True, metavar="FOLDER", help="pictures, also in folders below it"
     )
     group.add_argument(
         "--exclude",
@@ -52,12 +52,12 @@ def add_options(parser: Parser) -> None:
     )
     group.add_argument(
         "--version-path",
-        type=Path,
+        type=path,
         metavar="VERSION",
         help=VERSION_HELP,
     )
     group.add_argument("--top", type=positive, default=10, metavar="N", help="pictures a text (10)")
-    group.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pictures found")
+    group.add_argument("--html", type=path, metavar="FILE", help="write a page with the pictures found")
     group.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where models run (auto)"
     )

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from themo.errors import InputError
-from themo.options import Parser, positive
+from themo.options import Parser, path, positive
 from themo.output import print_result
 from themo.progress import console
 
@@ -20,10 +20,10 @@ EXAMPLES = """\
 def add_options(parser: Parser) -> None:
     """The command's options."""
     parser.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help="left by a command (all of logs/outbox)"
+        "files", nargs="*", type=path, metavar="FILE", help="left by a command (all of logs/outbox)"
     )
     group = parser.add_argument_group("send")
-    group.add_argument("--logs-dir", type=Path, default=Path("logs"), help="where outbox/ lies (logs)")
+    group.add_argument("--logs-dir", type=path, default=Path("logs"), help="where outbox/ lies (logs)")
     group.add_argument(
         "--seconds", type=positive, default=300, metavar="N", help="to wait for the server, a file (300)"
     )

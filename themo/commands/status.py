@@ -7,7 +7,7 @@ from pathlib import Path
 
 from themo.commands.addressing import find_run, is_search, is_version
 from themo.config import load
-from themo.options import Parser, add_json
+from themo.options import Parser, add_json, path
 from themo.output import print_json, print_result
 from themo.progress import waiting
 
@@ -29,7 +29,7 @@ def add_options(parser: Parser) -> None:
         help="name or folder of a search, or a version directory (all searches)",
     )
     group = parser.add_argument_group("status")
-    group.add_argument("--logs-dir", type=Path, default=Path("logs"), help="where tune/NAME lies (logs)")
+    group.add_argument("--logs-dir", type=path, default=Path("logs"), help="where tune/NAME lies (logs)")
     add_json(parser)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from themo.commands.addressing import VERSION_HELP, find_version, sees_images
 from themo.config import Settings, load
 from themo.errors import InputError
-from themo.options import Parser, add_json, add_presets, add_settings
+from themo.options import Parser, add_json, add_presets, add_settings, path
 from themo.output import print_json, print_result
 from themo.progress import console, waiting
 
@@ -30,7 +30,7 @@ EXAMPLES = """\
 def add_options(parser: Parser) -> None:
     """The command's options."""
     group = parser.add_argument_group("test")
-    group.add_argument("--version-path", type=Path, metavar="VERSION", help=VERSION_HELP)
+    group.add_argument("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
     group.add_argument(
         "--baseline", action="store_true", help="add the baselines; without --version-path: test only them"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from themo.commands import load_checked, typed
 from themo.errors import InputError
-from themo.options import Parser, add_presets, add_settings
+from themo.options import Parser, add_presets, add_settings, path
 from themo.output import print_result
 from themo.progress import console, track, waiting
 from themo.worlds import toy_parts
@@ -31,7 +31,7 @@ EXAMPLES = """\
 def add_options(parser: Parser) -> None:
     """The command's options."""
     parser.add_argument_group("training").add_argument(
-        "--resume", type=Path, metavar="VERSION", help="go on with an unfinished version directory"
+        "--resume", type=path, metavar="VERSION", help="go on with an unfinished version directory"
     )
     add_presets(parser)
     add_settings(parser)

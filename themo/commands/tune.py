@@ -19,6 +19,8 @@ from themo.options import (
     add_settings,
     gpus,
     natural,
+    path,
+    place,
     positive,
     seconds,
 )
@@ -52,7 +54,7 @@ def add_options(parser: Parser) -> None:
     )
     add("--repeat", metavar="NAME", help="a new search with the settings and the space of an earlier one")
     add("--warm-start", metavar="NAME", help="learn from the trials of an earlier search as well")
-    add("--space", type=Path, metavar="FILE", help="YAML of the search space (the preset's, in configs)")
+    add("--space", type=path, metavar="FILE", help="YAML of the search space (the preset's, in configs)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
     add("--searcher", metavar="NAME", help="tpe, gp, cmaes, random or quasi-random (as in the file)")
     add(
@@ -85,6 +87,7 @@ def add_options(parser: Parser) -> None:
     add("--address", help="a running Ray cluster (RAY_ADDRESS, or local: one is started on this machine)")
     add(
         "--storage-path",
+        type=place,
         metavar="PLACE",
         help="folder or s3://, gs:// that all machines share, for checkpoints (the search's own folder)",
     )
@@ -96,6 +99,7 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     from tune.cluster.address import asked_address, cluster_behind, refuse_unreachable
+    from tune.cluster.folders import refuse_unfit_folders
     from tune.naming import reserve
 
     begins = options.resume is None and options.repeat is None
@@ -103,6 +107,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     with waiting("Looking for the cluster"):
         options.address = cluster_behind(asked_address(options.address))
         refuse_unreachable(options.address)  # before the libraries, which take seconds
+    refuse_unfit_folders(options.address)
     is_new = options.resume is None
     # `status` sees a new search from now on
     with reserve(options.name, settings) if is_new else nullcontext() as place:

@@ -7,13 +7,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors.torch import save_file
 from tokenizers import Tokenizer as Backend
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from themo.student import Student
 from themo.tokens import Tokenizer
+from themo.weights import write_weights
 
 _SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -68,4 +68,6 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, max_length: int) -> None
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors by name as safetensors, float32 as they are."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path, {"format": "pt"})
+    write_weights(
+        {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path, {"format": "pt"}
+    )

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import yaml
+
 from themo.exports import onnx_format
 from themo.exports.source import Source
 from themo.student import Student
@@ -37,11 +39,12 @@ def write(folder: Path, source: Source) -> list[str]:
             mlflow.pyfunc.save_model(
                 folder,
                 python_model=str(CODE),
-                artifacts={"encoder": str(encoder)},
+                artifacts={"encoder": encoder.as_uri()},
                 pip_requirements=[f"{name}=={version(name)}" for name in _NEEDS],
             )
     # where the parts lay when they were put together is nobody's business; they are found by their names
-    model = mlflow.models.Model.load(str(folder))
+    # not by Model.load: of a path, MLflow decodes the percent signs
+    model = mlflow.models.Model.from_dict(yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")))
     function = model.flavors["python_function"]
     function["model_code_path"] = CODE.name
     for artifact in function["artifacts"].values():

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from themo.commands import typed
 from themo.config import Settings
 from themo.errors import InputError
 from themo.evaluation import STUDENT
@@ -63,7 +64,7 @@ class Source:
         if state not in FINISHED:
             raise InputError(
                 f"{version}: its run must be finished to be exported, summary.json says {state!r}; "
-                f"finish it with python -m themo train --resume {version}"
+                f"finish it with {typed('train', '--resume', version)}"
             )
         scores = _read_scores(version / TEST_FILE)
         if scores is not None and "benchmarks" in scores:  # the test may have been on others than the run's

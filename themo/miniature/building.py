@@ -10,7 +10,6 @@ from typing import TypeVar, get_args
 
 import numpy as np
 
-from themo.miniature.blank_student import write_blank_student
 from themo.miniature.drawing import draw, place
 from themo.miniature.grammar import (
     Content,
@@ -27,6 +26,8 @@ from themo.miniature.pictured import PicturedSplit, pictured_scenes
 from themo.miniature.recipe import MiniatureRecipe
 from themo.miniature.scenes import Scenes, World, class_scenes
 from themo.miniature.teaching import train_teacher
+from themo.miniature.text_side import text_side
+from themo.miniature.vocabulary import write_bpe
 from themo.progress import track
 
 T = TypeVar("T")
@@ -54,12 +55,17 @@ def build(recipe: MiniatureRecipe, folder: Path) -> None:
         InputError: A split holds fewer scenes than the recipe asks for.
     """
     world = World(recipe.seed)
-    spanish = _write_corpus(recipe, world, folder / "corpus")
-    (folder / "student").mkdir()
-    write_blank_student(recipe, spanish, folder / "student")
-    _write_pictures(recipe, world, folder)
     (folder / "teacher").mkdir()
-    train_teacher(recipe, world, folder / "teacher")
+    write_bpe(folder / "teacher" / "bpe.txt.gz")
+    with text_side(recipe, folder / "teacher" / "bpe.txt.gz") as text:
+        # All else is written, and transformers imported, while the process of the text tower starts.
+        from themo.miniature.blank_student import write_blank_student
+
+        spanish = _write_corpus(recipe, world, folder / "corpus")
+        (folder / "student").mkdir()
+        write_blank_student(recipe, spanish, folder / "student")
+        _write_pictures(recipe, world, folder)
+        train_teacher(recipe, text, folder / "teacher")
 
 
 def _write_corpus(recipe: MiniatureRecipe, world: World, folder: Path) -> list[str]:

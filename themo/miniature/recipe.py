@@ -41,7 +41,7 @@ class MiniatureRecipe(Section):
     training_single_group_percent: int = Field(default=40, ge=0, le=100)
     """Share of scenes with one group of objects in the corpus and in the teacher's training, in percent."""
 
-    teacher_steps: int = Field(default=1_000, gt=0)
+    teacher_steps: int = Field(default=1_200, gt=0)
     """Optimiser steps of the teacher: a fixed number, so that a busy machine trains the same teacher."""
 
     teacher_families: int = Field(default=32, gt=0)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from themo.errors import InputError, reason_of
-from themo.tracking.uri import without_password
+from themo.tracking.uri import sqlite_file, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -326,7 +326,7 @@ def _create(client: MlflowClient, uri: str, experiment: str) -> str:
     """Make the experiment; with SQLite its files lie beside the database, not in the working directory."""
     from mlflow.exceptions import MlflowException
 
-    file = _file_of(uri)
+    file = sqlite_file(uri)
     location = (file.resolve().parent / "mlartifacts").as_uri() if file else None
     try:
         return str(client.create_experiment(experiment, artifact_location=location))
@@ -339,10 +339,5 @@ def _create(client: MlflowClient, uri: str, experiment: str) -> str:
 
 def _alone(uri: str) -> AbstractContextManager[object]:
     """Keeps other processes from making tables or an experiment in a SQLite file at the same time."""
-    file = _file_of(uri)
+    file = sqlite_file(uri)
     return FileLock(file.with_name(f".{file.name}.lock")) if file else nullcontext()
-
-
-def _file_of(uri: str) -> Path | None:
-    """The file of a SQLite database; None for a server."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None

@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from themo.commands import typed
 from themo.errors import InputError
-from themo.tracking.uri import is_same_place, without_password
+from themo.tracking.uri import is_same_place, sqlite_file, without_password
 
 
 class OutboxInUseError(InputError):
@@ -54,15 +55,15 @@ def refuse_elsewhere(path: Path, known: Mapping[str, Any], asked: Mapping[str, s
         raise InputError(
             f"{path}: holds records for {without_password(was)}, experiment {known.get('experiment')!r}, "
             f"asked for is {without_password(now)}, experiment {asked.get('experiment')!r}: "
-            f"ask for the former, or send them first: python -m themo send {path}; if that server has moved, "
+            f"ask for the former, or send them first: {typed('send', path)}; if that server has moved, "
             "write its new uri into the file's first line"
         )
 
 
 def _is_moved(was: str, now: str) -> bool:
     """Whether a database went with its folder: nothing can be sent to where it was."""
-    scheme = "sqlite:///"
-    return was.startswith(scheme) and now.startswith(scheme) and not Path(was.removeprefix(scheme)).exists()
+    file = sqlite_file(was)
+    return file is not None and sqlite_file(now) is not None and not file.exists()
 
 
 class Outbox:

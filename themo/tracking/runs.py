@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from themo.commands import typed
 from themo.errors import InputError, reason_of
 from themo.progress import console
 from themo.room import IMPATIENT, Patience
@@ -209,7 +210,7 @@ class Tracking:
             self._warn(
                 "left",
                 f"{len(self._outbox):,} records are not sent yet; send them with: "
-                f"python -m themo send {self._outbox.path}",
+                f"{typed('send', self._outbox.path)}",
             )
         self._ending.set()
         self._outbox.close()  # wakes the thread; one that waits for the server is a daemon
@@ -278,7 +279,7 @@ class Tracking:
         self._n_aside += 1
         path = self._aside.path
         self._warn(
-            "aside", f"{why}; it and what its run logs later wait in {path} for: python -m themo send {path}"
+            "aside", f"{why}; it and what its run logs later wait in {path} for: {typed('send', path)}"
         )
 
     def _warn(self, kind: str, message: str) -> None:

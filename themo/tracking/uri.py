@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import shlex
 import urllib.error
 import urllib.request
@@ -15,23 +16,58 @@ from themo.errors import InputError, reason_of
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
 _REACH_SECONDS = 4.0
-_SQLITE = "sqlite:///"
+_SQLITE = re.compile(r"sqlite(\+\w+)?:")
 
 
 def tracking_uri(logs_dir: Path) -> str:
     """Where runs go: what ``MLFLOW_TRACKING_URI`` names, or ``<logs_dir>/mlflow.db``; a file is absolute."""
     uri = os.environ.get(URI_VARIABLE) or default_uri(logs_dir)
-    is_file = uri.startswith(_SQLITE) and not any(mark in uri for mark in (":memory:", "?"))
-    return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).resolve()}" if is_file else uri
+    file = sqlite_file(uri)
+    if file is None or file.is_absolute() or "?" in uri:
+        return uri
+    return sqlite_uri(file.resolve())
 
 
 def default_uri(logs_dir: Path) -> str:
     """The database beside the logs."""
-    return f"{_SQLITE}{logs_dir.resolve() / 'mlflow.db'}"
+    return sqlite_uri(logs_dir.resolve() / "mlflow.db")
+
+
+def sqlite_uri(file: Path) -> str:
+    """The address of a SQLite database, whatever characters its path has.
+
+    Where an address begins with ``sqlite:///``, MLflow (3.17) makes the folder without decoding its name: an
+    empty ``a%3Fb`` beside ``a?b``. It makes none where the address names the driver too.
+    """
+    from sqlalchemy import URL  # a tenth of a second
+
+    url = URL.create("sqlite", database=str(file))
+    if "%" in str(url):
+        url = url.set(drivername="sqlite+pysqlite")
+    return str(url)
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a SQLite database; None of a server, of a database in memory, and of what is no address."""
+    if not _SQLITE.match(uri):
+        return None
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        name = make_url(uri).database
+    except (ArgumentError, ValueError):  # ValueError: of the port
+        return None
+    if not name or name == ":memory:" or name.startswith("file:"):  # file: an address of SQLite's own
+        return None
+    return Path(name)
 
 
 def is_same_place(uri: str, other: str) -> bool:
     """Whether two addresses are one, whoever asks there."""
+    file = sqlite_file(uri)
+    if file is not None and file == sqlite_file(other):
+        return True
     return without_password(uri).rstrip("/") == without_password(other).rstrip("/")
 
 
@@ -68,9 +104,10 @@ def check_reachable(uri: str) -> None:
             f"{URI_VARIABLE}: must be a server (http://...) or a database (sqlite:////...), "
             f"got {without_password(uri)!r}"
         )
-    if scheme == "sqlite":
+    file = sqlite_file(uri)
+    if file is not None:
         try:
-            Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             setting = URI_VARIABLE if os.environ.get(URI_VARIABLE) else "--logs-dir"
             raise InputError(f"{setting}: {uri} cannot be written: {error.strerror}") from None

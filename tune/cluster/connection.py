@@ -7,16 +7,19 @@ import io
 import logging
 import os
 import signal
+import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from themo.errors import InputError, reason_of
 from themo.progress import console
 from themo.room import LossyFile
+from themo.termination import sparing_children
 from tune.cluster.address import LOCAL, cluster_behind, refuse_unreachable, submission
+from tune.cluster.folders import refuse_unfit_folders
 
 RAY_VARIABLES = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -82,6 +85,7 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
     """
     address = cluster_behind(address)
     refuse_unreachable(address)
+    refuse_unfit_folders(address)
     for name, value in RAY_VARIABLES.items():
         os.environ.setdefault(name, value)
     import ray
@@ -142,6 +146,7 @@ def _join(address: str) -> str | None:
     try:
         context = ray.init(
             address=address,
+            job_config=_job_config(),
             runtime_env={"py_modules": _own_packages(), "env_vars": RAY_VARIABLES},
             logging_level=logging.WARNING,
             log_to_driver=False,
@@ -165,12 +170,14 @@ def _start(log: Path) -> str | None:
         if attempt > 1:
             console.print(f"Ray did not start in the 30 s that it waits: attempt {attempt} of {_ATTEMPTS}")
         try:
-            context = ray.init(
-                address=LOCAL,  # else Ray would join any that it finds
-                include_dashboard=False,
-                logging_level=logging.WARNING,
-                log_to_driver=False,
-            )
+            with sparing_children():
+                context = ray.init(
+                    address=LOCAL,  # else Ray would join any that it finds
+                    include_dashboard=False,
+                    job_config=_job_config(),
+                    logging_level=logging.WARNING,
+                    log_to_driver=False,
+                )
             return context.dashboard_url or None
         except Exception as error:  # Ray has no kind of its own for it
             if "timed out during startup" not in str(error):
@@ -180,6 +187,26 @@ def _start(log: Path) -> str | None:
         f"Ray did not start in the 30 s that it waits, {_ATTEMPTS} times: this machine has too much to do "
         f"(more in {log})"
     )
+
+
+class _Places(list[str]):
+    """Folders of modules that workers are given: none where this process does not look itself.
+
+    Ray adds the working directory before all other places: a file ``tune.py`` there would stand in for ours.
+    """
+
+    def extend(self, folders: Iterable[str]) -> None:
+        """Add those that this process looks in."""
+        own = [os.path.realpath(place or os.path.curdir) for place in sys.path]
+        super().extend(folder for folder in folders if os.path.realpath(folder) in own)
+
+
+def _job_config() -> Any:
+    from ray.job_config import JobConfig
+
+    config = JobConfig()
+    config._py_driver_sys_path = _Places()  # an argument that is empty would not be kept
+    return config
 
 
 def _own_packages() -> list[str]:

@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from themo.cache import Cache
 from themo.dataset import CaptionedImages, EncodedPairs, TrainingData
 from themo.errors import InputError
+from themo.places import expand_home
 
 CHUNK_BYTES = 32 << 20
 """Read and sent at a time, so that no file has to fit into memory."""
@@ -161,7 +162,7 @@ class _Source:
 
 def shipped_folder() -> Path:
     """Where this machine keeps what it fetched."""
-    return Path(os.environ.get(FOLDER_VARIABLE) or Path.home() / ".cache" / "themo" / "shipped")
+    return Path(expand_home(os.environ.get(FOLDER_VARIABLE) or "~/.cache/themo/shipped"))
 
 
 _fetched: dict[Item, Path] = {}

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from themo.errors import InputError
+from themo.options import path
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Join a cluster with one GPU, or none on a machine without; becomes ``ray start``."""
     parser = argparse.ArgumentParser(prog="python -m tune.cluster.worker", description=__doc__)
     parser.add_argument("--address", required=True, metavar="HOST:PORT", help="the cluster's head")
-    parser.add_argument("--claims", required=True, type=Path, metavar="FOLDER", help="shared by the machine")
+    parser.add_argument("--claims", required=True, type=path, metavar="FOLDER", help="shared by the machine")
     parser.add_argument("ray_options", nargs="*", metavar="OPTION", help="of `ray start`, after --")
     options = parser.parse_args(arguments)
     gpus = visible_gpus()

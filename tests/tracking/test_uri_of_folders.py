@@ -1,0 +1,90 @@
+"""Folders of any name: the database, its artifacts and the commands that are printed for them."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import make_url
+
+from themo.errors import InputError
+from themo.tracking.delivery import Delivery
+from themo.tracking.outbox import Outbox, refuse_elsewhere
+from themo.tracking.uri import (
+    check_reachable,
+    default_uri,
+    is_same_place,
+    sqlite_file,
+    sqlite_uri,
+    tracking_uri,
+    ui_command,
+)
+
+# what mlflow and sqlalchemy do among themselves
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+names = st.text(st.sampled_from("ab20 ?#%&'\"[]ñ+;:@=,~!$*(){}\\é"), min_size=1, max_size=8).filter(
+    lambda name: name not in (".", "..")
+)
+
+
+@given(names)
+@example("a?b")
+@example("a%20b")
+@example("a b")
+@example("%3F")
+@example("a#b")
+@example(":memory:")
+def test_a_database_address_leads_back_to_its_file(name: str) -> None:
+    file = Path("/home") / name / "mlflow.db"
+    uri = sqlite_uri(file)
+    assert make_url(uri).database == str(file)
+    assert uri.startswith("sqlite:///") == ("%" not in uri), "MLflow makes the encoded folder of the former"
+    assert sqlite_file(uri) == file
+    assert is_same_place(uri, uri)
+    assert not is_same_place(uri, sqlite_uri(file.with_name("other.db")))
+    assert shlex.split(ui_command(uri)) == ["mlflow", "ui", "--backend-store-uri", uri]
+
+
+@given(names)
+@settings(max_examples=15)
+@example("a?b")
+@example("a%20b")
+@example("ñ")
+def test_database_and_artifacts_lie_in_the_folder_and_nothing_beside_it(name: str) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        parent = Path(temporary).resolve()
+        uri = default_uri(parent / name)
+        check_reachable(uri)
+        assert [path.name for path in parent.iterdir()] == [name]
+
+
+@pytest.mark.slow  # MLflow makes its tables
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a#b&c", "'a\"[b]", "ñ é", "%3F?"])
+def test_a_run_of_a_folder_stays_in_it(tmp_path: Path, name: str) -> None:
+    logs = tmp_path / name
+    uri = tracking_uri(logs)
+    check_reachable(uri)
+    delivery = Delivery(uri, "here")
+    record = {"run": "key", "name": "run", "params": {}, "tags": {}, "settings": {"a": 1}, "at": 0}
+    delivery.carry_out({"do": "begin", **record})
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (logs / "mlflow.db").is_file()
+    assert [path.name for path in (logs / "mlartifacts").rglob("*.json")] == ["settings.json"]
+
+
+@given(names)
+def test_a_printed_command_is_one_that_the_shell_reads_back(name: str) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary).resolve() / name / "run.jsonl"
+        outbox = Outbox(path, {"uri": "http://a:1", "experiment": "x"})
+        outbox.append({"do": "begin"})
+        outbox.close()
+        with pytest.raises(InputError) as refused:
+            refuse_elsewhere(path, {"uri": "http://a:1", "experiment": "x"}, {"uri": "b", "experiment": "x"})
+        command = str(refused.value).partition("send them first: ")[2].partition("; if that server")[0]
+        assert shlex.split(command) == ["python", "-m", "themo", "send", str(path)]

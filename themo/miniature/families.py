@@ -1,0 +1,56 @@
+"""The teacher's batches: scenes of the training split with their twins, and what captions say of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from themo.miniature.grammar import Content
+from themo.miniature.scenes import Scenes, World, joined
+from themo.miniature.twins import Kind, chosen, differ, scene_numbers, twins
+
+FAMILY: tuple[tuple[Kind, ...], ...] = (
+    ("shape",),
+    ("count", "size"),
+    ("swapped colours", "colour", "background"),
+)
+"""The twins that stand in a batch beside every scene; of several kinds one a batch."""
+
+N_MEMBERS = 1 + len(FAMILY)
+"""Scenes of a family."""
+
+SIZE_TOLD, BACKGROUND_TOLD = (0.85, 0.2), (0.85, 0.2)
+"""How often captions tell sizes and background: of two groups, of one (class prompts do not)."""
+
+
+def family_batch(
+    world: World, n_families: int, single_percent: int, rng: np.random.Generator
+) -> tuple[Scenes, list[Content], NDArray[np.int64]]:
+    """Draw scenes of the training split with their twins.
+
+    Returns:
+        N scenes, what their captions say, and (N,) int64 numbers that are equal where captions say the same.
+    """
+    base = world.draw_by_lot("train", n_families, single_percent, rng, distinct=False)
+    family = [base]
+    for kinds in FAMILY:
+        kind = kinds[rng.integers(len(kinds))]
+        twin = twins(base, kind, world, rng)
+        # A single group has no relation, and not every swap stays in the split: another shape then.
+        family.append(chosen(differ(base, twin), twin, twins(base, "shape", world, rng)))
+    scenes = joined(family)
+    group = base.single.astype(np.int64)
+    size_told = np.tile(rng.random(n_families) < np.array(SIZE_TOLD)[group], N_MEMBERS)
+    background_told = np.tile(rng.random(n_families) < np.array(BACKGROUND_TOLD)[group], N_MEMBERS)
+    contents = []
+    for i in range(len(scenes)):
+        content = scenes.content(i)
+        if not size_told[i]:
+            second = content.second and replace(content.second, size=None)
+            content = replace(content, first=replace(content.first, size=None), second=second)
+        if not background_told[i]:
+            content = replace(content, background=None)
+        contents.append(content)
+    return scenes, contents, scene_numbers(scenes, size_told, background_told)

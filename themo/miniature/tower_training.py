@@ -1,0 +1,94 @@
+"""Updates of one of the teacher's towers: gradients, optimisers and learning rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from themo.miniature.batched_muon import BatchedMuon
+from themo.miniature.recipe import MiniatureRecipe
+
+LARGEST_NORM = 1.0
+"""Of a tower's gradient; a longer one is scaled down."""
+
+
+class TowerTraining:
+    """Trains a tower by the gradients of its vectors.
+
+    Args:
+        tower: Changed in place.
+        recipe: Steps and learning rates.
+    """
+
+    def __init__(self, tower: nn.Module, recipe: MiniatureRecipe) -> None:
+        self._tower = tower
+        self._optimizers = _optimizers(tower, recipe)
+        self._schedules = [
+            torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: _rate(step, recipe.teacher_warmup_steps, recipe.teacher_steps)
+            )
+            for optimizer in self._optimizers
+        ]
+
+    def update(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        """Make a step.
+
+        Args:
+            outputs: What the tower returned for a batch, with the graph.
+            gradients: Of the loss by each of `outputs`, as large as they are.
+        """
+        self._tower.zero_grad()
+        torch.autograd.backward(outputs, gradients)
+        torch.nn.utils.clip_grad_norm_(self._tower.parameters(), max_norm=LARGEST_NORM)
+        for optimizer, schedule in zip(self._optimizers, self._schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: equal on any number of cores, and layers this small gain little by a second.
+
+    On a busy machine two threads wait for each other at every layer and take several times as long.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _optimizers(tower: nn.Module, recipe: MiniatureRecipe) -> list[torch.optim.Optimizer]:
+    """Muon (https://kellerjordan.github.io/posts/muon) for the matrices of the blocks, AdamW for the rest.
+
+    In as many steps AdamW alone leaves shapes and colours half confused (EXPERIMENTS.md).
+    """
+    blocks, matrices, gains_and_biases = [], [], []
+    for name, parameter in tower.named_parameters():
+        if parameter.ndim < 2:
+            gains_and_biases.append(parameter)
+        elif "resblocks" in name:
+            blocks.append(parameter)
+        else:
+            matrices.append(parameter)
+    return [
+        BatchedMuon(blocks, lr=recipe.teacher_muon_learning_rate, weight_decay=0.1),
+        torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": 0.1}, {"params": gains_and_biases, "weight_decay": 0.0}],
+            lr=recipe.teacher_learning_rate,
+            betas=(0.9, 0.98),
+            fused=True,
+        ),
+    ]
+
+
+def _rate(step: int, warmup_steps: int, steps: int) -> float:
+    """Learning rate as a share of the highest: a rising line, then half a cosine down to 0."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return (1 + math.cos(math.pi * (step - warmup_steps) / max(steps - warmup_steps, 1))) / 2
