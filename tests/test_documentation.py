@@ -85,12 +85,14 @@ def test_named_files_exist(page: Path) -> None:
 
 
 def test_every_folder_is_in_the_architecture() -> None:
-    page, drawing = text_of(DOCS / "architecture.md"), (DOCS / "rooms.svg").read_text(encoding="utf-8")
+    page, modules = text_of(DOCS / "architecture.md"), text_of(DOCS / "modules.md")
+    drawing = (DOCS / "rooms.svg").read_text(encoding="utf-8")
     for package in ("themo", "tune"):
         folders = [path.parent for path in (PROJECT / package).glob("*/__init__.py")]
         assert folders
         for folder in folders:
             assert f"`{package}/{folder.name}/`" in page
+            assert f"::: {package}.{folder.name}\n" in modules
             assert f">{folder.name}/<" in drawing
 
 
