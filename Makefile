@@ -5,13 +5,16 @@ INSTALLED := .venv/.installed
 INSTALLED_BENCH := .venv/.installed-bench
 INSTALLED_DOCS := .venv/.installed-docs
 
-.PHONY: tune test fast check format bench bench-gpu docs lock clean
+.PHONY: tune test test-system fast check format bench bench-gpu docs lock clean
 
 tune: $(INSTALLED)  ## search over the miniature and test the winner
 	$(BIN)/python -m themo tune $(if $(NUM_SAMPLES),--num-samples $(NUM_SAMPLES))
 
-test: fast  ## all tests that need no GPU; the slow ones one after another: each takes the whole machine
-	$(BIN)/python -m pytest -m "slow and not gpu"
+test: fast  ## all tests that need no GPU and no minutes each
+	$(BIN)/python -m pytest -m "slow and not system and not gpu" --numprocesses 2 --dist loadfile
+
+test-system: $(INSTALLED)  ## searches under faults, on several machines and with real servers, one by one
+	$(BIN)/python -m pytest -m "system and not gpu"
 
 fast: $(INSTALLED)  ## the tests to run at every commit
 	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses logical --maxprocesses 8

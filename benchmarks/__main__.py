@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.measure import Options, Row, table
-from tune.search_settings import SchedulerName, SearcherName
+from tune.space.search_settings import SchedulerName, SearcherName
 
 ON_CPU = (
     "startup",

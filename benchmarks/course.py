@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.random_settings import RandomRun
-from themo import config
+from themo.config import settings as config
 
 SETTINGS, TRAINED = 32, 40
 CHOICES = 10_000

@@ -21,15 +21,15 @@ import numpy as np
 from benchmarks.course import LOG, SETTINGS, TRAINED, random_search
 from benchmarks.measure import Options, Row
 from benchmarks.random_settings import RandomRun, collect
-from themo import config
-from themo.progress import track
-from tune.record import State
+from themo.config import settings as config
+from themo.process.progress import track
 from tune.schedulers.asha import Asha
 from tune.schedulers.rules import scheduler_of
 from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
-from tune.search_settings import SchedulerName, SearchSettings
-from tune.study import Study
+from tune.space.search_settings import SchedulerName, SearchSettings
+from tune.study.study import Study
+from tune.study.trial_record import State
 
 ORDERS = 400
 ETA = 3

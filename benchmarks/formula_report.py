@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from themo.config import Settings
+from themo.config.settings import Settings
 
 
 @dataclass(frozen=True)
 class FormulaReport:
-    """Enough of `themo.training.Report` for a search.
+    """Enough of `themo.training.loop.Report` for a search.
 
     Attributes:
         metrics: As a report's.

@@ -26,8 +26,8 @@ from transformers import AutoModel, XLMRobertaConfig
 
 from benchmarks.measure import Options, Row
 from benchmarks.memory import Memory, Peak
-from themo import config
-from themo.backbones import load_config
+from themo.config import settings as config
+from themo.models.backbones import load_config
 
 TEACHER, BASELINE_IMAGES = "ViT-L-14-quickgelu", "ViT-B-32-quickgelu"
 XLM_R_LARGE = XLMRobertaConfig(
@@ -167,9 +167,9 @@ def settings_of(folder: Path, threads: int) -> config.Settings:
 
 
 def _child(stage: str, folder: Path, threads: int) -> None:
-    from themo.preparation import prepare_data
-    from themo.scoring import score_version
-    from themo.training import train
+    from themo.data.preparation import prepare_data
+    from themo.evaluation.encoders import score_version
+    from themo.training.loop import train
 
     settings = settings_of(folder, threads)
     torch.set_num_threads(threads)

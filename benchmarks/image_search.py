@@ -19,8 +19,8 @@ from benchmarks.measure import Goal, Options, Row
 from benchmarks.memory import Memory, Peak
 from benchmarks.synthetic import words, write_backbone
 from themo.image_search.index import PIECE_ROWS, ImageIndex, MappedVectors
-from themo.student import Head, Student
-from themo.tokens import Tokenizer
+from themo.models.student import Head, Student
+from themo.models.tokens import Tokenizer
 
 N_PICTURES, DIMENSION = 100_000, 768
 ROUNDS = 15

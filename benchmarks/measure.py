@@ -20,8 +20,8 @@ from typing import Literal
 import torch
 from rich.table import Table
 
-from themo.environment import commit
-from themo.progress import track
+from themo.checkpoints.environment import commit
+from themo.process.progress import track
 
 
 @dataclass(frozen=True)

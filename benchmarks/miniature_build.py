@@ -31,7 +31,7 @@ BUILD = """
 import sys
 from pathlib import Path
 from themo.miniature.building import build
-from themo.miniature.recipe import MiniatureRecipe
+from themo.config.miniature import MiniatureRecipe
 build(MiniatureRecipe(seed=int(sys.argv[2])), Path(sys.argv[1]))
 """
 

@@ -21,13 +21,13 @@ from typing import Any
 
 from benchmarks.measure import Options, Row
 from benchmarks.random_settings import train_one
-from themo import config
-from themo.config import Settings
+from themo.config import settings as config
+from themo.config.sections import Objective
+from themo.config.settings import Settings
+from themo.data.preparation import prepare_data
+from themo.data.sources import Sources
 from themo.miniature.blank_student import INITIALIZER_RANGE
-from themo.preparation import prepare_data
-from themo.progress import track
-from themo.sections import Objective
-from themo.sources import Sources
+from themo.process.progress import track
 
 SEEDS = 3
 PAIRS = (12_000, 24_000)

@@ -25,10 +25,10 @@ import torch
 from PIL import Image
 
 from benchmarks.measure import Goal, Options, Row
+from themo.config.miniature import MiniatureRecipe
 from themo.miniature.building import build
 from themo.miniature.drawing import draw, place
 from themo.miniature.grammar import english_sentence
-from themo.miniature.recipe import MiniatureRecipe
 from themo.miniature.scenes import Scenes, World
 from themo.miniature.teaching import normalised
 from themo.miniature.twins import Kind, differ, twins

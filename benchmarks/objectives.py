@@ -18,8 +18,8 @@ from scipy.stats import spearmanr
 
 from benchmarks.measure import Options, Row
 from benchmarks.random_settings import RandomRun, collect
-from themo import config
-from themo.sections import HIGHER_IS_BETTER, Objective
+from themo.config import settings as config
+from themo.config.sections import HIGHER_IS_BETTER, Objective
 
 SETTINGS, SEEDS = 20, 3
 LOG = Path("logs/bench/objectives.jsonl")

@@ -16,13 +16,13 @@ from optuna.pruners import BasePruner, MedianPruner
 
 from benchmarks.course import Course, Target
 from benchmarks.random_settings import RandomRun
-from themo import config
-from themo.preparation import prepare_data
-from themo.progress import silence
-from themo.sections import Objective
-from themo.training import Report, train
+from themo.config import settings as config
+from themo.config.sections import Objective
+from themo.data.preparation import prepare_data
+from themo.process.progress import silence
+from themo.training.loop import Report, train
 from tune.cluster.connection import RAY_VARIABLES, leave
-from tune.space import Space
+from tune.space.search_space import Space
 
 
 def random_alone(runs: list[RandomRun], objective: Objective, target: Target, seed: int) -> Course:

@@ -17,14 +17,14 @@ from typing import Any
 
 import optuna
 
-from themo import config
-from themo.preparation import prepare_data
-from themo.presets import space_path
-from themo.progress import silence, track
-from themo.scoring import score_version
-from themo.sections import HIGHER_IS_BETTER, Objective
-from themo.training import Report, train
-from tune.space import load as load_space
+from themo.config import settings as config
+from themo.config.presets import space_path
+from themo.config.sections import HIGHER_IS_BETTER, Objective
+from themo.data.preparation import prepare_data
+from themo.evaluation.encoders import score_version
+from themo.process.progress import silence, track
+from themo.training.loop import Report, train
+from tune.space.search_space import load as load_space
 
 
 @dataclass(frozen=True)

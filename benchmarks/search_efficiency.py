@@ -23,18 +23,18 @@ from pathlib import Path
 from benchmarks.course import GIVE_UP, LOG, SETTINGS, TRAINED, Course, Target, random_search
 from benchmarks.measure import Goal, Options, Row
 from benchmarks.random_settings import collect
-from themo import config
-from themo.preparation import prepare_data
-from themo.presets import space_path
-from themo.progress import silence, track
-from themo.training import Report, train
-from tune.proposals.searchers import propose
-from tune.record import State, Trial
+from themo.config import settings as config
+from themo.config.presets import space_path
+from themo.data.preparation import prepare_data
+from themo.process.progress import silence, track
+from themo.training.loop import Report, train
 from tune.schedulers.rules import scheduler_of
 from tune.schedulers.scheduler import Scheduler
-from tune.space import Space
-from tune.space import load as load_space
-from tune.study import Study
+from tune.searchers.by_name import propose
+from tune.space.search_space import Space
+from tune.space.search_space import load as load_space
+from tune.study.study import Study
+from tune.study.trial_record import State, Trial
 
 WITHOUT_END = 1_000_000
 

@@ -20,18 +20,18 @@ from typing import Any
 
 from benchmarks.formula_report import FormulaReport
 from benchmarks.measure import Goal, Options, Row
-from themo import config
-from themo.config import Settings
-from themo.dataset import EncodedPairs, TrainingData
+from themo.config import settings as config
+from themo.config.settings import Settings
+from themo.data.dataset import EncodedPairs, TrainingData
 from tune.cluster.connection import leave
 from tune.cluster.resources import Resources
-from tune.naming import STUDY_FILE
-from tune.search import Search, grow, new_search
-from tune.session import run_search
-from tune.space import from_tree
-from tune.study import Study
-from tune.trial_table import TRIALS_FILE
-from tune.work_time import session_seconds
+from tune.driver.session import run_search
+from tune.results.trial_table import TRIALS_FILE
+from tune.space.search_space import from_tree
+from tune.study.naming import STUDY_FILE
+from tune.study.search import Search, grow, new_search
+from tune.study.study import Study
+from tune.study.work_time import session_seconds
 
 SLOTS = (2, 4, 8)
 WAVES = 3

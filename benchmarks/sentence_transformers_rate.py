@@ -22,13 +22,13 @@ import torch
 
 from benchmarks.measure import Comparison, Options, Row
 from benchmarks.training_rate import PADDED_LENGTH, Ours, tatoeba_settings
-from themo.config import Settings
-from themo.corpora import Corpus
-from themo.dataset import TrainingData
-from themo.preparation import prepare_data
-from themo.progress import track
-from themo.tokens import Tokenizer
-from themo.training import build_student
+from themo.config.settings import Settings
+from themo.data.corpora import Corpus
+from themo.data.dataset import TrainingData
+from themo.data.preparation import prepare_data
+from themo.models.tokens import Tokenizer
+from themo.process.progress import track
+from themo.training.loop import build_student
 
 ROUNDS = 5
 STEPS_A_ROUND = 12

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import Goal, Options, Row
-from themo.cache import Cache
+from themo.files.cache import Cache
 
 RUNS = 7
 GOAL_SECONDS = 1.0

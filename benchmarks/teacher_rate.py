@@ -11,7 +11,7 @@ import torch
 from benchmarks.measure import Goal, Options, Row, compare
 from themo.miniature.grammar import english_sentence
 from themo.miniature.scenes import World
-from themo.teacher import Teacher
+from themo.models.teacher import Teacher
 
 ROUNDS = 3
 TEXTS_A_ROUND = 512

@@ -26,10 +26,10 @@ from benchmarks.measure import Options, Row
 from benchmarks.other_searches import optuna_alone, random_alone, ray_stock
 from benchmarks.random_settings import collect
 from benchmarks.search_efficiency import search, without_first
-from themo import config
-from themo.environment import commit
-from themo.progress import track
-from tune.space import Space
+from themo.checkpoints.environment import commit
+from themo.config import settings as config
+from themo.process.progress import track
+from tune.space.search_space import Space
 
 ORDERS = 400
 KEPT = Path("logs/bench/time_to_target.jsonl")

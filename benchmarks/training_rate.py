@@ -1,8 +1,8 @@
 """Training rate of Themo's path against the original's recipe: same student, same pairs, same loss.
 
 The recipe stands here as it was: texts tokenised beforehand, a plain shuffle, every batch padded to 77 tokens
-with an attention mask, float32, AdamW as torch has it by default. Themo's path is what `themo.training.train`
-does in a step, with the settings' own precision and without its reports.
+with an attention mask, float32, AdamW as torch has it by default. Themo's path is what
+`themo.training.loop.train` does in a step, with the settings' own precision and without its reports.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import torch
 
 from benchmarks import synthetic
 from benchmarks.measure import Goal, Options, Row, compare, rate_of
-from themo import config
-from themo.batches import assemble, plan_epoch, token_counts
-from themo.config import Settings
-from themo.dataset import TrainingData
-from themo.devices import resolve_device, resolve_precision
-from themo.losses import build_loss, is_contrastive
-from themo.optimization import RunningMeans, Updater, build_optimizer
-from themo.preparation import prepare_data
-from themo.schedules import learn_rate_at
-from themo.training import STEPS_BETWEEN_CHECKS, build_student
+from themo.config import settings as config
+from themo.config.settings import Settings
+from themo.data.batches import assemble, plan_epoch, token_counts
+from themo.data.dataset import TrainingData
+from themo.data.preparation import prepare_data
+from themo.process.devices import resolve_device, resolve_precision
+from themo.training.loop import STEPS_BETWEEN_CHECKS, build_student
+from themo.training.losses import build_loss, is_contrastive
+from themo.training.optimization import RunningMeans, Updater, build_optimizer
+from themo.training.schedules import learn_rate_at
 
 PADDED_LENGTH = 77
 ROUNDS = 7
@@ -75,7 +75,7 @@ def tatoeba_settings(options: Options, cache: Path) -> Settings:
 
 
 class Ours:
-    """Steps of `themo.training.train`, over a fair share of an epoch's batches each round.
+    """Steps of `themo.training.loop.train`, over a fair share of an epoch's batches each round.
 
     Args:
         settings: All of them.

@@ -17,26 +17,41 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 import hypothesis
-import open_clip
 import pytest
-import torch
+import warm_start
 import yaml
-from safetensors.torch import save_file
 from tiny import TINY_MINIATURE, SettingsFactory, bpe_merges, sentence_pairs, write_tsv
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from themo.config import Settings
-from themo.dataset import TrainingData
-from themo.preparation import prepare_data
+from themo.config.settings import Settings
+from themo.data.dataset import TrainingData
 
-torch.set_num_threads(1)
+# heavy libraries are imported in functions: the controller of pytest-xdist has no use for them
 hypothesis.settings.register_profile("themo", max_examples=40, deadline=None)
 hypothesis.settings.load_profile("themo")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # pytest-xdist's workers share that of their controller
+        warm_start.allow()
+
+
+def pytest_unconfigure() -> None:
+    warm_start.end()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Set up the process for the tests: those that are slow start programs from libraries loaded once."""
+    import torch
+
+    torch.set_num_threads(1)
+    if not session.config.option.collectonly and any("slow" in item.keywords for item in session.items):
+        warm_start.begin()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests marked `gpu` are skipped where there is none."""
+    import torch
+
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:
@@ -52,6 +67,10 @@ def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in open_clip's layout: text width 16, embedding 12, random weights, a cut vocabulary."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
     folder = tmp_path_factory.mktemp("teacher")
     merges = bpe_merges()
     bpe = "\n".join(["#version: 0.2", *(" ".join(merge) for merge in merges)])
@@ -89,6 +108,10 @@ def tiny_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BertModel folder of transformers: width 32, 1 layer, WordPiece with accents, random weights."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
     folder = tmp_path_factory.mktemp("backbone")
     # written, not trained: training decides between equal counts differently from run to run
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -167,6 +190,8 @@ def tiny_data(
     tmp_path_factory: pytest.TempPathFactory, tiny_corpus: Path, tiny_teacher: Path, tiny_backbone: Path
 ) -> TrainingData:
     """The tiny corpus prepared: about 340 training pairs, 60 held out."""
+    from themo.data.preparation import prepare_data
+
     root = tmp_path_factory.mktemp("prepared")
     return prepare_data(Settings.model_validate(_tree(root, tiny_corpus, tiny_teacher, tiny_backbone)))
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
+import warm_start
 from hosts import Answer, Request, Route
 from pyarrow import parquet
 from tiny import sentence_pairs
 
 import themo
-from themo.fetching.catalogue import CATALOGUE
+from themo.config.catalogue import CATALOGUE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 """Of all repositories."""
@@ -107,13 +107,14 @@ def prepare(
     config: Path, folder: Path, endpoint: str, *arguments: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """``themo prepare`` in a process of its own: the hub's client reads its environment at its import."""
-    command = [sys.executable, "-m", "themo", "prepare", "--config", str(config), *arguments]
+    command = [*warm_start.PYTHON, "-m", "themo", "prepare", "--config", str(config), *arguments]
     environment = {
         "PATH": "/usr/bin:/bin",
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(folder / "hf"),
         "HOME": str(folder),
         "OMP_NUM_THREADS": "1",
+        **warm_start.variables(),
         "PYTHONPATH": str(Path(themo.__file__).parent.parent),  # the code that is tested here
     }
     return subprocess.run(

@@ -24,14 +24,14 @@ from benchmarks.random_settings import RandomRun
 from benchmarks.search_efficiency import search
 from benchmarks.synthetic import words, write_backbone, write_corpus
 from benchmarks.time_to_target import collect_courses, row
-from themo import config
-from themo.bitext import Plan, open_bitexts
-from themo.cleaning import Rules
-from themo.config import Settings
-from themo.corpora import Corpus
-from themo.tokens import Tokenizer
-from tune.search_settings import SearchSettings
-from tune.space import Space
+from themo.config import settings as config
+from themo.config.settings import Settings
+from themo.data.bitext import Plan, open_bitexts
+from themo.data.cleaning import Rules
+from themo.data.corpora import Corpus
+from themo.models.tokens import Tokenizer
+from tune.space.search_settings import SearchSettings
+from tune.space.search_space import Space
 
 
 def test_ratio_is_the_median_over_rounds_and_not_the_ratio_of_medians() -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from documents import DOCS, PAGES, PROJECT, anchors, inline_code, links, name_of, prose, text_of
 
-from themo import cli
-from themo.cli import parse
-from themo.commands import NAMES
+from themo.cli import main as cli
+from themo.cli.commands import NAMES
+from themo.cli.main import parse
 
 EXPERIMENTS = sorted(path for path in (DOCS / "experiments").glob("*.md") if path.name != "index.md")
 
@@ -172,7 +172,7 @@ def help_of(*command: str) -> str:
 
 @pytest.mark.parametrize("name", [None, *NAMES])
 def test_examples_of_the_help_are_parsed(name: str | None) -> None:
-    module = cli if name is None else import_module(f"themo.commands.{name}")
+    module = cli if name is None else import_module(f"themo.cli.commands.{name}")
     lines = [line for line in module.EXAMPLES.replace("\\\n", "").splitlines() if line.startswith("  ")]
     assert lines
     for line in lines:

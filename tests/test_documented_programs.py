@@ -18,15 +18,16 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+import warm_start
 import yaml
 from documents import PAGES, PROJECT, blocks, console_commands, name_of
 from tiny import ADJECTIVES, NOUNS, TINY_MINIATURE, VERBS, write_picture
 
-from themo.cache import Cache
-from themo.cli import parse
-from themo.config import load
-from themo.prompts import fill_templates
-from tune import space as search_space
+from themo.cli.main import parse
+from themo.config.settings import load
+from themo.evaluation.prompts import fill_templates
+from themo.files.cache import Cache
+from tune.space import search_space
 
 INSTALLS = ".ci/run"
 COMPOSE = "tests/deployment/test_compose.py"
@@ -51,20 +52,20 @@ COVERED = {
         "tests/tune/test_tune_command.py"
     ),
     "python -m themo export --version-path beto --format sentence-transformers --output clip-es": (
-        "tests/test_export_command.py"
+        "tests/cli/test_export_command.py"
     ),
     "make .env": COMPOSE,
     "docker compose up --detach --build --scale worker=2": COMPOSE,
     "docker compose run --rm tune --name first --num-samples 32 --gpus-per-trial 1": COMPOSE,
     "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$HOME/.ray/auth_token": COMPOSE,
     "python -m themo tune --address auto --storage-path s3://bucket/themo --name first --num-samples 32": (
-        "tests/tune/test_object_storage.py"
+        "tests/tune/cluster/test_object_storage.py"
     ),
     "ray job submit --address http://HEAD:8265 -- python -m themo tune --address auto "
     "--storage-path s3://bucket/themo --name first": COMPOSE,
     "mlflow ui --backend-store-uri sqlite:///$PWD/logs/mlflow.db": "tests/tracking/test_uri.py",
     "MLFLOW_TRACKING_URI=http://127.0.0.1:5000 python -m themo tune --num-samples 32": (
-        "tests/tune/test_tracking_place.py"
+        "tests/tune/study/test_tracking_place.py"
     ),
 }
 """Commands of the pages that are not executed here, and the file that runs them or such as these."""
@@ -260,9 +261,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_in(project: Path, *command: str) -> None:
     """Run a command in the copy, as a person would."""
+    folders = (warm_start.on_path(project / "home"), Path(sys.executable).parent)
     environment = os.environ | {
         "HOME": str(project / "home"),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([*map(str, folders), os.environ["PATH"]]),
         "PYTHONPATH": str(project),
         "MPLBACKEND": "agg",
     }

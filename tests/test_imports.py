@@ -17,7 +17,7 @@ SEARCH_PACKAGE = PACKAGE.parent / "tune"
 SEARCHES = sorted(SEARCH_PACKAGE.rglob("*.py"))
 
 
-OF_SEARCHES = [PACKAGE / "commands" / f"{name}.py" for name in ("tune", "report", "status")]
+OF_SEARCHES = [PACKAGE / "cli" / "commands" / f"{name}.py" for name in ("tune", "report", "status")]
 """The commands that know `tune/`, in their function `run`."""
 
 
@@ -55,22 +55,65 @@ def test_themo_never_imports_ray_or_pickle_and_only_commands_of_searches_know_tu
     assert "tune" not in found
 
 
+ROOMS = (
+    "errors",
+    "config",
+    "process",
+    "files",
+    "fetching",
+    "miniature",
+    "models",
+    "data",
+    "checkpoints",
+    "evaluation",
+    "training",
+    "model",
+    "image_search",
+    "export",
+    "tracking",
+    "cli",
+)
+"""The folders of `themo/`, and its modules that users import: each imports only what is named before it."""
+
+SEARCH_ROOMS = ("cluster", "space", "study", "searchers", "schedulers", "results", "worker", "driver")
+"""The folders of `tune/`, in the same order."""
+
+
+@pytest.mark.parametrize(
+    ("package", "rooms"), [(PACKAGE, ROOMS), (SEARCH_PACKAGE, SEARCH_ROOMS)], ids=["themo", "tune"]
+)
+def test_a_folder_imports_only_those_below_it(package: Path, rooms: tuple[str, ...]) -> None:
+    modules = {p.stem for p in package.glob("*.py")} - {"__init__", "__main__"}
+    assert modules | {p.parent.name for p in package.glob("*/__init__.py")} == set(rooms)
+    wrong = set()
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).with_suffix("").parts[0]
+        if room not in rooms:
+            continue
+        for name in imports(ast.parse(path.read_text(encoding="utf-8"))):
+            of, _, below = name.partition(".")
+            other = below.partition(".")[0]
+            if of == package.name and other in rooms and rooms.index(other) > rooms.index(room):
+                wrong.add((str(path.relative_to(package)), name))
+    assert not wrong
+
+
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
-        ("argcomplete", {"commands/completion.py"}),
-        ("mlflow", {"tracking/delivery.py", "exports/mlflow_format.py", "exports/mlflow_model.py"}),
-        ("open_clip", {"teacher.py"}),
-        ("pyarrow", {"bitext.py", "cleaning.py", "corpora.py", "image_ids.py", "preparation.py"}),
+        ("argcomplete", {"cli/commands/completion.py"}),
+        ("mlflow", {"tracking/delivery.py", "export/mlflow_format.py", "export/mlflow_model.py"}),
+        ("open_clip", {"models/teacher.py"}),
+        ("pyarrow", {f"data/{n}.py" for n in ("bitext", "cleaning", "corpora", "image_ids", "preparation")}),
         ("huggingface_hub", {"fetching/hub.py"}),
-        ("onnx", {"exports/onnx_format.py"}),
-        ("onnxruntime", {"exports/onnx_format.py", "exports/mlflow_model.py"}),
+        ("onnx", {"export/onnx_format.py"}),
+        ("onnxruntime", {"export/onnx_format.py", "export/mlflow_model.py"}),
         ("sentence_transformers", set()),
         ("clip_benchmark", set()),
         ("httpx2", {"fetching/downloads.py", "fetching/hosts.py"}),
-        ("jinja2", {"pages.py"}),
-        ("markupsafe", {"pages.py"}),
-        ("plotly", {"pages.py", "report/figures.py", "report/page.py"}),
+        ("jinja2", {"evaluation/report/html_page.py"}),
+        ("markupsafe", {"evaluation/report/html_page.py"}),
+        ("plotly", {f"evaluation/report/{name}.py" for name in ("html_page", "figures", "page")}),
     ],
 )
 def test_each_library_has_its_home(module: str, allowed: set[str]) -> None:
@@ -83,12 +126,12 @@ def test_each_library_has_its_home(module: str, allowed: set[str]) -> None:
 
 
 def test_the_code_of_an_mlflow_model_stands_alone() -> None:
-    code = (PACKAGE / "exports" / "mlflow_model.py").read_text(encoding="utf-8")
+    code = (PACKAGE / "export" / "mlflow_model.py").read_text(encoding="utf-8")
     assert "themo" not in packages(ast.parse(code))
 
 
 @pytest.mark.parametrize(
-    ("module", "home"), [("cmaes", "proposals/evolution.py"), ("scipy", "proposals/searchers.py")]
+    ("module", "home"), [("cmaes", "searchers/evolution.py"), ("scipy", "searchers/by_name.py")]
 )
 def test_each_library_of_the_searchers_has_its_home(module: str, home: str) -> None:
     sources = {
@@ -99,17 +142,17 @@ def test_each_library_of_the_searchers_has_its_home(module: str, home: str) -> N
 
 
 def test_training_knows_neither_tracking_nor_the_command_line() -> None:
-    tree = ast.parse((PACKAGE / "training.py").read_text(encoding="utf-8"))
-    known = ("themo.tracking", "themo.cli", "themo.options", "themo.progress")
+    tree = ast.parse((PACKAGE / "training" / "loop.py").read_text(encoding="utf-8"))
+    known = ("themo.tracking", "themo.cli.main", "themo.cli.options", "themo.process.progress")
     assert not [name for name in imports(tree) if name.startswith(known)]
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
     script = """
 import sys
-import themo.cli
+import themo.cli.main
 try:
-    themo.cli.parse(["train", "--help"])
+    themo.cli.main.parse(["train", "--help"])
 except SystemExit:
     heavy = {"torch", "ray", "mlflow", "transformers", "open_clip", "optuna", "pyarrow", "numpy", "tune"}
     heavy |= {"plotly", "jinja2"}

@@ -18,9 +18,9 @@ from PIL import Image
 from tiny import SettingsFactory, write_picture, write_version_of
 
 import themo
-from themo.config import Settings
-from themo.student import load_student
-from themo.teacher import Teacher
+from themo.config.settings import Settings
+from themo.models.student import load_student
+from themo.models.teacher import Teacher
 
 TEXTS = ["el gato rojo corre", "canta el búho muy viejo y pequeño", "el perro"]
 

@@ -19,16 +19,17 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+import warm_start
 import yaml
 from tiny import ADJECTIVES, NOUNS, TINY_MINIATURE, VERBS, write_picture, write_version_of
 
 import themo
-from themo import cli
-from themo.cache import Cache
-from themo.cli import parse
-from themo.commands import NAMES
-from themo.config import Settings, load
-from themo.prompts import fill_templates
+from themo.cli import main as cli
+from themo.cli.commands import NAMES
+from themo.cli.main import parse
+from themo.config.settings import Settings, load
+from themo.evaluation.prompts import fill_templates
+from themo.files.cache import Cache
 
 PROJECT = Path(themo.__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -107,7 +108,7 @@ def help_of(*command: str) -> str:
 
 @pytest.mark.parametrize("name", [None, *NAMES])
 def test_the_examples_of_the_help_are_command_lines(name: str | None) -> None:
-    module = cli if name is None else import_module(f"themo.commands.{name}")
+    module = cli if name is None else import_module(f"themo.cli.commands.{name}")
     lines = [line for line in module.EXAMPLES.replace("\\\n", "").splitlines() if line.startswith("  ")]
     assert lines
     for line in lines:
@@ -217,10 +218,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(3600)
 def test_every_command_does_its_work(project: Path) -> None:
     """One after the other, in the README's order, as a person would."""
-    python = Path(sys.executable).parent
+    folders = (warm_start.on_path(project / "home"), Path(sys.executable).parent)
     environment = os.environ | {
         "HOME": str(project / "home"),
-        "PATH": f"{python}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([*map(str, folders), os.environ["PATH"]]),
     }
     for command in EXECUTED:
         searches = sorted((project / "logs" / "tune").glob("*"), key=lambda path: path.stat().st_mtime)

@@ -6,12 +6,12 @@ the layouts of their homes; preset, commands and clients are those of a user.
 
 import json
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm_start
 import yaml
 from foreign_models import write_beto, write_clip, write_marian, write_mclip
 from hosts import Host
@@ -19,7 +19,7 @@ from hub import hub, write_catalogue
 from tiny import NOUNS, sentence_pairs, write_captioned_images, write_lines, write_picture, write_tsv
 
 import themo as package
-from themo.config import load
+from themo.config.settings import load
 
 PRESET = "vit-l-14-beto"
 N_IMAGES, N_CLASSES = 10, 3
@@ -92,9 +92,10 @@ def themo(folder: Path, host: Host, *arguments: str) -> str:
         "HF_HOME": str(folder / "hf"),
         "HF_ENDPOINT": host.address,
         "OMP_NUM_THREADS": "1",
+        **warm_start.variables(),
         "PYTHONPATH": str(Path(package.__file__).parent.parent),  # the code that is tested here
     }
-    command = [sys.executable, "-m", "themo", *arguments]
+    command = [*warm_start.PYTHON, "-m", "themo", *arguments]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -7,12 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
-from themo.config import Settings
-from themo.student import Head, Student, save_student
-from themo.tokens import Tokenizer
+from themo.config.settings import Settings
 
 SettingsFactory = Callable[..., Settings]
 """`settings(learn_rate=1e-3, ...)`: the fixture `settings`."""
@@ -111,6 +108,11 @@ def _prefix_merges(word: str) -> Iterator[tuple[str, str]]:
 
 def write_version_of(settings: Settings, folder: Path, dimension: int) -> Path:
     """A version directory with an untrained student: all that reading and searching need of one."""
+    import torch
+
+    from themo.models.student import Head, Student, save_student
+    from themo.models.tokens import Tokenizer
+
     tokenizer = Tokenizer.load(settings.student.backbone)
     head = Head(dimension, settings.student.pooling, False, False, settings.student.max_length)
     with torch.random.fork_rng():

@@ -20,6 +20,6 @@ def forget_working_directory() -> None:
 if __name__ == "__main__":
     forget_working_directory()
 
-    from themo.cli import main
+    from themo.cli.main import main
 
     sys.exit(main())

@@ -15,21 +15,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from themo.config import Settings
-from themo.devices import resolve_device
+from themo.checkpoints.version_teacher import VersionTeacher
+from themo.checkpoints.versions import find_cache, find_part, read_settings
+from themo.config.sections import MAX_TOKENS
+from themo.config.settings import Settings
+from themo.data.sources import Sources
 from themo.errors import InputError
-from themo.metrics import unit
-from themo.sections import MAX_TOKENS
-from themo.sources import Sources
-from themo.student import ENCODE_BATCH, Student, load_student
-from themo.tokens import Tokenizer
-from themo.version_teacher import VersionTeacher
-from themo.versions import find_cache, find_part, read_settings
+from themo.evaluation.metrics import unit
+from themo.models.student import ENCODE_BATCH, Student, load_student
+from themo.models.tokens import Tokenizer
+from themo.process.devices import resolve_device
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from themo.teacher import Teacher
+    from themo.models.teacher import Teacher
 
 Vectors = npt.NDArray[np.float32]
 
@@ -168,7 +168,7 @@ class Model:
         return (unit(torch.from_numpy(first_ND)) @ unit(torch.from_numpy(second_MD)).T).numpy()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has, special ones included; counted up to `themo.sections.MAX_TOKENS`.
+        """Count the tokens of each text, special ones included, up to `themo.config.sections.MAX_TOKENS`.
 
         Raises:
             InputError: `texts` is no list of texts.
@@ -212,7 +212,7 @@ class Model:
         target = self.settings.teacher.target
         if self.settings.data.targets is not None or target != "state":
             return None
-        from themo.image_vectors import map_to_image_space
+        from themo.models.image_vectors import map_to_image_space
 
         cache = Sources(self.settings).cache
         path = map_to_image_space(cache, self.teacher_fingerprint, target, lambda: self.teacher)

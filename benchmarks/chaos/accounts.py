@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.chaos.formula import METRIC, PAIRS_A_REPORT, RUNGS, VERSION_BYTES, name_of
 from themo.tracking.names import metric_name
-from tune.record import Trial
-from tune.study import Study
+from tune.study.study import Study
+from tune.study.trial_record import Trial
 
 _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 

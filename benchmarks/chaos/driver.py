@@ -17,9 +17,9 @@ from benchmarks.chaos import formula
 from themo.errors import InputError
 from tune.cluster.address import refuse_unreachable
 from tune.cluster.resources import Resources
-from tune.naming import search_folder
-from tune.search import new_search, read_search
-from tune.session import run_search
+from tune.driver.session import run_search
+from tune.study.naming import search_folder
+from tune.study.search import new_search, read_search
 
 
 def main(logs_dir: str, work_dir: str, name: str, address: str, max_concurrent: str, *options: str) -> int:

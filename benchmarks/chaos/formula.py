@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.formula_report import FormulaReport
-from themo.config import Settings
-from themo.dataset import EncodedPairs, TrainingData
-from tune.space import from_tree
+from themo.config.settings import Settings
+from themo.data.dataset import EncodedPairs, TrainingData
+from tune.space.search_space import from_tree
 
 REPORTS = 9
 PAIRS_A_REPORT = 100

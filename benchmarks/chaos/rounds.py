@@ -27,9 +27,9 @@ from benchmarks.chaos.server import ServerOnSqlite
 from benchmarks.measure import Goal, Options, Row
 from themo.errors import InputError
 from themo.tracking.runs import send
-from tune.naming import SEARCH_FILE, STUDY_FILE
-from tune.search import TRIALS_FOLDER, read_search
-from tune.study import Study
+from tune.study.naming import SEARCH_FILE, STUDY_FILE
+from tune.study.search import TRIALS_FOLDER, read_search
+from tune.study.study import Study
 
 NODES = 3
 SECONDS_A_REPORT = 0.2

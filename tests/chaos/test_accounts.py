@@ -21,7 +21,7 @@ from benchmarks.chaos.accounts import (
 )
 from benchmarks.chaos.faults import EACH_ONCE, KINDS, draw
 from benchmarks.chaos.formula import METRIC, PAIRS_A_REPORT, name_of
-from tune.study import Study
+from tune.study.study import Study
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from benchmarks.chaos import accounts
 from benchmarks.chaos.disk import why_not
 from benchmarks.chaos.faults import EACH_ONCE, Kind, draw
 from benchmarks.chaos.rounds import NODES, Site, opened_site, undisturbed
-from tune.study import Study
+from tune.study.study import Study
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.timeout(3000),
     # what mlflow, sqlalchemy and ray do among themselves
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),

@@ -229,6 +229,7 @@ def has_restarted(cluster: Running, container: Container) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.timeout(3000)
 class TestCluster:
     """In this order: the search takes the longest, and what is asked before it needs none."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from themo.exports.exporting import export_version
-from themo.exports.source import Source
+from themo.export.exporting import export_version
+from themo.export.source import Source
 
 
 @pytest.fixture(params=[0o002, 0o022, 0o027], ids="{:03o}".format)

@@ -17,12 +17,13 @@ from filelock import FileLock
 from PIL import Image
 from tiny import write_picture
 
-from themo import cache, images
 from themo.errors import InputError
+from themo.files import cache
 from themo.image_search import index as index_module
 from themo.image_search.index import ImageIndex, MappedVectors
 from themo.image_search.pictures import find_pictures
-from themo.teacher import Teacher
+from themo.models import images
+from themo.models.teacher import Teacher
 
 N = 23
 

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from themo import image_files
 from themo.errors import InputError
 from themo.image_search.left_out import SYSTEM_FOLDERS, LeftOut
 from themo.image_search.pictures import find_pictures
+from themo.models import image_files
 
 PLACES = ["a.jpg", "trips/2019/b.jpg", "trips/2020/c.png", "trips/d.png", "Trips.jpg", "old [1].jpg"]
 

@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from themo.config.miniature import MiniatureRecipe
 from themo.errors import InputError
 from themo.miniature.building import build, class_names, class_prompts
-from themo.miniature.recipe import MiniatureRecipe
 from themo.miniature.teaching import normalised
 
 TINY = MiniatureRecipe(

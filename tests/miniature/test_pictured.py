@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from tiny import TINY_MINIATURE
 
-from themo.config import load
+from themo.config.miniature import MiniatureRecipe
+from themo.config.settings import load
+from themo.data.sources import Sources
 from themo.miniature.building import _write_pictures
 from themo.miniature.grammar import english_sentence, spanish_sentence
 from themo.miniature.pictured import ATTRIBUTES, agreement, mentions, pictured_scenes
-from themo.miniature.recipe import MiniatureRecipe
 from themo.miniature.scenes import Scenes, World, joined
-from themo.sources import Sources
 
 RECIPE = MiniatureRecipe(**TINY_MINIATURE)
 

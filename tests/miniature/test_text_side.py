@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from themo.config.miniature import MiniatureRecipe
 from themo.errors import InputError
 from themo.miniature import text_side as module
 from themo.miniature.building import build
-from themo.miniature.recipe import MiniatureRecipe
 from themo.miniature.teaching import train_teacher
 from themo.miniature.text_side import LocalTextSide, TextProcess, text_side
 from themo.miniature.vocabulary import write_bpe

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.chaos.server import ServerOnSqlite
-from themo.cli import main
+from themo.cli.main import main
 from themo.errors import InputError
 from themo.tracking import delivery as delivery_module
 from themo.tracking import runs as module

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from themo.config import Settings
+from themo.config.settings import Settings
 
 
 @pytest.fixture(scope="session")

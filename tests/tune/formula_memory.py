@@ -12,8 +12,8 @@ import torch
 from formula_training import REPORTS, FormulaReport
 from ray import tune as ray_tune
 
-from themo.config import Settings
-from themo.dataset import TrainingData
+from themo.config.settings import Settings
+from themo.data.dataset import TrainingData
 
 
 def train(

@@ -15,16 +15,16 @@ from typing import Any
 import yaml
 from formula_training import train
 
-from themo.config import Settings
-from themo.dataset import EncodedPairs, TrainingData
+from themo.config.settings import Settings
+from themo.data.dataset import EncodedPairs, TrainingData
 from themo.errors import InputError
-from themo.termination import Terminated, ended_by_signals
+from themo.process.signals import Terminated, ended_by_signals
 from tune.cluster.address import refuse_unreachable
 from tune.cluster.resources import Resources
-from tune.naming import search_folder
-from tune.search import Search, new_search, read_search
-from tune.session import run_search
-from tune.space import from_tree
+from tune.driver.session import run_search
+from tune.space.search_space import from_tree
+from tune.study.naming import search_folder
+from tune.study.search import Search, new_search, read_search
 
 TREE: dict[str, Any] = {
     "space": {

@@ -9,8 +9,8 @@ from formula_training import FormulaReport
 from formula_training import train as train_well
 from ray.train._internal.session import get_session
 
-from themo.config import Settings
-from themo.dataset import TrainingData
+from themo.config.settings import Settings
+from themo.data.dataset import TrainingData
 
 
 def train(

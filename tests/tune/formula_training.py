@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from themo.config import Settings
-from themo.dataset import TrainingData
+from themo.config.settings import Settings
+from themo.data.dataset import TrainingData
 
 REPORTS = 9
 SECONDS_VARIABLE = "THEMO_TEST_REPORT_SECONDS"

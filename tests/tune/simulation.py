@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 from ray.tune.schedulers import TrialScheduler
 
-from themo.config import Settings
-from tune.record import Trial
-from tune.searcher import StudyScheduler, StudySearcher
-from tune.space import Space, from_tree
-from tune.stoppers import Breakdown
-from tune.study import Study
-from tune.trial_report import TrialReport
+from themo.config.settings import Settings
+from tune.driver.searcher import StudyScheduler, StudySearcher
+from tune.driver.stoppers import Breakdown
+from tune.space.search_space import Space, from_tree
+from tune.study.study import Study
+from tune.study.trial_record import Trial
+from tune.worker.trial_report import TrialReport
 
 OBJECTIVE = "o"
 PAIRS = 100

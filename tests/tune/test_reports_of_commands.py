@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm_start
 import yaml
 from browser import browser_path, opened
 from playwright.sync_api import Page
 from tiny import TINY_MINIATURE
 
 from benchmarks.chaos.server import free_port
-from themo.config import load
+from themo.config.settings import load
 from themo.tracking.names import metric_name
 
 pytestmark = [
@@ -65,7 +66,7 @@ class Searched:
 
 
 def themo(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "themo", *map(str, arguments)]
+    command = [*warm_start.PYTHON, "-m", "themo", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=550)
 
 

@@ -18,17 +18,17 @@ import yaml
 from formula_search import TREE, a_search, settings_in
 
 from themo import __version__
-from themo.cli import main
-from themo.commands import typed
-from themo.commands.tune import _tested
-from themo.config import Settings
+from themo.cli.commands.tune import _tested
+from themo.cli.main import main
+from themo.config.settings import Settings
 from themo.errors import InputError
+from themo.process.output import typed
 from themo.tracking.runs import Tracking
 from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
-from tune.results import SearchResult
-from tune.search import Search, alone
-from tune.study import Study
+from tune.results.best_trials import SearchResult
+from tune.study.search import Search, alone
+from tune.study.study import Study
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_to_go_on_in_another_space_is_refused(
 HOLDER = """
 import sys
 from pathlib import Path
-from tune.search import alone
+from tune.study.search import alone
 
 with alone(Path(sys.argv[1])):
     print("held", flush=True)
@@ -141,7 +141,7 @@ with alone(Path(sys.argv[1])):
 def test_a_search_that_another_process_runs_is_refused(
     logs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, more: list[str]
 ) -> None:
-    monkeypatch.setattr("tune.session.connect", lambda *_: pytest.fail("a cluster was looked for"))
+    monkeypatch.setattr("tune.driver.session.connect", lambda *_: pytest.fail("a cluster was looked for"))
     folder = logs / "tune" / "old"
     kept = (folder / "search.yaml").read_bytes()
     with subprocess.Popen(
@@ -173,7 +173,7 @@ def test_the_cluster_of_a_submitted_job_is_taken_unless_another_place_is_given(
 def test_an_address_where_nobody_listens_is_refused_before_heavy_libraries_are_loaded() -> None:
     script = """
 import sys
-from themo.cli import main
+from themo.cli.main import main
 code = main(["tune", "--address", "127.0.0.1:1"])
 print(code, sorted({"torch", "ray", "mlflow", "transformers", "optuna", "pyarrow"} & set(sys.modules)))
 """
@@ -196,8 +196,10 @@ class NoGpus:
 def test_more_gpus_than_there_are_are_refused_before_data_is_prepared_and_the_name_is_free_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tune.session.connect", lambda *_: nullcontext(NoGpus()))
-    monkeypatch.setattr("themo.preparation.prepare_data", lambda *_, **__: pytest.fail("data was prepared"))
+    monkeypatch.setattr("tune.driver.session.connect", lambda *_: nullcontext(NoGpus()))
+    monkeypatch.setattr(
+        "themo.data.preparation.prepare_data", lambda *_, **__: pytest.fail("data was prepared")
+    )
     options = ["--name", "big", "--gpus-per-trial", "16", "--logs-dir", str(tmp_path)]
     assert main(["tune", *options]) == 2
     *_, line = capsys.readouterr().err.splitlines()
@@ -208,9 +210,11 @@ def test_more_gpus_than_there_are_are_refused_before_data_is_prepared_and_the_na
 def test_a_storage_that_cannot_be_written_is_refused_before_data_is_prepared_and_the_name_is_free_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tune.session.connect", lambda *_: nullcontext(NoGpus()))
-    monkeypatch.setattr("tune.session.Tracking", lambda *_, **__: nullcontext())
-    monkeypatch.setattr("themo.preparation.prepare_data", lambda *_, **__: pytest.fail("data was prepared"))
+    monkeypatch.setattr("tune.driver.session.connect", lambda *_: nullcontext(NoGpus()))
+    monkeypatch.setattr("tune.driver.session.Tracking", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(
+        "themo.data.preparation.prepare_data", lambda *_, **__: pytest.fail("data was prepared")
+    )
     (tmp_path / "file").touch()
     share = tmp_path / "file" / "share"  # nobody, root neither, may make it
     words = ["tune", "--name", "new", "--storage-path", str(share), "--logs-dir", str(tmp_path)]
@@ -239,7 +243,7 @@ def test_a_result_is_told_though_its_test_fails(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("themo.commands.tune.score_and_record", fail)
+    monkeypatch.setattr("themo.cli.commands.tune.score_and_record", fail)
     assert _tested(tmp_path) is None
     assert capsys.readouterr().err == "Not tested: no images\n"
 
@@ -253,7 +257,7 @@ def test_a_server_that_is_away_costs_the_winner_neither_its_test_nor_its_scores(
     scores = SimpleNamespace(to_metrics=dict, to_table=lambda: "a table")
     tested = SimpleNamespace(scores=scores, to_dict=lambda: {"n": {"xtd10": 1}})
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setattr("themo.scoring.examine", lambda *_, **__: tested)
+    monkeypatch.setattr("themo.evaluation.encoders.examine", lambda *_, **__: tested)
     close = Tracking.close
 
     def press_ctrl_c_while_it_waits(tracking: Tracking) -> None:
@@ -308,7 +312,7 @@ def test_commands_that_are_told_can_be_typed(
         end()
         return result
 
-    monkeypatch.setattr("tune.session.run_search", run_search)
+    monkeypatch.setattr("tune.driver.session.run_search", run_search)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray Tune, used by another test, leaves its own
     go_on = f"python -m themo tune --resume old --logs-dir '{logs}'"
     assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == code
@@ -327,8 +331,8 @@ def test_a_winner_is_tested_by_whoever_goes_on_with_its_search(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = _a_result(tmp_path)
-    monkeypatch.setattr("tune.session.run_search", lambda *_, **__: result)
-    monkeypatch.setattr("themo.commands.tune._tested", lambda _: pytest.fail("it was tested"))
+    monkeypatch.setattr("tune.driver.session.run_search", lambda *_, **__: result)
+    monkeypatch.setattr("themo.cli.commands.tune._tested", lambda _: pytest.fail("it was tested"))
     with alone(result.folder):
         assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
     told = capsys.readouterr().err
@@ -352,8 +356,8 @@ def test_nobody_goes_on_with_a_search_while_its_winner_is_tested(
             pass
         refused.append(refusal)
 
-    monkeypatch.setattr("tune.session.run_search", lambda *_, **__: result)
-    monkeypatch.setattr("themo.commands.tune._tested", grow_meanwhile)
+    monkeypatch.setattr("tune.driver.session.run_search", lambda *_, **__: result)
+    monkeypatch.setattr("themo.cli.commands.tune._tested", grow_meanwhile)
     assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
     assert refused
 
@@ -366,7 +370,7 @@ def test_the_machines_that_were_given_to_go_on_with_are_told_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _a_result(tmp_path)
-    monkeypatch.setattr("tune.session.run_search", _press_ctrl_c)
+    monkeypatch.setattr("tune.driver.session.run_search", _press_ctrl_c)
     given = ["--logs-dir", str(tmp_path), "--address", "local", "--max-concurrent", "1"]
     assert main(["tune", "--resume", "old", *given]) == 130
     *_, last = capsys.readouterr().err.splitlines()
@@ -376,9 +380,9 @@ def test_the_machines_that_were_given_to_go_on_with_are_told_again(
 @pytest.mark.parametrize(
     "step",
     [
-        "themo.commands.tune._tested",
-        "tune.report.page.write_report",
-        "themo.commands.tune.print_result",
+        "themo.cli.commands.tune._tested",
+        "tune.results.report.page.write_report",
+        "themo.cli.commands.tune.print_result",
         "themo.tracking.uri.ui_command",
     ],
 )
@@ -386,7 +390,7 @@ def test_ctrl_c_after_a_search_tells_how_to_get_its_results(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     result = _a_result(tmp_path)
-    monkeypatch.setattr("tune.session.run_search", lambda *_, **__: result)
+    monkeypatch.setattr("tune.driver.session.run_search", lambda *_, **__: result)
     monkeypatch.setattr(step, _press_ctrl_c)
     assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 130
     *_, last = capsys.readouterr().err.splitlines()
@@ -403,9 +407,9 @@ def test_a_search_broken_off_before_its_data_stood_fast_is_begun_by_its_resume(
         (logs / "tune" / "old" / "pairs.json").write_text("{}")
     done: list[str] = []
     steps = {
-        "captions": "themo.fetching.benchmark_files.fetch_captions",
-        "data": "themo.preparation.prepare_data",
-        "ends": "tune.ends.refuse_unfit_ends",
+        "captions": "themo.data.test_files.fetch_captions",
+        "data": "themo.data.preparation.prepare_data",
+        "ends": "tune.driver.range_ends.refuse_unfit_ends",
     }
     for name, step in steps.items():
         monkeypatch.setattr(step, lambda *_, _name=name, **__: done.append(_name))
@@ -414,6 +418,6 @@ def test_a_search_broken_off_before_its_data_stood_fast_is_begun_by_its_resume(
         prepare(search.settings)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tune.session.run_search", run_search)
+    monkeypatch.setattr("tune.driver.session.run_search", run_search)
     assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == 130
     assert done == (["data"] if is_begun else ["captions", "data", "ends"])

@@ -24,7 +24,7 @@ from typing import IO, Literal, cast
 from filelock import FileLock
 
 from themo.errors import InputError, reason_of
-from themo.progress import track
+from themo.process.progress import track
 
 BLOCK_BYTES = 1 << 20
 MB = 1e6

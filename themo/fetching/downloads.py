@@ -19,7 +19,6 @@ from pathlib import Path
 
 import httpx2
 
-from themo.cache import alone
 from themo.errors import InputError
 from themo.fetching.hosts import (
     REACH_SECONDS,
@@ -30,7 +29,8 @@ from themo.fetching.hosts import (
     length_of,
     validator_of,
 )
-from themo.progress import track
+from themo.files.cache import alone
+from themo.process.progress import track
 
 READ_SECONDS = 30.0
 """A transfer that brings no byte for so long hangs, and is cut."""

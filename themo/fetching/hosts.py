@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import httpx2
 
 from themo import __version__
-from themo.progress import console
+from themo.process.progress import console
 
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Waits between tries; when they are used up, the file is given up."""

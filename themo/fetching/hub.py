@@ -21,8 +21,8 @@ from huggingface_hub.utils._http import default_client_factory
 from rich.filesize import decimal
 
 from themo.errors import InputError, reason_of
-from themo.progress import console, waiting
-from themo.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS
+from themo.files.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS
+from themo.process.progress import console, waiting
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.spm")
 """Configurations and tokenizers in a repository of the hub, of the M-CLIP models and of Marian's."""

@@ -11,10 +11,10 @@ from html import escape
 from pathlib import Path
 
 from themo.errors import InputError
-from themo.image_files import open_rgb, upright
 from themo.image_search.index import Match
 from themo.image_search.pictures import printable
-from themo.progress import track
+from themo.models.image_files import open_rgb, upright
+from themo.process.progress import track
 
 THUMBNAIL_PIXELS = 360
 """Longer side; drawn at about half of that, for screens of double density."""

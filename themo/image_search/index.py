@@ -30,17 +30,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from themo.atomic import write_text
-from themo.cache import alone, digest, digest_file
 from themo.errors import InputError
-from themo.image_files import UnreadableError
+from themo.files.atomic import write_text
+from themo.files.cache import alone, digest, digest_file
+from themo.files.npy import NpyWriter
 from themo.image_search.pictures import Stamp
-from themo.images import Identified, Upright, load_identified
-from themo.npy import NpyWriter
-from themo.progress import console, track, waiting
+from themo.models.image_files import UnreadableError
+from themo.models.images import Identified, Upright, load_identified
+from themo.process.progress import console, track, waiting
 
 if TYPE_CHECKING:
-    from themo.teacher import Teacher
+    from themo.models.teacher import Teacher
 
 Vectors = npt.NDArray[np.float32]
 Digests = npt.NDArray[np.uint64]

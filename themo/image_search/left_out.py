@@ -76,7 +76,7 @@ class LeftOut:
 
     def lines(self) -> list[str]:
         """What was left out, in lines for people."""
-        from themo.image_files import AVIF_COMMAND, HEIF_COMMAND
+        from themo.models.image_files import AVIF_COMMAND, HEIF_COMMAND
 
         lines = []
         if self._system:
@@ -112,7 +112,10 @@ class LeftOut:
 
 def _unread_suffixes() -> frozenset[str]:
     """Of HEIC and AVIF, the suffixes whose pictures cannot be read with the packages that are installed."""
-    from themo.image_files import reads_avif, reads_heif  # Pillow is no part of the command line's start
+    from themo.models.image_files import (  # Pillow is no part of the command line's start
+        reads_avif,
+        reads_heif,
+    )
 
     none: frozenset[str] = frozenset()
     return (none if reads_heif() else HEIF_SUFFIXES) | (none if reads_avif() else AVIF_SUFFIXES)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, PreTrainedTokenizerFast
 
-from themo.miniature.recipe import MiniatureRecipe
+from themo.config.miniature import MiniatureRecipe
 
 _SPECIAL_TOKENS = {f"{name.lower()}_token": f"[{name}]" for name in ("UNK", "PAD", "CLS", "SEP", "MASK")}
 

@@ -10,6 +10,7 @@ from typing import TypeVar, get_args
 
 import numpy as np
 
+from themo.config.miniature import MiniatureRecipe
 from themo.miniature.drawing import draw, place
 from themo.miniature.grammar import (
     Content,
@@ -23,12 +24,11 @@ from themo.miniature.grammar import (
 from themo.miniature.layouts import write_classification_set, write_pairs, write_retrieval_set
 from themo.miniature.lexicon import COLOURS, N_COMBINATIONS, SHAPES
 from themo.miniature.pictured import PicturedSplit, pictured_scenes
-from themo.miniature.recipe import MiniatureRecipe
 from themo.miniature.scenes import Scenes, World, class_scenes
 from themo.miniature.teaching import train_teacher
 from themo.miniature.text_side import text_side
 from themo.miniature.vocabulary import write_bpe
-from themo.progress import track
+from themo.process.progress import track
 
 T = TypeVar("T")
 

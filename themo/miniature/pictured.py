@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from themo.miniature.recipe import MiniatureRecipe
+from themo.config.miniature import MiniatureRecipe
 from themo.miniature.scenes import Scenes, World
 
 PicturedSplit = Literal["validation", "test", "unseen"]

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from themo.config.miniature import MiniatureRecipe
+from themo.files.weights import write_weights
 from themo.miniature.drawing import CELL_PIXELS, IMAGE_PIXELS
 from themo.miniature.families import N_MEMBERS
-from themo.miniature.recipe import MiniatureRecipe
 from themo.miniature.text_side import TextSide
 from themo.miniature.tower_training import TowerTraining, one_thread
 from themo.miniature.towers import (
@@ -28,8 +29,7 @@ from themo.miniature.towers import (
     matrix_product_dtype,
 )
 from themo.miniature.vocabulary import CONTEXT_LENGTH, vocabulary_size
-from themo.progress import track
-from themo.weights import write_weights
+from themo.process.progress import track
 
 MEAN = STD = 0.5
 """Of every colour channel: pixels from 0 to 255 become numbers from -1 to 1."""

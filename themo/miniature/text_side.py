@@ -27,15 +27,15 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from themo.devices import cores
+from themo.config.miniature import MiniatureRecipe
 from themo.miniature.drawing import CELL_PIXELS, GRID, draw, place
 from themo.miniature.families import N_MEMBERS, family_batch
 from themo.miniature.grammar import english_sentence
-from themo.miniature.recipe import MiniatureRecipe
 from themo.miniature.scenes import World
 from themo.miniature.tower_training import TowerTraining, one_thread
 from themo.miniature.towers import EMBEDDED, TextTower, matrix_product_dtype, patches
 from themo.miniature.vocabulary import encoder, vocabulary_size
+from themo.process.devices import cores
 
 WORTH_STEPS = 200
 """Below as many steps a process of its own saves less time than it takes to start."""

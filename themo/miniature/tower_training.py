@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from themo.config.miniature import MiniatureRecipe
 from themo.miniature.batched_muon import BatchedMuon
-from themo.miniature.recipe import MiniatureRecipe
 
 LARGEST_NORM = 1.0
 """Of a tower's gradient; a longer one is scaled down."""

@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from themo.commands import typed
 from themo.errors import InputError
+from themo.process.output import typed
 from themo.tracking.uri import is_same_place, sqlite_file, without_password
 
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from themo.commands import typed
 from themo.errors import InputError, reason_of
-from themo.progress import console
-from themo.room import IMPATIENT, Patience
+from themo.files.disk_space import IMPATIENT, Patience
+from themo.process.output import typed
+from themo.process.progress import console
 from themo.tracking.aside import SUFFIX, Aside
 from themo.tracking.delivery import AwayError, Delivery, RefusedError
 from themo.tracking.names import metric_name

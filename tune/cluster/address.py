@@ -8,8 +8,9 @@ import time
 from contextlib import suppress
 
 from themo.errors import InputError
-from themo.progress import console
-from tune.cluster import asking, greeting
+from themo.process.progress import console
+from tune.cluster import client_query as asking
+from tune.cluster import probe as greeting
 from tune.cluster.inquiry import Inquiry, call_with_deadline
 
 LOCAL = "local"

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from themo.errors import InputError, reason_of
-from themo.progress import console
-from themo.room import LossyFile
-from themo.termination import sparing_children
+from themo.files.disk_space import LossyFile
+from themo.process.progress import console
+from themo.process.signals import sparing_children
 from tune.cluster.address import LOCAL, cluster_behind, refuse_unreachable, submission
 from tune.cluster.folders import refuse_unfit_folders
 

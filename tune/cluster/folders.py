@@ -7,8 +7,8 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from themo.config.places import expand_home
 from themo.errors import InputError
-from themo.places import expand_home
 from tune.cluster.address import LOCAL
 
 _LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107

@@ -6,7 +6,7 @@ import platform
 
 import torch
 
-from themo.devices import Device
+from themo.process.devices import Device
 
 
 class DeviceError(Exception):

@@ -12,7 +12,7 @@ from tune.cluster.address import LOCAL
 from tune.cluster.connection import Machine
 
 if TYPE_CHECKING:
-    from themo.devices import Device
+    from themo.process.devices import Device
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Resources:
             one each, on a cluster that has any.
         max_concurrent: Trials at once at most; None: as many as the cluster holds.
         address: A running Ray cluster; None, or "local", starts one on this machine.
-        by_memory: Whether trials share GPUs by the memory that the first of them took (`tune.memory`).
+        by_memory: Whether trials share GPUs by the memory that the first of them took (`tune.worker.memory`).
         storage_path: Folder or URI for checkpoints that every machine of the cluster shares; None: within the
             search directory.
     """

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pyarrow
 
 from themo.errors import InputError, reason_of
-from themo.room import is_full
-from tune.storage import Storage
+from themo.files.disk_space import is_full
+from tune.cluster.storage import Storage
 
 _ANSWER_SECONDS = 60.0
 _SIGNATURE = ".themo"

@@ -11,10 +11,10 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from themo.cache import Cache
-from themo.dataset import CaptionedImages, EncodedPairs, TrainingData
+from themo.config.places import expand_home
+from themo.data.dataset import CaptionedImages, EncodedPairs, TrainingData
 from themo.errors import InputError
-from themo.places import expand_home
+from themo.files.cache import Cache
 
 CHUNK_BYTES = 32 << 20
 """Read and sent at a time, so that no file has to fit into memory."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from themo.errors import InputError
-from themo.progress import console
+from themo.process.progress import console
 from tune.cluster.connection import Cluster, Machine
 from tune.cluster.resources import Resources
 

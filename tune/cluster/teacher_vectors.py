@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from themo.devices import Device, resolve_device
+from themo.data.targets import EncodeElsewhere
 from themo.errors import InputError, reason_of
-from themo.targets import EncodeElsewhere
-from themo.teacher import Target, Teacher
+from themo.models.teacher import Target, Teacher
+from themo.process.devices import Device, resolve_device
 from tune.cluster.connection import connect
 from tune.cluster.own_device import own_device
 

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
+from themo.cli.options import path
 from themo.errors import InputError
-from themo.options import path
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

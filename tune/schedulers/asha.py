@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tune.record import Mode, State, Trial, loss_of
 from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
-from tune.study import Study
+from tune.study.study import Study
+from tune.study.trial_record import Mode, State, Trial, loss_of
 
 
 @dataclass(frozen=True)

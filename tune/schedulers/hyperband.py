@@ -12,11 +12,11 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-from tune.record import State
 from tune.schedulers.asha import judge_at_rung
 from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
-from tune.study import Study
+from tune.study.study import Study
+from tune.study.trial_record import State
 
 
 @dataclass(frozen=True)

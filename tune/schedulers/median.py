@@ -9,10 +9,10 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from tune.record import State, Trial, loss_of
 from tune.schedulers.rungs import crosses
 from tune.schedulers.scheduler import Scheduler
-from tune.study import Study
+from tune.study.study import Study
+from tune.study.trial_record import State, Trial, loss_of
 
 MIN_OTHERS = 3
 """Fewer others than these stop nobody: our choice, the paper names no number."""

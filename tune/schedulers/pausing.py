@@ -15,12 +15,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tune.limits import begins_more
-from tune.record import State, Trial, loss_of
 from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
-from tune.search_settings import SearchSettings
-from tune.study import Study
+from tune.space.search_settings import SearchSettings
+from tune.study.limits import begins_more
+from tune.study.study import Study
+from tune.study.trial_record import State, Trial, loss_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class PausingAsha(Scheduler):
     Attributes:
         rungs: Where trials wait.
         search: When no more trials are to come.
-        most: Trials that the search comes to at most (`tune.tried.most_trials`); None: its `num_samples`.
+        most: Most trials of the search (`tune.study.tried.most_trials`); None: its `num_samples`.
     """
 
     rungs: Rungs

@@ -3,8 +3,8 @@
 Jaderberg et al., 2017, https://arxiv.org/abs/1711.09846, in rounds: all trials of the search are the
 population, each trains for an interval and waits for the others; then each of the worst quarter takes over
 settings and checkpoint of one of the best quarter (truncation selection), and what may change during training
-(`tune.search_settings.CHANGEABLE`) is multiplied by 0.8 or 1.2. Rounds make the outcome independent of the
-number of slots and of when trials ran; the price is that slots stand empty at the end of a round.
+(`tune.space.search_settings.CHANGEABLE`) is multiplied by 0.8 or 1.2. Rounds make the outcome independent of
+the number of slots and of when trials ran; the price is that slots stand empty at the end of a round.
 
 A trial's record is then that of its line: the reports of those that it descends from, and in `lineage` where
 it left its own way. No settings in one file repeat such a run.
@@ -18,13 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.distributions import FloatDistribution
 
-from tune.dimensions import Scalar
-from tune.record import State, Trial, loss_of
 from tune.schedulers.rungs import crosses
 from tune.schedulers.scheduler import Scheduler
-from tune.search_settings import CHANGEABLE
-from tune.space import Space
-from tune.study import Study
+from tune.space.dimensions import Scalar
+from tune.space.search_settings import CHANGEABLE
+from tune.space.search_space import Space
+from tune.study.study import Study
+from tune.study.trial_record import State, Trial, loss_of
 
 _PART = 0.25
 _FACTORS = (0.8, 1.2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from tune.record import State
 from tune.schedulers.asha import Asha
 from tune.schedulers.hyperband import HyperBand
 from tune.schedulers.median import Median
@@ -13,10 +12,11 @@ from tune.schedulers.pausing import PausingAsha
 from tune.schedulers.population import PopulationBased
 from tune.schedulers.rungs import Rungs, crosses
 from tune.schedulers.scheduler import Scheduler
-from tune.search_settings import SearchSettings
-from tune.space import Space
-from tune.study import Study
-from tune.tried import most_trials
+from tune.space.search_settings import SearchSettings
+from tune.space.search_space import Space
+from tune.study.study import Study
+from tune.study.trial_record import State
+from tune.study.tried import most_trials
 
 
 @dataclass(frozen=True)

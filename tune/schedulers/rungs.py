@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tune.record import Mode, Trial
+from tune.study.trial_record import Mode, Trial
 
 
 def crosses(interval: int, before: int, pairs: int) -> bool:

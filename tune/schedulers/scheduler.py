@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from tune.record import State
-from tune.study import Study
+from tune.study.study import Study
+from tune.study.trial_record import State
 
 
 class Scheduler(ABC):

@@ -15,7 +15,9 @@ from machines import Head, head
 
 from themo.errors import InputError
 from tune.cluster import address as module
-from tune.cluster import asking, greeting, inquiry
+from tune.cluster import client_query as asking
+from tune.cluster import inquiry
+from tune.cluster import probe as greeting
 from tune.cluster.address import asked_address, cluster_behind, refuse_unreachable
 
 OUTSIDE = "ray job submit --address http://head:8265 -- python -m themo tune --address auto"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from themo.devices import Device
 from themo.errors import InputError
-from themo.teacher import Teacher
+from themo.models.teacher import Teacher
+from themo.process.devices import Device
 from tune.cluster import teacher_vectors
 from tune.cluster.own_device import DeviceError, own_device
 from tune.cluster.teacher_vectors import _Reader, encoder_on

@@ -8,7 +8,7 @@ import pytest
 
 from themo.errors import InputError
 from tune.cluster.sharing import refuse_unsigned, refuse_unwritable, sign
-from tune.storage import Storage
+from tune.cluster.storage import Storage
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

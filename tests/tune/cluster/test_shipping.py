@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import warm_start
 from machines import two_machines, why_not
 
-from tune.study import Study
+from tune.study.study import Study
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class TwoMachines:
 
     def search(self, name: str, *options: str) -> subprocess.CompletedProcess[str]:
         here = Path(__file__).parents[1]
-        command = [sys.executable, str(here / "formula_search.py"), str(self.own), name]
+        command = [*warm_start.PYTHON, str(here / "formula_search.py"), str(self.own), name]
         return subprocess.run(
             [*command, f"address='{self.joining['RAY_ADDRESS']}'", *options],
             env=os.environ | self.joining | {"PYTHONPATH": str(here)},

@@ -10,10 +10,10 @@ import pytest
 from clusters import one_machine
 from formula_readers import MortalReader
 
-from themo.config import Settings
+from themo.config.settings import Settings
+from themo.data.preparation import prepare_data
 from themo.errors import InputError
-from themo.preparation import prepare_data
-from themo.teacher import Teacher
+from themo.models.teacher import Teacher
 from tune.cluster.teacher_vectors import encoder_on
 
 pytestmark = [
@@ -98,7 +98,7 @@ def test_a_large_corpus_is_read_on_the_cluster_into_the_same_entry(
             asked.append(names[0])
             return encode(names, *arguments)
 
-        monkeypatch.setattr("themo.targets.LARGE_CORPUS", large)
+        monkeypatch.setattr("themo.data.targets.LARGE_CORPUS", large)
         config = tiny_settings.override({"cache_dir": str(tmp_path / cache)})
         return prepare_data(config, elsewhere).train.vectors, asked
 
@@ -113,7 +113,7 @@ def test_a_large_corpus_is_read_on_the_cluster_into_the_same_entry(
 def test_a_teacher_that_the_workers_cannot_find_reads_here(
     address: str, tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("themo.targets.LARGE_CORPUS", 200)
+    monkeypatch.setattr("themo.data.targets.LARGE_CORPUS", 200)
     encode = encoder_on(address)
 
     def elsewhere(names, *arguments):  # type: ignore[no-untyped-def]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tune.schedulers.asha import Asha, is_among_best
 from tune.schedulers.rungs import Rungs
-from tune.study import Study
+from tune.study.study import Study
 
 RUNGS = Rungs(first=100, factor=3.0)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tune.schedulers.hyperband import HyperBand, bracket_of
 from tune.schedulers.rungs import Rungs
-from tune.study import Study
+from tune.study.study import Study
 
 RULE = HyperBand(Rungs(100, 3.0), brackets=3)
 

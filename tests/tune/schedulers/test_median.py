@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tune.schedulers.median import Median, running_average
-from tune.study import Study
+from tune.study.study import Study
 
 RULE = Median(interval=100)
 

@@ -6,8 +6,8 @@ import pytest
 
 from tune.schedulers.pausing import PausingAsha
 from tune.schedulers.rungs import Rungs
-from tune.search_settings import SearchSettings
-from tune.study import Study
+from tune.space.search_settings import SearchSettings
+from tune.study.study import Study
 
 
 def rule_of(**search: int) -> PausingAsha:

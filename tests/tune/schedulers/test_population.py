@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import PAIRS, facts, play, play_with_kills
 
-from themo.training import train
-from tune.dimensions import contains
-from tune.record import Takeover
-from tune.report.facts import lanes
+from themo.training.loop import train
+from tune.results.report.facts import lanes
 from tune.schedulers.population import PopulationBased, explore
-from tune.search_settings import CHANGEABLE
-from tune.space import Space, from_tree
-from tune.study import Study
-from tune.work_time import sessions
+from tune.space.dimensions import contains
+from tune.space.search_settings import CHANGEABLE
+from tune.space.search_space import Space, from_tree
+from tune.study.study import Study
+from tune.study.trial_record import Takeover
+from tune.study.work_time import sessions
 
 N_TRIALS, N_REPORTS = 8, 6
 

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import facts, play, play_with_kills, space_of
 
+from tune.driver.searcher import StudyScheduler, StudySearcher
+from tune.driver.stoppers import Breakdown
 from tune.schedulers.rules import scheduler_of
-from tune.search_settings import SchedulerName, SearchSettings
-from tune.searcher import StudyScheduler, StudySearcher
-from tune.stoppers import Breakdown
-from tune.study import Study
-from tune.trial_report import TrialReport
+from tune.space.search_settings import SchedulerName, SearchSettings
+from tune.study.study import Study
+from tune.worker.trial_report import TrialReport
 
 SCHEDULERS = get_args(SchedulerName)
 WHOLE_TRIALS = ("none", "median", "pbt")

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.record import Mode
 from tune.schedulers.rungs import Rungs
-from tune.study import Study
+from tune.study.study import Study
+from tune.study.trial_record import Mode
 
 RUNGS = Rungs(first=100, factor=3.0)
 

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from themo.checkpoints.version_teacher import VersionTeacher
+from themo.config import settings as config
+from themo.errors import InputError
+
+VERSION = Path("logs/version_0")
+
+
+def test_a_miniature_of_another_machine_is_not_built_in_its_teachers_place(tmp_path: Path) -> None:
+    settings = config.load(overrides={"cache_dir": str(tmp_path / "empty")})
+    teacher = VersionTeacher(VERSION, settings, 64)
+    for asked in (lambda: teacher.fingerprint, lambda: teacher.load("cpu")):
+        with pytest.raises(InputError) as caught:
+            asked()
+        assert str(caught.value) == (
+            f"logs/version_0: its teacher miniature:teacher must be in the cache of its training, and "
+            f"{tmp_path / 'empty'} does not hold it (cache_dir)"
+        )
+    assert not (tmp_path / "empty").exists()
+
+
+def test_vectors_of_another_dimension() -> None:
+    teacher = VersionTeacher(VERSION, config.load(), 12)
+    teacher.refuse_other_dimension(12)
+    with pytest.raises(InputError, match=r"version_0: the student's .* the teacher's 16 dim.*, got 12"):
+        teacher.refuse_other_dimension(16)

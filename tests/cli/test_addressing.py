@@ -1,0 +1,184 @@
+"""Every command finds a version by its path, by its search's name, or takes the newest and names it."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny import SettingsFactory, write_version_of
+
+from themo.cli.addressing import find_run, find_version, sees_images
+from themo.cli.main import main
+from themo.config.settings import Settings
+from themo.errors import InputError
+from themo.evaluation.scores import Scores
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def logs(tmp_path: Path, tiny_settings: Settings) -> Path:
+    """A finished version, a newer one whose run goes on, and a search whose best version is the oldest."""
+    logs = tmp_path / "logs"
+    for age, (name, state) in enumerate(
+        [("tiny/version_1", "running"), ("tiny/version_0", "finished"), ("tune/mine/best", "finished")]
+    ):
+        version = write_version_of(tiny_settings, logs / name, dimension=12)
+        summary = {
+            "state": state,
+            "best": {"val/match@01": 0.5},
+            "last": {"epoch": 2.0, "pairs_seen": 1200.0},
+        }
+        (version / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+        os.utime(version / "student", (1000 - age, 1000 - age))
+    (logs / "tune" / "mine" / "search.yaml").touch()
+    return logs
+
+
+Find = Callable[[str | Path | None], Path]
+
+
+@pytest.fixture
+def find(logs: Path) -> Find:
+    return lambda given: find_version(
+        None if given is None else Path(given), {"logs_dir": str(logs)}, "to test", sees_images
+    )
+
+
+def test_a_version_path_is_taken_as_it_is(find: Find, logs: Path, capsys: Capture) -> None:
+    assert find(logs / "tiny/version_0") == logs / "tiny/version_0"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_a_search_gives_its_best_version(find: Find, logs: Path, capsys: Capture, by_path: bool) -> None:
+    assert find(logs / "tune/mine" if by_path else "mine") == logs / "tune/mine/best"
+    assert capsys.readouterr().err == f"Version: {logs}/tune/mine/best, the best of this search\n"
+
+
+def test_nothing_given_takes_the_newest_and_names_it(find: Find, logs: Path, capsys: Capture) -> None:
+    assert find(None) == logs / "tiny/version_1"
+    expected = f"Version: {logs}/tiny/version_1, the newest (--version-path takes another)\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_folder_of_the_same_name_goes_before_the_search(
+    logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    assert find_run(Path("mine"), logs) == logs / "tune" / "mine", "an empty folder is no version"
+    (tmp_path / "mine" / "config.yaml").touch()
+    assert find_run(Path("mine"), logs) == Path("mine")
+
+
+def test_what_is_neither_version_nor_search_is_refused(find: Find, logs: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"^nosuch/x: must be a version directory, it holds no config\.yaml$"
+    ):
+        find("nosuch/x")
+    with pytest.raises(InputError, match=r"tune holds no search of this name \(did you mean 'mine'\?\)$"):
+        find("mime")
+    (logs / "tune/mine/best/config.yaml").unlink()
+    with pytest.raises(
+        InputError, match=r"^--version-path mine: the search must have a best version, .* none"
+    ):
+        find("mine")
+
+
+def test_logs_without_a_version_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="none must hold a version to test, it holds none; make one with"):
+        find_version(None, {"logs_dir": str(tmp_path / "none")}, "to test", sees_images)
+
+
+def test_the_newest_passes_over_damaged_and_unfit_versions(
+    find: Find, logs: Path, settings: SettingsFactory, tmp_path: Path
+) -> None:
+    (logs / "tiny/version_1/config.yaml").write_text("a: [", encoding="utf-8")
+    assert find(None) == logs / "tiny/version_0"
+    own = settings(targets=str(tmp_path / "own.npy"))
+    (logs / "tiny/version_0/config.yaml").write_text(own.to_yaml(), encoding="utf-8")
+    assert find(None) == logs / "tune/mine/best"
+
+
+# --- the commands ---
+
+
+@pytest.fixture
+def tested(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
+    """Versions that `test` would have scored."""
+    asked: list[Path | None] = []
+
+    def score(_settings: Settings, version: Path | None, *_: object, **__: object) -> object:
+        asked.append(version)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("themo.cli.commands.test.score_and_record", score)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], "tiny/version_1"),
+        (["--report"], "tiny/version_1"),
+        (["--version-path", "mine", "--baseline"], "tune/mine/best"),
+        (["--experiment", "tiny"], "tiny/version_1"),
+        (["--baseline"], None),
+    ],
+)
+def test_test_finds_its_version(
+    logs: Path, tested: list[Path | None], options: list[str], expected: str | None
+) -> None:
+    assert main(["test", *options, "--logs-dir", str(logs)]) == 130
+    assert tested == [logs / expected if expected else None]
+
+
+def test_a_preset_is_for_baselines_alone(logs: Path, capsys: Capture) -> None:
+    assert main(["test", "--preset", "miniature", "--logs-dir", str(logs)]) == 2
+    assert "--preset and --config are for --baseline alone" in capsys.readouterr().err
+
+
+def test_export_takes_the_newest_finished_version(logs: Path, tmp_path: Path, capsys: Capture) -> None:
+    into = ["export", "--format", "transformers", "--logs-dir", str(logs), "--output"]
+    assert main([*into, str(tmp_path / "a")]) == 0
+    assert f"Version: {logs}/tiny/version_0, the newest" in capsys.readouterr().err
+    assert main([*into, str(tmp_path / "b"), "--version-path", "mine"]) == 0
+    assert f"Version: {logs}/tune/mine/best, the best of this search" in capsys.readouterr().err
+
+
+def test_report_of_a_version_tests_it(logs: Path, tested: list[Path | None]) -> None:
+    assert main(["report", str(logs / "tiny/version_0")]) == 130
+    assert tested == [logs / "tiny/version_0"]
+
+
+def test_status_of_a_version(logs: Path, capsys: Capture) -> None:
+    running, finished = logs / "tiny/version_1", logs / "tiny/version_0"
+    assert main(["status", str(running)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"Version {running} (running): 2.00 epochs, 1,200 pairs",
+        "Best:          val/match@01 0.5000",
+        f"If it was killed: python -m themo train --resume {running}",
+    ]
+    assert main(["status", str(finished)]) == 0
+    assert f"Test it:       python -m themo test --version-path {finished}\n" in capsys.readouterr().out
+
+
+def test_status_of_a_tested_version(logs: Path, capsys: Capture) -> None:
+    import torch
+
+    version = logs / "tiny/version_0"
+    scores = Scores({"retrieval": {"student": torch.tensor([0, 0, 2, 30])}})
+    (version / "test.json").write_text(scores.to_json(), encoding="utf-8")
+    assert main(["status", str(version)]) == 0
+    out = capsys.readouterr().out
+    assert "Test:          retrieval@01 0.500, retrieval@05 0.750, retrieval@10 0.750\n" in out
+    assert "Test it:" not in out
+    assert main(["status", str(version), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["version"], told["state"]) == (str(version), "finished")
+    assert told["test"]["retrieval@01"] == 0.5
+    (version / "summary.json").write_text("{", encoding="utf-8")
+    assert main(["status", str(version)]) == 2
+    assert "has no readable summary.json" in capsys.readouterr().err

@@ -1,0 +1,202 @@
+import shutil
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosts import Fault, Host
+from hub import prepare
+from tiny import SettingsFactory, write_captioned_images, write_lines
+
+from themo.cli.main import main
+from themo.data.test_files import fetch_parts, parts
+from themo.data.test_sets import Xtd10
+from themo.errors import InputError
+
+N_IMAGES = 6
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """Serves XTD10's captions as its repository has them and archives of images."""
+    served = tmp_path / "served"
+    write_captioned_images(served, N_IMAGES)
+    (served / "xtd10").rename(served / "XTD10")
+    with tarfile.open(served / "coco.tar.gz", "w:gz") as archive:
+        for part in ("train2014", "val2014"):
+            archive.add(served / "mscoco" / part, part)
+    for kind, split in (("Annotations", "val"), ("Data", "val"), ("Data", "test"), ("Data", "train")):
+        write_lines(served / "in" / "ILSVRC" / kind / "CLS-LOC" / split / "a.xml", ["x"])
+    write_lines(served / "in" / "LOC_synset_mapping.txt", ["n01440764 tench, Tinca tinca"])
+    with tarfile.open(served / "imagenet.tar.gz", "w:gz") as archive:
+        for name in ("ILSVRC", "LOC_synset_mapping.txt"):
+            archive.add(served / "in" / name, name)
+    return Host(served)
+
+
+def places(tmp_path: Path, host: Host) -> dict[str, str]:
+    return {
+        "captions": str(tmp_path / "data" / "xtd10"),
+        "captions_source": host.address,
+        "images": str(tmp_path / "data" / "mscoco"),
+        "images_source": host.url("coco.tar.gz"),
+        "imagenet": str(tmp_path / "data" / "imagenet"),
+        "imagenet_source": host.url("imagenet.tar.gz"),
+        "prompts": "prompts.tsv",
+    }
+
+
+def test_all_is_fetched_once(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        assert not any(part.is_there for part in parts(config))
+        fetch_parts(config)
+        assert all(part.is_there for part in parts(config))
+        data = tmp_path / "data"
+        assert len(Xtd10.open(data / "xtd10", data / "mscoco").images) == N_IMAGES
+        imagenet = data / "imagenet" / "ILSVRC" / "Data" / "CLS-LOC"
+        assert [path.name for path in imagenet.iterdir()] == ["val"]  # all that is read of it
+        assert not list(data.glob("*.tar.gz"))
+        n_requests = len(host.requests)
+        fetch_parts(config)
+        assert len(host.requests) == n_requests
+
+
+def test_what_was_put_there_by_hand_is_left_alone(
+    settings: SettingsFactory, tmp_path: Path, host: Host
+) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        shutil.copytree(tmp_path / "served" / "mscoco", tmp_path / "data" / "mscoco")
+        shutil.copytree(tmp_path / "served" / "in", tmp_path / "data" / "imagenet")
+        fetch_parts(config)
+        assert not host.gets("coco.tar.gz") + host.gets("imagenet.tar.gz")
+
+
+@pytest.mark.parametrize("missing", ["mscoco/val2014", "mscoco/train2014/COCO_train2014_000000000001.jpg"])
+def test_what_is_missing_of_the_images_is_fetched(
+    settings: SettingsFactory, tmp_path: Path, host: Host, missing: str
+) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        shutil.copytree(tmp_path / "served" / "mscoco", tmp_path / "data" / "mscoco")
+        shutil.copytree(tmp_path / "served" / "XTD10", tmp_path / "data" / "xtd10" / "XTD10")
+        lost = tmp_path / "data" / missing
+        shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+        assert not next(part for part in parts(config) if part.name == "MSCOCO images").is_there
+        fetch_parts(config)
+        assert lost.exists()
+        assert all(part.is_there for part in parts(config))
+
+
+def test_a_folder_alone_is_not_the_images(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
+    """Before the captions are there nobody knows which images they name."""
+    with host:
+        config = settings(**places(tmp_path, host))
+        shutil.copytree(tmp_path / "served" / "mscoco/train2014", tmp_path / "data" / "mscoco" / "train2014")
+        (tmp_path / "data" / "imagenet" / "ILSVRC").mkdir(parents=True)
+        assert not any(part.is_there for part in parts(config))
+
+
+def test_processes_that_want_the_test_data_at_once_fetch_them_once(
+    settings: SettingsFactory, tmp_path: Path, host: Host
+) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(fetch_parts, [config] * 4))
+        assert len(host.gets("coco.tar.gz")) == len(host.gets("imagenet.tar.gz")) == 1
+        assert all(part.is_there for part in parts(config))
+
+
+def test_an_archive_that_was_not_unpacked_to_its_end_is_unpacked_again(
+    settings: SettingsFactory, tmp_path: Path, host: Host
+) -> None:
+    """A kill leaves some folders in place and the archive beside them."""
+    with host:
+        config = settings(**places(tmp_path, host))
+        data = tmp_path / "data"
+        (data / "mscoco" / "train2014").mkdir(parents=True)
+        (data / "coco.tar.gz").write_bytes((tmp_path / "served" / "coco.tar.gz").read_bytes())
+        assert not next(part for part in parts(config) if part.name == "MSCOCO images").is_there
+        fetch_parts(config)
+    assert len(list((data / "mscoco").rglob("*.jpg"))) == N_IMAGES
+    assert not (data / "coco.tar.gz").exists()
+
+
+def test_a_broken_archive_leaves_nothing(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        host.fault("coco.tar.gz", Fault(times=None, body=b"this is no archive"))
+        with pytest.raises(InputError, match=r"coco\.tar\.gz: "):
+            fetch_parts(config)
+        assert not (tmp_path / "data" / "mscoco").exists()
+
+
+def test_offline_and_without_addresses(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        with pytest.raises(InputError, match="is needed, and this run is offline; put the file at"):
+            fetch_parts(config, offline=True)
+        assert not host.requests
+    with pytest.raises(InputError, match=r"^--tests: no benchmarks\.captions_source, images_source or"):
+        fetch_parts(settings())
+
+
+def test_captions_lie_where_the_repository_has_them(settings: SettingsFactory) -> None:
+    config = settings(captions="x", images="i", captions_source="http://host/main", language="fr")
+    assert [part.source.url for part in parts(config)] == [
+        "http://host/main/XTD10/test_image_names.txt",
+        "http://host/main/XTD10/test_1kcaptions_en.txt",
+        "http://host/main/MIC/test_1kcaptions_fr.txt",
+    ]
+
+
+@pytest.mark.slow
+def test_training_fetches_them_too_and_an_interrupted_one_does_not(
+    tiny_config: Path, tmp_path: Path, host: Host, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    with host:
+        of = places(tmp_path, host)
+        options = ["--captions", of["captions"], "--images", of["images"], "--captions-source", host.address]
+        assert main(["train", "--config", str(tiny_config), *options]) == 0
+        assert "of the tests" in capsys.readouterr().err  # those left out are counted
+        captions = tmp_path / "data" / "xtd10"
+        assert (captions / "XTD10" / "test_1kcaptions_es.txt").is_file()
+        shutil.rmtree(captions)
+        asked = len(host.requests)
+        (version,) = (tmp_path / "logs").glob("*/version_0")
+        assert main(["train", "--resume", str(version)]) == 2
+        assert "was begun with other sentence pairs: a corpus has changed since, or the captions" in (
+            capsys.readouterr().err
+        )
+        assert len(host.requests) == asked
+
+
+@pytest.mark.slow
+def test_prepare_fetches_the_captions_that_training_must_not_see(
+    tiny_config: Path, tmp_path: Path, host: Host
+) -> None:
+    with host:
+        of = places(tmp_path, host)
+        options = [
+            *("--captions", of["captions"], "--images", of["images"]),
+            *("--captions-source", host.address, "--images-source", of["images_source"]),
+        ]
+        offline = prepare(tiny_config, tmp_path, host.address, *options, "--offline")
+        assert offline.returncode == 0, offline.stderr
+        assert "captions of the tests may be among the training pairs" in offline.stderr
+        assert not host.requests
+        done = prepare(tiny_config, tmp_path, host.address, *options)
+        assert done.returncode == 0, done.stderr
+        assert "of the tests" in done.stderr  # those left out are counted
+        assert "Training pairs are not compared" not in done.stderr
+        assert not host.gets("coco.tar.gz")
+        assert (tmp_path / "data" / "xtd10" / "XTD10" / "test_1kcaptions_es.txt").is_file()
+        shutil.rmtree(tmp_path / "data" / "xtd10")
+    away = prepare(tiny_config, tmp_path, host.address, *options)
+    assert away.returncode == 0, away.stderr
+    assert f"{host.address}/XTD10/test_image_names.txt: cannot be reached" in away.stderr
+    assert "captions of the tests may be among the training pairs" in away.stderr

@@ -1,0 +1,100 @@
+import base64
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import opened
+from PIL import Image
+from plotly.graph_objects import Figure, Scatter
+
+from themo.evaluation.report.html_page import THUMBNAIL_PIXELS, count, thumbnail, write_page
+
+EVIL = "</script><script>document.title='broken'</script><img src=https://example.org/x onerror=alert(1)>"
+TEMPLATE = """{% extends "page.html" %}
+{% from "page.html" import figure with context %}
+{% block title %}{{ name }}{% endblock %}
+{% block content %}<h1>{{ name }}</h1>
+{{ figure("line", "How to read " ~ name) }}
+{{ figure("missing", "There is nothing to draw.") }}
+{{ extra|safe }}{% endblock %}"""
+
+
+def page(folder: Path, name: str = "A search", extra: str = "") -> Path:
+    template = folder / "own.html"
+    template.write_text(TEMPLATE, encoding="utf-8")
+    figure = Figure(Scatter(x=[1, 2, 3], y=np.array([1.0, 4.0, 9.0]), text=[name] * 3, mode="lines+markers"))
+    path = folder / "page.html"
+    write_page(path, template, {"line": figure}, name=name, extra=extra)
+    return path
+
+
+def test_texts_are_escaped_in_the_page_and_in_its_figures(tmp_path: Path) -> None:
+    text = page(tmp_path, EVIL).read_text(encoding="utf-8")
+    assert EVIL not in text
+    assert "&lt;/script&gt;&lt;script&gt;document.title" in text
+    figures = re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)
+    assert figures is not None
+    assert json.loads(figures[1])["line"]["data"][0]["text"] == [EVIL] * 3
+
+
+def test_only_the_pages_own_scripts_may_run(tmp_path: Path) -> None:
+    text = page(tmp_path).read_text(encoding="utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none'; script-src 'sha256-")
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert len(scripts) == 2
+    for script in scripts:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy[1]
+    assert "unsafe-eval" not in text.partition("</head>")[0]
+
+
+def test_what_a_template_does_not_get_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "own.html").write_text("{{ nothing }}", encoding="utf-8")
+    with pytest.raises(Exception, match="'nothing' is undefined"):
+        write_page(tmp_path / "page.html", tmp_path / "own.html", {})
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_counts() -> None:
+    assert count(143_949.0) == "143,949"
+
+
+def test_thumbnails_are_small_and_keep_their_shape() -> None:
+    def size(uri: str) -> tuple[int, int]:
+        kind, _, data = uri.partition(",")
+        assert kind == "data:image/jpeg;base64"
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            return image.size
+
+    assert size(thumbnail(Image.new("RGB", (640, 320)))) == (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS // 2)
+    assert size(thumbnail(Image.new("RGB", (48, 48)))) == (48, 48)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_draws_in_a_browser_without_the_network(tmp_path: Path, scheme: str) -> None:
+    path = page(tmp_path, "Búsqueda")
+    with opened(path, scheme) as seen:
+        assert seen.drawn()["line"] >= 3
+        assert seen.page.title() == "Búsqueda"
+        ink = seen.page.evaluate("document.querySelector('#figure-line').layout.template.layout.font.color")
+        assert ink == seen.page.evaluate(
+            "getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()"
+        )
+    assert (seen.errors, seen.requests) == ([], [path.as_uri()])
+
+
+@pytest.mark.slow
+def test_the_policy_keeps_a_page_from_the_network_and_from_foreign_scripts(tmp_path: Path) -> None:
+    """If something foreign came into a page after all."""
+    bad = """<script>document.title = 'broken'</script><img src="http://127.0.0.1:9/x.png">"""
+    with opened(page(tmp_path, "whole", bad)) as seen:
+        seen.drawn()
+        assert seen.page.title() == "whole"
+    assert len([error for error in seen.errors if "Content Security Policy" in error]) == 2

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from safetensors import SafetensorError
+
+from themo.files import disk_space as room
+from themo.files.disk_space import IMPATIENT, LossyFile, Patience, is_full
+from themo.tracking.outbox import Outbox
+
+FULL = Path("/dev/full")
+pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/full, which is always full")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.01)
+
+
+def write_to(path: Path) -> str:
+    path.write_text("x")
+    return path.name
+
+
+def test_it_waits_until_there_is_room_and_says_so_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    places = [FULL, FULL, FULL, tmp_path / "kept"]
+    assert Patience()(lambda: write_to(places.pop(0))) == "kept"
+    said = capfd.readouterr().err.splitlines()
+    assert said == ["Warning: waits for room on a full disk: [Errno 28] No space left on device"]
+
+
+def test_without_patience_and_for_other_errors_it_does_not_wait(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        IMPATIENT(lambda: write_to(FULL))
+    with pytest.raises(FileNotFoundError):
+        Patience()(lambda: write_to(tmp_path / "nosuch" / "file"))
+
+
+def test_ctrl_c_ends_the_waiting_even_where_another_handler_would_keep_it_and_all_waiting_to_come() -> None:
+    noted: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
+    try:
+        patience = Patience()
+        threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            patience(lambda: write_to(FULL))
+        with pytest.raises(OSError, match="No space left"):
+            patience(lambda: write_to(FULL))
+        signal.raise_signal(signal.SIGINT)
+        assert noted == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_what_is_full_and_what_is_not(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("x")
+    assert is_full(OSError(errno.EDQUOT, "Disk quota exceeded"))
+    assert not is_full(PermissionError(errno.EACCES, "Permission denied"))
+    assert not is_full(ValueError("No space left on device"))
+    with pytest.raises(shutil.Error) as copied:
+        shutil.copytree(
+            tmp_path / "tree", tmp_path / "copy", copy_function=lambda a, _: shutil.copyfile(a, FULL)
+        )
+    assert is_full(copied.value)
+    # what safetensors says of a full disk; that library replaces a file, so it must never be given a device
+    assert is_full(SafetensorError("I/O error: No space left on device (os error 28)"))
+    assert not is_full(SafetensorError("Error while serializing: invalid header"))
+
+
+def test_a_log_loses_lines_rather_than_failing() -> None:
+    with io.TextIOWrapper(io.BufferedWriter(LossyFile(FULL, "ab")), encoding="utf-8") as log:
+        print("x" * 100_000, file=log, flush=True)
+
+
+def test_an_outbox_on_a_full_disk_takes_a_record_whole_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, left = os.write, [5]
+
+    def write_as_far_as_there_is_room(descriptor: int, data: bytes) -> int:
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        n, left[0] = min(len(data), left[0]), 0
+        return write(descriptor, data[:n])
+
+    path, address = tmp_path / "a.jsonl", {"uri": "x", "experiment": "e"}
+    monkeypatch.setattr(os, "write", write_as_far_as_there_is_room)
+    with pytest.raises(OSError, match="No space left"):
+        Outbox(path, address)
+    monkeypatch.setattr(os, "write", write)
+    box = Outbox(path, address)
+    box.append({"i": 0})
+    left[0] = 5
+    monkeypatch.setattr(os, "write", write_as_far_as_there_is_room)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left"):
+            box.append({"i": 1})
+    monkeypatch.setattr(os, "write", write)
+    box.append({"i": 2})
+    box.close()
+    again = Outbox(path, None)
+    found = []
+    while (record := again.next(0.0)) is not None:
+        found.append(record["i"])
+        again.done()
+    again.close()
+    assert found == [0, 2]
+    assert again.address == address
+
+
+def test_waits_grow_no_longer_so_that_room_is_soon_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=waits.append))
+    places = [*[FULL] * 20, tmp_path / "kept"]
+    assert Patience()(lambda: write_to(places.pop(0))) == "kept"
+    assert waits == [0.01] * 20

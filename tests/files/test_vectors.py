@@ -1,0 +1,54 @@
+"""Files of vectors read by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from themo.files.vectors import VectorFile
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_rows_are_those_of_the_array(tmp_path: Path, dtype: type) -> None:
+    values = np.random.default_rng(0).normal(size=(50, 7)).astype(dtype)
+    np.save(tmp_path / "v.npy", values)
+    file = VectorFile(tmp_path / "v.npy")
+    assert file.shape == (50, 7)
+
+    @given(st.lists(st.integers(0, 49)))
+    def check(rows: list[int]) -> None:
+        got = file.rows(np.array(rows, dtype=np.int64))
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, values[rows].astype(np.float32).reshape(-1, 7))
+
+    check()
+
+
+@pytest.mark.parametrize("n_rows", [1, 7, 50, 1000])
+def test_chunks_are_the_whole_array(tmp_path: Path, n_rows: int) -> None:
+    values = np.arange(150, dtype=np.float32).reshape(50, 3)
+    np.save(tmp_path / "v.npy", values)
+    np.testing.assert_array_equal(np.concatenate(list(VectorFile(tmp_path / "v.npy").chunks(n_rows))), values)
+
+
+def test_a_file_cut_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "v.npy"
+    np.save(path, np.ones((50, 3), np.float32))
+    file = VectorFile(path)
+    with path.open("r+b") as handle:
+        handle.truncate(path.stat().st_size - 12)
+    with pytest.raises(OSError, match="ends before its last row"):
+        file.rows(np.array([49]))
+
+
+@pytest.mark.parametrize(
+    "values", [np.ones(3, np.float32), np.ones((2, 2)), np.asfortranarray(np.ones((3, 2), np.float32))]
+)
+def test_other_arrays_are_refused(tmp_path: Path, values: np.ndarray) -> None:
+    np.save(tmp_path / "v.npy", values)
+    with pytest.raises(ValueError, match=r"must be \(N, D\) of float16 or float32, got"):
+        VectorFile(tmp_path / "v.npy")

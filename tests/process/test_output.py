@@ -1,0 +1,108 @@
+"""How the commands look on a terminal, in a pipe, and where colours are not wanted."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from themo.process import progress
+from themo.process.output import duration, print_result
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]")
+"""A foreground colour, as terminals are told of it."""
+
+
+def wide_table() -> Table:
+    table = Table()
+    for i in range(6):
+        table.add_column(f"column {i}")
+    table.add_row(*(f"{i}" * 40 for i in range(6)))
+    return table
+
+
+def test_a_table_is_as_wide_as_it_needs_to_be_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_result(wide_table())
+    out = capsys.readouterr().out
+    assert all("0" * 40 in line and "5" * 40 in line for line in out.splitlines() if "0" * 8 in line)
+    assert "\x1b" not in out
+    monkeypatch.setenv("COLUMNS", "70")
+    print_result(wide_table())
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 70
+
+
+def test_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result("Written: es[v2]")
+    assert capsys.readouterr().out == "Written: es[v2]\n"
+
+
+COMMAND = """
+from rich.text import Text
+from themo.process.output import duration, print_result
+from themo.process.progress import console, track
+print_result(Text("result", style="green"))
+with track("Work", 10, "texts") as advance:
+    advance(10)
+console.print("said")
+"""
+
+
+def on_a_terminal(**variables: str) -> str:
+    """What the command shows on a terminal."""
+    ours, theirs = pty.openpty()
+    inherited = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
+    environment = inherited | {"TERM": "xterm-256color"} | variables
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND], stdout=theirs, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                part = os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            shown += part
+        assert process.wait(timeout=300) == 0
+    os.close(ours)
+    return shown.decode()
+
+
+def test_colours_on_a_terminal_unless_they_are_not_wanted() -> None:
+    shown = on_a_terminal()
+    assert COLOUR.search(shown)
+    assert "10/10" in shown
+    plain = on_a_terminal(NO_COLOR="1")
+    assert not COLOUR.search(plain)
+    assert "result" in plain
+    assert "10/10" in plain  # progress is no colour
+
+
+def test_no_escapes_in_a_pipe(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", COMMAND], capture_output=True, text=True, check=True)
+    assert done.stdout == "result\n"
+    assert done.stderr == "said\n"
+
+
+def test_waiting_says_nothing_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.waiting("Loading the student"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(4.21, "4.2 s"), (59, "59.0 s"), (720, "12 min"), (12_240, "3.4 h")]
+)
+def test_durations(seconds: float, told: str) -> None:
+    assert duration(seconds) == told

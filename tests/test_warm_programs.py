@@ -1,0 +1,98 @@
+"""Programs that `warm_start.PYTHON` starts behave as those of an interpreter of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import warm_start
+
+pytestmark = pytest.mark.slow
+
+
+def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [*warm_start.PYTHON, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "out", "err"),
+    [
+        ("print(1)", 0, "1\n", ""),
+        ("import sys; print(2); sys.exit(3)", 3, "2\n", ""),
+        ("import sys; sys.exit('no')", 1, "", "no\n"),
+        ("import atexit; atexit.register(print, 'last'); print('first')", 0, "first\nlast\n", ""),
+        ("import threading as t; t.Timer(0.2, print, ['late']).start()", 0, "late\n", ""),
+        ("import os; os._exit(7)", 7, "", ""),
+        ("import os; os.kill(os.getpid(), 11)", -11, "", ""),
+    ],
+)
+def test_output_and_exit_code(program: str, code: int, out: str, err: str) -> None:
+    done = run("-c", program)
+    assert (done.returncode, done.stdout, done.stderr) == (code, out, err)
+
+
+def test_a_traceback_ends_with_the_error() -> None:
+    done = run("-c", "raise ValueError('x')")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "ValueError: x")
+
+
+def test_arguments_input_folder_and_environment_are_the_callers(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("import os, sys\nprint(sys.argv[1:], sys.stdin.read(), os.getcwd())")
+    for arguments in (["-m", "own"], [str(tmp_path / "own.py")]):
+        assert run(*arguments, "a", input="b", cwd=tmp_path).stdout == f"['a'] b {tmp_path}\n"
+    (tmp_path / "elsewhere").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = run("-c", "import own", cwd=tmp_path / "elsewhere", env=environment, input="")
+    assert done.stdout == f"[]  {tmp_path / 'elsewhere'}\n"
+
+
+def test_heavy_libraries_are_there_and_ours_are_not() -> None:
+    loaded = (
+        "import sys; print([name in sys.modules for name in ('torch', 'mlflow', 'ray', 'themo', 'tune')])"
+    )
+    assert run("-c", loaded).stdout == "[True, True, False, False, False]\n"
+
+
+def test_a_library_reads_the_variables_of_the_program() -> None:
+    asked = "from huggingface_hub import constants; print(constants.ENDPOINT)"
+    done = run("-c", asked, env=os.environ | {"HF_ENDPOINT": "http://127.0.0.1:1"})
+    assert done.stdout == "http://127.0.0.1:1\n"
+
+
+def test_other_variables_of_python_take_an_interpreter() -> None:
+    loaded = "import sys; print('torch' in sys.modules, sys.flags.optimize)"
+    assert run("-c", loaded, env=os.environ | {"PYTHONOPTIMIZE": "1"}).stdout == "False 1\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_ends_the_program(number: signal.Signals) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # children of a shell's job ignore it
+    program = "import os, time; print(os.getpid(), flush=True); time.sleep(300)"
+    process = subprocess.Popen(
+        [*warm_start.PYTHON, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    signal.signal(signal.SIGINT, before)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    assert pid != process.pid
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == -number
+    with suppress(ProcessLookupError):  # where the one that waits was killed, a moment later
+        while True:
+            os.kill(pid, 0)
+            time.sleep(0.01)
+
+
+def test_without_a_server_an_interpreter_runs_the_program(tmp_path: Path) -> None:
+    environment = os.environ | {"THEMO_TESTS_WARM": str(tmp_path / "none")}
+    assert run("-c", "import sys; print(len(sys.argv), sys.executable)", env=environment).stdout == (
+        f"1 {sys.executable}\n"
+    )

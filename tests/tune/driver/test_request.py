@@ -1,0 +1,124 @@
+"""What the options of `tune` make of a search; what they are refused for: test_tune_command.py."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from formula_search import a_search
+
+from themo.cli.main import parse
+from themo.config.settings import load
+from themo.errors import InputError
+from tune.cluster.resources import Resources
+from tune.driver.request import begin, resume
+from tune.study.search import Search
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Search:
+    return a_search(tmp_path / "logs", "old", Resources(gpus_per_trial=1.0, by_memory=True, max_concurrent=3))
+
+
+def asked(known: Search, *words: str) -> Search:
+    options = parse(["tune", *words, "--logs-dir", known.settings.paths.logs_dir])
+    settings = load(options.config, options.preset, options.settings)
+    return (begin if options.resume is None else resume)(options, settings)
+
+
+def test_a_repeated_search_is_the_old_one_under_another_name(known: Search) -> None:
+    again = asked(known, "--repeat", "old", "--name", "new")
+    assert (again.space, again.settings, again.resources) == (known.space, known.settings, known.resources)
+    assert again.name == "new"
+    assert again.uid != known.uid
+
+
+def test_a_search_that_shared_gpus_may_be_repeated_on_cpus(known: Search) -> None:
+    resources = asked(known, "--repeat", "old", "--name", "new", "--device", "cpu").resources
+    assert resources == Resources(gpus_per_trial=0.0, by_memory=False, max_concurrent=3)
+
+
+@pytest.mark.parametrize(
+    ("words", "threads"),
+    [
+        ([], 1),
+        (["--cpus-per-trial", "4"], 4),
+        (["--cpus-per-trial", "4", "--threads", "1"], 1),
+        (["--cpus-per-trial", "4", "--threads", "2"], 2),
+        (["--cpus-per-trial", "4", "--gpus-per-trial", "2"], 2),
+    ],
+)
+def test_a_repeated_search_trains_with_its_own_share_of_cpus(
+    known: Search, words: list[str], threads: int
+) -> None:
+    again = asked(known, "--repeat", "old", "--name", "new", *words)
+    assert again.settings.training.threads == threads
+
+
+def test_threads_that_were_no_share_are_repeated(known: Search) -> None:
+    asked(known, "--repeat", "old", "--name", "odd", "--threads", "3")
+    again = asked(known, "--repeat", "odd", "--name", "new", "--cpus-per-trial", "4")
+    assert again.settings.training.threads == 3
+
+
+@pytest.mark.parametrize(
+    ("share", "gpus", "by_memory"), [("auto", 1.0, True), ("0.5", 0.5, False), ("2", 2.0, False)]
+)
+def test_the_share_of_a_gpu_that_is_asked_for(
+    known: Search, share: str, gpus: float, by_memory: bool
+) -> None:
+    resources = asked(known, "--repeat", "old", "--name", "new", "--gpus-per-trial", share).resources
+    assert (resources.gpus_per_trial, resources.by_memory) == (gpus, by_memory)
+
+
+@pytest.mark.parametrize("place", ["local", "auto"])
+def test_a_gpu_that_no_trial_gets_is_refused(known: Search, place: str) -> None:
+    with pytest.raises(InputError, match=r"^--gpus-per-trial must be above 0, .* --device is cuda, got 0$"):
+        asked(known, "--name", "new", "--device", "cuda", "--gpus-per-trial", "0", "--address", place)
+
+
+def test_a_resumed_search_may_be_moved_and_grown(known: Search) -> None:
+    more = asked(known, "--resume", "old", "--num-samples", "20", "--max-concurrent", "2")
+    assert more.space.search.num_samples == 20
+    assert more.resources == Resources(gpus_per_trial=1.0, by_memory=True, max_concurrent=2)
+    assert more.uid == known.uid
+
+
+def test_settings_outside_the_space_are_told(known: Search, capsys: pytest.CaptureFixture[str]) -> None:
+    search = asked(known, "--name", "new", "--batch-size", "999")
+    assert "batch_size" not in search.space.first[0]
+    told = "Outside the space, so that each trial gets others: batch_size 999\n"
+    assert capsys.readouterr().err.endswith(told)
+    asked(known, "--name", "newer")
+    assert "Outside" not in capsys.readouterr().err
+
+
+def test_a_preset_brings_its_space(known: Search) -> None:
+    search = asked(known, "--name", "new", "--preset", "vit-l-14-beto")
+    assert search.space.search.grace_pairs == 200_000
+
+
+def test_a_copy_of_a_search_is_not_taken_for_it(known: Search, tmp_path: Path) -> None:
+    """It would go on with what it was copied from, which bears the name that it holds."""
+    tune = tmp_path / "logs" / "tune"
+    shutil.copytree(tune / "old", tune / "backup")
+    options = parse(
+        ["tune", "--resume", "backup", "--num-samples", "20", "--logs-dir", str(tmp_path / "logs")]
+    )
+    before = (tune / "old" / "search.yaml").read_bytes()
+    with pytest.raises(InputError, match=r"^--resume: .*backup holds the search 'old': its directory must"):
+        resume(options, load(overrides=options.settings))
+    assert (tune / "old" / "search.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("more", [[], ["--num-samples", "20"]])
+def test_a_search_goes_on_in_the_folder_that_it_was_moved_to(
+    known: Search, tmp_path: Path, more: list[str]
+) -> None:
+    (tmp_path / "logs").rename(tmp_path / "moved")
+    options = parse(["tune", "--resume", "old", *more, "--logs-dir", str(tmp_path / "moved")])
+    search = resume(options, load(overrides=options.settings))
+    assert search.settings.paths.logs_dir == str(tmp_path / "moved")
+    assert search.uid == known.uid
+    assert not (tmp_path / "logs").exists()

@@ -1,0 +1,596 @@
+"""Searches on a real Ray cluster, over a formula in place of training."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import formula_device
+import formula_storage
+import pytest
+import warm_start
+from clusters import PATH, one_machine
+from filelock import FileLock
+from formula_search import a_search, no_data
+from formula_training import REPORTS, SECONDS_VARIABLE, height, train
+from machines import head
+from optuna.trial import TrialState
+
+from themo.config.settings import Settings, load
+from themo.data.dataset import TrainingData
+from themo.errors import InputError
+from themo.tracking.runs import send
+from tune.cluster.connection import ClusterError
+from tune.cluster.resources import Resources
+from tune.cluster.storage import Storage
+from tune.driver import session
+from tune.driver.session import _finish, run_search
+from tune.results import best_trials as results
+from tune.results.best_trials import SearchResult
+from tune.searchers.history import to_optuna
+from tune.space.search_space import from_tree
+from tune.study.search import Search, grow, new_search, read_search
+from tune.study.study import Study
+from tune.study.work_time import most_at_once
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# what mlflow, sqlalchemy and ray do among themselves
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+def test_a_second_process_is_refused(tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    with (
+        FileLock(tmp_path / "tune" / "mine" / ".lock"),
+        pytest.raises(InputError, match=r"--resume: another process runs the search at .*mine"),
+    ):
+        run_search(search, no_data, train)
+
+
+@pytest.mark.parametrize(
+    ("begun", "address", "device", "machines"),
+    [
+        (False, "head:6379", "auto", [{}]),
+        (True, None, "auto", [{}]),
+        (True, "head:6379", "auto", [{}, {"CPU": 1.0}]),
+        (True, "head:6379", "cuda", [{}, {"CPU": 1.0}, {"CPU": 1.0, "GPU": 1.0}]),
+    ],
+)
+def test_a_resumed_search_waits_for_the_machines_of_its_cluster(
+    tmp_path, monkeypatch, begun, address, device, machines
+):
+    back = iter(machines)
+    there = [next(back)]
+    cluster = argparse.Namespace(machines=lambda: dict(enumerate(there)), dashboard=None)
+
+    def later(_: float) -> None:
+        there.append(next(back))
+
+    class RoomError(Exception):
+        pass
+
+    def has_room(*_: object) -> None:
+        raise RoomError
+
+    monkeypatch.setattr(session, "connect", lambda *_: nullcontext(cluster))
+    monkeypatch.setattr(session, "_refuse_unshared", has_room)  # the next that asks machines for anything
+    clock = argparse.Namespace(monotonic=time.monotonic, sleep=later)
+    monkeypatch.setattr("tune.cluster.slots.time", clock)
+    search = a_search(tmp_path, "mine", Resources(address=address))
+    search = replace(search, settings=search.settings.override({"device": device}))
+    if begun:
+        folder = tmp_path / "tune" / "mine"
+        folder.mkdir(parents=True, exist_ok=True)
+        Study(folder / "study.json", search.mode).add({"learn_rate": 1e-3})
+    refusal = pytest.raises(InputError, match=r"--cpus-per-trial must be at most 0, .* got 1")
+    with pytest.raises(RoomError) if len(machines) > 1 else refusal:
+        run_search(search, _unasked, train)
+    assert next(back, None) is None
+
+
+@pytest.mark.slow
+@pytest.mark.system
+@pytest.mark.timeout(1500)
+def test_a_search_resumed_before_its_worker_is_back(tmp_path):
+    with head(cpus=0) as cluster:
+        resources = Resources(max_concurrent=1, address=cluster.joining["RAY_ADDRESS"])
+        search = a_search(tmp_path, "mine", resources, num_samples=1)
+        study = Study(tmp_path / "tune" / "mine" / "study.json", search.mode)
+        study.add({"learn_rate": 1e-3, "batch_size": 32, "weight_decay": 0.1, "warmup_steps": 10})
+        process = _start(tmp_path, "--resume", seconds=0.0, **cluster.joining)
+        assert process.stderr is not None
+        assert "the search waits for one" in process.stderr.readline()
+        with cluster.worker(PYTHONPATH=PATH):
+            _, told = process.communicate(timeout=500)
+    assert process.returncode == 0, told
+    assert "The cluster has room for trials again" in told
+    assert Study.reopen(tmp_path / "tune" / "mine" / "study.json").counts()["COMPLETE"] == 1
+
+
+@dataclass(frozen=True)
+class Searched:
+    search: Search
+    result: SearchResult
+    study: Study
+    logs_dir: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.result.folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with one_machine(num_cpus=2):
+        yield
+
+
+@pytest.fixture(scope="module")
+def searched(cluster, tmp_path_factory) -> Searched:
+    return _run(tmp_path_factory.mktemp("searched"), Resources())
+
+
+@pytest.fixture(scope="module")
+def in_one_slot(cluster, tmp_path_factory) -> Searched:
+    return _run(tmp_path_factory.mktemp("in-one-slot"), Resources(max_concurrent=1))
+
+
+def _run(logs_dir: Path, resources: Resources, **changes: object) -> Searched:
+    search = a_search(logs_dir, "mine", resources, **changes)
+    result = run_search(search, no_data, train)
+    return Searched(search, result, Study.reopen(result.folder / "study.json"), logs_dir)
+
+
+@pytest.mark.slow
+def test_ctrl_c_after_a_search_is_not_swallowed(cluster, tmp_path):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    run_search(a_search(tmp_path, "mine", Resources(), num_samples=2), no_data, train)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.slow
+def test_nobody_else_goes_on_with_a_search_while_its_results_are_written(cluster, tmp_path, monkeypatch):
+    search = a_search(tmp_path, "mine", Resources(), num_samples=1)
+    write_best, written = results.write_best, []
+
+    def write(*arguments: Any) -> None:
+        with pytest.raises(InputError, match="another process runs the search"):
+            grow(search, 40)
+        write_best(*arguments)
+        written.append(arguments)
+
+    monkeypatch.setattr(results, "write_best", write)
+    run_search(search, no_data, train)
+    assert len(written) == 1
+    assert grow(search, 40).space.search.num_samples == 40
+
+
+@pytest.mark.slow
+def test_every_trial_is_accounted_for(searched):
+    assert len(searched.study) == 8
+    assert searched.study.counts()["RUNNING"] == 0
+    assert searched.result.counts == searched.study.counts()
+    assert searched.result.slots == 2
+    assert 0 < searched.result.busy <= 1
+    with (searched.folder / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == [trial.state for trial in searched.study]
+
+
+@pytest.mark.slow
+def test_a_trial_whose_worker_died_ends_as_if_it_had_not(searched):
+    trial = searched.study[0]
+    assert trial.state == "COMPLETE"
+    whole = height(searched.search.settings.override(trial.params))
+    assert trial.values == {100 * step: whole * step / REPORTS for step in range(1, REPORTS + 1)}
+
+
+@pytest.mark.slow
+def test_a_stopped_trial_is_pruned_in_optuna_with_its_intermediate_values(in_one_slot):
+    trial = next(trial for trial in in_one_slot.study if trial.reason == "stopped at 100 pairs")
+    assert trial.state == "PRUNED"
+    seen = to_optuna(in_one_slot.search.space, in_one_slot.study).trials[trial.number]
+    assert seen.state == TrialState.PRUNED
+    assert list(seen.intermediate_values) == [100]
+
+
+@pytest.mark.slow
+def test_trusted_settings_are_trained_to_their_ends(in_one_slot):
+    good, worse = in_one_slot.study[0], in_one_slot.study[1]
+    assert worse.state == "COMPLETE"
+    assert worse.values[100] < good.values[100]
+
+
+@pytest.mark.slow
+def test_a_diverged_trial_fails_and_says_why(searched):
+    trial = searched.study[2]
+    assert (trial.state, trial.reason) == ("FAIL", "diverged: loss is nan at step 2 (learn_rate=1.0e-03)")
+    assert to_optuna(searched.search.space, searched.study).trials[2].state == TrialState.FAIL
+    assert not (searched.folder / "failures" / "trial-0002.txt").exists()
+
+
+@pytest.mark.slow
+def test_a_trial_that_raises_fails_alone_and_leaves_its_traceback(searched):
+    trial = searched.study[3]
+    assert (trial.state, trial.reason) == ("FAIL", "RuntimeError: a bug")
+    assert "formula_training.py" in (searched.folder / "failures" / "trial-0003.txt").read_text()
+
+
+@pytest.mark.slow
+def test_the_winner_is_left_as_settings_and_as_a_version(searched):
+    assert searched.result.best.number == 0
+    assert searched.result.value == 1.0
+    settings = load(config=searched.folder / "best.yaml")
+    assert settings == searched.search.settings.override(searched.study[0].params)
+    assert load(config=searched.folder / "best" / "config.yaml") == settings
+    assert json.loads((searched.folder / "best" / "progress.json").read_text())["step"] == REPORTS
+    assert searched.result.to_json()["best"]["trial"] == 0
+
+
+@pytest.mark.slow
+def test_a_trial_keeps_its_newest_version_only_and_ray_no_state(searched):
+    for trial in searched.study:
+        # one whose worker died went on in a folder of its own
+        kept = list((searched.folder / "trials").glob(f"session-*/trial-{trial.number:04d}*/checkpoint_*"))
+        assert [str(path.relative_to(searched.folder / "trials")) for path in kept] == (
+            [trial.checkpoint] if trial.checkpoint else []
+        )
+    assert not list((searched.folder / "trials").rglob("*.pkl"))
+
+
+@pytest.mark.slow
+def test_mlflow_has_one_parent_and_one_child_a_trial(searched):
+    client = _mlflow(searched.logs_dir)
+    experiment = client.get_experiment_by_name("default")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    parent = runs.pop("mine")
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["best/val/match_at_01"] == 1.0
+    assert set(runs) == {f"trial {trial.number}" for trial in searched.study}
+    statuses = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+    for trial in searched.study:
+        run = runs[f"trial {trial.number}"]
+        assert run.info.status == statuses[trial.state]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert set(run.data.params) == {*trial.params, "log10_learn_rate"}
+        if trial.values:
+            history = client.get_metric_history(run.info.run_id, "val/match_at_01")
+            assert {entry.step: entry.value for entry in history} == trial.values
+    assert len(client.get_metric_history(runs["trial 0"].info.run_id, "val/match_at_01")) == REPORTS
+
+
+@pytest.mark.slow
+def test_more_gpus_than_there_are_are_refused_before_any_data_is_prepared(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources(gpus_per_trial=1))
+    with pytest.raises(InputError, match=r"--gpus-per-trial must be at most 0, .* got 1"):
+        run_search(search, _unasked, train)
+    assert len(Study.reopen(tmp_path / "tune" / "mine" / "study.json")) == 0
+
+
+@pytest.mark.slow
+def test_training_on_gpus_is_refused_where_the_cluster_has_none(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    search = replace(search, settings=search.settings.override({"device": "cuda"}))
+    with pytest.raises(InputError, match=r"--gpus-per-trial must be above 0, .* --device is cuda, got 0"):
+        run_search(search, _unasked, train)
+
+
+@pytest.mark.slow
+def test_a_search_without_a_good_trial_says_so(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    only_bad = replace(
+        search.space,
+        first=search.space.first[3:],
+        search=search.space.search.model_copy(update={"num_samples": 1}),
+    )
+    with pytest.raises(RuntimeError, match=r"none of the 1 trials ended well; .*RuntimeError: a bug"):
+        run_search(replace(search, space=only_bad), no_data, train)
+
+
+@pytest.mark.slow
+def test_a_broken_gpu_ends_the_session_and_not_the_search(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources(max_concurrent=1), scheduler="none")
+    good = {"learn_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 10}
+    settings = search.space.search.model_copy(update={"max_failures": 0})
+    search = replace(search, space=replace(search.space, first=(good,) * 8, search=settings))
+    with pytest.raises(ClusterError) as caught:
+        run_search(search, no_data, formula_device.train)
+    folder = tmp_path / "tune" / "mine"
+    said = rf"5 trials died or failed on [0-9.]+, and none has reported meanwhile: see {folder}/failures"
+    assert re.fullmatch(said, str(caught.value))
+    study = Study.reopen(folder / "study.json")
+    assert [trial.state for trial in study][:5] == ["FAIL"] * 5
+    assert len(study) in (5, 6)  # another may have been begun
+    assert study[0].reason.endswith("DeviceError: CUDA error: an illegal memory access was encountered")
+    assert _statuses(tmp_path)["mine"] == "KILLED"
+    assert run_search(search, no_data, train).counts["COMPLETE"] == 3
+
+
+@pytest.mark.slow
+def test_a_storage_that_fails_once_costs_a_trial_a_new_start_only(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources(), num_samples=1)
+    good = {"learn_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 10}
+    search = replace(search, space=replace(search.space, first=(good,)))
+    result = run_search(search, no_data, formula_storage.train)
+    assert (result.best.state, result.best.pairs_seen) == ("COMPLETE", 100 * REPORTS)
+    whole = height(search.settings.override(result.best.params))
+    assert result.best.values == {100 * step: whole * step / REPORTS for step in range(1, REPORTS + 1)}
+    account = (result.folder / "failures" / "trial-0000.txt").read_text()
+    assert "StorageError: a report cannot be stored: " in account
+
+
+@pytest.mark.parametrize(
+    ("n_failed", "ended"),
+    [
+        (0, "no trial has reached its first checkpoint in it"),
+        (1, "no trial has reached its first checkpoint in it, 1 failed (RuntimeError: a bug)"),
+    ],
+)
+def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_failed, ended):
+    search, study = a_search(tmp_path, "mine", Resources()), Study(None, "max")
+    for _ in range(n_failed + 2):  # the last one is under way
+        study.add({})
+    study[0].state, study[0].reason = "PAUSED", "paused at 20,000 pairs"
+    for number in range(1, n_failed + 1):
+        study.finish(number, "FAIL", "RuntimeError: a bug")
+    with pytest.raises(InputError) as caught:
+        _finish(search, study, 1, Storage(str(search.folder / "trials")))
+    assert str(caught.value) == f"--time-budget: {ended}: go on with --resume mine"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_search_whose_time_is_up_tells_what_there_is_and_goes_on_to_the_same_end(in_one_slot, tmp_path):
+    ends: list[str] = []
+    seconds = 4.5
+    while not ends or ends[-1] != "whole":
+        seconds *= 2  # a crowded machine needs long for the first trial
+        process = _start(tmp_path, f"time_budget={seconds}", *(["--resume"] if ends else []))
+        out, err = process.communicate(timeout=500)
+        if process.returncode == 2:
+            assert "--time-budget: no trial has reached its first checkpoint in it: " in err
+            out = "nothing yet\n"
+        else:
+            assert process.returncode == 0, err
+            assert (tmp_path / "tune" / "mine" / "best" / "config.yaml").exists()
+        ends += out.splitlines()
+        statuses = _statuses(tmp_path)
+        assert statuses["mine"] == ("FINISHED" if ends[-1] == "whole" else "KILLED")
+        assert "RUNNING" not in statuses.values()
+    assert len(ends) > 1, "it was never cut"
+    assert _facts(tmp_path / "tune" / "mine") == _facts(in_one_slot.folder)
+
+
+@pytest.mark.slow
+def test_a_search_ends_when_trials_gain_nothing(cluster, tmp_path):
+    search = a_search(tmp_path, "mine", Resources(max_concurrent=1), num_samples=50, stop_after_no_gain=3)
+    result = run_search(search, no_data, train)
+    study = Study.reopen(result.folder / "study.json")
+    assert result.is_whole
+    assert len(study) < 50
+    assert [trial.number for trial in study][-3:] == [result.best.number + n for n in (1, 2, 3)]
+    more = grow(search, stop_after_no_gain=6)
+    assert len(Study.reopen(run_search(more, no_data, train).folder / "study.json")) >= len(study) + 3
+
+
+@pytest.mark.slow
+def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched, monkeypatch):
+    client = _mlflow(searched.logs_dir)
+    experiment = client.get_experiment_by_name("default")
+    before = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
+    for run_id, run in before.items():
+        if run.info.run_name in ("mine", "trial 0"):  # as a kill leaves them that comes at the very end
+            client.update_run(run_id, status="RUNNING")
+    trials = searched.folder / "trials"
+    half = trials / "session-1" / "trial-0000" / "checkpoint_000099"  # a driver died before it was entered
+    half.mkdir(parents=True)
+    monkeypatch.setattr("tune.driver.session.connect", lambda *_: pytest.fail("it needs no cluster"))
+    again = run_search(read_search(searched.folder), _unasked, train)
+    kept = {str(path.relative_to(trials)) for path in trials.rglob("checkpoint_*")}
+    assert kept == searched.study.checkpoints()
+    assert again.best == searched.study[0]
+    assert again.counts == searched.result.counts
+    assert again.slots == most_at_once(searched.study)  # whatever this machine could hold
+    client = _mlflow(searched.logs_dir)
+    after = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
+    assert {i: run.info.status for i, run in after.items()} == {
+        i: run.info.status for i, run in before.items()
+    }
+
+
+@pytest.mark.slow
+def test_the_winner_of_real_training_repeats_bit_for_bit(cluster, tiny_settings):
+    from themo.checkpoints.versions import read_summary
+    from themo.data.preparation import prepare_data
+    from themo.training.loop import Report
+    from themo.training.loop import train as real_train
+
+    tree = {
+        "space": {
+            "learn_rate": {"log_uniform": [1e-4, 1e-2]},
+            "batch_size": {"integer": [16, 64], "step": 16},
+            "loss": {"choice": ["mse", "cosine", "infonce"]},
+            "max_pairs": {"choice": [200, None]},
+        },
+        "search": {"num_samples": 4, "grace_pairs": 200},
+    }
+    space = from_tree(tree, tiny_settings, source="search.yaml")
+    result = run_search(new_search("real", space, tiny_settings, Resources()), prepare_data)
+    settings = load(config=result.folder / "best.yaml")
+    reports: list[Report] = []
+    real_train(settings, prepare_data(settings), report=reports.append)
+    again = {int(r.metrics["pairs_seen"]): r.metrics["val/match@01"] for r in reports}
+    assert result.best.values == {pairs: again[pairs] for pairs in result.best.values}
+    assert read_summary(result.folder / "best")["best"]["val/match@01"] == result.value
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_slot, tmp_path):
+    folder = tmp_path / "tune" / "mine"
+    first = _start(tmp_path, python=[sys.executable])
+    _wait_for(first, lambda: _reported(folder) >= 1)
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal does: to all processes
+    _, errors = first.communicate(timeout=500)
+    assert first.returncode == 130, errors
+    assert errors.strip().splitlines()[-1] == "interrupted"
+    assert "Stopping: the trials at work come to their next report first\n" in errors
+    assert "Traceback" not in errors
+
+    second = _start(tmp_path, "--resume")
+    _wait_for(second, lambda: _reported(folder) >= 4)
+    second.kill()
+    second.communicate()
+
+    third = _start(tmp_path, "--resume", seconds=0)
+    _, errors = third.communicate(timeout=500)
+    assert third.returncode == 0, errors
+    assert _facts(folder) == _facts(in_one_slot.folder)
+    assert _statuses(tmp_path) == _statuses(in_one_slot.logs_dir)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_terminated_search_ends_as_an_interrupted_one(tmp_path):
+    folder = tmp_path / "tune" / "mine"
+    process = _start(tmp_path)
+    _wait_for(process, lambda: _reported(folder) >= 1)
+    process.terminate()
+    _, errors = process.communicate(timeout=500)
+    assert process.returncode == 143, errors
+    assert errors.strip().splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+    statuses = _statuses(tmp_path)
+    assert statuses["mine"] == "KILLED"
+    assert "RUNNING" not in statuses.values()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # trials that wait, and that go on as others; schedulers/test_rules.py cuts all rules, without Ray
+        {"scheduler": "pausing-asha", "searcher": "cmaes"},
+        {"scheduler": "pbt", "searcher": "random", "grace_pairs": 200},
+    ],
+    ids=lambda changes: changes["scheduler"],
+)
+def test_other_schedulers_and_searchers_end_as_undisturbed_too(cluster, tmp_path, changes):
+    whole = _run(tmp_path / "whole", Resources(max_concurrent=1), **changes)
+    folder = tmp_path / "cut" / "tune" / "mine"
+    first = _start(tmp_path / "cut", *(f"{name}={value}" for name, value in changes.items()))
+    _wait_for(first, lambda: _reported(folder) >= 4)
+    first.kill()
+    first.communicate()
+    second = _start(tmp_path / "cut", "--resume", seconds=0)
+    _, errors = second.communicate(timeout=400)
+    assert second.returncode == 0, errors
+    assert _facts(folder) == _facts(whole.folder)
+    assert _statuses(tmp_path / "cut") == _statuses(tmp_path / "whole")
+    assert "RUNNING" not in _statuses(tmp_path / "whole").values()
+    for trial in whole.study:  # a checkpoint from which two trials went on is gone when both have their own
+        kept = (whole.folder / "trials").glob(f"session-*/trial-{trial.number:04d}*/checkpoint_*")
+        assert [str(path.relative_to(whole.folder / "trials")) for path in kept] == (
+            [trial.checkpoint] if trial.checkpoint else []
+        )
+
+
+@pytest.fixture(scope="module")
+def paused(cluster, tmp_path_factory) -> Searched:
+    return _run(tmp_path_factory.mktemp("paused"), Resources(), scheduler="pausing-asha")
+
+
+@pytest.mark.slow
+def test_trials_are_paused_and_the_best_go_on_from_their_checkpoints(paused):
+    counts = paused.study.counts()
+    assert counts["RUNNING"] == counts["PAUSED"] == 0
+    assert counts["PRUNED"] >= 3
+    best = paused.result.best
+    assert best.state == "COMPLETE"
+    whole = height(paused.search.settings.override(best.params))
+    assert best.values == {100 * step: whole * step / REPORTS for step in range(1, REPORTS + 1)}
+    stopped = [trial for trial in paused.study if trial.state == "PRUNED"]
+    assert all(trial.reason == f"stopped at {trial.pairs_seen} pairs" for trial in stopped)
+    assert {trial.pairs_seen for trial in stopped} <= {100, 300, 900}
+    # trials that went on after a pause are other ones to Ray, in a folder of their own
+    assert any("-from-" in str(trial.checkpoint) for trial in paused.study)
+
+
+def _unasked(settings: Settings) -> TrainingData:
+    raise AssertionError("data must not be prepared here")
+
+
+def _facts(folder: Path) -> list[tuple[object, ...]]:
+    study = Study.reopen(folder / "study.json")
+    return [
+        # a checkpoint's folder names the session that wrote it
+        (t.params, t.state, t.reason, t.values, [replace(step, checkpoint=None) for step in t.lineage])
+        for t in study
+    ]
+
+
+def _start(
+    logs_dir: Path,
+    *options: str,
+    seconds: float = 0.3,
+    python: Sequence[str] = warm_start.PYTHON,
+    **variables: str,
+) -> subprocess.Popen[str]:
+    """The search as a process, whose trials take so long for a report: long enough to be cut in one."""
+    return subprocess.Popen(
+        [*python, str(Path(__file__).with_name("formula_search.py")), str(logs_dir), "mine", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {SECONDS_VARIABLE: str(seconds), "PYTHONPATH": PATH} | variables,
+        start_new_session=True,
+    )
+
+
+def _wait_for(process: subprocess.Popen[str], condition) -> None:
+    end = time.monotonic() + 400
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end, "it never came so far"
+        time.sleep(0.05)
+
+
+def _reported(folder: Path) -> int:
+    """Trials of which something stands in the record."""
+    try:
+        entries = json.loads((folder / "study.json").read_text())["trials"]
+    except FileNotFoundError:
+        return 0
+    return sum(bool(entry["checkpoint"]) or entry["state"] != "RUNNING" for entry in entries)
+
+
+def _mlflow(logs_dir: Path) -> MlflowClient:
+    """MLflow as it is once it has all that searches had no time to send."""
+    from mlflow import MlflowClient
+
+    for left in (logs_dir / "outbox").glob("*.jsonl"):
+        send(left, 300)
+    return MlflowClient(f"sqlite:///{logs_dir / 'mlflow.db'}")
+
+
+def _statuses(logs_dir: Path) -> dict[str, str]:
+    client = _mlflow(logs_dir)
+    experiment = client.get_experiment_by_name("default")
+    runs = client.search_runs([experiment.experiment_id])
+    assert len({run.info.run_name for run in runs}) == len(runs)
+    return {run.info.run_name: run.info.status for run in runs}

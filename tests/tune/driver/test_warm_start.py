@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from themo.config.settings import Settings
+from themo.errors import InputError
+from tune.cluster.resources import Resources
+from tune.driver.warm_start import carry_over
+from tune.space.search_space import from_tree
+from tune.study.search import Search, new_search
+from tune.study.study import Study
+from tune.study.trial_record import Takeover
+
+SPACE = {"learn_rate": {"log_uniform": [1e-4, 1e-2]}, "pooling": {"choice": ["mean", "first"]}}
+
+
+def searched(
+    settings: Settings, space: dict[str, Any], *outcomes: tuple[dict[str, Any], float | None]
+) -> tuple[Search, Study]:
+    """An old search with a trial an outcome; one without a value failed."""
+    search = Search("old", "uid", from_tree({"space": space}, settings, "old.yaml"), settings, Resources())
+    study = Study(None, "max")
+    for params, value in outcomes:
+        trial = study.add(params)
+        if value is not None:
+            study.report(trial.number, {"pairs_seen": 100, settings.objective: value}, settings.objective)
+        study.finish(trial.number, "FAIL" if value is None else "COMPLETE")
+    return search, study
+
+
+def test_what_the_new_search_could_have_run_carries_over(settings: Settings) -> None:
+    old, study = searched(
+        settings,
+        SPACE | {"learn_rate": {"log_uniform": [1e-5, 1e-2]}},
+        ({"learn_rate": 1e-3, "pooling": "mean"}, 0.5),
+        ({"learn_rate": 2e-5, "pooling": "mean"}, 0.4),
+        ({"learn_rate": 3e-3, "pooling": "first"}, None),
+        ({"learn_rate": 5e-3, "pooling": "first"}, 0.7),
+    )
+    carried = carry_over(old, study, from_tree({"space": SPACE}, settings, "new.yaml"), settings)
+    assert [(t.number, t.params["learn_rate"], t.best("max")) for t in carried.trials] == [
+        (-1, 1e-3, 0.5),
+        (-2, 5e-3, 0.7),
+    ]
+    assert str(carried) == (
+        "2 of 4 trials carry over; left out: 1 with learn_rate outside the space, 1 that did not end well"
+    )
+
+
+def test_settings_that_diverged_carry_over_without_a_score(settings: Settings) -> None:
+    outcomes: list[tuple[dict[str, Any], float | None]] = [
+        ({"learn_rate": rate, "pooling": "mean"}, None) for rate in (1e-3, 2e-3)
+    ]
+    old, study = searched(settings, SPACE, ({"learn_rate": 3e-3, "pooling": "mean"}, 0.5), *outcomes)
+    study[1].reason, study[2].reason = "diverged: loss is nan", "its worker died"  # the latter may end well
+    space = from_tree({"space": SPACE}, settings, "new.yaml")
+    carried = carry_over(old, study, space, settings)
+    assert [(trial.params["learn_rate"], trial.is_scored) for trial in carried.trials] == [
+        (3e-3, True),
+        (1e-3, False),
+    ]
+    assert str(carried) == ("1 of 3 trials carry over; left out: 1 that did not end well, 1 that diverged")
+    with pytest.raises(InputError, match=r"0 of 2 trials carry over; left out: 1 .*, 1 that diverged"):
+        carry_over(old, Study(None, "max", study.trials[1:]), space, settings)
+
+
+def test_an_objective_that_is_left_open_is_the_one_that_the_old_search_settled_on(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings = settings.override({"objective": "auto", "logs_dir": str(tmp_path)})
+    space = from_tree({"space": SPACE}, settings, "old.yaml")
+    old = new_search("old", space, settings, Resources())
+    assert old.settings.training.objective != "auto"
+    settings = settings.override({"threads": 1})
+    _, study = searched(settings, SPACE, ({"learn_rate": 1e-3, "pooling": "mean"}, 0.5))
+    assert str(carry_over(old, study, space, settings)) == "1 of 1 trials carry over"
+
+
+def test_a_setting_that_one_of_them_held_fixed(settings: Settings) -> None:
+    outcomes = (
+        ({"learn_rate": 1e-3, "pooling": "mean"}, 0.5),
+        ({"learn_rate": 1e-3, "pooling": "first"}, 0.6),
+    )
+    old, study = searched(settings, SPACE, *outcomes)
+    new = from_tree(
+        {"space": {"learn_rate": SPACE["learn_rate"], "batch_size": {"integer": [32, 64]}}}, settings, "n"
+    )
+    carried = carry_over(old, study, new, settings)
+    (trial,) = carried.trials  # the new search holds pooling at mean; the old one held batch_size at 64
+    assert trial.params == {"learn_rate": 1e-3, "batch_size": settings.training.batch_size}
+    assert carried.left_out == {"with another pooling": 1}
+
+
+def test_a_trial_whose_settings_changed_on_the_way_tells_nothing_of_them(settings: Settings) -> None:
+    params = {"learn_rate": 1e-3, "pooling": "mean"}
+    old, study = searched(settings, SPACE, (params, 0.5), (params, 0.6))
+    study[1].lineage.append(Takeover(50, 0.2, params | {"learn_rate": 5e-3}, donor=0))
+    carried = carry_over(old, study, from_tree({"space": SPACE}, settings, "n"), settings)
+    assert [trial.best("max") for trial in carried.trials] == [0.5]
+    assert str(carried) == "1 of 2 trials carry over; left out: 1 whose settings changed on the way"
+
+
+def test_paths_seed_and_threads_do_not_count(settings: Settings) -> None:
+    old, study = searched(settings, SPACE, ({"learn_rate": 1e-3, "pooling": "mean"}, 0.5))
+    new = settings.override({"seed": 9, "threads": 4, "logs_dir": "other"})
+    assert len(carry_over(old, study, from_tree({"space": SPACE}, new, "n"), new).trials) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 3.0}, "--warm-start old: 0 of 1 trials carry over; left out: 1 with another epochs"),
+        ({"objective": "val/loss"}, "--warm-start old: must have the objective val/loss, has val/match@01"),
+    ],
+)
+def test_nothing_to_start_from(settings: Settings, change: dict[str, Any], message: str) -> None:
+    old, study = searched(settings, SPACE, ({"learn_rate": 1e-3, "pooling": "mean"}, 0.5))
+    new = settings.override(change)
+    with pytest.raises(InputError) as caught:
+        carry_over(old, study, from_tree({"space": SPACE}, new, "n"), new)
+    assert str(caught.value) == message
+
+
+def test_another_miniature(settings: Settings, tmp_path: Path) -> None:
+    old, study = searched(settings, SPACE, ({"learn_rate": 1e-3, "pooling": "mean"}, 0.5))
+    recipe = settings.miniature.model_copy(update={"seed": settings.miniature.seed + 1})
+    new = settings.model_copy(update={"miniature": recipe})
+    with pytest.raises(InputError, match="must have the miniature of this search, has another"):
+        carry_over(old, study, from_tree({"space": SPACE}, new, "n"), new)

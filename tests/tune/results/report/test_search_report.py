@@ -1,0 +1,530 @@
+"""The report of a search, written from records on disk."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from browser import opened
+from formula_search import a_search
+from rich.console import Console
+
+from themo.cli.main import main
+from themo.config.yaml_files import write_yaml
+from themo.errors import InputError
+from themo.process import progress
+from tune.cluster.resources import Resources
+from tune.cluster.storage import Storage
+from tune.results.best_trials import write_best
+from tune.results.report.course_figures import history, time_line
+from tune.results.report.facts import lanes
+from tune.results.report.outcomes import about
+from tune.results.report.page import write_report
+from tune.study.search import Search, read_search
+from tune.study.study import Study
+from tune.study.trial_record import State, Takeover
+
+FIGURES = {"history", "curves", "rungs", "parallel", "slices", "importance", "time"}
+SCORES = {
+    "student": {"retrieval@01": 0.75, "retrieval@05": 0.9, "retrieval@10": 1.0},
+    "ceiling": {"retrieval@01": 0.95, "retrieval@05": 1.0, "retrieval@10": 1.0},
+    "teacher_es": {"retrieval@01": 0.05, "retrieval@05": 0.1, "retrieval@10": 0.2},
+    "n": {"retrieval": 24},
+    "ci95": {
+        row: {f"retrieval@{k}": [0.0, 1.0] for k in ("01", "05", "10")}
+        for row in ("student", "ceiling", "teacher_es")
+    },
+    "retention": 0.789,
+    "differences": {"teacher_es": {f"retrieval@{k}": [0.7, 0.5, 0.9] for k in ("01", "05", "10")}},
+}
+
+
+def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]:
+    """A search of `n` trials as it would have been left: every third goes on at the rungs, one diverges."""
+    search = a_search(logs_dir, "mine", Resources(max_concurrent=2))
+    folder = logs_dir / "tune" / "mine"
+    study = Study(folder / "study.json", "max")
+    names = {"learn_rate": 1e-3, "batch_size": 64, "weight_decay": 0.1, "warmup_steps": 10}
+    for i in range(n):
+        trial = study.add({**names, "learn_rate": 1e-5 * 1.8**i, "batch_size": 32 + 16 * (i % 8)})
+        n_reports = (0 if i == 1 else 9) if i % 3 == 1 else 1
+        for step in range(1, n_reports + 1):
+            metrics = {"pairs_seen": 100.0 * step, "epoch": step / 9, "val/match@01": (i + 1) * step / 200}
+            study.report(i, metrics, "val/match@01")
+        trial.enter_stint(1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9)
+        trial.seconds = 9.0
+        if n_reports:
+            trial.enter_checkpoint(f"session-1/trial-{i:04d}")
+            (folder / "trials" / f"session-1/trial-{i:04d}").mkdir(parents=True)
+        if i < n - running:
+            if n_reports == 0:
+                study.finish(i, "FAIL", "diverged: loss is nan <at once>")
+            else:
+                study.finish(i, "COMPLETE" if n_reports == 9 else "PRUNED")
+    study.save()
+    return search, folder
+
+
+def searched_by(search: Search, folder: Path, **changes: object) -> Search:
+    """The same search with other rules, on disk too."""
+    rules = search.space.search.model_copy(update=changes)
+    space = type(search.space)(search.space.dimensions, (), rules)
+    search = Search(search.name, search.uid, space, search.settings, search.resources)
+    (folder / "search.yaml").write_text(write_yaml(search.to_tree()), encoding="utf-8")
+    return search
+
+
+def leave_best(search: Search, folder: Path) -> None:
+    """The winner with its scores, as `tune` leaves them."""
+    winner = Study.read(folder / "study.json").winner()
+    assert winner is not None
+    write_best(winner, search.settings, Storage(str(folder / "trials")), folder)
+    (folder / "best" / "summary.json").write_text('{"environment": {"torch": "2.9"}}', encoding="utf-8")
+    (folder / "best" / "test.json").write_text(json.dumps(SCORES), encoding="utf-8")
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> tuple[Search, Path]:
+    search, folder = record(tmp_path / "logs")
+    search = searched_by(search, folder, num_samples=12)
+    leave_best(search, folder)
+    return search, folder
+
+
+def text_of(path: Path) -> str:
+    """What a reader sees, figures aside."""
+    body = path.read_text(encoding="utf-8").partition("<main>")[2].partition("</main>")[0]
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+def test_a_finished_search_is_told(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    path = write_report(search, folder)
+    assert path == folder / "report.html"
+    text = text_of(path)
+    assert "12 of 12 trials over 4 settings, by val/match@01 (the greater the better)." in text
+    assert "Not finished" not in text
+    assert "The winner: trial 10" in text
+    assert "student, Spanish 0.750 0.000–1.000" in text
+    assert "ceiling: the teacher, English 0.950" in text
+    assert "floor: the teacher, fed Spanish 0.050" in text
+    assert "retention 0.789" in text
+    assert "3 to the end, 8 stopped early, 1 failed" in text
+    assert "diverged: loss is nan &lt;at once&gt;" in text
+    assert f"python -m themo train --config {folder / 'best.yaml'}" in text
+    assert f"python -m themo test --version-path {folder / 'best'} --baseline --report" in text
+    assert "torch 2.9" in text
+
+
+def test_the_line_of_the_best_so_far_passes_by_those_that_failed(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    study[1].values[100] = 0.9  # it failed
+    line = history(study, study.winner(), search.objective).data[0]
+    assert 1 not in line.x
+    assert max(line.y) == study[10].best("max")
+
+
+def test_what_a_trial_failed_of_is_no_markup_for_plotly(finished: tuple[Search, Path]) -> None:
+    _, folder = finished
+    trial = Study.read(folder / "study.json")[1]
+    trial.reason = "must be <class 'int'>, got <b> & co"
+    trial.params["pooling"] = "<i>"
+    text = about(trial, "max")
+    assert "must be &lt;class 'int'&gt;, got &lt;b&gt; &amp; co<br>" in text
+    assert "pooling &lt;i&gt;" in text
+
+
+def test_rungs_and_cost_are_told(finished: tuple[Search, Path]) -> None:
+    text = text_of(write_report(*finished))
+    assert "100 11 3 8 0, 2, 3, 5, 6, 8, 9, 11" in text
+    assert "300 3 3 0" in text
+    # eight trials stopped after a ninth of their epoch: 800 pairs left each; the others saw 2,700
+    assert "The trials saw 3,500 sentence pairs" in text
+    assert "65 % of the pairs" in text
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "rule"),
+    [
+        ("hyperband", "dealt out to 3 brackets, of which each has rungs of its own"),
+        ("median", "Every 100 sentence pairs a trial is stopped if its best so far is worse than the median"),
+        ("pbt", "After every round of 100 sentence pairs each of the worst quarter"),
+        ("none", "No trial is stopped early in this search."),
+    ],
+)
+def test_the_rule_of_a_search_without_common_rungs_is_told(
+    finished: tuple[Search, Path], scheduler: str, rule: str
+) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    study[4].lineage.append(Takeover(300, 0.2, dict(study[4].params), 7))
+    for trial in study:
+        trial.state = "COMPLETE" if trial.state == "PRUNED" and scheduler in ("pbt", "none") else trial.state
+    study.save()
+    text = text_of(write_report(searched_by(search, folder, scheduler=scheduler), folder))
+    assert rule in text
+    assert "Dotted lines" not in text
+    assert "has come to a rung" not in text
+    stopped = "Stopped: trial 0 at 100 pairs, trial 2 at 100 pairs, trial 3 at 100 pairs"
+    assert (stopped in text) == (scheduler in ("hyperband", "median"))
+    assert "Went on as others: trial 4 as trial 7 from 300 pairs." in text
+
+
+def test_where_no_trial_has_come_to_a_judgement_that_is_told(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs", n=1, running=1)
+    text = text_of(write_report(searched_by(search, folder, grace_pairs=5000), folder))
+    assert "No trial has come to a rung (5,000 sentence pairs are the first), so none was stopped." in text
+    text = text_of(write_report(searched_by(search, folder, scheduler="median", grace_pairs=5000), folder))
+    assert "None has come to that." in text
+
+
+def test_with_patience_the_savings_are_a_bound(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    assert "up to" not in text_of(write_report(search, folder))
+    text = text_of(write_report(replace(search, settings=search.settings.override({"patience": 5})), folder))
+    assert "saved by stopping early up to 65 %" in text
+    assert "Without stopping early, up to 9,900 pairs would have taken" in text
+    assert "were saved, or less: training.patience would have ended some trials" in text
+
+
+def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs", n=6, running=2)
+    before = (folder / "study.json").read_bytes()
+    text = text_of(write_report(search, folder))
+    assert "Not finished:" in text
+    assert "The best so far: trial 4" in text  # under way, and ahead of all
+    assert "2 under way" in text
+    assert "The winner is tested when a session of the search has ended." in text
+    assert "python -m themo tune --resume mine --logs-dir" in text
+    assert (folder / "study.json").read_bytes() == before
+
+
+def test_the_page_of_an_interrupted_search_shows_its_best_student_and_its_test(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs", n=6, running=2)
+    leave_best(search, folder)
+    text = text_of(write_report(search, folder))
+    assert "student, Spanish" not in text  # a version of another score: the search went on since
+    facts = {"best": {search.objective: 5 * 9 / 200}}
+    (folder / "best" / "summary.json").write_text(json.dumps(facts), encoding="utf-8")
+    text = text_of(write_report(search, folder))
+    assert "Not finished:" in text
+    assert "The best so far: trial 4" in text
+    assert "student, Spanish 0.750" in text
+    assert "Resume the search python -m themo tune --resume mine" in text
+    assert f"python -m themo train --config {folder / 'best.yaml'}" in text
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "PAUSED"])
+def test_a_search_of_which_nothing_has_ended_is_told(tmp_path: Path, state: State) -> None:
+    search, folder = record(tmp_path / "logs", n=6, running=6)
+    study = Study.read(folder / "study.json")
+    for trial in study:
+        trial.state = state
+    study.save()
+    text = text_of(write_report(search, folder))
+    assert "The best so far: trial 4" in text
+    assert f"0 failed, 6 {'paused' if state == 'PAUSED' else 'under way'}" in text
+
+
+def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search, Path]) -> None:
+    """As after a kill between the last trial and the writing of the results."""
+    search, folder = finished
+    other = search.settings.override({"learn_rate": 0.5})
+    (folder / "best.yaml").write_text(other.to_yaml(), encoding="utf-8")
+    text = text_of(write_report(search, folder))
+    assert "The winner's files are not, or no longer, beside this page" in text
+    assert "0.750" not in text
+    assert "Write the winner&#39;s files anew python -m themo tune --resume mine" in text
+    assert "The winner has not been tested." not in text
+    assert "The winner is repeated from its settings" not in text
+    assert "train --config" not in text
+
+
+def test_a_winner_whose_version_is_gone_is_still_repeated_from_its_settings(
+    finished: tuple[Search, Path],
+) -> None:
+    search, folder = finished
+    shutil.rmtree(folder / "best")
+    text = text_of(write_report(search, folder))
+    assert "The winner's files are not, or no longer, beside this page" in text
+    assert "The winner is repeated from its settings" in text
+    assert f"python -m themo train --config {folder / 'best.yaml'}" in text
+    assert "python -m themo tune --resume mine" in text
+
+
+def test_a_winner_that_was_not_tested_has_the_command_for_it(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    (folder / "best" / "test.json").unlink()
+    text = text_of(write_report(search, folder))
+    assert "The winner has not been tested. The command for it stands at the end of this page." in text
+    assert f"python -m themo test --version-path {folder / 'best'} --baseline --report" in text
+
+
+def test_a_search_that_waited_for_no_more_gains_is_finished(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs")
+    search = searched_by(search, folder, num_samples=32, stop_after_no_gain=1)
+    leave_best(search, folder)
+    text = text_of(write_report(search, folder))
+    assert "12 of 32 trials" in text
+    assert "Not finished" not in text
+    assert "student, Spanish 0.750" in text
+    assert "tune --resume" not in text
+
+
+def test_a_winner_whose_settings_changed_on_the_way_has_its_scores(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    study[10].lineage.append(Takeover(300, 0.2, dict(study[10].params), 7))
+    study.save()
+    leave_best(search, folder)
+    text = text_of(write_report(search, folder))
+    assert "student, Spanish 0.750" in text
+    assert "it went on as trial 7 from 300 pairs, so no settings repeat it" in text
+    assert "train --config" not in text
+    assert "python -m themo test --version-path" in text
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "training: {learn_rate: much}"])
+def test_best_settings_changed_by_hand_are_none(finished: tuple[Search, Path], text: str) -> None:
+    search, folder = finished
+    (folder / "best.yaml").write_text(text, encoding="utf-8")
+    text = text_of(write_report(search, folder))
+    assert "The winner's files are not, or no longer, beside this page" in text
+    assert "train --config" not in text
+
+
+def test_one_trial_is_enough(tmp_path: Path) -> None:
+    text = text_of(write_report(*record(tmp_path / "logs", n=1)))
+    assert "Importances are told from 8 trials that differ onwards." in text
+
+
+def test_paths_are_shown_as_they_are_typed_here(
+    finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "python -m themo train --config logs/tune/mine/best.yaml" in text_of(write_report(*finished))
+
+
+def test_the_commands_of_a_moved_search_are_of_where_it_lies(
+    finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").rename(tmp_path / "my logs")
+    folder = tmp_path / "my logs" / "tune" / "mine"
+    monkeypatch.chdir(tmp_path)
+    text = text_of(write_report(read_search(folder), folder))
+    assert "python -m themo tune --repeat mine --logs-dir &#39;my logs&#39;" in text
+    assert "python -m themo report mine --logs-dir &#39;my logs&#39;" in text
+    assert f"sqlite:///{tmp_path}/my logs/mlflow.db" in text
+    assert f"{tmp_path}/logs" not in text
+    shutil.rmtree(folder / "best")
+    text = text_of(write_report(read_search(folder), folder))
+    assert "python -m themo tune --resume mine --logs-dir &#39;my logs&#39;" in text
+
+
+def test_the_scores_stay_of_a_search_that_went_on_elsewhere(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    elsewhere = search.settings.override({"logs_dir": "elsewhere"})
+    winner = Study.read(folder / "study.json").winner()
+    assert winner is not None
+    (folder / "best.yaml").write_text(elsewhere.override(winner.params).to_yaml(), encoding="utf-8")
+    assert "student, Spanish 0.750" in text_of(write_report(search, folder))
+
+
+# --- bad input ---
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert main(["report", *map(str, arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1), err
+    return err.removeprefix("Error: ").strip()
+
+
+def test_the_command_prints_the_path(
+    finished: tuple[Search, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["report", "mine", "--logs-dir", str(tmp_path / "logs")]) == 0
+    assert capsys.readouterr().out == f"{finished[1] / 'report.html'}\n"
+
+
+def test_the_newest_search_is_taken_and_named(
+    finished: tuple[Search, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = a_search(tmp_path / "logs", "other", Resources()).folder
+    os.utime(other / "search.yaml", (0, 0))
+    assert main(["report", "--logs-dir", str(tmp_path / "logs")]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{finished[1] / 'report.html'}\n"
+    assert err == "Search: mine, the newest (report NAME takes another)\n"
+
+
+def test_a_search_may_be_given_by_its_folder(
+    finished: tuple[Search, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(finished[1])]) == 0
+    assert capsys.readouterr().out == f"{finished[1] / 'report.html'}\n"
+
+
+def test_a_terminal_shows_that_it_works(
+    finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=screen, force_terminal=True, width=120))
+    assert main(["report", "mine", "--logs-dir", str(tmp_path / "logs")]) == 0
+    for work in ("Loading libraries", "Writing the report"):
+        assert work in screen.getvalue()
+
+
+def test_a_name_without_a_search(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    message = refusal(capsys, "nosuch", "--logs-dir", tmp_path)
+    assert message == f"report NAME: there is no search at {tmp_path}/tune/nosuch: it holds no search.yaml"
+    message = refusal(capsys, "../x", "--logs-dir", tmp_path)
+    assert message.startswith("report NAME must be letters, digits, '.', '_' and '-', got '../x'")
+    assert f"report: {tmp_path}/tune must hold a search, it holds none" in refusal(
+        capsys, "--logs-dir", tmp_path
+    )
+
+
+def damaged(text: str) -> str:
+    return json.dumps({"format": 1, "mode": "max", "saved": 0, "trials": [json.loads(text)]})
+
+
+TRIAL = '{"number": 0, "params": {}, "state": "COMPLETE", "values": {"100": 0.5}, "metrics": {}}'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "study.json: holds no study: "),
+        ('{"format": 1, "mode": "max", "trials": [', "study.json: holds no study: "),
+        (
+            '{"format": 1, "mode": "best", "trials": []}',
+            "study.json: holds no study: ValueError(\"mode 'best'\")",
+        ),
+        (damaged(TRIAL.replace("COMPLETE", "DONE")), "holds no study: ValueError(\"trial 0 has state 'DONE'"),
+        (damaged(TRIAL.replace("0.5", '"much"')), "holds no study: ValueError("),
+        (damaged(TRIAL.replace('"number": 0', '"number": 3')), "its trials are not numbered from 0"),
+        ('{"format": 2, "mode": "max", "trials": []}', "study.json: format must be 1, got 2"),
+        (
+            '{"format": 1, "mode": "max", "trials": []}',
+            "study.json: must hold a score of a trial that has not failed, none of its 0 has one",
+        ),
+        (
+            damaged(TRIAL.replace('"COMPLETE"', '"FAIL", "reason": "no room"').replace('"100": 0.5', "")),
+            "must hold a score of a trial that has not failed, none of its 1 has one; the first one: no room",
+        ),
+        (
+            damaged(TRIAL.replace("COMPLETE", "FAIL")),
+            "study.json: must hold a score of a trial that has not failed, none of its 1 has one",
+        ),
+    ],
+)
+def test_a_damaged_record_or_one_without_a_score(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str, message: str
+) -> None:
+    _, folder = record(tmp_path, n=0)
+    (folder / "study.json").write_text(content, encoding="utf-8")
+    assert message in refusal(capsys, "mine", "--logs-dir", tmp_path)
+    assert not (folder / "report.html").exists()
+
+
+def test_no_record_at_all(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    _, folder = record(tmp_path, n=0)
+    (folder / "study.json").unlink()
+    message = refusal(capsys, "mine", "--logs-dir", tmp_path)
+    assert message == f"{folder}/study.json: cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"n": {"retrieval": 3}, "student": {}, "ci95": {}}', "[]"])
+def test_a_damaged_test(finished: tuple[Search, Path], content: str) -> None:
+    search, folder = finished
+    (folder / "best" / "test.json").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=r"best/test\.json: is no record of a test: .* writes it anew"):
+        write_report(search, folder)
+
+
+def test_a_report_that_cannot_be_written(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    (folder / "report.html").mkdir()
+    with pytest.raises(InputError, match=r"report\.html: cannot be written: Is a directory"):
+        write_report(search, folder)
+    assert not list(folder.glob(".report*"))
+
+
+def test_an_older_record_without_machines_and_stints(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    tree = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    for trial in tree["trials"]:
+        del trial["machine"], trial["stints"]
+    (folder / "study.json").write_text(json.dumps(tree), encoding="utf-8")
+    assert "2 trials at once, slots busy 92 %" in text_of(write_report(search, folder))
+
+
+def test_machines_that_changed_their_names_are_no_more_slots(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    for trial in study:
+        (stint,) = trial.stints
+        trial.stints.clear()
+        trial.enter_stint(stint.started, stint.ended, "before" if trial.number < 6 else "after")
+    study.save()
+    assert "2 trials at once, slots busy 92 %" in text_of(write_report(search, folder))
+
+
+def test_neither_waiting_nor_a_night_between_two_sessions_is_work(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs", n=4)
+    study = Study.read(folder / "study.json")
+    for trial in study:  # each waits for a place in one slot, in two sessions
+        trial.stints.clear()
+        trial.enter_stint(10.0 * trial.number, 10.0 * trial.number + 9, session=1)
+        trial.enter_stint(9000 + 10.0 * trial.number, 9000 + 10.0 * trial.number + 9, session=2)
+        trial.seconds = 18.0
+    study.save()
+    assert "1 min 1 trial at once, slots busy 92 %" in text_of(write_report(search, folder))
+    bars = [bar for bar in time_line(lanes(study), None, "max").data if bar.x]
+    assert sorted(x for bar in bars for x in bar.x) == pytest.approx([9 / 3600] * 8)
+
+
+# --- in a browser ---
+
+
+@pytest.fixture
+def shown(finished: tuple[Search, Path]) -> Iterator[Path]:
+    path = write_report(*finished)
+    yield path
+    shutil.rmtree(path.parent)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_drawn_in_a_browser_without_the_network(shown: Path, scheme: str) -> None:
+    with opened(shown, scheme) as seen:
+        drawn = seen.drawn()
+        assert set(drawn) == FIGURES
+        assert min(drawn.values()) > 0, drawn
+        assert seen.page.title() == "Search mine"
+        assert seen.page.evaluate("document.documentElement.scrollWidth") == 1240
+    assert (seen.errors, seen.requests) == ([], [shown.as_uri()])
+
+
+@pytest.mark.slow
+def test_it_fits_a_telephone(shown: Path) -> None:
+    with opened(shown, width=400) as seen:
+        seen.drawn()
+        assert seen.page.evaluate("document.documentElement.scrollWidth") == 400
+
+
+@pytest.mark.slow
+def test_a_search_of_one_trial_is_drawn_too(tmp_path: Path) -> None:
+    _, folder = record(tmp_path / "logs", n=1)
+    with opened(write_report(read_search(folder), folder)) as seen:
+        assert set(seen.drawn()) == FIGURES - {"importance"}
+    assert seen.errors == []

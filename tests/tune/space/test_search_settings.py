@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from optuna.distributions import FloatDistribution
+
+from tune.space.search_settings import SchedulerName, SearcherName, SearchSettings, contradictions
+
+
+@pytest.mark.parametrize(
+    ("searcher", "scheduler", "unused"),
+    [
+        ("tpe", "hyperband", {}),
+        ("tpe", "asha", {"brackets": "scheduler"}),
+        ("random", "pausing-asha", {"startup_trials": "searcher", "brackets": "scheduler"}),
+        ("cmaes", "none", {"reduction_factor": "scheduler", "brackets": "scheduler"}),
+    ],
+)
+def test_settings_of_other_searchers_and_schedulers_have_no_use(searcher, scheduler, unused):
+    assert SearchSettings(searcher=searcher, scheduler=scheduler).unused() == unused
+
+
+def test_a_population_is_drawn_at_random_unless_something_else_is_said():
+    assert SearchSettings(scheduler="pbt").searcher == "random"
+    assert SearchSettings(scheduler="pbt", searcher="quasi-random").searcher == "quasi-random"
+    assert SearchSettings().searcher == "tpe"
+
+
+@pytest.mark.parametrize("scheduler", get_args(SchedulerName))
+@pytest.mark.parametrize("searcher", get_args(SearcherName))
+def test_all_but_a_population_goes_with_every_searcher(searcher, scheduler):
+    search = SearchSettings(searcher=searcher, scheduler=scheduler)
+    problems = dict(contradictions(search, {"learn_rate": FloatDistribution(0.1, 1)}))
+    is_refused = scheduler == "pbt" and searcher not in ("random", "quasi-random")
+    assert set(problems) == ({"searcher"} if is_refused else set())

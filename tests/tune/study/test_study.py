@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import errno
+import json
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from themo.errors import InputError
+from themo.files.disk_space import Patience
+from tune.study import study as module
+from tune.study.study import Study
+
+
+def reported(study: Study, *values: float) -> int:
+    number = study.add({"learn_rate": 0.1}).number
+    for i, value in enumerate(values, start=1):
+        study.report(number, {"pairs_seen": 100 * i, "val": value}, "val")
+    return number
+
+
+def test_it_comes_back_as_it_was_saved(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    reported(study, 0.1, 0.30000000000000004)
+    study.finish(0, "COMPLETE")
+    reported(study, 0.2)
+    study.finish(1, "PRUNED", "stopped at 100 pairs")
+    reported(study)
+    study.finish(2, "FAIL", "diverged: loss is nan")
+    again = Study.reopen(tmp_path / "study.json")
+    assert again.trials == study.trials
+    assert again.mode == "max"
+    assert again.counts() == {"RUNNING": 0, "PAUSED": 0, "COMPLETE": 1, "PRUNED": 1, "FAIL": 1}
+    json.loads((tmp_path / "study.json").read_text())
+
+
+def test_best_is_the_best_report_not_the_last_and_nan_is_none():
+    study = Study(None, "max")
+    reported(study, 0.1, 0.5, math.nan, 0.3)
+    assert study[0].best("max") == 0.5
+    assert study[0].best("max", up_to=100) == 0.1
+    assert study[0].best("min") == 0.1
+    assert study[0].pairs_seen == 400
+    assert list(study[0].values) == [100, 200, 400]
+
+
+@pytest.mark.parametrize(("mode", "winner"), [("max", 1), ("min", 0)])
+def test_the_winner_has_the_best_report_and_a_version(mode, winner):
+    study = Study(None, mode)
+    for value, checkpoint in [(0.2, "a"), (0.9, "b"), (0.9, "c"), (0.95, None), (0.1, None)]:
+        number = reported(study, value)
+        study[number].checkpoint = checkpoint
+        study.finish(number, "PRUNED")
+    number = reported(study, 2.0 if mode == "max" else -2.0)
+    study[number].checkpoint = "d"
+    study.finish(number, "FAIL")
+    won = study.winner()
+    assert won is not None
+    assert won.number == winner  # of the two equal ones the first; a failed one never
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_the_best_so_far_may_be_under_way_or_waiting_but_not_failed(mode):
+    study = Study(None, mode)
+    sign = 1 if mode == "max" else -1
+    states = ["PRUNED", "COMPLETE", "RUNNING", "PAUSED", "FAIL"]
+    for value, state in enumerate(states):
+        study[reported(study, sign * value)].enter_checkpoint("v")
+        if state != "RUNNING":
+            study.finish(value, state)
+    reported(study)
+    assert [trial.number for trial in study.ranked()] == [3, 2, 1, 0]
+    assert study.leader() is study.winner() is study[3]
+    study.finish(3, "FAIL")
+    assert study.leader() is study.winner() is study[2]
+    study.report(1, {"pairs_seen": 900, "val": 9.0 * sign}, "val")
+    study[1].state = "RUNNING"  # a better student, which no checkpoint holds yet
+    assert (study.leader(), study.winner()) == (study[1], study[2])
+    study.come_to_rest()
+    assert study.leader() is study.winner() is study[2]
+
+
+def test_of_equal_trials_the_greater_cosine_then_the_earlier_one_leads():
+    study = Study(None, "max")
+    for cosine in (0.1, 0.3, 0.3):
+        number = reported(study, 1.0)
+        study[number].metrics["best/val/cosine"] = cosine
+    assert [trial.number for trial in study.ranked()] == [1, 2, 0]
+
+
+def test_reports_are_shown_to_who_reads_along(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    study.add({})
+    study.report(0, {"pairs_seen": 100, "o": 0.5}, "o")
+    study.save_if_older(1e9)
+    assert Study.read(study.path)[0].values == {}
+    study.save_if_older(0.0)
+    assert Study.read(study.path)[0].values == {100: 0.5}
+    study.path.unlink()
+    study.save_if_older(0.0)
+    assert not study.path.exists()  # there is nothing new
+
+
+def test_reports_are_not_shown_on_a_full_disk(tmp_path, monkeypatch):
+    def refuse(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    study = Study(tmp_path / "study.json", "max", patience=Patience(tell=lambda _: pytest.fail("it waits")))
+    study.add({})
+    study.report(0, {"pairs_seen": 100, "o": 0.5}, "o")
+    monkeypatch.setattr("tune.study.study.write_text", refuse)
+    study.save_if_older(0.0)
+    assert Study.read(study.path)[0].values == {}
+
+
+def test_where_nothing_was_reported_nobody_leads():
+    study = Study(None, "max")
+    assert study.leader() is None
+    reported(study)
+    assert study.leader() is None
+
+
+def test_there_is_no_winner_where_none_ended_well():
+    study = Study(None, "max")
+    reported(study)
+    study.finish(0, "COMPLETE")
+    assert study[0].state == "FAIL"
+    assert study[0].reason == "it ended without a single report"
+    assert study.winner() is None
+
+
+def test_a_trial_under_way_goes_back_to_its_checkpoint(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    reported(study, 0.1, 0.2, 0.3)
+    study[0].checkpoint, study[0].checkpoint_pairs = "session-1/x", 200
+    study[0].verdict = "PRUNED"  # decided, but the report's checkpoint never arrived
+    study.save()
+    trial = Study.reopen(tmp_path / "study.json")[0]
+    assert not trial.is_done
+    assert trial.verdict == ""
+    assert list(trial.values) == [100, 200]
+    assert trial.pairs_seen == 200
+
+
+def test_a_decided_trial_whose_checkpoint_stands_is_ended(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    reported(study, 0.1, 0.2)
+    study[0].checkpoint, study[0].checkpoint_pairs = "session-1/x", 200
+    study[0].verdict = "PRUNED"
+    study.save()
+    assert Study.reopen(tmp_path / "study.json")[0].state == "PRUNED"
+    assert Study.reopen(tmp_path / "study.json")[0].state == "PRUNED"
+
+
+def test_a_paused_trial_is_not_done_and_goes_on_from_its_checkpoint(tmp_path):
+    study = Study(tmp_path / "study.json", "max")
+    reported(study, 0.1, 0.2)
+    study[0].checkpoint, study[0].checkpoint_pairs = "session-1/x", 200
+    study.finish(0, "PAUSED", "paused at 200 pairs")
+    again = Study.reopen(tmp_path / "study.json")
+    assert again.trials == study.trials
+    assert not again[0].is_done
+    assert again.winner() is again[0]
+    again.finish(0, "PRUNED")
+    again.resume(0)
+    assert Study.reopen(tmp_path / "study.json")[0].state == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"study.json: holds no study"),
+        ("[]", r"holds no study"),
+        ('{"format": 1, "mode": "max", "trials": [{"a": 1}]}', r"holds no study"),
+        ('{"format": 7, "mode": "max", "trials": []}', r"study.json: format must be 1, got 7"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path, text, message):
+    (tmp_path / "study.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        Study.reopen(tmp_path / "study.json")
+
+
+def test_what_was_carried_over_is_written_out_once(tmp_path, monkeypatch):
+    carried = replace(_with_a_trial().trials[0], number=-1)
+    study = Study(tmp_path / "study.json", "max", carried=[carried])
+    written: list[int] = []
+    monkeypatch.setattr(module, "asdict", lambda trial: written.append(trial.number) or asdict(trial))
+    study.save()
+    study.add({})
+    assert written == [-1, 0]
+    assert Study.read(tmp_path / "study.json").carried == (carried,)
+
+
+def _with_a_trial() -> Study:
+    study = Study(None, "max")
+    reported(study, 0.1)
+    study.finish(0, "COMPLETE")
+    return study
+
+
+def test_what_was_carried_over_stays_apart(tmp_path):
+    old = Study(None, "max")
+    reported(old, 0.4)
+    old.finish(0, "COMPLETE")
+    carried = replace(old[0], number=-1)
+    Study(tmp_path / "study.json", "max", carried=[carried]).save()
+    study = Study.reopen(tmp_path / "study.json")
+    assert study.carried == (carried,)
+    assert (len(study), study.winner()) == (0, None)
+    reported(study, 0.1)
+    study.save()
+    again = Study.read(tmp_path / "study.json")
+    assert (again.carried, again.trials) == (study.carried, study.trials)

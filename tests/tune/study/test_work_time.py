@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from themo.config.settings import load
+from tune.study.study import Study
+from tune.study.trial_record import Stint
+from tune.study.work_time import (
+    busy_share,
+    covered,
+    most_at_once,
+    seconds_left,
+    session_seconds,
+    sessions,
+    worked_seconds,
+)
+
+
+@pytest.fixture
+def study() -> Study:
+    """Three trials at once, in 100 to 104, 101 to 105 and 102 to 106, 3.5 seconds of training each."""
+    study = Study(None, "max")
+    for i in range(3):
+        trial = study.add({})
+        trial.enter_stint(100.0 + i, 104.0 + i)
+        trial.seconds = 3.5
+    return study
+
+
+def test_share_of_busy_slots(study: Study) -> None:
+    assert busy_share(study, 2) == pytest.approx(3 * 3.5 / (2 * 6))
+    assert busy_share(Study(None, "max"), 0) == 0
+
+
+def test_what_is_done_at_once_counts_once_as_work_and_as_many_slots(study: Study) -> None:
+    assert worked_seconds(study) == 6
+    assert most_at_once(study) == 3
+
+
+def test_the_night_between_two_sessions_is_no_time_of_the_slots() -> None:
+    study = Study(None, "max")
+    trial = study.add({})
+    trial.enter_stint(0.0, 10.0, session=1)
+    trial.enter_stint(5000.0, 5010.0, session=2)
+    trial.seconds = 18.0
+    assert session_seconds(study) == 20
+    assert busy_share(study, 1) == pytest.approx(0.9)
+
+
+def test_a_trial_is_at_work_from_each_taking_up_to_its_last_report(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study.json", "max")
+    trial = study.add({})
+    for started, ended, machine, session in [
+        (10.0, 11.0, "north", 1),
+        (10.0, 12.0, "north", 1),
+        (20.0, 25.0, "south", 1),  # taken up again
+        (90.0, 99.0, "south", 2),
+    ]:
+        trial.enter_stint(started, ended, machine, session)
+    assert (trial.started, trial.ended, trial.machine) == (10, 99, "south")
+    assert trial.stints == [
+        Stint(10, 12, "north", 1),
+        Stint(20, 25, "south", 1),
+        Stint(90, 99, "south", 2),
+    ]
+    assert (sessions(study), session_seconds(study)) == ({1: (10, 25), 2: (90, 99)}, 24)
+    study.save()
+    assert Study.reopen(tmp_path / "study.json").trials == study.trials
+
+
+def test_an_older_record_knows_the_first_start_and_the_last_end_only(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study.json", "max")
+    study.add({}).enter_stint(10.0, 12.0, "north", 1)
+    study.add({})
+    study.save()
+    tree = json.loads((tmp_path / "study.json").read_text())
+    for entry in tree["trials"]:
+        del entry["stints"]
+    (tmp_path / "study.json").write_text(json.dumps(tree))
+    again = Study.reopen(tmp_path / "study.json")
+    assert [trial.stints for trial in again] == [[Stint(10, 12, "north")], []]
+    again[0].enter_stint(50.0, 60.0, "north", 1)
+    assert session_seconds(again) == 12
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), max_size=12))
+def test_time_counts_once(spans: list[tuple[int, int]]) -> None:
+    seconds = {t for start, length in spans for t in range(start, start + length)}
+    assert covered((s, s + n) for s, n in spans) == len(seconds)
+
+
+def a_search(*trials: tuple[str, float]) -> Study:
+    """Of trials by their states and seconds."""
+    study = Study(None, "max")
+    for state, seconds in trials:
+        trial = study.add({})
+        trial.seconds = seconds
+        if state != "RUNNING":
+            study.finish(trial.number, state)
+    return study
+
+
+@pytest.mark.parametrize(
+    ("trials", "n_trusted", "slots", "left"),
+    [
+        ([("RUNNING", 9.0), ("RUNNING", 9.0)], 0, 2, None),
+        ([("COMPLETE", 10.0), ("RUNNING", 9.0)], 0, 2, (1 + 6 * 10) / 2),
+        ([("COMPLETE", 10.0), ("RUNNING", 12.0)], 0, 2, 6 * 10 / 2),  # longer than any: nobody knows
+        ([("COMPLETE", 10.0)] * 7 + [("RUNNING", 12.0)], 0, 2, None),
+        ([("COMPLETE", 10.0)] * 6 + [("RUNNING", 9.0), ("RUNNING", 1.0)], 0, 2, 9),  # the longer one
+        ([("COMPLETE", 10.0), ("PRUNED", 2.0), ("RUNNING", 4.0)], 0, 1, 6 + 5 * 6),
+        ([("COMPLETE", 50.0), ("COMPLETE", 50.0), ("RUNNING", 1.0)], 2, 2, None),  # trusted ones alone
+        ([("COMPLETE", 50.0), ("RUNNING", 40.0), ("PRUNED", 2.0)], 2, 1, 10 + 5 * 2),
+        ([("COMPLETE", 10.0)] * 7 + [("RUNNING", 4.0)], 8, 4, 6),  # all trusted; one slot is enough
+        ([("COMPLETE", 10.0)] * 8, 0, 2, None),
+        ([("FAIL", 0.0)] * 2, 0, 2, None),
+    ],
+)
+def test_time_left_by_what_others_took(
+    trials: list[tuple[str, float]], n_trusted: int, slots: int, left: float | None
+) -> None:
+    assert seconds_left(a_search(*trials), 8, n_trusted, slots) == left
+
+
+def test_a_trial_that_waits_tells_as_one_that_has_ended() -> None:
+    study = a_search(("COMPLETE", 30.0), ("RUNNING", 6.0), ("RUNNING", 2.0))
+    study[1].state = "PAUSED"
+    assert seconds_left(study, 4, 1, 1) == 4 + 6
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["RUNNING", "COMPLETE", "PRUNED", "FAIL"]), st.floats(0, 1e6))),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.integers(1, 9),
+)
+def test_time_left_is_never_below_nothing_nor_above_all_at_the_slowest(
+    trials: list[tuple[str, float]], n_more: int, n_trusted: int, slots: int
+) -> None:
+    study = a_search(*trials)
+    n_trials = len(study) + n_more
+    left = seconds_left(study, n_trials, n_trusted, slots)
+    slowest = max((seconds for _, seconds in trials), default=0.0)
+    assert left is None or 0 < left <= slowest * (n_trials - study.n_done) * (1 + 1e-9)
+
+
+@given(
+    ended=st.lists(st.floats(1, 1e5), min_size=1, max_size=9),
+    under_way=st.lists(st.tuples(st.floats(1, 1e5), st.floats(0.01, 0.99)), min_size=1, max_size=4),
+    slots=st.integers(1, 4),
+)
+def test_trials_under_way_take_no_longer_than_to_their_own_ends(
+    ended: list[float], under_way: list[tuple[float, float]], slots: int
+) -> None:
+    """At their own pace; and those that have taken longest of all, just as long."""
+    settings = load().override({"epochs": 7.0})
+    study = a_search(*[("COMPLETE", seconds) for seconds in ended], *[("RUNNING", s) for s, _ in under_way])
+    own = []
+    for trial, (seconds, done) in zip(study.trials[len(ended) :], under_way, strict=True):
+        trial.metrics["epoch"] = 7.0 * done
+        own.append(seconds * (1 / done - 1))
+    left = seconds_left(study, len(study), 0, slots, settings)
+    assert left is not None
+    assert 0 < left <= max(max(own), sum(own) / min(slots, len(own))) * (1 + 1e-6)
+    if all(seconds > max(ended) for seconds, _ in under_way):
+        assert left == pytest.approx(max(max(own), sum(own) / min(slots, len(own))))
+
+
+def test_a_trial_that_stops_at_other_epochs_has_its_own_end() -> None:
+    study = a_search(("COMPLETE", 1.0), ("RUNNING", 60.0))
+    study[1].metrics["epoch"] = 2.0
+    study[1].params = {"epochs": 3.0}
+    assert seconds_left(study, 2, 0, 1, load()) == pytest.approx(30.0)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from disks import WAITS_FOR_ROOM, a_full_disk_then
+from formula_search import settings_in
+from formula_training import FormulaReport
+
+from themo.files import disk_space as room
+from tune.schedulers.asha import Asha
+from tune.schedulers.rungs import Rungs
+from tune.worker.reporter import Reporter, StorageError, Tell
+from tune.worker.trial_report import TrialReport
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.01)
+
+
+def a_reporter(tell: Tell, pairs_seen: int = 0) -> Reporter:
+    return Reporter(3, Asha(Rungs(first=200, factor=3)), lambda: 0.5, pairs_seen, tell)
+
+
+def a_report(logs_dir: Path, pairs: int, *, is_last: bool = False) -> FormulaReport:
+    return FormulaReport({"pairs_seen": pairs, "o": pairs / 1000}, is_last, settings_in(logs_dir))
+
+
+def test_a_version_goes_with_what_is_judged_and_with_the_end_and_stands_while_it_is_told(
+    tmp_path: Path,
+) -> None:
+    versions: dict[float, bool] = {}
+    folders: list[Path] = []
+
+    def tell(told: TrialReport, version: Path | None) -> None:
+        versions[told.metrics["pairs_seen"]] = version is not None and (version / "progress.json").is_file()
+        folders.extend([version] if version else [])
+
+    reporter = a_reporter(tell)
+    for pairs in (100, 200, 300, 500, 700):
+        reporter(a_report(tmp_path, pairs))
+    reporter(a_report(tmp_path, 800, is_last=True))
+    assert versions == {100: False, 200: True, 300: False, 500: False, 700: True, 800: True}
+    assert not any(folder.exists() for folder in folders)
+
+
+def test_one_that_goes_on_is_not_judged_again_where_it_was(tmp_path: Path) -> None:
+    versions: list[Path | None] = []
+    reporter = a_reporter(lambda _, version: versions.append(version), pairs_seen=200)
+    reporter(a_report(tmp_path, 300))
+    assert versions == [None]
+
+
+def test_a_report_tells_trial_metrics_memory_and_times(tmp_path: Path) -> None:
+    told: list[TrialReport] = []
+    reporter = a_reporter(lambda report, _: told.append(report))
+    reporter(a_report(tmp_path, 100))
+    reporter.wait("a place")
+    reporter.fail("a bug", "Traceback", is_memory_fault=True)
+    first, waits, failure = told
+    assert (first.number, first.metrics, first.gpu_memory) == (3, {"pairs_seen": 100, "o": 0.1}, 0.5)
+    assert (first.is_last, first.waits, first.failure) == (False, "", "")
+    assert (waits.metrics, waits.waits, waits.is_last) == ({}, "a place", False)
+    assert (failure.failure, failure.traceback, failure.is_memory_fault) == ("a bug", "Traceback", True)
+    assert failure.is_last
+    assert first.started == failure.started <= first.ended <= failure.ended
+    assert 0 <= first.seconds <= failure.seconds
+
+
+def test_a_report_that_cannot_be_stored_is_no_fault_of_the_trials(tmp_path: Path) -> None:
+    def tell(report: TrialReport, version: Path | None) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(StorageError, match=r"a report cannot be stored: .*Input/output error"):
+        a_reporter(tell)(a_report(tmp_path, 100))
+
+
+def test_room_for_a_version_is_waited_for_and_the_driver_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = FormulaReport.save
+    room_for_one = a_full_disk_then(lambda: None)
+
+    def save_where_there_is_room(report: FormulaReport, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "half").touch()  # what a full disk leaves must not be in the way of the next try
+        room_for_one()
+        shutil.rmtree(folder)
+        save(report, folder)
+
+    monkeypatch.setattr(FormulaReport, "save", save_where_there_is_room)
+    assert_told_when_there_is_room(tmp_path)
+
+
+def test_room_for_the_folder_of_a_version_is_waited_for_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = tempfile.mkdtemp
+    room_for_one = a_full_disk_then(lambda: None)
+
+    def make_where_there_is_room(*args: Any, **options: Any) -> str:
+        room_for_one()
+        return make(*args, **options)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_where_there_is_room)
+    assert_told_when_there_is_room(tmp_path)
+
+
+def assert_told_when_there_is_room(logs_dir: Path) -> None:
+    told: list[TrialReport] = []
+    a_reporter(lambda report, _: told.append(report))(a_report(logs_dir, 200))
+    assert [(report.waits, report.metrics.get("pairs_seen")) for report in told] == [
+        (WAITS_FOR_ROOM, None),
+        ("", 200),
+    ]

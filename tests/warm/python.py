@@ -1,0 +1,94 @@
+"""`python`, begun from a process that has the heavy libraries already: `python -IS python.py [-u] ARGUMENTS`.
+
+What runs is a process of its own, forked by `server.py` with these arguments, this environment, this working
+directory and these files. This one remains: it passes signals on and ends as the other does, and the other is
+killed where this one dies. Only where the environment has other variables of the interpreter's own, or there
+is no server, a new interpreter runs the program.
+
+Ray starts its workers by this file too (`warm.py`), with options of its own.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+
+READ_ONCE = ("LD_", "MALLOC_", "PYTHON")
+"""Beginnings of the names of variables that an interpreter reads when it starts."""
+READ_LATER = {"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONBREAKPOINT"}
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+RAY_OPTIONS = ("--serialized-runtime-env-context", "--language")
+
+
+def beginning(environment, names):
+    """The variables whose names begin so."""
+    return {name: value for name, value in environment.items() if name.startswith(names)}
+
+
+def needs_interpreter(environment, of_server):
+    """Whether an interpreter would start in another way with this environment than the server has."""
+    ours, theirs = (beginning(e, READ_ONCE) for e in (environment, of_server))
+    return any(ours.get(name) != theirs.get(name) for name in (ours.keys() | theirs.keys()) - READ_LATER)
+
+
+def main(arguments):
+    """Run a program and return how it ended: its exit code, or less than 0 by a signal."""
+    environment = dict(os.environ)
+    context = {}
+    if any(argument.endswith("default_worker.py") for argument in arguments):
+        options = dict(a.split("=", 1) for a in arguments if a.startswith(RAY_OPTIONS))
+        arguments = [a for a in arguments if not a.startswith(RAY_OPTIONS)]
+        context = json.loads(options.get(RAY_OPTIONS[0]) or "{}")
+    environment |= {k: os.path.expandvars(v) for k, v in (context.get("env_vars") or {}).items()}
+    if context.get("command_prefix") or (context.get("py_executable") or sys.executable) != sys.executable:
+        raise SystemExit(f"no such environment for a worker in these tests: {context}")
+    os.environ.update(environment)
+    while arguments and arguments[0] == "-u":
+        arguments.pop(0)
+    try:
+        return run(arguments, environment)
+    except (OSError, KeyError):  # no server
+        os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
+
+
+def run(arguments, environment):
+    """Have it forked, and wait for its end."""
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(environment.get("THEMO_TESTS_WARM") or os.environ["THEMO_TESTS_WARM"])
+    dies_with_us, _ours = os.pipe()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    request = {
+        "arguments": arguments,
+        "environment": environment,
+        "folder": os.getcwd(),  # noqa: PTH109 -- pathlib is a tenth of a second
+        "ignored": [number for number in FORWARDED if signal.getsignal(number) == signal.SIG_IGN],
+    }
+    body = json.dumps(request).encode()
+    socket.send_fds(server, [len(body).to_bytes(8, "big")], [0, 1, 2, dies_with_us])
+    server.sendall(body)
+    os.close(dies_with_us)
+    answer = server.makefile("r")
+    pid = int(answer.readline() or 0)
+    if not pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        raise OSError("it must be started by an interpreter of its own")
+
+    def forward(number, _frame):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    for number in FORWARDED:
+        signal.signal(number, forward)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return int(answer.readline() or -signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    if code < 0:
+        with contextlib.suppress(OSError):
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)

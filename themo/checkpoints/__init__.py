@@ -1,0 +1,1 @@
+"""Version directories: written, read, resumed."""

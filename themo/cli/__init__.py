@@ -1,0 +1,1 @@
+"""The command line: options of all commands, and the commands."""

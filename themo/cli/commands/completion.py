@@ -1,0 +1,37 @@
+"""``completion``: a shell's script that completes commands, options and their values."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import Namespace
+
+from themo.cli.options import Parser
+from themo.process.output import print_result
+
+PROGRAM = "themo"
+"""What is completed: the installed program. The words of ``python -m themo`` a shell takes for Python's."""
+SUMMARY = "Print what makes a shell complete `themo`, its options and their values."
+EXAMPLES = """\
+  source <(themo completion bash)                                   in ~/.bashrc
+  source <(themo completion zsh)                                    in ~/.zshrc
+  themo completion fish > ~/.config/fish/completions/themo.fish
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """The command's options."""
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+
+
+def run(options: Namespace, _resume_hint: list[str]) -> None:
+    """Run the command."""
+    from argcomplete.shell_integration import shellcode
+
+    print_result(shellcode([PROGRAM], shell=options.shell))
+
+
+def answer(parser: argparse.ArgumentParser) -> None:
+    """Tell the shell that asks what may come next, and leave."""
+    import argcomplete
+
+    argcomplete.autocomplete(parser, always_complete_options="long")

@@ -1,0 +1,140 @@
+"""``export``: a version in the format of another tool, with its model card."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from themo.cli.addressing import VERSION_HELP, find_version
+from themo.cli.options import Parser, add_json, add_settings, path
+from themo.config.settings import Settings
+from themo.errors import InputError
+from themo.export import FORMATS
+from themo.process.output import print_json, print_result
+from themo.process.progress import console, waiting
+
+if TYPE_CHECKING:
+    from themo.export.source import Source
+
+SUMMARY = "Write a student in the format of another tool, with a model card."
+USAGE = "python -m themo export [OPTION ...]"
+EXAMPLES = """\
+  python -m themo export --format transformers --output es
+  python -m themo export --version-path VERSION --format onnx --int8 --output es-onnx
+  python -m themo export --version-path VERSION --format open_clip --output es-clip \\
+      --push-to OWNER/es-clip
+  python -m themo export --version-path NAME --format mlflow --output es-mlflow --register es
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """The command's options."""
+    add = parser.add_argument_group("export").add_argument
+    add("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
+    add("--format", choices=tuple(FORMATS), required=True, help="what is to load it")
+    add("--output", type=path, required=True, metavar="DIR", help="folder to write, empty or none yet")
+    add("--int8", action="store_true", help="onnx: an 8-bit graph as well, and what it loses")
+    add("--sentences", type=path, metavar="FILE", help="--int8: Spanish sentences to measure on, one a line")
+    add(
+        "--register",
+        metavar="NAME",
+        help="mlflow: register the model in MLflow under this name (not registered)",
+    )
+    add("--push-to", metavar="REPO", help="repository of the Hugging Face hub to bring it to, owner/name")
+    add_settings(parser, ("paths",))
+    add_json(parser)
+
+
+def run(options: Namespace, resume_hint: list[str]) -> None:
+    """Run the command."""
+    _refuse(options)
+    with waiting("Loading libraries"):
+        from themo.checkpoints.versions import read_summary
+        from themo.export.exporting import export_version
+        from themo.export.source import FINISHED, Source
+        from themo.fetching.hub import push_folder
+
+    def is_finished(version: Path, _settings: Settings) -> bool:
+        return read_summary(version).get("state") in FINISHED
+
+    version = find_version(options.version_path, options.settings, "to export", is_finished)
+    with waiting("Loading the student"):
+        source = Source.open(version, options.settings)
+    if options.register is not None:
+        from themo.tracking.uri import check_reachable, tracking_uri
+
+        check_reachable(tracking_uri(Path(source.settings.paths.logs_dir)))  # before minutes of work
+    export = export_version(
+        source,
+        options.format,
+        options.output,
+        int8=options.int8,
+        sentences=options.sentences,
+        repository=options.push_to,
+    )
+    resume_hint.clear()  # the folder is full now: this command would be refused
+    if options.push_to is not None or options.register is not None:
+        console.print(f"Written:       {export.folder}", soft_wrap=True)
+    address = registered = None
+    if options.push_to is not None:
+        resume_hint[:] = [shlex.join(["hf", "upload", options.push_to, str(export.folder), "."])]
+        address = push_folder(export.folder, options.push_to)
+    if options.register is not None:
+        with waiting("Registering the model"):
+            registered = _register(source, export.folder, options.register)
+    if options.json:
+        print_json(
+            {
+                "folder": str(export.folder),
+                "format": export.format,
+                "dimension": export.dimension,
+                "notes": export.notes,
+                **({"int8": export.int8.to_dict()} if export.int8 else {}),
+                **({"hub": address} if address else {}),
+                **({"registered": registered} if registered else {}),
+            }
+        )
+        return
+    for note in export.notes:
+        console.print(f"Note: {note}", highlight=False)
+    print_result(f"{export.folder}  vectors of {export.dimension} dimensions, model card in README.md")
+    if address:
+        console.print(f"On the hub:    {address}", soft_wrap=True)
+    if registered:
+        console.print(f"Registered:    {registered}", soft_wrap=True)
+
+
+def _refuse(options: Namespace) -> None:
+    if options.format != "mlflow":
+        if options.register is not None:
+            raise InputError(f"--register is for --format mlflow, got --format {options.format}")
+        return
+    if options.push_to is not None:
+        raise InputError(
+            "--push-to takes what the hub's libraries load; --format mlflow goes to MLflow's registry: "
+            "--register NAME"
+        )
+    if options.register is not None and not re.fullmatch(r"[\w][\w .-]*", options.register):
+        raise InputError(f"--register must be letters, digits, spaces and . _ -, got {options.register!r}")
+
+
+def _register(source: Source, folder: Path, name: str) -> str:
+    """Log the model and register it where the settings' runs are."""
+    from themo.tracking.names import comparison_params
+    from themo.tracking.runs import Tracking, outbox_path
+    from themo.tracking.uri import tracking_uri
+
+    settings = source.settings
+    logs_dir = Path(settings.paths.logs_dir)
+    with Tracking(tracking_uri(logs_dir), settings.paths.experiment, outbox_path(logs_dir)) as tracking:
+        run = tracking.run(
+            f"export {source.version}",
+            comparison_params(settings.leaves()),
+            artifact=settings.model_dump(mode="json"),
+            tags={"themo.kind": "export", "themo.version": str(source.version)},
+        )
+        with run as log:
+            return tracking.register(log, folder, name)

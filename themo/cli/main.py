@@ -1,0 +1,138 @@
+"""The command line: parse, call, and turn errors into exit codes.
+
+Results go to standard output, all else to standard error. Exit codes: 0 done; 1 a run failed; 2 bad input,
+one line; 129 the terminal was closed; 130 interrupted; 143 terminated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, NoReturn
+
+from safetensors import SafetensorError
+
+from themo import __version__
+from themo.cli.commands import NAMES
+from themo.cli.options import HelpLayout, Parser, collect_settings
+from themo.errors import InputError, did_you_mean
+from themo.process.output import typed
+from themo.process.progress import console
+from themo.process.signals import Terminated, ended_by_signals
+from themo.process.streams import Stream, let_all_characters_pass, open_closed_descriptors
+
+EXAMPLES = """\
+examples:
+  python -m themo prepare
+  python -m themo tune --num-samples 32
+  python -m themo train --batch-size 256 --learn-rate 8e-5
+  python -m themo test --version-path logs/miniature/version_0
+  python -m themo test --baseline
+  python -m themo search "dos círculos rojos" --images FOLDER
+
+`python -m themo COMMAND --help` lists a command's options.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; return the exit code."""
+    open_closed_descriptors()
+    let_all_characters_pass()
+    _quiet_libraries()
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    finally:
+        with suppress(OSError):  # of `--help`: whoever reads it may have left
+            Stream("stdout").flush()
+
+
+def _run(words: list[str]) -> int:
+    resume_hint = [typed(*words)]
+    try:
+        with ended_by_signals():
+            options = parse(words)
+            _command(options.command).run(options, resume_hint)
+    except InputError as error:
+        console.print(f"Error: {error}")
+        return 2
+    except KeyboardInterrupt as end:
+        said, code = "Interrupted.", 130
+        if isinstance(end, Terminated):
+            said = "The terminal was closed." if end.number == signal.SIGHUP else "Terminated."
+            code = end.exit_code
+        console.print(" ".join([said, *(f"Continue with: {hint}" for hint in resume_hint)]), soft_wrap=True)
+        return code
+    except (FloatingPointError, RuntimeError, OSError, SafetensorError) as error:
+        console.print(f"Failed: {error}")
+        return 1
+    return 0
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The command line, with ``settings``, the values of settings given, by leaf name.
+
+    Raises:
+        InputError: It is not one.
+    """
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
+        from themo.cli.commands.completion import answer
+
+        answer(parser)
+    known, unknown = parser.parse_known_args(words)
+    if unknown:
+        _refuse(unknown, known.command, parser)
+    return collect_settings(known)
+
+
+def _refuse(unknown: list[str], name: str, parser: Parser) -> NoReturn:
+    command = parser.commands[name]
+    hint = ""
+    if unknown[0].startswith("-"):
+        hint = did_you_mean(unknown[0].partition("=")[0], command.option_strings, least=0.7)
+    command.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m themo",
+        description="A Spanish text encoder for CLIP: distil it, search for its best settings, test it.",
+        epilog=EXAMPLES,
+        formatter_class=HelpLayout,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"themo {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    parser.commands = commands.choices
+    for name in NAMES:
+        command = _command(name)
+        command.add_options(
+            commands.add_parser(
+                name,
+                usage=getattr(command, "USAGE", None),
+                help=command.SUMMARY,
+                description=command.SUMMARY,
+                epilog=f"examples:\n{command.EXAMPLES}",
+                formatter_class=HelpLayout,
+                allow_abbrev=False,
+            )
+        )
+    return parser
+
+
+def _command(name: str) -> Any:
+    return import_module(f"themo.cli.commands.{name}")
+
+
+def _quiet_libraries() -> None:
+    """Keep what users cannot act on from their screen."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", module=r"(mlflow|ray|open_clip|timm|torch|PIL)\b")

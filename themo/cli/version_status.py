@@ -1,0 +1,75 @@
+"""A version as another terminal sees it: read from its directory, whether its run goes on or has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from themo.checkpoints.versions import TEST_FILE, read_summary
+from themo.evaluation.report.tables import read_scores
+from themo.evaluation.scores import STUDENT
+from themo.process.output import typed
+
+_RUNNING = "running"
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """What a version directory says of its run.
+
+    Attributes:
+        version: The directory.
+        summary: Its ``summary.json``.
+        test: The student's scores in its ``test.json``; None where it was not tested.
+    """
+
+    version: Path
+    summary: Mapping[str, Any]
+    test: Mapping[str, float] | None
+
+    @property
+    def state(self) -> str:
+        """State of the run at its last report; a killed run stays "running"."""
+        return str(self.summary.get("state"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the object that ``status VERSION --json`` prints."""
+        return {
+            "version": str(self.version),
+            "state": self.state,
+            "best": self.summary.get("best", {}),
+            "last": self.summary.get("last", {}),
+            "test": self.test,
+        }
+
+    def lines(self) -> list[str]:
+        """Give the lines that ``status VERSION`` prints."""
+        last = self.summary.get("last", {})
+        said = [f"Version {self.version} ({self.state})"]
+        if {"epoch", "pairs_seen"} <= set(last):
+            said[0] += f": {last['epoch']:.2f} epochs, {last['pairs_seen']:,.0f} pairs"
+        best = ", ".join(f"{name} {value:.4f}" for name, value in self.summary.get("best", {}).items())
+        if best:
+            said.append(f"Best:          {best}")
+        if self.test is not None:
+            said.append(
+                "Test:          " + ", ".join(f"{name} {value:.3f}" for name, value in self.test.items())
+            )
+        if self.state == _RUNNING:
+            said.append(f"If it was killed: {typed('train', '--resume', self.version)}")
+        elif self.test is None:
+            said.append(f"Test it:       {typed('test', '--version-path', self.version)}")
+        return said
+
+
+def read_version_status(version: Path) -> VersionStatus:
+    """Read the status of a version directory; nothing in it is changed.
+
+    Raises:
+        InputError: Its summary is missing, or it or ``test.json`` is damaged.
+    """
+    test_file = version / TEST_FILE
+    test = read_scores(test_file).get(STUDENT) if test_file.is_file() else None
+    return VersionStatus(version, read_summary(version), test)

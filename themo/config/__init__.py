@@ -1,0 +1,1 @@
+"""Settings: sections with their rules, presets, YAML."""

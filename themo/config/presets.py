@@ -1,0 +1,60 @@
+"""The files of `configs/` that come with Themo: presets by name, and the search spaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from themo.config.yaml_files import read_yaml
+from themo.errors import InputError, did_you_mean
+
+DEFAULT_PRESET = "miniature"
+
+_SPACE = "search"
+
+
+def presets() -> dict[str, Path]:
+    """The presets that come with Themo, by name."""
+    found = sorted(_configs().glob("*.yaml"))
+    return {path.stem: path for path in found if not path.stem.startswith(_SPACE)}
+
+
+def space_path(start: Path | None = None) -> Path:
+    """The search space that comes with a preset, or with the one that it starts from; else the miniature's.
+
+    Args:
+        start: File of a preset, or one that starts from a preset; None: the default preset.
+
+    Raises:
+        InputError: It cannot be read, or starts from a preset that there is not.
+    """
+    while start is not None:
+        own = _configs() / f"{_SPACE}-{start.stem}.yaml"
+        if start == presets().get(start.stem) and own.exists():
+            return own
+        name = read_yaml(start).get("preset")
+        start = None if name is None else preset_path(name, f"{start}: preset")
+    return _configs() / f"{_SPACE}.yaml"
+
+
+def preset_path(name: Any, source: str = "--preset") -> Path:
+    """File of a preset.
+
+    Args:
+        name: As given.
+        source: Where it was given, for messages.
+
+    Raises:
+        InputError: There is no such preset.
+    """
+    known = presets()
+    if not isinstance(name, str) or name not in known:
+        hint = did_you_mean(name, known) if isinstance(name, str) else ""
+        raise InputError(f"{source} must be one of {', '.join(known)}, got {name!r}{hint}")
+    return known[name]
+
+
+def _configs() -> Path:
+    # inside the package where it was installed, beside it in a checkout
+    package = Path(__file__).parents[1]
+    return next(folder for folder in (package / "configs", package.parent / "configs") if folder.is_dir())

@@ -1,0 +1,1 @@
+"""Sentence pairs and test sets: read, cleaned, split, and prepared for training."""

@@ -1,0 +1,244 @@
+"""Sentence pairs as files hold them: TSV and Parquet, read in batches, in order.
+
+Texts live in Arrow arrays, a few bytes above their UTF-8 size, never as a list of Python strings, and never
+more of them at once than a batch.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from lzma import LZMAError
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv, parquet
+
+from themo.data.image_ids import RULE, NoImageIdError, image_ids
+from themo.data.tsv import (
+    LONGEST_LINE,
+    TsvStream,
+    bad_line,
+    carriage_return,
+    has_quoted_fields,
+    line_of,
+    open_lines,
+    unquoted,
+)
+from themo.errors import InputError
+from themo.files.cache import digest_file
+
+ROWS_A_BATCH = 65_536
+BYTES_A_BLOCK = 1 << 23
+SIDES = ("en", "es")
+IMAGE = "image"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Files of sentence pairs that belong together.
+
+    Attributes:
+        name: For people.
+        files: TSV (``.tsv``, ``.txt``; plain or compressed by gzip, bzip2 or xz) or Parquet files of UTF-8
+            text. A TSV has a header with both column names, or none: then `columns` are numbers from 1, or
+            the default ``en, es`` for the first and second of two columns. Tabs and line ends have no escape
+            in it, unless its fields are quoted (`themo.data.tsv.has_quoted_fields`).
+        columns: English and Spanish column; ``a.b`` is field b of a Parquet column of structs.
+        weight: How often each pair is seen in an epoch.
+        image_column: Column with the id or MSCOCO's file name of a caption's image, empty where a pair has
+            none; None: no pair has one.
+        only: Column of a Parquet file and the value that it must have: other rows are passed over.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    columns: tuple[str, str] = ("en", "es")
+    weight: float = 1.0
+    image_column: str | None = None
+    only: tuple[str, str] | None = None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The pairs as they stand there: columns ``en``, ``es`` and, if asked for, ``image``.
+
+        All are large strings; null stays null. Images are ids as of `themo.data.image_ids.image_ids`.
+
+        Raises:
+            InputError: A file cannot be read or has no pair, not these columns, a row with more or fewer
+                tabs, bytes that are not UTF-8, or an image that is no id; the message gives file and line.
+        """
+        columns = self.columns if self.image_column is None else (*self.columns, self.image_column)
+        schema = pa.schema([(name, pa.large_string()) for name in (*SIDES, IMAGE)[: len(columns)]])
+        for path in self.files:
+            yield from _read_file(path, columns, self.only, schema)
+
+    def digest(self) -> list[object]:
+        """What the pairs depend on, as a JSON value."""
+        try:
+            how = [*self.columns, self.image_column, self.only]
+            return [how, *(digest_file(path) for path in self.files)]
+        except OSError as error:
+            raise InputError(f"corpus {error.filename}: cannot be read: {error.strerror}") from None
+
+
+def _read_file(
+    path: Path, columns: tuple[str, ...], only: tuple[str, str] | None, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    n_rows = 0
+    try:
+        if not path.is_file():
+            raise InputError(f"corpus {path}: no such file")
+        is_parquet = path.suffix == ".parquet"
+        if not is_parquet and ".parquet" in path.suffixes:
+            raise InputError(f"corpus {path}: must be a Parquet file as it is, got {path.suffix}: unpack it")
+        for cells in _read_parquet(path, columns, only) if is_parquet else _read_tsv(path, columns):
+            yield pa.record_batch([*cells[: len(SIDES)], *map(image_ids, cells[len(SIDES) :])], schema=schema)
+            n_rows += len(cells[0])
+    except NoImageIdError as error:
+        row = n_rows + error.row
+        place = f", row {row + 1}" if is_parquet else f":{_line_of(path, columns, row)}"
+        raise InputError(f"corpus {path}{place}: --image-column {columns[-1]} {error}") from None
+    except (OSError, EOFError, LZMAError, zlib.error, pa.ArrowException) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+        raise InputError(f"corpus {path}: cannot be read: {reason}") from None
+    if n_rows == 0:
+        raise InputError(f"corpus {path}: must hold at least one sentence pair, got none")
+
+
+def _read_parquet(
+    path: Path, columns: tuple[str, ...], only: tuple[str, str] | None
+) -> Iterator[Sequence[pa.Array]]:
+    try:
+        file = parquet.ParquetFile(path)
+    except pa.ArrowInvalid:
+        raise InputError(f"corpus {path}: is not a Parquet file") from None
+    kinds = _kinds(file.schema_arrow)
+    wanted = columns if only is None else (*columns, only[0])
+    missing = [column for column in wanted if column not in kinds]
+    if missing:
+        raise InputError(
+            f"corpus {path}: --columns names {', '.join(missing)}, but the file has {', '.join(kinds)}"
+        )
+    for name in columns[: len(SIDES)]:
+        if not _is_text(kinds[name]):
+            raise InputError(f"corpus {path}: column {name} must hold text, got {kinds[name]}")
+    for name in columns[len(SIDES) :]:
+        if pa.types.is_nested(kinds[name]):
+            raise InputError(f"corpus {path}: --image-column {name} {RULE}, got {kinds[name]}")
+    for batch in file.iter_batches(ROWS_A_BATCH, columns=list(wanted)):
+        cells = [_text(batch, name) for name in columns[: len(SIDES)]]
+        cells += [_column(batch, name) for name in columns[len(SIDES) :]]
+        if only is not None:
+            wanted_rows = pc.equal(_text(batch, only[0]), only[1])
+            cells = [column.filter(wanted_rows) for column in cells]
+        yield cells
+
+
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):  # as pandas writes categories
+        return _is_text(kind.value_type)
+    return any(is_one(kind) for is_one in _TEXTS)
+
+
+def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
+    """Types by name, the fields of structs as ``column.field``."""
+    kinds: dict[str, pa.DataType] = {}
+    for field in schema:
+        if pa.types.is_struct(field.type):
+            kinds |= {f"{field.name}.{inner.name}": inner.type for inner in field.type}
+        else:
+            kinds[field.name] = field.type
+    return kinds
+
+
+def _text(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column, or a field of a struct, as large strings."""
+    return _column(batch, name).cast(pa.large_string())
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column, or a field of a struct, with the values themselves where it is a dictionary."""
+    if name in batch.schema.names:
+        column = batch.column(name)
+    else:
+        outer, _, inner = name.rpartition(".")
+        column = batch.column(outer).field(inner)
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Array]]:
+    fields, is_quoted = _first_fields(path)
+    has_header = set(columns) <= set(fields)
+    chosen = list(columns) if has_header else _positions(path, columns, fields)
+    names = fields if has_header else [str(i + 1) for i in range(len(fields))]
+    kept = tuple(names.index(name) for name in chosen)
+    try:
+        reader = csv.open_csv(
+            pa.PythonFile(TsvStream(path, kept, is_quoted=is_quoted), mode="r"),
+            read_options=csv.ReadOptions(
+                column_names=names, skip_rows=int(has_header), block_size=BYTES_A_BLOCK
+            ),
+            parse_options=csv.ParseOptions(
+                delimiter="\t", quote_char='"' if is_quoted else False, newlines_in_values=is_quoted
+            ),
+            convert_options=csv.ConvertOptions(
+                include_columns=chosen,
+                column_types=dict.fromkeys(chosen, pa.large_string()),
+                strings_can_be_null=False,
+            ),
+        )
+        for batch in reader:
+            yield [batch.column(name) for name in chosen]
+    except pa.ArrowInvalid as error:
+        raise InputError(bad_line(path, len(names), str(error), is_quoted=is_quoted)) from None
+
+
+def _first_fields(path: Path) -> tuple[list[str], bool]:
+    """The fields of a TSV's first line, and whether fields are quoted."""
+    with open_lines(path) as file:
+        line = file.readline(LONGEST_LINE)
+    if not line:
+        raise InputError(f"corpus {path}: must hold at least one sentence pair, the file is empty")
+    first = line.rstrip(b"\r\n").decode("utf-8", errors="replace").removeprefix("\ufeff")
+    is_quoted = has_quoted_fields(path)
+    if "\r" in first and not is_quoted:
+        raise carriage_return(path, 1, line.index(b"\r") + 1)
+    return unquoted(first) if is_quoted else first.split("\t"), is_quoted
+
+
+def _line_of(path: Path, columns: tuple[str, ...], pair: int) -> int:
+    """Number of the line of a TSV where a pair stands, counted from 0."""
+    fields, is_quoted = _first_fields(path)
+    return line_of(path, pair + (set(columns) <= set(fields)), is_quoted=is_quoted)
+
+
+_SHOWN = 80
+"""Characters of a first line that a message shows."""
+
+_LANGUAGES = ("en", "es", "eng", "spa", "english", "spanish", "inglés", "ingles", "español", "espanol")
+_ROLES = ("source", "target", "src", "tgt", "trg", "text", "sentence", "caption", "translation", "original")
+_HEADER_WORDS = frozenset(_LANGUAGES + _ROLES)
+"""What the names of two columns are made of, where a first line of nothing else is no pair of sentences."""
+
+
+def _positions(path: Path, columns: tuple[str, ...], fields: list[str]) -> list[str]:
+    if columns == SIDES and len(fields) == 2:
+        if all(field.strip().lower() in _HEADER_WORDS for field in fields):
+            raise InputError(
+                f"corpus {path}: --columns names {','.join(columns)}, but its header has {','.join(fields)}: "
+                f"--columns {','.join(fields)} reads them as English and Spanish, --columns 1,2 takes the "
+                f"header for a pair"
+            )
+        return ["1", "2"]
+    if set(columns) <= {str(i + 1) for i in range(len(fields))}:
+        return list(columns)
+    options = "--columns must name two" if columns[2:] == () else "--columns and --image-column must name"
+    raise InputError(
+        f"corpus {path}: {options} columns of the header or count them from 1, "
+        f"got {','.join(columns)} for a first line of {len(fields)} columns: {' | '.join(fields)[:_SHOWN]}"
+    )

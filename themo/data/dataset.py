@@ -1,0 +1,125 @@
+"""What `train()` reads: token ids, memory-mapped, and teacher vectors, read row by row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from themo.files.vectors import VectorFile
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """Token ids of N Spanish sentences and where the vectors of their translations stand.
+
+    Holds paths alone and opens them when first read, so that it travels to other processes for nothing and
+    all processes of a machine share the pages.
+
+    Attributes:
+        folder: ``ids.npy`` (T,) flat token ids, ``offsets.npy`` (N + 1,) int64, ``rows.npy`` (N,) int64 into
+            the vectors, ``english.npy`` (N,) int64, equal for equal English sentences.
+        vectors: ``.npy`` of the teacher vectors, (U, D).
+    """
+
+    folder: Path
+    vectors: Path
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.integer[Any]]:
+        """(T,) all token ids, sentence after sentence, special tokens included."""
+        values: npt.NDArray[np.integer[Any]] = _map(self.folder / "ids.npy")
+        return values
+
+    @cached_property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """(N + 1,) where each sentence starts in `ids`."""
+        values: npt.NDArray[np.int64] = _map(self.folder / "offsets.npy")
+        return values
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """(N,) row of each pair's teacher vector."""
+        values: npt.NDArray[np.int64] = _map(self.folder / "rows.npy")
+        return values
+
+    @cached_property
+    def english_ids(self) -> npt.NDArray[np.int64]:
+        """(N,) equal English sentences, and only they, share a number."""
+        values: npt.NDArray[np.int64] = _map(self.folder / "english.npy")
+        return values
+
+    @cached_property
+    def targets(self) -> VectorFile:
+        """(U, D) teacher vectors."""
+        return VectorFile(self.vectors)
+
+    @cached_property
+    def layout(self) -> dict[str, int]:
+        """``pad`` id and ``suffix``: special tokens at a sentence's end, which a cut must keep."""
+        layout: dict[str, int] = json.loads((self.folder / "layout.json").read_text(encoding="utf-8"))
+        return layout
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"folder": self.folder, "vectors": self.vectors}
+
+
+@dataclass(frozen=True)
+class CaptionedImages:
+    """Spanish captions of images that validation retrieves.
+
+    Attributes:
+        captions: Token ids of T captions; `vectors` holds the teacher's of I images, (I, E), and `rows` say
+            which image each caption describes.
+        to_image_space: ``.npy`` of the affine map from the student's vectors to the images', (D + 1, E)
+            float32 with the bias in the last row; None where both are in one space.
+    """
+
+    captions: EncodedPairs
+    to_image_space: Path | None
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What `train()` needs beside settings.
+
+    Attributes:
+        train, validation: The pairs.
+        backbone: Folder or hub name of the student's backbone, resolved.
+        images: Images for validation, if there are any.
+        parts: Training pairs of each corpus, in their order, and how often each is seen in an epoch; empty:
+            all are of one corpus and seen once.
+        backbone_repository: Repository of the hub that the backbone was fetched from; None: it was a folder.
+        corpus: Key of all that the pairs were made of: equal for equal pairs in equal order; None: nothing
+            tells.
+    """
+
+    train: EncodedPairs
+    validation: EncodedPairs
+    backbone: str
+    images: CaptionedImages | None = None
+    parts: tuple[tuple[int, float], ...] = ()
+    backbone_repository: str | None = None
+    corpus: str | None = None
+
+    @property
+    def pairs_an_epoch(self) -> int:
+        """Sentence pairs that an epoch goes through."""
+        return sum(round(n * weight) for n, weight in self.parts) if self.parts else len(self.train)
+
+    @property
+    def dimension(self) -> int:
+        """Length of a teacher vector."""
+        return int(self.train.targets.shape[1])
+
+
+def _map(path: Path) -> Any:
+    return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,0 +1,142 @@
+"""What a run needs, whether it is there, and what fetching it will take: ``prepare --dry-run``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rich.filesize import decimal
+
+from themo.config.catalogue import CATALOGUE, parse_weighted
+from themo.config.places import LOCAL
+from themo.config.settings import Settings
+from themo.config.worlds import MINIATURE
+from themo.data.sources import miniature_is_built
+from themo.data.test_files import parts
+from themo.errors import InputError
+from themo.fetching.downloads import probe
+from themo.fetching.hub import ENDPOINT, is_cached, remote_bytes
+from themo.files.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS
+from themo.models.teacher import hub_repository
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that a run reads.
+
+    Attributes:
+        name: What it is for.
+        place: Where it is, or what the host calls it.
+        state: ``there``, or what is missing and what fetching it takes.
+    """
+
+    name: str
+    place: str
+    state: str
+
+
+def inventory(settings: Settings, *, offline: bool = False) -> list[Item]:
+    """All that settings name, in the order in which it is read.
+
+    Args:
+        settings: Of a run.
+        offline: Ask no host for sizes.
+    """
+    return [*_repositories(settings, offline), *_files(settings), *_test_data(settings, offline)]
+
+
+def _repositories(settings: Settings, offline: bool) -> Iterator[Item]:
+    for name in settings.data.corpus:
+        _, plain = parse_weighted(name)
+        if plain in CATALOGUE:
+            entry = CATALOGUE[plain]
+            yield _of_hub(f"corpus {plain}", entry.repository, "dataset", (entry.files,), offline)
+        else:
+            yield _local("corpus", plain, settings)
+    weights = (SAFE_WEIGHTS, PICKLED_WEIGHTS)
+    models = [("student", settings.student.backbone)]
+    if settings.data.targets is None:
+        config = settings.teacher
+        yield _tower("teacher", config.architecture, config.pretrained, settings, offline)
+    tests = settings.benchmarks
+    if tests.mclip is not None and tests.mclip_architecture is not None:
+        yield _tower("mclip images", tests.mclip_architecture, tests.mclip_pretrained, settings, offline)
+    for name, model in (
+        ("mclip", settings.benchmarks.mclip),
+        ("translator", settings.benchmarks.translator),
+        ("prompt_translator", settings.benchmarks.prompt_translator),
+    ):
+        if model is not None:
+            models.append((name, model))
+    for name, model in models:
+        if _is_local(model):
+            yield _local(name, model, settings)
+        else:
+            yield _of_hub(name, model, "model", weights, offline)
+
+
+def _tower(name: str, architecture: str, pretrained: str | None, settings: Settings, offline: bool) -> Item:
+    """A model of open_clip."""
+    repository = hub_repository(architecture, pretrained)
+    if repository is not None:
+        return _of_hub(f"{name} {architecture}", repository, "model", ("*.safetensors", "*.bin"), offline)
+    if _is_local(architecture):
+        return _local(name, architecture, settings)
+    return Item(name, architecture, "open_clip's own")
+
+
+def _files(settings: Settings) -> Iterator[Item]:
+    fetched = {name for name in ("captions", "images", "imagenet") if _source(settings, name) is not None}
+    for section, names in (
+        (settings.data, ("validation", "targets", "validation_captions", "validation_images")),
+        (settings.benchmarks, ("captions", "images", "imagenet", "prompts", "class_names", "templates")),
+    ):
+        for name in names:
+            place = getattr(section, name)
+            if place is not None and name not in fetched:
+                yield _local(name, place, settings)
+
+
+def _source(settings: Settings, name: str) -> str | None:
+    source: str | None = getattr(settings.benchmarks, f"{name}_source")
+    return source
+
+
+def _is_local(name: str) -> bool:
+    return name.startswith((MINIATURE, LOCAL, "/", ".")) or Path(name).exists()
+
+
+def _local(name: str, place: str, settings: Settings) -> Item:
+    if place.startswith(MINIATURE):
+        is_built = miniature_is_built(settings)
+        return Item(name, place, "there" if is_built else "missing: made by Themo at first use")
+    there = Path(place.removeprefix(LOCAL)).exists()
+    return Item(name, place, "there" if there else "missing: no such file or folder")
+
+
+def _of_hub(name: str, repository: str, kind: str, patterns: tuple[str, ...], offline: bool) -> Item:
+    if is_cached(repository, kind, patterns):
+        return Item(name, repository, "there")
+    if offline:
+        return Item(name, repository, f"missing: from {ENDPOINT}")
+    try:
+        amount = decimal(remote_bytes(repository, kind, patterns))
+    except InputError as error:  # what is here can be told all the same
+        return Item(name, repository, f"missing, size unknown: {error}")
+    return Item(name, repository, f"missing: {amount} from {ENDPOINT}")
+
+
+def _test_data(settings: Settings, offline: bool) -> Iterator[Item]:
+    for part in parts(settings):
+        state = "there"
+        if not part.is_there:
+            try:
+                size = None if offline else probe(part.source)
+            except InputError:
+                size = None
+            amount = f"{size / 1e6:,.1f} MB" if size is not None else "size unknown"
+            asked = " (--tests)" if part.archive is not None else ""
+            state = f"missing: {amount} from {urlsplit(part.source.url).hostname}{asked}"
+        yield Item(part.name, str(part.place), state)

@@ -1,0 +1,148 @@
+"""Where the files that settings name are found; builds the miniature when a name leads into it.
+
+A setting such as ``miniature:corpus/train.tsv`` is a file of the embedded world, whatever folder its cache
+lies in; anything else is an ordinary path or a name that the library concerned understands.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from themo.config.catalogue import CATALOGUE, parse_weighted
+from themo.config.miniature import MiniatureRecipe
+from themo.config.places import LOCAL
+from themo.config.settings import Settings
+from themo.config.worlds import MINIATURE
+from themo.data.corpora import Corpus
+from themo.errors import InputError, MissingInputError
+from themo.files.cache import Cache
+from themo.process.progress import console
+
+if TYPE_CHECKING:
+    from themo.miniature.pictured import Pictured
+
+MINIATURE_VERSION = 2
+"""Part of the miniature's key in the cache: raise it when its code changes what it builds."""
+
+
+class Sources:
+    """Resolves the names in settings.
+
+    Args:
+        settings: Recipe of the miniature and folder of the cache.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.cache = Cache(Path(settings.paths.cache_dir).absolute())  # workers start in other folders
+        self._settings = settings
+
+    @cached_property
+    def miniature(self) -> Path:
+        """Folder of the embedded world, built at first use."""
+        return miniature(self.cache, self._settings.miniature)
+
+    def resolve(self, name: str) -> str:
+        """A name with ``miniature:`` replaced by its folder; of a folder, its absolute path."""
+        if name.startswith(MINIATURE):
+            return str(self.miniature / name.removeprefix(MINIATURE))
+        kind = LOCAL if name.startswith(LOCAL) else ""
+        place = name.removeprefix(kind)
+        is_folder = os.path.isdir(place)  # noqa: PTH112 -- where Path raises, any text goes
+        return kind + (str(Path(place).absolute()) if is_folder else place)
+
+    def pictured(self, captions: str) -> Pictured | None:
+        """What the pictures of a retrieval set show, where it is one of the miniature's; None elsewhere."""
+        from themo.miniature.pictured import Pictured, PicturedSplit, pictured_scenes
+        from themo.miniature.scenes import World
+
+        for split in get_args(PicturedSplit):
+            if captions == f"{MINIATURE}{split}/xtd10":
+                recipe = self._settings.miniature
+                world = World(recipe.seed)
+                return Pictured(pictured_scenes(recipe, world, split)[0], world, split)
+        return None
+
+    def corpus(
+        self, name: str, setting: str, columns: tuple[str, str], image_column: str | None = None
+    ) -> Corpus:
+        """The sentence pairs that a name in settings means: files, or a corpus of the catalogue.
+
+        Raises:
+            InputError: There is no such file, or it cannot be fetched.
+        """
+        weight, plain = parse_weighted(name)
+        if plain in CATALOGUE:
+            from themo.fetching.hub import fetch_dataset  # a second of imports, only when needed
+
+            entry = CATALOGUE[plain]
+            files = fetch_dataset(entry.repository, entry.files)
+            return Corpus(plain, files, entry.columns, weight, only=entry.only)
+        return Corpus(plain, (self.path(plain, setting),), columns, weight, image_column)
+
+    def fetch_repositories(self) -> None:
+        """Fetch corpora and backbone from the hub, where they are not there.
+
+        Raises:
+            InputError: The hub cannot be reached, or has them not.
+        """
+        data, student = self._settings.data, self._settings.student
+        for name in data.corpus:
+            self.corpus(name, "data.corpus", data.columns)
+        if not student.backbone.startswith(MINIATURE):
+            self.backbone(student.backbone, student.backbone_weights)
+
+    def backbone(self, name: str, weights: bool) -> str:
+        """Folder of the student's backbone, fetched from the hub where it is not there.
+
+        Raises:
+            InputError: There is no such model, or it cannot be fetched.
+        """
+        from themo.fetching.hub import fetch_model  # a second of imports, only when needed
+
+        return str(fetch_model(self.resolve(name), f"student.backbone {name}", weights=weights))
+
+    def backbone_repository(self, name: str) -> str | None:
+        """Repository of the hub that a backbone comes from; None: it is a folder."""
+        return None if Path(self.resolve(name)).is_dir() else name
+
+    def path(self, name: str, setting: str) -> Path:
+        """An existing file or folder.
+
+        Raises:
+            InputError: It does not exist or cannot be reached; the message names the setting.
+        """
+        path = Path(self.resolve(name)).absolute()
+        try:
+            path.stat()
+        except FileNotFoundError:
+            known = f"; known by name are {', '.join(CATALOGUE)}" if setting == "data.corpus" else ""
+            raise MissingInputError(f"{setting}: no such file or folder: {name}{known}") from None
+        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+            raise InputError(
+                f"{setting}: cannot be read: {name}: {getattr(error, 'strerror', error)}"
+            ) from None
+        return path
+
+
+def miniature_is_built(settings: Settings) -> bool:
+    """Whether the embedded world of some settings is in the cache."""
+    return Cache(Path(settings.paths.cache_dir)).has("miniature", _miniature_key(settings.miniature))
+
+
+def _miniature_key(recipe: MiniatureRecipe) -> dict[str, object]:
+    return {"version": MINIATURE_VERSION, **recipe.model_dump(mode="json")}
+
+
+def miniature(cache: Cache, recipe: MiniatureRecipe) -> Path:
+    """Folder of the embedded world of a recipe, built if it is not in the cache."""
+
+    def build(folder: Path) -> None:
+        from themo.miniature.building import build as build_world  # torch and open_clip only when needed
+
+        console.print("Building the miniature: scenes, captions, teacher. Once; then it is cached.")
+        build_world(recipe, folder)
+
+    return cache.entry("miniature", _miniature_key(recipe), build)

@@ -1,0 +1,151 @@
+"""Where the files of the test sets come from: captions, fetched before training, and images, on request."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from themo.config.settings import Settings
+from themo.data.test_sets import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, listed_images
+from themo.errors import InputError
+from themo.fetching.archives import is_unpacked, unpack
+from themo.fetching.downloads import Remote, fetch
+from themo.process.progress import console
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the test data that a host has.
+
+    Attributes:
+        name: For people.
+        place: The file, or the folder that the archive is unpacked into.
+        source: Its address.
+        signs: What is there when an archive's content was put there by hand: files, and folders that hold
+            something; none for a plain file.
+        captions: Of an archive of captioned images, the folder that lists them, if it is there yet.
+        keep: Which members of an archive are wanted.
+    """
+
+    name: str
+    place: Path
+    source: Remote
+    signs: tuple[str, ...] = ()
+    captions: Path | None = None
+    keep: Callable[[str], bool] = lambda _: True
+
+    @property
+    def archive(self) -> Path | None:
+        """Where the archive lies until it is unpacked; None for a plain file."""
+        return self.place.parent / Path(self.source.url).name if self.signs else None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether all of it is, from its archive or put there by hand.
+
+        An archive that still lies there was not unpacked to its end.
+        """
+        if self.archive is None:
+            return self.place.exists()
+        if self.archive.exists():
+            return False
+        if self.captions is not None:
+            try:
+                return all(path.is_file() for path in listed_images(self.captions, self.place))
+            except InputError:  # no list yet: then the folders tell what can be told
+                pass
+        return is_unpacked(self.archive, self.place) or all(_is_filled(self.place / s) for s in self.signs)
+
+
+def _is_filled(path: Path) -> bool:
+    """Whether there is a file, or a folder that holds something."""
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+
+def _is_for_tests(member: str) -> bool:
+    """Whether ImageNet's validation needs a file of its archive, most of which may be of other splits."""
+    return re.match(r"ILSVRC/(Data|Annotations)/CLS-LOC/(train|test)/", member) is None
+
+
+def parts(settings: Settings) -> Iterator[Part]:
+    """The parts of the test data that settings name a place and an address for."""
+    config = settings.benchmarks
+    if config.captions is not None and config.captions_source is not None:
+        for name in (IMAGE_NAMES, *dict.fromkeys(map(captions_name, (ENGLISH, config.language)))):
+            folder = CAPTIONS_FOLDERS.get(name, "XTD10")
+            path = Path(config.captions) / folder / name
+            yield Part(f"XTD10 {name}", path, Remote(f"{config.captions_source}/{folder}/{name}"))
+    if config.images is not None and config.images_source is not None:
+        place = Path(config.images)
+        captions = Path(config.captions) if config.captions is not None else None
+        folders = ("train2014", "val2014")
+        yield Part("MSCOCO images", place, Remote(config.images_source), folders, captions)
+    if config.imagenet is not None and config.imagenet_source is not None:
+        place = Path(config.imagenet)
+        images = tuple(f"ILSVRC/{kind}/CLS-LOC/val" for kind in ("Data", "Annotations"))
+        signs = (*images, "LOC_synset_mapping.txt")
+        source = Remote(config.imagenet_source)
+        yield Part("ImageNet validation", place, source, signs, keep=_is_for_tests)
+
+
+def fetch_parts(settings: Settings, *, offline: bool = False) -> None:
+    """Fetch and unpack what is missing of the test data.
+
+    Raises:
+        InputError: Nothing has an address; a host cannot be reached; an archive is damaged or unsafe; the
+            disk is full.
+    """
+    wanted = list(parts(settings))
+    if not wanted:
+        raise InputError("--tests: no benchmarks.captions_source, images_source or imagenet_source is given")
+    for part in wanted:
+        if not part.is_there:
+            _fetch(part, offline)
+
+
+def fetch_captions(settings: Settings, *, offline: bool | None = None) -> None:
+    """Fetch the small files of captions, which no training pair may hold; say so where they cannot be had.
+
+    Args:
+        settings: Where they are kept and come from.
+        offline: Touch no network; None: as ``HF_HUB_OFFLINE`` says, which holds for the hub's files too.
+    """
+    if offline is None:
+        offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    if settings.data.targets is not None:
+        return  # such a student is never tested on images
+    try:
+        for part in parts(settings):
+            if part.archive is None and not part.is_there:
+                fetch(part.source, part.place, offline=offline)
+    except InputError as error:
+        console.print(
+            f"{error}. Until they are there, captions of the tests may be among the training pairs; "
+            "once they are, corpus and teacher vectors are prepared anew, and what was begun without them "
+            "cannot be resumed while they are there"
+        )
+
+
+def _fetch(part: Part, offline: bool) -> None:
+    """Fetch a part, and unpack it; of processes that want it at once, one does."""
+    archive = part.archive
+    if archive is None:
+        console.print(f"{part.name}: from {part.source.url} to {part.place}")
+        fetch(part.source, part.place, offline=offline)
+        return
+    try:
+        part.place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(part.place.parent / f".{part.place.name}.fetching.lock"):
+            if part.is_there:  # by now
+                return
+            console.print(f"{part.name}: from {part.source.url} to {part.place}")
+            fetch(part.source, archive, offline=offline)
+            unpack(archive, part.place, part.keep)
+            archive.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{part.place}: cannot be written: {error.strerror or error}") from error

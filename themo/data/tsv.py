@@ -1,0 +1,266 @@
+"""Bytes of a TSV on their way to the reader: unpacked, of Unix line ends, without lines of megabytes.
+
+Arrow's reader takes a carriage return for a line end, refuses a line that is longer than its block, and names
+no line for either.
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from themo.data.cleaning import MAX_CHARACTERS
+from themo.errors import InputError
+from themo.process.progress import console
+
+LONGEST_LINE = 1 << 20
+"""Bytes; the fields of a longer line are cut, so that the reader's blocks hold it."""
+
+LONGEST_FIELD = 4 * (MAX_CHARACTERS + 1)
+"""Bytes of a cut field: still more characters than a side may have, so that the cleaning drops the pair."""
+
+_BLOCK = 1 << 20
+_UNPACK: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
+_ARCHIVES = {b"PK\x03\x04": "zip archive", b"\x28\xb5\x2f\xfd": "zstd file", b"7z\xbc\xaf": "7z archive"}
+
+
+def open_lines(path: Path) -> IO[bytes]:
+    """The bytes of a TSV, unpacked where it is compressed, which its first bytes tell.
+
+    Raises:
+        InputError: It is an archive of a kind that is not read.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(6)
+    for magic, name in _ARCHIVES.items():
+        if head.startswith(magic):
+            rule = "must be a TSV, plain or compressed by gzip, bzip2 or xz"
+            raise InputError(f"corpus {path}: {rule}, got a {name}: unpack it")
+    unpack = next((opener for magic, opener in _UNPACK.items() if head.startswith(magic)), None)
+    opened: IO[bytes] = path.open("rb") if unpack is None else unpack(path, "rb")
+    return opened
+
+
+class TsvStream(io.RawIOBase):
+    """A TSV as Arrow's reader wants it, which calls `read`.
+
+    Line ends of Windows are read as those of Unix. Of a line longer than `LONGEST_LINE` the wanted fields are
+    cut to `LONGEST_FIELD` and the others are empty.
+
+    Args:
+        path: The file.
+        wanted: Positions of the columns that are read.
+        is_quoted: Fields may be quoted; carriage returns may then be part of one.
+    """
+
+    def __init__(self, path: Path, wanted: tuple[int, ...], *, is_quoted: bool) -> None:
+        self._path, self._wanted, self._is_quoted = path, wanted, is_quoted
+        self._file = open_lines(path)
+        self._lines = self._whole_lines()
+        self._left = b""
+        self._number = 1  # of the line that is next
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes; none at the end.
+
+        Raises:
+            InputError: A carriage return that ends no line, with its line.
+        """
+        while not self._left:
+            block = next(self._lines, None)
+            if block is None:
+                return b""
+            self._left = self._checked(block)
+        size = len(self._left) if size < 0 else size
+        given, self._left = self._left[:size], self._left[size:]
+        return given
+
+    def _checked(self, block: bytes) -> bytes:
+        if not self._is_quoted and b"\r" in block:
+            block = block.replace(b"\r\n", b"\n")
+            place = block.find(b"\r")
+            if place >= 0:
+                line = self._number + block.count(b"\n", 0, place)
+                raise carriage_return(self._path, line, place - block.rfind(b"\n", 0, place))
+        self._number += block.count(b"\n")
+        return block
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        """The file in blocks that end with a line, the last one perhaps without its end."""
+        pending = b""
+        while block := self._file.read(_BLOCK):
+            end = block.rfind(b"\n") + 1
+            if end:
+                yield from self._without_long_lines(pending + block[:end])
+                pending = block[end:]
+            else:
+                pending += block
+            while len(pending) > LONGEST_LINE:
+                cut, rest = self._cut(pending)
+                yield cut
+                end = rest.rfind(b"\n") + 1
+                yield from self._without_long_lines(rest[:end])
+                pending = rest[end:]
+        if pending:
+            yield pending
+
+    def _without_long_lines(self, lines: bytes) -> Iterator[bytes]:
+        start, begin = 0, 0
+        while len(lines) - start > LONGEST_LINE:
+            end = lines.rfind(b"\n", start, start + LONGEST_LINE) + 1
+            if not end:  # the line that begins here is longer
+                end = lines.index(b"\n", start) + 1
+                yield lines[begin:start]
+                yield self._cut(lines[start:end])[0]
+                begin = end
+            start = end
+        yield lines[begin:]
+
+    def _cut(self, line: bytes) -> tuple[bytes, bytes]:
+        """A long line with its fields cut, and what of the next one was read with it.
+
+        The rest of the line is read from the file, a block at a time.
+        """
+        fields: list[bytes] = [b""]
+        rest = b""
+        while line:
+            end = line.find(b"\n")
+            part, rest = (line, b"") if end < 0 else (line[:end], line[end + 1 :])
+            first, *others = part.rstrip(b"\r").split(b"\t")
+            fields[-1] = (fields[-1] + first)[:LONGEST_FIELD]
+            fields += [field[:LONGEST_FIELD] for field in others]
+            if end >= 0:
+                break
+            line = self._file.read(_BLOCK)
+        kept = [field if i in self._wanted else b"" for i, field in enumerate(fields)]
+        if self._is_quoted:
+            kept = [field.replace(b'"', b"") for field in kept]
+        whole = [field.decode("utf-8", errors="ignore").encode() for field in kept]
+        return b"\t".join(whole) + b"\n", rest
+
+
+def carriage_return(path: Path, line: int, byte: int) -> InputError:
+    """The refusal of a carriage return that ends no line; `line` and `byte` count from 1."""
+    return InputError(
+        f"corpus {path}:{line}: must have no carriage return inside a line, got one as byte {byte}: replace "
+        "it with a space, or with a line end where it ends a line"
+    )
+
+
+_QUOTED = re.compile(rb'"([^"]*+(?:""[^"]*+)*+)"(?=\t|\r?\n|\Z)')
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def has_quoted_fields(path: Path) -> bool:
+    """Whether the fields of a TSV are quoted as pandas and Python's csv module quote them.
+
+    So it is where every field with a quotation mark begins and ends with one and holds others in pairs alone,
+    and where one holds such a pair or all fields are quoted. Anything else is text whose quotation marks are
+    its own. The answer is printed once a file where it is yes.
+    """
+    facts = path.stat()
+    return _has_quoted_fields(path, facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=64)
+def _has_quoted_fields(path: Path, _changed: int, _size: int) -> bool:
+    has_pair, n_quoted, n_delimiters = False, 0, 0
+    with open_lines(path) as file:
+        data, is_last = b"\n", False  # a delimiter, and what is yet to be looked at
+        while not is_last:
+            block = file.read(_BLOCK)
+            is_last = not block
+            data += block if n_delimiters else block.removeprefix(_BYTE_ORDER_MARK)
+            n_delimiters += block.count(b"\t") + block.count(b"\n")
+            place = 0
+            while (mark := data.find(b'"', place)) >= 0:
+                if data[mark - 1 : mark] not in (b"\t", b"\n"):
+                    return False
+                match = _QUOTED.match(data, mark)
+                if match is None and is_last:
+                    return False
+                if match is None or (match.end() >= len(data) - 1 and not is_last):
+                    break  # its end is yet to be read
+                has_pair = has_pair or b'""' in match[1]
+                n_delimiters -= match[1].count(b"\t") + match[1].count(b"\n")
+                n_quoted += 1
+                place = match.end()
+            data = data[mark - 1 if mark >= 0 else max(place, len(data) - 1) :]
+            if len(data) > LONGEST_LINE + _BLOCK:
+                return False
+    n_fields = n_delimiters + (data[-1:] != b"\n")
+    if not (has_pair or n_quoted == n_fields):
+        return False
+    console.print(f"Corpus {path}: its fields are quoted; they are read without the quotation marks")
+    return True
+
+
+def unquoted(line: str) -> list[str]:
+    """The fields of a line of quoted fields."""
+    return next(csv.reader([line], delimiter="\t"), [""])
+
+
+def line_of(path: Path, row: int, *, is_quoted: bool) -> int:
+    """Number of the line where a row begins; rows count from 0, without empty lines and with the header."""
+    with open_lines(path) as file:
+        if not is_quoted:
+            numbers = (number for number, line in enumerate(file, start=1) if line.strip(b"\r\n"))
+            return next(islice(numbers, row, None))
+        rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""), delimiter="\t")
+        number = 1
+        for cells in rows:
+            if cells:
+                row -= 1
+            if row < 0:
+                break
+            number = rows.line_num + 1
+        return number
+
+
+def bad_line(path: Path, n_columns: int, otherwise: str, *, is_quoted: bool) -> str:
+    """Which line the reader stumbled over: read again, slowly, only when it did."""
+    rule = f"must have {n_columns} columns, got"
+    with open_lines(path) as file:
+        if is_quoted:
+            rows = csv.reader(io.TextIOWrapper(file, "utf-8", newline=""), delimiter="\t")
+            try:
+                for row in rows:
+                    if row and len(row) != n_columns:
+                        return f"corpus {path}:{rows.line_num}: {rule} {len(row)}"
+            except (csv.Error, UnicodeDecodeError) as error:
+                return f"corpus {path}:{rows.line_num + 1}: cannot be read: {error}"
+            return f"corpus {path}: is not a TSV of quoted fields: {otherwise}"
+        for number, line in enumerate(file, start=1):
+            if not line.strip(b"\r\n"):
+                continue  # the reader passes over empty lines
+            columns = line.count(b"\t") + 1
+            if columns != n_columns:
+                return f"corpus {path}:{number}: {rule} {columns}"
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return f"corpus {path}:{number}: must be UTF-8, got byte 0x{line[error.start]:02x}"
+    return f"corpus {path}: is not a TSV: {otherwise}"

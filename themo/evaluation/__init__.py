@@ -1,0 +1,1 @@
+"""Scores of text encoders on images, their metrics and their report."""

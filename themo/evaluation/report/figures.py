@@ -1,0 +1,152 @@
+"""The figures of a test's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from plotly.graph_objects import Figure, Scatter
+from plotly.subplots import make_subplots
+
+from themo.evaluation.metrics import wilson_interval
+from themo.evaluation.report.tables import ROW_NAMES
+from themo.evaluation.scores import ACCURACY, CEILING, N_FOUND, RETRIEVAL, STUDENT, Scores
+
+COLOURS = {STUDENT: "#3b7dd8", CEILING: "#8a94a3"}
+"""Of the rows that every report has."""
+_OTHERS = ("#e8890c", "#1f9d68", "#8b5cf6")
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often a row was right, of some queries.
+
+    Attributes:
+        label: Which queries.
+        hits: How many were right.
+        n: How many there are, at least one.
+    """
+
+    label: str
+    hits: int
+    n: int
+
+
+def found_by_place(scores: Scores) -> Figure:
+    """Share of the queries whose right answer is among the first k, for each k and row."""
+    titles = {RETRIEVAL: "Retrieval: images found by caption", ACCURACY: "Accuracy: classes found by image"}
+    tasks = list(scores.ranks)
+    figure = make_subplots(cols=len(tasks), subplot_titles=[titles[task] for task in tasks])
+    places = list(range(1, N_FOUND + 1))
+    for column, task in enumerate(tasks, start=1):
+        for row, colour in colours(scores.rows).items():
+            figure.add_trace(
+                Scatter(
+                    x=places,
+                    y=[scores.share(row, task, k) for k in places],
+                    name=ROW_NAMES.get(row, row),
+                    legendgroup=row,
+                    showlegend=column == 1,
+                    mode="lines+markers",
+                    line={"color": colour, "width": 3 if row == STUDENT else 1.8},
+                    marker={"size": 6},
+                    hovertemplate="among the first %{x}: %{y:.3f}<extra>"
+                    + ROW_NAMES.get(row, row)
+                    + "</extra>",
+                ),
+                row=1,
+                col=column,
+            )
+    figure.update_xaxes(title={"text": "k, answers looked at"}, dtick=1, zeroline=False)
+    figure.update_yaxes(rangemode="normal", zeroline=False)
+    figure.update_yaxes(title={"text": "share with the right one"}, col=1)
+    figure.update_annotations(font={"size": 14})
+    return figure.update_layout(height=380, margin={"t": 70}, legend={"y": 1.14})
+
+
+def shares(fields: Mapping[str, Mapping[str, Sequence[Share]]], columns: int, names: str) -> Figure:
+    """Shares with their 95 % intervals, a field an attribute and a line a value.
+
+    Args:
+        fields: Title of the field to row to its shares; all rows have the same labels.
+        columns: Fields side by side.
+        names: What the horizontal axis shows.
+    """
+    n_rows = -(-len(fields) // columns)
+    heights = [
+        max(
+            len(next(iter(field.values())))
+            for field in list(fields.values())[i * columns : (i + 1) * columns]
+        )
+        for i in range(n_rows)
+    ]
+    figure = make_subplots(
+        rows=n_rows,
+        cols=columns,
+        subplot_titles=list(fields),
+        row_heights=[height + 1.5 for height in heights],
+        horizontal_spacing=0.16 if columns > 1 else 0,
+        vertical_spacing=0.3 / n_rows,
+    )
+    pixels = 70 * n_rows + 60
+    for i, of_row in enumerate(fields.values()):
+        place = {"row": i // columns + 1, "col": i % columns + 1}
+        chosen = colours(tuple(of_row))
+        for j, (row, values) in enumerate(of_row.items()):
+            name = ROW_NAMES.get(row, row)
+            intervals = [wilson_interval(value.hits, value.n) for value in values]
+            points = [value.hits / value.n for value in values]
+            offset = 0.16 * ((len(of_row) - 1) / 2 - j)  # rows above each other, not on each other
+            figure.add_trace(
+                Scatter(
+                    x=points,
+                    y=[len(values) - 1 - at + offset for at in range(len(values))],
+                    error_x={
+                        "type": "data",
+                        "symmetric": False,
+                        "array": [high - point for (_, high), point in zip(intervals, points, strict=True)],
+                        "arrayminus": [
+                            point - low for (low, _), point in zip(intervals, points, strict=True)
+                        ],
+                        "thickness": 1.4,
+                        "width": 0,
+                    },
+                    name=name,
+                    legendgroup=row,
+                    showlegend=i == 0,
+                    mode="markers",
+                    marker={"color": chosen[row], "size": 8 if row == STUDENT else 6.5},
+                    text=[f"{value.label}: {value.hits:,} of {value.n:,}" for value in values],
+                    hovertemplate="%{text}, %{x:.3f}<extra>" + name + "</extra>",
+                ),
+                **place,
+            )
+        labels = [value.label for value in next(iter(of_row.values()))]
+        figure.update_yaxes(
+            tickvals=list(range(len(labels) - 1, -1, -1)),
+            ticktext=labels,
+            range=[-0.6, len(labels) - 0.4],
+            zeroline=False,
+            **place,
+        )
+    figure.update_annotations(font={"size": 14})
+    pixels += sum(24 * height for height in heights)
+    figure.update_xaxes(zeroline=False, matches="x")
+    figure.update_xaxes(title={"text": names}, row=n_rows)
+    return figure.update_layout(
+        height=pixels, margin={"t": 70}, legend={"y": 1, "yref": "container", "yanchor": "top"}
+    )
+
+
+def share_of(label: str, right: NDArray[np.bool_], among: NDArray[np.bool_]) -> Share:
+    """The share of (N,) bool `right` among those where (N,) bool `among`."""
+    return Share(label, int((right & among).sum()), int(among.sum()))
+
+
+def colours(rows: Sequence[str]) -> dict[str, str]:
+    """A colour for each row of scores; the student is drawn last, on top."""
+    others = [row for row in rows if row not in COLOURS]
+    chosen = {row: _OTHERS[i % len(_OTHERS)] for i, row in enumerate(others)} | COLOURS
+    return {row: chosen[row] for row in (*others, CEILING, STUDENT) if row in rows}

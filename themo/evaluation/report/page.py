@@ -1,0 +1,257 @@
+"""Writes the report of a test: from what was scored to ``report.html`` beside the version."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from plotly.graph_objects import Figure
+
+from themo.checkpoints.versions import REPORT_FILE
+from themo.config.settings import Settings
+from themo.data.test_sets import ENGLISH, ImageNet, Xtd10
+from themo.errors import InputError
+from themo.evaluation.encoders import Examination
+from themo.evaluation.equal_prompts import first_equal
+from themo.evaluation.report.figures import Share, found_by_place, share_of, shares
+from themo.evaluation.report.html_page import thumbnail, write_page
+from themo.evaluation.report.tables import lay_out
+from themo.evaluation.scores import ACCURACY, CEILING, RETRIEVAL, STUDENT, Scores
+from themo.miniature.lexicon import COLOURS, LARGEST_COUNT, SHAPES
+from themo.miniature.pictured import ATTRIBUTES, agreement, mentions
+from themo.miniature.probing import N_SCENES, Reader, told_apart
+from themo.miniature.scenes import Scenes
+from themo.models.image_files import open_rgb
+
+N_CAPTIONS = 8
+"""Captions drawn by lot, and at most as many of the worst misses."""
+N_SHOWN = 5
+"""Images that are shown of each caption."""
+N_CONFUSIONS = 12
+N_EXAMPLES = 4
+_TEMPLATE = Path(__file__).parent / "test.html"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that was found.
+
+    Attributes:
+        uri: It itself, small.
+        is_right: Whether it is the one that the caption belongs to.
+    """
+
+    uri: str
+    is_right: bool
+
+
+@dataclass(frozen=True)
+class Finds:
+    """What one reader finds by a caption.
+
+    Attributes:
+        text: The caption, in the reader's language.
+        language: Code of this language.
+        rank: Place of the right image, from 1.
+        pictures: The images found first.
+        right: The right image where it is not among them.
+    """
+
+    text: str
+    language: str
+    rank: int
+    pictures: tuple[Picture, ...]
+    right: Picture | None
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A caption in both languages, with what the student finds in one and the teacher in the other."""
+
+    student: Finds
+    teacher: Finds
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A class that is taken for another one.
+
+    Attributes:
+        right, taken_for: A prompt of each class in the student's language, and one in English.
+        n: How many of the first class's images the student takes for the other.
+        n_images: How many images that class has.
+        n_teacher: How many of them the teacher takes for the other, reading English.
+        examples: Some of those images.
+    """
+
+    right: tuple[str, str]
+    taken_for: tuple[str, str]
+    n: int
+    n_images: int
+    n_teacher: int
+    examples: tuple[str, ...]
+
+
+def write_report(tested: Examination, settings: Settings, version: Path) -> Path:
+    """Write ``report.html`` into a version directory.
+
+    Args:
+        tested: With a student among its rows.
+        settings: Of the version.
+        version: Version directory.
+
+    Returns:
+        The HTML file.
+
+    Raises:
+        InputError: An image is damaged, or the page cannot be written.
+    """
+    scores, language = tested.scores, settings.benchmarks.language
+    path = version / REPORT_FILE
+    by_lot: list[Exhibit] = []
+    worst: list[Exhibit] = []
+    n_misses = 0
+    if tested.xtd10 is not None:
+        ranks_T = scores.ranks[RETRIEVAL][STUDENT].numpy()
+        n_misses = int((ranks_T > 0).sum())
+        chosen = np.sort(np.random.default_rng(0).permutation(len(ranks_T))[:N_CAPTIONS])
+        by_lot = [_exhibit(scores, tested.xtd10, int(t), language) for t in chosen]
+        order = np.argsort(-ranks_T, kind="stable")[: min(N_CAPTIONS, n_misses)]
+        worst = [_exhibit(scores, tested.xtd10, int(t), language) for t in order]
+    confusions = list(_confusions(scores, tested.imagenet, language)) if tested.imagenet else []
+    try:
+        write_page(
+            path,
+            _TEMPLATE,
+            _figures(tested),
+            version_path=version,
+            settings=settings,
+            language=language,
+            written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+            scores=scores.to_dict(),
+            tables=lay_out(scores.to_dict()),
+            by_lot=by_lot,
+            worst=worst,
+            n_misses=n_misses,
+            n_shown=N_SHOWN,
+            confusions=confusions,
+            n_classes=len(tested.imagenet.synsets) if tested.imagenet else 0,
+            equal_prompts=scores.equal_prompts,
+            n_groups=int((~tested.pictured.scenes.single).sum()) if tested.pictured else 0,
+            n_scenes=N_SCENES,
+        )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
+
+
+def _figures(tested: Examination) -> dict[str, Figure]:
+    drawn = {"places": found_by_place(tested.scores)}
+    if tested.pictured is not None:
+        scenes = tested.pictured.scenes
+        drawn["twins"] = shares({"": twin_shares(tested)}, 1, "share of the pairs that are told apart")
+        found = {"": attribute_shares(tested.scores, scenes)}
+        drawn["attributes"] = shares(found, 1, "share of captions whose first image has it right")
+        drawn["values"] = shares(value_shares(tested.scores, scenes), 2, "retrieval@01")
+    return drawn
+
+
+def twin_shares(tested: Examination) -> dict[str, list[Share]]:
+    """How often student and teacher tell the pictures of two scenes apart that differ in one thing."""
+    if tested.pictured is None:
+        raise ValueError("only the miniature has twins")
+    rows = {name: tested.rows[name] for name in (STUDENT, CEILING)}
+    readers = {name: Reader(row.encode, row.language) for name, row in rows.items()}
+    told = told_apart(tested.pictured.world, tested.pictured.split, readers, tested.look)
+    return {
+        name: [Share(kind, int(of[name].sum()), len(of[name])) for kind, of in told.items() if len(of[name])]
+        for name in readers
+    }
+
+
+def attribute_shares(scores: Scores, scenes: Scenes) -> dict[str, list[Share]]:
+    """How often the first image that student and teacher find has each attribute of the caption right."""
+    result = {}
+    for row in (STUDENT, CEILING):
+        compared = agreement(scenes, scenes[scores.first[RETRIEVAL][row][:, 0].numpy()])
+        result[row] = [share_of(name, compared.agrees[name], compared.is_told[name]) for name in ATTRIBUTES]
+    return result
+
+
+def value_shares(scores: Scores, scenes: Scenes) -> dict[str, dict[str, list[Share]]]:
+    """Retrieval@01 of student and teacher over the captions that tell a shape, colour, count or relation."""
+    kinds: dict[str, dict[str, NDArray[np.bool_]]] = {
+        "shape": {s.spanish[0].singular: mentions(scenes, "shape", i) for i, s in enumerate(SHAPES)},
+        "colour": {c.spanish[0].masculine: mentions(scenes, "colour", i) for i, c in enumerate(COLOURS)},
+        "count": {str(n): mentions(scenes, "count", n) for n in range(1, LARGEST_COUNT + 1)},
+        "relation": {
+            "izquierda, derecha": ~scenes.single & ~scenes.vertical,
+            "encima, debajo": ~scenes.single & scenes.vertical,
+            "one group only": scenes.single,
+        },
+    }
+    shown = {kind: {v: among for v, among in of.items() if among.any()} for kind, of in kinds.items()}
+    return {
+        kind: {
+            row: [
+                share_of(label, scores.hits(row, RETRIEVAL, 1).numpy(), among)
+                for label, among in told.items()
+            ]
+            for row in (STUDENT, CEILING)
+        }
+        for kind, told in shown.items()
+    }
+
+
+def _exhibit(scores: Scores, xtd10: Xtd10, caption: int, language: str) -> Exhibit:
+    def finds(row: str, code: str) -> Finds:
+        right = xtd10.image_of_caption[caption]
+        first = scores.first[RETRIEVAL][row][caption, :N_SHOWN].tolist()
+        return Finds(
+            text=xtd10.captions[code][caption],
+            language=code,
+            rank=int(scores.ranks[RETRIEVAL][row][caption]) + 1,
+            pictures=tuple(Picture(_small(xtd10.images[i]), i == right) for i in first),
+            right=None if right in first else Picture(_small(xtd10.images[right]), True),
+        )
+
+    return Exhibit(finds(STUDENT, language), finds(CEILING, ENGLISH))
+
+
+def _confusions(scores: Scores, imagenet: ImageNet, language: str) -> Iterator[Confusion]:
+    class_I = np.asarray(imagenet.class_of_image)
+    first_C, first_english_C = (
+        np.asarray(first_equal(imagenet.prompts[code])) for code in (language, ENGLISH)
+    )
+    right_I = first_C[class_I]  # classes with equal prompts are one class, of which the first is shown
+    taken_I, teacher_I = (scores.first[ACCURACY][row][:, 0].numpy() for row in (STUDENT, CEILING))
+    is_wrong_by_teacher_I = teacher_I != first_english_C[class_I]
+
+    def prompt(number: int) -> tuple[str, str]:
+        return imagenet.prompts[language][number][0], imagenet.prompts[ENGLISH][number][0]
+
+    wrong = taken_I != right_I
+    pairs = Counter(zip(right_I[wrong].tolist(), taken_I[wrong].tolist(), strict=True))
+    for (right, taken), n in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:N_CONFUSIONS]:
+        images = np.flatnonzero((right_I == right) & (taken_I == taken))
+        yield Confusion(
+            right=prompt(right),
+            taken_for=prompt(taken),
+            n=n,
+            n_images=int((right_I == right).sum()),
+            n_teacher=int(
+                ((right_I == right) & is_wrong_by_teacher_I & (teacher_I == first_english_C[taken])).sum()
+            ),
+            examples=tuple(_small(imagenet.images[i]) for i in images[:N_EXAMPLES]),
+        )
+
+
+@cache
+def _small(path: Path) -> str:
+    return thumbnail(open_rgb(path))

@@ -1,0 +1,110 @@
+"""The scores of a test as pages show them: read from ``test.json``, laid out by task and row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from themo.errors import InputError
+from themo.evaluation.scores import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
+
+ROW_NAMES = {
+    STUDENT: "student, Spanish",
+    CEILING: "ceiling: the teacher, English",
+    "teacher_es": "floor: the teacher, fed Spanish",
+    "mclip": "Multilingual-CLIP, Spanish",
+    "translated": "the teacher, fed translations",
+}
+"""What a row of scores is, for people."""
+
+_TASKS = ((RETRIEVAL, "Retrieval", "captions"), (ACCURACY, "Accuracy", "images"))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A share with its 95 % interval."""
+
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The student's lead over a baseline.
+
+    Attributes:
+        name: The baseline, for people.
+        cell: The difference of the shares at 1.
+        needed: The least lead whose interval lies above 0; None where that is unknown.
+    """
+
+    name: str
+    cell: Cell
+    needed: float | None
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """The rows of one task.
+
+    Attributes:
+        name: For people: "Retrieval".
+        queries: How many of what: "1,000 captions".
+        rows: Key and name of each row, with a cell for each of `themo.evaluation.scores.KS`.
+        leads: The student's lead over each baseline.
+    """
+
+    name: str
+    queries: str
+    rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
+    leads: tuple[Lead, ...]
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """The contents of a ``test.json``.
+
+    Raises:
+        InputError: It cannot be read or is no record of a test.
+    """
+    try:
+        scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        lay_out(scores)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: is no record of a test: {error!r}; `test --version-path {path.parent}` writes it anew"
+        ) from None
+    return scores
+
+
+def lay_out(scores: Mapping[str, Any]) -> list[TaskScores]:
+    """The tables of some scores, as `themo.evaluation.scores.Scores.to_dict` gives them."""
+    keys = [key for key in scores if key not in RESERVED]
+    tables = []
+    for task, name, unit in _TASKS:
+        if task not in scores["n"]:
+            continue
+        metrics = [metric_name(task, k) for k in KS]
+        rows = tuple(
+            (
+                key,
+                ROW_NAMES.get(key, key),
+                tuple(Cell(float(scores[key][m]), *map(float, scores["ci95"][key][m])) for m in metrics),
+            )
+            for key in keys
+        )
+        leads = tuple(
+            Lead(
+                ROW_NAMES.get(key, key),
+                Cell(*map(float, of_metric[metrics[0]])),
+                scores.get("leads_above_0", {}).get(key, {}).get(metrics[0]),
+            )
+            for key, of_metric in scores.get("differences", {}).items()
+        )
+        tables.append(TaskScores(name, f"{int(scores['n'][task]):,} {unit}", rows, leads))
+    return tables

@@ -1,0 +1,73 @@
+"""A student's backbone and tokenizer as files that transformers and tokenizers read by themselves."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from tokenizers import Tokenizer as Backend
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from themo.files.weights import write_weights
+from themo.models.student import Student
+from themo.models.tokens import Tokenizer
+
+_SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+def write_config(folder: Path, student: Student, tokenizer: Tokenizer) -> None:
+    """Write the backbone's ``config.json``, without the places where it once lay."""
+    config = copy.deepcopy(student.backbone.config)
+    config.architectures = [type(student.backbone).__name__]  # type: ignore[union-attr]
+    config.pad_token_id = tokenizer.pad_id  # type: ignore[union-attr] # early configurations lack it
+    config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+
+
+def has_pooler(student: Student) -> bool:
+    """Whether transformers gives the backbone a pooler of its own, which students never use."""
+    return hasattr(student.backbone, "pooler")
+
+
+def write_backbone(folder: Path, student: Student, tokenizer: Tokenizer) -> None:
+    """Write ``config.json``, ``model.safetensors`` and the tokenizer: an ordinary folder of transformers."""
+    write_config(folder, student, tokenizer)
+    write_tensors(folder / "model.safetensors", student.backbone.state_dict())
+    write_tokenizer(folder, tokenizer, student.head.max_length)
+
+
+def write_tokenizer(folder: Path, tokenizer: Tokenizer, max_length: int) -> None:
+    """Write ``tokenizer.json``, which pads and cuts by itself, and ``tokenizer_config.json``.
+
+    Whatever class the tokenizer has, it is written as the plain one around ``tokenizer.json``: others, such
+    as BERT's, make their own idea of accents and capitals when they are loaded.
+    """
+    inner = tokenizer.inner
+    backend = Backend.from_str(inner.backend_tokenizer.to_str())
+    specials = {name: str(getattr(inner, name)) for name in _SPECIALS if getattr(inner, name, None)}
+    specials.setdefault("pad_token", str(backend.id_to_token(tokenizer.pad_id)))
+    backend.enable_truncation(max_length)
+    backend.enable_padding(pad_id=tokenizer.pad_id, pad_token=specials["pad_token"])
+    plain = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=max_length,
+        model_input_names=["input_ids", "attention_mask"],
+        **specials,
+    )
+    plain.save_pretrained(folder)
+    backend.save(str(folder / "tokenizer.json"))
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    # transformers 5 calls the plain class by a name that 4 does not know
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by name as safetensors, float32 as they are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_weights(
+        {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path, {"format": "pt"}
+    )

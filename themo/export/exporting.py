@@ -1,0 +1,105 @@
+"""Exports a version: its files, its card, and where they go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from themo.errors import InputError
+from themo.export import FORMATS, onnx_format
+from themo.export.folders import refuse_taken, whole_folder
+from themo.export.model_card import Card
+from themo.export.quality import Quality, Sentences
+from themo.export.source import Source
+from themo.fetching.hub import refuse_repository
+from themo.files.atomic import write_text
+from themo.models.tokens import Tokenizer, uncomposed_tokens
+from themo.process.progress import waiting
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes:
+        folder: Where.
+        format: One of `FORMATS`.
+        dimension: Of the vectors.
+        notes: What is held otherwise than one may expect.
+        int8: What the 8-bit graph loses; None where there is none.
+    """
+
+    folder: Path
+    format: str
+    dimension: int
+    notes: list[str]
+    int8: Quality | None = None
+
+
+def export_version(
+    source: Source,
+    format_name: str,
+    output: Path,
+    *,
+    int8: bool = False,
+    sentences: Path | None = None,
+    repository: str | None = None,
+) -> Export:
+    """Write a version in a format of another tool, with its card; whole, or not at all.
+
+    Args:
+        source: The version.
+        format_name: One of `FORMATS`.
+        output: A folder, empty or none yet.
+        int8: Write an 8-bit graph as well; ``onnx`` alone.
+        sentences: File of sentences that its loss is measured on; None: the version's validation pairs.
+        repository: Of the hub, that it is for.
+
+    Raises:
+        InputError: The format cannot hold the student, `output` is taken, or something that is needed is not
+            there.
+    """
+    _refuse_options(format_name, int8, sentences, repository)
+    refuse_taken(output)
+    module = import_module(f"themo.export.{FORMATS[format_name]}")
+    module.refuse(source)
+    measured_on = None
+    if int8:
+        measured_on = Sentences.of_file(sentences, source) if sentences else Sentences.of_validation(source)
+    quality = None
+    with whole_folder(output) as folder, waiting(f"Writing {format_name}"):
+        address: tuple[Any, ...] = ()
+        if format_name == "open_clip":
+            address = (repository or str(output.absolute()),)
+        notes = module.write(folder, source, *address)
+        if measured_on is not None:
+            quality, words = onnx_format.write_int8(folder, measured_on)
+            notes += words
+        notes += _of_tokenizer(source.tokenizer)
+        usage = module.usage(source.student, repository)
+        card = Card(source, module.LIBRARY, module.TASK, usage, notes, repository)
+        write_text(folder / "README.md", card.render())
+    return Export(output, format_name, source.student.head.dimension, notes, quality)
+
+
+def _of_tokenizer(tokenizer: Tokenizer) -> list[str]:
+    """What the card says where the exported tokenizer does not read every text in canonical form."""
+    tokens = uncomposed_tokens(tokenizer)
+    if not tokens:
+        return []
+    return [
+        "The tokenizer composes letters and accents that come as separate code points (Unicode NFC), but not "
+        f"before it looks for its added tokens, such as {tokens[0]!r}: give it texts in NFC "
+        '(`unicodedata.normalize("NFC", text)`).'
+    ]
+
+
+def _refuse_options(format_name: str, int8: bool, sentences: Path | None, repository: str | None) -> None:
+    if int8 and format_name != "onnx":
+        raise InputError(f"--int8 is for --format onnx, got --format {format_name}")
+    if sentences is not None and not int8:
+        raise InputError("--sentences is what --int8 measures its loss on; give both")
+    if repository is not None:
+        refuse_repository(repository)

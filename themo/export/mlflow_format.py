@@ -1,0 +1,77 @@
+"""MLflow: a pyfunc model over the ONNX graph, its code a file in it ("models from code"), no pickle."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+
+from themo.export import onnx_format
+from themo.export.source import Source
+from themo.models.student import Student
+
+LIBRARY = "mlflow"
+TASK = "feature-extraction"
+CODE = Path(__file__).with_name("mlflow_model.py")
+_NEEDS = ("mlflow", "numpy", "onnxruntime", "pandas", "tokenizers")
+
+refuse = onnx_format.refuse
+
+
+def write(folder: Path, source: Source) -> list[str]:
+    """Write the files; return what is held otherwise than one may expect."""
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    with TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as temporary:
+        encoder = Path(temporary) / "encoder"
+        encoder.mkdir()
+        notes = onnx_format.write(encoder, source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of MLflow about itself
+            mlflow.pyfunc.save_model(
+                folder,
+                python_model=str(CODE),
+                artifacts={"encoder": encoder.as_uri()},
+                pip_requirements=[f"{name}=={version(name)}" for name in _NEEDS],
+            )
+    # where the parts lay when they were put together is nobody's business; they are found by their names
+    # not by Model.load: of a path, MLflow decodes the percent signs
+    model = mlflow.models.Model.from_dict(yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")))
+    function = model.flavors["python_function"]
+    function["model_code_path"] = CODE.name
+    for artifact in function["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    model.save(str(folder / "MLmodel"))
+    return [*notes, f"It runs on CPUs by onnxruntime; its code is `{CODE.name}`, which needs no Themo."]
+
+
+def usage(_student: Student, _repository: str | None) -> str:
+    """Lines for the card."""
+    return """\
+```python
+import mlflow
+
+<place>
+model = mlflow.pyfunc.load_model(place)
+<sentences>
+vectors = model.predict(sentences)
+```
+
+It takes one sentence, a list, tuple or array of them, or a pandas table with exactly one column of text.
+
+As a server, from this folder (where it was registered, `models:/NAME/VERSION` takes the folder's place):
+
+```console
+mlflow models serve --model-uri . --env-manager local --host 127.0.0.1 --port 5001
+curl http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' \\
+    -d '{"inputs": ["un perro corre por la playa"]}'
+```
+"""

@@ -1,0 +1,339 @@
+"""The model card of an export: a README as the Hugging Face hub has them, filled from the run's own record.
+
+What the record does not say is not said, or said to be unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from themo.config.catalogue import CATALOGUE, parse_weighted
+from themo.config.settings import Settings
+from themo.config.worlds import MINIATURE
+from themo.config.yaml_files import write_yaml
+from themo.evaluation.scores import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
+from themo.export.source import Source
+from themo.models.student import Head
+from themo.models.teacher import hub_repository
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_SENTENCES = '["un perro corre por la playa", "dos gatos duermen sobre una mesa"]'
+_TASKS = {
+    RETRIEVAL: ("Text-to-image retrieval", "recall", "R@{}"),
+    ACCURACY: ("Zero-shot image classification", "accuracy", "accuracy@{}"),
+}
+_ROWS = {STUDENT: "this model, Spanish", CEILING: "its teacher, English (ceiling)"}
+TEXT_TASK = "feature-extraction"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card is made of.
+
+    Attributes:
+        source: The version.
+        library: The hub's name of the library that loads the export.
+        task: The hub's name of what it does.
+        usage: Lines that use it, with ``<place>`` and ``<sentences>``.
+        notes: What is held otherwise than one may expect.
+        repository: Where on the hub it will be; None: nowhere.
+    """
+
+    source: Source
+    library: str
+    task: str
+    usage: str
+    notes: Sequence[str]
+    repository: str | None = None
+
+    def render(self) -> str:
+        """The text of the README."""
+        return f"---\n{write_yaml(self._metadata())}---\n\n" + "\n".join(self._sections())
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        if self.repository is not None:
+            return self.repository.rpartition("/")[2]
+        return f"themo-{self.source.settings.paths.experiment}"
+
+    def _metadata(self) -> dict[str, Any]:
+        settings = self.source.settings
+        metadata: dict[str, Any] = {
+            "language": ["es"],
+            "license": "mit" if _is_miniature(settings) else "other",
+            "library_name": self.library,
+            "pipeline_tag": self.task,
+            "tags": ["themo", "clip", "knowledge-distillation", "text-to-image-retrieval"],
+        }
+        lists = {"base_model": _base_models(self.source), "datasets": _datasets(settings)}
+        metadata |= {key: names for key, names in lists.items() if names}
+        results = list(self._results())
+        if results:
+            metadata["model-index"] = [{"name": self.name, "results": results}]
+        return metadata
+
+    def _results(self) -> Iterator[dict[str, Any]]:
+        scores = self.source.scores
+        for task, (name, kind, pattern) in _TASKS.items() if scores else ():
+            metrics = [
+                {
+                    "type": f"{kind}_at_{k}",
+                    "name": f"{pattern.format(k)}, 95 % interval {_range(scores, STUDENT, task, k)}",
+                    "value": round(scores[STUDENT][metric_name(task, k)], 4),
+                }
+                for k in KS
+                if scores is not None and metric_name(task, k) in scores[STUDENT]
+            ]
+            if metrics:
+                test_set = _test_set(self.source.settings, task)
+                yield {
+                    "task": {"type": _slug(name), "name": name},
+                    "dataset": {"type": _slug(test_set), "name": test_set},
+                    "metrics": metrics,
+                }
+
+    def _sections(self) -> Iterator[str]:
+        source = self.source
+        yield f"# {self.name}\n"
+        yield _introduction(source)
+        yield "## Use\n"
+        yield self._usage()
+        if self.notes:
+            yield "How it is held here:\n"
+            yield "".join(f"- {note}\n" for note in self.notes)
+        yield "## Measured\n"
+        yield _measured(source)
+        yield "## Made\n"
+        yield _made(source)
+        yield "## Limits\n"
+        yield "".join(f"- {limit}\n" for limit in _limits(source))
+        yield "## Licence\n"
+        yield "".join(f"- {line}\n" for line in _licence(source))
+
+    def _usage(self) -> str:
+        place = 'place = "."  # the folder of this file'
+        if self.repository is not None:
+            place = (
+                "from huggingface_hub import snapshot_download\n\n"
+                f'place = snapshot_download("{self.repository}")'
+            )
+        return self.usage.replace("<place>", place).replace("<sentences>", f"sentences = {_SENTENCES}")
+
+
+def _introduction(source: Source) -> str:
+    settings, head = source.settings, source.student.head
+    text = (
+        "A Spanish text encoder, distilled with Themo: "
+        f"{_backbone_name(source)} with {_pooling(source.trained.head)} and a linear projection. "
+    )
+    if source.has_teacher:
+        text += (
+            f"It learnt to land where CLIP's English text tower ({_teacher_name(settings)}) puts the "
+            f"translation of a sentence, so its vectors of {head.dimension} dimensions are compared with "
+            "that CLIP's image vectors"
+        )
+    else:
+        text += (
+            f"It learnt vectors of {head.dimension} dimensions that were given with the corpus "
+            f"({_plain_name(str(settings.data.targets))}); no image tower is known for them"
+        )
+    return (
+        f"{text}. They are not of length 1: compare them by cosine. Sentences are cut to {head.max_length} "
+        "tokens, special ones included.\n"
+    )
+
+
+def _measured(source: Source) -> str:
+    text = ""
+    if source.scores is None:
+        text += "On images: not tested.\n\n" if source.has_teacher else ""
+    else:
+        text += _table(source.scores, source.settings)
+    best = source.summary.get("best", {})
+    if best:
+        n = source.summary.get("validation_pairs")
+        pairs = f"{n:,} held-out sentence pairs" if isinstance(n, int) else "held-out sentence pairs"
+        values = ", ".join(f"{name} {value:.4f}" for name, value in best.items())
+        images = ", val/retrieval@01 on images that no test uses" if "val/retrieval@01" in best else ""
+        text += (
+            f"In validation, on {pairs}{images}: {values}. The student was chosen by "
+            f"{source.settings.objective}.\n"
+        )
+    return text
+
+
+def _table(scores: Mapping[str, Any], settings: Settings) -> str:
+    rows = [name for name, row in scores.items() if name not in RESERVED and isinstance(row, Mapping)]
+    lines = ["| | " + " | ".join(f"@{k}" for k in KS) + " |", "|---|" + "---|" * len(KS)]
+    for task, (name, _, _) in _TASKS.items():
+        if task not in scores["n"]:
+            continue
+        unit = "captions" if task == RETRIEVAL else "images"
+        title = f"**{name}**, {_test_set(settings, task)}, {scores['n'][task]:,} {unit}"
+        lines.append(f"| {title} |" + " |" * len(KS))
+        for row in rows:
+            cells = [f"{scores[row][metric_name(task, k)]:.3f} ({_range(scores, row, task, k)})" for k in KS]
+            lines.append(f"| {_ROWS.get(row, row)} | " + " | ".join(cells) + " |")
+    text = "\n".join(lines) + "\n\nIn brackets: 95 % intervals."
+    if scores.get("equal_prompts"):
+        text += " Classes with equal prompts count as one class; published accuracies count them apart."
+    if "retention" in scores:
+        text += f" Retention, R@1 of this model over that of its teacher: {scores['retention']:.3f}."
+    return text + "\n\n"
+
+
+def _range(scores: Mapping[str, Any] | None, row: str, task: str, k: int) -> str:
+    low, high = (scores or {})["ci95"][row][metric_name(task, k)]
+    return f"{low:.3f} to {high:.3f}"
+
+
+def _made(source: Source) -> str:
+    settings, summary = source.settings, source.summary
+    environment = summary.get("environment", {})
+    last = summary.get("last", {})
+    steps = summary.get("lineage", [])
+    line = ", ".join(f"as trial {step['donor']} from {step['pairs']:,} pairs" for step in steps)
+    rows = {
+        "backbone": _backbone_name(source)
+        + ("" if settings.student.backbone_weights else ", from random weights"),
+        "teacher": f"{_teacher_name(settings)}, target {settings.teacher.target}"
+        if source.has_teacher
+        else f"none: own vectors, {_plain_name(str(settings.data.targets))}",
+        "corpora": ", ".join(map(_corpus_name, settings.data.corpus)),
+        "sentence pairs": f"{summary['train_pairs']:,} to train" if "train_pairs" in summary else "",
+        "loss": settings.loss.loss,
+        "optimiser": f"{settings.training.optimizer}, learning rate {settings.training.learn_rate:g} "
+        f"({settings.training.schedule}, {settings.training.warmup_steps} warm-up steps), batch "
+        f"{settings.training.batch_size}",
+        "settings": f"the last ones of a run that changed them on the way: it went on {line}" if line else "",
+        "length of the run": f"{last['epoch']:.2f} epochs, {last['pairs_seen']:,} pairs seen, "
+        f"{summary['state']}"
+        if {"epoch", "pairs_seen"} <= set(last)
+        else str(summary["state"]),
+        "seed": str(settings.training.seed),
+        "parameters": f"{summary['parameters']:,}" if "parameters" in summary else "",
+        "made with": ", ".join(
+            f"{name} {environment[name]}"
+            for name in ("themo", "commit", "torch", "transformers", "device", "precision")
+            if environment.get(name)
+        ),
+    }
+    return "| | |\n|---|---|\n" + "".join(f"| {key} | {value} |\n" for key, value in rows.items() if value)
+
+
+def _limits(source: Source) -> Iterator[str]:
+    settings = source.settings
+    yield "It reads Spanish. Other languages were not among what it learnt from."
+    if source.has_teacher:
+        yield "It knows of images what its teacher knows, and takes over that one's errors and biases."
+    if settings.teacher.architecture.startswith(MINIATURE) and source.has_teacher:
+        yield (
+            "Its teacher is the miniature's, which has seen drawn shapes and nothing else: this model is for "
+            "trying things out, not for photographs."
+        )
+    if source.scores is not None:
+        yield (
+            "The intervals cover the choice of test queries, not the seed of training; the figures hold for "
+            "these test sets."
+        )
+
+
+def _licence(source: Source) -> Iterator[str]:
+    settings = source.settings
+    if _is_miniature(settings):
+        yield "MIT: teacher, backbone and sentences are Themo's own miniature."
+        return
+    yield "What may be done with the weights depends on what they were made from:"
+    yield f"backbone {_backbone_name(source)}: the terms are its publisher's;"
+    if settings.data.targets is None:
+        yield f"teacher {_teacher_name(settings)}: the terms are its publisher's;"
+    for corpus in settings.data.corpus:
+        _, plain = parse_weighted(corpus)
+        if plain in CATALOGUE:
+            yield f"corpus {plain}: {CATALOGUE[plain].source};"
+        else:
+            yield f"corpus {_plain_name(plain)}: its terms are not recorded."
+
+
+def _base_models(source: Source) -> list[str]:
+    settings, repository = source.settings, source.summary.get("backbone_repository")
+    names = []
+    if settings.student.backbone_weights and repository:
+        names.append(repository)
+    if settings.data.targets is None:
+        teacher = hub_repository(settings.teacher.architecture, settings.teacher.pretrained)
+        names += [teacher] if teacher else []
+    return names
+
+
+def _datasets(settings: Settings) -> list[str]:
+    plain = [parse_weighted(name)[1] for name in settings.data.corpus]
+    return [CATALOGUE[name].repository for name in plain if name in CATALOGUE]
+
+
+def _test_set(settings: Settings, task: str) -> str:
+    """The test set by name, where it is the miniature's or has a source; else by its folder's."""
+    config = settings.benchmarks
+    place, source, layout = (
+        (config.captions, config.captions_source, "XTD10")
+        if task == RETRIEVAL
+        else (config.imagenet, config.imagenet_source, "ImageNet")
+    )
+    if place is not None and place.startswith(MINIATURE):
+        return f"Themo's miniature in {layout}'s layout"
+    if source is not None:
+        return f"{layout}, {config.language}"
+    return f"{_plain_name(str(place))} in {layout}'s layout, {config.language}"
+
+
+def _teacher_name(settings: Settings) -> str:
+    name = _plain_name(settings.teacher.architecture)
+    return f"{name}, {_plain_name(settings.teacher.pretrained)}" if settings.teacher.pretrained else name
+
+
+def _backbone_name(source: Source) -> str:
+    """As the hub has it, where the record says that it is from there; a folder by its last name."""
+    name, repository = source.settings.student.backbone, source.summary.get("backbone_repository")
+    if repository:
+        return str(repository)
+    is_folder = "backbone_repository" in source.summary and not name.startswith(MINIATURE)
+    return PurePath(name).name if is_folder else _plain_name(name)
+
+
+def _corpus_name(name: str) -> str:
+    weight, plain = parse_weighted(name)
+    shown = plain if plain in CATALOGUE else _plain_name(plain)
+    return shown if weight == 1 else f"{shown} ({weight:g} x)"
+
+
+def _plain_name(name: str) -> str:
+    """A name without the folders that it lies in on somebody's machine; hub names stay whole."""
+    if name.startswith(MINIATURE):
+        return f"Themo's miniature ({name.removeprefix(MINIATURE)})"
+    if name.startswith("hf-hub:") or _is_hub_name(name):
+        return name
+    return PurePath(name.removeprefix("local-dir:")).name
+
+
+def _is_hub_name(name: str) -> bool:
+    return _HUB_NAME.fullmatch(name) is not None and not Path(name).exists()
+
+
+def _is_miniature(settings: Settings) -> bool:
+    parts = [settings.student.backbone, *settings.data.corpus]
+    parts.append(settings.data.targets or settings.teacher.architecture)
+    return all(parse_weighted(part)[1].startswith(MINIATURE) for part in parts)
+
+
+def _pooling(head: Head) -> str:
+    pooling = "the mean of its token states" if head.pooling == "mean" else "its first token's state"
+    return f"{pooling}, a layer norm" if head.last_layer_norm else pooling
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

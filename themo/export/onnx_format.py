@@ -1,0 +1,209 @@
+"""ONNX: the whole encoder as one graph of any batch and length, its tokenizer beside it; int8 if asked.
+
+The graph is checked with onnxruntime against the student when it is written. The packages come with the extra
+``export``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from themo.errors import InputError
+from themo.export.backbone_files import write_tokenizer
+from themo.export.quality import Quality, Sentences, compare
+from themo.export.source import Source
+from themo.models.student import Student
+
+LIBRARY = "onnx"
+TASK = "feature-extraction"
+MODEL, INT8_MODEL, QUALITY = "model.onnx", "model_int8.onnx", "int8.json"
+INPUTS = ("input_ids", "attention_mask")
+OUTPUT = "sentence_embedding"
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+MOST_BYTES = 2_000_000_000
+"""A graph is one file, and its format ends at 2 GiB."""
+_OPSET = 18
+_LEAST_COSINE = 0.9999
+_BATCH = 64
+_PROBES = ("sí", "el perro pequeño corre por la playa", "un gato " * 60)
+
+
+def refuse(source: Source) -> None:
+    """It holds every student that fits into a file, where its packages are installed.
+
+    Raises:
+        InputError: A package is missing, or the student is too large.
+    """
+    n_bytes = 4 * sum(parameter.numel() for parameter in source.trained.parameters())
+    if n_bytes > MOST_BYTES:
+        raise InputError(
+            f"--format onnx and mlflow cannot hold {source.version}: a graph has at most "
+            f"{MOST_BYTES / 1e9:.1f} GB of weights, the student has {n_bytes / 1e9:.1f}"
+        )
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"--format onnx and mlflow need {', '.join(missing)}: install themo with the extra 'export'"
+        )
+
+
+def write(folder: Path, source: Source) -> list[str]:
+    """Write the files; return what is held otherwise than one may expect.
+
+    Raises:
+        RuntimeError: The graph does not give the student's vectors.
+    """
+    write_graph(folder / MODEL, source.student)
+    write_tokenizer(folder, source.tokenizer, source.student.head.max_length)
+    probes = Sentences.of_texts(_PROBES, source)
+    cosine = functional.cosine_similarity(
+        encode(folder / MODEL, probes), source.student.encode(source.tokenizer, _PROBES)
+    )
+    if not bool((cosine >= _LEAST_COSINE).all()):
+        raise RuntimeError(f"{MODEL}: its vectors are not the student's, least cosine {cosine.min():.6f}")
+    return []
+
+
+def write_graph(path: Path, student: Student) -> None:
+    """Write a student as a graph from ids and mask, (B, L) int64, to vectors, (B, E) float32."""
+    attention = student.backbone.config._attn_implementation  # type: ignore[union-attr]
+    # plain products and a softmax: what every runtime knows
+    student.backbone.set_attn_implementation("eager")  # type: ignore[operator]
+    example = torch.tensor([[1, 1, 1], [1, 1, 1]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=student.head.max_length)}
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch about itself
+            torch.onnx.export(
+                _Graph(student).eval(),
+                example,
+                str(path),
+                input_names=list(INPUTS),
+                output_names=[OUTPUT],
+                dynamic_shapes=dict.fromkeys(INPUTS, axes),
+                opset_version=_OPSET,
+                external_data=False,
+                dynamo=True,
+                verbose=False,
+            )
+    finally:
+        student.backbone.set_attn_implementation(attention)  # type: ignore[operator]
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+    _tidy(path)
+
+
+def _tidy(path: Path) -> None:
+    """Take out what torch notes beside the graph: places in its source, and shapes that int8 contradicts."""
+    import onnx
+
+    model = onnx.load(path)
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+class _Graph(nn.Module):
+    """A student under the names of its inputs."""
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        vectors: Tensor = self.student(input_ids, attention_mask)
+        return vectors
+
+
+def write_int8(folder: Path, sentences: Sentences) -> tuple[Quality, list[str]]:
+    """Write the graph beside it in 8 bits and measure what that costs.
+
+    Args:
+        folder: Of an export.
+        sentences: What the loss is measured on.
+
+    Returns:
+        The loss, also written as ``int8.json``, and what the card says of it.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    level = logging.getLogger().level
+    try:
+        logging.getLogger().setLevel(logging.ERROR)  # it advises what does not apply here
+        quantize_dynamic(folder / MODEL, folder / INT8_MODEL, weight_type=QuantType.QInt8, per_channel=True)
+    finally:
+        logging.getLogger().setLevel(level)
+    quality = compare(
+        encode(folder / MODEL, sentences),
+        encode(folder / INT8_MODEL, sentences),
+        sentences,
+    )
+    sizes = [(folder / name).stat().st_size / 1e6 for name in (MODEL, INT8_MODEL)]
+    content = {"sentences": sentences.name, **quality.to_dict()}
+    (folder / QUALITY).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+    return quality, [
+        f"`{INT8_MODEL}` ({sizes[1]:,.1f} MB; `{MODEL}` has {sizes[0]:,.1f}) holds the matrices in 8 bits. "
+        f"{quality.in_words(sentences.name)}"
+    ]
+
+
+def encode(model: Path, sentences: Sentences) -> Tensor:
+    """Vectors of sentences by onnxruntime, (N, E) float32, in their order."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    rows = sentences.rows
+    parts: dict[int, Any] = {}
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    for start in range(0, len(order), _BATCH):
+        chosen = order[start : start + _BATCH]
+        ids, mask = _padded([rows[i] for i in chosen], sentences.pad_id)
+        (vectors,) = session.run([OUTPUT], dict(zip(INPUTS, (ids, mask), strict=True)))
+        parts |= dict(zip(chosen, vectors, strict=True))
+    return torch.from_numpy(np.stack([parts[i] for i in range(len(rows))]))
+
+
+def _padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Any, Any]:
+    width = max(map(len, rows))
+    ids = np.full((len(rows), width), pad_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)], mask[i, : len(row)] = row, 1
+    return ids, mask
+
+
+def usage(_student: Student, _repository: str | None) -> str:
+    """Lines for the card."""
+    return """\
+```python
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+<place>
+tokenizer = Tokenizer.from_file(f"{place}/tokenizer.json")  # pads and cuts by itself
+session = onnxruntime.InferenceSession(f"{place}/model.onnx")
+<sentences>
+encodings = tokenizer.encode_batch(sentences)
+ids = np.array([encoding.ids for encoding in encodings])
+mask = np.array([encoding.attention_mask for encoding in encodings])
+(vectors,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
+```
+"""

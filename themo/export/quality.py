@@ -1,0 +1,139 @@
+"""What an encoder loses in a smaller arithmetic, measured on sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from themo.data.preparation import prepare_data
+from themo.errors import InputError
+from themo.evaluation.metrics import MatchAt1
+from themo.export.source import Source
+from themo.models.normal_form import is_blank
+from themo.models.student import Head
+from themo.models.tokens import Tokenizer, cut
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """N Spanish sentences as token ids.
+
+    Attributes:
+        name: What they are, for people.
+        rows: Ids of each, special tokens included, cut to the student's length.
+        pad_id: Fills a batch.
+        match: ``match@01`` of vectors in the export's space; None where no translations are known.
+    """
+
+    name: str
+    rows: Sequence[Sequence[int]]
+    pad_id: int
+    match: MatchAt1 | None = None
+
+    @classmethod
+    def of_texts(cls, texts: Sequence[str], source: Source, name: str = "") -> Sentences:
+        """Some texts."""
+        return cls(name, _rows(source.tokenizer, source.trained.head, texts), source.tokenizer.pad_id)
+
+    @classmethod
+    def of_file(cls, path: Path, source: Source) -> Sentences:
+        """A sentence a line; empty lines are left out.
+
+        Raises:
+            InputError: It cannot be read, or holds none.
+        """
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+            raise InputError(f"--sentences {path}: cannot be read: {reason}") from None
+        texts = [line for line in lines if not is_blank(line)]
+        if not texts:
+            raise InputError(f"--sentences {path}: must hold a sentence a line, it holds none")
+        return cls.of_texts(texts, source, f"{len(texts):,} sentences of {path.name}")
+
+    @classmethod
+    def of_validation(cls, source: Source) -> Sentences:
+        """The version's held-out pairs, with their teacher vectors in the export's space.
+
+        Raises:
+            InputError: They cannot be had.
+        """
+        try:
+            pairs = prepare_data(source.settings).validation
+        except InputError as error:
+            raise InputError(
+                f"--int8 measures its loss on the version's validation pairs, or on --sentences FILE: {error}"
+            ) from error
+        head, suffix = source.trained.head, pairs.layout["suffix"]
+        bounds = zip(pairs.offsets[:-1], pairs.offsets[1:], strict=True)
+        rows = [cut(pairs.ids[start:end].tolist(), head.max_length, suffix) for start, end in bounds]
+        targets_ND = torch.from_numpy(pairs.targets.rows(np.asarray(pairs.rows))).float()
+        if source.is_projected:
+            targets_ND = source.teacher.to_image_space(targets_ND, "state")
+        match = MatchAt1(targets_ND, torch.from_numpy(np.array(pairs.english_ids)))
+        return cls(f"the version's {len(rows):,} validation pairs", rows, pairs.layout["pad"], match)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How far other vectors of the same sentences are from those of the student.
+
+    Attributes:
+        n_sentences: N.
+        cosine_mean: Mean cosine between the two.
+        cosine_least: The least.
+        match: ``match@01`` of the student's and of the others'; None where it is not known.
+    """
+
+    n_sentences: int
+    cosine_mean: float
+    cosine_least: float
+    match: tuple[float, float] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        content: dict[str, Any] = {
+            "n": self.n_sentences,
+            "cosine_mean": self.cosine_mean,
+            "cosine_least": self.cosine_least,
+        }
+        if self.match is not None:
+            content |= {"match@01_float32": self.match[0], "match@01_int8": self.match[1]}
+        return content
+
+    def in_words(self, name: str) -> str:
+        """A sentence or two."""
+        words = (
+            f"Measured on {name}: cosine to the 32-bit vectors {self.cosine_mean:.5f} in the mean, "
+            f"{self.cosine_least:.5f} at least"
+        )
+        if self.match is not None:
+            before, after = self.match
+            words += f"; match@01 {after:.3f} in place of {before:.3f} ({after - before:+.3f})"
+        return f"{words}."
+
+
+def compare(vectors_NE: Tensor, others_NE: Tensor, sentences: Sentences) -> Quality:
+    """Compare two encoders' vectors of the same sentences."""
+    cosine_N = functional.cosine_similarity(vectors_NE, others_NE)
+    match = sentences.match
+    return Quality(
+        len(cosine_N),
+        cosine_N.mean().item(),
+        cosine_N.min().item(),
+        (match(vectors_NE), match(others_NE)) if match is not None else None,
+    )
+
+
+def _rows(tokenizer: Tokenizer, head: Head, texts: Sequence[str]) -> list[list[int]]:
+    flat, counts = tokenizer.encode(texts)
+    sentences = np.split(flat, np.cumsum(counts)[:-1])
+    return [cut(ids.tolist(), head.max_length, tokenizer.suffix) for ids in sentences]

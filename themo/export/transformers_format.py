@@ -1,0 +1,73 @@
+"""transformers: backbone and tokenizer as an ordinary folder, the head beside them, for seven plain lines.
+
+No class of transformers pools and projects as a student does, so `AutoModel` gives token states and
+``head.safetensors`` holds the rest; nothing is lost.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from themo.export.backbone_files import has_pooler, write_backbone, write_tensors
+from themo.export.source import Source
+from themo.models.student import Student
+
+LIBRARY = "transformers"
+TASK = "feature-extraction"
+
+
+def refuse(source: Source) -> None:
+    """It holds every student."""
+
+
+def write(folder: Path, source: Source) -> list[str]:
+    """Write the files; return what is held otherwise than one may expect."""
+    student = source.student
+    write_backbone(folder, student, source.tokenizer)
+    head = {name: t for name, t in student.state_dict().items() if not name.startswith("backbone.")}
+    write_tensors(folder / "head.safetensors", head)
+    (folder / "head.json").write_text(json.dumps(asdict(student.head), indent=1), encoding="utf-8")
+    return [
+        "No class of transformers pools and projects as this encoder does: `AutoModel` gives the states of "
+        "tokens, and `head.safetensors` holds the rest, which the lines above apply."
+    ]
+
+
+def usage(student: Student, _repository: str | None) -> str:
+    """Lines for the card."""
+    head = student.head
+    if head.pooling == "mean":
+        pooling = (
+            '    mask = batch["attention_mask"].unsqueeze(-1)\n'
+            "    pooled = (states * mask).sum(dim=1) / mask.sum(dim=1)\n"
+        )
+    else:
+        pooling = "    pooled = states[:, 0]\n"
+    if head.last_layer_norm:
+        pooling += (
+            '    pooled = functional.layer_norm(pooled, pooled.shape[-1:], head["layer_norm.weight"], '
+            'head["layer_norm.bias"])\n'
+        )
+    no_pooler = ", add_pooling_layer=False" if has_pooler(student) else ""
+    bias = ', head["projection.bias"]' if head.projection_bias else ""
+    return f"""\
+```python
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional
+from transformers import AutoModel, AutoTokenizer
+
+<place>
+tokenizer = AutoTokenizer.from_pretrained(place)
+model = AutoModel.from_pretrained(place{no_pooler})
+head = load_file(f"{{place}}/head.safetensors")
+<sentences>
+batch = tokenizer(sentences, padding=True, truncation=True, return_tensors="pt")
+with torch.inference_mode():
+    states = model(**batch).last_hidden_state
+{pooling}\
+    vectors = functional.linear(pooled, head["projection.weight"]{bias})
+```
+"""

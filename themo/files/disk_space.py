@@ -1,0 +1,108 @@
+"""A full disk: what must be written waits until somebody makes room."""
+
+from __future__ import annotations
+
+import errno
+import io
+import math
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError
+
+from themo.process.progress import console
+
+T = TypeVar("T")
+
+SECONDS_BETWEEN_TRIES = 1.0
+SECONDS_BETWEEN_WARNINGS = 60.0
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_IN_WORDS = tuple(os.strerror(number) for number in _FULL)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error says that a disk is full, or a quota used up."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    if isinstance(error, shutil.Error | SafetensorError):  # these have the reason as text only
+        return any(words in str(error) for words in _FULL_IN_WORDS)
+    return False
+
+
+def warn_of_waiting(for_what: str) -> None:
+    """Say on this process's terminal that it waits."""
+    console.print(f"Warning: waits for {for_what}")
+
+
+class Patience:
+    """Waits for room, with a warning now and then, until it is interrupted.
+
+    Whoever interrupts the waiting wants the program to end: what is written after that is tried once.
+
+    Args:
+        is_over: Whether there is none from the start.
+        tell: Says what is waited for, now and then.
+    """
+
+    def __init__(self, *, is_over: bool = False, tell: Callable[[str], None] = warn_of_waiting) -> None:
+        self._is_over = is_over
+        self._tell = tell
+
+    def __call__(self, write: Callable[[], T]) -> T:
+        """Call what writes something whole or not at all, and again after a while if the disk is full.
+
+        Raises:
+            Exception: It cannot be written for another reason, or there is no more patience.
+            KeyboardInterrupt: Interrupted while it waited.
+        """
+        warned = -math.inf
+        while True:
+            try:
+                return write()
+            except Exception as error:
+                if self._is_over or not is_full(error):
+                    raise
+                if time.monotonic() - warned >= SECONDS_BETWEEN_WARNINGS:
+                    warned = time.monotonic()
+                    self._tell(f"room on a full disk: {error}")
+            try:
+                with _ended_by_ctrl_c():
+                    time.sleep(SECONDS_BETWEEN_TRIES)
+            except KeyboardInterrupt:
+                self._is_over = True
+                raise
+
+
+IMPATIENT = Patience(is_over=True)
+
+
+class LossyFile(io.FileIO):
+    """A file for a log: loses what a full disk does not take, rather than failing who writes."""
+
+    def write(self, data: Any, /) -> int:
+        """Write, or not."""
+        with suppress(OSError):
+            super().write(data)
+        return len(data)
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C raise here: Ray Tune, while it runs, would only make a note of the first one."""
+    is_ours = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT)
+    if not is_ours or not callable(before):  # a command that was started to ignore it
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,1 @@
+"""Teacher, student and baselines: how each is loaded and encodes."""

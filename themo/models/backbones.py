@@ -1,0 +1,319 @@
+"""Encoders of transformers by name or folder: their configuration, tokenizer and weights."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    MODEL_MAPPING,
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertTokenizerFast,
+)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from themo.errors import InputError, reason_of
+from themo.files.weights import refuse_code
+
+_CAPITALS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZÁÉÍÓÚÜÑ")
+_ACCENTED = frozenset("áéíóúüñÁÉÍÓÚÜÑ")
+
+_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+"""What transformers' encoders call it, of states and of attention: BERT and its kin, then DistilBERT and its
+kin. ModernBERT has the last alone."""
+
+ATTENTION = "themo_sdpa"
+
+DTYPE = torch.float32
+"""Of every encoder's weights, whatever they were published in, which transformers would keep: half precision
+rounds an optimizer's steps away."""
+
+
+def _attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **options: Any,
+) -> Any:
+    """SDPA; on a CPU in float32: torch's bfloat16 backward there takes half of a training step (measured)."""
+    if query.device.type != "cpu" or query.dtype == torch.float32:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    with torch.autocast("cpu", enabled=False):
+        return sdpa_attention_forward(
+            module, query.float(), key.float(), value.float(), attention_mask, **options
+        )
+
+
+AttentionInterface.register(ATTENTION, _attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+def load_config(backbone: str) -> Any:
+    """The transformers configuration of a backbone.
+
+    Raises:
+        InputError: No such backbone, or it is no text encoder.
+    """
+    try:
+        config = (
+            BertConfig.from_json_file(Path(backbone) / "config.json")
+            if _is_early_bert(Path(backbone))
+            else AutoConfig.from_pretrained(backbone)
+        )
+    except Exception as error:  # what a file may hold ends in any kind
+        raise _refusal(backbone, "configuration", error) from error
+    if config.is_encoder_decoder or not hasattr(config, "vocab_size"):
+        raise InputError(f"student.backbone {backbone}: must be a text encoder, got {config.model_type!r}")
+    return config
+
+
+def load_tokenizer(backbone: str) -> Any:
+    """The fast tokenizer of a backbone.
+
+    Raises:
+        InputError: None there, one without words, or with ids beyond the model's vocabulary.
+    """
+    folder = Path(backbone)
+    try:
+        inner = (
+            _early_tokenizer(folder)
+            if _is_early_bert(folder)
+            else AutoTokenizer.from_pretrained(backbone, **_casing(folder))
+        )
+    except Exception as error:  # as above
+        raise _refusal(backbone, "tokenizer", error) from error
+    if not inner.is_fast:
+        raise InputError(f"student.backbone {backbone}: must have a fast tokenizer (tokenizer.json)")
+    if len(inner) <= len(inner.all_special_ids):  # transformers makes one up where the files are missing
+        raise InputError(
+            f"student.backbone {backbone}: has no usable tokenizer: its vocabulary must hold more than "
+            "special tokens; are tokenizer.json or vocab.txt missing?"
+        )
+    vocab_size = load_config(backbone).vocab_size
+    if len(inner) > vocab_size:
+        raise InputError(
+            f"student.backbone {backbone}: the tokenizer's ids must lie within the model's vocabulary, "
+            f"got {len(inner)} entries for {vocab_size}"
+        )
+    return inner
+
+
+def refuse_length(backbone: str, config: Any, max_length: int) -> None:
+    """Refuse to read more tokens than a backbone has positions for.
+
+    Raises:
+        InputError: It has fewer, or no model can be built from its configuration.
+    """
+    try:
+        longest = longest_input(config)
+    except Exception as error:  # transformers and torch have several kinds
+        raise _refusal(backbone, "model", error) from error
+    if longest is not None and max_length > longest:
+        raise InputError(f"student.max_length must be at most the backbone's {longest}, got {max_length}")
+
+
+def longest_input(config: Any) -> int | None:
+    """Tokens that the encoder of a configuration has positions for, special ones included; None: all."""
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is None:
+        return None
+    with torch.device("meta"):  # takes neither memory nor time
+        encoder = AutoModel.from_config(copy.deepcopy(config))
+    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    # RoBERTa and its kin, whose tables have a place for padding, count from the one after it
+    return positions if padding is None else positions - padding - 1
+
+
+def adapted_config(
+    backbone: str,
+    *,
+    hidden_size: int | None = None,
+    hidden_layers: int | None = None,
+    dropout: float | None = None,
+) -> Any:
+    """The configuration of a backbone with the changes that `build_model` takes.
+
+    Raises:
+        InputError: No such backbone, or it does not take them.
+    """
+    config = load_config(backbone)
+    if hidden_size is not None:
+        try:
+            head = config.hidden_size // config.num_attention_heads
+            fits = hidden_size % head == 0
+            config.intermediate_size = config.intermediate_size * hidden_size // config.hidden_size
+        except (AttributeError, TypeError, ZeroDivisionError):
+            raise InputError(
+                f"student.hidden_size must be null for {backbone}, whose configuration does not have "
+                f"hidden_size, num_attention_heads and intermediate_size, got {hidden_size}"
+            ) from None
+        if not fits:
+            raise InputError(
+                f"student.hidden_size must be a multiple of the head width {head}, got {hidden_size}"
+            )
+        config.num_attention_heads = hidden_size // head
+        config.hidden_size = hidden_size
+    if hidden_layers is not None:
+        config.num_hidden_layers = hidden_layers
+    if dropout is not None:
+        names = [name for name in _DROPOUTS if hasattr(config, name)]
+        if not names:
+            raise InputError(
+                f"student.dropout must be null for {backbone}, which has no dropout, got {dropout}"
+            )
+        for name in names:
+            setattr(config, name, dropout)
+    return config
+
+
+def build_model(
+    backbone: str,
+    *,
+    weights: bool,
+    hidden_size: int | None = None,
+    hidden_layers: int | None = None,
+    dropout: float | None = None,
+) -> Any:
+    """The encoder in float32, without its pooling head; random weights are of torch's current random state.
+
+    Args:
+        backbone: Name or folder.
+        weights: Load the pretrained weights.
+        hidden_size: Width in place of the configuration's; the width of a head and the ratio of the inner
+            width stay.
+        hidden_layers: Layers in place of the configuration's.
+        dropout: Dropout of states and attention in place of the configuration's, of those that it has.
+
+    Raises:
+        InputError: No such backbone, no weights in it, or a width that its heads do not divide.
+    """
+    config = adapted_config(backbone, hidden_size=hidden_size, hidden_layers=hidden_layers, dropout=dropout)
+    try:
+        model = (
+            _pretrained(backbone, config)
+            if weights
+            else AutoModel.from_config(config, attn_implementation=_attention_of(config), dtype=DTYPE)
+        )
+    except Exception as error:  # safetensors, pickle, torch, JSON and transformers each have their own
+        refuse_code(error, f"student.backbone {backbone}")
+        raise _refusal(backbone, "model", error) from error
+    if hasattr(model, "pooler"):
+        model.pooler = None  # BERT's next-sentence head: never used here
+    _keep_states_in_float32(model)
+    return model
+
+
+def _keep_states_in_float32(model: nn.Module) -> None:
+    """Make the states between layers float32 under a CPU's autocast, as they are under CUDA's.
+
+    CUDA's takes layer norms in float32, a CPU's in what they are given. ELECTRA, ALBERT, ConvBERT and their
+    kin widen the embeddings by a matrix product: its result is the first state, and all others follow it.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.register_forward_pre_hook(_in_float32)
+    for part in (model, getattr(model, "encoder", None)):
+        for child in part.children() if part is not None else ():
+            if isinstance(child, nn.Linear):
+                child.register_forward_hook(_out_float32)
+
+
+def _in_float32(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(value.float() for value in inputs)
+
+
+def _out_float32(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return output.float()
+
+
+def _attention_of(config: Any) -> str:
+    """`ATTENTION`, or transformers' plain one for encoders that take no other, such as ConvBERT."""
+    kind = MODEL_MAPPING.get(type(config), None)
+    return ATTENTION if getattr(kind, "_supports_sdpa", False) else "eager"
+
+
+def _pretrained(backbone: str, config: Any) -> Any:
+    model, loading = AutoModel.from_pretrained(
+        backbone,
+        config=config,
+        attn_implementation=_attention_of(config),
+        dtype=DTYPE,
+        weights_only=True,
+        output_loading_info=True,
+    )
+    # transformers would leave them random and go on
+    missing = sorted(key for key in loading["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise ValueError(f"its weights lack {len(missing)} of the model's tensors, the first is {missing[0]}")
+    return model
+
+
+def _is_early_bert(folder: Path) -> bool:
+    """A folder as BERT's first releases and BETO came: a vocabulary and a configuration without type."""
+    config = folder / "config.json"
+    return (
+        config.is_file()
+        and (folder / "vocab.txt").is_file()
+        and "model_type" not in json.loads(config.read_text(encoding="utf-8"))
+    )
+
+
+def _casing(folder: Path) -> dict[str, bool | None]:
+    """Options of BERT's tokenizers for capitals and accents, where a folder leaves them to transformers.
+
+    Its default is to lower-case, and to strip accents where it lower-cases, also against the normalizer in
+    ``tokenizer.json``. That normalizer holds here, unless ``tokenizer_config.json`` says otherwise. Without
+    ``tokenizer.json`` the vocabulary decides, whatever is said beside it: pieces with capitals or accents are
+    there to be found.
+    """
+    whole, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
+    if whole.is_file():
+        config = folder / "tokenizer_config.json"
+        stated = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        normalizer = json.loads(whole.read_text(encoding="utf-8")).get("normalizer") or {}
+        parts = [normalizer, *normalizer.get("normalizers", ())]
+        of_bert = next((part for part in parts if part.get("type") == "BertNormalizer"), None)
+        if of_bert is None:
+            return {}
+        own = {"do_lower_case": of_bert["lowercase"], "strip_accents": of_bert["strip_accents"]}
+        return {name: value for name, value in own.items() if name not in stated}
+    return _casing_of(vocabulary.read_text(encoding="utf-8")) if vocabulary.is_file() else {}
+
+
+def _casing_of(vocabulary: str) -> dict[str, bool | None]:
+    letters = {
+        letter
+        for piece in vocabulary.split("\n")
+        if (word := piece.removeprefix("##")).isalpha()  # not a special token's name, as [UNK] or <EOS>
+        for letter in word
+    }
+    return {"do_lower_case": _CAPITALS.isdisjoint(letters), "strip_accents": _ACCENTED.isdisjoint(letters)}
+
+
+def _early_tokenizer(folder: Path) -> Any:
+    vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8")
+    return BertTokenizerFast(
+        vocab_file=str(folder / "vocab.txt"),
+        vocab={piece: i for i, piece in enumerate(vocabulary.rstrip("\n").split("\n"))},
+        **_casing_of(vocabulary),
+    )
+
+
+def _refusal(backbone: str, what: str, error: Exception) -> InputError:
+    reason = reason_of(error)
+    if reason.endswith(":"):  # what follows says why
+        reason = " ".join(str(error).split())
+    return InputError(f"student.backbone {backbone}: has no usable {what}: {reason}")

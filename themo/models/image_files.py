@@ -1,0 +1,220 @@
+"""Image files as 8-bit RGB pictures of Pillow, within a limit of memory of our own."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+from PIL import AvifImagePlugin, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from themo.errors import InputError
+from themo.models.grey import DEEP_MODES, to_8_bits
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+"""Told by content, not by name: ImageNet holds a PNG called .JPEG. Pillow's other readers stay shut, some of
+them start programs (EPS runs Ghostscript). HEIC is read where pillow-heif is installed."""
+
+MOST_BYTES = 2**30
+"""Of a decoded picture of 4 bytes a pixel: 268 megapixels. Pillow's limit is 179; phones take 200."""
+REDUCED_BYTES = 2**29
+"""Of a JPEG from which on it is decoded at a half, a quarter or an eighth of its size: 134 megapixels."""
+MOST_COEFFICIENT_BYTES = 2**31
+"""Of a JPEG whose scans the decoder must gather before it can reduce them, 2 bytes a sample."""
+
+_BYTES_A_PIXEL = 4
+_PNG = b"\x89PNG\r\n\x1a\n"
+_UNREAD_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+"""Of a PNG: what no pixel depends on here, and what Pillow refuses where it is long."""
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)
+"""What Pillow's readers raise on other formats, by which `Image.open` too goes on to the next one."""
+
+
+class UnreadableError(InputError):
+    """The file cannot be read now: it may be another time, and nothing is known of its content."""
+
+
+def reads_heif() -> bool:
+    """Whether pillow-heif, the optional extra ``pictures``, is installed."""
+    return find_spec("pillow_heif") is not None
+
+
+def reads_avif() -> bool:
+    """Whether this Pillow was built with AVIF."""
+    return AvifImagePlugin.SUPPORTED
+
+
+HEIF_COMMAND = "pip install pillow-heif"
+AVIF_COMMAND = "pip install --upgrade pillow"
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """Decode an image file to 8-bit RGB.
+
+    Grey, palette and CMYK pictures are converted, grey ones of more than 8 bits are scaled (see
+    `themo.models.grey`); what is transparent is laid on white, as on a web page. EXIF orientation is ignored,
+    as in CLIP's own preprocessing; see `upright`. Of an animation the first frame counts. A JPEG above
+    `REDUCED_BYTES` is decoded at a smaller size.
+
+    Args:
+        path: File in one of `FORMATS`.
+
+    Returns:
+        Picture of mode "RGB", wholly in memory; the file is closed.
+
+    Raises:
+        InputError: If the file is truncated, no image, larger than `MOST_BYTES`, or grey of an unknown range.
+        UnreadableError: If it is missing, or may not or cannot be read, memory is short, or it is a HEIC or
+            AVIF and the package for these is not installed.
+    """
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
+            return _decode(path, file)
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{path}: must be an image ({', '.join(FORMATS)}), its content is none of these"
+        ) from None
+    except (Image.DecompressionBombError, *DECODER_ERRORS) as error:
+        raise unreadable(path, error) from None
+
+
+DECODER_ERRORS = (
+    *(OSError, SyntaxError, ValueError, LookupError, TypeError),
+    *(ArithmeticError, EOFError, MemoryError, RuntimeError, struct.error, zlib.error),
+)
+"""What decoders let through on damaged files (found by cutting and flipping bytes)."""
+
+
+def unreadable(name: object, error: BaseException) -> InputError:
+    """The error of one picture, by its name, for what its decoding raised."""
+    if isinstance(error, InputError):
+        return error
+    if isinstance(error, MemoryError):
+        return UnreadableError(f"{name}: cannot read the image: not enough memory")
+    if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have no number
+        return UnreadableError(f"{name}: cannot read the image: {error.strerror or error}")
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return InputError(f"{name}: cannot read the image: {reason}")
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A picture as 8-bit RGB, in the manner of `open_rgb`; an RGB picture is returned as it is.
+
+    Raises:
+        ValueError: The range of its grey values cannot be known.
+    """
+    if image.mode in DEEP_MODES:
+        return to_8_bits(image).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A picture turned as its EXIF orientation says; as it is where that cannot be read."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception:  # Pillow has many errors for EXIF that is none
+        return image
+
+
+def _decode(path: Path, file: IO[bytes]) -> Image.Image:
+    try:
+        return _load(path, file)
+    except ValueError as error:
+        file.seek(0)
+        if isinstance(error, InputError) or file.read(len(_PNG)) != _PNG:
+            raise
+    return _load(path, BytesIO(b"".join(_without_text(file))))  # it may have been its text
+
+
+def _load(path: Path, file: IO[bytes]) -> Image.Image:
+    image = _open(path, file)
+    pixels = image.width * image.height
+    if isinstance(image, JpegImageFile):
+        if pixels * _BYTES_A_PIXEL > REDUCED_BYTES:
+            _refuse_coefficients(path, image)
+            scale = next(s for s in (2, 4, 8) if pixels * _BYTES_A_PIXEL <= REDUCED_BYTES * s * s)
+            image.draft(None, (image.width // scale, image.height // scale))
+    elif pixels * _BYTES_A_PIXEL > MOST_BYTES:
+        raise _too_large(path, image, MOST_BYTES // _BYTES_A_PIXEL)
+    image.load()
+    rgb = to_rgb(image)
+    # Pillow reads the EXIF data of a TIFF from its file, which is closed by then
+    return rgb.copy() if isinstance(rgb, TiffImageFile) else rgb
+
+
+def _open(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
+    """As `Image.open`, without its limit, which is a module's variable of the whole program."""
+    prefix = file.read(16)
+    for name in FORMATS:
+        if name not in Image.OPEN:
+            Image.init()
+        factory, accept = Image.OPEN[name]
+        if name == "JPEG":
+            factory = JpegImageFile  # Pillow's checks whether further pictures follow the first
+        if accept is None or accept(prefix) is True:
+            try:
+                file.seek(0)
+                return factory(file, "")
+            except _NOT_THIS_FORMAT:
+                continue
+    brand = prefix[8:12] if prefix[4:8] == b"ftyp" else b""
+    if brand in _HEIF_BRANDS:
+        return _open_heif(path, file)
+    if brand in (b"avif", b"avis") and not reads_avif():
+        raise UnreadableError(f"{path}: cannot read the image: AVIF needs {AVIF_COMMAND!r}")
+    raise UnidentifiedImageError
+
+
+def _open_heif(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
+    if not reads_heif():
+        raise UnreadableError(f"{path}: cannot read the image: HEIC needs {HEIF_COMMAND!r}")
+    from pillow_heif import HeifImageFile
+
+    file.seek(0)
+    try:
+        image: ImageFile.ImageFile = HeifImageFile(file, "")
+    except SyntaxError as error:
+        raise ValueError(error) from None
+    return image
+
+
+def _too_large(path: Path, image: Image.Image, most: int) -> InputError:
+    return InputError(
+        f"{path}: cannot read the image: it is too large: must have at most {most / 1e6:.0f} megapixels, "
+        f"got {image.width:,} x {image.height:,}"
+    )
+
+
+def _refuse_coefficients(path: Path, image: JpegImageFile) -> None:
+    """Progressive JPEGs, and those with a scan a colour, are held whole before they are reduced."""
+    factors = [horizontal * vertical for _, horizontal, vertical, _ in image.layer]
+    samples_a_pixel = sum(factors) / max(factors)
+    most = MOST_COEFFICIENT_BYTES / 2 / samples_a_pixel
+    if image.width * image.height > most:
+        raise _too_large(path, image, int(most))
+
+
+def _without_text(file: IO[bytes]) -> Iterator[bytes]:
+    """The bytes of a PNG but for its text and its colour profile, which are read over, not decompressed."""
+    file.seek(len(_PNG))
+    yield _PNG
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind in _UNREAD_CHUNKS:
+            file.seek(length + 4, 1)
+        else:
+            yield head + file.read(length + 4)

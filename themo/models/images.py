@@ -1,0 +1,207 @@
+"""Image files into batches of tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from themo.errors import InputError
+from themo.models.cropping import Transform
+from themo.models.image_files import open_rgb, to_rgb, unreadable, upright
+from themo.process.devices import cores
+
+PROBED = 32
+"""Images by which the time of all is estimated."""
+WORTH_SECONDS = 20.0
+"""Of decoding that are left: processes are started, which takes them some seconds of imports."""
+IMAGES_A_TASK = 8
+TASKS_AHEAD = 3
+"""Tasks a process whose images may wait."""
+
+Picture = Path | Image.Image
+"""An image file, or what Pillow has opened already."""
+
+
+@dataclass(frozen=True)
+class Upright:
+    """A transform that looks at pictures as people do: those of a telephone may be stored on their side."""
+
+    transform: Transform
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Of an RGB picture that still holds its EXIF data: float32 (3, H, W)."""
+        return self.transform(upright(image))
+
+
+def load_batches(
+    pictures: Sequence[Picture], transform: Transform, batch_size: int, workers: int | None = None
+) -> Iterator[torch.Tensor]:
+    """Decode and transform images into batches, in their order.
+
+    Args:
+        pictures: Image files or pictures.
+        transform: See `themo.models.cropping.Transform`.
+        batch_size: Images a batch, 1 or more; the last batch may be smaller.
+        workers: As of `load_images`.
+
+    Yields:
+        float32 (B, 3, H, W).
+
+    Raises:
+        InputError: If a file cannot be decoded (see `open_rgb`), when the turn of its batch comes.
+        ValueError: If `batch_size` is below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be 1 or more, got {batch_size}")
+    with closing(load_images(pictures, transform, workers)) as images:
+        while batch := list(islice(images, batch_size)):
+            for image in batch:
+                if isinstance(image, InputError):
+                    raise image
+            yield torch.stack(batch)  # type: ignore[arg-type]  # no errors are left
+
+
+def load_images(
+    pictures: Sequence[Picture], transform: Transform, workers: int | None = None
+) -> Generator[torch.Tensor | InputError, None, None]:
+    """Decode and transform images, in their order; what is none becomes the error that says so.
+
+    A few tasks a process wait ready at most, so memory does not depend on the number of images.
+
+    Args:
+        pictures: Image files or pictures.
+        transform: See `themo.models.cropping.Transform`; pickled for the processes.
+        workers: Decoding processes; 0: the caller's own decodes. None: one a core, where the time that the
+            first images take shows that it is worth starting them.
+
+    Yields:
+        float32 (3, H, W), or why there is none (see `open_rgb`).
+    """
+    with closing(_load_all(pictures, _Load(transform), workers)) as images:
+        for image in images:
+            yield image if isinstance(image, InputError) else torch.from_numpy(image.pixels)
+
+
+def load_identified(
+    paths: Sequence[Path], transform: Transform, workers: int | None = None
+) -> Generator[Identified | InputError, None, None]:
+    """`load_images`, with digests that tell which pictures are equal."""
+    yield from _load_all(paths, _Load(transform, identify=True), workers)
+
+
+@dataclass(frozen=True)
+class Identified:
+    """A picture that a transform has seen.
+
+    Attributes:
+        pixels: float32 (3, H, W).
+        digests: uint64 (4,): a BLAKE2b of 128 bits of the file's bytes, and one of the pixels.
+    """
+
+    pixels: npt.NDArray[np.float32]
+    digests: npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class _Load:
+    """What is done with a picture, by the caller or by a decoding process."""
+
+    transform: Transform
+    identify: bool = False
+
+    def __call__(self, picture: Picture) -> Identified | InputError:
+        is_file = isinstance(picture, Path)
+        name = picture if is_file else f"picture {getattr(picture, 'filename', '') or 'in memory'}"
+        try:
+            rgb = open_rgb(picture) if isinstance(picture, Path) else to_rgb(picture)
+            pixels: npt.NDArray[np.float32] = self.transform(rgb).numpy()
+            if not self.identify or not isinstance(picture, Path):
+                return Identified(pixels, np.empty(0, np.uint64))
+            with picture.open("rb") as file:
+                content = hashlib.file_digest(file, _digest).digest()
+        except (InputError, *TRANSFORM_ERRORS) as error:
+            return unreadable(name, error)
+        return Identified(pixels, np.frombuffer(content + _digest(pixels).digest(), np.uint64))
+
+
+TRANSFORM_ERRORS = (OSError, MemoryError, ValueError, ArithmeticError)
+"""What a transform may raise of one picture: the others are still looked at."""
+
+
+def _digest(content: Any = b"") -> hashlib.blake2b:
+    return hashlib.blake2b(content, digest_size=16)
+
+
+def _load_all(
+    pictures: Sequence[Picture], load: _Load, workers: int | None
+) -> Generator[Identified | InputError, None, None]:
+    if workers is None:
+        start = time.perf_counter()
+        first = [load(picture) for picture in pictures[:PROBED]]
+        seconds = (time.perf_counter() - start) * (len(pictures) / PROBED - 1)
+        yield from first
+        pictures, workers = pictures[PROBED:], cores() if seconds > WORTH_SECONDS else 0
+    if workers == 0:
+        yield from map(load, pictures)
+    else:
+        yield from _load_in_processes(pictures, load, workers)
+
+
+def _load_in_processes(
+    pictures: Sequence[Picture], load: _Load, workers: int
+) -> Iterator[Identified | InputError]:
+    waiting: deque[Future[list[Identified | InputError]]] = deque()
+    # not forked: the caller may have threads, or a GPU's context
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_decoding, (load,))
+    try:
+        for start in range(0, len(pictures), IMAGES_A_TASK):
+            waiting.append(pool.submit(_decode, pictures[start : start + IMAGES_A_TASK]))
+            if len(waiting) > TASKS_AHEAD * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        # also when the caller stops early or an image is broken: nothing is decoded in vain
+        pool.shutdown(cancel_futures=True)
+
+
+_load: _Load
+"""Of a decoding process."""
+
+
+def _start_decoding(load: _Load) -> None:
+    global _load
+    _load = load
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's affair
+    threading.Thread(target=_leave_with_caller, daemon=True).start()
+
+
+def _leave_with_caller() -> None:
+    """End this process when the caller's has ended: one that was killed ends no others."""
+    caller = parent_process()
+    if caller is not None:
+        caller.join()
+        os._exit(1)
+
+
+def _decode(pictures: Sequence[Picture]) -> list[Identified | InputError]:
+    # of arrays: tensors would travel through shared memory, of which containers have little
+    return list(map(_load, pictures))

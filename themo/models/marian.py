@@ -1,0 +1,190 @@
+"""Sentences translated by a Marian model, such as ``Helsinki-NLP/opus-mt-en-es``, and kept by content."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, MarianConfig, MarianMTModel, MarianTokenizer
+
+from themo.errors import InputError, reason_of
+from themo.fetching.hub import fetch_model
+from themo.files.cache import Cache, digest, digest_folder
+from themo.files.weights import refuse_code
+from themo.models.normal_form import canonical
+from themo.process.progress import track
+
+TRANSLATIONS = "translations.json"
+TRANSLATE_BATCH = 32
+
+_SHOWN = 12
+"""Target languages that a message names."""
+
+_THREE_LETTERS = {
+    "de": "deu",
+    "en": "eng",
+    "es": "spa",
+    "fr": "fra",
+    "it": "ita",
+    "ko": "kor",
+    "pl": "pol",
+    "ru": "rus",
+    "tr": "tur",
+}
+"""ISO 639-3 codes, which newer models take, of the languages of XTD10's captions."""
+
+
+class Translator:
+    """A Marian model. Build one with `Translator.load`.
+
+    Attributes:
+        model: The transformers model in eval mode.
+        tokenizer: Its tokenizer.
+        prefix: Before every sentence: the code of the target language, for a model of several; else empty.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, prefix: str = "") -> None:
+        self.model: Any = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.prefix = prefix
+
+    @classmethod
+    def load(cls, name: str, device: str | torch.device = "cpu", target: str | None = None) -> Translator:
+        """A model with its weights and tokenizer.
+
+        Args:
+            name: Repository of the hub, or a folder with the same files.
+            device: Where it runs.
+            target: Language to translate into, such as ``"es"``; a model of one target language ignores it.
+
+        Raises:
+            InputError: No such model, a damaged one, weights that hold code, or several target languages
+                and `target` is none of them.
+        """
+        what = f"translation model {name}"
+        # from a folder: of a name, transformers asks the hub to convert the weights, in a thread of its own
+        folder = fetch_model(name, what)
+        tokenizer = _load_tokenizer(folder, what)
+        model = _load_model(folder, what)
+        if len(tokenizer) > model.config.vocab_size:
+            raise InputError(
+                f"{what}: the tokenizer's ids must lie within the model's vocabulary, got {len(tokenizer)} "
+                f"entries for {model.config.vocab_size}"
+            )
+        return cls(model.to(device), tokenizer, _target_prefix(tokenizer, target, what))
+
+    @torch.inference_mode()
+    def translate(self, texts: Sequence[str]) -> list[str]:
+        """Translations, greedy or by beam search as the model's ``generation_config.json`` says.
+
+        Args:
+            texts: N sentences; of longer ones as many tokens as the model has positions for are read.
+
+        Returns:
+            N sentences in canonical form, in the order of `texts`.
+        """
+        translated = [""] * len(texts)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        with track("Translates", len(texts), "sentences") as advance:
+            for start in range(0, len(order), TRANSLATE_BATCH):
+                chosen = order[start : start + TRANSLATE_BATCH]
+                sentences = self._translate_batch([texts[i] for i in chosen])
+                for i, sentence in zip(chosen, sentences, strict=True):
+                    translated[i] = sentence
+                advance(len(chosen))
+        return translated
+
+    def _translate_batch(self, texts: list[str]) -> list[str]:
+        batch = self.tokenizer(
+            [self.prefix + canonical(text) for text in texts],
+            padding=True,
+            truncation=True,
+            max_length=self.model.config.max_position_embeddings,
+            return_tensors="pt",
+        )
+        # never sampled: what is kept by content must come out the same again
+        ids_BL = self.model.generate(**batch.to(self.model.device), do_sample=False)
+        sentences: list[str] = self.tokenizer.batch_decode(
+            ids_BL,
+            skip_special_tokens=True,
+            use_source_tokenizer=False,  # which transformers 5 would where the languages share a vocabulary
+        )
+        return [canonical(sentence) for sentence in sentences]
+
+
+def translations(
+    cache: Cache, name: str, texts: Sequence[str], target: str, load: Callable[[], Translator]
+) -> tuple[str, ...]:
+    """Translations of sentences, in their order; computed once.
+
+    Args:
+        cache: Where they are kept.
+        name: Name of the model, or its folder, which is known by its contents.
+        texts: N sentences.
+        target: Language of the translations.
+        load: Gives the `Translator`; called only if something must be computed.
+
+    Raises:
+        InputError: The model cannot be loaded, or the cache not be written.
+    """
+
+    def build(folder: Path) -> None:
+        sentences = load().translate(texts)
+        text = json.dumps(sentences, ensure_ascii=False, indent=0)
+        (folder / TRANSLATIONS).write_text(text + "\n", encoding="utf-8")
+
+    texts = [canonical(text) for text in texts]
+    model = digest_folder(Path(name)) if Path(name).is_dir() else name
+    key = {"model": model, "texts": digest(texts), "target": target}
+    entry = cache.entry("translations", key, build)
+    return tuple(json.loads((entry / TRANSLATIONS).read_text(encoding="utf-8")))
+
+
+def _target_prefix(tokenizer: Any, target: str | None, what: str) -> str:
+    """What tells a model of several target languages which one is wanted; empty for one of a single one."""
+    # not `supported_language_codes`, which is empty where source and target have vocabularies of their own
+    codes = [piece[2:-2] for piece in tokenizer.encoder if piece.startswith(">>") and piece.endswith("<<")]
+    if not codes:
+        return ""
+    for code in (target, _THREE_LETTERS.get(str(target))):
+        if code in codes:
+            return f">>{code}<< "
+    raise InputError(
+        f"{what}: must translate into {target}, got a model of {len(codes)} target languages: "
+        f"{', '.join(codes[:_SHOWN])}{', ...' if len(codes) > _SHOWN else ''}"
+    )
+
+
+def _load_tokenizer(folder: Path, what: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # for a normalisation of punctuation that the tokenizer never applies by itself
+            warnings.filterwarnings("ignore", "Recommended: pip install sacremoses", UserWarning)
+            return MarianTokenizer.from_pretrained(str(folder))
+    except ImportError as error:
+        raise InputError(f"{what}: needs the package sentencepiece: pip install sentencepiece") from error
+    except Exception as error:  # sentencepiece, JSON and transformers each have their own
+        raise InputError(f"{what}: has no usable tokenizer: {reason_of(error)}") from error
+
+
+def _load_model(folder: Path, what: str) -> Any:
+    try:
+        # not by MarianConfig: it gives its defaults where there is no file
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        if config.model_type != MarianConfig.model_type:
+            raise ValueError(f"it must be of type {MarianConfig.model_type}, is {config.model_type}")
+        model, loading = MarianMTModel.from_pretrained(
+            str(folder), config=config, weights_only=True, dtype=torch.float32, output_loading_info=True
+        )
+    except Exception as error:  # safetensors, torch, JSON and transformers each have their own
+        refuse_code(error, what)
+        raise InputError(f"{what}: cannot be loaded: {reason_of(error)}") from error
+    # transformers would leave them random and go on
+    if loading["missing_keys"]:
+        missing = sorted(loading["missing_keys"])
+        raise InputError(f"{what}: its weights lack {len(missing)} tensors, the first is {missing[0]}")
+    return model

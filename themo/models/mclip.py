@@ -1,0 +1,175 @@
+"""Text encoders of Multilingual-CLIP, such as ``M-CLIP/XLM-Roberta-Large-Vit-B-32``, by hub name or folder.
+
+The package ``multilingual-clip`` cannot load its own models with transformers 5. Nor is it needed: a model is
+an encoder, the mean of its states and a linear layer, which is what a `Student` is, and is loaded as one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from themo.config.sections import MAX_TOKENS
+from themo.errors import InputError, reason_of
+from themo.fetching.hub import fetch_model
+from themo.files.weights import read_weights
+from themo.models.backbones import DTYPE, longest_input
+from themo.models.student import ENCODE_BATCH, Head, Student
+from themo.models.tokens import Tokenizer
+from themo.process.progress import track
+
+_ENCODER, _LINEAR = "transformer.", "LinearTransformation."
+_NOT_NEEDED = ("transformer.embeddings.position_ids", "transformer.pooler.")
+"""Beginnings of keys left out: a buffer that transformers makes itself, and a layer after the last state."""
+_KEYS: dict[str, type] = {"modelBase": str, "numDims": int, "transformerDimensions": int}
+
+
+class MClip:
+    """A text encoder of Multilingual-CLIP. Build one with `MClip.load`.
+
+    Attributes:
+        student: Encoder and linear layer, in eval mode.
+        tokenizer: The encoder's.
+    """
+
+    def __init__(self, student: Student, tokenizer: Tokenizer) -> None:
+        self.student = student.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, name: str, device: str | torch.device = "cpu") -> MClip:
+        """A text encoder with its weights and tokenizer.
+
+        Args:
+            name: Repository of the hub, or a folder with the same files.
+            device: Where it runs.
+
+        Raises:
+            InputError: No such model, a damaged one, weights of another shape, or weights that hold code.
+        """
+        what = f"M-CLIP model {name}"
+        folder = fetch_model(name, what)
+        settings = _read_settings(folder / "config.json")
+        config = _base_config(settings["modelBase"], what)
+        student = _build(config, settings["numDims"], what)
+        width = student.projection.in_features
+        if width != settings["transformerDimensions"]:
+            raise InputError(
+                f"{what}: transformerDimensions must be the width {width} of {settings['modelBase']}, "
+                f"got {settings['transformerDimensions']}"
+            )
+        tokenizer = _load_tokenizer(folder, config, what)
+        _fill(student, read_weights(folder, what), what)
+        return cls(student.to(device), tokenizer)
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Vectors of texts of any language that the model knows.
+
+        Args:
+            texts: N texts; of longer ones as many tokens as the encoder has positions for are read.
+
+        Returns:
+            (N, E) float32 on the CPU, of any length, in the order of `texts`.
+        """
+        vectors = torch.empty(len(texts), self.dimension)
+        # sorted here already: a batch of equally long texts has little padding
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        with track("M-CLIP reads", len(texts), "texts") as advance:
+            for start in range(0, len(order), ENCODE_BATCH):
+                chosen = order[start : start + ENCODE_BATCH]
+                vectors[chosen] = self.student.encode(self.tokenizer, [texts[i] for i in chosen])
+                advance(len(chosen))
+        return vectors
+
+    @property
+    def dimension(self) -> int:
+        """E, length of a vector."""
+        return self.student.head.dimension
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: must be the configuration of an M-CLIP model: {reason_of(error)}"
+        ) from error
+    for key, expected in _KEYS.items():
+        value = settings.get(key) if isinstance(settings, dict) else None
+        if not isinstance(value, expected):
+            raise InputError(
+                f"{path}: must be the configuration of an M-CLIP model, whose {key} is of type "
+                f"{expected.__name__}, got {value!r}"
+            )
+    return dict(settings)
+
+
+def _base_config(base: str, what: str) -> Any:
+    folder = fetch_model(base, f"{what}: its base {base}", ["config.json"], weights=False)
+    try:
+        return AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{what}: its base {base} has no usable config.json: {reason_of(error)}") from error
+
+
+def _load_tokenizer(folder: Path, config: Any, what: str) -> Tokenizer:
+    try:
+        # with the base's configuration: transformers knows no model of type M-CLIP
+        inner = AutoTokenizer.from_pretrained(str(folder), config=config, trust_remote_code=False)
+        # without any, transformers gives a tokenizer that knows its special tokens alone
+        files = sorted(inner.vocab_files_names.values())
+        if not any((folder / file).is_file() for file in files):
+            raise FileNotFoundError(f"it has none of {', '.join(files)}")
+        tokenizer = Tokenizer(inner)
+    except Exception as error:  # tokenizers and sentencepiece raise Exception itself
+        raise InputError(f"{what}: has no usable tokenizer: {reason_of(error)}") from error
+    if len(inner) > config.vocab_size:
+        raise InputError(
+            f"{what}: the tokenizer's ids must lie within the base's vocabulary, got {len(inner)} entries "
+            f"for {config.vocab_size}"
+        )
+    return tokenizer
+
+
+def _build(config: Any, dimension: int, what: str) -> Student:
+    try:
+        encoder = AutoModel.from_config(config, add_pooling_layer=False, dtype=DTYPE)
+        head = Head(
+            dimension=dimension,
+            pooling="mean",
+            last_layer_norm=False,
+            projection_bias=True,
+            max_length=min(longest_input(config) or MAX_TOKENS, MAX_TOKENS),
+        )
+        return Student(encoder, head)
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{what}: its base must be an encoder like XLM-R: {reason_of(error)}") from error
+
+
+def _fill(student: Student, weights: Mapping[str, Tensor], what: str) -> None:
+    own = {_hub_key(key): key for key in student.state_dict()}
+    given = {key: value for key, value in weights.items() if not key.startswith(_NOT_NEEDED)}
+    for keys, fault in ((own.keys() - given.keys(), "lack"), (given.keys() - own.keys(), "have besides")):
+        if keys:
+            raise InputError(
+                f"{what}: its weights must be those of its base and a linear layer, they {fault} "
+                f"{len(keys)} tensors, the first is {min(keys)}"
+            )
+    shapes = {key: value.shape for key, value in student.state_dict().items()}
+    for key, value in given.items():
+        if value.shape != shapes[own[key]]:
+            raise InputError(
+                f"{what}: {key} must be of shape {tuple(shapes[own[key]])}, got {tuple(value.shape)}"
+            )
+    student.load_state_dict({own[key]: value for key, value in given.items()})
+
+
+def _hub_key(key: str) -> str:
+    """Key in an M-CLIP repository of a tensor of `Student`."""
+    return key.replace("backbone.", _ENCODER, 1).replace("projection.", _LINEAR, 1)

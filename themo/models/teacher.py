@@ -1,0 +1,269 @@
+"""CLIP through open_clip: the text tower that teaches, the image tower that tests.
+
+Shape suffixes: N texts or images, L tokens of a text, W width of the text tower, E dimensions of the shared
+image and text space.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import open_clip
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from themo.errors import InputError, reason_of
+from themo.fetching.hub import ENDPOINT
+from themo.files.cache import digest, digest_file, digest_folder
+from themo.files.weights import refuse_code
+from themo.models.cropping import crop_first
+from themo.models.images import Picture, load_batches
+from themo.models.normal_form import canonical
+from themo.process.progress import track
+
+Target = Literal["state", "embedding", "unit"]
+TEXT_BATCH = 256
+IMAGE_BATCH = 128
+
+
+class Teacher:
+    """A frozen CLIP.
+
+    Build one with `Teacher.load`.
+
+    Attributes:
+        model: The open_clip model in eval mode.
+        fingerprint: Digest of architecture and weights, the teacher's part of cache keys.
+        transform: open_clip's own image transform of this model, with the crop before the resize.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Callable[[Sequence[str]], Tensor],
+        transform: Callable[[Any], Tensor],
+        fingerprint: str,
+    ) -> None:
+        self.model: Any = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.transform = crop_first(transform)
+        self.fingerprint = fingerprint
+        self._tower = _TextTower(model)
+
+    @classmethod
+    def load(cls, architecture: str, pretrained: str | None = None, device: str = "cpu") -> Teacher:
+        """An open_clip model with its weights, tokenizer and image transform.
+
+        Args:
+            architecture: Model name, ``hf-hub:`` or ``local-dir:`` address, or a folder with
+                ``open_clip_config.json`` and weights. A tokenizer's ``bpe_path`` in that file may be relative
+                to the folder, so that the folder can be moved.
+            pretrained: Tag of open_clip or a weights file.
+            device: Where the model runs.
+
+        Raises:
+            InputError: No such model or weights.
+        """
+        name, tokenizer_options = _locate(architecture)
+        root = logging.getLogger()
+        level = root.level
+        try:
+            root.setLevel(logging.WARNING)
+            root.addFilter(_is_no_error)  # what open_clip logs as one it raises too
+            model, _, transform = open_clip.create_model_and_transforms(
+                name, pretrained=pretrained, device=device, require_pretrained=True, weights_only=True
+            )
+            tokenizer = open_clip.get_tokenizer(name, **tokenizer_options)
+        except Exception as error:  # open_clip, safetensors, torch and gzip each have their own
+            refuse_code(error, f"teacher.architecture {architecture}", "its weights")
+            reason = reason_of(error)
+            if hub_repository(architecture, pretrained) is not None:
+                reason += f"; it comes from {ENDPOINT}: check the network, or name a folder that holds it"
+            raise InputError(f"teacher.architecture {architecture}: cannot be loaded: {reason}") from error
+        finally:
+            root.removeFilter(_is_no_error)
+            root.setLevel(level)
+        return cls(model, tokenizer, transform, fingerprint(architecture, pretrained))
+
+    def encode_texts(
+        self, texts: Sequence[str], target: Target = "embedding", trim: bool = True
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Vectors of English texts.
+
+        Args:
+            texts: N texts, read in canonical form; what exceeds the context is cut as open_clip cuts it.
+            target: ``"state"``, (N, W): the end-of-text state after the last layer norm, before the text
+                projection; ``"embedding"``, (N, E): after it, as CLIP compares it with images, any length;
+                ``"unit"``, (N, E): the embedding scaled to length 1.
+            trim: Cut the padding of a batch where the tower is causal, which changes nothing: the
+                end-of-text state does not see what follows it. Off only to measure that.
+
+        Returns:
+            float32 array in the order of `texts`.
+        """
+        width = self.dimension(target)
+        vectors = np.empty((len(texts), width), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        with track("Teacher reads English", len(texts), "texts") as advance, torch.inference_mode():
+            for start in range(0, len(order), TEXT_BATCH):
+                chosen = order[start : start + TEXT_BATCH]
+                ids_NL = self.tokenizer([canonical(texts[i]) for i in chosen]).to(self.device)
+                states_NW = self._tower.states(ids_NL, trim)
+                out = (states_NW if target == "state" else self._tower.project(states_NW)).float()
+                if target == "unit":
+                    out = functional.normalize(out, dim=1)
+                vectors[chosen] = out.cpu().numpy()
+                advance(len(chosen))
+        return vectors
+
+    def to_image_space(self, vectors: Tensor, target: Target) -> Tensor:
+        """Vectors of a student of this teacher, (N, W) or (N, E), where images are: (N, E), length 1."""
+        embeddings = self._tower.project(vectors.to(self.device)) if target == "state" else vectors
+        return functional.normalize(embeddings.float().cpu(), dim=1)
+
+    def text_projection(self) -> Tensor:
+        """The affine map from text states to embeddings, (W + 1, E) float32 with the bias in the last row."""
+        inputs = torch.cat([torch.eye(self._tower.width), torch.zeros(1, self._tower.width)])
+        rows = self._tower.project(inputs.to(self.device)).float().cpu()
+        return torch.cat([rows[:-1] - rows[-1], rows[-1:]])
+
+    def encode_images(self, pictures: Sequence[Picture], workers: int | None = None) -> Tensor:
+        """Image vectors, (N, E) float32 of length 1, in the order of `pictures`.
+
+        Raises:
+            InputError: A file is no whole image.
+        """
+        parts = [torch.empty(0, self.dimension("embedding"))]
+        with track("Teacher looks at images", len(pictures), "images") as advance:
+            for images_N3HW in load_batches(pictures, self.transform, IMAGE_BATCH, workers=workers):
+                parts.append(self.encode_pixels(images_N3HW))
+                advance(len(images_N3HW))
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def encode_pixels(self, images_N3HW: Tensor) -> Tensor:
+        """Image vectors, (N, E) float32 of length 1 on the CPU, of what `transform` made of images."""
+        vectors: Tensor = self.model.encode_image(images_N3HW.to(self.device), normalize=True)
+        return vectors.float().cpu()
+
+    def dimension(self, target: Target) -> int:
+        """Length of a target vector."""
+        return self._tower.width if target == "state" else self._tower.embedding_width
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+
+class _TextTower:
+    """States before the projection, whether open_clip keeps the text tower apart or not."""
+
+    def __init__(self, model: Any) -> None:
+        self.tower: Any = model.text if isinstance(getattr(model, "text", None), nn.Module) else model
+        tower = self.tower
+        self._encode: Callable[[Tensor], Any] = tower if tower is not model else model.encode_text
+        if getattr(tower, "text_projection", None) is None or not hasattr(tower, "token_embedding"):
+            raise InputError(
+                "teacher.architecture: must have a CLIP text transformer with a projection, "
+                f"got {type(tower).__name__}"
+            )
+        self.pool_type: str = getattr(tower, "text_pool_type", None) or tower.pool_type
+        self.eos_id: int | None = getattr(tower, "text_eos_id", None) or getattr(tower, "eos_id", None)
+        self.is_causal = (
+            tower.attn_mask is not None
+            and self.pool_type in ("argmax", "eos")
+            and getattr(tower, "cls_emb", None) is None
+        )
+        self.width: int = tower.ln_final.weight.shape[0]
+        projection = tower.text_projection
+        linear = isinstance(projection, nn.Linear)
+        self.embedding_width: int = projection.out_features if linear else projection.shape[1]
+
+    def project(self, states: Tensor) -> Tensor:
+        projection = self.tower.text_projection
+        if isinstance(projection, nn.Linear):
+            projected: Tensor = projection(states.to(projection.weight.dtype))
+        else:
+            projected = states.to(projection.dtype) @ projection
+        return projected
+
+    def states(self, ids_NL: Tensor, trim: bool) -> Tensor:
+        if not self.is_causal:
+            return self._states_by_open_clip(ids_NL)
+        ends_N = self._end_of_text(ids_NL)
+        if trim:
+            ids_NL = ids_NL[:, : int(ends_N.max()) + 1]
+        tower, length = self.tower, ids_NL.shape[1]
+        dtype = tower.transformer.get_cast_dtype()
+        x = tower.token_embedding(ids_NL).to(dtype) + tower.positional_embedding[:length].to(dtype)
+        x = tower.transformer(x, attn_mask=tower.attn_mask[:length, :length])
+        states_NW: Tensor = tower.ln_final(x[torch.arange(len(x), device=x.device), ends_N])
+        return states_NW
+
+    def _end_of_text(self, ids_NL: Tensor) -> Tensor:
+        # as open_clip's text_global_pool: the highest id of a text, or the first end-of-text id
+        if self.pool_type == "argmax":
+            return ids_NL.argmax(dim=1)
+        return torch.eq(ids_NL, self.eos_id).int().argmax(dim=1)  # type: ignore[arg-type]
+
+    def _states_by_open_clip(self, ids_NL: Tensor) -> Tensor:
+        projection, self.tower.text_projection = self.tower.text_projection, None
+        try:
+            out = self._encode(ids_NL)
+        finally:
+            self.tower.text_projection = projection
+        states_NW: Tensor = out[0] if isinstance(out, tuple) else out
+        return states_NW
+
+
+def _is_no_error(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR
+
+
+def hub_repository(architecture: str, pretrained: str | None) -> str | None:
+    """Repository of the Hugging Face hub that a teacher's weights come from, None if from elsewhere."""
+    if architecture.startswith("hf-hub:"):
+        return architecture.removeprefix("hf-hub:")
+    tagged = open_clip.get_pretrained_cfg(architecture, pretrained) if pretrained else {}
+    return str(tagged["hf_hub"]).rstrip("/") if tagged.get("hf_hub") else None
+
+
+def fingerprint(architecture: str, pretrained: str | None) -> str:
+    """Digest of what determines a teacher's numbers: names, and contents where they are local files."""
+    folder = Path(architecture.removeprefix("local-dir:"))
+    weights = Path(pretrained) if pretrained else None
+    return digest(
+        [
+            digest_folder(folder) if folder.is_dir() else architecture,
+            digest_file(weights) if weights and weights.is_file() else pretrained,
+        ]
+    )
+
+
+def model_config(architecture: str) -> dict[str, Any]:
+    """open_clip's description of a model that it has loaded: ``embed_dim``, ``vision_cfg``, ``text_cfg``."""
+    config: dict[str, Any] = open_clip.get_model_config(_locate(architecture)[0])
+    return config
+
+
+def _locate(architecture: str) -> tuple[str, dict[str, str]]:
+    """open_clip's name of a model and options of its tokenizer that its config cannot hold."""
+    folder = Path(architecture.removeprefix("local-dir:"))
+    if not folder.is_dir():
+        return architecture, {}
+    config = folder / "open_clip_config.json"
+    try:
+        text = json.loads(config.read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{config}: must be open_clip's description of a model, with model_cfg") from None
+    bpe_path = text.get("tokenizer_kwargs", {}).get("bpe_path")
+    options = {"bpe_path": str(folder / bpe_path)} if bpe_path and not Path(bpe_path).is_absolute() else {}
+    return f"local-dir:{folder}", options

@@ -1,0 +1,93 @@
+"""Token ids of Spanish text, by the backbone's own tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer as Backend
+from tokenizers import normalizers
+
+from themo.config.sections import MAX_TOKENS
+from themo.files.cache import digest
+from themo.models.backbones import load_tokenizer
+from themo.models.normal_form import NORMAL_FORM, canonical, is_decomposable
+
+
+class Tokenizer:
+    """A fast tokenizer of transformers and what batching must know of it.
+
+    It brings every text into canonical form before anything else, and so does each ``tokenizer.json`` that is
+    written from it.
+
+    Attributes:
+        inner: The transformers tokenizer, for saving beside the student.
+        pad_id: Id that fills a batch; it is masked.
+        suffix: Special tokens at the end of every sentence (1 for BERT's separator).
+        fingerprint: Digest of the whole tokenizer.
+        dtype: Of ids, the smallest that holds them.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self._backend = inner.backend_tokenizer
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        _compose_first(self._backend)
+        self.pad_id: int = inner.pad_token_id if inner.pad_token_id is not None else 0
+        specials = inner("a", return_special_tokens_mask=True)["special_tokens_mask"]
+        self._blank: int = inner.unk_token_id if inner.unk_token_id is not None else self.pad_id
+        self.suffix: int = len(specials) - len("".join(map(str, specials)).rstrip("1"))
+        self.fingerprint = digest([self._backend.to_str(), MAX_TOKENS])
+        self.dtype: type[np.integer[Any]] = np.uint16 if len(inner) <= np.iinfo(np.uint16).max else np.int32
+
+    @classmethod
+    def load(cls, backbone: str) -> Tokenizer:
+        """The tokenizer of a backbone.
+
+        Raises:
+            InputError: No such backbone, or no fast tokenizer in it.
+        """
+        return cls(load_tokenizer(backbone))
+
+    def encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int64]]:
+        """Ids of all texts one after the other, special tokens included, and how many each has.
+
+        Texts of more than `MAX_TOKENS` tokens lose what stands before the special tokens at the end. A text
+        without tokens, such as an empty one where the tokenizer adds no special ones, is read as one unknown
+        token: an encoder needs a state to pool.
+        """
+        sentences = [
+            cut(encoding.ids, MAX_TOKENS, self.suffix) or [self._blank]
+            # also here: added tokens may be looked for before the tokenizer's own normalizer runs
+            for encoding in self._backend.encode_batch_fast([canonical(text) for text in texts])
+        ]
+        lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
+        flat = np.fromiter((i for ids in sentences for i in ids), dtype=self.dtype, count=int(lengths.sum()))
+        return flat, lengths
+
+
+def uncomposed_tokens(tokenizer: Tokenizer) -> list[str]:
+    """Added tokens that a ``tokenizer.json`` finds in a composed text but not in its decomposed form.
+
+    They are looked for in the text as it comes, before the normalizer composes it.
+    """
+    added = tokenizer.inner.added_tokens_decoder.values()
+    return [token.content for token in added if not token.normalized and is_decomposable(token.content)]
+
+
+def _compose_first(backend: Backend) -> None:
+    """Put Unicode's composition before a tokenizer's own normalizer."""
+    state = json.loads(backend.to_str())["normalizer"]
+    parts = [] if state is None else state["normalizers"] if state["type"] == "Sequence" else [state]
+    if not parts or parts[0]["type"] != NORMAL_FORM:
+        own = [] if backend.normalizer is None else [backend.normalizer]
+        backend.normalizer = normalizers.Sequence([normalizers.NFC(), *own])
+
+
+def cut(ids: list[int], length: int, suffix: int) -> list[int]:
+    """The first `length` ids, the special tokens of the end kept."""
+    return ids if len(ids) <= length else ids[: length - suffix] + ids[len(ids) - suffix :]

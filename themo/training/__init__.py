@@ -1,0 +1,1 @@
+"""The training function: batches in, updates and reports out."""

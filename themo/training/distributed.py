@@ -1,0 +1,150 @@
+"""Data parallelism: a batch shared out over the processes that torch.distributed connects, a device each.
+
+Every process, a rank, holds the whole student and the whole plan of batches, works on its share of a batch,
+and makes the same update by the sum of all gradients. A contrastive loss compares all pairs of a batch: every
+rank takes it of the vectors of all. So a batch gives the gradient that it gives on one device, but for
+rounding, and a run the same student; only dropout falls otherwise, for every rank draws its own.
+
+One process alone is a group of one, for which all of this is nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from themo.data.batches import Indices
+from themo.process.devices import is_out_of_memory
+
+T = TypeVar("T")
+
+_BUCKET = 8 * 2**20
+"""Values summed at once: enough to make a call's own cost small, without a second copy of all gradients."""
+
+
+class PeerLostError(ConnectionError):
+    """Another process of the group is gone, and with it what this one did since the last checkpoint."""
+
+
+class Group:
+    """The processes that train one student together.
+
+    Attributes:
+        rank: This process's number, from 0.
+        size: Number of processes.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank = rank
+        self.size = size
+
+    @classmethod
+    def current(cls) -> Group:
+        """All that torch.distributed connects; this process alone where it connects none."""
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this rank is the one that validates, reports and saves."""
+        return self.rank == 0
+
+    def share(self, chosen: Indices) -> Indices:
+        """This rank's pairs of a batch, every `size`-th one, so that lengths are alike on all ranks.
+
+        Where a batch has fewer pairs than there are ranks, the others get its first pair, which counts for
+        nothing with them: they take part in all that follows.
+        """
+        return chosen[self.rank :: self.size] if self.count(len(chosen)) else chosen[:1]
+
+    def count(self, n_pairs: int) -> int:
+        """How many of a batch's pairs count with this rank."""
+        return self._counts(n_pairs)[self.rank]
+
+    def seed(self, seed: int, step: int) -> None:
+        """Draw what is random in a step for this rank alone, as a function of seed, step and rank."""
+        if self.size > 1:
+            (state,) = np.random.SeedSequence([seed, step, self.rank]).generate_state(1)
+            torch.manual_seed(int(state))
+
+    def gather(self, values: Tensor, n_pairs: int) -> Tensor:
+        """(n_pairs, D) what all ranks have for their pairs, rank after rank; without gradient.
+
+        Args:
+            values: (B, D) of this rank's `share`.
+            n_pairs: Pairs of the whole batch.
+        """
+        counts = self._counts(n_pairs)
+        padded = values.new_zeros(counts[0], *values.shape[1:])
+        padded[: counts[self.rank]] = values[: counts[self.rank]]
+        everyones = [torch.empty_like(padded) for _ in counts]
+        _reach(lambda: dist.all_gather(everyones, padded))
+        return torch.cat([part[:count] for part, count in zip(everyones, counts, strict=True)])
+
+    def own(self, values: Tensor, n_pairs: int) -> Tensor:
+        """(B, D) this rank's rows of what `gather` gave; zero for a pair that counts for nothing."""
+        counts = self._counts(n_pairs)
+        if not counts[self.rank]:
+            return torch.zeros_like(values[:1])
+        start = sum(counts[: self.rank])
+        return values[start : start + counts[self.rank]]
+
+    def add_up(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The sum over all ranks of each of some scalars."""
+        if self.size == 1:
+            return terms
+        totals = torch.stack([value.float() for value in terms.values()])
+        _reach(lambda: dist.all_reduce(totals))
+        return dict(zip(terms, totals.unbind(), strict=True))
+
+    def add_up_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Replace the gradients by their sum over all ranks."""
+        if self.size == 1:
+            return
+        for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
+            flat = parameters_to_vector(bucket)
+            _reach(lambda flat=flat: dist.all_reduce(flat))  # type: ignore[misc]
+            vector_to_parameters(flat, bucket)
+
+    def from_first(self, ask: Callable[[], T]) -> T:
+        """What the first rank finds when it asks; plain values, the same on every rank."""
+        if self.size == 1:
+            return ask()
+        answer = [ask() if self.is_first else None]
+        _reach(lambda: dist.broadcast_object_list(answer))
+        return answer[0]  # type: ignore[return-value]  # the first rank's is no None
+
+    def _counts(self, n_pairs: int) -> list[int]:
+        return [len(range(rank, n_pairs, self.size)) for rank in range(self.size)]
+
+
+def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
+    bucket: list[Tensor] = []
+    for gradient in gradients:
+        bucket.append(gradient)
+        if sum(map(torch.numel, bucket)) >= _BUCKET:
+            yield bucket
+            bucket = []
+    if bucket:
+        yield bucket
+
+
+def _reach(collective: Callable[[], object]) -> None:
+    """Run a collective operation.
+
+    Raises:
+        PeerLostError: It failed because a rank is not there any more.
+    """
+    try:
+        collective()
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise PeerLostError(f"another process of the trial is gone: {error}") from error

@@ -1,0 +1,331 @@
+"""The reusable training function: settings and data in, reports out.
+
+It knows neither Ray nor MLflow nor the command line. Whoever calls it passes `report`, which may save, log or
+raise to stop.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from themo.checkpoints.environment import describe
+from themo.checkpoints.resumption import Progress, restore, take_checkpoint
+from themo.checkpoints.versions import Metrics, read_progress, write_version
+from themo.config.sections import HIGHER_IS_BETTER, Objective
+from themo.config.settings import Settings
+from themo.data.batches import assemble, plan_steps, token_counts
+from themo.data.dataset import TrainingData
+from themo.errors import InputError
+from themo.models.backbones import adapted_config, refuse_length
+from themo.models.student import Head, Student, save_student
+from themo.models.tokens import Tokenizer
+from themo.process.devices import resolve_device, resolve_precision
+from themo.training import report_times
+from themo.training.distributed import Group
+from themo.training.losses import build_loss, is_contrastive
+from themo.training.optimization import RunningMeans, Updater, build_optimizer
+from themo.training.schedules import learn_rate_at
+from themo.training.validation import Validation
+
+STEPS_BETWEEN_CHECKS = 50
+"""On a GPU, where looking at a loss waits for it, it is looked at this often; on a CPU at every step."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `train` reports at the times of `themo.training.report_times` and at the end.
+
+    Attributes:
+        metrics: ``pairs_seen``, ``step``, ``epoch``, ``seconds``, ``pairs_per_second``, ``learn_rate``,
+            ``train/loss`` and ``train/<term>`` (means since the last report), ``val/loss``, ``val/cosine``,
+            ``val/match@01``, ``val/retrieval@01`` where there are validation images, and ``best/...``: the
+            validation metrics of the best report so far.
+        is_best: No earlier report had a better objective.
+        is_last: Training ends with it.
+        save: Writes the run as it stands into a folder, new or its own, as a version directory. To be called
+            before the report returns: the weights move on.
+    """
+
+    metrics: Metrics
+    is_best: bool
+    is_last: bool
+    save: Callable[[Path], None]
+
+
+def train(
+    settings: Settings,
+    data: TrainingData,
+    *,
+    report: Callable[[Report], None],
+    resume: Path | None = None,
+    on_step: Callable[[int, float], None] = lambda _pairs, _loss: None,
+) -> Report:
+    """Train a student.
+
+    On a CPU the result is a function of settings and data to the last bit, also when the run is cut at any
+    report and resumed.
+
+    Where torch.distributed connects this process with others that call this too, they train one student
+    together (`themo.training.distributed`), and only the first of them reports.
+
+    `training.threads` stays set for the process when it returns; with 0 it keeps what the process has.
+
+    Args:
+        settings: All of them; `training.seed` determines every random choice.
+        data: Token ids and teacher vectors.
+        report: Called in this thread at every report.
+        resume: Version directory of an unfinished run with the same settings.
+        on_step: Called after every step with its number of pairs and its loss (on a GPU the last one looked
+            at), for a progress bar.
+
+    Returns:
+        The last report.
+
+    Raises:
+        FloatingPointError: The loss, or what validation measures, is no longer finite.
+        InputError: The student cannot be built from the settings, a batch is larger than the corpus, or
+            `resume` is damaged, finished, or was begun with other pairs.
+    """
+    refuse_unfit(settings, data, resume)
+    config, max_length, group = settings.training, settings.student.max_length, Group.current()
+    torch.set_num_threads(config.threads or torch.get_num_threads())
+    device = resolve_device(config.device)
+    dtype = resolve_precision(config.precision, device)
+    torch.manual_seed(config.seed)
+    student = build_student(settings, data).to(device).train()
+    optimizer = build_optimizer(student, config.optimizer, config.learn_rate, config.weight_decay)
+    loss_of = build_loss(settings.loss.loss, settings.loss.temperature)
+    update = Updater(
+        student,
+        optimizer,
+        loss_of,
+        dtype,
+        contrastive=is_contrastive(settings.loss.loss),
+        clip_norm=config.clip_norm,
+        parts=config.accumulate,
+        compiled=config.compile,
+        group=group,
+    )
+    validate = Validation(data, max_length, device)
+    steps_an_epoch, total_steps = _steps(settings, data)
+    total_pairs = data.pairs_an_epoch * total_steps / steps_an_epoch
+    run = _Run(settings, student, optimizer, Tokenizer.load(data.backbone), Progress(corpus=data.corpus))
+    run.facts = {
+        "objective": settings.objective,
+        "total_steps": total_steps,
+        "train_pairs": len(data.train),
+        "validation_pairs": len(data.validation),
+        "backbone_repository": data.backbone_repository,
+        "parameters": sum(p.numel() for p in student.parameters()),
+        "environment": describe(device, dtype) | ({"processes": group.size} if group.size > 1 else {}),
+    }
+    if resume is not None:
+        run.progress, run.best_weights = restore(resume, student, optimizer)
+
+    progress, means = run.progress, RunningMeans()
+    clock, pace = time.monotonic() - progress.seconds, _Pace(progress.pairs_seen)
+    lengths = token_counts(data.train, max_length)
+    span = (progress.step, total_steps)
+    for chosen in plan_steps(lengths, config.batch_size, config.seed, *span, parts=data.parts):
+        rate = learn_rate_at(
+            progress.step,
+            peak=config.learn_rate,
+            schedule=config.schedule,
+            warmup_steps=config.warmup_steps,
+            total_steps=total_steps,
+        )
+        batch = assemble(data.train, group.share(chosen), max_length).to(device)
+        group.seed(config.seed, progress.step)
+        means.add(update(batch, rate, len(chosen)), len(chosen))
+        progress.step += 1
+        progress.pairs_seen += len(chosen)
+        if device.type == "cpu" or math.isnan(means.last) or progress.step % STEPS_BETWEEN_CHECKS == 0:
+            means.check(progress.step, rate)
+        on_step(len(chosen), means.last)
+        seen = progress.pairs_seen
+        is_due = report_times.is_due(seen - len(chosen), seen, total_pairs, config.report_pairs)
+        if not is_due and progress.step < total_steps:
+            continue
+
+        means.check(progress.step, rate)
+        speed = pace.rate(progress.pairs_seen)
+        measured = group.from_first(lambda: validate(student, loss_of, dtype))
+        _refuse_not_finite(measured, progress.step, rate)
+        progress.seconds = time.monotonic() - clock
+        metrics: Metrics = {
+            "pairs_seen": progress.pairs_seen,
+            "step": progress.step,
+            "epoch": progress.step / steps_an_epoch,
+            "seconds": progress.seconds,
+            "pairs_per_second": speed,
+            "learn_rate": rate,
+            **{f"train/{name}": value for name, value in means.take().items()},
+        }
+        last = run.enter(metrics, measured, keeps_weights=group.is_first)
+        if group.is_first:
+            report(last)
+        if last.is_last:
+            break
+        pace.restart(progress.pairs_seen)
+    return last
+
+
+@dataclass
+class _Run:
+    """A run as it stands: what it reports, and what a version directory keeps of it.
+
+    Attributes:
+        best_weights: Of the student at the best report, on the CPU.
+        facts: What its summary tells of the run as a whole.
+    """
+
+    settings: Settings
+    student: Student
+    optimizer: torch.optim.Optimizer
+    tokenizer: Tokenizer
+    progress: Progress
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def enter(self, metrics: Metrics, measured: Metrics, *, keeps_weights: bool) -> Report:
+        """The report of what was measured; the best one's metrics and weights are kept."""
+        progress = self.progress
+        is_best = is_better(measured, progress.best, self.settings.objective)
+        if is_best:
+            progress.best, progress.stale = measured, 0
+            if keeps_weights:
+                weights = self.student.state_dict()
+                self.best_weights = {name: t.detach().cpu().clone() for name, t in weights.items()}
+        else:
+            progress.stale += 1
+        metrics |= measured | {f"best/{name}": value for name, value in progress.best.items()}
+        progress.reports.append(metrics)
+        return Report(metrics, is_best, self.state != "running", partial(self._save, is_best=is_best))
+
+    @property
+    def state(self) -> str:
+        """``finished``, ``stopped early`` or ``running``."""
+        if self.progress.step >= self.facts["total_steps"]:
+            return "finished"
+        patience = self.settings.training.patience
+        return "stopped early" if patience is not None and self.progress.stale >= patience else "running"
+
+    def _save(self, folder: Path, *, is_best: bool) -> None:
+        def write_student(part: Path) -> None:
+            save_student(
+                part, self.best_weights, self.student.head, self.student.backbone.config, self.tokenizer
+            )
+
+        progress = self.progress
+        write_version(
+            folder,
+            settings=self.settings,
+            reports=progress.reports,
+            summary={"best": progress.best, "last": progress.reports[-1], **self.facts, "state": self.state},
+            save_student=write_student if is_best or not (folder / "student").is_dir() else None,
+            checkpoint=take_checkpoint(self.student, self.optimizer, progress),
+        )
+
+
+class _Pace:
+    """Sentence pairs a second between two reports, without validation and saving."""
+
+    def __init__(self, pairs_seen: int) -> None:
+        self.restart(pairs_seen)
+
+    def restart(self, pairs_seen: int) -> None:
+        self._pairs, self._since = pairs_seen, time.monotonic()
+
+    def rate(self, pairs_seen: int) -> float:
+        return (pairs_seen - self._pairs) / (time.monotonic() - self._since)
+
+
+def _refuse_not_finite(measured: Metrics, step: int, rate: float) -> None:
+    """Raises `FloatingPointError` where the last update, whose loss was fine, broke the student."""
+    broken = [f"{name} is {value}" for name, value in measured.items() if not math.isfinite(value)]
+    if broken:
+        raise FloatingPointError(f"{', '.join(broken)} at step {step} (learn_rate={rate:.1e})")
+
+
+def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = None) -> None:
+    """Refuse what `train` cannot do, from settings and sizes alone: before anything is booked for it.
+
+    Args:
+        settings: As of `train`.
+        data: As of `train`.
+        resume: As of `train`.
+
+    Raises:
+        InputError: The backbone does not take the student's settings, a batch is larger than the corpus, or
+            `resume` is finished or was begun with other pairs.
+    """
+    student, training = settings.student, settings.training
+    config = adapted_config(
+        data.backbone,
+        hidden_size=student.hidden_size,
+        hidden_layers=student.hidden_layers,
+        dropout=student.dropout,
+    )
+    refuse_length(data.backbone, config, student.max_length)
+    n_pairs = min(len(data.train), data.pairs_an_epoch)
+    if training.batch_size > n_pairs:
+        raise InputError(
+            f"training.batch_size must be at most the {n_pairs:,} training pairs, got {training.batch_size:,}"
+        )
+    if resume is None:
+        return
+    progress = read_progress(resume)
+    begun_with = progress.get("corpus")
+    if None not in (begun_with, data.corpus) and begun_with != data.corpus:
+        raise InputError(
+            f"{resume}: was begun with other sentence pairs: a corpus has changed since, or the captions of "
+            "tests that it is compared with; let both be as they were, or begin anew"
+        )
+    step, stale, total_steps = progress.get("step", 0), progress.get("stale", 0), _steps(settings, data)[1]
+    if step >= total_steps:
+        raise InputError(f"{resume}: is finished, {step} of {total_steps} steps are done")
+    if training.patience is not None and stale >= training.patience:
+        raise InputError(f"{resume}: is finished, it stopped early at step {step}")
+
+
+def _steps(settings: Settings, data: TrainingData) -> tuple[int, int]:
+    """Steps of an epoch, and of all epochs."""
+    config = settings.training
+    steps_an_epoch = math.ceil(data.pairs_an_epoch / config.batch_size)
+    return steps_an_epoch, max(1, round(config.epochs * steps_an_epoch))
+
+
+def build_student(settings: Settings, data: TrainingData) -> Student:
+    """The student that settings describe, with weights from torch's current random state."""
+    config = settings.student
+    head = Head(
+        data.dimension, config.pooling, config.last_layer_norm, config.projection_bias, config.max_length
+    )
+    return Student.build(
+        data.backbone,
+        head,
+        weights=config.backbone_weights,
+        projection_init=config.projection_init,
+        hidden_size=config.hidden_size,
+        hidden_layers=config.hidden_layers,
+        dropout=config.dropout,
+    )
+
+
+def is_better(metrics: Metrics, best: Metrics, objective: Objective) -> bool:
+    """Whether a report beats the best so far; between equal objectives the greater cosine decides."""
+
+    def score(values: Metrics) -> tuple[float, float]:
+        value = values[objective]
+        return (value if HIGHER_IS_BETTER[objective] else -value, values["val/cosine"])
+
+    return not best or score(metrics) > score(best)

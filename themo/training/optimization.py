@@ -1,0 +1,269 @@
+"""Updates of the student, and the means of its losses."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from themo.data.batches import Batch
+from themo.errors import reason_of
+from themo.models.student import Student
+from themo.process.devices import autocast, is_out_of_memory
+from themo.training.distributed import Group
+from themo.training.losses import Loss
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+def build_optimizer(
+    student: nn.Module, name: Literal["adam", "adamw"], rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """Fused Adam or AdamW; matrices decay, vectors (biases, layer norms) do not."""
+    parameters = [p for p in student.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    return optimizer(groups, lr=rate, fused=True)
+
+
+class Updater:
+    """Updates a student, a batch at a time.
+
+    A batch is cut into parts where settings say so, and where the device has no memory for the whole: then
+    into twice as many until it has, for good. Cut or whole, a batch gives the same gradient but for rounding,
+    and for dropout, which falls otherwise. Means over pairs simply add up. A contrastive loss looks at all
+    pairs at once: it is taken of all vectors, computed part by part without their graphs, and its gradient
+    then led through each part, computed again (gradient caching: Gao et al., 2021,
+    https://arxiv.org/abs/2101.06983), for one more forward pass.
+    Where several processes train together, each has a share of the batch, and cuts it for itself.
+
+    Args:
+        student: Changed in place.
+        optimizer: Of its parameters.
+        loss_of: What is minimised.
+        dtype: Of matrix products.
+        contrastive: Whether the loss is no mean over pairs.
+        clip_norm: Greatest norm of the gradient; None: any.
+        parts: Into which a batch is cut from the start.
+        compiled: Whether torch.compile translates the student.
+        group: The processes that train together; None: this one alone.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        optimizer: torch.optim.Optimizer,
+        loss_of: Loss,
+        dtype: torch.dtype,
+        *,
+        contrastive: bool,
+        clip_norm: float | None = None,
+        parts: int = 1,
+        compiled: bool = False,
+        group: Group | None = None,
+    ) -> None:
+        self._student = student
+        # of any shape: batches differ in sentences and in length
+        self._forward: Callable[..., Any] = torch.compile(student, dynamic=True) if compiled else student
+        self._optimizer = optimizer
+        self._loss_of = loss_of
+        self._contrastive = contrastive
+        self._clip_norm = clip_norm
+        self._dtype = dtype
+        self._group = group or Group()
+        self.parts = parts
+
+    def __call__(self, batch: Batch, rate: float, n_pairs: int | None = None) -> dict[str, Tensor]:
+        """One update; the loss and its terms, each a mean over the batch.
+
+        Args:
+            batch: The batch, or this process's share of it.
+            rate: Learning rate.
+            n_pairs: Pairs of the batch over all processes; None: those of `batch`.
+        """
+        terms = self._gradient(batch, n_pairs or len(batch.ids))
+        if self._clip_norm is not None:
+            _clip(self._student, self._clip_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return terms
+
+    def _gradient(self, batch: Batch, n_pairs: int) -> dict[str, Tensor]:
+        if self._group.size > 1 and self._contrastive:
+            terms = self._add_gradients_together(batch, n_pairs)
+        else:
+            terms = self._fitting(batch, partial(self._add, batch, n_pairs))
+            terms = self._group.add_up(terms)
+        self._group.add_up_gradients(self._student.parameters())
+        return terms
+
+    def _fitting(self, batch: Batch, work: Callable[[list[Batch]], T]) -> T:
+        """What `work` makes of a batch's parts, which are cut smaller until the device has memory for one."""
+        random = _RandomState(batch.ids.device)
+        while True:
+            try:
+                return work(_parts(batch, self.parts))
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self.parts >= len(batch.ids):
+                    raise
+            # after the exception, whose frames hold the graph
+            self._optimizer.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            random.restore()
+            self.parts = min(2 * self.parts, len(batch.ids))
+            logger.warning(
+                "A batch of %d pairs does not fit the device: cut into %d parts", len(batch.ids), self.parts
+            )
+
+    def _add(self, batch: Batch, n_pairs: int, parts: list[Batch]) -> dict[str, Tensor]:
+        if self._contrastive and len(parts) > 1:
+            return self._add_cached_gradients(batch, parts)
+        return self._add_gradients(n_pairs, parts)
+
+    def _add_gradients(self, n_pairs: int, parts: list[Batch]) -> dict[str, Tensor]:
+        counts = self._group.count(n_pairs) > 0
+        sums: dict[str, Tensor] = {}
+        for part in parts:
+            share = len(part.ids) / n_pairs if counts else 0.0
+            loss, terms = self._loss_of(self._vectors(part), part.targets)
+            (loss * share).backward()
+            for name, value in {"loss": loss.detach(), **terms}.items():
+                sums[name] = sums.get(name, 0) + value * share
+        return sums
+
+    def _add_gradients_together(self, batch: Batch, n_pairs: int) -> dict[str, Tensor]:
+        """As `_add_cached_gradients`, of the vectors of all processes; an uncut share is computed once."""
+        group, random = self._group, _RandomState(batch.ids.device)
+        own_BD = self._fitting(batch, self._vectors_of_parts)
+        graph_BD = own_BD if own_BD.requires_grad else None
+        own_BD = own_BD.detach()
+        vectors_BD = group.gather(own_BD, n_pairs).requires_grad_()
+        loss, terms = self._loss_of(vectors_BD, group.gather(batch.targets, n_pairs))
+        (gradient_BD,) = torch.autograd.grad(loss, vectors_BD)
+        gradient_BD = group.own(gradient_BD, n_pairs)
+
+        def lead_back(parts: list[Batch]) -> None:
+            nonlocal graph_BD
+            if graph_BD is not None:
+                whole_BD, graph_BD = graph_BD, None  # it serves once: a retry computes the parts anew
+                whole_BD.backward(gradient_BD)
+                return
+            random.restore()  # dropout must fall alike both times, and does unless the share was cut between
+            sizes = [len(part.ids) for part in parts]
+            for part, gradient in zip(parts, gradient_BD.split(sizes), strict=True):
+                self._vectors(part).backward(gradient)
+
+        self._fitting(batch, lead_back)
+        return {"loss": loss.detach(), **terms}
+
+    def _vectors_of_parts(self, parts: list[Batch]) -> Tensor:
+        """Vectors of all parts, with their graph if there is one part only."""
+        with torch.set_grad_enabled(len(parts) == 1):
+            return torch.cat([self._vectors(part) for part in parts])
+
+    def _add_cached_gradients(self, batch: Batch, parts: list[Batch]) -> dict[str, Tensor]:
+        states, vectors = [], []
+        for part in parts:
+            states.append(_RandomState(part.ids.device))  # dropout must fall alike both times
+            with torch.no_grad():
+                vectors.append(self._vectors(part))
+        vectors_BD = torch.cat(vectors).requires_grad_()
+        loss, terms = self._loss_of(vectors_BD, batch.targets)
+        (gradient_BD,) = torch.autograd.grad(loss, vectors_BD)
+        sizes = [len(part.ids) for part in parts]
+        for part, state, gradient in zip(parts, states, gradient_BD.split(sizes), strict=True):
+            state.restore()
+            self._vectors(part).backward(gradient)
+        return {"loss": loss.detach(), **terms}
+
+    def _vectors(self, part: Batch) -> Tensor:
+        with autocast(part.ids.device, self._dtype):
+            try:
+                vectors: Tensor = self._forward(part.ids, part.mask)
+            except Exception as error:  # the compiler's own, and those of the tools that it calls
+                if self._forward is self._student or is_out_of_memory(error):
+                    raise
+                logger.warning("torch.compile cannot translate the student: %s", reason_of(error))
+                self._forward = self._student
+                vectors = self._forward(part.ids, part.mask)
+        return vectors
+
+
+class _RandomState:
+    """torch's random state as it was when this was made."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._cpu = torch.get_rng_state()
+        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    def restore(self) -> None:
+        torch.set_rng_state(self._cpu)
+        if self._cuda is not None:
+            torch.cuda.set_rng_state(self._cuda, self._device)
+
+
+def _parts(batch: Batch, n: int) -> list[Batch]:
+    if n == 1:
+        return [batch]
+    masks: list[Tensor | None] = (
+        list(batch.mask.chunk(n)) if batch.mask is not None else [None] * len(batch.ids.chunk(n))
+    )
+    return [
+        Batch(ids, mask, targets)
+        for ids, mask, targets in zip(batch.ids.chunk(n), masks, batch.targets.chunk(n), strict=True)
+    ]
+
+
+def _clip(student: nn.Module, greatest: float) -> None:
+    """Scale the gradient down to a norm; on a CPU without touching it where it is smaller already."""
+    gradients = [p.grad for p in student.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if norm.device.type != "cpu" or norm > greatest:
+        torch._foreach_mul_(gradients, torch.clamp(greatest / (norm + 1e-6), max=1.0))
+
+
+class RunningMeans:
+    """Means over pairs of the loss and its terms since the last report, summed on the device."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, Tensor] = {}
+        self._pairs = 0
+        self._latest = torch.tensor(math.nan)
+        self.last = math.nan
+        """The loss of the last step that was looked at."""
+
+    def add(self, terms: dict[str, Tensor], pairs: int) -> None:
+        """Add a step: scalar tensors ``loss`` and its terms, each a mean over `pairs` pairs."""
+        for name, value in terms.items():
+            self._totals[name] = self._totals.get(name, 0) + value.double() * pairs
+        self._pairs += pairs
+        self._latest = terms["loss"]
+
+    def check(self, step: int, rate: float) -> None:
+        """Look at the loss, which on a GPU waits for it.
+
+        Raises:
+            FloatingPointError: A loss since the last look is not finite.
+        """
+        self.last = self._latest.item()
+        if not math.isfinite(self._totals["loss"].item()):
+            raise FloatingPointError(f"loss is {self.last} at step {step} (learn_rate={rate:.1e})")
+
+    def take(self) -> dict[str, float]:
+        """The means, and start anew."""
+        means = {name: (total / self._pairs).item() for name, total in self._totals.items()}
+        self._totals, self._pairs = {}, 0
+        return means

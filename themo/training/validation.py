@@ -1,0 +1,103 @@
+"""Validation during training: on held-out pairs and, where there are any, on images that no test uses."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from themo.data.batches import assemble, token_counts
+from themo.data.dataset import CaptionedImages, EncodedPairs, TrainingData
+from themo.evaluation.metrics import MatchAt1, hits_of_ranks, ranks_by_cosine, share
+from themo.models.student import Student
+from themo.process.devices import autocast
+from themo.training.losses import Loss
+
+BATCH = 256
+"""Pairs a chunk, also of the validation loss, so that a contrastive one is the same for every batch size."""
+
+
+class Validation:
+    """Scores a student.
+
+    Args:
+        data: The held-out pairs, N, and the images.
+        max_length: Tokens of a sentence that are read.
+        device: Where the student is.
+    """
+
+    def __init__(self, data: TrainingData, max_length: int, device: torch.device) -> None:
+        self._pairs = _Sentences(data.validation, max_length, device)
+        self._match = MatchAt1(
+            self._pairs.vectors_NE, torch.from_numpy(np.array(data.validation.english_ids))
+        )
+        self._retrieval = _Retrieval(data.images, max_length, device) if data.images else None
+
+    @torch.no_grad()
+    def __call__(self, student: Student, loss_of: Loss, dtype: torch.dtype) -> dict[str, float]:
+        """``val/loss``, ``val/cosine``, ``val/match@01`` and, where there are images, ``val/retrieval@01``.
+
+        ``val/cosine`` is the mean cosine to the own target. ``val/match@01`` is the share of Spanish
+        sentences whose nearest teacher vector among all held-out English sentences is that of their own
+        translation. ``val/retrieval@01`` is what `test` calls retrieval@01, on the validation images.
+        """
+        student.eval()
+        targets_ND = self._pairs.vectors_NE
+        students_ND = self._pairs.encode(student, dtype)
+        sums = [
+            loss_of(s, t)[0].item() * len(s)
+            for s, t in zip(students_ND.split(BATCH), targets_ND.split(BATCH), strict=True)
+        ]
+        measured = {
+            "val/loss": sum(sums) / len(students_ND),
+            "val/cosine": functional.cosine_similarity(students_ND, targets_ND).mean().item(),
+            "val/match@01": self._match(students_ND),
+        }
+        if self._retrieval is not None:
+            measured["val/retrieval@01"] = self._retrieval(student, dtype)
+        student.train()
+        return measured
+
+
+class _Retrieval:
+    """Text-to-image recall@1 of T captions among I images."""
+
+    def __init__(self, images: CaptionedImages, max_length: int, device: torch.device) -> None:
+        self._captions = _Sentences(images.captions, max_length, device)
+        vectors = images.captions.targets
+        self._images_IE = torch.from_numpy(next(vectors.chunks(len(vectors)))).to(device)
+        self._image_of_caption_T = torch.from_numpy(np.array(images.captions.rows)).to(device)
+        self._map: Tensor | None = None
+        if images.to_image_space is not None:
+            self._map = torch.from_numpy(np.load(images.to_image_space, allow_pickle=False)).to(device)
+
+    def __call__(self, student: Student, dtype: torch.dtype) -> float:
+        texts_TE = self._captions.encode(student, dtype)
+        if self._map is not None:
+            texts_TE = texts_TE @ self._map[:-1] + self._map[-1]
+        ranks_T = ranks_by_cosine(texts_TE, self._images_IE, self._image_of_caption_T)
+        return share(hits_of_ranks(ranks_T, 1))
+
+
+class _Sentences:
+    """N sentences in batches of nearly equal length, and the vectors that they belong to."""
+
+    def __init__(self, pairs: EncodedPairs, max_length: int, device: torch.device) -> None:
+        self._order = np.argsort(token_counts(pairs, max_length), kind="stable")
+        self._batches = [
+            assemble(pairs, self._order[start : start + BATCH], max_length).to(device)
+            for start in range(0, len(pairs), BATCH)
+        ]
+        self.vectors_NE = self._in_own_order([batch.targets for batch in self._batches])
+
+    def encode(self, student: Student, dtype: torch.dtype) -> Tensor:
+        """A student's vectors, (N, D) float32, in the sentences' own order."""
+        with autocast(self.vectors_NE.device, dtype):
+            return self._in_own_order([student(batch.ids, batch.mask) for batch in self._batches])
+
+    def _in_own_order(self, parts: list[Tensor]) -> Tensor:
+        sorted_ND = torch.cat(parts).float()
+        own_ND = torch.empty_like(sorted_ND)
+        own_ND[self._order] = sorted_ND
+        return own_ND

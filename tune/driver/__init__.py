@@ -1,0 +1,1 @@
+"""The driver of a search: a session, its loop, and what Ray Tune asks of it."""

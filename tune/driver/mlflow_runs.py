@@ -1,0 +1,151 @@
+"""A search in MLflow: one parent run, and one child run a trial.
+
+A run is known by the search's id and the trial's number, not by an id kept elsewhere: so a search that is
+killed at any moment and resumed still has one parent and one child a trial.
+Nothing here waits for a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune import Callback
+
+from themo.tracking.names import comparison_params
+from themo.tracking.runs import RunLog, Status, Tracking
+from tune.study.study import Study
+from tune.study.trial_record import State, Trial
+from tune.worker.trial_report import read_report
+
+SEARCH_TAG = "themo.search"
+TRIAL_TAG = "themo.trial"
+
+_STATUS: dict[State, Status] = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+
+
+class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
+    """Logs what Ray reports.
+
+    Args:
+        tracking: The connection.
+        study: The record.
+        name: Of the search.
+        uid: The search's own id, which no other search has.
+        settings: All settings of the search, kept as an artefact.
+        objective: Name of the metric that is searched on.
+    """
+
+    def __init__(
+        self,
+        tracking: Tracking,
+        study: Study,
+        name: str,
+        uid: str,
+        settings: Mapping[str, Any],
+        objective: str,
+    ) -> None:
+        self._tracking = tracking
+        self._study = study
+        self._uid = uid
+        self._objective = objective
+        self.parent = tracking.start(
+            name,
+            {"objective": objective, "search": name},
+            artifact=settings,
+            tags={SEARCH_TAG: uid},
+            key=uid,
+        )
+        self._runs: dict[int, RunLog] = {}
+        self._open: set[int] = set()
+        self._settled = {trial.number for trial in study if trial.is_done}
+        for number in self._settled:
+            self._settle(study[number])
+
+    def on_trial_start(self, *, trial: Any, **_: object) -> None:
+        """Begin the child run; a trial taken up again keeps its run."""
+        record = self._study[trial.config["number"]]
+        if record.number not in self._runs:
+            self._begin(record)
+
+    def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
+        """Log a report."""
+        report = read_report(result)
+        pairs = int(report.metrics.get("pairs_seen", 0))
+        self._runs[report.number].report(report.metrics, step=pairs)
+
+    def on_trial_complete(self, *, trial: Any, **_: object) -> None:
+        """End the child run as its trial ended; that of a paused one stays open."""
+        record = self._study[trial.config["number"]]
+        if record.is_done:
+            self._end(record)
+
+    def on_trial_error(self, *, trial: Any, **_: object) -> None:
+        """End the child run of a trial whose worker died once too often."""
+        self.on_trial_complete(trial=trial)
+
+    def close(self, status: Status) -> None:
+        """End the parent run, and the runs of trials that wait, were stopped waiting, or were interrupted."""
+        for trial in self._study:
+            if trial.number in self._open:
+                if trial.is_done:
+                    self._end(trial)
+                else:
+                    self._runs[trial.number].finish("KILLED")
+            elif trial.number not in self._runs.keys() | self._settled and trial.values:
+                self._settle(trial)  # it waited all through this session
+        self._open.clear()
+        self._report_best()  # a kill, or no worker, kept the end of some trial from it
+        self.parent.finish(status)
+
+    def _begin(self, trial: Trial) -> None:
+        self._runs[trial.number] = self._tracking.start(
+            f"trial {trial.number}",
+            comparison_params(trial.params),
+            tags=self._tags(trial),
+            parent=self.parent,
+            key=self._key(trial),
+        )
+        self._open.add(trial.number)
+
+    def _end(self, trial: Trial) -> None:
+        run = self._runs.get(trial.number)
+        if run is None:  # it ended before a worker took it up
+            self._begin(trial)
+            run = self._runs[trial.number]
+        if why := _why(trial):
+            run.tag(why)
+        run.finish(_STATUS[trial.state])
+        self._open.discard(trial.number)
+        self._report_best()
+
+    def _report_best(self) -> None:
+        done = self._study.n_done
+        leader = self._study.leader()
+        if leader is not None and (best := leader.best(self._study.mode)) is not None:
+            self.parent.report({f"best/{self._objective}": best, "trials": done}, step=done)
+
+    def _settle(self, trial: Trial) -> None:
+        """Bring the run of a trial that ended before to its end, if a kill kept it from it."""
+        self._tracking.settle(
+            f"trial {trial.number}",
+            comparison_params(trial.params),
+            key=self._key(trial),
+            tags=self._tags(trial) | _why(trial),
+            parent=self.parent,
+            metrics=trial.metrics,
+            step=trial.pairs_seen,
+            status=_STATUS.get(trial.state, "KILLED"),
+        )
+
+    def _key(self, trial: Trial) -> str:
+        return f"{self._uid}/{trial.number}"
+
+    def _tags(self, trial: Trial) -> dict[str, str]:
+        return {SEARCH_TAG: self._uid, TRIAL_TAG: str(trial.number)}
+
+
+def _why(trial: Trial) -> dict[str, str]:
+    """Tags of how it came to its end."""
+    reason = {"themo.reason": trial.reason} if trial.reason else {}
+    return reason | ({"themo.lineage": trial.lineage_in_words} if trial.lineage else {})

@@ -1,0 +1,43 @@
+"""Refuses, before the first trial, a range with an end that data or backbone would let no trial train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from themo.config.settings import Settings
+from themo.data.dataset import TrainingData
+from themo.errors import InputError
+from themo.training.loop import refuse_unfit
+from tune.space.dimensions import Scalar
+from tune.space.search_space import Space
+from tune.study.naming import SEARCH_FILE
+
+FITTED = ("batch_size", "max_length", "hidden_size", "hidden_layers", "dropout")
+"""Settings that must fit the corpus or the backbone, each by itself."""
+
+
+def refuse_unfit_ends(space: Space, settings: Settings, data: TrainingData) -> None:
+    """Refuse a space whose ranges reach beyond what data and backbone allow.
+
+    Args:
+        space: What is searched.
+        settings: What trials start from, with one combination of searched data settings.
+        data: That combination's.
+
+    Raises:
+        InputError: An end of a range, or a choice, does not fit.
+    """
+    for values in _corners(space):
+        try:
+            refuse_unfit(settings.override(values, source=SEARCH_FILE) if values else settings, data)
+        except InputError as error:
+            raise InputError(f"the search space: {error}") from None
+
+
+def _corners(space: Space) -> Iterator[dict[str, Scalar]]:
+    """Each end of each of these ranges once, the others at their first ends."""
+    ends = {name: space.ends(name) for name in FITTED if name in space.dimensions}
+    firsts = {name: values[0] for name, values in ends.items()}
+    yield firsts
+    for name, values in ends.items():
+        yield from (firsts | {name: value} for value in values[1:])

@@ -1,0 +1,210 @@
+"""Which search the options of ``tune`` ask for: one that there is, or a new one."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from themo.cli.options import AUTO_GPUS
+from themo.config.presets import preset_path, space_path
+from themo.config.settings import Settings, option
+from themo.errors import InputError
+from themo.process.devices import resolve_device
+from themo.process.progress import console
+from themo.tracking.uri import check_reachable, tracking_uri
+from tune.cluster.address import LOCAL
+from tune.cluster.resources import Resources
+from tune.cluster.storage import Storage
+from tune.driver.warm_start import carry_over
+from tune.space.dimensions import contains
+from tune.space.search_space import Space, load
+from tune.study.naming import STUDY_FILE, Place, reserve, search_folder
+from tune.study.search import RESUME, Search, grow, new_search, read_search, refuse_another_space
+from tune.study.study import Study
+from tune.study.tracking_place import refuse_another_place
+from tune.study.trial_record import Trial
+from tune.study.tried import most_trials
+
+OF_NEW_SEARCHES = (
+    "repeat",
+    "search_seed",
+    "warm_start",
+    "searcher",
+    "scheduler",
+    "name",
+    "cpus_per_trial",
+    "gpus_per_trial",
+    "storage_path",
+    "config",
+    "preset",
+)
+"""Options that change what a search is, so that they cannot be given where it goes on."""
+
+
+def resume(options: Namespace, settings: Settings) -> Search:
+    """The search of ``--resume NAME``, grown and moved as asked.
+
+    Args:
+        options: As parsed.
+        settings: Where searches are.
+
+    Raises:
+        InputError: There is none, or an option would change what it is.
+    """
+    given = [name for name in OF_NEW_SEARCHES if getattr(options, name) is not None]
+    given += [name for name in options.settings if name != "logs_dir"]
+    if given:
+        raise InputError(
+            f"--resume goes on with what the search began with: leave out {', '.join(map(option, given))}; "
+            "--num-samples, --stop-after-no-gain, --time-budget, --logs-dir, --address, --max-concurrent "
+            "and its own --space may be given with it"
+        )
+    folder = search_folder(options.resume, settings, asked_by=RESUME)
+    search = read_search(folder, to_go_on=True)
+    if search.name != folder.name:  # a copy would go on with what it was copied from
+        raise InputError(
+            f"{RESUME}: {folder} holds the search {search.name!r}: its directory must bear that name"
+        )
+    if search.folder != folder:  # moved since it was begun
+        search = replace(search, settings=search.settings.override({"logs_dir": str(folder.parent.parent)}))
+    if options.space is not None:
+        refuse_another_space(search, load(options.space, search.settings), options.space)
+    refuse_another_place(folder, search.settings.paths.experiment)
+    if options.num_samples is not None or options.stop_after_no_gain is not None:
+        search = grow(search, options.num_samples, options.stop_after_no_gain)
+    machines = _given(address=options.address, max_concurrent=options.max_concurrent)
+    return replace(search, resources=replace(search.resources, **machines))
+
+
+def begin(options: Namespace, settings: Settings, place: Place | None = None) -> Search:
+    """A new search, its directory made; of ``--repeat NAME`` like an earlier one.
+
+    Args:
+        options: As parsed.
+        settings: What it starts from, unless it repeats one.
+        place: Its directory, where that was reserved before.
+
+    Raises:
+        InputError: It cannot be, or its name is taken; nothing is made then.
+    """
+    with place or reserve(options.name, settings) as held:
+        return _begin(options, settings, held)
+
+
+def _begin(options: Namespace, settings: Settings, place: Place) -> Search:
+    logs_dir = settings.paths.logs_dir
+    carried: tuple[Trial, ...] = ()
+    resources = Resources()
+    if options.repeat is None:
+        space = load(options.space or _space_path(options), settings)
+        _tell_untrusted(space, settings)
+    else:
+        known, carried = _repeated(options, settings)
+        settings, space, resources = known.settings.override(options.settings), known.space, known.resources
+    space = space.searched_by(
+        **_given(
+            num_samples=options.num_samples,
+            seed=options.search_seed,
+            searcher=options.searcher,
+            scheduler=options.scheduler,
+            stop_after_no_gain=options.stop_after_no_gain,
+        )
+    )
+    known_threads = resources.threads
+    resources = replace(resources, **_resources(options, settings, resources))
+    resources.refuse_no_gpus(settings.training.device)
+    if options.address in (None, LOCAL):
+        resolve_device(settings.training.device)  # of a cluster, only its machines know
+    is_share = settings.training.threads == known_threads and "threads" not in options.settings
+    if options.repeat is not None and is_share:  # the earlier one's, which filled its settings in
+        settings = settings.override({"threads": resources.threads})
+    if search_folder(place.folder.name, settings) != place.folder:  # the earlier search was moved
+        settings = settings.override({"logs_dir": logs_dir})
+    check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
+    if options.warm_start is not None:
+        carried = _carried(options.warm_start, space, settings)
+    _tell_size(space, carried, options)
+    return new_search(place.folder.name, space, settings, resources, carried, place)
+
+
+def _space_path(options: Namespace) -> Path:
+    preset = None if options.preset is None else preset_path(options.preset)
+    return space_path(options.config or preset)
+
+
+def _tell_untrusted(space: Space, settings: Settings) -> None:
+    """Name the settings whose own values lie outside the space: no trusted trial is completed by them."""
+    own = settings.leaves()
+    outside = [f"{name} {own[name]}" for name, d in space.dimensions.items() if not contains(d, own[name])]
+    if outside and space.first:
+        console.print(
+            f"Outside the space, so that each trial gets others: {', '.join(outside)}", soft_wrap=True
+        )
+
+
+def _tell_size(space: Space, carried: tuple[Trial, ...], options: Namespace) -> None:
+    """Say that a space holds fewer settings than trials were asked for.
+
+    Raises:
+        InputError: The search that this one starts from has tried all.
+    """
+    most = most_trials(Study(None, "max", carried=carried), space)
+    if not most:
+        source = "repeat" if options.warm_start is None else "warm_start"
+        raise InputError(
+            f"{option(source)} {getattr(options, source)}: all {space.n_points:.0f} settings of the space "
+            "have been tried there"
+        )
+    if most < space.search.num_samples:
+        tried = f", {space.n_points - most:.0f} of them tried" if most < space.n_points else ""
+        console.print(
+            f"The space holds {space.n_points:.0f} settings{tried}: the search ends after {most} trials, "
+            f"not {space.search.num_samples}",
+            soft_wrap=True,
+        )
+
+
+def _repeated(options: Namespace, settings: Settings) -> tuple[Search, tuple[Trial, ...]]:
+    """The search that is to be repeated, and what it had from another one."""
+    others = ("config", "preset", "space", "warm_start")
+    given = [name for name in others if getattr(options, name) is not None]
+    if given:
+        raise InputError(
+            f"--repeat takes settings and space from the search that it names: leave out "
+            f"{', '.join(map(option, given))}"
+        )
+    folder = search_folder(options.repeat, settings, asked_by="--repeat")
+    search = read_search(folder, asked_by="--repeat")
+    study_path = folder / STUDY_FILE
+    return search, Study.read(study_path).carried if study_path.exists() else ()
+
+
+def _carried(name: str, space: Space, settings: Settings) -> tuple[Trial, ...]:
+    folder = search_folder(name, settings, asked_by="--warm-start")
+    known = read_search(folder, asked_by="--warm-start")
+    over = carry_over(known, Study.read(folder / STUDY_FILE), space, settings)
+    console.print(f"From search {known.name}: {over}")
+    return over.trials
+
+
+def _resources(options: Namespace, settings: Settings, known: Resources) -> Mapping[str, Any]:
+    asked, on_cpu = options.gpus_per_trial, settings.training.device == "cpu"
+    gpus = 1.0 if asked == AUTO_GPUS else asked
+    if gpus is None:
+        gpus = 0.0 if on_cpu else known.gpus_per_trial
+    return _given(
+        address=options.address,
+        max_concurrent=options.max_concurrent,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=gpus,
+        by_memory=None if asked is None and not on_cpu else asked == AUTO_GPUS,
+        storage_path=options.storage_path and Storage.named(options.storage_path).place,
+    )
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,267 @@
+"""What Ray Tune asks of a search: the next trial, whether one goes on, how one ended.
+
+Ray's own OptunaSearch tells Optuna that a stopped trial is complete and leaves a diverged one running for
+ever, and Ray's ASHA forgets its rungs when a search is resumed. These two adapters leave all state to the
+record (`tune.study.study`) and hold only what belongs to the Ray session. For Ray a paused trial has ended,
+and is another one when it goes on from its checkpoint: the way that interrupted trials are taken up anyway,
+with nothing that only Ray would know of. So is one whose worker died. (A worker that dies between two trials
+is two deaths of the next one for Ray's own recovery, which gives that one up.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from themo.process.progress import console
+from tune.driver.stoppers import Breakdown
+from tune.schedulers.population import take_over
+from tune.schedulers.rules import scheduler_of
+from tune.searchers.by_name import propose
+from tune.space.search_space import Space
+from tune.study.limits import wants_more
+from tune.study.study import Study
+from tune.study.trial_record import Trial
+from tune.study.work_time import sessions
+from tune.worker.memory import larger_share
+from tune.worker.trial import configuration
+from tune.worker.trial_report import read_report
+
+
+class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
+    """Hands out the trials that were interrupted, then paused ones that may go on, then new ones.
+
+    Never more at once than there are slots. When all is done, trials that still wait are stopped.
+
+    Args:
+        space: What is searched.
+        study: The record.
+        slots: Trials at once, at this moment.
+        share: GPUs, or part of one, for a trial that begins now, or goes on after a pause; one that once ran
+            out of memory gets its `least_gpus` at least.
+        is_share_open: Whether an interrupted trial gets the present share too, and not the one that it had:
+            GPUs may have come, or gone.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        study: Study,
+        slots: Callable[[], int],
+        share: Callable[[], float] = lambda: 0.0,
+        *,
+        is_share_open: bool = False,
+    ) -> None:
+        super().__init__()
+        self._space = space
+        self._study = study
+        self._slots = slots
+        self._share = share
+        self._is_share_open = is_share_open
+        self._scheduler = scheduler_of(space.search, space)
+        self._interrupted = [trial.number for trial in study if trial.state == "RUNNING"]
+        self._deaths: dict[int, tuple[int, int]] = {}
+        self.numbers: dict[str, int] = {}
+        """Trial number by Ray's id, of the trials at work."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's configuration; None while every slot has one, or all wait for those at work."""
+        if self._places_taken() + 1 > self._slots() + 1e-6:
+            return None
+        if self._interrupted:
+            trial = self._study[self._interrupted.pop(0)]
+        elif (number := self._scheduler.next_paused(self._study)) is not None:
+            donor = self._scheduler.donor(self._study, number)
+            if donor is not None:
+                take_over(self._space, self._study, number, donor)
+            trial = self._study.resume(number)
+            trial.gpus = max(self._share(), trial.least_gpus)
+        elif wants_more(self._study, self._space):
+            trial = self._study.add(propose(self._space, self._study))
+        elif self.numbers:
+            return None
+        else:
+            self._stop_waiting()
+            return str(Searcher.FINISHED)
+        self.numbers[trial_id] = trial.number
+        if trial.gpus is None or self._is_share_open:
+            trial.gpus = self._share()
+        return configuration(trial)
+
+    def _places_taken(self) -> float:
+        """By the trials at work; one that has more of a GPU than others are given takes as many places.
+
+        One without a GPU, begun before there were any, takes none of those that are counted by GPUs.
+        """
+        share = self._share()
+        at_work = [self._study[number].gpus or 0.0 for number in self.numbers.values()]
+        if not share:
+            return float(len(at_work))
+        return sum(max(1.0, gpus / share) for gpus in at_work if gpus)
+
+    def _stop_waiting(self) -> None:
+        for trial in self._study:
+            if trial.state == "PAUSED":
+                self._study.finish(trial.number, "PRUNED", f"stopped at {trial.pairs_seen:,} pairs")
+
+    def on_trial_complete(self, trial_id: str, error: bool = False, **_: object) -> None:
+        """Enter how a trial ended, or that it waits; one that is to start again comes next.
+
+        So does one whose worker died.
+        """
+        number = self.numbers.pop(trial_id, None)
+        if number is None:  # known already
+            return
+        trial = self._study[number]
+        deaths = self._count_death(trial) if error else 0
+        if error and deaths <= self._space.search.max_failures:
+            trial.rewind()
+            self._interrupted.insert(0, number)
+        elif trial.verdict == "RUNNING" and not error:
+            self._study.retry(number)
+            self._interrupted.append(number)
+        else:
+            self._study.finish(number, "FAIL" if error else trial.verdict or "FAIL")
+
+    def _count_death(self, trial: Trial) -> int:
+        """Count a death of a trial; how many there were since its last checkpoint."""
+        pairs, deaths = self._deaths.get(trial.number, (0, 0))
+        deaths = deaths + 1 if pairs == trial.checkpoint_pairs else 1
+        self._deaths[trial.number] = trial.checkpoint_pairs, deaths
+        return deaths
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: all state is in the study."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: all state is in the study."""
+
+
+class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Enters every report into the record and stops trials as the space's scheduler decides.
+
+    Args:
+        space: What is searched.
+        study: The record.
+        objective: Name of the metric that is searched on.
+        breakdown: Hears of reports and of losses.
+    """
+
+    def __init__(self, space: Space, study: Study, objective: str, breakdown: Breakdown) -> None:
+        super().__init__()
+        self._breakdown = breakdown
+        self._space = space
+        self._study = study
+        self._objective = objective
+        self._scheduler = scheduler_of(space.search, space)
+        self._session = max(sessions(study), default=0) + 1
+        self._taken_up: dict[int, tuple[float, float]] = {}
+        self._given_up: set[str] = set()
+        self._handed_out: dict[str, int] = {}
+
+    def on_trial_result(self, tune_controller: object, trial: RayTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
+        """Enter a report and decide whether the trial goes on."""
+        report = read_report(result)
+        record = self._study[report.number]
+        if report.waits:
+            return str(TrialScheduler.CONTINUE)
+        if record.verdict or record.is_done:
+            return str(TrialScheduler.STOP)
+        before, record.reason = record.pairs_seen, ""
+        record.enter_stint(report.started, report.ended, report.machine, self._session)
+        if record.gpus == 1 and report.gpu_memory is not None:
+            record.gpu_memory = max(record.gpu_memory or 0.0, report.gpu_memory)
+        record.seconds = self._seconds_before(record, report.started) + report.seconds
+        if report.failure:
+            record.verdict, record.reason = "FAIL", report.failure
+            if report.is_memory_fault:
+                self._judge_memory_fault(record)
+            if report.traceback and record.verdict == "FAIL":  # one that diverged has none
+                self._breakdown.lose(report.number, report.machine)
+            return str(TrialScheduler.STOP)
+        self._breakdown.report()
+        self._study.report(report.number, report.metrics, self._objective)
+        if report.is_last:
+            record.verdict = "COMPLETE"
+            return str(TrialScheduler.STOP)
+        state = self._scheduler.judge(self._study, report.number, before)
+        if state != "RUNNING" and not self._is_measure(record):
+            word = "paused" if state == "PAUSED" else "stopped"
+            record.verdict, record.reason = state, f"{word} at {record.pairs_seen:,} pairs"
+            return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE)
+
+    def _is_measure(self, record: Trial) -> bool:
+        """Whether a trial has settings that are trusted: these are what the others are measured against.
+
+        A slow start would end them by chance, as they arrive at the first rung together. A population has
+        rounds, which all of its trials wait for.
+        """
+        is_trusted = record.number < len(self._space.first) and self._space.search.scheduler != "pbt"
+        return is_trusted and record.best(self._study.mode) is not None
+
+    def _judge_memory_fault(self, record: Trial) -> None:
+        """Let a trial start again with a larger share of a GPU; with a whole one there is nothing to try."""
+        had = record.gpus or 0.0
+        where = f"on {had:g} of a GPU" if had < 1 else "on a whole GPU" if had == 1 else f"on {had:g} GPUs"
+        more = larger_share(had)
+        if more is None:
+            record.reason += f" {where}, with its batches cut as far as they go"
+            return
+        record.reason += f" {where}, again on {more:g}"
+        record.verdict, record.gpus, record.least_gpus = "RUNNING", more, more
+        console.print(f"Trial {record.number}: {record.reason}")
+
+    def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
+        """The trial that was handed out first, after telling the searcher of those that Ray has given up.
+
+        It does so without a word where a worker does not let go of the trial before; the slot would stay
+        taken for ever. Ray's own choice goes through all trials that there ever were.
+        """
+        live = list(tune_controller.get_live_trials())
+        for trial in live:
+            if trial.status == RayTrial.ERROR and trial.trial_id not in self._given_up:
+                self._given_up.add(trial.trial_id)
+                tune_controller.search_alg.on_trial_complete(trial.trial_id, error=True)
+        waiting = [trial for trial in live if trial.status == RayTrial.PENDING]
+        return min(waiting, key=lambda trial: self._handed_out[trial.trial_id], default=None)
+
+    def on_trial_add(self, tune_controller: object, trial: RayTrial) -> None:  # noqa: ARG002
+        """Note the order in which trials are handed out."""
+        self._handed_out[trial.trial_id] = len(self._handed_out)
+
+    def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:  # noqa: ARG002
+        """Enter why a worker died; then the searcher hears of it."""
+        account = _account(Path(trial.error_file))
+        self._study[trial.config["number"]].reason = _reason(account)
+        self._breakdown.lose(trial.config["number"], _address(account))
+
+    def _seconds_before(self, record: Trial, started: float) -> float:
+        """Training time before the worker took the trial up; it is another one after a death."""
+        if self._taken_up.get(record.number, (None, 0))[0] != started:
+            self._taken_up[record.number] = (started, record.checkpoint_seconds)
+        return self._taken_up[record.number][1]
+
+
+def _account(error_file: Path) -> str:
+    """Ray's account of a trial's last failure, which stands at the end of that of all."""
+    text = error_file.read_text(encoding="utf-8") if error_file.is_file() else ""
+    return text.rpartition("Failure # ")[2].strip()
+
+
+def _reason(account: str) -> str:
+    if "died unexpectedly" in account or not account:
+        return "its worker died"
+    return f"its worker failed: {account.splitlines()[-1]}"
+
+
+def _address(account: str) -> str:
+    """Of the machine of the worker, where Ray says it."""
+    found = re.search(r"\bip[=:] ?([0-9a-fA-F.:]+)", account)
+    return found[1] if found else ""

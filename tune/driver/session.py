@@ -1,0 +1,223 @@
+"""A session of a search: the cluster, the trials that are left, and what is then on disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from themo.config.settings import Settings
+from themo.data.dataset import TrainingData
+from themo.errors import InputError
+from themo.files.disk_space import Patience
+from themo.process.progress import console
+from themo.tracking.runs import Tracking, outbox_path
+from themo.tracking.uri import tracking_uri, ui_command
+from themo.training.loop import train
+from tune.cluster import sharing
+from tune.cluster.connection import Cluster, connect
+from tune.cluster.shipping import Shipment
+from tune.cluster.slots import Slots
+from tune.cluster.storage import Storage
+from tune.driver.checkpoints import match_checkpoints
+from tune.driver.loop import Loop, runs_of
+from tune.results import best_trials as results
+from tune.results.trial_table import TrialTable
+from tune.space.dimensions import Scalar
+from tune.space.search_space import data_leaves
+from tune.study.limits import is_whole, used_up
+from tune.study.naming import SEARCH_FILE, STUDY_FILE
+from tune.study.search import TRIALS_FOLDER, Search, alone, refuse_other_pairs
+from tune.study.study import Study
+from tune.study.tracking_place import keep_place, refuse_another_place
+from tune.study.work_time import busy_share, most_at_once, session_seconds
+from tune.worker.memory import peak_memory, share_by_memory
+from tune.worker.trial import Train, Work
+
+RAY_LOG = "ray.log"
+
+_TOP = 5
+
+
+def run_search(
+    search: Search,
+    data_for: Callable[[Settings], TrainingData],
+    train: Train = train,
+    time_budget: float | None = None,
+    measure: Callable[[], float | None] = peak_memory,
+    on_begin: Callable[[], None] = lambda: None,
+) -> results.SearchResult:
+    """Run a search, or what is left of one, and write its results.
+
+    Args:
+        search: From `new_search` or, to resume, from `read_search`.
+        data_for: Training data of settings; called for each combination of searched data settings once the
+            cluster and the storage are known to do, which takes seconds, and before any trial starts.
+        train: The training function of a trial; a module's function, so that workers can import it.
+        time_budget: Seconds after which the session ends with what it has; trials under way stay at their
+            last checkpoint, and a resumed search goes on with them.
+        measure: Tells, on a worker, what its trial took of a GPU's memory.
+        on_begin: Called when cluster and storage will do, before data is prepared.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InputError: The cluster is too small (one that a search is resumed on is waited for), the MLflow
+            server away or another than before, another process runs this search, some machine does not share
+            the storage, checkpoints are gone, something is wrong with the data, it is other than what the
+            search was begun with, trials are to train on GPUs and get none, or no trial ended well in the
+            time given.
+        KeyboardInterrupt: Interrupted; the search can be resumed.
+        ClusterError: Ray has failed, or one trial after another has; the search can be resumed.
+        RuntimeError: No trial ended well.
+    """
+    storage, patience = storage_of(search), Patience()
+    with alone(search.folder):  # until the results are written too
+        study, slots = _searched(search, data_for, train, time_budget, measure, on_begin, storage, patience)
+        return patience(lambda: _finish(search, study, slots, storage))
+
+
+def _searched(
+    search: Search,
+    data_for: Callable[[Settings], TrainingData],
+    train: Train,
+    time_budget: float | None,
+    measure: Callable[[], float | None],
+    on_begin: Callable[[], None],
+    storage: Storage,
+    patience: Patience,
+) -> tuple[Study, int]:
+    """The record when a session has ended, and how many trials any session had room for."""
+    folder = search.folder
+    logs_dir, experiment = Path(search.settings.paths.logs_dir), search.settings.paths.experiment
+    uri = tracking_uri(logs_dir)
+    refuse_another_place(folder, experiment)
+    if (folder / STUDY_FILE).exists():  # before the first trial too, where others were carried over
+        study = Study.reopen(folder / STUDY_FILE, patience)
+    else:
+        study = Study(folder / STUDY_FILE, search.mode, patience=patience)
+    is_resumed = len(study) > 0
+    study.save()
+    with ExitStack() as stack:
+        tracking = stack.enter_context(
+            Tracking(
+                uri,
+                experiment,
+                outbox_path(logs_dir, f"{search.name}-{search.uid}"),
+                must_answer=not is_resumed,
+                patience=patience,
+            )
+        )
+        patience(lambda: keep_place(folder, experiment))
+        if is_resumed:  # before anything is written there: it may be full
+            match_checkpoints(study, storage)
+        if is_whole(study, search.space):  # a kill may have come when all was done but told
+            runs_of(search, study, tracking).close("FINISHED")
+            return study, most_at_once(study)
+        cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
+        slots = _slots(search, study, cluster, time_budget)
+        machines = list(cluster.machines().values())
+        search.resources.on(machines).refuse_no_gpus(search.settings.training.device)
+        patience(lambda: _refuse_unshared(search, storage, cluster))
+        on_begin()
+        console.print(f"Runs in MLflow: {ui_command(uri)}", soft_wrap=True)
+        if cluster.dashboard:
+            console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
+        loop = Loop(search, study, storage, patience)
+        work = replace(_work_for(search, data_for, train, storage), measure=measure)
+        corpora = {str(values): data.corpus for values, data in work.data.items() if data.corpus}
+        patience(lambda: refuse_other_pairs(folder, corpora))
+        if search.resources.address is not None:
+            work = replace(work, shipment=Shipment.of(work.data.values()))
+        loop.run(work, slots, tracking, time_budget)
+    return study, max(slots.most, most_at_once(study))
+
+
+def _slots(search: Search, study: Study, cluster: Cluster, time_budget: float | None) -> Slots:
+    """How many trials the cluster holds.
+
+    A resumed search on a running cluster waits, at most for its time budget, until the cluster can hold one
+    trial: after a restart the head is back before its machines. A cluster started here gets no more machines,
+    so that nothing is waited for.
+
+    Raises:
+        InputError: It cannot hold one.
+    """
+    resources = search.resources
+    waits = len(study) > 0 and resources.address is not None
+    if waits and search.settings.training.device == "cuda" and resources.gpus_per_trial is None:
+        resources = replace(resources, gpus_per_trial=1.0)  # a machine without GPUs may be back before others
+    share = partial(share_by_memory, study) if resources.by_memory else None
+    patience = math.inf if time_budget is None else time_budget
+    return Slots(resources, cluster, share, wait=patience if waits else 0.0)
+
+
+def storage_of(search: Search) -> Storage:
+    """Where a search's checkpoints are: within its directory, or in a folder of its own where it was told.
+
+    Raises:
+        InputError: That is no folder and no URI.
+    """
+    path = search.resources.storage_path
+    if path is None:
+        return Storage(str(search.folder / TRIALS_FOLDER))
+    return Storage.named(path) / f"{search.name}-{search.uid}"
+
+
+def _refuse_unshared(search: Search, storage: Storage, cluster: Cluster) -> None:
+    if search.resources.storage_path is not None:
+        sharing.refuse_unwritable(storage)
+    if search.resources.address is not None:
+        able = [node_id for node_id, machine in cluster.machines().items() if machine.get("CPU", 0) > 0]
+        sharing.refuse_unseen(storage, able)
+        sharing.sign(storage)
+
+
+def _finish(search: Search, study: Study, slots: int, storage: Storage) -> results.SearchResult:
+    study.come_to_rest()
+    TrialTable(study, search.space, search.folder, at_rest=True).write()
+    winner = study.winner()
+    is_done = is_whole(study, search.space)
+    if winner is None:
+        n_failed = study.counts()["FAIL"]
+        reason = next((t.reason for t in study if t.state == "FAIL" and t.reason), "no reason is known")
+        if is_done:
+            raise RuntimeError(f"none of the {len(study)} trials ended well; the first one: {reason}")
+        ended = "no trial has reached its first checkpoint in it"
+        if n_failed:
+            ended += f", {n_failed} failed ({reason})"
+        raise InputError(f"--time-budget: {ended}: go on with --resume {search.name}")
+    if is_done and (told := used_up(study, search.space)):
+        console.print(told, soft_wrap=True)
+    results.write_best(winner, search.settings, storage, search.folder)
+    return results.SearchResult(
+        folder=search.folder,
+        objective=search.objective,
+        mode=search.mode,
+        counts=study.counts(),
+        best=winner,
+        slots=slots,
+        busy=busy_share(study, slots),
+        seconds=session_seconds(study),
+        top=tuple(study.ranked()[:_TOP]),
+        num_samples=search.space.search.num_samples,
+        is_whole=is_done,
+    )
+
+
+def _work_for(
+    search: Search, data_for: Callable[[Settings], TrainingData], train: Train, storage: Storage
+) -> Work:
+    leaves = data_leaves()
+    names = tuple(name for name in search.space.dimensions if name in leaves)
+    data: dict[tuple[Scalar, ...], TrainingData] = {}
+    for combination in search.space.combinations(leaves):
+        settings = (
+            search.settings.override(combination, source=SEARCH_FILE) if combination else search.settings
+        )
+        data[tuple(combination[name] for name in names)] = data_for(settings)
+    return Work(search.settings, search.space.search, data, names, storage.place, train)

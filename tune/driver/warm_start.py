@@ -1,0 +1,108 @@
+"""What a new search may learn from the trials of an old one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from themo.config.settings import Settings, known_leaves
+from themo.errors import InputError
+from tune.space.dimensions import contains
+from tune.space.search_space import FIXED_SECTIONS, Space
+from tune.study.search import Search
+from tune.study.study import Study
+from tune.study.trial_record import DIVERGED, Trial
+
+_CHANGES_NO_SCORE = frozenset({"objective", "seed", "device", "threads", "compile", "accumulate"})
+"""Training settings that need not be alike: the seed and the hardware move a score by chance or rounding
+alone, and the objective is compared apart, once its default is filled in."""
+
+
+@dataclass(frozen=True)
+class CarriedOver:
+    """Trials of an old search as a new one sees them.
+
+    Attributes:
+        trials: With numbers below 0, the dimensions of the new space as their settings; those that diverged,
+            which teach no searcher anything, too: they would diverge again.
+        left_out: How many others there are, by reason.
+    """
+
+    trials: tuple[Trial, ...]
+    left_out: dict[str, int]
+
+    def __str__(self) -> str:
+        n_scored = sum(trial.is_scored for trial in self.trials)
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self._without_score().items())
+        return f"{n_scored} of {n_scored + sum(self._without_score().values())} trials carry over" + (
+            f"; left out: {reasons}" if reasons else ""
+        )
+
+    def _without_score(self) -> Counter[str]:
+        diverged = sum(not trial.is_scored for trial in self.trials)
+        return Counter(self.left_out) + Counter({"that diverged": diverged})
+
+
+def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> CarriedOver:
+    """The trials of an old search that a new one could have run itself, with the same outcome.
+
+    Such a trial ended well, or diverged, with the settings that it began with. Those that the new search
+    varies lie within the new space, and all others equal the new search's. So a setting that the old search
+    held fixed counts with its fixed value, and one that only the old search varied must have the new value by
+    chance. Paths, tests, the seed and the hardware may differ.
+
+    Args:
+        old: The old search.
+        study: Its record.
+        space: What the new one searches.
+        settings: What the new one starts from.
+
+    Raises:
+        InputError: The searches have different objectives or worlds, or no trial carries over.
+    """
+    if old.objective != settings.objective:
+        raise InputError(
+            f"--warm-start {old.name}: must have the objective {settings.objective}, has {old.objective}"
+        )
+    if old.settings.miniature != settings.miniature:
+        raise InputError(f"--warm-start {old.name}: must have the miniature of this search, has another")
+    compared = _compared(space)
+    expected = {leaf: value for leaf, value in settings.leaves().items() if leaf in compared}
+    trials: list[Trial] = []
+    left_out: Counter[str] = Counter()
+    for trial in study:
+        has_diverged = trial.state == "FAIL" and trial.reason.startswith(DIVERGED)
+        if not has_diverged and (trial.state not in ("COMPLETE", "PRUNED") or not trial.values):
+            left_out["that did not end well"] += 1
+            continue
+        if trial.lineage:  # its settings are the last ones, its values those of all before them too
+            left_out["whose settings changed on the way"] += 1
+            continue
+        leaves = old.settings.override(trial.params, source=old.name).leaves()
+        other = [leaf for leaf, value in expected.items() if leaves[leaf] != value]
+        outside = [name for name, d in space.dimensions.items() if not contains(d, leaves[name])]
+        if other or outside:
+            left_out[_reason(other, outside)] += 1
+            continue
+        params = {name: leaves[name] for name in space.dimensions}
+        trials.append(replace(trial, number=-1 - len(trials), params=params))
+    carried = CarriedOver(tuple(trials), dict(left_out))
+    if not any(trial.is_scored for trial in trials):
+        raise InputError(f"--warm-start {old.name}: {carried}")
+    return carried
+
+
+def _compared(space: Space) -> frozenset[str]:
+    """The settings that must be alike: those that change a score and are not searched."""
+    return frozenset(
+        leaf
+        for leaf, (section, _) in known_leaves().items()
+        if section not in FIXED_SECTIONS and leaf not in _CHANGES_NO_SCORE and leaf not in space.dimensions
+    )
+
+
+def _reason(other: Iterable[str], outside: Iterable[str]) -> str:
+    if outside:
+        return f"with {', '.join(outside)} outside the space"
+    return f"with another {', '.join(other)}"

@@ -1,0 +1,1 @@
+"""Results of a search: best trials, tables, live view, report."""

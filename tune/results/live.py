@@ -1,0 +1,124 @@
+"""A search as it goes: one compact view on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from ray.tune import Callback
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from themo.config.settings import Settings
+from themo.process.output import duration
+from themo.process.progress import SECONDS_BETWEEN_LINES, console
+from tune.results.best_trials import best_so_far
+from tune.study.study import Study
+from tune.study.work_time import seconds_left
+
+_SECONDS_BETWEEN_FRAMES = 0.5
+_LONGEST_LINE = 160
+"""Characters of a plain line; what is cut of it are settings of the best trial, which the results name."""
+
+
+class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
+    """Shows the record while Ray works on it.
+
+    Args:
+        study: The record.
+        total: Trials in all.
+        n_trusted: How many of them, the first ones, are trusted.
+        slots: Trials at once, at this moment.
+        objective: Name of the metric that is searched on.
+        settings: What the searched settings are put into.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        total: int,
+        n_trusted: int,
+        slots: Callable[[], int],
+        objective: str,
+        settings: Settings | None = None,
+    ) -> None:
+        self._settings = settings
+        self._study = study
+        self._total = total
+        self._n_trusted = n_trusted
+        self._slots = slots
+        self._objective = objective
+        self._last = time.monotonic()
+        self._at_work = 0
+        self._on_ctrl_c: Callable[[int, FrameType | None], object] | None = None
+        self._live = (
+            Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        )
+
+    def setup(self, *_: object, **__: object) -> None:
+        """Open the view; from now on Ctrl-C is answered at once, before Ray takes its time."""
+        self._last = time.monotonic()
+        rays = signal.getsignal(signal.SIGINT)
+        if callable(rays) and threading.current_thread() is threading.main_thread():
+            self._on_ctrl_c = rays
+            signal.signal(signal.SIGINT, self._answer_ctrl_c)
+        if self._live:
+            self._live.start()
+
+    def on_step_end(self, *, trials: list[Any], **_: object) -> None:
+        """Redraw, when it is time to."""
+        now = time.monotonic()
+        if now - self._last < (_SECONDS_BETWEEN_FRAMES if self._live else SECONDS_BETWEEN_LINES):
+            return
+        self._last = now
+        self._at_work = sum(trial.status == "RUNNING" for trial in trials)
+        if self._live:
+            self._live.update(self._frame(), refresh=True)
+        else:
+            best = best_so_far(self._study, self._objective)
+            console.print(_cut(f"{self._progress()}; {best}"), soft_wrap=True)
+
+    def close(self) -> None:
+        """Close the view; the terminal is as before."""
+        if self._on_ctrl_c and signal.getsignal(signal.SIGINT) == self._answer_ctrl_c:
+            signal.signal(signal.SIGINT, self._on_ctrl_c)
+        if self._live:
+            self._live.stop()
+
+    def _answer_ctrl_c(self, number: int, frame: FrameType | None) -> None:
+        line = "Stopping: the trials at work come to their next report first"
+        # not on this thread, which may be amid another line
+        threading.Thread(target=console.print, args=(line,), daemon=True).start()
+        if self._on_ctrl_c:
+            self._on_ctrl_c(number, frame)
+
+    def _frame(self) -> Table:
+        frame = Table.grid(padding=(0, 1))
+        frame.add_column(no_wrap=True, overflow="ellipsis")
+        done = self._study.n_done
+        frame.add_row(ProgressBar(total=self._total, completed=done, width=40))
+        frame.add_row(self._progress())
+        frame.add_row(best_so_far(self._study, self._objective))
+        return frame
+
+    def _progress(self) -> str:
+        counts = self._study.counts()
+        done = self._study.n_done
+        parts = [
+            f"{done} of {self._total} trials done",
+            f"{counts['COMPLETE']} to the end, {counts['PRUNED']} stopped early, {counts['FAIL']} failed",
+            f"{self._at_work} of {self._slots()} slots busy",
+        ]
+        if counts["PAUSED"]:
+            parts.insert(2, f"{counts['PAUSED']} paused")
+        left = seconds_left(self._study, self._total, self._n_trusted, self._slots(), self._settings)
+        return ", ".join([*parts, f"about {duration(left)} left"] if left is not None else parts)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…"

@@ -1,0 +1,86 @@
+"""Axes of a search's figures: what lies where, and what is written at it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from tune.space.dimensions import Scalar
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A searched setting, or the objective, as an axis from 0 to 1.
+
+    Attributes:
+        ticks: Values that are written at it.
+        low, high: Its ends; logarithms where it is logarithmic.
+        is_log: Whether it is logarithmic.
+        choices: Where it is a choice, these.
+    """
+
+    ticks: tuple[Scalar, ...]
+    low: float = 0.0
+    high: float = 1.0
+    is_log: bool = False
+    choices: tuple[Scalar, ...] = ()
+
+    @classmethod
+    def of(cls, dimension: BaseDistribution) -> Axis:
+        """The axis of a dimension of the space."""
+        match dimension:
+            case CategoricalDistribution(choices=choices):
+                return cls(tuple(choices), choices=tuple(choices))
+            case (
+                IntDistribution(low=low, high=high, log=log) | FloatDistribution(low=low, high=high, log=log)
+            ):
+                return cls.between(low, high, log)
+            case _:
+                raise TypeError(f"no dimension of a search space: {dimension!r}")
+
+    @classmethod
+    def between(cls, low: float, high: float, is_log: bool = False) -> Axis:
+        """The axis of a range."""
+        if not is_log:
+            return cls((low, high), low, high)
+        inner = [tick for tick in log_ticks(low, high)["tickvals"] if 1.6 * low < tick < high / 1.6]
+        return cls((low, *inner, high), math.log(low), math.log(high), is_log=True)
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether it has names and no numbers."""
+        return bool(self.choices)
+
+    def height(self, value: Scalar) -> float:
+        """Where a value lies, from 0 to 1."""
+        if self.is_choice:
+            return 0.5 if len(self.choices) == 1 else self.choices.index(value) / (len(self.choices) - 1)
+        number = float(value or 0)
+        return ((math.log(number) if self.is_log else number) - self.low) / (self.high - self.low)
+
+
+def log_ticks(low: float, high: float) -> dict[str, list[Any]]:
+    """Ticks of a logarithmic axis: powers of ten, or 1, 2, 5 where it has few of these."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1,) if math.log10(high / low) > 2.2 else (1, 2, 5)
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    return {
+        "tickvals": ticks,
+        "ticktext": [f"{tick:,.0f}" if tick >= 1000 else f"{tick:g}" for tick in ticks],
+    }
+
+
+def wrapped(text: str) -> str:
+    """A long name in two lines."""
+    if len(text) < 10:
+        return text
+    breaks = [
+        i + (text[i] in "_/") for i, sign in enumerate(text) if sign in "_/+-" and 0 < i < len(text) - 1
+    ]
+    if not breaks:
+        return text
+    middle = min(breaks, key=lambda i: abs(i - len(text) / 2))
+    return f"{text[:middle]}<br>{text[middle:]}"

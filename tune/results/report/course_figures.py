@@ -1,0 +1,223 @@
+"""Figures of how a search went: its best, its trials' curves, its rungs, its workers' time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from plotly.graph_objects import Bar, Figure, Scatter
+
+from tune.results.report.axes import log_ticks
+from tune.results.report.facts import Lane, Rung, fate
+from tune.results.report.outcomes import COLOURS, GREY, NAMES, about, by_fate, marker
+from tune.study.study import Study
+from tune.study.trial_record import Mode, Trial
+
+
+def history(study: Study, winner: Trial | None, objective: str) -> Figure:
+    """Best objective of each trial, and the best so far."""
+    figure = Figure()
+    best_so_far: list[float] = []
+    numbers: list[int] = []
+    pick = max if study.mode == "max" else min
+    for trial in study:
+        best = trial.best(study.mode)
+        if best is not None and trial.is_scored:
+            numbers.append(trial.number)
+            best_so_far.append(pick(best_so_far[-1], best) if best_so_far else best)
+    figure.add_trace(
+        Scatter(
+            x=numbers,
+            y=best_so_far,
+            name="best so far",
+            mode="lines",
+            line={"shape": "hv", "color": COLOURS["winner"], "width": 2},
+            hoverinfo="skip",
+        )
+    )
+    for kind, trials in by_fate(study, winner):
+        shown = [trial for trial in trials if trial.values]
+        figure.add_trace(
+            Scatter(
+                x=[trial.number for trial in shown],
+                y=[trial.best(study.mode) for trial in shown],
+                name=NAMES[kind],
+                mode="markers",
+                marker=marker(kind),
+                text=[about(trial, study.mode) for trial in shown],
+                hovertemplate="%{text}<extra></extra>",
+                showlegend=bool(shown),
+            )
+        )
+    return figure.update_layout(
+        height=380,
+        xaxis={"title": {"text": "trial, in the order of proposal"}, "zeroline": False},
+        yaxis={"title": {"text": objective}, "zeroline": False},
+    )
+
+
+def learning_curves(study: Study, winner: Trial | None, objective: str, stops: Sequence[Rung]) -> Figure:
+    """Objective of every trial by the sentence pairs that it has seen."""
+    figure = Figure()
+    for kind, trials in by_fate(study, winner):
+        xs: list[float | None] = []
+        ys: list[float | None] = []
+        texts: list[str | None] = []
+        shown = [trial for trial in trials if trial.values]
+        for trial in shown:  # one trace a fate, lines parted by a gap: a thousand trials stay light
+            points = sorted(trial.values.items())
+            xs += [pairs for pairs, _ in points] + [None]
+            ys += [value for _, value in points] + [None]
+            texts += [f"trial {trial.number}"] * len(points) + [None]
+        figure.add_trace(
+            Scatter(
+                x=xs,
+                y=ys,
+                name=NAMES[kind],
+                mode="lines+markers",
+                line={"color": COLOURS[kind], "width": 3 if kind == "winner" else 1.4},
+                marker={
+                    "size": 7 if kind == "winner" else 4.5,
+                    "symbol": "x" if kind == "failed" else "circle",
+                },
+                opacity=0.75 if kind == "stopped" else 1,
+                text=texts,
+                hovertemplate="%{text}: %{y:.4f} after %{x:,.0f} pairs<extra></extra>",
+                showlegend=bool(shown),
+            )
+        )
+    for rung in stops:
+        figure.add_vline(x=rung.pairs, line={"color": GREY, "width": 1, "dash": "dot"})
+        figure.add_annotation(
+            x=math.log10(rung.pairs),
+            y=1,
+            yref="paper",
+            text=f"rung at {rung.pairs:,}",
+            font={"size": 11, "color": GREY},
+            showarrow=False,
+            xanchor="left",
+            yanchor="bottom",
+        )
+    seen = [pairs for trial in study for pairs in trial.values]
+    return figure.update_layout(
+        height=440,
+        xaxis={
+            "title": {"text": "sentence pairs seen, logarithmic"},
+            "type": "log",
+            **log_ticks(min(seen), max(seen)),
+        },
+        yaxis={"title": {"text": objective}, "zeroline": False},
+        legend={"y": 1.08},
+    )
+
+
+def _group(rung: Rung, number: int, winner: Trial | None) -> str:
+    if winner is not None and number == winner.number:
+        return "the best"
+    return (
+        "stopped there" if number in rung.stopped else "waits there" if number in rung.waiting else "went on"
+    )
+
+
+def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objective: str) -> Figure:
+    """What each trial had reached at each rung, in the order of proposal, and whether it went on."""
+    figure = Figure()
+    groups: list[tuple[str, str, str]] = [
+        ("stopped there", COLOURS["stopped"], "x-thin-open"),
+        ("waits there", COLOURS["running"], "circle-open"),
+        ("went on", COLOURS["complete"], "circle"),
+        ("the best", COLOURS["winner"], "diamond"),
+    ]
+    n = max(1, len(study) - 1)
+    for name, colour, symbol in groups:
+        xs, ys, texts = [], [], []
+        for position, rung in enumerate(stops):
+            for number, value in rung.reached.items():
+                if _group(rung, number, winner) == name:
+                    xs.append(position - 0.36 + 0.72 * number / n)
+                    ys.append(value)
+                    texts.append(f"trial {number}: {value:.4f} at {rung.pairs:,} pairs, {name}")
+        marker: dict[str, Any] = {"color": colour, "symbol": symbol, "size": 8 if symbol == "circle" else 9}
+        if symbol == "x-thin-open":
+            marker["line"] = {"width": 1.8, "color": colour}
+        if name == "waits there" and not xs:  # most searches pause nothing
+            continue
+        figure.add_trace(
+            Scatter(
+                x=xs,
+                y=ys,
+                name=name,
+                mode="markers",
+                marker=marker,
+                text=texts,
+                hovertemplate="%{text}<extra></extra>",
+            )
+        )
+    for position in range(len(stops) - 1):
+        figure.add_vline(x=position + 0.5, line={"color": GREY, "width": 1, "dash": "dot"})
+    return figure.update_layout(
+        height=400,
+        xaxis={
+            "tickvals": list(range(len(stops))),
+            "ticktext": [
+                f"{rung.pairs:,} pairs<br>{len(rung.reached)} came, {len(rung.stopped)} stopped"
+                for rung in stops
+            ],
+            "range": [-0.5, len(stops) - 0.5],
+            "showgrid": False,
+            "zeroline": False,
+        },
+        yaxis={"title": {"text": f"best {objective} so far"}, "zeroline": False},
+    )
+
+
+def time_line(found: Sequence[Lane], winner: Trial | None, mode: Mode) -> Figure:
+    """A bar a stint of a trial in the lane of its slot, over the time since the first one began."""
+    start = min(stint.started for lane in found for _, stint in lane.turns)
+    end = max(stint.ended for lane in found for _, stint in lane.turns)
+    unit, seconds = (
+        ("hours", 3600.0)
+        if end - start > 7200
+        else ("minutes", 60.0)
+        if end - start > 120
+        else ("seconds", 1.0)
+    )
+    figure = Figure()
+    for kind in COLOURS:
+        bars = [
+            (lane.name, trial, stint)
+            for lane in found
+            for trial, stint in lane.turns
+            if fate(trial, winner) == kind
+        ]
+        figure.add_trace(
+            Bar(
+                y=[name for name, _, _ in bars],
+                base=[(stint.started - start) / seconds for _, _, stint in bars],
+                x=[(stint.ended - stint.started) / seconds for _, _, stint in bars],
+                orientation="h",
+                name=NAMES[kind],
+                marker={"color": COLOURS[kind], "line": {"color": "rgba(127,127,127,.35)", "width": 1}},
+                text=[str(trial.number) for _, trial, _ in bars],
+                textposition="inside",
+                insidetextanchor="middle",
+                textangle=0,
+                insidetextfont={"color": "white", "size": 11},
+                customdata=[about(trial, mode) for _, trial, _ in bars],
+                hovertemplate="%{customdata}<extra></extra>",
+                showlegend=bool(bars),
+            )
+        )
+    return figure.update_layout(
+        height=120 + 46 * len(found),
+        barmode="overlay",
+        uniformtext={"minsize": 9, "mode": "hide"},
+        bargap=0.25,
+        xaxis={"title": {"text": f"{unit} since the first trial began"}, "zeroline": False},
+        yaxis={
+            "categoryorder": "array",
+            "categoryarray": [lane.name for lane in reversed(found)],
+            "showgrid": False,
+        },
+    )

@@ -1,0 +1,265 @@
+"""Writes the report of a search: from the search directory to ``report.html``."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from plotly.graph_objects import Figure
+
+from themo.checkpoints.versions import TEST_FILE, read_summary
+from themo.config.settings import load
+from themo.errors import InputError
+from themo.evaluation.report.html_page import write_page
+from themo.evaluation.report.tables import lay_out, read_scores
+from themo.evaluation.scores import CEILING, RETRIEVAL, STUDENT, metric_name
+from themo.process.progress import waiting
+from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, show
+from tune.results.report import course_figures, facts, setting_figures
+from tune.results.report.outcomes import NAMES
+from tune.study.limits import is_whole
+from tune.study.naming import STUDY_FILE, is_held
+from tune.study.search import Search
+from tune.study.study import Study
+from tune.study.tracking_place import command_to_see
+from tune.study.trial_record import Trial
+from tune.study.work_time import busy_share, most_at_once, session_seconds
+
+REPORT_FILE = "report.html"
+MAX_TRIALS_IN_TABLE = 200
+_TEMPLATE = Path(__file__).parent / "search.html"
+
+
+@waiting("Writing the report")
+def write_report(search: Search, folder: Path) -> Path:
+    """Write the report of a search as it stands, finished or not.
+
+    Args:
+        search: What was searched.
+        folder: The search directory, with its ``study.json``; nothing in it is changed but the report.
+
+    Returns:
+        The HTML file.
+
+    Raises:
+        InputError: The record is damaged or holds no score, or the page cannot be written.
+    """
+    study = Study.read(folder / STUDY_FILE)
+    if not is_held(folder):  # `tune`, which holds it, has brought the record to rest
+        study.come_to_rest()
+    best = study.leader()
+    if best is None:
+        reason = next((f"; the first one: {trial.reason}" for trial in study if trial.reason), "")
+        raise InputError(
+            f"{folder / STUDY_FILE}: must hold a score of a trial that has not failed, "
+            f"none of its {len(study)} has one{reason}"
+        )
+    is_finished = is_whole(study, search.space)
+    if is_finished:
+        best = study.winner() or best
+    has_settings = _holds_settings(search, best, folder / BEST_SETTINGS)
+    version = folder / BEST_VERSION if has_settings and (folder / BEST_VERSION).is_dir() else None
+    if not is_finished and (version is None or not _holds_best(version, search, study, best)):
+        has_settings, version = False, None  # those of an earlier session, since when the search went on
+    is_repeatable = has_settings and not best.lineage  # else settings changed on the way
+    tested = None
+    if version is not None and (version / TEST_FILE).exists():
+        tested = read_scores(version / TEST_FILE)
+    stops, lanes = facts.rungs(study, search.space.search), facts.lanes(study)
+    n_slots = most_at_once(study)
+    found = facts.importances(facts.scored(search.space, study))
+    path = folder / REPORT_FILE
+    try:
+        write_page(
+            path,
+            _TEMPLATE,
+            _figures(search, study, best, stops, lanes, found),
+            search=search,
+            study=study,
+            best=best,
+            best_value=best.best(study.mode),
+            best_line=best.lineage_in_words,
+            is_finished=is_finished,
+            written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+            settings=_settings(search, best),
+            tables=lay_out(tested) if tested else [],
+            headline=_headline(tested),
+            cost=facts.cost(study, search.settings),
+            wall=session_seconds(study),
+            n_slots=n_slots,
+            busy=busy_share(study, n_slots),
+            has_rungs=facts.has_rungs(search.space.search),
+            rungs=stops,
+            departures=facts.departures(study),
+            above_chance=[item.name for item in found if item.is_above_chance],
+            trials=_rows(search, study, best),
+            is_repeatable=is_repeatable,
+            has_version=version is not None,
+            commands=_commands(search, folder, is_finished, is_repeatable, version),
+            directory=Path.cwd(),
+            environment=read_summary(version).get("environment", {}) if version else {},
+        )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
+
+
+def _figures(
+    search: Search,
+    study: Study,
+    best: Trial,
+    stops: list[facts.Rung],
+    lanes: list[facts.Lane],
+    found: list[facts.Importance],
+) -> dict[str, Figure]:
+    objective, space = search.objective, search.space
+    drawn = {
+        "history": course_figures.history(study, best, objective),
+        "curves": course_figures.learning_curves(study, best, objective, stops),
+        "parallel": setting_figures.parallel_coordinates(study, best, space, objective),
+        "slices": setting_figures.slices(study, best, space, objective),
+    }
+    if stops:
+        drawn["rungs"] = course_figures.rung_strips(study, stops, best, objective)
+    if found:
+        drawn["importance"] = setting_figures.importance_bars(found)
+    if lanes:
+        drawn["time"] = course_figures.time_line(lanes, best, study.mode)
+    return drawn
+
+
+def _holds_settings(search: Search, best: Trial, path: Path) -> bool:
+    """Whether a file is of this trial's settings: not where the search was killed before it wrote results."""
+    if not path.is_file():
+        return False
+    try:  # as settings: a winner whose settings changed on the way has a note above them
+        kept = load(config=path)
+    except InputError:  # changed by hand, or damaged
+        return False
+    settings = search.settings.override(best.params)
+    return kept.model_copy(update={"paths": settings.paths}) == settings  # a moved search may have gone on
+
+
+def _holds_best(version: Path, search: Search, study: Study, best: Trial) -> bool:
+    """Whether a version is the best trial's present one, and not that of an earlier session."""
+    try:
+        kept = read_summary(version)["best"][search.objective]
+    except (InputError, KeyError):
+        return False
+    return bool(kept == best.saved(study.mode))
+
+
+@dataclass(frozen=True)
+class _Setting:
+    name: str
+    value: str
+    searched: str
+
+
+def _settings(search: Search, best: Trial) -> list[_Setting]:
+    return [
+        _Setting(name, show(best.params.get(name)), _range(dimension))
+        for name, dimension in search.space.dimensions.items()
+    ]
+
+
+def _range(dimension: BaseDistribution) -> str:
+    match dimension:
+        case CategoricalDistribution(choices=choices):
+            return ", ".join(map(show, choices))
+        case IntDistribution(low=low, high=high, step=step, log=log):
+            steps = f" by {step}" if step != 1 else ""
+            return f"{low} to {high}{steps}" + (", logarithmic" if log else "")
+        case FloatDistribution(low=low, high=high, log=log):
+            return f"{show(low)} to {show(high)}" + (", logarithmic" if log else "")
+        case _:
+            raise TypeError(f"no dimension of a search space: {dimension!r}")
+
+
+@dataclass(frozen=True)
+class _Headline:
+    """The test in one number: the student's retrieval@01 or, without retrieval, accuracy@01."""
+
+    metric: str
+    student: float
+    ceiling: float
+    retention: float | None
+
+
+def _headline(tested: dict[str, Any] | None) -> _Headline | None:
+    if tested is None or STUDENT not in tested:
+        return None
+    task = RETRIEVAL if RETRIEVAL in tested["n"] else next(iter(tested["n"]))
+    metric = metric_name(task, 1)
+    return _Headline(metric, tested[STUDENT][metric], tested[CEILING][metric], tested.get("retention"))
+
+
+@dataclass(frozen=True)
+class _TrialRow:
+    number: int
+    fate: str
+    best: str
+    pairs: int
+    seconds: float
+    settings: tuple[str, ...]
+    reason: str
+
+
+def _rows(search: Search, study: Study, best: Trial) -> list[_TrialRow]:
+    """The trials, best first, then those without a score that counts; no more than a page can hold."""
+    able = study.ranked()
+    others = [trial for trial in study if not trial.is_scored]
+    return [
+        _TrialRow(
+            trial.number,
+            NAMES[facts.fate(trial, best)],
+            f"{value:.4f}" if (value := trial.best(study.mode)) is not None else "",
+            trial.pairs_seen,
+            trial.seconds,
+            tuple(show(trial.params.get(name)) for name in search.space.dimensions),
+            trial.reason if trial.state == "FAIL" else "",
+        )
+        for trial in [*able, *others][:MAX_TRIALS_IN_TABLE]
+    ]
+
+
+@dataclass(frozen=True)
+class _Command:
+    what: str
+    text: str
+
+
+def _commands(
+    search: Search, folder: Path, is_finished: bool, is_repeatable: bool, version: Path | None
+) -> list[_Command]:
+    themo = "python -m themo"
+    of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent)}"  # where it lies now
+    compare = _Command("Compare the trials in MLflow", command_to_see(folder))
+    train = _Command("Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS)}")
+    trains = [train] if is_repeatable else []
+    resume = f"{themo} tune --resume {of_search}"
+    if version is None:
+        what = "Write the winner's files anew" if is_finished else "Resume the search, if it is not running"
+        return [_Command(what, resume), *trains, compare]
+    resumes = [] if is_finished else [_Command("Resume the search", resume)]
+    return [
+        *resumes,
+        *trains,
+        _Command(
+            "Test the winner beside all baselines, with a report of its own",
+            f"{themo} test --version-path {_shown(version)} --baseline --report",
+        ),
+        _Command("Search again", f"{themo} tune --repeat {of_search}"),
+        _Command("Write this page anew", f"{themo} report {of_search}"),
+        compare,
+    ]
+
+
+def _shown(path: Path) -> str:
+    """A path as one types it in the present working directory."""
+    path = path.absolute()
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

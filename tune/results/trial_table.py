@@ -1,0 +1,83 @@
+"""The table of a search's trials, for people and for spreadsheets: ``trials.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from themo.files.atomic import write_text
+from tune.space.search_space import Space
+from tune.study.study import Study
+from tune.study.trial_record import Trial
+
+TRIALS_FILE = "trials.csv"
+
+_FACTS = ("number", "state", "objective", "best_pairs", "pairs_seen", "seconds", "started", "ended")
+
+
+class TrialTable:
+    """A row a trial, in the order of proposal; times are Unix seconds.
+
+    It is written whole whenever a trial ends. Rows of trials that stand as they did are kept: to format all
+    of them each time took more of a long search's driver than anything else
+    (`python -m benchmarks search_overhead`).
+
+    Args:
+        study: The record.
+        space: What is searched: a column each.
+        folder: Where the table is to be.
+        at_rest: Whether the session is over, so that trials under way are interrupted.
+    """
+
+    def __init__(self, study: Study, space: Space, folder: Path, *, at_rest: bool = False) -> None:
+        self._study = study
+        self._at_rest = at_rest
+        self._searched = tuple(space.dimensions)
+        self._path = folder / TRIALS_FILE
+        self._columns: list[str] = []
+        self._rows: dict[int, tuple[tuple[object, ...], str]] = {}
+
+    def write(self) -> None:
+        """Write it; there is a column for takeovers (`tune.schedulers.population`) where there was one.
+
+        Raises:
+            OSError: As from any write; the table of before stands there still.
+        """
+        columns = [*_FACTS, *self._searched, "reason"]
+        if any(trial.lineage for trial in self._study):
+            columns.append("lineage")
+        if columns != self._columns:
+            self._columns, self._rows = columns, {}
+        lines = [_line(self._columns), *(self._row(trial) for trial in self._study)]
+        write_text(self._path, "".join(lines))
+
+    def _row(self, trial: Trial) -> str:
+        stand = (trial.state, trial.reason, trial.pairs_seen, trial.seconds, trial.ended, len(trial.lineage))
+        known = self._rows.get(trial.number)
+        if known is None or known[0] != stand:
+            cells = self._cells(trial)
+            known = self._rows[trial.number] = stand, _line([cells[name] for name in self._columns])
+        return known[1]
+
+    def _cells(self, trial: Trial) -> dict[str, object]:
+        best = trial.best(self._study.mode)
+        return {
+            "number": trial.number,
+            "state": trial.stand(self._at_rest).upper(),
+            "objective": "" if best is None else repr(best),
+            "best_pairs": "" if best is None else trial.best_pairs(self._study.mode),
+            "pairs_seen": trial.pairs_seen,
+            "seconds": f"{trial.seconds:.3f}",
+            "started": "" if trial.started is None else f"{trial.started:.3f}",
+            "ended": "" if trial.ended is None else f"{trial.ended:.3f}",
+            **{name: trial.params.get(name) for name in self._searched},
+            "reason": trial.reason,
+            "lineage": trial.lineage_in_words,
+        }
+
+
+def _line(cells: list[str] | list[object]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(cells)
+    return out.getvalue()

@@ -1,0 +1,58 @@
+"""CMA-ES as a pure function of the seed and of the trials so far.
+
+Hansen, 2016, https://arxiv.org/abs/1604.00772: a normal distribution over the numeric settings moves towards
+the better half of each generation. Optuna's sampler keeps its distribution pickled in the trials; here it is
+told all generations again for each proposal, which takes milliseconds and can never disagree with the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from cmaes import CMA
+from optuna.distributions import CategoricalDistribution
+
+from tune.space.cube import decode, encode
+from tune.space.dimensions import Scalar, contains
+from tune.space.search_space import Space
+from tune.study.study import Study
+
+_WIDTH = 1 / 6
+"""Standard deviation of the first generation, of each setting's range: Optuna's choice too."""
+
+
+def sample(space: Space, study: Study, scores: Mapping[int, float], seed: int) -> dict[str, Scalar]:
+    """Numeric settings of the next trial; choices have no order and are not CMA-ES's to make.
+
+    The first generation lies around the best of the `startup_trials` and of those carried over. The later
+    trials that have a score are cut into generations in the order of proposal; with several slots, some were
+    proposed by an earlier distribution than the one that learns of them.
+
+    Args:
+        space: What is searched; `startup_trials` trials were proposed at random.
+        study: All trials so far.
+        scores: The greater the better, by trial number, of the trials that have ended or stopped.
+        seed: Of this proposal.
+    """
+    ranges = {name: d for name, d in space.dimensions.items() if not isinstance(d, CategoricalDistribution)}
+    params = {trial.number: trial.params for trial in (*study.carried, *study)}
+    known = {
+        number: np.array([encode(d, params[number][name]) for name, d in ranges.items()])
+        for number in sorted(scores)
+        if all(contains(d, params[number].get(name)) for name, d in ranges.items())
+    }
+    startup = [number for number in known if number < space.search.startup_trials]
+    best = max(startup, key=lambda number: (scores[number], -number), default=None)
+    optimizer = CMA(
+        mean=np.full(len(ranges), 0.5) if best is None else known[best],
+        sigma=_WIDTH,
+        bounds=np.tile([0.0, 1.0], (len(ranges), 1)),
+        seed=seed,
+    )
+    told = [(known[number], -scores[number]) for number in known if number >= space.search.startup_trials]
+    size = optimizer.population_size
+    for start in range(0, len(told) - size + 1, size):
+        optimizer.tell(told[start : start + size])
+    places = optimizer.ask()
+    return {name: decode(d, float(place)) for (name, d), place in zip(ranges.items(), places, strict=True)}

@@ -1,0 +1,201 @@
+"""The record as Optuna sees it: a study for proposals and importances, made without copying trials.
+
+Optuna's own storage in memory copies every trial that is put into it, which makes a proposal of a record of
+1,000 trials five times as dear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from tune.space.dimensions import Scalar, contains
+from tune.space.search_space import Space
+from tune.study.study import Study
+from tune.study.trial_record import Mode, Trial
+
+_STATES = {
+    "RUNNING": TrialState.RUNNING,
+    "PAUSED": TrialState.PRUNED,  # all that is known of it are its values until it goes on
+    "COMPLETE": TrialState.COMPLETE,
+    "PRUNED": TrialState.PRUNED,
+    "FAIL": TrialState.FAIL,
+}
+
+_STUDY_ID = 0
+
+_ended: WeakKeyDictionary[Study, tuple[Space, dict[int, FrozenTrial]]] = WeakKeyDictionary()
+"""Trials that have ended, of the records that this process works on."""
+
+
+def to_optuna(space: Space, study: Study, sampler: BaseSampler | None = None) -> optuna.study.Study:
+    """The record as an Optuna study in memory; it may be asked for new trials, and told nothing of old ones.
+
+    A finished trial's value is the best that it reported, since that is the student that it keeps; a pruned
+    one has its intermediate values only, by sentence pairs seen; a failed one has no value.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # no line a study on the screen
+    known_space, ended = _ended.get(study, (space, {}))
+    if known_space is not space:
+        ended = {}
+    _ended[study] = (space, ended)
+    trials = []
+    for position, trial in enumerate((*study.carried, *study)):
+        frozen = ended.get(position)
+        if frozen is None or not _is_still(frozen, trial):
+            frozen = _frozen(space, trial, study.mode, position)
+        if trial.is_done:
+            ended[position] = frozen
+        trials.append(frozen)
+    direction = StudyDirection.MAXIMIZE if study.mode == "max" else StudyDirection.MINIMIZE
+    return optuna.study.Study("record", History(direction, trials), sampler=sampler)
+
+
+class History(BaseStorage):
+    """Trials of the past, which it only reads, and those that Optuna begins.
+
+    Args:
+        direction: Of the only value.
+        past: Numbered from 0.
+    """
+
+    def __init__(self, direction: StudyDirection, past: Sequence[FrozenTrial]) -> None:
+        self._direction = direction
+        self._n_past = len(past)
+        self._trials = list(past)
+        self._attributes: dict[str, Any] = {}
+
+    def get_study_id_from_name(self, study_name: str) -> int:  # noqa: ARG002
+        """There is one study."""
+        return _STUDY_ID
+
+    def get_study_name_from_id(self, study_id: int) -> str:  # noqa: ARG002
+        """There is one study."""
+        return "record"
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:  # noqa: ARG002
+        """Of the only value."""
+        return [self._direction]
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:  # noqa: ARG002
+        """None."""
+        return {}
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:  # noqa: ARG002
+        """What a sampler has left."""
+        return self._attributes
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:  # noqa: ARG002
+        """Keep what a sampler leaves."""
+        self._attributes[key] = value
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """A trial by its number, which is its id."""
+        return self._trials[trial_id]
+
+    def get_all_trials(
+        self,
+        study_id: int,  # noqa: ARG002
+        deepcopy: bool = True,  # noqa: ARG002 -- nobody here changes what was read
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """The trials in certain states, or all."""
+        return [trial for trial in self._trials if states is None or trial.state in states]
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:  # noqa: ARG002
+        """Begin a trial, or put one into the queue."""
+        number = len(self._trials)
+        state = TrialState.RUNNING if template_trial is None else template_trial.state
+        attributes = {} if template_trial is None else dict(template_trial.system_attrs)
+        self._trials.append(_trial(number, state, system_attrs=attributes))
+        return number
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        """Enter what was proposed."""
+        trial = self._begun(trial_id)
+        trial.params = trial.params | {param_name: distribution.to_external_repr(param_value_internal)}
+        trial.distributions = trial.distributions | {param_name: distribution}
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Take a trial out of the queue; false for one that has been taken."""
+        trial = self._begun(trial_id)
+        if state == TrialState.RUNNING and trial.state != TrialState.WAITING:
+            return False
+        trial.state = state
+        if values is not None:
+            trial.values = list(values)
+        return True
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Keep what a sampler leaves at a trial."""
+        self._begun(trial_id).system_attrs[key] = value
+
+    def _begun(self, trial_id: int) -> FrozenTrial:
+        if trial_id < self._n_past:
+            raise RuntimeError(f"trial {trial_id} is of the record, which only the search changes")
+        return self._trials[trial_id]
+
+    def _not_of_a_record(self, *_: object, **__: object) -> NoReturn:
+        raise NotImplementedError("a record is read, and asked for the next trial")
+
+    create_new_study: Callable[..., int] = _not_of_a_record
+    delete_study: Callable[..., None] = _not_of_a_record
+    set_study_user_attr: Callable[..., None] = _not_of_a_record
+    get_all_studies: Callable[..., Any] = _not_of_a_record
+    set_trial_intermediate_value: Callable[..., None] = _not_of_a_record
+    set_trial_user_attr: Callable[..., None] = _not_of_a_record
+
+
+def _is_still(frozen: FrozenTrial, trial: Trial) -> bool:
+    """Whether a trial stands where it was read: a stopped one goes on where a search is enlarged."""
+    is_as_long = len(frozen.intermediate_values) == len(trial.values)
+    return frozen.state == _STATES[trial.state] and is_as_long
+
+
+def _frozen(space: Space, trial: Trial, mode: Mode, position: int) -> FrozenTrial:
+    known = _within(space, trial.params)
+    return _trial(
+        position,
+        _STATES[trial.state],
+        value=trial.best(mode) if trial.state == "COMPLETE" else None,
+        params=known,
+        distributions={name: space.dimensions[name] for name in known},
+        intermediate_values=dict(trial.values),
+    )
+
+
+def _trial(number: int, state: TrialState, **known: Any) -> FrozenTrial:
+    nothing: dict[str, Any] = {
+        "value": None,
+        "params": {},
+        "distributions": {},
+        "intermediate_values": {},
+        "user_attrs": {},
+        "system_attrs": {},
+    }
+    # no proposal and no importance depends on times
+    return FrozenTrial(
+        number=number,
+        trial_id=number,
+        state=state,
+        datetime_start=None,
+        datetime_complete=None,
+        **nothing | known,
+    )
+
+
+def _within(space: Space, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    dimensions = space.dimensions
+    return {name: v for name, v in params.items() if name in dimensions and contains(dimensions[name], v)}

@@ -1,0 +1,1 @@
+"""The search space: dimensions, and the settings of the search."""

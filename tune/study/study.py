@@ -1,0 +1,254 @@
+"""The record of a search: every trial, what it reported and how it ended, in one readable file.
+
+`study.json` is the only state that a search depends on. Ray carries trials out, Optuna proposes them, MLflow
+shows them; each is rebuilt from this record, so that none of them can disagree with it after a crash. The
+file is written whole, under a temporary name, whenever something happens that a resumed search must know: a
+trial is proposed, a checkpoint stands, a trial ends. What a trial reported since its last checkpoint it will
+report again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import get_args
+
+from themo.errors import InputError
+from themo.files.atomic import write_text
+from themo.files.disk_space import IMPATIENT, Patience
+from tune.space.dimensions import Scalar
+from tune.study.trial_record import Mode, State, Takeover, Trial, loss_of, read_trial
+
+_FORMAT = 1
+
+
+class Study:
+    """All trials of a search.
+
+    Args:
+        path: The file, ``study.json``; None keeps the record in memory only.
+        mode: Whether the objective is to be great or small.
+        trials: Those that there are already.
+        carried: Trials of another search that proposals learn from too (`tune.driver.warm_start`), numbered
+            from -1 downwards; they are none of this one's.
+        patience: Whether `save` waits for room on a full disk.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        mode: Mode,
+        trials: list[Trial] | None = None,
+        carried: Sequence[Trial] = (),
+        patience: Patience = IMPATIENT,
+    ) -> None:
+        self.path = path
+        self._patience = patience
+        self.mode: Mode = mode
+        self.trials = trials or []
+        self.carried = tuple(carried)
+        self._lines: dict[int, str] = {}  # of ended trials, which change no more but by `resume`
+        self._has_news = False
+        self._saved = time.monotonic()
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.trials)
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def __getitem__(self, number: int) -> Trial:
+        return self.trials[number]
+
+    def add(self, params: Mapping[str, Scalar]) -> Trial:
+        """Enter a proposed trial."""
+        trial = Trial(len(self.trials), dict(params))
+        self.trials.append(trial)
+        self.save()
+        return trial
+
+    def report(self, number: int, metrics: Mapping[str, float], objective: str) -> None:
+        """Enter a trial's report; one that is not finite changes no value. Kept in memory until `save`."""
+        trial = self[number]
+        self._has_news = True
+        trial.metrics = dict(metrics)
+        value = metrics.get(objective, math.nan)
+        if math.isfinite(value):
+            trial.values[trial.pairs_seen] = value
+
+    def finish(self, number: int, state: State, reason: str = "") -> None:
+        """Enter how a trial ended, or that it waits."""
+        trial = self[number]
+        trial.end(state, reason)
+        self.save()
+
+    def retry(self, number: int) -> None:
+        """Let a trial start again from its checkpoint."""
+        self[number].rewind()
+        self.save()
+
+    def resume(self, number: int) -> Trial:
+        """Let a trial go on that was paused."""
+        trial = self[number]
+        trial.state, trial.reason = "RUNNING", ""
+        if trial.checkpoint_pairs == trial.pairs_seen:
+            trial.checkpoint_metrics = dict(trial.metrics)
+        self._lines.pop(number, None)
+        self.save()
+        return trial
+
+    def take_over(self, number: int, donor: int, params: Mapping[str, Scalar]) -> None:
+        """Let a paused trial stand where another one's checkpoint does. Kept in memory until `save`."""
+        trial, other = self[number], self[donor]
+        last = trial.values[max(trial.values)]
+        trial.lineage.append(Takeover(trial.pairs_seen, last, trial.params, donor, trial.checkpoint))
+        trial.params, trial.least_gpus = dict(params), other.least_gpus
+        trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
+        trial.values, trial.metrics = dict(other.values), dict(other.metrics)
+        trial.checkpoint_metrics = {}  # both wait at the checkpoint
+
+    def checkpoints(self) -> set[str]:
+        """Those that something may still go on from, or that a result may be; all others may be removed.
+
+        A failed trial is neither. One that has taken over another's keeps its own until its next one stands.
+        """
+        own = {trial.checkpoint for trial in self if trial.state != "FAIL"}
+        left = {step.checkpoint for trial in self if not trial.is_done for step in trial.lineage}
+        return {path for path in own | left if path}
+
+    def ranked(self) -> list[Trial]:
+        """The trials whose scores count, best first.
+
+        Where the objective saturates the greater cosine decides, as within a trial, then the earlier number.
+        """
+        return sorted((trial for trial in self if trial.is_scored), key=self._place)
+
+    def _place(self, trial: Trial, value: float | None = None) -> tuple[float, float, int]:
+        """To order scored trials by, best first; by their best reports where no value is given."""
+        value = (trial.best(self.mode) if value is None else value) or 0.0
+        return loss_of(value, self.mode), -trial.metrics.get("best/val/cosine", 0.0), trial.number
+
+    def leader(self) -> Trial | None:
+        """The best trial so far, whether it has ended, waits or goes on."""
+        return min((trial for trial in self if trial.is_scored), key=self._place, default=None)
+
+    def winner(self) -> Trial | None:
+        """The trial with the best student on disk, also a paused or interrupted one, but none that failed.
+
+        In a record at rest (`come_to_rest`) it is the leader too.
+        """
+        able = (trial for trial in self if trial.is_scored and trial.saved(self.mode) is not None)
+        return min(able, key=lambda trial: self._place(trial, trial.saved(self.mode)), default=None)
+
+    def come_to_rest(self) -> bool:
+        """Let the trials under way stand where their last checkpoints left them; in memory until `save`.
+
+        Their later reports come again when the search is resumed. Trials whose end was decided, and only not
+        yet entered, end. To be called where no process runs the search.
+
+        Returns:
+            Whether any trial ended.
+        """
+        has_ended = False
+        for trial in self:
+            if trial.is_done:
+                continue
+            is_whole = trial.checkpoint_pairs == trial.pairs_seen
+            if trial.verdict == "FAIL" or (trial.verdict and trial.verdict != "RUNNING" and is_whole):
+                trial.end(trial.verdict)
+                has_ended = True
+            else:
+                trial.rewind()
+        return has_ended
+
+    @property
+    def n_done(self) -> int:
+        """Trials that have ended."""
+        return sum(trial.is_done for trial in self)
+
+    def counts(self) -> dict[State, int]:
+        """Number of trials in each state."""
+        states: tuple[State, ...] = get_args(State)
+        return {state: sum(trial.state == state for trial in self) for state in states}
+
+    def save_if_older(self, seconds: float) -> None:
+        """Write reports that nothing has saved for so long, for who reads along; not onto a full disk."""
+        if self._has_news and time.monotonic() - self._saved >= seconds:
+            self._write(_once)
+
+    def save(self) -> None:
+        """Write the file: a line a trial, whole or not at all."""
+        self._write(self._patience)
+
+    def _write(self, patience: Callable[[Callable[[], None]], None]) -> None:
+        self._has_news, self._saved = False, time.monotonic()
+        if self.path is None:
+            return
+        lines = []
+        for trial in self:
+            line = self._lines.get(trial.number)
+            if line is None:
+                line = json.dumps(asdict(trial), ensure_ascii=False)
+                if trial.is_done:
+                    self._lines[trial.number] = line
+            lines.append(line)
+        head = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, '
+        head += f'"carried": {self._carried_line}, "trials": [\n'
+        path, text = self.path, head + ",\n".join(lines) + "\n]}\n"
+        patience(lambda: write_text(path, text))
+
+    @cached_property
+    def _carried_line(self) -> str:
+        return json.dumps([asdict(trial) for trial in self.carried], ensure_ascii=False)
+
+    @classmethod
+    def reopen(cls, path: Path, patience: Patience = IMPATIENT) -> Study:
+        """Read the file to resume the search: the record comes to rest, and ends of trials are written.
+
+        Args:
+            path: The file.
+            patience: Whether `save` waits for room on a full disk.
+
+        Raises:
+            InputError: It cannot be read or holds no study.
+        """
+        study = cls.read(path)
+        study._patience = patience
+        if study.come_to_rest():
+            study.save()
+        return study
+
+    @classmethod
+    def read(cls, path: Path) -> Study:
+        """Read the file as it stands, also while a search writes it; nothing is changed.
+
+        Raises:
+            InputError: It cannot be read or holds no study.
+        """
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            if tree["format"] != _FORMAT:
+                raise InputError(f"{path}: format must be {_FORMAT}, got {tree['format']!r}")
+            trials = [read_trial(entry) for entry in tree["trials"]]
+            if tree["mode"] not in get_args(Mode):
+                raise ValueError(f"mode {tree['mode']!r}")
+            if [trial.number for trial in trials] != list(range(len(trials))):
+                raise ValueError("its trials are not numbered from 0")
+            return cls(path, tree["mode"], trials, [read_trial(entry) for entry in tree.get("carried", [])])
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path}: holds no study: {error!r}") from None
+
+
+def _once(write: Callable[[], None]) -> None:
+    with suppress(OSError):
+        write()

@@ -1,0 +1,109 @@
+"""Where a search's runs are in MLflow: kept in its directory, so that no later session logs elsewhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from themo.errors import InputError
+from themo.files.atomic import write_text
+from themo.tracking.uri import (
+    URI_VARIABLE,
+    default_uri,
+    is_same_place,
+    tracking_uri,
+    ui_command,
+    without_password,
+)
+
+TRACKING_FILE = "tracking.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A server or database, and an experiment there.
+
+    Attributes:
+        uri: Without a password; None is the database beside the logs, wherever these are moved.
+        experiment: Its name.
+    """
+
+    uri: str | None
+    experiment: str
+
+
+def refuse_another_place(folder: Path, experiment: str) -> None:
+    """Refuse to log elsewhere than a search did so far; one of which nothing is known is not refused.
+
+    Args:
+        folder: The search directory.
+        experiment: To be logged to now, at `tracking_uri`.
+
+    Raises:
+        InputError: It is another place, or the file is damaged.
+    """
+    known, path = _read(folder), folder / TRACKING_FILE
+    if known is None:
+        return
+    was = known.uri or default_uri(_logs_dir(folder))
+    now = tracking_uri(_logs_dir(folder))
+    if is_same_place(was, now) and known.experiment == experiment:
+        return
+    if not is_same_place(was, now):
+        mend = f"set {URI_VARIABLE} to the former" if known.uri else f"unset {URI_VARIABLE}"
+    else:
+        mend = "name the former in search.yaml"
+    raise InputError(
+        f"--resume: {path}: the search logs to {without_password(was)}, experiment {known.experiment!r}, "
+        f"asked for is {without_password(now)}, experiment {experiment!r}: {mend}; or, to log to the latter "
+        "from now on, remove that file"
+    )
+
+
+def keep_place(folder: Path, experiment: str) -> None:
+    """Write down where a search logs to, unless that is known.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    path = folder / TRACKING_FILE
+    if not path.exists():
+        uri = tracking_uri(_logs_dir(folder))
+        is_default = is_same_place(uri, default_uri(_logs_dir(folder)))
+        place = Place(None if is_default else without_password(uri), experiment)
+        write_text(path, json.dumps(asdict(place), indent=1, ensure_ascii=False) + "\n")
+
+
+def command_to_see(folder: Path) -> str:
+    """What a user types, or opens, to see the runs of a search, whatever the environment names.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    known, now = _read(folder), tracking_uri(_logs_dir(folder))
+    was = now if known is None else known.uri or default_uri(_logs_dir(folder))
+    return ui_command(now if is_same_place(was, now) else was)  # a password is in the environment only
+
+
+def _read(folder: Path) -> Place | None:
+    path = folder / TRACKING_FILE
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        uri, experiment = tree["uri"], tree["experiment"]
+        if not (uri is None or isinstance(uri, str)) or not isinstance(experiment, str):
+            raise TypeError
+    except FileNotFoundError:  # of an older version, or no session has begun
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{path}: must name the uri and the experiment of the search's runs: mend it, or remove it to "
+            "log as is asked for now"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return Place(uri, experiment)
+
+
+def _logs_dir(folder: Path) -> Path:
+    return folder.parent.parent

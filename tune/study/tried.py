@@ -1,0 +1,102 @@
+"""Which settings a search has tried. A run is deterministic, so that no settings are proposed twice.
+
+Two trials are the same run where all searched settings are equal, as a dimension reads them: 1 and 1.0 are
+equal in a range, and not among choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from tune.space.cube import decode
+from tune.space.dimensions import Scalar, n_values, value_at
+from tune.space.search_space import Space
+from tune.study.study import Study
+from tune.study.trial_record import Trial
+
+Key = tuple[object, ...]
+
+
+def key_of(space: Space, params: Mapping[str, Scalar]) -> Key:
+    """What two settings have in common that are the same run."""
+    return tuple(
+        (type(params[name]).__name__, params[name])
+        if isinstance(dimension, CategoricalDistribution)
+        else params[name]
+        for name, dimension in space.dimensions.items()
+    )
+
+
+def is_tried(space: Space, study: Study, params: Mapping[str, Scalar]) -> bool:
+    """Whether a trial, also one of another search that was carried over, has such settings."""
+    # most trials differ in their first setting, which the comparison of dictionaries finds out quickly
+    alike = (known for known in _settings(study) if known == params)
+    return any(key_of(space, known) == key_of(space, params) for known in alike)
+
+
+def most_trials(study: Study, space: Space) -> int:
+    """Trials that a search comes to: `num_samples`, or fewer where its space holds no more settings.
+
+    Trusted settings are tried though another search has tried them: the others are measured against them.
+    """
+    asked = space.search.num_samples
+    if space.n_points >= asked + len(study.carried):
+        return asked
+    known = _keys(space, study)
+    trusted = [point for point in space.first[len(study) :] if len(point) == len(space.dimensions)]
+    n_again = sum(key_of(space, point) in known for point in trusted)
+    n_new = int(space.n_points) - len(known)
+    return min(asked, len(study) + n_new + n_again)
+
+
+def draw_untried(
+    space: Space, study: Study, fixed: Mapping[str, Scalar], random: np.random.Generator
+) -> dict[str, Scalar] | None:
+    """Settings that no trial has, near ones drawn at random; None where there are none.
+
+    Args:
+        space: What is searched.
+        study: The record.
+        fixed: Values that some of the settings must have.
+        random: Where the draw begins.
+    """
+    known = _keys(space, study)
+    open_ = {name: d for name, d in space.dimensions.items() if name not in fixed}
+    sizes = [n_values(dimension) for dimension in open_.values()]
+    n_points = float(np.prod([float(size) for size in sizes]))
+    start = int(random.random() * n_points) if np.isfinite(n_points) else 0
+    for step in range(int(min(len(known) + 1, n_points))):  # no more than all known ones lie in the way
+        if np.isfinite(n_points):
+            drawn = _point(open_, (start + step) % int(n_points))
+        else:
+            drawn = {name: decode(d, float(random.random())) for name, d in open_.items()}
+        params = {name: fixed[name] if name in fixed else drawn[name] for name in space.dimensions}
+        if key_of(space, params) not in known:
+            return params
+    return None
+
+
+def _point(dimensions: Mapping[str, BaseDistribution], index: int) -> dict[str, Scalar]:
+    """A point of a finite space by its number."""
+    point: dict[str, Scalar] = {}
+    for name, dimension in dimensions.items():
+        index, place = divmod(index, int(n_values(dimension)))
+        point[name] = value_at(dimension, place)
+    return point
+
+
+def _keys(space: Space, study: Study) -> set[Key]:
+    return {key_of(space, known) for known in _settings(study) if known.keys() >= space.dimensions.keys()}
+
+
+def _settings(study: Study) -> Iterator[Mapping[str, Scalar]]:
+    """What all trials began with."""
+    for trial in (*study.carried, *study):
+        yield _first_settings(trial)
+
+
+def _first_settings(trial: Trial) -> Mapping[str, Scalar]:
+    return trial.lineage[0].params if trial.lineage else trial.params
