@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -21,10 +22,10 @@ import pytest
 import warm_start
 import yaml
 from documents import PAGES, PROJECT, blocks, console_commands, name_of
-from tiny import ADJECTIVES, NOUNS, TINY_MINIATURE, VERBS, write_picture
+from tiny import ADJECTIVES, NOUNS, TINY_MINIATURE, VERBS, write_picture, write_version_of
 
 from themo.cli.main import parse
-from themo.config.settings import load
+from themo.config.settings import Settings, load
 from themo.evaluation.prompts import fill_templates
 from themo.files.cache import Cache
 from tune.space import search_space
@@ -230,6 +231,23 @@ def test_programs_are_short(program: str) -> None:
         line for line in program.splitlines() if line.strip() and not line.startswith(("import", "from"))
     ]
     assert len(lines) <= 20
+
+
+def test_first_program_gives_vectors_of_the_shapes_that_it_states(
+    tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, program), *_ = [found for found in blocks(PROJECT / "docs/index.md") if found[0] == "python"]
+    write_version_of(tiny_settings, tmp_path / "logs" / "miniature" / "version_0", dimension=12)
+    for name in ("a.jpg", "b.jpg"):
+        write_picture(tmp_path / name, np.random.default_rng(0))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(program, names)  # noqa: S102 -- our own
+    stated = re.findall(r"^(\w+) = .*# \((\w+), D\)", program, re.MULTILINE)
+    assert stated == [("texts", "1"), ("images", "2")]
+    for name, length in stated:
+        assert names[name].shape == (int(length), 12)
+        assert names[name].dtype == np.float32
 
 
 @pytest.fixture(scope="module")
