@@ -218,7 +218,7 @@ def test_slurm_job_starts_a_cluster_and_a_search(tmp_path: Path, nodes: int, exi
     search = parse(shlex.split(calls[2].removeprefix("python -m themo ")))
     assert search.address == "10.0.0.7:6379"
     assert (search.resume, search.name) == (("first", None) if exists else (None, "first"))
-    assert calls[3:] == ["ray stop"]
+    assert len(calls) == 3
     workers = [call for call in everything if call.startswith("srun")]
     assert len(workers) == (nodes > 1)
     assert all("--ntasks=2" in call and "--address=10.0.0.7:6379 --block" in call for call in workers)
