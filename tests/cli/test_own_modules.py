@@ -59,7 +59,7 @@ def test_the_working_directory_is_kept_where_it_holds_this_package() -> None:
         "import sys, themo.__main__ as module; module.forget_working_directory(); "
         "print(sys.path[0] in ('', sys.argv[1]))"
     )
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     done = run([sys.executable, "-c", script, root], Path(root))
     assert done.stdout == "True\n", done.stderr
 

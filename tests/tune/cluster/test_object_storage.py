@@ -102,7 +102,7 @@ s3 = pytest.mark.parametrize("host", ["s3"], indirect=True)
 @both
 def test_checkpoints_lie_in_the_bucket_and_the_winner_comes_back(host, tmp_path):
     place = host.place("ours/themo")
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     command = [*warm_start.PYTHON, str(here / "formula_search.py"), str(tmp_path), "mine"]
     done = subprocess.run(
         [*command, f"storage_path='{place}'"],
@@ -130,7 +130,7 @@ def test_checkpoints_lie_in_the_bucket_and_the_winner_comes_back(host, tmp_path)
 @s3  # the client for gs:// waits by itself, for a quarter of an hour
 def test_a_bucket_that_does_not_answer_for_a_while_costs_time_alone(host, tmp_path):
     place = host.place("ours/away")
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     command = [*warm_start.PYTHON, str(here / "formula_search.py"), str(tmp_path), "mine"]
     with subprocess.Popen(
         [*command, f"storage_path='{place}'", "max_failures=1", "scheduler=none", "num_samples=2"],

@@ -553,7 +553,7 @@ def _start(
 ) -> subprocess.Popen[str]:
     """The search as a process, whose trials take so long for a report: long enough to be cut in one."""
     return subprocess.Popen(
-        [*python, str(Path(__file__).with_name("formula_search.py")), str(logs_dir), "mine", *options],
+        [*python, str(Path(__file__).parents[1] / "formula_search.py"), str(logs_dir), "mine", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
