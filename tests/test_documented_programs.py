@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -137,9 +138,17 @@ def test_search_space_of_a_file_is_read(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_own_corpus_in_a_file_leaves_the_rest_to_the_preset(tmp_path: Path) -> None:
-    (tmp_path / "ours.yaml").write_text(block("yaml", "preset: vit-l-14-beto\n"), encoding="utf-8")
+    (tmp_path / "ours.yaml").write_text(block("yaml", "preset: vit-l-14-beto\ndata:"), encoding="utf-8")
     own = {"corpus": ["pairs.tsv", "2*talks"], "validation": "held-out.tsv", "batch_size": 128}
     assert load(config=tmp_path / "ours.yaml") == load(preset="vit-l-14-beto", overrides=own)
+
+
+def test_another_teacher_and_backbone_keep_the_rest_of_the_preset(tmp_path: Path) -> None:
+    (tmp_path / "ours.yaml").write_text(block("yaml", "preset: vit-l-14-beto\npaths:"), encoding="utf-8")
+    settings = load(config=tmp_path / "ours.yaml")
+    assert settings.teacher.pretrained == "laion2b_s13b_b82k"
+    assert (settings.teacher.architecture, settings.teacher.pretrained) in open_clip.list_pretrained()
+    assert settings.training == load(preset="vit-l-14-beto").training
 
 
 def test_names_of_classes_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +184,8 @@ def test_job_of_kubernetes_has_the_operators_fields() -> None:
 
 
 def test_yaml_blocks_are_all_looked_at() -> None:
-    seen = ("# my.yaml", "# space.yaml", "preset: vit-l-14-beto\n", "benchmarks:", "apiVersion: ray.io/v1")
+    preset = "preset: vit-l-14-beto"
+    seen = ("# my", "# space", f"{preset}\ndata", f"{preset}\npaths", "benchmarks:", "apiVersion: ray.io/v1")
     assert all(text.startswith(seen) for text in blocks_of("yaml").values())
     assert len(blocks_of("yaml")) == len(seen)
 
