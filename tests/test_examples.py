@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm_start
 from tiny import write_picture
 
 import themo
@@ -21,7 +21,7 @@ def run(name: str, folder: Path, config: Path) -> str:
     code = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
     code = code.replace('preset="miniature"', f"config={str(config)!r}").replace("epochs=0.5", "epochs=1.0")
     (folder / f"{name}.py").write_text(code, encoding="utf-8")
-    command = [sys.executable, f"{name}.py"]
+    command = [*warm_start.PYTHON, f"{name}.py"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
