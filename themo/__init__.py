@@ -1,6 +1,6 @@
 """Themo: a Spanish text encoder for CLIP, distilled from its English text tower.
 
-In a program of one's own::
+Example::
 
     import themo
 
@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch, imported when it is first asked for: ``import themo`` takes no time."""
+    """Import names that need torch on first use, so that ``import themo`` is fast."""
     if name in ("Model", "load"):
         from themo import model
 

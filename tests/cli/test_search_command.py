@@ -302,7 +302,7 @@ def test_an_interruption_tells_how_to_go_on(
     process.send_signal(signal.SIGINT)
     err = process.communicate(timeout=300)[1]
     assert process.returncode == 130, err
-    assert err.splitlines()[-1] == f"Interrupted. Continue with: python -m themo {shlex.join(arguments)}"
+    assert err.splitlines()[-1] == f"Interrupted. To resume: python -m themo {shlex.join(arguments)}"
     capsys.readouterr()
     assert main(arguments) == 0
     told = capsys.readouterr().err.splitlines()[-1]

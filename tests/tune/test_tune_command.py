@@ -154,7 +154,7 @@ def test_a_search_that_another_process_runs_is_refused(
         driver.communicate("")
     *before, line = capsys.readouterr().err.splitlines()
     assert line == f"Error: --resume: another process runs the search at {folder}"
-    assert not any("Should it break off" in other for other in before)
+    assert not any("To resume: " in other for other in before)
     assert (folder / "search.yaml").read_bytes() == kept
 
 
@@ -287,11 +287,11 @@ def _a_result(logs: Path) -> SearchResult:
 @pytest.mark.parametrize(
     ("end", "code", "said"),
     [
-        (lambda: None, 0, "Read of it:"),
-        (lambda: signal.default_int_handler(signal.SIGINT, None), 130, "Interrupted. Continue with:"),
-        (lambda: signal.raise_signal(signal.SIGTERM), 143, "Terminated. Continue with:"),
-        (lambda: signal.raise_signal(signal.SIGHUP), 129, "The terminal was closed. Continue with:"),
-        (_fail, 1, "Failed: Ray: the head is gone. Continue with:"),
+        (lambda: None, 0, "Report:"),
+        (lambda: signal.default_int_handler(signal.SIGINT, None), 130, "Interrupted. To resume:"),
+        (lambda: signal.raise_signal(signal.SIGTERM), 143, "Terminated. To resume:"),
+        (lambda: signal.raise_signal(signal.SIGHUP), 129, "The terminal was closed. To resume:"),
+        (_fail, 1, "Failed: Ray: the head is gone. To resume:"),
     ],
     ids=["done", "interrupted", "terminated", "hung up", "without its cluster"],
 )
@@ -308,7 +308,7 @@ def test_commands_that_are_told_can_be_typed(
 
     def run_search(*_: object, on_begin: Callable[[], None], **__: object) -> SearchResult:
         on_begin()
-        assert f"Should it break off: {go_on}\n" in capsys.readouterr().err
+        assert f"To resume: {go_on}\n" in capsys.readouterr().err
         end()
         return result
 
@@ -338,7 +338,7 @@ def test_a_winner_is_tested_by_whoever_goes_on_with_its_search(
     told = capsys.readouterr().err
     reason = f"--resume: another process runs the search at {result.folder}"
     assert f"Neither tested nor reported on: {reason}\n" in told
-    assert "Read of it" not in told
+    assert "Report:" not in told
     assert "Reproduce it" in told
 
 
@@ -374,7 +374,7 @@ def test_the_machines_that_were_given_to_go_on_with_are_told_again(
     given = ["--logs-dir", str(tmp_path), "--address", "local", "--max-concurrent", "1"]
     assert main(["tune", "--resume", "old", *given]) == 130
     *_, last = capsys.readouterr().err.splitlines()
-    assert last == f"Interrupted. Continue with: {typed('tune', '--resume', 'old', *given)}"
+    assert last == f"Interrupted. To resume: {typed('tune', '--resume', 'old', *given)}"
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_ctrl_c_after_a_search_tells_how_to_get_its_results(
     assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 130
     *_, last = capsys.readouterr().err.splitlines()
     go_on = f"python -m themo tune --resume old --logs-dir {tmp_path}"
-    assert last == f"Interrupted. Continue with: {go_on}"
+    assert last == f"Interrupted. To resume: {go_on}"
 
 
 @pytest.mark.parametrize("is_begun", [False, True])

@@ -215,9 +215,7 @@ def test_a_test_without_a_report_leaves_none_of_an_earlier_one(
 def test_a_report_needs_a_student(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", "--baseline", "--report"]) == 2
     err = capsys.readouterr().err
-    assert (
-        err == "Error: test: --report tells what a student finds; with --baseline it needs --version-path\n"
-    )
+    assert err == "Error: test: --report needs a student; with --baseline give --version-path too\n"
 
 
 # --- by attribute ---

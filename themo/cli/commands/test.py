@@ -1,4 +1,4 @@
-"""``test``: scores of a version, the ceiling and baselines."""
+"""``test``: score a version, its ceiling and the baselines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from themo.process.progress import console, waiting
 if TYPE_CHECKING:
     from themo.evaluation.encoders import Examination, Task
 
-SUMMARY = "Test a student on images, beside its teacher."
+SUMMARY = "Test a student on images and compare it with its teacher."
 USAGE = "python -m themo test [OPTION ...]"
 EXAMPLES = """\
   python -m themo test
@@ -28,19 +28,21 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     group = parser.add_argument_group("test")
     group.add_argument("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
     group.add_argument(
-        "--baseline", action="store_true", help="add the baselines; without --version-path: test only them"
+        "--baseline",
+        action="store_true",
+        help="also test the baselines; without --version-path, only the baselines",
     )
     group.add_argument(
-        "--task", choices=("all", "retrieval", "accuracy"), default="all", help="which test sets (all)"
+        "--task", choices=("all", "retrieval", "accuracy"), default="all", help="test sets to use (all)"
     )
     group.add_argument(
         "--report",
         action="store_true",
-        help="write report.html beside the version: what the student finds, and what it does not know",
+        help="write report.html into the version: retrieved images, failures and figures",
     )
     add_presets(parser)
     add_settings(parser, ("benchmarks", "paths"))
@@ -50,11 +52,11 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     if options.report and options.baseline and options.version_path is None:
-        raise InputError("test: --report tells what a student finds; with --baseline it needs --version-path")
+        raise InputError("test: --report needs a student; with --baseline give --version-path too")
     tests_baselines_alone = options.baseline and options.version_path is None
     if not tests_baselines_alone and (options.preset or options.config):
         raise InputError(
-            "test: a version brings its own settings; --preset and --config are for --baseline alone"
+            "test: --preset and --config are for --baseline without a version, which has its own settings"
         )
     with waiting("Loading libraries"):
         from themo.checkpoints.versions import settings_here
@@ -77,7 +79,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     else:
         print_result(tested.scores.to_table())
     if report:
-        console.print(f"Read of it:    {report}")
+        console.print(f"Report:        {report}")
     console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}")
 
 
@@ -89,7 +91,7 @@ def score_and_record(
     floor: bool = False,
     must_answer: bool = True,
 ) -> Examination:
-    """Score, log to MLflow, and write ``test.json`` beside a version, where an earlier test's report goes.
+    """Score a version, log to MLflow, write ``test.json`` and remove the report of an earlier test.
 
     `must_answer` is that of `Tracking`.
     """
@@ -115,8 +117,8 @@ def score_and_record(
         )
         run.report(scores.to_metrics(), step=0)
         run.finish()
-        if version is not None:  # before MLflow is waited for
-            (version / REPORT_FILE).unlink(missing_ok=True)  # other figures must not lie beside these
+        if version is not None:  # before waiting for MLflow
+            (version / REPORT_FILE).unlink(missing_ok=True)  # an older report would contradict these scores
             text = json.dumps(tested.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
             write_text(version / TEST_FILE, text + "\n")
             console.print(f"Written: {version / TEST_FILE}")

@@ -1,4 +1,4 @@
-"""``train``: one student into a version directory."""
+"""``train``: train one student into a version directory."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument_group("training").add_argument(
-        "--resume", type=path, metavar="VERSION", help="go on with an unfinished version directory"
+        "--resume", type=path, metavar="VERSION", help="unfinished version directory to resume"
     )
     add_presets(parser)
     add_settings(parser)
@@ -73,13 +73,13 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     data = prepare_data(settings)
     refuse_unfit(settings, data, options.resume)
     uri, experiment = tracking_uri(logs_dir), settings.paths.experiment
-    # an unfinished run is gone on with in MLflow too; versions of before have no key
+    # a resumed version resumes its run in MLflow too; versions of older Themos have no key
     key = (read_run_key(options.resume) if options.resume else None) or uuid.uuid4().hex
-    outbox = outbox_path(logs_dir, f"train-{key}")  # what a kill left in it goes first
+    outbox = outbox_path(logs_dir, f"train-{key}")  # records left by a kill are sent first
     with Tracking(uri, experiment, outbox) as tracking:
         for other in left_behind(outbox.parent):
             send = typed("send", other)
-            console.print(f"An earlier command could not send all that it logged; send it with: {send}")
+            console.print(f"Unsent records of an earlier command; to send them: {send}")
         version = options.resume or new_version(logs_dir, settings.paths.experiment)
         run = tracking.start(
             f"{settings.paths.experiment}/{version.name}",
@@ -115,20 +115,20 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
             raise
         finally:
             run.finish(status)
-            with suppress(OSError):  # it holds a report: only one that nothing came of goes
+            with suppress(OSError):  # a version with a report is not empty and stays
                 version.rmdir()
         best = last.metrics[f"best/{settings.objective}"]
         print_result(f"{version}  best {settings.objective} {best:.4f}")
         for command in test_it:
             console.print(f"Test it:       {command}")
-        resume_hint[:] = [typed("send", outbox)]  # what MLflow is waited for to take
+        resume_hint[:] = [typed("send", outbox)]  # while MLflow takes the remaining records
     resume_hint[:] = test_it
     console.print(f"Compare runs:  {ui_command(tracking.uri)}")
 
 
 def _refuse_settings(options: Namespace) -> None:
     if options.settings or options.config or options.preset:
-        raise InputError("--resume goes on with the settings it began with; leave out all settings")
+        raise InputError("--resume uses the settings of the version; leave out all settings")
 
 
 def _print_report(report: Report) -> None:
