@@ -248,7 +248,8 @@ def test_the_objective_sees_images_where_there_are_any() -> None:
         (
             "data",
             {"corpus": ["a"], "targets": "t.npy", "validation": "v.tsv"},
-            "own.yaml: `data.targets` has no rows for a `data.validation` file: set that to null",
+            "own.yaml: `data.targets` has no rows for the file `data.validation`: "
+            "set `data.validation` to null",
         ),
         (
             "data",
