@@ -101,7 +101,7 @@ def test_every_figure_is_the_records(source: Make) -> None:
 def test_what_is_not_recorded_is_not_said(source: Make, tmp_path: Path) -> None:
     opened = source()
     text = card(opened)
-    assert "On images: not tested." in text
+    assert "Not tested on images." in text
     data = ModelCard(text).data
     assert data.eval_results is None
     assert data.base_model is None

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 LOCAL = "local-dir:"
-"""Prefix of a path: open_clip's ``local-dir:``, or a corpus's weight."""
+"""Prefix of a folder in open_clip's names."""
 
 _BEFORE_HOME = re.compile(rf"(?:\d+(?:\.\d+)?\*|{LOCAL})?(?=~)")
 
