@@ -87,9 +87,9 @@ def _find_classes(
 ) -> Found:
     """Rank all classes for each of I images (I, E) by cosine with the classes' prompts.
 
-    Each class has one or more prompts. A class is the mean of its prompts' unit vectors, as in CLIP's prompt ensembling (Radford et al., 2021,
-    "Learning Transferable Visual Models From Natural Language Supervision", section 3.1.4). Classes with
-    equal prompts are one class, found under the number of the first of them.
+    Each class has one or more prompts. A class is the mean of its prompts' unit vectors, as in CLIP's prompt
+    ensembling (Radford et al., 2021, "Learning Transferable Visual Models From Natural Language Supervision",
+    section 3.1.4). Classes with equal prompts are one class, found under the number of the first of them.
 
     Raises:
         ValueError: If shapes disagree or a class has no prompt.

@@ -90,8 +90,8 @@ def _of_tokenizer(tokenizer: Tokenizer) -> list[str]:
     if not tokens:
         return []
     return [
-        "The tokenizer composes letters and accents that come as separate code points (Unicode NFC), but only "
-        f"after it looks for its added tokens, such as {tokens[0]!r}: give it texts in NFC "
+        "The tokenizer composes letters and accents that come as separate code points (Unicode NFC), but "
+        f"only after it looks for its added tokens, such as {tokens[0]!r}: give it texts in NFC "
         '(`unicodedata.normalize("NFC", text)`).'
     ]
 

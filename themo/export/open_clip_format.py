@@ -72,8 +72,8 @@ def write(folder: Path, source: Source, address: str) -> list[str]:
         student = _checked(student, without_bias(student), source)
         notes.append(
             "open_clip's projection has no bias. This encoder's bias is moved into the shift of its last "
-            "layer norm and the projection: a normalised state sums to zero, and shifted by one it sums to a constant "
-            "that the projection turns into the bias. The vectors are the same."
+            "layer norm and the projection: a normalised state sums to zero, and shifted by one it sums to a "
+            "constant that the projection turns into the bias. The vectors are the same."
         )
     config = model_config(Sources(source.settings).resolve(source.settings.teacher.architecture))
     if "multimodal_cfg" in config:

@@ -140,6 +140,6 @@ def _read_scores(path: Path) -> dict[str, Any] | None:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"{path}: is no record of a version's test; `test --version-path {path.parent}`  writes it again"
+            f"{path}: is no record of a version's test; `test --version-path {path.parent}` writes it again"
         ) from None
     return scores

@@ -77,7 +77,7 @@ def read_scores(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: is no record of a test: {error!r}; `test --version-path {path.parent}`  writes it again"
+            f"{path}: is no record of a test: {error!r}; `test --version-path {path.parent}` writes it again"
         ) from None
     return scores
 
