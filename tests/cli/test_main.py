@@ -237,7 +237,7 @@ def test_a_corrupt_cache_entry_is_built_again(capsys: Capture, tiny_config: Path
         path.write_bytes(whole[path][:-1] + bytes([whole[path][-1] ^ 1]))
     capsys.readouterr()
     assert main(["prepare", "--config", str(tiny_config)]) == 0
-    assert capsys.readouterr().err.count("is damaged; it is built again") == 4
+    assert capsys.readouterr().err.count("is damaged; building it again") == 4
     assert {path: path.read_bytes() for path in files} == whole
 
 

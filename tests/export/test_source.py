@@ -79,7 +79,7 @@ def test_an_unfinished_run(version: Callable[..., Path]) -> None:
         (lambda v: (v / "test.json").write_text("[1]"), r"test\.json: is no record of a test"),
         (
             lambda v: (v / "test.json").write_text('{"n": {}, "ci95": {}}'),
-            r"test\.json: is no record of a version's test; `test --version-path .*`  writes it again",
+            r"test\.json: is no record of a version's test; `test --version-path .*` writes it again",
         ),
     ],
 )

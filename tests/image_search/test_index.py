@@ -408,7 +408,7 @@ def test_another_process_at_the_same_pictures_is_told(
     monkeypatch.setattr(cache, "SECONDS_OF_SILENCE", 0.0)
     monkeypatch.setattr(cache.console, "print", let_go)
     assert update(load=never).n_new == 0
-    assert told == [f"--images {folder}: another process is looking at its pictures; waiting"]
+    assert told == [f"--images {folder}: another process is indexing it; waiting"]
 
 
 def test_a_cache_that_cannot_be_written(update: Update, tmp_path: Path) -> None:
