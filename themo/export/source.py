@@ -67,9 +67,8 @@ class Source:
                 f"finish it with {typed('train', '--resume', version)}"
             )
         scores = _read_scores(version / TEST_FILE)
-        if (
-            scores is not None and "benchmarks" in scores
-        ):  # the test may have used other test sets than the run's
+        # the test may have used other test sets than the run's
+        if scores is not None and "benchmarks" in scores:
             settings = settings.model_copy(update={"benchmarks": scores["benchmarks"]})
         return cls(version, settings, summary, scores, *load_student(find_part(version, "student")))
 

@@ -308,8 +308,8 @@ class _Part:
         if published is not None and got != published.lower():
             self.discard()
             raise InputError(
-                f"{self._remote.url}: sha256 must be {published.lower()}, got {got}; the download is removed: try "
-                f"again, or put the file at {self._path} yourself"
+                f"{self._remote.url}: sha256 must be {published.lower()}, got {got}; "
+                f"the download is removed: try again, or put the file at {self._path} yourself"
             )
         with self.file.open("rb") as file:
             os.fsync(file.fileno())  # so that a power cut cannot leave the name without the bytes

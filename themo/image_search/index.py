@@ -251,9 +251,8 @@ class ImageIndex:
         scores_N = scores_N[self.twin_of]
         for n in _growing(n_best, len(scores_N)):
             worst = np.partition(scores_N, -n)[-n]
-            rows = np.flatnonzero(
-                scores_N >= worst
-            )  # with all pictures equal to the last one, so with all its copies
+            # with all pictures equal to the last one, so with all its copies
+            rows = np.flatnonzero(scores_N >= worst)
             found: dict[int, list[int]] = {}
             for row in sorted(rows, key=lambda row: (-scores_N[row], self.names[row])):
                 found.setdefault(int(self.file_of[row]), []).append(int(row))

@@ -25,7 +25,7 @@ from themo.evaluation.report.tables import lay_out
 from themo.evaluation.scores import ACCURACY, CEILING, RETRIEVAL, STUDENT, Scores
 from themo.miniature.lexicon import COLOURS, LARGEST_COUNT, SHAPES
 from themo.miniature.pictured import ATTRIBUTES, agreement, mentions
-from themo.miniature.probing import N_SCENES, Reader, told_apart
+from themo.miniature.probing import N_SCENES, Reader, distinguished
 from themo.miniature.scenes import Scenes
 from themo.models.image_files import open_rgb
 
@@ -168,9 +168,9 @@ def twin_shares(tested: Examination) -> dict[str, list[Share]]:
         raise ValueError("only the miniature has twins")
     rows = {name: tested.rows[name] for name in (STUDENT, CEILING)}
     readers = {name: Reader(row.encode, row.language) for name, row in rows.items()}
-    told = told_apart(tested.pictured.world, tested.pictured.split, readers, tested.look)
+    pairs = distinguished(tested.pictured.world, tested.pictured.split, readers, tested.look)
     return {
-        name: [Share(kind, int(of[name].sum()), len(of[name])) for kind, of in told.items() if len(of[name])]
+        name: [Share(kind, int(of[name].sum()), len(of[name])) for kind, of in pairs.items() if len(of[name])]
         for name in readers
     }
 
@@ -180,7 +180,7 @@ def attribute_shares(scores: Scores, scenes: Scenes) -> dict[str, list[Share]]:
     result = {}
     for row in (STUDENT, CEILING):
         compared = agreement(scenes, scenes[scores.first[RETRIEVAL][row][:, 0].numpy()])
-        result[row] = [share_of(name, compared.agrees[name], compared.is_told[name]) for name in ATTRIBUTES]
+        result[row] = [share_of(name, compared.agrees[name], compared.is_stated[name]) for name in ATTRIBUTES]
     return result
 
 
@@ -201,11 +201,11 @@ def value_shares(scores: Scores, scenes: Scenes) -> dict[str, dict[str, list[Sha
         kind: {
             row: [
                 share_of(label, scores.hits(row, RETRIEVAL, 1).numpy(), among)
-                for label, among in told.items()
+                for label, among in captions.items()
             ]
             for row in (STUDENT, CEILING)
         }
-        for kind, told in shown.items()
+        for kind, captions in shown.items()
     }
 
 
