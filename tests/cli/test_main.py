@@ -68,13 +68,13 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["train", "--columns", "en"], "--columns: is too short, got ['en']"),
         (["train", "--experiment", "a b"], "--experiment: must match pattern"),
         (["train", "--resume", "nosuch"], "nosuch: must be a version directory, it holds no config.yaml"),
-        (["train", "--resume", "x", "--seed", "3"], "--resume goes on with the settings it began with"),
+        (["train", "--resume", "x", "--seed", "3"], "--resume uses the settings of the version"),
         (["test", "--logs-dir", "nosuch"], "nosuch must hold a version to test, it holds none"),
         (
             ["test", "--version-path", "nosuch"],
             "nosuch: must be a version directory, it holds no config.yaml",
         ),
-        (["test", "--version-path", "x", "--preset", "miniature"], "brings its own settings"),
+        (["test", "--version-path", "x", "--preset", "miniature"], "has its own settings"),
         (["tune", "--num-samples", "0"], "--num-samples: must be a whole number above 0, got '0'"),
     ],
 )
@@ -492,7 +492,7 @@ def test_a_run_that_is_finished_is_not_gone_on_with(
         patched.setattr("themo.training.loop.train", stop_after_the_last)
         assert main(["train", "--resume", str(version)]) == 130
     *_, last = capsys.readouterr().err.splitlines()
-    test_it = f" Continue with: python -m themo test --version-path {version}" if names_tests else ""
+    test_it = f" To resume: python -m themo test --version-path {version}" if names_tests else ""
     assert last == f"Interrupted.{test_it}"
     tracking.return_value.__exit__.side_effect = KeyboardInterrupt
     assert main(["train", "--resume", str(begun)]) == 130

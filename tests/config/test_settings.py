@@ -259,7 +259,7 @@ def test_the_objective_sees_images_where_there_are_any() -> None:
         (
             "data",
             {"corpus": ["a"], "targets": "t.npy", "validation_captions": "c", "validation_images": "i"},
-            "own.yaml: `data.targets` come without a teacher that sees `data.validation_images`",
+            "own.yaml: `data.targets` have no image tower for `data.validation_images`",
         ),
         (
             "training",
@@ -330,9 +330,9 @@ def test_override_names_its_source(settings: SettingsFactory) -> None:
     [
         (
             "training: {seed: 1}\ntraining: {seed: 2}",
-            "own.yaml:2: is not valid YAML: key 'training' stands twice",
+            "own.yaml:2: is not valid YAML: key 'training' occurs twice",
         ),
-        ("training:\n  seed: 1\n  seed: 1", "own.yaml:3: is not valid YAML: key 'seed' stands twice"),
+        ("training:\n  seed: 1\n  seed: 1", "own.yaml:3: is not valid YAML: key 'seed' occurs twice"),
         ("training: [1", "own.yaml:1: is not valid YAML"),
         ("training:\n\tseed: 1", "own.yaml:2: is not valid YAML"),
         ("a: \0", "own.yaml: is not valid YAML"),

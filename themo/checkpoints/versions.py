@@ -47,7 +47,7 @@ _RUN_FILE = "run.txt"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a resume needs.
+    """The state of a run for a resume.
 
     Attributes:
         tensors: The last student (``student.*``), optimiser (``optimizer.<i>.<name>``), random state

@@ -138,7 +138,8 @@ class Plan:
         if self.validation is not None:
             apart = _scan([self.validation], self.rules)
             chosen = _at_most(apart.codes == KEPT, apart.pairs, self.validation_pairs)
-            _refuse_none("data.validation", chosen)
+            lost = Drops.count(self.validation.name, apart.codes)
+            _refuse_none("data.validation", chosen, [lost])
             _write(folder, [self.validation], apart, {VALIDATION: chosen})
             shared = (scan.codes == KEPT) & np.isin(scan.comparable_en, apart.comparable_en[chosen])
             scan.codes[shared] = code_of("of the validation pairs")
@@ -147,15 +148,14 @@ class Plan:
             for corpus, codes in zip(self.corpora, scan.by_corpus(), strict=True)
         ]
         kept = scan.codes == KEPT
+        _refuse_none("data.corpus", kept, drops)
         if self.validation is None:
             held = kept & _held_out(scan.comparable_en, kept, self.validation_pairs, drops)
             kept &= ~held
             parts = {TRAIN: kept, VALIDATION: held}
         else:
             parts = {TRAIN: kept}
-            lost = Drops.count(self.validation.name, apart.codes)
             drops += [lost] if lost.dropped else []
-        _refuse_none("data.corpus", kept)
         if self.max_pairs is not None:
             parts[TRAIN] = _at_most(kept, scan.pairs, self.max_pairs)
         _write(folder, self.corpora, scan, parts)
@@ -279,9 +279,11 @@ def _at_most(kept: npt.NDArray[np.bool_], pairs: Hashes, n: int) -> npt.NDArray[
     return chosen
 
 
-def _refuse_none(setting: str, kept: npt.NDArray[np.bool_]) -> None:
+def _refuse_none(setting: str, kept: npt.NDArray[np.bool_], drops: Sequence[Drops]) -> None:
     if not kept.any():
-        raise InputError(f"{setting}: must hold at least one usable pair, got none")
+        raise InputError(
+            f"{setting}: must hold at least one usable pair, all were dropped ({'; '.join(map(str, drops))})"
+        )
 
 
 def _write(

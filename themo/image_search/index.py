@@ -193,7 +193,7 @@ class ImageIndex:
         Args:
             cache_dir: Folder of the cache.
             folder: The folder of pictures.
-            found: What is in it now.
+            found: Pictures now in the folder.
             teacher_key: Fingerprint of the teacher.
             load: Loads the `Teacher`; called only for new pictures.
 
@@ -287,7 +287,7 @@ class _Builder:
     Args:
         home: Folder of the pieces.
         folder: The folder of pictures.
-        found: What is in it now.
+        found: Pictures now in the folder.
     """
 
     def __init__(self, home: Path, folder: Path, found: frozenset[Stamp]) -> None:

@@ -38,7 +38,7 @@ class TowerTraining:
         """Make a step.
 
         Args:
-            outputs: What the tower returned for a batch, with the graph.
+            outputs: Results of the tower for a batch, with the graph.
             gradients: Gradients of the loss by each of `outputs`, in their shapes.
         """
         self._tower.zero_grad()

@@ -106,7 +106,7 @@ def test_the_worst_miss_is_shown_beside_what_the_teacher_finds(
     assert f'<blockquote lang="es">{tested.xtd10.captions["es"][MISSED]}</blockquote>' in worst
     assert f'<blockquote lang="en">{tested.xtd10.captions["en"][MISSED]}</blockquote>' in worst
     assert "The student ranks the right image 24" in plain(worst)
-    assert "The teacher finds the right one first" in plain(worst)
+    assert "The teacher ranks the right image first" in plain(worst)
     student, teacher = worst.split('<ol class="five">')[1:]
     marks = re.findall(r"<li( class=\"[^\"]*\")?>", student)
     assert marks == [""] * 5 + [' class="right missing"']
