@@ -30,13 +30,25 @@ def yaml_file(tmp_path: Path, content: str | dict[str, Any]) -> Path:
 
 
 def refusal(tmp_path: Path, content: str | dict[str, Any], **overrides: Any) -> str:
-    """The message with which a file is refused; always one line that names the file or an option."""
+    """The message with which a file is refused: one line that names file or option, or a line per problem."""
     path = yaml_file(tmp_path, content)
     with pytest.raises(InputError) as caught:
         load(config=path, overrides=overrides)
     message = str(caught.value)
-    assert "\n" not in message
+    lines = message.splitlines()
+    assert len(lines) == 1 or all(line.startswith(str(path)) for line in lines)
     return message.replace(str(path), "own.yaml")
+
+
+def test_problems_of_a_file_come_one_a_line(tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, "preset: miniature\ntraining:\n  batchsize: 2\n  seed: x\nstudnet: {}\n")
+    with pytest.raises(InputError) as caught:
+        load(config=path)
+    assert str(caught.value).replace(str(path), "own.yaml").splitlines() == [
+        "own.yaml:4: training.seed: must be a valid integer, got 'x'",
+        "own.yaml:3: unknown key 'training.batchsize' (did you mean 'batch_size'?)",
+        "own.yaml:5: unknown key 'studnet' (did you mean 'student'?)",
+    ]
 
 
 @pytest.mark.parametrize("name", presets())

@@ -7,7 +7,7 @@ in YAML, as an option (``--learn-rate``), in a search space and in MLflow.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from themo.config.sections import (
     TrainingSettings,
 )
 from themo.config.worlds import experiment_of, own_corpora
-from themo.config.yaml_files import read_yaml, write_yaml
+from themo.config.yaml_files import key_lines, read_yaml, write_yaml
 from themo.errors import InputError, did_you_mean
 
 _OF_THE_CORPUS = ("validation", "validation_captions", "validation_images", "targets")
@@ -148,14 +148,15 @@ def load(
         overrides: Values by leaf name, as given on the command line.
 
     Raises:
-        InputError: All problems in one line, each with file or option, key, rule and value.
+        InputError: A setting is wrong. The message names file or option, key, rule and value; several
+            problems of a file come one per line with line number, others in one line.
     """
     if config is not None and preset is not None:
         raise InputError("--config and --preset exclude each other")
     path = config if config is not None else preset_path(preset or DEFAULT_PRESET)
     tree = _read_tree(path)
     origins = _apply(tree, overrides or {}, source="")
-    return _validate(tree, origins, str(path))
+    return _validate(tree, origins, str(path), path)
 
 
 def _read_tree(path: Path) -> dict[str, Any]:
@@ -213,12 +214,27 @@ def _apply(tree: dict[str, Any], values: Mapping[str, Any], source: str) -> dict
     return origins
 
 
-def _validate(tree: Mapping[str, Any], origins: Mapping[str, str], source: str) -> Settings:
+def _validate(
+    tree: Mapping[str, Any], origins: Mapping[str, str], source: str, path: Path | None = None
+) -> Settings:
+    """Validate a tree of settings; report several problems of the file `path` one per line."""
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        problems = [_problem(dict(item), origins, source) for item in error.errors()]
-        raise InputError("; ".join(dict.fromkeys(problems))) from None
+        items: list[dict[str, Any]] = [dict(item) for item in error.errors()]
+        problems = dict.fromkeys(_problem(item, origins, source) for item in items)
+        if path is None or origins or len(problems) < 2:
+            raise InputError("; ".join(problems)) from None
+        lines = key_lines(path)
+        placed = [_problem(item, origins, _with_line(source, lines, item["loc"])) for item in items]
+        raise InputError("\n".join(dict.fromkeys(placed))) from None
+
+
+def _with_line(source: str, lines: Mapping[tuple[str, ...], int], place: Sequence[object]) -> str:
+    """Return a file's name with the line of a key, or of the section around it, if the file holds them."""
+    keys = tuple(map(str, place))
+    known = [lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in lines]
+    return f"{source}:{known[0]}" if known else source
 
 
 def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> str:

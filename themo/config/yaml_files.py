@@ -35,6 +35,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
+def key_lines(path: Path) -> dict[tuple[str, ...], int]:
+    """Return the line of each key of a valid YAML file, by the keys that lead to it; lines count from 1."""
+    lines: dict[tuple[str, ...], int] = {}
+
+    def collect(node: yaml.Node | None, place: tuple[str, ...]) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                lines[*place, str(key.value)] = key.start_mark.line + 1
+                collect(value, (*place, str(key.value)))
+
+    collect(yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader), ())
+    return lines
+
+
 def read_value(text: str) -> Any:
     """Return an option's value as YAML reads it: ``8e-5`` a float, ``null`` None, ``true`` a bool."""
     try:
