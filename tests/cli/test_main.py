@@ -133,7 +133,7 @@ def _ctrl_c_raises() -> Iterator[None]:
         ),
     ],
 )
-def test_a_command_that_leaves_nothing_to_go_on_with_names_itself(
+def test_a_command_without_a_resume_names_itself(
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -503,7 +503,7 @@ def test_a_run_that_is_finished_is_not_gone_on_with(
 
 
 @pytest.mark.slow  # MLflow takes seconds to begin
-def test_a_run_interrupted_before_its_first_report_is_begun_again(
+def test_interrupted_before_the_first_report_is_restarted(
     capsys: Capture, tiny_config: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any, **__: Any) -> None:

@@ -54,9 +54,7 @@ def test_the_second_time_nothing_is_computed(settings: SettingsFactory) -> None:
     assert {p: p.stat().st_mtime_ns for p in Path(settings().paths.cache_dir).rglob("*.npy")} == entries
 
 
-def test_decomposed_corpora_and_captions_are_prepared_as_composed(
-    settings: SettingsFactory, tmp_path: Path
-) -> None:
+def test_decomposed_texts_are_prepared_like_composed_ones(settings: SettingsFactory, tmp_path: Path) -> None:
     write_captioned_images(tmp_path, 6)
     files = [write_tsv(tmp_path / "own.tsv", sentence_pairs()[:-80]), *(tmp_path / "xtd10").glob("*_es.txt")]
     files.append(write_tsv(tmp_path / "held.tsv", sentence_pairs()[-80:]))

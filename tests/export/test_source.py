@@ -116,7 +116,7 @@ def test_stirred_students_need_every_part(source: Callable[..., Source]) -> None
     assert functional.cosine_similarity(whole, opened.trained.encode(opened.tokenizer, TEXTS)).max() < 0.999
 
 
-def test_a_test_on_other_data_than_the_runs_is_told_as_what_it_was(version: Callable[..., Path]) -> None:
+def test_a_test_on_other_data_is_described_as_such(version: Callable[..., Path]) -> None:
     folder = version()
     share = {"retrieval@01": 0.5, "retrieval@05": 0.6, "retrieval@10": 0.7}
     scores = {

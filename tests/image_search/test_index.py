@@ -244,7 +244,7 @@ def test_broken_pictures_are_told_and_not_looked_at_again(
     assert_is_of(mended, folder, teacher)
 
 
-def test_pictures_that_cannot_be_read_now_are_told_and_looked_at_again(
+def test_unreadable_pictures_are_named_and_retried(
     update: Update, folder: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_file = Path.open

@@ -45,7 +45,7 @@ def told() -> dict[str, dict[str, np.ndarray]]:
     return dict(told_apart(WORLD, "test", readers, background_seen, N))
 
 
-def test_who_reads_backgrounds_alone_tells_those_apart_and_nothing_else(
+def test_backgrounds_alone_distinguish_only_backgrounds(
     told: dict[str, dict[str, np.ndarray]],
 ) -> None:
     assert tuple(told) == KINDS

@@ -64,7 +64,7 @@ def test_two_groups_exchange_what_they_have(scenes: Scenes) -> None:
     assert (twins_of(twins_of(pairs, "reversed relation"), "reversed relation").shape == pairs.shape).all()
 
 
-def test_numbers_are_equal_exactly_where_all_that_is_told_is_equal(scenes: Scenes) -> None:
+def test_numbers_are_equal_exactly_where_contents_are_equal(scenes: Scenes) -> None:
     contents = [scenes.content(i) for i in range(len(scenes))]
     assert len(set(scene_numbers(scenes))) == len(set(contents))
     resized = twins_of(scenes, "size")

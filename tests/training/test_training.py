@@ -312,7 +312,7 @@ def test_a_checkpoint_of_other_settings(
 @pytest.mark.parametrize("report_pairs", [10, 10**6])
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_a_diverged_run_fails_and_reports_nothing_that_is_not_finite(
+def test_a_diverged_run_fails_and_reports_finite_values_only(
     settings: SettingsFactory,
     tiny_data: TrainingData,
     report_pairs: int,

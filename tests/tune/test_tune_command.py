@@ -158,7 +158,7 @@ def test_a_search_that_another_process_runs_is_refused(
     assert (folder / "search.yaml").read_bytes() == kept
 
 
-def test_the_cluster_of_a_submitted_job_is_taken_unless_another_place_is_given(
+def test_a_submitted_job_uses_its_cluster_by_default(
     logs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
@@ -170,7 +170,7 @@ def test_the_cluster_of_a_submitted_job_is_taken_unless_another_place_is_given(
         assert capsys.readouterr().err.startswith(f"Error: {message}")
 
 
-def test_an_address_where_nobody_listens_is_refused_before_heavy_libraries_are_loaded() -> None:
+def test_a_dead_address_is_refused_before_heavy_imports() -> None:
     script = """
 import sys
 from themo.cli.main import main
@@ -193,7 +193,7 @@ class NoGpus:
 
 @pytest.mark.slow  # MLflow takes seconds to begin
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of mlflow
-def test_more_gpus_than_there_are_are_refused_before_data_is_prepared_and_the_name_is_free_again(
+def test_too_many_gpus_are_refused_early_and_free_the_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tune.driver.session.connect", lambda *_: nullcontext(NoGpus()))
@@ -207,7 +207,7 @@ def test_more_gpus_than_there_are_are_refused_before_data_is_prepared_and_the_na
     assert not (tmp_path / "tune" / "big").exists()
 
 
-def test_a_storage_that_cannot_be_written_is_refused_before_data_is_prepared_and_the_name_is_free_again(
+def test_an_unwritable_storage_is_refused_and_frees_the_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tune.driver.session.connect", lambda *_: nullcontext(NoGpus()))
@@ -248,7 +248,7 @@ def test_a_result_is_told_though_its_test_fails(
     assert capsys.readouterr().err == "Not tested: no images\n"
 
 
-def test_a_server_that_is_away_costs_the_winner_neither_its_test_nor_its_scores(
+def test_without_a_server_the_winner_is_still_tested(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = {"benchmarks": {"captions": "c", "images": "i"}}
@@ -366,7 +366,7 @@ def _press_ctrl_c(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_the_machines_that_were_given_to_go_on_with_are_told_again(
+def test_the_given_machines_are_named_again_for_the_resume(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _a_result(tmp_path)
@@ -399,7 +399,7 @@ def test_ctrl_c_after_a_search_tells_how_to_get_its_results(
 
 
 @pytest.mark.parametrize("is_begun", [False, True])
-def test_a_search_broken_off_before_its_data_stood_fast_is_begun_by_its_resume(
+def test_a_search_killed_before_its_data_starts_on_resume(
     logs: Path, monkeypatch: pytest.MonkeyPatch, is_begun: bool
 ) -> None:
     """Else it would train on the captions of tests, and with ends of ranges that no trial can have."""

@@ -63,7 +63,7 @@ def test_what_study_and_lineage_need_stays_and_the_rest_goes(tmp_path: Path) -> 
     assert {path.name for path in tmp_path.iterdir()} == {"session-1", "session-2"}
 
 
-def test_a_checkpoint_that_is_gone_is_refused_and_nothing_removed(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_is_refused_and_nothing_removed(tmp_path: Path) -> None:
     """As where the storage is not mounted: each trial that was to go on from one would fail for good."""
     study, needed = a_study(tmp_path)
     shutil.rmtree(tmp_path / str(study[1].checkpoint))
@@ -142,7 +142,7 @@ def a_keeper(study: Study, folder: Path) -> Keeper:
     return Keeper(study, space, folder, Storage(str(folder)), "session-1", IMPATIENT)
 
 
-def test_the_newest_checkpoint_is_entered_before_the_one_before_goes(tmp_path: Path) -> None:
+def test_a_new_checkpoint_is_entered_before_the_old_is_removed(tmp_path: Path) -> None:
     study = Study(tmp_path / "study.json", "max")
     study.add({"learn_rate": 1e-3})
     keeper = a_keeper(study, tmp_path)
@@ -169,7 +169,7 @@ def test_a_checkpoint_is_on_the_disk_before_the_one_before_goes(
     assert synced == [(first, {first}), (second, {first, second})]
 
 
-def test_a_checkpoint_that_cannot_be_removed_costs_one_warning_a_session(
+def test_an_unremovable_checkpoint_warns_once_a_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(_: Storage, path: str) -> None:

@@ -163,7 +163,7 @@ def test_ctrl_c_after_a_search_is_not_swallowed(cluster, tmp_path):
 
 
 @pytest.mark.slow
-def test_nobody_else_goes_on_with_a_search_while_its_results_are_written(cluster, tmp_path, monkeypatch):
+def test_no_resume_while_the_results_are_written(cluster, tmp_path, monkeypatch):
     search = a_search(tmp_path, "mine", Resources(), num_samples=1)
     write_best, written = results.write_best, []
 
@@ -200,7 +200,7 @@ def test_a_trial_whose_worker_died_ends_as_if_it_had_not(searched):
 
 
 @pytest.mark.slow
-def test_a_stopped_trial_is_pruned_in_optuna_with_its_intermediate_values(in_one_slot):
+def test_optuna_prunes_a_stopped_trial_with_its_reports(in_one_slot):
     trial = next(trial for trial in in_one_slot.study if trial.reason == "stopped at 100 pairs")
     assert trial.state == "PRUNED"
     seen = to_optuna(in_one_slot.search.space, in_one_slot.study).trials[trial.number]
@@ -224,7 +224,7 @@ def test_a_diverged_trial_fails_and_says_why(searched):
 
 
 @pytest.mark.slow
-def test_a_trial_that_raises_fails_alone_and_leaves_its_traceback(searched):
+def test_a_raising_trial_fails_alone_with_its_traceback(searched):
     trial = searched.study[3]
     assert (trial.state, trial.reason) == ("FAIL", "RuntimeError: a bug")
     assert "formula_training.py" in (searched.folder / "failures" / "trial-0003.txt").read_text()
@@ -274,7 +274,7 @@ def test_mlflow_has_one_parent_and_one_child_a_trial(searched):
 
 
 @pytest.mark.slow
-def test_more_gpus_than_there_are_are_refused_before_any_data_is_prepared(cluster, tmp_path):
+def test_too_many_gpus_are_refused_before_preparing_data(cluster, tmp_path):
     search = a_search(tmp_path, "mine", Resources(gpus_per_trial=1))
     with pytest.raises(InputError, match=r"--gpus-per-trial must be at most 0, .* got 1"):
         run_search(search, _unasked, train)
@@ -321,7 +321,7 @@ def test_a_broken_gpu_ends_the_session_and_not_the_search(cluster, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_storage_that_fails_once_costs_a_trial_a_new_start_only(cluster, tmp_path):
+def test_a_storage_that_fails_once_costs_one_retry(cluster, tmp_path):
     search = a_search(tmp_path, "mine", Resources(), num_samples=1)
     good = {"learn_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 10}
     search = replace(search, space=replace(search.space, first=(good,)))
@@ -354,7 +354,7 @@ def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_faile
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_search_whose_time_is_up_tells_what_there_is_and_goes_on_to_the_same_end(in_one_slot, tmp_path):
+def test_a_search_out_of_time_reports_and_resumes_to_equal_ends(in_one_slot, tmp_path):
     ends: list[str] = []
     seconds = 4.5
     while not ends or ends[-1] != "whole":
@@ -388,7 +388,7 @@ def test_a_search_ends_when_trials_gain_nothing(cluster, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched, monkeypatch):
+def test_resuming_a_finished_search_reports_also_to_mlflow(searched, monkeypatch):
     client = _mlflow(searched.logs_dir)
     experiment = client.get_experiment_by_name("default")
     before = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
@@ -440,7 +440,7 @@ def test_the_winner_of_real_training_repeats_bit_for_bit(cluster, tiny_settings)
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_slot, tmp_path):
+def test_interrupted_and_killed_searches_end_like_undisturbed(in_one_slot, tmp_path):
     folder = tmp_path / "tune" / "mine"
     first = _start(tmp_path, python=[sys.executable])
     _wait_for(first, lambda: _reported(folder) >= 1)
@@ -516,7 +516,7 @@ def paused(cluster, tmp_path_factory) -> Searched:
 
 
 @pytest.mark.slow
-def test_trials_are_paused_and_the_best_go_on_from_their_checkpoints(paused):
+def test_paused_trials_resume_best_first_from_checkpoints(paused):
     counts = paused.study.counts()
     assert counts["RUNNING"] == counts["PAUSED"] == 0
     assert counts["PRUNED"] >= 3

@@ -60,7 +60,7 @@ def search(tmp_path: Path) -> Search:
     return Search(tmp_path)
 
 
-def test_a_session_ends_when_more_trials_are_lost_than_one_cause_can_take(search: Search) -> None:
+def test_a_session_aborts_after_more_losses_than_one_cause(search: Search) -> None:
     for _ in range(3):
         search.die()
         search.tell("RuntimeError: a bug", "its traceback")

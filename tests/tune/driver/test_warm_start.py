@@ -67,9 +67,7 @@ def test_settings_that_diverged_carry_over_without_a_score(settings: Settings) -
         carry_over(old, Study(None, "max", study.trials[1:]), space, settings)
 
 
-def test_an_objective_that_is_left_open_is_the_one_that_the_old_search_settled_on(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_an_open_objective_is_the_old_searchs(settings: Settings, tmp_path: Path) -> None:
     settings = settings.override({"objective": "auto", "logs_dir": str(tmp_path)})
     space = from_tree({"space": SPACE}, settings, "old.yaml")
     old = new_search("old", space, settings, Resources())
@@ -94,7 +92,7 @@ def test_a_setting_that_one_of_them_held_fixed(settings: Settings) -> None:
     assert carried.left_out == {"with another pooling": 1}
 
 
-def test_a_trial_whose_settings_changed_on_the_way_tells_nothing_of_them(settings: Settings) -> None:
+def test_a_trial_with_changed_settings_is_not_carried_over(settings: Settings) -> None:
     params = {"learn_rate": 1e-3, "pooling": "mean"}
     old, study = searched(settings, SPACE, (params, 0.5), (params, 0.6))
     study[1].lineage.append(Takeover(50, 0.2, params | {"learn_rate": 5e-3}, donor=0))

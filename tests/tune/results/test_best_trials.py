@@ -64,7 +64,7 @@ def test_a_winner_whose_settings_changed_on_the_way_says_so(study, settings, tmp
     assert "lineage" not in json.loads((tmp_path / "best" / "summary.json").read_text())
 
 
-def test_what_was_written_beside_the_winner_stays_until_it_is_another_one(study, settings, tmp_path):
+def test_files_beside_the_winner_stay_until_it_changes(study, settings, tmp_path):
     storage, best = Storage(str(tmp_path / "trials")), tmp_path / "best"
     for number in (0, 1):  # the second one was stopped: its copy says that it is over
         version = tmp_path / "trials" / f"v{number}"
@@ -84,7 +84,7 @@ def test_what_was_written_beside_the_winner_stays_until_it_is_another_one(study,
 
 
 @pytest.mark.parametrize("moment", range(4))
-def test_a_kill_between_two_winners_leaves_no_settings_beside_anothers_version(
+def test_a_kill_between_winners_mixes_no_settings_and_versions(
     study, settings, tmp_path, monkeypatch, moment
 ):
     storage = Storage(str(tmp_path / "trials"))

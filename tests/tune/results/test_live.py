@@ -62,7 +62,7 @@ def test_a_plain_line_is_cut_where_it_would_fill_the_screen(study, monkeypatch, 
     assert "; best val/match@01 0.9000 in trial 4, not saved yet: setting_0=0 setting_1=1 " in line
 
 
-def test_on_a_terminal_a_view_of_three_lines_however_many_settings(study, monkeypatch):
+def test_the_terminal_view_has_three_lines(study, monkeypatch):
     screen = io.StringIO()
     monkeypatch.setattr(live, "console", Console(file=screen, force_terminal=True, width=80))
     study.report(study.add({f"setting_{i}": i for i in range(30)}).number, {"pairs_seen": 1, "o": 0.9}, "o")

@@ -95,7 +95,7 @@ def test_a_search_that_is_done_and_one_not_begun(folder: Path, tmp_path: Path) -
     assert died.lines()[-1] == f"Go on with it: python -m themo tune --resume fresh --logs-dir {tmp_path}"
 
 
-def test_a_search_among_the_usual_logs_is_gone_on_with_by_its_name_alone(
+def test_a_search_in_the_default_logs_resumes_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

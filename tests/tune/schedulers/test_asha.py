@@ -50,7 +50,7 @@ def test_minimising_is_maximising_the_negative(others, value, factor):
     assert is_among_best(value, others, factor, "max") == is_among_best(-value, negative, factor, "min")
 
 
-def test_trials_are_judged_at_rungs_only_and_a_resumed_one_not_again():
+def test_trials_are_judged_once_and_only_at_rungs():
     study = Study(None, "max")
     study.add({})
     study.add({})

@@ -171,7 +171,7 @@ def test_quasi_random_points_leave_nothing_out(space):
     assert min(counts.values()) >= 4
 
 
-def test_cmaes_begins_with_the_best_of_the_startup_trials_and_follows_its_generations(space):
+def test_cmaes_starts_at_the_best_and_follows_generations(space):
     ranges = by(replace(space, first=()), "cmaes")
     study = Study(None, "max")
     play(ranges, study, 4)

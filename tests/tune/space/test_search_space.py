@@ -185,9 +185,7 @@ def test_a_population_does_not_end_where_nothing_is_gained(settings):
         if scheduler != "pbt" or searcher in ("random", "quasi-random")  # refused, as tested above
     ],
 )
-def test_an_option_takes_the_place_of_what_the_file_says_and_leaves_nothing_of_it(
-    settings, scheduler, searcher
-):
+def test_an_option_replaces_the_files_dimension_entirely(settings, scheduler, searcher):
     """The file that comes with Themo names settings of its own scheduler; they are in nobody's way."""
     tree = {
         "space": {"learn_rate": {"log_uniform": [1e-4, 1e-2]}},
@@ -217,7 +215,7 @@ def test_all_problems_come_in_one_line(settings):
         from_tree(tree, settings, source="x.yaml")
 
 
-def test_what_a_trusted_setting_leaves_open_is_as_in_the_preset_if_that_lies_in_the_space(settings):
+def test_trusted_settings_default_to_the_preset_in_the_space(settings):
     tree = {
         "space": {
             "learn_rate": {"log_uniform": [1e-5, 1e-2]},

@@ -67,7 +67,7 @@ def test_threads_are_settled_so_that_the_winner_can_be_repeated(tmp_path):
     assert search.settings.training.threads == 2
 
 
-def test_another_version_of_themo_goes_on_with_no_search_but_reads_it(tmp_path):
+def test_another_version_of_themo_reads_but_cannot_resume(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     path = tmp_path / "tune" / "mine" / "search.yaml"
     path.write_text(path.read_text().replace(f"themo: {__version__}", "themo: 0.0.7"))
@@ -92,7 +92,7 @@ def test_a_search_goes_on_with_the_pairs_that_it_began_with(tmp_path):
         refuse_other_pairs(folder, {"()": "corpus-of-now"})
 
 
-def test_the_pairs_of_a_search_stand_fast_once_they_are_written_down_or_it_has_trials(tmp_path):
+def test_the_pairs_are_fixed_once_written_or_tried(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     folder = tmp_path / "tune" / "mine"
     study = Study(folder / "study.json", search.mode)
@@ -124,7 +124,7 @@ def test_a_search_grows_but_not_below_what_it_has(tmp_path):
         grow(search, 50)
 
 
-def test_a_search_that_gained_nothing_more_grows_only_beyond_that(tmp_path):
+def test_a_search_without_gain_needs_a_larger_patience(tmp_path):
     search = a_search(tmp_path, "mine", Resources(), num_samples=8, stop_after_no_gain=2)
     folder = tmp_path / "tune" / "mine"
     study = Study(folder / "study.json", search.mode)
@@ -187,7 +187,7 @@ def test_a_kill_while_a_search_is_made_leaves_its_name_free(tmp_path, monkeypatc
     assert [status.search for status in read_all(tmp_path)] == [search]
 
 
-def test_a_search_that_another_process_has_taken_up_is_not_discarded(tmp_path):
+def test_a_search_resumed_by_another_process_is_kept(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     folder = tmp_path / "tune" / "mine"
     with FileLock(folder / ".lock"):

@@ -37,7 +37,7 @@ def test_share_of_busy_slots(study: Study) -> None:
     assert busy_share(Study(None, "max"), 0) == 0
 
 
-def test_what_is_done_at_once_counts_once_as_work_and_as_many_slots(study: Study) -> None:
+def test_parallel_time_counts_once_and_as_several_slots(study: Study) -> None:
     assert worked_seconds(study) == 6
     assert most_at_once(study) == 3
 
@@ -52,7 +52,7 @@ def test_the_night_between_two_sessions_is_no_time_of_the_slots() -> None:
     assert busy_share(study, 1) == pytest.approx(0.9)
 
 
-def test_a_trial_is_at_work_from_each_taking_up_to_its_last_report(tmp_path: Path) -> None:
+def test_a_trial_works_from_each_start_to_its_last_report(tmp_path: Path) -> None:
     study = Study(tmp_path / "study.json", "max")
     trial = study.add({})
     for started, ended, machine, session in [
@@ -73,7 +73,7 @@ def test_a_trial_is_at_work_from_each_taking_up_to_its_last_report(tmp_path: Pat
     assert Study.reopen(tmp_path / "study.json").trials == study.trials
 
 
-def test_an_older_record_knows_the_first_start_and_the_last_end_only(tmp_path: Path) -> None:
+def test_an_older_record_has_first_start_and_last_end_only(tmp_path: Path) -> None:
     study = Study(tmp_path / "study.json", "max")
     study.add({}).enter_stint(10.0, 12.0, "north", 1)
     study.add({})
@@ -139,7 +139,7 @@ def test_a_trial_that_waits_tells_as_one_that_has_ended() -> None:
     st.integers(0, 5),
     st.integers(1, 9),
 )
-def test_time_left_is_never_below_nothing_nor_above_all_at_the_slowest(
+def test_time_left_is_bounded_by_zero_and_the_slowest_rate(
     trials: list[tuple[str, float]], n_more: int, n_trusted: int, slots: int
 ) -> None:
     study = a_search(*trials)

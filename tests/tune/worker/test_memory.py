@@ -79,7 +79,7 @@ def test_the_peak_is_what_was_taken_at_most() -> None:
         ([0.0, 0.0, 0.0], 1 / 8),
     ],
 )
-def test_the_largest_peak_and_some_room_decide_how_many_share_a_gpu(peaks: list[float], share: float) -> None:
+def test_the_largest_peak_with_headroom_sets_trials_a_gpu(peaks: list[float], share: float) -> None:
     study = Study(None, "max")
     for peak in peaks:
         trial = study.add({})
@@ -116,9 +116,7 @@ def a_report(
     return TrialReport(number=number, metrics=metrics, **told).to_result()
 
 
-def test_a_trial_without_memory_comes_next_with_more_and_a_resume_keeps_it(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_an_out_of_memory_trial_retries_with_a_larger_share(settings: Settings, tmp_path: Path) -> None:
     space = a_space(settings, 0.1, 0.1)
     study = Study(tmp_path / "study.json", "max")
     searcher, scheduler = (
@@ -189,9 +187,7 @@ def test_trials_that_are_paused_share_gpus_when_they_go_on(settings: Settings, t
     assert [trial.gpu_memory for trial in study] == [0.2, 0.2, 0.2, None]
 
 
-def test_an_open_share_is_that_of_the_moment_also_for_a_trial_that_goes_on(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_an_open_share_is_current_for_resumed_trials_too(settings: Settings, tmp_path: Path) -> None:
     space = a_space(settings, *[0.1] * 4)
     study = Study(tmp_path / "study.json", "max")
     gpus = [1.0]
@@ -219,9 +215,7 @@ def one_gpu() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_a_lack_of_memory_costs_a_trial_its_place_and_the_search_nothing(
-    one_gpu: None, tmp_path: Path
-) -> None:
+def test_out_of_memory_costs_the_trial_its_slot_only(one_gpu: None, tmp_path: Path) -> None:
     settings = settings_in(tmp_path).override({"device": "cpu"})
     space = a_space(settings, 0.2, 0.4, 2.0, 0.9, 0.1)
     search = new_search("mine", space, settings, Resources(cpus_per_trial=0.5, gpus_per_trial=0.25))

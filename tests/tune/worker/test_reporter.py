@@ -31,7 +31,7 @@ def a_report(logs_dir: Path, pairs: int, *, is_last: bool = False) -> FormulaRep
     return FormulaReport({"pairs_seen": pairs, "o": pairs / 1000}, is_last, settings_in(logs_dir))
 
 
-def test_a_version_goes_with_what_is_judged_and_with_the_end_and_stands_while_it_is_told(
+def test_judged_and_last_reports_carry_a_version(
     tmp_path: Path,
 ) -> None:
     versions: dict[float, bool] = {}
@@ -72,7 +72,7 @@ def test_a_report_tells_trial_metrics_memory_and_times(tmp_path: Path) -> None:
     assert 0 <= first.seconds <= failure.seconds
 
 
-def test_a_report_that_cannot_be_stored_is_no_fault_of_the_trials(tmp_path: Path) -> None:
+def test_an_unstorable_report_is_not_the_trials_failure(tmp_path: Path) -> None:
     def tell(report: TrialReport, version: Path | None) -> None:
         raise OSError(errno.EIO, "Input/output error")
 

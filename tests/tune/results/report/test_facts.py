@@ -115,7 +115,7 @@ def test_a_trial_that_never_began_has_no_lane() -> None:
     assert most_at_once(study_of(([], "RUNNING"))) == 0
 
 
-def test_slots_whose_machine_came_back_under_another_name_are_no_more_of_them() -> None:
+def test_a_machine_that_returns_renamed_adds_no_slots() -> None:
     spans = (0, 5, "c1"), (0, 5, "c1"), (5, 9, "c2"), (6, 9, "c2")
     study = at_work(study_of(*[([0.1], "COMPLETE")] * 4), *spans)
     assert (len(lanes(study)), most_at_once(study)) == (4, 2)
@@ -147,7 +147,7 @@ def a_search(space: Space, n: int, height) -> Study:  # type: ignore[no-untyped-
     return study
 
 
-def test_a_setting_that_decides_stands_above_chance_and_one_without_effect_does_not(space: Space) -> None:
+def test_only_an_important_setting_exceeds_chance(space: Space) -> None:
     study = a_search(space, 60, lambda params: -abs(math.log10(params["learn_rate"]) + 3))
     found = {item.name: item for item in importances(scored(space, study))}
     assert found["learn_rate"].is_above_chance

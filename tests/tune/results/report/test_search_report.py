@@ -207,7 +207,7 @@ def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) 
     assert (folder / "study.json").read_bytes() == before
 
 
-def test_the_page_of_an_interrupted_search_shows_its_best_student_and_its_test(tmp_path: Path) -> None:
+def test_an_interrupted_searchs_page_shows_best_and_test(tmp_path: Path) -> None:
     search, folder = record(tmp_path / "logs", n=6, running=2)
     leave_best(search, folder)
     text = text_of(write_report(search, folder))
@@ -248,7 +248,7 @@ def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search,
     assert "train --config" not in text
 
 
-def test_a_winner_whose_version_is_gone_is_still_repeated_from_its_settings(
+def test_a_winner_without_version_repeats_from_its_settings(
     finished: tuple[Search, Path],
 ) -> None:
     search, folder = finished
@@ -279,7 +279,7 @@ def test_a_search_that_waited_for_no_more_gains_is_finished(tmp_path: Path) -> N
     assert "tune --resume" not in text
 
 
-def test_a_winner_whose_settings_changed_on_the_way_has_its_scores(finished: tuple[Search, Path]) -> None:
+def test_a_winner_with_changed_settings_has_its_scores(finished: tuple[Search, Path]) -> None:
     search, folder = finished
     study = Study.read(folder / "study.json")
     study[10].lineage.append(Takeover(300, 0.2, dict(study[10].params), 7))
@@ -479,7 +479,7 @@ def test_machines_that_changed_their_names_are_no_more_slots(finished: tuple[Sea
     assert "2 trials at once, slots busy 92 %" in text_of(write_report(search, folder))
 
 
-def test_neither_waiting_nor_a_night_between_two_sessions_is_work(tmp_path: Path) -> None:
+def test_waiting_and_pauses_between_sessions_are_not_work(tmp_path: Path) -> None:
     search, folder = record(tmp_path / "logs", n=4)
     study = Study.read(folder / "study.json")
     for trial in study:  # each waits for a place in one slot, in two sessions
