@@ -48,13 +48,12 @@ MAY_BE_GIVEN = (
     [
         (
             ["--resume", "old", "--learn-rate", "1e-3", "--storage-path", "share", "--repeat", "old"],
-            "--resume goes on with what the search began with: leave out --repeat, --storage-path, "
+            "--resume keeps the settings of the search: leave out --repeat, --storage-path, "
             f"--learn-rate; {MAY_BE_GIVEN}",
         ),
         (
             ["--repeat", "old", "--preset", "miniature", "--warm-start", "old"],
-            "--repeat takes settings and space from the search that it names: leave out --preset, "
-            "--warm-start",
+            "--repeat copies settings and space of the named search: leave out --preset, --warm-start",
         ),
         (["--repeat", "none"], "--repeat: there is no search at .*/tune/none: it holds no search.yaml"),
         (["--resume", "none"], "--resume: there is no search at .*/tune/none: it holds no search.yaml"),
@@ -66,7 +65,7 @@ MAY_BE_GIVEN = (
         (["--name", ""], "--name must be letters, digits, '.', '_' and '-', got ''$"),
         (
             ["--resume", "/logs/tune/old"],
-            "--resume must be .*, got '/logs/tune/old': of a directory, give the last part alone, old$",
+            "--resume must be .*, got '/logs/tune/old': give only the last part of the path, old$",
         ),
         (["--repeat", "../x"], "--repeat must be letters, digits, .*, got '../x'"),
         (
@@ -103,7 +102,7 @@ def test_a_search_begun_by_another_version_is_refused(logs: Path, capsys: pytest
     tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.write_text(yaml.safe_dump(tree | {"themo": "0.0.1"}), encoding="utf-8")
     assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == 2
-    told = f"{path}: was begun by themo 0.0.1, this is {__version__}: go on with that one"
+    told = f"{path}: was started by themo 0.0.1, this is {__version__}: resume it with that one"
     assert capsys.readouterr().err == f"Error: {told}\n"
 
 
@@ -120,8 +119,8 @@ def test_to_go_on_in_another_space_is_refused(
     before = sorted(logs.rglob("*"))
     assert main(["tune", "--resume", "old", "--space", str(path), "--logs-dir", str(logs)]) == 2
     assert capsys.readouterr().err == (
-        f"Error: --space {path}: must be the space that old began with, space.learn_rate, "
-        "search.grace_pairs, first differ: a new search may start from its trials by --warm-start old\n"
+        f"Error: --space {path}: must be the space of old, space.learn_rate, "
+        "search.grace_pairs, first differ: start a new search with --warm-start old\n"
     )
     assert sorted(logs.rglob("*")) == before
 

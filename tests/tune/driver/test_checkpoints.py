@@ -117,7 +117,7 @@ def test_what_cannot_be_removed_costs_a_warning(
     monkeypatch.setattr(Storage, "remove", refuse)
     match_checkpoints(Study(None, "max"), Storage(str(tmp_path)))
     said = " ".join(capsys.readouterr().err.split())
-    assert said.startswith("Warning: 2 old checkpoints that nothing needs stay, for they cannot be removed, ")
+    assert said.startswith("Warning: 2 unused checkpoints cannot be removed, ")
     assert "session-1/trial-0001/checkpoint_000000" in said
     assert len(remaining(tmp_path)) == 2
 
@@ -127,7 +127,7 @@ def test_a_place_that_cannot_be_read_costs_a_warning(
 ) -> None:
     (tmp_path / "trials").touch()
     match_checkpoints(Study(None, "max"), Storage(str(tmp_path / "trials")))
-    assert "Warning: old checkpoints cannot be looked for: " in capsys.readouterr().err
+    assert "Warning: old checkpoints cannot be listed: " in capsys.readouterr().err
 
 
 def a_result(root: Path, number: int, index: int) -> dict[str, Any]:

@@ -297,7 +297,7 @@ def test_a_search_without_a_good_trial_says_so(cluster, tmp_path):
         first=search.space.first[3:],
         search=search.space.search.model_copy(update={"num_samples": 1}),
     )
-    with pytest.raises(RuntimeError, match=r"none of the 1 trials ended well; .*RuntimeError: a bug"):
+    with pytest.raises(RuntimeError, match=r"all 1 trials failed; .*RuntimeError: a bug"):
         run_search(replace(search, space=only_bad), no_data, train)
 
 
@@ -310,7 +310,7 @@ def test_a_broken_gpu_ends_the_session_and_not_the_search(cluster, tmp_path):
     with pytest.raises(ClusterError) as caught:
         run_search(search, no_data, formula_device.train)
     folder = tmp_path / "tune" / "mine"
-    said = rf"5 trials died or failed on [0-9.]+, and none has reported meanwhile: see {folder}/failures"
+    said = rf"5 trials died or failed on [0-9.]+ without a report in between: see {folder}/failures"
     assert re.fullmatch(said, str(caught.value))
     study = Study.reopen(folder / "study.json")
     assert [trial.state for trial in study][:5] == ["FAIL"] * 5
@@ -336,8 +336,8 @@ def test_a_storage_that_fails_once_costs_one_retry(cluster, tmp_path):
 @pytest.mark.parametrize(
     ("n_failed", "ended"),
     [
-        (0, "no trial has reached its first checkpoint in it"),
-        (1, "no trial has reached its first checkpoint in it, 1 failed (RuntimeError: a bug)"),
+        (0, "no trial reached its first checkpoint in time"),
+        (1, "no trial reached its first checkpoint in time, 1 failed (RuntimeError: a bug)"),
     ],
 )
 def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_failed, ended):
@@ -349,7 +349,7 @@ def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_faile
         study.finish(number, "FAIL", "RuntimeError: a bug")
     with pytest.raises(InputError) as caught:
         _finish(search, study, 1, Storage(str(search.folder / "trials")))
-    assert str(caught.value) == f"--time-budget: {ended}: go on with --resume mine"
+    assert str(caught.value) == f"--time-budget: {ended}: continue with --resume mine"
 
 
 @pytest.mark.slow
@@ -362,7 +362,7 @@ def test_a_search_out_of_time_reports_and_resumes_to_equal_ends(in_one_slot, tmp
         process = _start(tmp_path, f"time_budget={seconds}", *(["--resume"] if ends else []))
         out, err = process.communicate(timeout=500)
         if process.returncode == 2:
-            assert "--time-budget: no trial has reached its first checkpoint in it: " in err
+            assert "--time-budget: no trial reached its first checkpoint in time: " in err
             out = "nothing yet\n"
         else:
             assert process.returncode == 0, err
@@ -448,7 +448,7 @@ def test_interrupted_and_killed_searches_end_like_undisturbed(in_one_slot, tmp_p
     _, errors = first.communicate(timeout=500)
     assert first.returncode == 130, errors
     assert errors.strip().splitlines()[-1] == "interrupted"
-    assert "Stopping: the trials at work come to their next report first\n" in errors
+    assert "Stopping: waiting for running trials to report\n" in errors
     assert "Traceback" not in errors
 
     second = _start(tmp_path, "--resume")

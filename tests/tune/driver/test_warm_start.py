@@ -46,7 +46,8 @@ def test_what_the_new_search_could_have_run_carries_over(settings: Settings) -> 
         (-2, 5e-3, 0.7),
     ]
     assert str(carried) == (
-        "2 of 4 trials carry over; left out: 1 with learn_rate outside the space, 1 that did not end well"
+        "2 of 4 trials carry over; left out: 1 with learn_rate outside the space, "
+        "1 that failed or did not finish"
     )
 
 
@@ -62,7 +63,9 @@ def test_settings_that_diverged_carry_over_without_a_score(settings: Settings) -
         (3e-3, True),
         (1e-3, False),
     ]
-    assert str(carried) == ("1 of 3 trials carry over; left out: 1 that did not end well, 1 that diverged")
+    assert str(carried) == (
+        "1 of 3 trials carry over; left out: 1 that failed or did not finish, 1 that diverged"
+    )
     with pytest.raises(InputError, match=r"0 of 2 trials carry over; left out: 1 .*, 1 that diverged"):
         carry_over(old, Study(None, "max", study.trials[1:]), space, settings)
 
@@ -98,7 +101,7 @@ def test_a_trial_with_changed_settings_is_not_carried_over(settings: Settings) -
     study[1].lineage.append(Takeover(50, 0.2, params | {"learn_rate": 5e-3}, donor=0))
     carried = carry_over(old, study, from_tree({"space": SPACE}, settings, "n"), settings)
     assert [trial.best("max") for trial in carried.trials] == [0.5]
-    assert str(carried) == "1 of 2 trials carry over; left out: 1 whose settings changed on the way"
+    assert str(carried) == "1 of 2 trials carry over; left out: 1 whose settings changed during training"
 
 
 def test_paths_seed_and_threads_do_not_count(settings: Settings) -> None:

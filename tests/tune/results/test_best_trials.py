@@ -27,7 +27,7 @@ def study(tmp_path) -> Study:
         [(1e-3, [0.2, 0.6, 0.5], "COMPLETE"), (1e-4, [0.1], "PRUNED"), (1e-2, [], "FAIL")]
     ):
         trial = study.add({"learn_rate": rate, "loss": "mse"})
-        trial.enter_stint(100.0 + i, 104.0 + i)
+        trial.enter_attempt(100.0 + i, 104.0 + i)
         trial.seconds = 3.5
         for n, value in enumerate(values, start=1):
             study.report(i, {"pairs_seen": 10 * n, "o": value}, "o")

@@ -37,7 +37,7 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then(study, monkeypat
     view.close()
     captured = capsys.readouterr()
     assert captured.err == (
-        "3 of 8 trials done, 1 to the end, 1 stopped early, 1 failed, 1 of 2 slots busy; "
+        "3 of 8 trials done, 1 completed, 1 stopped early, 1 failed, 1 of 2 slots busy; "
         "best val/match@01 0.7000 in trial 1: learn_rate=0.00123 loss=mse\n"
     )
     assert captured.out == ""

@@ -111,7 +111,7 @@ def test_a_stopped_trial_that_went_on_is_read_again(settings):
 def test_the_past_cannot_be_changed(settings):
     space = a_space(settings)
     history = to_optuna(space, a_record(space, 3, 0))
-    with pytest.raises(RuntimeError, match="trial 1 is of the record, which only the search changes"):
+    with pytest.raises(RuntimeError, match="trial 1 is a past trial and read only"):
         history._storage.set_trial_state_values(1, TrialState.COMPLETE, [1.0])
     with pytest.raises(NotImplementedError, match="a record is read"):
         history._storage.delete_study(0)

@@ -71,13 +71,13 @@ def test_another_version_of_themo_reads_but_cannot_resume(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     path = tmp_path / "tune" / "mine" / "search.yaml"
     path.write_text(path.read_text().replace(f"themo: {__version__}", "themo: 0.0.7"))
-    with pytest.raises(InputError, match=r"search\.yaml: was begun by themo 0\.0\.7, this is"):
+    with pytest.raises(InputError, match=r"search\.yaml: was started by themo 0\.0\.7, this is"):
         read_search(path.parent, to_go_on=True)
     for asked_by in ("status NAME", "report NAME", "--warm-start", "--repeat"):
         assert read_search(path.parent, asked_by) == search
     assert [status.search for status in read_all(tmp_path)] == [search]
     path.write_text(path.read_text().replace("settings:", "sittings:"))
-    rule = r"search\.yaml: is not a whole description of a search, begun by themo 0\.0\.7, .*: 'settings'"
+    rule = r"search\.yaml: is not a complete search definition, started by themo 0\.0\.7, .*: 'settings'"
     with pytest.raises(InputError, match=rule):
         read_search(path.parent, "status NAME")
 
@@ -141,8 +141,8 @@ def test_a_search_without_gain_needs_a_larger_patience(tmp_path):
         with pytest.raises(InputError) as caught:
             grow(search, **more)
         assert str(caught.value) == (
-            "--stop-after-no-gain: must be at least 4 for mine to begin more trials, the last 3 gained "
-            f"nothing, got {got}"
+            "--stop-after-no-gain: must be at least 4 for mine to start more trials, the last 3 brought "
+            f"no gain, got {got}"
         )
         assert read_search(folder) == search
     assert grow(search, num_samples=6).space.search.num_samples == 6  # what asks for no more may be asked for
@@ -168,8 +168,8 @@ def test_another_space_is_refused_and_what_differs_is_named(tmp_path):
     with pytest.raises(InputError) as caught:
         refuse_another_space(search, other, Path("other.yaml"))
     assert str(caught.value) == (
-        "--space other.yaml: must be the space that mine began with, space.learn_rate, space.loss, "
-        "search.grace_pairs, first differ: a new search may start from its trials by --warm-start mine"
+        "--space other.yaml: must be the space of mine, space.learn_rate, space.loss, "
+        "search.grace_pairs, first differ: start a new search with --warm-start mine"
     )
 
 

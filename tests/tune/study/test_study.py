@@ -127,7 +127,7 @@ def test_there_is_no_winner_where_none_ended_well():
     reported(study)
     study.finish(0, "COMPLETE")
     assert study[0].state == "FAIL"
-    assert study[0].reason == "it ended without a single report"
+    assert study[0].reason == "it ended without a report"
     assert study.winner() is None
 
 

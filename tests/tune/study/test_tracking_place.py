@@ -84,9 +84,9 @@ def test_another_place_is_refused(
     with pytest.raises(InputError) as caught:
         refuse_another_place(folder, experiment)
     assert str(caught.value) == (
-        f"--resume: {folder}/tracking.json: the search logs to {names[before]}, experiment 'mine', asked for "
-        f"is {names[now]}, experiment {experiment!r}: {mend}; or, to log to the latter from now on, remove "
-        "that file"
+        f"--resume: {folder}/tracking.json: the search logs to {names[before]}, experiment 'mine', "
+        f"requested is {names[now]}, experiment {experiment!r}: {mend}; or, to log to the latter from now "
+        "on, remove that file"
     )
     (folder / TRACKING_FILE).unlink()
     refuse_another_place(folder, experiment)

@@ -205,7 +205,7 @@ def test_a_search_that_has_tried_all_is_not_enlarged(tmp_path):
     with pytest.raises(InputError) as caught:
         grow(replace(search, space=space), 40)
     assert str(caught.value) == (
-        "--num-samples: must be at most 2, all 2 settings of the space of mine have been tried, got 40: a "
-        "new search may have a larger space and start from these trials by --warm-start mine"
+        "--num-samples: must be at most 2, all 2 settings of the space of mine have been tried, got 40: "
+        "start a new search with a larger space and --warm-start mine"
     )
     assert read_search(search.folder) == search

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from themo.config.settings import load
 from tune.study.study import Study
-from tune.study.trial_record import Stint
+from tune.study.trial_record import Attempt
 from tune.study.work_time import (
     busy_share,
     covered,
@@ -27,7 +27,7 @@ def study() -> Study:
     study = Study(None, "max")
     for i in range(3):
         trial = study.add({})
-        trial.enter_stint(100.0 + i, 104.0 + i)
+        trial.enter_attempt(100.0 + i, 104.0 + i)
         trial.seconds = 3.5
     return study
 
@@ -45,8 +45,8 @@ def test_parallel_time_counts_once_and_as_several_slots(study: Study) -> None:
 def test_the_night_between_two_sessions_is_no_time_of_the_slots() -> None:
     study = Study(None, "max")
     trial = study.add({})
-    trial.enter_stint(0.0, 10.0, session=1)
-    trial.enter_stint(5000.0, 5010.0, session=2)
+    trial.enter_attempt(0.0, 10.0, session=1)
+    trial.enter_attempt(5000.0, 5010.0, session=2)
     trial.seconds = 18.0
     assert session_seconds(study) == 20
     assert busy_share(study, 1) == pytest.approx(0.9)
@@ -61,12 +61,12 @@ def test_a_trial_works_from_each_start_to_its_last_report(tmp_path: Path) -> Non
         (20.0, 25.0, "south", 1),  # taken up again
         (90.0, 99.0, "south", 2),
     ]:
-        trial.enter_stint(started, ended, machine, session)
+        trial.enter_attempt(started, ended, machine, session)
     assert (trial.started, trial.ended, trial.machine) == (10, 99, "south")
     assert trial.stints == [
-        Stint(10, 12, "north", 1),
-        Stint(20, 25, "south", 1),
-        Stint(90, 99, "south", 2),
+        Attempt(10, 12, "north", 1),
+        Attempt(20, 25, "south", 1),
+        Attempt(90, 99, "south", 2),
     ]
     assert (sessions(study), session_seconds(study)) == ({1: (10, 25), 2: (90, 99)}, 24)
     study.save()
@@ -75,7 +75,7 @@ def test_a_trial_works_from_each_start_to_its_last_report(tmp_path: Path) -> Non
 
 def test_an_older_record_has_first_start_and_last_end_only(tmp_path: Path) -> None:
     study = Study(tmp_path / "study.json", "max")
-    study.add({}).enter_stint(10.0, 12.0, "north", 1)
+    study.add({}).enter_attempt(10.0, 12.0, "north", 1)
     study.add({})
     study.save()
     tree = json.loads((tmp_path / "study.json").read_text())
@@ -83,8 +83,8 @@ def test_an_older_record_has_first_start_and_last_end_only(tmp_path: Path) -> No
         del entry["stints"]
     (tmp_path / "study.json").write_text(json.dumps(tree))
     again = Study.reopen(tmp_path / "study.json")
-    assert [trial.stints for trial in again] == [[Stint(10, 12, "north")], []]
-    again[0].enter_stint(50.0, 60.0, "north", 1)
+    assert [trial.stints for trial in again] == [[Attempt(10, 12, "north")], []]
+    again[0].enter_attempt(50.0, 60.0, "north", 1)
     assert session_seconds(again) == 12
 
 

@@ -169,12 +169,12 @@ def test_a_machine_without_the_shared_storage_waits_for_it(work: Work) -> None:
     work = Work(work.settings, work.search, work.data, (), work.storage, train, shipped, lambda: None)
     told: list[TrialReport] = []
 
-    def tell(report: TrialReport, _: Path | None) -> None:
+    def send(report: TrialReport, _: Path | None) -> None:
         told.append(report)
         if report.waits:
             sign(Storage(work.storage))
 
-    run_trial(a_trial(), work, None, tell)
+    run_trial(a_trial(), work, None, send)
     first, *reports = told
     assert "does not see what others have written to" in first.waits
     assert [report.metrics["step"] for report in reports] == [*range(1, REPORTS + 1)]

@@ -58,7 +58,7 @@ def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]
         for step in range(1, n_reports + 1):
             metrics = {"pairs_seen": 100.0 * step, "epoch": step / 9, "val/match@01": (i + 1) * step / 200}
             study.report(i, metrics, "val/match@01")
-        trial.enter_stint(1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9)
+        trial.enter_attempt(1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9)
         trial.seconds = 9.0
         if n_reports:
             trial.enter_checkpoint(f"session-1/trial-{i:04d}")
@@ -109,14 +109,14 @@ def test_a_finished_search_is_told(finished: tuple[Search, Path]) -> None:
     path = write_report(search, folder)
     assert path == folder / "report.html"
     text = text_of(path)
-    assert "12 of 12 trials over 4 settings, by val/match@01 (the greater the better)." in text
+    assert "12 of 12 trials over 4 settings, by val/match@01 (higher is better)." in text
     assert "Not finished" not in text
     assert "The winner: trial 10" in text
     assert "student, Spanish 0.750 0.000–1.000" in text
     assert "ceiling: the teacher, English 0.950" in text
     assert "floor: the teacher, fed Spanish 0.050" in text
     assert "retention 0.789" in text
-    assert "3 to the end, 8 stopped early, 1 failed" in text
+    assert "3 completed, 8 stopped early, 1 failed" in text
     assert "diverged: loss is nan &lt;at once&gt;" in text
     assert f"python -m themo train --config {folder / 'best.yaml'}" in text
     assert f"python -m themo test --version-path {folder / 'best'} --baseline --report" in text
@@ -172,25 +172,25 @@ def test_the_rule_of_a_search_without_common_rungs_is_told(
     text = text_of(write_report(searched_by(search, folder, scheduler=scheduler), folder))
     assert rule in text
     assert "Dotted lines" not in text
-    assert "has come to a rung" not in text
+    assert "No trial reached a rung" not in text
     stopped = "Stopped: trial 0 at 100 pairs, trial 2 at 100 pairs, trial 3 at 100 pairs"
     assert (stopped in text) == (scheduler in ("hyperband", "median"))
-    assert "Went on as others: trial 4 as trial 7 from 300 pairs." in text
+    assert "Took over another trial: trial 4 as trial 7 from 300 pairs." in text
 
 
 def test_where_no_trial_has_come_to_a_judgement_that_is_told(tmp_path: Path) -> None:
     search, folder = record(tmp_path / "logs", n=1, running=1)
     text = text_of(write_report(searched_by(search, folder, grace_pairs=5000), folder))
-    assert "No trial has come to a rung (5,000 sentence pairs are the first), so none was stopped." in text
+    assert "No trial reached a rung; the first is at 5,000 sentence pairs." in text
     text = text_of(write_report(searched_by(search, folder, scheduler="median", grace_pairs=5000), folder))
-    assert "None has come to that." in text
+    assert "No trial took over another one." in text
 
 
 def test_with_patience_the_savings_are_a_bound(finished: tuple[Search, Path]) -> None:
     search, folder = finished
     assert "up to" not in text_of(write_report(search, folder))
     text = text_of(write_report(replace(search, settings=search.settings.override({"patience": 5})), folder))
-    assert "saved by stopping early up to 65 %" in text
+    assert "saved by early stopping up to 65 %" in text
     assert "Without stopping early, up to 9,900 pairs would have taken" in text
     assert "were saved, or less: training.patience would have ended some trials" in text
 
@@ -201,8 +201,8 @@ def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) 
     text = text_of(write_report(search, folder))
     assert "Not finished:" in text
     assert "The best so far: trial 4" in text  # under way, and ahead of all
-    assert "2 under way" in text
-    assert "The winner is tested when a session of the search has ended." in text
+    assert "2 running" in text
+    assert "The winner is tested at the end of a session." in text
     assert "python -m themo tune --resume mine --logs-dir" in text
     assert (folder / "study.json").read_bytes() == before
 
@@ -231,7 +231,7 @@ def test_a_search_of_which_nothing_has_ended_is_told(tmp_path: Path, state: Stat
     study.save()
     text = text_of(write_report(search, folder))
     assert "The best so far: trial 4" in text
-    assert f"0 failed, 6 {'paused' if state == 'PAUSED' else 'under way'}" in text
+    assert f"0 failed, 6 {'paused' if state == 'PAUSED' else 'running'}" in text
 
 
 def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search, Path]) -> None:
@@ -303,7 +303,7 @@ def test_best_settings_changed_by_hand_are_none(finished: tuple[Search, Path], t
 
 def test_one_trial_is_enough(tmp_path: Path) -> None:
     text = text_of(write_report(*record(tmp_path / "logs", n=1)))
-    assert "Importances are told from 8 trials that differ onwards." in text
+    assert "Importances need at least 8 trials with different scores." in text
 
 
 def test_paths_are_shown_as_they_are_typed_here(
@@ -415,15 +415,15 @@ TRIAL = '{"number": 0, "params": {}, "state": "COMPLETE", "values": {"100": 0.5}
         ('{"format": 2, "mode": "max", "trials": []}', "study.json: format must be 1, got 2"),
         (
             '{"format": 1, "mode": "max", "trials": []}',
-            "study.json: must hold a score of a trial that has not failed, none of its 0 has one",
+            "study.json: must hold a trial with a score, all 0 failed or have not reported",
         ),
         (
             damaged(TRIAL.replace('"COMPLETE"', '"FAIL", "reason": "no room"').replace('"100": 0.5', "")),
-            "must hold a score of a trial that has not failed, none of its 1 has one; the first one: no room",
+            "must hold a trial with a score, all 1 failed or have not reported; the first one: no room",
         ),
         (
             damaged(TRIAL.replace("COMPLETE", "FAIL")),
-            "study.json: must hold a score of a trial that has not failed, none of its 1 has one",
+            "study.json: must hold a trial with a score, all 1 failed or have not reported",
         ),
     ],
 )
@@ -474,7 +474,7 @@ def test_machines_that_changed_their_names_are_no_more_slots(finished: tuple[Sea
     for trial in study:
         (stint,) = trial.stints
         trial.stints.clear()
-        trial.enter_stint(stint.started, stint.ended, "before" if trial.number < 6 else "after")
+        trial.enter_attempt(stint.started, stint.ended, "before" if trial.number < 6 else "after")
     study.save()
     assert "2 trials at once, slots busy 92 %" in text_of(write_report(search, folder))
 
@@ -484,8 +484,8 @@ def test_waiting_and_pauses_between_sessions_are_not_work(tmp_path: Path) -> Non
     study = Study.read(folder / "study.json")
     for trial in study:  # each waits for a place in one slot, in two sessions
         trial.stints.clear()
-        trial.enter_stint(10.0 * trial.number, 10.0 * trial.number + 9, session=1)
-        trial.enter_stint(9000 + 10.0 * trial.number, 9000 + 10.0 * trial.number + 9, session=2)
+        trial.enter_attempt(10.0 * trial.number, 10.0 * trial.number + 9, session=1)
+        trial.enter_attempt(9000 + 10.0 * trial.number, 9000 + 10.0 * trial.number + 9, session=2)
         trial.seconds = 18.0
     study.save()
     assert "1 min 1 trial at once, slots busy 92 %" in text_of(write_report(search, folder))
