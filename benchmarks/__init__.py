@@ -1,1 +1,1 @@
-"""Benchmarks behind every figure of speed, memory and results in README and EXPERIMENTS.md: ``make bench``."""
+"""Benchmarks of all figures of speed, memory and results in README and EXPERIMENTS.md: ``make bench``."""

@@ -1,8 +1,8 @@
 """Compares schedulers by replaying learning curves of random settings in different orders.
 
 Each curve is known to its end, so the cost of any scheduler can be computed. There is no searcher and only
-one slot: the schedulers alone differ. For each scheduler of `tune.schedulers`, and for successive halving with
-Ray's rule (an interpolated quantile of the others), the benchmark measures:
+one slot: the schedulers alone differ. For each scheduler of `tune.schedulers`, and for successive halving
+with Ray's rule (an interpolated quantile of the others), the benchmark measures:
 
 - the epochs until the best of 32 random settings is found, with 40 settings in random order;
 - the total epochs of a search over 32 settings, and whether its winner is the best of them.

@@ -2,8 +2,8 @@
 
 Same backbone, pooling, projection, pairs, batch size and learning rate. The trainer shuffles, tokenises each
 batch in its loop and pads it to its longest sentence, in float32. The time runs from the end of a round's
-first step to the end of its last, with tokenising but without setup. Themo is measured without and with tokenising,
-which it does once for all epochs.
+first step to the end of its last, with tokenising but without setup. Themo is measured without and with
+tokenising, which it does once for all epochs.
 """
 
 from __future__ import annotations

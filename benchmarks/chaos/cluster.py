@@ -106,8 +106,8 @@ class Node:
 class Cluster:
     """A head and some nodes of one slot each; use as a context manager.
 
-    Nodes start one after the other: Ray gives up a node that takes more than 15 s to start, as several nodes at
-    once do on a busy machine.
+    Nodes start one after the other: Ray gives up a node that takes more than 15 s to start, as several nodes
+    at once do on a busy machine.
 
     Args:
         nodes: Number of nodes.

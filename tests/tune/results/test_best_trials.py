@@ -57,7 +57,7 @@ def test_a_winner_whose_settings_changed_on_the_way_says_so(study, settings, tmp
     study[0].checkpoint = study[1].checkpoint = "v"
     study.take_over(1, 0, {"learn_rate": 8e-4, "loss": "mse"})
     results.write_best(study[1], settings, Storage(str(tmp_path / "trials")), tmp_path)
-    assert "went on as trial 0 from 10 pairs" in (tmp_path / "best.yaml").read_text()
+    assert "continued as trial 0 from 10 pairs" in (tmp_path / "best.yaml").read_text()
     summary = json.loads((tmp_path / "best" / "summary.json").read_text())
     assert summary["lineage"] == [{"donor": 0, "pairs": 10}]
     results.write_best(study[0], settings, Storage(str(tmp_path / "trials")), tmp_path)

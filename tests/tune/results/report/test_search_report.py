@@ -264,7 +264,7 @@ def test_a_winner_that_was_not_tested_has_the_command_for_it(finished: tuple[Sea
     search, folder = finished
     (folder / "best" / "test.json").unlink()
     text = text_of(write_report(search, folder))
-    assert "The winner has not been tested. The command for it stands at the end of this page." in text
+    assert "The winner has not been tested. See “Commands” at the end of this page." in text
     assert f"python -m themo test --version-path {folder / 'best'} --baseline --report" in text
 
 
@@ -287,7 +287,7 @@ def test_a_winner_with_changed_settings_has_its_scores(finished: tuple[Search, P
     leave_best(search, folder)
     text = text_of(write_report(search, folder))
     assert "student, Spanish 0.750" in text
-    assert "it went on as trial 7 from 300 pairs, so no settings repeat it" in text
+    assert "it continued as trial 7 from 300 pairs, so no single configuration repeats it" in text
     assert "train --config" not in text
     assert "python -m themo test --version-path" in text
 
