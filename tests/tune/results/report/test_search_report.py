@@ -147,16 +147,16 @@ def test_rungs_and_cost_are_told(finished: tuple[Search, Path]) -> None:
     assert "100 11 3 8 0, 2, 3, 5, 6, 8, 9, 11" in text
     assert "300 3 3 0" in text
     # eight trials stopped after a ninth of their epoch: 800 pairs left each; the others saw 2,700
-    assert "The trials saw 3,500 sentence pairs" in text
+    assert "The trials trained on 3,500 sentence pairs" in text
     assert "65 % of the pairs" in text
 
 
 @pytest.mark.parametrize(
     ("scheduler", "rule"),
     [
-        ("hyperband", "dealt out to 3 brackets, of which each has rungs of its own"),
+        ("hyperband", "split into 3 brackets with their own rungs"),
         ("median", "Every 100 sentence pairs a trial is stopped if its best so far is worse than the median"),
-        ("pbt", "After every round of 100 sentence pairs each of the worst quarter"),
+        ("pbt", "After every round of 100 sentence pairs each trial of the worst quarter"),
         ("none", "No trial is stopped early in this search."),
     ],
 )
@@ -191,8 +191,8 @@ def test_with_patience_the_savings_are_a_bound(finished: tuple[Search, Path]) ->
     assert "up to" not in text_of(write_report(search, folder))
     text = text_of(write_report(replace(search, settings=search.settings.override({"patience": 5})), folder))
     assert "saved by early stopping up to 65 %" in text
-    assert "Without stopping early, up to 9,900 pairs would have taken" in text
-    assert "were saved, or less: training.patience would have ended some trials" in text
+    assert "Without early stopping, up to 9,900 pairs would have taken" in text
+    assert "were saved, or less, as training.patience would have ended some trials" in text
 
 
 def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) -> None:
@@ -240,11 +240,11 @@ def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search,
     other = search.settings.override({"learn_rate": 0.5})
     (folder / "best.yaml").write_text(other.to_yaml(), encoding="utf-8")
     text = text_of(write_report(search, folder))
-    assert "The winner's files are not, or no longer, beside this page" in text
+    assert "No test results: the winner's files are not beside this page" in text
     assert "0.750" not in text
-    assert "Write the winner&#39;s files anew python -m themo tune --resume mine" in text
+    assert "Write the winner&#39;s files again python -m themo tune --resume mine" in text
     assert "The winner has not been tested." not in text
-    assert "The winner is repeated from its settings" not in text
+    assert "Training with the winner's settings repeats it" not in text
     assert "train --config" not in text
 
 
@@ -254,8 +254,8 @@ def test_a_winner_without_version_repeats_from_its_settings(
     search, folder = finished
     shutil.rmtree(folder / "best")
     text = text_of(write_report(search, folder))
-    assert "The winner's files are not, or no longer, beside this page" in text
-    assert "The winner is repeated from its settings" in text
+    assert "No test results: the winner's files are not beside this page" in text
+    assert "Training with the winner's settings repeats it" in text
     assert f"python -m themo train --config {folder / 'best.yaml'}" in text
     assert "python -m themo tune --resume mine" in text
 
@@ -297,7 +297,7 @@ def test_best_settings_changed_by_hand_are_none(finished: tuple[Search, Path], t
     search, folder = finished
     (folder / "best.yaml").write_text(text, encoding="utf-8")
     text = text_of(write_report(search, folder))
-    assert "The winner's files are not, or no longer, beside this page" in text
+    assert "No test results: the winner's files are not beside this page" in text
     assert "train --config" not in text
 
 
