@@ -430,7 +430,7 @@ def test_resume_of_a_damaged_version(
 def test_resume_needs_no_summary(
     capsys: Capture, trained: Path, tmp_path: Path, logs: Path, text: bytes
 ) -> None:
-    """It is written before the checkpoint, and told from it again."""
+    """The file is written before the checkpoint, and restored from it."""
     version = shutil.copytree(trained, tmp_path / "version")
     use_logs(version, logs)
     write(version / "summary.json", text)
@@ -614,7 +614,7 @@ def test_a_killed_run_is_resumed_to_the_same_end(tiny_config: Path, tmp_path: Pa
 
 
 def states_of_runs(logs: Path, experiment: str) -> list[str]:
-    """How the runs of an experiment of MLflow stand, once it has all that commands had no time to send."""
+    """Statuses of an MLflow experiment's runs, after all queued records have been sent."""
     from mlflow import MlflowClient
 
     for left in (logs / "outbox").glob("*.jsonl"):
@@ -644,7 +644,7 @@ def checkpoint_time(version: Path) -> int:
     ],
 )
 def test_interrupted(tiny_config: Path, tmp_path: Path, number: int, code: int, said: str) -> None:
-    """Ctrl-C, or a kill: its exit code, the command to go on with, and an end in MLflow."""
+    """Ctrl-C or a kill: exit code, command to resume, and a final status in MLflow."""
     command = [*warm_start.PYTHON, "-m", "themo", "train", "--config", str(tiny_config), "--epochs", "3000"]
     # where these tests run in the background of a shell, they, and so their children, ignore Ctrl-C
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -22,7 +22,7 @@ def spanish(pairs: EncodedPairs, backbone: Path) -> list[str]:
 
 
 def test_pairs_keep_together(settings: SettingsFactory, tiny_teacher: Path, tiny_backbone: Path) -> None:
-    """Every Spanish sentence stands beside the teacher's vector of its own translation."""
+    """Every Spanish sentence is paired with the teacher's vector of its own translation."""
     data = prepare_data(settings(target="state"))
     english = {es: en for en, es in sentence_pairs()}
     teacher = Teacher.load(str(tiny_teacher))

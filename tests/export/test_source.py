@@ -136,7 +136,7 @@ def test_a_test_on_other_data_is_described_as_such(version: Callable[..., Path])
 def test_the_cache_is_found_from_another_folder(
     version: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the teacher of a version that names the miniature would be built anew, in the wrong place."""
+    """Otherwise the teacher of a miniature version would be rebuilt in the wrong folder."""
     folder = version()
     settings = read_settings(folder).override({"cache_dir": "kept/here"})
     (folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")

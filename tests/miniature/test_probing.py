@@ -17,7 +17,7 @@ N = 40
 
 
 def background_seen(paths: Sequence[Path]) -> torch.Tensor:
-    """One axis a background, told by the corner's colour."""
+    """One axis a background, identified by the corner's colour."""
     corners = [np.asarray(Image.open(path))[0, 0] for path in paths]
     table = np.array([background.rgb for background in BACKGROUNDS])
     return torch.eye(4)[[int(np.abs(table - corner).sum(axis=1).argmin()) for corner in corners]]

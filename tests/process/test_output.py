@@ -16,7 +16,7 @@ from themo.process import progress
 from themo.process.output import duration, print_result
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]")
-"""A foreground colour, as terminals are told of it."""
+"""The escape sequence of a foreground colour."""
 
 
 def wide_table() -> Table:

@@ -46,7 +46,7 @@ def updater(
 def stepped(
     student: Student, batch: Batch, loss: str = "mse", rate: float = 1e-2, **leaves: Any
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights after one update of a copy, and the losses that it told."""
+    """Weights after one update of a copy, and its reported losses."""
     student = copy.deepcopy(student)
     config = TrainingSettings(**leaves)
     optimizer = build_optimizer(student, config.optimizer, config.learn_rate, config.weight_decay)

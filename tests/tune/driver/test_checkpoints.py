@@ -40,7 +40,7 @@ def a_study(root: Path) -> tuple[Study, set[str]]:
     study = Study(None, "max", [Trial(number, {}, checkpoint=path) for number, path in enumerate(own)])
     for trial, state in zip(study, ("COMPLETE", "PRUNED", "PAUSED", "RUNNING", "FAIL"), strict=True):
         trial.state = state  # type: ignore[assignment]
-    # the paused one stands where the one under way was, as the other one stands no more
+    # the paused trial takes over the running one's checkpoint, as the other checkpoint is gone
     study[2].lineage.append(Takeover(100, 0.5, {}, donor=3, checkpoint=left))
     study[2].checkpoint = own[3]
     study[0].lineage.append(Takeover(100, 0.5, {}, donor=1, checkpoint=gone))
@@ -64,7 +64,7 @@ def test_what_study_and_lineage_need_stays_and_the_rest_goes(tmp_path: Path) -> 
 
 
 def test_a_missing_checkpoint_is_refused_and_nothing_removed(tmp_path: Path) -> None:
-    """As where the storage is not mounted: each trial that was to go on from one would fail for good."""
+    """As with an unmounted storage: every trial that resumes from a checkpoint would fail."""
     study, needed = a_study(tmp_path)
     shutil.rmtree(tmp_path / str(study[1].checkpoint))
     before = remaining(tmp_path)
@@ -131,7 +131,7 @@ def test_a_place_that_cannot_be_read_costs_a_warning(
 
 
 def a_result(root: Path, number: int, index: int) -> dict[str, Any]:
-    """As Ray hands it to a callback: a trial, and its checkpoint, which stands there."""
+    """The arguments of Ray's callback: a trial, and its existing checkpoint."""
     path = a_checkpoint(root, f"session-1/trial-000{number}/checkpoint_00000{index}")
     checkpoint = SimpleNamespace(path=f"{root}/{path}")
     return {"trial": SimpleNamespace(config={"number": number}), "checkpoint": checkpoint}

@@ -100,7 +100,7 @@ def test_a_preset_brings_its_space(known: Search) -> None:
 
 
 def test_a_copy_of_a_search_is_not_taken_for_it(known: Search, tmp_path: Path) -> None:
-    """It would go on with what it was copied from, which bears the name that it holds."""
+    """A copied search would resume the original's checkpoints, as it has the original's name."""
     tune = tmp_path / "logs" / "tune"
     shutil.copytree(tune / "old", tune / "backup")
     options = parse(

@@ -244,7 +244,7 @@ def test_the_winner_is_left_as_settings_and_as_a_version(searched):
 @pytest.mark.slow
 def test_a_trial_keeps_its_newest_version_only_and_ray_no_state(searched):
     for trial in searched.study:
-        # one whose worker died went on in a folder of its own
+        # a trial whose worker died resumed in another folder
         kept = list((searched.folder / "trials").glob(f"session-*/trial-{trial.number:04d}*/checkpoint_*"))
         assert [str(path.relative_to(searched.folder / "trials")) for path in kept] == (
             [trial.checkpoint] if trial.checkpoint else []
@@ -484,7 +484,7 @@ def test_a_terminated_search_ends_as_an_interrupted_one(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        # trials that wait, and that go on as others; schedulers/test_rules.py cuts all rules, without Ray
+        # paused trials, and takeovers; schedulers/test_rules.py interrupts all schedulers, without Ray
         {"scheduler": "pausing-asha", "searcher": "cmaes"},
         {"scheduler": "pbt", "searcher": "random", "grace_pairs": 200},
     ],
@@ -503,7 +503,7 @@ def test_other_schedulers_and_searchers_end_as_undisturbed_too(cluster, tmp_path
     assert _facts(folder) == _facts(whole.folder)
     assert _statuses(tmp_path / "cut") == _statuses(tmp_path / "whole")
     assert "RUNNING" not in _statuses(tmp_path / "whole").values()
-    for trial in whole.study:  # a checkpoint from which two trials went on is gone when both have their own
+    for trial in whole.study:  # a checkpoint shared by two trials is removed when both have their own
         kept = (whole.folder / "trials").glob(f"session-*/trial-{trial.number:04d}*/checkpoint_*")
         assert [str(path.relative_to(whole.folder / "trials")) for path in kept] == (
             [trial.checkpoint] if trial.checkpoint else []
@@ -527,7 +527,7 @@ def test_paused_trials_resume_best_first_from_checkpoints(paused):
     stopped = [trial for trial in paused.study if trial.state == "PRUNED"]
     assert all(trial.reason == f"stopped at {trial.pairs_seen} pairs" for trial in stopped)
     assert {trial.pairs_seen for trial in stopped} <= {100, 300, 900}
-    # trials that went on after a pause are other ones to Ray, in a folder of their own
+    # to Ray, a trial resumed after a pause is a new one with its own folder
     assert any("-from-" in str(trial.checkpoint) for trial in paused.study)
 
 
@@ -571,7 +571,7 @@ def _wait_for(process: subprocess.Popen[str], condition) -> None:
 
 
 def _reported(folder: Path) -> int:
-    """Trials of which something stands in the record."""
+    """Trials with an entry in the record."""
     try:
         entries = json.loads((folder / "study.json").read_text())["trials"]
     except FileNotFoundError:

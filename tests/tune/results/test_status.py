@@ -74,7 +74,7 @@ def test_time_left_is_told_for_the_slots_that_there_were(folder: Path) -> None:
     study.finish(fifth.number, "PRUNED")
     study.save()
     status = read_status(folder)
-    # two were at work at once: the third and the fourth take 30 s, as three more do
+    # two trials ran at once: the third and the fourth take 30 s, as three more do
     assert status.seconds_left == 5 * 30 / 2
     assert any("pairs/s, about 1 min left" in line for line in status.lines())
 

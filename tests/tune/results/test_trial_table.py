@@ -47,7 +47,7 @@ STEPS = ("add", "report", "pause", "resume", "stop", "complete", "fail", "take o
 def test_rows_that_are_kept_are_those_that_would_be_made(
     steps: list[tuple[str, int]], space: Space, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Trials come, report, wait, go on after they ended and take over others, in any order."""
+    """Trials start, report, pause, resume after their end and take over others, in any order."""
     study = Study(None, "max")
     kept = tmp_path_factory.mktemp("kept")
     table = TrialTable(study, space, kept)

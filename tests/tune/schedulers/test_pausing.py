@@ -18,7 +18,7 @@ RULE = rule_of(num_samples=100)
 
 
 def arrive(study: Study, value: float, pairs: int = 100, number: int | None = None) -> str:
-    """A trial comes to a rung and stands there, with a checkpoint, or goes on."""
+    """A trial reaches a rung and pauses there with a checkpoint, or continues."""
     number = study.add({}).number if number is None else number
     before = study[number].pairs_seen
     study.report(number, {"pairs_seen": pairs, "o": value}, "o")
@@ -137,5 +137,5 @@ def test_a_trial_left_waiting_resumes_in_an_enlarged_search():
     study.finish(1, "PRUNED")
     arrive(study, 0.1)
     assert RULE.next_paused(study) == 0
-    study[0].checkpoint = None  # a trial of another search: there is nothing to go on from
+    study[0].checkpoint = None  # a trial of another search has no checkpoint to resume from
     assert RULE.next_paused(study) is None

@@ -101,7 +101,7 @@ def test_a_trial_one_of_whose_processes_is_killed_goes_on(gpus: None, tiny_setti
 
 
 def _kill_a_trainer(folder: Path, killed: list[int]) -> None:
-    """Kill one of two processes that train, once a checkpoint stands."""
+    """Kill one of two training processes after the first checkpoint."""
     end = time.monotonic() + 1200
     while time.monotonic() < end:
         time.sleep(0.05)

@@ -89,7 +89,7 @@ def test_the_largest_peak_with_headroom_sets_trials_a_gpu(peaks: list[float], sh
     among_others.state, among_others.gpus = "COMPLETE", 0.25
     unknown.state, unknown.gpus = "COMPLETE", 1.0
     assert share_by_memory(study) == share
-    for trial in study.trials[:-3]:  # what they took stays known when they wait, and when they go on
+    for trial in study.trials[:-3]:  # their peaks remain known while they are paused and after they resume
         trial.state, trial.checkpoint = "PAUSED", "somewhere"
     assert share_by_memory(study) == share
     for trial in study.trials[:-3]:
@@ -203,7 +203,7 @@ def test_an_open_share_is_current_for_resumed_trials_too(settings: Settings, tmp
     gpus[0] = 0.0  # it is interrupted there, and taken up where there are none
     searcher = resumed()
     assert [handed_out(searcher, name) for name in "abc"] == [(0, 0.0), (1, 0.0), None]
-    gpus[0] = 1.0  # some join: the two at work have none of them
+    gpus[0] = 1.0  # GPUs join; the two running trials have none
     assert [handed_out(searcher, name) for name in "cde"] == [(2, 1.0), (3, 1.0), None]
 
 
@@ -252,7 +252,7 @@ def test_trials_share_a_gpu_by_what_the_first_ones_took(one_gpu: None, tmp_path:
 
 
 def _at_once(trials: list[Trial]) -> list[int]:
-    """Trials at work when each of them began."""
+    """Number of running trials at the start of each trial."""
     return [sum(other.started <= t.started < other.ended for other in trials) for t in trials]  # type: ignore[operator]
 
 

@@ -47,7 +47,7 @@ SCORES = {
 
 
 def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]:
-    """A search of `n` trials as it would have been left: every third goes on at the rungs, one diverges."""
+    """A finished search of `n` trials: every third one passes the rungs, one diverges."""
     search = a_search(logs_dir, "mine", Resources(max_concurrent=2))
     folder = logs_dir / "tune" / "mine"
     study = Study(folder / "study.json", "max")
@@ -211,7 +211,7 @@ def test_an_interrupted_searchs_page_shows_best_and_test(tmp_path: Path) -> None
     search, folder = record(tmp_path / "logs", n=6, running=2)
     leave_best(search, folder)
     text = text_of(write_report(search, folder))
-    assert "student, Spanish" not in text  # a version of another score: the search went on since
+    assert "student, Spanish" not in text  # a version with another score: the search was resumed since
     facts = {"best": {search.objective: 5 * 9 / 200}}
     (folder / "best" / "summary.json").write_text(json.dumps(facts), encoding="utf-8")
     text = text_of(write_report(search, folder))
