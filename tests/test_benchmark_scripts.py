@@ -120,7 +120,7 @@ def course_of(*reports: tuple[int, float, float], target: Target) -> Course:
     return course
 
 
-def test_a_trial_that_goes_on_pays_for_what_is_new() -> None:
+def test_a_resumed_trial_pays_for_new_epochs_only() -> None:
     course = course_of((0, 0.5, 0.2), (1, 0.5, 0.6), (0, 1.0, 0.7), target=Target(0.7))
     assert [spent for _, spent, _ in course.reports] == [0.5, 1.0, 1.5]
     assert (course.until, course.trials, course.is_over) == (1.5, 2, True)
@@ -191,7 +191,7 @@ def test_ray_and_optuna_receive_equal_reports_of_equal_trials(tiny_settings: Set
 
 
 @pytest.mark.slow
-def test_a_paused_trial_of_ours_goes_on_where_it_waited(tiny_settings: Settings) -> None:
+def test_our_paused_trial_resumes_from_its_pause(tiny_settings: Settings) -> None:
     space = tiny_space(scheduler="pausing-asha", startup_trials=0)
     course = search(space, tiny_settings, Target(1.0, limit=6.0), seed=0)
     order = [trial for trial, _, _ in course.reports]

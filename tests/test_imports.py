@@ -125,7 +125,7 @@ def test_each_library_has_its_home(module: str, allowed: set[str]) -> None:
     assert users <= allowed
 
 
-def test_the_code_of_an_mlflow_model_stands_alone() -> None:
+def test_the_code_of_an_mlflow_model_is_self_contained() -> None:
     code = (PACKAGE / "export" / "mlflow_model.py").read_text(encoding="utf-8")
     assert "themo" not in packages(ast.parse(code))
 

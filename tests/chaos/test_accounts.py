@@ -93,7 +93,7 @@ def test_work_after_the_end_or_of_nobody(study: Study) -> None:
     assert found[1] == "a trial was trained that the study does not have: nobody"
 
 
-def test_an_end_that_is_taken_back_or_told_otherwise(study: Study) -> None:
+def test_a_changed_end_is_a_violation(study: Study) -> None:
     ends = Ends()
     study[1].state = "RUNNING"
     for _ in range(2):

@@ -441,7 +441,7 @@ def test_resume_needs_no_summary(
 
 
 @pytest.mark.slow  # MLflow takes seconds to begin
-def test_an_interrupted_run_is_gone_on_with_in_mlflow(
+def test_an_interrupted_run_resumes_in_mlflow(
     capsys: Capture, trained: Path, tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = shutil.copytree(trained, tmp_path / "version")  # it does not tell its run
@@ -469,7 +469,7 @@ def test_an_interrupted_run_is_gone_on_with_in_mlflow(
 
 
 @pytest.mark.parametrize("names_tests", [True, False])
-def test_a_run_that_is_finished_is_not_gone_on_with(
+def test_a_finished_run_is_not_resumed(
     capsys: Capture, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names_tests: bool
 ) -> None:
     """Interrupted after its last report, and while MLflow is waited for."""

@@ -133,7 +133,7 @@ def test_a_validation_file_and_bounds(settings: SettingsFactory, tmp_path: Path)
     assert (len(data.train), len(data.validation)) == (300, len(pairs) - 300)
 
 
-def test_dropped_pairs_are_told(
+def test_dropped_pairs_are_reported(
     settings: SettingsFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = [*sentence_pairs(), ("a", " "), ("b", ""), sentence_pairs()[0]]

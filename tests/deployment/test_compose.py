@@ -57,13 +57,13 @@ def read(**variables: str) -> Any:
 
 @needs_parser
 @pytest.mark.parametrize("variable", ["POSTGRES_PASSWORD", "RAY_AUTH_TOKEN"])
-def test_an_empty_secret_is_refused_and_told_how_to_mend(variable: str) -> None:
+def test_an_empty_secret_is_refused_with_the_remedy(variable: str) -> None:
     with pytest.raises(ValueError, match=rf'{variable} is missing a value: .*"make .env"'):
         read(**{variable: ""})
 
 
 @needs_parser
-def test_secrets_stand_in_no_service() -> None:
+def test_secrets_are_in_no_service() -> None:
     model = read()
     services = json.dumps(model["services"])
     assert "a-password" not in services

@@ -340,7 +340,7 @@ def test_more_bytes_than_published(host: Host, path: Path) -> None:
     assert left(path) == set()
 
 
-def test_an_end_that_cannot_be_told_from_a_cut_is_refused(host: Host, path: Path) -> None:
+def test_an_end_like_a_cut_is_refused(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(headers={"Content-Length": None}, times=None))
     assert refusal(Remote(host.url(NAME)), path) == (
         f"{host.url(NAME)}: the host must announce a size, none is published either; "
@@ -496,7 +496,7 @@ def test_without_a_version_there_is_no_going_on(host: Host, path: Path) -> None:
     assert ranges(host) == [None, None]
 
 
-def test_a_date_stands_in_for_an_entity_tag(host: Host, path: Path) -> None:
+def test_a_date_replaces_an_entity_tag(host: Host, path: Path) -> None:
     bare: dict[str, str | None] = {"ETag": 'W/"weak"'}
     host.fault(NAME, Fault(cut_after=1000, headers=bare), Fault(headers=bare))
     assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
@@ -621,7 +621,7 @@ def test_processes_that_want_a_file_at_once_fetch_it_once(host: Host, path: Path
 # Probes
 
 
-def test_a_probe_tells_the_size_and_downloads_nothing(host: Host) -> None:
+def test_a_probe_returns_the_size_and_downloads_nothing(host: Host) -> None:
     assert probe(Remote(host.url(NAME))) == len(CONTENT)
     assert [(request.method, request.sent) for request in host.requests] == [("HEAD", 0)]
 

@@ -70,7 +70,7 @@ def test_the_corpus_holds_pairs_under_a_header(world: Path) -> None:
         assert all(len(row) == 2 and all(row) for row in rows)
 
 
-def test_validation_pairs_are_told_apart_by_what_they_say(world: Path) -> None:
+def test_validation_pairs_are_distinguished_by_text(world: Path) -> None:
     rows = lines(world / "corpus" / "validation.tsv")[1:]
     assert len({row.split("\t")[0] for row in rows}) == len(rows)
 

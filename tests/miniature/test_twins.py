@@ -48,7 +48,7 @@ def test_nearly_every_scene_has_a_twin_of_these_kinds(scenes: Scenes, kind: Kind
 
 
 @pytest.mark.parametrize("kind", ["swapped colours", "reversed relation", "turned"])
-def test_a_single_group_has_no_twin_in_how_two_groups_stand(scenes: Scenes, kind: Kind) -> None:
+def test_a_single_group_has_no_twin_of_relation(scenes: Scenes, kind: Kind) -> None:
     different = differ(scenes, twins_of(scenes, kind))
     assert not different[scenes.single].any()
     assert different[~scenes.single].mean() > (0.45 if kind == "swapped colours" else 0.99)

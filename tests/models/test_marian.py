@@ -258,7 +258,7 @@ def test_translations_are_computed_once(toy: Path, tmp_path: Path) -> None:
     assert translations(cache, str(moved), tuple(SENTENCES), "es", refuse_to_load) == first
 
 
-def test_other_texts_and_other_models_are_computed_anew(toy: Path, copy: Path, tmp_path: Path) -> None:
+def test_other_texts_and_models_are_recomputed(toy: Path, copy: Path, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     loaded = []
 

@@ -172,7 +172,7 @@ def test_a_file_that_is_no_outbox_stays_as_it_is(
     assert path.read_text(encoding="latin-1") == content
 
 
-def test_an_address_that_a_kill_tore_is_written_anew(tmp_path: Path) -> None:
+def test_an_address_torn_by_a_kill_is_rewritten(tmp_path: Path) -> None:
     head = json.dumps(ADDRESS) + "\n"
     path = tmp_path / "a.jsonl"
     for n in range(len(head)):

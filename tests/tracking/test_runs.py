@@ -93,7 +93,7 @@ def test_a_block_ends_its_run_as_it_ends(store, error, status):
     assert runs["run"].info.status == status
 
 
-def test_a_run_of_a_key_is_taken_up_again(store):
+def test_a_run_of_a_key_is_resumed(store):
     with opened(store, "again") as tracking:
         run = tracking.start("run", {"a": 1}, key="s1/0")
         run.report({"pairs_seen": 100}, step=100)

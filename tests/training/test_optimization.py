@@ -154,7 +154,7 @@ def test_a_compiled_student_learns_the_same(student: Student, tiny_data: Trainin
 
 
 @pytest.mark.slow
-def test_without_a_compiler_training_goes_on(
+def test_without_a_compiler_training_continues(
     student: Student,
     tiny_data: TrainingData,
     tmp_path: Path,
@@ -171,7 +171,7 @@ def test_without_a_compiler_training_goes_on(
         assert torch.equal(plain[name], tensor), name
 
 
-def test_the_losses_told_are_those_before_the_update(student: Student, tiny_data: TrainingData) -> None:
+def test_reported_losses_are_those_before_the_update(student: Student, tiny_data: TrainingData) -> None:
     batch = batch_of(tiny_data, 8)
     _, terms = stepped(student, batch, loss="cosine+0.5*mse")
     total, expected = build_loss("cosine+0.5*mse", 0.1)(student(batch.ids, batch.mask), batch.targets)

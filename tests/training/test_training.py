@@ -77,7 +77,7 @@ def weights(folder: Path) -> dict[str, bytes]:
         ("cosine+0.1*infonce", "bfloat16"),
     ],
 )
-def test_losses_fall_and_sentences_are_told_apart(
+def test_losses_fall_and_sentences_are_distinguished(
     settings: SettingsFactory, tiny_data: TrainingData, loss: str, precision: str
 ) -> None:
     reports = run(settings(loss=loss, epochs=12.0, precision=precision, report_pairs=1000), tiny_data)

@@ -106,7 +106,7 @@ def test_a_search_begun_by_another_version_is_refused(logs: Path, capsys: pytest
     assert capsys.readouterr().err == f"Error: {told}\n"
 
 
-def test_to_go_on_in_another_space_is_refused(
+def test_resuming_with_another_space_is_refused(
     logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "other.yaml"
@@ -232,7 +232,7 @@ def _fail() -> None:
 @pytest.mark.parametrize(
     "error", [InputError("no images"), torch.OutOfMemoryError("no images\nleft"), OSError("no images")]
 )
-def test_a_result_is_told_though_its_test_fails(
+def test_a_result_is_printed_even_if_its_test_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     tree = {"benchmarks": {"captions": "c", "images": "i"}}
@@ -294,7 +294,7 @@ def _a_result(logs: Path) -> SearchResult:
     ],
     ids=["done", "interrupted", "terminated", "hung up", "without its cluster"],
 )
-def test_commands_that_are_told_can_be_typed(
+def test_printed_commands_can_be_typed(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -326,7 +326,7 @@ def test_commands_that_are_told_can_be_typed(
     assert f"mlflow ui --backend-store-uri 'sqlite:///{logs}/mlflow.db'\n" in told
 
 
-def test_a_winner_is_tested_by_whoever_goes_on_with_its_search(
+def test_a_resumed_search_tests_its_winner(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = _a_result(tmp_path)
@@ -341,9 +341,7 @@ def test_a_winner_is_tested_by_whoever_goes_on_with_its_search(
     assert "Reproduce it" in told
 
 
-def test_nobody_goes_on_with_a_search_while_its_winner_is_tested(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_resume_while_the_winner_is_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = _a_result(tmp_path)
     refused = []
 
@@ -385,7 +383,7 @@ def test_the_given_machines_are_named_again_for_the_resume(
         "themo.tracking.uri.ui_command",
     ],
 )
-def test_ctrl_c_after_a_search_tells_how_to_get_its_results(
+def test_ctrl_c_after_a_search_names_the_command_for_results(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     result = _a_result(tmp_path)

@@ -340,7 +340,7 @@ def test_a_storage_that_fails_once_costs_one_retry(cluster, tmp_path):
         (1, "no trial reached its first checkpoint in time, 1 failed (RuntimeError: a bug)"),
     ],
 )
-def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_failed, ended):
+def test_a_time_budget_without_a_good_trial_names_the_resume(tmp_path, n_failed, ended):
     search, study = a_search(tmp_path, "mine", Resources()), Study(None, "max")
     for _ in range(n_failed + 2):  # the last one is under way
         study.add({})

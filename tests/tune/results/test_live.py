@@ -84,7 +84,7 @@ def test_on_a_terminal_one_view_that_goes_away(study, monkeypatch, capsys):
     assert captured.out == ""
 
 
-def test_time_left_is_told_once_it_is_known(study):
+def test_time_left_is_shown_once_known(study):
     view = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="o")
     assert " left" not in view._progress()
     for trial in study:
@@ -92,7 +92,7 @@ def test_time_left_is_told_once_it_is_known(study):
     assert view._progress().endswith(", about 2 min left")
 
 
-def test_ctrl_c_is_answered_and_goes_on_to_ray(study, monkeypatch):
+def test_ctrl_c_is_answered_and_reaches_ray(study, monkeypatch):
     said = io.StringIO()
     monkeypatch.setattr(live, "console", Console(file=said))
     rays: list[int] = []

@@ -66,7 +66,7 @@ def test_a_search_that_runs_is_seen_to_and_is_not_disturbed(folder: Path) -> Non
     assert read_status(folder).activity == "interrupted"
 
 
-def test_time_left_is_told_for_the_slots_that_there_were(folder: Path) -> None:
+def test_time_left_assumes_the_slots_used_so_far(folder: Path) -> None:
     study = Study.read(folder / STUDY_FILE)
     study.add({})
     fifth = study.add({})  # the first that is not trusted

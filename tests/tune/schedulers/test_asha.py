@@ -19,7 +19,7 @@ def report(study: Study, number: int, pairs: int, value: float) -> str:
     return Asha(RUNGS).judge(study, number, before)
 
 
-def test_the_best_third_goes_on():
+def test_the_best_third_continues():
     others = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
     assert is_among_best(0.65, others, 3, "max")  # the third of nine
     assert not is_among_best(0.55, others, 3, "max")

@@ -43,7 +43,7 @@ def test_the_paper_promotes_one_in_eta_and_the_best_first():
     assert RULE.next_paused(study) == 1  # two of six; it was refused when it came
 
 
-def test_an_arriving_trial_that_would_be_next_goes_on_at_once():
+def test_a_promotable_trial_continues_without_a_pause():
     study = Study(None, "max")
     arrive(study, 0.1)
     arrive(study, 0.2)
@@ -120,7 +120,7 @@ def test_a_trial_that_failed_holds_no_place():
     assert rule.next_paused(study) == 1
 
 
-def test_a_trial_at_work_may_still_be_better():
+def test_a_running_trial_may_still_improve():
     rule = rule_of(num_samples=3)
     study = Study(None, "max")
     arrive(study, 0.2)

@@ -43,7 +43,7 @@ def rule(space: Space) -> PopulationBased:
     return PopulationBased(space.search.grace_pairs, N_TRIALS, space.search.seed)
 
 
-def test_the_worst_quarter_goes_on_as_one_of_the_best(space):
+def test_the_worst_quarter_takes_over_the_best(space):
     study = play(space, Study(None, "max"), by_number, N_REPORTS)
     assert study.counts()["COMPLETE"] == N_TRIALS
     assert [bool(trial.lineage) for trial in study] == [True] * 2 + [False] * 6
@@ -114,7 +114,7 @@ def test_a_population_has_the_lanes_of_its_slots(space, slots):
     assert {len(trial.stints) for trial in study} == {3}  # one a round
 
 
-def test_a_session_that_goes_on_with_a_search_is_another_one(space, tmp_path):
+def test_a_resumed_search_has_a_new_session(space, tmp_path):
     study = play_with_kills(space, tmp_path / "study.json", by_number, [9, 1000], N_REPORTS)
     assert set(sessions(study)) == {1, 2}
     assert [stint.session for stint in study[0].stints] == [1, 2, 2]

@@ -148,7 +148,7 @@ def test_deaths_before_a_new_checkpoint_are_forgiven():
     assert study[0].state == "COMPLETE"
 
 
-def test_a_trial_that_ray_gives_up_without_a_word_goes_on():
+def test_a_trial_silently_given_up_by_ray_resumes():
     study = Study(None, "max")
     space = space_of("asha", 3)
     searcher = StudySearcher(space, study, lambda: 1, lambda: 0.0)

@@ -85,7 +85,7 @@ def test_a_reloaded_record_gets_the_same_proposals(space, searcher, tmp_path):
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
-def test_trials_at_work_and_paused_ones_are_proposed_beside(space, searcher):
+def test_running_and_paused_trials_count_in_proposals(space, searcher):
     study = Study(None, "max")
     play(by(space, searcher), study, 7)
     study[4].state, study[5].state = "PAUSED", "RUNNING"

@@ -82,7 +82,7 @@ def test_another_version_of_themo_reads_but_cannot_resume(tmp_path):
         read_search(path.parent, "status NAME")
 
 
-def test_a_search_goes_on_with_the_pairs_that_it_began_with(tmp_path):
+def test_a_search_resumes_only_with_its_own_pairs(tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     for _ in range(2):
@@ -195,7 +195,7 @@ def test_a_search_resumed_by_another_process_is_kept(tmp_path):
     assert read_search(folder) == search
 
 
-def test_a_search_that_was_discarded_meanwhile_is_not_taken_up(tmp_path):
+def test_a_discarded_search_is_not_resumed(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     discard_untried(search)
     with pytest.raises(InputError, match=r"--resume: there is no search at .*mine any more"):

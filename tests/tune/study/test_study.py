@@ -144,7 +144,7 @@ def test_a_trial_under_way_goes_back_to_its_checkpoint(tmp_path):
     assert trial.pairs_seen == 200
 
 
-def test_a_decided_trial_whose_checkpoint_stands_is_ended(tmp_path):
+def test_a_decided_trial_with_its_checkpoint_is_ended(tmp_path):
     study = Study(tmp_path / "study.json", "max")
     reported(study, 0.1, 0.2)
     study[0].checkpoint, study[0].checkpoint_pairs = "session-1/x", 200

@@ -127,7 +127,7 @@ def test_time_left_by_what_others_took(
     assert seconds_left(a_search(*trials), 8, n_trusted, slots) == left
 
 
-def test_a_trial_that_waits_tells_as_one_that_has_ended() -> None:
+def test_a_paused_trial_is_a_reference_like_an_ended_one() -> None:
     study = a_search(("COMPLETE", 30.0), ("RUNNING", 6.0), ("RUNNING", 2.0))
     study[1].state = "PAUSED"
     assert seconds_left(study, 4, 1, 1) == 4 + 6

@@ -156,7 +156,7 @@ def test_an_out_of_memory_trial_retries_with_a_larger_share(settings: Settings, 
     assert (config["number"], config["gpus"]) == (1, 0.25)  # others are not concerned
 
 
-def test_trials_that_are_paused_share_gpus_when_they_go_on(settings: Settings, tmp_path: Path) -> None:
+def test_paused_trials_share_gpus_when_resumed(settings: Settings, tmp_path: Path) -> None:
     space = a_space(settings, *[0.1] * 4, scheduler="pbt")
     study = Study(None, "max")
     searcher = StudySearcher(space, study, lambda: 9, lambda: share_by_memory(study))

@@ -49,14 +49,14 @@ def test_judged_and_last_reports_carry_a_version(
     assert not any(folder.exists() for folder in folders)
 
 
-def test_one_that_goes_on_is_not_judged_again_where_it_was(tmp_path: Path) -> None:
+def test_a_resumed_trial_is_not_judged_again_at_its_rung(tmp_path: Path) -> None:
     versions: list[Path | None] = []
     reporter = a_reporter(lambda _, version: versions.append(version), pairs_seen=200)
     reporter(a_report(tmp_path, 300))
     assert versions == [None]
 
 
-def test_a_report_tells_trial_metrics_memory_and_times(tmp_path: Path) -> None:
+def test_a_report_has_trial_metrics_memory_and_times(tmp_path: Path) -> None:
     sent: list[TrialReport] = []
     reporter = a_reporter(lambda report, _: sent.append(report))
     reporter(a_report(tmp_path, 100))
@@ -80,7 +80,7 @@ def test_an_unstorable_report_is_not_the_trials_failure(tmp_path: Path) -> None:
         a_reporter(send)(a_report(tmp_path, 100))
 
 
-def test_room_for_a_version_is_waited_for_and_the_driver_told(
+def test_a_full_disk_is_waited_for_and_reported_to_the_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = FormulaReport.save

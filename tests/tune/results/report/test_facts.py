@@ -98,7 +98,7 @@ def test_lanes_hold_one_trial_at_a_time() -> None:
     assert told(lanes(study)) == [("slot 1", [0, 3]), ("slot 2", [1, 2])]
 
 
-def test_lanes_of_several_machines_are_told_apart() -> None:
+def test_lanes_of_several_machines_have_different_names() -> None:
     study = at_work(study_of(*[([0.1], "COMPLETE")] * 3), (0, 2, "north"), (1, 3, "south"), (2, 4, "north"))
     assert told(lanes(study)) == [("north, slot 1", [0, 2]), ("south, slot 1", [1])]
 

@@ -104,7 +104,7 @@ def text_of(path: Path) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
-def test_a_finished_search_is_told(finished: tuple[Search, Path]) -> None:
+def test_the_page_of_a_finished_search(finished: tuple[Search, Path]) -> None:
     search, folder = finished
     path = write_report(search, folder)
     assert path == folder / "report.html"
@@ -142,7 +142,7 @@ def test_what_a_trial_failed_of_is_no_markup_for_plotly(finished: tuple[Search, 
     assert "pooling &lt;i&gt;" in text
 
 
-def test_rungs_and_cost_are_told(finished: tuple[Search, Path]) -> None:
+def test_the_page_shows_rungs_and_cost(finished: tuple[Search, Path]) -> None:
     text = text_of(write_report(*finished))
     assert "100 11 3 8 0, 2, 3, 5, 6, 8, 9, 11" in text
     assert "300 3 3 0" in text
@@ -160,7 +160,7 @@ def test_rungs_and_cost_are_told(finished: tuple[Search, Path]) -> None:
         ("none", "No trial is stopped early in this search."),
     ],
 )
-def test_the_rule_of_a_search_without_common_rungs_is_told(
+def test_the_page_explains_schedulers_without_common_rungs(
     finished: tuple[Search, Path], scheduler: str, rule: str
 ) -> None:
     search, folder = finished
@@ -178,7 +178,7 @@ def test_the_rule_of_a_search_without_common_rungs_is_told(
     assert "Took over another trial: trial 4 as trial 7 from 300 pairs." in text
 
 
-def test_where_no_trial_has_come_to_a_judgement_that_is_told(tmp_path: Path) -> None:
+def test_the_page_of_a_search_without_judgements(tmp_path: Path) -> None:
     search, folder = record(tmp_path / "logs", n=1, running=1)
     text = text_of(write_report(searched_by(search, folder, grace_pairs=5000), folder))
     assert "No trial reached a rung; the first is at 5,000 sentence pairs." in text
@@ -195,7 +195,7 @@ def test_with_patience_the_savings_are_a_bound(finished: tuple[Search, Path]) ->
     assert "were saved, or less, as training.patience would have ended some trials" in text
 
 
-def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) -> None:
+def test_the_page_of_a_running_search_changes_nothing(tmp_path: Path) -> None:
     search, folder = record(tmp_path / "logs", n=6, running=2)
     before = (folder / "study.json").read_bytes()
     text = text_of(write_report(search, folder))
@@ -223,7 +223,7 @@ def test_an_interrupted_searchs_page_shows_best_and_test(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "PAUSED"])
-def test_a_search_of_which_nothing_has_ended_is_told(tmp_path: Path, state: State) -> None:
+def test_the_page_of_a_search_without_ended_trials(tmp_path: Path, state: State) -> None:
     search, folder = record(tmp_path / "logs", n=6, running=6)
     study = Study.read(folder / "study.json")
     for trial in study:
@@ -234,7 +234,7 @@ def test_a_search_of_which_nothing_has_ended_is_told(tmp_path: Path, state: Stat
     assert f"0 failed, 6 {'paused' if state == 'PAUSED' else 'running'}" in text
 
 
-def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search, Path]) -> None:
+def test_a_stale_best_version_is_not_the_winners(finished: tuple[Search, Path]) -> None:
     """As after a kill between the last trial and the writing of the results."""
     search, folder = finished
     other = search.settings.override({"learn_rate": 0.5})
@@ -329,7 +329,7 @@ def test_the_commands_of_a_moved_search_are_of_where_it_lies(
     assert "python -m themo tune --resume mine --logs-dir &#39;my logs&#39;" in text
 
 
-def test_the_scores_stay_of_a_search_that_went_on_elsewhere(finished: tuple[Search, Path]) -> None:
+def test_scores_of_a_search_resumed_elsewhere_stay(finished: tuple[Search, Path]) -> None:
     search, folder = finished
     elsewhere = search.settings.override({"logs_dir": "elsewhere"})
     winner = Study.read(folder / "study.json").winner()
