@@ -204,7 +204,7 @@ def cluster_of(slots: int) -> Iterator[Any]:
 
 
 def gap(spans: list[tuple[float, float]], slots: int) -> float:
-    """Mean seconds that a slot stands empty between two trials, ends of the search left out."""
+    """Mean idle seconds of a slot between two trials, without the ends of the search."""
     free: list[float] = []
     gaps = []
     for start, end in sorted(spans):

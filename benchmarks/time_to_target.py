@@ -64,10 +64,10 @@ def run(options: Options) -> list[Row]:
     courses = {name: [found[name, seed] for seed in seeds] for name, seeds in kept.items() if seeds}
     draw({RANDOM: random, **courses}, target, PICTURE)
     low, high = np.quantile([course.until for course in random], [0.1, 0.9], method="nearest")
-    told = (
+    detail = (
         f"{ORDERS} orders of {TRAINED} random settings; bar {bar:.4f}, the median best of {SETTINGS} of them"
     )
-    rows = [row(RANDOM, random, f"{told}; spread: 10 and 90 %", (float(low), float(high)), seeds=(0,))]
+    rows = [row(RANDOM, random, f"{detail}; spread: 10 and 90 %", (float(low), float(high)), seeds=(0,))]
     return rows + [
         row(name, of_seeds, ", ".join(map(str, of_seeds)), seeds=kept[name])
         for name, of_seeds in courses.items()

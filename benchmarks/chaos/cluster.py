@@ -216,8 +216,8 @@ class Cluster:
                 return
             if time.monotonic() > end:
                 logs = sorted(self._folder.glob("*.log"), key=lambda path: path.stat().st_mtime)[-4:]
-                told = [path.read_text(errors="replace")[-600:] for path in logs]
-                raise TimeoutError(f"{alive} of {n_nodes} nodes came up:\n" + "\n".join(told))
+                tails = [path.read_text(errors="replace")[-600:] for path in logs]
+                raise TimeoutError(f"{alive} of {n_nodes} nodes came up:\n" + "\n".join(tails))
             time.sleep(0.5)
 
     def _mend_head(self) -> None:

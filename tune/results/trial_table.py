@@ -52,11 +52,11 @@ class TrialTable:
         write_text(self._path, "".join(lines))
 
     def _row(self, trial: Trial) -> str:
-        stand = (trial.state, trial.reason, trial.pairs_seen, trial.seconds, trial.ended, len(trial.lineage))
+        current = (trial.state, trial.reason, trial.pairs_seen, trial.seconds, trial.ended, len(trial.lineage))
         known = self._rows.get(trial.number)
-        if known is None or known[0] != stand:
+        if known is None or known[0] != current:
             cells = self._cells(trial)
-            known = self._rows[trial.number] = stand, _line([cells[name] for name in self._columns])
+            known = self._rows[trial.number] = current, _line([cells[name] for name in self._columns])
         return known[1]
 
     def _cells(self, trial: Trial) -> dict[str, object]:
