@@ -183,7 +183,7 @@ def test_the_page_of_a_search_without_judgements(tmp_path: Path) -> None:
     text = text_of(write_report(searched_by(search, folder, grace_pairs=5000), folder))
     assert "No trial reached a rung; the first is at 5,000 sentence pairs." in text
     text = text_of(write_report(searched_by(search, folder, scheduler="median", grace_pairs=5000), folder))
-    assert "No trial took over another one." in text
+    assert "No trial was stopped." in text
 
 
 def test_with_patience_the_savings_are_a_bound(finished: tuple[Search, Path]) -> None:
