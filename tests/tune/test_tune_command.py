@@ -18,7 +18,6 @@ import yaml
 from formula_search import TREE, a_search, settings_in
 
 from themo import __version__
-from themo.cli.commands.tune import _tested
 from themo.cli.main import main
 from themo.config.settings import Settings
 from themo.errors import InputError
@@ -26,6 +25,7 @@ from themo.process.output import typed
 from themo.tracking.runs import Tracking
 from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
+from tune.driver.conclusion import _tested
 from tune.results.best_trials import SearchResult
 from tune.study.search import Search, alone
 from tune.study.study import Study
@@ -242,7 +242,7 @@ def test_a_result_is_printed_even_if_its_test_fails(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("themo.cli.commands.tune.score_and_record", fail)
+    monkeypatch.setattr("tune.driver.conclusion.score_and_record", fail)
     assert _tested(tmp_path) is None
     assert capsys.readouterr().err == "Not tested: no images\n"
 
@@ -286,11 +286,11 @@ def _a_result(logs: Path) -> SearchResult:
 @pytest.mark.parametrize(
     ("end", "code", "said"),
     [
-        (lambda: None, 0, "Read of it:"),
+        (lambda: None, 0, "Report:"),
         (lambda: signal.default_int_handler(signal.SIGINT, None), 130, "Interrupted. Continue with:"),
         (lambda: signal.raise_signal(signal.SIGTERM), 143, "Terminated. Continue with:"),
         (lambda: signal.raise_signal(signal.SIGHUP), 129, "The terminal was closed. Continue with:"),
-        (_fail, 1, "Failed: Ray: the head is gone. Continue with:"),
+        (_fail, 1, "Failed: Ray: the head is gone. To resume:"),
     ],
     ids=["done", "interrupted", "terminated", "hung up", "without its cluster"],
 )
@@ -307,7 +307,7 @@ def test_printed_commands_can_be_typed(
 
     def run_search(*_: object, on_begin: Callable[[], None], **__: object) -> SearchResult:
         on_begin()
-        assert f"Should it break off: {go_on}\n" in capsys.readouterr().err
+        assert f"To resume: {go_on}\n" in capsys.readouterr().err
         end()
         return result
 
@@ -331,13 +331,13 @@ def test_a_resumed_search_tests_its_winner(
 ) -> None:
     result = _a_result(tmp_path)
     monkeypatch.setattr("tune.driver.session.run_search", lambda *_, **__: result)
-    monkeypatch.setattr("themo.cli.commands.tune._tested", lambda _: pytest.fail("it was tested"))
+    monkeypatch.setattr("tune.driver.conclusion._tested", lambda _: pytest.fail("it was tested"))
     with alone(result.folder):
         assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
     told = capsys.readouterr().err
     reason = f"--resume: another process runs the search at {result.folder}"
     assert f"Neither tested nor reported on: {reason}\n" in told
-    assert "Read of it" not in told
+    assert "Report:" not in told
     assert "Reproduce it" in told
 
 
@@ -354,7 +354,7 @@ def test_no_resume_while_the_winner_is_tested(tmp_path: Path, monkeypatch: pytes
         refused.append(refusal)
 
     monkeypatch.setattr("tune.driver.session.run_search", lambda *_, **__: result)
-    monkeypatch.setattr("themo.cli.commands.tune._tested", grow_meanwhile)
+    monkeypatch.setattr("tune.driver.conclusion._tested", grow_meanwhile)
     assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
     assert refused
 
@@ -377,10 +377,10 @@ def test_the_given_machines_are_named_again_for_the_resume(
 @pytest.mark.parametrize(
     "step",
     [
-        "themo.cli.commands.tune._tested",
+        "tune.driver.conclusion._tested",
         "tune.results.report.page.write_report",
         "themo.cli.commands.tune.print_result",
-        "themo.tracking.uri.ui_command",
+        "themo.cli.commands.tune.ui_command",
     ],
 )
 def test_ctrl_c_after_a_search_names_the_command_for_results(

@@ -52,7 +52,14 @@ class TrialTable:
         write_text(self._path, "".join(lines))
 
     def _row(self, trial: Trial) -> str:
-        current = (trial.state, trial.reason, trial.pairs_seen, trial.seconds, trial.ended, len(trial.lineage))
+        current = (
+            trial.state,
+            trial.reason,
+            trial.pairs_seen,
+            trial.seconds,
+            trial.ended,
+            len(trial.lineage),
+        )
         known = self._rows.get(trial.number)
         if known is None or known[0] != current:
             cells = self._cells(trial)

@@ -204,7 +204,7 @@ def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int
     return search
 
 
-def refuse_another_space(search: Search, space: Space, source: Path) -> None:
+def refuse_another_space(search: Search, space: Space, source: str) -> None:
     """Refuse to resume a search with another space.
 
     Raises:
