@@ -191,7 +191,7 @@ def test_a_student_of_own_vectors_reads_but_sees_nothing(
         model.encode_images(pictures)
 
 
-def test_a_version_may_be_moved_and_the_working_directory_be_another(
+def test_a_moved_version_loads_from_any_working_directory(
     version: Path, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its cache's relative path is looked for above it, as in a checkout with data/cache and logs."""

@@ -46,7 +46,7 @@ def test_without_patience_and_for_other_errors_it_does_not_wait(tmp_path: Path) 
         Patience()(lambda: write_to(tmp_path / "nosuch" / "file"))
 
 
-def test_ctrl_c_ends_the_waiting_even_where_another_handler_would_keep_it_and_all_waiting_to_come() -> None:
+def test_ctrl_c_ends_this_and_later_waits_despite_a_handler() -> None:
     noted: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
     try:

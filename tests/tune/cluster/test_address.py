@@ -43,7 +43,7 @@ def test_a_cluster_that_is_yet_to_be_started_is_not_looked_for(address: str | No
     refuse_unreachable(address)
 
 
-def test_the_address_of_a_submitted_job_is_asked_for_where_none_is_given(
+def test_a_submitted_jobs_address_is_the_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
@@ -115,7 +115,7 @@ def replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Module
     return put
 
 
-def test_an_import_that_takes_long_moves_the_deadline_and_has_one_itself(
+def test_a_slow_import_moves_the_deadline_and_has_its_own(
     monkeypatch: pytest.MonkeyPatch,
     reached: list[tuple[str, str]],
     replace: Callable[[ModuleType, str], None],
@@ -177,7 +177,7 @@ def test_the_cluster_of_a_client_address_is_joined_at_its_own(
 
 
 @pytest.mark.parametrize("sessions", [{}, {"10.0.0.5:6379": "another", "head:6379": ""}])
-def test_a_client_address_whose_cluster_is_not_reached_is_refused_with_the_command_to_use_instead(
+def test_an_unreached_client_address_is_refused_with_a_command(
     reached: list[tuple[str, str]], told: Callable[..., None], sessions: dict[str, str]
 ) -> None:
     told("10.0.0.5:6379", **sessions)
@@ -228,7 +228,7 @@ print("cluster 10.0.0.5:6379 session")
 """
 
 
-def test_a_client_whose_process_on_the_server_has_died_is_followed_by_another(
+def test_a_client_whose_server_process_died_is_retried(
     reached: list[tuple[str, str]],
     replace: Callable[[ModuleType, str], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -239,7 +239,7 @@ def test_a_client_whose_process_on_the_server_has_died_is_followed_by_another(
     assert cluster_behind("ray://head") == "10.0.0.5:6379"
 
 
-def test_clients_whose_processes_die_one_after_another_are_given_up(
+def test_clients_whose_server_processes_keep_dying_fail(
     reached: list[tuple[str, str]],
     replace: Callable[[ModuleType, str], None],
     monkeypatch: pytest.MonkeyPatch,

@@ -47,7 +47,7 @@ def test_a_program_is_given_up(program: Callable[[str], str]) -> None:
     assert not process.is_running()
 
 
-def test_neither_modules_beside_the_program_nor_of_the_working_directory_are_found(
+def test_no_module_beside_the_program_or_caller_is_found(
     program: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "stranger.py").write_text("print('imported')")

@@ -67,7 +67,7 @@ def test_a_reader_reads_where_ray_put_it(
         ("cuda", [{"CPU": 4.0, "GPU": 1.0}], 1.0, 1),
     ],
 )
-def test_readers_are_told_what_ray_gives_them(
+def test_readers_receive_rays_input(
     monkeypatch: pytest.MonkeyPatch,
     device: Device,
     machines: list[dict[str, float]],

@@ -87,7 +87,7 @@ def test_a_chunk_that_every_reader_dies_over_ends_it(address: str, mortal: None,
         list(encode(("4", str(tmp_path / "grave")), "cpu", iter(chunks), "unit"))
 
 
-def test_a_large_corpus_is_read_on_the_cluster_into_the_same_entry(
+def test_the_cluster_encodes_a_large_corpus_into_one_entry(
     address: str, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def prepared(cache: str, large: int) -> tuple[Path, list[str]]:
