@@ -28,7 +28,7 @@ from themo.config.sections import (
     TrainingSettings,
 )
 from themo.config.worlds import experiment_of, own_corpora, refuse_toy_teacher
-from themo.config.yaml_files import key_lines, read_yaml
+from themo.config.yaml_files import key_lines, read_yaml, write_yaml
 from themo.errors import InputError, did_you_mean
 
 _OF_THE_CORPUS = ("validation", "validation_captions", "validation_images", "targets")
