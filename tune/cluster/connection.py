@@ -18,7 +18,7 @@ from themo.errors import InputError, reason_of
 from themo.files.disk_space import LossyFile
 from themo.process.progress import console
 from themo.process.signals import sparing_children
-from tune.cluster.address import LOCAL, cluster_behind, refuse_unreachable, submission
+from tune.cluster.address import LOCAL, refuse_unreachable, submission
 from tune.cluster.folders import refuse_unfit_folders
 
 RAY_VARIABLES = {
@@ -83,7 +83,6 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
         InputError: Nobody answers at the address, or this process cannot join the cluster there.
         ClusterError: Ray raised something in the block, or could not be started; a traceback is in the log.
     """
-    address = cluster_behind(address)
     refuse_unreachable(address)
     refuse_unfit_folders(address)
     for name, value in RAY_VARIABLES.items():

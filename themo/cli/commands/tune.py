@@ -98,14 +98,14 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
-    from tune.cluster.address import asked_address, cluster_behind, refuse_unreachable
+    from tune.cluster.address import asked_address, refuse_unreachable
     from tune.cluster.folders import refuse_unfit_folders
     from tune.study.naming import reserve
 
     begins = options.resume is None and options.repeat is None
     settings = load_checked(options) if begins else load(options.config, options.preset, options.settings)
     with waiting("Looking for the cluster"):
-        options.address = cluster_behind(asked_address(options.address))
+        options.address = asked_address(options.address)
         refuse_unreachable(options.address)  # before the libraries, which take seconds
     refuse_unfit_folders(options.address)
     is_new = options.resume is None
