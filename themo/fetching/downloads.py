@@ -22,14 +22,14 @@ import httpx2
 from themo.errors import InputError
 from themo.fetching.hosts import (
     REACH_SECONDS,
+    Backoff,
     HostError,
-    Patience,
     answer_of,
     client_of,
     length_of,
     validator_of,
 )
-from themo.files.cache import alone
+from themo.files.locks import alone
 from themo.process.progress import track
 
 READ_SECONDS = 30.0
@@ -98,7 +98,7 @@ def probe(remote: Remote) -> int | None:
     Raises:
         InputError: The host cannot be reached or does not answer, or has no such file.
     """
-    patience = Patience(remote.url, within=REACH_SECONDS)
+    backoff = Backoff(remote.url, within=REACH_SECONDS)
     with client_of(PROBE_SECONDS) as client:
         while True:
             try:
@@ -109,7 +109,7 @@ def probe(remote: Remote) -> int | None:
                 # many hosts that serve a file answer HEAD with 403, 405 or 429: that says nothing about GET
                 if failure.status is not None and failure.status not in (404, 410):
                     return remote.size
-                if not patience.waits_after(failure):
+                if not backoff.waits_after(failure):
                     raise InputError(f"{remote.url}: {failure}; check the network") from failure
 
 
@@ -130,7 +130,7 @@ def _is_there(remote: Remote, path: Path) -> bool:
 
 def _download(remote: Remote, path: Path) -> None:
     part = _Part(remote, path)
-    patience = Patience(remote.url)
+    backoff = Backoff(remote.url)
     furthest = part.size
     with client_of(READ_SECONDS) as client:
         while not part.is_whole:
@@ -139,8 +139,8 @@ def _download(remote: Remote, path: Path) -> None:
             except HostError as failure:
                 if part.size >= furthest + HEADWAY_BYTES:
                     furthest = part.size
-                    patience.renew()
-                if not patience.waits_after(failure):
+                    backoff.renew()
+                if not backoff.waits_after(failure):
                     raise InputError(
                         f"{remote.url}: {failure}; check the network, or put the file at {path} yourself"
                     ) from failure

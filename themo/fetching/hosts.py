@@ -55,8 +55,8 @@ class HostError(Exception):
         self.again, self.reached, self.status, self.wait = again, reached, status, wait
 
 
-class Patience:
-    """Waits between tries, until it ends.
+class Backoff:
+    """Longer and longer waits between tries of one host, until it is given up.
 
     Args:
         url: For messages.

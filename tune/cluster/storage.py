@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -182,18 +180,12 @@ def wait_for_storage(work: Callable[[], T], is_there: Callable[[], bool], waits:
     Raises:
         OSError: The storage answers, has room, and refuses it all the same.
     """
-    told = -math.inf
-    while True:
-        try:
-            return work()
-        except OSError as error:
-            if is_full(error):
-                reason = f"room on a full disk: {reason_of(error)}"
-            elif not is_there():
-                reason = f"the storage: {reason_of(error)}"
-            else:
-                raise
-        if time.monotonic() - told >= room.SECONDS_BETWEEN_WARNINGS:
-            told = time.monotonic()
-            waits(reason)
-        time.sleep(room.SECONDS_BETWEEN_TRIES)
+
+    def waits_for(error: Exception) -> str | None:
+        if not isinstance(error, OSError):
+            return None
+        if is_full(error):
+            return f"room on a full disk: {reason_of(error)}"
+        return None if is_there() else f"the storage: {reason_of(error)}"
+
+    return room.retry(work, waits_for, waits)
