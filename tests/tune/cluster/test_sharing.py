@@ -23,7 +23,7 @@ def test_a_place_of_the_same_name_on_another_machine_is_known_by_its_lack_of_a_s
     tmp_path: Path,
 ) -> None:
     storage = Storage(str(tmp_path / "share"))
-    with pytest.raises(OSError, match=rf"does not see what others have written to {tmp_path}/share"):
+    with pytest.raises(OSError, match=rf"does not see the files of other machines in {tmp_path}/share"):
         refuse_unsigned(storage)
     for _ in range(2):
         sign(storage)
