@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
     from themo.models.teacher import Teacher
 
+    Picture = str | os.PathLike[str] | Image.Image
+
 Vectors = npt.NDArray[np.float32]
+"""(N, D)."""
+Vector = npt.NDArray[np.float32]
+"""(D,)."""
 
 
 def load(
@@ -98,26 +103,33 @@ class Model:
         """Where the student runs."""
         return self._student.projection.weight.device
 
+    @overload
+    def encode(self, texts: str, *, batch_size: int = ..., normalize: bool = ...) -> Vector: ...
+    @overload
+    def encode(self, texts: Sequence[str], *, batch_size: int = ..., normalize: bool = ...) -> Vectors: ...
     def encode(
-        self, texts: Sequence[str], *, batch_size: int = ENCODE_BATCH, normalize: bool = False
-    ) -> Vectors:
-        """Vectors of Spanish texts where the teacher's image tower puts images.
+        self, texts: str | Sequence[str], *, batch_size: int = ENCODE_BATCH, normalize: bool = False
+    ) -> Vector | Vectors:
+        """Vectors of Spanish texts in the teacher's image space.
 
-        What stands behind `max_length` tokens is not read; `count_tokens` tells. A student of own vectors
+        Tokens of a text beyond `max_length` are ignored; `count_tokens` counts them. A student of own vectors
         (``--targets``) gives vectors in their space. In a forked process it computes on one thread.
 
         Args:
-            texts: N texts.
+            texts: N texts, or one.
             batch_size: Texts at once, 1 or more; they are sorted by length first.
             normalize: Scale every vector to length 1.
 
         Returns:
-            (N, D) float32, in the order of `texts`.
+            (N, D) float32, in the order of `texts`; (D,) of one text that is no list.
 
         Raises:
-            InputError: `texts` is no list of texts, the text projection's teacher cannot be loaded, or the
-                model is on a GPU and this process was forked after it was loaded.
+            InputError: `texts` is neither a text nor a list of texts, the text projection's teacher cannot be
+                loaded, or the model is on a GPU and this process was forked after it was loaded.
         """
+        if isinstance(texts, str):
+            vector: Vector = self.encode([texts], batch_size=batch_size, normalize=normalize)[0]
+            return vector
         _refuse_texts(texts)
         self._refuse_fork()
         if batch_size < 1:
@@ -128,21 +140,23 @@ class Model:
             vectors_ND = vectors_ND @ mapping[:-1] + mapping[-1]
         return (unit(vectors_ND) if normalize else vectors_ND).numpy()
 
-    def encode_images(
-        self, images: Sequence[str | os.PathLike[str] | Image.Image], *, workers: int = 0
-    ) -> Vectors:
+    @overload
+    def encode_images(self, images: Picture, *, workers: int = ...) -> Vector: ...
+    @overload
+    def encode_images(self, images: Sequence[Picture], *, workers: int = ...) -> Vectors: ...
+    def encode_images(self, images: Picture | Sequence[Picture], *, workers: int = 0) -> Vector | Vectors:
         """Vectors of images by the teacher's image tower.
 
         EXIF orientation is ignored, as in CLIP's own preprocessing: turn pictures first that are stored on
         their side (``PIL.ImageOps.exif_transpose``).
 
         Args:
-            images: N files, or pictures of Pillow.
+            images: N files, or pictures of Pillow; or one.
             workers: Processes that decode; 0: this one does. A script that asks for some needs the guard
                 ``if __name__ == "__main__":``, since they import it.
 
         Returns:
-            (N, D) float32 of length 1, in the order of `images`.
+            (N, D) float32 of length 1, in the order of `images`; (D,) of one image that is no list.
 
         Raises:
             InputError: The student learnt own vectors, which come without an image tower; the teacher cannot
@@ -150,6 +164,9 @@ class Model:
         """
         from PIL import Image
 
+        if isinstance(images, str | os.PathLike | Image.Image):
+            vector: Vector = self.encode_images([images], workers=workers)[0]
+            return vector
         _refuse_no_list(images, "images", (str, os.PathLike, Image.Image))
         self._refuse_fork()
         teacher = self.teacher
@@ -159,10 +176,12 @@ class Model:
     def similarity(self, first: npt.ArrayLike, second: npt.ArrayLike) -> Vectors:
         """Cosines of two sets of vectors of any length: of (N, D) and (M, D) their (N, M) float32.
 
+        One vector (D,) counts as a set of one, (1, D).
+
         Raises:
-            ValueError: If the shapes disagree.
+            InputError: The shapes disagree.
         """
-        first_ND, second_MD = (np.asarray(vectors, dtype=np.float32) for vectors in (first, second))
+        first_ND, second_MD = (np.atleast_2d(np.asarray(v, dtype=np.float32)) for v in (first, second))
         if first_ND.ndim != 2 or second_MD.ndim != 2 or first_ND.shape[1] != second_MD.shape[1]:
             raise InputError(f"vectors must be (N, D) and (M, D), got {first_ND.shape} and {second_MD.shape}")
         return (unit(torch.from_numpy(first_ND)) @ unit(torch.from_numpy(second_MD)).T).numpy()
@@ -234,7 +253,6 @@ def _refuse_texts(texts: Sequence[str]) -> None:
 
 
 def _refuse_no_list(values: object, name: str, kinds: type | tuple[type, ...]) -> None:
-    # a lone text is a sequence too, of its letters
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
         raise InputError(f"`{name}` must be a list, got {type(values).__name__}")
     for value in values:

@@ -68,7 +68,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["train", "--columns", "en"], "--columns: is too short, got ['en']"),
         (["train", "--experiment", "a b"], "--experiment: must match pattern"),
         (["train", "--resume", "nosuch"], "nosuch: must be a version directory, it holds no config.yaml"),
-        (["train", "--resume", "x", "--seed", "3"], "--resume goes on with the settings it began with"),
+        (["train", "--resume", "x", "--seed", "3"], "--resume uses the settings of the version"),
         (["test", "--logs-dir", "nosuch"], "nosuch must hold a version to test, it holds none"),
         (
             ["test", "--version-path", "nosuch"],

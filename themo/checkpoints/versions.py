@@ -208,6 +208,13 @@ def read_summary(version: Path) -> dict[str, Any]:
     return summary
 
 
+def add_to_summary(version: Path, **facts: Any) -> None:
+    """Add facts to the summary of a version directory; do nothing without one."""
+    path = version / "summary.json"
+    if path.is_file():
+        write_text(path, json.dumps(read_summary(version) | facts, indent=1, ensure_ascii=False))
+
+
 def find_part(version: Path, name: str) -> Path:
     """The folder ``student`` or ``checkpoint`` of a version directory.
 

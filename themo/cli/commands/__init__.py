@@ -7,11 +7,6 @@ empties it where there is none. It imports heavy libraries inside `run`: `--help
 One with a screenful of options says how it is called in ``USAGE``.
 """
 
-from argparse import Namespace
-
-from themo.config.settings import Settings, load
-from themo.config.worlds import refuse_toy_teacher
-
 NAMES = (
     "prepare",
     "train",
@@ -25,16 +20,3 @@ NAMES = (
     "completion",
 )
 """In the order of `--help`."""
-
-
-def load_checked(options: Namespace) -> Settings:
-    """Settings of a preset or a file, with options on top, for a command that trains or prepares to.
-
-    Raises:
-        InputError: All problems in one line, or an own corpus would be learnt from the miniature's teacher
-            and no preset or file was named.
-    """
-    settings = load(options.config, options.preset, options.settings)
-    if options.config is None and options.preset is None:
-        refuse_toy_teacher(settings)
-    return settings

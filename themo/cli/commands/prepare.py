@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 
-from themo.cli.commands import load_checked
 from themo.cli.options import Parser, add_json, add_presets, add_settings
-from themo.config.settings import Settings
+from themo.config.settings import Settings, load_for_training
 from themo.config.worlds import toy_parts
 from themo.process.output import print_json, print_result
 from themo.process.progress import console, waiting
@@ -37,7 +36,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     if options.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client is imported
-    settings = load_checked(options)
+    settings = load_for_training(options.config, options.preset, options.settings)
     for line in toy_parts(settings):
         console.print(line, soft_wrap=True)
     if options.dry_run:

@@ -67,7 +67,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 def _report_on_test(version: Path) -> Path:
     """Test a version and write the report of the test."""
     from themo.checkpoints.versions import settings_here
-    from themo.cli.commands.test import score_and_record
+    from themo.evaluation.recording import score_and_record
     from themo.evaluation.report.page import write_report
 
     settings = settings_here(version)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from themo.cli.addressing import VERSION_HELP, find_version, sees_images
 from themo.cli.options import Parser, add_json, add_presets, add_settings, path
-from themo.config.settings import Settings, load
+from themo.config.settings import load
 from themo.errors import InputError
+from themo.evaluation.recording import score_and_record
 from themo.process.output import print_json, print_result
 from themo.process.progress import console, waiting
-
-if TYPE_CHECKING:
-    from themo.evaluation.encoders import Examination, Task
 
 SUMMARY = "Test a student on images, beside its teacher."
 USAGE = "python -m themo test [OPTION ...]"
@@ -79,45 +75,3 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if report:
         console.print(f"Read of it:    {report}")
     console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}")
-
-
-def score_and_record(
-    settings: Settings,
-    version: Path | None,
-    task: Task,
-    baseline: bool,
-    floor: bool = False,
-    must_answer: bool = True,
-) -> Examination:
-    """Score, log to MLflow, and write ``test.json`` beside a version, where an earlier test's report goes.
-
-    `must_answer` is that of `Tracking`.
-    """
-    from themo.files.atomic import write_text
-
-    with waiting("Loading libraries"):
-        from themo.checkpoints.versions import REPORT_FILE, TEST_FILE
-        from themo.evaluation.encoders import examine
-        from themo.tracking.names import comparison_params
-        from themo.tracking.runs import Tracking, outbox_path
-        from themo.tracking.uri import tracking_uri
-
-    logs_dir = Path(settings.paths.logs_dir)
-    uri, outbox = tracking_uri(logs_dir), outbox_path(logs_dir)
-    with Tracking(uri, settings.paths.experiment, outbox, must_answer=must_answer) as tracking:
-        tested = examine(settings, version, task=task, baseline=baseline, floor=floor)
-        scores = tested.scores
-        run = tracking.start(
-            f"test {version or 'baseline'}",
-            comparison_params(settings.leaves()) if version else {},
-            artifact=tested.to_dict(),
-            tags={"themo.kind": "test", "themo.version": str(version or "")},
-        )
-        run.report(scores.to_metrics(), step=0)
-        run.finish()
-        if version is not None:  # before MLflow is waited for
-            (version / REPORT_FILE).unlink(missing_ok=True)  # other figures must not lie beside these
-            text = json.dumps(tested.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-            write_text(version / TEST_FILE, text + "\n")
-            console.print(f"Written: {version / TEST_FILE}")
-    return tested

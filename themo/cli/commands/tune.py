@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from themo.cli.commands import load_checked
-from themo.cli.commands.test import score_and_record
 from themo.cli.options import (
     Parser,
     add_json,
@@ -22,16 +17,9 @@ from themo.cli.options import (
     positive,
     seconds,
 )
-from themo.config.settings import Settings, load, option
-from themo.config.worlds import toy_parts
-from themo.errors import InputError, reason_of
 from themo.process.output import print_json, print_result, typed
-from themo.process.progress import console, waiting
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from themo.data.dataset import TrainingData
+from themo.process.progress import console
+from themo.tracking.uri import tracking_uri, ui_command
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
 USAGE = "python -m themo tune [OPTION ...]"
@@ -98,128 +86,39 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
-    from tune.cluster.address import asked_address, refuse_unreachable
-    from tune.cluster.folders import refuse_unfit_folders
-    from tune.study.naming import reserve
+    from tune.driver.run import open_search
+    from tune.driver.search_options import SearchOptions
 
-    begins = options.resume is None and options.repeat is None
-    settings = load_checked(options) if begins else load(options.config, options.preset, options.settings)
-    with waiting("Looking for the cluster"):
-        options.address = asked_address(options.address)
-        refuse_unreachable(options.address)  # before the libraries, which take seconds
-    refuse_unfit_folders(options.address)
-    is_new = options.resume is None
-    # `status` sees a new search from now on
-    with reserve(options.name, settings) if is_new else nullcontext() as place:
-        with waiting("Loading libraries"):
-            from themo.data.preparation import prepare_data
-            from themo.data.test_files import fetch_captions
-            from themo.tracking.uri import tracking_uri, ui_command
-            from tune.cluster.connection import ClusterError
-            from tune.cluster.teacher_vectors import encoder_on
-            from tune.driver.range_ends import refuse_unfit_ends
-            from tune.driver.request import begin, resume
-            from tune.driver.session import run_search
-            from tune.results.best_trials import table
-            from tune.results.report.page import write_report
-            from tune.study.search import alone, discard_untried, has_pairs
-        search = begin(options, settings, place) if is_new else resume(options, settings)
+    opened = open_search(SearchOptions.of(vars(options)))
+    search = opened.search
+    resume_hint[:] = [opened.resume_command]
+    result = opened.run()
 
-    address = search.resources.address
-    encode = encoder_on(address) if address else None
+    from tune.driver.conclusion import conclude
+    from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, table
 
-    is_begun = has_pairs(search)  # else it was broken off before, and is begun now
-
-    def prepare(settings: Settings) -> TrainingData:
-        if not is_begun:
-            fetch_captions(settings)
-        data = prepare_data(settings, elsewhere=encode)
-        if not is_begun:
-            refuse_unfit_ends(search.space, settings, data)
-        return data
-
-    logs_dir = search.settings.paths.logs_dir
-    where = [] if logs_dir == load().paths.logs_dir else ["--logs-dir", logs_dir]
-    if options.resume is not None:  # what a search begins with, it keeps
-        for name in ("address", "max_concurrent"):
-            given = getattr(options, name)
-            where += [] if given is None else [option(name), str(given)]
-    resume_hint[:] = [typed("tune", "--resume", search.name, *where)]
-    console.print(f"Search {search.name}: {search.folder}")
-    for line in toy_parts(search.settings):
-        console.print(line, soft_wrap=True)
-
-    def tell_how_to_go_on() -> None:
-        # at once: there are ends, such as that of a cluster's head, after which no word can be said
-        console.print(f"Should it break off: {resume_hint[0]}", soft_wrap=True)
-
-    try:
-        result = run_search(search, prepare, time_budget=options.time_budget, on_begin=tell_how_to_go_on)
-    except InputError:
-        if options.resume is None:
-            discard_untried(search)
-        raise
-    except ClusterError as error:
-        raise RuntimeError(f"{error}. Continue with: {resume_hint[0]}") from error
-    best = result.folder / "best"
-    tested, report = None, None
-    try:
-        with alone(result.folder):  # a search that grows meanwhile could get another winner
-            tested, report = _tested(best), _written(lambda: write_report(search, result.folder))
-    except InputError as error:
-        console.print(f"Neither tested nor reported on: {reason_of(error)}")
+    best = result.folder / BEST_VERSION
+    end = conclude(search, best)
     if options.json:
-        told = result.to_json() | ({"test": tested[0]} if tested else {})
-        print_json(told | {"report": str(report) if report else None})
+        printed = result.to_json() | ({"test": end.scores} if end.scores is not None else {})
+        print_json(printed | {"report": str(end.report) if end.report else None})
     else:
         print_result(table(result, search.space.dimensions))
-        if tested:
-            print_result(tested[1])
+        if end.shown is not None:
+            print_result(end.shown)
     if not result.is_whole:
         n_done = sum(n for state, n in result.counts.items() if state not in ("RUNNING", "PAUSED"))
-        console.print(
-            f"Time is up:    {n_done} of {result.num_samples} trials are done; go on: {resume_hint[0]}",
-            soft_wrap=True,
+        _print_next(
+            "Time is up:", f"{n_done} of {result.num_samples} trials are done; to resume: {resume_hint[0]}"
         )
-    if not result.best.lineage:  # else no settings repeat it
-        console.print(
-            f"Reproduce it:  {typed('train', '--config', result.folder / 'best.yaml')}", soft_wrap=True
-        )
-    if report:
-        console.print(f"Read of it:    {report}", soft_wrap=True)
-    if tested:
-        console.print(f"Test it:       {typed('test', '--version-path', best)}", soft_wrap=True)
-    console.print(
-        f"Compare runs:  {ui_command(tracking_uri(Path(search.settings.paths.logs_dir)))}", soft_wrap=True
-    )
+    if not result.best.lineage:  # no settings repeat a trial that was cloned
+        _print_next("Reproduce it:", typed("train", "--config", result.folder / BEST_SETTINGS))
+    if end.report:
+        _print_next("Report:", end.report)
+    if end.scores is not None:
+        _print_next("Test it:", typed("test", "--version-path", best))
+    _print_next("Compare runs:", ui_command(tracking_uri(Path(search.settings.paths.logs_dir))))
 
 
-def _tested(best: Path) -> tuple[dict[str, Any], Table | str] | None:
-    """The winner's scores, and what to show of them; None where it was not tested.
-
-    One that was tested before, as when a finished search is resumed, keeps that test, which may know more.
-    """
-    from themo.checkpoints.versions import TEST_FILE, read_settings
-    from themo.evaluation.report.tables import read_scores
-
-    if (best / TEST_FILE).exists():
-        with suppress(InputError):  # damaged: written anew
-            return read_scores(best / TEST_FILE), f"Tested before: {best / TEST_FILE}"
-    winner = read_settings(best)  # its own teacher, where that was searched
-    if not winner.benchmarks.names_tests or winner.data.targets is not None:
-        return None
-    try:
-        tested = score_and_record(winner, best, "all", baseline=False, floor=True, must_answer=False)
-    except Exception as error:  # whatever it is: the search is done, and its result must not be lost
-        console.print(f"Not tested: {reason_of(error)}")
-        return None
-    return tested.to_dict(), tested.scores.to_table()
-
-
-def _written(write: Callable[[], Path]) -> Path | None:
-    """The report of a search that has ended; None, and a line, where it cannot be written."""
-    try:
-        return write()
-    except Exception as error:  # whatever it is: the search is done, and its result must not be lost
-        console.print(f"No report was written: {reason_of(error)}")
-        return None
+def _print_next(label: str, text: str | Path) -> None:
+    console.print(f"{label:<14} {text}", soft_wrap=True)
