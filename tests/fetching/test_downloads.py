@@ -562,9 +562,9 @@ FETCH = """
 FETCH_WHEN_TOLD = """
     import sys
     from pathlib import Path
-    import themo.files.cache
+    import themo.files.locks
     from themo.fetching.downloads import Remote, fetch
-    themo.files.cache.SECONDS_OF_SILENCE = 0.1
+    themo.files.locks.SECONDS_OF_SILENCE = 0.1
     print("ready", flush=True)
     sys.stdin.readline()
     print(fetch(Remote(sys.argv[1], sha256=sys.argv[3]), Path(sys.argv[2])))

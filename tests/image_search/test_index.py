@@ -18,7 +18,7 @@ from PIL import Image
 from tiny import write_picture
 
 from themo.errors import InputError
-from themo.files import cache
+from themo.files import locks
 from themo.image_search import index as index_module
 from themo.image_search.index import ImageIndex, MappedVectors
 from themo.image_search.pictures import find_pictures
@@ -403,8 +403,8 @@ def test_another_process_at_the_same_pictures_is_reported(
         told.append(text)
         other.release()
 
-    monkeypatch.setattr(cache, "SECONDS_OF_SILENCE", 0.0)
-    monkeypatch.setattr(cache.console, "print", let_go)
+    monkeypatch.setattr(locks, "SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr(locks.console, "print", let_go)
     assert update(load=never).n_new == 0
     assert told == [f"--images {folder}: another process is indexing it; waiting"]
 

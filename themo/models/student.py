@@ -6,7 +6,7 @@ Shape suffixes: B sentences, L tokens, H width of the backbone, D dimensions of 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from themo.errors import InputError, reason_of
 from themo.files.weights import write_weights
 from themo.models.backbones import build_model, load_config, refuse_length
+from themo.models.by_length import batches_by_length
 from themo.models.tokens import Tokenizer, cut
 
 ENCODE_BATCH = 128
@@ -114,17 +115,28 @@ class Student(nn.Module):
         return self.projection(self.layer_norm(pooled_BH)).float()  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], batch_size: int = ENCODE_BATCH) -> Tensor:
-        """Encode Spanish texts: (N, D) float32 on the CPU, in their order."""
+    def encode(
+        self,
+        tokenizer: Tokenizer,
+        texts: Sequence[str],
+        batch_size: int = ENCODE_BATCH,
+        advance: Callable[[float], None] = lambda _: None,
+    ) -> Tensor:
+        """Vectors of Spanish texts, (N, D) float32 on the CPU, in their order.
+
+        Args:
+            tokenizer: The student's.
+            texts: N texts.
+            batch_size: Texts at a time.
+            advance: Called with the number of texts of each batch.
+        """
         was_training = self.training
         self.eval()
         device = self.projection.weight.device
         flat, counts = tokenizer.encode(texts)
         sentences = torch.from_numpy(flat.astype("int64")).split(counts.tolist())
         vectors = torch.empty(len(texts), self.head.dimension)
-        order = sorted(range(len(texts)), key=lambda i: len(sentences[i]))
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
+        for chosen in batches_by_length(counts.tolist(), batch_size, advance):
             rows = [cut(sentences[i].tolist(), self.head.max_length, tokenizer.suffix) for i in chosen]
             width = len(rows[-1])
             ids_BL = torch.tensor([row + [tokenizer.pad_id] * (width - len(row)) for row in rows])
