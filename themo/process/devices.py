@@ -31,13 +31,15 @@ def resolve_device(device: Device) -> torch.device:
 
 
 def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
-    """``auto`` as bfloat16 where the device has units for its matrix products: most GPUs, CPUs with AMX.
+    """``auto`` as bfloat16 where the device multiplies it in hardware.
+
+    Most GPUs do, and CPUs with AMX or AVX512-BF16.
 
     Raises:
         InputError: ``bfloat16`` on a GPU that has none.
     """
     if device.type == "cpu":
-        use = precision == "bfloat16" or (precision == "auto" and _has_amx())
+        use = precision == "bfloat16" or (precision == "auto" and _multiplies_bfloat16())
         return torch.bfloat16 if use else torch.float32
     supported = torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "bfloat16" and not supported:
@@ -61,10 +63,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_compute_on_one_thread)
 
 
-def _has_amx() -> bool:
+def _multiplies_bfloat16() -> bool:
     # torch tells only since 2.10 or so; without its word float32 is safe
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16", False))
+    return bool(capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False))
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
