@@ -123,7 +123,9 @@ class Model:
         self._refuse_fork()
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be 1 or more, got {batch_size}")
-        vectors_ND = self._student.encode(self._tokenizer, texts, batch_size, self._weights)
+        # a forked child stays in float32: bfloat16 products after the parent's threads are not tested there
+        weights = self._weights if os.getpid() == self._process else None
+        vectors_ND = self._student.encode(self._tokenizer, texts, batch_size, weights)
         mapping = self._to_image_space
         if mapping is not None:
             vectors_ND = vectors_ND @ mapping[:-1] + mapping[-1]

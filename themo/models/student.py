@@ -20,7 +20,7 @@ from themo.files.weights import write_weights
 from themo.models.backbones import build_model, load_config, refuse_length
 from themo.models.bert_layers import LayerWeights, bert_states, bert_weights, has_bert_layers
 from themo.models.tokens import Tokenizer, cut
-from themo.process.devices import resolve_precision
+from themo.process.devices import multiplies_bfloat16
 
 ENCODE_BATCH = 128
 
@@ -133,11 +133,10 @@ class Student(nn.Module):
         None on a GPU, on a CPU that does not multiply bfloat16 in hardware, and for a backbone that is not
         BERT's kin.
         """
-        device = self.projection.weight.device
-        dtype = resolve_precision("auto", device)
-        if device.type != "cpu" or dtype == torch.float32 or not has_bert_layers(self.backbone):
+        on_cpu = self.projection.weight.device.type == "cpu"
+        if not (on_cpu and multiplies_bfloat16() and has_bert_layers(self.backbone)):
             return None
-        return bert_weights(self.backbone, dtype)
+        return bert_weights(self.backbone, torch.bfloat16)
 
     @torch.inference_mode()
     def encode(

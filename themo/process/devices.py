@@ -31,15 +31,13 @@ def resolve_device(device: Device) -> torch.device:
 
 
 def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
-    """``auto`` as bfloat16 where the device multiplies it in hardware.
-
-    Most GPUs do, and CPUs with AMX or AVX512-BF16.
+    """``auto`` as bfloat16 where the device has units for its matrix products: most GPUs, CPUs with AMX.
 
     Raises:
         InputError: ``bfloat16`` on a GPU that has none.
     """
     if device.type == "cpu":
-        use = precision == "bfloat16" or (precision == "auto" and _multiplies_bfloat16())
+        use = precision == "bfloat16" or (precision == "auto" and _capabilities().get("amx_bf16", False))
         return torch.bfloat16 if use else torch.float32
     supported = torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "bfloat16" and not supported:
@@ -63,10 +61,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_compute_on_one_thread)
 
 
-def _multiplies_bfloat16() -> bool:
-    # torch tells only since 2.10 or so; without its word float32 is safe
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+def multiplies_bfloat16() -> bool:
+    """Whether the CPU has units for products in bfloat16: AMX or AVX512-BF16."""
+    capabilities = _capabilities()
     return bool(capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False))
+
+
+def _capabilities() -> dict[str, object]:
+    # torch tells only since 2.10 or so; without its word float32 is safe
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return known
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
