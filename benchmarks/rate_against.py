@@ -60,10 +60,10 @@ if what == "encode":
     lines = (options.tatoeba / "spa.txt").read_text(encoding="utf-8").splitlines()
     texts = [line.split("\\t")[1] for line in lines[:: len(lines) // n_texts][:n_texts]]
     # what `themo.load(...)` passes on
-    weights = (student.weights_for_encoding(),) if hasattr(student, "weights_for_encoding") else ()
+    weights = {"weights": student.weights_for_encoding()} if hasattr(student, "weights_for_encoding") else {}
 
     def work(number):
-        vectors = student.encode(tokenizer, texts, batch, *weights)
+        vectors = student.encode(tokenizer, texts, batch, **weights)
         if number < 0:
             torch.save(vectors, output)
         return len(texts)

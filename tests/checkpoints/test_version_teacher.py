@@ -11,14 +11,14 @@ from themo.errors import InputError
 VERSION = Path("logs/version_0")
 
 
-def test_a_miniature_of_another_machine_is_not_built_in_its_teachers_place(tmp_path: Path) -> None:
+def test_a_miniature_of_another_machine_is_not_rebuilt(tmp_path: Path) -> None:
     settings = config.load(overrides={"cache_dir": str(tmp_path / "empty")})
     teacher = VersionTeacher(VERSION, settings, 64)
     for asked in (lambda: teacher.fingerprint, lambda: teacher.load("cpu")):
         with pytest.raises(InputError) as caught:
             asked()
         assert str(caught.value) == (
-            f"logs/version_0: its teacher miniature:teacher must be in the cache of its training, and "
+            f"logs/version_0: its teacher miniature:teacher must be in the cache of the training run, but "
             f"{tmp_path / 'empty'} does not hold it (cache_dir)"
         )
     assert not (tmp_path / "empty").exists()

@@ -68,13 +68,13 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["train", "--columns", "en"], "--columns: is too short, got ['en']"),
         (["train", "--experiment", "a b"], "--experiment: must match pattern"),
         (["train", "--resume", "nosuch"], "nosuch: must be a version directory, it holds no config.yaml"),
-        (["train", "--resume", "x", "--seed", "3"], "--resume goes on with the settings it began with"),
+        (["train", "--resume", "x", "--seed", "3"], "--resume uses the settings of the version"),
         (["test", "--logs-dir", "nosuch"], "nosuch must hold a version to test, it holds none"),
         (
             ["test", "--version-path", "nosuch"],
             "nosuch: must be a version directory, it holds no config.yaml",
         ),
-        (["test", "--version-path", "x", "--preset", "miniature"], "brings its own settings"),
+        (["test", "--version-path", "x", "--preset", "miniature"], "has its own settings"),
         (["tune", "--num-samples", "0"], "--num-samples: must be a whole number above 0, got '0'"),
     ],
 )
@@ -133,7 +133,7 @@ def _ctrl_c_raises() -> Iterator[None]:
         ),
     ],
 )
-def test_a_command_that_leaves_nothing_to_go_on_with_names_itself(
+def test_a_command_without_a_resume_names_itself(
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -147,7 +147,7 @@ def test_a_command_that_leaves_nothing_to_go_on_with_names_itself(
     words = [*words, "--logs-dir", str(tmp_path / "my logs")]
     assert main(words) == code
     *_, last = capsys.readouterr().err.splitlines()
-    assert last == f"{said}. Continue with: python -m themo {shlex.join(words)}"
+    assert last == f"{said}. To resume: python -m themo {shlex.join(words)}"
 
 
 # --- prepare ---
@@ -237,7 +237,7 @@ def test_a_corrupt_cache_entry_is_built_again(capsys: Capture, tiny_config: Path
         path.write_bytes(whole[path][:-1] + bytes([whole[path][-1] ^ 1]))
     capsys.readouterr()
     assert main(["prepare", "--config", str(tiny_config)]) == 0
-    assert capsys.readouterr().err.count("is damaged; it is built again") == 4
+    assert capsys.readouterr().err.count("is damaged; building it again") == 4
     assert {path: path.read_bytes() for path in files} == whole
 
 
@@ -288,7 +288,7 @@ def test_a_search_beyond_its_data_is_refused(
     *said, error = capsys.readouterr().err.splitlines()
     assert error == f"Error: the search space: {message}"
     go_on = f"python -m themo tune --resume wide --logs-dir {tmp_path / 'logs'}"
-    assert f"Should it break off: {go_on}" in said
+    assert f"To resume: {go_on}" in said
     assert not (tmp_path / "logs" / "tune" / "wide").exists()
 
 
@@ -397,16 +397,16 @@ DAMAGED_FOR_RESUME: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a truncated checkpoint": (
         lambda v: os.truncate(v / "checkpoint" / "state.safetensors", 999),
-        "checkpoint: is not a whole checkpoint: ",
+        "checkpoint: is not a complete checkpoint: ",
     ),
     "broken progress": (
         lambda v: write(v / "checkpoint" / "progress.json", b"{"),
-        "checkpoint: is not a whole checkpoint: ",
+        "checkpoint: is not a complete checkpoint: ",
     ),
     "no student": (lambda v: shutil.rmtree(v / "student"), "it holds no student/"),
     "a truncated student": (
         lambda v: os.truncate(v / "student" / "model.safetensors", 999),
-        "its checkpoint is not of these settings: ",
+        "the checkpoint does not match the settings: ",
     ),
 }
 
@@ -430,7 +430,7 @@ def test_resume_of_a_damaged_version(
 def test_resume_needs_no_summary(
     capsys: Capture, trained: Path, tmp_path: Path, logs: Path, text: bytes
 ) -> None:
-    """It is written before the checkpoint, and told from it again."""
+    """The file is written before the checkpoint, and restored from it."""
     version = shutil.copytree(trained, tmp_path / "version")
     use_logs(version, logs)
     write(version / "summary.json", text)
@@ -441,7 +441,7 @@ def test_resume_needs_no_summary(
 
 
 @pytest.mark.slow  # MLflow takes seconds to begin
-def test_an_interrupted_run_is_gone_on_with_in_mlflow(
+def test_an_interrupted_run_resumes_in_mlflow(
     capsys: Capture, trained: Path, tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = shutil.copytree(trained, tmp_path / "version")  # it does not tell its run
@@ -469,7 +469,7 @@ def test_an_interrupted_run_is_gone_on_with_in_mlflow(
 
 
 @pytest.mark.parametrize("names_tests", [True, False])
-def test_a_run_that_is_finished_is_not_gone_on_with(
+def test_a_finished_run_is_not_resumed(
     capsys: Capture, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names_tests: bool
 ) -> None:
     """Interrupted after its last report, and while MLflow is waited for."""
@@ -492,18 +492,18 @@ def test_a_run_that_is_finished_is_not_gone_on_with(
         patched.setattr("themo.training.loop.train", stop_after_the_last)
         assert main(["train", "--resume", str(version)]) == 130
     *_, last = capsys.readouterr().err.splitlines()
-    test_it = f" Continue with: python -m themo test --version-path {version}" if names_tests else ""
+    test_it = f" To resume: python -m themo test --version-path {version}" if names_tests else ""
     assert last == f"Interrupted.{test_it}"
     tracking.return_value.__exit__.side_effect = KeyboardInterrupt
     assert main(["train", "--resume", str(begun)]) == 130
     out, err = capsys.readouterr()
     assert out.startswith(f"{begun}  best val/match@01 0.")
     outbox = tracking.call_args.args[2]
-    assert err.splitlines()[-1] == f"Interrupted. Continue with: python -m themo send {outbox}"
+    assert err.splitlines()[-1] == f"Interrupted. To resume: python -m themo send {outbox}"
 
 
 @pytest.mark.slow  # MLflow takes seconds to begin
-def test_a_run_interrupted_before_its_first_report_is_begun_again(
+def test_interrupted_before_the_first_report_is_restarted(
     capsys: Capture, tiny_config: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any, **__: Any) -> None:
@@ -515,7 +515,7 @@ def test_a_run_interrupted_before_its_first_report_is_begun_again(
     assert list((logs / "early").iterdir()) == []
     assert states_of_runs(logs, "early") == ["KILLED"]
     *_, last = capsys.readouterr().err.splitlines()
-    assert last == f"Interrupted. Continue with: python -m themo {shlex.join(words)}"
+    assert last == f"Interrupted. To resume: python -m themo {shlex.join(words)}"
 
 
 def use_logs(version: Path, logs: Path, experiment: str = "resumed") -> None:
@@ -614,7 +614,7 @@ def test_a_killed_run_is_resumed_to_the_same_end(tiny_config: Path, tmp_path: Pa
 
 
 def states_of_runs(logs: Path, experiment: str) -> list[str]:
-    """How the runs of an experiment of MLflow stand, once it has all that commands had no time to send."""
+    """Statuses of an MLflow experiment's runs, after all queued records have been sent."""
     from mlflow import MlflowClient
 
     for left in (logs / "outbox").glob("*.jsonl"):
@@ -644,7 +644,7 @@ def checkpoint_time(version: Path) -> int:
     ],
 )
 def test_interrupted(tiny_config: Path, tmp_path: Path, number: int, code: int, said: str) -> None:
-    """Ctrl-C, or a kill: its exit code, the command to go on with, and an end in MLflow."""
+    """Ctrl-C or a kill: exit code, command to resume, and a final status in MLflow."""
     command = [*warm_start.PYTHON, "-m", "themo", "train", "--config", str(tiny_config), "--epochs", "3000"]
     # where these tests run in the background of a shell, they, and so their children, ignore Ctrl-C
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -658,7 +658,7 @@ def test_interrupted(tiny_config: Path, tmp_path: Path, number: int, code: int, 
     process.send_signal(number)
     err = process.communicate(timeout=300)[1]
     assert process.returncode == code
-    assert err.splitlines()[-1] == f"{said}. Continue with: python -m themo train --resume {version}"
+    assert err.splitlines()[-1] == f"{said}. To resume: python -m themo train --resume {version}"
     assert "Traceback" not in err
     assert states_of_runs(tmp_path / "logs", "tiny") == ["KILLED"]
 

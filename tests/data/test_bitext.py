@@ -84,7 +84,7 @@ cells = st.sampled_from(["a", " a", "b\u3000", "", " ", "c d", "e"])
 def test_empty_and_repeated_pairs_go(
     tmp_path_factory: pytest.TempPathFactory, content: Texts, cut: int
 ) -> None:
-    """Also where the first one stands in another corpus."""
+    """Also if the first one is in another corpus."""
     stripped = [(en.strip(), es.strip()) for en, es in content]
     kept = list(dict.fromkeys(pair for pair in stripped if all(pair)))
     parts = [part for part in (content[:cut], content[cut:]) if part]
@@ -219,6 +219,12 @@ def test_captions_of_images_of_tests_are_kept_out(tmp_path: Path, suffix: str) -
     train, _, drops = open_bitexts(tmp_path / "built")
     assert texts(train) == [("c", "z"), ("d", "w")]
     assert str(drops[0]) == "captions: 2 of 6 pairs kept; dropped 4 of images of the tests"
+
+
+def test_a_corpus_of_dropped_pairs_says_why(tmp_path: Path) -> None:
+    rule = r"^data\.corpus: .* one usable pair, all were dropped \(.*0 of 2 pairs kept; dropped 2 empty\)$"
+    with pytest.raises(InputError, match=rule):
+        build(tmp_path, [("", "a"), ("b", "")], validation_pairs=5)
 
 
 def test_split_of_too_few(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_every_figure_is_the_records(source: Make) -> None:
 def test_what_is_not_recorded_is_not_said(source: Make, tmp_path: Path) -> None:
     opened = source()
     text = card(opened)
-    assert "On images: not tested." in text
+    assert "Not tested on images." in text
     data = ModelCard(text).data
     assert data.eval_results is None
     assert data.base_model is None
@@ -110,7 +110,7 @@ def test_what_is_not_recorded_is_not_said(source: Make, tmp_path: Path) -> None:
     assert "corpus pairs.tsv: its terms are not recorded." in text
 
 
-def test_a_backbone_is_the_hubs_only_where_it_was_fetched_from_there(
+def test_a_local_backbone_is_not_called_the_hubs(
     settings: SettingsFactory, tiny_backbone: Path, source: Make, tmp_path: Path, monkeypatch: Any
 ) -> None:
     (tmp_path / "models").mkdir()
@@ -130,13 +130,13 @@ def test_a_backbone_is_the_hubs_only_where_it_was_fetched_from_there(
     assert "| backbone | owner/beto |" in card(fetched)
 
 
-def test_a_run_whose_settings_changed_on_the_way_is_told_as_such(source: Make) -> None:
+def test_a_run_with_changed_settings_is_described_as_such(source: Make) -> None:
     opened = source()
     assert "| settings |" not in card(opened)
     lineage = [{"donor": 3, "pairs": 2000}, {"donor": 1, "pairs": 4000}]
     changed = replace(opened, summary=opened.summary | {"lineage": lineage})
     assert (
-        "| settings | the last ones of a run that changed them on the way: it went on as trial 3 from 2,000 "
+        "| settings | the last settings of a run that changed them: it continued as trial 3 from 2,000 "
         "pairs, as trial 1 from 4,000 pairs |\n"
     ) in card(changed)
 

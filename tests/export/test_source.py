@@ -46,7 +46,7 @@ def test_a_student_of_own_vectors_stays_where_it_is(
     assert own_vectors(opened, TEXTS).shape == (3, 7)
     assert_same(opened.student.encode(opened.tokenizer, TEXTS), opened, TEXTS)
     with pytest.raises(
-        InputError, match=r"must have a teacher to see images, but .* data\.targets .*own\.npy"
+        InputError, match=r"must have a teacher with an image tower, but .* data\.targets .*own\.npy"
     ):
         _ = opened.teacher
 
@@ -66,7 +66,10 @@ def test_an_unfinished_run(version: Callable[..., Path]) -> None:
     [
         (lambda v: (v / "summary.json").unlink(), r"has no readable summary\.json"),
         (lambda v: (v / "config.yaml").unlink(), r"must be a version directory, it holds no config\.yaml"),
-        (lambda v: os.truncate(v / "student" / "model.safetensors", 100), r"student: is not a whole student"),
+        (
+            lambda v: os.truncate(v / "student" / "model.safetensors", 100),
+            r"student: is not a complete student",
+        ),
         (
             lambda v: (v / "test.json").write_text("{}"),
             r"test\.json: is no record of a test",
@@ -79,7 +82,7 @@ def test_an_unfinished_run(version: Callable[..., Path]) -> None:
         (lambda v: (v / "test.json").write_text("[1]"), r"test\.json: is no record of a test"),
         (
             lambda v: (v / "test.json").write_text('{"n": {}, "ci95": {}}'),
-            r"test\.json: is no record of a version's test; `test --version-path .*` writes it anew",
+            r"test\.json: is no record of a version's test; `test --version-path .*` writes it again",
         ),
     ],
 )
@@ -116,7 +119,7 @@ def test_stirred_students_need_every_part(source: Callable[..., Source]) -> None
     assert functional.cosine_similarity(whole, opened.trained.encode(opened.tokenizer, TEXTS)).max() < 0.999
 
 
-def test_a_test_on_other_data_than_the_runs_is_told_as_what_it_was(version: Callable[..., Path]) -> None:
+def test_a_test_on_other_data_is_described_as_such(version: Callable[..., Path]) -> None:
     folder = version()
     share = {"retrieval@01": 0.5, "retrieval@05": 0.6, "retrieval@10": 0.7}
     scores = {
@@ -136,7 +139,7 @@ def test_a_test_on_other_data_than_the_runs_is_told_as_what_it_was(version: Call
 def test_the_cache_is_found_from_another_folder(
     version: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the teacher of a version that names the miniature would be built anew, in the wrong place."""
+    """Otherwise the teacher of a miniature version would be rebuilt in the wrong folder."""
     folder = version()
     settings = read_settings(folder).override({"cache_dir": "kept/here"})
     (folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")

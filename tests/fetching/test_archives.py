@@ -211,7 +211,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path, folder: Path) -> None:
     assert message == f"{archive}: bad must be a regular file, but is a link or a device"
 
 
-def test_a_folder_that_exists_is_as_before_when_a_member_is_refused(tmp_path: Path, folder: Path) -> None:
+def test_a_refused_member_leaves_the_existing_folder_unchanged(tmp_path: Path, folder: Path) -> None:
     folder.mkdir()
     (folder / "good").write_bytes(b"mine")
     refusal(write_archive(tmp_path / "a.tar", {"good": b"x", "../bad": b"x"}), folder)
@@ -223,7 +223,7 @@ def test_a_folder_that_exists_is_as_before_when_a_member_is_refused(tmp_path: Pa
 def test_what_is_no_archive(tmp_path: Path, folder: Path, suffix: str, content: bytes) -> None:
     archive = tmp_path / f"a{suffix}"
     archive.write_bytes(content)
-    assert refusal(archive, folder).startswith(f"{archive}: is damaged or cut off: ")
+    assert refusal(archive, folder).startswith(f"{archive}: is damaged or truncated: ")
     assert not folder.exists()
 
 
@@ -253,7 +253,7 @@ def test_an_archive_that_is_cut_off_anywhere_is_refused(
             needed = opened.offset + tarfile.BLOCKSIZE
     os.truncate(archive, int(share * needed))
     message = refusal(archive, folder / "unpacked")
-    assert message.startswith(f"{archive}: is damaged or cut off: ")
+    assert message.startswith(f"{archive}: is damaged or truncated: ")
     assert not (folder / "unpacked").exists()
     shutil.rmtree(folder)
 
@@ -267,7 +267,7 @@ def test_a_checksum_that_does_not_fit(tmp_path: Path, folder: Path, suffix: str)
     else:
         content[-6] ^= 1  # of the checksum of all
     archive.write_bytes(content)
-    assert refusal(archive, folder).startswith(f"{archive}: is damaged or cut off: ")
+    assert refusal(archive, folder).startswith(f"{archive}: is damaged or truncated: ")
     assert not folder.exists()
 
 
@@ -277,7 +277,7 @@ def test_garbage_between_members(tmp_path: Path, folder: Path) -> None:
     at = content.index(b"b" + b"\0" * 99)
     content[at : at + 512] = b"z" * 512
     archive.write_bytes(content)
-    assert refusal(archive, folder) == f"{archive}: is damaged or cut off: its end is missing"
+    assert refusal(archive, folder) == f"{archive}: is damaged or truncated: its end is missing"
 
 
 def test_a_password(tmp_path: Path, folder: Path) -> None:
@@ -360,7 +360,7 @@ def test_a_killed_process_leaves_nothing_that_is_taken_for_whole(
     assert beside(folder) == set()
 
 
-def test_a_run_that_ends_in_the_middle_of_moving_is_not_taken_for_whole(
+def test_a_run_ended_while_moving_is_not_complete(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = write_archive(tmp_path / "a.tar", FILES)

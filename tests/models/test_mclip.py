@@ -108,9 +108,7 @@ def test_every_format_of_weights_gives_equal_vectors(toy: Path, copy: Path) -> N
 
 
 @pytest.mark.parametrize("file_format", ["zip", "before torch 1.6", "pickle"])
-def test_weights_that_hold_code_are_refused_and_the_code_is_not_run(
-    copy: Path, tmp_path: Path, file_format: str
-) -> None:
+def test_weights_with_code_are_refused_and_nothing_runs(copy: Path, tmp_path: Path, file_format: str) -> None:
     sprung = tmp_path / "sprung"
     if file_format == "pickle":
         (copy / BIN).write_bytes(pickle.dumps({"LinearTransformation.bias": Trap(sprung)}, protocol=2))
@@ -315,7 +313,7 @@ def test_a_name_whose_files_are_to_be_downloaded(copy: Path, tmp_path: Path, wei
     vectors, refusal = done.stdout.splitlines()
     assert torch.equal(torch.tensor(json.loads(vectors)), expected)
     assert refusal == (
-        f"M-CLIP model toy/none: is no folder, and {host.address} has no such repository, or a closed one"
+        f"M-CLIP model toy/none: is no folder, and {host.address} has no such repository, or a private one"
     )
     snapshots = (tmp_path / "hf" / "hub").glob("models--*/snapshots/*/*")
     fetched = {path.name for path in snapshots if path.name in (BIN, SAFE)}

@@ -169,7 +169,7 @@ def test_encoding_in_bfloat16_stays_near_float32(
     weights = student.weights_for_encoding()
     assert weights is not None
     assert {tensor.dtype for layer in weights for tensor in layer.mixed} == {torch.bfloat16}
-    exact, rounded = (student.encode(tokenizer, TEXTS, 2, given) for given in (None, weights))
+    exact, rounded = (student.encode(tokenizer, TEXTS, 2, weights=given) for given in (None, weights))
     assert not torch.equal(exact, rounded)
     assert torch.cosine_similarity(exact, rounded).min() >= 0.9999
 

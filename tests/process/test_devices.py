@@ -39,7 +39,7 @@ def test_precision_on_a_cpu(precision: str, dtype: torch.dtype) -> None:
     assert resolve_precision(precision, CPU) == dtype  # type: ignore[arg-type]
 
 
-def test_auto_on_a_cpu_is_bfloat16_where_the_processor_multiplies_it() -> None:
+def test_auto_on_a_cpu_is_bfloat16_where_it_is_native() -> None:
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     assert resolve_precision("auto", CPU) == (torch.bfloat16 if "amx_bf16" in flags else torch.float32)
 

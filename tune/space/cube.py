@@ -1,7 +1,7 @@
-"""A search space as the unit cube: for searchers that know nothing but numbers.
+"""Maps a search space to the unit cube, for searchers over numbers.
 
-Each setting is a number from 0 to 1: of a range its place (on a logarithmic scale where the range is one), of
-whole numbers and choices the place within as many equal parts as there are values.
+Each setting becomes a number from 0 to 1: the position within a range (on a logarithmic scale for a
+logarithmic range), or, for whole numbers and choices, within as many equal intervals as there are values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tune.space.dimensions import Scalar
 
 
 def decode(distribution: BaseDistribution, place: float) -> Scalar:
-    """The value at a place of a dimension, from 0 to 1."""
+    """The value of a dimension at a position from 0 to 1."""
     match distribution:
         case CategoricalDistribution(choices=choices):
             return choices[_part(place, len(choices))]
@@ -36,7 +36,7 @@ def decode(distribution: BaseDistribution, place: float) -> Scalar:
 
 
 def encode(distribution: BaseDistribution, value: Scalar) -> float:
-    """A place at which `decode` gives the value; of a whole number or a choice the middle of its part."""
+    """The position of a value, inverse to `decode`: for integers and choices the middle of the interval."""
     match distribution:
         case CategoricalDistribution(choices=choices):
             places = [

@@ -1,4 +1,4 @@
-"""Dimensions of a search space: from the file's rules to Optuna's distributions and back."""
+"""Converts the dimensions of a search space between the file's rules and Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from optuna.distributions import (
 from themo.errors import InputError
 
 Scalar = bool | int | float | str | None
-"""A value that a searched setting may take."""
+"""A value of a searched setting."""
 
 _KINDS = ("uniform", "log_uniform", "integer", "log_integer", "choice")
 
 
 def read_rule(rule: object, where: str) -> BaseDistribution:
-    """A dimension as the file has it, such as ``{log_uniform: [1e-5, 1e-3]}``.
+    """The distribution of a rule in the file, such as ``{log_uniform: [1e-5, 1e-3]}``.
 
     Raises:
-        InputError: It is no dimension; the message begins with `where`.
+        InputError: The rule is invalid; the message starts with `where`.
     """
     kinds = [key for key in rule if key in _KINDS] if isinstance(rule, Mapping) else []
     if not isinstance(rule, Mapping) or len(kinds) != 1:
@@ -51,7 +51,7 @@ def read_rule(rule: object, where: str) -> BaseDistribution:
             raise InputError(f"{where}: {label} must be a whole number, got {value!r}")
     if step < 1 or (high - low) % step:
         raise InputError(
-            f"{where}: high must lie whole steps above low, got low={low}, high={high}, step={step}"
+            f"{where}: high must be whole steps above low, got low={low}, high={high}, step={step}"
         )
     return IntDistribution(low, high, log=kind == "log_integer", step=step)
 
@@ -63,12 +63,12 @@ def _choice(values: object, where: str) -> CategoricalDistribution:
         if not isinstance(value, bool | int | float | str | None):
             raise InputError(f"{where}: a choice must be a string, number, bool or null, got {value!r}")
     if len({(type(value), value) for value in values}) < len(values):
-        raise InputError(f"{where}: a choice stands twice, got {values!r}")
+        raise InputError(f"{where}: choices must be unique, got {values!r}")
     return CategoricalDistribution(values)
 
 
 def contains(distribution: BaseDistribution, value: object) -> bool:
-    """Whether a dimension can take the value; a float dimension takes integers too, none takes NaN."""
+    """Whether a dimension contains a value; a float dimension accepts integers too, none accepts NaN."""
     match distribution:
         case CategoricalDistribution():
             return any(type(choice) is type(value) and choice == value for choice in distribution.choices)
@@ -82,7 +82,7 @@ def contains(distribution: BaseDistribution, value: object) -> bool:
 
 
 def rule_of(distribution: BaseDistribution) -> dict[str, Any]:
-    """A dimension as `read_rule` reads it."""
+    """The rule of a dimension, inverse to `read_rule`."""
     match distribution:
         case CategoricalDistribution():
             return {"choice": list(distribution.choices)}
@@ -97,7 +97,7 @@ def rule_of(distribution: BaseDistribution) -> dict[str, Any]:
 
 
 def ends_of(distribution: BaseDistribution) -> list[Scalar]:
-    """Lowest and highest value of a range, or all choices."""
+    """The lowest and the highest value of a range, or all values of a choice."""
     match distribution:
         case CategoricalDistribution():
             return choices_of(distribution)
@@ -111,7 +111,7 @@ def choices_of(distribution: BaseDistribution) -> list[Scalar]:
     """All values of a choice.
 
     Raises:
-        TypeError: It is a range.
+        TypeError: The dimension is a range.
     """
     if not isinstance(distribution, CategoricalDistribution):
         raise TypeError(f"has no finite choices: {distribution!r}")
@@ -119,7 +119,7 @@ def choices_of(distribution: BaseDistribution) -> list[Scalar]:
 
 
 def n_values(distribution: BaseDistribution) -> float:
-    """How many values a dimension has; infinity for a range of real numbers."""
+    """Number of values of a dimension; infinity for a range of real numbers."""
     match distribution:
         case CategoricalDistribution(choices=choices):
             return len(choices)
@@ -132,7 +132,7 @@ def n_values(distribution: BaseDistribution) -> float:
 
 
 def value_at(distribution: BaseDistribution, place: int) -> Scalar:
-    """A value of a finite dimension by its place, counted from 0."""
+    """The value of a finite dimension at an index from 0."""
     match distribution:
         case CategoricalDistribution(choices=choices):
             return choices[place]

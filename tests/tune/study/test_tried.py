@@ -70,7 +70,7 @@ def test_a_finite_space_is_tried_once_and_no_further(searcher, dimensions, n_sam
     assert run(space, again) == params
 
 
-def test_two_choices_are_two_trials_with_the_gaussian_process_too():
+def test_the_gaussian_process_tries_two_choices_in_two_trials():
     space = Space({"loss": CategoricalDistribution(["mse", "cosine"])}, (), SearchSettings(searcher="gp"))
     study = Study(None, "max")
     assert sorted(str(params["loss"]) for params in run(space, study)) == ["cosine", "mse"]
@@ -95,9 +95,7 @@ def test_a_search_of_a_finite_space_ends_by_each_rule(scheduler, slots, choices)
 @pytest.mark.parametrize("searcher", ["random", "quasi-random", "tpe"])
 @examples(max_examples=8, deadline=None)
 @given(kills=st.lists(st.integers(0, 30), max_size=4))
-def test_a_killed_search_of_a_finite_space_ends_as_an_undisturbed_one(
-    searcher, scheduler, kills, tmp_path_factory
-):
+def test_a_killed_search_of_a_finite_space_ends_undisturbed(searcher, scheduler, kills, tmp_path_factory):
     dimensions = {"loss": CategoricalDistribution(["mse", "cosine"]), "batch_size": IntDistribution(1, 3)}
     rules = {"scheduler": scheduler, "searcher": searcher, "startup_trials": 2, "grace_pairs": 100}
     space = Space(dimensions, (), SearchSettings(num_samples=20, **rules))
@@ -136,7 +134,7 @@ def test_a_warm_start_with_the_same_seed_draws_other_points(searcher):
 
 
 @pytest.mark.parametrize("searcher", ["random", "quasi-random", "tpe"])
-def test_trusted_settings_are_tried_whatever_another_search_tried(settings: Settings, searcher: str) -> None:
+def test_trusted_settings_run_despite_another_searchs_trials(settings: Settings, searcher: str) -> None:
     tree = {
         "space": {"loss": {"choice": ["mse", "cosine"]}, "pooling": {"choice": ["mean", "first"]}},
         "first": [{"loss": "mse", "pooling": "mean"}, {"pooling": "mean", "loss": "mse"}],
@@ -207,7 +205,7 @@ def test_a_search_that_has_tried_all_is_not_enlarged(tmp_path):
     with pytest.raises(InputError) as caught:
         grow(replace(search, space=space), 40)
     assert str(caught.value) == (
-        "--num-samples: must be at most 2, all 2 settings of the space of mine have been tried, got 40: a "
-        "new search may have a larger space and start from these trials by --warm-start mine"
+        "--num-samples: must be at most 2, all 2 settings of the space of mine have been tried, got 40: "
+        "start a new search with a larger space and --warm-start mine"
     )
     assert read_search(search.folder) == search
