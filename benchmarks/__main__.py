@@ -23,6 +23,7 @@ from tune.space.search_settings import SchedulerName, SearcherName
 ON_CPU = (
     "startup",
     "training_rate",
+    "rate_against",
     "sentence_transformers_rate",
     "teacher_rate",
     "memory",
