@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from tune.space.cube import decode
-from tune.space.dimensions import Scalar, n_values, value_at
+from tune.space.dimensions import Choice, Dimension, Scalar, n_values, value_at
 from tune.space.search_space import Space
 from tune.study.study import Study
 from tune.study.trial_record import Trial
@@ -23,9 +22,7 @@ Key = tuple[object, ...]
 def key_of(space: Space, params: Mapping[str, Scalar]) -> Key:
     """What two settings have in common that are the same run."""
     return tuple(
-        (type(params[name]).__name__, params[name])
-        if isinstance(dimension, CategoricalDistribution)
-        else params[name]
+        (type(params[name]).__name__, params[name]) if isinstance(dimension, Choice) else params[name]
         for name, dimension in space.dimensions.items()
     )
 
@@ -79,7 +76,7 @@ def draw_untried(
     return None
 
 
-def _point(dimensions: Mapping[str, BaseDistribution], index: int) -> dict[str, Scalar]:
+def _point(dimensions: Mapping[str, Dimension], index: int) -> dict[str, Scalar]:
     """A point of a finite space by its number."""
     point: dict[str, Scalar] = {}
     for name, dimension in dimensions.items():
