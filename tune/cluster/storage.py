@@ -9,16 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
-
-import pyarrow
-from pyarrow import fs
 
 from themo.errors import InputError, reason_of
 from themo.files import disk_space as room
 from themo.files.atomic import sync_below
 from themo.files.disk_space import is_full
+
+if TYPE_CHECKING:
+    from pyarrow import fs
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class Storage:
         storage = cls(place if "://" in place else str(Path(place).resolve()))
         try:
             storage.filesystem  # noqa: B018 -- made when it is first asked for
-        except (pyarrow.ArrowInvalid, OSError) as error:
+        except (ValueError, OSError) as error:
             raise InputError(
                 f"--storage-path must be a folder or a URI such as s3://BUCKET/FOLDER, got {place!r}: "
                 f"{reason_of(error)}"
@@ -83,6 +83,8 @@ class Storage:
 
     @cached_property
     def _resolved(self) -> tuple[fs.FileSystem, str]:
+        from pyarrow import fs
+
         filesystem, root = fs.FileSystem.from_uri(self.place)
         return filesystem, root.rstrip("/")
 
@@ -102,6 +104,8 @@ class Storage:
 
     def fetch(self, path: str, folder: Path) -> None:
         """Copy a folder of it to a new one of this machine."""
+        from pyarrow import fs
+
         folder.mkdir(parents=True)
         fs.copy_files(
             f"{self.root}/{path}",
@@ -126,6 +130,8 @@ class Storage:
         Raises:
             OSError: The disk is full.
         """
+        from pyarrow import fs
+
         if not isinstance(self.filesystem, fs.LocalFileSystem):
             return
         try:
@@ -136,6 +142,8 @@ class Storage:
 
     def remove(self, path: str) -> None:
         """Remove a folder of it, if it is there."""
+        from pyarrow import fs
+
         if self.filesystem.get_file_info(f"{self.root}/{path}").type != fs.FileType.NotFound:
             with suppress(FileNotFoundError):  # what lay in it is gone; Google has no folders
                 self.filesystem.delete_dir(f"{self.root}/{path}")
@@ -157,6 +165,8 @@ class Storage:
         In one listing: in a bucket each is a round trip, and Google's knows no folders but those that
         somebody made by name.
         """
+        from pyarrow import fs
+
         selector = fs.FileSelector(path, allow_not_found=True, recursive=True)
         found = self.filesystem.get_file_info(selector)
         return [(info, info.path.removeprefix(f"{path}/").split("/")) for info in found]

@@ -39,23 +39,17 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
-    with waiting("Loading libraries"):
-        from themo.checkpoints.versions import (
-            keep_run_key,
-            new_version,
-            read_progress,
-            read_run_key,
-            read_settings,
-        )
-        from themo.data.preparation import prepare_data
-        from themo.data.test_files import fetch_captions
-        from themo.process.devices import resolve_device
-        from themo.tracking.names import comparison_params
-        from themo.tracking.outbox import left_behind
-        from themo.tracking.runs import Tracking, outbox_path
-        from themo.tracking.uri import check_reachable, tracking_uri, ui_command
-        from themo.training.loop import refuse_unfit
-        from themo.training.loop import train as train_student
+    from themo.checkpoints.versions import (
+        keep_run_key,
+        new_version,
+        read_progress,
+        read_run_key,
+        read_settings,
+    )
+    from themo.data.sources import refuse_missing_files
+    from themo.data.test_files import fetch_captions
+    from themo.process.devices import refuse_missing_device
+    from themo.tracking.uri import check_reachable, tracking_uri, ui_command
 
     if options.resume is not None:
         _refuse_settings(options)
@@ -65,9 +59,17 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         settings, done = load_checked(options), 0
     for line in toy_parts(settings):
         console.print(line, soft_wrap=True)
-    resolve_device(settings.training.device)
+    refuse_missing_files(settings)
+    refuse_missing_device(settings.training.device)
     logs_dir = Path(settings.paths.logs_dir)
     check_reachable(tracking_uri(logs_dir))
+    with waiting("Loading libraries"):  # after all that can be refused without them
+        from themo.data.preparation import prepare_data
+        from themo.tracking.names import comparison_params
+        from themo.tracking.outbox import left_behind
+        from themo.tracking.runs import Tracking, outbox_path
+        from themo.training.loop import refuse_unfit
+        from themo.training.loop import train as train_student
     if options.resume is None:
         fetch_captions(settings)
     data = prepare_data(settings)

@@ -111,32 +111,9 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     is_new = options.resume is None
     # `status` sees a new search from now on
     with reserve(options.name, settings) if is_new else nullcontext() as place:
-        with waiting("Loading libraries"):
-            from themo.data.preparation import prepare_data
-            from themo.data.test_files import fetch_captions
-            from themo.tracking.uri import tracking_uri, ui_command
-            from tune.cluster.connection import ClusterError
-            from tune.cluster.teacher_vectors import encoder_on
-            from tune.driver.range_ends import refuse_unfit_ends
-            from tune.driver.request import begin, resume
-            from tune.driver.session import run_search
-            from tune.results.best_trials import table
-            from tune.results.report.page import write_report
-            from tune.study.search import alone, discard_untried, has_pairs
+        from tune.driver.request import begin, resume
+
         search = begin(options, settings, place) if is_new else resume(options, settings)
-
-    address = search.resources.address
-    encode = encoder_on(address) if address else None
-
-    is_begun = has_pairs(search)  # else it was broken off before, and is begun now
-
-    def prepare(settings: Settings) -> TrainingData:
-        if not is_begun:
-            fetch_captions(settings)
-        data = prepare_data(settings, elsewhere=encode)
-        if not is_begun:
-            refuse_unfit_ends(search.space, settings, data)
-        return data
 
     logs_dir = search.settings.paths.logs_dir
     where = [] if logs_dir == load().paths.logs_dir else ["--logs-dir", logs_dir]
@@ -148,6 +125,32 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     console.print(f"Search {search.name}: {search.folder}")
     for line in toy_parts(search.settings):
         console.print(line, soft_wrap=True)
+
+    with waiting("Loading libraries"):  # after all that can be refused without them
+        from themo.data.preparation import prepare_data
+        from themo.data.test_files import fetch_captions
+        from themo.tracking.uri import tracking_uri, ui_command
+        from tune.cluster.connection import ClusterError
+        from tune.driver.range_ends import refuse_unfit_ends
+        from tune.driver.session import run_search
+        from tune.results.best_trials import table
+        from tune.study.search import alone, discard_untried, has_pairs
+
+    encode = None
+    if search.resources.address:
+        from tune.cluster.teacher_vectors import encoder_on
+
+        encode = encoder_on(search.resources.address)
+
+    is_begun = has_pairs(search)  # else it was broken off before, and is begun now
+
+    def prepare(settings: Settings) -> TrainingData:
+        if not is_begun:
+            fetch_captions(settings)
+        data = prepare_data(settings, elsewhere=encode)
+        if not is_begun:
+            refuse_unfit_ends(search.space, settings, data)
+        return data
 
     def tell_how_to_go_on() -> None:
         # at once: there are ends, such as that of a cluster's head, after which no word can be said
@@ -161,6 +164,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         raise
     except ClusterError as error:
         raise RuntimeError(f"{error}. Continue with: {resume_hint[0]}") from error
+    from tune.results.report.page import write_report
+
     best = result.folder / "best"
     tested, report = None, None
     try:

@@ -15,7 +15,7 @@ from themo.config.settings import load
 from themo.errors import InputError
 from themo.evaluation.report.html_page import write_page
 from themo.evaluation.report.tables import lay_out, read_scores
-from themo.evaluation.scores import CEILING, RETRIEVAL, STUDENT, metric_name
+from themo.evaluation.score_names import CEILING, RETRIEVAL, STUDENT, metric_name
 from themo.process.progress import waiting
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, show
 from tune.results.report import course_figures, facts, setting_figures
