@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 INSTALLED_BENCH := .venv/.installed-bench
+INSTALLED_DOCS := .venv/.installed-docs
 
-.PHONY: tune test test-system fast check format bench bench-gpu lock clean
+.PHONY: tune test test-system fast check format bench bench-gpu docs lock clean
 
 tune: $(INSTALLED)  ## search over the miniature and test the winner
 	$(BIN)/python -m themo tune $(if $(NUM_SAMPLES),--num-samples $(NUM_SAMPLES))
@@ -33,6 +34,9 @@ bench: $(INSTALLED_BENCH)  ## every figure of README and EXPERIMENTS; hours on t
 bench-gpu: $(INSTALLED_BENCH)  ## the figures that need a CUDA device
 	$(BIN)/python -m benchmarks --gpu
 
+docs: $(INSTALLED_DOCS)  ## the documentation as a static site in site/; a broken link or reference fails
+	$(BIN)/zensical build --clean --strict
+
 lock: $(INSTALLED)  ## pin what pyproject.toml allows today
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
 		--no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
@@ -57,5 +61,9 @@ $(INSTALLED_BENCH): $(INSTALLED)
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock --editable '.[dev,bench]'
 	@touch $@
 
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock --editable '.[dev,docs]'
+	@touch $@
+
 clean:  ## forget what was computed; environment, logs and downloads stay
-	rm -rf data/cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf data/cache site .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -50,7 +50,8 @@ class Stream(io.TextIOBase):
     @property
     def _stream(self) -> TextIO | None:
         stream: TextIO | None = getattr(sys, self._name)
-        return stream
+        # a progress bar of rich puts a proxy there that writes to the console, and so to this object again
+        return getattr(stream, "rich_proxied_file", stream)
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # a plain attribute of its base

@@ -1,0 +1,316 @@
+"""Every block of code in README and docs runs, or is read by the program that it is written for."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pyarrow
+import pyarrow.parquet
+import pytest
+import warm_start
+import yaml
+from documents import PAGES, PROJECT, blocks, console_commands, name_of
+from tiny import ADJECTIVES, NOUNS, TINY_MINIATURE, VERBS, write_picture, write_version_of
+
+from themo.cli.main import parse
+from themo.config.settings import Settings, load
+from themo.evaluation.prompts import fill_templates
+from themo.files.cache import Cache
+from tune.space import search_space
+
+INSTALLS = ".ci/run"
+COMPOSE = "tests/deployment/test_compose.py"
+REAL = "tests/test_real_recipe.py"
+
+COVERED = {
+    "make tune": INSTALLS,  # they install what the tests run in
+    "make test": INSTALLS,
+    "make check": INSTALLS,
+    "make fast": INSTALLS,
+    "make bench": "tests/test_benchmark_scripts.py",
+    "pre-commit install": ".pre-commit-config.yaml",
+    "python3 -m venv .venv && source .venv/bin/activate": "Makefile",
+    "pip install --constraint requirements.lock .": "tests/deployment/test_image.py",
+    # of toy models, from hosts of this machine
+    "python -m themo train --preset vit-l-14-beto --corpus 0.5*opus-100 2*talks captions.tsv": REAL,
+    "python -m themo prepare --preset vit-l-14-beto --tests --dry-run": REAL,
+    "python -m themo prepare --preset vit-l-14-beto --tests": REAL,
+    "python -m themo train --preset vit-l-14-beto": REAL,
+    "python -m themo test --version-path logs/vit-l-14-beto/version_0 --baseline --report": REAL,
+    "python -m themo tune --preset vit-l-14-beto --name beto --num-samples 32": (
+        "tests/tune/test_tune_command.py"
+    ),
+    "python -m themo export --version-path beto --format sentence-transformers --output clip-es": (
+        "tests/cli/test_export_command.py"
+    ),
+    "make .env": COMPOSE,
+    "docker compose up --detach --build --scale worker=2": COMPOSE,
+    "docker compose run --rm tune --name first --num-samples 32 --gpus-per-trial 1": COMPOSE,
+    "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$HOME/.ray/auth_token": COMPOSE,
+    "python -m themo tune --address auto --storage-path s3://bucket/themo --name first --num-samples 32": (
+        "tests/tune/cluster/test_object_storage.py"
+    ),
+    "ray job submit --address http://HEAD:8265 -- python -m themo tune --address auto "
+    "--storage-path s3://bucket/themo --name first": COMPOSE,
+    "mlflow ui --backend-store-uri sqlite:///$PWD/logs/mlflow.db": "tests/tracking/test_uri.py",
+    "MLFLOW_TRACKING_URI=http://127.0.0.1:5000 python -m themo tune --num-samples 32": (
+        "tests/tune/study/test_tracking_place.py"
+    ),
+}
+"""Commands of the pages that are not executed here, and the file that runs them or such as these."""
+
+LANGUAGES = {"console", "text", "python", "yaml", "bash"}
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+def blocks_of(language: str) -> dict[str, str]:
+    """Blocks of a language by page and number, each content once."""
+    found: dict[str, str] = {}
+    for page in PAGES:
+        for i, (spoken, text) in enumerate(blocks(page)):
+            if spoken == language and text not in found.values():
+                found[f"{name_of(page)}:{i}"] = text
+    return found
+
+
+def block(language: str, beginning: str) -> str:
+    """The one block of a language that begins so."""
+    (text,) = [text for text in blocks_of(language).values() if text.startswith(beginning)]
+    return text
+
+
+COMMANDS = list(dict.fromkeys(command for page in PAGES for command in console_commands(page)))
+EXECUTED = [command for command in COMMANDS if command not in COVERED]
+
+
+def test_each_command_is_executed_or_covered() -> None:
+    assert not COVERED.keys() - set(COMMANDS)
+    assert all((PROJECT / path).exists() for path in COVERED.values())
+    assert all(command.startswith("python -m themo ") for command in EXECUTED)
+    assert len(EXECUTED) > 15
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "python -m themo " in command])
+def test_commands_are_parsed(command: str) -> None:
+    words = shlex.split(command.rpartition("python -m themo ")[2])
+    assert parse(words).command == words[0]
+
+
+@each_page
+def test_languages_of_blocks_are_known(page: Path) -> None:
+    assert {language for language, _ in blocks(page)} <= LANGUAGES
+
+
+def test_settings_of_a_file_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = block("yaml", "# my.yaml, for: ")
+    (tmp_path / "my.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    options = parse(shlex.split(text.splitlines()[0].partition("python -m themo ")[2]))
+    own = {"pooling": "first", "epochs": 4, "objective": "val/cosine", "learn_rate": 5e-4}
+    settings = load(options.config, options.preset, options.settings)
+    assert settings == load(preset="miniature", overrides=own)
+
+
+def test_search_space_of_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = block("yaml", "# space.yaml, for: ")
+    (tmp_path / "space.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "my.yaml").write_text(block("yaml", "# my.yaml, for: "), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    options = parse(shlex.split(text.splitlines()[0].partition("python -m themo ")[2]))
+    space = search_space.load(options.space, load(options.config))
+    assert set(space.dimensions) == set(yaml.safe_load(text)["space"])
+    assert len(space.first) == 2
+    assert space.search.num_samples == 8
+
+
+def test_own_corpus_in_a_file_leaves_the_rest_to_the_preset(tmp_path: Path) -> None:
+    (tmp_path / "ours.yaml").write_text(block("yaml", "preset: vit-l-14-beto\ndata:"), encoding="utf-8")
+    own = {"corpus": ["pairs.tsv", "2*talks"], "validation": "held-out.tsv", "batch_size": 128}
+    assert load(config=tmp_path / "ours.yaml") == load(preset="vit-l-14-beto", overrides=own)
+
+
+def test_another_teacher_and_backbone_keep_the_rest_of_the_preset(tmp_path: Path) -> None:
+    (tmp_path / "ours.yaml").write_text(block("yaml", "preset: vit-l-14-beto\npaths:"), encoding="utf-8")
+    settings = load(config=tmp_path / "ours.yaml")
+    assert settings.teacher.pretrained == "laion2b_s13b_b82k"
+    assert (settings.teacher.architecture, settings.teacher.pretrained) in open_clip.list_pretrained()
+    assert settings.training == load(preset="vit-l-14-beto").training
+
+
+def test_names_of_classes_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = block("yaml", "benchmarks:")
+    (tmp_path / "my.yaml").write_text(f"preset: vit-l-14-beto\n{text}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    benchmarks = load(config=Path("my.yaml")).benchmarks
+    for file, header, row in re.findall(r"(\w+\.tsv) +# (.*?): +(.*)", text):
+        lines = (re.sub(r" <tab> ", "\t", header), re.sub(r" {2,}", "\t", row))
+        Path(file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert benchmarks.class_names is not None
+    assert benchmarks.templates is not None
+    prompts = fill_templates(Cache(tmp_path), Path(benchmarks.class_names), Path(benchmarks.templates))
+    assert prompts.read_text(encoding="utf-8").splitlines()[1:] == [
+        "n01440764\ta photo of a tench\tuna foto de una tenca"
+    ]
+
+
+def test_job_of_kubernetes_has_the_operators_fields() -> None:
+    job = yaml.safe_load(block("yaml", "apiVersion: ray.io/v1"))
+    assert job["kind"] == "RayJob"
+    words = shlex.split(job["spec"]["entrypoint"].partition("python -m themo ")[2])
+    assert parse(words).address == "auto"
+    cluster = job["spec"]["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    specs = [group["template"]["spec"] for group in groups]
+    assert all(spec["containers"][0]["image"].endswith("/themo:latest") for spec in specs)
+    mounted = {mount["mountPath"] for mount in specs[0]["containers"][0]["volumeMounts"]}
+    assert mounted == {"/themo/logs", "/themo/data"}  # folders of the image
+    assert {m["name"] for m in specs[0]["containers"][0]["volumeMounts"]} == {
+        volume["name"] for volume in specs[0]["volumes"]
+    }
+
+
+def test_yaml_blocks_are_all_looked_at() -> None:
+    preset = "preset: vit-l-14-beto"
+    seen = ("# my", "# space", f"{preset}\ndata", f"{preset}\npaths", "benchmarks:", "apiVersion: ray.io/v1")
+    assert all(text.startswith(seen) for text in blocks_of("yaml").values())
+    assert len(blocks_of("yaml")) == len(seen)
+
+
+STAND_IN = """#!/bin/sh
+echo "$(basename "$0") $*" >> calls
+case "$*" in *--block*) exec sleep 60 ;; esac
+"""
+
+
+@pytest.mark.parametrize(("nodes", "exists"), [(1, False), (3, True)])
+def test_slurm_job_starts_a_cluster_and_a_search(tmp_path: Path, nodes: int, exists: bool) -> None:
+    """Of the batch script all but Slurm and Ray is real; both note how they are called."""
+    (script,) = blocks_of("bash").values()
+    (tmp_path / "themo.sbatch").write_text(script, encoding="utf-8")
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "activate").write_text(f"PATH={programs}:$PATH\n", encoding="utf-8")
+    for name in ("ray", "srun", "python", "hostname"):
+        (programs / name).write_text(STAND_IN, encoding="utf-8")
+        (programs / name).chmod(0o755)
+    (programs / "hostname").write_text("#!/bin/sh\necho 10.0.0.7 fe80::1\n", encoding="utf-8")
+    if exists:
+        (tmp_path / "logs/tune/first").mkdir(parents=True)
+    slurm = {"SLURM_CPUS_PER_TASK": "16", "SLURM_GPUS_ON_NODE": "4", "SLURM_JOB_NUM_NODES": str(nodes)}
+    with subprocess.Popen(
+        ["/bin/bash", "themo.sbatch"], cwd=tmp_path, env=os.environ | slurm, start_new_session=True
+    ) as job:
+        assert job.wait(30) == 0
+        called = (tmp_path / "calls").read_text
+        until = time.monotonic() + 30
+        while nodes > 1 and "srun" not in called(encoding="utf-8") and time.monotonic() < until:
+            time.sleep(0.05)  # the workers start beside the search
+        with suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGTERM)  # as Slurm ends a job
+    everything = called(encoding="utf-8").splitlines()
+    calls = [call for call in everything if not call.startswith("srun")]
+    assert calls[0] == "ray get-auth-token --generate"
+    assert calls[1] == "ray start --head --node-ip-address=10.0.0.7 --port=6379 --num-cpus=16 --num-gpus=4"
+    search = parse(shlex.split(calls[2].removeprefix("python -m themo ")))
+    assert search.address == "10.0.0.7:6379"
+    assert (search.resume, search.name) == (("first", None) if exists else (None, "first"))
+    assert len(calls) == 3
+    workers = [call for call in everything if call.startswith("srun")]
+    assert len(workers) == (nodes > 1)
+    assert all("--ntasks=2" in call and "--address=10.0.0.7:6379 --block" in call for call in workers)
+
+
+@pytest.mark.parametrize("program", blocks_of("python").values(), ids=blocks_of("python"))
+def test_programs_are_short(program: str) -> None:
+    compile(program, "program", "exec")
+    lines = [
+        line for line in program.splitlines() if line.strip() and not line.startswith(("import", "from"))
+    ]
+    assert len(lines) <= 20
+
+
+def test_first_program_gives_vectors_of_the_shapes_that_it_states(
+    tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, program), *_ = [found for found in blocks(PROJECT / "docs/index.md") if found[0] == "python"]
+    write_version_of(tiny_settings, tmp_path / "logs" / "miniature" / "version_0", dimension=12)
+    for name in ("a.jpg", "b.jpg"):
+        write_picture(tmp_path / name, np.random.default_rng(0))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(program, names)  # noqa: S102 -- our own
+    stated = re.findall(r"^(\w+) = .*# \((\w+), D\)", program, re.MULTILINE)
+    assert stated == [("texts", "1"), ("images", "2")]
+    for name, length in stated:
+        assert names[name].shape == (int(length), 12)
+        assert names[name].dtype == np.float32
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the program whose miniature is built in seconds, and the files that the pages name."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("themo", "tune", "configs"):
+        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    preset = folder / "configs" / "miniature.yaml"
+    tree = yaml.safe_load(preset.read_text(encoding="utf-8"))
+    tree["miniature"] = tree.get("miniature", {}) | TINY_MINIATURE
+    preset.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    random = np.random.default_rng(0)
+    for name in [*(f"home/Pictures/{i}.jpg" for i in range(6)), "a.jpg", "b.jpg"]:
+        write_picture(folder / name, random)
+    pairs = [
+        (f"the {adjective} {noun} {verb} at {hour}", f"el {noun_es} {adjective_es} {verb_es} a las {hour}")
+        for (noun, noun_es), (adjective, adjective_es), (verb, verb_es), hour in product(
+            NOUNS.items(), ADJECTIVES.items(), VERBS.items(), range(2, 10)
+        )
+    ]
+    lines = ["en\tes", *("\t".join(pair) for pair in pairs)]
+    (folder / "pairs.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    columns = {"english": [en for en, _ in pairs], "spanish": [es for _, es in pairs]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), folder / "pairs.parquet")
+    np.save(folder / "vectors.npy", random.standard_normal((len(pairs), 24), dtype=np.float32))
+    return folder
+
+
+def run_in(project: Path, *command: str) -> None:
+    """Run a command in the copy, as a person would."""
+    folders = (warm_start.on_path(project / "home"), Path(sys.executable).parent)
+    environment = os.environ | {
+        "HOME": str(project / "home"),
+        "PATH": os.pathsep.join([*map(str, folders), os.environ["PATH"]]),
+        "PYTHONPATH": str(project),
+        "MPLBACKEND": "agg",
+    }
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_commands_and_programs_run_in_the_order_of_the_pages(project: Path) -> None:
+    for command in EXECUTED:
+        searches = sorted((project / "logs" / "tune").glob("*"), key=lambda path: path.stat().st_mtime)
+        run_in(project, "/bin/bash", "-c", command.replace("NAME", searches[-1].name if searches else "NAME"))
+    assert (project / "es" / "modules.json").is_file()
+    assert (project / "found.html").is_file()
+    for number, program in enumerate(blocks_of("python").values()):
+        path = project / f"program_{number}.py"
+        path.write_text(re.sub(r"version_\d+", "version_0", program), encoding="utf-8")
+        run_in(project, sys.executable, str(path))
+    assert (project / "logs/by-hand/config.yaml").is_file()
+    assert (project / "logs/tune/by-hand/best.yaml").is_file()
