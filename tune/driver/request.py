@@ -124,11 +124,11 @@ def _begin(options: Namespace, settings: Settings, place: Place) -> Search:
         settings = settings.override({"threads": resources.threads})
     if search_folder(place.folder.name, settings) != place.folder:  # the earlier search was moved
         settings = settings.override({"logs_dir": logs_dir})
+    if options.warm_start is not None:
+        carried = _carried(options.warm_start, space, settings)
     for params in space.combinations(data_leaves()):
         refuse_missing_files(settings.override(params))
     check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
-    if options.warm_start is not None:
-        carried = _carried(options.warm_start, space, settings)
     _tell_size(space, carried, options)
     return new_search(place.folder.name, space, settings, resources, carried, place)
 
