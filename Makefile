@@ -20,9 +20,10 @@ test-system: $(INSTALLED_DEV)  ## searches under faults, on several machines and
 fast: $(INSTALLED_DEV)  ## the tests to run at every commit
 	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses logical --maxprocesses 8
 
-check: $(INSTALLED_DEV)  ## format, lint, types
+check: $(INSTALLED_DEV)  ## format, lint, prose, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell themo tune README.md docs
 	$(BIN)/mypy
 
 format: $(INSTALLED_DEV)

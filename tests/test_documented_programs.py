@@ -56,6 +56,19 @@ COVERED = {
     "python -m themo export --version-path beto --format sentence-transformers --output clip-es": (
         "tests/cli/test_export_command.py"
     ),
+    # searches take the longest: two whole ones and a resume are executed
+    "python -m themo tune --num-samples 4 --searcher gp --scheduler pausing-asha --name gp": (
+        "tests/tune/schedulers/test_pausing.py"
+    ),
+    "python -m themo tune --num-samples 4 --scheduler pbt --name population": (
+        "tests/tune/schedulers/test_population.py"
+    ),
+    "python -m themo tune --warm-start long --num-samples 2 --name long-again": (
+        "tests/tune/driver/test_warm_start.py"
+    ),
+    "python -m themo tune --repeat long --search-seed 1 --name long-other-seed --num-samples 2": (
+        "tests/tune/driver/test_request.py"
+    ),
     "make .env": COMPOSE,
     "docker compose up --detach --build --scale worker=2": COMPOSE,
     "docker compose run --rm tune --name first --num-samples 32 --gpus-per-trial 1": COMPOSE,

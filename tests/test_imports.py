@@ -20,6 +20,9 @@ SEARCHES = sorted(SEARCH_PACKAGE.rglob("*.py"))
 OF_SEARCHES = [PACKAGE / "cli" / "commands" / f"{name}.py" for name in ("tune", "report", "status")]
 """The commands that know `tune/`, in their function `run`."""
 
+TOP = PACKAGE / "__init__.py"
+"""It offers `themo.tune`: it names `tune/` for type checkers, and imports it at the first use."""
+
 
 def imports(tree: ast.AST) -> Iterator[str]:
     """Names of the modules that some code imports, wherever it does."""
@@ -52,6 +55,13 @@ def test_themo_never_imports_ray_or_pickle_and_only_commands_of_searches_know_tu
         assert "tune" in packages(command)
         tree.body.remove(command)
         found = packages(tree)
+    if path == TOP:
+        (own,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "_import_own_tune")
+        (typed,) = (n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
+        for part in (own, typed):
+            assert "tune" in packages(part)
+            tree.body.remove(part)
+        found = packages(tree)
     assert "tune" not in found
 
 
@@ -61,16 +71,16 @@ ROOMS = (
     "process",
     "files",
     "fetching",
+    "tracking",
     "miniature",
     "models",
     "data",
     "checkpoints",
     "evaluation",
-    "training",
     "model",
+    "training",
     "image_search",
     "export",
-    "tracking",
     "cli",
 )
 """The folders of `themo/`, and its modules that users import: each imports only what is named before it."""
@@ -160,6 +170,14 @@ except SystemExit:
 """
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "loaded: []"
+
+
+def test_import_themo_loads_nothing_heavy() -> None:
+    script = (
+        "import sys, themo; print(sorted({'torch', 'numpy', 'pydantic', 'rich', 'tune'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out == "[]\n"
 
 
 def test_who_looks_for_a_cluster_does_not_load_ray() -> None:

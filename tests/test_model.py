@@ -57,6 +57,19 @@ def test_texts_come_in_their_order_whatever_the_batch(version: Path) -> None:
     assert model.encode([]).shape == (0, 12)
 
 
+def test_one_text_and_one_image_give_one_vector(version: Path, pictures: list[Path]) -> None:
+    model = themo.load(version)
+    assert model.encode(TEXTS[0]).shape == (12,)
+    np.testing.assert_array_equal(model.encode(TEXTS[0]), model.encode(TEXTS[:1])[0])
+    np.testing.assert_allclose(np.linalg.norm(model.encode("el perro", normalize=True)), 1.0, rtol=1e-5)
+    expected = model.encode_images(pictures[:1])[0]
+    for image in (pictures[0], str(pictures[0]), Image.open(pictures[0])):
+        np.testing.assert_array_equal(model.encode_images(image), expected)
+    one = model.similarity(model.encode(TEXTS[0]), expected)
+    np.testing.assert_array_equal(one, model.similarity([model.encode(TEXTS[0])], [expected]))
+    assert one.shape == (1, 1)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_encodes_after_its_parent(version: Path, pictures: list[Path]) -> None:
     script = f"""
@@ -173,7 +186,7 @@ def test_a_student_of_own_vectors_reads_but_sees_nothing(
     assert model.encode(TEXTS).shape == (3, 6)
     with pytest.raises(
         themo.InputError,
-        match=r"own: must have a teacher to see images, but it learnt data.targets .*own.npy",
+        match=r"own: must have a teacher with an image tower, but was trained on data.targets .*own.npy",
     ):
         model.encode_images(pictures)
 
@@ -210,10 +223,14 @@ def test_a_miniature_that_is_not_there_is_not_built_in_silence(
 
 
 REFUSED: dict[str, tuple[Callable[[themo.Model, Path], object], str]] = {
-    "a lone text": (lambda model, _: model.encode("el perro"), "`texts` must be a list, got str"),
+    "bytes": (lambda model, _: model.encode(b"el perro"), "`texts` must be a list, got bytes"),  # type: ignore[arg-type]
+    "a lone text to count": (lambda model, _: model.count_tokens("el"), "`texts` must be a list, got str"),
     "numbers": (lambda model, _: model.encode([1]), "`texts` must hold only texts, got int"),  # type: ignore[list-item]
     "half a character": (lambda model, _: model.encode(["\udce1"]), "`texts` must be Unicode"),
-    "a lone file": (lambda model, _: model.encode_images("a.jpg"), "`images` must be a list, got str"),
+    "a lone file that is not there": (
+        lambda model, folder: model.encode_images(folder / "a.jpg"),
+        "a.jpg: cannot read the image",
+    ),
     "no image": (
         lambda model, folder: model.encode_images([folder / "a.jpg"]),
         "a.jpg: cannot read the image",

@@ -1,4 +1,4 @@
-"""A trained student for programs: Spanish texts and images as vectors of one space.
+"""The Python interface to a trained student: vectors of Spanish texts and images in one space.
 
 Shape suffixes: N texts or images, M others, D dimensions of the space.
 """
@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
     from themo.models.teacher import Teacher
 
+    Picture = str | os.PathLike[str] | Image.Image
+
 Vectors = npt.NDArray[np.float32]
+"""(N, D)."""
+Vector = npt.NDArray[np.float32]
+"""(D,)."""
 
 
 def load(
@@ -40,19 +45,20 @@ def load(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Model:
-    """The student of a version directory, ready to read Spanish.
+    """Load the student of a version directory.
 
-    The teacher is loaded only when it is needed: for images, and once for the text projection of a student
-    that learnt the state before it, which is then kept in the cache. A version directory may be moved.
+    The teacher is loaded only if needed: for images, and once for the text projection of a student of text
+        states, which
+    is then cached. A version directory may be moved.
 
     Args:
         version: Version directory, such as ``logs/miniature/version_3`` or ``logs/tune/NAME/best``.
-        device: Where models run; ``"auto"``: a GPU where there is one.
-        cache_dir: Folder of the cache. As default the one of the version's settings: from the working
-            directory or, where it is not there, from the nearest folder above the version that holds it.
+        device: Device of the models; ``"auto"``: a GPU if there is one.
+        cache_dir: Folder of the cache. None: the one of the version's settings, relative to the working
+            directory or else to the nearest folder above the version that contains it.
 
     Raises:
-        InputError: It is no version directory, or a damaged one, or there is no such device.
+        InputError: The folder is no version directory or damaged, or the device is missing.
     """
     folder = Path(version)
     where = resolve_device(device)
@@ -63,7 +69,7 @@ def load(
 
 
 class Model:
-    """A student and, when images or its projection ask for it, its teacher.
+    """A student and, if images or its projection need it, its teacher.
 
     Build one with `load`.
 
@@ -84,40 +90,47 @@ class Model:
 
     @property
     def dimension(self) -> int:
-        """D, length of a vector; for a student of the state before CLIP's projection it asks for that."""
+        """D, length of a vector; a student of text states needs the teacher's projection for it."""
         mapping = self._to_image_space
         return self._student.head.dimension if mapping is None else mapping.shape[1]
 
     @property
     def max_length(self) -> int:
-        """Tokens of a text that are read, special ones included."""
+        """Greatest length of a text, in tokens with the special ones; longer texts are cut."""
         return min(self._student.head.max_length, MAX_TOKENS)
 
     @property
     def device(self) -> torch.device:
-        """Where the student runs."""
+        """Device of the student."""
         return self._student.projection.weight.device
 
+    @overload
+    def encode(self, texts: str, *, batch_size: int = ..., normalize: bool = ...) -> Vector: ...
+    @overload
+    def encode(self, texts: Sequence[str], *, batch_size: int = ..., normalize: bool = ...) -> Vectors: ...
     def encode(
-        self, texts: Sequence[str], *, batch_size: int = ENCODE_BATCH, normalize: bool = False
-    ) -> Vectors:
-        """Vectors of Spanish texts where the teacher's image tower puts images.
+        self, texts: str | Sequence[str], *, batch_size: int = ENCODE_BATCH, normalize: bool = False
+    ) -> Vector | Vectors:
+        """Vectors of Spanish texts in the teacher's image space.
 
-        What stands behind `max_length` tokens is not read; `count_tokens` tells. A student of own vectors
+        Tokens of a text beyond `max_length` are ignored; `count_tokens` counts them. A student of own vectors
         (``--targets``) gives vectors in their space. In a forked process it computes on one thread.
 
         Args:
-            texts: N texts.
+            texts: N texts, or one.
             batch_size: Texts at once, 1 or more; they are sorted by length first.
             normalize: Scale every vector to length 1.
 
         Returns:
-            (N, D) float32, in the order of `texts`.
+            (N, D) float32, in the order of `texts`; (D,) of one text that is no list.
 
         Raises:
-            InputError: `texts` is no list of texts, the text projection's teacher cannot be loaded, or the
-                model is on a GPU and this process was forked after it was loaded.
+            InputError: `texts` is neither a text nor a list of texts, the text projection's teacher cannot be
+                loaded, or the model is on a GPU and this process was forked after it was loaded.
         """
+        if isinstance(texts, str):
+            vector: Vector = self.encode([texts], batch_size=batch_size, normalize=normalize)[0]
+            return vector
         _refuse_texts(texts)
         self._refuse_fork()
         if batch_size < 1:
@@ -128,28 +141,33 @@ class Model:
             vectors_ND = vectors_ND @ mapping[:-1] + mapping[-1]
         return (unit(vectors_ND) if normalize else vectors_ND).numpy()
 
-    def encode_images(
-        self, images: Sequence[str | os.PathLike[str] | Image.Image], *, workers: int = 0
-    ) -> Vectors:
+    @overload
+    def encode_images(self, images: Picture, *, workers: int = ...) -> Vector: ...
+    @overload
+    def encode_images(self, images: Sequence[Picture], *, workers: int = ...) -> Vectors: ...
+    def encode_images(self, images: Picture | Sequence[Picture], *, workers: int = 0) -> Vector | Vectors:
         """Vectors of images by the teacher's image tower.
 
-        EXIF orientation is ignored, as in CLIP's own preprocessing: turn pictures first that are stored on
-        their side (``PIL.ImageOps.exif_transpose``).
+        EXIF orientation is ignored, as in CLIP's own preprocessing: rotate such pictures first
+        (``PIL.ImageOps.exif_transpose``).
 
         Args:
-            images: N files, or pictures of Pillow.
+            images: N files, or pictures of Pillow; or one.
             workers: Processes that decode; 0: this one does. A script that asks for some needs the guard
                 ``if __name__ == "__main__":``, since they import it.
 
         Returns:
-            (N, D) float32 of length 1, in the order of `images`.
+            (N, D) float32 of length 1, in the order of `images`; (D,) of one image that is no list.
 
         Raises:
-            InputError: The student learnt own vectors, which come without an image tower; the teacher cannot
-                be loaded; or a file is no whole image.
+            InputError: The student was trained on own vectors, which have no image tower; the teacher cannot
+                be loaded; or an image is damaged.
         """
         from PIL import Image
 
+        if isinstance(images, str | os.PathLike | Image.Image):
+            vector: Vector = self.encode_images([images], workers=workers)[0]
+            return vector
         _refuse_no_list(images, "images", (str, os.PathLike, Image.Image))
         self._refuse_fork()
         teacher = self.teacher
@@ -157,12 +175,14 @@ class Model:
         return teacher.encode_images(pictures, workers).numpy()
 
     def similarity(self, first: npt.ArrayLike, second: npt.ArrayLike) -> Vectors:
-        """Cosines of two sets of vectors of any length: of (N, D) and (M, D) their (N, M) float32.
+        """Return the (N, M) float32 cosines of (N, D) and (M, D) vectors of any length.
+
+        One vector (D,) counts as a set of one, (1, D).
 
         Raises:
-            ValueError: If the shapes disagree.
+            InputError: The shapes disagree.
         """
-        first_ND, second_MD = (np.asarray(vectors, dtype=np.float32) for vectors in (first, second))
+        first_ND, second_MD = (np.atleast_2d(np.asarray(v, dtype=np.float32)) for v in (first, second))
         if first_ND.ndim != 2 or second_MD.ndim != 2 or first_ND.shape[1] != second_MD.shape[1]:
             raise InputError(f"vectors must be (N, D) and (M, D), got {first_ND.shape} and {second_MD.shape}")
         return (unit(torch.from_numpy(first_ND)) @ unit(torch.from_numpy(second_MD)).T).numpy()
@@ -179,19 +199,19 @@ class Model:
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The teacher, loaded when first asked for.
+        """The teacher, loaded on first use.
 
         Raises:
-            InputError: There is none, or it cannot be loaded.
+            InputError: The version has no teacher, or it cannot be loaded.
         """
         return self._of_teacher.load(str(self.device))
 
     @cached_property
     def teacher_fingerprint(self) -> str:
-        """What the teacher's vectors are kept by; it is not loaded for that.
+        """Return the cache key of the teacher's vectors, without loading the teacher.
 
         Raises:
-            InputError: There is none.
+            InputError: The version has no teacher.
         """
         return self._of_teacher.fingerprint
 
@@ -208,7 +228,7 @@ class Model:
 
     @cached_property
     def _to_image_space(self) -> torch.Tensor | None:
-        """The affine map from the student's vectors to the images', bias last; None where they are there."""
+        """The affine map from the student's vectors to image space, bias last; None if they are in it."""
         target = self.settings.teacher.target
         if self.settings.data.targets is not None or target != "state":
             return None
@@ -234,7 +254,6 @@ def _refuse_texts(texts: Sequence[str]) -> None:
 
 
 def _refuse_no_list(values: object, name: str, kinds: type | tuple[type, ...]) -> None:
-    # a lone text is a sequence too, of its letters
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
         raise InputError(f"`{name}` must be a list, got {type(values).__name__}")
     for value in values:

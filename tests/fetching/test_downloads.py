@@ -306,7 +306,7 @@ def test_a_wrong_hash(host: Host, path: Path) -> None:
     remote = Remote(host.url(NAME), sha256=SHA256)
     got = hashlib.sha256(b"x" * len(CONTENT)).hexdigest()
     assert refusal(remote, path) == (
-        f"{remote.url}: sha256 must be {SHA256}, got {got}; what came is removed: "
+        f"{remote.url}: sha256 must be {SHA256}, got {got}; the download is removed: "
         f"try again, or put the file at {path} yourself"
     )
     assert left(path) == set()

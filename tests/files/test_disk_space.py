@@ -36,7 +36,7 @@ def test_it_waits_until_there_is_room_and_says_so_once(
     places = [FULL, FULL, FULL, tmp_path / "kept"]
     assert Patience()(lambda: write_to(places.pop(0))) == "kept"
     said = capfd.readouterr().err.splitlines()
-    assert said == ["Warning: waits for room on a full disk: [Errno 28] No space left on device"]
+    assert said == ["Warning: waiting for space on a full disk: [Errno 28] No space left on device"]
 
 
 def test_without_patience_and_for_other_errors_it_does_not_wait(tmp_path: Path) -> None:

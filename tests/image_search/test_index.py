@@ -211,7 +211,7 @@ def test_an_index_of_the_version_before_is_made_again(
     capsys.readouterr()
     index = update()
     assert index.n_new == N
-    assert f"{path} is damaged or of an older version; its pictures are" in capsys.readouterr().err
+    assert f"{path} is damaged or of an older version; encoding its pictures" in capsys.readouterr().err
     assert_is_of(index, folder, teacher)
     assert update(load=never).n_new == 0
 
@@ -349,7 +349,7 @@ def test_a_damaged_piece_is_made_again(
     DAMAGE[case](pieces(tmp_path)[2])
     index = update()
     assert index.n_new == 4
-    assert "000002.json is damaged or of an older version; its pictures are" in capsys.readouterr().err
+    assert "000002.json is damaged or of an older version; encoding its pictures" in capsys.readouterr().err
     assert_is_of(index, folder, teacher)
 
 
@@ -408,10 +408,10 @@ def test_another_process_at_the_same_pictures_is_told(
     monkeypatch.setattr(cache, "SECONDS_OF_SILENCE", 0.0)
     monkeypatch.setattr(cache.console, "print", let_go)
     assert update(load=never).n_new == 0
-    assert told == [f"--images {folder}: another process is looking at its pictures; waiting"]
+    assert told == [f"--images {folder}: another process is indexing it; waiting"]
 
 
 def test_a_cache_that_cannot_be_written(update: Update, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
-    with pytest.raises(InputError, match=r"cache_dir .*cache: pictures cannot be kept: "):
+    with pytest.raises(InputError, match=r"cache_dir .*cache: cannot write the index: "):
         update()

@@ -18,7 +18,6 @@ import yaml
 from formula_search import TREE, a_search, settings_in
 
 from themo import __version__
-from themo.cli.commands.tune import _tested
 from themo.cli.main import main
 from themo.config.settings import Settings
 from themo.errors import InputError
@@ -26,6 +25,7 @@ from themo.process.output import typed
 from themo.tracking.runs import Tracking
 from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
+from tune.driver.conclusion import _tested
 from tune.results.best_trials import SearchResult
 from tune.study.search import Search, alone
 from tune.study.study import Study
@@ -154,7 +154,7 @@ def test_a_search_that_another_process_runs_is_refused(
         driver.communicate("")
     *before, line = capsys.readouterr().err.splitlines()
     assert line == f"Error: --resume: another process runs the search at {folder}"
-    assert not any("Should it break off" in other for other in before)
+    assert not any("To resume: " in other for other in before)
     assert (folder / "search.yaml").read_bytes() == kept
 
 
@@ -243,7 +243,7 @@ def test_a_result_is_told_though_its_test_fails(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("themo.cli.commands.tune.score_and_record", fail)
+    monkeypatch.setattr("tune.driver.conclusion.score_and_record", fail)
     assert _tested(tmp_path) is None
     assert capsys.readouterr().err == "Not tested: no images\n"
 
@@ -287,11 +287,11 @@ def _a_result(logs: Path) -> SearchResult:
 @pytest.mark.parametrize(
     ("end", "code", "said"),
     [
-        (lambda: None, 0, "Read of it:"),
-        (lambda: signal.default_int_handler(signal.SIGINT, None), 130, "Interrupted. Continue with:"),
-        (lambda: signal.raise_signal(signal.SIGTERM), 143, "Terminated. Continue with:"),
-        (lambda: signal.raise_signal(signal.SIGHUP), 129, "The terminal was closed. Continue with:"),
-        (_fail, 1, "Failed: Ray: the head is gone. Continue with:"),
+        (lambda: None, 0, "Report:"),
+        (lambda: signal.default_int_handler(signal.SIGINT, None), 130, "Interrupted. To resume:"),
+        (lambda: signal.raise_signal(signal.SIGTERM), 143, "Terminated. To resume:"),
+        (lambda: signal.raise_signal(signal.SIGHUP), 129, "The terminal was closed. To resume:"),
+        (_fail, 1, "Failed: Ray: the head is gone. To resume:"),
     ],
     ids=["done", "interrupted", "terminated", "hung up", "without its cluster"],
 )
@@ -308,7 +308,7 @@ def test_commands_that_are_told_can_be_typed(
 
     def run_search(*_: object, on_begin: Callable[[], None], **__: object) -> SearchResult:
         on_begin()
-        assert f"Should it break off: {go_on}\n" in capsys.readouterr().err
+        assert f"To resume: {go_on}\n" in capsys.readouterr().err
         end()
         return result
 
@@ -332,13 +332,13 @@ def test_a_winner_is_tested_by_whoever_goes_on_with_its_search(
 ) -> None:
     result = _a_result(tmp_path)
     monkeypatch.setattr("tune.driver.session.run_search", lambda *_, **__: result)
-    monkeypatch.setattr("themo.cli.commands.tune._tested", lambda _: pytest.fail("it was tested"))
+    monkeypatch.setattr("tune.driver.conclusion._tested", lambda _: pytest.fail("it was tested"))
     with alone(result.folder):
         assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
     told = capsys.readouterr().err
     reason = f"--resume: another process runs the search at {result.folder}"
     assert f"Neither tested nor reported on: {reason}\n" in told
-    assert "Read of it" not in told
+    assert "Report:" not in told
     assert "Reproduce it" in told
 
 
@@ -357,7 +357,7 @@ def test_nobody_goes_on_with_a_search_while_its_winner_is_tested(
         refused.append(refusal)
 
     monkeypatch.setattr("tune.driver.session.run_search", lambda *_, **__: result)
-    monkeypatch.setattr("themo.cli.commands.tune._tested", grow_meanwhile)
+    monkeypatch.setattr("tune.driver.conclusion._tested", grow_meanwhile)
     assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
     assert refused
 
@@ -374,16 +374,16 @@ def test_the_machines_that_were_given_to_go_on_with_are_told_again(
     given = ["--logs-dir", str(tmp_path), "--address", "local", "--max-concurrent", "1"]
     assert main(["tune", "--resume", "old", *given]) == 130
     *_, last = capsys.readouterr().err.splitlines()
-    assert last == f"Interrupted. Continue with: {typed('tune', '--resume', 'old', *given)}"
+    assert last == f"Interrupted. To resume: {typed('tune', '--resume', 'old', *given)}"
 
 
 @pytest.mark.parametrize(
     "step",
     [
-        "themo.cli.commands.tune._tested",
+        "tune.driver.conclusion._tested",
         "tune.results.report.page.write_report",
         "themo.cli.commands.tune.print_result",
-        "themo.tracking.uri.ui_command",
+        "themo.cli.commands.tune.ui_command",
     ],
 )
 def test_ctrl_c_after_a_search_tells_how_to_get_its_results(
@@ -395,7 +395,7 @@ def test_ctrl_c_after_a_search_tells_how_to_get_its_results(
     assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 130
     *_, last = capsys.readouterr().err.splitlines()
     go_on = f"python -m themo tune --resume old --logs-dir {tmp_path}"
-    assert last == f"Interrupted. Continue with: {go_on}"
+    assert last == f"Interrupted. To resume: {go_on}"
 
 
 @pytest.mark.parametrize("is_begun", [False, True])

@@ -1,12 +1,12 @@
-"""From settings to the data that `train()` reads.
+"""Preparation of the data of `train()` from settings.
 
     corpora -> cleaned pairs -> training and validation bitext
-        English, different texts -> teacher vectors (U, D) float16
-        Spanish                  -> token ids, flat, with offsets
+        different English texts -> teacher vectors (U, D) float16
+        Spanish texts -> token ids, flat, with offsets
     validation images -> teacher vectors (I, E) float32; their captions -> token ids
 
-Everything is kept by content, so a second run, or another trial, computes nothing; and everything streams, so
-that a corpus may be larger than memory.
+Results are cached by content, so a second run or another trial computes nothing. All steps stream, so a
+corpus may be larger than memory.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ if TYPE_CHECKING:
 
 
 def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -> TrainingData:
-    """Read, clean and split the corpora, encode both sides; from the cache where it was done before.
+    """Read, clean, split and encode the corpora, or take the results from the cache.
 
     Args:
-        settings: What to read, and how.
+        settings: Settings of the run.
         elsewhere: Computes the teacher vectors of a large corpus on other machines.
 
     Raises:
-        InputError: Something in the data settings, or in the files that they name, is wrong.
+        InputError: A data setting is wrong, or a file that it names.
     """
     sources = Sources(settings)
     backbone = sources.backbone(settings.student.backbone, settings.student.backbone_weights)
-    refuse_length(backbone, load_config(backbone), settings.student.max_length)  # before a run is booked
+    refuse_length(backbone, load_config(backbone), settings.student.max_length)  # before the slow steps
     plan = _plan(settings, sources)
     folder = sources.cache.entry("corpus", plan.digest(), plan.build)
     train, held, drops = open_bitexts(folder)
@@ -90,7 +90,7 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
         sources.backbone_repository(settings.student.backbone),
         folder.name,
     )
-    pa.default_memory_pool().release_unused()  # what Arrow keeps for later
+    pa.default_memory_pool().release_unused()  # memory that Arrow holds for reuse
     return prepared
 
 
@@ -107,9 +107,9 @@ def _plan(settings: Settings, sources: Sources) -> Plan:
 
 
 def _of_tests(settings: Settings, sources: Sources) -> tuple[frozenset[str], frozenset[str]]:
-    """Captions and ids of the images for tests and validation, which no training pair may hold.
+    """Return captions and image ids of tests and validation, which no training pair may hold.
 
-    Own targets have no teacher that sees images: such a student is never tested on them.
+    Own targets have no image tower: their student is never tested on images.
     """
     language = settings.benchmarks.language
     texts: set[str] = set()
@@ -124,15 +124,15 @@ def _of_tests(settings: Settings, sources: Sources) -> tuple[frozenset[str], fro
     if settings.benchmarks.captions is not None and settings.data.targets is None:
         try:
             add(sources.path(settings.benchmarks.captions, "benchmarks.captions"))
-        except InputError as error:  # one may train before the test data are there
+        except InputError as error:  # training is possible without the test data
             console.print(f"Training pairs are not compared with the captions of the tests: {error}")
     return frozenset(texts), frozenset(images)
 
 
 class _LazyTeacher:
-    """The teacher of the settings: looked for when first asked, loaded when something must be computed.
+    """The teacher of the settings: resolved at first use, loaded only if vectors must be computed.
 
-    Own targets need none, and its name may lead to one that is yet to be built.
+    Own targets need no teacher, and the miniature's teacher may have to be built first.
     """
 
     def __init__(self, settings: Settings, sources: Sources) -> None:
@@ -185,12 +185,12 @@ def _tokenize(
     rows: npt.NDArray[np.int64],
     english_ids: npt.NDArray[np.int64],
 ) -> Path:
-    """Folder of an `EncodedPairs`."""
+    """Tokenise texts into the folder of an `EncodedPairs`."""
 
     def build(folder: Path) -> None:
         n_tokens = 0
         with (
-            track("Tokens of Spanish", n_texts, "texts") as advance,
+            track("Tokenising Spanish", n_texts, "texts") as advance,
             NpyWriter(folder / "ids.npy", tokenizer.dtype) as ids,
             NpyWriter(folder / "offsets.npy", np.int64) as offsets,
         ):

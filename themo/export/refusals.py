@@ -9,7 +9,7 @@ from themo.errors import InputError
 from themo.process.output import typed
 
 FINISHED = ("finished", "stopped early")
-"""States of a run's summary that leave a student to give away."""
+"""States of a run's summary that allow an export."""
 
 
 def refuse_unfinished(version: Path) -> None:
@@ -36,7 +36,7 @@ def refuse_options(format_name: str, int8: bool, sentences: Path | None, reposit
     if int8 and format_name != "onnx":
         raise InputError(f"--int8 is for --format onnx, got --format {format_name}")
     if sentences is not None and not int8:
-        raise InputError("--sentences is what --int8 measures its loss on; give both")
+        raise InputError("--sentences needs --int8, whose loss is measured on them")
     if repository is not None:
         from themo.fetching.hub import refuse_repository
 

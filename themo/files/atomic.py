@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes of files and folders."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 def write_text(path: Path, text: str) -> None:
     """Write a file under a temporary name, then rename it, so that no reader sees half of it.
 
-    It is on the disk by then: where power fails just after, either text is whole.
+    The file is synced before the rename: after a power failure the old or the new text is complete.
 
     Raises:
-        OSError: As from any write; what stood there before stands there still.
+        OSError: The write failed; the old file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -29,14 +29,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder under a temporary name; then it takes the place of its predecessor in two renames.
+    """Write a folder under a temporary name, then replace its predecessor in two renames.
 
-    A reader that comes, or a process that dies, between the two finds the predecessor as ``.NAME.old``.
-    The new one is on the disk before the old one goes.
+    Between the two renames the predecessor is ``.NAME.old``. The new folder is synced before the old one is
+    removed.
 
     Args:
-        folder: To be there in the end.
-        write: Fills the empty folder that it is given.
+        folder: Folder to write.
+        write: Fills a given empty folder.
     """
     new, old = folder.with_name(f".{folder.name}.new"), old_name(folder)
     shutil.rmtree(new, ignore_errors=True)
@@ -52,18 +52,18 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def old_name(folder: Path) -> Path:
-    """Where the predecessor of a folder lies while it is replaced."""
+    """Return the path of a folder's predecessor during its replacement."""
     return folder.with_name(f".{folder.name}.old")
 
 
 def sync_below(folder: Path) -> None:
-    """Bring all files of a folder to the disk, and the folder itself."""
+    """Sync all files of a folder, and the folder itself, to disk."""
     for path in [*folder.rglob("*"), folder]:
         _sync(path)
 
 
 def _sync(path: Path) -> None:
-    """Bring a file, or a folder's list of names, to the disk."""
+    """Sync a file, or a folder's list of names, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

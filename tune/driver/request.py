@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +18,10 @@ from themo.tracking.uri import check_reachable, tracking_uri
 from tune.cluster.address import LOCAL
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
+from tune.driver.search_options import SearchOptions
 from tune.driver.warm_start import carry_over
 from tune.space.dimensions import contains
-from tune.space.search_space import Space, data_leaves, load
+from tune.space.search_space import Space, data_leaves, from_tree, load
 from tune.study.naming import STUDY_FILE, Place, reserve, search_folder
 from tune.study.search import RESUME, Search, grow, new_search, read_search, refuse_another_space
 from tune.study.study import Study
@@ -45,7 +45,7 @@ OF_NEW_SEARCHES = (
 """Options that change what a search is, so that they cannot be given where it goes on."""
 
 
-def resume(options: Namespace, settings: Settings) -> Search:
+def resume(options: SearchOptions, settings: Settings) -> Search:
     """The search of ``--resume NAME``, grown and moved as asked.
 
     Args:
@@ -63,7 +63,7 @@ def resume(options: Namespace, settings: Settings) -> Search:
             "--num-samples, --stop-after-no-gain, --time-budget, --logs-dir, --address, --max-concurrent "
             "and its own --space may be given with it"
         )
-    folder = search_folder(options.resume, settings, asked_by=RESUME)
+    folder = search_folder(str(options.resume), settings, asked_by=RESUME)
     search = read_search(folder, to_go_on=True)
     if search.name != folder.name:  # a copy would go on with what it was copied from
         raise InputError(
@@ -72,7 +72,7 @@ def resume(options: Namespace, settings: Settings) -> Search:
     if search.folder != folder:  # moved since it was begun
         search = replace(search, settings=search.settings.override({"logs_dir": str(folder.parent.parent)}))
     if options.space is not None:
-        refuse_another_space(search, load(options.space, search.settings), options.space)
+        refuse_another_space(search, _space(options, search.settings), options.space_source)
     refuse_another_place(folder, search.settings.paths.experiment)
     if options.num_samples is not None or options.stop_after_no_gain is not None:
         search = grow(search, options.num_samples, options.stop_after_no_gain)
@@ -80,7 +80,7 @@ def resume(options: Namespace, settings: Settings) -> Search:
     return replace(search, resources=replace(search.resources, **machines))
 
 
-def begin(options: Namespace, settings: Settings, place: Place | None = None) -> Search:
+def begin(options: SearchOptions, settings: Settings, place: Place | None = None) -> Search:
     """A new search, its directory made; of ``--repeat NAME`` like an earlier one.
 
     Args:
@@ -95,12 +95,12 @@ def begin(options: Namespace, settings: Settings, place: Place | None = None) ->
         return _begin(options, settings, held)
 
 
-def _begin(options: Namespace, settings: Settings, place: Place) -> Search:
+def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
     logs_dir = settings.paths.logs_dir
     carried: tuple[Trial, ...] = ()
     resources = Resources()
     if options.repeat is None:
-        space = load(options.space or _space_path(options), settings)
+        space = _space(options, settings)
         _tell_untrusted(space, settings)
     else:
         known, carried = _repeated(options, settings)
@@ -133,9 +133,13 @@ def _begin(options: Namespace, settings: Settings, place: Place) -> Search:
     return new_search(place.folder.name, space, settings, resources, carried, place)
 
 
-def _space_path(options: Namespace) -> Path:
+def _space(options: SearchOptions, settings: Settings) -> Space:
+    """The space that was given, or that comes with the preset."""
+    if isinstance(options.space, Mapping):
+        tree = options.space if "space" in options.space else {"space": options.space}
+        return from_tree(tree, settings, options.space_source)
     preset = None if options.preset is None else preset_path(options.preset)
-    return space_path(options.config or preset)
+    return load(options.space or space_path(options.config or preset), settings)
 
 
 def _tell_untrusted(space: Space, settings: Settings) -> None:
@@ -148,7 +152,7 @@ def _tell_untrusted(space: Space, settings: Settings) -> None:
         )
 
 
-def _tell_size(space: Space, carried: tuple[Trial, ...], options: Namespace) -> None:
+def _tell_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions) -> None:
     """Say that a space holds fewer settings than trials were asked for.
 
     Raises:
@@ -170,7 +174,7 @@ def _tell_size(space: Space, carried: tuple[Trial, ...], options: Namespace) -> 
         )
 
 
-def _repeated(options: Namespace, settings: Settings) -> tuple[Search, tuple[Trial, ...]]:
+def _repeated(options: SearchOptions, settings: Settings) -> tuple[Search, tuple[Trial, ...]]:
     """The search that is to be repeated, and what it had from another one."""
     others = ("config", "preset", "space", "warm_start")
     given = [name for name in others if getattr(options, name) is not None]
@@ -179,7 +183,7 @@ def _repeated(options: Namespace, settings: Settings) -> tuple[Search, tuple[Tri
             f"--repeat takes settings and space from the search that it names: leave out "
             f"{', '.join(map(option, given))}"
         )
-    folder = search_folder(options.repeat, settings, asked_by="--repeat")
+    folder = search_folder(str(options.repeat), settings, asked_by="--repeat")
     search = read_search(folder, asked_by="--repeat")
     study_path = folder / STUDY_FILE
     return search, Study.read(study_path).carried if study_path.exists() else ()
@@ -193,7 +197,7 @@ def _carried(name: str, space: Space, settings: Settings) -> tuple[Trial, ...]:
     return over.trials
 
 
-def _resources(options: Namespace, settings: Settings, known: Resources) -> Mapping[str, Any]:
+def _resources(options: SearchOptions, settings: Settings, known: Resources) -> Mapping[str, Any]:
     asked, on_cpu = options.gpus_per_trial, settings.training.device == "cpu"
     gpus = 1.0 if asked == AUTO_GPUS else asked
     if gpus is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from themo.checkpoints.versions import add_to_summary
 from themo.config.settings import Settings
 from themo.files.atomic import write_text
 from tune.cluster.storage import Storage
@@ -107,9 +107,9 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
         shutil.rmtree(leftover, ignore_errors=True)
     storage.when_there(partial(_fetch_anew, storage, str(winner.checkpoint), new))
     if winner.state != "COMPLETE":
-        _add_to_summary(new, state="stopped early")  # written when the trial might have gone on
+        add_to_summary(new, state="stopped early")  # written when the trial might have gone on
     if winner.lineage:
-        _add_to_summary(new, lineage=[{"donor": step.donor, "pairs": step.pairs} for step in winner.lineage])
+        add_to_summary(new, lineage=[{"donor": step.donor, "pairs": step.pairs} for step in winner.lineage])
     best = folder / BEST_VERSION
     if _holds(best, new):
         shutil.rmtree(new)
@@ -132,14 +132,6 @@ def _holds(folder: Path, other: Path) -> bool:
     pairs = [(folder / path.relative_to(other), path) for path in other.rglob("*") if path.is_file()]
     same = (path.is_file() and filecmp.cmp(path, copy, shallow=False) for path, copy in pairs)
     return folder.is_dir() and all(same)
-
-
-def _add_to_summary(version: Path, **facts: Any) -> None:
-    """Let a version's record tell what its trial could not know."""
-    path = version / "summary.json"
-    if path.is_file():
-        summary = json.loads(path.read_text(encoding="utf-8")) | facts
-        write_text(path, json.dumps(summary, indent=1, ensure_ascii=False))
 
 
 def counts_in_words(counts: Mapping[State, int], at_rest: bool) -> dict[str, int]:

@@ -200,7 +200,7 @@ def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int
     return search
 
 
-def refuse_another_space(search: Search, space: Space, source: Path) -> None:
+def refuse_another_space(search: Search, space: Space, source: str) -> None:
     """Refuse to go on in another space than a search began with.
 
     Raises:

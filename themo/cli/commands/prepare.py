@@ -1,18 +1,17 @@
-"""``prepare``: corpus, teacher vectors, tokens, and the test data if asked."""
+"""``prepare``: make corpus, teacher vectors and tokens; fetch test data on request."""
 
 from __future__ import annotations
 
 import os
 from argparse import Namespace
 
-from themo.cli.commands import load_checked
 from themo.cli.options import Parser, add_json, add_presets, add_settings
-from themo.config.settings import Settings
+from themo.config.settings import Settings, load_for_training
 from themo.config.worlds import toy_parts
 from themo.process.output import print_json, print_result
 from themo.process.progress import console, waiting
 
-SUMMARY = "Make or check all that training and tests need, and keep it."
+SUMMARY = "Prepare all data for training and tests, and cache it."
 USAGE = "python -m themo prepare [OPTION ...]"
 EXAMPLES = """\
   python -m themo prepare
@@ -21,13 +20,13 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     group = parser.add_argument_group("preparation")
-    group.add_argument("--tests", action="store_true", help="fetch the test data as well, where settings say")
     group.add_argument(
-        "--dry-run", action="store_true", help="say what is there and what is missing; fetch nothing"
+        "--tests", action="store_true", help="also fetch the test data, into the folders of the settings"
     )
-    group.add_argument("--offline", action="store_true", help="touch no network")
+    group.add_argument("--dry-run", action="store_true", help="list present and missing data; fetch nothing")
+    group.add_argument("--offline", action="store_true", help="no network access")
     add_presets(parser)
     add_settings(parser, ("data", "teacher", "student", "benchmarks", "paths"))
     add_json(parser)
@@ -37,7 +36,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     if options.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client is imported
-    settings = load_checked(options)
+    settings = load_for_training(options.config, options.preset, options.settings)
     for line in toy_parts(settings):
         console.print(line, soft_wrap=True)
     if options.dry_run:
@@ -46,7 +45,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     from themo.data.sources import Sources, refuse_missing_files
 
     refuse_missing_files(settings)
-    Sources(settings).fetch_repositories()  # first, and before what takes seconds to import
+    Sources(settings).fetch_repositories()  # before the slow imports
     with waiting("Loading libraries"):
         from themo.data.preparation import prepare_data
 
@@ -77,7 +76,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
 
 def _describe(settings: Settings, options: Namespace) -> None:
-    """What ``prepare`` would find and fetch."""
+    """Print what ``prepare`` would find and fetch."""
     from dataclasses import asdict
 
     from rich import box

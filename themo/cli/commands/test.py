@@ -1,23 +1,19 @@
-"""``test``: scores of a version, the ceiling and baselines."""
+"""``test``: score a version, its ceiling and the baselines."""
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from themo.cli.addressing import VERSION_HELP, find_version, sees_images
 from themo.cli.options import Parser, add_json, add_presets, add_settings, path
-from themo.config.settings import Settings, load
+from themo.config.settings import load
 from themo.errors import InputError
+from themo.evaluation.recording import score_and_record
 from themo.process.output import print_json, print_result
-from themo.process.progress import console, waiting
+from themo.process.progress import console
 
-if TYPE_CHECKING:
-    from themo.evaluation.encoders import Examination, Task
-
-SUMMARY = "Test a student on images, beside its teacher."
+SUMMARY = "Test a student on images and compare it with its teacher."
 USAGE = "python -m themo test [OPTION ...]"
 EXAMPLES = """\
   python -m themo test
@@ -28,19 +24,21 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     group = parser.add_argument_group("test")
     group.add_argument("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
     group.add_argument(
-        "--baseline", action="store_true", help="add the baselines; without --version-path: test only them"
+        "--baseline",
+        action="store_true",
+        help="also test the baselines; without --version-path, only the baselines",
     )
     group.add_argument(
-        "--task", choices=("all", "retrieval", "accuracy"), default="all", help="which test sets (all)"
+        "--task", choices=("all", "retrieval", "accuracy"), default="all", help="test sets to use (all)"
     )
     group.add_argument(
         "--report",
         action="store_true",
-        help="write report.html beside the version: what the student finds, and what it does not know",
+        help="write report.html into the version: retrieved images, failures and figures",
     )
     add_presets(parser)
     add_settings(parser, ("benchmarks", "paths"))
@@ -50,11 +48,11 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     if options.report and options.baseline and options.version_path is None:
-        raise InputError("test: --report tells what a student finds; with --baseline it needs --version-path")
+        raise InputError("test: --report needs a student; with --baseline give --version-path too")
     tests_baselines_alone = options.baseline and options.version_path is None
     if not tests_baselines_alone and (options.preset or options.config):
         raise InputError(
-            "test: a version brings its own settings; --preset and --config are for --baseline alone"
+            "test: --preset and --config are for --baseline without a version, which has its own settings"
         )
     from themo.checkpoints.versions import find_part, settings_here
     from themo.evaluation.test_data import refuse_missing_test_data
@@ -82,47 +80,5 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     else:
         print_result(tested.scores.to_table())
     if report:
-        console.print(f"Read of it:    {report}")
+        console.print(f"Report:        {report}")
     console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}")
-
-
-def score_and_record(
-    settings: Settings,
-    version: Path | None,
-    task: Task,
-    baseline: bool,
-    floor: bool = False,
-    must_answer: bool = True,
-) -> Examination:
-    """Score, log to MLflow, and write ``test.json`` beside a version, where an earlier test's report goes.
-
-    `must_answer` is that of `Tracking`.
-    """
-    from themo.files.atomic import write_text
-
-    with waiting("Loading libraries"):
-        from themo.checkpoints.versions import REPORT_FILE, TEST_FILE
-        from themo.evaluation.encoders import examine
-        from themo.tracking.names import comparison_params
-        from themo.tracking.runs import Tracking, outbox_path
-        from themo.tracking.uri import tracking_uri
-
-    logs_dir = Path(settings.paths.logs_dir)
-    uri, outbox = tracking_uri(logs_dir), outbox_path(logs_dir)
-    with Tracking(uri, settings.paths.experiment, outbox, must_answer=must_answer) as tracking:
-        tested = examine(settings, version, task=task, baseline=baseline, floor=floor)
-        scores = tested.scores
-        run = tracking.start(
-            f"test {version or 'baseline'}",
-            comparison_params(settings.leaves()) if version else {},
-            artifact=tested.to_dict(),
-            tags={"themo.kind": "test", "themo.version": str(version or "")},
-        )
-        run.report(scores.to_metrics(), step=0)
-        run.finish()
-        if version is not None:  # before MLflow is waited for
-            (version / REPORT_FILE).unlink(missing_ok=True)  # other figures must not lie beside these
-            text = json.dumps(tested.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-            write_text(version / TEST_FILE, text + "\n")
-            console.print(f"Written: {version / TEST_FILE}")
-    return tested

@@ -1,0 +1,331 @@
+"""A training run from its settings to its result: data, MLflow, reports, version directory.
+
+`training_run` serves the command ``train``; `train` and `prepare` are `themo.train` and `themo.prepare`.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from themo.checkpoints.versions import (
+    Metrics,
+    add_to_summary,
+    keep_run_key,
+    new_version,
+    read_progress,
+    read_run_key,
+    read_settings,
+    read_summary,
+)
+from themo.config.settings import Settings, load_for_training
+from themo.config.worlds import toy_parts
+from themo.data.dataset import TrainingData
+from themo.data.preparation import prepare_data
+from themo.data.test_files import fetch_captions
+from themo.errors import InputError
+from themo.process.devices import Device, resolve_device
+from themo.process.output import typed
+from themo.process.progress import console, silence, track
+from themo.tracking.names import comparison_params
+from themo.tracking.outbox import left_behind
+from themo.tracking.runs import RunLog, Status, Tracking, outbox_path
+from themo.tracking.uri import check_reachable, tracking_uri
+from themo.training.loop import Report, refuse_unfit
+from themo.training.loop import train as train_student
+from themo.training.request import settings_of_run
+
+if TYPE_CHECKING:
+    from themo.model import Model
+
+STOP = "stop"
+"""A callback returns it to end the run with its report."""
+
+OnReport = Callable[[Report], str | None]
+"""A callback of `train`, called at every report; returns None, or `STOP`."""
+
+FilePath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, repr=False)
+class BestStudent:
+    """The best student of a run or of a search.
+
+    Attributes:
+        version: Its version directory.
+        score: Its value of the objective.
+        metrics: Its validation metrics, by name, such as ``val/match@01``.
+        settings: Settings by leaf name: of a run all, of a search those that were searched.
+        number: Its trial; None outside a search.
+    """
+
+    version: Path
+    score: float
+    metrics: Mapping[str, float]
+    settings: Mapping[str, Any]
+    number: int | None = None
+
+    def __repr__(self) -> str:
+        trial = "" if self.number is None else f"trial {self.number}, "
+        return f"<themo.BestStudent {str(self.version)!r}: {trial}score {self.score:.4f}>"
+
+    def load(self, *, device: Device = "auto") -> Model:
+        """The student as `themo.load` returns it.
+
+        Raises:
+            InputError: The version directory is gone or damaged, or there is no such device.
+        """
+        from themo.model import load
+
+        return load(self.version, device=device)
+
+
+@dataclass(frozen=True, repr=False)
+class TrainResult:
+    """The result of a training run.
+
+    Attributes:
+        version: The version directory.
+        state: ``finished``, or ``stopped early``: by `patience`, or by the callback.
+        objective: Name of the metric that decides which student is best.
+        reports: Metrics of every report, in their order.
+        best: The best student.
+    """
+
+    version: Path
+    state: str
+    objective: str
+    reports: list[Metrics]
+    best: BestStudent
+
+    def __repr__(self) -> str:
+        best = f"best {self.objective} {self.best.score:.4f}"
+        return f"<themo.TrainResult {str(self.version)!r}: {best}, {self.state}>"
+
+
+def read_result(version: Path) -> TrainResult:
+    """The result of the run that wrote a version directory.
+
+    Raises:
+        InputError: It is none, or it is damaged.
+    """
+    summary, settings = read_summary(version), read_settings(version)
+    objective, metrics = str(summary["objective"]), dict(summary["best"])
+    best = BestStudent(version, metrics[objective], metrics, settings.leaves())
+    return TrainResult(version, str(summary["state"]), objective, read_progress(version)["reports"], best)
+
+
+class TrainingRun:
+    """A run that is ready to train; made by `training_run`.
+
+    Attributes:
+        version: The version directory.
+        outbox: File of what MLflow has not received yet; None without MLflow.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        data: TrainingData,
+        resume: Path | None,
+        tracking: Tracking | None,
+        key: str,
+        outbox: Path | None,
+    ) -> None:
+        self.version = resume or new_version(Path(settings.paths.logs_dir), settings.paths.experiment)
+        self.outbox = outbox
+        self._settings = settings
+        self._data = data
+        self._resume = resume
+        self._tracking = tracking
+        self._key = key
+
+    def train(self, report: OnReport | None = None) -> TrainResult:
+        """Train to the end, or until `report` returns ``"stop"``; the version is written at every report.
+
+        Raises:
+            FloatingPointError, InputError: As of `themo.training.loop.train`; or `report` returned something
+                else than None and ``"stop"``.
+        """
+        status: Status = "FAILED"
+        run = self._start_log()
+        try:
+            with suppress(_StoppedError):
+                self._train(run, report)
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            if run is not None:
+                run.finish(status)
+        return read_result(self.version)
+
+    def _start_log(self) -> RunLog | None:
+        if self._tracking is None:
+            return None
+        settings = self._settings
+        return self._tracking.start(
+            f"{settings.paths.experiment}/{self.version.name}",
+            comparison_params(settings.leaves()),
+            artifact=settings.model_dump(mode="json"),
+            tags={"themo.kind": "train", "themo.version": str(self.version)},
+            key=self._key,
+        )
+
+    def _train(self, run: RunLog | None, report: OnReport | None) -> None:
+        settings, resume = self._settings, self._resume
+        done = int(read_progress(resume)["pairs_seen"]) if resume else 0
+        total = round(settings.training.epochs * self._data.pairs_an_epoch)
+        with track("Training", total - done, "pairs") as advance:
+            train_student(
+                settings,
+                self._data,
+                report=lambda last: self._report(last, run, report),
+                resume=resume,
+                on_step=lambda pairs, loss: advance(pairs, f"loss {loss:.4f}"),
+            )
+
+    def _report(self, last: Report, run: RunLog | None, report: OnReport | None) -> None:
+        if run is not None:
+            keep_run_key(self.version, self._key)
+        last.save(self.version)
+        if run is not None:
+            run.report(last.metrics, step=int(last.metrics["pairs_seen"]))
+        answer = report(last) if report is not None else None
+        if answer not in (None, STOP):
+            raise InputError(f"report must return None or {STOP!r}, got {answer!r}")
+        if answer == STOP and not last.is_last:
+            add_to_summary(self.version, state="stopped early")
+            raise _StoppedError
+
+
+class _StoppedError(Exception):
+    """A callback has ended the run."""
+
+
+@contextmanager
+def training_run(
+    settings: Settings, *, data: TrainingData | None = None, resume: Path | None = None, mlflow: bool = True
+) -> Iterator[TrainingRun]:
+    """Prepare a run; at the end of the block wait for MLflow.
+
+    Args:
+        settings: From `settings_of_run`.
+        data: Prepared data of these settings; None: prepared here, from the cache where possible.
+        resume: Version directory of an unfinished run of these settings.
+        mlflow: Whether to log to MLflow.
+
+    Yields:
+        The run. A version directory without a report is removed.
+
+    Raises:
+        InputError: The device, the data, the version to resume or MLflow's server is unfit.
+    """
+    for line in toy_parts(settings):
+        console.print(line, soft_wrap=True)
+    resolve_device(settings.training.device)
+    logs_dir = Path(settings.paths.logs_dir)
+    uri = tracking_uri(logs_dir)
+    if mlflow:
+        check_reachable(uri)
+    if data is None:
+        data = _prepared(settings, is_new=resume is None)
+    refuse_unfit(settings, data, resume)
+    # a resumed version resumes its run in MLflow too; versions of older Themos have no key
+    key = (read_run_key(resume) if resume else None) or uuid.uuid4().hex
+    with ExitStack() as stack:
+        tracking, outbox = None, None
+        if mlflow:
+            outbox = outbox_path(logs_dir, f"train-{key}")  # records left by a kill are sent first
+            tracking = stack.enter_context(Tracking(uri, settings.paths.experiment, outbox))
+            for other in left_behind(outbox.parent):
+                send = typed("send", other)
+                console.print(f"Unsent records of an earlier command; to send them: {send}")
+        run = TrainingRun(settings, data, resume, tracking, key, outbox)
+        try:
+            yield run
+        finally:
+            with suppress(OSError):  # a version with a report is not empty and stays
+                run.version.rmdir()
+
+
+def _prepared(settings: Settings, *, is_new: bool = True) -> TrainingData:
+    if is_new:
+        fetch_captions(settings)
+    return prepare_data(settings)
+
+
+def plain_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a program as YAML would have them: paths are strings."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return {name: plain(value) for name, value in values.items()}
+
+
+def path_if_given(path: FilePath | None) -> Path | None:
+    """A path of a program, its ``~`` expanded; None as None."""
+    return None if path is None else Path(path).expanduser()
+
+
+def train(
+    *,
+    config: FilePath | None = None,
+    preset: str | None = None,
+    data: TrainingData | None = None,
+    resume: FilePath | None = None,
+    report: OnReport | None = None,
+    mlflow: bool = True,
+    quiet: bool = False,
+    **settings: Any,
+) -> TrainResult:
+    """Train one student, as the command ``train`` does; nothing is printed on standard output.
+
+    Args:
+        config: YAML file of settings; excludes `preset`.
+        preset: Name of a preset; ``miniature`` where neither is given.
+        data: From `prepare` with the same corpus, teacher and backbone, to prepare them once for many runs.
+            None: prepared on demand, from the cache where possible.
+        resume: Version directory of an unfinished run, which keeps its settings: give no others.
+        report: Called at every report, after the version directory was written. ``"stop"`` ends the run with
+            this report; None continues.
+        mlflow: Log to MLflow, as the command does.
+        quiet: Print no progress on standard error.
+        **settings: Settings by leaf name, as in YAML: ``batch_size=256``, ``corpus=["pairs.tsv"]``.
+
+    Raises:
+        InputError: Something in the settings, the files that they name, or what `report` returns is wrong.
+        FloatingPointError: The loss is no longer finite.
+    """
+    version = path_if_given(resume)
+    chosen = settings_of_run(path_if_given(config), preset, plain_settings(settings), version)
+    with (
+        silence() if quiet else nullcontext(),
+        training_run(chosen, data=data, resume=version, mlflow=mlflow) as run,
+    ):
+        return run.train(report)
+
+
+def prepare(
+    *, config: FilePath | None = None, preset: str | None = None, quiet: bool = False, **settings: Any
+) -> TrainingData:
+    """Prepare the training data of settings, as the command ``prepare`` does; arguments as of `train`.
+
+    Returns:
+        Token ids and teacher vectors, memory-mapped, for `train` with `data`.
+
+    Raises:
+        InputError: Something in the settings or the files that they name is wrong.
+    """
+    chosen = load_for_training(path_if_given(config), preset, plain_settings(settings))
+    with silence() if quiet else nullcontext():
+        return _prepared(chosen)

@@ -1,0 +1,86 @@
+"""What follows the last trial of a session: the test of the winner and the report of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from themo.errors import InputError, reason_of
+from themo.evaluation.recording import score_and_record
+from themo.process.progress import console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tune.study.search import Search
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """The winner's test and the report of a search.
+
+    Attributes:
+        scores: As in ``test.json``; None if the winner was not tested.
+        shown: The scores for the terminal; None with them.
+        report: ``report.html``; None if it could not be written.
+    """
+
+    scores: dict[str, Any] | None = None
+    shown: Table | str | None = None
+    report: Path | None = None
+
+
+def conclude(search: Search, best: Path) -> Conclusion:
+    """Test the winner and write the report of a search.
+
+    No failure of either loses the search's result: the reason is printed.
+
+    Args:
+        search: A search with a winner.
+        best: The winner's version directory.
+    """
+    from tune.results.report.page import write_report
+    from tune.study.search import alone
+
+    folder = best.parent
+    try:
+        with alone(folder):  # a search resumed meanwhile could get another winner
+            tested, report = _tested(best), _written(lambda: write_report(search, folder))
+    except InputError as error:
+        console.print(f"Neither tested nor reported on: {reason_of(error)}")
+        return Conclusion()
+    return Conclusion(report=report) if tested is None else Conclusion(*tested, report)
+
+
+def _tested(best: Path) -> tuple[dict[str, Any], Table | str] | None:
+    """Return the winner's scores and a table of them; None if it was not tested.
+
+    An earlier test, as of a finished search that is resumed, is kept: it may cover more.
+    """
+    from themo.checkpoints.versions import TEST_FILE, read_settings
+    from themo.evaluation.report.tables import read_scores
+
+    if (best / TEST_FILE).exists():
+        with suppress(InputError):  # damaged: test again
+            return read_scores(best / TEST_FILE), f"Tested before: {best / TEST_FILE}"
+    winner = read_settings(best)  # the winner's teacher, if the search chose teachers
+    if not winner.benchmarks.names_tests or winner.data.targets is not None:
+        return None
+    try:
+        tested = score_and_record(winner, best, "all", baseline=False, floor=True, must_answer=False)
+    except Exception as error:  # no failure may lose the search's result
+        console.print(f"Not tested: {reason_of(error)}")
+        return None
+    return tested.to_dict(), tested.scores.to_table()
+
+
+def _written(write: Callable[[], Path]) -> Path | None:
+    """Write the report of a finished search; print the reason and return None if that fails."""
+    try:
+        return write()
+    except Exception as error:  # no failure may lose the search's result
+        console.print(f"No report was written: {reason_of(error)}")
+        return None

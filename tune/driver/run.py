@@ -1,0 +1,123 @@
+"""A search from its options to its results: opened, run, concluded.
+
+The command ``tune`` and the function `themo.tune` call this. Heavy libraries are imported inside functions:
+an unreachable cluster is refused before they load, and ``status`` shows a new search at once.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from themo.config.settings import Settings, load, load_for_training, option
+from themo.config.worlds import toy_parts
+from themo.errors import InputError
+from themo.process.output import typed
+from themo.process.progress import console, waiting
+from tune.cluster.address import asked_address, cluster_behind, refuse_unreachable
+from tune.cluster.folders import refuse_unfit_folders
+from tune.driver.search_options import SearchOptions
+from tune.study.naming import reserve
+
+if TYPE_CHECKING:
+    from themo.data.dataset import TrainingData
+    from tune.results.best_trials import SearchResult
+    from tune.study.search import Search
+
+
+@dataclass(frozen=True)
+class OpenSearch:
+    """A new search, or one to resume; its directory exists.
+
+    Attributes:
+        search: The search.
+        options: The options that it was opened with, the address resolved.
+    """
+
+    search: Search
+    options: SearchOptions
+
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes it."""
+        logs_dir = self.search.settings.paths.logs_dir
+        where = [] if logs_dir == load().paths.logs_dir else ["--logs-dir", logs_dir]
+        if self.options.resume is not None:  # a new search records these options, a resume does not
+            for name in ("address", "max_concurrent"):
+                given = getattr(self.options, name)
+                where += [] if given is None else [option(name), str(given)]
+        return typed("tune", "--resume", self.search.name, *where)
+
+    def run(self) -> SearchResult:
+        """Run the trials that are left, and write the results.
+
+        A new search that is refused before its first trial is removed.
+
+        Raises:
+            InputError, KeyboardInterrupt, RuntimeError: As of `tune.driver.session.run_search`.
+        """
+        with waiting("Loading libraries"):  # after all checks that do without them
+            from themo.data.preparation import prepare_data
+            from themo.data.test_files import fetch_captions
+            from tune.cluster.connection import ClusterError
+            from tune.driver.range_ends import refuse_unfit_ends
+            from tune.driver.session import run_search
+            from tune.study.search import discard_untried, has_pairs
+
+        search, address = self.search, self.search.resources.address
+        encode = None
+        if address:
+            from tune.cluster.teacher_vectors import encoder_on
+
+            encode = encoder_on(address)
+        is_begun = has_pairs(search)  # a search interrupted before its first trial begins here
+
+        def prepare(settings: Settings) -> TrainingData:
+            if not is_begun:
+                fetch_captions(settings)
+            data = prepare_data(settings, elsewhere=encode)
+            if not is_begun:
+                refuse_unfit_ends(search.space, settings, data)
+            return data
+
+        def print_resume_command() -> None:
+            # at the start: some failures, such as the loss of a cluster's head, leave no chance to print
+            console.print(f"To resume: {self.resume_command}", soft_wrap=True)
+
+        console.print(f"Search {search.name}: {search.folder}")
+        for line in toy_parts(search.settings):
+            console.print(line, soft_wrap=True)
+        budget = self.options.time_budget
+        try:
+            return run_search(search, prepare, time_budget=budget, on_begin=print_resume_command)
+        except InputError:
+            if self.options.resume is None:
+                discard_untried(search)
+            raise
+        except ClusterError as error:
+            raise RuntimeError(f"{error}. To resume: {self.resume_command}") from error
+
+
+def open_search(options: SearchOptions) -> OpenSearch:
+    """Create the search that options describe, or read the one to resume.
+
+    Raises:
+        InputError: The cluster is unreachable, a setting or an option is wrong, or the name is taken.
+    """
+    is_new = options.resume is None
+    if is_new and options.repeat is None:
+        settings = load_for_training(options.config, options.preset, options.settings)
+    else:
+        settings = load(options.config, options.preset, options.settings)
+    with waiting("Connecting to the cluster"):
+        address = cluster_behind(asked_address(options.address))
+        refuse_unreachable(address)  # before the slow imports
+    refuse_unfit_folders(address)
+    options = replace(options, address=address)
+    # from here on `status` shows a new search
+    with reserve(options.name, settings) if is_new else nullcontext() as place:
+        from tune.driver.request import begin, resume  # reads the space
+
+        search = begin(options, settings, place) if is_new else resume(options, settings)
+    return OpenSearch(search, options)

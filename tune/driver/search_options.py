@@ -1,0 +1,50 @@
+"""The options of a search, as the command ``tune`` or the function `themo.tune` was given them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """The options of ``tune`` by their names; None: not given.
+
+    Attributes:
+        settings: Settings by leaf name.
+        space: File of the search space, or its content; its mapping of settings to ranges alone will do.
+        time_budget: Seconds.
+        gpus_per_trial: `themo.cli.options.AUTO_GPUS` for ``auto``.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    config: Path | None = None
+    preset: str | None = None
+    space: Path | Mapping[str, Any] | None = None
+    num_samples: int | None = None
+    name: str | None = None
+    resume: str | None = None
+    repeat: str | None = None
+    warm_start: str | None = None
+    search_seed: int | None = None
+    searcher: str | None = None
+    scheduler: str | None = None
+    time_budget: float | None = None
+    stop_after_no_gain: int | None = None
+    gpus_per_trial: float | None = None
+    cpus_per_trial: float | None = None
+    max_concurrent: int | None = None
+    address: str | None = None
+    storage_path: str | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> SearchOptions:
+        """The options among the values of a parsed command line."""
+        return cls(**{option.name: values[option.name] for option in fields(cls)})
+
+    @property
+    def space_source(self) -> str:
+        """Name of the given space in messages."""
+        return str(self.space) if isinstance(self.space, Path) else "space"

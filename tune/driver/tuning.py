@@ -1,0 +1,236 @@
+"""`themo.tune`: a search from a program."""
+
+from __future__ import annotations
+
+import math
+import os
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from themo.cli.options import gpus, natural, place, positive, seconds
+from themo.config.settings import option
+from themo.errors import InputError
+from themo.process.progress import silence
+from themo.training.run import BestStudent, FilePath, path_if_given, plain_settings
+from tune.driver.conclusion import Conclusion, conclude
+from tune.driver.run import open_search
+from tune.driver.search_options import SearchOptions
+from tune.results.best_trials import BEST_VERSION, SearchResult
+from tune.space.dimensions import Scalar
+from tune.study.naming import STUDY_FILE
+from tune.study.study import Study
+
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial of a search.
+
+    Attributes:
+        number: From 0, in the order of proposal.
+        settings: The searched settings by leaf name.
+        score: Its best value of the objective; None without a report.
+        state: ``complete``, ``pruned``, ``fail``, ``paused`` or ``interrupted``.
+        pairs_seen: Sentence pairs that it was trained on.
+        seconds: Time in training.
+    """
+
+    number: int
+    settings: Mapping[str, Scalar]
+    score: float | None
+    state: str
+    pairs_seen: int
+    seconds: float
+
+
+@dataclass(frozen=True, repr=False)
+class TuneResult:
+    """The result of a search.
+
+    Attributes:
+        name: Name of the search.
+        folder: The search directory, with ``best.yaml``, ``best/``, ``trials.csv`` and ``report.html``.
+        objective: Name of the metric that was searched on.
+        is_whole: False where the time budget ended the search before its last trial: resume it by `name`.
+        best: The winner, with the searched settings.
+        trials: All trials, in the order of their numbers.
+        test: The winner's scores as in ``test.json``; None if it was not tested.
+        report: Page about the search; None if it could not be written.
+    """
+
+    name: str
+    folder: Path
+    objective: str
+    is_whole: bool
+    best: BestStudent
+    trials: list[TrialResult]
+    test: Mapping[str, Any] | None
+    report: Path | None
+
+    def __repr__(self) -> str:
+        best = f"best {self.objective} {self.best.score:.4f} in trial {self.best.number}"
+        more = "" if self.is_whole else ", not whole"
+        return f"<themo.TuneResult {self.name!r}: {len(self.trials)} trials, {best}{more}>"
+
+
+def tune(
+    *,
+    config: FilePath | None = None,
+    preset: str | None = None,
+    space: FilePath | Mapping[str, Any] | None = None,
+    num_samples: int | None = None,
+    name: str | None = None,
+    resume: str | None = None,
+    repeat: str | None = None,
+    warm_start: str | None = None,
+    searcher: str | None = None,
+    scheduler: str | None = None,
+    search_seed: int | None = None,
+    time_budget: float | str | None = None,
+    stop_after_no_gain: int | None = None,
+    gpus_per_trial: float | Literal["auto"] | None = None,
+    cpus_per_trial: float | None = None,
+    max_concurrent: int | None = None,
+    address: str | None = None,
+    storage_path: FilePath | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> TuneResult:
+    """Search for the best settings, as the command ``tune`` does; nothing is printed on standard output.
+
+    The search, its trials and its winner are written into ``<logs_dir>/tune/<name>``. An interrupted search
+    can be resumed, also by the command.
+
+    Args:
+        config: YAML file of settings that all trials start from; excludes `preset`.
+        preset: Name of a preset; ``miniature`` where neither is given.
+        space: The search space: a file, its content, or only its mapping of settings to ranges, such as
+            ``{"learn_rate": {"log_uniform": [1e-5, 1e-3]}}``. None: the space of the preset.
+        num_samples: Total number of trials. None: as the space says.
+        name: Name of the search. None: the date and time.
+        resume: Name of a search to resume, which keeps its settings and its space.
+        repeat: Name of an earlier search whose settings and space the new one copies.
+        warm_start: Name of an earlier search whose trials the searcher learns from.
+        searcher: ``tpe``, ``gp``, ``cmaes``, ``random`` or ``quasi-random``. None: as the space says.
+        scheduler: ``asha``, ``pausing-asha``, ``hyperband``, ``median``, ``pbt`` or ``none``. None: as the
+            space says.
+        search_seed: Seed of the proposals. None: as the space says.
+        time_budget: Seconds, or a time such as ``"2h30m"``, after which the search stops. None: no limit.
+        stop_after_no_gain: Trials without improvement after which the search stops. None: as the space says.
+        gpus_per_trial: GPUs per trial, also fractions; 0: CPU only; ``"auto"``: by a trial's memory. None: 1
+            if there are any.
+        cpus_per_trial: CPUs per trial. None: 1.
+        max_concurrent: Trials at the same time. None: as many as fit.
+        address: Address of a running Ray cluster; ``"local"`` starts one on this machine. None:
+            ``RAY_ADDRESS``, or ``"local"``.
+        storage_path: Folder or ``s3://``, ``gs://`` address that all machines share, for checkpoints. None:
+            the search directory.
+        quiet: Print no progress on standard error.
+        **settings: Settings by leaf name that all trials start from, as in YAML: ``epochs=4.0``.
+
+    Raises:
+        InputError: An argument, a setting, or a file that they name is wrong, or the cluster is unfit.
+        RuntimeError: All trials failed, or the cluster did.
+        KeyboardInterrupt: Interrupted; the search can be resumed.
+    """
+    options = SearchOptions(
+        settings=plain_settings(settings),
+        config=path_if_given(config),
+        preset=preset,
+        space=_plain(space) if isinstance(space, Mapping) else path_if_given(space),
+        num_samples=_read("num_samples", num_samples, positive),
+        name=_text("name", name),
+        resume=_text("resume", resume),
+        repeat=_text("repeat", repeat),
+        warm_start=_text("warm_start", warm_start),
+        search_seed=_read("search_seed", search_seed, natural),
+        searcher=searcher,
+        scheduler=scheduler,
+        time_budget=_read("time_budget", time_budget, _budget),
+        stop_after_no_gain=_read("stop_after_no_gain", stop_after_no_gain, positive),
+        gpus_per_trial=_read("gpus_per_trial", gpus_per_trial, gpus),
+        cpus_per_trial=_read("cpus_per_trial", cpus_per_trial, _number),
+        max_concurrent=_read("max_concurrent", max_concurrent, positive),
+        address=_text("address", address),
+        storage_path=_read("storage_path", storage_path and os.fspath(storage_path), place),
+    )
+    with silence() if quiet else nullcontext():
+        opened = open_search(options)
+        result = opened.run()
+        return _told(opened.search.name, result, conclude(opened.search, result.folder / BEST_VERSION))
+
+
+def _told(name: str, result: SearchResult, end: Conclusion) -> TuneResult:
+    from themo.checkpoints.versions import read_summary
+
+    version, winner = result.folder / BEST_VERSION, result.best
+    trials = [
+        TrialResult(
+            trial.number,
+            dict(trial.params),
+            trial.best(result.mode),
+            trial.stand(at_rest=True),
+            trial.pairs_seen,
+            trial.seconds,
+        )
+        for trial in Study.read(result.folder / STUDY_FILE)
+    ]
+    return TuneResult(
+        name=name,
+        folder=result.folder,
+        objective=result.objective,
+        is_whole=result.is_whole,
+        best=BestStudent(
+            version, result.value, read_summary(version)["best"], dict(winner.params), winner.number
+        ),
+        trials=trials,
+        test=end.scores,
+        report=end.report,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """The content of a space as YAML would have it: tuples are lists."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _read(name: str, value: object, read: Callable[[str], Read]) -> Read | None:
+    """An argument by the rule of the command's option of this name; None as None."""
+    if value is None:
+        return None
+    try:
+        return read(str(value))
+    except ArgumentTypeError as error:
+        raise InputError(f"{option(name)}: {error}") from None
+
+
+def _text(name: str, value: object) -> str | None:
+    if not isinstance(value, str | None):
+        raise InputError(f"{option(name)}: must be a string, got {value!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ArgumentTypeError(f"must be a number, got {text!r}")
+    return value
+
+
+def _budget(text: str) -> float:
+    """A time as of `seconds`, or a number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    return value if 1 <= value < math.inf else seconds(text)
