@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+INSTALLED_DEV := .venv/.installed-dev
 INSTALLED_BENCH := .venv/.installed-bench
 INSTALLED_DOCS := .venv/.installed-docs
 
@@ -13,19 +14,19 @@ tune: $(INSTALLED)  ## search over the miniature and test the winner
 test: fast  ## all tests except GPU tests and system tests
 	$(BIN)/python -m pytest -m "slow and not system and not gpu" --numprocesses 2 --dist loadfile
 
-test-system: $(INSTALLED)  ## system tests: searches under faults, several machines, real servers; one at a time
+test-system: $(INSTALLED_DEV)  ## system tests: searches under faults, several machines, real servers; one at a time
 	$(BIN)/python -m pytest -m "system and not gpu"
 
-fast: $(INSTALLED)  ## the tests to run at every commit
+fast: $(INSTALLED_DEV)  ## the tests to run at every commit
 	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses logical --maxprocesses 8
 
-check: $(INSTALLED)  ## format, lint, prose, types
+check: $(INSTALLED_DEV)  ## format, lint, prose, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/codespell themo tune README.md docs
 	$(BIN)/mypy
 
-format: $(INSTALLED)
+format: $(INSTALLED_DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -54,16 +55,23 @@ $(BIN)/uv:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
+# What a user needs; the targets below add the tools of tests, benchmarks and documentation.
+INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock --editable
+
 $(INSTALLED): $(BIN)/uv pyproject.toml requirements.lock
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock --editable '.[dev]'
+	$(INSTALL) .
 	@touch $@
 
-$(INSTALLED_BENCH): $(INSTALLED)
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock --editable '.[dev,bench]'
+$(INSTALLED_DEV): $(INSTALLED)
+	$(INSTALL) '.[dev]'
 	@touch $@
 
-$(INSTALLED_DOCS): $(INSTALLED)
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock --editable '.[dev,docs]'
+$(INSTALLED_BENCH): $(INSTALLED_DEV)
+	$(INSTALL) '.[dev,bench]'
+	@touch $@
+
+$(INSTALLED_DOCS): $(INSTALLED_DEV)
+	$(INSTALL) '.[dev,docs]'
 	@touch $@
 
 clean:  ## remove computed data; keep environment, logs and downloads

@@ -22,6 +22,7 @@ from tune.space.search_settings import SchedulerName, SearcherName
 
 ON_CPU = (
     "startup",
+    "against_older",
     "training_rate",
     "rate_against",
     "sentence_transformers_rate",

@@ -22,6 +22,7 @@ from themo.data.preparation import prepare_data
 from themo.process.progress import silence
 from themo.training.loop import Report, train
 from tune.cluster.connection import RAY_VARIABLES, leave
+from tune.searchers.distributions import distributions_of
 from tune.space.search_space import Space
 
 
@@ -54,7 +55,7 @@ def optuna_alone(
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed), pruner=pruner_of()
     )
     while not course.is_over:
-        trial = study.ask(dict(space.dimensions))
+        trial = study.ask(distributions_of(space.dimensions))
         try:
             tell = partial(_tell, trial, count(1), objective, course)
             last = train(settings.override(trial.params), data, report=tell)

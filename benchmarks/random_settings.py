@@ -23,6 +23,7 @@ from themo.data.preparation import prepare_data
 from themo.evaluation.encoders import score_version
 from themo.process.progress import silence, track
 from themo.training.loop import Report, train
+from tune.searchers.distributions import distributions_of
 from tune.space.search_space import load as load_space
 
 
@@ -59,7 +60,7 @@ def draw(n: int, seed: int = 0) -> list[dict[str, Any]]:
     space = load_space(space_path(), config.load())
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return [study.ask(fixed_distributions=dict(space.dimensions)).params for _ in range(n)]
+    return [study.ask(fixed_distributions=distributions_of(space.dimensions)).params for _ in range(n)]
 
 
 @silence()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from optuna.distributions import FloatDistribution, IntDistribution
 
 from benchmarks import miniature_build
 from benchmarks.__main__ import main
@@ -30,6 +29,7 @@ from themo.data.bitext import Plan, open_bitexts
 from themo.data.cleaning import Rules
 from themo.data.corpora import Corpus
 from themo.models.tokens import Tokenizer
+from tune.space.dimensions import FloatRange, IntRange
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
 
@@ -175,8 +175,8 @@ def test_ended_searches_are_repeated_only_for_a_new_target(tmp_path: Path) -> No
 
 def tiny_space(**search: object) -> Space:
     dimensions = {
-        "learn_rate": FloatDistribution(1e-3, 1e-2, log=True),
-        "batch_size": IntDistribution(16, 32),
+        "learn_rate": FloatRange(1e-3, 1e-2, log=True),
+        "batch_size": IntRange(16, 32),
     }
     return Space(dimensions, search=SearchSettings.model_validate({"grace_pairs": 200} | search))
 

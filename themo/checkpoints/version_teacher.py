@@ -10,6 +10,7 @@ from themo.config.settings import Settings
 from themo.config.worlds import MINIATURE
 from themo.data.sources import Sources, miniature_is_built
 from themo.errors import InputError
+from themo.models.teacher_names import fingerprint
 
 if TYPE_CHECKING:
     from themo.models.teacher import Teacher
@@ -51,8 +52,6 @@ class VersionTeacher:
         Raises:
             InputError: The teacher is missing.
         """
-        from themo.models.teacher import fingerprint
-
         return fingerprint(*self._names)
 
     def refuse_other_dimension(self, dimension: int) -> None:

@@ -23,16 +23,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from themo.config.settings import Settings, load
 from themo.errors import InputError, reason_of
 from themo.files.atomic import old_name, replace_folder, write_text
 from themo.files.weights import write_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Metrics = dict[str, float]
 
@@ -70,6 +71,8 @@ class Checkpoint:
         Raises:
             InputError: The checkpoint is missing or damaged.
         """
+        from safetensors.torch import load_file  # with torch, which settings and summaries do without
+
         folder = find_part(version, "checkpoint")
         try:
             tensors = load_file(folder / "state.safetensors")

@@ -9,7 +9,7 @@ from typing import Any
 
 from themo.checkpoints.versions import TEST_FILE, read_summary
 from themo.evaluation.report.tables import read_scores
-from themo.evaluation.scores import STUDENT
+from themo.evaluation.score_names import STUDENT
 from themo.process.output import typed
 
 _RUNNING = "running"

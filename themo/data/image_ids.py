@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 RULE = (
     "must hold image ids (436508, 436508.0) or MSCOCO file names "
@@ -50,6 +50,9 @@ def image_ids(cells: pa.Array) -> pa.Array:
     Raises:
         NoImageIdError: A cell holds no image id.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if pa.types.is_floating(cells.type):
         cells = pc.if_else(pc.is_nan(cells), None, cells)
     texts = pc.utf8_trim_whitespace(cells.cast(pa.large_string()))
@@ -63,6 +66,10 @@ def image_ids(cells: pa.Array) -> pa.Array:
 
 def _whole_floats(texts: pa.Array, parts: pa.Array) -> pa.Array:
     """Return the digits of cells in another notation, such as ``4.36508e+05``; else null."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     digits: list[str | None] = [None] * len(texts)
     left = pc.and_(pc.is_null(parts), pc.is_valid(texts))
     for row in np.flatnonzero(np.asarray(left)).tolist():

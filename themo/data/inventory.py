@@ -16,10 +16,8 @@ from themo.config.worlds import MINIATURE
 from themo.data.sources import miniature_is_built
 from themo.data.test_files import parts
 from themo.errors import InputError
-from themo.fetching.downloads import probe
-from themo.fetching.hub import ENDPOINT, is_cached, remote_bytes
 from themo.files.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS
-from themo.models.teacher import hub_repository
+from themo.models.teacher_names import hub_repository
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,11 @@ def _repositories(settings: Settings, offline: bool) -> Iterator[Item]:
 
 def _tower(name: str, architecture: str, pretrained: str | None, settings: Settings, offline: bool) -> Item:
     """Return the item of an open_clip model."""
-    repository = hub_repository(architecture, pretrained)
+    is_folder = _is_local(architecture)
+    repository = None if is_folder else hub_repository(architecture, pretrained)
     if repository is not None:
         return _of_hub(f"{name} {architecture}", repository, "model", ("*.safetensors", "*.bin"), offline)
-    if _is_local(architecture):
+    if is_folder:
         return _local(name, architecture, settings)
     return Item(name, architecture, "open_clip's own")
 
@@ -117,6 +116,8 @@ def _local(name: str, place: str, settings: Settings) -> Item:
 
 
 def _of_hub(name: str, repository: str, kind: str, patterns: tuple[str, ...], offline: bool) -> Item:
+    from themo.fetching.hub import ENDPOINT, is_cached, remote_bytes  # the hub's client, only where asked
+
     if is_cached(repository, kind, patterns):
         return Item(name, repository, "there")
     if offline:
@@ -132,6 +133,8 @@ def _test_data(settings: Settings, offline: bool) -> Iterator[Item]:
     for part in parts(settings):
         state = "there"
         if not part.is_there:
+            from themo.fetching.downloads import probe
+
             try:
                 size = None if offline else probe(part.source)
             except InputError:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -34,10 +35,13 @@ from themo.files.cache import Cache
 from themo.files.npy import NpyWriter
 from themo.models.backbones import load_config, refuse_length
 from themo.models.image_vectors import image_vectors, map_to_image_space
-from themo.models.teacher import Teacher, fingerprint
+from themo.models.teacher_names import fingerprint
 from themo.models.tokens import Tokenizer
 from themo.process.devices import resolve_device
 from themo.process.progress import console, track
+
+if TYPE_CHECKING:
+    from themo.models.teacher import Teacher
 
 
 def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -> TrainingData:

@@ -16,12 +16,12 @@ from themo.config.miniature import MiniatureRecipe
 from themo.config.places import LOCAL
 from themo.config.settings import Settings
 from themo.config.worlds import MINIATURE
-from themo.data.corpora import Corpus
 from themo.errors import InputError, MissingInputError
 from themo.files.cache import Cache
 from themo.process.progress import console
 
 if TYPE_CHECKING:
+    from themo.data.corpora import Corpus
     from themo.miniature.pictured import Pictured
 
 MINIATURE_VERSION = 2
@@ -77,6 +77,8 @@ class Sources:
         Raises:
             InputError: The file is missing, or the corpus cannot be fetched.
         """
+        from themo.data.corpora import Corpus  # with Arrow, which looking for files does without
+
         weight, plain = parse_weighted(name)
         if plain in CATALOGUE:
             from themo.fetching.hub import fetch_dataset  # imports take a second
@@ -129,6 +131,24 @@ class Sources:
                 f"{setting}: cannot be read: {name}: {getattr(error, 'strerror', error)}"
             ) from None
         return path
+
+
+def refuse_missing_files(settings: Settings) -> None:
+    """Refuse settings whose training data are not there, without reading them.
+
+    Corpora of the catalogue, which are fetched, and files of the miniature, which are built, count as there.
+
+    Raises:
+        InputError: A file or folder does not exist or cannot be reached; the message names the setting.
+    """
+    sources, data = Sources(settings), settings.data
+    corpora = [("data.corpus", parse_weighted(name)[1]) for name in data.corpus]
+    corpora.append(("data.validation", data.validation or ""))
+    files = [(name, getattr(data, name)) for name in ("targets", "validation_captions", "validation_images")]
+    named = [(setting, name) for setting, name in corpora if name not in CATALOGUE]
+    for setting, name in [*named, *((f"data.{setting}", name or "") for setting, name in files)]:
+        if name and not name.startswith(MINIATURE):
+            sources.path(name, setting)
 
 
 def miniature_is_built(settings: Settings) -> bool:

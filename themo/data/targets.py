@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,12 @@ from themo.errors import InputError
 from themo.files.cache import Cache
 from themo.files.npy import NpyWriter
 from themo.files.vectors import VectorFile
-from themo.models.teacher import Target, Teacher
+from themo.models.teacher_names import Target
 from themo.process.devices import Device
 from themo.process.progress import console, track
+
+if TYPE_CHECKING:
+    from themo.models.teacher import Teacher
 
 VECTORS = "vectors.npy"
 _ROWS_A_CHUNK = 65_536

@@ -7,14 +7,17 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from themo.config.settings import Settings
 from themo.data.test_sets import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, listed_images
 from themo.errors import InputError
 from themo.fetching.archives import is_unpacked, unpack
-from themo.fetching.downloads import Remote, fetch
 from themo.files.locks import alone
 from themo.process.progress import console
+
+if TYPE_CHECKING:
+    from themo.fetching.downloads import Remote
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,12 @@ def _is_for_tests(member: str) -> bool:
     return re.match(r"ILSVRC/(Data|Annotations)/CLS-LOC/(train|test)/", member) is None
 
 
+def _remote(url: str) -> Remote:
+    from themo.fetching.downloads import Remote  # with a client, which a run on local files does without
+
+    return Remote(url)
+
+
 def parts(settings: Settings) -> Iterator[Part]:
     """Yield the parts of the test data with a place and an address in the settings."""
     config = settings.benchmarks
@@ -78,17 +87,17 @@ def parts(settings: Settings) -> Iterator[Part]:
         for name in (IMAGE_NAMES, *dict.fromkeys(map(captions_name, (ENGLISH, config.language)))):
             folder = CAPTIONS_FOLDERS.get(name, "XTD10")
             path = Path(config.captions) / folder / name
-            yield Part(f"XTD10 {name}", path, Remote(f"{config.captions_source}/{folder}/{name}"))
+            yield Part(f"XTD10 {name}", path, _remote(f"{config.captions_source}/{folder}/{name}"))
     if config.images is not None and config.images_source is not None:
         place = Path(config.images)
         captions = Path(config.captions) if config.captions is not None else None
         folders = ("train2014", "val2014")
-        yield Part("MSCOCO images", place, Remote(config.images_source), folders, captions)
+        yield Part("MSCOCO images", place, _remote(config.images_source), folders, captions)
     if config.imagenet is not None and config.imagenet_source is not None:
         place = Path(config.imagenet)
         images = tuple(f"ILSVRC/{kind}/CLS-LOC/val" for kind in ("Data", "Annotations"))
         signs = (*images, "LOC_synset_mapping.txt")
-        source = Remote(config.imagenet_source)
+        source = _remote(config.imagenet_source)
         yield Part("ImageNet validation", place, source, signs, keep=_is_for_tests)
 
 
@@ -121,6 +130,8 @@ def fetch_captions(settings: Settings, *, offline: bool | None = None) -> None:
     try:
         for part in parts(settings):
             if part.archive is None and not part.is_there:
+                from themo.fetching.downloads import fetch
+
                 fetch(part.source, part.place, offline=offline)
     except InputError as error:
         console.print(
@@ -132,6 +143,8 @@ def fetch_captions(settings: Settings, *, offline: bool | None = None) -> None:
 
 def _fetch(part: Part, offline: bool) -> None:
     """Fetch and unpack a part; a lock leaves the work to one of several processes."""
+    from themo.fetching.downloads import fetch
+
     archive = part.archive
     if archive is None:
         console.print(f"{part.name}: from {part.source.url} to {part.place}")

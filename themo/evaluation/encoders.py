@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,9 @@ from themo.data.sources import Sources
 from themo.data.test_sets import ENGLISH, ImageNet, Xtd10
 from themo.errors import InputError, MissingInputError
 from themo.evaluation.prompts import fill_templates, translate_prompts
-from themo.evaluation.scores import ACCURACY, CEILING, RETRIEVAL, STUDENT, ImageEncoder, Row, Scores, evaluate
+from themo.evaluation.score_names import ACCURACY, CEILING, RETRIEVAL, STUDENT
+from themo.evaluation.scores import ImageEncoder, Row, Scores, evaluate
+from themo.evaluation.test_data import with_fetching_command
 from themo.miniature.pictured import Pictured
 from themo.models.image_vectors import image_vectors
 from themo.models.marian import Translator, translations
@@ -220,13 +221,7 @@ def _open_benchmarks(
             folder = sources.path(config.imagenet, "benchmarks.imagenet")
             imagenet = ImageNet.open(folder, _prompts(settings, sources, folder))
     except MissingInputError as error:
-        if not any((config.captions_source, config.images_source, config.imagenet_source)):
-            raise
-        command = ["python", "-m", "themo", "prepare", "--tests"]
-        if version is not None:
-            command += ["--config", str(version / "config.yaml")]
-        of = "" if version is not None else ", with this test's --config or --preset,"
-        raise InputError(f"{error}; `{shlex.join(command)}`{of} fetches the test data") from None
+        raise with_fetching_command(error, settings, version) from None
     if xtd10 is None and imagenet is None:
         raise InputError(f"benchmarks: must name test data for --task {task}, got none")
     return xtd10, imagenet

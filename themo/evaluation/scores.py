@@ -33,19 +33,12 @@ from themo.evaluation.metrics import (
     unit,
     wilson_interval,
 )
+from themo.evaluation.score_names import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
 
-RETRIEVAL = "retrieval"
-ACCURACY = "accuracy"
-KS = (1, 5, 10)
 N_FOUND = 10
 """Number of first items stored per query."""
-STUDENT = "student"
-CEILING = "ceiling"
 N_NAMED = 3
 """Number of classes with equal prompts that the table names per language; the rest is counted."""
-RESERVED = ("n", "ci95", "retention", "differences", "leads_above_0", "equal_prompts", "benchmarks")
-"""Keys of `Scores.to_dict` that are no rows."""
-
 TextEncoder = Callable[[Sequence[str]], torch.Tensor]
 """N sentences to (N, E) floating vectors of any length, in the image vectors' space."""
 
@@ -341,8 +334,3 @@ class Scores:
     def _cell(self, row: str, task: str, k: int) -> str:
         low, high = self.interval(row, task, k)
         return f"{self.share(row, task, k):.3f} [dim]{low:.3f}–{high:.3f}[/]"
-
-
-def metric_name(task: str, k: int) -> str:
-    """Return a metric's name in files, tables and MLflow: ``retrieval@01``."""
-    return f"{task}@{k:02d}"

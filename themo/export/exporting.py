@@ -7,13 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from themo.errors import InputError
 from themo.export import FORMATS, onnx_format
 from themo.export.folders import refuse_taken, whole_folder
 from themo.export.model_card import Card
 from themo.export.quality import Quality, Sentences
+from themo.export.refusals import refuse_options
 from themo.export.source import Source
-from themo.fetching.hub import refuse_repository
 from themo.files.atomic import write_text
 from themo.models.tokens import Tokenizer, uncomposed_tokens
 from themo.process.progress import waiting
@@ -61,7 +60,7 @@ def export_version(
         InputError: The format cannot hold the student, `output` is not empty, or a needed file or package is
             missing.
     """
-    _refuse_options(format_name, int8, sentences, repository)
+    refuse_options(format_name, int8, sentences, repository)
     refuse_taken(output)
     module = import_module(f"themo.export.{FORMATS[format_name]}")
     module.refuse(source)
@@ -94,12 +93,3 @@ def _of_tokenizer(tokenizer: Tokenizer) -> list[str]:
         f"only after it looks for its added tokens, such as {tokens[0]!r}: give it texts in NFC "
         '(`unicodedata.normalize("NFC", text)`).'
     ]
-
-
-def _refuse_options(format_name: str, int8: bool, sentences: Path | None, repository: str | None) -> None:
-    if int8 and format_name != "onnx":
-        raise InputError(f"--int8 is for --format onnx, got --format {format_name}")
-    if sentences is not None and not int8:
-        raise InputError("--sentences needs --int8, whose loss is measured on them")
-    if repository is not None:
-        refuse_repository(repository)

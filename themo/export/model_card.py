@@ -15,10 +15,10 @@ from themo.config.catalogue import CATALOGUE, parse_weighted
 from themo.config.settings import Settings
 from themo.config.worlds import MINIATURE
 from themo.config.yaml_files import write_yaml
-from themo.evaluation.scores import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
+from themo.evaluation.score_names import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
 from themo.export.source import Source
 from themo.models.student import Head
-from themo.models.teacher import hub_repository
+from themo.models.teacher_names import hub_repository
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _SENTENCES = '["un perro corre por la playa", "dos gatos duermen sobre una mesa"]'

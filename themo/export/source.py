@@ -17,14 +17,11 @@ from themo.config.sections import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.errors import InputError
 from themo.evaluation.report.tables import read_scores
-from themo.evaluation.scores import STUDENT
+from themo.evaluation.score_names import STUDENT
+from themo.export.refusals import refuse_unfinished
 from themo.models.student import Student, load_student
 from themo.models.teacher import Teacher
 from themo.models.tokens import Tokenizer
-from themo.process.output import typed
-
-FINISHED = ("finished", "stopped early")
-"""States of a run's summary that allow an export."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +56,8 @@ class Source:
             InputError: The folder is no version directory, its run is not finished, or a file is damaged.
         """
         settings = settings_here(version, overrides)
+        refuse_unfinished(version)
         summary = read_summary(version)
-        state = summary.get("state") if isinstance(summary, dict) else None
-        if state not in FINISHED:
-            raise InputError(
-                f"{version}: its run must be finished to be exported, summary.json says {state!r}; "
-                f"finish it with {typed('train', '--resume', version)}"
-            )
         scores = _read_scores(version / TEST_FILE)
         # the test may have used other test sets than the run's
         if scores is not None and "benchmarks" in scores:

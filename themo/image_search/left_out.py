@@ -76,8 +76,6 @@ class LeftOut:
 
     def lines(self) -> list[str]:
         """Return lines about the files left out, for the console."""
-        from themo.models.image_files import AVIF_COMMAND, HEIF_COMMAND
-
         lines = []
         if self._system:
             total = self._system.total()
@@ -88,9 +86,12 @@ class LeftOut:
             what = f"{_count(count, 'file or folder', 'files and folders')} left out" if count else "no match"
             lines.append(f"--exclude {pattern}: {what}")
         kinds = self._kinds.copy()
-        for suffixes, command in ((HEIF_SUFFIXES, HEIF_COMMAND), (AVIF_SUFFIXES, AVIF_COMMAND)):
+        for suffixes in (HEIF_SUFFIXES, AVIF_SUFFIXES):
             chosen = Counter({suffix: kinds.pop(suffix) for suffix in sorted(kinds) if suffix in suffixes})
             if chosen:
+                from themo.models.image_files import AVIF_COMMAND, HEIF_COMMAND
+
+                command = HEIF_COMMAND if suffixes is HEIF_SUFFIXES else AVIF_COMMAND
                 lines.append(
                     f"{_count(chosen.total(), 'picture')} left out: {_named(chosen)}; to read them: {command}"
                 )

@@ -5,11 +5,13 @@ Pillow's own `convert` clips at 255: a picture of 16 bits becomes white, one of 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 """Pillow's modes of grey pictures of more than 8 bits."""
@@ -37,6 +39,8 @@ def to_8_bits(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: The range is unknown, as for negative numbers (heights, temperatures).
     """
+    import numpy as np
+
     tags = getattr(image, "tag_v2", {})
     values = np.asarray(image)
     if image.mode.startswith("I;16"):
@@ -52,6 +56,8 @@ def to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _levels_of_integers(values: npt.NDArray[np.integer[Any]], tags: Any) -> npt.NDArray[Any]:
+    import numpy as np
+
     bits, kind = _bits(tags, 32), tags.get(_SAMPLE_FORMAT, (0,))[0]
     if bits == 32 and kind == _UNSIGNED:
         values = values.view(np.uint32)  # Pillow's mode "I" is signed
@@ -68,6 +74,8 @@ def _levels_of_integers(values: npt.NDArray[np.integer[Any]], tags: Any) -> npt.
 
 
 def _levels_of_floats(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
+    import numpy as np
+
     low, high = float(values.min()), float(values.max())
     scale = _range(low, high, (1, 255, 2**16 - 1))
     if scale is None:

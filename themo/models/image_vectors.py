@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from themo.files.cache import Cache
-from themo.models.teacher import Target, Teacher
+from themo.models.teacher_names import Target
 
-LoadTeacher = Callable[[], Teacher]
+if TYPE_CHECKING:
+    from themo.models.teacher import Teacher
+
+LoadTeacher = Callable[[], "Teacher"]
 _FORM = 2
 """Version of the decoding: a new number computes all vectors again."""
 

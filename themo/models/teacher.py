@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -20,15 +20,14 @@ from torch.nn import functional
 
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import ENDPOINT
-from themo.files.cache import digest, digest_file, digest_folder
 from themo.files.weights import refuse_code
 from themo.models.by_length import batches_by_length
 from themo.models.cropping import crop_first
 from themo.models.images import Picture, load_batches
 from themo.models.normal_form import canonical
+from themo.models.teacher_names import Target, fingerprint, hub_repository
 from themo.process.progress import track
 
-Target = Literal["state", "embedding", "unit"]
 TEXT_BATCH = 256
 IMAGE_BATCH = 128
 
@@ -224,26 +223,6 @@ class _TextTower:
 
 def _is_no_error(record: logging.LogRecord) -> bool:
     return record.levelno < logging.ERROR
-
-
-def hub_repository(architecture: str, pretrained: str | None) -> str | None:
-    """Return the hub repository of a teacher's weights; None if they come from elsewhere."""
-    if architecture.startswith("hf-hub:"):
-        return architecture.removeprefix("hf-hub:")
-    tagged = open_clip.get_pretrained_cfg(architecture, pretrained) if pretrained else {}
-    return str(tagged["hf_hub"]).rstrip("/") if tagged.get("hf_hub") else None
-
-
-def fingerprint(architecture: str, pretrained: str | None) -> str:
-    """Return a digest of a teacher: its names, and the contents of local files."""
-    folder = Path(architecture.removeprefix("local-dir:"))
-    weights = Path(pretrained) if pretrained else None
-    return digest(
-        [
-            digest_folder(folder) if folder.is_dir() else architecture,
-            digest_file(weights) if weights and weights.is_file() else pretrained,
-        ]
-    )
 
 
 def model_config(architecture: str) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import AbstractContextManager
-from typing import Literal, get_args
-
-import torch
+from typing import TYPE_CHECKING, Literal, get_args
 
 from themo.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -23,11 +25,19 @@ def resolve_device(device: Device) -> torch.device:
     """
     if device not in get_args(Device):
         raise InputError(f"device: must be one of {', '.join(get_args(Device))}, got {device!r}")
+    import torch
+
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("training.device: must be auto or cpu where torch sees no CUDA device, got 'cuda'")
     return torch.device(
         "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
     )
+
+
+def refuse_missing_device(device: Device) -> None:
+    """As `resolve_device`, without torch where the device needs no look at it."""
+    if device == "cuda":
+        resolve_device(device)
 
 
 def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
@@ -36,6 +46,8 @@ def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device:
     Raises:
         InputError: The precision is ``bfloat16`` on a GPU without such units.
     """
+    import torch
+
     if device.type == "cpu":
         use = precision == "bfloat16" or (precision == "auto" and _capabilities().get("amx_bf16", False))
         return torch.bfloat16 if use else torch.float32
@@ -52,7 +64,8 @@ def cores() -> int:
 
 
 def _compute_on_one_thread() -> None:
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:  # what the child imports itself has no pool yet
+        sys.modules["torch"].set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):
@@ -68,6 +81,8 @@ def multiplies_bfloat16() -> bool:
 
 
 def _capabilities() -> dict[str, object]:
+    import torch
+
     # torch tells only since 2.10 or so; without its word float32 is safe
     known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return known
@@ -79,11 +94,15 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     On a CPU torch keeps more in `dtype`; `themo.models.backbones.build_model` builds encoders with float32
     states also there.
     """
+    import torch
+
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that a device is out of memory, by type or by message."""
+    import torch
+
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _LACK_OF_MEMORY)
@@ -96,5 +115,7 @@ def is_device_fault(error: BaseException) -> bool:
     """
     if is_out_of_memory(error):
         return False
+    import torch
+
     is_cudas = isinstance(error, RuntimeError) and str(error).startswith("CUDA error")  # libraries' too
     return is_cudas or isinstance(error, torch.AcceleratorError)

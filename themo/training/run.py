@@ -38,6 +38,7 @@ from themo.tracking.runs import RunLog, Status, Tracking, outbox_path
 from themo.tracking.uri import check_reachable, tracking_uri
 from themo.training.loop import Report, refuse_unfit
 from themo.training.loop import train as train_student
+from themo.training.request import settings_of_run
 
 if TYPE_CHECKING:
     from themo.model import Model
@@ -117,27 +118,6 @@ def read_result(version: Path) -> TrainResult:
     objective, metrics = str(summary["objective"]), dict(summary["best"])
     best = BestStudent(version, metrics[objective], metrics, settings.leaves())
     return TrainResult(version, str(summary["state"]), objective, read_progress(version)["reports"], best)
-
-
-def settings_of_run(
-    config: Path | None, preset: str | None, overrides: Mapping[str, Any], resume: Path | None
-) -> Settings:
-    """The settings of a new run, or of the run to resume.
-
-    Args:
-        config: YAML file of settings; excludes `preset`.
-        preset: Name of a preset.
-        overrides: Values by leaf name.
-        resume: Version directory of an unfinished run; excludes all others.
-
-    Raises:
-        InputError: All problems in one line.
-    """
-    if resume is None:
-        return load_for_training(config, preset, overrides)
-    if overrides or config or preset:
-        raise InputError("--resume uses the settings of the version; leave out all settings")
-    return read_settings(resume)
 
 
 class TrainingRun:

@@ -7,16 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
-
-import pyarrow
-from pyarrow import fs
 
 from themo.errors import InputError, reason_of
 from themo.files import disk_space as room
 from themo.files.atomic import sync_below
 from themo.files.disk_space import is_full
+
+if TYPE_CHECKING:
+    from pyarrow import fs
 
 T = TypeVar("T")
 
@@ -54,8 +54,8 @@ class Storage:
             raise InputError(f"--storage-path must name a bucket, as in s3://BUCKET/FOLDER, got {place!r}")
         storage = cls(place if "://" in place else str(Path(place).resolve()))
         try:
-            storage.filesystem  # noqa: B018 -- created at first use
-        except (pyarrow.ArrowInvalid, OSError) as error:
+            storage.filesystem  # noqa: B018 -- made when it is first asked for
+        except (ValueError, OSError) as error:
             raise InputError(
                 f"--storage-path must be a folder or a URI such as s3://BUCKET/FOLDER, got {place!r}: "
                 f"{reason_of(error)}"
@@ -81,6 +81,8 @@ class Storage:
 
     @cached_property
     def _resolved(self) -> tuple[fs.FileSystem, str]:
+        from pyarrow import fs
+
         filesystem, root = fs.FileSystem.from_uri(self.place)
         return filesystem, root.rstrip("/")
 
@@ -99,7 +101,9 @@ class Storage:
         return found
 
     def fetch(self, path: str, folder: Path) -> None:
-        """Copy a folder of the storage to a new folder on this machine."""
+        """Copy a folder of it to a new one of this machine."""
+        from pyarrow import fs
+
         folder.mkdir(parents=True)
         fs.copy_files(
             f"{self.root}/{path}",
@@ -124,6 +128,8 @@ class Storage:
         Raises:
             OSError: The disk is full.
         """
+        from pyarrow import fs
+
         if not isinstance(self.filesystem, fs.LocalFileSystem):
             return
         try:
@@ -133,7 +139,9 @@ class Storage:
                 raise
 
     def remove(self, path: str) -> None:
-        """Remove a folder of the storage, if it exists."""
+        """Remove a folder of it, if it is there."""
+        from pyarrow import fs
+
         if self.filesystem.get_file_info(f"{self.root}/{path}").type != fs.FileType.NotFound:
             with suppress(FileNotFoundError):  # Google has no folders: this one went with its files
                 self.filesystem.delete_dir(f"{self.root}/{path}")
@@ -154,6 +162,8 @@ class Storage:
 
         One listing, since each is a round trip in a bucket, and Google lists only folders created by name.
         """
+        from pyarrow import fs
+
         selector = fs.FileSelector(path, allow_not_found=True, recursive=True)
         found = self.filesystem.get_file_info(selector)
         return [(info, info.path.removeprefix(f"{path}/").split("/")) for info in found]

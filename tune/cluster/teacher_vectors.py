@@ -22,7 +22,8 @@ import pyarrow as pa
 
 from themo.data.targets import EncodeElsewhere
 from themo.errors import InputError, reason_of
-from themo.models.teacher import Target, Teacher
+from themo.models.teacher import Teacher
+from themo.models.teacher_names import Target
 from themo.process.devices import Device, resolve_device
 from tune.cluster.connection import connect
 from tune.cluster.own_device import own_device

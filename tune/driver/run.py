@@ -57,16 +57,20 @@ class OpenSearch:
         Raises:
             InputError, KeyboardInterrupt, RuntimeError: As of `tune.driver.session.run_search`.
         """
-        from themo.data.preparation import prepare_data
-        from themo.data.test_files import fetch_captions
-        from tune.cluster.connection import ClusterError
-        from tune.cluster.teacher_vectors import encoder_on
-        from tune.driver.range_ends import refuse_unfit_ends
-        from tune.driver.session import run_search
-        from tune.study.search import discard_untried, has_pairs
+        with waiting("Loading libraries"):  # after all checks that do without them
+            from themo.data.preparation import prepare_data
+            from themo.data.test_files import fetch_captions
+            from tune.cluster.connection import ClusterError
+            from tune.driver.range_ends import refuse_unfit_ends
+            from tune.driver.session import run_search
+            from tune.study.search import discard_untried, has_pairs
 
         search, address = self.search, self.search.resources.address
-        encode = encoder_on(address) if address else None
+        encode = None
+        if address:
+            from tune.cluster.teacher_vectors import encoder_on
+
+            encode = encoder_on(address)
         is_begun = has_pairs(search)  # a search interrupted before its first trial begins here
 
         def prepare(settings: Settings) -> TrainingData:
@@ -113,8 +117,7 @@ def open_search(options: SearchOptions) -> OpenSearch:
     options = replace(options, address=address)
     # from here on `status` shows a new search
     with reserve(options.name, settings) if is_new else nullcontext() as place:
-        with waiting("Loading libraries"):
-            from tune.driver import session  # noqa: F401 -- with it nearly all that `OpenSearch.run` imports
-            from tune.driver.request import begin, resume
+        from tune.driver.request import begin, resume  # reads the space
+
         search = begin(options, settings, place) if is_new else resume(options, settings)
     return OpenSearch(search, options)

@@ -16,11 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from optuna.distributions import FloatDistribution
 
 from tune.schedulers.rungs import crosses
 from tune.schedulers.scheduler import Scheduler
-from tune.space.dimensions import Scalar
+from tune.space.dimensions import FloatRange, Scalar
 from tune.space.search_settings import CHANGEABLE
 from tune.space.search_space import Space
 from tune.study.study import Study
@@ -116,7 +115,7 @@ def explore(space: Space, params: Mapping[str, Scalar], random: np.random.Genera
     changed = dict(params)
     for name in CHANGEABLE:
         dimension, value = space.dimensions.get(name), params.get(name)
-        if isinstance(dimension, FloatDistribution) and isinstance(value, int | float):
+        if isinstance(dimension, FloatRange) and isinstance(value, int | float):
             factor = _FACTORS[int(random.integers(2))]
             changed[name] = min(max(value * factor, dimension.low), dimension.high)
     return changed

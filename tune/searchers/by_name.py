@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
 from tune.searchers import evolution
+from tune.searchers.distributions import distributions_of
 from tune.searchers.history import to_optuna
 from tune.space.cube import decode
 from tune.space.dimensions import Scalar
@@ -133,7 +134,7 @@ def _ask(space: Space, study: Study, sampler: BaseSampler) -> dict[str, Scalar]:
     history = to_optuna(space, study, sampler)
     if trusted := _trusted(space, len(study)):
         history.enqueue_trial(trusted)
-    trial = history.ask(dict(space.dimensions))
+    trial = history.ask(distributions_of(space.dimensions))
     return {name: trial.params[name] for name in space.dimensions}
 
 

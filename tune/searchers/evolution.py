@@ -11,10 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from cmaes import CMA
-from optuna.distributions import CategoricalDistribution
 
 from tune.space.cube import decode, encode
-from tune.space.dimensions import Scalar, contains
+from tune.space.dimensions import Choice, Scalar, contains
 from tune.space.search_space import Space
 from tune.study.study import Study
 
@@ -35,7 +34,7 @@ def sample(space: Space, study: Study, scores: Mapping[int, float], seed: int) -
         scores: Scores of the trials that are not running, by number; higher is better.
         seed: Seed of this proposal.
     """
-    ranges = {name: d for name, d in space.dimensions.items() if not isinstance(d, CategoricalDistribution)}
+    ranges = {name: d for name, d in space.dimensions.items() if not isinstance(d, Choice)}
     params = {trial.number: trial.params for trial in (*study.carried, *study)}
     known = {
         number: np.array([encode(d, params[number][name]) for name, d in ranges.items()])

@@ -17,6 +17,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tune.searchers.distributions import distribution_of
 from tune.space.dimensions import Scalar, contains
 from tune.space.search_space import Space
 from tune.study.study import Study
@@ -171,7 +172,7 @@ def _frozen(space: Space, trial: Trial, mode: Mode, position: int) -> FrozenTria
         _STATES[trial.state],
         value=trial.best(mode) if trial.state == "COMPLETE" else None,
         params=known,
-        distributions={name: space.dimensions[name] for name in known},
+        distributions={name: distribution_of(space.dimensions[name]) for name in known},
         intermediate_values=dict(trial.values),
     )
 

@@ -8,49 +8,44 @@ from __future__ import annotations
 
 import math
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
+from tune.space.dimensions import (
+    Choice,
+    Dimension,
+    FloatRange,
+    IntRange,
+    Scalar,
 )
 
-from tune.space.dimensions import Scalar
 
-
-def decode(distribution: BaseDistribution, place: float) -> Scalar:
-    """The value of a dimension at a position from 0 to 1."""
-    match distribution:
-        case CategoricalDistribution(choices=choices):
+def decode(dimension: Dimension, place: float) -> Scalar:
+    """The value at a place of a dimension, from 0 to 1."""
+    match dimension:
+        case Choice(choices=choices):
             return choices[_part(place, len(choices))]
-        case IntDistribution(low=low, high=high, step=step, log=False):
+        case IntRange(low=low, high=high, step=step, log=False):
             return low + step * _part(place, (high - low) // step + 1)
-        case IntDistribution(low=low, high=high):
+        case IntRange(low=low, high=high):
             value = round(_exp_between(low - 0.5, high + 0.5, place))
             return min(max(value, low), high)
-        case FloatDistribution(low=low, high=high, log=log):
+        case FloatRange(low=low, high=high, log=log):
             number = _exp_between(low, high, place) if log else low + place * (high - low)
             return min(max(number, low), high)
-        case _:
-            raise TypeError(f"no dimension of a search space: {distribution!r}")
 
 
-def encode(distribution: BaseDistribution, value: Scalar) -> float:
-    """The position of a value, inverse to `decode`: for integers and choices the middle of the interval."""
-    match distribution:
-        case CategoricalDistribution(choices=choices):
+def encode(dimension: Dimension, value: Scalar) -> float:
+    """A place at which `decode` gives the value; of a whole number or a choice the middle of its part."""
+    match dimension:
+        case Choice(choices=choices):
             places = [
                 i for i, choice in enumerate(choices) if type(choice) is type(value) and choice == value
             ]
             return (places[0] + 0.5) / len(choices)
-        case IntDistribution(low=low, high=high, step=step, log=False):
+        case IntRange(low=low, high=high, step=step, log=False):
             return ((_number(value) - low) // step + 0.5) / ((high - low) // step + 1)
-        case IntDistribution(low=low, high=high):
+        case IntRange(low=low, high=high):
             return _log_place(low - 0.5, high + 0.5, _number(value))
-        case FloatDistribution(low=low, high=high, log=log):
+        case FloatRange(low=low, high=high, log=log):
             return _log_place(low, high, _number(value)) if log else (_number(value) - low) / (high - low)
-        case _:
-            raise TypeError(f"no dimension of a search space: {distribution!r}")
 
 
 def _part(place: float, n_parts: int) -> int:

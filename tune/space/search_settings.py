@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from pydantic import Field, model_validator
 
 from themo.config.sections import Section
+from tune.space.dimensions import Choice, Dimension, FloatRange
 
 SearcherName = Literal["tpe", "gp", "cmaes", "random", "quasi-random"]
 SchedulerName = Literal["asha", "pausing-asha", "hyperband", "median", "pbt", "none"]
@@ -75,25 +75,21 @@ class SearchSettings(Section):
         return {name: owner for name, owner in (searchers | schedulers).items() if name not in used}
 
 
-def contradictions(
-    search: SearchSettings, dimensions: Mapping[str, BaseDistribution]
-) -> list[tuple[str, str]]:
-    """Messages about contradictory settings, by setting."""
+def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) -> list[tuple[str, str]]:
+    """What of the search does not go together, by setting."""
     problems = []
-    if search.searcher == "cmaes" and all(
-        isinstance(d, CategoricalDistribution) for d in dimensions.values()
-    ):
+    if search.searcher == "cmaes" and all(isinstance(d, Choice) for d in dimensions.values()):
         names = ", ".join(dimensions)
         problems.append(
             ("searcher", f"cmaes needs a range of numbers in the space, got choices only: {names}")
         )
     if search.scheduler == "pbt":
         if search.searcher not in ("random", "quasi-random"):
-            rule = "must be random or quasi-random with scheduler pbt, which draws all trials at the start"
-            problems.append(("searcher", f"{rule}, got {search.searcher!r}"))
-        if not any(isinstance(dimensions.get(name), FloatDistribution) for name in CHANGEABLE):
-            rule = f"pbt needs a range of {', '.join(CHANGEABLE[:-1])} or {CHANGEABLE[-1]} in the space"
-            problems.append(("scheduler", f"{rule}, got {', '.join(dimensions)}"))
+            told = "must be random or quasi-random with scheduler pbt, which draws all trials at the start"
+            problems.append(("searcher", f"{told}, got {search.searcher!r}"))
+        if not any(isinstance(dimensions.get(name), FloatRange) for name in CHANGEABLE):
+            told = f"pbt needs a range of {', '.join(CHANGEABLE[:-1])} or {CHANGEABLE[-1]} in the space"
+            problems.append(("scheduler", f"{told}, got {', '.join(dimensions)}"))
         if search.stop_after_no_gain is not None:
             rule = "must be left out, scheduler pbt has no such setting: all trials start before any ends"
             problems.append(("stop_after_no_gain", f"{rule}, got {search.stop_after_no_gain}"))

@@ -9,13 +9,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 from pydantic import ValidationError
 
 from themo.config.settings import Settings, known_leaves, option
 from themo.config.yaml_files import read_yaml
 from themo.errors import InputError
-from tune.space.dimensions import Scalar, choices_of, contains, ends_of, n_values, read_rule, rule_of
+from tune.space.dimensions import (
+    Choice,
+    Dimension,
+    Scalar,
+    choices_of,
+    contains,
+    ends_of,
+    n_values,
+    read_rule,
+    rule_of,
+)
 from tune.space.search_settings import SearchSettings, contradictions
 
 FIXED_SECTIONS = ("paths", "benchmarks")
@@ -45,7 +54,7 @@ class Space:
         search: Settings of the search.
     """
 
-    dimensions: Mapping[str, BaseDistribution]
+    dimensions: Mapping[str, Dimension]
     first: tuple[Mapping[str, Scalar], ...] = ()
     search: SearchSettings = field(default_factory=SearchSettings)
 
@@ -149,7 +158,7 @@ def from_tree(tree: Mapping[str, Any], settings: Settings, source: str) -> Space
     return Space(dimensions, first, search)
 
 
-def _dimension(name: str, rule: object, settings: Settings, where: str) -> BaseDistribution:
+def _dimension(name: str, rule: object, settings: Settings, where: str) -> Dimension:
     leaves = known_leaves()
     if name not in leaves:
         raise InputError(f"{where}: no setting of this name")
@@ -157,7 +166,7 @@ def _dimension(name: str, rule: object, settings: Settings, where: str) -> BaseD
     if section in FIXED_SECTIONS or name in FIXED_LEAVES:
         raise InputError(f"{where}: this setting must be equal for all trials; set it with {option(name)}")
     distribution = read_rule(rule, where)
-    if name in data_leaves() and not isinstance(distribution, CategoricalDistribution):
+    if name in data_leaves() and not isinstance(distribution, Choice):
         raise InputError(f"{where}: a setting of the data must be a choice, got {rule!r}")
     refusals = []
     for value in ends_of(distribution):
@@ -172,7 +181,7 @@ def _dimension(name: str, rule: object, settings: Settings, where: str) -> BaseD
 
 def _first(
     points: object,
-    dimensions: Mapping[str, BaseDistribution],
+    dimensions: Mapping[str, Dimension],
     unread: set[str],
     settings: Settings,
     source: str,

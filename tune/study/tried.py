@@ -6,16 +6,18 @@ choices.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-
-import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from typing import TYPE_CHECKING
 
 from tune.space.cube import decode
-from tune.space.dimensions import Scalar, n_values, value_at
+from tune.space.dimensions import Choice, Dimension, Scalar, n_values, value_at
 from tune.space.search_space import Space
 from tune.study.study import Study
 from tune.study.trial_record import Trial
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Key = tuple[object, ...]
 
@@ -23,9 +25,7 @@ Key = tuple[object, ...]
 def key_of(space: Space, params: Mapping[str, Scalar]) -> Key:
     """A key that is equal for settings of the same run."""
     return tuple(
-        (type(params[name]).__name__, params[name])
-        if isinstance(dimension, CategoricalDistribution)
-        else params[name]
+        (type(params[name]).__name__, params[name]) if isinstance(dimension, Choice) else params[name]
         for name, dimension in space.dimensions.items()
     )
 
@@ -66,10 +66,10 @@ def draw_untried(
     known = _keys(space, study)
     open_ = {name: d for name, d in space.dimensions.items() if name not in fixed}
     sizes = [n_values(dimension) for dimension in open_.values()]
-    n_points = float(np.prod([float(size) for size in sizes]))
-    start = int(random.random() * n_points) if np.isfinite(n_points) else 0
-    for step in range(int(min(len(known) + 1, n_points))):  # at most all known points are skipped
-        if np.isfinite(n_points):
+    n_points = math.prod(sizes, start=1.0)
+    start = int(random.random() * n_points) if math.isfinite(n_points) else 0
+    for step in range(int(min(len(known) + 1, n_points))):  # no more than all known ones lie in the way
+        if math.isfinite(n_points):
             drawn = _point(open_, (start + step) % int(n_points))
         else:
             drawn = {name: decode(d, float(random.random())) for name, d in open_.items()}
@@ -79,8 +79,8 @@ def draw_untried(
     return None
 
 
-def _point(dimensions: Mapping[str, BaseDistribution], index: int) -> dict[str, Scalar]:
-    """The settings of a finite space by index."""
+def _point(dimensions: Mapping[str, Dimension], index: int) -> dict[str, Scalar]:
+    """A point of a finite space by its number."""
     point: dict[str, Scalar] = {}
     for name, dimension in dimensions.items():
         index, place = divmod(index, int(n_values(dimension)))

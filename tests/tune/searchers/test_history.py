@@ -11,6 +11,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 
 from themo.config.settings import Settings
+from tune.searchers.distributions import distributions_of
 from tune.searchers.history import to_optuna
 from tune.space.search_space import Space, from_tree
 from tune.study.study import Study
@@ -51,7 +52,7 @@ def copied(space: Space, study: Study, sampler: optuna.samplers.BaseSampler) -> 
             create_trial(
                 state=states[trial.state],
                 params=dict(trial.params),
-                distributions=dict(space.dimensions),
+                distributions=distributions_of(space.dimensions),
                 intermediate_values=dict(trial.values),
                 value=trial.best("max") if trial.state == "COMPLETE" else None,
             )
@@ -68,8 +69,8 @@ def test_samplers_propose_as_from_optunas_own_storage(settings, n, seed, is_last
         lambda: TPESampler(seed=seed, n_startup_trials=4),
         lambda: RandomSampler(seed=seed),
     ):
-        ours = to_optuna(space, study, make()).ask(dict(space.dimensions))
-        theirs = copied(space, study, make()).ask(dict(space.dimensions))
+        ours = to_optuna(space, study, make()).ask(distributions_of(space.dimensions))
+        theirs = copied(space, study, make()).ask(distributions_of(space.dimensions))
         assert (ours.number, ours.params) == (theirs.number, theirs.params)
 
 

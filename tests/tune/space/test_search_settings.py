@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
-from optuna.distributions import FloatDistribution
 
+from tune.space.dimensions import FloatRange
 from tune.space.search_settings import SchedulerName, SearcherName, SearchSettings, contradictions
 
 
@@ -31,6 +31,6 @@ def test_a_population_is_drawn_at_random_by_default():
 @pytest.mark.parametrize("searcher", get_args(SearcherName))
 def test_all_but_a_population_goes_with_every_searcher(searcher, scheduler):
     search = SearchSettings(searcher=searcher, scheduler=scheduler)
-    problems = dict(contradictions(search, {"learn_rate": FloatDistribution(0.1, 1)}))
+    problems = dict(contradictions(search, {"learn_rate": FloatRange(0.1, 1)}))
     is_refused = scheduler == "pbt" and searcher not in ("random", "quasi-random")
     assert set(problems) == ({"searcher"} if is_refused else set())

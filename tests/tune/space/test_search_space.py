@@ -7,7 +7,6 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from themo.cli import main as cli
 from themo.config import settings as config
@@ -15,7 +14,7 @@ from themo.config.presets import presets, space_path
 from themo.config.settings import Settings
 from themo.errors import InputError
 from tune.searchers.by_name import propose
-from tune.space.dimensions import contains
+from tune.space.dimensions import Choice, FloatRange, IntRange, contains
 from tune.space.search_settings import SchedulerName, SearcherName
 from tune.space.search_space import from_tree, load
 from tune.study.study import Study
@@ -50,11 +49,11 @@ def test_kinds_of_ranges_include_both_ends(settings):
         loss={"choice": ["mse", "cosine+0.1*infonce"]},
     )
     assert space.dimensions == {
-        "learn_rate": FloatDistribution(1e-4, 1e-2, log=True),
-        "weight_decay": FloatDistribution(0, 0.1),
-        "batch_size": IntDistribution(32, 256, step=16),
-        "warmup_steps": IntDistribution(1, 1000, log=True),
-        "loss": CategoricalDistribution(["mse", "cosine+0.1*infonce"]),
+        "learn_rate": FloatRange(1e-4, 1e-2, log=True),
+        "weight_decay": FloatRange(0, 0.1),
+        "batch_size": IntRange(32, 256, step=16),
+        "warmup_steps": IntRange(1, 1000, log=True),
+        "loss": Choice(["mse", "cosine+0.1*infonce"]),
     }
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import FloatDistribution
 
+from tune.space.dimensions import FloatRange
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
 from tune.study.limits import is_exhausted, is_whole, trials_without_gain, wants_more
@@ -13,7 +13,7 @@ from tune.study.trial_record import Mode
 
 
 def a_space(**search: int) -> Space:
-    return Space({"learn_rate": FloatDistribution(0, 1)}, (), SearchSettings(**search))
+    return Space({"learn_rate": FloatRange(0, 1)}, (), SearchSettings(**search))
 
 
 def a_study(values: list[float | None], mode: Mode = "max", running: int = 0) -> Study:

@@ -11,7 +11,6 @@ from formula_search import a_search
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy.stats import qmc
 from simulation import facts, play, play_with_kills
 
@@ -20,6 +19,7 @@ from themo.errors import InputError
 from tune.cluster.resources import Resources
 from tune.searchers.by_name import propose
 from tune.space.cube import decode
+from tune.space.dimensions import Choice, FloatRange, IntRange
 from tune.space.search_settings import SchedulerName, SearcherName, SearchSettings
 from tune.space.search_space import Space, from_tree
 from tune.study.limits import used_up, wants_more
@@ -35,9 +35,9 @@ CHOICES = ["mse", "cosine", True, 1, 1.0, None]
 
 finite = st.builds(
     lambda n_choices, high, step, low: {
-        "loss": CategoricalDistribution(CHOICES[:n_choices]),
-        "batch_size": IntDistribution(1, 1 + step * high, step=step),
-        "hidden_layers": IntDistribution(low, low + 1, log=True),
+        "loss": Choice(CHOICES[:n_choices]),
+        "batch_size": IntRange(1, 1 + step * high, step=step),
+        "hidden_layers": IntRange(low, low + 1, log=True),
     },
     st.integers(1, 6),
     st.integers(0, 3),
@@ -70,8 +70,8 @@ def test_a_finite_space_is_tried_once_and_no_further(searcher, dimensions, n_sam
     assert run(space, again) == params
 
 
-def test_the_gaussian_process_tries_two_choices_in_two_trials():
-    space = Space({"loss": CategoricalDistribution(["mse", "cosine"])}, (), SearchSettings(searcher="gp"))
+def test_two_choices_are_two_trials_with_the_gaussian_process_too():
+    space = Space({"loss": Choice(["mse", "cosine"])}, (), SearchSettings(searcher="gp"))
     study = Study(None, "max")
     assert sorted(str(params["loss"]) for params in run(space, study)) == ["cosine", "mse"]
     assert used_up(study, space) == (
@@ -84,7 +84,7 @@ def test_the_gaussian_process_tries_two_choices_in_two_trials():
 @given(slots=st.integers(1, 4), choices=st.lists(st.integers(0, 3), max_size=20))
 def test_a_search_of_a_finite_space_ends_by_each_rule(scheduler, slots, choices):
     search = SearchSettings(scheduler=scheduler, searcher="random", num_samples=30, grace_pairs=100)
-    space = Space({"loss": CategoricalDistribution(["mse", "cosine"])}, (), search)
+    space = Space({"loss": Choice(["mse", "cosine"])}, (), search)
     study = play(space, Study(None, "max"), lambda t, step: t.number + step, slots=slots, choices=choices)
     assert len(study) == 2
     assert all(trial.is_done for trial in study)
@@ -95,8 +95,10 @@ def test_a_search_of_a_finite_space_ends_by_each_rule(scheduler, slots, choices)
 @pytest.mark.parametrize("searcher", ["random", "quasi-random", "tpe"])
 @examples(max_examples=8, deadline=None)
 @given(kills=st.lists(st.integers(0, 30), max_size=4))
-def test_a_killed_search_of_a_finite_space_ends_undisturbed(searcher, scheduler, kills, tmp_path_factory):
-    dimensions = {"loss": CategoricalDistribution(["mse", "cosine"]), "batch_size": IntDistribution(1, 3)}
+def test_a_killed_search_of_a_finite_space_ends_as_an_undisturbed_one(
+    searcher, scheduler, kills, tmp_path_factory
+):
+    dimensions = {"loss": Choice(["mse", "cosine"]), "batch_size": IntRange(1, 3)}
     rules = {"scheduler": scheduler, "searcher": searcher, "startup_trials": 2, "grace_pairs": 100}
     space = Space(dimensions, (), SearchSettings(num_samples=20, **rules))
     path = tmp_path_factory.mktemp("killed") / "study.json"
@@ -125,7 +127,7 @@ def test_what_another_search_has_tried_is_not_proposed(searcher, dimensions, see
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
 def test_a_warm_start_with_the_same_seed_draws_other_points(searcher):
-    dimensions = {"learn_rate": FloatDistribution(1e-5, 1e-2, log=True), "batch_size": IntDistribution(1, 9)}
+    dimensions = {"learn_rate": FloatRange(1e-5, 1e-2, log=True), "batch_size": IntRange(1, 9)}
     space = Space(dimensions, (), SearchSettings(searcher=searcher, num_samples=5, startup_trials=8))
     old = Study(None, "max")
     known = run(space, old)
@@ -172,7 +174,7 @@ def test_a_draw_finds_what_is_left(dimensions, n_known, seed, data):
 
 def test_a_point_at_the_end_of_a_range_is_not_proposed_twice() -> None:
     """Real numbers repeat where a searcher is cut off at an end."""
-    space = Space({"learn_rate": FloatDistribution(0.0, 1.0)}, (), SearchSettings(searcher="cmaes", seed=1))
+    space = Space({"learn_rate": FloatRange(0.0, 1.0)}, (), SearchSettings(searcher="cmaes", seed=1))
     study = Study(None, "max")
     while len(study) < 60:
         trial = study.add(propose(space, study))
@@ -183,7 +185,7 @@ def test_a_point_at_the_end_of_a_range_is_not_proposed_twice() -> None:
 
 @given(n_first=st.integers(0, 5), seed=st.integers(0, 40))
 def test_trusted_trials_use_up_no_point_of_the_sequence(n_first, seed):
-    dimensions = {"learn_rate": FloatDistribution(1e-5, 1e-2, log=True), "batch_size": IntDistribution(1, 15)}
+    dimensions = {"learn_rate": FloatRange(1e-5, 1e-2, log=True), "batch_size": IntRange(1, 15)}
     first = tuple({"learn_rate": 1e-3, "batch_size": 1 + i} for i in range(n_first))
     space = Space(dimensions, first, SearchSettings(searcher="quasi-random", seed=seed))
     study = Study(None, "max")
@@ -199,7 +201,7 @@ def test_trusted_trials_use_up_no_point_of_the_sequence(n_first, seed):
 
 def test_a_search_that_has_tried_all_is_not_enlarged(tmp_path):
     search = a_search(tmp_path, "mine", Resources(), num_samples=6)
-    space = Space({"loss": CategoricalDistribution(["mse", "cosine"])}, (), search.space.search)
+    space = Space({"loss": Choice(["mse", "cosine"])}, (), search.space.search)
     study = Study(search.folder / STUDY_FILE, "max")
     run(space, study)
     with pytest.raises(InputError) as caught:

@@ -56,16 +56,19 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     _refuse(options)
-    with waiting("Loading libraries"):
-        from themo.checkpoints.versions import read_summary
-        from themo.export.exporting import export_version
-        from themo.export.source import FINISHED, Source
-        from themo.fetching.hub import push_folder
+    from themo.checkpoints.versions import find_part, read_summary
+    from themo.export.refusals import FINISHED, refuse_unfinished
 
     def is_finished(version: Path, _settings: Settings) -> bool:
         return read_summary(version).get("state") in FINISHED
 
     version = find_version(options.version_path, options.settings, "to export", is_finished)
+    refuse_unfinished(version)
+    find_part(version, "student")
+    with waiting("Loading libraries"):
+        from themo.export.exporting import export_version
+        from themo.export.source import Source
+        from themo.fetching.hub import push_folder
     with waiting("Loading the student"):
         source = Source.open(version, options.settings)
     if options.register is not None:
@@ -113,6 +116,15 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
 
 def _refuse(options: Namespace) -> None:
+    from themo.export.folders import refuse_taken
+    from themo.export.refusals import refuse_options
+
+    refuse_options(options.format, options.int8, options.sentences, options.push_to)
+    _refuse_places(options)
+    refuse_taken(options.output)
+
+
+def _refuse_places(options: Namespace) -> None:
     if options.format != "mlflow":
         if options.register is not None:
             raise InputError(f"--register is for --format mlflow, got --format {options.format}")

@@ -42,8 +42,9 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if options.dry_run:
         _describe(settings, options)
         return
-    from themo.data.sources import Sources
+    from themo.data.sources import Sources, refuse_missing_files
 
+    refuse_missing_files(settings)
     Sources(settings).fetch_repositories()  # before the slow imports
     with waiting("Loading libraries"):
         from themo.data.preparation import prepare_data

@@ -34,10 +34,8 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    with waiting("Loading libraries"):
-        from tune.results.report.page import write_report
-        from tune.study.naming import SEARCH_FILE, search_folder
-        from tune.study.search import read_search, search_folders
+    from tune.study.naming import SEARCH_FILE, search_folder
+    from tune.study.search import read_search, search_folders
 
     settings = load().override({"logs_dir": options.logs_dir} if options.logs_dir else {})
     logs_dir = Path(settings.paths.logs_dir)
@@ -59,7 +57,10 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         folder = folder.resolve()
     else:
         folder = search_folder(options.name, settings, asked_by="report NAME")
-    print_result(str(write_report(read_search(folder, asked_by="report NAME"), folder)))
+    search = read_search(folder, asked_by="report NAME")
+    with waiting("Loading libraries"):
+        from tune.results.report.page import write_report
+    print_result(str(write_report(search, folder)))
 
 
 def _report_on_test(version: Path) -> Path:

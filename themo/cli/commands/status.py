@@ -9,7 +9,6 @@ from themo.cli.addressing import find_run, is_search, is_version
 from themo.cli.options import Parser, add_json, path
 from themo.config.settings import load
 from themo.process.output import print_json, print_result
-from themo.process.progress import waiting
 
 SUMMARY = "Show the state of all searches, or of one search or version, also while it runs."
 EXAMPLES = """\
@@ -76,8 +75,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
 
 def _print_version(version: Path, as_json: bool) -> None:
-    with waiting("Loading libraries"):
-        from themo.cli.version_status import read_version_status
+    from themo.cli.version_status import read_version_status
 
     status = read_version_status(version)
     if as_json:

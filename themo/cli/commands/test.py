@@ -11,7 +11,7 @@ from themo.config.settings import load
 from themo.errors import InputError
 from themo.evaluation.recording import score_and_record
 from themo.process.output import print_json, print_result
-from themo.process.progress import console, waiting
+from themo.process.progress import console
 
 SUMMARY = "Test a student on images and compare it with its teacher."
 USAGE = "python -m themo test [OPTION ...]"
@@ -54,9 +54,10 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         raise InputError(
             "test: --preset and --config are for --baseline without a version, which has its own settings"
         )
-    with waiting("Loading libraries"):
-        from themo.checkpoints.versions import settings_here
-        from themo.tracking.uri import tracking_uri, ui_command
+    from themo.checkpoints.versions import find_part, settings_here
+    from themo.evaluation.test_data import refuse_missing_test_data
+    from themo.process.devices import refuse_missing_device
+    from themo.tracking.uri import check_reachable, tracking_uri, ui_command
 
     version = None
     if tests_baselines_alone:
@@ -64,6 +65,10 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     else:
         version = find_version(options.version_path, options.settings, "to test", sees_images)
         settings = settings_here(version, options.settings)
+        find_part(version, "student")
+    refuse_missing_test_data(settings, version, options.task)
+    refuse_missing_device(settings.training.device)
+    check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
     tested = score_and_record(settings, version, options.task, options.baseline)
     report = None
     if options.report and version is not None:

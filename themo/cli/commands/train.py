@@ -33,11 +33,13 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
-    with waiting("Loading libraries"):
-        from themo.tracking.uri import tracking_uri, ui_command
-        from themo.training.run import settings_of_run, training_run
+    from themo.tracking.uri import tracking_uri, ui_command
+    from themo.training.request import refuse_unfit_request, settings_of_run
 
     settings = settings_of_run(options.config, options.preset, options.settings, options.resume)
+    refuse_unfit_request(settings, options.resume)
+    with waiting("Loading libraries"):  # after all checks that do without them
+        from themo.training.run import training_run
     can_test = settings.benchmarks.names_tests and settings.data.targets is None
     with training_run(settings, resume=options.resume) as run:
         test_it = [typed("test", "--version-path", run.version)] if can_test else []

@@ -12,7 +12,8 @@ from plotly.subplots import make_subplots
 
 from themo.evaluation.metrics import wilson_interval
 from themo.evaluation.report.tables import ROW_NAMES
-from themo.evaluation.scores import ACCURACY, CEILING, N_FOUND, RETRIEVAL, STUDENT, Scores
+from themo.evaluation.score_names import ACCURACY, CEILING, RETRIEVAL, STUDENT
+from themo.evaluation.scores import N_FOUND, Scores
 
 COLOURS = {STUDENT: "#3b7dd8", CEILING: "#8a94a3"}
 """Colours of the rows that every report has."""

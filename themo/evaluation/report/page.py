@@ -22,7 +22,8 @@ from themo.evaluation.equal_prompts import first_equal
 from themo.evaluation.report.figures import Share, found_by_place, share_of, shares
 from themo.evaluation.report.html_page import thumbnail, write_page
 from themo.evaluation.report.tables import lay_out
-from themo.evaluation.scores import ACCURACY, CEILING, RETRIEVAL, STUDENT, Scores
+from themo.evaluation.score_names import ACCURACY, CEILING, RETRIEVAL, STUDENT
+from themo.evaluation.scores import Scores
 from themo.miniature.lexicon import COLOURS, LARGEST_COUNT, SHAPES
 from themo.miniature.pictured import ATTRIBUTES, agreement, mentions
 from themo.miniature.probing import N_SCENES, Reader, distinguished

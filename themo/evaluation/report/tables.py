@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from themo.errors import InputError
-from themo.evaluation.scores import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
+from themo.evaluation.score_names import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
 
 ROW_NAMES = {
     STUDENT: "student, Spanish",

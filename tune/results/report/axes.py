@@ -6,9 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-
-from tune.space.dimensions import Scalar
+from tune.space.dimensions import Choice, Dimension, FloatRange, IntRange, Scalar
 
 
 @dataclass(frozen=True)
@@ -29,17 +27,13 @@ class Axis:
     choices: tuple[Scalar, ...] = ()
 
     @classmethod
-    def of(cls, dimension: BaseDistribution) -> Axis:
+    def of(cls, dimension: Dimension) -> Axis:
         """The axis of a dimension of the space."""
         match dimension:
-            case CategoricalDistribution(choices=choices):
+            case Choice(choices=choices):
                 return cls(tuple(choices), choices=tuple(choices))
-            case (
-                IntDistribution(low=low, high=high, log=log) | FloatDistribution(low=low, high=high, log=log)
-            ):
+            case IntRange(low=low, high=high, log=log) | FloatRange(low=low, high=high, log=log):
                 return cls.between(low, high, log)
-            case _:
-                raise TypeError(f"no dimension of a search space: {dimension!r}")
 
     @classmethod
     def between(cls, low: float, high: float, is_log: bool = False) -> Axis:

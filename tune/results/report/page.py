@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from plotly.graph_objects import Figure
 
 from themo.checkpoints.versions import TEST_FILE, read_summary
@@ -16,11 +15,12 @@ from themo.config.settings import load
 from themo.errors import InputError
 from themo.evaluation.report.html_page import write_page
 from themo.evaluation.report.tables import lay_out, read_scores
-from themo.evaluation.scores import CEILING, RETRIEVAL, STUDENT, metric_name
+from themo.evaluation.score_names import CEILING, RETRIEVAL, STUDENT, metric_name
 from themo.process.progress import waiting
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, show
 from tune.results.report import course_figures, facts, setting_figures
 from tune.results.report.outcomes import NAMES
+from tune.space.dimensions import Choice, Dimension, FloatRange, IntRange
 from tune.study.limits import is_whole
 from tune.study.naming import STUDY_FILE, is_held
 from tune.study.search import Search
@@ -167,17 +167,15 @@ def _settings(search: Search, best: Trial) -> list[_Setting]:
     ]
 
 
-def _range(dimension: BaseDistribution) -> str:
+def _range(dimension: Dimension) -> str:
     match dimension:
-        case CategoricalDistribution(choices=choices):
+        case Choice(choices=choices):
             return ", ".join(map(show, choices))
-        case IntDistribution(low=low, high=high, step=step, log=log):
+        case IntRange(low=low, high=high, step=step, log=log):
             steps = f" by {step}" if step != 1 else ""
             return f"{low} to {high}{steps}" + (", logarithmic" if log else "")
-        case FloatDistribution(low=low, high=high, log=log):
+        case FloatRange(low=low, high=high, log=log):
             return f"{show(low)} to {show(high)}" + (", logarithmic" if log else "")
-        case _:
-            raise TypeError(f"no dimension of a search space: {dimension!r}")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from plotly.graph_objects import Bar, Figure, Scatter
 from plotly.subplots import make_subplots
 
@@ -15,7 +14,7 @@ from tune.results.best_trials import show
 from tune.results.report.axes import Axis, log_ticks, wrapped
 from tune.results.report.facts import Importance
 from tune.results.report.outcomes import COLOURS, GREY, NAMES, about, by_outcome, marker
-from tune.space.dimensions import Scalar
+from tune.space.dimensions import Choice, Dimension, FloatRange, IntRange, Scalar
 from tune.space.search_space import Space
 from tune.study.study import Study
 from tune.study.trial_record import Trial
@@ -186,24 +185,22 @@ def slices(study: Study, winner: Trial | None, space: Space, objective: str) -> 
     return figure.update_layout(height=70 + 215 * n_rows)
 
 
-def _position(dimension: BaseDistribution, value: Scalar) -> Scalar:
-    return str(value) if isinstance(dimension, CategoricalDistribution) else value
+def _position(dimension: Dimension, value: Scalar) -> Scalar:
+    return str(value) if isinstance(dimension, Choice) else value
 
 
-def _slice_axis(name: str, dimension: BaseDistribution) -> dict[str, Any]:
+def _slice_axis(name: str, dimension: Dimension) -> dict[str, Any]:
     axis: dict[str, Any] = {"title": {"text": name, "standoff": 4}, "zeroline": False, "tickangle": 0}
     match dimension:
-        case CategoricalDistribution(choices=choices):
+        case Choice(choices=choices):
             order = [str(choice) for choice in choices]
             own = {"type": "category", "categoryorder": "array", "categoryarray": order}
             ticks = {"tickvals": order, "ticktext": [wrapped(choice) for choice in order]}
             return axis | own | ticks | {"range": [-0.5, len(order) - 0.5]}
-        case IntDistribution(low=low, high=high, log=True) | FloatDistribution(low=low, high=high, log=True):
+        case IntRange(low=low, high=high, log=True) | FloatRange(low=low, high=high, log=True):
             margin = 0.05 * math.log10(high / low)
             ends = [math.log10(low) - margin, math.log10(high) + margin]
             return axis | {"type": "log", "range": ends, **log_ticks(low, high)}
-        case IntDistribution(low=low, high=high) | FloatDistribution(low=low, high=high):
+        case IntRange(low=low, high=high) | FloatRange(low=low, high=high):
             margin = 0.05 * (high - low)
             return axis | {"range": [low - margin, high + margin]}
-        case _:
-            raise TypeError(f"no dimension of a search space: {dimension!r}")

@@ -1,0 +1,225 @@
+"""Processor time and memory of whole commands, against an older commit of this repository, in turn.
+
+    python -m benchmarks.against_older [--commit COMMIT] [--rounds N] [--without-setup]
+
+Each command is a process of its own, from its start to its end. The older commit is checked out into a
+temporary folder and runs in the same environment; each checkout has a working directory of its own, in which
+it has built the miniature, trained a version and searched. `benchmarks.miniature_build` compares that build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measure import Goal, Options, Row
+from benchmarks.miniature_build import BEFORE, HERE, ROUNDS, checkout
+
+REFUSALS: Mapping[str, list[str]] = {
+    "wrong number": ["train", "--batch-size", "x"],
+    "number out of range": ["train", "--epochs", "-1"],
+    "contradicting settings": ["train", "--accumulate", "512", "--batch-size", "64"],
+    "unknown option": ["train", "--learning-rate", "1"],
+    "unknown preset": ["train", "--preset", "minature"],
+    "missing settings": ["train", "--config", "none.yaml"],
+    "bad YAML": ["train", "--config", "bad.yaml"],
+    "unknown key": ["train", "--config", "unknown.yaml"],
+    "missing corpus": ["train", "--preset", "miniature", "--corpus", "none.tsv"],
+    "resume of no version": ["train", "--resume", "nowhere"],
+    "wrong scheduler": ["tune", "--scheduler", "foo"],
+    "wrong searcher": ["tune", "--searcher", "foo"],
+    "name taken": ["tune", "--name", "taken"],
+    "resume of no search": ["tune", "--resume", "none"],
+    "warm start of no search": ["tune", "--warm-start", "none"],
+    "missing space": ["tune", "--space", "none.yaml"],
+    "reversed range": ["tune", "--space", "reversed.yaml"],
+    "unknown setting in the space": ["tune", "--space", "unknown-space.yaml"],
+    "test of no version": ["test", "--version-path", "nowhere"],
+    "report of no search": ["report", "none"],
+}
+"""Commands that end with exit code 2."""
+
+FILES = {
+    "bad.yaml": "data: [",
+    "unknown.yaml": "preset: miniature\ntraining: {leran_rate: 1}",
+    "reversed.yaml": "space: {learn_rate: {uniform: [1, 0.1]}}",
+    "unknown-space.yaml": "space: {leran_rate: {uniform: [0.1, 1]}}",
+    "logs/tune/taken/search.yaml": "name: taken",
+}
+
+SETUP = (
+    ["prepare"],
+    ["train", "--epochs", "0.05"],
+    ["tune", "--name", "made", "--num-samples", "1", "--epochs", "0.05"],
+)
+VERSION = "logs/miniature/version_0"
+COMMANDS: Mapping[str, tuple[list[str], float]] = {
+    "status": (["status", "made"], 1 / 3),
+    "status of a version": (["status", VERSION], 1 / 3),
+    "prepare --dry-run": (["prepare", "--dry-run"], 1 / 3),
+    "test of a prepared miniature": (["test", "--version-path", VERSION], 1 / 3),
+}
+"""Commands on what `SETUP` has made, and the ratio of processor time to reach."""
+
+FIRST_STEP = """
+import os, runpy, sys
+from torch.optim.optimizer import register_optimizer_step_post_hook
+register_optimizer_step_post_hook(lambda *_: os._exit(0))
+sys.argv = ["themo", "train"]
+runpy.run_module("themo", run_name="__main__")
+"""
+"""Ends the process after the first step of its optimiser."""
+
+MIB_A_REFUSAL = 120
+
+
+MEASURE = """
+import json, os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+"""
+"""Runs a command from a small process: Linux counts the memory of the process that forks as the command's."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a process took: processor seconds of its own and its children's, and its largest memory in MiB."""
+
+    seconds: float
+    mib: float
+
+
+def run(options: Options) -> list[Row]:  # noqa: ARG001 -- nothing to choose
+    """Rows of all commands."""
+    return compared(BEFORE, ROUNDS)
+
+
+def compared(commit: str, rounds: int, *, with_setup: bool = True) -> list[Row]:
+    """Run every command in turn from both checkouts, every other round in the opposite order.
+
+    Args:
+        commit: The older commit.
+        rounds: Runs of each command.
+        with_setup: Whether each checkout first builds, trains and searches; else only what needs no data.
+    """
+    rows = []
+    with (
+        checkout(commit) as before,
+        _workplace(HERE, with_setup) as ours,
+        _workplace(before, with_setup) as old,
+    ):
+        places = {HERE: ours, before: old}
+
+        def measure(name: str, arguments: list[str], code: int, goal: float) -> list[Row]:
+            used: dict[Path, list[Use]] = {HERE: [], before: []}
+            for number in range(-1, rounds):  # the first fills the disk's cache
+                for tree in (HERE, before) if number % 2 == 0 else (before, HERE):
+                    use = measured(arguments, tree, places[tree], code)
+                    if number >= 0:
+                        used[tree].append(use)
+            print(f"{name}: done", file=sys.stderr)
+            return _rows(name, used[HERE], used[before], commit, goal)
+
+        for name, words in REFUSALS.items():
+            rows += measure(f"refusal, {name}", ["-m", "themo", *words], 2, 0.1)
+        rows += measure("import themo", ["-c", "import themo"], 0, 1.1)
+        if with_setup:
+            for name, (words, goal) in COMMANDS.items():
+                rows += measure(name, ["-m", "themo", *words], 0, goal)
+            rows += measure("first training step", ["-c", FIRST_STEP], 0, 0.5)
+    return rows
+
+
+def measured(arguments: list[str], tree: Path, place: Path, code: int) -> Use:
+    """What a Python process of a checkout takes.
+
+    Raises:
+        RuntimeError: It ends with another exit code.
+    """
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", MEASURE, sys.executable, *arguments],
+        cwd=place,
+        env=_environment(tree),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    status, seconds, kib = json.loads(done.stdout.splitlines()[-1])
+    if status != code:
+        raise RuntimeError(f"{tree}: {' '.join(arguments)} ended with {status}, not {code}")
+    return Use(seconds, kib / 1024)
+
+
+def _rows(name: str, ours: list[Use], older: list[Use], commit: str, goal: float) -> list[Row]:
+    rows = []
+    for what, unit, now, then in (
+        ("processor time", "s", [use.seconds for use in ours], [use.seconds for use in older]),
+        ("memory", "MiB", [use.mib for use in ours], [use.mib for use in older]),
+    ):
+        ratios = [a / b for a, b in zip(now, then, strict=True)]
+        medians = f"{statistics.median(now):.2f} {unit}, {statistics.median(then):.2f} {unit}"
+        rows.append(
+            Row(
+                f"{name}, {what}",
+                statistics.median(ratios),
+                "x",
+                Goal(goal, "<") if what == "processor time" else None,
+                (min(ratios), max(ratios)),
+                f"ratio to {commit}, median of {len(ratios)} rounds; medians {medians}",
+            )
+        )
+    if name.startswith("refusal"):
+        mib = [use.mib for use in ours]
+        spread = (min(mib), max(mib))
+        rows.append(Row(f"{name}, most memory", max(mib), "MiB", Goal(MIB_A_REFUSAL, "<"), spread))
+    return rows
+
+
+@contextmanager
+def _workplace(tree: Path, with_setup: bool) -> Iterator[Path]:
+    """Yield a working directory of a checkout, with what its commands read."""
+    with tempfile.TemporaryDirectory(prefix="themo-bench-") as folder:
+        place = Path(folder)
+        if with_setup:
+            for words in SETUP:
+                subprocess.run(
+                    [sys.executable, "-m", "themo", *words],
+                    cwd=place,
+                    env=_environment(tree),
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                )
+        for name, text in FILES.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(text, encoding="utf-8")
+        yield place
+
+
+def _environment(tree: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(tree)}  # before the installed package
+
+
+def main() -> None:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(description="Whole commands against an older commit.")
+    parser.add_argument("--commit", default=BEFORE, help=f"the older commit (default {BEFORE})")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"runs of each command (default {ROUNDS})")
+    parser.add_argument("--without-setup", action="store_true", help="only commands that need no data")
+    options = parser.parse_args()
+    for row in compared(options.commit, options.rounds, with_setup=not options.without_setup):
+        least, greatest = row.spread or (float("nan"), float("nan"))
+        print(f"{row.name}: {row.figure:.3f} {row.unit} ({least:.3f} to {greatest:.3f}); {row.detail}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Whether the test data are there that settings name, looked up before any model is loaded."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from themo.config.settings import Settings
+from themo.config.worlds import MINIATURE
+from themo.data.sources import Sources
+from themo.errors import InputError, MissingInputError
+from themo.evaluation.score_names import ACCURACY, RETRIEVAL
+
+
+def refuse_missing_test_data(settings: Settings, version: Path | None, task: str) -> None:
+    """Refuse settings that name no test data for a task, or such that are not there.
+
+    Files of the miniature, which are built, count as there.
+
+    Args:
+        settings: Of the test.
+        version: Version directory that is tested; None: baselines alone.
+        task: "retrieval", "accuracy" or "all".
+
+    Raises:
+        InputError: A file or folder does not exist or cannot be reached; the message names the setting, and
+            the command that fetches it where settings give an address.
+    """
+    config, sources = settings.benchmarks, Sources(settings)
+    names: list[str] = []
+    if config.captions and config.images and task in ("all", RETRIEVAL):
+        names += ["captions", "images"]
+    if config.imagenet and task in ("all", ACCURACY):
+        names += ["imagenet", "prompts", "class_names", "templates"]
+    if not names:
+        raise InputError(f"benchmarks: must name test data for --task {task}, they name none")
+    for name in names:
+        place = getattr(config, name)
+        if place is not None and not place.startswith(MINIATURE):
+            try:
+                sources.path(place, f"benchmarks.{name}")
+            except MissingInputError as error:
+                raise with_fetching_command(error, settings, version) from None
+
+
+def with_fetching_command(error: MissingInputError, settings: Settings, version: Path | None) -> InputError:
+    """The error with the command that fetches the test data, where settings give an address."""
+    config = settings.benchmarks
+    if not any((config.captions_source, config.images_source, config.imagenet_source)):
+        return error
+    command = ["python", "-m", "themo", "prepare", "--tests"]
+    if version is not None:
+        command += ["--config", str(version / "config.yaml")]
+    of = "" if version is not None else ", with this test's --config or --preset,"
+    return InputError(f"{error}; `{shlex.join(command)}`{of} fetches the test data")

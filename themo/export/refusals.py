@@ -1,0 +1,43 @@
+"""What cannot be exported, found out before any library of models is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from themo.checkpoints.versions import read_summary
+from themo.errors import InputError
+from themo.process.output import typed
+
+FINISHED = ("finished", "stopped early")
+"""States of a run's summary that allow an export."""
+
+
+def refuse_unfinished(version: Path) -> None:
+    """Refuse a version whose run is not finished.
+
+    Raises:
+        InputError: It is not, or its summary is missing or damaged.
+    """
+    summary = read_summary(version)
+    state = summary.get("state") if isinstance(summary, dict) else None
+    if state not in FINISHED:
+        raise InputError(
+            f"{version}: its run must be finished to be exported, summary.json says {state!r}; "
+            f"finish it with {typed('train', '--resume', version)}"
+        )
+
+
+def refuse_options(format_name: str, int8: bool, sentences: Path | None, repository: str | None) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        InputError: They do not, or `repository` is no name of the hub.
+    """
+    if int8 and format_name != "onnx":
+        raise InputError(f"--int8 is for --format onnx, got --format {format_name}")
+    if sentences is not None and not int8:
+        raise InputError("--sentences needs --int8, whose loss is measured on them")
+    if repository is not None:
+        from themo.fetching.hub import refuse_repository
+
+        refuse_repository(repository)

@@ -1,0 +1,52 @@
+"""What a training run is asked for, checked before any library of models is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from themo.checkpoints.versions import read_progress, read_settings
+from themo.config.settings import Settings, load_for_training
+from themo.data.sources import refuse_missing_files
+from themo.errors import InputError
+from themo.process.devices import refuse_missing_device
+from themo.tracking.uri import check_reachable, tracking_uri
+
+
+def settings_of_run(
+    config: Path | None, preset: str | None, overrides: Mapping[str, Any], resume: Path | None
+) -> Settings:
+    """The settings of a new run, or of the run to resume.
+
+    Args:
+        config: YAML file of settings; excludes `preset`.
+        preset: Name of a preset.
+        overrides: Values by leaf name.
+        resume: Version directory of an unfinished run; excludes all others.
+
+    Raises:
+        InputError: All problems in one line.
+    """
+    if resume is None:
+        return load_for_training(config, preset, overrides)
+    if overrides or config or preset:
+        raise InputError("--resume uses the settings of the version; leave out all settings")
+    return read_settings(resume)
+
+
+def refuse_unfit_request(settings: Settings, resume: Path | None) -> None:
+    """Refuse a run whose files, checkpoint, device or MLflow server are missing.
+
+    Args:
+        settings: Of the run.
+        resume: Version directory of an unfinished run; None: a new run.
+
+    Raises:
+        InputError: One of them is missing or damaged.
+    """
+    if resume is not None:
+        read_progress(resume)
+    refuse_missing_files(settings)
+    refuse_missing_device(settings.training.device)
+    check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
