@@ -191,7 +191,12 @@ class _LazyTeacher:
         self._names, self._device = names, settings.training.device
         self._elsewhere = elsewhere and partial(elsewhere, names, self._device)
         self._fingerprint = fingerprint(*names)
-        self._load = functools.cache(lambda: Teacher.load(*names, str(resolve_device(self._device))))
+        self._load = functools.cache(self._load_now)
+
+    def _load_now(self) -> Teacher:
+        from themo.models.teacher import Teacher  # with open_clip, which takes seconds
+
+        return Teacher.load(*self._names, str(resolve_device(self._device)))
 
     def text_vectors(self, part: Bitext) -> Path:
         return teacher_vectors(
