@@ -19,9 +19,10 @@ test-system: $(INSTALLED)  ## system tests: searches under faults, several machi
 fast: $(INSTALLED)  ## the tests to run at every commit
 	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses logical --maxprocesses 8
 
-check: $(INSTALLED)  ## format, lint, types
+check: $(INSTALLED)  ## format, lint, prose, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell themo tune README.md docs
 	$(BIN)/mypy
 
 format: $(INSTALLED)

@@ -90,9 +90,7 @@ class Ours:
         self.dtype = resolve_precision(training.precision, self.device)
         torch.manual_seed(training.seed)
         self.student = build_student(settings, data).to(self.device).train()
-        optimizer = build_optimizer(
-            self.student, training.optimizer, training.learn_rate, training.weight_decay
-        )
+        optimizer = build_optimizer(self.student, training.optimizer, training.weight_decay)
         loss = settings.loss
         self.update = Updater(
             self.student,

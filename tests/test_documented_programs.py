@@ -325,5 +325,5 @@ def test_commands_and_programs_run_in_the_order_of_the_pages(project: Path) -> N
         path = project / f"program_{number}.py"
         path.write_text(re.sub(r"version_\d+", "version_0", program), encoding="utf-8")
         run_in(project, sys.executable, str(path))
-    assert (project / "logs/by-hand/config.yaml").is_file()
+    assert (project / "logs/by-parts/config.yaml").is_file()
     assert (project / "logs/tune/by-hand/best.yaml").is_file()

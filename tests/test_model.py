@@ -186,7 +186,7 @@ def test_a_student_of_own_vectors_reads_but_sees_nothing(
     assert model.encode(TEXTS).shape == (3, 6)
     with pytest.raises(
         themo.InputError,
-        match=r"own: must have a teacher to see images, but it learnt data.targets .*own.npy",
+        match=r"own: must have a teacher with an image tower, but was trained on data.targets .*own.npy",
     ):
         model.encode_images(pictures)
 

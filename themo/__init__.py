@@ -1,6 +1,6 @@
 """Themo: a Spanish text encoder for CLIP, distilled from its English text tower.
 
-In a program of one's own::
+Example::
 
     import themo
 

@@ -1,4 +1,4 @@
-"""``python -m themo``."""
+"""Entry point of ``python -m themo``."""
 
 import os
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def forget_working_directory() -> None:
-    """Take the working directory from the places of modules, unless this package lies there.
+    """Remove the working directory from `sys.path`, unless this package lies there.
 
-    `python -m` looks there first: a file ``tune.py`` of the user's own would stand in for our package.
+    `python -m` searches it first: a user's own file ``tune.py`` would shadow our package.
     """
     first = sys.path[0] if sys.path and not sys.flags.safe_path else None
     if first is None or Path(first).resolve() == Path(__file__).resolve().parents[1]:

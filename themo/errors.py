@@ -1,4 +1,4 @@
-"""The errors that a user can mend."""
+"""Errors that a user can fix."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ class InputError(ValueError):
 
 
 class MissingInputError(InputError):
-    """What a setting names is not there: it may be fetched."""
+    """A file that a setting names is missing; it may be fetched."""
 
 
 def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
-    """What to say after a name that is not known: the nearest one in brackets, or nothing.
+    """Return " (did you mean 'NAME'?)" for the nearest known name, or an empty string.
 
     Args:
-        name: As given.
-        known: What it may have been meant to be.
-        least: How alike the two must be, from 0 to 1 (`difflib.get_close_matches`).
+        name: Unknown name, as given.
+        known: Names to choose from.
+        least: Least similarity of the two, from 0 to 1 (`difflib.get_close_matches`).
     """
     close = difflib.get_close_matches(name, known, n=1, cutoff=least)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def reason_of(error: BaseException) -> str:
-    """First line of an error's message, or its kind where it has none."""
+    """Return the first line of an error's message, or its class name without a message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""A trained student for programs: Spanish texts and images as vectors of one space.
+"""The Python interface to a trained student: vectors of Spanish texts and images in one space.
 
 Shape suffixes: N texts or images, M others, D dimensions of the space.
 """
@@ -45,19 +45,20 @@ def load(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Model:
-    """The student of a version directory, ready to read Spanish.
+    """Load the student of a version directory.
 
-    The teacher is loaded only when it is needed: for images, and once for the text projection of a student
-    that learnt the state before it, which is then kept in the cache. A version directory may be moved.
+    The teacher is loaded only if needed: for images, and once for the text projection of a student of text
+        states, which
+    is then cached. A version directory may be moved.
 
     Args:
         version: Version directory, such as ``logs/miniature/version_3`` or ``logs/tune/NAME/best``.
-        device: Where models run; ``"auto"``: a GPU where there is one.
-        cache_dir: Folder of the cache. As default the one of the version's settings: from the working
-            directory or, where it is not there, from the nearest folder above the version that holds it.
+        device: Device of the models; ``"auto"``: a GPU if there is one.
+        cache_dir: Folder of the cache. None: the one of the version's settings, relative to the working
+            directory or else to the nearest folder above the version that contains it.
 
     Raises:
-        InputError: It is no version directory, or a damaged one, or there is no such device.
+        InputError: The folder is no version directory or damaged, or the device is missing.
     """
     folder = Path(version)
     where = resolve_device(device)
@@ -68,7 +69,7 @@ def load(
 
 
 class Model:
-    """A student and, when images or its projection ask for it, its teacher.
+    """A student and, if images or its projection need it, its teacher.
 
     Build one with `load`.
 
@@ -89,18 +90,18 @@ class Model:
 
     @property
     def dimension(self) -> int:
-        """D, length of a vector; for a student of the state before CLIP's projection it asks for that."""
+        """D, length of a vector; a student of text states needs the teacher's projection for it."""
         mapping = self._to_image_space
         return self._student.head.dimension if mapping is None else mapping.shape[1]
 
     @property
     def max_length(self) -> int:
-        """Tokens of a text that are read, special ones included."""
+        """Greatest length of a text, in tokens with the special ones; longer texts are cut."""
         return min(self._student.head.max_length, MAX_TOKENS)
 
     @property
     def device(self) -> torch.device:
-        """Where the student runs."""
+        """Device of the student."""
         return self._student.projection.weight.device
 
     @overload
@@ -147,8 +148,8 @@ class Model:
     def encode_images(self, images: Picture | Sequence[Picture], *, workers: int = 0) -> Vector | Vectors:
         """Vectors of images by the teacher's image tower.
 
-        EXIF orientation is ignored, as in CLIP's own preprocessing: turn pictures first that are stored on
-        their side (``PIL.ImageOps.exif_transpose``).
+        EXIF orientation is ignored, as in CLIP's own preprocessing: rotate such pictures first
+        (``PIL.ImageOps.exif_transpose``).
 
         Args:
             images: N files, or pictures of Pillow; or one.
@@ -159,8 +160,8 @@ class Model:
             (N, D) float32 of length 1, in the order of `images`; (D,) of one image that is no list.
 
         Raises:
-            InputError: The student learnt own vectors, which come without an image tower; the teacher cannot
-                be loaded; or a file is no whole image.
+            InputError: The student was trained on own vectors, which have no image tower; the teacher cannot
+                be loaded; or an image is damaged.
         """
         from PIL import Image
 
@@ -174,7 +175,7 @@ class Model:
         return teacher.encode_images(pictures, workers).numpy()
 
     def similarity(self, first: npt.ArrayLike, second: npt.ArrayLike) -> Vectors:
-        """Cosines of two sets of vectors of any length: of (N, D) and (M, D) their (N, M) float32.
+        """Return the (N, M) float32 cosines of (N, D) and (M, D) vectors of any length.
 
         One vector (D,) counts as a set of one, (1, D).
 
@@ -198,19 +199,19 @@ class Model:
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The teacher, loaded when first asked for.
+        """The teacher, loaded on first use.
 
         Raises:
-            InputError: There is none, or it cannot be loaded.
+            InputError: The version has no teacher, or it cannot be loaded.
         """
         return self._of_teacher.load(str(self.device))
 
     @cached_property
     def teacher_fingerprint(self) -> str:
-        """What the teacher's vectors are kept by; it is not loaded for that.
+        """Return the cache key of the teacher's vectors, without loading the teacher.
 
         Raises:
-            InputError: There is none.
+            InputError: The version has no teacher.
         """
         return self._of_teacher.fingerprint
 
@@ -227,7 +228,7 @@ class Model:
 
     @cached_property
     def _to_image_space(self) -> torch.Tensor | None:
-        """The affine map from the student's vectors to the images', bias last; None where they are there."""
+        """The affine map from the student's vectors to image space, bias last; None if they are in it."""
         target = self.settings.teacher.target
         if self.settings.data.targets is not None or target != "state":
             return None

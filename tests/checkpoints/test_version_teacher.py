@@ -18,7 +18,7 @@ def test_a_miniature_of_another_machine_is_not_rebuilt(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             asked()
         assert str(caught.value) == (
-            f"logs/version_0: its teacher miniature:teacher must be in the cache of its training, and "
+            f"logs/version_0: its teacher miniature:teacher must be in the cache of the training run, but "
             f"{tmp_path / 'empty'} does not hold it (cache_dir)"
         )
     assert not (tmp_path / "empty").exists()

@@ -82,7 +82,7 @@ def test_what_is_neither_version_nor_search_is_refused(find: Find, logs: Path) -
         find("mime")
     (logs / "tune/mine/best/config.yaml").unlink()
     with pytest.raises(
-        InputError, match=r"^--version-path mine: the search must have a best version, .* none"
+        InputError, match=r"^--version-path mine: the search must have a best version; .* none"
     ):
         find("mine")
 
@@ -137,7 +137,7 @@ def test_test_finds_its_version(
 
 def test_a_preset_is_for_baselines_alone(logs: Path, capsys: Capture) -> None:
     assert main(["test", "--preset", "miniature", "--logs-dir", str(logs)]) == 2
-    assert "--preset and --config are for --baseline alone" in capsys.readouterr().err
+    assert "--preset and --config are for --baseline without a version" in capsys.readouterr().err
 
 
 def test_export_takes_the_newest_finished_version(logs: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -159,7 +159,7 @@ def test_status_of_a_version(logs: Path, capsys: Capture) -> None:
     assert capsys.readouterr().out.splitlines() == [
         f"Version {running} (running): 2.00 epochs, 1,200 pairs",
         "Best:          val/match@01 0.5000",
-        f"If it was killed: python -m themo train --resume {running}",
+        f"If killed: python -m themo train --resume {running}",
     ]
     assert main(["status", str(finished)]) == 0
     assert f"Test it:       python -m themo test --version-path {finished}\n" in capsys.readouterr().out

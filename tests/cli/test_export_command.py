@@ -96,7 +96,7 @@ def test_a_terminal_shows_that_it_works(
         ),
         (
             ["--version-path", "v", "--output", "x", "--format", "mlflow", "--push-to", "a/b"],
-            "--push-to takes what the hub's libraries load; --format mlflow goes to MLflow's registry",
+            "--push-to must have a format of the hub's libraries, got --format mlflow; --register NAME",
         ),
         (
             ["--version-path", "nosuch", "--output", "x", "--format", "onnx"],
@@ -116,13 +116,13 @@ def test_bad_input(version: Path, tmp_path: Path, capsys: Capture) -> None:
     )
     assert (
         refusal(capsys, *into, "onnx", "--sentences", "x")
-        == "--sentences is what --int8 measures its loss on; give both"
+        == "--sentences needs --int8, whose loss is measured on them"
     )
     assert (
         refusal(capsys, *into, "transformers", "--push-to", "a/b/c")
         == "--push-to must be a repository of the hub, owner/name, got 'a/b/c'"
     )
-    assert f"--output {version}: must be an empty folder or none yet, it holds 5 entries" == refusal(
+    assert f"--output {version}: must be an empty or new folder, it holds 5 entries" == refusal(
         capsys, *given, version, "--format", "transformers"
     )
     summary = json.loads((version / "summary.json").read_text(encoding="utf-8"))
@@ -138,7 +138,7 @@ def test_bad_input(version: Path, tmp_path: Path, capsys: Capture) -> None:
         (
             ["--format", "transformers", "--push-to", "owner/clip-es"],
             "themo.fetching.hub.push_folder",
-            " Continue with: hf upload owner/clip-es '{output}' .",
+            " To resume: hf upload owner/clip-es '{output}' .",
         ),
         (["--format", "mlflow", "--register", "es"], "themo.tracking.runs.Tracking.register", ""),
     ],
@@ -288,9 +288,9 @@ def test_a_hub_that_does_not_answer(run: Run, tmp_path: Path) -> None:
     done = run(*arguments, HF_ENDPOINT="http://127.0.0.1:9", HF_TOKEN="hf_none")  # noqa: S106
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("Error: --push-to owner/clip-es: http://127.0.0.1:9 does not take it: ")
+    assert last.startswith("Error: --push-to owner/clip-es: http://127.0.0.1:9 refused the upload: ")
     assert last.endswith(
-        "check the network and HF_TOKEN. The export is whole in out; to try again: "
+        "check the network and HF_TOKEN. The export is complete in out; to retry: "
         "hf upload owner/clip-es out ."
     )
     assert (tmp_path / "out" / "README.md").is_file()

@@ -74,7 +74,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ["test", "--version-path", "nosuch"],
             "nosuch: must be a version directory, it holds no config.yaml",
         ),
-        (["test", "--version-path", "x", "--preset", "miniature"], "brings its own settings"),
+        (["test", "--version-path", "x", "--preset", "miniature"], "has its own settings"),
         (["tune", "--num-samples", "0"], "--num-samples: must be a whole number above 0, got '0'"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_command_without_a_resume_names_itself(
     words = [*words, "--logs-dir", str(tmp_path / "my logs")]
     assert main(words) == code
     *_, last = capsys.readouterr().err.splitlines()
-    assert last == f"{said}. Continue with: python -m themo {shlex.join(words)}"
+    assert last == f"{said}. To resume: python -m themo {shlex.join(words)}"
 
 
 # --- prepare ---
@@ -237,7 +237,7 @@ def test_a_corrupt_cache_entry_is_built_again(capsys: Capture, tiny_config: Path
         path.write_bytes(whole[path][:-1] + bytes([whole[path][-1] ^ 1]))
     capsys.readouterr()
     assert main(["prepare", "--config", str(tiny_config)]) == 0
-    assert capsys.readouterr().err.count("is damaged; it is built again") == 4
+    assert capsys.readouterr().err.count("is damaged; building it again") == 4
     assert {path: path.read_bytes() for path in files} == whole
 
 
@@ -288,7 +288,7 @@ def test_a_search_beyond_its_data_is_refused(
     *said, error = capsys.readouterr().err.splitlines()
     assert error == f"Error: the search space: {message}"
     go_on = f"python -m themo tune --resume wide --logs-dir {tmp_path / 'logs'}"
-    assert f"Should it break off: {go_on}" in said
+    assert f"To resume: {go_on}" in said
     assert not (tmp_path / "logs" / "tune" / "wide").exists()
 
 
@@ -397,16 +397,16 @@ DAMAGED_FOR_RESUME: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a truncated checkpoint": (
         lambda v: os.truncate(v / "checkpoint" / "state.safetensors", 999),
-        "checkpoint: is not a whole checkpoint: ",
+        "checkpoint: is not a complete checkpoint: ",
     ),
     "broken progress": (
         lambda v: write(v / "checkpoint" / "progress.json", b"{"),
-        "checkpoint: is not a whole checkpoint: ",
+        "checkpoint: is not a complete checkpoint: ",
     ),
     "no student": (lambda v: shutil.rmtree(v / "student"), "it holds no student/"),
     "a truncated student": (
         lambda v: os.truncate(v / "student" / "model.safetensors", 999),
-        "its checkpoint is not of these settings: ",
+        "the checkpoint does not match the settings: ",
     ),
 }
 
@@ -492,14 +492,14 @@ def test_a_finished_run_is_not_resumed(
         patched.setattr("themo.training.loop.train", stop_after_the_last)
         assert main(["train", "--resume", str(version)]) == 130
     *_, last = capsys.readouterr().err.splitlines()
-    test_it = f" Continue with: python -m themo test --version-path {version}" if names_tests else ""
+    test_it = f" To resume: python -m themo test --version-path {version}" if names_tests else ""
     assert last == f"Interrupted.{test_it}"
     tracking.return_value.__exit__.side_effect = KeyboardInterrupt
     assert main(["train", "--resume", str(begun)]) == 130
     out, err = capsys.readouterr()
     assert out.startswith(f"{begun}  best val/match@01 0.")
     outbox = tracking.call_args.args[2]
-    assert err.splitlines()[-1] == f"Interrupted. Continue with: python -m themo send {outbox}"
+    assert err.splitlines()[-1] == f"Interrupted. To resume: python -m themo send {outbox}"
 
 
 @pytest.mark.slow  # MLflow takes seconds to begin
@@ -515,7 +515,7 @@ def test_interrupted_before_the_first_report_is_restarted(
     assert list((logs / "early").iterdir()) == []
     assert states_of_runs(logs, "early") == ["KILLED"]
     *_, last = capsys.readouterr().err.splitlines()
-    assert last == f"Interrupted. Continue with: python -m themo {shlex.join(words)}"
+    assert last == f"Interrupted. To resume: python -m themo {shlex.join(words)}"
 
 
 def use_logs(version: Path, logs: Path, experiment: str = "resumed") -> None:
@@ -658,7 +658,7 @@ def test_interrupted(tiny_config: Path, tmp_path: Path, number: int, code: int, 
     process.send_signal(number)
     err = process.communicate(timeout=300)[1]
     assert process.returncode == code
-    assert err.splitlines()[-1] == f"{said}. Continue with: python -m themo train --resume {version}"
+    assert err.splitlines()[-1] == f"{said}. To resume: python -m themo train --resume {version}"
     assert "Traceback" not in err
     assert states_of_runs(tmp_path / "logs", "tiny") == ["KILLED"]
 

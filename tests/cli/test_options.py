@@ -113,7 +113,7 @@ def test_help_shows_the_default_presets_values(
         "(miniature:corpus/train.tsv)",
     ):
         assert expected in shown
-    assert "In brackets: what the preset miniature says." in shown
+    assert "Defaults in brackets are those of the preset miniature." in shown
 
 
 @pytest.mark.parametrize("command", NAMES)

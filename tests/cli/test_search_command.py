@@ -111,7 +111,7 @@ def test_unreadable_files_are_reported_and_counted(
     *told, more, refused = capsys.readouterr().err.splitlines()
     assert told == [f"{i}.jpg: is left out: Permission denied" for i in range(5)]
     assert more == "2 more are left out"
-    assert refused.endswith("pictures: must hold pictures (.jpg, .png, ...), it holds none that can be read")
+    assert refused.endswith("pictures: must hold pictures (.jpg, .png, ...), found none that can be read")
 
 
 def test_thumbnails_excluded_and_unread_files_are_named(
@@ -132,7 +132,7 @@ def test_thumbnails_excluded_and_unread_files_are_named(
         "--exclude trip/*: 1 file or folder left out",
         "--exclude no: no match",
         "2 pictures left out: .heic (2); to read them: pip install pillow-heif",
-        "1 file of kinds that are not read left out: .cr2",
+        "1 file of unsupported formats left out: .cr2",
         f"{N - 2} pictures; {N - 2} files were new or changed",
     ]
     assert json.loads(out)["images"] == N - 2
@@ -163,8 +163,8 @@ def test_copies_are_shown_once(search: Search, folder: Path, tmp_path: Path, cap
 def test_a_text_that_is_too_long_is_said_to_be_cut(search: Search, capsys: Capture) -> None:
     assert search("perro " * 20, "gato") == 0
     err = capsys.readouterr().err
-    assert "Only the first 16 of 22 tokens are read of the text: perro perro" in err
-    assert err.count("Only the first") == 1
+    assert "Text cut to its first 16 of 22 tokens: perro perro" in err
+    assert err.count("Text cut to") == 1
 
 
 def test_the_newest_version_is_taken_and_named(
@@ -191,19 +191,19 @@ REFUSED: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "no text": (lambda _: [], "the following arguments are required: TEXT"),
     "no picture wanted": (lambda _: ["a", "--top", 0], "--top: must be a whole number above 0, got '0'"),
     "an empty pattern": (lambda _: ["a", "--exclude", "/"], "--exclude: must be a pattern such as"),
-    "no folder": (lambda f: ["a", "--images", f / "x"], "x: must be a folder, there is none"),
+    "no folder": (lambda f: ["a", "--images", f / "x"], "x: must be a folder, it does not exist"),
     "a file": (lambda f: ["a", "--images", f / "a.txt"], "a.txt: must be a folder, it is a file"),
     "no pictures": (lambda f: ["a", "--images", f / "texts"], "texts: must hold pictures (.jpg, .png, ...)"),
     "only broken ones": (
         lambda f: ["a", "--images", f / "broken"],
-        "broken: must hold a whole picture, all 1 are broken: ",
+        "broken: must hold a readable picture, all 1 are broken: ",
     ),
     "no version": (lambda f: ["a", "--version-path", f / "x"], "x: must be a version directory"),
     "a page without a folder": (
         lambda f: ["a", "--html", f / "x" / "y"],
-        "must be a file in a folder that is",
+        "must be a file in an existing folder",
     ),
-    "a folder for a page": (lambda f: ["a", "--html", f], "must be a file in a folder that is there"),
+    "a folder for a page": (lambda f: ["a", "--html", f], "must be a file in an existing folder"),
 }
 
 
@@ -242,7 +242,7 @@ def test_a_page_that_cannot_be_written(
     out, err = capsys.readouterr()
     assert (out, err) == (
         "",
-        f"Error: --html {page}: must be in a folder that can be written, {tmp_path} cannot\n",
+        f"Error: --html {page}: must be in a writable folder, {tmp_path} is not\n",
     )
 
 
@@ -253,7 +253,7 @@ def test_a_student_without_a_teacher_and_logs_without_a_version(
     own = settings(targets=str(tmp_path / "own.npy"))
     blind = write_version_of(own, tmp_path / "logs" / "tiny" / "version_0", dimension=6)
     assert main(["search", "a", "--images", str(folder), "--version-path", str(blind)]) == 2
-    assert "version_0: must have a teacher to see images, but it learnt" in capsys.readouterr().err
+    assert "version_0: must have a teacher with an image tower, but was trained" in capsys.readouterr().err
     assert main(["search", "a", "--images", str(folder), "--logs-dir", str(tmp_path / "logs")]) == 2
     assert "logs must hold a version to search with, it holds none" in capsys.readouterr().err
 
@@ -302,7 +302,7 @@ def test_an_interruption_prints_the_resume_command(
     process.send_signal(signal.SIGINT)
     err = process.communicate(timeout=300)[1]
     assert process.returncode == 130, err
-    assert err.splitlines()[-1] == f"Interrupted. Continue with: python -m themo {shlex.join(arguments)}"
+    assert err.splitlines()[-1] == f"Interrupted. To resume: python -m themo {shlex.join(arguments)}"
     capsys.readouterr()
     assert main(arguments) == 0
     told = capsys.readouterr().err.splitlines()[-1]

@@ -73,10 +73,10 @@ def test_without_a_network(tiny_config: Path, tmp_path: Path, is_offline: bool) 
         tiny_config, tmp_path, host.address, "--corpus", "talks", *(["--offline"] if is_offline else [])
     )
     assert done.returncode == 2
-    reason = "not among the hub's files in " if is_offline else f"{host.address} does not give it: "
+    reason = "not among the hub's files in " if is_offline else f"{host.address} failed: "
     assert done.stderr.splitlines()[-1].startswith(f"Error: corpus {CATALOGUE['talks'].repository}: {reason}")
     advice = (
-        "--offline (HF_HUB_OFFLINE) forbids to fetch it: prepare it once with a network, or name files"
+        "--offline (HF_HUB_OFFLINE) forbids the download: prepare it once with a network, or name files"
         if is_offline
         else "check the network, or name files of your own in data.corpus"
     )
@@ -91,6 +91,6 @@ def test_a_hub_that_hangs_is_given_up(tiny_config: Path, tmp_path: Path, dataset
         host.fault(f"api/{TALKS}/revision/main", Fault(times=None, silent=True))
         done = prepare(tiny_config, tmp_path, host.address, "--corpus", "talks", HF_HUB_ETAG_TIMEOUT="1")
     assert done.returncode == 2, done.stderr
-    assert f"{CATALOGUE['talks'].repository}: {host.address} does not give it: " in done.stderr
+    assert f"{CATALOGUE['talks'].repository}: {host.address} failed: " in done.stderr
     assert "timed out; check the network" in done.stderr
     assert "Traceback" not in done.stderr

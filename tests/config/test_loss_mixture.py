@@ -38,7 +38,7 @@ def test_forms(text: str, expected: dict[str, float]) -> None:
         ("mse+", "must be a mix of mse"),
         ("mse cosine", "must be a mix of mse"),
         ("mse*0.1", "must be a mix of mse"),
-        ("mse+0.5*mse", "must name each loss once, 'mse' stands twice"),
+        ("mse+0.5*mse", "must name each loss once, 'mse' occurs twice"),
         ("x*mse", "must have a number before '\\*', not 'x'"),
         ("*mse", "must have a number before '\\*', not ''"),
         ("2*3*mse", "must have a number before '\\*', not '2\\*3'"),

@@ -70,7 +70,7 @@ def test_the_home_in_a_file_of_settings(home: Path, tmp_path: Path) -> None:
     file.write_text("preset: miniature\npaths: {logs_dir: ~/logs}\n", encoding="utf-8")
     assert load(file).paths.logs_dir == f"{home}/logs"
     file.write_text("preset: miniature\npaths: {logs_dir: ~nobody-here/logs}\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"own.yaml: paths.logs_dir: must begin with a home that is known"):
+    with pytest.raises(InputError, match=r"own.yaml: paths.logs_dir: must begin with a known home"):
         load(file)
 
 
@@ -92,7 +92,7 @@ def test_each_option_that_names_a_place_expands_the_home(command: str, name: str
     action = _action(cli._parser().commands[command], name)
     assert callable(action.type)
     assert str(action.type("~/x y")) == f"{home}/x y"
-    with pytest.raises(argparse.ArgumentTypeError, match="must begin with a home that is known"):
+    with pytest.raises(argparse.ArgumentTypeError, match="must begin with a known home"):
         action.type("~nobody-here/x")
 
 
@@ -119,7 +119,7 @@ def test_a_home_that_is_not_known_is_refused_in_a_line(capsys: pytest.CaptureFix
     assert cli.main(["status", "--logs-dir=~nobody-here/x"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
-        "Error: argument --logs-dir: must begin with a home that is known (no user 'nobody-here' is known; "
+        "Error: argument --logs-dir: must begin with a known home (no user 'nobody-here' is known; "
         "./~nobody-here is a folder of that name), got '~nobody-here/x'"
     )
 

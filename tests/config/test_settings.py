@@ -30,13 +30,25 @@ def yaml_file(tmp_path: Path, content: str | dict[str, Any]) -> Path:
 
 
 def refusal(tmp_path: Path, content: str | dict[str, Any], **overrides: Any) -> str:
-    """The message with which a file is refused; always one line that names the file or an option."""
+    """The message with which a file is refused: one line that names file or option, or a line per problem."""
     path = yaml_file(tmp_path, content)
     with pytest.raises(InputError) as caught:
         load(config=path, overrides=overrides)
     message = str(caught.value)
-    assert "\n" not in message
+    lines = message.splitlines()
+    assert len(lines) == 1 or all(line.startswith(str(path)) for line in lines)
     return message.replace(str(path), "own.yaml")
+
+
+def test_problems_of_a_file_come_one_a_line(tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, "preset: miniature\ntraining:\n  batchsize: 2\n  seed: x\nstudnet: {}\n")
+    with pytest.raises(InputError) as caught:
+        load(config=path)
+    assert str(caught.value).replace(str(path), "own.yaml").splitlines() == [
+        "own.yaml:4: training.seed: must be a valid integer, got 'x'",
+        "own.yaml:3: unknown key 'training.batchsize' (did you mean 'batch_size'?)",
+        "own.yaml:5: unknown key 'studnet' (did you mean 'student'?)",
+    ]
 
 
 @pytest.mark.parametrize("name", presets())
@@ -248,7 +260,8 @@ def test_the_objective_sees_images_where_there_are_any() -> None:
         (
             "data",
             {"corpus": ["a"], "targets": "t.npy", "validation": "v.tsv"},
-            "own.yaml: `data.targets` has no rows for a `data.validation` file: set that to null",
+            "own.yaml: `data.targets` has no rows for the file `data.validation`: "
+            "set `data.validation` to null",
         ),
         (
             "data",
@@ -258,7 +271,7 @@ def test_the_objective_sees_images_where_there_are_any() -> None:
         (
             "data",
             {"corpus": ["a"], "targets": "t.npy", "validation_captions": "c", "validation_images": "i"},
-            "own.yaml: `data.targets` come without a teacher that sees `data.validation_images`",
+            "own.yaml: `data.targets` have no image tower for `data.validation_images`",
         ),
         (
             "training",
@@ -329,9 +342,9 @@ def test_override_names_its_source(settings: SettingsFactory) -> None:
     [
         (
             "training: {seed: 1}\ntraining: {seed: 2}",
-            "own.yaml:2: is not valid YAML: key 'training' stands twice",
+            "own.yaml:2: is not valid YAML: key 'training' occurs twice",
         ),
-        ("training:\n  seed: 1\n  seed: 1", "own.yaml:3: is not valid YAML: key 'seed' stands twice"),
+        ("training:\n  seed: 1\n  seed: 1", "own.yaml:3: is not valid YAML: key 'seed' occurs twice"),
         ("training: [1", "own.yaml:1: is not valid YAML"),
         ("training:\n\tseed: 1", "own.yaml:2: is not valid YAML"),
         ("a: \0", "own.yaml: is not valid YAML"),

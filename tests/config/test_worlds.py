@@ -61,4 +61,4 @@ def test_a_chosen_miniature_is_warned_of(
     monkeypatch.chdir(tmp_path)
     assert main(["prepare", "--preset", "miniature", "--corpus", "nosuch.tsv", "--dry-run"]) == 0
     said = capsys.readouterr().err
-    assert "Warning: nosuch.tsv is learnt from the miniature's toy teacher" in said
+    assert "Warning: nosuch.tsv is taught by the miniature's toy teacher" in said

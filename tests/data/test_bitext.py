@@ -221,6 +221,12 @@ def test_captions_of_images_of_tests_are_kept_out(tmp_path: Path, suffix: str) -
     assert str(drops[0]) == "captions: 2 of 6 pairs kept; dropped 4 of images of the tests"
 
 
+def test_a_corpus_of_dropped_pairs_says_why(tmp_path: Path) -> None:
+    rule = r"^data\.corpus: .* one usable pair, all were dropped \(.*0 of 2 pairs kept; dropped 2 empty\)$"
+    with pytest.raises(InputError, match=rule):
+        build(tmp_path, [("", "a"), ("b", "")], validation_pairs=5)
+
+
 def test_split_of_too_few(tmp_path: Path) -> None:
     content = [(f"e{i}", f"s{i}") for i in range(9)]
     with pytest.raises(

@@ -125,7 +125,7 @@ def test_a_byte_order_mark_and_empty_lines_are_passed_over(tmp_path: Path) -> No
             b"English\tSpanish\na\tb\n",
             DEFAULT,
             "corpus pairs.tsv: --columns names en,es, but its header has English,Spanish: --columns "
-            "English,Spanish reads them as English and Spanish, --columns 1,2 takes the header for a pair",
+            "English,Spanish reads these as English and Spanish, --columns 1,2 takes the header for a pair",
         ),
         (b"caption\tes\na\tb\n", DEFAULT, "but its header has caption,es: "),
         (b"a\tb\n", ("en", "fr"), "got en,fr for a first line of 2 columns: a | b"),
@@ -190,7 +190,7 @@ def test_quoted_fields_are_printed_once(tmp_path: Path, capsys: pytest.CaptureFi
     path = tsv(tmp_path, quoted([('"no"', "no")]))
     assert read([path]) == read([path]) == [('"no"', "no")]
     said = " ".join(capsys.readouterr().err.split())
-    assert said.count("its fields are quoted; they are read without the quotation marks") == 1
+    assert said.count("fields are quoted; quotation marks are removed") == 1
 
 
 @pytest.mark.parametrize("quote_end", [corpora_tsv._BLOCK - 9 + i for i in range(8)])
@@ -271,7 +271,7 @@ def test_archives_are_named(tmp_path: Path) -> None:
         "must be a TSV, plain or compressed by gzip, bzip2 or xz, got a zip archive: unpack it"
     )
     assert refusal(tsv(tmp_path, gzip.compress(b""), "pairs.parquet.gz")) == (
-        "corpus pairs.parquet.gz: must be a Parquet file as it is, got .gz: unpack it"
+        "corpus pairs.parquet.gz: must be an uncompressed Parquet file, got .gz: unpack it"
     )
     assert refusal(tsv(tmp_path, gzip.compress(b""), "x.gz")).endswith("the file is empty")
 
@@ -374,7 +374,7 @@ def test_bad_image_id_in_a_tsv_is_refused_with_its_line(
     path = tsv(tmp_path, f"\ufeff{header}{rows}\n\nb\ty\tdog.jpg\nc\tz\t7\n")
     with pytest.raises(
         InputError,
-        match=rf"^corpus .*pairs\.tsv:{23 + bool(header)}: --image-column {image} must hold ids of images .*"
+        match=rf"^corpus .*pairs\.tsv:{23 + bool(header)}: --image-column {image} must hold image ids .*"
         r"got 'dog\.jpg'$",
     ):
         list(Corpus("own", (path,), columns, image_column=image).batches())
@@ -383,9 +383,9 @@ def test_bad_image_id_in_a_tsv_is_refused_with_its_line(
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ([1.0, None, 2.5], r", row 3: --image-column image must hold ids .*got '2\.5'$"),
-        (["1", "", "x.jpg"], r", row 3: --image-column image must hold ids .*got 'x\.jpg'$"),
-        ([[1], [2], [3]], r": --image-column image must hold ids .*got list<.*>$"),
+        ([1.0, None, 2.5], r", row 3: --image-column image must hold image ids .*got '2\.5'$"),
+        (["1", "", "x.jpg"], r", row 3: --image-column image must hold image ids .*got 'x\.jpg'$"),
+        ([[1], [2], [3]], r": --image-column image must hold image ids .*got list<.*>$"),
     ],
 )
 def test_a_parquet_file_with_an_image_that_is_no_id_is_refused(

@@ -41,7 +41,7 @@ def test_a_folder_in_the_home_is_found(settings: SettingsFactory, tmp_path: Path
     [
         (
             "nosuch.tsv",
-            "data.corpus: no such file or folder: nosuch.tsv; known by name are opus-100, talks, tatoeba, "
+            "data.corpus: no such file or folder: nosuch.tsv; known names: opus-100, talks, tatoeba, "
             "image-captions",
         ),
         ("/dev/null/pairs.tsv", "data.corpus: cannot be read: /dev/null/pairs.tsv: Not a directory"),

@@ -199,7 +199,7 @@ XML = "ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_00000002.xml"
         (
             "LOC_synset_mapping.txt",
             f"{SYNSETS[0]} a\n{SYNSETS[0]} b",
-            r"must stand there once, got n01440764",
+            r"must occur once, got n01440764",
         ),
         ("../prompts.tsv", None, r"prompts\.tsv: cannot be read: No such file"),
         (

@@ -225,10 +225,10 @@ def test_a_truncated_image(tested: Settings) -> None:
 
 
 def test_no_test_data(settings: SettingsFactory, tested: Settings) -> None:
-    with pytest.raises(InputError, match="benchmarks: must name test data for --task all, they name none"):
+    with pytest.raises(InputError, match="benchmarks: must name test data for --task all, got none"):
         score_version(settings(), None)
     only = tested.override({"imagenet": None, "prompts": None})
-    with pytest.raises(InputError, match="for --task accuracy, they name none"):
+    with pytest.raises(InputError, match="for --task accuracy, got none"):
         score_version(only, None, task="accuracy")
     with pytest.raises(InputError, match=r"^benchmarks\.captions: no such file or folder: nosuch$"):
         score_version(tested.override({"captions": "nosuch"}), None)
@@ -266,7 +266,7 @@ def test_classes_by_names_and_templates(tested: Settings, version: Path, tmp_pat
 def test_a_student_of_own_targets_has_no_images(tested: Settings, version: Path, tmp_path: Path) -> None:
     own = tested.override({"targets": str(tmp_path / "own.npy")})
     with pytest.raises(
-        InputError, match=r"must have a teacher to be tested on images, but it learnt data\.targets"
+        InputError, match=r"must have a teacher to be tested on images, but was trained on data\.targets"
     ):
         score_version(own, version)
 

@@ -222,7 +222,7 @@ def test_shapes_that_do_not_fit_are_named() -> None:
     def short(texts: Sequence[str]) -> torch.Tensor:
         return torch.zeros(len(texts) - 1, 4)
 
-    with pytest.raises(ValueError, match=r"a row a text, got \(1, 4\) for 2"):
+    with pytest.raises(ValueError, match=r"one row per text, got \(1, 4\) for 2"):
         retrieved(short, ["a", "b"], (0, 1))
     with pytest.raises(ValueError, match=r"same E, got \(1, 4\) and \(4, 3\)"):
         retrieved(Encoder(ENGLISH), ["red"], (0,), lambda _: IMAGES[:, :3])

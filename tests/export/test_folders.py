@@ -52,25 +52,23 @@ def test_mount_points_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         pytest.raises(InputError, match=r"--output .*export: cannot be written: Device or resource busy"),
         whole_folder(tmp_path / "export"),
     ):
-        monkeypatch.setattr(Path, "replace", Mock(side_effect=busy))
+        monkeypatch.setattr(Path, "rename", Mock(side_effect=busy))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "link"]
     monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "export")
     for name in ("export", "link"):
-        with pytest.raises(InputError, match=f"{name}: must be a folder below a mount point, it is one it"):
+        with pytest.raises(InputError, match=f"{name}: must be a folder below a mount point, got a mount"):
             refuse_taken(tmp_path / name)
 
 
 def test_taken_folders(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(InputError, match=r"--output .*: must be an empty folder or none yet, it holds 1 ent"),
+        pytest.raises(InputError, match=r"--output .*: must be an empty or new folder, it holds 1 ent"),
         whole_folder(tmp_path),
     ):
         pass
     with (
-        pytest.raises(
-            InputError, match=r"--output .*file: must be an empty folder or none yet, it is a file"
-        ),
+        pytest.raises(InputError, match=r"--output .*file: must be an empty or new folder, got a file"),
         whole_folder(tmp_path / "file"),
     ):
         pass

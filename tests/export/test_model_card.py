@@ -101,7 +101,7 @@ def test_every_figure_is_the_records(source: Make) -> None:
 def test_what_is_not_recorded_is_not_said(source: Make, tmp_path: Path) -> None:
     opened = source()
     text = card(opened)
-    assert "On images: not tested." in text
+    assert "Not tested on images." in text
     data = ModelCard(text).data
     assert data.eval_results is None
     assert data.base_model is None
@@ -136,7 +136,7 @@ def test_a_run_with_changed_settings_is_described_as_such(source: Make) -> None:
     lineage = [{"donor": 3, "pairs": 2000}, {"donor": 1, "pairs": 4000}]
     changed = replace(opened, summary=opened.summary | {"lineage": lineage})
     assert (
-        "| settings | the last ones of a run that changed them on the way: it went on as trial 3 from 2,000 "
+        "| settings | the last settings of a run that changed them: it continued as trial 3 from 2,000 "
         "pairs, as trial 1 from 4,000 pairs |\n"
     ) in card(changed)
 

@@ -116,7 +116,7 @@ def test_a_graph_that_is_not_the_student(
             student.projection.weight[0] -= 1
 
     monkeypatch.setattr(onnx_format, "write_graph", write_another)
-    with pytest.raises(RuntimeError, match=r"model\.onnx: its vectors are not the student's, least cosine 0"):
+    with pytest.raises(RuntimeError, match=r"model\.onnx: vectors differ from the student's, least cosine 0"):
         export_version(opened, "onnx", tmp_path / "export")
     assert not (tmp_path / "export").exists()
 
@@ -126,7 +126,7 @@ def test_sentences_that_cannot_be_had(version: Callable[..., Path], tmp_path: Pa
     opened = Source.open(folder)
     for name, content, message in (
         ("nosuch.txt", None, r"--sentences .*nosuch\.txt: cannot be read: No such file or directory"),
-        ("empty.txt", b"\n \n", r"--sentences .*empty\.txt: must hold a sentence a line, it holds none"),
+        ("empty.txt", b"\n \n", r"--sentences .*empty\.txt: must hold one sentence per line, got none"),
         ("latin.txt", b"ni\xf1o\n", r"--sentences .*latin\.txt: cannot be read: is not UTF-8"),
     ):
         if content is not None:

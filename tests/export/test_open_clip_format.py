@@ -84,12 +84,12 @@ def test_what_it_cannot_hold(version: Callable[..., Path], tmp_path: Path) -> No
         export_version(opened, "open_clip", tmp_path / "export")
     own = replace(opened, settings=opened.settings.override({"targets": "own.npy"}))
     with pytest.raises(
-        InputError, match=r"it learnt data\.targets own\.npy, so there is no image tower for it"
+        InputError, match=r"it was trained on data\.targets own\.npy, which have no image tower"
     ):
         export_version(own, "open_clip", tmp_path / "export")
     opened.trained.head = replace(opened.trained.head, last_layer_norm=False)
     opened.trained.backbone.config.model_type = "electra"
-    with pytest.raises(InputError, match="takes bert, roberta, xlm-roberta, its backbone is of type electra"):
+    with pytest.raises(InputError, match="takes bert, roberta, xlm-roberta, got a backbone of type electra"):
         export_version(opened, "open_clip", tmp_path / "export")
     assert not (tmp_path / "export").exists()
 

@@ -46,7 +46,7 @@ def test_a_student_of_own_vectors_stays_where_it_is(
     assert own_vectors(opened, TEXTS).shape == (3, 7)
     assert_same(opened.student.encode(opened.tokenizer, TEXTS), opened, TEXTS)
     with pytest.raises(
-        InputError, match=r"must have a teacher to see images, but .* data\.targets .*own\.npy"
+        InputError, match=r"must have a teacher with an image tower, but .* data\.targets .*own\.npy"
     ):
         _ = opened.teacher
 
@@ -66,7 +66,10 @@ def test_an_unfinished_run(version: Callable[..., Path]) -> None:
     [
         (lambda v: (v / "summary.json").unlink(), r"has no readable summary\.json"),
         (lambda v: (v / "config.yaml").unlink(), r"must be a version directory, it holds no config\.yaml"),
-        (lambda v: os.truncate(v / "student" / "model.safetensors", 100), r"student: is not a whole student"),
+        (
+            lambda v: os.truncate(v / "student" / "model.safetensors", 100),
+            r"student: is not a complete student",
+        ),
         (
             lambda v: (v / "test.json").write_text("{}"),
             r"test\.json: is no record of a test",
@@ -79,7 +82,7 @@ def test_an_unfinished_run(version: Callable[..., Path]) -> None:
         (lambda v: (v / "test.json").write_text("[1]"), r"test\.json: is no record of a test"),
         (
             lambda v: (v / "test.json").write_text('{"n": {}, "ci95": {}}'),
-            r"test\.json: is no record of a version's test; `test --version-path .*` writes it anew",
+            r"test\.json: is no record of a version's test; `test --version-path .*` writes it again",
         ),
     ],
 )

@@ -44,7 +44,7 @@ def test_the_card_names_a_token_hidden_in_decomposed_text(
     opened.tokenizer.inner.add_tokens([AddedToken("ñandú", normalized=False)])
     folder = export_version(opened, "transformers", tmp_path / "added").folder
     card = (folder / "README.md").read_text(encoding="utf-8")
-    assert "before it looks for its added tokens, such as 'ñandú': give it texts in NFC" in card
+    assert "after it looks for its added tokens, such as 'ñandú': give it texts in NFC" in card
     read = AutoTokenizer.from_pretrained(folder)
     decomposed = unicodedata.normalize("NFD", "ñandú")
     assert read(decomposed)["input_ids"] != read("ñandú")["input_ids"]

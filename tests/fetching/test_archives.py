@@ -223,7 +223,7 @@ def test_a_refused_member_leaves_the_existing_folder_unchanged(tmp_path: Path, f
 def test_what_is_no_archive(tmp_path: Path, folder: Path, suffix: str, content: bytes) -> None:
     archive = tmp_path / f"a{suffix}"
     archive.write_bytes(content)
-    assert refusal(archive, folder).startswith(f"{archive}: is damaged or cut off: ")
+    assert refusal(archive, folder).startswith(f"{archive}: is damaged or truncated: ")
     assert not folder.exists()
 
 
@@ -253,7 +253,7 @@ def test_an_archive_that_is_cut_off_anywhere_is_refused(
             needed = opened.offset + tarfile.BLOCKSIZE
     os.truncate(archive, int(share * needed))
     message = refusal(archive, folder / "unpacked")
-    assert message.startswith(f"{archive}: is damaged or cut off: ")
+    assert message.startswith(f"{archive}: is damaged or truncated: ")
     assert not (folder / "unpacked").exists()
     shutil.rmtree(folder)
 
@@ -267,7 +267,7 @@ def test_a_checksum_that_does_not_fit(tmp_path: Path, folder: Path, suffix: str)
     else:
         content[-6] ^= 1  # of the checksum of all
     archive.write_bytes(content)
-    assert refusal(archive, folder).startswith(f"{archive}: is damaged or cut off: ")
+    assert refusal(archive, folder).startswith(f"{archive}: is damaged or truncated: ")
     assert not folder.exists()
 
 
@@ -277,7 +277,7 @@ def test_garbage_between_members(tmp_path: Path, folder: Path) -> None:
     at = content.index(b"b" + b"\0" * 99)
     content[at : at + 512] = b"z" * 512
     archive.write_bytes(content)
-    assert refusal(archive, folder) == f"{archive}: is damaged or cut off: its end is missing"
+    assert refusal(archive, folder) == f"{archive}: is damaged or truncated: its end is missing"
 
 
 def test_a_password(tmp_path: Path, folder: Path) -> None:

@@ -306,7 +306,7 @@ def test_a_wrong_hash(host: Host, path: Path) -> None:
     remote = Remote(host.url(NAME), sha256=SHA256)
     got = hashlib.sha256(b"x" * len(CONTENT)).hexdigest()
     assert refusal(remote, path) == (
-        f"{remote.url}: sha256 must be {SHA256}, got {got}; what came is removed: "
+        f"{remote.url}: sha256 must be {SHA256}, got {got}; the download is removed: "
         f"try again, or put the file at {path} yourself"
     )
     assert left(path) == set()
@@ -562,9 +562,9 @@ FETCH = """
 FETCH_WHEN_TOLD = """
     import sys
     from pathlib import Path
-    import themo.files.cache
+    import themo.files.locks
     from themo.fetching.downloads import Remote, fetch
-    themo.files.cache.SECONDS_OF_SILENCE = 0.1
+    themo.files.locks.SECONDS_OF_SILENCE = 0.1
     print("ready", flush=True)
     sys.stdin.readline()
     print(fetch(Remote(sys.argv[1], sha256=sys.argv[3]), Path(sys.argv[2])))

@@ -103,7 +103,7 @@ def test_a_damaged_entry_is_built_again(
     assert Cache(tmp_path).entry("values", KEY, build) == entry
     assert build.calls == 2
     assert files(entry) == before
-    assert "is damaged; it is built again" in " ".join(capsys.readouterr().err.split())
+    assert "is damaged; building it again" in " ".join(capsys.readouterr().err.split())
 
 
 def test_contents_are_read_once_as_long_as_no_file_changes(

@@ -36,7 +36,7 @@ def test_it_waits_until_there_is_room_and_says_so_once(
     places = [FULL, FULL, FULL, tmp_path / "kept"]
     assert Patience()(lambda: write_to(places.pop(0))) == "kept"
     said = capfd.readouterr().err.splitlines()
-    assert said == ["Warning: waits for room on a full disk: [Errno 28] No space left on device"]
+    assert said == ["Warning: waiting for space on a full disk: [Errno 28] No space left on device"]
 
 
 def test_without_patience_and_for_other_errors_it_does_not_wait(tmp_path: Path) -> None:
@@ -127,3 +127,21 @@ def test_waits_grow_no_longer_so_that_room_is_soon_seen(
     places = [*[FULL] * 20, tmp_path / "kept"]
     assert Patience()(lambda: write_to(places.pop(0))) == "kept"
     assert waits == [0.01] * 20
+
+
+def test_retry_ends_with_a_reason_that_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "SECONDS_BETWEEN_WARNINGS", 600.0)
+    failures: list[Exception] = [OSError("away"), OSError("away"), ValueError("wrong")]
+    warned: list[str] = []
+    paused: list[float] = []
+
+    def fail() -> None:
+        raise failures.pop(0)
+
+    def waits_for(error: Exception) -> str | None:
+        return f"it: {error}" if isinstance(error, OSError) else None
+
+    with pytest.raises(ValueError, match="wrong"):
+        room.retry(fail, waits_for, warned.append, paused.append)
+    assert warned == ["it: away"]
+    assert paused == [room.SECONDS_BETWEEN_TRIES] * 2

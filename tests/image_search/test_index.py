@@ -18,7 +18,7 @@ from PIL import Image
 from tiny import write_picture
 
 from themo.errors import InputError
-from themo.files import cache
+from themo.files import locks
 from themo.image_search import index as index_module
 from themo.image_search.index import ImageIndex, MappedVectors
 from themo.image_search.pictures import find_pictures
@@ -211,7 +211,7 @@ def test_an_index_of_the_version_before_is_made_again(
     capsys.readouterr()
     index = update()
     assert index.n_new == N
-    assert f"{path} is damaged or of an older version; its pictures are" in capsys.readouterr().err
+    assert f"{path} is damaged or of an older version; encoding its pictures" in capsys.readouterr().err
     assert_is_of(index, folder, teacher)
     assert update(load=never).n_new == 0
 
@@ -347,7 +347,7 @@ def test_a_damaged_piece_is_made_again(
     DAMAGE[case](pieces(tmp_path)[2])
     index = update()
     assert index.n_new == 4
-    assert "000002.json is damaged or of an older version; its pictures are" in capsys.readouterr().err
+    assert "000002.json is damaged or of an older version; encoding its pictures" in capsys.readouterr().err
     assert_is_of(index, folder, teacher)
 
 
@@ -403,13 +403,13 @@ def test_another_process_at_the_same_pictures_is_reported(
         told.append(text)
         other.release()
 
-    monkeypatch.setattr(cache, "SECONDS_OF_SILENCE", 0.0)
-    monkeypatch.setattr(cache.console, "print", let_go)
+    monkeypatch.setattr(locks, "SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr(locks.console, "print", let_go)
     assert update(load=never).n_new == 0
-    assert told == [f"--images {folder}: another process is looking at its pictures; waiting"]
+    assert told == [f"--images {folder}: another process is indexing it; waiting"]
 
 
 def test_a_cache_that_cannot_be_written(update: Update, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
-    with pytest.raises(InputError, match=r"cache_dir .*cache: pictures cannot be kept: "):
+    with pytest.raises(InputError, match=r"cache_dir .*cache: cannot write the index: "):
         update()

@@ -101,7 +101,7 @@ def test_heic_and_avif_are_found_where_they_are_read(
     assert names(folder, left_out) - set(PLACES) == ({"e.heic", "f.HEIF"} if heif else set()) | (
         {"g.avif"} if avif else set()
     )
-    expected = ["1 file of kinds that are not read left out: .jxl"]
+    expected = ["1 file of unsupported formats left out: .jxl"]
     if not avif:
         expected.insert(0, "1 picture left out: .avif; to read them: pip install --upgrade pillow")
     if not heif:

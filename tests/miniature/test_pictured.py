@@ -92,7 +92,7 @@ def test_what_of_one_group_agrees(found: Scenes, expected: set[str]) -> None:
 
 def test_one_group_has_no_relation() -> None:
     asked = joined([scene(A), scene(A, B)])
-    told = agreement(asked, asked).is_told
+    told = agreement(asked, asked).is_stated
     assert told["relation"].tolist() == [False, True]
     assert told["shape"].tolist() == [True, True]
 

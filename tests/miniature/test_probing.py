@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from themo.miniature.lexicon import BACKGROUNDS
-from themo.miniature.probing import KINDS, Reader, told_apart
+from themo.miniature.probing import KINDS, Reader, distinguished
 from themo.miniature.scenes import World
 
 WORLD = World(0)
@@ -42,7 +42,7 @@ def told() -> dict[str, dict[str, np.ndarray]]:
         "ceiling": Reader(background_read(ENGLISH), "en"),
         "deaf": Reader(lambda texts: torch.ones(len(texts), 4), "es"),
     }
-    return dict(told_apart(WORLD, "test", readers, background_seen, N))
+    return dict(distinguished(WORLD, "test", readers, background_seen, N))
 
 
 def test_backgrounds_alone_distinguish_only_backgrounds(

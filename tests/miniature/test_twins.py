@@ -68,10 +68,10 @@ def test_numbers_are_equal_exactly_where_contents_are_equal(scenes: Scenes) -> N
     contents = [scenes.content(i) for i in range(len(scenes))]
     assert len(set(scene_numbers(scenes))) == len(set(contents))
     resized = twins_of(scenes, "size")
-    assert (scene_numbers(resized, size_told=False) == scene_numbers(scenes, size_told=False)).all()
+    assert (scene_numbers(resized, size_stated=False) == scene_numbers(scenes, size_stated=False)).all()
     grounds = twins_of(scenes, "background")
     told = np.arange(len(scenes)) % 2 == 0
-    same = scene_numbers(grounds, background_told=told) == scene_numbers(scenes, background_told=told)
+    same = scene_numbers(grounds, background_stated=told) == scene_numbers(scenes, background_stated=told)
     assert (same == ~told).all()
 
 

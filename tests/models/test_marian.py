@@ -199,7 +199,7 @@ def test_a_tokenizer_of_another_model(copy: Path) -> None:
 def test_a_model_of_another_kind(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "bart"}), encoding="utf-8")
-    with pytest.raises(InputError, match=r"copy: cannot be loaded: it must be of type marian, is bart$"):
+    with pytest.raises(InputError, match=r"copy: cannot be loaded: must be of type marian, got bart$"):
         Translator.load(str(copy))
 
 

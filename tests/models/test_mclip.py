@@ -313,7 +313,7 @@ def test_a_name_whose_files_are_to_be_downloaded(copy: Path, tmp_path: Path, wei
     vectors, refusal = done.stdout.splitlines()
     assert torch.equal(torch.tensor(json.loads(vectors)), expected)
     assert refusal == (
-        f"M-CLIP model toy/none: is no folder, and {host.address} has no such repository, or a closed one"
+        f"M-CLIP model toy/none: is no folder, and {host.address} has no such repository, or a private one"
     )
     snapshots = (tmp_path / "hf" / "hub").glob("models--*/snapshots/*/*")
     fetched = {path.name for path in snapshots if path.name in (BIN, SAFE)}

@@ -49,7 +49,7 @@ def stepped(
     """Weights after one update of a copy, and its reported losses."""
     student = copy.deepcopy(student)
     config = TrainingSettings(**leaves)
-    optimizer = build_optimizer(student, config.optimizer, config.learn_rate, config.weight_decay)
+    optimizer = build_optimizer(student, config.optimizer, config.weight_decay)
     terms = updater(student, optimizer, loss, config)(batch, rate)
     assert all(p.grad is None for p in student.parameters())
     return student.state_dict(), terms
@@ -201,7 +201,7 @@ def test_clipping_is_torchs(student: Student, tiny_data: TrainingData, clip_norm
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_only_matrices_decay(student: Student, optimizer: str) -> None:
-    groups = build_optimizer(student, optimizer, 1e-3, 0.3).param_groups  # type: ignore[arg-type]
+    groups = build_optimizer(student, optimizer, 0.3).param_groups  # type: ignore[arg-type]
     assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
     names = {id(p): name for name, p in student.named_parameters()}
     decayed, others = ({names[id(p)] for p in group["params"]} for group in groups)

@@ -305,7 +305,7 @@ def test_a_checkpoint_of_other_settings(
     for leaves in ({"projection_bias": True}, {"hidden_size": 48}, {"hidden_layers": 2}):
         with pytest.raises(InputError) as caught:
             train(settings(**leaves), tiny_data, report=lambda _: None, resume=tmp_path)
-        assert str(caught.value).startswith(f"{tmp_path}: its checkpoint is not of these settings: ")
+        assert str(caught.value).startswith(f"{tmp_path}: the checkpoint does not match the settings: ")
         assert len(str(caught.value).splitlines()) == 1
 
 

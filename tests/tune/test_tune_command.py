@@ -153,7 +153,7 @@ def test_a_search_that_another_process_runs_is_refused(
         driver.communicate("")
     *before, line = capsys.readouterr().err.splitlines()
     assert line == f"Error: --resume: another process runs the search at {folder}"
-    assert not any("Should it break off" in other for other in before)
+    assert not any("To resume: " in other for other in before)
     assert (folder / "search.yaml").read_bytes() == kept
 
 
@@ -287,9 +287,9 @@ def _a_result(logs: Path) -> SearchResult:
     ("end", "code", "said"),
     [
         (lambda: None, 0, "Report:"),
-        (lambda: signal.default_int_handler(signal.SIGINT, None), 130, "Interrupted. Continue with:"),
-        (lambda: signal.raise_signal(signal.SIGTERM), 143, "Terminated. Continue with:"),
-        (lambda: signal.raise_signal(signal.SIGHUP), 129, "The terminal was closed. Continue with:"),
+        (lambda: signal.default_int_handler(signal.SIGINT, None), 130, "Interrupted. To resume:"),
+        (lambda: signal.raise_signal(signal.SIGTERM), 143, "Terminated. To resume:"),
+        (lambda: signal.raise_signal(signal.SIGHUP), 129, "The terminal was closed. To resume:"),
         (_fail, 1, "Failed: Ray: the head is gone. To resume:"),
     ],
     ids=["done", "interrupted", "terminated", "hung up", "without its cluster"],
@@ -371,7 +371,7 @@ def test_the_given_machines_are_named_again_for_the_resume(
     given = ["--logs-dir", str(tmp_path), "--address", "local", "--max-concurrent", "1"]
     assert main(["tune", "--resume", "old", *given]) == 130
     *_, last = capsys.readouterr().err.splitlines()
-    assert last == f"Interrupted. Continue with: {typed('tune', '--resume', 'old', *given)}"
+    assert last == f"Interrupted. To resume: {typed('tune', '--resume', 'old', *given)}"
 
 
 @pytest.mark.parametrize(
@@ -392,7 +392,7 @@ def test_ctrl_c_after_a_search_names_the_command_for_results(
     assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 130
     *_, last = capsys.readouterr().err.splitlines()
     go_on = f"python -m themo tune --resume old --logs-dir {tmp_path}"
-    assert last == f"Interrupted. Continue with: {go_on}"
+    assert last == f"Interrupted. To resume: {go_on}"
 
 
 @pytest.mark.parametrize("is_begun", [False, True])

@@ -1,1 +1,1 @@
-"""Version directories: written, read, resumed."""
+"""Version directories: writing, reading and resuming them."""

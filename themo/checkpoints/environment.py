@@ -1,4 +1,4 @@
-"""On what a run was made: versions and machine, for its summary."""
+"""The environment of a run for its summary: library versions and machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 
 def describe(device: torch.device, dtype: torch.dtype) -> dict[str, str | int]:
-    """Versions, machine and device, as JSON."""
+    """Return library versions, machine and device as a JSON object."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "themo": version("themo"),
@@ -30,7 +30,7 @@ def describe(device: torch.device, dtype: torch.dtype) -> dict[str, str | int]:
 
 @cache
 def commit() -> str:
-    """Commit of the checkout that Themo runs from, ``+`` behind it if files differ; empty elsewhere."""
+    """Return the commit of Themo's checkout, with ``+`` if files differ; empty outside a checkout."""
     folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():
         return ""

@@ -1,4 +1,4 @@
-"""What a resume needs of a run: taken at a report, put back at a start."""
+"""Checkpoints of a run: taken at a report, restored at a resume."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from themo.models.student import read_weights
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
         step: Updates made.
         pairs_seen: Sentence pairs in them.
-        seconds: Of training and validation, over all its parts.
+        seconds: Time spent in training and validation, over all sessions of the run.
         stale: Reports since the best one.
         best: Validation metrics of the best report.
-        reports: All that was reported.
-        corpus: Key of the pairs that the run is trained on; None: nothing tells.
+        reports: All reports so far.
+        corpus: Key of the training pairs; None: unknown.
     """
 
     step: int = 0
@@ -38,7 +38,7 @@ class Progress:
 
 
 def take_checkpoint(student: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Checkpoint:
-    """A run as it stands, copied to the CPU."""
+    """Return a checkpoint of the run's current state, copied to the CPU."""
     tensors = {f"student.{name}": t.detach().cpu().contiguous() for name, t in student.state_dict().items()}
     for i, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": t.detach().cpu().contiguous() for name, t in moments.items()}
@@ -51,13 +51,13 @@ def take_checkpoint(student: nn.Module, optimizer: torch.optim.Optimizer, progre
 def restore(
     version: Path, student: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, dict[str, Tensor]]:
-    """Put student, optimiser and torch's random state back to the checkpoint of a version directory.
+    """Restore student, optimiser and torch's random state from the checkpoint of a version directory.
 
     Returns:
-        How far the run was, and the weights of its best student.
+        The run's progress and the weights of its best student.
 
     Raises:
-        InputError: There is no whole checkpoint, or one of other settings.
+        InputError: The checkpoint is missing, incomplete or of other settings.
     """
     checkpoint = Checkpoint.load(version)
     moments: dict[int, dict[str, Tensor]] = {}
@@ -78,5 +78,7 @@ def restore(
         progress = Progress(**checkpoint.progress)
         best_weights = read_weights(find_part(version, "student"))
     except (KeyError, ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
-        raise InputError(f"{version}: its checkpoint is not of these settings: {reason_of(error)}") from error
+        raise InputError(
+            f"{version}: the checkpoint does not match the settings: {reason_of(error)}"
+        ) from error
     return progress, best_weights

@@ -1,4 +1,4 @@
-"""The teacher of a version: named by its settings, and of the space that its student learnt."""
+"""The teacher of a version: named in the version's settings, checked against the student's dimension."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VersionTeacher:
-    """What is known of it before it is loaded.
+    """The teacher of a version before it is loaded.
 
     Attributes:
         version: The version directory.
-        settings: Its own, with the cache where its teacher is looked for.
-        dimension: Of its student's vectors.
+        settings: The version's settings, with the cache that holds the teacher.
+        dimension: Length of the student's vectors.
     """
 
     version: Path
@@ -30,15 +30,15 @@ class VersionTeacher:
     dimension: int
 
     def load(self, device: str) -> Teacher:
-        """Load it.
+        """Load the teacher.
 
         Args:
-            device: For torch.
+            device: torch device.
 
         Raises:
-            InputError: There is none, it cannot be loaded, or it is not of the student's dimension.
+            InputError: The teacher is missing, cannot be loaded or has another dimension than the student.
         """
-        from themo.models.teacher import Teacher  # takes as long to import as all else
+        from themo.models.teacher import Teacher  # slow to import
 
         teacher = Teacher.load(*self._names, device)
         self.refuse_other_dimension(teacher.dimension(self.settings.teacher.target))
@@ -46,10 +46,10 @@ class VersionTeacher:
 
     @property
     def fingerprint(self) -> str:
-        """What its vectors are kept by; it is not loaded for that.
+        """Return the cache key of the teacher's vectors, without loading the teacher.
 
         Raises:
-            InputError: There is none.
+            InputError: The teacher is missing.
         """
         from themo.models.teacher import fingerprint
 
@@ -59,7 +59,7 @@ class VersionTeacher:
         """Refuse a teacher whose target has another dimension than the student's vectors.
 
         Raises:
-            InputError: It has.
+            InputError: The dimensions differ.
         """
         if dimension != self.dimension:
             raise InputError(
@@ -72,15 +72,16 @@ class VersionTeacher:
         settings, sources = self.settings, Sources(self.settings)
         if settings.data.targets is not None:
             raise InputError(
-                f"{self.version}: must have a teacher to see images, but it learnt data.targets "
+                f"{self.version}: must have a teacher with an image tower, but was trained on data.targets "
                 f"{settings.data.targets}"
             )
         names = settings.teacher.architecture, settings.teacher.pretrained
         of_miniature = any(name and name.startswith(MINIATURE) for name in names)
         if of_miniature and not miniature_is_built(settings):
-            # one built on another machine may differ, and with it what the student's vectors mean
+            # a teacher built on another machine may differ, and the student's vectors belong to this one's
+            # space
             raise InputError(
-                f"{self.version}: its teacher {names[0]} must be in the cache of its training, and "
+                f"{self.version}: its teacher {names[0]} must be in the cache of the training run, but "
                 f"{settings.paths.cache_dir} does not hold it (cache_dir)"
             )
-        return sources.resolve(names[0]), sources.resolve(names[1]) if names[1] else None
+        return sources.teacher(*names)

@@ -1,18 +1,18 @@
-"""Version directories: settings, weights, metrics and what a resume needs.
+"""Version directories: settings, weights, metrics and checkpoint.
 
     version_N/
         config.yaml     complete settings; `train --config` on it repeats the run
-        metrics.csv     a row a report
-        summary.json    state of the run, best and last metrics, where and on what it ran
+        metrics.csv     one row per report
+        summary.json    state of the run, best and last metrics, environment
         student/        the best student so far
-        checkpoint/     the last student, optimiser, random state
-        run.txt         key of its run in MLflow
-        test.json       once it was tested, until it has another student
-        report.html     once it was tested with --report, until it is tested again
+        checkpoint/     the latest student, optimiser, random state
+        run.txt         key of the run in MLflow
+        test.json       scores of the last test; removed when the student changes
+        report.html     page of the last `test --report`; removed by the next test
 
-Every part is written under a temporary name and renamed, `checkpoint/` last. A directory takes the place of
-its predecessor in two renames; a reader that comes, or a run that dies, between them finds the predecessor
-under its `.old` name.
+Every part is written under a temporary name and renamed, `checkpoint/` last. A directory replaces
+its predecessor in two renames. A reader or a resume between the two finds the predecessor under its `.old`
+name.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from themo.files.weights import write_weights
 Metrics = dict[str, float]
 
 TEST_FILE = "test.json"
-"""Scores of the student there (`themo.evaluation.scores.Scores.to_dict`)."""
+"""File of the student's test scores (`themo.evaluation.scores.Scores.to_dict`)."""
 REPORT_FILE = "report.html"
-"""What they say, for people (`themo.evaluation.report.page`)."""
+"""HTML report of the test scores (`themo.evaluation.report.page`)."""
 OF_TESTS = (TEST_FILE, REPORT_FILE)
 
 _RUN_FILE = "run.txt"
@@ -47,12 +47,12 @@ _RUN_FILE = "run.txt"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a resume needs.
+    """The state of a run for a resume.
 
     Attributes:
         tensors: The last student (``student.*``), optimiser (``optimizer.<i>.<name>``), random state
             (``random``), all on the CPU.
-        progress: JSON: what `themo.checkpoints.resumption.Progress` holds.
+        progress: `themo.checkpoints.resumption.Progress` as JSON.
     """
 
     tensors: dict[str, Tensor]
@@ -65,37 +65,37 @@ class Checkpoint:
 
     @classmethod
     def load(cls, version: Path) -> Checkpoint:
-        """The checkpoint of a version directory.
+        """Read the checkpoint of a version directory.
 
         Raises:
-            InputError: There is none, or it is damaged.
+            InputError: The checkpoint is missing or damaged.
         """
         folder = find_part(version, "checkpoint")
         try:
             tensors = load_file(folder / "state.safetensors")
         except (OSError, ValueError, SafetensorError) as error:
-            raise InputError(f"{folder}: is not a whole checkpoint: {reason_of(error)}") from error
+            raise InputError(f"{folder}: is not a complete checkpoint: {reason_of(error)}") from error
         return cls(tensors, read_progress(version))
 
 
 def read_progress(version: Path) -> dict[str, Any]:
-    """The progress of a version directory's checkpoint.
+    """Read the progress of a version directory's checkpoint.
 
     Raises:
-        InputError: There is none, or it is damaged.
+        InputError: The checkpoint is missing or damaged.
     """
     folder = find_part(version, "checkpoint")
     try:
         progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: is not a whole checkpoint: {reason_of(error)}") from error
+        raise InputError(f"{folder}: is not a complete checkpoint: {reason_of(error)}") from error
     if not isinstance(progress, dict) or not isinstance(progress.get("pairs_seen"), int):
-        raise InputError(f"{folder}: is not a whole checkpoint: progress.json does not tell the pairs seen")
+        raise InputError(f"{folder}: is not a complete checkpoint: progress.json lacks `pairs_seen`")
     return progress
 
 
 def new_version(logs_dir: Path, experiment: str) -> Path:
-    """Make the next ``logs_dir/experiment/version_N``; safe when two runs start at once."""
+    """Make the next ``logs_dir/experiment/version_N``; safe if two runs start at the same time."""
     parent = logs_dir / experiment
     parent.mkdir(parents=True, exist_ok=True)
     numbers = [int(p.name[8:]) for p in parent.glob("version_*") if p.name[8:].isdigit()]
@@ -110,7 +110,7 @@ def new_version(logs_dir: Path, experiment: str) -> Path:
 
 
 def read_run_key(version: Path) -> str | None:
-    """What MLflow knows the run of a version directory by; None where nothing says so."""
+    """Return the key of a version's run in MLflow; None if no key was recorded."""
     try:
         return (version / _RUN_FILE).read_text(encoding="utf-8").strip() or None
     except (OSError, ValueError):
@@ -118,7 +118,7 @@ def read_run_key(version: Path) -> str | None:
 
 
 def keep_run_key(version: Path, key: str) -> None:
-    """Let a version directory say by which key MLflow knows its run."""
+    """Record the key of a version's run in MLflow."""
     if read_run_key(version) != key:
         write_text(version / _RUN_FILE, f"{key}\n")
 
@@ -132,61 +132,62 @@ def write_version(
     save_student: Callable[[Path], None] | None,
     checkpoint: Checkpoint,
 ) -> None:
-    """Bring a version directory up to date, whole after a kill at any moment.
+    """Update a version directory; a kill at any moment leaves it readable.
 
     Args:
-        folder: Empty, or a version directory of the same run.
-        settings: The run's.
+        folder: An empty folder, or a version directory of the same run.
+        settings: Settings of the run.
         reports: All metrics reported so far.
         summary: JSON of the run's state.
-        save_student: Writes the best student into the folder it is given; None: the one there is still the
-            best.
-        checkpoint: What a resume needs.
+        save_student: Writes the best student into a given folder; None keeps the student on disk.
+        checkpoint: State for a resume.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.yaml", settings.to_yaml())
     if save_student is not None:
-        for told in OF_TESTS:  # it is of another student
-            (folder / told).unlink(missing_ok=True)
+        for name in OF_TESTS:  # results of the previous student
+            (folder / name).unlink(missing_ok=True)
         replace_folder(folder / "student", save_student)
     write_text(folder / "metrics.csv", _table(reports))
     write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False))
-    # last: whatever a kill leaves is written again by a resume from the checkpoint before it
+    # last: after a kill, a resume from the previous checkpoint writes the other files again
     replace_folder(folder / "checkpoint", checkpoint.save)
 
 
 def read_settings(version: Path) -> Settings:
-    """The settings of a version directory.
+    """Read the settings of a version directory.
 
     Raises:
-        InputError: It is none.
+        InputError: The folder is no version directory.
     """
     if not (version / "config.yaml").is_file():
-        hint = f"; {version / 'best'} is the best one of this search" if (version / "best").is_dir() else ""
+        hint = (
+            f"; {version / 'best'} is the best version of this search" if (version / "best").is_dir() else ""
+        )
         raise InputError(f"{version}: must be a version directory, it holds no config.yaml{hint}")
     return load(config=version / "config.yaml")
 
 
 def settings_here(version: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Give the settings of a version that is used from here, with its cache where `find_cache` finds it.
+    """Return the settings of a version, with `cache_dir` where `find_cache` finds the cache.
 
     Args:
         version: The version directory.
-        overrides: Settings by leaf name that are not those of the run.
+        overrides: Settings by leaf name that replace those of the run.
 
     Raises:
-        InputError: It is none, or an override breaks a rule.
+        InputError: The folder is no version directory, or an override breaks a rule.
     """
     settings = read_settings(version)
     return settings.override({"cache_dir": str(find_cache(settings, version)), **(overrides or {})})
 
 
 def find_cache(settings: Settings, version: Path) -> Path:
-    """The cache of a version, which may be used from elsewhere and, with its cache, be moved.
+    """Return the cache of a version, also after the version and its cache were moved together.
 
     Returns:
-        The folder in its settings: from the working directory or, where it is not there, from the nearest
-        folder above the version that holds it.
+        The `cache_dir` of the settings, relative to the working directory or else to the nearest folder above
+        the version that contains it.
     """
     path = Path(settings.paths.cache_dir)
     if path.is_absolute() or path.is_dir():
@@ -196,10 +197,10 @@ def find_cache(settings: Settings, version: Path) -> Path:
 
 
 def read_summary(version: Path) -> dict[str, Any]:
-    """The summary of a version directory.
+    """Read the summary of a version directory.
 
     Raises:
-        InputError: There is none, or it is damaged.
+        InputError: The summary is missing or damaged.
     """
     try:
         summary: dict[str, Any] = json.loads((version / "summary.json").read_text(encoding="utf-8"))
@@ -216,10 +217,10 @@ def add_to_summary(version: Path, **facts: Any) -> None:
 
 
 def find_part(version: Path, name: str) -> Path:
-    """The folder ``student`` or ``checkpoint`` of a version directory.
+    """Return the folder ``student`` or ``checkpoint`` of a version directory.
 
     Raises:
-        InputError: It has none.
+        InputError: The folder is missing.
     """
     for folder in (version / name, old_name(version / name)):
         if folder.is_dir():

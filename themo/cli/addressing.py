@@ -1,4 +1,4 @@
-"""The version or search that a command works on: given by path, by a search's name, or the newest."""
+"""Finding the version or search of a command: by path, by the search's name, or the newest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSION_HELP = (
 
 _VERSION_FILE = "config.yaml"
 _SEARCH_FILE = "search.yaml"
-"""That of `tune.study.search`, which only the commands of searches import."""
+"""File name from `tune.study.search`, which only the commands of searches import."""
 _BEST = "best"
 
 
@@ -36,11 +36,12 @@ def find_run(given: Path, logs_dir: Path) -> Path:
     """Find the version or search directory that a user means.
 
     Args:
-        given: Path of either, or name of a search.
-        logs_dir: Where the search of a name is: ``logs_dir/tune/NAME``.
+        given: Path of a version or search, or name of a search.
+        logs_dir: Parent of the named searches: ``logs_dir/tune/NAME``.
 
     Returns:
-        A version or search directory; a path goes before a name. `given` as it is where it is neither.
+        A version or search directory; a path takes precedence over a name. `given` unchanged if it is
+        neither.
     """
     places = [given, logs_dir / "tune" / given] if len(given.parts) == 1 else [given]
     return next((place for place in places if is_version(place) or is_search(place)), given)
@@ -49,13 +50,14 @@ def find_run(given: Path, logs_dir: Path) -> Path:
 def find_version(
     given: Path | None, paths: Mapping[str, Any], purpose: str, fits: Callable[[Path, Settings], bool]
 ) -> Path:
-    """Find the version directory that a command works on, and name it where the user did not.
+    """Find the version directory of a command; print it if the user did not name it.
 
     Args:
-        given: Path of a version, path or name of a search, whose best version is meant, or None: the newest.
-        paths: Settings by leaf name; ``logs_dir`` is where to look, ``experiment`` limits the newest to it.
-        purpose: What the version is for, such as ``"to search with"``.
-        fits: Whether the newest may be this version; an `InputError` of it means no.
+        given: Path of a version; path or name of a search, for its best version; None: the newest version.
+        paths: Settings by leaf name; ``logs_dir`` is searched, ``experiment`` limits the search for the
+            newest.
+        purpose: Purpose of the version for messages, such as ``"to search with"``.
+        fits: Whether a version may be the newest one; an `InputError` means no.
 
     Raises:
         InputError: There is no such version.
@@ -71,7 +73,7 @@ def find_version(
     if is_search(found):
         if not is_version(found / _BEST):
             raise InputError(
-                f"--version-path {given}: the search must have a best version, {found} has none yet"
+                f"--version-path {given}: the search must have a best version; {found} has none yet"
             )
         console.print(f"Version: {found / _BEST}, the best of this search")
         return found / _BEST
@@ -90,7 +92,7 @@ def sees_images(_version: Path, settings: Settings) -> bool:
 def _newest(
     logs_dir: Path, experiment: str | None, purpose: str, fits: Callable[[Path, Settings], bool]
 ) -> Path:
-    """Give the version whose student was written last, of those that fit."""
+    """Return the fitting version whose student was written last."""
     students = list(logs_dir.glob(f"{experiment or '*'}/version_*/student"))
     if experiment is None:
         students += logs_dir.glob(f"tune/*/{_BEST}/student")
@@ -107,5 +109,5 @@ def _newest(
 def _written(student: Path) -> int:
     try:
         return student.stat().st_mtime_ns
-    except OSError:  # a run replaces it at this moment
+    except OSError:  # a run is replacing the folder
         return 0

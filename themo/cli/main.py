@@ -1,4 +1,4 @@
-"""The command line: parse, call, and turn errors into exit codes.
+"""The command line: parses arguments, runs a command and turns errors into exit codes.
 
 Results go to standard output, all else to standard error. Exit codes: 0 done; 1 a run failed; 2 bad input,
 one line; 129 the terminal was closed; 130 interrupted; 143 terminated.
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(list(sys.argv[1:] if arguments is None else arguments))
     finally:
-        with suppress(OSError):  # of `--help`: whoever reads it may have left
+        with suppress(OSError):  # the reader of `--help` may have closed the pipe
             Stream("stdout").flush()
 
 
@@ -66,7 +66,7 @@ def _run(words: list[str]) -> int:
         if isinstance(end, Terminated):
             said = "The terminal was closed." if end.number == signal.SIGHUP else "Terminated."
             code = end.exit_code
-        console.print(" ".join([said, *(f"Continue with: {hint}" for hint in resume_hint)]), soft_wrap=True)
+        console.print(" ".join([said, *(f"To resume: {hint}" for hint in resume_hint)]), soft_wrap=True)
         return code
     except (FloatingPointError, RuntimeError, OSError, SafetensorError) as error:
         console.print(f"Failed: {error}")
@@ -75,13 +75,13 @@ def _run(words: list[str]) -> int:
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """The command line, with ``settings``, the values of settings given, by leaf name.
+    """Parse a command line; ``settings`` of the result holds the given settings by leaf name.
 
     Raises:
-        InputError: It is not one.
+        InputError: The command line is wrong.
     """
     parser = _parser()
-    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
         from themo.cli.commands.completion import answer
 
         answer(parser)
@@ -131,7 +131,7 @@ def _command(name: str) -> Any:
 
 
 def _quiet_libraries() -> None:
-    """Keep what users cannot act on from their screen."""
+    """Silence library messages that users cannot act on."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -1,4 +1,4 @@
-"""What the options of all commands are made of, and one option for every setting."""
+"""Shared argparse helpers, and one option for every setting."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from themo.errors import InputError
 
 _SETTING = "setting:"
 WIDEST_HELP = 100
-"""Columns of `--help`, however wide the terminal is: longer lines are hard to read."""
+"""Greatest width of `--help`, in columns: longer lines are hard to read."""
 
 
 class HelpLayout(argparse.RawDescriptionHelpFormatter):
-    """Examples as they are written, options in readable lines."""
+    """Layout of `--help`: examples verbatim, options in lines of limited width."""
 
     def __init__(self, prog: str) -> None:
         columns = min(shutil.get_terminal_size().columns, WIDEST_HELP)
@@ -34,26 +34,26 @@ class HelpLayout(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises `InputError` where argparse would print its usage and leave.
+    """A parser that raises `InputError` where argparse would print its usage and exit.
 
     Attributes:
-        commands: Parsers of the commands, by name, where there are any.
+        commands: Parsers of the commands by name; empty for a command's own parser.
     """
 
     commands: Mapping[str, Parser] = {}
 
     @property
     def option_strings(self) -> list[str]:
-        """All that options are written as."""
+        """All option strings, such as ``--name``."""
         return list(self._option_string_actions)
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the command line in one line."""
+        """Raise the problem of a command line as one line."""
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
 def collect_settings(namespace: argparse.Namespace) -> argparse.Namespace:
-    """Gather the settings given into ``settings``, values by leaf name."""
+    """Move the given settings into ``settings``, a mapping by leaf name."""
     given = {name: value for name, value in vars(namespace).items() if name.startswith(_SETTING)}
     namespace.settings = {name.removeprefix(_SETTING): value for name, value in given.items()}
     for name in given:
@@ -62,24 +62,26 @@ def collect_settings(namespace: argparse.Namespace) -> argparse.Namespace:
 
 
 def add_presets(parser: Parser) -> None:
-    """``--preset`` and ``--config``, one of which may be given."""
-    about = f"In brackets: what the preset {DEFAULT_PRESET} says."
+    """Add ``--preset`` and ``--config``, which exclude each other."""
+    about = f"Defaults in brackets are those of the preset {DEFAULT_PRESET}."
     where = parser.add_argument_group("settings", about).add_mutually_exclusive_group()
     preset = where.add_argument(
-        "--preset", metavar="NAME", help=f"one of {', '.join(presets())} ({DEFAULT_PRESET})"
+        "--preset", metavar="NAME", help=f"name of a preset: {', '.join(presets())} ({DEFAULT_PRESET})"
     )
     _complete(preset, list(presets()))
-    where.add_argument("--config", type=path, metavar="FILE", help="YAML of settings in place of a preset")
+    where.add_argument(
+        "--config", type=path, metavar="FILE", help="YAML file of settings, in place of a preset"
+    )
 
 
 def add_json(parser: Parser) -> None:
     """``--json``."""
     group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    group.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
 
 
 def add_settings(parser: Parser, sections: tuple[str, ...] | None = None) -> None:
-    """One option for each setting of some sections, or of all."""
+    """Add one option for each setting of the given sections, or of all sections."""
     groups: dict[str, Any] = {}
     for leaf, (section, field) in known_leaves().items():
         if sections is None or section in sections:
@@ -89,7 +91,7 @@ def add_settings(parser: Parser, sections: tuple[str, ...] | None = None) -> Non
 
 
 def _add_setting(group: Any, leaf: str, field: FieldInfo) -> None:
-    # what is not given is not there: None is a value, `--patience null`
+    # an absent option is no attribute, since None is a value (`--patience null`)
     add = partial(group.add_argument, option(leaf), dest=_SETTING + leaf, default=argparse.SUPPRESS)
     summary = f"{field.description or ''} ({_default(leaf)})".replace("%", "%%")
     kinds = _kinds(field.annotation)
@@ -121,12 +123,12 @@ def _add_setting(group: Any, leaf: str, field: FieldInfo) -> None:
 
 
 def _complete(action: argparse.Action, values: Sequence[str]) -> None:
-    """What a shell offers for an option, in place of names of files; see `themo.cli.commands.completion`."""
-    action.completer = lambda **_: values  # type: ignore[attr-defined]  # argcomplete looks for it
+    """Set the values that a shell completes for an option; see `themo.cli.commands.completion`."""
+    action.completer = lambda **_: values  # type: ignore[attr-defined]  # read by argcomplete
 
 
 def _default(leaf: str) -> str:
-    """The default preset's value, as one would write it."""
+    """Return the default preset's value in YAML's spelling."""
     value = _defaults()[leaf]
     if isinstance(value, tuple):
         return (" " if leaf == "corpus" else ",").join(map(str, value))
@@ -141,7 +143,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
-    """The alternatives of a setting's type: ``int | None`` gives int and NoneType, a tuple type tuple."""
+    """Return the alternatives of a type: ``int | None`` gives int and NoneType, a tuple type tuple."""
     if get_origin(annotation) in (Union, types.UnionType):
         return get_args(annotation)
     return (get_origin(annotation) if get_origin(annotation) is tuple else annotation,)
@@ -156,12 +158,12 @@ def _comma_separated(text: str) -> list[str]:
 
 
 def path(text: str) -> Path:
-    """A file or folder, as the type of an option; ``~`` is the home, also in ``--output=~/student``."""
+    """Parse an option's file or folder; ``~`` is the home, also in ``--output=~/student``."""
     return Path(place(text))
 
 
 def place(text: str) -> str:
-    """A path or an address, as the type of an option."""
+    """Parse an option's path or address."""
     try:
         return expand_home(text)
     except ValueError as error:
@@ -169,14 +171,14 @@ def place(text: str) -> str:
 
 
 def natural(text: str) -> int:
-    """A whole number of at least 0, as the type of an option."""
+    """Parse an option's whole number of at least 0."""
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
     return int(text)
 
 
 def positive(text: str) -> int:
-    """A whole number above 0, as the type of an option."""
+    """Parse an option's whole number above 0."""
     try:
         value = int(text)
     except ValueError:
@@ -187,11 +189,11 @@ def positive(text: str) -> int:
 
 
 AUTO_GPUS = -1.0
-"""What `gpus` makes of ``auto``: the number is to be found out."""
+"""Value of `gpus` for ``auto``: the search measures the number."""
 
 
 def gpus(text: str) -> float:
-    """A number of GPUs, or ``auto``, as the type of an option."""
+    """Parse an option's number of GPUs or ``auto``."""
     if text == "auto":
         return AUTO_GPUS
     try:
@@ -207,7 +209,7 @@ _TIME = re.compile(r"(?=.)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 
 def seconds(text: str) -> float:
-    """A length of time such as ``2h30m``, ``45m`` or ``90`` (seconds), as the type of an option."""
+    """Parse an option's duration such as ``2h30m``, ``45m`` or ``90`` (seconds); return seconds."""
     match = _TIME.fullmatch(text)
     parts = [int(part or 0) for part in match.groups()] if match and text.isascii() else [0]
     total = sum(part * unit for part, unit in zip(parts, (86_400, 3_600, 60, 1), strict=False))

@@ -1,4 +1,4 @@
-"""A version as another terminal sees it: read from its directory, whether its run goes on or has ended."""
+"""The status of a version, read from its directory during or after its run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _RUNNING = "running"
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """What a version directory says of its run.
+    """Status of the run of a version directory.
 
     Attributes:
         version: The directory.
-        summary: Its ``summary.json``.
-        test: The student's scores in its ``test.json``; None where it was not tested.
+        summary: Content of its ``summary.json``.
+        test: The student's scores in its ``test.json``; None if it was not tested.
     """
 
     version: Path
@@ -35,7 +35,7 @@ class VersionStatus:
         return str(self.summary.get("state"))
 
     def to_json(self) -> dict[str, Any]:
-        """Give the object that ``status VERSION --json`` prints."""
+        """Return the object that ``status VERSION --json`` prints."""
         return {
             "version": str(self.version),
             "state": self.state,
@@ -45,30 +45,30 @@ class VersionStatus:
         }
 
     def lines(self) -> list[str]:
-        """Give the lines that ``status VERSION`` prints."""
+        """Return the lines that ``status VERSION`` prints."""
         last = self.summary.get("last", {})
-        said = [f"Version {self.version} ({self.state})"]
+        lines = [f"Version {self.version} ({self.state})"]
         if {"epoch", "pairs_seen"} <= set(last):
-            said[0] += f": {last['epoch']:.2f} epochs, {last['pairs_seen']:,.0f} pairs"
+            lines[0] += f": {last['epoch']:.2f} epochs, {last['pairs_seen']:,.0f} pairs"
         best = ", ".join(f"{name} {value:.4f}" for name, value in self.summary.get("best", {}).items())
         if best:
-            said.append(f"Best:          {best}")
+            lines.append(f"Best:          {best}")
         if self.test is not None:
-            said.append(
+            lines.append(
                 "Test:          " + ", ".join(f"{name} {value:.3f}" for name, value in self.test.items())
             )
         if self.state == _RUNNING:
-            said.append(f"If it was killed: {typed('train', '--resume', self.version)}")
+            lines.append(f"If killed: {typed('train', '--resume', self.version)}")
         elif self.test is None:
-            said.append(f"Test it:       {typed('test', '--version-path', self.version)}")
-        return said
+            lines.append(f"Test it:       {typed('test', '--version-path', self.version)}")
+        return lines
 
 
 def read_version_status(version: Path) -> VersionStatus:
-    """Read the status of a version directory; nothing in it is changed.
+    """Read the status of a version directory; change nothing.
 
     Raises:
-        InputError: Its summary is missing, or it or ``test.json`` is damaged.
+        InputError: The summary is missing, or the summary or ``test.json`` is damaged.
     """
     test_file = version / TEST_FILE
     test = read_scores(test_file).get(STUDENT) if test_file.is_file() else None

@@ -1,6 +1,7 @@
-"""Parallel corpora that are known by name, and how they come from the Hugging Face hub.
+"""The catalogue: named parallel corpora and their Parquet files on the Hugging Face hub.
 
-Script data sets load no more; these are Parquet files as their publishers keep them.
+The datasets library no longer loads data sets with scripts, so all entries are Parquet files of the
+publishers.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ class Entry:
 
     Attributes:
         repository: Data set, owner/name.
-        files: Pattern of its files.
+        files: Glob pattern of its files.
         columns: English and Spanish column; ``a.b`` is field b of a struct.
-        only: Column and the value that it must have, where the files hold other languages too.
-        source: Who made it, and on what terms.
+        only: Column and required value, for files that also hold other languages; None keeps all rows.
+        source: Authors and licence.
     """
 
     repository: str
@@ -33,7 +34,7 @@ CATALOGUE = {
         "Helsinki-NLP/opus-100",
         "en-es/train-*.parquet",
         ("translation.en", "translation.es"),
-        "OPUS-100, Zhang et al. (2020): a million pairs from OPUS; terms of its parts",
+        "OPUS-100, Zhang et al. (2020): a million pairs from OPUS; each part has its own terms",
     ),
     "talks": Entry(
         "sentence-transformers/parallel-sentences-talks",
@@ -52,7 +53,7 @@ CATALOGUE = {
         "*.parquet",
         ("caption", "caption_multi"),
         "Captions of CC3M, CC12M and SBU, the Spanish ones of 48 languages, translated by Opus models: "
-        "what Multilingual-CLIP learnt from, Carlsson et al. (2022); about 146,000 pairs",
+        "training data of Multilingual-CLIP, Carlsson et al. (2022); about 146,000 pairs",
         only=("multi_language_code", "es"),
     ),
 }
@@ -61,7 +62,7 @@ _WEIGHTED = re.compile(r"(\d+(?:\.\d+)?)\*(.+)")
 
 
 def parse_weighted(name: str) -> tuple[float, str]:
-    """Weight and name of ``2*talks``; the weight of a plain name is 1.
+    """Return weight and name of ``2*talks``; the weight of a plain name is 1.
 
     Raises:
         ValueError: The weight is 0.

@@ -1,4 +1,4 @@
-"""The grammar of weighted losses, ``cosine+0.1*infonce``; without torch, which settings do not wait for."""
+"""The grammar of weighted losses, ``cosine+0.1*infonce``; free of torch, so that settings load fast."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ TERMS = ("mse", "cosine", "infonce")
 
 
 def parse_mixture(text: str) -> dict[str, float]:
-    """Weights of a mix by name of loss, in the order written.
+    """Return the weights of a mix by name of loss, in the order written.
 
-    The grammar is ``term ("+" term)*`` with ``term = [weight "*"] name``; spaces are free, weights positive
-    and finite, a name stands once.
+    The grammar is ``term ("+" term)*`` with ``term = [weight "*"] name``; spaces are ignored, weights are
+    positive and finite, and each name occurs once.
 
     Raises:
         ValueError: The text is not of this form; the message states the rule.
@@ -24,7 +24,7 @@ def parse_mixture(text: str) -> dict[str, float]:
         if name not in TERMS:
             raise ValueError(f"must be a mix of {', '.join(TERMS)}, such as 'cosine+0.1*infonce'")
         if name in weights:
-            raise ValueError(f"must name each loss once, {name!r} stands twice")
+            raise ValueError(f"must name each loss once, {name!r} occurs twice")
         weights[name] = _weight(factor) if star else 1.0
     return weights
 

@@ -1,4 +1,4 @@
-"""Places that people name: ``~`` is the home, wherever the shell has not replaced it."""
+"""User-given paths: ``~`` is expanded where the shell has not done so."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 LOCAL = "local-dir:"
-"""Before a folder, open_clip's way to name one."""
+"""Prefix of a folder in open_clip's names."""
 
 _BEFORE_HOME = re.compile(rf"(?:\d+(?:\.\d+)?\*|{LOCAL})?(?=~)")
 
 
 def expand_home(place: str) -> str:
-    """A place with ``~`` or ``~USER`` at its start replaced by that home; others as they are.
+    """Expand ``~`` or ``~USER`` at the start of a place; other places stay unchanged.
 
-    A shell leaves ``~`` alone in a YAML file, and behind the ``=`` of ``--logs-dir=~/logs``.
+    No shell expands ``~`` in a YAML file, nor after the ``=`` of ``--logs-dir=~/logs``.
 
     Args:
         place: A path, a name or an address; ``local-dir:`` or a weight (``2*~/talks.tsv``) may come first.
 
     Raises:
-        ValueError: The home is not known.
+        ValueError: The home is unknown.
     """
     prefix = _BEFORE_HOME.match(place)
     if prefix is None:
         return place
-    path = os.path.expanduser(place[prefix.end() :])  # noqa: PTH111 -- Path raises where any text may come
+    path = os.path.expanduser(place[prefix.end() :])  # noqa: PTH111 -- Path raises for some texts
     if path.startswith("~"):
         user = path.partition("/")[0]
         which = "set HOME" if user == "~" else f"no user {user[1:]!r} is known"
-        raise ValueError(f"must begin with a home that is known ({which}; ./{user} is a folder of that name)")
+        raise ValueError(f"must begin with a known home ({which}; ./{user} is a folder of that name)")
     return prefix[0] + path
 
 

@@ -1,4 +1,4 @@
-"""The files of `configs/` that come with Themo: presets by name, and the search spaces."""
+"""The files of `configs/`, packaged with Themo: presets by name, and search spaces."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _SPACE = "search"
 
 
 def presets() -> dict[str, Path]:
-    """The presets that come with Themo, by name."""
+    """Return the files of the packaged presets by name."""
     found = sorted(_configs().glob("*.yaml"))
     return {path.stem: path for path in found if not path.stem.startswith(_SPACE)}
 
 
 def space_path(start: Path | None = None) -> Path:
-    """The search space that comes with a preset, or with the one that it starts from; else the miniature's.
+    """Return the search space of a preset, or of the preset it starts from; else the miniature's.
 
     Args:
         start: File of a preset, or one that starts from a preset; None: the default preset.
 
     Raises:
-        InputError: It cannot be read, or starts from a preset that there is not.
+        InputError: The file cannot be read, or starts from an unknown preset.
     """
     while start is not None:
         own = _configs() / f"{_SPACE}-{start.stem}.yaml"
@@ -38,14 +38,14 @@ def space_path(start: Path | None = None) -> Path:
 
 
 def preset_path(name: Any, source: str = "--preset") -> Path:
-    """File of a preset.
+    """Return the file of a preset.
 
     Args:
-        name: As given.
-        source: Where it was given, for messages.
+        name: Name of the preset, as given.
+        source: Origin of the name, for messages.
 
     Raises:
-        InputError: There is no such preset.
+        InputError: The preset is unknown.
     """
     known = presets()
     if not isinstance(name, str) or name not in known:
@@ -55,6 +55,6 @@ def preset_path(name: Any, source: str = "--preset") -> Path:
 
 
 def _configs() -> Path:
-    # inside the package where it was installed, beside it in a checkout
+    # inside an installed package, beside the package in a checkout
     package = Path(__file__).parents[1]
     return next(folder for folder in (package / "configs", package.parent / "configs") if folder.is_dir())

@@ -1,6 +1,6 @@
-"""The sections of the settings: what each setting is, its default, its rule.
+"""The sections of the settings: meaning, default and rule of each setting.
 
-No model is named here: model names stand in `configs/` alone.
+Model names are only in `configs/`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from themo.config.loss_mixture import parse_mixture
 from themo.config.places import OptionalPlace, Place
 
 MAX_TOKENS = 512
-"""Tokens of a sentence that are kept; `student.max_length` cuts further when batches are made."""
+"""Tokens stored of each sentence; `student.max_length` may cut further when batches are made."""
 
 Objective = Literal["val/retrieval@01", "val/match@01", "val/cosine", "val/loss"]
 
@@ -24,7 +24,7 @@ HIGHER_IS_BETTER: dict[Objective, bool] = {
     "val/cosine": True,
     "val/loss": False,
 }
-"""Of two values of an objective."""
+"""Direction of an objective."""
 
 
 class Section(BaseModel):
@@ -39,32 +39,33 @@ class DataSettings(Section):
     """The sentence pairs."""
 
     corpus: tuple[Place, ...] = Field(min_length=1, strict=False)
-    """TSV or Parquet files of sentence pairs, or names of the catalogue (opus-100, talks, tatoeba,
-    image-captions), one after the other; `2*talks` sees its pairs twice in an epoch, `0.5*talks` half of
-    them."""
+    """TSV or Parquet files of sentence pairs, or corpora of the catalogue (opus-100, talks, tatoeba,
+    image-captions); `2*talks` repeats its pairs twice per epoch, `0.5*talks` uses half of them."""
     columns: tuple[str, str] = Field(("en", "es"), strict=False)
-    """English and Spanish column: names, or numbers from 1 for a TSV without a header."""
+    """English and Spanish column, by name, or by number from 1 in a TSV without a header."""
     image_column: str | None = None
-    """Column of own corpora with the id (436508) or file name (COCO_train2014_000000436508.jpg) of a
-    caption's MSCOCO image, empty where a pair has none: pairs of the tests' images are dropped; null: the
-    sentences alone are compared."""
+    """Column of own corpora with the MSCOCO id (436508) or file name (COCO_train2014_000000436508.jpg) of a
+    caption's image, empty for pairs without one; pairs of test images are dropped. Null: pairs are compared
+    with the tests by their sentences alone."""
     validation: OptionalPlace = None
-    """File of held-out pairs; null: `validation_pairs` pairs are held out of the corpus."""
+    """File of held-out pairs; null: `validation_pairs` pairs of the corpus."""
     validation_pairs: int = Field(1000, ge=2)
-    """Pairs held out of the corpus, all spellings of an English sentence on one side; of a file, at most."""
+    """Number of pairs held out of the corpus, or greatest number used of the file `validation`. All spellings
+    of an English sentence fall on the same side."""
     validation_captions: OptionalPlace = None
-    """Folder with captions of `validation_images`, in XTD10's layout; null: validation sees no image."""
+    """Folder of captions of `validation_images`, in XTD10's layout; null: validation without images."""
     validation_images: OptionalPlace = None
-    """Folder with train2014/ and val2014/ of images that no test uses."""
+    """Folder with train2014/ and val2014/, images for validation that no test uses."""
     max_pairs: int | None = Field(None, ge=2)
-    """Training pairs at most, a fixed random choice; null: all."""
+    """Greatest number of training pairs, a fixed random choice; null: all pairs."""
     max_length_ratio: float | None = Field(3.0, gt=1)
-    """Pairs are dropped whose longer side has more than so many times the characters of the shorter, 20 added
-    to both; null: none are."""
+    """Maximum character-length ratio of a pair, longer to shorter side, 20 characters added to both; null
+    disables the check."""
     check_language: bool = True
-    """Drop pairs of which a side is plainly in another language or script, or both sides are the same."""
+    """Drop pairs with a side in another language or script, and pairs with two equal sides."""
     targets: OptionalPlace = None
-    """Own teacher vectors, .npy of shape (N, D), a row a row of the corpus; null: the teacher's."""
+    """File of own teacher vectors, .npy of shape (N, D), one row per row of the corpus; null: vectors of the
+    teacher."""
 
     @field_validator("corpus")
     @classmethod
@@ -81,48 +82,49 @@ class DataSettings(Section):
 
 
 class TeacherSettings(Section):
-    """CLIP, through open_clip."""
+    """The teacher: a CLIP model of open_clip."""
 
     architecture: Place
     """open_clip model name, `hf-hub:` or `local-dir:` address, or a folder in open_clip's layout."""
     pretrained: OptionalPlace = None
-    """open_clip weights tag or a weights file; null where the architecture brings its own."""
+    """open_clip weights tag, or a weights file; null: the weights of `hf-hub:`, `local-dir:` or folder."""
     target: Literal["state", "embedding", "unit"] = "state"
-    """What the student learns: the text state before CLIP's projection, the embedding after it, or that one
-    scaled to length 1."""
+    """Target of the student: the text state before CLIP's projection, the embedding after it, or the
+    embedding scaled to length 1."""
 
 
 class StudentSettings(Section):
     """The Spanish encoder."""
 
     backbone: Place
-    """transformers encoder: hub name or folder."""
+    """transformers encoder, hub name or folder."""
     backbone_weights: bool = True
-    """Start from the backbone's pretrained weights; false: random ones in its architecture."""
+    """Start from the backbone's pretrained weights; false: random weights in its architecture."""
     hidden_size: int | None = Field(None, ge=8)
-    """Width in place of the backbone's, heads and inner width in proportion; random weights only."""
+    """Width in place of the backbone's, with heads and inner width in proportion; only for random weights.
+    Null: the backbone's width."""
     hidden_layers: int | None = Field(None, ge=1)
-    """Layers in place of the backbone's; random weights only."""
+    """Number of layers in place of the backbone's; only for random weights. Null: the backbone's number."""
     dropout: float | None = Field(None, ge=0, lt=1)
-    """Share of values dropped in the backbone, of states and of attention, in place of its own; where its
-    configuration has one of the two, as ModernBERT's of attention, of that alone; null: its own."""
+    """Dropout rate of states and attention in the backbone, as far as its configuration has these rates
+    (ModernBERT has attention's alone); null: the backbone's own rates."""
     max_length: int = Field(77, ge=3, le=MAX_TOKENS)
-    """Tokens of a sentence that are read, special ones included."""
+    """Greatest length of a sentence, in tokens with the special ones; longer sentences are cut."""
     pooling: Literal["mean", "first"] = "mean"
-    """Mean of the token states, or the first token's."""
+    """Pooling of the token states: their mean, or the first token's state."""
     last_layer_norm: bool = False
-    """Normalise the pooled state before the projection."""
+    """Apply a layer norm to the pooled state before the projection."""
     projection_bias: bool = False
-    """Give the projection a bias."""
+    """Projection with a bias."""
     projection_init: Literal["clip", "xavier"] = "clip"
-    """Projection at the start: normal with std width^-0.5 as CLIP's, or Xavier uniform as M-CLIP's."""
+    """Initial projection: normal with std width^-0.5 as CLIP's, or Xavier uniform as M-CLIP's."""
 
 
 class LossSettings(Section):
-    """What the student minimises."""
+    """The loss that the student minimises."""
 
     loss: str = "mse"
-    """`mse`, `cosine`, `infonce`, or a weighted mix such as `cosine+0.1*infonce`."""
+    """Loss: `mse`, `cosine`, `infonce`, or a weighted sum such as `cosine+0.1*infonce`."""
     temperature: float = Field(0.05, gt=0)
     """Softmax temperature of InfoNCE; no unit."""
 
@@ -134,88 +136,88 @@ class LossSettings(Section):
 
 
 class TrainingSettings(Section):
-    """How the student is trained."""
+    """The training of the student."""
 
     seed: int = Field(0, ge=0)
     """Seed of the initial weights, the order of the pairs and dropout."""
     batch_size: int = Field(64, ge=1)
-    """Sentence pairs a step."""
+    """Sentence pairs per step."""
     accumulate: int = Field(1, ge=1)
-    """Parts into which a batch is cut to save memory; the update is the same."""
+    """Microbatches per batch, to save memory; the update stays the same."""
     epochs: float = Field(1.0, gt=0)
-    """Passes over the training pairs; a fraction is allowed."""
+    """Passes over the training pairs, also fractions."""
     optimizer: Literal["adam", "adamw"] = "adamw"
-    """Adam adds weight decay to the gradient, AdamW to the weights."""
+    """Optimiser; Adam adds weight decay to the gradient, AdamW to the weights."""
     learn_rate: float = Field(1e-3, gt=0)
     """Peak learning rate."""
     weight_decay: float = Field(0.01, ge=0)
-    """Decay of matrices; biases and layer norms have none."""
+    """Weight decay of matrices; biases and layer norms have none."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """Learning rate after the warm-up: constant, or down to 0 at the end."""
+    """Learning rate after the warm-up: constant, or decreasing to 0."""
     warmup_steps: int = Field(0, ge=0)
-    """Steps over which the learning rate rises from 0."""
+    """Steps in which the learning rate rises from 0."""
     clip_norm: float | None = Field(1.0, gt=0)
-    """Greatest norm of the gradient; null: no clipping."""
+    """Maximum norm of the gradient; null: no clipping."""
     objective: Literal["auto", Objective] = "auto"
-    """Validation metric that chooses the kept student, stops early, and is searched on; `auto`:
-    val/retrieval@01 where there are validation images, else val/match@01."""
+    """Validation metric for the choice of the best student, early stopping and the search; `auto`:
+    val/retrieval@01 with validation images, else val/match@01."""
     patience: int | None = Field(None, ge=1)
-    """Reports without improvement after which training stops; null: never."""
+    """Reports without improvement before training stops; null: no early stopping."""
     report_pairs: int = Field(10_000, ge=1)
-    """Sentence pairs between two validations; a whole part of them in a run so short that it would have less
-    than five."""
+    """Sentence pairs between two validations; fewer in runs that would have fewer than five validations."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: a GPU where there is one; in a search, what the trial was given."""
+    """Device; `auto`: a GPU if there is one; in a search, the trial's device."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of matrix products; `auto`: bfloat16 where the device has units for it."""
+    """Arithmetic of matrix products; `auto`: bfloat16 if the device has units for it."""
     compile: bool = False
-    """Let torch.compile translate the student; where it cannot, training goes on without, and says so."""
+    """Compile the student by torch.compile; if that fails, training continues uncompiled, with a warning."""
     threads: int = Field(0, ge=0)
-    """CPU threads; 0: as many as OMP_NUM_THREADS says, else as torch finds cores; in a search, the trial's
-    share. Equal numbers to the last bit need equal threads."""
+    """CPU threads; 0: OMP_NUM_THREADS, else one per core; in a search, one per CPU of the trial. Bitwise
+    equal results need equal threads."""
 
 
 class BenchmarkSettings(Section):
-    """Test data, as folders on disk."""
+    """The test data, as folders on disk."""
 
     language: str = "es"
     """Language of the XTD10 captions."""
     captions: OptionalPlace = None
-    """Folder with XTD10's caption files; null: no retrieval task."""
+    """Folder of XTD10's caption files; null: no retrieval test."""
     images: OptionalPlace = None
     """Folder with MSCOCO's train2014/ and val2014/."""
     imagenet: OptionalPlace = None
     """Folder with ImageNet's ILSVRC/ and LOC_synset_mapping.txt; null: no accuracy task."""
     prompts: OptionalPlace = None
-    """TSV `synset, en, es`: the classes' prompts, averaged where a class has several."""
+    """TSV `synset, en, es` of the classes' prompts; several prompts of a class are averaged."""
     class_names: OptionalPlace = None
-    """TSV `synset, en, es`: names of the classes, one row or more a class, put into `templates`."""
+    """TSV `synset, en, es` of class names for `templates`, one or more rows per class."""
     templates: OptionalPlace = None
-    """TSV `en, es`: prompts with {} for a class's name; a class is the mean over all of them."""
+    """TSV `en, es` of prompts with {} for a class's name; a class is the mean of all its prompts."""
     prompt_translator: OptionalPlace = None
-    """Marian model from English, hub name or folder, that makes the prompts of the classes' first names where
+    """Marian model from English, hub name or folder, that translates prompts of the classes' first names if
     `prompts` and `class_names` are null."""
     captions_source: str | None = None
-    """Address of XTD10's captions, above its folders; `prepare`, `train` and `tune` fetch them into
-    `captions`, for no training pair may hold one."""
+    """Address of the parent of XTD10's folders; `prepare`, `train` and `tune` fetch its captions into
+    `captions`, to keep them out of the training pairs. Null: not fetched."""
     images_source: str | None = None
-    """Address of an archive with train2014/ and val2014/, unpacked into `images`."""
+    """Address of an archive with train2014/ and val2014/, unpacked into `images`; null: not fetched."""
     imagenet_source: str | None = None
-    """Address of an archive with ILSVRC/ and LOC_synset_mapping.txt, unpacked into `imagenet`."""
+    """Address of an archive with ILSVRC/ and LOC_synset_mapping.txt, unpacked into `imagenet`; null: not
+    fetched."""
 
     mclip: OptionalPlace = None
-    """Multilingual-CLIP text encoder that `test --baseline` scores too: hub name or folder; null: none."""
+    """Multilingual-CLIP text encoder for `test --baseline`, hub name or folder; null: none."""
     mclip_architecture: OptionalPlace = None
-    """open_clip model whose image tower `mclip` belongs to."""
+    """open_clip model with the image tower of `mclip`."""
     mclip_pretrained: OptionalPlace = None
-    """Its weights, as `pretrained`."""
+    """Weights of `mclip_architecture`, as `pretrained`."""
     translator: OptionalPlace = None
-    """Marian model from the captions' language to English, hub name or folder: `test --baseline` then scores
-    the teacher fed translations; null: it does not."""
+    """Marian model from the captions' language to English, hub name or folder, for the baseline of `test
+    --baseline` that translates captions for the teacher; null: no such baseline."""
 
     @property
     def names_tests(self) -> bool:
-        """Whether there is anything to test on."""
+        """Whether the settings name a test set."""
         return self.captions is not None or self.imagenet is not None
 
     @model_validator(mode="after")
@@ -237,11 +239,12 @@ class BenchmarkSettings(Section):
 
 
 class PathSettings(Section):
-    """Where things are kept; relative to the working directory."""
+    """Folders of outputs, relative to the working directory."""
 
     experiment: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Name of the folder of versions and of the MLflow experiment."""
+    """Name of the version folder and of the MLflow experiment."""
     logs_dir: Place = "logs"
-    """Version and search directories, and the MLflow database."""
+    """Folder of version and search directories and the MLflow database."""
     cache_dir: Place = "data/cache"
-    """What can be computed again: the miniature, teacher vectors, token ids, image vectors."""
+    """Folder of results that can be computed again: the miniature, teacher vectors, token ids, image
+    vectors."""

@@ -1,13 +1,13 @@
-"""Settings: typed, validated as a whole, read from YAML and overridden by options.
+"""Settings: typed, validated as a whole, read from YAML, overridden by options.
 
-A setting's leaf name (``learn_rate``) is unique over all sections (`themo.config.sections`), so that it names
-the same thing in YAML, as an option (``--learn-rate``), in a search space and in MLflow.
+A setting's leaf name (``learn_rate``) is unique over all sections (`themo.config.sections`): it is the name
+in YAML, as an option (``--learn-rate``), in a search space and in MLflow.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,14 @@ from themo.config.sections import (
     TrainingSettings,
 )
 from themo.config.worlds import experiment_of, own_corpora, refuse_toy_teacher
-from themo.config.yaml_files import read_yaml, write_yaml
+from themo.config.yaml_files import key_lines, read_yaml, write_yaml
 from themo.errors import InputError, did_you_mean
 
 _OF_THE_CORPUS = ("validation", "validation_captions", "validation_images", "targets")
 
 
 class Settings(Section):
-    """Everything that a run depends on."""
+    """All settings of a run."""
 
     paths: PathSettings = PathSettings()
     data: DataSettings
@@ -50,10 +50,12 @@ class Settings(Section):
     def _no_contradictions(self) -> Settings:
         problems = []
         if self.data.targets and self.data.validation:
-            problems.append("`data.targets` has no rows for a `data.validation` file: set that to null")
+            problems.append(
+                "`data.targets` has no rows for the file `data.validation`: set `data.validation` to null"
+            )
         if self.data.targets and self.data.validation_images:
             problems.append(
-                "`data.targets` come without a teacher that sees `data.validation_images`: set these to null"
+                "`data.targets` have no image tower for `data.validation_images`: set these to null"
             )
         if self.training.objective == "val/retrieval@01" and not self.data.validation_images:
             problems.append(
@@ -82,32 +84,32 @@ class Settings(Section):
         return "val/retrieval@01" if self.data.validation_images else "val/match@01"
 
     def leaves(self) -> dict[str, Any]:
-        """Every setting by its leaf name, the miniature's recipe left out."""
+        """All settings by leaf name, without the miniature's recipe."""
         values: dict[str, Any] = {}
         for section, fields in _SECTIONS_BUT_MINIATURE.items():
             values |= {name: getattr(getattr(self, section), name) for name in fields}
         return values
 
     def override(self, values: Mapping[str, Any], source: str = "") -> Settings:
-        """These settings with some leaves replaced, validated again as a whole.
+        """Return the settings with some leaves replaced, validated as a whole.
 
-        A new `corpus` leaves behind what belongs to the old one, unless it is given with it: `validation`,
-        `validation_captions`, `validation_images` and `targets`. The experiment `miniature` is then named
-        after the corpus.
+        A new `corpus` resets the settings that belong to the old one unless `values` holds them:
+        `validation`, `validation_captions`, `validation_images` and `targets`. The experiment `miniature` is
+        renamed after the corpus.
 
         Args:
             values: New values by leaf name.
-            source: Where the values come from, for messages; empty: each is named as its option.
+            source: Origin of the values, for messages; empty: messages name the options.
 
         Raises:
-            InputError: All unknown names and bad values in one line.
+            InputError: A name is unknown or a value is wrong; lists all problems.
         """
         tree = self.model_dump(mode="json")
         origins = _apply(tree, values, source)
         return _validate(tree, origins, source or "options")
 
     def to_yaml(self) -> str:
-        """The settings as complete YAML, which `load` reads back to equal settings."""
+        """Return the complete settings as YAML that `load` reads back."""
         return write_yaml(self.model_dump(mode="json"))
 
 
@@ -119,7 +121,7 @@ _SECTIONS_BUT_MINIATURE: dict[str, dict[str, FieldInfo]] = {
 
 
 def known_leaves() -> dict[str, tuple[str, FieldInfo]]:
-    """Section and field of every setting by its leaf name."""
+    """Return section and field of every setting by leaf name."""
     return {
         leaf: (section, field)
         for section, fields in _SECTIONS_BUT_MINIATURE.items()
@@ -128,32 +130,33 @@ def known_leaves() -> dict[str, tuple[str, FieldInfo]]:
 
 
 def option(leaf: str) -> str:
-    """The command-line option of a setting."""
+    """Return the command-line option of a setting."""
     return "--" + leaf.replace("_", "-")
 
 
 def load(
     config: Path | None = None, preset: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Settings of a YAML file or a preset, with options on top.
+    """Read the settings of a YAML file or a preset, with options on top.
 
-    A file may start from a preset with the key ``preset``, and then holds only what differs; its own corpus
-    leaves behind what belongs to the preset's (`Settings.override`).
+    A file with the key ``preset`` starts from that preset and holds only the differences; its corpus resets
+    the settings that belong to the preset's corpus (`Settings.override`).
 
     Args:
-        config: A YAML file; excludes `preset`.
-        preset: Name of a preset; the miniature where neither is given.
+        config: YAML file; excludes `preset`.
+        preset: Name of a preset; the miniature if neither is given.
         overrides: Values by leaf name, as given on the command line.
 
     Raises:
-        InputError: All problems in one line, each with file or option, key, rule and value.
+        InputError: A setting is wrong. The message names file or option, key, rule and value; several
+            problems of a file come one per line with line number, others in one line.
     """
     if config is not None and preset is not None:
         raise InputError("--config and --preset exclude each other")
     path = config if config is not None else preset_path(preset or DEFAULT_PRESET)
     tree = _read_tree(path)
     origins = _apply(tree, overrides or {}, source="")
-    return _validate(tree, origins, str(path))
+    return _validate(tree, origins, str(path), path)
 
 
 def load_for_training(
@@ -171,7 +174,7 @@ def load_for_training(
 
 
 def _read_tree(path: Path) -> dict[str, Any]:
-    """A file's settings over those of the preset that it starts from, and so on."""
+    """Return the settings of a file merged over those of the presets it starts from."""
     tree = read_yaml(path)
     name = tree.pop("preset", None)
     if name is None:
@@ -183,7 +186,7 @@ def _read_tree(path: Path) -> dict[str, Any]:
 
 
 def _leave_corpus_behind(tree: dict[str, Any], corpus: Any) -> None:
-    """Clear what belongs to the old corpus; the miniature's experiment keeps to its own."""
+    """Reset the settings that belong to the old corpus, and the miniature's experiment."""
     if isinstance(tree.get("data"), dict):
         tree["data"] |= dict.fromkeys(_OF_THE_CORPUS)
     paths = tree.get("paths")
@@ -204,7 +207,7 @@ def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _apply(tree: dict[str, Any], values: Mapping[str, Any], source: str) -> dict[str, str]:
-    """Write leaves into the tree; return the label of each dotted key that a message should name."""
+    """Write leaves into the tree; return the label of each dotted key for messages."""
     leaves = known_leaves()
     unknown = [name for name in values if name not in leaves]
     if unknown:
@@ -225,12 +228,27 @@ def _apply(tree: dict[str, Any], values: Mapping[str, Any], source: str) -> dict
     return origins
 
 
-def _validate(tree: Mapping[str, Any], origins: Mapping[str, str], source: str) -> Settings:
+def _validate(
+    tree: Mapping[str, Any], origins: Mapping[str, str], source: str, path: Path | None = None
+) -> Settings:
+    """Validate a tree of settings; report several problems of the file `path` one per line."""
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        problems = [_problem(dict(item), origins, source) for item in error.errors()]
-        raise InputError("; ".join(dict.fromkeys(problems))) from None
+        items: list[dict[str, Any]] = [dict(item) for item in error.errors()]
+        problems = dict.fromkeys(_problem(item, origins, source) for item in items)
+        if path is None or origins or len(problems) < 2:
+            raise InputError("; ".join(problems)) from None
+        lines = key_lines(path)
+        placed = [_problem(item, origins, _with_line(source, lines, item["loc"])) for item in items]
+        raise InputError("\n".join(dict.fromkeys(placed))) from None
+
+
+def _with_line(source: str, lines: Mapping[tuple[str, ...], int], place: Sequence[object]) -> str:
+    """Return a file's name with the line of a key, or of the section around it, if the file holds them."""
+    keys = tuple(map(str, place))
+    known = [lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in lines]
+    return f"{source}:{known[0]}" if known else source
 
 
 def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> str:

@@ -1,7 +1,7 @@
-"""Which parts of a run are the miniature's and which a user's own, and what cannot go together.
+"""Parts of a run from the miniature and from the user, and their forbidden combinations.
 
-The default preset is the miniature, whose teacher knows drawn scenes and nothing else. An own corpus under it
-trains without an error and learns nothing.
+The default preset is the miniature, whose teacher knows only drawn scenes. An own corpus would train on it
+without an error and learn nothing.
 """
 
 from __future__ import annotations
@@ -19,58 +19,58 @@ if TYPE_CHECKING:
     from themo.config.settings import Settings
 
 MINIATURE = f"{DEFAULT_PRESET}:"
-"""Before the name of a file of the embedded world."""
+"""Prefix of names of files in the miniature."""
 
 _LONGEST_NAME = 60
 
 
 def own_corpora(names: Iterable[str]) -> list[str]:
-    """Those corpora that are not the miniature's, without their weights."""
+    """Return the corpora outside the miniature, without their weights."""
     plain = [parse_weighted(name)[1] for name in names]
     return [name for name in plain if not name.startswith(MINIATURE)]
 
 
 def experiment_of(names: Iterable[str]) -> str:
-    """Name of an experiment on own corpora: their file names, `pairs-talks` for `pairs.tsv` and `talks`."""
+    """Return an experiment's name from its own corpora: `pairs-talks` from `pairs.tsv` and `talks`."""
     stems = [PurePath(name).name.partition(".")[0] for name in names]
     plain = re.sub("[^A-Za-z0-9_-]+", "-", "-".join(stems))[:_LONGEST_NAME].strip("-_")
     return plain if plain not in ("", DEFAULT_PRESET) else f"own-{plain or 'corpus'}"
 
 
 def refuse_toy_teacher(settings: Settings) -> None:
-    """Refuse an own corpus for which nobody chose a teacher, so that the miniature's would teach.
+    """Refuse an own corpus if the user chose no teacher and the miniature's would teach it.
 
     Args:
-        settings: Of the default preset and options, where neither a preset nor a file was named.
+        settings: Settings of the default preset with options, when neither a preset nor a file was named.
 
     Raises:
-        InputError: It has an own corpus and the miniature's teacher.
+        InputError: The settings have an own corpus and the miniature's teacher.
     """
     own = own_corpora(settings.data.corpus)
     if own and _learns_from_miniature(settings):
         real = ", ".join(name for name in presets() if name != DEFAULT_PRESET)
         raise InputError(
-            f"--corpus {' '.join(own)} needs a teacher that knows its sentences: name a preset by --preset "
-            f"({real}), or give vectors of a teacher of your own by --targets FILE.npy; --preset "
-            f"{DEFAULT_PRESET} trains on it with the toy teacher, which knows drawn shapes alone"
+            f"--corpus {' '.join(own)} needs a teacher that knows its sentences: choose one by --preset "
+            f"({real}), or give your own teacher's vectors by --targets FILE.npy; --preset "
+            f"{DEFAULT_PRESET} uses the toy teacher, which knows only drawn shapes"
         )
 
 
 def toy_parts(settings: Settings) -> list[str]:
-    """A line for each part of the miniature that an own corpus is trained with."""
+    """Return a warning for each part of the miniature that an own corpus would train with."""
     own = " ".join(own_corpora(settings.data.corpus))
     if not own:
         return []
     lines = []
     if _learns_from_miniature(settings):
         lines.append(
-            f"Warning: {own} is learnt from the miniature's toy teacher, which knows drawn shapes alone: the "
-            "student finds no other pictures. Real teachers: --preset NAME, or --targets FILE.npy"
+            f"Warning: {own} is taught by the miniature's toy teacher, which knows only drawn shapes: the "
+            "student can find no other pictures. Real teachers: --preset NAME, or --targets FILE.npy"
         )
     if settings.student.backbone.startswith(MINIATURE):
         lines.append(
-            f"Warning: {own} is read by the miniature's toy student, whose vocabulary holds the words of "
-            "drawn scenes alone. Real encoders: --preset NAME, or --backbone NAME --backbone-weights"
+            f"Warning: {own} is read by the miniature's toy student, whose vocabulary holds only words of "
+            "drawn scenes. Real encoders: --preset NAME, or --backbone NAME --backbone-weights"
         )
     return lines
 

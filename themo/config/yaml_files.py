@@ -1,4 +1,4 @@
-"""YAML as Themo reads and writes it: safe, without repeated keys, ``8e-5`` a number."""
+"""YAML files: safe, without repeated keys, ``8e-5`` as a number."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from themo.errors import InputError
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as a mapping.
+    """Read a YAML file as a mapping.
 
     Raises:
-        InputError: It cannot be read, is not YAML, repeats a key or is not a mapping.
+        InputError: The file cannot be read, is no YAML, repeats a key or is no mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -35,8 +35,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
+def key_lines(path: Path) -> dict[tuple[str, ...], int]:
+    """Return the line of each key of a valid YAML file, by the keys that lead to it; lines count from 1."""
+    lines: dict[tuple[str, ...], int] = {}
+
+    def collect(node: yaml.Node | None, place: tuple[str, ...]) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                lines[*place, str(key.value)] = key.start_mark.line + 1
+                collect(value, (*place, str(key.value)))
+
+    collect(yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader), ())
+    return lines
+
+
 def read_value(text: str) -> Any:
-    """An option's text as YAML reads it: ``8e-5`` a float, ``null`` None, ``true`` a bool."""
+    """Return an option's value as YAML reads it: ``8e-5`` a float, ``null`` None, ``true`` a bool."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 -- a SafeLoader
     except yaml.YAMLError:
@@ -44,12 +58,12 @@ def read_value(text: str) -> Any:
 
 
 def write_yaml(tree: Mapping[str, Any]) -> str:
-    """Text that `read_yaml` reads back to an equal mapping."""
+    """Return YAML text that `read_yaml` reads back to an equal mapping."""
     return yaml.dump(dict(tree), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads ``8e-5`` as a number (YAML 1.1 wants ``8.0e-5``) and refuses repeated keys."""
+    """Loader of safe YAML: reads ``8e-5`` as a number (YAML 1.1 wants ``8.0e-5``), refuses repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -59,14 +73,14 @@ class _Loader(yaml.SafeLoader):
                 continue  # refused below
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} stands twice", key_node.start_mark
+                    None, None, f"key {key!r} occurs twice", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what `_Loader` reads back: text that looks like its numbers in quotes."""
+    """Dumper for `_Loader`: quotes texts that look like its numbers."""
 
 
 for _yaml in (_Loader, _Dumper):

@@ -1,1 +1,1 @@
-"""Sentence pairs and test sets: read, cleaned, split, and prepared for training."""
+"""Sentence pairs and test sets: reading, cleaning, splitting and preparing them for training."""

@@ -1,8 +1,8 @@
 """Tokenised pairs into length-bucketed batches.
 
-A sentence padded to 77 tokens costs five times what its 14 real ones do. Here a batch holds sentences of
-nearly equal length and is as wide as its longest: over an epoch the padding is at most
-``batch_size * (longest - shortest)`` tokens in all, whatever the size of the corpus.
+A sentence of 14 tokens padded to 77 costs five times as much. A batch holds sentences of nearly equal length
+and is as wide as the longest: over an epoch the padding is at most ``batch_size * (longest - shortest)``
+tokens in all, whatever the size of the corpus.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Batch:
 
     Attributes:
         ids: (B, L) int64.
-        mask: (B, L) bool, True for real tokens; None where no token is padding.
+        mask: (B, L) bool, True for real tokens; None if no token is padding.
         targets: (B, D) float32.
     """
 
@@ -35,7 +35,7 @@ class Batch:
     targets: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """This batch on a device; from pinned memory, without waiting, for a GPU."""
+        """Return the batch on a device; on a GPU, copied from pinned memory without waiting."""
         if device.type == "cpu":
             return self
         ids, targets = (t.pin_memory().to(device, non_blocking=True) for t in (self.ids, self.targets))
@@ -44,7 +44,7 @@ class Batch:
 
 
 def token_counts(pairs: EncodedPairs, max_length: int) -> npt.NDArray[np.uint16]:
-    """(N,) tokens of each sentence after the cut to `max_length`."""
+    """Return (N,) token counts after the cut to `max_length`."""
     return np.minimum(np.diff(pairs.offsets), max_length).astype(np.uint16)
 
 
@@ -55,10 +55,10 @@ def plan_epoch(
     epoch: int,
     parts: Sequence[tuple[int, float]] = (),
 ) -> list[Indices]:
-    """The batches of an epoch as indices of pairs: every pair once, in a random but repeatable order.
+    """Return an epoch's batches as indices of pairs: every pair once, in a random, repeatable order.
 
-    With weights, each pair of a corpus as often as the weight's whole part, and for the rest a random share
-    of them, another in every epoch, once more.
+    With weights, a pair occurs as often as the integer part of its corpus's weight; the fraction of the
+    weight adds a random share of the corpus, a different one in every epoch.
 
     Pairs are shuffled, sorted by length (stably, so that equal lengths stay shuffled), cut into batches, and
     the batches shuffled. Only the last of the sorted batches can be smaller than `batch_size`.
@@ -66,8 +66,8 @@ def plan_epoch(
     Args:
         lengths: (N,) tokens of each sentence.
         batch_size: Pairs a batch.
-        seed: Of the run.
-        epoch: With `seed` it determines the order; no state is kept.
+        seed: Seed of the run.
+        epoch: Number of the epoch; with `seed` it determines the order.
         parts: Pairs and weight of each corpus; empty: every pair once.
     """
     random = np.random.default_rng([seed, epoch])
@@ -89,13 +89,13 @@ def plan_steps(
     *,
     parts: Sequence[tuple[int, float]] = (),
 ) -> Iterator[Indices]:
-    """The batches of a run's steps, from step `first` to before `last`, epoch after epoch.
+    """Return the batches of a run's steps `first` to `last` - 1, epoch after epoch.
 
-    Other arguments as of `plan_epoch`.
+    The other arguments are those of `plan_epoch`.
     """
     plan, planned = plan_epoch(lengths, batch_size, seed, 0, parts), 0
     for step in range(first, last):
-        epoch, position = divmod(step, len(plan))  # epochs have equally many batches
+        epoch, position = divmod(step, len(plan))  # all epochs have the same number of batches
         if epoch != planned:
             plan, planned = plan_epoch(lengths, batch_size, seed, epoch, parts), epoch
         yield plan[position]
@@ -111,9 +111,9 @@ def _weighted(parts: Sequence[tuple[int, float]], random: np.random.Generator) -
 
 
 def assemble(pairs: EncodedPairs, chosen: Indices, max_length: int) -> Batch:
-    """The pairs at some indices as one padded batch.
+    """Return the pairs at some indices as one padded batch.
 
-    Sentences longer than `max_length` lose what stands before the special tokens at their end.
+    A sentence longer than `max_length` is cut before the special tokens at its end.
     """
     starts = pairs.offsets[chosen]
     full = pairs.offsets[chosen + 1] - starts

@@ -1,13 +1,13 @@
 """A cleaned parallel corpus on disk, split into training and validation pairs.
 
-The corpus is read twice. The first time, every pair leaves a code and three 64-bit hashes in memory; they
-alone decide what is a repetition, what is held out and which English sentences are the same. The second time,
-what is kept goes to disk. So a pair costs some tens of bytes of memory for a while, whatever its length.
+The corpus is read twice. The first pass keeps a code and three 64-bit hashes per pair in memory; from these
+it finds repetitions, held-out pairs and equal English sentences. The second pass writes the kept pairs to
+disk. So a pair takes some tens of bytes of memory, whatever its length.
 
-Two pairs are the same where both sides are canonically equal. What must not be on two sides, of training and
-tests or of training and validation, is compared in the wider form of `themo.models.normal_form.comparable`.
+Two pairs are the same if both sides are canonically equal. Training pairs are compared with tests and
+validation in the wider form of `themo.models.normal_form.comparable`.
 
-Hashes stand for texts: among ten million of them the odds that two different ones meet are 1 in 400,000.
+Hashes replace texts: among ten million texts the odds of a collision are 1 in 400,000.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Hashes = npt.NDArray[np.uint64]
 TRAIN, VALIDATION = "train", "validation"
 _DROPS = "drops.json"
 _FORM = 4
-"""Part of the digest: raised when the same corpora and rules give other pairs."""
+"""Version of the code in the digest; raised when the same corpora and rules give other pairs."""
 _TEXT = pa.schema([("text", pa.large_string())])
 
 
@@ -45,9 +45,9 @@ class Bitext:
     """N cleaned sentence pairs of one or more corpora, in their order.
 
     Attributes:
-        folder: ``spanish.arrow`` (N texts), ``english.arrow`` (U different texts, as they first appear),
-            ``english.npy`` (N,) int64 into these, ``rows.npy`` (N,) int64, where each pair stood in the
-            corpora as read, and ``bitext.json``.
+        folder: ``spanish.arrow`` (N texts), ``english.arrow`` (U different texts, in order of first
+            appearance), ``english.npy`` (N,) int64 into these, ``rows.npy`` (N,) int64, row of each pair in
+            the corpora, and ``bitext.json``.
     """
 
     folder: Path
@@ -57,32 +57,32 @@ class Bitext:
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
-        """Pairs of each corpus."""
+        """Number of pairs of each corpus."""
         return tuple(self._facts["sizes"])
 
     @cached_property
     def english_digest(self) -> str:
-        """Of the different English texts, in their order."""
+        """Digest of the different English texts, in their order."""
         return str(self._facts["english"])
 
     @cached_property
     def english_ids(self) -> npt.NDArray[np.int64]:
-        """(N,) which of the different English texts."""
+        """(N,) index of each pair's English text among the different ones."""
         ids: npt.NDArray[np.int64] = np.load(self.folder / "english.npy", mmap_mode="r", allow_pickle=False)
         return ids
 
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
-        """(N,) row of each pair in the corpora as read, for targets that are aligned with them."""
+        """(N,) row of each pair in the corpora, for targets aligned with the corpora."""
         rows: npt.NDArray[np.int64] = np.load(self.folder / "rows.npy", mmap_mode="r", allow_pickle=False)
         return rows
 
     def spanish(self) -> Iterator[pa.Array]:
-        """The Spanish texts, in chunks."""
+        """Yield the Spanish texts in chunks."""
         return _read_texts(self.folder / "spanish.arrow")
 
     def english(self) -> Iterator[pa.Array]:
-        """The different English texts, in chunks."""
+        """Yield the different English texts in chunks."""
         return _read_texts(self.folder / "english.arrow")
 
     @cached_property
@@ -93,16 +93,17 @@ class Bitext:
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of the corpora.
+    """Plan for cleaning and splitting corpora.
 
     Attributes:
-        corpora: Training pairs and, without `validation`, those held out.
-        rules: What is dropped.
-        validation: Held-out pairs in files of their own.
-        validation_pairs: Pairs held out of the corpora, or used of `validation`.
-        max_pairs: Training pairs at most; None: all.
-        test_texts: Sentences of test sets; pairs with one that is comparable are dropped from training.
-        test_images: Ids of images of test sets (`themo.data.image_ids`); pairs that caption one are dropped.
+        corpora: Corpora of the training pairs and, without `validation`, of the held-out ones.
+        rules: Rules of the cleaning.
+        validation: Corpus of the held-out pairs, if it is separate.
+        validation_pairs: Number of pairs held out of the corpora, or used of `validation`.
+        max_pairs: Greatest number of training pairs; None: all.
+        test_texts: Sentences of test sets; training pairs with a comparable sentence are dropped.
+        test_images: Ids of images of test sets (`themo.data.image_ids`); training pairs that caption one are
+            dropped.
     """
 
     corpora: Sequence[Corpus]
@@ -114,7 +115,7 @@ class Plan:
     test_images: frozenset[str] = frozenset()
 
     def digest(self) -> list[object]:
-        """What the result depends on, as a JSON value."""
+        """Return all that determines the result, as a JSON value."""
         return [
             _FORM,
             [corpus.digest() for corpus in self.corpora],
@@ -128,16 +129,17 @@ class Plan:
         ]
 
     def build(self, folder: Path) -> None:
-        """Write the `Bitext` folders ``train`` and ``validation``, and what was dropped.
+        """Write the `Bitext` folders ``train`` and ``validation`` and the counts of dropped pairs.
 
         Raises:
-            InputError: A corpus cannot be read, or nothing is left of it.
+            InputError: A corpus cannot be read, or all its pairs are dropped.
         """
         scan = _scan(self.corpora, self.rules, self.test_texts, self.test_images)
         if self.validation is not None:
             apart = _scan([self.validation], self.rules)
             chosen = _at_most(apart.codes == KEPT, apart.pairs, self.validation_pairs)
-            _refuse_none("data.validation", chosen)
+            lost = Drops.count(self.validation.name, apart.codes)
+            _refuse_none("data.validation", chosen, [lost])
             _write(folder, [self.validation], apart, {VALIDATION: chosen})
             shared = (scan.codes == KEPT) & np.isin(scan.comparable_en, apart.comparable_en[chosen])
             scan.codes[shared] = code_of("of the validation pairs")
@@ -146,15 +148,14 @@ class Plan:
             for corpus, codes in zip(self.corpora, scan.by_corpus(), strict=True)
         ]
         kept = scan.codes == KEPT
+        _refuse_none("data.corpus", kept, drops)
         if self.validation is None:
             held = kept & _held_out(scan.comparable_en, kept, self.validation_pairs, drops)
             kept &= ~held
             parts = {TRAIN: kept, VALIDATION: held}
         else:
             parts = {TRAIN: kept}
-            lost = Drops.count(self.validation.name, apart.codes)
             drops += [lost] if lost.dropped else []
-        _refuse_none("data.corpus", kept)
         if self.max_pairs is not None:
             parts[TRAIN] = _at_most(kept, scan.pairs, self.max_pairs)
         _write(folder, self.corpora, scan, parts)
@@ -162,16 +163,16 @@ class Plan:
 
 
 def open_bitexts(folder: Path) -> tuple[Bitext, Bitext, list[Drops]]:
-    """Training pairs, validation pairs and what was dropped, of a folder that `Plan.build` wrote."""
+    """Open training pairs, validation pairs and counts of dropped pairs that `Plan.build` wrote."""
     drops = [Drops(**entry) for entry in json.loads((folder / _DROPS).read_text(encoding="utf-8"))]
     return Bitext(folder / TRAIN), Bitext(folder / VALIDATION), drops
 
 
 @dataclass(frozen=True)
 class _Scan:
-    """What the first reading leaves of R pairs: codes (R,), hashes of English and of both sides (R,).
+    """Result of the first pass over R pairs: codes (R,), hashes of English and of both sides (R,).
 
-    `comparable_en` are those of the English sides' comparable form.
+    `comparable_en` are hashes of the English sides' comparable form.
     """
 
     codes: npt.NDArray[np.uint8]
@@ -208,7 +209,7 @@ def _scan(
             codes.append(code)
             en.append(en_hash)
             comparable_en.append(comparable_hash)
-            pairs.append(en_hash * np.uint64(0x9E3779B97F4A7C15) ^ es_hash)  # odd, so no two English collide
+            pairs.append(en_hash * np.uint64(0x9E3779B97F4A7C15) ^ es_hash)  # odd: a bijection of hashes
             n_rows += len(batch)
         sizes.append(n_rows)
     scan = _Scan(
@@ -226,12 +227,12 @@ def _scan(
 
 
 def _hash(texts: pa.Array) -> Hashes:
-    """(N,) uint64, equal for equal texts on every machine and day."""
+    """Return (N,) uint64 hashes, equal for equal texts on every machine."""
     return _hash_bytes(texts.cast(pa.large_binary()).to_pylist())
 
 
 def _hash_comparable(texts: Iterable[str]) -> Hashes:
-    """(N,) as `_hash`, equal for texts of the same comparable form."""
+    """Return (N,) uint64 hashes, equal for texts of the same comparable form."""
     return _hash_bytes(comparable(text).encode() for text in texts)
 
 
@@ -243,13 +244,13 @@ def _hash_bytes(texts: Iterable[bytes]) -> Hashes:
 def _held_out(
     en: Hashes, kept: npt.NDArray[np.bool_], n: int, drops: Sequence[Drops]
 ) -> npt.NDArray[np.bool_]:
-    """Pairs whose English hash is among the lowest, so many that at least `n` kept pairs have it.
+    """Choose the pairs with the lowest English hashes, so that at least `n` kept pairs are held out.
 
-    A choice by content, so that it does not depend on the order of rows; all pairs of a comparable English
-    sentence fall on one side.
+    The choice depends on content, not on the order of rows; all pairs of a comparable English sentence fall
+    on the same side.
 
     Raises:
-        InputError: Fewer than twice `n` pairs, or too few different English sentences.
+        InputError: There are fewer than twice `n` pairs, or too few different English sentences.
     """
     n_kept = int(kept.sum())
     if n_kept < 2 * n:
@@ -269,7 +270,7 @@ def _held_out(
 
 
 def _at_most(kept: npt.NDArray[np.bool_], pairs: Hashes, n: int) -> npt.NDArray[np.bool_]:
-    """At most `n` of the kept pairs, chosen by content."""
+    """Choose at most `n` of the kept pairs, by content."""
     places = np.flatnonzero(kept)
     if len(places) <= n:
         return kept
@@ -278,15 +279,17 @@ def _at_most(kept: npt.NDArray[np.bool_], pairs: Hashes, n: int) -> npt.NDArray[
     return chosen
 
 
-def _refuse_none(setting: str, kept: npt.NDArray[np.bool_]) -> None:
+def _refuse_none(setting: str, kept: npt.NDArray[np.bool_], drops: Sequence[Drops]) -> None:
     if not kept.any():
-        raise InputError(f"{setting}: must hold at least one usable pair, got none")
+        raise InputError(
+            f"{setting}: must hold at least one usable pair, all were dropped ({'; '.join(map(str, drops))})"
+        )
 
 
 def _write(
     folder: Path, corpora: Sequence[Corpus], scan: _Scan, parts: dict[str, npt.NDArray[np.bool_]]
 ) -> None:
-    """Read the corpora again and write some parts of them."""
+    """Read the corpora again and write the chosen pairs."""
     firsts = {name: _write_arrays(folder / name, scan, chosen) for name, chosen in parts.items()}
     with ExitStack() as stack, track("Writing the corpus", len(scan.codes), "pairs") as advance:
         writers = {
@@ -310,11 +313,11 @@ def _write(
 
 
 def _write_arrays(folder: Path, scan: _Scan, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Write all but the texts of a part; return (R,) where an English text of it appears first."""
+    """Write the arrays of a bitext; return (R,) True at the first appearance of each English text."""
     folder.mkdir()
     rows = np.flatnonzero(chosen)
     _, first, inverse = np.unique(scan.en[rows], return_index=True, return_inverse=True)
-    appearance = np.argsort(first, kind="stable")  # numbers by first appearance, not by hash
+    appearance = np.argsort(first, kind="stable")  # number texts by first appearance, not by hash
     number = np.empty_like(appearance)
     number[appearance] = np.arange(len(appearance))
     np.save(folder / "english.npy", number[inverse].astype(np.int64))

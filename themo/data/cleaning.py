@@ -1,7 +1,7 @@
-"""Which sentence pairs are worth learning from: cheap rules over batches, every drop counted.
+"""Cleaning of sentence pairs: cheap rules over batches, with a count of every drop.
 
-The rules look at one pair at a time and cost about a microsecond each; they are after what is plainly broken
-in crawled corpora, not after fine differences. Repeated pairs are the affair of `themo.data.bitext`.
+A rule looks at one pair and costs about a microsecond. The rules find plainly broken pairs of crawled
+corpora, not fine differences. `themo.data.bitext` drops repeated pairs.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ Reason = Literal[
     "of the validation pairs",
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
-"""Why pairs are dropped, in the order in which it is looked for: a pair counts under the first that holds."""
+"""Reasons for dropping a pair, in order of precedence: a pair counts under its first reason."""
 
 KEPT = 0
-"""Code of a pair that stays; code i + 1 stands for ``REASONS[i]``."""
+"""Code of a kept pair; code i + 1 means ``REASONS[i]``."""
 
 SLACK = 20
-"""Characters added to both sides before their ratio is taken: short sentences differ by more."""
+"""Characters added to both sides before taking their ratio, since short sentences differ by more."""
 
 MAX_CHARACTERS = 10_000
-"""Of a side: beyond it, a side is no sentence but a file that lost its line ends."""
+"""Greatest length of a side: a longer one is no sentence but a file that lost its line ends."""
 
 FOREIGN_WORDS = 2
-"""So many function words of the other language, and more than twice those of its own, make a side foreign."""
+"""Function words of the other language that make a side foreign, if they are also more than twice its own."""
 
 SHORT = 5
-"""A side of fewer words needs one more: the name of a place or of a dish has two as well."""
+"""Sides with fewer words need one more: the name of a place or a dish also has two."""
 
 FOREIGN_LETTERS = 2
-"""So many letters of another script, and more than of the Latin one, make a side foreign."""
+"""Letters of another script that make a side foreign, if they are also more than its Latin ones."""
 
 _FOREIGN_LETTER = r"[^\P{L}\p{Latin}\p{Common}]"
 _LETTER = r"\p{L}"
@@ -59,7 +59,7 @@ _LETTER = r"\p{L}"
 _TITLE_WORD = r"\p{Lu}[\p{L}\p{M}\p{N}'’.-]*"
 _SMALL_WORDS = "of|the|and|a|an|in|on|at|for|to|with|from|by|de|la|el|los|las|del|y|en|por|con|para|un|una"
 _TITLE = rf"{_TITLE_WORD}(?:[ ,:&]+(?:(?:{_SMALL_WORDS}) +){{0,3}}{_TITLE_WORD})+"
-"""Capitalised words with small ones between them: a title or a name, which keeps its language."""
+"""Capitalised words with small ones between them: a title or name, which is often not translated."""
 
 _ENGLISH = _words(
     "the and of is are was were that with this have has not they you for his her which would there"
@@ -69,13 +69,13 @@ _SPANISH = _words("el la los las de que y en un una es por con se su para como d
 
 @dataclass(frozen=True)
 class Rules:
-    """What is dropped beside pairs with a side that is empty or longer than `MAX_CHARACTERS`.
+    """Rules for dropping pairs, beside empty sides and sides longer than `MAX_CHARACTERS`.
 
     Attributes:
-        max_length_ratio: Characters of the longer side over those of the shorter, `SLACK` added to both;
-            None: any.
-        check_language: Drop pairs of which a side is in the other's language, in another script, or both
-            are the same sentence; titles, names and numbers keep their language.
+        max_length_ratio: Greatest ratio of characters, longer to shorter side, `SLACK` added to both; None:
+            no limit.
+        check_language: Drop pairs with a side in the other's language or another script, or two equal sides;
+            titles, names and numbers may be equal.
     """
 
     max_length_ratio: float | None
@@ -83,20 +83,20 @@ class Rules:
 
 
 def strip(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The texts in the form that models read, without white space at their ends; null as the empty string."""
+    """Return the texts in canonical form without surrounding white space; null becomes the empty string."""
     texts = [pc.fill_null(pc.utf8_trim_whitespace(_canonical(column)), "") for column in batch.columns]
     return pa.record_batch(texts, schema=batch.schema)
 
 
 def _canonical(column: pa.Array) -> pa.Array:
-    # not by Arrow's utf8_normalize: up to pyarrow 25 its NFC leaves letters and accents apart
+    # Arrow's utf8_normalize does not compose letters and accents in NFC (pyarrow 25)
     mask = pc.fill_null(pc.match_substring_regex(column, PERHAPS_DECOMPOSED), False)
     texts = [canonical(text) for text in column.filter(mask).to_pylist()]
     return pc.replace_with_mask(column, mask, pa.array(texts, column.type)) if texts else column
 
 
 def judge(batch: pa.RecordBatch, rules: Rules) -> npt.NDArray[np.uint8]:
-    """Code of each of B stripped pairs, (B,) uint8: `KEPT` or why it is dropped."""
+    """Return the codes of B stripped pairs, (B,) uint8: `KEPT` or the reason for a drop."""
     en, es = batch.column("en"), batch.column("es")
     lengths = [np.asarray(pc.utf8_length(side), dtype=np.int64) for side in (en, es)]
     codes = np.full(len(batch), KEPT, dtype=np.uint8)
@@ -111,7 +111,7 @@ def judge(batch: pa.RecordBatch, rules: Rules) -> npt.NDArray[np.uint8]:
 
 
 def code_of(reason: Reason) -> int:
-    """Code of the pairs that are dropped for a reason."""
+    """Return the code of a reason."""
     return REASONS.index(reason) + 1
 
 
@@ -121,7 +121,7 @@ def _is_blank(side: pa.Array) -> npt.NDArray[np.bool_]:
 
 def _in_another_language(en: pa.Array, es: pa.Array) -> npt.NDArray[np.bool_]:
     foreign = _looks_foreign(en, es)
-    if foreign.any():  # to leave titles out takes time, and few pairs need it
+    if foreign.any():  # removing titles is slow, and few pairs need it
         chosen = pa.array(foreign)
         foreign[foreign] = _looks_foreign(*(_without_titles(side.filter(chosen)) for side in (en, es)))
     for side in (en, es):
@@ -146,7 +146,7 @@ def _looks_foreign(en: pa.Array, es: pa.Array) -> npt.NDArray[np.bool_]:
 
 
 def _without_titles(side: pa.Array) -> pa.Array:
-    """The texts without titles and names of several words; those without small letters as they are."""
+    """Remove titles and names of several words; texts without small letters stay unchanged."""
     has_case = pc.match_substring_regex(side, r"\p{Ll}")
     return pc.if_else(has_case, pc.replace_substring_regex(side, _TITLE, ""), side)
 
@@ -164,21 +164,21 @@ def _in_another_script(side: pa.Array) -> npt.NDArray[np.bool_]:
 
 
 def _count_beyond_latin(side: pa.Array) -> npt.NDArray[np.int64]:
-    """How many characters of each text lie from U+0340 on, U+2000 to U+2BFF left out.
+    """Count each text's characters from U+0340 on, without U+2000 to U+2BFF.
 
-    All letters of other scripts are among them, and few signs: a fast bound, by bytes of UTF-8.
+    These include all letters of other scripts and few signs: a fast upper bound from UTF-8's bytes.
     """
     _, places, content = side.buffers()
     offsets = np.frombuffer(places, np.int64)[side.offset : side.offset + len(side) + 1]
     data = np.frombuffer(content or b"", np.uint8)[offsets[0] : offsets[-1]]
-    beyond = np.flatnonzero(data >= 0xCD)  # a first byte of such a character
+    beyond = np.flatnonzero(data >= 0xCD)  # first byte of such a character
     is_sign = (data[beyond] == 0xE2) & (data[beyond + 1] < 0xB0)
     rows = np.searchsorted(offsets, beyond[~is_sign] + offsets[0], side="right") - 1
     return np.bincount(rows, minlength=len(side))
 
 
 def _count(words: pa.Array, wanted: pa.Array) -> npt.NDArray[np.int64]:
-    """How many of the words of each sentence are among the wanted ones."""
+    """Count the wanted words of each sentence."""
     hits = np.asarray(pc.is_in(pc.ascii_trim(words.values, ".,;:!?\"'()"), value_set=wanted))
     counts = np.concatenate([[0], np.cumsum(hits)])
     ends = np.asarray(words.offsets)
@@ -188,12 +188,12 @@ def _count(words: pa.Array, wanted: pa.Array) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Drops:
-    """How many pairs of a corpus the cleaning took out, by reason.
+    """Number of pairs that the cleaning dropped from a corpus, by reason.
 
     Attributes:
-        name: Of the corpus.
+        name: Name of the corpus.
         read: Pairs in its files.
-        dropped: Pairs by reason, those without any left out.
+        dropped: Number of dropped pairs by reason, without zeros.
     """
 
     name: str
@@ -202,7 +202,7 @@ class Drops:
 
     @classmethod
     def count(cls, name: str, codes: npt.NDArray[np.uint8]) -> Drops:
-        """Of the codes of all pairs of a corpus."""
+        """Count the codes of all pairs of a corpus."""
         counts = np.bincount(codes, minlength=len(REASONS) + 1)[1:].tolist()
         return cls(name, len(codes), {r: n for r, n in zip(REASONS, counts, strict=True) if n})
 
@@ -216,5 +216,5 @@ class Drops:
         return text + (" (are its --columns English first, then Spanish?)" if is_swapped else "")
 
     def to_json(self) -> dict[str, Any]:
-        """As ``Drops(**value)`` reads it."""
+        """Return a JSON object that ``Drops(**value)`` reads back."""
         return {"name": self.name, "read": self.read, "dropped": dict(self.dropped)}

@@ -1,7 +1,6 @@
-"""Sentence pairs as files hold them: TSV and Parquet, read in batches, in order.
+"""Corpora in files: sentence pairs of TSV and Parquet, read in batches, in order.
 
-Texts live in Arrow arrays, a few bytes above their UTF-8 size, never as a list of Python strings, and never
-more of them at once than a batch.
+Texts are held in Arrow arrays of about their UTF-8 size, one batch at a time, never as Python strings.
 """
 
 from __future__ import annotations
@@ -41,16 +40,16 @@ class Corpus:
     """Files of sentence pairs that belong together.
 
     Attributes:
-        name: For people.
+        name: Name for messages.
         files: TSV (``.tsv``, ``.txt``; plain or compressed by gzip, bzip2 or xz) or Parquet files of UTF-8
-            text. A TSV has a header with both column names, or none: then `columns` are numbers from 1, or
-            the default ``en, es`` for the first and second of two columns. Tabs and line ends have no escape
-            in it, unless its fields are quoted (`themo.data.tsv.has_quoted_fields`).
+            text. A TSV has a header with both column names or none. Without one, `columns` are numbers from
+            1, or the default ``en, es`` for a file of two columns. Tabs and line ends cannot be escaped
+            unless fields are quoted (`themo.data.tsv.has_quoted_fields`).
         columns: English and Spanish column; ``a.b`` is field b of a Parquet column of structs.
-        weight: How often each pair is seen in an epoch.
-        image_column: Column with the id or MSCOCO's file name of a caption's image, empty where a pair has
-            none; None: no pair has one.
-        only: Column of a Parquet file and the value that it must have: other rows are passed over.
+        weight: Repetitions of each pair per epoch.
+        image_column: Column with the id or MSCOCO file name of a caption's image, empty for pairs without an
+            image; None: no pair has an image.
+        only: Column of a Parquet file and its required value; other rows are skipped.
     """
 
     name: str
@@ -61,12 +60,12 @@ class Corpus:
     only: tuple[str, str] | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The pairs as they stand there: columns ``en``, ``es`` and, if asked for, ``image``.
+        """Yield the pairs in the files' order: columns ``en``, ``es`` and, with `image_column`, ``image``.
 
-        All are large strings; null stays null. Images are ids as of `themo.data.image_ids.image_ids`.
+        All columns are large strings; null stays null. Images are ids as of `themo.data.image_ids.image_ids`.
 
         Raises:
-            InputError: A file cannot be read or has no pair, not these columns, a row with more or fewer
+            InputError: A file cannot be read or has no pair, lacks a column, has a row with more or fewer
                 tabs, bytes that are not UTF-8, or an image that is no id; the message gives file and line.
         """
         columns = self.columns if self.image_column is None else (*self.columns, self.image_column)
@@ -75,7 +74,7 @@ class Corpus:
             yield from _read_file(path, columns, self.only, schema)
 
     def digest(self) -> list[object]:
-        """What the pairs depend on, as a JSON value."""
+        """Return all that determines the pairs, as a JSON value."""
         try:
             how = [*self.columns, self.image_column, self.only]
             return [how, *(digest_file(path) for path in self.files)]
@@ -92,7 +91,9 @@ def _read_file(
             raise InputError(f"corpus {path}: no such file")
         is_parquet = path.suffix == ".parquet"
         if not is_parquet and ".parquet" in path.suffixes:
-            raise InputError(f"corpus {path}: must be a Parquet file as it is, got {path.suffix}: unpack it")
+            raise InputError(
+                f"corpus {path}: must be an uncompressed Parquet file, got {path.suffix}: unpack it"
+            )
         for cells in _read_parquet(path, columns, only) if is_parquet else _read_tsv(path, columns):
             yield pa.record_batch([*cells[: len(SIDES)], *map(image_ids, cells[len(SIDES) :])], schema=schema)
             n_rows += len(cells[0])
@@ -140,13 +141,13 @@ _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):  # as pandas writes categories
+    if pa.types.is_dictionary(kind):  # as pandas stores categories this way
         return _is_text(kind.value_type)
     return any(is_one(kind) for is_one in _TEXTS)
 
 
 def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
-    """Types by name, the fields of structs as ``column.field``."""
+    """Return types by name, with ``column.field`` for the fields of structs."""
     kinds: dict[str, pa.DataType] = {}
     for field in schema:
         if pa.types.is_struct(field.type):
@@ -157,12 +158,12 @@ def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
 
 
 def _text(batch: pa.RecordBatch, name: str) -> pa.Array:
-    """A column, or a field of a struct, as large strings."""
+    """Return a column, or a field of a struct, as large strings."""
     return _column(batch, name).cast(pa.large_string())
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
-    """A column, or a field of a struct, with the values themselves where it is a dictionary."""
+    """Return a column, or a field of a struct, with dictionaries decoded."""
     if name in batch.schema.names:
         column = batch.column(name)
     else:
@@ -199,7 +200,7 @@ def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Arra
 
 
 def _first_fields(path: Path) -> tuple[list[str], bool]:
-    """The fields of a TSV's first line, and whether fields are quoted."""
+    """Return the fields of a TSV's first line, and whether fields are quoted."""
     with open_lines(path) as file:
         line = file.readline(LONGEST_LINE)
     if not line:
@@ -212,18 +213,18 @@ def _first_fields(path: Path) -> tuple[list[str], bool]:
 
 
 def _line_of(path: Path, columns: tuple[str, ...], pair: int) -> int:
-    """Number of the line of a TSV where a pair stands, counted from 0."""
+    """Return the line of a TSV's pair; pairs count from 0, lines from 1."""
     fields, is_quoted = _first_fields(path)
     return line_of(path, pair + (set(columns) <= set(fields)), is_quoted=is_quoted)
 
 
 _SHOWN = 80
-"""Characters of a first line that a message shows."""
+"""Greatest number of characters of a first line in a message."""
 
 _LANGUAGES = ("en", "es", "eng", "spa", "english", "spanish", "inglés", "ingles", "español", "espanol")
 _ROLES = ("source", "target", "src", "tgt", "trg", "text", "sentence", "caption", "translation", "original")
 _HEADER_WORDS = frozenset(_LANGUAGES + _ROLES)
-"""What the names of two columns are made of, where a first line of nothing else is no pair of sentences."""
+"""Pattern of column names: a first line of such names is a header, not a pair of sentences."""
 
 
 def _positions(path: Path, columns: tuple[str, ...], fields: list[str]) -> list[str]:
@@ -231,7 +232,7 @@ def _positions(path: Path, columns: tuple[str, ...], fields: list[str]) -> list[
         if all(field.strip().lower() in _HEADER_WORDS for field in fields):
             raise InputError(
                 f"corpus {path}: --columns names {','.join(columns)}, but its header has {','.join(fields)}: "
-                f"--columns {','.join(fields)} reads them as English and Spanish, --columns 1,2 takes the "
+                f"--columns {','.join(fields)} reads these as English and Spanish, --columns 1,2 takes the "
                 f"header for a pair"
             )
         return ["1", "2"]

@@ -1,4 +1,4 @@
-"""What `train()` reads: token ids, memory-mapped, and teacher vectors, read row by row."""
+"""Prepared data of `train()`: token ids, memory-mapped, and teacher vectors, read row by row."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from themo.files.vectors import VectorFile
 
 @dataclass(frozen=True)
 class EncodedPairs:
-    """Token ids of N Spanish sentences and where the vectors of their translations stand.
+    """Token ids of N Spanish sentences and the rows of their translations' vectors.
 
-    Holds paths alone and opens them when first read, so that it travels to other processes for nothing and
+    The object holds only paths and opens files on first use. So it is cheap to send to other processes, and
     all processes of a machine share the pages.
 
     Attributes:
-        folder: ``ids.npy`` (T,) flat token ids, ``offsets.npy`` (N + 1,) int64, ``rows.npy`` (N,) int64 into
-            the vectors, ``english.npy`` (N,) int64, equal for equal English sentences.
+        folder: ``ids.npy`` (T,) flat token ids, ``offsets.npy`` (N + 1,) int64, ``rows.npy`` (N,) int64 rows
+            of the vectors, ``english.npy`` (N,) int64, equal for equal English sentences.
         vectors: ``.npy`` of the teacher vectors, (U, D).
     """
 
@@ -38,7 +38,7 @@ class EncodedPairs:
 
     @cached_property
     def offsets(self) -> npt.NDArray[np.int64]:
-        """(N + 1,) where each sentence starts in `ids`."""
+        """(N + 1,) start of each sentence in `ids`."""
         values: npt.NDArray[np.int64] = _map(self.folder / "offsets.npy")
         return values
 
@@ -50,7 +50,7 @@ class EncodedPairs:
 
     @cached_property
     def english_ids(self) -> npt.NDArray[np.int64]:
-        """(N,) equal English sentences, and only they, share a number."""
+        """(N,) numbers, equal for equal English sentences only."""
         values: npt.NDArray[np.int64] = _map(self.folder / "english.npy")
         return values
 
@@ -61,7 +61,7 @@ class EncodedPairs:
 
     @cached_property
     def layout(self) -> dict[str, int]:
-        """``pad`` id and ``suffix``: special tokens at a sentence's end, which a cut must keep."""
+        """``pad``, the id of padding, and ``suffix``, the number of special tokens at a sentence's end."""
         layout: dict[str, int] = json.loads((self.folder / "layout.json").read_text(encoding="utf-8"))
         return layout
 
@@ -74,13 +74,13 @@ class EncodedPairs:
 
 @dataclass(frozen=True)
 class CaptionedImages:
-    """Spanish captions of images that validation retrieves.
+    """Spanish captions and image vectors for retrieval in validation.
 
     Attributes:
-        captions: Token ids of T captions; `vectors` holds the teacher's of I images, (I, E), and `rows` say
-            which image each caption describes.
+        captions: Token ids of T captions; `vectors` holds the teacher's vectors of I images, (I, E), and
+            `rows` the image of each caption.
         to_image_space: ``.npy`` of the affine map from the student's vectors to the images', (D + 1, E)
-            float32 with the bias in the last row; None where both are in one space.
+            float32 with the bias in the last row; None if both are in one space.
     """
 
     captions: EncodedPairs
@@ -89,17 +89,16 @@ class CaptionedImages:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What `train()` needs beside settings.
+    """Data of `train()`.
 
     Attributes:
         train, validation: The pairs.
         backbone: Folder or hub name of the student's backbone, resolved.
-        images: Images for validation, if there are any.
-        parts: Training pairs of each corpus, in their order, and how often each is seen in an epoch; empty:
-            all are of one corpus and seen once.
-        backbone_repository: Repository of the hub that the backbone was fetched from; None: it was a folder.
-        corpus: Key of all that the pairs were made of: equal for equal pairs in equal order; None: nothing
-            tells.
+        images: Captioned images for validation, or None.
+        parts: Number of training pairs of each corpus, in their order, and their repetitions per epoch;
+            empty: one corpus without repetitions.
+        backbone_repository: Hub repository of the backbone; None: the backbone is a folder.
+        corpus: Key of the pairs, equal for equal pairs in equal order; None: unknown.
     """
 
     train: EncodedPairs
@@ -112,7 +111,7 @@ class TrainingData:
 
     @property
     def pairs_an_epoch(self) -> int:
-        """Sentence pairs that an epoch goes through."""
+        """Number of sentence pairs per epoch."""
         return sum(round(n * weight) for n, weight in self.parts) if self.parts else len(self.train)
 
     @property

@@ -1,4 +1,4 @@
-"""Ids of MSCOCO's images, however a table holds them."""
+"""Ids of MSCOCO images, parsed from numbers and file names in a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 RULE = (
-    "must hold ids of images (436508, 436508.0) or MSCOCO's file names "
+    "must hold image ids (436508, 436508.0) or MSCOCO file names "
     "(COCO_train2014_000000436508.jpg, 000000436508.jpg)"
 )
 _NUMBER = r"(?P<number>[0-9]+)(?:\.0*)?"
@@ -21,11 +21,11 @@ _EXPONENT = re.compile(r"[0-9]+(\.[0-9]*)?[eE]\+?[0-9]{1,3}")
 
 
 class NoImageIdError(ValueError):
-    """A cell is no id of an image.
+    """A cell holds no image id.
 
     Args:
-        row: Its place in the column, from 0.
-        cell: What stands there.
+        row: Row of the cell, from 0.
+        cell: Content of the cell.
     """
 
     def __init__(self, row: int, cell: str) -> None:
@@ -34,21 +34,21 @@ class NoImageIdError(ValueError):
 
 
 def plain_id(digits: str) -> str:
-    """An id without leading zeros."""
+    """Return an id without leading zeros."""
     return digits.lstrip("0") or "0"
 
 
 def image_ids(cells: pa.Array) -> pa.Array:
-    """Ids of a column of cells, (N,) large strings without leading zeros; null where a cell is empty.
+    """Return the ids of a column of cells, (N,) large strings without leading zeros; null for empty cells.
 
-    A cell is an integer, a float of whole value (pandas makes floats of a column with gaps), or MSCOCO's name
-    of a file, which may stand behind a path.
+    A cell is an integer, a float of whole value (pandas makes floats of a column with gaps), or an MSCOCO
+    file name, with or without a path.
 
     Args:
         cells: (N,) integers, floats or text.
 
     Raises:
-        NoImageIdError: A cell is something else.
+        NoImageIdError: A cell holds no image id.
     """
     if pa.types.is_floating(cells.type):
         cells = pc.if_else(pc.is_nan(cells), None, cells)
@@ -62,7 +62,7 @@ def image_ids(cells: pa.Array) -> pa.Array:
 
 
 def _whole_floats(texts: pa.Array, parts: pa.Array) -> pa.Array:
-    """Digits of the cells that are no plain number and no file name, such as ``4.36508e+05``; else null."""
+    """Return the digits of cells in another notation, such as ``4.36508e+05``; else null."""
     digits: list[str | None] = [None] * len(texts)
     left = pc.and_(pc.is_null(parts), pc.is_valid(texts))
     for row in np.flatnonzero(np.asarray(left)).tolist():

@@ -1,4 +1,4 @@
-"""What a run needs, whether it is there, and what fetching it will take: ``prepare --dry-run``."""
+"""The inventory of a run's files for ``prepare --dry-run``: present or missing, and download sizes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from themo.models.teacher import hub_repository
 
 @dataclass(frozen=True)
 class Item:
-    """Something that a run reads.
+    """An input of a run.
 
     Attributes:
-        name: What it is for.
-        place: Where it is, or what the host calls it.
-        state: ``there``, or what is missing and what fetching it takes.
+        name: Purpose of the input.
+        place: Path, or name at the host.
+        state: ``there``, or ``missing`` with the source and size of the download.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Item:
 
 
 def inventory(settings: Settings, *, offline: bool = False) -> list[Item]:
-    """All that settings name, in the order in which it is read.
+    """List all inputs that settings name, in reading order.
 
     Args:
-        settings: Of a run.
-        offline: Ask no host for sizes.
+        settings: Settings of a run.
+        offline: Do not ask hosts for sizes.
     """
     return [*_repositories(settings, offline), *_files(settings), *_test_data(settings, offline)]
 
@@ -78,7 +78,7 @@ def _repositories(settings: Settings, offline: bool) -> Iterator[Item]:
 
 
 def _tower(name: str, architecture: str, pretrained: str | None, settings: Settings, offline: bool) -> Item:
-    """A model of open_clip."""
+    """Return the item of an open_clip model."""
     repository = hub_repository(architecture, pretrained)
     if repository is not None:
         return _of_hub(f"{name} {architecture}", repository, "model", ("*.safetensors", "*.bin"), offline)
@@ -123,7 +123,7 @@ def _of_hub(name: str, repository: str, kind: str, patterns: tuple[str, ...], of
         return Item(name, repository, f"missing: from {ENDPOINT}")
     try:
         amount = decimal(remote_bytes(repository, kind, patterns))
-    except InputError as error:  # what is here can be told all the same
+    except InputError as error:  # local items are listed all the same
         return Item(name, repository, f"missing, size unknown: {error}")
     return Item(name, repository, f"missing: {amount} from {ENDPOINT}")
 

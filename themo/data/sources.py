@@ -1,7 +1,7 @@
-"""Where the files that settings name are found; builds the miniature when a name leads into it.
+"""Resolution of names in settings to files, building the miniature on demand.
 
-A setting such as ``miniature:corpus/train.tsv`` is a file of the embedded world, whatever folder its cache
-lies in; anything else is an ordinary path or a name that the library concerned understands.
+A setting such as ``miniature:corpus/train.tsv`` names a file of the miniature, wherever its cache is. Other
+names are ordinary paths, or names for the library that loads them.
 """
 
 from __future__ import annotations
@@ -25,36 +25,40 @@ if TYPE_CHECKING:
     from themo.miniature.pictured import Pictured
 
 MINIATURE_VERSION = 2
-"""Part of the miniature's key in the cache: raise it when its code changes what it builds."""
+"""Version in the miniature's cache key: raise it when a change of code changes the miniature."""
 
 
 class Sources:
-    """Resolves the names in settings.
+    """Resolver of the names in settings.
 
     Args:
-        settings: Recipe of the miniature and folder of the cache.
+        settings: Settings with the miniature's recipe and the cache folder.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.cache = Cache(Path(settings.paths.cache_dir).absolute())  # workers start in other folders
+        self.cache = Cache(Path(settings.paths.cache_dir).absolute())  # Ray workers start in other folders
         self._settings = settings
 
     @cached_property
     def miniature(self) -> Path:
-        """Folder of the embedded world, built at first use."""
+        """Return the folder of the miniature, built at first use."""
         return miniature(self.cache, self._settings.miniature)
 
     def resolve(self, name: str) -> str:
-        """A name with ``miniature:`` replaced by its folder; of a folder, its absolute path."""
+        """Replace ``miniature:`` in a name by its folder; make the path of a folder absolute."""
         if name.startswith(MINIATURE):
             return str(self.miniature / name.removeprefix(MINIATURE))
         kind = LOCAL if name.startswith(LOCAL) else ""
         place = name.removeprefix(kind)
-        is_folder = os.path.isdir(place)  # noqa: PTH112 -- where Path raises, any text goes
+        is_folder = os.path.isdir(place)  # noqa: PTH112 -- Path raises for some texts
         return kind + (str(Path(place).absolute()) if is_folder else place)
 
+    def teacher(self, architecture: str, pretrained: str | None) -> tuple[str, str | None]:
+        """A teacher's architecture and weights, resolved: the first arguments of `Teacher.load`."""
+        return self.resolve(architecture), self.resolve(pretrained) if pretrained else None
+
     def pictured(self, captions: str) -> Pictured | None:
-        """What the pictures of a retrieval set show, where it is one of the miniature's; None elsewhere."""
+        """Return the scenes of a retrieval set's pictures if it is the miniature's, else None."""
         from themo.miniature.pictured import Pictured, PicturedSplit, pictured_scenes
         from themo.miniature.scenes import World
 
@@ -68,14 +72,14 @@ class Sources:
     def corpus(
         self, name: str, setting: str, columns: tuple[str, str], image_column: str | None = None
     ) -> Corpus:
-        """The sentence pairs that a name in settings means: files, or a corpus of the catalogue.
+        """Return the corpus of a name in settings: files, or a corpus of the catalogue.
 
         Raises:
-            InputError: There is no such file, or it cannot be fetched.
+            InputError: The file is missing, or the corpus cannot be fetched.
         """
         weight, plain = parse_weighted(name)
         if plain in CATALOGUE:
-            from themo.fetching.hub import fetch_dataset  # a second of imports, only when needed
+            from themo.fetching.hub import fetch_dataset  # imports take a second
 
             entry = CATALOGUE[plain]
             files = fetch_dataset(entry.repository, entry.files)
@@ -83,10 +87,10 @@ class Sources:
         return Corpus(plain, (self.path(plain, setting),), columns, weight, image_column)
 
     def fetch_repositories(self) -> None:
-        """Fetch corpora and backbone from the hub, where they are not there.
+        """Fetch missing corpora and the backbone from the hub.
 
         Raises:
-            InputError: The hub cannot be reached, or has them not.
+            InputError: The hub is unreachable, or lacks a repository.
         """
         data, student = self._settings.data, self._settings.student
         for name in data.corpus:
@@ -95,30 +99,30 @@ class Sources:
             self.backbone(student.backbone, student.backbone_weights)
 
     def backbone(self, name: str, weights: bool) -> str:
-        """Folder of the student's backbone, fetched from the hub where it is not there.
+        """Return the folder of the student's backbone, fetched from the hub if it is missing.
 
         Raises:
-            InputError: There is no such model, or it cannot be fetched.
+            InputError: The model is unknown or cannot be fetched.
         """
-        from themo.fetching.hub import fetch_model  # a second of imports, only when needed
+        from themo.fetching.hub import fetch_model  # imports take a second
 
         return str(fetch_model(self.resolve(name), f"student.backbone {name}", weights=weights))
 
     def backbone_repository(self, name: str) -> str | None:
-        """Repository of the hub that a backbone comes from; None: it is a folder."""
+        """Return the hub repository of a backbone; None if it is a folder."""
         return None if Path(self.resolve(name)).is_dir() else name
 
     def path(self, name: str, setting: str) -> Path:
-        """An existing file or folder.
+        """Return the path of an existing file or folder.
 
         Raises:
-            InputError: It does not exist or cannot be reached; the message names the setting.
+            InputError: The path does not exist or cannot be read; the message names the setting.
         """
         path = Path(self.resolve(name)).absolute()
         try:
             path.stat()
         except FileNotFoundError:
-            known = f"; known by name are {', '.join(CATALOGUE)}" if setting == "data.corpus" else ""
+            known = f"; known names: {', '.join(CATALOGUE)}" if setting == "data.corpus" else ""
             raise MissingInputError(f"{setting}: no such file or folder: {name}{known}") from None
         except (OSError, ValueError) as error:  # ValueError: a null byte in the name
             raise InputError(
@@ -128,7 +132,7 @@ class Sources:
 
 
 def miniature_is_built(settings: Settings) -> bool:
-    """Whether the embedded world of some settings is in the cache."""
+    """Whether the miniature of some settings is in the cache."""
     return Cache(Path(settings.paths.cache_dir)).has("miniature", _miniature_key(settings.miniature))
 
 
@@ -137,12 +141,14 @@ def _miniature_key(recipe: MiniatureRecipe) -> dict[str, object]:
 
 
 def miniature(cache: Cache, recipe: MiniatureRecipe) -> Path:
-    """Folder of the embedded world of a recipe, built if it is not in the cache."""
+    """Return the folder of a recipe's miniature, built if it is not in the cache."""
 
     def build(folder: Path) -> None:
-        from themo.miniature.building import build as build_world  # torch and open_clip only when needed
+        from themo.miniature.building import build as build_world  # imports torch and open_clip
 
-        console.print("Building the miniature: scenes, captions, teacher. Once; then it is cached.")
+        console.print(
+            "Building the miniature (scenes, captions, teacher); later runs take it from the cache."
+        )
         build_world(recipe, folder)
 
     return cache.entry("miniature", _miniature_key(recipe), build)

@@ -1,6 +1,6 @@
-"""Teacher vectors of a corpus: computed once for each English text and kept by content.
+"""Teacher vectors of a corpus: computed once per English text and cached by content.
 
-A vector is stored in half precision: its rounding, 2^-11 of a value, is far below what a student gets right.
+Vectors are stored in half precision: the rounding error, 2^-11 of a value, is far below a student's error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from themo.process.progress import console, track
 VECTORS = "vectors.npy"
 _ROWS_A_CHUNK = 65_536
 LARGE_CORPUS = 50_000
-"""English texts from which on other machines are asked for help: a GPU reads fewer within a minute."""
+"""Fewest English texts to encode on other machines: a GPU encodes fewer within a minute."""
 
 EncodeChunks = Callable[[Iterable[list[str]], Target], Iterator[npt.NDArray[Any]]]
 """(chunks of texts, target) -> the vectors of each chunk, in order."""
@@ -43,15 +43,16 @@ def teacher_vectors(
     load: Callable[[], Teacher],
     elsewhere: EncodeChunks | None = None,
 ) -> Path:
-    """File of the vectors of the different English texts of a bitext, (U, D) float16 in their order.
+    """Return the file of the vectors of a bitext's different English texts, (U, D) float16 in their order.
 
     Args:
-        cache: Where they are kept.
+        cache: Cache of the vectors.
         teacher_key: Fingerprint of the teacher.
-        target: Text state, embedding, or that one scaled to length 1.
-        bitext: Whose English side it is.
-        load: Gives the `Teacher`; called only if something must be computed.
-        elsewhere: Computes them in its stead, where there are many; the same ones in the same order.
+        target: Text state, embedding, or embedding scaled to length 1.
+        bitext: Bitext with the English side to encode.
+        load: Loads the `Teacher`; called only if vectors must be computed.
+        elsewhere: Computes the same vectors in the same order on other machines, for many texts; None: encode
+            locally.
 
     Raises:
         InputError: A vector does not fit half precision.
@@ -64,7 +65,7 @@ def teacher_vectors(
             try:
                 _write(folder / VECTORS, _tracked(elsewhere, _n_texts(bitext)), bitext, target)
             except InputError as error:
-                console.print(f"{error}: it reads here")
+                console.print(f"{error}; encoding locally instead")
                 _write(folder / VECTORS, _encoder_of(load()), bitext, target)
         _refuse_non_finite(VectorFile(folder / VECTORS), "teacher", "vectors")
 
@@ -87,7 +88,7 @@ def _encoder_of(teacher: Teacher) -> EncodeChunks:
 
 def _tracked(encode: EncodeChunks, n_texts: int) -> EncodeChunks:
     def encode_tracked(chunks: Iterable[list[str]], target: Target) -> Iterator[npt.NDArray[Any]]:
-        with track("Teacher reads English on the cluster", n_texts, "texts") as advance:
+        with track("Encoding English texts on the cluster", n_texts, "texts") as advance:
             for vectors in encode(chunks, target):
                 advance(len(vectors))
                 yield vectors
@@ -100,14 +101,14 @@ def _n_texts(bitext: Bitext) -> int:
 
 
 def own_vectors(path: Path, n_rows: int) -> Path:
-    """The user's own targets, checked.
+    """Check the user's own targets and return their file.
 
     Args:
         path: ``.npy`` of shape (N, D), float16 or float32.
-        n_rows: Rows of the corpus, which N must equal.
+        n_rows: Rows of the corpus, equal to N.
 
     Raises:
-        InputError: Not such a file, another length, or values that are not finite.
+        InputError: The file has another format or length, or values that are not finite.
     """
     if not path.is_file():
         raise InputError(f"targets {path}: no such file")

@@ -1,4 +1,4 @@
-"""Where the files of the test sets come from: captions, fetched before training, and images, on request."""
+"""Fetching of the test sets' files: captions before training, images on request."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from themo.config.settings import Settings
 from themo.data.test_sets import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, listed_images
 from themo.errors import InputError
 from themo.fetching.archives import is_unpacked, unpack
 from themo.fetching.downloads import Remote, fetch
+from themo.files.locks import alone
 from themo.process.progress import console
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the test data that a host has.
+    """A downloadable part of the test data.
 
     Attributes:
-        name: For people.
-        place: The file, or the folder that the archive is unpacked into.
-        source: Its address.
-        signs: What is there when an archive's content was put there by hand: files, and folders that hold
-            something; none for a plain file.
-        captions: Of an archive of captioned images, the folder that lists them, if it is there yet.
-        keep: Which members of an archive are wanted.
+        name: Name for messages.
+        place: The file, or the folder for the archive's content.
+        source: Address of the file or archive.
+        signs: Files and non-empty folders that show that an archive's content was copied by hand; empty for a
+            plain file.
+        captions: Folder that lists the images of an archive, if it exists yet.
+        keep: Whether a member of the archive is wanted.
     """
 
     name: str
@@ -41,14 +40,14 @@ class Part:
 
     @property
     def archive(self) -> Path | None:
-        """Where the archive lies until it is unpacked; None for a plain file."""
+        """Path of the archive until it is unpacked; None for a plain file."""
         return self.place.parent / Path(self.source.url).name if self.signs else None
 
     @property
     def is_there(self) -> bool:
-        """Whether all of it is, from its archive or put there by hand.
+        """Whether the part is complete, unpacked or copied by hand.
 
-        An archive that still lies there was not unpacked to its end.
+        An archive that still exists was not unpacked completely.
         """
         if self.archive is None:
             return self.place.exists()
@@ -57,23 +56,23 @@ class Part:
         if self.captions is not None:
             try:
                 return all(path.is_file() for path in listed_images(self.captions, self.place))
-            except InputError:  # no list yet: then the folders tell what can be told
+            except InputError:  # without a list, only the folders can be checked
                 pass
         return is_unpacked(self.archive, self.place) or all(_is_filled(self.place / s) for s in self.signs)
 
 
 def _is_filled(path: Path) -> bool:
-    """Whether there is a file, or a folder that holds something."""
+    """Whether a path is a file or a non-empty folder."""
     return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
 def _is_for_tests(member: str) -> bool:
-    """Whether ImageNet's validation needs a file of its archive, most of which may be of other splits."""
+    """Whether ImageNet's validation needs a member of its archive, which may hold other splits."""
     return re.match(r"ILSVRC/(Data|Annotations)/CLS-LOC/(train|test)/", member) is None
 
 
 def parts(settings: Settings) -> Iterator[Part]:
-    """The parts of the test data that settings name a place and an address for."""
+    """Yield the parts of the test data with a place and an address in the settings."""
     config = settings.benchmarks
     if config.captions is not None and config.captions_source is not None:
         for name in (IMAGE_NAMES, *dict.fromkeys(map(captions_name, (ENGLISH, config.language)))):
@@ -94,11 +93,11 @@ def parts(settings: Settings) -> Iterator[Part]:
 
 
 def fetch_parts(settings: Settings, *, offline: bool = False) -> None:
-    """Fetch and unpack what is missing of the test data.
+    """Fetch and unpack missing test data.
 
     Raises:
-        InputError: Nothing has an address; a host cannot be reached; an archive is damaged or unsafe; the
-            disk is full.
+        InputError: No part has an address; a host is unreachable; an archive is damaged or unsafe; the disk
+            is full.
     """
     wanted = list(parts(settings))
     if not wanted:
@@ -109,30 +108,30 @@ def fetch_parts(settings: Settings, *, offline: bool = False) -> None:
 
 
 def fetch_captions(settings: Settings, *, offline: bool | None = None) -> None:
-    """Fetch the small files of captions, which no training pair may hold; say so where they cannot be had.
+    """Fetch the captions, which no training pair may hold; print a warning if that fails.
 
     Args:
-        settings: Where they are kept and come from.
-        offline: Touch no network; None: as ``HF_HUB_OFFLINE`` says, which holds for the hub's files too.
+        settings: Settings with the folder and address of the captions.
+        offline: No network access; None: as ``HF_HUB_OFFLINE`` says, also for the hub's files.
     """
     if offline is None:
         offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     if settings.data.targets is not None:
-        return  # such a student is never tested on images
+        return  # a student of own targets is never tested on images
     try:
         for part in parts(settings):
             if part.archive is None and not part.is_there:
                 fetch(part.source, part.place, offline=offline)
     except InputError as error:
         console.print(
-            f"{error}. Until they are there, captions of the tests may be among the training pairs; "
-            "once they are, corpus and teacher vectors are prepared anew, and what was begun without them "
-            "cannot be resumed while they are there"
+            f"{error}. Without these files, captions of the tests may be among the training pairs; "
+            "once the files exist, corpus and teacher vectors are prepared again, and earlier runs and "
+            "searches cannot be resumed"
         )
 
 
 def _fetch(part: Part, offline: bool) -> None:
-    """Fetch a part, and unpack it; of processes that want it at once, one does."""
+    """Fetch and unpack a part; a lock leaves the work to one of several processes."""
     archive = part.archive
     if archive is None:
         console.print(f"{part.name}: from {part.source.url} to {part.place}")
@@ -140,7 +139,8 @@ def _fetch(part: Part, offline: bool) -> None:
         return
     try:
         part.place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(part.place.parent / f".{part.place.name}.fetching.lock"):
+        lock = part.place.parent / f".{part.place.name}.fetching.lock"
+        with alone(lock, f"{part.place}: another process is fetching it; waiting"):
             if part.is_there:  # by now
                 return
             console.print(f"{part.name}: from {part.source.url} to {part.place}")

@@ -1,8 +1,8 @@
 """Test sets as folders on disk: XTD10 over MSCOCO images, and ImageNet's validation images.
 
-Only layouts are known here. The miniature's test images and the real data sets lie in the same ones, so the
-same loaders read both. Files that a layout does not name are ignored: a full MSCOCO or ImageNet will do.
-Nothing is decoded here; a test set that is not whole is refused, since scores of its rest compare with none.
+The miniature's test images and the real data sets have the same layouts, so the same loaders read both. Files
+outside a layout are ignored: a full MSCOCO or ImageNet will do. No image is decoded. An incomplete test set
+is refused, since its scores would not be comparable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from themo.models.normal_form import canonical, is_blank
 from themo.process.progress import track
 
 N_NAMED = 3
-"""How many missing things an error names; the rest is counted."""
+"""Number of missing items that an error names; the rest is counted."""
 
 ENGLISH = "en"
 IMAGE_NAMES = "test_image_names.txt"
@@ -28,23 +28,23 @@ SYNSET = "synset"
 
 
 def captions_name(language: str) -> str:
-    """Name of XTD10's file of captions in a language, by its code there."""
+    """Return the name of XTD10's caption file of a language code."""
     return f"test_1kcaptions_{language}.txt"
 
 
 CAPTIONS_FOLDERS = {captions_name("de"): "MIC", captions_name("fr"): "MIC", captions_name("jp"): "STAIR"}
-"""Where XTD10's repository keeps the files that are not in ``XTD10``."""
+"""Folders of XTD10's repository for languages outside ``XTD10``."""
 
 
 @dataclass(frozen=True)
 class Xtd10:
-    """Captions in several languages, line by line of the same image; retrieval is text to image.
+    """Captions in several languages; line i of each describes the same image; retrieval is text to image.
 
     Aggarwal and Kale (2020), "Towards Zero-shot Cross-lingual Image Retrieval": 1,000 images of MSCOCO.
     """
 
     captions: Mapping[str, tuple[str, ...]]
-    """Language code to its T captions: the language asked for, and English for the ceiling."""
+    """Language code to its T captions: the tested language, and English for the ceiling."""
     images: tuple[Path, ...]
     """The I different image files."""
     image_of_caption: tuple[int, ...]
@@ -82,10 +82,10 @@ class Xtd10:
 
 
 def read_captions(folder: Path, language: str) -> dict[str, tuple[str, ...]]:
-    """The captions of a folder in XTD10's layout, in English and in a language, line by line.
+    """Read the captions of a folder in XTD10's layout, in English and another language, line by line.
 
     Raises:
-        InputError: A file is missing or not UTF-8, or a caption is blank.
+        InputError: A file is missing or is not UTF-8, or a caption is blank.
     """
     return {
         code: tuple(read_lines(_captions_file(folder, code))) for code in dict.fromkeys((ENGLISH, language))
@@ -93,7 +93,7 @@ def read_captions(folder: Path, language: str) -> dict[str, tuple[str, ...]]:
 
 
 def read_image_ids(folder: Path) -> frozenset[str]:
-    """MSCOCO's ids of the images of a folder in XTD10's layout, without leading zeros.
+    """Return the MSCOCO ids of the images of a folder in XTD10's layout, without leading zeros.
 
     Raises:
         InputError: The file of names is missing or malformed.
@@ -103,7 +103,7 @@ def read_image_ids(folder: Path) -> frozenset[str]:
 
 
 def listed_images(folder: Path, images: Path) -> list[Path]:
-    """Where the images that a folder in XTD10's layout names belong, whether they are there or not.
+    """Return the paths of the images of a folder in XTD10's layout, present or missing.
 
     Raises:
         InputError: The file of names is missing or malformed.
@@ -126,7 +126,7 @@ def _coco_path(images: Path, name: str, names_file: Path) -> Path:
 
 
 def _coco_name(name: str, names_file: Path) -> re.Match[str]:
-    """Groups 1 and 2: folder and id."""
+    """Match an MSCOCO file name: group 1 is the folder, group 2 the id."""
     match = re.fullmatch(r"COCO_(train2014|val2014)_(\d+)\.(?:jpg|png)", name)
     if match is None:
         raise InputError(
@@ -156,13 +156,14 @@ class ImageNet:
     def open(cls, folder: Path, prompts: Path) -> ImageNet:
         """Read classes, annotations and prompts, and find the images.
 
-        The annotations decide an image's class, not ``LOC_val_solution.csv``: they come with every packing
-        of the data set, the CSV only with Kaggle's, and it was made from them.
+        The annotations decide an image's class, not ``LOC_val_solution.csv``: every packing of the data set
+        has them, and Kaggle's CSV was made from them.
 
         Args:
             folder: Holds ``LOC_synset_mapping.txt``, ``ILSVRC/Data/CLS-LOC/val/*.JPEG`` and
                 ``ILSVRC/Annotations/CLS-LOC/val/*.xml``.
-            prompts: TSV with a header ``synset``, then a language code a column; one row or more a class.
+            prompts: TSV with a header ``synset``, then one language code per column; one or more rows per
+                class.
 
         Raises:
             InputError: If a file is missing or malformed, an image lacks its annotation or the reverse, an
@@ -200,7 +201,7 @@ class ImageNet:
 
 
 def _files(folder: Path, suffix: str) -> dict[str, Path]:
-    # Names that start with a dot are what file managers leave behind.
+    # file managers leave files whose names start with a dot
     files = sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
     if not files:
         raise InputError(f"{folder}: must hold ImageNet's validation files *{suffix}, got none")
@@ -208,13 +209,13 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
 
 
 def read_synonyms(mapping: Path) -> dict[str, list[str]]:
-    """Names of each class, the most usual one first, by synset: ``n01440764 tench, Tinca tinca``.
+    """Return the names of each class by synset, the most usual first: ``n01440764 tench, Tinca tinca``.
 
     Args:
         mapping: ``LOC_synset_mapping.txt``.
 
     Raises:
-        InputError: The file is missing or malformed, or a synset stands there twice.
+        InputError: The file is missing or malformed, or a synset occurs twice.
     """
     names: dict[str, list[str]] = {}
     for number, line in enumerate(read_lines(mapping), start=1):
@@ -224,7 +225,7 @@ def read_synonyms(mapping: Path) -> dict[str, list[str]]:
                 f"{mapping}, line {number}: must start with a synset like n01440764, got {synset!r}"
             )
         if synset in names:
-            raise InputError(f"{mapping}: a synset must stand there once, got {synset} again")
+            raise InputError(f"{mapping}: a synset must occur once, got {synset} again")
         names[synset] = [name.strip() for name in " ".join(rest).split(",")]
     return names
 
@@ -262,10 +263,10 @@ def _read_prompts(path: Path, synsets: Sequence[str]) -> dict[str, tuple[tuple[s
 
 
 def _synset_of(path: Path) -> str:
-    """Read ``annotation/object/name`` of a PASCAL VOC file; objects of two classes are refused.
+    """Read ``annotation/object/name`` of a PASCAL VOC file; refuse objects of two classes.
 
-    Expat itself instead of a tree: it is several times faster over 50,000 files, and a document type, the
-    only place where entities can be declared, is refused before anything is expanded.
+    Expat is several times faster than a tree over 50,000 files, and it refuses a document type, the only
+    place for declarations of entities, before it expands anything.
     """
     open_tags: list[str] = []
     names: list[str] = []
@@ -303,10 +304,10 @@ def _synset_of(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The stripped lines of a UTF-8 file with no blank line but at its end, at least one, in canonical form.
+    """Read the stripped lines of a UTF-8 file in canonical form; at least one, blank only at the end.
 
     Raises:
-        InputError: It cannot be read, is not UTF-8, or has a blank line.
+        InputError: The file cannot be read, is not UTF-8, or has a blank line.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -316,7 +317,7 @@ def read_lines(path: Path) -> list[str]:
         raise InputError(
             f"{path}: must be UTF-8, got {error.object[error.start]:#04x} at byte {error.start}"
         ) from None
-    # Not splitlines(): it also splits at separators that may stand inside a caption, such as U+2028.
+    # splitlines() would also split at separators inside a caption, such as U+2028
     lines = [canonical(line.strip()) for line in text.rstrip().split("\n")]
     for number, line in enumerate(lines, start=1):
         if is_blank(line):

@@ -1,7 +1,7 @@
-"""Bytes of a TSV on their way to the reader: unpacked, of Unix line ends, without lines of megabytes.
+"""The byte stream of a TSV for Arrow's reader: unpacked, with Unix line ends and without lines of megabytes.
 
-Arrow's reader takes a carriage return for a line end, refuses a line that is longer than its block, and names
-no line for either.
+Arrow's reader takes a carriage return for a line end, refuses a line that is longer than its block, and gives
+no line number for either.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from themo.errors import InputError
 from themo.process.progress import console
 
 LONGEST_LINE = 1 << 20
-"""Bytes; the fields of a longer line are cut, so that the reader's blocks hold it."""
+"""Longest line, in bytes; fields of longer lines are cut, so that a line fits into the reader's block."""
 
 LONGEST_FIELD = 4 * (MAX_CHARACTERS + 1)
-"""Bytes of a cut field: still more characters than a side may have, so that the cleaning drops the pair."""
+"""Bytes of a cut field; still longer than a side may be, so that the cleaning drops the pair."""
 
 _BLOCK = 1 << 20
 _UNPACK: dict[bytes, Callable[..., Any]] = {
@@ -38,11 +38,11 @@ _ARCHIVES = {b"PK\x03\x04": "zip archive", b"\x28\xb5\x2f\xfd": "zstd file", b"7
 
 
 def open_lines(path: Path) -> IO[bytes]:
-    """The bytes of a TSV, unpacked where it is compressed, which its first bytes tell.
+    """Open a TSV, decompressed according to its first bytes.
 
     Raises:
-        InputError: It is an archive of a kind that is not read.
-        OSError: It cannot be read.
+        InputError: The file is an archive of an unsupported kind.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         head = file.read(6)
@@ -56,15 +56,15 @@ def open_lines(path: Path) -> IO[bytes]:
 
 
 class TsvStream(io.RawIOBase):
-    """A TSV as Arrow's reader wants it, which calls `read`.
+    """Stream of a TSV for Arrow's reader, which calls `read`.
 
-    Line ends of Windows are read as those of Unix. Of a line longer than `LONGEST_LINE` the wanted fields are
-    cut to `LONGEST_FIELD` and the others are empty.
+    Windows line ends become Unix line ends. In lines longer than `LONGEST_LINE` the wanted fields are cut to
+    `LONGEST_FIELD` and the others are emptied.
 
     Args:
-        path: The file.
-        wanted: Positions of the columns that are read.
-        is_quoted: Fields may be quoted; carriage returns may then be part of one.
+        path: The TSV file.
+        wanted: Positions of the columns to read.
+        is_quoted: Fields may be quoted, and may then contain carriage returns.
     """
 
     def __init__(self, path: Path, wanted: tuple[int, ...], *, is_quoted: bool) -> None:
@@ -72,7 +72,7 @@ class TsvStream(io.RawIOBase):
         self._file = open_lines(path)
         self._lines = self._whole_lines()
         self._left = b""
-        self._number = 1  # of the line that is next
+        self._number = 1  # of the next line
 
     def readable(self) -> bool:
         """True."""
@@ -84,10 +84,10 @@ class TsvStream(io.RawIOBase):
         super().close()
 
     def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes; none at the end.
+        """Return at most `size` bytes; none at the end.
 
         Raises:
-            InputError: A carriage return that ends no line, with its line.
+            InputError: A carriage return ends no line; the message gives the line.
         """
         while not self._left:
             block = next(self._lines, None)
@@ -109,7 +109,7 @@ class TsvStream(io.RawIOBase):
         return block
 
     def _whole_lines(self) -> Iterator[bytes]:
-        """The file in blocks that end with a line, the last one perhaps without its end."""
+        """Yield the file in blocks of whole lines; the last line may lack its end."""
         pending = b""
         while block := self._file.read(_BLOCK):
             end = block.rfind(b"\n") + 1
@@ -131,7 +131,7 @@ class TsvStream(io.RawIOBase):
         start, begin = 0, 0
         while len(lines) - start > LONGEST_LINE:
             end = lines.rfind(b"\n", start, start + LONGEST_LINE) + 1
-            if not end:  # the line that begins here is longer
+            if not end:  # the line continues after the block
                 end = lines.index(b"\n", start) + 1
                 yield lines[begin:start]
                 yield self._cut(lines[start:end])[0]
@@ -140,9 +140,9 @@ class TsvStream(io.RawIOBase):
         yield lines[begin:]
 
     def _cut(self, line: bytes) -> tuple[bytes, bytes]:
-        """A long line with its fields cut, and what of the next one was read with it.
+        """Return a long line with its fields cut, and the bytes read after it.
 
-        The rest of the line is read from the file, a block at a time.
+        The rest of the line is read from the file, block by block.
         """
         fields: list[bytes] = [b""]
         rest = b""
@@ -163,7 +163,7 @@ class TsvStream(io.RawIOBase):
 
 
 def carriage_return(path: Path, line: int, byte: int) -> InputError:
-    """The refusal of a carriage return that ends no line; `line` and `byte` count from 1."""
+    """Return the error of a carriage return that ends no line; `line` and `byte` count from 1."""
     return InputError(
         f"corpus {path}:{line}: must have no carriage return inside a line, got one as byte {byte}: replace "
         "it with a space, or with a line end where it ends a line"
@@ -175,11 +175,11 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def has_quoted_fields(path: Path) -> bool:
-    """Whether the fields of a TSV are quoted as pandas and Python's csv module quote them.
+    """Whether the fields of a TSV are quoted in the way of pandas and Python's csv module.
 
-    So it is where every field with a quotation mark begins and ends with one and holds others in pairs alone,
-    and where one holds such a pair or all fields are quoted. Anything else is text whose quotation marks are
-    its own. The answer is printed once a file where it is yes.
+    They are if every field with a quotation mark begins and ends with one and holds further ones only in
+    pairs, and if some field holds such a pair or all fields are quoted. Otherwise quotation marks belong to
+    the text. A file with quoted fields is reported once.
     """
     facts = path.stat()
     return _has_quoted_fields(path, facts.st_mtime_ns, facts.st_size)
@@ -189,7 +189,7 @@ def has_quoted_fields(path: Path) -> bool:
 def _has_quoted_fields(path: Path, _changed: int, _size: int) -> bool:
     has_pair, n_quoted, n_delimiters = False, 0, 0
     with open_lines(path) as file:
-        data, is_last = b"\n", False  # a delimiter, and what is yet to be looked at
+        data, is_last = b"\n", False  # start with a delimiter; data holds unchecked bytes
         while not is_last:
             block = file.read(_BLOCK)
             is_last = not block
@@ -203,7 +203,7 @@ def _has_quoted_fields(path: Path, _changed: int, _size: int) -> bool:
                 if match is None and is_last:
                     return False
                 if match is None or (match.end() >= len(data) - 1 and not is_last):
-                    break  # its end is yet to be read
+                    break  # its end is in the next block
                 has_pair = has_pair or b'""' in match[1]
                 n_delimiters -= match[1].count(b"\t") + match[1].count(b"\n")
                 n_quoted += 1
@@ -214,17 +214,17 @@ def _has_quoted_fields(path: Path, _changed: int, _size: int) -> bool:
     n_fields = n_delimiters + (data[-1:] != b"\n")
     if not (has_pair or n_quoted == n_fields):
         return False
-    console.print(f"Corpus {path}: its fields are quoted; they are read without the quotation marks")
+    console.print(f"Corpus {path}: fields are quoted; quotation marks are removed")
     return True
 
 
 def unquoted(line: str) -> list[str]:
-    """The fields of a line of quoted fields."""
+    """Return the fields of a line of quoted fields."""
     return next(csv.reader([line], delimiter="\t"), [""])
 
 
 def line_of(path: Path, row: int, *, is_quoted: bool) -> int:
-    """Number of the line where a row begins; rows count from 0, without empty lines and with the header."""
+    """Return the line where a row begins; rows count from 0, with the header, without empty lines."""
     with open_lines(path) as file:
         if not is_quoted:
             numbers = (number for number, line in enumerate(file, start=1) if line.strip(b"\r\n"))
@@ -241,7 +241,7 @@ def line_of(path: Path, row: int, *, is_quoted: bool) -> int:
 
 
 def bad_line(path: Path, n_columns: int, otherwise: str, *, is_quoted: bool) -> str:
-    """Which line the reader stumbled over: read again, slowly, only when it did."""
+    """Return the message for the line that the reader refused; reads the file again, line by line."""
     rule = f"must have {n_columns} columns, got"
     with open_lines(path) as file:
         if is_quoted:
@@ -255,7 +255,7 @@ def bad_line(path: Path, n_columns: int, otherwise: str, *, is_quoted: bool) -> 
             return f"corpus {path}: is not a TSV of quoted fields: {otherwise}"
         for number, line in enumerate(file, start=1):
             if not line.strip(b"\r\n"):
-                continue  # the reader passes over empty lines
+                continue  # the reader skips empty lines
             columns = line.count(b"\t") + 1
             if columns != n_columns:
                 return f"corpus {path}:{number}: {rule} {columns}"

@@ -1,4 +1,4 @@
-"""Scores a version on images: which encoders, on which test sets."""
+"""Scoring of a version on images: the choice of encoders and test sets."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ from themo.process.devices import resolve_device
 
 Task = Literal["all", "retrieval", "accuracy"]
 BASELINE = "mclip"
-"""Multilingual-CLIP with the image tower that it was made for."""
+"""Row of Multilingual-CLIP with its own image tower."""
 TRANSLATED = "translated"
-"""The teacher's own text tower fed a translation."""
+"""Row of the teacher's text tower fed translations."""
 FLOOR = "teacher_es"
-"""The teacher's own text tower fed Spanish: what one has without a student."""
+"""Row of the teacher's text tower fed Spanish: the floor without a student."""
 
 
 @dataclass(frozen=True)
 class Examination:
-    """Scores, and what they were made on.
+    """Scores, with test sets and encoders.
 
     Attributes:
         benchmarks: Settings of the test sets.
-        scores: Of every row.
-        xtd10: The retrieval set, if it was asked.
-        imagenet: The classification set, if it was asked.
-        rows: What was scored.
-        look: Image files to the teacher's vectors, which are not kept.
-        pictured: What the retrieval set's pictures show, where they are the miniature's.
+        scores: Scores of every row.
+        xtd10: The retrieval set, if it was tested.
+        imagenet: The classification set, if it was tested.
+        rows: Scored encoders.
+        look: Encodes image files by the teacher, without caching.
+        pictured: Scenes of the retrieval set's pictures, if the set is the miniature's.
     """
 
     benchmarks: BenchmarkSettings
@@ -62,7 +62,7 @@ class Examination:
     pictured: Pictured | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the contents of ``test.json``: those of `Scores.to_dict`, and in "benchmarks" on what."""
+        """Return the contents of ``test.json``: `Scores.to_dict` and the test sets as "benchmarks"."""
         return self.scores.to_dict() | {"benchmarks": self.benchmarks.model_dump(mode="json")}
 
 
@@ -74,7 +74,7 @@ def score_version(
     baseline: bool = False,
     floor: bool = False,
 ) -> Scores:
-    """The scores of `examine`, which takes the same arguments."""
+    """Return the scores of `examine`; the arguments are the same."""
     return examine(settings, version, task=task, baseline=baseline, floor=floor).scores
 
 
@@ -86,18 +86,18 @@ def examine(
     baseline: bool = False,
     floor: bool = False,
 ) -> Examination:
-    """Score a version's student beside the ceiling and, when asked, the baselines.
+    """Score a version's student, the ceiling and, on request, the baselines.
 
     Args:
-        settings: Of the version, or of the world to test baselines in.
+        settings: Settings of the version, or settings for testing only baselines.
         version: Version directory; None: no student.
-        task: Which test sets.
+        task: Test sets to use.
         baseline: Add a row for the teacher fed Spanish and, where settings name their models, for
             Multilingual-CLIP and for the teacher fed translations.
         floor: Add the row for the teacher fed Spanish, which needs no other model.
 
     Raises:
-        InputError: The version is damaged, its student is of another teacher, or test data are missing.
+        InputError: The version is damaged, its teacher does not match, or test data are missing.
     """
     sources = Sources(settings)
     xtd10, imagenet = _open_benchmarks(settings, sources, task, version)
@@ -105,11 +105,11 @@ def examine(
     if settings.data.targets is not None:
         if version is None:
             raise InputError(
-                "test --baseline: settings must have a teacher that sees images, they have data.targets "
+                "test --baseline: settings must have a teacher with an image tower, got data.targets "
                 f"{settings.data.targets}"
             )
         raise InputError(
-            f"{version}: must have a teacher to be tested on images, but it learnt data.targets "
+            f"{version}: must have a teacher to be tested on images, but was trained on data.targets "
             f"{settings.data.targets}"
         )
     teacher = _load_teacher(settings, sources, settings.teacher.architecture, settings.teacher.pretrained)
@@ -164,10 +164,10 @@ def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: 
 
 
 def fetch_models(settings: Settings) -> None:
-    """Fetch the models that baselines and prompts ask for, by loading each once.
+    """Fetch the models of baselines and prompts, by loading each once.
 
     Raises:
-        InputError: One cannot be fetched or loaded.
+        InputError: A model cannot be fetched or loaded.
     """
     sources, config = Sources(settings), settings.benchmarks
     if config.mclip is not None and config.mclip_architecture is not None:
@@ -195,8 +195,8 @@ def _prompts(settings: Settings, sources: Sources, imagenet: Path) -> Path:
 
 
 def _load_teacher(settings: Settings, sources: Sources, architecture: str, pretrained: str | None) -> Teacher:
-    weights = sources.resolve(pretrained) if pretrained else None
-    return Teacher.load(sources.resolve(architecture), weights, str(resolve_device(settings.training.device)))
+    device = str(resolve_device(settings.training.device))
+    return Teacher.load(*sources.teacher(architecture, pretrained), device)
 
 
 def _image_encoder(sources: Sources, teacher: Teacher) -> ImageEncoder:
@@ -228,5 +228,5 @@ def _open_benchmarks(
         of = "" if version is not None else ", with this test's --config or --preset,"
         raise InputError(f"{error}; `{shlex.join(command)}`{of} fetches the test data") from None
     if xtd10 is None and imagenet is None:
-        raise InputError(f"benchmarks: must name test data for --task {task}, they name none")
+        raise InputError(f"benchmarks: must name test data for --task {task}, got none")
     return xtd10, imagenet

@@ -1,8 +1,7 @@
 """Classes with equal prompts: no text encoder can tell them apart, so they are scored as one class.
 
-The prompts decide, not their vectors: an encoder that gives different prompts the same vector fails the test,
-and ties count against it. Prompts are compared as encoders read them at most: letters in any case, characters
-in any Unicode form, any white space.
+Prompts are compared, not vectors: an encoder that gives different prompts the same vector fails, since ties
+count against it. The comparison ignores case, Unicode form and white space.
 """
 
 from __future__ import annotations
@@ -17,30 +16,30 @@ from themo.data.test_sets import ImageNet
 
 
 class EqualPrompts(NamedTuple):
-    """Classes that a language's prompts name alike."""
+    """Classes with equal prompts in a language."""
 
     prompt: str
     """The first prompt of the first class."""
     synsets: tuple[str, ...]
     n_images: int
-    """Images of all these classes."""
+    """Number of images of all these classes."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the entry of ``test.json``."""
+        """Return the entry of ``test.json``."""
         return {"prompt": self.prompt, "synsets": list(self.synsets), "images": self.n_images}
 
 
 def first_equal(prompts: Sequence[Sequence[str]]) -> list[int]:
-    """Give for each of C classes the number of the first class with equal prompts, 0 to C - 1.
+    """Return for each of C classes the first class with equal prompts, 0 to C - 1.
 
-    A class is the mean of its prompts, so their order does not count, but their shares do.
+    A class is the mean of its prompts: their order is irrelevant, their shares are not.
     """
     first: dict[frozenset[tuple[str, Fraction]], int] = {}
     return [first.setdefault(_meaning(of_class), number) for number, of_class in enumerate(prompts)]
 
 
 def equal_prompts(imagenet: ImageNet, language: str) -> tuple[EqualPrompts, ...]:
-    """Give the classes that a language's prompts name alike, in the order of their first class."""
+    """Return the classes with equal prompts in a language, in the order of their first class."""
     prompts = imagenet.prompts[language]
     classes: dict[int, list[int]] = {}
     for number, first in enumerate(first_equal(prompts)):

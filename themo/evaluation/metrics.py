@@ -1,4 +1,4 @@
-"""Metrics on tensors: recall, accuracy, matching, and how far to trust them. No model, no files.
+"""Metrics on tensors: recall, accuracy, matching, and their confidence intervals.
 
 Shape suffixes: T texts, I images, C classes, Q queries, G gallery, N held-out pairs, E or D embedding.
 
@@ -6,8 +6,8 @@ Retrieval is text to image: a caption has one right image, several captions may 
 and three captions, ``image_of_text = [0, 1, 1]`` says that captions 1 and 2 both describe image 1.
 ``recall@k`` is the share of *captions* whose right image is among the k best, so every caption counts once.
 
-Ties are resolved against the right answer: an image that scores the same as the right one stands before it.
-So a model that gives everything the same score gets 0, not 1, and a NaN never counts as a hit.
+Ties count against the right answer: an image with the same score as the right one ranks before it. So a model
+that gives everything the same score gets 0, not 1, and a NaN never counts as a hit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SAME_TARGET = 1 - 1e-4
 """Teacher vectors with a greater cosine are one sentence: half-precision copies differ by less."""
 
 MAX_SCORES = 2**22
-"""Scores held at once where they come in chunks: 16 MiB of float32; larger ones were slower (measured)."""
+"""Scores per chunk: 16 MiB of float32; larger chunks were slower (measured)."""
 
 
 def ranks(scores_QG: torch.Tensor, right_Q: torch.Tensor) -> torch.Tensor:
@@ -39,7 +39,7 @@ def ranks(scores_QG: torch.Tensor, right_Q: torch.Tensor) -> torch.Tensor:
         right_Q: (Q,) int64, the column of each query's right item.
 
     Returns:
-        (Q,) int64 ranks from 0 (the right item stands alone at the top) to G - 1.
+        (Q,) int64 ranks from 0 (only the right item is at the top) to G - 1.
 
     Raises:
         ValueError: If the shapes disagree or an index is no column.
@@ -53,14 +53,14 @@ def ranks(scores_QG: torch.Tensor, right_Q: torch.Tensor) -> torch.Tensor:
     if outside_Q.any():
         raise ValueError(f"right items must lie in 0..{n_items - 1}, got {int(right_Q[outside_Q][0])}")
     right_Q1 = scores_QG.gather(1, right_Q[:, None])
-    # "Not below" instead of "above" decides ties and NaN in one go; the right item itself is taken off.
+    # "not below" instead of "above" covers ties and NaN; the right item itself is subtracted
     return scores_QG.lt(right_Q1).logical_not_().sum(dim=1) - 1
 
 
 def ranks_by_cosine(
     queries_QE: torch.Tensor, gallery_GE: torch.Tensor, right_Q: torch.Tensor, max_scores: int = MAX_SCORES
 ) -> torch.Tensor:
-    """Compute `ranks` of cosine similarities without ever holding all of them.
+    """Compute `ranks` of cosine similarities in chunks.
 
     Args:
         queries_QE: (Q, E) floating vectors of any length; computed in float32.
@@ -98,7 +98,7 @@ def find_by_cosine(
         queries_QE: As of `ranks_by_cosine`.
         gallery_GE: As of `ranks_by_cosine`.
         right_Q: As of `ranks_by_cosine`.
-        k: How many items; no more than there are.
+        k: Number of items, at most G.
         max_scores: As of `ranks_by_cosine`.
 
     Returns:
@@ -120,7 +120,7 @@ def _first(scores_QG: torch.Tensor, right_Q: torch.Tensor, k: int) -> Found:
     ranks_Q1 = ranks(scores_QG, right_Q)[:, None]
     right_Q1 = right_Q[:, None]
     scores_QG.scatter_(1, right_Q1, -torch.inf)
-    wrong_QK = scores_QG.topk(k, dim=1).indices  # the right item is put among them, at its rank
+    wrong_QK = scores_QG.topk(k, dim=1).indices  # the right item is inserted at its rank
     places_K = torch.arange(k, device=scores_QG.device)
     before_QK = (places_K - (places_K > ranks_Q1).long()).clamp(min=0)
     first_QK = torch.where(places_K == ranks_Q1, right_Q1, wrong_QK.gather(1, before_QK))
@@ -153,14 +153,14 @@ def unit(vectors_NE: torch.Tensor) -> torch.Tensor:
 
 
 def hits_of_ranks(ranks_Q: torch.Tensor, k: int) -> torch.Tensor:
-    """Say of each rank (Q,) whether it is one of the first k; k must be 1 or more."""
+    """Return whether each rank (Q,) is among the first k; k must be 1 or more."""
     if k < 1:
         raise ValueError(f"`k` must be 1 or more, got {k}")
     return ranks_Q < k
 
 
 def share(hits_Q: torch.Tensor) -> float:
-    """Give the share of True in (Q,) bool; ValueError if there is none to count."""
+    """Return the share of True in (Q,) bool; ValueError if Q is 0."""
     if hits_Q.numel() == 0:
         raise ValueError("a share needs at least one query, got none")
     return int(hits_Q.sum()) / hits_Q.numel()
@@ -174,11 +174,11 @@ class Interval(NamedTuple):
 
 
 def wilson_interval(n_hits: int, n: int) -> Interval:
-    """Give the 95 % interval of a share by Wilson's score method.
+    """Return the 95 % interval of a share by Wilson's score method.
 
-    Unlike the normal approximation it stays inside [0, 1] and is of use at 0 and at n hits, where the
-    miniature's R@10 lives. Wilson (1927), "Probable inference, the law of succession, and statistical
-    inference", with p = n_hits / n and z = 1.96.
+    Unlike the normal approximation it stays inside [0, 1] and is meaningful at 0 and at n hits, as for the
+    miniature's R@10. Wilson (1927), "Probable inference, the law of succession, and statistical inference",
+    with p = n_hits / n and z = 1.96.
 
     Raises:
         ValueError: Unless 0 <= n_hits <= n and n >= 1.
@@ -206,8 +206,8 @@ class Difference(NamedTuple):
 def paired_difference(first_Q: torch.Tensor, second_Q: torch.Tensor) -> Difference:
     """Compare two models on the same queries: the difference of their shares, with its 95 % interval.
 
-    Both models find the same captions hard, so the paired interval is narrower than what the two Wilson
-    intervals suggest. It covers the choice of test queries, not the seed of training.
+    Both models find the same captions hard, so the paired interval is narrower than the two Wilson intervals
+    suggest. It covers the choice of test queries, not the seed of training.
 
     Args:
         first_Q: (Q,) bool hits of one model.
@@ -224,10 +224,10 @@ def paired_difference(first_Q: torch.Tensor, second_Q: torch.Tensor) -> Differen
 
 
 def tango_interval(only_first: int, only_second: int, n: int) -> Interval:
-    """Give the 95 % interval of a difference of paired shares by Tango's score method.
+    """Return the 95 % interval of a difference of paired shares by Tango's score method.
 
-    What Wilson's interval is for one share: it holds all differences that the score test does not reject. It
-    stays inside [-1, 1] and has a width where no query differs, which a bootstrap's has not. Tango (1998),
+    The interval holds all differences that the score test does not reject, as Wilson's does for one share. It
+    stays inside [-1, 1] and, unlike a bootstrap's, has a width if no query differs. Tango (1998),
     "Equivalence test and confidence interval for the difference in proportions for the paired-sample design",
     Statistics in Medicine 17, 891-908, with b = only_first, c = only_second and z = 1.96; the limits are
     found by bisection.
@@ -254,7 +254,7 @@ def tango_interval(only_first: int, only_second: int, n: int) -> Interval:
 
 
 def _squared_score(only_first: int, only_second: int, n: int, delta: float) -> float:
-    """Tango's statistic, squared, for a true difference `delta` strictly between -1 and 1."""
+    """Return Tango's squared statistic for a true difference `delta` strictly between -1 and 1."""
     # The share of queries that only the second has right, by maximum likelihood under `delta`, solves
     # a q^2 + b q + c = 0. The larger root as 2 c / (-b - root) where b > 0: no digits are lost.
     a = 2 * n
@@ -283,18 +283,18 @@ def _limit(is_rejected: Callable[[float], bool], inside: float, end: float) -> f
 
 
 def lead_above_zero(first_Q: torch.Tensor, second_Q: torch.Tensor) -> float | None:
-    """Give the least lead at which the interval of `paired_difference` lies above 0.
+    """Return the least lead at which the interval of `paired_difference` lies above 0.
 
-    At a difference of 0 Tango's statistic is McNemar's, (b - c) / sqrt(b + c): how many queries the lead must
-    count depends only on how many queries differ. It needs at least 4, since with 3 it cannot pass 1.96.
+    At a difference of 0 Tango's statistic is McNemar's, (b - c) / sqrt(b + c): the needed lead depends only
+    on the number of queries that differ. It needs at least 4, since with 3 it cannot pass 1.96.
 
     Args:
         first_Q: As of `paired_difference`.
         second_Q: As of `paired_difference`.
 
     Returns:
-        The lead, as a difference of shares, for as many queries that differ as these models have; None where
-        there are fewer than 4 queries.
+        The lead, as a difference of shares, for these models' number of differing queries; None for fewer
+        than 4 queries.
     """
     only_first, only_second, n = _discordant(first_Q, second_Q)
     n_differing = only_first + only_second
@@ -304,7 +304,7 @@ def lead_above_zero(first_Q: torch.Tensor, second_Q: torch.Tensor) -> float | No
 
 
 def _discordant(first_Q: torch.Tensor, second_Q: torch.Tensor) -> tuple[int, int, int]:
-    """Count the queries that only the first has right, that only the second has right, and all."""
+    """Count the queries that only the first model has right, those of the second, and all."""
     if first_Q.ndim != 1 or first_Q.shape != second_Q.shape or not first_Q.numel():
         raise ValueError(
             f"hits must be two vectors of the same length, at least 1, "
@@ -314,14 +314,14 @@ def _discordant(first_Q: torch.Tensor, second_Q: torch.Tensor) -> tuple[int, int
 
 
 class MatchAt1:
-    """``val/match@01`` of held-out pairs, prepared once and asked at every report.
+    """``val/match@01`` of held-out pairs, prepared once and computed at every report.
 
     The share of Spanish sentences whose nearest teacher vector by cosine, among all held-out English
     sentences, is that of their own translation. Equal English sentences count as the same, and so do
     different ones to which the teacher gives the same vector but for rounding (CLIP reads "Hello" as
     "hello"): a nearest *vector* whose cosine to the right one is above `SAME_TARGET` is right.
     Chance is about 1 / N, so compare values only between equal N.
-    It says how well sentences are told apart, not how close the student is to the teacher.
+    It measures how well sentences are distinguished, not the distance to the teacher.
 
     Args:
         teachers_ND: (N, D) floating teacher vectors, row i of the English side of pair i; read once, kept
@@ -355,7 +355,7 @@ class MatchAt1:
         self._right_N = vector_of_id[torch.from_numpy(id_of_pair)]
 
     def hits(self, students_ND: torch.Tensor, max_scores: int = MAX_SCORES) -> torch.Tensor:
-        """Say of each of the N student vectors (N, D) whether it matches: (N,) bool.
+        """Return (N,) bool, whether each of the student vectors (N, D) matches.
 
         Args:
             students_ND: Floating, of any length; row i of the Spanish side of pair i.
@@ -377,5 +377,5 @@ class MatchAt1:
         return hits
 
     def __call__(self, students_ND: torch.Tensor) -> float:
-        """Give the share of matches of student vectors (N, D), row i the Spanish side of pair i."""
+        """Return the share of matches of student vectors (N, D), row i of the Spanish side of pair i."""
         return share(self.hits(students_ND))

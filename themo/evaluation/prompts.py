@@ -1,4 +1,4 @@
-"""Prompts that name ImageNet's classes: a user's own names in templates, or English ones translated."""
+"""Prompts for ImageNet's classes: own class names in templates, or translated English prompts."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from themo.models.marian import Translator, translations
 from themo.models.normal_form import is_blank
 
 PROMPT = "a picture of a {}"
-"""As the original asked its teacher; {} is a class's first name."""
+"""English prompt of the original; {} is a class's first name."""
 
 NAME = "{}"
 
 
 def fill_templates(cache: Cache, class_names: Path, templates: Path) -> Path:
-    """A TSV of prompts, ``synset, <languages>``: every name of a class in every template.
+    """Write a TSV of prompts, ``synset, <languages>``: every name of a class in every template.
 
     Averaging a class over many prompts is what CLIP's authors do (Radford et al., 2021, section 3.1.4).
 
     Args:
-        cache: Where it is kept.
-        class_names: TSV with a header ``synset`` and language codes; one row or more a class. What agrees
-            with a name, such as its article, belongs to the name: ``un pez``.
+        cache: Cache of the TSV.
+        class_names: TSV with a header ``synset`` and language codes; one or more rows per class. An article
+            belongs to the name: ``un pez``.
         templates: TSV with a header of the same language codes; each cell holds ``{}`` once.
 
     Raises:
-        InputError: A file cannot be read, or its columns, cells or placeholders are not these.
+        InputError: A file cannot be read, or its columns, cells or placeholders are wrong.
     """
     (first, *languages), *names = _table(class_names)
     if first != SYNSET or not languages:
@@ -58,14 +58,14 @@ def fill_templates(cache: Cache, class_names: Path, templates: Path) -> Path:
 
 
 def translate_prompts(cache: Cache, mapping: Path, language: str, translator: str, device: str) -> Path:
-    """A TSV of prompts, ``synset, en, <language>``: `PROMPT` over the classes' first names, translated.
+    """Write a TSV of prompts, ``synset, en, <language>``: `PROMPT` of the classes' first names, translated.
 
     Args:
-        cache: Where it is kept.
+        cache: Cache of the TSV.
         mapping: ImageNet's ``LOC_synset_mapping.txt``.
-        language: Of the prompts beside English.
+        language: Target language of the translation.
         translator: Marian model from English, hub name or folder.
-        device: Where that runs.
+        device: Device of the translator.
 
     Raises:
         InputError: The mapping or the model cannot be read.
@@ -87,7 +87,7 @@ def _kept(cache: Cache, lines: list[str]) -> Path:
 
 
 def _table(path: Path) -> list[list[str]]:
-    """Cells of a TSV, as many in each row, none empty."""
+    """Read the cells of a TSV with equally long rows and no empty cell."""
     rows = [[cell.strip() for cell in line.split("\t")] for line in read_lines(path)]
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]) or any(map(is_blank, row)):

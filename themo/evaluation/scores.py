@@ -1,7 +1,6 @@
-"""Score text encoders on images: student, ceiling and baselines by the very same functions.
+"""Scores of text encoders on images: student, ceiling and baselines by the same functions.
 
-No model class is known here. A text encoder is any callable from sentences to vectors, an image encoder any
-callable from files to vectors; which towers stand behind them is the caller's affair.
+A text encoder is any callable from sentences to vectors, an image encoder any callable from files to vectors.
 
 Shape suffixes: T captions, P prompts, C classes, D classes whose prompts differ, I images, E embedding.
 """
@@ -39,11 +38,11 @@ RETRIEVAL = "retrieval"
 ACCURACY = "accuracy"
 KS = (1, 5, 10)
 N_FOUND = 10
-"""How many of the items that a query finds first are kept."""
+"""Number of first items stored per query."""
 STUDENT = "student"
 CEILING = "ceiling"
 N_NAMED = 3
-"""How many of the classes with equal prompts the table names for each language; the rest is counted."""
+"""Number of classes with equal prompts that the table names per language; the rest is counted."""
 RESERVED = ("n", "ci95", "retention", "differences", "leads_above_0", "equal_prompts", "benchmarks")
 """Keys of `Scores.to_dict` that are no rows."""
 
@@ -55,13 +54,13 @@ ImageEncoder = Callable[[Sequence[Path]], torch.Tensor]
 
 
 class Row(NamedTuple):
-    """What is scored: a text encoder, the language that it reads, and the image tower it belongs to."""
+    """A scored encoder: a text encoder, its language and its image tower."""
 
     encode: TextEncoder
     language: str
     """Language code of the captions and prompts: "es" for the student, "en" for the ceiling."""
     images: ImageEncoder
-    """The same callable in several rows is asked once; a baseline may bring its own."""
+    """Image encoder; one that several rows share is called once."""
 
 
 def _find_images(
@@ -86,11 +85,11 @@ def _find_classes(
     image_vectors_IE: torch.Tensor,
     class_of_image: torch.Tensor,
 ) -> Found:
-    """Rank all classes for each of I images (I, E) by cosine with the classes' prompts, one or more a class.
+    """Rank all classes for each of I images (I, E) by cosine with the classes' prompts.
 
-    A class is the mean of its prompts' unit vectors, as in CLIP's prompt ensembling (Radford et al., 2021,
-    "Learning Transferable Visual Models From Natural Language Supervision", section 3.1.4). Classes with
-    equal prompts are one class, found under the number of the first of them.
+    Each class has one or more prompts. A class is the mean of its prompts' unit vectors, as in CLIP's prompt
+    ensembling (Radford et al., 2021, "Learning Transferable Visual Models From Natural Language Supervision",
+    section 3.1.4). Classes with equal prompts are one class, found under the number of the first of them.
 
     Raises:
         ValueError: If shapes disagree or a class has no prompt.
@@ -103,7 +102,7 @@ def _find_classes(
     prompts_PE = unit(_encode(encode, [prompt for of_class in prompts for prompt in of_class]))
     number_D, different_C = torch.tensor(first_equal(prompts)).unique(return_inverse=True)
     different_of_prompt = different_C.repeat_interleave(n_prompts_C).to(prompts_PE.device)
-    # Sums instead of means: the ranking by cosine does not see the length.
+    # sums instead of means: the cosine does not depend on the length
     classes_DE = prompts_PE.new_zeros(len(number_D), prompts_PE.shape[1])
     classes_DE.index_add_(0, different_of_prompt, prompts_PE)
     found = find_by_cosine(image_vectors_IE, classes_DE, different_C[class_of_image], N_FOUND)
@@ -114,7 +113,7 @@ def _encode(encode: TextEncoder, texts: Sequence[str]) -> torch.Tensor:
     vectors_NE = encode(texts)
     if vectors_NE.ndim != 2 or vectors_NE.shape[0] != len(texts):
         raise ValueError(
-            f"a text encoder must give a row a text, got {tuple(vectors_NE.shape)} for {len(texts)}"
+            f"a text encoder must give one row per text, got {tuple(vectors_NE.shape)} for {len(texts)}"
         )
     _check_finite(vectors_NE, "text")
     return vectors_NE
@@ -144,7 +143,7 @@ def evaluate(rows: Mapping[str, Row], xtd10: Xtd10 | None = None, imagenet: Imag
         raise ValueError(f"a row must not be called {', '.join(RESERVED)}, got {reserved[0]!r}")
     if not rows or (xtd10 is None and imagenet is None):
         raise ValueError("nothing to score: needs a row and a test set")
-    # All languages are looked up before any encoder runs: a wrong one must not cost an hour.
+    # check all languages before any encoder runs for an hour
     captions = _in_languages(xtd10.captions, rows, "XTD10's captions") if xtd10 else {}
     prompts = _in_languages(imagenet.prompts, rows, "ImageNet's prompts") if imagenet else {}
     equal: dict[str, tuple[EqualPrompts, ...]] = {}
@@ -190,7 +189,7 @@ def _in_languages(texts: Mapping[str, Texts], rows: Mapping[str, Row], what: str
 
 @dataclass(frozen=True)
 class Scores:
-    """Ranks of every query, and what is told of them."""
+    """Ranks of every query, and statistics of them."""
 
     ranks: Mapping[str, Mapping[str, torch.Tensor]]
     """Task ("retrieval", "accuracy") to row to (Q,) int64 ranks of the right answers, 0 the best."""
@@ -200,27 +199,27 @@ class Scores:
     Classes with equal prompts are found under the number of the first of them.
     """
     equal_prompts: Mapping[str, tuple[EqualPrompts, ...]] = field(default_factory=dict)
-    """Language to the classes that its prompts name alike; no entry for a language without any."""
+    """Language to its classes with equal prompts; no entry for a language without any."""
 
     def hits(self, row: str, task: str, k: int) -> torch.Tensor:
-        """Say of each query whether the row has it right among the first k: (Q,) bool."""
+        """Return (Q,) bool, whether the right answer of each query is among the row's first k."""
         return hits_of_ranks(self.ranks[task][row], k)
 
     def share(self, row: str, task: str, k: int) -> float:
-        """Give recall@k or accuracy@k."""
+        """Return recall@k or accuracy@k."""
         return share(self.hits(row, task, k))
 
     def interval(self, row: str, task: str, k: int) -> Interval:
-        """Give the 95 % Wilson interval of `share`: how far other test queries could have moved it."""
+        """Return the 95 % Wilson interval of `share`, over the choice of test queries."""
         hits = self.hits(row, task, k)
         return wilson_interval(int(hits.sum()), hits.numel())
 
     def difference(self, first: str, second: str, task: str, k: int) -> Difference:
-        """Compare two rows on the same queries: `share` of the first less that of the second."""
+        """Compare two rows on the same queries: `share` of the first minus that of the second."""
         return paired_difference(self.hits(first, task, k), self.hits(second, task, k))
 
     def lead_above_zero(self, first: str, second: str, task: str, k: int) -> float | None:
-        """Give the least `difference` whose interval lies above 0; None where there are too few queries."""
+        """Return the least `difference` whose interval lies above 0; None for too few queries."""
         return lead_above_zero(self.hits(first, task, k), self.hits(second, task, k))
 
     @property
@@ -247,12 +246,12 @@ class Scores:
         return self.share(STUDENT, RETRIEVAL, 1) / ceiling if ceiling else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the contents of ``test.json``.
+        """Return the contents of ``test.json``.
 
         Returns:
-            A dictionary a row, ``{"retrieval@01": share, ..., "accuracy@10": share}``; "n" with the queries
-            of each task; "ci95" with ``[low, high]`` a row and metric; "retention" if it exists;
-            "differences" with ``[student - row, low, high]`` a baseline and metric, by `difference`;
+            One dictionary per row, ``{"retrieval@01": share, ..., "accuracy@10": share}``; "n" with the
+            queries of each task; "ci95" with ``[low, high]`` per row and metric; "retention" if it exists;
+            "differences" with ``[student - row, low, high]`` per baseline and metric, by `difference`;
             "leads_above_0" with the least such lead whose interval lies above 0, or null;
             "equal_prompts" with the classes scored as one, by language, if there are any.
         """
@@ -284,7 +283,7 @@ class Scores:
         return result
 
     def to_metrics(self) -> dict[str, float]:
-        """Give the shares as MLflow names them: ``test/retrieval@01``; other rows ``test/ceiling/...``."""
+        """Return the shares by MLflow's names: ``test/retrieval@01``; other rows ``test/ceiling/...``."""
         return {
             "/".join(["test", *([] if row == STUDENT else [row]), metric_name(task, k)]): self.share(
                 row, task, k
@@ -295,11 +294,11 @@ class Scores:
         }
 
     def to_json(self) -> str:
-        """Give `to_dict` as JSON text, ending in a newline."""
+        """Return `to_dict` as JSON text, ending in a newline."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_table(self) -> Table:
-        """Give the table that `test` prints: tasks by rows, @01 @05 @10 each with its 95 % interval."""
+        """Return the table that `test` prints: tasks by rows, @01 @05 @10 each with its 95 % interval."""
         caption = "\n".join(self._below_table())
         table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
         table.add_column("", overflow="fold")
@@ -345,5 +344,5 @@ class Scores:
 
 
 def metric_name(task: str, k: int) -> str:
-    """Name a metric as files, tables and MLflow do: ``retrieval@01``."""
+    """Return a metric's name in files, tables and MLflow: ``retrieval@01``."""
     return f"{task}@{k:02d}"

@@ -1,8 +1,8 @@
-"""Exports: a student in the formats of other tools, a module each.
+"""Exports of a student to the formats of other tools, one module per format.
 
-A module of a format says in ``LIBRARY`` and ``TASK`` what the hub calls it, refuses in ``refuse(source)``
-what it cannot hold, writes its files in ``write(folder, source, ...)``, which returns what is held otherwise
-than one may expect, and gives in ``usage(student, repository)`` the lines of the card that use it.
+A format's module has the hub's names of library and task in ``LIBRARY`` and ``TASK``. ``refuse(source)``
+refuses students that the format cannot hold, ``write(folder, source, ...)`` writes the files and returns
+notes on deviations for the card, and ``usage(student, repository)`` returns the card's lines of code.
 """
 
 from __future__ import annotations
@@ -14,4 +14,4 @@ FORMATS = {
     "onnx": "onnx_format",
     "mlflow": "mlflow_format",
 }
-"""Names of the formats, and the modules that write them."""
+"""Names and modules of the formats."""

@@ -1,4 +1,4 @@
-"""A student's backbone and tokenizer as files that transformers and tokenizers read by themselves."""
+"""A student's backbone and tokenizer as ordinary files of transformers and tokenizers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "c
 
 
 def write_config(folder: Path, student: Student, tokenizer: Tokenizer) -> None:
-    """Write the backbone's ``config.json``, without the places where it once lay."""
+    """Write the backbone's ``config.json``, without local paths."""
     config = copy.deepcopy(student.backbone.config)
     config.architectures = [type(student.backbone).__name__]  # type: ignore[union-attr]
     config.pad_token_id = tokenizer.pad_id  # type: ignore[union-attr] # early configurations lack it
@@ -27,7 +27,7 @@ def write_config(folder: Path, student: Student, tokenizer: Tokenizer) -> None:
 
 
 def has_pooler(student: Student) -> bool:
-    """Whether transformers gives the backbone a pooler of its own, which students never use."""
+    """Whether the backbone has a pooler in transformers; students never use it."""
     return hasattr(student.backbone, "pooler")
 
 
@@ -41,8 +41,8 @@ def write_backbone(folder: Path, student: Student, tokenizer: Tokenizer) -> None
 def write_tokenizer(folder: Path, tokenizer: Tokenizer, max_length: int) -> None:
     """Write ``tokenizer.json``, which pads and cuts by itself, and ``tokenizer_config.json``.
 
-    Whatever class the tokenizer has, it is written as the plain one around ``tokenizer.json``: others, such
-    as BERT's, make their own idea of accents and capitals when they are loaded.
+    Every tokenizer is written as the plain class around ``tokenizer.json``: other classes, such as BERT's,
+    override the handling of accents and capitals when they are loaded.
     """
     inner = tokenizer.inner
     backend = Backend.from_str(inner.backend_tokenizer.to_str())
@@ -66,7 +66,7 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, max_length: int) -> None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors by name as safetensors, float32 as they are."""
+    """Write tensors by name as safetensors."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_weights(
         {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path, {"format": "pt"}

@@ -1,4 +1,4 @@
-"""Exports a version: its files, its card, and where they go."""
+"""The export of a version: files and model card, written to a folder."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from themo.process.progress import waiting
 
 @dataclass(frozen=True)
 class Export:
-    """What was written.
+    """The result of an export.
 
     Attributes:
-        folder: Where.
+        folder: Folder of the files.
         format: One of `FORMATS`.
-        dimension: Of the vectors.
-        notes: What is held otherwise than one may expect.
-        int8: What the 8-bit graph loses; None where there is none.
+        dimension: Length of the vectors.
+        notes: Deviations from the student, for the card.
+        int8: Loss of the 8-bit graph; None without one.
     """
 
     folder: Path
@@ -47,19 +47,19 @@ def export_version(
     sentences: Path | None = None,
     repository: str | None = None,
 ) -> Export:
-    """Write a version in a format of another tool, with its card; whole, or not at all.
+    """Write a version in a format of another tool, with its card, atomically.
 
     Args:
         source: The version.
         format_name: One of `FORMATS`.
-        output: A folder, empty or none yet.
-        int8: Write an 8-bit graph as well; ``onnx`` alone.
-        sentences: File of sentences that its loss is measured on; None: the version's validation pairs.
-        repository: Of the hub, that it is for.
+        output: A folder, empty or new.
+        int8: Also write an 8-bit graph; only for ``onnx``.
+        sentences: File of sentences for measuring its loss; None: the version's validation pairs.
+        repository: Hub repository of the export; None: none.
 
     Raises:
-        InputError: The format cannot hold the student, `output` is taken, or something that is needed is not
-            there.
+        InputError: The format cannot hold the student, `output` is not empty, or a needed file or package is
+            missing.
     """
     _refuse_options(format_name, int8, sentences, repository)
     refuse_taken(output)
@@ -85,13 +85,13 @@ def export_version(
 
 
 def _of_tokenizer(tokenizer: Tokenizer) -> list[str]:
-    """What the card says where the exported tokenizer does not read every text in canonical form."""
+    """Return the card's note on texts that the exported tokenizer does not read in canonical form."""
     tokens = uncomposed_tokens(tokenizer)
     if not tokens:
         return []
     return [
-        "The tokenizer composes letters and accents that come as separate code points (Unicode NFC), but not "
-        f"before it looks for its added tokens, such as {tokens[0]!r}: give it texts in NFC "
+        "The tokenizer composes letters and accents that come as separate code points (Unicode NFC), but "
+        f"only after it looks for its added tokens, such as {tokens[0]!r}: give it texts in NFC "
         '(`unicodedata.normalize("NFC", text)`).'
     ]
 
@@ -100,6 +100,6 @@ def _refuse_options(format_name: str, int8: bool, sentences: Path | None, reposi
     if int8 and format_name != "onnx":
         raise InputError(f"--int8 is for --format onnx, got --format {format_name}")
     if sentences is not None and not int8:
-        raise InputError("--sentences is what --int8 measures its loss on; give both")
+        raise InputError("--sentences needs --int8, whose loss is measured on them")
     if repository is not None:
         refuse_repository(repository)

@@ -1,61 +1,63 @@
-"""The folder of an export: empty at first, whole or not there at last."""
+"""The folder of an export, written atomically."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from themo.errors import InputError
+from themo.files.atomic import put_in_place, unfinished
 
 
 def refuse_taken(output: Path) -> None:
-    """Refuse an output folder that holds anything, or whose place nothing can take.
+    """Refuse an output folder that is not empty or cannot be replaced.
 
     Raises:
-        InputError: It does, it is no folder, or something is mounted there.
+        InputError: The folder is not empty, is no folder, or is a mount point.
     """
     if output.is_dir():
         n = sum(1 for _ in output.iterdir())
         if n:
-            raise InputError(f"--output {output}: must be an empty folder or none yet, it holds {n} entries")
+            raise InputError(f"--output {output}: must be an empty or new folder, it holds {n} entries")
         if output.resolve().is_mount():
-            raise InputError(f"--output {output}: must be a folder below a mount point, it is one itself")
+            raise InputError(f"--output {output}: must be a folder below a mount point, got a mount point")
     elif output.exists() or output.is_symlink():
-        raise InputError(f"--output {output}: must be an empty folder or none yet, it is a file")
+        raise InputError(f"--output {output}: must be an empty or new folder, got a file")
 
 
 @contextmanager
 def whole_folder(output: Path) -> Iterator[Path]:
-    """An empty folder beside `output` that takes its place at the end of the block, or vanishes.
+    """Yield an empty folder beside `output` that replaces it at the end of the block, or is removed.
 
     Raises:
-        InputError: `output` holds something, or cannot be written.
+        InputError: `output` is not empty, or cannot be written.
     """
     refuse_taken(output)
-    output = output.resolve()  # a link stays, and what it leads to is written
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}.unfinished")
+    output = output.resolve()  # the target of a link is written, the link stays
+    with ExitStack() as stack:
+        with _naming(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(unfinished(output, f"{os.getpid()}.unfinished"))
+        yield folder
+        _let_read(folder)
+        refuse_taken(output)
+        with _naming(output):
+            put_in_place(folder, output, replace=False)
+
+
+@contextmanager
+def _naming(output: Path) -> Iterator[None]:
+    """Turn an error of the file system into one that names ``--output``."""
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.mkdir()
+        yield
     except OSError as error:
         raise InputError(f"--output {output}: cannot be written: {error.strerror}") from None
-    try:
-        yield unfinished
-        _let_read(unfinished)
-        refuse_taken(output)
-        try:
-            unfinished.replace(output)
-        except OSError as error:
-            raise InputError(f"--output {output}: cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _let_read(folder: Path) -> None:
-    """Rights as the user's umask has them: safetensors lets nobody else read its files."""
+    """Set file modes by the user's umask: safetensors makes its files unreadable for others."""
     umask = os.umask(0)
     os.umask(umask)
     for path in folder.rglob("*"):

@@ -24,7 +24,7 @@ refuse = onnx_format.refuse
 
 
 def write(folder: Path, source: Source) -> list[str]:
-    """Write the files; return what is held otherwise than one may expect."""
+    """Write the files; return notes on deviations for the card."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
@@ -35,26 +35,26 @@ def write(folder: Path, source: Source) -> list[str]:
         encoder.mkdir()
         notes = onnx_format.write(encoder, source)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of MLflow about itself
+            warnings.simplefilter("ignore")  # MLflow's warnings about itself
             mlflow.pyfunc.save_model(
                 folder,
                 python_model=str(CODE),
                 artifacts={"encoder": encoder.as_uri()},
                 pip_requirements=[f"{name}=={version(name)}" for name in _NEEDS],
             )
-    # where the parts lay when they were put together is nobody's business; they are found by their names
-    # not by Model.load: of a path, MLflow decodes the percent signs
+    # drop local paths of the artifacts; they are found by their names
+    # not by Model.load: MLflow decodes percent signs in a path
     model = mlflow.models.Model.from_dict(yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")))
     function = model.flavors["python_function"]
     function["model_code_path"] = CODE.name
     for artifact in function["artifacts"].values():
         artifact["uri"] = artifact["path"]
     model.save(str(folder / "MLmodel"))
-    return [*notes, f"It runs on CPUs by onnxruntime; its code is `{CODE.name}`, which needs no Themo."]
+    return [*notes, f"The model runs on CPUs by onnxruntime; its code, `{CODE.name}`, does not need Themo."]
 
 
 def usage(_student: Student, _repository: str | None) -> str:
-    """Lines for the card."""
+    """Return the card's lines of code."""
     return """\
 ```python
 import mlflow
@@ -65,9 +65,10 @@ model = mlflow.pyfunc.load_model(place)
 vectors = model.predict(sentences)
 ```
 
-It takes one sentence, a list, tuple or array of them, or a pandas table with exactly one column of text.
+The input is one sentence, a list, tuple or array of sentences, or a pandas table with exactly one column of
+text.
 
-As a server, from this folder (where it was registered, `models:/NAME/VERSION` takes the folder's place):
+As a server, from this folder (for a registered model, `models:/NAME/VERSION` in place of the folder):
 
 ```console
 mlflow models serve --model-uri . --env-manager local --host 127.0.0.1 --port 5001

@@ -1,6 +1,6 @@
-"""The code of an exported MLflow model: MLflow keeps a copy of this file beside the graph and runs that.
+"""The code of an exported MLflow model: MLflow runs a copy of this file beside the graph.
 
-It stands alone, so that the model loads where Themo is not.
+It imports nothing of Themo, so that the model loads without Themo.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BATCH = 64
 
 
 class SpanishEncoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """Spanish sentences to vectors."""
+    """A model from Spanish sentences to vectors."""
 
     def load_context(self, context: Any) -> None:
         """Open graph and tokenizer."""
@@ -27,13 +27,13 @@ class SpanishEncoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
 
     def predict(self, model_input: pd.DataFrame, params: Any = None) -> list[list[float]]:  # noqa: ARG002
-        """A vector a sentence.
+        """Return one vector per sentence.
 
         Args:
             model_input: One sentence, a list, tuple, array or series of N sentences, or a table with one
-                column of text, whatever else it holds. The annotation names the table alone: with any other
+                column of text and any other columns. The annotation names the table alone: with any other
                 MLflow would choose a column by itself, and a signature would cut a table to its first one.
-            params: None are known.
+            params: Ignored.
 
         Raises:
             ValueError: No sentences, or a table with no column of text or with several.
@@ -50,7 +50,7 @@ class SpanishEncoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
 
 
 def sentences_of(given: Any) -> list[str]:
-    """The sentences in any of the forms that `SpanishEncoder.predict` takes."""
+    """Return the sentences of any input of `SpanishEncoder.predict`."""
     if isinstance(given, str):
         return [given]
     if isinstance(given, pd.DataFrame):

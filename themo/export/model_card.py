@@ -1,6 +1,6 @@
-"""The model card of an export: a README as the Hugging Face hub has them, filled from the run's own record.
+"""The model card of an export: a README for the Hugging Face hub, filled from the run's record.
 
-What the record does not say is not said, or said to be unknown.
+Facts that the record lacks are left out, or given as unknown.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ TEXT_TASK = "feature-extraction"
 
 @dataclass(frozen=True)
 class Card:
-    """What a card is made of.
+    """The contents of a card.
 
     Attributes:
         source: The version.
         library: The hub's name of the library that loads the export.
-        task: The hub's name of what it does.
-        usage: Lines that use it, with ``<place>`` and ``<sentences>``.
-        notes: What is held otherwise than one may expect.
-        repository: Where on the hub it will be; None: nowhere.
+        task: The hub's name of the task.
+        usage: Lines of code, with ``<place>`` and ``<sentences>``.
+        notes: Deviations from the student.
+        repository: Hub repository of the export; None: none.
     """
 
     source: Source
@@ -51,7 +51,7 @@ class Card:
     repository: str | None = None
 
     def render(self) -> str:
-        """The text of the README."""
+        """Return the text of the README."""
         return f"---\n{write_yaml(self._metadata())}---\n\n" + "\n".join(self._sections())
 
     @property
@@ -104,11 +104,11 @@ class Card:
         yield "## Use\n"
         yield self._usage()
         if self.notes:
-            yield "How it is held here:\n"
+            yield "Notes on this format:\n"
             yield "".join(f"- {note}\n" for note in self.notes)
-        yield "## Measured\n"
+        yield "## Evaluation\n"
         yield _measured(source)
-        yield "## Made\n"
+        yield "## Training\n"
         yield _made(source)
         yield "## Limits\n"
         yield "".join(f"- {limit}\n" for limit in _limits(source))
@@ -133,17 +133,18 @@ def _introduction(source: Source) -> str:
     )
     if source.has_teacher:
         text += (
-            f"It learnt to land where CLIP's English text tower ({_teacher_name(settings)}) puts the "
-            f"translation of a sentence, so its vectors of {head.dimension} dimensions are compared with "
+            f"It maps a Spanish sentence to the vector that CLIP's English text tower "
+            f"({_teacher_name(settings)}) gives its "
+            f"translation, so its vectors of {head.dimension} dimensions can be compared with "
             "that CLIP's image vectors"
         )
     else:
         text += (
-            f"It learnt vectors of {head.dimension} dimensions that were given with the corpus "
-            f"({_plain_name(str(settings.data.targets))}); no image tower is known for them"
+            f"It was trained on own vectors of {head.dimension} dimensions "
+            f"({_plain_name(str(settings.data.targets))}); they have no known image tower"
         )
     return (
-        f"{text}. They are not of length 1: compare them by cosine. Sentences are cut to {head.max_length} "
+        f"{text}. Their length is not 1: compare them by cosine. Sentences are cut to {head.max_length} "
         "tokens, special ones included.\n"
     )
 
@@ -151,7 +152,7 @@ def _introduction(source: Source) -> str:
 def _measured(source: Source) -> str:
     text = ""
     if source.scores is None:
-        text += "On images: not tested.\n\n" if source.has_teacher else ""
+        text += "Not tested on images.\n\n" if source.has_teacher else ""
     else:
         text += _table(source.scores, source.settings)
     best = source.summary.get("best", {})
@@ -181,7 +182,7 @@ def _table(scores: Mapping[str, Any], settings: Settings) -> str:
             lines.append(f"| {_ROWS.get(row, row)} | " + " | ".join(cells) + " |")
     text = "\n".join(lines) + "\n\nIn brackets: 95 % intervals."
     if scores.get("equal_prompts"):
-        text += " Classes with equal prompts count as one class; published accuracies count them apart."
+        text += " Classes with equal prompts count as one class; published accuracies count them separately."
     if "retention" in scores:
         text += f" Retention, R@1 of this model over that of its teacher: {scores['retention']:.3f}."
     return text + "\n\n"
@@ -210,7 +211,7 @@ def _made(source: Source) -> str:
         "optimiser": f"{settings.training.optimizer}, learning rate {settings.training.learn_rate:g} "
         f"({settings.training.schedule}, {settings.training.warmup_steps} warm-up steps), batch "
         f"{settings.training.batch_size}",
-        "settings": f"the last ones of a run that changed them on the way: it went on {line}" if line else "",
+        "settings": f"the last settings of a run that changed them: it continued {line}" if line else "",
         "length of the run": f"{last['epoch']:.2f} epochs, {last['pairs_seen']:,} pairs seen, "
         f"{summary['state']}"
         if {"epoch", "pairs_seen"} <= set(last)
@@ -228,12 +229,12 @@ def _made(source: Source) -> str:
 
 def _limits(source: Source) -> Iterator[str]:
     settings = source.settings
-    yield "It reads Spanish. Other languages were not among what it learnt from."
+    yield "The model reads Spanish. It was not trained on other languages."
     if source.has_teacher:
-        yield "It knows of images what its teacher knows, and takes over that one's errors and biases."
+        yield "Its knowledge of images is its teacher's, with the teacher's errors and biases."
     if settings.teacher.architecture.startswith(MINIATURE) and source.has_teacher:
         yield (
-            "Its teacher is the miniature's, which has seen drawn shapes and nothing else: this model is for "
+            "Its teacher is the miniature's, trained only on drawn shapes: this model is for "
             "trying things out, not for photographs."
         )
     if source.scores is not None:
@@ -248,7 +249,7 @@ def _licence(source: Source) -> Iterator[str]:
     if _is_miniature(settings):
         yield "MIT: teacher, backbone and sentences are Themo's own miniature."
         return
-    yield "What may be done with the weights depends on what they were made from:"
+    yield "The permitted uses of the weights depend on their sources:"
     yield f"backbone {_backbone_name(source)}: the terms are its publisher's;"
     if settings.data.targets is None:
         yield f"teacher {_teacher_name(settings)}: the terms are its publisher's;"
@@ -277,7 +278,7 @@ def _datasets(settings: Settings) -> list[str]:
 
 
 def _test_set(settings: Settings, task: str) -> str:
-    """The test set by name, where it is the miniature's or has a source; else by its folder's."""
+    """Return the name of the test set, or of its folder if it has no known source."""
     config = settings.benchmarks
     place, source, layout = (
         (config.captions, config.captions_source, "XTD10")
@@ -297,7 +298,7 @@ def _teacher_name(settings: Settings) -> str:
 
 
 def _backbone_name(source: Source) -> str:
-    """As the hub has it, where the record says that it is from there; a folder by its last name."""
+    """Return the backbone's hub name if the record has one, else the last part of its folder."""
     name, repository = source.settings.student.backbone, source.summary.get("backbone_repository")
     if repository:
         return str(repository)
@@ -312,7 +313,7 @@ def _corpus_name(name: str) -> str:
 
 
 def _plain_name(name: str) -> str:
-    """A name without the folders that it lies in on somebody's machine; hub names stay whole."""
+    """Return a name without local folders; hub names stay unchanged."""
     if name.startswith(MINIATURE):
         return f"Themo's miniature ({name.removeprefix(MINIATURE)})"
     if name.startswith("hf-hub:") or _is_hub_name(name):

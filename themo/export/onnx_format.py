@@ -1,4 +1,4 @@
-"""ONNX: the whole encoder as one graph of any batch and length, its tokenizer beside it; int8 if asked.
+"""ONNX: the whole encoder as one graph of any batch and length, with its tokenizer; int8 on request.
 
 The graph is checked with onnxruntime against the student when it is written. The packages come with the extra
 ``export``.
@@ -32,7 +32,7 @@ INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "sentence_embedding"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 MOST_BYTES = 2_000_000_000
-"""A graph is one file, and its format ends at 2 GiB."""
+"""Greatest size of weights: a graph is one file of at most 2 GiB."""
 _OPSET = 18
 _LEAST_COSINE = 0.9999
 _BATCH = 64
@@ -40,7 +40,7 @@ _PROBES = ("sí", "el perro pequeño corre por la playa", "un gato " * 60)
 
 
 def refuse(source: Source) -> None:
-    """It holds every student that fits into a file, where its packages are installed.
+    """Refuse a student that is too large for a file, and missing packages.
 
     Raises:
         InputError: A package is missing, or the student is too large.
@@ -59,7 +59,7 @@ def refuse(source: Source) -> None:
 
 
 def write(folder: Path, source: Source) -> list[str]:
-    """Write the files; return what is held otherwise than one may expect.
+    """Write the files; return notes on deviations for the card.
 
     Raises:
         RuntimeError: The graph does not give the student's vectors.
@@ -71,14 +71,14 @@ def write(folder: Path, source: Source) -> list[str]:
         encode(folder / MODEL, probes), source.student.encode(source.tokenizer, _PROBES)
     )
     if not bool((cosine >= _LEAST_COSINE).all()):
-        raise RuntimeError(f"{MODEL}: its vectors are not the student's, least cosine {cosine.min():.6f}")
+        raise RuntimeError(f"{MODEL}: vectors differ from the student's, least cosine {cosine.min():.6f}")
     return []
 
 
 def write_graph(path: Path, student: Student) -> None:
     """Write a student as a graph from ids and mask, (B, L) int64, to vectors, (B, E) float32."""
     attention = student.backbone.config._attn_implementation  # type: ignore[union-attr]
-    # plain products and a softmax: what every runtime knows
+    # plain products and a softmax, which every runtime supports
     student.backbone.set_attn_implementation("eager")  # type: ignore[operator]
     example = torch.tensor([[1, 1, 1], [1, 1, 1]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=student.head.max_length)}
@@ -88,7 +88,7 @@ def write_graph(path: Path, student: Student) -> None:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch about itself
+            warnings.simplefilter("ignore")  # torch's warnings about itself
             torch.onnx.export(
                 _Graph(student).eval(),
                 example,
@@ -109,7 +109,7 @@ def write_graph(path: Path, student: Student) -> None:
 
 
 def _tidy(path: Path) -> None:
-    """Take out what torch notes beside the graph: places in its source, and shapes that int8 contradicts."""
+    """Remove torch's metadata from the graph: source paths, and shapes that int8 contradicts."""
     import onnx
 
     model = onnx.load(path)
@@ -133,20 +133,20 @@ class _Graph(nn.Module):
 
 
 def write_int8(folder: Path, sentences: Sentences) -> tuple[Quality, list[str]]:
-    """Write the graph beside it in 8 bits and measure what that costs.
+    """Write an 8-bit copy of the graph and measure its loss.
 
     Args:
-        folder: Of an export.
-        sentences: What the loss is measured on.
+        folder: Folder of an export.
+        sentences: Sentences for measuring the loss.
 
     Returns:
-        The loss, also written as ``int8.json``, and what the card says of it.
+        The loss, also written as ``int8.json``, and its notes for the card.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     level = logging.getLogger().level
     try:
-        logging.getLogger().setLevel(logging.ERROR)  # it advises what does not apply here
+        logging.getLogger().setLevel(logging.ERROR)  # silence advice that does not apply here
         quantize_dynamic(folder / MODEL, folder / INT8_MODEL, weight_type=QuantType.QInt8, per_channel=True)
     finally:
         logging.getLogger().setLevel(level)
@@ -165,7 +165,7 @@ def write_int8(folder: Path, sentences: Sentences) -> tuple[Quality, list[str]]:
 
 
 def encode(model: Path, sentences: Sentences) -> Tensor:
-    """Vectors of sentences by onnxruntime, (N, E) float32, in their order."""
+    """Encode sentences by onnxruntime: (N, E) float32, in their order."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
@@ -190,7 +190,7 @@ def _padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Any, Any]:
 
 
 def usage(_student: Student, _repository: str | None) -> str:
-    """Lines for the card."""
+    """Return the card's lines of code."""
     return """\
 ```python
 import numpy as np

@@ -1,7 +1,7 @@
 """open_clip: a model whose image tower is the teacher's and whose text tower is the student.
 
 The text tower is open_clip's `HFTextEncoder`: backbone, pooling, and a projection without bias. A student's
-bias is held another way (`without_bias`); a last layer norm has no place there and is refused.
+bias moves into the last layer norm (`without_bias`); students with a layer norm after pooling are refused.
 """
 
 from __future__ import annotations
@@ -27,52 +27,53 @@ LIBRARY = "open_clip"
 TASK = "zero-shot-image-classification"
 POOLERS = {"mean": "mean_pooler", "first": "cls_last_hidden_state_pooler"}
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
-"""Encoders of transformers that `HFTextEncoder` knows."""
+"""Types of transformers encoders that `HFTextEncoder` supports."""
 _POSITIONS = "embeddings.position_embeddings.weight"
 _PROBES = ("sí", "el perro pequeño corre por la playa", "dos círculos rojos sobre un cuadrado azul grande")
 _LEAST_COSINE = 0.9999
 
 
 def refuse(source: Source) -> None:
-    """Refuse what the format cannot hold, before the teacher is loaded.
+    """Refuse students that the format cannot hold, before loading the teacher.
 
     Raises:
-        InputError: It cannot hold this student.
+        InputError: The format cannot hold this student.
     """
     kind = source.trained.backbone.config.model_type  # type: ignore[union-attr]
     reason = None
     if not source.has_teacher:
-        reason = f"it learnt data.targets {source.settings.data.targets}, so there is no image tower for it"
+        reason = f"it was trained on data.targets {source.settings.data.targets}, which have no image tower"
     elif source.trained.head.last_layer_norm:
         reason = (
             "open_clip's text tower has no layer norm between pooling and projection "
             "(student.last_layer_norm); sentence-transformers and onnx hold it"
         )
     elif kind not in MODEL_TYPES:
-        reason = f"open_clip's text tower takes {', '.join(MODEL_TYPES)}, its backbone is of type {kind}"
+        reason = f"open_clip's text tower takes {', '.join(MODEL_TYPES)}, got a backbone of type {kind}"
     if reason is not None:
         raise InputError(f"--format open_clip cannot hold {source.version}: {reason}")
 
 
 def write(folder: Path, source: Source, address: str) -> list[str]:
-    """Write the files; return what is held otherwise than one may expect.
+    """Write the files; return notes on deviations for the card.
 
     Args:
-        folder: Where.
+        folder: Folder to write.
         source: The version.
-        address: Where transformers will find ``config.json``: the folder's last place, or a repository.
+        address: Location of ``config.json`` for transformers: the final folder, or a repository.
 
     Raises:
-        InputError: The teacher has no image tower of its own, or the bias cannot be held exactly enough.
+        InputError: The teacher has no image tower of its own, or the bias cannot be represented exactly
+            enough.
     """
     teacher, student = source.teacher, source.student
     notes = []
     if student.head.projection_bias:
         student = _checked(student, without_bias(student), source)
         notes.append(
-            "open_clip's projection has no bias. This encoder's is held by the shift of its last layer norm "
-            "and the projection: a normalised state sums to zero, and shifted by one it sums to a constant "
-            "that the projection turns into the bias. The vectors are the same."
+            "open_clip's projection has no bias. This encoder's bias is moved into the shift of its last "
+            "layer norm and the projection: a normalised state sums to zero, and shifted by one it sums to a "
+            "constant that the projection turns into the bias. The vectors are the same."
         )
     config = model_config(Sources(source.settings).resolve(source.settings.teacher.architecture))
     if "multimodal_cfg" in config:
@@ -105,13 +106,13 @@ def write(folder: Path, source: Source, address: str) -> list[str]:
     return [
         *notes,
         "The image tower, its preprocessing and the temperature are the teacher's.",
-        "open_clip's tokenizer mends a text before it cuts it up (HTML entities, curly quotes): such "
-        "texts are read a little otherwise than by the encoder itself.",
+        "open_clip's tokenizer cleans a text first (HTML entities, curly quotes): such "
+        "texts are read slightly differently than by the encoder itself.",
     ]
 
 
 def without_bias(student: Student) -> Student:
-    """A student of the same vectors whose projection has no bias; its backbone is a copy.
+    """Return a student with the same vectors and no bias in its projection; its backbone is a copy.
 
     The backbone ends with a layer norm, x = n * gain + shift, and a normalised n sums to 0. So with the shift
     chosen such that sum(x / gain) = H, a matrix of rank one, u (1 / gain)^T / H, adds any constant u to the
@@ -132,7 +133,7 @@ def without_bias(student: Student) -> Student:
 
 
 def _checked(student: Student, equal: Student, source: Source) -> Student:
-    """`equal`, if its vectors are those of `student`."""
+    """Return `equal` if its vectors equal those of `student`, else refuse."""
     vectors, same = (one.encode(source.tokenizer, _PROBES) for one in (student, equal))
     cosine = functional.cosine_similarity(vectors, same).min().item()
     if not cosine >= _LEAST_COSINE:
@@ -145,9 +146,9 @@ def _checked(student: Student, equal: Student, source: Source) -> Student:
 
 
 def _positions_read(student: Student) -> int:
-    """Rows of the table of positions that a text of `max_length` tokens reaches.
+    """Count the rows of the position table that a text of `max_length` tokens uses.
 
-    open_clip takes their number for the model's `context_length`, so the others are left out.
+    open_clip takes the table's length as the model's `context_length`, so unused rows are removed.
     """
     config: Any = student.backbone.config
     longest = longest_input(config) or student.head.max_length
@@ -173,7 +174,7 @@ def _weights(student: Student, model: Any, n_positions: int) -> dict[str, Tensor
 
 
 def usage(_student: Student, repository: str | None) -> str:
-    """Lines for the card."""
+    """Return the card's lines of code."""
     if repository is None:
         return _USAGE + _MOVED + _BENCHMARK.replace("<name>", "local-dir:.")
     name = f"hf-hub:{repository}"
@@ -207,8 +208,8 @@ print(vectors @ pictures.T)
 """
 _MOVED = """\
 open_clip does not look for the text tower's `config.json` in the folder that `local-dir:` names, but where
-`hf_model_name` in `open_clip_config.json` says: where the export was written. The lines above say it anew.
-For programs that take nothing but a name, such as CLIP_benchmark, write it down once after a move:
+`hf_model_name` in `open_clip_config.json` says: where the export was written. The lines above override it.
+For programs that take only a name, such as CLIP_benchmark, write the path once after a move:
 
 ```python
 import json

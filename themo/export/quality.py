@@ -1,4 +1,4 @@
-"""What an encoder loses in a smaller arithmetic, measured on sentences."""
+"""The loss of an encoder in lower precision, measured on sentences."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Sentences:
     """N Spanish sentences as token ids.
 
     Attributes:
-        name: What they are, for people.
-        rows: Ids of each, special tokens included, cut to the student's length.
-        pad_id: Fills a batch.
-        match: ``match@01`` of vectors in the export's space; None where no translations are known.
+        name: Description for messages.
+        rows: Ids of each sentence, special tokens included, cut to the student's length.
+        pad_id: Id of padding.
+        match: ``match@01`` of vectors in the export's space; None without translations.
     """
 
     name: str
@@ -39,15 +39,15 @@ class Sentences:
 
     @classmethod
     def of_texts(cls, texts: Sequence[str], source: Source, name: str = "") -> Sentences:
-        """Some texts."""
+        """Tokenise texts."""
         return cls(name, _rows(source.tokenizer, source.trained.head, texts), source.tokenizer.pad_id)
 
     @classmethod
     def of_file(cls, path: Path, source: Source) -> Sentences:
-        """A sentence a line; empty lines are left out.
+        """Read a file of one sentence per line; skip empty lines.
 
         Raises:
-            InputError: It cannot be read, or holds none.
+            InputError: The file cannot be read, or holds no sentence.
         """
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
@@ -56,15 +56,15 @@ class Sentences:
             raise InputError(f"--sentences {path}: cannot be read: {reason}") from None
         texts = [line for line in lines if not is_blank(line)]
         if not texts:
-            raise InputError(f"--sentences {path}: must hold a sentence a line, it holds none")
+            raise InputError(f"--sentences {path}: must hold one sentence per line, got none")
         return cls.of_texts(texts, source, f"{len(texts):,} sentences of {path.name}")
 
     @classmethod
     def of_validation(cls, source: Source) -> Sentences:
-        """The version's held-out pairs, with their teacher vectors in the export's space.
+        """Return the version's held-out pairs, with their teacher vectors in the export's space.
 
         Raises:
-            InputError: They cannot be had.
+            InputError: The pairs cannot be loaded.
         """
         try:
             pairs = prepare_data(source.settings).validation
@@ -84,13 +84,13 @@ class Sentences:
 
 @dataclass(frozen=True)
 class Quality:
-    """How far other vectors of the same sentences are from those of the student.
+    """Distance of an encoder's vectors from the student's, on the same sentences.
 
     Attributes:
         n_sentences: N.
         cosine_mean: Mean cosine between the two.
-        cosine_least: The least.
-        match: ``match@01`` of the student's and of the others'; None where it is not known.
+        cosine_least: Least cosine.
+        match: ``match@01`` of the student and of the encoder; None if it is unknown.
     """
 
     n_sentences: int
@@ -99,7 +99,7 @@ class Quality:
     match: tuple[float, float] | None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the measures as a JSON object."""
         content: dict[str, Any] = {
             "n": self.n_sentences,
             "cosine_mean": self.cosine_mean,
@@ -110,9 +110,9 @@ class Quality:
         return content
 
     def in_words(self, name: str) -> str:
-        """A sentence or two."""
+        """Return the measures in a sentence or two."""
         words = (
-            f"Measured on {name}: cosine to the 32-bit vectors {self.cosine_mean:.5f} in the mean, "
+            f"Measured on {name}: cosine to the 32-bit vectors {self.cosine_mean:.5f} on average, "
             f"{self.cosine_least:.5f} at least"
         )
         if self.match is not None:

@@ -1,6 +1,6 @@
-"""sentence-transformers: Transformer, Pooling, a LayerNorm where the student has one, and Dense.
+"""sentence-transformers: Transformer, Pooling, a LayerNorm if the student has one, and Dense.
 
-Its modules hold every student as it is. The files are written as the library writes them, without it.
+These modules hold every student unchanged. The files are written without the library.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ TASK = "sentence-similarity"
 
 
 def refuse(source: Source) -> None:
-    """It holds every student."""
+    """Refuse nothing: the format holds every student."""
 
 
 def write(folder: Path, source: Source) -> list[str]:
-    """Write the files; return what is held otherwise than one may expect."""
+    """Write the files; return notes on deviations for the card."""
     student = source.student
     head, projection = student.head, student.projection
     width = projection.in_features
@@ -36,7 +36,7 @@ def write(folder: Path, source: Source) -> list[str]:
     _write_json(
         folder / "modules.json",
         [
-            # the names that every release since the first knows
+            # module names of every release since the first
             {"idx": i, "name": str(i), "path": places[name], "type": f"sentence_transformers.models.{name}"}
             for i, name in enumerate(modules)
         ],
@@ -68,7 +68,7 @@ def write(folder: Path, source: Source) -> list[str]:
 
 
 def usage(_student: Student, _repository: str | None) -> str:
-    """Lines for the card."""
+    """Return the card's lines of code."""
     return """\
 ```python
 from sentence_transformers import SentenceTransformer

@@ -1,4 +1,4 @@
-"""What an export is made from: a finished version, its record, and its student in the space of images."""
+"""The source of an export: a finished version, its record and its student in image space."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from themo.models.tokens import Tokenizer
 from themo.process.output import typed
 
 FINISHED = ("finished", "stopped early")
-"""States of a run's summary that leave a student to give away."""
+"""States of a run's summary that allow an export."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Source:
 
     Attributes:
         version: Its directory.
-        settings: As its run had them.
-        summary: Its ``summary.json``.
-        scores: Its ``test.json``; None where it was not tested.
+        settings: Settings of its run.
+        summary: Content of its ``summary.json``.
+        scores: Content of its ``test.json``; None if it was not tested.
         trained: The student as it was trained.
-        tokenizer: The student's.
+        tokenizer: The student's tokenizer.
     """
 
     version: Path
@@ -53,10 +53,10 @@ class Source:
 
         Args:
             version: The directory.
-            overrides: Settings by leaf name that are not those of the run, such as another cache.
+            overrides: Settings by leaf name that replace the run's, such as another cache.
 
         Raises:
-            InputError: It is none, its run is not finished, or something in it is damaged.
+            InputError: The folder is no version directory, its run is not finished, or a file is damaged.
         """
         settings = settings_here(version, overrides)
         summary = read_summary(version)
@@ -67,30 +67,31 @@ class Source:
                 f"finish it with {typed('train', '--resume', version)}"
             )
         scores = _read_scores(version / TEST_FILE)
-        if scores is not None and "benchmarks" in scores:  # the test may have been on others than the run's
+        # the test may have used other test sets than the run's
+        if scores is not None and "benchmarks" in scores:
             settings = settings.model_copy(update={"benchmarks": scores["benchmarks"]})
         return cls(version, settings, summary, scores, *load_student(find_part(version, "student")))
 
     @property
     def has_teacher(self) -> bool:
-        """Whether there are images in the student's space: not where it learnt a user's own vectors."""
+        """Whether the student's space has images: not for a student of own vectors."""
         return self.settings.data.targets is None
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The version's teacher, on the CPU.
+        """Load the version's teacher on the CPU.
 
         Raises:
-            InputError: It cannot be loaded, or the version has none.
+            InputError: The teacher cannot be loaded, or the version has none.
         """
         return VersionTeacher(self.version, self.settings, self.trained.head.dimension).load("cpu")
 
     @cached_property
     def student(self) -> Student:
-        """The student whose vectors lie where the teacher's image vectors do.
+        """Return the student with vectors in the teacher's image space.
 
-        One that learnt the teacher's text states gets the teacher's text projection into its own. One that
-        learnt a user's own vectors stays in their space.
+        For a student of text states, the teacher's text projection is merged into the student's. A student of
+        own vectors stays in their space.
 
         Raises:
             InputError: The teacher is needed and cannot be loaded.
@@ -106,10 +107,10 @@ class Source:
 
 
 def project(student: Student, map_DE: Tensor) -> Student:
-    """A student followed by an affine map; it shares the backbone.
+    """Merge an affine map into a student's projection; the backbone is shared.
 
     Args:
-        student: Of D dimensions.
+        student: Student of D dimensions.
         map_DE: (D + 1, E), the bias in the last row.
     """
     matrix_DE, shift_E = map_DE[:-1].double(), map_DE[-1].double()
@@ -138,6 +139,6 @@ def _read_scores(path: Path) -> dict[str, Any] | None:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"{path}: is no record of a version's test; `test --version-path {path.parent}` writes it anew"
+            f"{path}: is no record of a version's test; `test --version-path {path.parent}` writes it again"
         ) from None
     return scores

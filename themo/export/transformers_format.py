@@ -1,7 +1,7 @@
-"""transformers: backbone and tokenizer as an ordinary folder, the head beside them, for seven plain lines.
+"""transformers: an ordinary folder of backbone and tokenizer, and the head in a file of its own.
 
-No class of transformers pools and projects as a student does, so `AutoModel` gives token states and
-``head.safetensors`` holds the rest; nothing is lost.
+No class of transformers pools and projects as a student does, so `AutoModel` gives token states and the
+card's code applies ``head.safetensors``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ TASK = "feature-extraction"
 
 
 def refuse(source: Source) -> None:
-    """It holds every student."""
+    """Refuse nothing: the format holds every student."""
 
 
 def write(folder: Path, source: Source) -> list[str]:
-    """Write the files; return what is held otherwise than one may expect."""
+    """Write the files; return notes on deviations for the card."""
     student = source.student
     write_backbone(folder, student, source.tokenizer)
     head = {name: t for name, t in student.state_dict().items() if not name.startswith("backbone.")}
@@ -36,7 +36,7 @@ def write(folder: Path, source: Source) -> list[str]:
 
 
 def usage(student: Student, _repository: str | None) -> str:
-    """Lines for the card."""
+    """Return the card's lines of code."""
     head = student.head
     if head.pooling == "mean":
         pooling = (

@@ -1,1 +1,1 @@
-"""What comes from other hosts: files of the Hugging Face hub and of ordinary ones, checked and kept."""
+"""Downloads from the Hugging Face hub and other hosts, checked and stored."""

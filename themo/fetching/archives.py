@@ -1,8 +1,8 @@
-"""Archives, unpacked whole or not at all.
+"""Unpacking of archives, completely or not at all.
 
-Files are written under a temporary name beside the folder. A new folder then gets its name in one step. Into
-one that exists they are moved one by one, and last of all comes a marker, ``.<archive>.unpacked``. A new
-folder has it as well: where it is, all files are, whatever was killed.
+Files are written into a temporary folder beside the target. A new target is renamed from it in one step.
+Files for an existing target are moved one by one. The marker ``.<archive>.unpacked`` is written last, also in
+a new target: if it exists, all files exist, even after a kill.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Literal, cast
 
-from filelock import FileLock
-
 from themo.errors import InputError, reason_of
+from themo.files.atomic import put_in_place, unfinished
+from themo.files.locks import alone
 from themo.process.progress import track
 
 BLOCK_BYTES = 1 << 20
@@ -33,39 +33,40 @@ _DAMAGES = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, 
 
 
 def unpack(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _: True) -> None:
-    """Unpack regular files; done already if the same archive was and its files are there, by their sizes.
+    """Unpack the regular files of an archive, unless this was done and the files have the right sizes.
 
-    Files of a folder that exists are replaced where the archive has the same name, and left alone otherwise.
-    What `keep` declines is not written, so it may be anything; what it accepts has to be safe.
+    Files of an existing folder are replaced if the archive has the same name, and kept otherwise. Members
+    that `keep` accepts must be safe; others are not written.
 
     Args:
         archive: ``.tar``, ``.tar.gz``, ``.tgz`` or ``.zip``.
-        folder: Its parents are made.
-        keep: Says which members are wanted, by their names: relative, ``/`` between the parts.
+        folder: Folder of the files; its parents are made.
+        keep: Whether a member is wanted, by its relative name with ``/``.
 
     Raises:
-        InputError: `archive` is none, is damaged, or does not fit the disk; a member is a link or a device,
-            or leads out of `folder`: `folder` is as before. Or `folder` cannot be written.
+        InputError: The archive is of another kind, damaged, or too large for the disk, or a member is a link
+            or a device or lies outside `folder`: `folder` stays unchanged. Or `folder` cannot be written.
     """
-    folder = folder.resolve()  # a link may lead to another disk, and the temporary name has to be on the same
+    folder = folder.resolve()  # the temporary folder must be on the disk that a link leads to
     try:
         with _open(archive) as contents:
             members = [member for member in contents if keep(member.name)]
             for member in members:
                 _refuse_unsafe(archive, member)
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.parent / f".{folder.name}.lock"):
+            lock = folder.parent / f".{folder.name}.lock"
+            with alone(lock, f"{folder}: another process is unpacking into it; waiting"):
                 if not _is_done(archive, folder, members):
                     _unpack(archive, members, folder)
     except _DAMAGES as error:
-        raise InputError(f"{archive}: is damaged or cut off: {reason_of(error)}") from error
+        raise InputError(f"{archive}: is damaged or truncated: {reason_of(error)}") from error
     except OSError as error:
         reason = error.strerror or reason_of(error)
         raise InputError(f"{archive}: cannot be unpacked into {folder}: {reason}") from error
 
 
 def is_unpacked(archive: Path, folder: Path) -> bool:
-    """Whether `unpack` once ended for an archive of this name, which itself may be gone."""
+    """Whether an archive of this name was unpacked; the archive itself may be deleted."""
     return _marker(archive, folder).is_file()
 
 
@@ -74,10 +75,10 @@ class _Member:
     """A member of an archive that is no folder.
 
     Attributes:
-        name: As the archive gives it, without ``./``.
+        name: Name in the archive, without ``./``.
         size: Bytes.
-        is_file: Not a link or a device.
-        open: Its content, from the begin.
+        is_file: Whether it is a regular file, no link or device.
+        open: Opens its content at the start.
     """
 
     name: str
@@ -88,7 +89,7 @@ class _Member:
 
 @contextmanager
 def _open(archive: Path) -> Iterator[list[_Member]]:
-    """The members of an archive, for as long as the block lasts."""
+    """Open an archive for a block and yield its members."""
     name = archive.name.lower()
     if not name.endswith((".tar", ".tar.gz", ".tgz", ".zip")):
         raise InputError(f"{archive}: must be a .tar, .tar.gz, .tgz or .zip")
@@ -104,7 +105,7 @@ def _open(archive: Path) -> Iterator[list[_Member]]:
 
 
 def _tar_members(archive: Path, file: IO[bytes], opened: tarfile.TarFile) -> list[_Member]:
-    """Reads a compressed archive to its end, which finds damage before anything is written."""
+    """List the members; read a compressed archive to its end, to find damage before writing."""
     found, last = [], 0
     with track(f"Reading {archive.name}", archive.stat().st_size / MB, "MB") as advance:
         for info in opened:
@@ -113,7 +114,7 @@ def _tar_members(archive: Path, file: IO[bytes], opened: tarfile.TarFile) -> lis
             if not info.isdir():
                 content = partial(_tar_content, opened, info)
                 found.append(_Member(_plain(info.name), info.size, info.isreg(), content))
-    # tarfile takes whatever is no header for the end, and leaves a compressed file's checksum unread
+    # tarfile takes any invalid header for the end, and does not check a compressed file's checksum
     tape = cast(IO[bytes], opened.fileobj)
     tape.seek(opened.offset)
     if tape.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
@@ -124,7 +125,7 @@ def _tar_members(archive: Path, file: IO[bytes], opened: tarfile.TarFile) -> lis
 
 
 def _tar_content(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    return cast(IO[bytes], opened.extractfile(info))  # None only for what is no regular file
+    return cast(IO[bytes], opened.extractfile(info))  # None only for members that are no regular files
 
 
 def _zip_members(archive: Path, opened: zipfile.ZipFile) -> list[_Member]:
@@ -132,7 +133,7 @@ def _zip_members(archive: Path, opened: zipfile.ZipFile) -> list[_Member]:
         _Member(
             name=_plain(info.filename),
             size=info.file_size,
-            # systems without types of files write none
+            # some systems write no file type
             is_file=stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG),
             open=partial(_zip_content, archive, opened, info),
         )
@@ -149,7 +150,7 @@ def _zip_content(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) 
 
 
 def _plain(name: str) -> str:
-    """A member's name without the ``./`` that some archives begin it with."""
+    """Return a member's name without a leading ``./``."""
     while name.startswith("./"):
         name = name[2:].lstrip("/")
     return name
@@ -167,7 +168,7 @@ def _marker(archive: Path, folder: Path) -> Path:
 
 
 def _version(archive: Path) -> dict[str, int]:
-    """What tells an archive from another of the same name, in bytes and nanoseconds."""
+    """Return size and time of change of an archive, in bytes and nanoseconds."""
     status = archive.stat()
     return {"bytes": status.st_size, "modified": status.st_mtime_ns}
 
@@ -176,7 +177,7 @@ def _is_done(archive: Path, folder: Path, members: list[_Member]) -> bool:
     try:
         if json.loads(_marker(archive, folder).read_text(encoding="utf-8")) != _version(archive):
             return False
-        # of members of one name the last counts
+        # of several members with one name the last counts
         sizes = {member.name: member.size for member in members}
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError):
@@ -190,33 +191,27 @@ def _unpack(archive: Path, members: list[_Member], folder: Path) -> None:
         raise InputError(
             f"{archive}: needs {total / MB:,.1f} MB in {folder.parent}, where {free / MB:,.1f} MB are free"
         )
-    # the name is fixed: under the lock nobody else unpacks here, and what a killed run left is cleared
-    unfinished = folder.parent / f".{folder.name}.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    try:
+    with unfinished(folder) as new:
         with track(f"Unpacking {archive.name}", total / MB, "MB") as advance:
             for member in members:
-                path = unfinished / member.name
+                path = new / member.name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with member.open() as source, path.open("wb") as target:
                     while block := source.read(BLOCK_BYTES):
                         target.write(block)
                         advance(len(block) / MB)
-        marker = _marker(archive, unfinished)
+        marker = _marker(archive, new)
         marker.write_text(json.dumps(_version(archive)), encoding="utf-8")
         if folder.exists():
-            _merge(unfinished, folder, marker)
+            _merge(new, folder, marker)
         else:
-            unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            put_in_place(new, folder)
 
 
-def _merge(unfinished: Path, folder: Path, marker: Path) -> None:
-    files = sorted(path for path in unfinished.rglob("*") if path.is_file() and path != marker)
+def _merge(new: Path, folder: Path, marker: Path) -> None:
+    files = sorted(path for path in new.rglob("*") if path.is_file() and path != marker)
     (folder / marker.name).unlink(missing_ok=True)
     for path in [*files, marker]:
-        target = folder / path.relative_to(unfinished)
+        target = folder / path.relative_to(new)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)

@@ -1,10 +1,8 @@
-"""Large files from ordinary hosts: fetched once, resumed, checked, refused in one line.
+"""Downloads of large files: fetched once, resumed, checked.
 
-A file has its name only when it is whole. Until then it grows in ``<name>.part``; ``<name>.part.json`` tells
-which version of it that is. What a killed process left is completed: the host is asked for the rest if it
-still has that version, else for all (``Range`` with ``If-Range``, RFC 9110, section 13.1.5).
-
-Bytes are stored as they are sent.
+A download grows in ``<name>.part`` and gets its name when it is complete. ``<name>.part.json`` records the
+version of the partial file. After a kill, the rest is requested if the host still has that version, else the
+whole file (``Range`` with ``If-Range``, RFC 9110, section 13.1.5). Bytes are stored as sent.
 """
 
 from __future__ import annotations
@@ -22,24 +20,24 @@ import httpx2
 from themo.errors import InputError
 from themo.fetching.hosts import (
     REACH_SECONDS,
+    Backoff,
     HostError,
-    Patience,
     answer_of,
     client_of,
     length_of,
     validator_of,
 )
-from themo.files.cache import alone
+from themo.files.locks import alone
 from themo.process.progress import track
 
 READ_SECONDS = 30.0
-"""A transfer that brings no byte for so long hangs, and is cut."""
+"""Read time-out of a transfer, in seconds."""
 
 PROBE_SECONDS = 5.0
-"""The same for a probe, which nobody wants to wait for."""
+"""Read time-out of a probe, in seconds."""
 
 HEADWAY_BYTES = 1 << 20
-"""A try that brought so many bytes more than any before it gives the next one all waits again."""
+"""Progress of a try, in bytes, after which all waits are available again."""
 
 CHUNK_BYTES = 1 << 20
 MB = 1e6
@@ -47,33 +45,34 @@ MB = 1e6
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on a host, and what its publisher says of it."""
+    """A file on a host, with its published size and hash."""
 
     url: str
     size: int | None = None
-    """Bytes, where published."""
+    """Published size in bytes; None if unknown."""
     sha256: str | None = None
-    """64 hexadecimal digits, where published."""
+    """Published hash, 64 hexadecimal digits; None if unknown."""
 
 
 def fetch(remote: Remote, path: Path, *, offline: bool = False) -> Path:
-    """Download a file unless it is there.
+    """Download a file unless it exists.
 
-    A file that is there is taken as it is, its hash unread: it may be large, and the user's own. If its size
-    is not the published one it is refused, not replaced, for the same reason. Of processes that want a file
-    at once, one fetches it.
+    The hash of an existing file is not checked, since it may be large and the user's own. A file of another
+    size than published is refused, not replaced, for the same reason. A lock leaves the download to one of
+    several processes.
 
     Args:
-        remote: Where it is; size and hash are checked where published.
-        path: Where it goes. Folders are made.
-        offline: Touch no network.
+        remote: Address, with size and hash to check if published.
+        path: Path of the file; its parents are made.
+        offline: No network access.
 
     Returns:
         `path`.
 
     Raises:
-        InputError: It is missing and `offline`; the host cannot be reached, refuses it, or fails again and
-            again; it does not fit the disk; size or hash are not as published; `path` cannot be written.
+        InputError: The file is missing and `offline` is set; the host is unreachable, refuses the file or
+            keeps failing; the disk is too small; size or hash differ from the published ones; `path` cannot
+            be written.
     """
     try:
         if _is_there(remote, path):
@@ -93,12 +92,12 @@ def fetch(remote: Remote, path: Path, *, offline: bool = False) -> Path:
 
 
 def probe(remote: Remote) -> int | None:
-    """Size of a file in bytes without downloading it: as the host tells, else as published, else None.
+    """Return a file's size in bytes without downloading it: the host's, else the published one, else None.
 
     Raises:
-        InputError: The host cannot be reached or does not answer, or has no such file.
+        InputError: The host is unreachable or does not answer, or lacks the file.
     """
-    patience = Patience(remote.url, within=REACH_SECONDS)
+    backoff = Backoff(remote.url, within=REACH_SECONDS)
     with client_of(PROBE_SECONDS) as client:
         while True:
             try:
@@ -109,7 +108,7 @@ def probe(remote: Remote) -> int | None:
                 # many hosts that serve a file answer HEAD with 403, 405 or 429: that says nothing about GET
                 if failure.status is not None and failure.status not in (404, 410):
                     return remote.size
-                if not patience.waits_after(failure):
+                if not backoff.waits_after(failure):
                     raise InputError(f"{remote.url}: {failure}; check the network") from failure
 
 
@@ -130,7 +129,7 @@ def _is_there(remote: Remote, path: Path) -> bool:
 
 def _download(remote: Remote, path: Path) -> None:
     part = _Part(remote, path)
-    patience = Patience(remote.url)
+    backoff = Backoff(remote.url)
     furthest = part.size
     with client_of(READ_SECONDS) as client:
         while not part.is_whole:
@@ -139,8 +138,8 @@ def _download(remote: Remote, path: Path) -> None:
             except HostError as failure:
                 if part.size >= furthest + HEADWAY_BYTES:
                     furthest = part.size
-                    patience.renew()
-                if not patience.waits_after(failure):
+                    backoff.renew()
+                if not backoff.waits_after(failure):
                     raise InputError(
                         f"{remote.url}: {failure}; check the network, or put the file at {path} yourself"
                     ) from failure
@@ -148,10 +147,10 @@ def _download(remote: Remote, path: Path) -> None:
 
 
 def _receive(client: httpx2.Client, remote: Remote, part: _Part) -> None:
-    """One try: the rest of the file, or all of it.
+    """Try once to receive the rest of a file, or all of it.
 
     Raises:
-        HostError: It failed; `part` holds what came.
+        HostError: The try failed; `part` holds the received bytes.
     """
     rest: dict[str, str] = {}
     if part.size and part.validator:
@@ -160,8 +159,8 @@ def _receive(client: httpx2.Client, remote: Remote, part: _Part) -> None:
         if response.status_code == 200:
             part.start_over(response)
         else:
-            part.go_on(response)
-        before = f", {part.size / MB:,.0f} MB are there" if part.size else ""
+            part.continue_with(response)
+        before = f", {part.size / MB:,.0f} MB are present" if part.size else ""
         left = 0 if part.total is None else part.total - part.size
         with part.file.open("ab") as file, track(f"Fetching {part.name}{before}", left / MB, "MB") as advance:
             for chunk in response.iter_raw():
@@ -172,14 +171,14 @@ def _receive(client: httpx2.Client, remote: Remote, part: _Part) -> None:
 
 
 class _Part:
-    """What came of a file so far.
+    """The received part of a file.
 
     Attributes:
-        file: Holds it.
-        name: The file's own, for people.
-        size: Bytes that are there.
-        total: Bytes that there will be; None where the host does not tell.
-        validator: Entity tag or date by which the host knows this version of the file.
+        file: File of the received bytes.
+        name: Name of the complete file, for messages.
+        size: Number of received bytes.
+        total: Number of bytes of the complete file; None if unknown.
+        validator: Entity tag or date of this version of the file.
     """
 
     def __init__(self, remote: Remote, path: Path) -> None:
@@ -201,7 +200,7 @@ class _Part:
             return 0, None, None
         if not isinstance(validator, str) or not isinstance(total, int | None):
             return 0, None, None
-        # the note may be of another address, or older than what is published today
+        # the record may be of another address or an older version
         expected = total if self._remote.size is None else self._remote.size
         if url != self._remote.url or total != expected or (total is not None and size > total):
             return 0, None, None
@@ -210,7 +209,7 @@ class _Part:
     def _read_again(self) -> None:
         with (
             self.file.open("rb") as file,
-            track(f"Reading {self.file.name}, which is there", self.size / MB, "MB") as advance,
+            track(f"Hashing {self.file.name}", self.size / MB, "MB") as advance,
         ):
             while chunk := file.read(CHUNK_BYTES):
                 self._sha256.update(chunk)
@@ -218,14 +217,14 @@ class _Part:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all bytes are there; they are still to be checked."""
+        """Whether all bytes are received; they are not yet checked."""
         return self.size == self.total
 
     def start_over(self, response: httpx2.Response) -> None:
-        """Take an answer that holds all of the file.
+        """Start over with a response of the whole file.
 
         Raises:
-            InputError: What it announces cannot end well.
+            InputError: The announced size is missing, wrong or too large.
         """
         self.discard()
         announced, published = length_of(response), self._remote.size
@@ -237,7 +236,7 @@ class _Part:
         self.total = published if announced is None else announced
         is_chunked = "chunked" in response.headers.get("transfer-encoding", "")
         if self.total is None and self._remote.sha256 is None and not is_chunked:
-            # the end of the connection would be the end of the file, and a cut one would pass for whole
+            # without a size, a cut connection would look like the end of the file
             raise InputError(
                 f"{self._remote.url}: the host must announce a size, none is published either; "
                 f"put the file at {self._path} yourself"
@@ -248,12 +247,12 @@ class _Part:
             note = {"url": self._remote.url, "validator": self.validator, "total": self.total}
             self._note.write_text(json.dumps(note), encoding="utf-8")
 
-    def go_on(self, response: httpx2.Response) -> None:
-        """Take an answer that holds what comes next of the same version.
+    def continue_with(self, response: httpx2.Response) -> None:
+        """Continue with a response of the next bytes of the same version.
 
         Raises:
-            HostError: It holds something else; what came is removed.
-            InputError: The rest does not fit the disk.
+            HostError: The response holds other bytes; the received bytes are removed.
+            InputError: The disk is too small for the rest.
         """
         content_range = response.headers.get("content-range", "")
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range, re.ASCII)
@@ -279,7 +278,7 @@ class _Part:
             )
 
     def count(self, chunk: bytes) -> None:
-        """Bytes were added to `file`."""
+        """Count and hash bytes that were added to `file`."""
         self.size += len(chunk)
         if self._remote.sha256 is not None:
             self._sha256.update(chunk)
@@ -289,7 +288,7 @@ class _Part:
             raise InputError(f"{self._remote.url}: must have {total:,} bytes, the host sends more")
 
     def end(self) -> None:
-        """The transfer ended by itself: a file of unknown size is whole.
+        """Record the end of the transfer, which completes a file of unknown size.
 
         Raises:
             HostError: Bytes are missing.
@@ -303,23 +302,23 @@ class _Part:
         """Check the hash and give the file its name.
 
         Raises:
-            InputError: It is another one than published; the file is removed.
+            InputError: The hash differs from the published one; the file is removed.
         """
         published, got = self._remote.sha256, self._sha256.hexdigest()
         if published is not None and got != published.lower():
             self.discard()
             raise InputError(
-                f"{self._remote.url}: sha256 must be {published.lower()}, got {got}; what came is removed: "
-                f"try again, or put the file at {self._path} yourself"
+                f"{self._remote.url}: sha256 must be {published.lower()}, got {got}; "
+                f"the download is removed: try again, or put the file at {self._path} yourself"
             )
         with self.file.open("rb") as file:
-            os.fsync(file.fileno())  # else a power cut could leave the name without the bytes
+            os.fsync(file.fileno())  # so that a power cut cannot leave the name without the bytes
         self.file.replace(self._path)
         self._note.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove what came."""
-        # the note first: without it, nothing takes the bytes for a version that they are not
+        """Remove the received bytes."""
+        # the record first: without it, the bytes are never taken for another version
         self._note.unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
         self.size, self.total, self.validator = 0, None, None

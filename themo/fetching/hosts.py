@@ -1,4 +1,4 @@
-"""How a host answers: what is worth another try, how long to wait for it, and when to give up.
+"""Requests to hosts: errors worth a retry, waits between tries, and the limit of retries.
 
 Proxies and certificates are those of the system and of ``HTTPS_PROXY``.
 """
@@ -19,27 +19,27 @@ from themo import __version__
 from themo.process.progress import console
 
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Waits between tries; when they are used up, the file is given up."""
+"""Waits between tries, in seconds; after the last one the download fails."""
 
 REACH_SECONDS = 3.0
-"""A host that has not answered once is given up when the next try would begin later than this."""
+"""Latest start of a retry, in seconds, for a host that has never answered."""
 
 CONNECT_SECONDS = 3.0
-"""Time-out of one connection, and of looking up the host's name."""
+"""Time-out of connecting and of resolving the host's name, in seconds."""
 
 RETRY_AFTER_SECONDS = 60.0
-"""A host that asks to be left alone for longer than this is given up at once."""
+"""Longest wait that a host may ask for, in seconds; a longer one fails at once."""
 
 
 class HostError(Exception):
-    """A try failed; the text says what the host did.
+    """A failed try; the text gives the reason.
 
     Args:
-        reason: Goes after the address and a colon.
-        again: Whether another try may end otherwise.
+        reason: Text after the address and a colon.
+        again: Whether a retry may succeed.
         reached: Whether the host answered at all.
-        status: That of the answer, where this is what failed.
-        wait: Seconds that the host asks for.
+        status: Status code of the answer, if it was the failure.
+        wait: Seconds that the host asks to wait.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class HostError(Exception):
         self.again, self.reached, self.status, self.wait = again, reached, status, wait
 
 
-class Patience:
-    """Waits between tries, until it ends.
+class Backoff:
+    """Longer and longer waits between tries of one host, until it is given up.
 
     Args:
         url: For messages.
-        within: No try begins later than so many seconds after the first, whether the host answered or not.
+        within: Latest start of a retry, in seconds after the first try; None: no such limit.
     """
 
     def __init__(self, url: str, within: float | None = None) -> None:
@@ -69,11 +69,11 @@ class Patience:
         self.renew()
 
     def renew(self) -> None:
-        """Forget what went wrong so far."""
+        """Reset the policy after progress."""
         self._tries, self._start = 0, time.monotonic()
 
     def waits_after(self, failure: HostError) -> bool:
-        """Wait as long as fits a failure; no if it is time to give up."""
+        """Wait before a retry; return False if the limit is reached."""
         self._reached |= failure.reached
         if not failure.again or self._tries == len(BACKOFF_SECONDS) or failure.wait > RETRY_AFTER_SECONDS:
             return False
@@ -88,11 +88,11 @@ class Patience:
 
 
 def client_of(read_seconds: float) -> httpx2.Client:
-    """A client whose transfers hang after so many seconds without a byte."""
+    """Return a client with a read time-out in seconds."""
     return httpx2.Client(
         follow_redirects=True,
         timeout=httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS),
-        # a range counts bytes as sent, so nothing may be compressed on the way
+        # a range counts uncompressed bytes
         headers={"Accept-Encoding": "identity", "User-Agent": f"themo/{__version__}"},
     )
 
@@ -101,10 +101,10 @@ def client_of(read_seconds: float) -> httpx2.Client:
 def answer_of(
     client: httpx2.Client, method: str, url: str, headers: Mapping[str, str] | None = None
 ) -> Iterator[httpx2.Response]:
-    """A host's answer of status 200, 206 or 416, its body still to come.
+    """Open a host's answer of status 200, 206 or 416, before its body.
 
     Raises:
-        HostError: There is none, or it ended early while the block read it.
+        HostError: There is no answer, or it ended early while the block read it.
     """
     try:
         _look_up(httpx2.URL(url))
@@ -123,20 +123,20 @@ def answer_of(
 
 
 def _look_up(url: httpx2.URL) -> None:
-    """Find a host's address, in a thread: the system's resolver takes as long as it likes.
+    """Resolve a host's address in a thread, with a time-out that the system's resolver lacks.
 
     Raises:
-        HostError: It has none, or the resolver does not answer.
+        HostError: The host has no address, or the resolver does not answer.
     """
     host = url.raw_host.decode()
     if not host or urllib.request.getproxies():
-        return  # the client refuses the address, or a proxy looks it up
+        return  # the client refuses the address, or a proxy resolves it
     failures: list[str] = []
 
     def ask() -> None:
         try:
             socket.getaddrinfo(host, url.port)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a part of the name is too long for one
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label of the name is too long
             failures.append(getattr(error, "strerror", None) or str(error))
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -159,7 +159,7 @@ def _refusal(response: httpx2.Response) -> HostError:
 
 
 def _retry_after(value: str) -> float:
-    """Seconds that a header ``Retry-After`` asks for, which gives them or a date; 0 without or nonsense."""
+    """Return the seconds of a header ``Retry-After``, a number or a date; 0 if it is missing or malformed."""
     if value.isascii() and value.isdigit():
         return float(value)
     try:
@@ -169,13 +169,13 @@ def _retry_after(value: str) -> float:
 
 
 def length_of(response: httpx2.Response) -> int | None:
-    """Bytes of a body, as announced."""
+    """Return the announced bytes of a body."""
     value = response.headers.get("content-length", "")
     return int(value) if value.isascii() and value.isdigit() else None
 
 
 def validator_of(response: httpx2.Response) -> str | None:
-    """What ``If-Range`` may name: an entity tag, unless weak, when versions may share it; or the date."""
+    """Return the validator for ``If-Range``: a strong entity tag, or the date."""
     etag: str = response.headers.get("etag", "")
     if etag and not etag.startswith("W/"):
         return etag

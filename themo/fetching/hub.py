@@ -1,7 +1,7 @@
 """Files of the Hugging Face hub.
 
-They are fetched by huggingface_hub, which minds ``HF_ENDPOINT``, ``HF_HOME`` and ``HF_HUB_OFFLINE``, resumes
-a cut transfer, and counts a file only when it is whole.
+They are fetched by huggingface_hub, which obeys ``HF_ENDPOINT``, ``HF_HOME`` and ``HF_HUB_OFFLINE``, resumes
+transfers and stores only complete files.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ TEXT_FILES = ("*.json", "*.txt", "*.model", "*.spm")
 
 
 ENDPOINT = constants.ENDPOINT
-"""The hub's address, as ``HF_ENDPOINT`` has it."""
+"""Address of the hub, from ``HF_ENDPOINT``."""
 
 ANSWER_SECONDS = float(constants.HF_HUB_ETAG_TIMEOUT)
-"""A hub that sends nothing for so long after a question is given up; ``HF_HUB_ETAG_TIMEOUT`` sets it."""
+"""Time-out of a request to the hub, in seconds; set by ``HF_HUB_ETAG_TIMEOUT``."""
 
 PUSH_SECONDS = 300.0
-"""The same while files are brought there: it takes its time over a large commit."""
+"""Time-out of an upload, in seconds: the hub is slow over a large commit."""
 
 
 def _client(seconds: float) -> Any:
-    """The hub's own client, whose questions, most of which have no time-out, have this one."""
+    """Return the hub's own client with a time-out for every request."""
     client = default_client_factory()
 
     def limit(request: Any) -> None:
@@ -57,13 +57,13 @@ set_client_factory(partial(_client, ANSWER_SECONDS))
 
 
 def is_cached(repository: str, kind: str, patterns: Sequence[str]) -> bool:
-    """Whether all files of any of some patterns are in the hub's cache on this machine."""
-    for pattern in patterns:  # one by one: the client asks for all files that they match
+    """Whether the local hub cache has all files of at least one pattern."""
+    for pattern in patterns:  # one by one: the client requires all files that the patterns match
         try:
             folder = snapshot_download(
                 repository, repo_type=kind, allow_patterns=[pattern], local_files_only=True
             )
-        except Exception:  # noqa: S112 -- the client has one error for each way of not being there
+        except Exception:  # noqa: S112 -- the client has many errors for missing files
             continue
         if any(Path(folder).glob(pattern)):
             return True
@@ -71,16 +71,16 @@ def is_cached(repository: str, kind: str, patterns: Sequence[str]) -> bool:
 
 
 def remote_bytes(repository: str, kind: str, patterns: Sequence[str]) -> int:
-    """Bytes of a repository's files of the first pattern that it has any of, as the hub tells.
+    """Return the bytes of a repository's files of the first pattern that matches any.
 
     Raises:
-        InputError: The hub cannot be reached, or has no such repository.
+        InputError: The hub is unreachable, or lacks the repository.
     """
     try:
         info = HfApi().repo_info(repository, repo_type=kind, files_metadata=True)
     except Exception as error:
         raise InputError(
-            f"{repository}: {ENDPOINT} does not tell its size: {reason_of(error)}; check the network"
+            f"{repository}: {ENDPOINT} does not give its size: {reason_of(error)}; check the network"
         ) from None
     siblings = getattr(info, "siblings", None) or []
     for pattern in patterns:
@@ -91,15 +91,15 @@ def remote_bytes(repository: str, kind: str, patterns: Sequence[str]) -> int:
 
 
 def fetch_dataset(repository: str, pattern: str) -> tuple[Path, ...]:
-    """Files of a data set that match a pattern, in the hub's own cache; fetched where they are not there.
+    """Return the files of a data set that match a pattern, fetched into the hub's cache if missing.
 
     Raises:
-        InputError: The hub cannot be reached and the files are not there, or there are none.
+        InputError: The hub is unreachable and files are missing, or no file matches.
     """
     try:
         with _announced(f"corpus {repository}", repository, "dataset", (pattern,)):
             folder = Path(snapshot_download(repository, repo_type="dataset", allow_patterns=[pattern]))
-    except Exception as error:  # the hub's, the connection's and the disk's have no common base
+    except Exception as error:  # errors of hub, connection and disk have no common base
         raise InputError(
             f"corpus {repository}: {_absence(error)}, or name files of your own in data.corpus"
         ) from None
@@ -110,16 +110,16 @@ def fetch_dataset(repository: str, pattern: str) -> tuple[Path, ...]:
 
 
 def fetch_model(name: str, what: str, patterns: Sequence[str] = TEXT_FILES, *, weights: bool = True) -> Path:
-    """Folder of a model: `name` itself, or else a snapshot of that repository of the hub.
+    """Return the folder of a model: `name` itself, or a snapshot of that hub repository.
 
     Args:
-        name: Folder, or repository of the hub.
-        what: How messages call the model.
-        patterns: Files of the repository that are fetched.
-        weights: Fetch weights as well: safetensors where there are any, else the pickled ones.
+        name: Folder, or hub repository.
+        what: Name of the model in messages.
+        patterns: Patterns of the files to fetch.
+        weights: Also fetch weights: safetensors if there are any, else pickled ones.
 
     Raises:
-        InputError: Neither; the message names model and host.
+        InputError: The model is neither; the message names model and host.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -127,18 +127,18 @@ def fetch_model(name: str, what: str, patterns: Sequence[str] = TEXT_FILES, *, w
         large = (SAFE_WEIGHTS, PICKLED_WEIGHTS) if weights else ()
         with _announced(what, name, "model", large):
             folder = Path(snapshot_download(name, allow_patterns=list(patterns)))
-            # one of a commit's files is enough, and where it is the host need not be asked again
+            # one file of a commit is enough; if it is cached, no request is needed
             if weights and not any((folder / file).is_file() for file in large):
-                # by the snapshot's own commit: the repository may change between two calls
+                # by the snapshot's commit: the repository may change between two calls
                 try:
                     hf_hub_download(name, SAFE_WEIGHTS, revision=folder.name)
                 except EntryNotFoundError:
                     hf_hub_download(name, PICKLED_WEIGHTS, revision=folder.name)
     except RepositoryNotFoundError:
         raise InputError(
-            f"{what}: is no folder, and {ENDPOINT} has no such repository, or a closed one"
+            f"{what}: is no folder, and {ENDPOINT} has no such repository, or a private one"
         ) from None
-    except Exception as error:  # the hub's, the connection's and the disk's have no common base
+    except Exception as error:  # errors of hub, connection and disk have no common base
         raise InputError(
             f"{what}: is no folder, and {_absence(error)}, or name a folder that holds it"
         ) from error
@@ -147,34 +147,34 @@ def fetch_model(name: str, what: str, patterns: Sequence[str] = TEXT_FILES, *, w
 
 @contextmanager
 def _announced(what: str, repository: str, kind: str, patterns: Sequence[str]) -> Iterator[None]:
-    """Say what a block fetches, and how much, unless it is here, or may not be fetched."""
+    """Print name and size of a block's download, unless the files are cached or the run is offline."""
     if not patterns or constants.HF_HUB_OFFLINE or is_cached(repository, kind, patterns):
         yield
         return
     try:
         size = decimal(remote_bytes(repository, kind, patterns))
     except InputError:
-        size = "size unknown"  # the block tells what is wrong
+        size = "size unknown"  # the block reports the error
     console.print(f"Fetching {what}: {size} from {ENDPOINT}")
     with waiting(f"Fetching {what}"):
         yield
 
 
 def _absence(error: Exception) -> str:
-    """Why something of the hub is not here, and what to do."""
+    """Return why a file of the hub is missing, and what to do."""
     if constants.HF_HUB_OFFLINE:
         return (
-            f"not among the hub's files in {constants.HF_HUB_CACHE}; --offline (HF_HUB_OFFLINE) forbids to "
-            f"fetch it: prepare it once with a network"
+            f"not among the hub's files in {constants.HF_HUB_CACHE}; --offline (HF_HUB_OFFLINE) forbids the "
+            f"download: prepare it once with a network"
         )
-    return f"{ENDPOINT} does not give it: {reason_of(error)}; check the network"
+    return f"{ENDPOINT} failed: {reason_of(error)}; check the network"
 
 
 def refuse_repository(name: str) -> None:
-    """Refuse what cannot be a model's repository.
+    """Refuse an invalid name of a model repository.
 
     Raises:
-        InputError: It cannot.
+        InputError: The name is invalid.
     """
     try:
         validate_repo_id(name)
@@ -183,20 +183,20 @@ def refuse_repository(name: str) -> None:
 
 
 def push_folder(folder: Path, repository: str) -> str:
-    """Bring a folder's files into a model's repository, made if there is none; returns its address.
+    """Upload a folder to a model repository, created if missing; return its address.
 
     Raises:
-        InputError: The hub cannot be reached, or refuses it.
+        InputError: The hub is unreachable, or refuses the upload.
     """
     api = HfApi()
     set_client_factory(partial(_client, PUSH_SECONDS))
     try:
         address = api.create_repo(repository, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Export of Themo")
-    except Exception as error:  # the hub's, the connection's and the disk's have no common base
+    except Exception as error:  # errors of hub, connection and disk have no common base
         raise InputError(
-            f"--push-to {repository}: {ENDPOINT} does not take it: {reason_of(error)}; check the network and "
-            f"HF_TOKEN. The export is whole in {folder}; to try again: "
+            f"--push-to {repository}: {ENDPOINT} refused the upload: {reason_of(error)}; check the network "
+            f"and HF_TOKEN. The export is complete in {folder}; to retry: "
             + shlex.join(["hf", "upload", repository, str(folder), "."])
         ) from error
     return str(address)

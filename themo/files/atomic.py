@@ -1,20 +1,21 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes of files and folders."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file under a temporary name, then rename it, so that no reader sees half of it.
 
-    It is on the disk by then: where power fails just after, either text is whole.
+    The file is synced before the rename: after a power failure the old or the new text is complete.
 
     Raises:
-        OSError: As from any write; what stood there before stands there still.
+        OSError: The write failed; the old file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -28,42 +29,72 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder under a temporary name; then it takes the place of its predecessor in two renames.
-
-    A reader that comes, or a process that dies, between the two finds the predecessor as ``.NAME.old``.
-    The new one is on the disk before the old one goes.
+@contextmanager
+def unfinished(folder: Path, suffix: str = "unfinished") -> Iterator[Path]:
+    """An empty folder beside another, removed at the end of the block unless `put_in_place` renamed it.
 
     Args:
-        folder: To be there in the end.
-        write: Fills the empty folder that it is given.
+        folder: Its parent exists. One process at a time writes it, so that what a killed one left is removed.
+        suffix: Of the name ``.NAME.SUFFIX``; one of the process's own where several may write at once.
     """
-    new, old = folder.with_name(f".{folder.name}.new"), old_name(folder)
+    new = folder.with_name(f".{folder.name}.{suffix}")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
-    write(new)
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def put_in_place(new: Path, folder: Path, *, replace: bool = True) -> None:
+    """Rename a folder, written to the end, after bringing its files to the disk.
+
+    Args:
+        new: The folder, beside its place.
+        folder: Its place.
+        replace: Rename a predecessor as `old_name` says, and remove it last: a reader that comes, or a
+            process that dies, between the two renames finds it there. Otherwise `folder` must be missing or
+            empty.
+
+    Raises:
+        OSError: `folder` holds something and is not replaced, or the disk is full.
+    """
     sync_below(new)
-    if folder.exists():
+    old = old_name(folder)
+    if replace and folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     new.rename(folder)
     _sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    if replace:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder whole or not at all, in the place of a predecessor.
+
+    Args:
+        folder: Its parent exists.
+        write: Fills the empty folder that it is given.
+    """
+    with unfinished(folder) as new:
+        write(new)
+        put_in_place(new, folder)
 
 
 def old_name(folder: Path) -> Path:
-    """Where the predecessor of a folder lies while it is replaced."""
+    """Return the path of a folder's predecessor during its replacement."""
     return folder.with_name(f".{folder.name}.old")
 
 
 def sync_below(folder: Path) -> None:
-    """Bring all files of a folder to the disk, and the folder itself."""
+    """Sync all files of a folder, and the folder itself, to disk."""
     for path in [*folder.rglob("*"), folder]:
         _sync(path)
 
 
 def _sync(path: Path) -> None:
-    """Bring a file, or a folder's list of names, to the disk."""
+    """Sync a file, or a folder's list of names, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

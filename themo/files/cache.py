@@ -1,10 +1,10 @@
-"""What can be computed again, kept by content: a folder an entry, built once, checked when opened.
+"""The cache of computed results: one folder per entry, keyed by content, built once and checked when opened.
 
-An entry's name holds a digest of all that its content depends on, so a stale one is never found. It is built
-in a folder beside it under a lock and renamed when whole: two processes that want it at once build it once,
-and a killed build leaves nothing that is taken for an entry. `manifest.json` lists size and digest of every
-file; an entry that does not match it is built again. Contents are read for that once: afterwards size, time
-of change and inode of the files are compared with those noted then, as git does with its index.
+An entry's name holds a digest of all that determines its content, so a stale entry is never found. An entry
+is built in a temporary folder under a lock and renamed when complete: concurrent processes build it once, and
+a killed build leaves no entry. `manifest.json` lists size and digest of every file; an entry that does not
+match is built again. Files are hashed once; afterwards their size, time of change and inode are compared, as
+git does with its index.
 """
 
 from __future__ import annotations
@@ -12,43 +12,40 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from themo.errors import InputError
-from themo.files.atomic import sync_below, write_text
+from themo.files.atomic import put_in_place, unfinished, write_text
+from themo.files.locks import alone
 from themo.process.progress import console
 
 MANIFEST = "manifest.json"
-SECONDS_OF_SILENCE = 2.0
-"""How long a lock is waited for without a word."""
 
 
 class Cache:
-    """Entries below one folder.
+    """A cache in one folder.
 
     Args:
-        folder: Made when the first entry is built.
+        folder: Folder of the cache; made for the first entry.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def has(self, kind: str, key: Any) -> bool:
-        """Whether an entry is there and whole."""
+        """Whether an entry exists and is intact."""
         return _is_whole(self.folder / f"{kind}-{digest(key)}")
 
     def entry(self, kind: str, key: Any, build: Callable[[Path], None]) -> Path:
-        """Folder of an entry, built by `build` if it is not there or not whole.
+        """Return the folder of an entry, built by `build` if it is missing or damaged.
 
         Args:
-            kind: First part of the folder's name, for people.
+            kind: First part of the folder's name.
             key: JSON value that determines the content.
-            build: Writes the content into the empty folder that it is given.
+            build: Writes the content into a given empty folder.
 
         Raises:
             InputError: The folder cannot be written, or the disk is full.
@@ -58,68 +55,39 @@ class Cache:
             return entry
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f".{entry.name}.lock"):
+            lock = self.folder / f".{entry.name}.lock"
+            with alone(lock, f"{entry}: another process is building it; waiting"):
                 if not _is_whole(entry):
                     self._build(entry, key, build)
         except OSError as error:
-            reason = error.strerror or f"{error} (no space left?)"  # NumPy's own do not say why
+            reason = error.strerror or f"{error} (no space left?)"  # NumPy's errors give no reason
             raise InputError(f"cache_dir {self.folder}: {kind} cannot be written: {reason}") from error
         return entry
 
     def _build(self, entry: Path, key: Any, build: Callable[[Path], None]) -> None:
         if entry.exists():
             console.print(f"{entry} is damaged; it is built again")
-            shutil.rmtree(entry)
-        # the name is fixed: under the lock no other builder lives, and what a killed one left is cleared
-        unfinished = self.folder / f".{entry.name}.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        try:
-            build(unfinished)
-            _write_manifest(unfinished, key)
-            sync_below(unfinished)
-            unfinished.rename(entry)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-
-
-@contextmanager
-def alone(lock: Path, busy: str) -> Iterator[None]:
-    """Hold a lock for a block; while another process has it, people are told what that one does.
-
-    Args:
-        lock: Its file.
-        busy: What to print, such as ``"x.zip: another process is fetching it; waiting"``.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=SECONDS_OF_SILENCE)
-    except Timeout:
-        console.print(busy)
-        held.acquire()
-    try:
-        yield
-    finally:
-        held.release()
+            shutil.rmtree(entry)  # before, since it may take the space that the new one needs
+        with unfinished(entry) as folder:
+            build(folder)
+            _write_manifest(folder, key)
+            put_in_place(folder, entry)
 
 
 def digest(key: Any) -> str:
-    """Sixteen hexadecimal digits of a JSON value's SHA-256."""
+    """Return sixteen hexadecimal digits of a JSON value's SHA-256."""
     text = json.dumps(key, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def digest_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_folder(folder: Path) -> str:
-    """Digest of names and contents of all files below a folder, the manifest left out."""
+    """Return a digest of the names and contents of all files of a folder except the manifest."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     return digest([[str(path.relative_to(folder)), digest_file(path)] for path in files])
 
@@ -146,7 +114,7 @@ def _is_whole(entry: Path) -> bool:
             return False
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    with suppress(OSError):  # where nothing can be written, contents are read each time
+    with suppress(OSError):  # in a read-only cache, files are hashed each time
         write_text(_stamps_file(entry), json.dumps(stamps))
     return True
 
@@ -164,4 +132,4 @@ def _read_stamps(entry: Path) -> object:
 
 
 def _stamps_file(entry: Path) -> Path:
-    return entry.with_name(f".{entry.name}.checked")  # beside it: stamps are of this place alone
+    return entry.with_name(f".{entry.name}.checked")  # outside the entry: stamps hold only for this machine

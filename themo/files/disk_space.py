@@ -1,4 +1,4 @@
-"""A full disk: what must be written waits until somebody makes room."""
+"""Retrying writes on a full disk until space is free."""
 
 from __future__ import annotations
 
@@ -28,27 +28,55 @@ _FULL_IN_WORDS = tuple(os.strerror(number) for number in _FULL)
 
 
 def is_full(error: Exception) -> bool:
-    """Whether an error says that a disk is full, or a quota used up."""
+    """Whether an error means a full disk or an exhausted quota."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
-    if isinstance(error, shutil.Error | SafetensorError):  # these have the reason as text only
+    if isinstance(error, shutil.Error | SafetensorError):  # these errors give the reason only as text
         return any(words in str(error) for words in _FULL_IN_WORDS)
     return False
 
 
 def warn_of_waiting(for_what: str) -> None:
-    """Say on this process's terminal that it waits."""
-    console.print(f"Warning: waits for {for_what}")
+    """Print on this process's console that it waits."""
+    console.print(f"Warning: waiting for {for_what}")
+
+
+def retry(
+    work: Callable[[], T],
+    waits_for: Callable[[Exception], str | None],
+    warn: Callable[[str], None],
+    pause: Callable[[float], None] = time.sleep,
+) -> T:
+    """Do something, again after a while as long as it fails for a reason that passes.
+
+    Args:
+        work: May be called many times; each call does all or nothing.
+        waits_for: What has to pass before another try, as a noun phrase; None: the error is raised.
+        warn: Called with that noun phrase at the first failure and once a minute.
+        pause: Sleeps for so many seconds.
+    """
+    warned = -math.inf
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            reason = waits_for(error)
+            if reason is None:
+                raise
+        if time.monotonic() - warned >= SECONDS_BETWEEN_WARNINGS:
+            warned = time.monotonic()
+            warn(reason)
+        pause(SECONDS_BETWEEN_TRIES)
 
 
 class Patience:
-    """Waits for room, with a warning now and then, until it is interrupted.
+    """Retries writes on a full disk, with repeated warnings, until it is interrupted.
 
-    Whoever interrupts the waiting wants the program to end: what is written after that is tried once.
+    After an interruption every further write is tried once.
 
     Args:
-        is_over: Whether there is none from the start.
-        tell: Says what is waited for, now and then.
+        is_over: Never retry.
+        tell: Called repeatedly with the thing waited for.
     """
 
     def __init__(self, *, is_over: bool = False, tell: Callable[[str], None] = warn_of_waiting) -> None:
@@ -56,38 +84,34 @@ class Patience:
         self._tell = tell
 
     def __call__(self, write: Callable[[], T]) -> T:
-        """Call what writes something whole or not at all, and again after a while if the disk is full.
+        """Call an atomic write, and retry it while the disk is full.
 
         Raises:
-            Exception: It cannot be written for another reason, or there is no more patience.
-            KeyboardInterrupt: Interrupted while it waited.
+            Exception: The write failed for another reason, or retrying is over.
+            KeyboardInterrupt: Interrupted while waiting.
         """
-        warned = -math.inf
-        while True:
-            try:
-                return write()
-            except Exception as error:
-                if self._is_over or not is_full(error):
-                    raise
-                if time.monotonic() - warned >= SECONDS_BETWEEN_WARNINGS:
-                    warned = time.monotonic()
-                    self._tell(f"room on a full disk: {error}")
-            try:
-                with _ended_by_ctrl_c():
-                    time.sleep(SECONDS_BETWEEN_TRIES)
-            except KeyboardInterrupt:
-                self._is_over = True
-                raise
+        return retry(write, self._waits_for, self._tell, self._pause)
+
+    def _waits_for(self, error: Exception) -> str | None:
+        return None if self._is_over or not is_full(error) else f"room on a full disk: {error}"
+
+    def _pause(self, seconds: float) -> None:
+        try:
+            with _ended_by_ctrl_c():
+                time.sleep(seconds)
+        except KeyboardInterrupt:
+            self._is_over = True
+            raise
 
 
 IMPATIENT = Patience(is_over=True)
 
 
 class LossyFile(io.FileIO):
-    """A file for a log: loses what a full disk does not take, rather than failing who writes."""
+    """A log file that drops text on a full disk instead of raising."""
 
     def write(self, data: Any, /) -> int:
-        """Write, or not."""
+        """Write, or drop the data on a full disk."""
         with suppress(OSError):
             super().write(data)
         return len(data)
@@ -95,10 +119,10 @@ class LossyFile(io.FileIO):
 
 @contextmanager
 def _ended_by_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C raise here: Ray Tune, while it runs, would only make a note of the first one."""
+    """Let Ctrl-C raise here: Ray Tune, while it runs, only records the first one."""
     is_ours = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT)
-    if not is_ours or not callable(before):  # a command that was started to ignore it
+    if not is_ours or not callable(before):  # a command that ignores SIGINT
         yield
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""NumPy files written piece by piece, whose length is known at the end."""
+"""NumPy files written in pieces, with a length known only at the end."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 _HEADER_BYTES = 128
-"""What NumPy writes for an array of few dimensions and a plain type: padded to a multiple of 64."""
+"""Bytes of NumPy's header for few dimensions and a plain type: padded to a multiple of 64."""
 
 
 class NpyWriter:
-    """A ``.npy`` file of version 1.0 to which rows are added; a context, which completes it.
+    """Writer of a ``.npy`` file of version 1.0, row by row; a context manager that completes the file.
 
-    Written, not mapped: a full disk kills a process that writes through a map.
+    The file is not memory-mapped: a full disk kills a process that writes through a map.
 
     Args:
-        path: The file, made anew.
-        dtype: Of the values, which are converted.
+        path: The file; an existing one is replaced.
+        dtype: Type of the values; rows are converted.
         row: Shape of a row; empty for a flat array.
     """
 
@@ -33,7 +33,7 @@ class NpyWriter:
         self._file.write(bytes(_HEADER_BYTES))
 
     def append(self, rows: npt.NDArray[Any]) -> None:
-        """Add rows, (n, *row)."""
+        """Append rows, (n, *row)."""
         if rows.shape[1:] != self._row:
             raise ValueError(f"rows must have the shape {self._row}, got {rows.shape[1:]}")
         self._file.write(np.ascontiguousarray(rows, dtype=self._dtype).data)

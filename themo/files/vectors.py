@@ -1,8 +1,8 @@
 """A file of vectors, read row by row.
 
-Not memory-mapped: the kernel maps many pages around each row that is touched, so that a few hundred random
-batches make a whole file resident, gigabytes for a million pairs. What is read here lies in the page cache,
-which all processes share, and counts to none.
+The file is not memory-mapped: the kernel maps many pages around each row, so a few hundred random batches
+would make the whole file resident, gigabytes for a million pairs. Reads use the page cache, which all
+processes share and which counts to none.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ class VectorFile:
     """A ``.npy`` of shape (N, D), float16 or float32, in C order.
 
     Args:
-        path: The file.
+        path: The ``.npy`` file.
 
     Raises:
-        ValueError: It is no such array.
-        OSError: It cannot be read.
+        ValueError: The file holds no such array.
+        OSError: The file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            mapped = np.lib.format.open_memmap(path, mode="r")  # np.load would open archives as well
+            mapped = np.lib.format.open_memmap(path, mode="r")  # np.load would also open archives
         except ValueError as error:
             raise ValueError(f"must be a .npy array: {error}") from None
         if mapped.ndim != 2 or mapped.dtype not in (np.float16, np.float32) or not mapped.flags.c_contiguous:
@@ -48,14 +48,14 @@ class VectorFile:
             os.close(self._descriptor)
 
     def rows(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """(B, D) float32, the rows at B indices."""
+        """Read the rows at B indices, (B, D) float32."""
         values = np.empty((len(indices), self.shape[1]), self.dtype)
         for row, place in zip(indices.tolist(), values, strict=True):
             self._read(place, row)
         return values.astype(np.float32)
 
     def chunks(self, n_rows: int) -> Iterator[npt.NDArray[Any]]:
-        """The rows in order, `n_rows` at a time."""
+        """Yield the rows in order, `n_rows` at a time."""
         for start in range(0, len(self), n_rows):
             values = np.empty((min(n_rows, len(self) - start), self.shape[1]), self.dtype)
             self._read(values, start)
@@ -64,7 +64,7 @@ class VectorFile:
     def _read(self, place: npt.NDArray[Any], row: int) -> None:
         view = place.data.cast("B")
         offset = self._start + row * self._row_bytes
-        while len(view):  # a read may be short, as of more than 2 GiB
+        while len(view):  # a read may be short, for example above 2 GiB
             n = os.preadv(self._descriptor, [view], offset)
             if n == 0:
                 raise OSError("the file of vectors ends before its last row")

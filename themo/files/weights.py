@@ -1,8 +1,8 @@
-"""Weights of a model's folder, written, and read without running what may be in them."""
+"""Weights of a model's folder: writing them, and reading them without running code."""
 
 from __future__ import annotations
 
-import pickle  # for the name of its error alone; tests/test_imports.py sees to that
+import pickle  # only for its error class; tests/test_imports.py checks this
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,12 @@ SAFE_WEIGHTS, PICKLED_WEIGHTS = "model.safetensors", "pytorch_model.bin"
 
 
 def read_weights(folder: Path, what: str) -> dict[str, Tensor]:
-    """Tensors of a model by name, on the CPU; no code that a file may hold is run.
+    """Read the tensors of a model by name, on the CPU, without running code of the file.
 
     Raises:
-        InputError: No weights there, damaged ones, or anything in them but tensors.
+        InputError: The weights are missing, damaged, or hold anything but tensors.
     """
-    import torch  # what only asks where weights lie need not wait for it
+    import torch  # slow to import; not needed to locate weights
     from safetensors.torch import load_file
 
     path = folder / SAFE_WEIGHTS
@@ -30,11 +30,11 @@ def read_weights(folder: Path, what: str) -> dict[str, Tensor]:
         if path.is_file():
             return load_file(path)
         path = folder / PICKLED_WEIGHTS
-        # the format before torch 1.6 is no zip archive and cannot be mapped
+        # files of torch before 1.6 are no zip archives and cannot be mapped
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except FileNotFoundError:
         raise InputError(f"{what}: must have {SAFE_WEIGHTS} or {PICKLED_WEIGHTS}, has neither") from None
-    except Exception as error:  # safetensors, pickle, zip files and torch each have their own
+    except Exception as error:  # safetensors, pickle, zipfile and torch raise different errors
         refuse_code(error, what)
         raise InputError(f"{what}: {path.name} cannot be read: {reason_of(error)}") from error
     if not isinstance(loaded, dict) or not all(
@@ -45,9 +45,9 @@ def read_weights(folder: Path, what: str) -> dict[str, Tensor]:
 
 
 def write_weights(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write tensors by name as safetensors, with the rights of any new file.
+    """Write tensors by name as safetensors, with the usual mode of a new file.
 
-    safetensors (0.8) lets the owner alone read what it writes, whatever the umask.
+    safetensors (0.8) makes its files readable only for the owner, whatever the umask.
     """
     from safetensors.torch import save_file
 
@@ -58,15 +58,16 @@ def write_weights(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
 
 
 def refuse_code(error: Exception, what: str, file: str = PICKLED_WEIGHTS) -> None:
-    """Say of an error in reading weights that there is more in them than tensors, if that is what it is.
+    """Raise a refusal if an error in reading weights means that they hold more than tensors.
 
     Args:
-        error: What was raised.
-        what: The setting and the model that a refusal names.
-        file: Where the weights are.
+        error: The error in reading weights.
+        what: Setting and model for the message.
+        file: File of the weights.
 
     Raises:
-        InputError: It is; torch's own message advises to load it all the same.
+        InputError: The weights hold more than tensors. (torch's own message advises to load them all the
+            same.)
     """
     if isinstance(error, pickle.UnpicklingError):
         raise InputError(f"{what}: {_refusal_of_code(file)}") from error

@@ -1,1 +1,1 @@
-"""Search of pictures: an index of any folder, and what Spanish texts find in it."""
+"""Picture search: an index of a folder's pictures, searched by Spanish texts."""

@@ -1,4 +1,4 @@
-"""What a search for pictures found, as one page of HTML that needs nothing beside itself."""
+"""The results of a picture search as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from themo.models.image_files import open_rgb, upright
 from themo.process.progress import track
 
 THUMBNAIL_PIXELS = 360
-"""Longer side; drawn at about half of that, for screens of double density."""
+"""Longer side of a small copy, in pixels; shown at half that size, for screens of double density."""
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #faf9f6; --ink: #22262b; --soft: #6a7078; --card: #ffffff;
@@ -51,11 +51,11 @@ footer { border-top: 1px solid var(--line); margin-top: 3rem; padding-top: .8rem
 
 @dataclass(frozen=True)
 class Found:
-    """A query and what it found.
+    """A query and its matches.
 
     Attributes:
         query: The text.
-        matches: The best first.
+        matches: Matches, the best first.
     """
 
     query: str
@@ -63,17 +63,17 @@ class Found:
 
 
 def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) -> str:
-    """The page: a section a query, small copies of the pictures inside; it runs nothing and loads nothing.
+    """Return the page: one section per query with small copies of the pictures, no script, no external files.
 
     Args:
         results: The queries.
         folder: The folder of pictures.
-        n_pictures: How many were searched.
-        version: Whose vectors they are.
+        n_pictures: Number of pictures in the index.
+        version: Version of the vectors.
     """
     thumbnails = {}
     names = {match.name for found in results for match in found.matches}
-    with track("Small copies for the page", len(names), "pictures") as advance:
+    with track("Making small copies", len(names), "pictures") as advance:
         for name in sorted(names):
             thumbnails[name] = _thumbnail(folder / name)
             advance(1)
@@ -138,7 +138,7 @@ def _image(source: str, name: str) -> str:
 
 
 def _thumbnail(path: Path) -> str:
-    """A small copy as a data URI, upright; empty where the file cannot be read any more."""
+    """Return an upright small copy as a data URI; empty if the file cannot be read any more."""
     try:
         image = upright(open_rgb(path))
     except InputError:

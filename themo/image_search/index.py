@@ -1,14 +1,14 @@
-"""Vectors of all pictures of a folder, kept up to date, and the best matches among them.
+"""The index of a folder's pictures: updating their vectors and finding the best matches.
 
     cache_dir/pictures-<digest of folder and teacher>/
         000007.npy   vectors of some pictures, (n, E) float32 of length 1
         000007.json  their names, sizes, times and digests, the broken ones, and the digest of the vectors
 
-A piece counts once its JSON is there, which comes last. A new one is written every so many seconds, so that a
-killed run loses little. Small pieces are merged, and those whose pictures have changed or gone are rewritten.
+The JSON of a piece is written last and makes it valid. A new piece is written at a fixed interval, so that a
+killed run loses little. Small pieces are merged. Pieces with changed or deleted pictures are rewritten.
 
-The vectors are float32, and every one is compared: the ranking is exact. They are memory-mapped and let go of
-piece by piece, so memory does not depend on their number.
+All float32 vectors are compared: the ranking is exact. Vectors are memory-mapped and released piece by piece,
+so memory does not depend on their number.
 
 Shape suffixes: Q queries, n pictures of a piece, N pictures in all, E dimensions.
 """
@@ -32,7 +32,8 @@ import torch
 
 from themo.errors import InputError
 from themo.files.atomic import write_text
-from themo.files.cache import alone, digest, digest_file
+from themo.files.cache import digest, digest_file
+from themo.files.locks import alone
 from themo.files.npy import NpyWriter
 from themo.image_search.pictures import Stamp
 from themo.models.image_files import UnreadableError
@@ -46,25 +47,25 @@ Vectors = npt.NDArray[np.float32]
 Digests = npt.NDArray[np.uint64]
 
 _FORM = 3
-"""Of what is kept of a picture, and of how it is read: another number makes a new index."""
+"""Version of the index's format and of the decoding; a new number makes a new index."""
 SECONDS_BETWEEN_PIECES = 20.0
-"""What a killed run loses at most, beside the batch in work."""
+"""Seconds between pieces: the loss of a killed run, beside its current batch."""
 PIECE_ROWS = 16_384
-"""Pictures of a piece at most; 48 MiB at 768 dimensions, which is what a search keeps mapped."""
+"""Greatest number of pictures of a piece; 48 MiB at 768 dimensions, the memory that a search maps."""
 MOST_SMALL = 16
-"""Pieces of less than half of that, before they are merged."""
+"""Number of pieces of less than half that size before they are merged."""
 BATCH = {"cpu": 32, "cuda": 128}
-"""Pictures that the teacher looks at together; few where it is slow, since an interruption loses them."""
+"""Pictures per batch of the teacher; few on a slow device, since an interruption loses them."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """A picture that a query found.
+    """A picture found by a query.
 
     Attributes:
         name: Path below the folder.
         score: Cosine of its vector and the query's.
-        copies: Other files of the very same bytes, by name.
+        copies: Other files with the same bytes, by name.
     """
 
     name: str
@@ -74,13 +75,13 @@ class Match:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some pictures' vectors, as they lie on disk.
+    """The vectors of some pictures on disk.
 
     Attributes:
-        path: The JSON; the vectors lie beside it.
+        path: The JSON file, beside the vectors.
         stamps: The n pictures, in the order of the rows.
-        broken: Why others, seen with them, have no vector.
-        digests: (n, 4) uint64, as of `Identified`.
+        broken: Reasons of unreadable pictures of the same batches.
+        digests: (n, 4) uint64 digests of `Identified`.
     """
 
     path: Path
@@ -90,11 +91,11 @@ class Piece:
 
     @classmethod
     def read(cls, path: Path) -> Piece:
-        """A piece that was written whole.
+        """Read a complete piece.
 
         Raises:
-            ValueError: It is damaged, or of a version that noted other things of a picture.
-            OSError: It cannot be read.
+            ValueError: The piece is damaged or has another format.
+            OSError: The piece cannot be read.
         """
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
@@ -103,9 +104,9 @@ class Piece:
             digests = np.frombuffer(bytes.fromhex(tree["digests"]), np.uint64).reshape(len(stamps), 4)
             expected = tree["sha256"]
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: does not describe a piece") from error
+            raise ValueError(f"{path}: must describe a piece") from error
         if digest_file(path.with_suffix(".npy")) != expected:
-            raise ValueError(f"{path}: its vectors are not those that were written")
+            raise ValueError(f"{path}: the vectors do not match their digest")
         return cls(path, stamps, broken, digests)
 
     @classmethod
@@ -117,7 +118,7 @@ class Piece:
         broken: Mapping[Stamp, str],
         digests: Sequence[Digests],
     ) -> Piece:
-        """Write a piece of a new name; `vectors` and `digests` are arrays whose rows follow each other."""
+        """Write a new piece from consecutive arrays of `vectors` and `digests`."""
         with NpyWriter(path.with_suffix(".npy"), np.float32, vectors[0].shape[1:]) as out:
             for rows in vectors:
                 out.append(rows)
@@ -132,26 +133,26 @@ class Piece:
         return piece
 
     def remove(self) -> None:
-        """Take it off the disk; who has opened its vectors goes on reading them."""
+        """Remove the piece from disk; open vectors stay readable."""
         self.path.unlink()
         self.path.with_suffix(".npy").unlink()
 
 
 class MappedVectors:
-    """A ``.npy`` of (n, E) float32, mapped; it stays readable when the file is unlinked."""
+    """A ``.npy`` of (n, E) float32, memory-mapped; it stays readable after the file is unlinked."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             np.lib.format.read_magic(file)
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             offset = file.tell()
-            # private, and never written, so never copied: torch warns of arrays that it must not write
+            # a private, never written map: torch warns of read-only arrays
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         flat = np.frombuffer(self._map, dtype, int(np.prod(shape)), offset)
         self.rows: Vectors = flat.reshape(shape)
 
     def release(self) -> None:
-        """Give the pages back that reading has made resident; they stay in the page cache of the system."""
+        """Release the resident pages; they stay in the system's page cache."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
@@ -162,12 +163,12 @@ class ImageIndex:
 
     Attributes:
         names: N paths below the folder, in the order of the rows.
-        pieces: Their vectors.
-        broken: Why others have none, by their names.
-        n_new: Of these, how many were not there, or were others, when the folder was indexed last.
-        file_of: (N,) equal numbers where two files have the same bytes.
-        twin_of: (N,) row of the first picture of the same pixels. Vectors of the same pixels differ by some
-            3e-8 between batches, which must not decide which one comes first.
+        pieces: Pieces of their vectors.
+        broken: Reasons of unreadable pictures, by name.
+        n_new: Number of pictures that were new or changed since the last update.
+        file_of: (N,) numbers, equal for files with the same bytes.
+        twin_of: (N,) row of the first picture with the same pixels. Vectors of the same pixels differ by some
+            3e-8 between batches, which must not decide their order.
     """
 
     names: tuple[str, ...]
@@ -186,16 +187,16 @@ class ImageIndex:
         teacher_key: str,
         load: Callable[[], Teacher],
     ) -> ImageIndex:
-        """Bring the index of a folder up to date, and open it.
+        """Update the index of a folder and open it.
 
-        What is computed is kept also when this is interrupted.
+        An interruption keeps the computed vectors.
 
         Args:
             cache_dir: Folder of the cache.
             folder: The folder of pictures.
-            found: What is in it now.
+            found: Pictures now in the folder.
             teacher_key: Fingerprint of the teacher.
-            load: Gives the `Teacher`; called only if there is something new.
+            load: Loads the `Teacher`; called only for new pictures.
 
         Raises:
             InputError: The cache cannot be written.
@@ -208,7 +209,7 @@ class ImageIndex:
         try:
             home.mkdir(parents=True, exist_ok=True)
             lock = cache_dir.absolute() / f".{home.name}.lock"
-            with alone(lock, f"--images {folder}: another process is looking at its pictures; waiting"):
+            with alone(lock, f"--images {folder}: another process is indexing it; waiting"):
                 with waiting("Opening the index"):
                     builder = _Builder(home, folder, frozenset(found))
                 n_new = builder.add_new(load)
@@ -216,7 +217,7 @@ class ImageIndex:
                 pieces = tuple(MappedVectors(piece.path.with_suffix(".npy")) for piece in builder.pieces)
         except OSError as error:
             raise InputError(
-                f"cache_dir {cache_dir}: pictures cannot be kept: {error.strerror or error}"
+                f"cache_dir {cache_dir}: cannot write the index: {error.strerror or error}"
             ) from error
         names = tuple(stamp.name for piece in builder.pieces for stamp in piece.stamps)
         broken = {stamp.name: reason for piece in builder.pieces for stamp, reason in piece.broken.items()}
@@ -229,19 +230,19 @@ class ImageIndex:
         return cls(names, pieces, every_broken, n_new, file_of, firsts[pixels_of])
 
     def search(self, queries_QE: Vectors, n_best: int) -> list[list[Match]]:
-        """The best matches of each query, the best first; of equal pictures the first by name.
+        """Return the best matches of each query, the best first; equal pictures are ordered by name.
 
-        Files of the very same bytes are one match, by the first of their names.
+        Files with the same bytes are one match, under the first name.
 
         Args:
             queries_QE: float32 vectors of length 1.
-            n_best: Matches of a query at most.
+            n_best: Greatest number of matches per query.
         """
         scores_NQ = np.empty((len(self.names), len(queries_QE)), np.float32)
         queries_EQ, start = torch.from_numpy(queries_QE).T, 0
         for piece in self.pieces:
             end = start + len(piece.rows)
-            # by torch, whose threads the student uses: those of NumPy would go on spinning beside them
+            # by torch, which the student uses: NumPy's threads would keep spinning beside torch's
             torch.matmul(torch.from_numpy(piece.rows), queries_EQ, out=torch.from_numpy(scores_NQ[start:end]))
             piece.release()
             start = end
@@ -251,7 +252,8 @@ class ImageIndex:
         scores_N = scores_N[self.twin_of]
         for n in _growing(n_best, len(scores_N)):
             worst = np.partition(scores_N, -n)[-n]
-            rows = np.flatnonzero(scores_N >= worst)  # with all that are equal to the last, so all its copies
+            # with all pictures equal to the last one, so with all its copies
+            rows = np.flatnonzero(scores_N >= worst)
             found: dict[int, list[int]] = {}
             for row in sorted(rows, key=lambda row: (-scores_N[row], self.names[row])):
                 found.setdefault(int(self.file_of[row]), []).append(int(row))
@@ -266,7 +268,7 @@ class ImageIndex:
 
 
 def _growing(n_best: int, n: int) -> Iterator[int]:
-    """How many rows to look at, until enough files differ: more and more, at last all."""
+    """Yield growing numbers of rows to inspect, up to all, until enough files differ."""
     while 0 < n_best < n:
         yield n_best
         n_best *= 4
@@ -275,7 +277,7 @@ def _growing(n_best: int, n: int) -> Iterator[int]:
 
 
 def _first_equals(keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """The first row of each distinct row of (N, 2), and for every row the number of its distinct one."""
+    """Return the first index of each distinct row of (N, 2), and each row's number among these."""
     _, firsts, numbers = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     return firsts, numbers.reshape(-1)
 
@@ -284,36 +286,36 @@ class _Builder:
     """The pieces of an index under its lock.
 
     Args:
-        home: Where they lie.
+        home: Folder of the pieces.
         folder: The folder of pictures.
-        found: What is in it now.
+        found: Pictures now in the folder.
     """
 
     def __init__(self, home: Path, folder: Path, found: frozenset[Stamp]) -> None:
         self.found = found
         self.pieces: list[Piece] = []
-        """In the order of their names, so of their making."""
+        """Pieces in the order of their names and creation."""
         self._home = home
         self._folder = folder
         self._known: set[Stamp] = set()
         self.unreadable: dict[str, str] = {}
-        """Why, by name; not kept: they may be readable another time."""
+        """Reasons by name; not stored, since the files may become readable."""
         for path in sorted(home.glob("*.json")):
             try:
                 piece = Piece.read(path)
             except (OSError, ValueError):
-                console.print(f"{path} is damaged or of an older version; its pictures are looked at again")
+                console.print(f"{path} is damaged or of an older version; encoding its pictures again")
                 path.unlink()
                 continue
             self.pieces.append(piece)
             self._known.update(piece.stamps, piece.broken)
         whole = {piece.path.stem for piece in self.pieces}
-        for path in home.iterdir():  # what a killed run left
+        for path in home.iterdir():  # leftovers of a killed run
             if path.name.partition(".")[0] not in whole:
                 path.unlink()
 
     def add_new(self, load: Callable[[], Teacher]) -> int:
-        """Look at the pictures that no piece holds; tell how many there were."""
+        """Encode the pictures that no piece holds; return their number."""
         new = sorted(self.found - self._known)
         if not new:
             return 0
@@ -321,7 +323,7 @@ class _Builder:
         part = _Part()
         paths = [self._folder / stamp.name for stamp in new]
         with (
-            track("Teacher looks at pictures", len(new), "pictures") as advance,
+            track("Encoding pictures", len(new), "pictures") as advance,
             closing(load_identified(paths, Upright(teacher.transform))) as images,
         ):
             seen = zip(new, images, strict=True)
@@ -337,17 +339,17 @@ class _Builder:
                         part = _Part()
                         if self._has_many_small:
                             self.tidy()
-            finally:  # an interruption too must not lose what is computed
+            finally:  # keep the vectors also after an interruption
                 self._write(part)
         return len(new)
 
     def tidy(self) -> None:
-        """Rewrite pieces that hold what is not found any more, and the small ones when there are many."""
+        """Rewrite pieces with deleted or changed pictures, and merge many small ones."""
         merge = self._has_many_small
         worn: list[tuple[Piece, npt.NDArray[np.bool_]]] = []
         kept: list[Piece] = []
         taken: set[Stamp] = set()
-        for piece in reversed(self.pieces):  # an interrupted rewrite leaves some twice: the newer one counts
+        for piece in reversed(self.pieces):  # an interrupted rewrite leaves duplicates: the newer one counts
             alive = [stamp in self.found and stamp not in taken for stamp in piece.stamps]
             taken.update(piece.stamps)
             if all(alive) and self.found.issuperset(piece.broken) and not (merge and _is_small(piece)):
@@ -377,7 +379,7 @@ class _Builder:
 
 
 class _Part:
-    """What becomes a piece."""
+    """A piece under construction."""
 
     def __init__(self) -> None:
         self.vectors: list[Vectors] = []
@@ -388,11 +390,11 @@ class _Part:
 
     @property
     def age(self) -> float:
-        """Seconds since it was begun."""
+        """Seconds since its start."""
         return time.monotonic() - self._start
 
     def look(self, teacher: Teacher, batch: Sequence[tuple[Stamp, Identified | InputError]]) -> None:
-        """Add the pictures of a batch, and the broken ones among them."""
+        """Encode a batch and add its pictures, with the broken ones."""
         whole = {stamp: image for stamp, image in batch if isinstance(image, Identified)}
         broken = {stamp: str(image) for stamp, image in batch if isinstance(image, InputError)}
         vectors = np.empty((0, teacher.dimension("embedding")), np.float32)
@@ -405,7 +407,7 @@ class _Part:
         self.broken |= broken
 
     def take(self, piece: Piece, alive_n: npt.NDArray[np.bool_], found: frozenset[Stamp]) -> None:
-        """Add what is alive of a piece."""
+        """Add the pictures of a piece that still exist."""
         self.vectors.append(MappedVectors(piece.path.with_suffix(".npy")).rows[alive_n])
         self.digests.append(piece.digests[alive_n])
         self.stamps.extend(stamp for stamp, lives in zip(piece.stamps, alive_n, strict=True) if lives)

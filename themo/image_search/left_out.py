@@ -1,4 +1,4 @@
-"""What a folder holds that no search looks at: thumbnails of its file system, excluded names, other kinds."""
+"""Files left out of a picture search: thumbnails of systems, excluded names, unsupported formats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SYSTEM_FOLDERS = frozenset(
         *(".trashes", ".spotlight-v100", ".fseventsd", ".documentrevisions-v100", "__macosx"),  # macOS
     )
 )
-"""Folders of thumbnails, of what was deleted, and of snapshots, in lower case."""
+"""Folders of thumbnails, deleted files and snapshots, in lower case."""
 
 HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 AVIF_SUFFIXES = frozenset((".avif",))
@@ -34,11 +34,11 @@ FOREIGN_SUFFIXES = frozenset(
         *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
     )
 )
-"""Pictures of kinds that are not read."""
+"""Suffixes of unsupported picture formats."""
 
 
 class LeftOut:
-    """Decides by name what is left out of a search, and counts it.
+    """Decides by name which files are left out of a search, and counts them.
 
     Args:
         exclude: Patterns of the user with ``*``, ``?`` and ``[...]``: of the name of a file or folder or,
@@ -58,7 +58,7 @@ class LeftOut:
         self._unread = FOREIGN_SUFFIXES | _unread_suffixes()
 
     def holds_folder(self, below: str) -> bool:
-        """Whether a folder is left out, by its path below the searched one; hidden ones are not counted."""
+        """Whether a folder is left out, by its path below the searched one; does not count hidden ones."""
         name = below.rpartition("/")[2]
         if name.lower() in SYSTEM_FOLDERS:
             self._system[name] += 1
@@ -75,7 +75,7 @@ class LeftOut:
         return False
 
     def lines(self) -> list[str]:
-        """What was left out, in lines for people."""
+        """Return lines about the files left out, for the console."""
         from themo.models.image_files import AVIF_COMMAND, HEIF_COMMAND
 
         lines = []
@@ -95,9 +95,7 @@ class LeftOut:
                     f"{_count(chosen.total(), 'picture')} left out: {_named(chosen)}; to read them: {command}"
                 )
         if kinds:
-            lines.append(
-                f"{_count(kinds.total(), 'file')} of kinds that are not read left out: {_named(kinds)}"
-            )
+            lines.append(f"{_count(kinds.total(), 'file')} of unsupported formats left out: {_named(kinds)}")
         return lines
 
     def _is_excluded(self, below: str) -> bool:
@@ -111,8 +109,8 @@ class LeftOut:
 
 
 def _unread_suffixes() -> frozenset[str]:
-    """Of HEIC and AVIF, the suffixes whose pictures cannot be read with the packages that are installed."""
-    from themo.models.image_files import (  # Pillow is no part of the command line's start
+    """Return the suffixes of HEIC and AVIF that the installed packages cannot read."""
+    from themo.models.image_files import (  # keep Pillow out of the command line's start
         reads_avif,
         reads_heif,
     )

@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, by name; whether they are by content shows when they are opened."""
+"""Listing a folder's pictures by name; their content is checked when they are opened."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ SUFFIXES = (
     | AVIF_SUFFIXES
     | FOREIGN_SUFFIXES
 )
-"""Of pictures; `LeftOut` knows which of them are not read."""
+"""Suffixes of pictures; `LeftOut` holds the unsupported ones."""
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-"""A link that leads nowhere, or a file that went since it was listed."""
+"""Errors of a broken link, or of a file deleted since the listing."""
 
 
 @dataclass(frozen=True, order=True)
 class Stamp:
-    """A picture as a folder lists it: as long as nothing of this changes, its content counts as the same.
+    """A listed picture: its content counts as unchanged while all attributes stay equal.
 
-    The number of the inode is not among it: exFAT and sshfs give new ones whenever they are mounted.
+    The inode is no attribute: exFAT and sshfs assign new ones at each mount.
 
     Attributes:
-        name: Path below the folder, with ``/``; bytes that are no UTF-8 as Python's surrogates.
+        name: Path below the folder, with ``/``; bytes outside UTF-8 as Python's surrogates.
         size: Bytes.
         changed: Time of the last change of the content, nanoseconds; `cp -p` and archives set it.
-        touched: Time of the last change of content, name or rights, nanoseconds, which nobody sets.
+        touched: Time of the last change of content, name or rights, nanoseconds; programs cannot set it.
     """
 
     name: str
@@ -45,19 +45,19 @@ class Stamp:
 def find_pictures(
     folder: Path, unreadable: Callable[[OSError], None], left_out: LeftOut | None = None
 ) -> list[Stamp]:
-    """The pictures in a folder and all below it, by name.
+    """List the pictures of a folder and its subfolders, by name.
 
-    A link to a file counts as the file; a link to a folder is not followed, so none is met twice. What begins
-    with a dot is left out, and so is what is no ordinary file.
+    Links to files count as files; links to folders are not followed. Names that begin with a dot and special
+    files are left out.
 
     Args:
-        folder: Where to look.
-        unreadable: Told of every folder below it that cannot be listed, and of every file in a folder that
-            lets names be read and nothing else.
-        left_out: Decides what else is left out, and counts it.
+        folder: Folder to list.
+        unreadable: Called for every subfolder that cannot be listed, and for every file whose folder allows
+            only listing.
+        left_out: Decides which other files are left out, and counts them.
 
     Raises:
-        InputError: It is no folder, or it cannot be listed.
+        InputError: The path is no folder, or cannot be listed.
     """
     if not folder.is_dir():
         raise InputError(f"--images {folder}: must be a folder, {_what(folder)}")
@@ -73,7 +73,7 @@ def find_pictures(
         unreadable(error)
 
     for root, folders, names in os.walk(folder, onerror=refuse):
-        # PTH: a Path a file takes longer than its stat
+        # PTH: making a Path is slower than the stat
         kept = [name for name in folders if not left_out.holds_folder(below(os.path.join(root, name)))]  # noqa: PTH118
         folders[:] = sorted(kept)
         for name in names:
@@ -96,15 +96,15 @@ def find_pictures(
 
 
 def printable(name: str) -> str:
-    """A file's name for people: what is no UTF-8, or would move their cursor, as a replacement character."""
+    """Return a file name with replacement characters for bytes outside UTF-8 and control characters."""
     text = readable(name)
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def readable(name: str) -> str:
-    """A file's name as Unicode, with a replacement character for what is none."""
+    """Return a file name as Unicode, with replacement characters for bytes outside UTF-8."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _what(folder: Path) -> str:
-    return "it is a file" if folder.exists() else "there is none"
+    return "got a file" if folder.exists() else "it does not exist"

@@ -1,7 +1,7 @@
-"""Muon for many small matrices: those of equal shape are orthogonalised together, in fewer, larger products.
+"""Muon for many small matrices: matrices of equal shape are orthogonalised together, in fewer products.
 
-The arithmetic is that of `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, which takes one matrix at
-a time and needs 1.7 to 2 times as long for the teacher's.
+The arithmetic is that of `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, which handles one matrix
+at a time and takes 1.7 to 2 times as long for the teacher's.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class BatchedMuon(torch.optim.Optimizer):
         matrices: Parameters of two dimensions.
         lr: Learning rate, scaled by 0.2 sqrt(longer side), which gives updates AdamW's size
             (https://arxiv.org/abs/2502.16982).
-        weight_decay: Times the learning rate, the share that a matrix loses at each step.
-        momentum: Of the gradients' running mean.
+        weight_decay: Share of a matrix removed per step, relative to the learning rate.
+        momentum: Momentum of the gradients' running mean.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class BatchedMuon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """Update every matrix by its gradient, which must be there."""
+        """Update every matrix by its gradient, which must exist."""
         for group in self.param_groups:
             matrices: list[Tensor] = group["params"]
             gradient = torch.stack([_wide(matrix.grad) for matrix in matrices if matrix.grad is not None])
@@ -55,7 +55,7 @@ class BatchedMuon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrices_NRC: Tensor) -> Tensor:
-    """Return the nearest semi-orthogonal matrices, roughly: singular values come near 1; bfloat16.
+    """Return approximately the nearest semi-orthogonal matrices, with singular values near 1; bfloat16.
 
     Args:
         matrices_NRC: (N, R, C) with R at most C.

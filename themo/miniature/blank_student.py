@@ -14,8 +14,8 @@ from themo.config.miniature import MiniatureRecipe
 _SPECIAL_TOKENS = {f"{name.lower()}_token": f"[{name}]" for name in ("UNK", "PAD", "CLS", "SEP", "MASK")}
 
 INITIALIZER_RANGE = 0.005
-"""Standard deviation of random initial weights. BERT's 0.02 suits weights that a long pre-training moves;
-here small ones do better, since a small learning rate turns them sooner (EXPERIMENTS.md)."""
+"""Standard deviation of random initial weights. BERT's 0.02 suits a long pre-training; here smaller weights
+do better, since a small learning rate changes their direction sooner (EXPERIMENTS.md)."""
 
 
 def write_blank_student(recipe: MiniatureRecipe, spanish: Sequence[str], folder: Path) -> None:
@@ -53,8 +53,8 @@ def write_blank_student(recipe: MiniatureRecipe, spanish: Sequence[str], folder:
 def _word_pieces(sentences: Sequence[str]) -> list[str]:
     """Return a WordPiece vocabulary: special tokens, letters, and words by falling frequency.
 
-    A trained vocabulary of a language of so few words is practically the same (281 pieces, nearly all words),
-    but the trainer of the library `tokenizers` breaks ties at random: equal recipes must give equal worlds.
+    A trained vocabulary of so few words is nearly the same (281 pieces, nearly all words), but the trainer of
+    the library `tokenizers` breaks ties at random, and equal recipes must give equal worlds.
     """
     counts = Counter(word for sentence in sentences for word in sentence.lower().split())
     letters = sorted({letter for word in counts for letter in word})

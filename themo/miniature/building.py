@@ -1,4 +1,4 @@
-"""Builds the miniature world: its corpus, its teacher, its blank student and its test sets."""
+"""The build of the miniature world: corpus, teacher, blank student and test sets."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from themo.process.progress import track
 
 T = TypeVar("T")
 
-SIZE_TOLD, BACKGROUND_TOLD, RELATION_TOLD = 0.8, 0.75, 0.9
-"""How often a training pair tells a group's size, the background, the relation; test captions tell all."""
+SIZE_STATED, BACKGROUND_STATED, RELATION_STATED = 0.8, 0.75, 0.9
+"""Probabilities that a training pair states size, background and relation; test captions state all."""
 
 
 def build(recipe: MiniatureRecipe, folder: Path) -> None:
-    """Write a whole miniature world, the same for the same recipe but for the rounding of floats.
+    """Write a miniature world, equal for equal recipes up to the rounding of floats.
 
     ```
     corpus/train.tsv, validation.tsv  English and Spanish sentence pairs
@@ -48,7 +48,7 @@ def build(recipe: MiniatureRecipe, folder: Path) -> None:
     ```
 
     Args:
-        recipe: Every size.
+        recipe: Sizes and seed.
         folder: An existing, empty folder.
 
     Raises:
@@ -58,7 +58,7 @@ def build(recipe: MiniatureRecipe, folder: Path) -> None:
     (folder / "teacher").mkdir()
     write_bpe(folder / "teacher" / "bpe.txt.gz")
     with text_side(recipe, folder / "teacher" / "bpe.txt.gz") as text:
-        # All else is written, and transformers imported, while the process of the text tower starts.
+        # write all else, and import transformers, while the process of the text tower starts
         from themo.miniature.blank_student import write_blank_student
 
         spanish = _write_corpus(recipe, world, folder / "corpus")
@@ -74,9 +74,10 @@ def _write_corpus(recipe: MiniatureRecipe, world: World, folder: Path) -> list[s
     scenes = world.draw_by_lot(
         "train", recipe.corpus_pairs, recipe.training_single_group_percent, rng, distinct=False
     )
-    told = [_partly_told(scenes.content(i), words) for i in range(len(scenes))]
+    contents = [_partially_stated(scenes.content(i), words) for i in range(len(scenes))]
     pairs = [
-        (english_sentence(content, words.choice), spanish_sentence(content, words.choice)) for content in told
+        (english_sentence(content, words.choice), spanish_sentence(content, words.choice))
+        for content in contents
     ]
     write_pairs(folder / "train.tsv", pairs)
     scenes = world.draw_by_lot("validation", recipe.validation_pairs, recipe.single_group_percent, rng)
@@ -84,17 +85,17 @@ def _write_corpus(recipe: MiniatureRecipe, world: World, folder: Path) -> list[s
     return [spanish for _, spanish in pairs]
 
 
-def _partly_told(content: Content, words: random.Random) -> Content:
-    """Leave some of it out, as people do who describe a picture."""
+def _partially_stated(content: Content, words: random.Random) -> Content:
+    """Leave out parts of the content at random, as people do in captions."""
 
-    def group(told: Group) -> Group:
-        return told if words.random() < SIZE_TOLD else replace(told, size=None)
+    def maybe_without_size(group: Group) -> Group:
+        return group if words.random() < SIZE_STATED else replace(group, size=None)
 
     return Content(
-        first=group(content.first),
-        second=group(content.second) if content.second is not None else None,
-        relation=content.relation if words.random() < RELATION_TOLD else None,
-        background=content.background if words.random() < BACKGROUND_TOLD else None,
+        first=maybe_without_size(content.first),
+        second=maybe_without_size(content.second) if content.second is not None else None,
+        relation=content.relation if words.random() < RELATION_STATED else None,
+        background=content.background if words.random() < BACKGROUND_STATED else None,
     )
 
 
@@ -134,7 +135,7 @@ def class_names(number: int) -> list[str]:
 
 
 def class_prompts(number: int) -> tuple[list[str], list[str]]:
-    """Return sentences for a class, as many in English as in Spanish; the n-th of both say the same."""
+    """Return sentences for a class in English and Spanish; the n-th of both are translations."""
     group = Group(shape=number // len(COLOURS), count=1, colour=number % len(COLOURS))
     english, spanish = english_group(group, _usual), spanish_group(group, _usual)
     return (
@@ -144,5 +145,5 @@ def class_prompts(number: int) -> tuple[list[str], list[str]]:
 
 
 def _usual(options: Sequence[T], /) -> T:
-    """Pick the first option, which the lexicon and the grammar keep for the most usual word."""
+    """Pick the first option, by convention of lexicon and grammar the most usual word."""
     return options[0]

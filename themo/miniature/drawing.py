@@ -1,7 +1,7 @@
-"""Pictures of scenes: 48 x 48 pixels, a grid of 3 x 3 cells, one object a cell with a little jitter.
+"""Pictures of scenes: 48 x 48 pixels, a grid of 3 x 3 cells, one object per cell with a little jitter.
 
 A cell is a patch of the teacher's image tower. With objects at free positions a teacher of this size learns
-next to nothing (R@1 0.04 against 0.86, see EXPERIMENTS.md).
+almost nothing (R@1 0.04 against 0.86, see EXPERIMENTS.md).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ IMAGE_PIXELS = GRID * CELL_PIXELS
 _RADII = (3.9, 6.3)
 """Half the height of an object in pixels, by size."""
 _OFFSETS = np.linspace(-1.6, 1.6, 9)
-"""Where the centre of an object may lie in either direction, in pixels from the centre of its cell."""
+"""Offsets of an object's centre in each direction, in pixels from the centre of its cell."""
 _SAMPLES = 4
-"""Points a pixel side at which a shape is asked whether it covers them."""
+"""Sample points per pixel side for a shape's coverage."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Objects:
 
 
 def place(scenes: Scenes, rng: np.random.Generator) -> Objects:
-    """Give every object of every scene a cell and a jitter.
+    """Assign a cell and a jitter to every object of every scene.
 
     The first group of two lies wholly to the left of (or above) the second, and the two share at least one
     row (or column), so that no picture shows both "left of" and "above".
@@ -71,7 +71,7 @@ def place(scenes: Scenes, rng: np.random.Generator) -> Objects:
     for group in (0, 1):
         allowed = (along < border) == (group == 0)
         allowed[scenes.single] = group == 0
-        # The lowest keys win: first one cell in the shared row, then any allowed cell, never another.
+        # the lowest keys win: first one cell in the shared row, then any allowed cell
         keys = rng.random((n, GRID * GRID))
         keys[~allowed] = np.inf
         in_row = np.where(across == shared, keys, np.inf)
@@ -104,7 +104,7 @@ def draw(scenes: Scenes, objects: Objects) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=1)
 def _masks() -> NDArray[np.float32]:
-    """Coverage of each pixel of a cell, 0 to 1: (10 shapes, 2 sizes, 81 offsets, 16, 16) float32."""
+    """Return the coverage of a cell's pixels, 0 to 1: (10 shapes, 2 sizes, 81 offsets, 16, 16) float32."""
     points = (np.arange(CELL_PIXELS * _SAMPLES) + 0.5) / _SAMPLES - CELL_PIXELS / 2
     dy, dx = np.meshgrid(_OFFSETS, _OFFSETS, indexing="ij")
     masks = np.empty(
@@ -122,7 +122,7 @@ def _masks() -> NDArray[np.float32]:
 
 @lru_cache(maxsize=1)
 def _boxes() -> NDArray[np.int64]:
-    """First and last column and row of each mask: (10, 2, 81, 4) int64, as x0, y0, x1, y1."""
+    """Return first and last column and row of each mask: (10, 2, 81, 4) int64, as x0, y0, x1, y1."""
     covered: NDArray[np.bool_] = np.greater(_masks(), 0.5)
     columns, rows = np.any(covered, axis=-2), np.any(covered, axis=-1)
     last = CELL_PIXELS - 1
@@ -138,7 +138,7 @@ def _boxes() -> NDArray[np.int64]:
 
 
 def _inside(shape: int, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which points lie in a shape of radius 1 around the origin; y grows downwards."""
+    """Return which points lie in a shape of radius 1 around the origin; y grows downwards."""
     radius: NDArray[np.float64] = np.hypot(x, y)
     if shape == 0:  # circle
         return radius < 0.95

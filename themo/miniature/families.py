@@ -1,4 +1,4 @@
-"""The teacher's batches: scenes of the training split with their twins, and what captions say of them."""
+"""The teacher's batches: scenes of the training split with their twins, and the facts that captions state."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FAMILY: tuple[tuple[Kind, ...], ...] = (
     ("count", "size"),
     ("swapped colours", "colour", "background"),
 )
-"""The twins that stand in a batch beside every scene; of several kinds one a batch."""
+"""Kinds of twins in a batch, beside every scene; of several kinds in one entry, one per batch."""
 
 N_MEMBERS = 1 + len(FAMILY)
-"""Scenes of a family."""
+"""Number of scenes of a family."""
 
-SIZE_TOLD, BACKGROUND_TOLD = (0.85, 0.2), (0.85, 0.2)
-"""How often captions tell sizes and background: of two groups, of one (class prompts do not)."""
+SIZE_STATED, BACKGROUND_STATED = (0.85, 0.2), (0.85, 0.2)
+"""Probabilities that captions state sizes and background: for two groups, for one (class prompts do not)."""
 
 
 def family_batch(
@@ -31,26 +31,26 @@ def family_batch(
     """Draw scenes of the training split with their twins.
 
     Returns:
-        N scenes, what their captions say, and (N,) int64 numbers that are equal where captions say the same.
+        N scenes, the contents of their captions, and (N,) int64 numbers, equal for equal contents.
     """
     base = world.draw_by_lot("train", n_families, single_percent, rng, distinct=False)
     family = [base]
     for kinds in FAMILY:
         kind = kinds[rng.integers(len(kinds))]
         twin = twins(base, kind, world, rng)
-        # A single group has no relation, and not every swap stays in the split: another shape then.
+        # a single group has no relation, and not every swap stays in the split: change a shape instead
         family.append(chosen(differ(base, twin), twin, twins(base, "shape", world, rng)))
     scenes = joined(family)
     group = base.single.astype(np.int64)
-    size_told = np.tile(rng.random(n_families) < np.array(SIZE_TOLD)[group], N_MEMBERS)
-    background_told = np.tile(rng.random(n_families) < np.array(BACKGROUND_TOLD)[group], N_MEMBERS)
+    size_stated = np.tile(rng.random(n_families) < np.array(SIZE_STATED)[group], N_MEMBERS)
+    background_stated = np.tile(rng.random(n_families) < np.array(BACKGROUND_STATED)[group], N_MEMBERS)
     contents = []
     for i in range(len(scenes)):
         content = scenes.content(i)
-        if not size_told[i]:
+        if not size_stated[i]:
             second = content.second and replace(content.second, size=None)
             content = replace(content, first=replace(content.first, size=None), second=second)
-        if not background_told[i]:
+        if not background_stated[i]:
             content = replace(content, background=None)
         contents.append(content)
-    return scenes, contents, scene_numbers(scenes, size_told, background_told)
+    return scenes, contents, scene_numbers(scenes, size_stated, background_stated)

@@ -1,4 +1,4 @@
-"""English and Spanish sentences that say the same of a scene, each with words and an order of its own."""
+"""English and Spanish sentences with the same content about a scene, each with its own words and order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Pick(Protocol):
 
 @dataclass(frozen=True)
 class Group:
-    """What is said of one to three equal objects; None where nothing is said."""
+    """The content about one to three equal objects; None for facts left out."""
 
     shape: int
     count: int
@@ -30,9 +30,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Content:
-    """What a sentence says, in no language: `first` lies in `relation` to `second`.
+    """The content of a sentence, in no language: `first` is in `relation` to `second`.
 
-    Without `second` the sentence speaks of one group; without `relation` it only names the two together.
+    Without `second` the sentence is about one group; without `relation` it only names both.
     """
 
     first: Group
@@ -49,8 +49,8 @@ class Content:
 
 
 # In the templates {a} and {b} are the groups, {be} and {see} verbs that agree with {a}, {where} a preposition
-# ("above"), {beside} what stands after "B with A" ("above it"), {ground} the background after a space. Those
-# with {front}, the background at the head of the sentence, serve only where a background is told.
+# ("above"), {beside} the words after "B with A" ("above it"), {ground} the background after a space. Those
+# with {front}, the background at the head of the sentence, need a stated background.
 
 ENGLISH_ONE = (
     "{a}{ground}",

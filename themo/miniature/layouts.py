@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 IMAGES_PER_VALIDATION_IMAGE = 5
-"""One picture in five lies in `val2014`, the others in `train2014`, as of the 1,000 of XTD10."""
+"""Every fifth picture is in `val2014`, the others in `train2014`, as in XTD10."""
 
 
 def write_retrieval_set(
@@ -20,10 +20,10 @@ def write_retrieval_set(
     spanish: Sequence[str],
     advance: Callable[..., None],
 ) -> None:
-    """Write pictures as a part of MSCOCO and their captions as XTD10 does.
+    """Write pictures in MSCOCO's layout and captions in XTD10's.
 
     Args:
-        folder: Gets `mscoco/{train2014,val2014}/COCO_..._000000000001.jpg` and `xtd10/*.txt`, a line each.
+        folder: Gets `mscoco/{train2014,val2014}/COCO_..._000000000001.jpg` and `xtd10/*.txt`, one line each.
         pictures: (N, height, width, 3) uint8.
         english: N captions.
         spanish: N captions.
@@ -53,7 +53,7 @@ def write_classification_set(
     prompts: Sequence[tuple[Sequence[str], Sequence[str]]],
     advance: Callable[..., None],
 ) -> None:
-    """Write pictures as the validation part of ImageNet, as its localisation challenge hands it out.
+    """Write pictures in the layout of ImageNet's validation part in its localisation challenge.
 
     Args:
         folder: Gets `ILSVRC/`, `LOC_synset_mapping.txt`, `LOC_val_solution.csv` and `prompts.tsv`.
@@ -103,7 +103,7 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def _write_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:
-    # Chroma at full resolution: with the usual halving, the colours of small objects run.
+    # full chroma resolution: the usual halving blurs the colours of small objects
     Image.fromarray(picture).save(path, format="JPEG", quality=95, subsampling=0)
 
 

@@ -1,6 +1,6 @@
 """The things of the miniature world and their words in English and Spanish.
 
-The position of a word in a table is the number of the thing in a scene: `SHAPES[4]` are the words of shape 4.
+An index in a table is the number in a scene: `SHAPES[4]` are the words of shape 4.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class SpanishAdjective:
     before_singular: str | None = None
 
     def agree(self, gender: Gender, plural: bool) -> str:
-        """Return the form that agrees with a noun of that gender and number and stands after it."""
+        """Return the form after a noun of that gender and number."""
         if plural:
             return self.masculine_plural if gender == "m" else self.feminine_plural
         return self.masculine if gender == "m" else self.feminine
 
     def agree_before(self, gender: Gender, plural: bool) -> str:
-        """Return the form that stands before the noun: "una gran estrella", but "grandes estrellas"."""
+        """Return the form before the noun: "una gran estrella", but "grandes estrellas"."""
         if self.before_singular is not None and not plural:
             return self.before_singular
         return self.agree(gender, plural)
@@ -53,7 +53,7 @@ class SpanishAdjective:
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape and what it may be called."""
+    """A shape and its names."""
 
     english: tuple[EnglishNoun, ...]
     spanish: tuple[SpanishNoun, ...]
@@ -61,7 +61,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Colour:
-    """A colour: red, green and blue from 0 to 255, and what it may be called."""
+    """A colour: red, green and blue from 0 to 255, and its names."""
 
     rgb: tuple[int, int, int]
     english: tuple[str, ...]
@@ -70,7 +70,7 @@ class Colour:
 
 @dataclass(frozen=True)
 class Size:
-    """A size and what it may be called; the Spanish phrases stand after noun and colour."""
+    """A size and its names; the Spanish phrases follow noun and colour."""
 
     english: tuple[str, ...]
     spanish: tuple[SpanishAdjective, ...]
@@ -88,7 +88,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Relation:
-    """Where one group lies, seen from another.
+    """The position of one group relative to another.
 
     Attributes:
         english: Prepositions before the other group ("above").

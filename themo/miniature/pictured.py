@@ -1,4 +1,4 @@
-"""Which scenes the pictures of the retrieval sets show, and what of them a picture found shares with them."""
+"""The scenes of the retrieval sets' pictures, and the agreement of retrieved pictures with captions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ATTRIBUTES: tuple[Attribute, ...] = get_args(Attribute)
 def pictured_scenes(
     recipe: MiniatureRecipe, world: World, split: PicturedSplit
 ) -> tuple[Scenes, np.random.Generator]:
-    """The scenes of a retrieval set, picture by picture, and the source of chance to place objects with."""
+    """Return the scenes of a retrieval set, picture by picture, and the generator for placing objects."""
     splits = get_args(PicturedSplit)
     n_images = {
         "validation": recipe.validation_images,
@@ -36,9 +36,9 @@ class Pictured:
     """A retrieval set of the miniature.
 
     Attributes:
-        scenes: What its pictures show, picture by picture.
-        world: Which tells the splits.
-        split: Whose scenes they are.
+        scenes: Scenes of its pictures, picture by picture.
+        world: World with the splits.
+        split: Split of the scenes.
     """
 
     scenes: Scenes
@@ -48,32 +48,31 @@ class Pictured:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What N pictures share with those that were asked for.
+    """Agreement of N pictures with the scenes of their captions.
 
     Attributes:
-        agrees: Of each attribute (N,) bool, whether it is the same.
-        is_told: Of each attribute (N,) bool, whether the caption tells it: one group has no relation.
+        agrees: (N,) bool per attribute, whether it is the same.
+        is_stated: (N,) bool per attribute, whether the caption states it: one group has no relation.
     """
 
     agrees: dict[Attribute, NDArray[np.bool_]]
-    is_told: dict[Attribute, NDArray[np.bool_]]
+    is_stated: dict[Attribute, NDArray[np.bool_]]
 
 
 def agreement(asked: Scenes, found: Scenes) -> Agreement:
     """Compare N scenes with N others, attribute by attribute.
 
-    The groups of a scene are held against those of the other in the order in which more of them agrees, so
-    that a picture with both groups exchanged has the right shapes and colours and the wrong relation. Where
-    the other scene has fewer groups, what is missing is wrong.
+    The groups of two scenes are matched in the order with more agreement, so that a picture with exchanged
+    groups has the right shapes and colours and the wrong relation. Missing groups count as wrong.
     """
     looks: tuple[Attribute, ...] = ("shape", "colour", "count", "size")
     missing = np.stack([np.zeros(len(found), dtype=bool), found.single], axis=1)
-    untold = np.stack([np.zeros(len(asked), dtype=bool), asked.single], axis=1)
+    unstated = np.stack([np.zeros(len(asked), dtype=bool), asked.single], axis=1)
 
     def same(order: list[int]) -> NDArray[np.bool_]:
-        """(N, looks): whether all groups agree with those of the other scene in this order."""
+        """Return (N, looks), whether all groups agree with those of the other scene in this order."""
         equal = [getattr(asked, look) == getattr(found, look)[:, order] for look in looks]
-        return np.stack([((part & ~missing[:, order]) | untold).all(axis=1) for part in equal], axis=1)
+        return np.stack([((part & ~missing[:, order]) | unstated).all(axis=1) for part in equal], axis=1)
 
     straight, exchanged = same([0, 1]), same([1, 0])
     is_exchanged = exchanged.sum(axis=1) > straight.sum(axis=1)
@@ -84,12 +83,12 @@ def agreement(asked: Scenes, found: Scenes) -> Agreement:
     agrees["relation"] = ~is_exchanged & np.equal(asked.vertical, found.vertical) & as_many
     agrees["background"] = np.equal(asked.background, found.background)
     always = np.ones(len(asked), dtype=bool)
-    is_told = {name: ~asked.single if name == "relation" else always for name in ATTRIBUTES}
-    return Agreement({name: agrees[name] for name in ATTRIBUTES}, is_told)
+    is_stated = {name: ~asked.single if name == "relation" else always for name in ATTRIBUTES}
+    return Agreement({name: agrees[name] for name in ATTRIBUTES}, is_stated)
 
 
 def mentions(scenes: Scenes, attribute: Attribute, value: int) -> NDArray[np.bool_]:
-    """(N,) bool: whether a scene has a group with a value of shape, colour, count or size."""
+    """Return (N,) bool, whether a scene has a group with a value of shape, colour, count or size."""
     shown = np.stack([np.ones(len(scenes), dtype=bool), ~scenes.single], axis=1)
     found: NDArray[np.bool_] = (np.equal(getattr(scenes, attribute), value) & shown).any(axis=1)
     return found

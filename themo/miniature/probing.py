@@ -1,9 +1,8 @@
-"""What text encoders know of pictures, asked thing by thing: twins, told apart by their captions.
+"""Probing of text encoders by attribute: do captions distinguish the pictures of twins?
 
-Retrieval cannot tell all of it. Among a thousand pictures there is hardly ever one that differs from the
-right one in a single thing, so a reader who does not know left from right finds the right one all the same.
-Here each caption is held against its own picture and that of its twin (as in Winoground,
-https://arxiv.org/abs/2204.03162).
+Retrieval is too easy. A thousand pictures rarely hold one that differs from the right one in a single
+attribute, so an encoder that confuses left and right still finds it. Here each caption is compared with its
+own picture and its twin's (as in Winoground, https://arxiv.org/abs/2204.03162).
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ KINDS: tuple[Kind, ...] = (
     "reversed relation",
 )
 N_SCENES = 200
-"""Scenes of two groups that are given a twin of each kind; some have none within the split."""
+"""Number of scenes of two groups that get a twin of each kind; some have none in the split."""
 
 _SAY = {"en": english_sentence, "es": spanish_sentence}
 
@@ -46,25 +45,25 @@ class Reader(NamedTuple):
     language: str
 
 
-def told_apart(
+def distinguished(
     world: World,
     split: Split,
     readers: Mapping[str, Reader],
     look: Callable[[Sequence[Path]], torch.Tensor],
     n_scenes: int = N_SCENES,
 ) -> dict[Kind, dict[str, NDArray[np.bool_]]]:
-    """Ask which of the two pictures is nearer to each of the two captions.
+    """Return which pairs of twins an encoder distinguishes, by the nearer picture of each caption.
 
     Args:
-        world: Which tells the splits.
-        split: Where the scenes are drawn and their twins stay.
-        readers: By name; of language "en" or "es".
+        world: World with the splits.
+        split: Split of the scenes and twins.
+        readers: Readers by name, of language "en" or "es".
         look: Image files to (N, E) vectors.
-        n_scenes: How many scenes are asked.
+        n_scenes: Number of scenes.
 
     Returns:
-        Of each kind and reader (pairs,) bool, whether both captions are nearer to their own pictures than to
-        the other. By chance it is one pair in four; of an encoder to which both captions say the same, none.
+        (pairs,) bool per kind and reader, whether both captions are nearer to their own pictures than to the
+        other. Chance is 25 %; an encoder with equal vectors for both captions scores 0 %.
     """
     rng = np.random.default_rng([world.seed, 5])
     base = world.draw_by_lot(split, n_scenes, 0, rng)

@@ -1,6 +1,6 @@
-"""Scenes of the miniature world as arrays: which exist, which split holds which, and drawing them by lot.
+"""Scenes of the miniature world as arrays, their splits, and random samples of them.
 
-A scene holds one or two groups of equal objects on a background. Of two groups the first lies to the left of
+A scene holds one or two groups of equal objects on a background. Of two groups the first is to the left of
 the second or above it, which covers all four relations: "right of" is "left of" with the groups exchanged.
 """
 
@@ -30,16 +30,16 @@ Split = Literal["train", "validation", "test", "unseen"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "unseen")
 
 N_UNSEEN = len(SHAPES)
-"""Shape-colour pairs that no training scene holds: one a shape."""
+"""Number of shape-colour pairs outside the training scenes: one per shape."""
 
 _LOOKS = len(SIZES) ** 2 * LARGEST_COUNT**2 * 2 * 2 * len(BACKGROUNDS)
-"""Scenes of two groups that have the same unordered pair of shape-colour pairs."""
+"""Number of scenes of two groups with the same unordered pair of shape-colour pairs."""
 _SINGLE_LOOKS = len(SIZES) * LARGEST_COUNT * len(BACKGROUNDS)
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """N scenes; where one has a single group, `count[i, 1]` is 0 and the rest of the second means nothing.
+    """N scenes; for a scene of one group `count[i, 1]` is 0 and the other columns `1` are unused.
 
     Attributes:
         shape: (N, 2) int64, number in `SHAPES`.
@@ -77,13 +77,13 @@ class Scenes:
 
     @property
     def combination(self) -> NDArray[np.int64]:
-        """(N, 2) int64: shape-colour pair of each group; a single group stands in both columns."""
+        """(N, 2) int64: shape-colour pair of each group; a single group is in both columns."""
         combination = self.shape * len(COLOURS) + self.colour
         combination[:, 1] = np.where(self.single, combination[:, 0], combination[:, 1])
         return combination
 
     def content(self, i: int) -> Content:
-        """Return all that can be said of scene `i`."""
+        """Return the full content of scene `i`."""
         first, second = (
             Group(int(self.shape[i, g]), int(self.count[i, g]), int(self.colour[i, g]), int(self.size[i, g]))
             for g in (0, 1)
@@ -95,7 +95,7 @@ class Scenes:
 
 
 def joined(parts: list[Scenes]) -> Scenes:
-    """Return the scenes of all parts, one part after the other."""
+    """Concatenate scenes."""
     return Scenes(
         np.concatenate([part.shape for part in parts]),
         np.concatenate([part.colour for part in parts]),
@@ -107,10 +107,10 @@ def joined(parts: list[Scenes]) -> Scenes:
 
 
 class World:
-    """Which scenes belong to which split, by the hash of their unordered pair of shape-colour pairs.
+    """The splits of scenes, by the hash of their unordered pair of shape-colour pairs.
 
-    Of 80 shape-colour pairs 10, one a shape, occur in the split "unseen" alone; a scene is there when all its
-    groups are of such a pair. The other pairs of pairs fall to train, validation and test as 80 to 10 to 10.
+    Of 80 shape-colour pairs 10, one per shape, occur only in the split "unseen", which holds the scenes of
+    only such pairs. The other pairs of pairs fall to train, validation and test as 80 to 10 to 10.
 
     Attributes:
         seed: Seed of the split.
@@ -141,9 +141,9 @@ class World:
 
         Args:
             split: One of `SPLITS`.
-            n: How many scenes.
+            n: Number of scenes.
             single_percent: Share of scenes with one group; of distinct ones at most half of those that exist.
-            rng: Source of chance.
+            rng: Random generator.
             distinct: Whether all scenes differ; otherwise they are drawn with replacement.
 
         Raises:

@@ -32,14 +32,14 @@ from themo.miniature.vocabulary import CONTEXT_LENGTH, vocabulary_size
 from themo.process.progress import track
 
 MEAN = STD = 0.5
-"""Of every colour channel: pixels from 0 to 255 become numbers from -1 to 1."""
+"""Mean and deviation of every colour channel: pixels from 0 to 255 become numbers from -1 to 1."""
 
 LARGEST_SCALE = 100.0
-"""Of the logits, as of CLIP: the learnt temperature does not fall below 0.01."""
+"""Greatest scale of the logits, as in CLIP: the temperature stays at 0.01 or above."""
 
 
 def model_config(n_token_ids: int) -> dict[str, Any]:
-    """Return the teacher's architecture as open_clip writes it."""
+    """Return the teacher's architecture in open_clip's format."""
     return {
         "embed_dim": EMBEDDED,
         "vision_cfg": {
@@ -72,21 +72,21 @@ PREPROCESSING = {
 
 
 def normalised(pixels: Tensor) -> Tensor:
-    """Turn uint8 of any shape into float32, as open_clip's image transform does."""
+    """Normalise uint8 of any shape to float32, as open_clip's image transform does."""
     return pixels.float().div_(255).sub_(MEAN).div_(STD)
 
 
 def contrastive_loss(
     images_BD: torch.Tensor, texts_BD: torch.Tensor, scale: torch.Tensor, rivals_BB: torch.Tensor
 ) -> torch.Tensor:
-    """CLIP's loss (https://arxiv.org/abs/2103.00020) among chosen rivals.
+    """Return CLIP's loss (https://arxiv.org/abs/2103.00020) among chosen rivals.
 
     Args:
         images_BD: (B, D) float, image vectors of length 1.
         texts_BD: (B, D) float, text vectors of length 1; row i belongs to image i.
         scale: Scalar, inverse temperature.
-        rivals_BB: (B, B) bool, symmetric; where True, image i and text j are set against each other. The
-            diagonal does not matter: an image and its own text always meet.
+        rivals_BB: (B, B) bool, symmetric; where True, image i and text j are negatives of each other. The
+            diagonal is ignored.
     """
     own_B = torch.arange(len(images_BD))
     met_BB = rivals_BB | (own_B[:, None] == own_B)
@@ -95,7 +95,7 @@ def contrastive_loss(
 
 
 def train_teacher(recipe: MiniatureRecipe, text: TextSide, folder: Path) -> None:
-    """Train the teacher and write it as open_clip's `local-dir:` reads it.
+    """Train the teacher and write it for open_clip's `local-dir:`.
 
     Args:
         recipe: Seed, steps and learning rates.
@@ -134,7 +134,8 @@ def _fit(model: _ImageSide, text: TextSide, recipe: MiniatureRecipe) -> None:
             parts = images_BE.detach(), text.vectors(), scale.detach()
             for part in parts:
                 part.requires_grad_()
-            # In the whole batch colours and backgrounds nearly suffice; among twins only what differs does.
+            # colours and backgrounds nearly separate a whole batch; only the differing attribute separates
+            # twins
             loss = contrastive_loss(*parts, rivals_BB)
             loss = loss + contrastive_loss(*parts, rivals_BB & kin_BB)
             images_gradient, texts_gradient, scale_gradient = torch.autograd.grad(loss, parts)

@@ -1,11 +1,11 @@
-"""The text tower's side of the teacher's training, in this process or in one of its own.
+"""The text tower's side of the teacher's training, in this process or a separate one.
 
-Images and texts meet in the loss alone: each side needs no more of the other than vectors and gradients. So
-the two towers can train in two processes, each with the operations that it has in one, and the weights are
-the same to the bit however many cores there are. The text tower is the cheaper one; its side also draws the
-scenes and the pictures, and does so while the image tower reads the batch before.
+Images and texts meet only in the loss: each side needs only vectors and gradients of the other. So the towers
+can train in two processes with the same operations as in one, and the weights are bitwise equal for any
+number of cores. The text tower is cheaper; its side also draws the scenes and pictures, while the image tower
+encodes the previous batch.
 
-A process of its own is started as `python -m themo.miniature.text_side`. It reads its task as a line of JSON
+A separate process is started as `python -m themo.miniature.text_side`. It reads its task as a line of JSON
 from standard input, then gradients; it writes batches, vectors and at last weights to standard output.
 """
 
@@ -38,7 +38,7 @@ from themo.miniature.vocabulary import encoder, vocabulary_size
 from themo.process.devices import cores
 
 WORTH_STEPS = 200
-"""Below as many steps a process of its own saves less time than it takes to start."""
+"""Least number of steps for a separate process, whose start takes time."""
 
 _PATCHES = (GRID * GRID, 3 * CELL_PIXELS**2)
 
@@ -48,7 +48,7 @@ class Batch(NamedTuple):
 
     Attributes:
         patches_BPK: (B, P, K) uint8, as `patches` gives them.
-        numbers_B: (B,) int64, equal where captions say the same.
+        numbers_B: (B,) int64, equal for captions of the same content.
     """
 
     patches_BPK: Tensor
@@ -56,7 +56,7 @@ class Batch(NamedTuple):
 
 
 class TextSide(Protocol):
-    """What the image tower's side sees; for each step one call of each of the first three, in this order."""
+    """Interface for the image tower's side; each step calls each of the first three once, in this order."""
 
     def batch(self) -> Batch:
         """Return the images of the next batch."""
@@ -73,11 +73,11 @@ class TextSide(Protocol):
 
 @contextmanager
 def text_side(recipe: MiniatureRecipe, bpe_path: Path) -> Iterator[TextSide]:
-    """Open the text tower's side: a process of its own where that is worth it and there is a core for it.
+    """Open the text tower's side, in a separate process if that saves time and a core is free.
 
     Args:
         recipe: Seed, steps and learning rates.
-        bpe_path: The vocabulary, as `write_bpe` writes it.
+        bpe_path: Vocabulary written by `write_bpe`.
     """
     if cores() > 1 and recipe.teacher_steps >= WORTH_STEPS:
         with TextProcess(recipe, bpe_path) as process:
@@ -130,7 +130,7 @@ class LocalTextSide:
 
 
 class TextProcess:
-    """The text tower's side in a process of its own, which ends with this one.
+    """The text tower's side in a separate process, which ends with this one.
 
     Args:
         recipe: Seed, steps and learning rates.
@@ -139,7 +139,8 @@ class TextProcess:
 
     def __init__(self, recipe: MiniatureRecipe, bpe_path: Path) -> None:
         self._n = N_MEMBERS * recipe.teacher_families
-        package_folder = str(Path(__file__).parents[2])  # importable there however it became so here
+        # importable in the child, however the parent found it
+        package_folder = str(Path(__file__).parents[2])
         search_path = os.pathsep.join([package_folder, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
             [sys.executable, "-m", __spec__.name],
@@ -159,7 +160,7 @@ class TextProcess:
         self._process.kill()
         self._process.wait()
         for pipe in (self._to, self._from):
-            with suppress(BrokenPipeError):  # what was not sent yet is lost with the process
+            with suppress(BrokenPipeError):  # unsent data are lost with the process
                 pipe.close()
 
     def batch(self) -> Batch:
@@ -198,7 +199,7 @@ class TextProcess:
 
 
 def _read(pipe: IO[bytes], n_bytes: int) -> bytearray:
-    """Return as many bytes, or none where the other process has ended."""
+    """Read `n_bytes` bytes, or none if the other process has ended."""
     data = bytearray(n_bytes)
     return data if pipe.readinto(data) == n_bytes else bytearray()  # type: ignore[attr-defined]
 
@@ -209,9 +210,9 @@ def _bytes(values: Tensor) -> bytes:
 
 def main() -> None:
     """Serve the image tower's side over standard input and output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other process's affair, which ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # redirects the output of libraries
     task = json.loads(sys.stdin.buffer.readline())
     recipe = MiniatureRecipe(**task["recipe"])
     with one_thread():
@@ -224,7 +225,7 @@ def main() -> None:
             out.write(_bytes(side.vectors()))
             out.flush()
             if step + 1 < recipe.teacher_steps:
-                batch = side.batch()  # while the other side reads the pictures of this one
+                batch = side.batch()  # while the other side encodes these pictures
             gradient = _read(sys.stdin.buffer, 4 * len(batch.numbers_B) * EMBEDDED)
             if not gradient:
                 return

@@ -13,14 +13,14 @@ from themo.config.miniature import MiniatureRecipe
 from themo.miniature.batched_muon import BatchedMuon
 
 LARGEST_NORM = 1.0
-"""Of a tower's gradient; a longer one is scaled down."""
+"""Greatest norm of a tower's gradient; a longer one is scaled down."""
 
 
 class TowerTraining:
     """Trains a tower by the gradients of its vectors.
 
     Args:
-        tower: Changed in place.
+        tower: Tower, changed in place.
         recipe: Steps and learning rates.
     """
 
@@ -38,8 +38,8 @@ class TowerTraining:
         """Make a step.
 
         Args:
-            outputs: What the tower returned for a batch, with the graph.
-            gradients: Of the loss by each of `outputs`, as large as they are.
+            outputs: Results of the tower for a batch, with the graph.
+            gradients: Gradients of the loss by each of `outputs`, in their shapes.
         """
         self._tower.zero_grad()
         torch.autograd.backward(outputs, gradients)
@@ -51,7 +51,7 @@ class TowerTraining:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread: equal on any number of cores, and layers this small gain little by a second.
+    """Compute with one thread: equal results on any number of cores, and small layers gain little by more.
 
     On a busy machine two threads wait for each other at every layer and take several times as long.
     """
@@ -66,7 +66,7 @@ def one_thread() -> Iterator[None]:
 def _optimizers(tower: nn.Module, recipe: MiniatureRecipe) -> list[torch.optim.Optimizer]:
     """Muon (https://kellerjordan.github.io/posts/muon) for the matrices of the blocks, AdamW for the rest.
 
-    In as many steps AdamW alone leaves shapes and colours half confused (EXPERIMENTS.md).
+    With as many steps of only AdamW, shapes and colours stay partly confused (EXPERIMENTS.md).
     """
     blocks, matrices, gains_and_biases = [], [], []
     for name, parameter in tower.named_parameters():
@@ -88,7 +88,7 @@ def _optimizers(tower: nn.Module, recipe: MiniatureRecipe) -> list[torch.optim.O
 
 
 def _rate(step: int, warmup_steps: int, steps: int) -> float:
-    """Learning rate as a share of the highest: a rising line, then half a cosine down to 0."""
+    """Return the learning rate as a share of its peak: a linear warm-up, then half a cosine down to 0."""
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     return (1 + math.cos(math.pi * (step - warmup_steps) / max(steps - warmup_steps, 1))) / 2

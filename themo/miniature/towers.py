@@ -1,9 +1,9 @@
-"""The teacher's two towers in plain PyTorch: open_clip's CLIP, weight for weight, at a fraction of the time.
+"""The teacher's two towers in plain PyTorch: open_clip's CLIP, weight for weight, in a fraction of the time.
 
-Only what the loss needs is computed. A tower's output is its last layer's state of a single token, so that
-layer asks for no other token: over three layers a quarter less work, over two two fifths. Attention over ten
-or twenty tokens is two small matrix products; the fused kernel that open_clip takes is several times slower
-at these sizes in bfloat16. Parameters have the names and the initial distribution of open_clip 3.3.
+Only values that the loss needs are computed. A tower's output is the last layer's state of a single token, so
+that layer computes no other token: a quarter less work over three layers, two fifths over two. Attention over
+ten or twenty tokens is two small matrix products; open_clip's fused kernel is several times slower at these
+sizes in bfloat16. Parameters have the names and the initial distribution of open_clip 3.3.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from themo.miniature.drawing import CELL_PIXELS, GRID
 from themo.miniature.vocabulary import CONTEXT_LENGTH
 
 EMBEDDED = 64
-"""Width of the vectors that both towers give."""
+"""Width of both towers' vectors."""
 IMAGE_WIDTH, IMAGE_LAYERS, IMAGE_HEADS = 96, 3, 3
 TEXT_WIDTH, TEXT_LAYERS, TEXT_HEADS = 64, 2, 2
 
@@ -29,14 +29,14 @@ TEXT_WIDTH, TEXT_LAYERS, TEXT_HEADS = 64, 2, 2
 
 
 def matrix_product_dtype() -> torch.dtype:
-    """Return bfloat16 where the CPU multiplies it in hardware (AMX or AVX-512), float32 elsewhere."""
+    """Return bfloat16 if the CPU multiplies it in hardware (AMX or AVX-512), float32 elsewhere."""
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     has_units = capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False)
     return torch.bfloat16 if has_units else torch.float32
 
 
 class FeedForward(nn.Module):
-    """The two linear layers of a transformer layer, in the type of what they are given."""
+    """The two linear layers of a transformer layer, in the type of their input."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -44,13 +44,13 @@ class FeedForward(nn.Module):
         self.c_proj = nn.Linear(4 * width, width)
 
     def forward(self, x_BLW: Tensor) -> Tensor:
-        """Return (B, L, W) of as many."""
+        """Return (B, L, W), the shape of the input."""
         hidden = F.gelu(_linear(x_BLW, self.c_fc.weight, self.c_fc.bias))
         return _linear(hidden, self.c_proj.weight, self.c_proj.bias)
 
 
 class Block(nn.Module):
-    """A transformer layer, normalised first, as `ResidualAttentionBlock` of open_clip."""
+    """A pre-norm transformer layer, like open_clip's `ResidualAttentionBlock`."""
 
     def __init__(self, width: int, n_heads: int) -> None:
         super().__init__()
@@ -66,8 +66,8 @@ class Block(nn.Module):
 
         Args:
             x_BLW: (B, L, W) float32.
-            mask: Added to the scores of attention, (L, L), or (B, 1, L) with `asked_B`; None: nothing is.
-            dtype: Of matrix products.
+            mask: Added to the scores of attention, (L, L), or (B, 1, L) with `asked_B`; None: no mask.
+            dtype: Type of matrix products.
             asked_B: (B,) int64, the one token of each row whose state is returned; None: all tokens.
 
         Returns:
@@ -97,7 +97,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Layers of which the last gives the state of one token a row, as `Transformer` of open_clip."""
+    """Layers like open_clip's `Transformer`; the last one returns the state of one token per row."""
 
     def __init__(self, width: int, n_heads: int, n_layers: int) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class ImageTower(nn.Module):
 
         Args:
             patches_BPK: (B, P, K) float32, as `patches` gives them.
-            dtype: Of matrix products.
+            dtype: Type of matrix products.
         """
         embedded = _linear(patches_BPK.to(dtype), self.conv1.weight.flatten(1), None).float()
         first = self.class_embedding.expand(len(embedded), 1, -1)
@@ -165,12 +165,11 @@ class TextTower(nn.Module):
     def forward(self, tokens_BL: Tensor, dtype: torch.dtype) -> Tensor:
         """Return (B, E) float32 vectors of length 1.
 
-        A causal tower's state at the end of text does not depend on what follows: texts may be cut to the
-        longest.
+        A causal tower's end-of-text state does not depend on later tokens: texts may be cut to the longest.
 
         Args:
             tokens_BL: (B, L) int64, 0 after the end of text, which has the highest number.
-            dtype: Of matrix products.
+            dtype: Type of matrix products.
         """
         length = tokens_BL.shape[1]
         end_B = tokens_BL.argmax(dim=-1)

@@ -1,8 +1,9 @@
-"""Twins: scenes that differ from a given one in a single thing.
+"""Twins: scenes that differ from a given scene in one attribute.
 
-A contrastive teacher learns what tells its batch apart. In a batch of random scenes colours and backgrounds
-already do, and shapes, counts and relations are never learnt; with twins in every batch they have to be. The
-same pairs, asked one by one, tell what a model knows (Winoground, https://arxiv.org/abs/2204.03162).
+A contrastive teacher learns the attributes that distinguish the texts of a batch. In a batch of random scenes
+colours and backgrounds suffice, and shapes, counts and relations are not learnt. Twins in every batch force
+the teacher to learn them. The same pairs, tested one by one, measure the knowledge of a model (Winoground,
+https://arxiv.org/abs/2204.03162).
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ def twins(
 ) -> Scenes:
     """Return a twin of each scene that stays in the split.
 
-    Where there is none, as for the relation of a scene with one group, the scene itself is returned.
+    A scene without such a twin is returned itself, for example for the relation of one group.
 
     Args:
         scenes: N scenes of the split.
-        kind: The one thing that differs. "count" exchanges the counts of two groups where they differ, "size"
+        kind: The differing attribute. "count" exchanges the counts of two groups if they differ, "size"
             the sizes, "reversed relation" the places; "turned" makes "left of" "above" and back.
-        world: Which tells the splits.
-        rng: Source of chance.
+        world: World with the splits.
+        rng: Random generator.
         split: The split of the scenes and of the twins.
     """
     n = len(scenes)
@@ -79,27 +80,27 @@ def chosen(mask: NDArray[np.bool_], scenes: Scenes, others: Scenes) -> Scenes:
 
 
 def differ(scenes: Scenes, others: Scenes) -> NDArray[np.bool_]:
-    """(N,) bool: whether scene i of both differs in anything that shows."""
+    """Return (N,) bool, whether the scenes i differ visibly."""
     return np.not_equal(scene_numbers(scenes), scene_numbers(others))
 
 
 def scene_numbers(
     scenes: Scenes,
-    size_told: NDArray[np.bool_] | bool = True,
-    background_told: NDArray[np.bool_] | bool = True,
+    size_stated: NDArray[np.bool_] | bool = True,
+    background_stated: NDArray[np.bool_] | bool = True,
 ) -> NDArray[np.int64]:
-    """(N,) int64: equal for two scenes exactly where all that is told of them is equal.
+    """Return (N,) int64, equal for two scenes exactly if their stated contents are equal.
 
     Args:
         scenes: N scenes.
-        size_told: Whether captions tell the sizes, for all or for each (N,).
-        background_told: Whether captions tell the background, for all or for each (N,).
+        size_stated: Whether captions state the sizes, for all or for each (N,).
+        background_stated: Whether captions state the background, for all or for each (N,).
     """
     second = ~scenes.single
-    size = np.where(np.reshape(size_told, (-1, 1)), scenes.size, len(SIZES))
+    size = np.where(np.reshape(size_stated, (-1, 1)), scenes.size, len(SIZES))
     parts = [
         (scenes.vertical & second, 2),
-        (np.where(background_told, scenes.background, len(BACKGROUNDS)), len(BACKGROUNDS) + 1),
+        (np.where(background_stated, scenes.background, len(BACKGROUNDS)), len(BACKGROUNDS) + 1),
     ]
     for group in (0, 1):
         shown = second if group else True
@@ -120,7 +121,7 @@ def _with_other_look(
     rng: np.random.Generator,
     split: Split,
 ) -> Scenes:
-    """Give the chosen group another shape or colour with which the scene stays in the split."""
+    """Change the chosen group's shape or colour so that the scene stays in the split."""
     rows = np.arange(len(scenes))
     n_values = len(SHAPES) if what == "shape" else len(COLOURS)
     values = np.arange(n_values)

@@ -15,7 +15,7 @@ from themo.miniature import grammar
 from themo.miniature.lexicon import BACKGROUNDS, COLOURS, RELATIONS, SHAPES, SIZES
 
 CONTEXT_LENGTH = 28
-"""Longest caption that the teacher reads, in tokens, with start and end of text."""
+"""Longest caption of the teacher, in tokens with start and end of text."""
 
 
 def english_words() -> list[str]:
@@ -49,8 +49,8 @@ def write_bpe(path: Path) -> None:
     ranks = _read_ranks(_clip_bpe())
     needed = {merge for word in english_words() for merge in _merges(word, ranks)}
     lines = ["#version: 0.2", *(" ".join(merge) for merge in sorted(needed, key=lambda merge: ranks[merge]))]
-    # The reader takes every line after the first for a merge: no newline at the end. No time stamp either, so
-    # that equal recipes write equal files.
+    # open_clip takes every line after the first for a merge: no newline at the end; no time stamp either, so
+    # that equal recipes write equal files
     path.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
 
 
@@ -60,9 +60,9 @@ def vocabulary_size(bpe_path: Path) -> int:
 
 
 def encoder(bpe_path: Path) -> Callable[[Sequence[str]], torch.Tensor]:
-    """Return a tokenizer that gives what open_clip's gives, cut to the longest text, many times faster.
+    """Return a tokenizer equal to open_clip's, with ids cut to the longest text, many times faster.
 
-    The texts hold the words of `english_words` and nothing else.
+    Texts may hold only words of `english_words`.
     """
     ranks = _read_ranks(bpe_path)
     ids = _ids(ranks)
@@ -86,11 +86,11 @@ Merge = tuple[str, str]
 _N_BYTE_SYMBOLS = 512
 """Ids of CLIP's 256 bytes and of the same bytes at the end of a word; merges follow, then two special ids."""
 _LONGEST_BPE = 49_152 - 256 - 2
-"""Merges of the file that CLIP reads; the lines after them mean nothing."""
+"""Number of merges in CLIP's file; later lines are ignored."""
 
 
 def _clip_bpe() -> Path:
-    """Return open_clip's file of merges, without the seconds that importing open_clip takes."""
+    """Return open_clip's file of merges, without the slow import of open_clip."""
     spec = importlib.util.find_spec("open_clip")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("No module named 'open_clip'", name="open_clip")
@@ -104,7 +104,7 @@ def _read_ranks(path: Path) -> dict[Merge, int]:
 
 
 def _ids(ranks: dict[Merge, int]) -> dict[str, int]:
-    """Return the id of every symbol that a word of visible ASCII may come to."""
+    """Return the id of every symbol of words in visible ASCII."""
     letters = {chr(code): code - ord("!") for code in range(ord("!"), ord("~") + 1)}  # CLIP's first bytes
     last_letters = {f"{letter}</w>": 256 + number for letter, number in letters.items()}
     made = {first + second: _N_BYTE_SYMBOLS + rank for (first, second), rank in ranks.items()}
@@ -132,7 +132,7 @@ def _merges(word: str, ranks: dict[Merge, int]) -> Iterable[Merge]:
 
 
 def _merged(symbols: list[str], merge: Merge) -> list[str]:
-    """Return the symbols with every occurrence of a pair made one."""
+    """Return the symbols with every occurrence of a pair merged."""
     merged: list[str] = []
     while symbols:
         if tuple(symbols[:2]) == merge:

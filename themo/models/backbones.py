@@ -29,14 +29,14 @@ _CAPITALS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZÁÉÍÓÚÜÑ")
 _ACCENTED = frozenset("áéíóúüñÁÉÍÓÚÜÑ")
 
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
-"""What transformers' encoders call it, of states and of attention: BERT and its kin, then DistilBERT and its
-kin. ModernBERT has the last alone."""
+"""Names of the dropout rates of states and attention in transformers: those of BERT, then those of
+DistilBERT. ModernBERT has only the last."""
 
 ATTENTION = "themo_sdpa"
 
 DTYPE = torch.float32
-"""Of every encoder's weights, whatever they were published in, which transformers would keep: half precision
-rounds an optimizer's steps away."""
+"""Type of every encoder's weights. transformers would keep the published type, but half precision rounds an
+optimiser's steps away."""
 
 
 def _attention(
@@ -61,10 +61,10 @@ AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
 def load_config(backbone: str) -> Any:
-    """The transformers configuration of a backbone.
+    """Load the transformers configuration of a backbone.
 
     Raises:
-        InputError: No such backbone, or it is no text encoder.
+        InputError: The backbone is unknown or no text encoder.
     """
     try:
         config = (
@@ -72,7 +72,7 @@ def load_config(backbone: str) -> Any:
             if _is_early_bert(Path(backbone))
             else AutoConfig.from_pretrained(backbone)
         )
-    except Exception as error:  # what a file may hold ends in any kind
+    except Exception as error:  # malformed files raise any kind of error
         raise _refusal(backbone, "configuration", error) from error
     if config.is_encoder_decoder or not hasattr(config, "vocab_size"):
         raise InputError(f"student.backbone {backbone}: must be a text encoder, got {config.model_type!r}")
@@ -80,10 +80,10 @@ def load_config(backbone: str) -> Any:
 
 
 def load_tokenizer(backbone: str) -> Any:
-    """The fast tokenizer of a backbone.
+    """Load the fast tokenizer of a backbone.
 
     Raises:
-        InputError: None there, one without words, or with ids beyond the model's vocabulary.
+        InputError: The tokenizer is missing, has no words, or has ids beyond the model's vocabulary.
     """
     folder = Path(backbone)
     try:
@@ -96,7 +96,7 @@ def load_tokenizer(backbone: str) -> Any:
         raise _refusal(backbone, "tokenizer", error) from error
     if not inner.is_fast:
         raise InputError(f"student.backbone {backbone}: must have a fast tokenizer (tokenizer.json)")
-    if len(inner) <= len(inner.all_special_ids):  # transformers makes one up where the files are missing
+    if len(inner) <= len(inner.all_special_ids):  # transformers makes an empty one if the files are missing
         raise InputError(
             f"student.backbone {backbone}: has no usable tokenizer: its vocabulary must hold more than "
             "special tokens; are tokenizer.json or vocab.txt missing?"
@@ -111,29 +111,29 @@ def load_tokenizer(backbone: str) -> Any:
 
 
 def refuse_length(backbone: str, config: Any, max_length: int) -> None:
-    """Refuse to read more tokens than a backbone has positions for.
+    """Refuse a `max_length` above a backbone's number of positions.
 
     Raises:
-        InputError: It has fewer, or no model can be built from its configuration.
+        InputError: The backbone has fewer positions, or no model can be built from its configuration.
     """
     try:
         longest = longest_input(config)
-    except Exception as error:  # transformers and torch have several kinds
+    except Exception as error:  # transformers and torch raise several kinds
         raise _refusal(backbone, "model", error) from error
     if longest is not None and max_length > longest:
         raise InputError(f"student.max_length must be at most the backbone's {longest}, got {max_length}")
 
 
 def longest_input(config: Any) -> int | None:
-    """Tokens that the encoder of a configuration has positions for, special ones included; None: all."""
+    """Return the greatest input length of an encoder, in tokens with the special ones; None: no limit."""
     positions: int | None = getattr(config, "max_position_embeddings", None)
     if positions is None:
         return None
-    with torch.device("meta"):  # takes neither memory nor time
+    with torch.device("meta"):  # needs no memory
         encoder = AutoModel.from_config(copy.deepcopy(config))
     table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
-    # RoBERTa and its kin, whose tables have a place for padding, count from the one after it
+    # RoBERTa's position tables have a row for padding; positions start after it
     return positions if padding is None else positions - padding - 1
 
 
@@ -144,10 +144,10 @@ def adapted_config(
     hidden_layers: int | None = None,
     dropout: float | None = None,
 ) -> Any:
-    """The configuration of a backbone with the changes that `build_model` takes.
+    """Return the configuration of a backbone with the changes of `build_model`.
 
     Raises:
-        InputError: No such backbone, or it does not take them.
+        InputError: The backbone is unknown or does not support the changes.
     """
     config = load_config(backbone)
     if hidden_size is not None:
@@ -187,18 +187,18 @@ def build_model(
     hidden_layers: int | None = None,
     dropout: float | None = None,
 ) -> Any:
-    """The encoder in float32, without its pooling head; random weights are of torch's current random state.
+    """Build the encoder in float32 without its pooling head; random weights use torch's random state.
 
     Args:
         backbone: Name or folder.
         weights: Load the pretrained weights.
         hidden_size: Width in place of the configuration's; the width of a head and the ratio of the inner
-            width stay.
+            width stay the same.
         hidden_layers: Layers in place of the configuration's.
-        dropout: Dropout of states and attention in place of the configuration's, of those that it has.
+        dropout: Dropout of states and attention in place of the configuration's, as far as it has them.
 
     Raises:
-        InputError: No such backbone, no weights in it, or a width that its heads do not divide.
+        InputError: The backbone is unknown, lacks weights, or has heads that do not divide the width.
     """
     config = adapted_config(backbone, hidden_size=hidden_size, hidden_layers=hidden_layers, dropout=dropout)
     try:
@@ -207,7 +207,7 @@ def build_model(
             if weights
             else AutoModel.from_config(config, attn_implementation=_attention_of(config), dtype=DTYPE)
         )
-    except Exception as error:  # safetensors, pickle, torch, JSON and transformers each have their own
+    except Exception as error:  # safetensors, pickle, torch, JSON and transformers raise different errors
         refuse_code(error, f"student.backbone {backbone}")
         raise _refusal(backbone, "model", error) from error
     if hasattr(model, "pooler"):
@@ -219,8 +219,9 @@ def build_model(
 def _keep_states_in_float32(model: nn.Module) -> None:
     """Make the states between layers float32 under a CPU's autocast, as they are under CUDA's.
 
-    CUDA's takes layer norms in float32, a CPU's in what they are given. ELECTRA, ALBERT, ConvBERT and their
-    kin widen the embeddings by a matrix product: its result is the first state, and all others follow it.
+    CUDA's autocast computes layer norms in float32, a CPU's in the type of their input. ELECTRA, ALBERT,
+    ConvBERT and others widen the embeddings by a matrix product, whose result is the first state and sets the
+    type of all others.
     """
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
@@ -254,7 +255,7 @@ def _pretrained(backbone: str, config: Any) -> Any:
         weights_only=True,
         output_loading_info=True,
     )
-    # transformers would leave them random and go on
+    # transformers would continue with random ones
     missing = sorted(key for key in loading["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ValueError(f"its weights lack {len(missing)} of the model's tensors, the first is {missing[0]}")
@@ -262,7 +263,7 @@ def _pretrained(backbone: str, config: Any) -> Any:
 
 
 def _is_early_bert(folder: Path) -> bool:
-    """A folder as BERT's first releases and BETO came: a vocabulary and a configuration without type."""
+    """Whether a folder has BETO's and early BERT's form: a vocabulary and an untyped configuration."""
     config = folder / "config.json"
     return (
         config.is_file()
@@ -272,12 +273,12 @@ def _is_early_bert(folder: Path) -> bool:
 
 
 def _casing(folder: Path) -> dict[str, bool | None]:
-    """Options of BERT's tokenizers for capitals and accents, where a folder leaves them to transformers.
+    """Return BERT's tokenizer options for capitals and accents if a folder leaves them to transformers.
 
-    Its default is to lower-case, and to strip accents where it lower-cases, also against the normalizer in
-    ``tokenizer.json``. That normalizer holds here, unless ``tokenizer_config.json`` says otherwise. Without
-    ``tokenizer.json`` the vocabulary decides, whatever is said beside it: pieces with capitals or accents are
-    there to be found.
+    transformers lower-cases by default and then strips accents, even against the normalizer in
+    ``tokenizer.json``. Here that normalizer takes precedence, unless ``tokenizer_config.json`` sets the
+    options. Without ``tokenizer.json`` the vocabulary decides: pieces with capitals or accents must be
+    reachable.
     """
     whole, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
     if whole.is_file():
@@ -314,6 +315,6 @@ def _early_tokenizer(folder: Path) -> Any:
 
 def _refusal(backbone: str, what: str, error: Exception) -> InputError:
     reason = reason_of(error)
-    if reason.endswith(":"):  # what follows says why
+    if reason.endswith(":"):  # the rest gives the reason
         reason = " ".join(str(error).split())
     return InputError(f"student.backbone {backbone}: has no usable {what}: {reason}")

@@ -1,7 +1,7 @@
 """CLIP's preprocessing with the crop before the resize: memory follows the output, not the picture's shape.
 
-CLIP resizes the shorter side and then crops the centre. Of a strip of 20,000 x 40 pixels it so makes
-112,000 x 224, of which it keeps 224 x 224.
+CLIP resizes the shorter side and then crops the centre. It enlarges a strip of 20,000 x 40 pixels to 112,000
+x 224 and keeps 224 x 224.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _FILTERS = {
 _REACH = 3
 """Pixels of the larger scale that a filter reads beyond the box; bicubic reads two."""
 _THIN = 4
-"""Long side over short side from which on the box is cut out first: Pillow takes it in float32, which is
-coarse where a picture is tens of thousands of pixels long."""
+"""Least aspect ratio for cutting out the box first: Pillow's float32 box is too coarse for pictures of tens
+of thousands of pixels."""
 _PILLOW = int(PIL.__version__.partition(".")[0])
 
 
 @dataclass(frozen=True)
 class CropFirst:
-    """A transform that resizes the shorter side and crops the centre, of the centre alone.
+    """A transform that resizes the shorter side and crops the centre, reading only the centre.
 
-    Values equal those of the two steps but for the rounding of 8-bit levels: by one, at strong enlargement
+    Values equal those of the two steps up to the rounding of 8-bit levels: by one, at strong enlargement
     rarely by two.
 
     Attributes:
-        resized: (width, height) of a picture to its (width, height) after the resize.
+        resized: Maps (width, height) of a picture to those after the resize.
         size: (width, height) of the crop.
         filter: Pillow's filter.
-        rest: What follows.
+        rest: The following transform.
     """
 
     resized: Callable[[tuple[int, int]], tuple[int, int]]
@@ -50,7 +50,7 @@ class CropFirst:
     rest: Transform
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """Of an RGB picture: float32 (3, H, W)."""
+        """Transform an RGB picture: float32 (3, H, W)."""
         resized = self.resized(image.size)
         axes = [_Axis.of(*sizes) for sizes in zip(image.size, resized, self.size, strict=True)]
         order = (1, 0) if _is_vertical_first(image.size, resized) else (0, 1)
@@ -70,14 +70,14 @@ class CropFirst:
 
 @dataclass(frozen=True)
 class _Axis:
-    """Of a width or height, what becomes the picture.
+    """The used part of a picture's width or height.
 
     Attributes:
         start: First pixel that the filter reads.
-        end: Pixel behind the last one.
-        low: Edge of the box, in pixels and their parts.
-        high: Other edge.
-        size: Pixels that it becomes.
+        end: Pixel after the last one.
+        low: Lower edge of the box, in fractional pixels.
+        high: Upper edge of the box.
+        size: Pixels of the output.
     """
 
     start: int
@@ -94,23 +94,24 @@ class _Axis:
         return cls(max(0, int(low - margin)), min(before, int(high + margin) + 1), low, high, crop)
 
     def from_zero(self) -> _Axis:
-        """The same axis of a picture whose first pixel is `start`."""
+        """Return the same axis of a picture that starts at `start`."""
         return _Axis(0, self.end - self.start, self.low - self.start, self.high - self.start, self.size)
 
 
 def _is_vertical_first(size: tuple[int, int], resized: tuple[int, int]) -> bool:
-    """Which way Pillow goes first, by the whole picture: levels are rounded and clipped in between.
+    """Whether Pillow resizes the whole picture vertically first.
 
-    Pillow 13 goes vertically where that takes away more than twice the pixels; older ones never.
+    The order matters, since Pillow rounds and clips levels between the passes. Pillow 13 starts vertically if
+    that removes more than twice the pixels; older versions never do.
     """
     fewer_columns, fewer_rows = (before - after for before, after in zip(size, resized, strict=True))
     return _PILLOW >= 13 and fewer_rows > 2 * max(0, fewer_columns)
 
 
 def crop_first(transform: Transform) -> Transform:
-    """An open_clip transform for evaluation that does the same in memory bounded by output and picture.
+    """Return an equivalent of an open_clip evaluation transform with memory bounded by output and picture.
 
-    Transforms that do not crop ("squash", "longest") are bounded already and returned as they are.
+    Transforms that do not crop ("squash", "longest") are already bounded and returned unchanged.
     """
     steps = list(transform.transforms) if isinstance(transform, Compose) else []
     if len(steps) < 2 or not isinstance(steps[1], CenterCrop):
@@ -139,7 +140,7 @@ class _ShorterSide:
 
 @dataclass(frozen=True)
 class _Covering:
-    """Size after open_clip's `ResizeKeepRatio`, which serves crops that are not square."""
+    """Size after open_clip's `ResizeKeepRatio`, for crops that are not square."""
 
     step: Any
 
@@ -150,7 +151,7 @@ class _Covering:
 
 @dataclass(frozen=True)
 class _Sized:
-    """All that `ResizeKeepRatio.get_params` asks of a picture."""
+    """A stand-in for a picture in `ResizeKeepRatio.get_params`."""
 
     size: tuple[int, int]
 
@@ -159,7 +160,7 @@ def _resized_by(step: Any, crop: tuple[int, int]) -> Callable[[tuple[int, int]],
     if isinstance(step, Resize) and step.max_size is None:
         side = step.size if isinstance(step.size, int) else step.size[0] if len(step.size) == 1 else None
         return _ShorterSide(side) if side is not None and side >= max(crop) else None
-    # open_clip's own, by its name: only the teacher imports open_clip
+    # by name, since only the teacher imports open_clip
     if type(step).__name__ == "ResizeKeepRatio" and step.longest == 0 and step.size == crop[::-1]:
         is_random = step.random_scale_prob or step.random_aspect_prob
         return None if is_random else _Covering(step)

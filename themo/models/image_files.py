@@ -1,4 +1,4 @@
-"""Image files as 8-bit RGB pictures of Pillow, within a limit of memory of our own."""
+"""Decoding of image files to 8-bit RGB pictures of Pillow, within Themo's own memory limit."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from themo.errors import InputError
 from themo.models.grey import DEEP_MODES, to_8_bits
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
-"""Told by content, not by name: ImageNet holds a PNG called .JPEG. Pillow's other readers stay shut, some of
-them start programs (EPS runs Ghostscript). HEIC is read where pillow-heif is installed."""
+"""Formats, recognised by content: ImageNet holds a PNG called .JPEG. Pillow's other readers are disabled,
+since some start programs (EPS runs Ghostscript). HEIC needs pillow-heif."""
 
 MOST_BYTES = 2**30
-"""Of a decoded picture of 4 bytes a pixel: 268 megapixels. Pillow's limit is 179; phones take 200."""
+"""Greatest size of a decoded picture at 4 bytes per pixel: 268 megapixels. Pillow's limit is 179; phones take
+200."""
 REDUCED_BYTES = 2**29
-"""Of a JPEG from which on it is decoded at a half, a quarter or an eighth of its size: 134 megapixels."""
+"""Least size of a JPEG that is decoded at a half, a quarter or an eighth of its size: 134 megapixels."""
 MOST_COEFFICIENT_BYTES = 2**31
-"""Of a JPEG whose scans the decoder must gather before it can reduce them, 2 bytes a sample."""
+"""Greatest size of a JPEG whose scans the decoder must hold in full, at 2 bytes per sample."""
 
 _BYTES_A_PIXEL = 4
 _PNG = b"\x89PNG\r\n\x1a\n"
 _UNREAD_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-"""Of a PNG: what no pixel depends on here, and what Pillow refuses where it is long."""
+"""Chunks of a PNG that no pixel depends on, and that Pillow refuses if they are long."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)
-"""What Pillow's readers raise on other formats, by which `Image.open` too goes on to the next one."""
+"""Errors of Pillow's readers on other formats, on which `Image.open` also tries the next reader."""
 
 
 class UnreadableError(InputError):
-    """The file cannot be read now: it may be another time, and nothing is known of its content."""
+    """The file cannot be read now, and its content is unknown; a retry may succeed."""
 
 
 def reads_heif() -> bool:
@@ -60,29 +61,27 @@ def open_rgb(path: Path) -> Image.Image:
     """Decode an image file to 8-bit RGB.
 
     Grey, palette and CMYK pictures are converted, grey ones of more than 8 bits are scaled (see
-    `themo.models.grey`); what is transparent is laid on white, as on a web page. EXIF orientation is ignored,
-    as in CLIP's own preprocessing; see `upright`. Of an animation the first frame counts. A JPEG above
-    `REDUCED_BYTES` is decoded at a smaller size.
+    `themo.models.grey`); transparent pictures get a white background, as on a web page. EXIF orientation is
+    ignored, as in CLIP's own preprocessing; see `upright`. Of an animation the first frame is read. A JPEG
+    above `REDUCED_BYTES` is decoded at a smaller size.
 
     Args:
         path: File in one of `FORMATS`.
 
     Returns:
-        Picture of mode "RGB", wholly in memory; the file is closed.
+        Picture of mode "RGB", in memory; the file is closed.
 
     Raises:
         InputError: If the file is truncated, no image, larger than `MOST_BYTES`, or grey of an unknown range.
-        UnreadableError: If it is missing, or may not or cannot be read, memory is short, or it is a HEIC or
-            AVIF and the package for these is not installed.
+        UnreadableError: If the file is missing or unreadable, memory is short, or the package for HEIC or
+            AVIF is not installed.
     """
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Themo has its own limit
             return _decode(path, file)
     except UnidentifiedImageError:
-        raise InputError(
-            f"{path}: must be an image ({', '.join(FORMATS)}), its content is none of these"
-        ) from None
+        raise InputError(f"{path}: must be an image ({', '.join(FORMATS)}), got other content") from None
     except (Image.DecompressionBombError, *DECODER_ERRORS) as error:
         raise unreadable(path, error) from None
 
@@ -91,26 +90,26 @@ DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, LookupError, TypeError),
     *(ArithmeticError, EOFError, MemoryError, RuntimeError, struct.error, zlib.error),
 )
-"""What decoders let through on damaged files (found by cutting and flipping bytes)."""
+"""Errors of decoders on damaged files (found by cutting and flipping bytes)."""
 
 
 def unreadable(name: object, error: BaseException) -> InputError:
-    """The error of one picture, by its name, for what its decoding raised."""
+    """Return the error of a named picture for an error of its decoding."""
     if isinstance(error, InputError):
         return error
     if isinstance(error, MemoryError):
         return UnreadableError(f"{name}: cannot read the image: not enough memory")
-    if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have no number
+    if isinstance(error, OSError) and error.errno is not None:  # Pillow's errors have no number
         return UnreadableError(f"{name}: cannot read the image: {error.strerror or error}")
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return InputError(f"{name}: cannot read the image: {reason}")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A picture as 8-bit RGB, in the manner of `open_rgb`; an RGB picture is returned as it is.
+    """Convert a picture to 8-bit RGB as `open_rgb` does; an RGB picture is returned unchanged.
 
     Raises:
-        ValueError: The range of its grey values cannot be known.
+        ValueError: The range of its grey values is unknown.
     """
     if image.mode in DEEP_MODES:
         return to_8_bits(image).convert("RGB")
@@ -121,12 +120,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """A picture turned as its EXIF orientation says; as it is where that cannot be read."""
+    """Rotate a picture by its EXIF orientation; unchanged if that cannot be read."""
     try:
         return ImageOps.exif_transpose(image)
     except MemoryError:
         raise
-    except Exception:  # Pillow has many errors for EXIF that is none
+    except Exception:  # Pillow raises many errors for damaged EXIF
         return image
 
 
@@ -137,7 +136,7 @@ def _decode(path: Path, file: IO[bytes]) -> Image.Image:
         file.seek(0)
         if isinstance(error, InputError) or file.read(len(_PNG)) != _PNG:
             raise
-    return _load(path, BytesIO(b"".join(_without_text(file))))  # it may have been its text
+    return _load(path, BytesIO(b"".join(_without_text(file))))  # the text chunks may be the cause
 
 
 def _load(path: Path, file: IO[bytes]) -> Image.Image:
@@ -152,19 +151,19 @@ def _load(path: Path, file: IO[bytes]) -> Image.Image:
         raise _too_large(path, image, MOST_BYTES // _BYTES_A_PIXEL)
     image.load()
     rgb = to_rgb(image)
-    # Pillow reads the EXIF data of a TIFF from its file, which is closed by then
+    # Pillow reads the EXIF data of a TIFF from its file, which must still be open
     return rgb.copy() if isinstance(rgb, TiffImageFile) else rgb
 
 
 def _open(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
-    """As `Image.open`, without its limit, which is a module's variable of the whole program."""
+    """Open as `Image.open` does, without its limit, which is a global variable."""
     prefix = file.read(16)
     for name in FORMATS:
         if name not in Image.OPEN:
             Image.init()
         factory, accept = Image.OPEN[name]
         if name == "JPEG":
-            factory = JpegImageFile  # Pillow's checks whether further pictures follow the first
+            factory = JpegImageFile  # Pillow's own factory looks for further pictures after the first
         if accept is None or accept(prefix) is True:
             try:
                 file.seek(0)
@@ -194,13 +193,13 @@ def _open_heif(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
 
 def _too_large(path: Path, image: Image.Image, most: int) -> InputError:
     return InputError(
-        f"{path}: cannot read the image: it is too large: must have at most {most / 1e6:.0f} megapixels, "
+        f"{path}: cannot read the image: must have at most {most / 1e6:.0f} megapixels, "
         f"got {image.width:,} x {image.height:,}"
     )
 
 
 def _refuse_coefficients(path: Path, image: JpegImageFile) -> None:
-    """Progressive JPEGs, and those with a scan a colour, are held whole before they are reduced."""
+    """Refuse large JPEGs that are held in full before reduction: progressive, or one scan per colour."""
     factors = [horizontal * vertical for _, horizontal, vertical, _ in image.layer]
     samples_a_pixel = sum(factors) / max(factors)
     most = MOST_COEFFICIENT_BYTES / 2 / samples_a_pixel
@@ -209,7 +208,7 @@ def _refuse_coefficients(path: Path, image: JpegImageFile) -> None:
 
 
 def _without_text(file: IO[bytes]) -> Iterator[bytes]:
-    """The bytes of a PNG but for its text and its colour profile, which are read over, not decompressed."""
+    """Yield the bytes of a PNG without its text and colour profile, which are skipped, not decompressed."""
     file.seek(len(_PNG))
     yield _PNG
     while len(head := file.read(8)) == 8:

@@ -1,4 +1,4 @@
-"""Teacher vectors of images: computed once for each file and kept."""
+"""Teacher vectors of images: computed once per file and cached."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from themo.models.teacher import Target, Teacher
 
 LoadTeacher = Callable[[], Teacher]
 _FORM = 2
-"""Of how a picture is read: another number computes all vectors again."""
+"""Version of the decoding: a new number computes all vectors again."""
 
 
 def image_vectors(cache: Cache, teacher_key: str, paths: Sequence[Path], load: LoadTeacher) -> Path:
-    """``.npy`` of the vectors of image files, (I, E) float32 of length 1, in the order of `paths`.
+    """Return the ``.npy`` of image files' vectors, (I, E) float32 of length 1, in the order of `paths`.
 
-    A file is known by its name, size and time of change; reading all of ImageNet to digest it would take
-    longer than many a test.
+    A file is identified by name, size and time of change; hashing all of ImageNet would take longer than many
+    tests.
 
     Args:
-        cache: Where they are kept.
+        cache: Cache of the vectors.
         teacher_key: Fingerprint of the teacher.
         paths: I image files.
-        load: Gives the `Teacher`; called only if something must be computed.
+        load: Loads the `Teacher`; called only if vectors must be computed.
 
     Raises:
-        InputError: A file is no whole image.
+        InputError: A file is no image or damaged.
     """
 
     def build(folder: Path) -> None:
@@ -42,9 +42,9 @@ def image_vectors(cache: Cache, teacher_key: str, paths: Sequence[Path], load: L
 
 
 def map_to_image_space(cache: Cache, teacher_key: str, target: Target, load: LoadTeacher) -> Path | None:
-    """``.npy`` of the teacher's text projection as an affine map, (D + 1, E) float32, the bias last.
+    """Return the ``.npy`` of the teacher's text projection as an affine map, (D + 1, E) float32, bias last.
 
-    None where the target lies behind the projection already. Other arguments as of `image_vectors`.
+    None if the target already includes the projection. The other arguments are those of `image_vectors`.
     """
     if target != "state":
         return None

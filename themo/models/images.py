@@ -1,4 +1,4 @@
-"""Image files into batches of tensors."""
+"""Loading of image files into batches of tensors."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from themo.models.image_files import open_rgb, to_rgb, unreadable, upright
 from themo.process.devices import cores
 
 PROBED = 32
-"""Images by which the time of all is estimated."""
+"""Number of images for estimating the total time."""
 WORTH_SECONDS = 20.0
-"""Of decoding that are left: processes are started, which takes them some seconds of imports."""
+"""Least remaining seconds of decoding for starting processes, whose imports take some seconds."""
 IMAGES_A_TASK = 8
 TASKS_AHEAD = 3
-"""Tasks a process whose images may wait."""
+"""Queued tasks per process."""
 
 Picture = Path | Image.Image
-"""An image file, or what Pillow has opened already."""
+"""An image file, or an open Pillow picture."""
 
 
 @dataclass(frozen=True)
 class Upright:
-    """A transform that looks at pictures as people do: those of a telephone may be stored on their side."""
+    """A transform of upright pictures, by their EXIF orientation."""
 
     transform: Transform
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """Of an RGB picture that still holds its EXIF data: float32 (3, H, W)."""
+        """Transform an RGB picture with its EXIF data: float32 (3, H, W)."""
         return self.transform(upright(image))
 
 
@@ -58,8 +58,8 @@ def load_batches(
     Args:
         pictures: Image files or pictures.
         transform: See `themo.models.cropping.Transform`.
-        batch_size: Images a batch, 1 or more; the last batch may be smaller.
-        workers: As of `load_images`.
+        batch_size: Images per batch, 1 or more; the last batch may be smaller.
+        workers: As in `load_images`.
 
     Yields:
         float32 (B, 3, H, W).
@@ -75,24 +75,24 @@ def load_batches(
             for image in batch:
                 if isinstance(image, InputError):
                     raise image
-            yield torch.stack(batch)  # type: ignore[arg-type]  # no errors are left
+            yield torch.stack(batch)  # type: ignore[arg-type]  # errors are raised above
 
 
 def load_images(
     pictures: Sequence[Picture], transform: Transform, workers: int | None = None
 ) -> Generator[torch.Tensor | InputError, None, None]:
-    """Decode and transform images, in their order; what is none becomes the error that says so.
+    """Decode and transform images, in their order; a damaged image becomes an error object.
 
-    A few tasks a process wait ready at most, so memory does not depend on the number of images.
+    Each process has only a few queued tasks, so memory does not depend on the number of images.
 
     Args:
         pictures: Image files or pictures.
         transform: See `themo.models.cropping.Transform`; pickled for the processes.
-        workers: Decoding processes; 0: the caller's own decodes. None: one a core, where the time that the
-            first images take shows that it is worth starting them.
+        workers: Decoding processes; 0: decode in the caller's process. None: one per core, if the first
+            images take long enough to make starting them worthwhile.
 
     Yields:
-        float32 (3, H, W), or why there is none (see `open_rgb`).
+        float32 (3, H, W), or the error of an image (see `open_rgb`).
     """
     with closing(_load_all(pictures, _Load(transform), workers)) as images:
         for image in images:
@@ -102,17 +102,17 @@ def load_images(
 def load_identified(
     paths: Sequence[Path], transform: Transform, workers: int | None = None
 ) -> Generator[Identified | InputError, None, None]:
-    """`load_images`, with digests that tell which pictures are equal."""
+    """Load images as `load_images` does, with digests that identify equal pictures."""
     yield from _load_all(paths, _Load(transform, identify=True), workers)
 
 
 @dataclass(frozen=True)
 class Identified:
-    """A picture that a transform has seen.
+    """A transformed picture with digests.
 
     Attributes:
         pixels: float32 (3, H, W).
-        digests: uint64 (4,): a BLAKE2b of 128 bits of the file's bytes, and one of the pixels.
+        digests: uint64 (4,): a 128-bit BLAKE2b of the file's bytes, and one of the pixels.
     """
 
     pixels: npt.NDArray[np.float32]
@@ -121,7 +121,7 @@ class Identified:
 
 @dataclass(frozen=True)
 class _Load:
-    """What is done with a picture, by the caller or by a decoding process."""
+    """Decoding and transforming of a picture, in the caller's or a decoding process."""
 
     transform: Transform
     identify: bool = False
@@ -142,7 +142,7 @@ class _Load:
 
 
 TRANSFORM_ERRORS = (OSError, MemoryError, ValueError, ArithmeticError)
-"""What a transform may raise of one picture: the others are still looked at."""
+"""Errors of a transform on one picture; the other pictures are still loaded."""
 
 
 def _digest(content: Any = b"") -> hashlib.blake2b:
@@ -168,7 +168,7 @@ def _load_in_processes(
     pictures: Sequence[Picture], load: _Load, workers: int
 ) -> Iterator[Identified | InputError]:
     waiting: deque[Future[list[Identified | InputError]]] = deque()
-    # not forked: the caller may have threads, or a GPU's context
+    # not forked: the caller may have threads or a GPU context
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_decoding, (load,))
     try:
         for start in range(0, len(pictures), IMAGES_A_TASK):
@@ -178,24 +178,24 @@ def _load_in_processes(
         while waiting:
             yield from waiting.popleft().result()
     finally:
-        # also when the caller stops early or an image is broken: nothing is decoded in vain
+        # cancel queued tasks also if the caller stops early or an image is broken
         pool.shutdown(cancel_futures=True)
 
 
 _load: _Load
-"""Of a decoding process."""
+"""State of a decoding process."""
 
 
 def _start_decoding(load: _Load) -> None:
     global _load
     _load = load
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's affair
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller handles Ctrl-C
     threading.Thread(target=_leave_with_caller, daemon=True).start()
 
 
 def _leave_with_caller() -> None:
-    """End this process when the caller's has ended: one that was killed ends no others."""
+    """Exit when the caller's process has ended: a killed caller cannot end its children."""
     caller = parent_process()
     if caller is not None:
         caller.join()
@@ -203,5 +203,5 @@ def _leave_with_caller() -> None:
 
 
 def _decode(pictures: Sequence[Picture]) -> list[Identified | InputError]:
-    # of arrays: tensors would travel through shared memory, of which containers have little
+    # arrays: tensors would use shared memory, which is small in containers
     return list(map(_load, pictures))

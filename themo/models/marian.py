@@ -1,4 +1,4 @@
-"""Sentences translated by a Marian model, such as ``Helsinki-NLP/opus-mt-en-es``, and kept by content."""
+"""Translation by a Marian model, such as ``Helsinki-NLP/opus-mt-en-es``, cached by content."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
 from themo.files.cache import Cache, digest, digest_folder
 from themo.files.weights import refuse_code
+from themo.models.by_length import batches_by_length
 from themo.models.normal_form import canonical
 from themo.process.progress import track
 
@@ -22,7 +23,7 @@ TRANSLATIONS = "translations.json"
 TRANSLATE_BATCH = 32
 
 _SHOWN = 12
-"""Target languages that a message names."""
+"""Number of target languages that a message names."""
 
 _THREE_LETTERS = {
     "de": "deu",
@@ -35,7 +36,7 @@ _THREE_LETTERS = {
     "ru": "rus",
     "tr": "tur",
 }
-"""ISO 639-3 codes, which newer models take, of the languages of XTD10's captions."""
+"""ISO 639-3 codes, for newer models, of the languages of XTD10's captions."""
 
 
 class Translator:
@@ -44,7 +45,7 @@ class Translator:
     Attributes:
         model: The transformers model in eval mode.
         tokenizer: Its tokenizer.
-        prefix: Before every sentence: the code of the target language, for a model of several; else empty.
+        prefix: Prefix of every sentence: the target language's code for a multilingual model, else empty.
     """
 
     def __init__(self, model: Any, tokenizer: Any, prefix: str = "") -> None:
@@ -54,19 +55,19 @@ class Translator:
 
     @classmethod
     def load(cls, name: str, device: str | torch.device = "cpu", target: str | None = None) -> Translator:
-        """A model with its weights and tokenizer.
+        """Load a model with its weights and tokenizer.
 
         Args:
             name: Repository of the hub, or a folder with the same files.
-            device: Where it runs.
+            device: Device of the model.
             target: Language to translate into, such as ``"es"``; a model of one target language ignores it.
 
         Raises:
-            InputError: No such model, a damaged one, weights that hold code, or several target languages
-                and `target` is none of them.
+            InputError: The model is unknown or damaged, its weights hold code, or `target` is none of its
+                several target languages.
         """
         what = f"translation model {name}"
-        # from a folder: of a name, transformers asks the hub to convert the weights, in a thread of its own
+        # from a folder: for a name, transformers starts a thread that asks the hub to convert the weights
         folder = fetch_model(name, what)
         tokenizer = _load_tokenizer(folder, what)
         model = _load_model(folder, what)
@@ -79,23 +80,20 @@ class Translator:
 
     @torch.inference_mode()
     def translate(self, texts: Sequence[str]) -> list[str]:
-        """Translations, greedy or by beam search as the model's ``generation_config.json`` says.
+        """Translate sentences, greedily or by beam search as in ``generation_config.json``.
 
         Args:
-            texts: N sentences; of longer ones as many tokens as the model has positions for are read.
+            texts: N sentences; longer ones are cut to the model's positions.
 
         Returns:
             N sentences in canonical form, in the order of `texts`.
         """
         translated = [""] * len(texts)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         with track("Translates", len(texts), "sentences") as advance:
-            for start in range(0, len(order), TRANSLATE_BATCH):
-                chosen = order[start : start + TRANSLATE_BATCH]
+            for chosen in batches_by_length([len(text) for text in texts], TRANSLATE_BATCH, advance):
                 sentences = self._translate_batch([texts[i] for i in chosen])
                 for i, sentence in zip(chosen, sentences, strict=True):
                     translated[i] = sentence
-                advance(len(chosen))
         return translated
 
     def _translate_batch(self, texts: list[str]) -> list[str]:
@@ -106,12 +104,12 @@ class Translator:
             max_length=self.model.config.max_position_embeddings,
             return_tensors="pt",
         )
-        # never sampled: what is kept by content must come out the same again
+        # never sampled: cached results must be reproducible
         ids_BL = self.model.generate(**batch.to(self.model.device), do_sample=False)
         sentences: list[str] = self.tokenizer.batch_decode(
             ids_BL,
             skip_special_tokens=True,
-            use_source_tokenizer=False,  # which transformers 5 would where the languages share a vocabulary
+            use_source_tokenizer=False,  # transformers 5 would if the languages share a vocabulary
         )
         return [canonical(sentence) for sentence in sentences]
 
@@ -119,17 +117,17 @@ class Translator:
 def translations(
     cache: Cache, name: str, texts: Sequence[str], target: str, load: Callable[[], Translator]
 ) -> tuple[str, ...]:
-    """Translations of sentences, in their order; computed once.
+    """Return translations of sentences, in their order, computed once.
 
     Args:
-        cache: Where they are kept.
-        name: Name of the model, or its folder, which is known by its contents.
+        cache: Cache of the translations.
+        name: Name of the model, or its folder, identified by its contents.
         texts: N sentences.
         target: Language of the translations.
-        load: Gives the `Translator`; called only if something must be computed.
+        load: Loads the `Translator`; called only for new sentences.
 
     Raises:
-        InputError: The model cannot be loaded, or the cache not be written.
+        InputError: The model cannot be loaded, or the cache cannot be written.
     """
 
     def build(folder: Path) -> None:
@@ -145,8 +143,8 @@ def translations(
 
 
 def _target_prefix(tokenizer: Any, target: str | None, what: str) -> str:
-    """What tells a model of several target languages which one is wanted; empty for one of a single one."""
-    # not `supported_language_codes`, which is empty where source and target have vocabularies of their own
+    """Return the prefix that selects a multilingual model's target language; empty for a bilingual model."""
+    # not `supported_language_codes`, which is empty if source and target have separate vocabularies
     codes = [piece[2:-2] for piece in tokenizer.encoder if piece.startswith(">>") and piece.endswith("<<")]
     if not codes:
         return ""
@@ -162,28 +160,28 @@ def _target_prefix(tokenizer: Any, target: str | None, what: str) -> str:
 def _load_tokenizer(folder: Path, what: str) -> Any:
     try:
         with warnings.catch_warnings():
-            # for a normalisation of punctuation that the tokenizer never applies by itself
+            # concerns a normalisation of punctuation that the tokenizer never applies itself
             warnings.filterwarnings("ignore", "Recommended: pip install sacremoses", UserWarning)
             return MarianTokenizer.from_pretrained(str(folder))
     except ImportError as error:
         raise InputError(f"{what}: needs the package sentencepiece: pip install sentencepiece") from error
-    except Exception as error:  # sentencepiece, JSON and transformers each have their own
+    except Exception as error:  # sentencepiece, JSON and transformers raise different errors
         raise InputError(f"{what}: has no usable tokenizer: {reason_of(error)}") from error
 
 
 def _load_model(folder: Path, what: str) -> Any:
     try:
-        # not by MarianConfig: it gives its defaults where there is no file
+        # not by MarianConfig: it gives defaults for a missing file
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
         if config.model_type != MarianConfig.model_type:
-            raise ValueError(f"it must be of type {MarianConfig.model_type}, is {config.model_type}")
+            raise ValueError(f"must be of type {MarianConfig.model_type}, got {config.model_type}")
         model, loading = MarianMTModel.from_pretrained(
             str(folder), config=config, weights_only=True, dtype=torch.float32, output_loading_info=True
         )
-    except Exception as error:  # safetensors, torch, JSON and transformers each have their own
+    except Exception as error:  # safetensors, torch, JSON and transformers raise different errors
         refuse_code(error, what)
         raise InputError(f"{what}: cannot be loaded: {reason_of(error)}") from error
-    # transformers would leave them random and go on
+    # transformers would continue with random ones
     if loading["missing_keys"]:
         missing = sorted(loading["missing_keys"])
         raise InputError(f"{what}: its weights lack {len(missing)} tensors, the first is {missing[0]}")

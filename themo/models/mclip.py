@@ -1,7 +1,7 @@
 """Text encoders of Multilingual-CLIP, such as ``M-CLIP/XLM-Roberta-Large-Vit-B-32``, by hub name or folder.
 
-The package ``multilingual-clip`` cannot load its own models with transformers 5. Nor is it needed: a model is
-an encoder, the mean of its states and a linear layer, which is what a `Student` is, and is loaded as one.
+The package ``multilingual-clip`` cannot load its own models with transformers 5. A model is an encoder, the
+mean of its states and a linear layer, so it is loaded as a `Student`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
 from themo.files.weights import read_weights
 from themo.models.backbones import DTYPE, longest_input
-from themo.models.student import ENCODE_BATCH, Head, Student
+from themo.models.student import Head, Student
 from themo.models.tokens import Tokenizer
 from themo.process.progress import track
 
 _ENCODER, _LINEAR = "transformer.", "LinearTransformation."
 _NOT_NEEDED = ("transformer.embeddings.position_ids", "transformer.pooler.")
-"""Beginnings of keys left out: a buffer that transformers makes itself, and a layer after the last state."""
+"""Prefixes of ignored keys: a buffer that transformers makes itself, and a layer after the last state."""
 _KEYS: dict[str, type] = {"modelBase": str, "numDims": int, "transformerDimensions": int}
 
 
@@ -35,7 +35,7 @@ class MClip:
 
     Attributes:
         student: Encoder and linear layer, in eval mode.
-        tokenizer: The encoder's.
+        tokenizer: The encoder's tokenizer.
     """
 
     def __init__(self, student: Student, tokenizer: Tokenizer) -> None:
@@ -44,14 +44,14 @@ class MClip:
 
     @classmethod
     def load(cls, name: str, device: str | torch.device = "cpu") -> MClip:
-        """A text encoder with its weights and tokenizer.
+        """Load a text encoder with its weights and tokenizer.
 
         Args:
             name: Repository of the hub, or a folder with the same files.
-            device: Where it runs.
+            device: Device of the encoder.
 
         Raises:
-            InputError: No such model, a damaged one, weights of another shape, or weights that hold code.
+            InputError: The model is unknown or damaged, or its weights have another shape or hold code.
         """
         what = f"M-CLIP model {name}"
         folder = fetch_model(name, what)
@@ -69,23 +69,16 @@ class MClip:
         return cls(student.to(device), tokenizer)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of texts of any language that the model knows.
+        """Encode texts of any language that the model knows.
 
         Args:
-            texts: N texts; of longer ones as many tokens as the encoder has positions for are read.
+            texts: N texts; longer ones are cut to the encoder's positions.
 
         Returns:
             (N, E) float32 on the CPU, of any length, in the order of `texts`.
         """
-        vectors = torch.empty(len(texts), self.dimension)
-        # sorted here already: a batch of equally long texts has little padding
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         with track("M-CLIP reads", len(texts), "texts") as advance:
-            for start in range(0, len(order), ENCODE_BATCH):
-                chosen = order[start : start + ENCODE_BATCH]
-                vectors[chosen] = self.student.encode(self.tokenizer, [texts[i] for i in chosen])
-                advance(len(chosen))
-        return vectors
+            return self.student.encode(self.tokenizer, texts, advance=advance)
 
     @property
     def dimension(self) -> int:
@@ -120,12 +113,12 @@ def _base_config(base: str, what: str) -> Any:
 
 def _load_tokenizer(folder: Path, config: Any, what: str) -> Tokenizer:
     try:
-        # with the base's configuration: transformers knows no model of type M-CLIP
+        # with the base's configuration: transformers has no model of type M-CLIP
         inner = AutoTokenizer.from_pretrained(str(folder), config=config, trust_remote_code=False)
-        # without any, transformers gives a tokenizer that knows its special tokens alone
+        # without these files, transformers gives a tokenizer of only special tokens
         files = sorted(inner.vocab_files_names.values())
         if not any((folder / file).is_file() for file in files):
-            raise FileNotFoundError(f"it has none of {', '.join(files)}")
+            raise FileNotFoundError(f"must have one of {', '.join(files)}")
         tokenizer = Tokenizer(inner)
     except Exception as error:  # tokenizers and sentencepiece raise Exception itself
         raise InputError(f"{what}: has no usable tokenizer: {reason_of(error)}") from error
@@ -171,5 +164,5 @@ def _fill(student: Student, weights: Mapping[str, Tensor], what: str) -> None:
 
 
 def _hub_key(key: str) -> str:
-    """Key in an M-CLIP repository of a tensor of `Student`."""
+    """Return the key in an M-CLIP repository of a tensor of `Student`."""
     return key.replace("backbone.", _ENCODER, 1).replace("projection.", _LINEAR, 1)

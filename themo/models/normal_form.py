@@ -1,4 +1,4 @@
-"""The normal forms of text: one that models read, one that tells whether two sentences are the same.
+"""The normal forms of text: one for models, one for comparing sentences.
 
 Models read `canonical` text: to a tokenizer, an ``ñ`` of two code points (n and a tilde, as macOS has it in
 file names) is another token than an ``ñ`` of one, or unknown. Sentences are compared in their `comparable`
@@ -15,11 +15,11 @@ NORMAL_FORM: Final[Literal["NFC"]] = "NFC"
 """Unicode's canonical composition (Unicode Standard Annex 15), by its name in every library."""
 
 PERHAPS_DECOMPOSED = "[^\\x00-\u02ff\u2010-\u2027]"
-"""A character without which a text is in canonical form, as a regular expression of `re` and of RE2; below
-U+0300, and among dashes and quotation marks, nothing combines and nothing is written in two ways."""
+"""Regular expression (`re` and RE2) of characters that may be non-canonical; a text without them is
+canonical. Below U+0300, and among dashes and quotation marks, no character combines or has two spellings."""
 
 _WHITE_SPACE = "\\t-\\r\\x1c-\\x20\\x85\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""What `str.isspace` holds for, as part of a character class."""
+"""Characters of `str.isspace`, as part of a character class."""
 
 _INVISIBLE = (
     "\\x00-\\x08\\x0e-\\x1b\\x7f-\\x84\\x86-\\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
@@ -27,16 +27,16 @@ _INVISIBLE = (
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 """Control characters and Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), as part of a
-character class: soft hyphen, zero-width space, word joiner, byte order mark and their like."""
+character class: soft hyphen, zero-width space, word joiner, byte order mark and others."""
 
 VISIBLE = f"[^{_WHITE_SPACE}{_INVISIBLE}]"
-"""A character that can be seen; a regular expression of Python's `re` and of Arrow's RE2."""
+"""Regular expression (`re` and RE2) of visible characters."""
 
 _A_VISIBLE = re.compile(VISIBLE)
 _AN_INVISIBLE = re.compile(f"[{_INVISIBLE}]")
 
 _PLAIN = re.compile("[ -~¡¿«»À-ÖØ-öø-ÿ]*")
-"""Texts that are in compatibility form and hold no white space but blanks."""
+"""Texts in compatibility form whose only white space is blanks."""
 
 _ENDS = " " + "".join(
     chr(code)
@@ -46,7 +46,7 @@ _ENDS = " " + "".join(
 
 
 def canonical(text: str) -> str:
-    """A text as models read it: canonically equal texts are the same string."""
+    """Return the canonical form of a text, equal for canonically equal texts."""
     return unicodedata.normalize(NORMAL_FORM, text)
 
 
@@ -56,12 +56,12 @@ def is_decomposable(text: str) -> bool:
 
 
 def comparable(text: str) -> str:
-    """A text as it is compared with others, to find test captions among training pairs.
+    """Return the form of a text for comparison, to find test captions among training pairs.
 
-    Equal for texts that differ by Unicode's compatibility form, case, white space, invisible characters, or
-    punctuation at their ends; a text of punctuation alone keeps it. ``té`` and ``te`` stay apart.
+    It ignores Unicode's compatibility form, case, white space, invisible characters and punctuation at the
+    ends; a text of only punctuation keeps it. ``té`` and ``te`` stay different.
     """
-    if _PLAIN.fullmatch(text):  # most sentences; the way below takes three times as long
+    if _PLAIN.fullmatch(text):  # most sentences; three times as fast
         words = text.casefold()
         if "  " in words:
             words = " ".join(words.split())
@@ -74,10 +74,10 @@ def comparable(text: str) -> str:
 
 
 def strip_invisible(text: str) -> str:
-    """A text without invisible and control characters; white space stays."""
+    """Remove invisible and control characters from a text; white space stays."""
     return _AN_INVISIBLE.sub("", text)
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing in a text can be seen: it is empty, or of white space and invisible characters."""
+    """Whether a text is empty or holds only white space and invisible characters."""
     return _A_VISIBLE.search(text) is None

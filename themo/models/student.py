@@ -6,7 +6,7 @@ Shape suffixes: B sentences, L tokens, H width of the backbone, D dimensions of 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from themo.errors import InputError, reason_of
 from themo.files.weights import write_weights
 from themo.models.backbones import build_model, load_config, refuse_length
+from themo.models.by_length import batches_by_length
 from themo.models.tokens import Tokenizer, cut
 
 ENCODE_BATCH = 128
@@ -25,14 +26,14 @@ ENCODE_BATCH = 128
 
 @dataclass(frozen=True)
 class Head:
-    """What turns token states into a vector.
+    """Settings of the pooling and projection of token states.
 
     Attributes:
         dimension: D, length of a teacher vector.
         pooling: Mean of the real tokens' states, or the first token's.
-        last_layer_norm: Normalise the pooled state before the projection.
-        projection_bias: Give the projection a bias.
-        max_length: Tokens of a sentence that are read, special ones included.
+        last_layer_norm: Whether a layer norm precedes the projection.
+        projection_bias: Whether the projection has a bias.
+        max_length: Greatest length of a sentence, in tokens with the special ones.
     """
 
     dimension: int
@@ -43,7 +44,7 @@ class Head:
 
 
 class Student(nn.Module):
-    """Token ids to vectors in the teacher's space.
+    """The student: maps token ids to vectors in the teacher's space.
 
     Args:
         backbone: Encoder of transformers whose output has ``last_hidden_state`` (B, L, H).
@@ -70,7 +71,7 @@ class Student(nn.Module):
         hidden_layers: int | None = None,
         dropout: float | None = None,
     ) -> Student:
-        """A student to be trained; random weights come from torch's current random state.
+        """Build an untrained student; random weights come from torch's current random state.
 
         Args:
             backbone: Name or folder of the encoder.
@@ -100,11 +101,11 @@ class Student(nn.Module):
         return student
 
     def forward(self, ids_BL: Tensor, mask_BL: Tensor | None = None) -> Tensor:
-        """Vectors of a batch.
+        """Return the vectors of a batch.
 
         Args:
             ids_BL: int64 token ids.
-            mask_BL: bool, True for real tokens; None where all are.
+            mask_BL: bool, True for real tokens; None if all are real.
 
         Returns:
             (B, D) float32.
@@ -114,17 +115,28 @@ class Student(nn.Module):
         return self.projection(self.layer_norm(pooled_BH)).float()  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], batch_size: int = ENCODE_BATCH) -> Tensor:
-        """Vectors of Spanish texts, (N, D) float32 on the CPU, in their order."""
+    def encode(
+        self,
+        tokenizer: Tokenizer,
+        texts: Sequence[str],
+        batch_size: int = ENCODE_BATCH,
+        advance: Callable[[float], None] = lambda _: None,
+    ) -> Tensor:
+        """Vectors of Spanish texts, (N, D) float32 on the CPU, in their order.
+
+        Args:
+            tokenizer: The student's.
+            texts: N texts.
+            batch_size: Texts at a time.
+            advance: Called with the number of texts of each batch.
+        """
         was_training = self.training
         self.eval()
         device = self.projection.weight.device
         flat, counts = tokenizer.encode(texts)
         sentences = torch.from_numpy(flat.astype("int64")).split(counts.tolist())
         vectors = torch.empty(len(texts), self.head.dimension)
-        order = sorted(range(len(texts)), key=lambda i: len(sentences[i]))
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
+        for chosen in batches_by_length(counts.tolist(), batch_size, advance):
             rows = [cut(sentences[i].tolist(), self.head.max_length, tokenizer.suffix) for i in chosen]
             width = len(rows[-1])
             ids_BL = torch.tensor([row + [tokenizer.pad_id] * (width - len(row)) for row in rows])
@@ -135,7 +147,7 @@ class Student(nn.Module):
 
 
 def pool(states_BLH: Tensor, mask_BL: Tensor | None, pooling: Literal["mean", "first"]) -> Tensor:
-    """One vector a sentence: mean of the states where the mask is True, or the first state.
+    """Pool each sentence's states: the mean where the mask is True, or the first state.
 
     Returns:
         (B, H).
@@ -154,7 +166,7 @@ def save_student(
     """Write a student into a folder: an ordinary transformers folder of its backbone, and its head beside it.
 
     ``config.json``, ``model.safetensors`` and the tokenizer are the backbone's; ``head.safetensors`` and
-    ``head.json`` hold the projection and how it is used.
+    ``head.json`` hold the head's weights and settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
     prefix = "backbone."
@@ -168,13 +180,13 @@ def save_student(
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights of a student's folder, by their names in `Student`."""
+    """Read the weights of a student's folder, by their names in `Student`."""
     backbone = load_file(folder / "model.safetensors")
     return {f"backbone.{name}": t for name, t in backbone.items()} | load_file(folder / "head.safetensors")
 
 
 def load_student(folder: Path) -> tuple[Student, Tokenizer]:
-    """A student that `save_student` wrote, in eval mode on the CPU.
+    """Load a student that `save_student` wrote, in eval mode on the CPU.
 
     Raises:
         InputError: A file is missing, damaged, or not of this student.
@@ -187,6 +199,6 @@ def load_student(folder: Path) -> tuple[Student, Tokenizer]:
         return student.eval(), Tokenizer.load(str(folder))
     except InputError:
         raise
-    except Exception as error:  # safetensors, JSON and torch each have their own
+    except Exception as error:  # safetensors, JSON and torch raise different errors
         reason = reason_of(error)
-        raise InputError(f"{folder}: is not a whole student: {reason}") from error
+        raise InputError(f"{folder}: is not a complete student: {reason}") from error

@@ -1,4 +1,4 @@
-"""CLIP through open_clip: the text tower that teaches, the image tower that tests.
+"""The teacher, CLIP through open_clip: its text tower for training, its image tower for tests.
 
 Shape suffixes: N texts or images, L tokens of a text, W width of the text tower, E dimensions of the shared
 image and text space.
@@ -22,6 +22,7 @@ from themo.errors import InputError, reason_of
 from themo.fetching.hub import ENDPOINT
 from themo.files.cache import digest, digest_file, digest_folder
 from themo.files.weights import refuse_code
+from themo.models.by_length import batches_by_length
 from themo.models.cropping import crop_first
 from themo.models.images import Picture, load_batches
 from themo.models.normal_form import canonical
@@ -58,29 +59,29 @@ class Teacher:
 
     @classmethod
     def load(cls, architecture: str, pretrained: str | None = None, device: str = "cpu") -> Teacher:
-        """An open_clip model with its weights, tokenizer and image transform.
+        """Load an open_clip model with its weights, tokenizer and image transform.
 
         Args:
             architecture: Model name, ``hf-hub:`` or ``local-dir:`` address, or a folder with
                 ``open_clip_config.json`` and weights. A tokenizer's ``bpe_path`` in that file may be relative
                 to the folder, so that the folder can be moved.
             pretrained: Tag of open_clip or a weights file.
-            device: Where the model runs.
+            device: Device of the model.
 
         Raises:
-            InputError: No such model or weights.
+            InputError: The model or its weights are unknown or damaged.
         """
         name, tokenizer_options = _locate(architecture)
         root = logging.getLogger()
         level = root.level
         try:
             root.setLevel(logging.WARNING)
-            root.addFilter(_is_no_error)  # what open_clip logs as one it raises too
+            root.addFilter(_is_no_error)  # open_clip also raises what it logs as an error
             model, _, transform = open_clip.create_model_and_transforms(
                 name, pretrained=pretrained, device=device, require_pretrained=True, weights_only=True
             )
             tokenizer = open_clip.get_tokenizer(name, **tokenizer_options)
-        except Exception as error:  # open_clip, safetensors, torch and gzip each have their own
+        except Exception as error:  # open_clip, safetensors, torch and gzip raise different errors
             refuse_code(error, f"teacher.architecture {architecture}", "its weights")
             reason = reason_of(error)
             if hub_repository(architecture, pretrained) is not None:
@@ -94,53 +95,50 @@ class Teacher:
     def encode_texts(
         self, texts: Sequence[str], target: Target = "embedding", trim: bool = True
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Vectors of English texts.
+        """Encode English texts.
 
         Args:
-            texts: N texts, read in canonical form; what exceeds the context is cut as open_clip cuts it.
+            texts: N texts, read in canonical form; longer ones are cut to the context by open_clip.
             target: ``"state"``, (N, W): the end-of-text state after the last layer norm, before the text
                 projection; ``"embedding"``, (N, E): after it, as CLIP compares it with images, any length;
                 ``"unit"``, (N, E): the embedding scaled to length 1.
-            trim: Cut the padding of a batch where the tower is causal, which changes nothing: the
-                end-of-text state does not see what follows it. Off only to measure that.
+            trim: Cut the padding of a batch for a causal tower. The vectors stay the same, since the
+                end-of-text state does not depend on later tokens. False only for measuring that.
 
         Returns:
             float32 array in the order of `texts`.
         """
         width = self.dimension(target)
         vectors = np.empty((len(texts), width), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         with track("Teacher reads English", len(texts), "texts") as advance, torch.inference_mode():
-            for start in range(0, len(order), TEXT_BATCH):
-                chosen = order[start : start + TEXT_BATCH]
+            for chosen in batches_by_length([len(text) for text in texts], TEXT_BATCH, advance):
                 ids_NL = self.tokenizer([canonical(texts[i]) for i in chosen]).to(self.device)
                 states_NW = self._tower.states(ids_NL, trim)
                 out = (states_NW if target == "state" else self._tower.project(states_NW)).float()
                 if target == "unit":
                     out = functional.normalize(out, dim=1)
                 vectors[chosen] = out.cpu().numpy()
-                advance(len(chosen))
         return vectors
 
     def to_image_space(self, vectors: Tensor, target: Target) -> Tensor:
-        """Vectors of a student of this teacher, (N, W) or (N, E), where images are: (N, E), length 1."""
+        """Map a student's vectors, (N, W) or (N, E), to image space: (N, E), length 1."""
         embeddings = self._tower.project(vectors.to(self.device)) if target == "state" else vectors
         return functional.normalize(embeddings.float().cpu(), dim=1)
 
     def text_projection(self) -> Tensor:
-        """The affine map from text states to embeddings, (W + 1, E) float32 with the bias in the last row."""
+        """Return the affine map from text states to embeddings, (W + 1, E) float32, bias last."""
         inputs = torch.cat([torch.eye(self._tower.width), torch.zeros(1, self._tower.width)])
         rows = self._tower.project(inputs.to(self.device)).float().cpu()
         return torch.cat([rows[:-1] - rows[-1], rows[-1:]])
 
     def encode_images(self, pictures: Sequence[Picture], workers: int | None = None) -> Tensor:
-        """Image vectors, (N, E) float32 of length 1, in the order of `pictures`.
+        """Encode images: (N, E) float32 of length 1, in the order of `pictures`.
 
         Raises:
-            InputError: A file is no whole image.
+            InputError: A file is no image or damaged.
         """
         parts = [torch.empty(0, self.dimension("embedding"))]
-        with track("Teacher looks at images", len(pictures), "images") as advance:
+        with track("Encoding images", len(pictures), "images") as advance:
             for images_N3HW in load_batches(pictures, self.transform, IMAGE_BATCH, workers=workers):
                 parts.append(self.encode_pixels(images_N3HW))
                 advance(len(images_N3HW))
@@ -148,23 +146,23 @@ class Teacher:
 
     @torch.inference_mode()
     def encode_pixels(self, images_N3HW: Tensor) -> Tensor:
-        """Image vectors, (N, E) float32 of length 1 on the CPU, of what `transform` made of images."""
+        """Encode images after `transform`: (N, E) float32 of length 1 on the CPU."""
         vectors: Tensor = self.model.encode_image(images_N3HW.to(self.device), normalize=True)
         return vectors.float().cpu()
 
     def dimension(self, target: Target) -> int:
-        """Length of a target vector."""
+        """Return the length of a target vector."""
         return self._tower.width if target == "state" else self._tower.embedding_width
 
     @property
     def device(self) -> torch.device:
-        """Where the model runs."""
+        """Device of the model."""
         device: torch.device = next(self.model.parameters()).device
         return device
 
 
 class _TextTower:
-    """States before the projection, whether open_clip keeps the text tower apart or not."""
+    """The text tower up to the projection, in either of open_clip's layouts."""
 
     def __init__(self, model: Any) -> None:
         self.tower: Any = model.text if isinstance(getattr(model, "text", None), nn.Module) else model
@@ -209,7 +207,7 @@ class _TextTower:
         return states_NW
 
     def _end_of_text(self, ids_NL: Tensor) -> Tensor:
-        # as open_clip's text_global_pool: the highest id of a text, or the first end-of-text id
+        # like open_clip's text_global_pool: the highest id of a text, or the first end-of-text id
         if self.pool_type == "argmax":
             return ids_NL.argmax(dim=1)
         return torch.eq(ids_NL, self.eos_id).int().argmax(dim=1)  # type: ignore[arg-type]
@@ -229,7 +227,7 @@ def _is_no_error(record: logging.LogRecord) -> bool:
 
 
 def hub_repository(architecture: str, pretrained: str | None) -> str | None:
-    """Repository of the Hugging Face hub that a teacher's weights come from, None if from elsewhere."""
+    """Return the hub repository of a teacher's weights; None if they come from elsewhere."""
     if architecture.startswith("hf-hub:"):
         return architecture.removeprefix("hf-hub:")
     tagged = open_clip.get_pretrained_cfg(architecture, pretrained) if pretrained else {}
@@ -237,7 +235,7 @@ def hub_repository(architecture: str, pretrained: str | None) -> str | None:
 
 
 def fingerprint(architecture: str, pretrained: str | None) -> str:
-    """Digest of what determines a teacher's numbers: names, and contents where they are local files."""
+    """Return a digest of a teacher: its names, and the contents of local files."""
     folder = Path(architecture.removeprefix("local-dir:"))
     weights = Path(pretrained) if pretrained else None
     return digest(
@@ -249,13 +247,13 @@ def fingerprint(architecture: str, pretrained: str | None) -> str:
 
 
 def model_config(architecture: str) -> dict[str, Any]:
-    """open_clip's description of a model that it has loaded: ``embed_dim``, ``vision_cfg``, ``text_cfg``."""
+    """Return open_clip's description of a loaded model: ``embed_dim``, ``vision_cfg``, ``text_cfg``."""
     config: dict[str, Any] = open_clip.get_model_config(_locate(architecture)[0])
     return config
 
 
 def _locate(architecture: str) -> tuple[str, dict[str, str]]:
-    """open_clip's name of a model and options of its tokenizer that its config cannot hold."""
+    """Return open_clip's name of a model, and tokenizer options that its config cannot hold."""
     folder = Path(architecture.removeprefix("local-dir:"))
     if not folder.is_dir():
         return architecture, {}

@@ -1,4 +1,4 @@
-"""Token ids of Spanish text, by the backbone's own tokenizer."""
+"""Token ids of Spanish text by the backbone's tokenizer."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ from themo.models.normal_form import NORMAL_FORM, canonical, is_decomposable
 
 
 class Tokenizer:
-    """A fast tokenizer of transformers and what batching must know of it.
+    """A fast tokenizer of transformers with the facts that batching needs.
 
-    It brings every text into canonical form before anything else, and so does each ``tokenizer.json`` that is
-    written from it.
+    It first converts every text to canonical form, and so does each ``tokenizer.json`` written from it.
 
     Attributes:
         inner: The transformers tokenizer, for saving beside the student.
-        pad_id: Id that fills a batch; it is masked.
-        suffix: Special tokens at the end of every sentence (1 for BERT's separator).
+        pad_id: Id of padding, which is masked.
+        suffix: Number of special tokens at the end of a sentence (1 for BERT's separator).
         fingerprint: Digest of the whole tokenizer.
-        dtype: Of ids, the smallest that holds them.
+        dtype: Smallest type that holds all ids.
     """
 
     def __init__(self, inner: Any) -> None:
@@ -46,23 +45,22 @@ class Tokenizer:
 
     @classmethod
     def load(cls, backbone: str) -> Tokenizer:
-        """The tokenizer of a backbone.
+        """Load the tokenizer of a backbone.
 
         Raises:
-            InputError: No such backbone, or no fast tokenizer in it.
+            InputError: The backbone is unknown or has no fast tokenizer.
         """
         return cls(load_tokenizer(backbone))
 
     def encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int64]]:
-        """Ids of all texts one after the other, special tokens included, and how many each has.
+        """Return the concatenated ids of all texts, with special tokens, and the number of ids of each.
 
-        Texts of more than `MAX_TOKENS` tokens lose what stands before the special tokens at the end. A text
-        without tokens, such as an empty one where the tokenizer adds no special ones, is read as one unknown
-        token: an encoder needs a state to pool.
+        Texts longer than `MAX_TOKENS` tokens are cut before the special tokens at the end. A text without any
+        tokens is read as one unknown token: an encoder needs a state to pool.
         """
         sentences = [
             cut(encoding.ids, MAX_TOKENS, self.suffix) or [self._blank]
-            # also here: added tokens may be looked for before the tokenizer's own normalizer runs
+            # added tokens may be matched before the tokenizer's own normalizer runs
             for encoding in self._backend.encode_batch_fast([canonical(text) for text in texts])
         ]
         lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
@@ -71,16 +69,16 @@ class Tokenizer:
 
 
 def uncomposed_tokens(tokenizer: Tokenizer) -> list[str]:
-    """Added tokens that a ``tokenizer.json`` finds in a composed text but not in its decomposed form.
+    """Return the added tokens that a ``tokenizer.json`` misses in decomposed texts.
 
-    They are looked for in the text as it comes, before the normalizer composes it.
+    Added tokens are matched in the raw text, before the normalizer composes it.
     """
     added = tokenizer.inner.added_tokens_decoder.values()
     return [token.content for token in added if not token.normalized and is_decomposable(token.content)]
 
 
 def _compose_first(backend: Backend) -> None:
-    """Put Unicode's composition before a tokenizer's own normalizer."""
+    """Insert Unicode's composition before a tokenizer's own normalizer."""
     state = json.loads(backend.to_str())["normalizer"]
     parts = [] if state is None else state["normalizers"] if state["type"] == "Sequence" else [state]
     if not parts or parts[0]["type"] != NORMAL_FORM:
@@ -89,5 +87,5 @@ def _compose_first(backend: Backend) -> None:
 
 
 def cut(ids: list[int], length: int, suffix: int) -> list[int]:
-    """The first `length` ids, the special tokens of the end kept."""
+    """Cut ids to `length`, keeping the special tokens at the end."""
     return ids if len(ids) <= length else ids[: length - suffix] + ids[len(ids) - suffix :]

@@ -1,4 +1,4 @@
-"""Where and in which arithmetic a student is trained, and what says that there is no room for it."""
+"""Device and arithmetic of training, and errors of devices."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LACK_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_
 
 
 def resolve_device(device: Device) -> torch.device:
-    """``auto`` as a GPU where there is one.
+    """Resolve a device; ``auto`` is a GPU if there is one.
 
     Raises:
-        InputError: ``cuda`` without a GPU, or no device's name.
+        InputError: The device is ``cuda`` without a GPU, or unknown.
     """
     if device not in get_args(Device):
         raise InputError(f"device: must be one of {', '.join(get_args(Device))}, got {device!r}")
@@ -31,10 +31,10 @@ def resolve_device(device: Device) -> torch.device:
 
 
 def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
-    """``auto`` as bfloat16 where the device has units for its matrix products: most GPUs, CPUs with AMX.
+    """Resolve a precision; ``auto`` is bfloat16 if the device has units for it: most GPUs, CPUs with AMX.
 
     Raises:
-        InputError: ``bfloat16`` on a GPU that has none.
+        InputError: The precision is ``bfloat16`` on a GPU without such units.
     """
     if device.type == "cpu":
         use = precision == "bfloat16" or (precision == "auto" and _has_amx())
@@ -46,8 +46,8 @@ def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device:
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone
+    """Return the number of CPU cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # only on Linux
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
@@ -56,40 +56,39 @@ def _compute_on_one_thread() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # A forked child has the parent's pool of threads without its threads: what asks them for help never
-    # returns (torch 2.15: servers that load a model before they fork, multiprocessing.Pool, DataLoader).
+    # a forked child inherits the parent's thread pool without threads: parallel operations never return
+    # (torch 2.15: servers that load a model before they fork, multiprocessing.Pool, DataLoader).
     os.register_at_fork(after_in_child=_compute_on_one_thread)
 
 
 def _has_amx() -> bool:
-    # torch tells only since 2.10 or so; without its word float32 is safe
+    # torch reports AMX only since about 2.10; float32 is the safe default
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16", False))
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Matrix products in `dtype`, and what an activation makes of them; all else in float32.
+    """Return a context that computes matrix products and their activations in `dtype`, all else in float32.
 
-    On a CPU torch leaves more in `dtype`; `themo.models.backbones.build_model` builds encoders whose states
-    are float32 there too.
+    On a CPU torch keeps more in `dtype`; `themo.models.backbones.build_model` builds encoders with float32
+    states also there.
     """
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device has no memory left; CUDA's libraries say so in words alone."""
+    """Whether an error means that a device is out of memory, by type or by message."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _LACK_OF_MEMORY)
 
 
 def is_device_fault(error: BaseException) -> bool:
-    """Whether an error says that a device or its driver is at fault; a lack of memory is none.
+    """Whether an error means a fault of a device or its driver, not a lack of memory.
 
-    Such as memory that lost its bits, or a device that is gone. After most of these the process can use no
-    device any more.
+    Examples are memory errors and a lost device. After most faults the process cannot use any device.
     """
     if is_out_of_memory(error):
         return False
-    is_cudas = isinstance(error, RuntimeError) and str(error).startswith("CUDA error")  # libraries' own too
+    is_cudas = isinstance(error, RuntimeError) and str(error).startswith("CUDA error")  # libraries' too
     return is_cudas or isinstance(error, torch.AcceleratorError)

@@ -1,4 +1,4 @@
-"""Progress of anything that takes longer than two seconds, on standard error."""
+"""Progress on standard error of steps longer than two seconds."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from themo.process.streams import Stream
 console = Console(
     file=cast(TextIO, Stream("stderr")), highlight=False, soft_wrap=True, markup=False, emoji=False
 )
-"""Everything that is not a result is printed here; results go to standard output."""
+"""Console for all but results, on standard error."""
 
 Advance = Callable[..., None]
-"""``advance(n, note="loss 0.12")``: n more units are done; the note replaces the last one."""
+"""``advance(n, note="loss 0.12")``: count n more units; the note replaces the last one."""
 
 SECONDS_BETWEEN_LINES = 10.0
-"""Where standard error is a file or a pipe, a plain line at most this often."""
+"""Least seconds between lines if standard error is a file or a pipe."""
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Print nothing on the console for a block; also as a decorator.
+    """Silence the console for a block; also a decorator.
 
-    For whoever trains in a loop of one process and says itself what came of it.
+    It serves programs that train in a loop and print their own results.
     """
     before, console.quiet = console.quiet, True
     try:
@@ -39,11 +39,11 @@ def silence() -> Iterator[None]:
 
 @contextmanager
 def track(description: str, total: float, unit: str) -> Iterator[Advance]:
-    """Show the progress of a block: a bar with rate on a terminal, a line now and then elsewhere.
+    """Show the progress of a block: a bar with rate on a terminal, occasional lines elsewhere.
 
     Args:
-        description: What is being done, as a user would say it.
-        total: How many units there are to do.
+        description: Activity, such as ``"Training"``.
+        total: Number of units.
         unit: Name of a unit in the plural, such as ``"pairs"``.
 
     Yields:
@@ -58,7 +58,7 @@ def track(description: str, total: float, unit: str) -> Iterator[Advance]:
 
 @contextmanager
 def waiting(description: str) -> Iterator[None]:
-    """Show on a terminal that something goes on whose length nobody knows."""
+    """Show a spinner on a terminal for a block of unknown length."""
     if console.is_terminal:
         with console.status(description):
             yield

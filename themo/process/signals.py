@@ -1,4 +1,4 @@
-"""SIGTERM, and SIGHUP of a closed terminal, end a command as Ctrl-C does."""
+"""Handling of SIGTERM and SIGHUP (a closed terminal) like Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from types import FrameType
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP has come.
+    """SIGTERM or SIGHUP was received.
 
     Attributes:
-        number: Which of them.
+        number: Number of the signal.
     """
 
     def __init__(self, number: int = signal.SIGTERM) -> None:
@@ -22,20 +22,20 @@ class Terminated(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """As a shell counts it: 143 or 129."""
+        """Exit code by a shell's convention: 143 or 129."""
         return 128 + self.number
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP do what Ctrl-C would do at that moment, for a block; also as a decorator.
+    """Handle SIGTERM and SIGHUP like Ctrl-C for a block; also a decorator.
 
-    SIGHUP stays ignored where it is, as under `nohup`. It acts once: kernel and shell may both send it.
+    An ignored SIGHUP stays ignored, as under `nohup`. SIGHUP acts once: kernel and shell may both send it.
 
     Raises:
-        Terminated: In place of the `KeyboardInterrupt` that a signal led to.
+        Terminated: Replaces the `KeyboardInterrupt` of a signal.
     """
-    if threading.current_thread() is not threading.main_thread():  # others get no signals
+    if threading.current_thread() is not threading.main_thread():  # other threads get no signals
         yield
         return
     came: list[int] = []
@@ -45,9 +45,9 @@ def ended_by_signals() -> Iterator[None]:
             return
         came.append(number)
         on_ctrl_c = signal.getsignal(signal.SIGINT)
-        if callable(on_ctrl_c):  # Ray Tune's while it runs, which lets it come to an end
+        if callable(on_ctrl_c):  # Ray Tune's handler while it runs, for an orderly end
             on_ctrl_c(signal.SIGINT, frame)
-        else:  # ignored, as in the background of a shell
+        else:  # SIGINT is ignored, as in the background of a shell
             raise KeyboardInterrupt
 
     is_detached = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -56,7 +56,7 @@ def ended_by_signals() -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as end:
-        # while Ray starts, its own handler stands there, which exits with the signal's number
+        # while Ray starts, its own handler is installed, which exits with the signal's number
         if isinstance(end, SystemExit):
             came = [signal.SIGTERM] if end.code == signal.SIGTERM else []
         if came:
@@ -69,9 +69,9 @@ def ended_by_signals() -> Iterator[None]:
 
 @contextmanager
 def sparing_children() -> Iterator[None]:
-    """Start processes that SIGHUP does not reach, for a block: a shell sends it to its whole job at once.
+    """Start processes immune to SIGHUP for a block, since a shell sends SIGHUP to its whole job.
 
-    This process ends them. What comes for it meanwhile comes at the end of the block.
+    This process ends them. A SIGHUP to this process is delivered at the end of the block.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:

@@ -1,4 +1,4 @@
-"""Standard output and error that may be closed, a pipe without a reader, or short of characters."""
+"""Robust standard output and error: closed streams, pipes without a reader, limited encodings."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from contextlib import suppress
 from typing import Literal, TextIO
 
 _NO_READER = (errno.EPIPE, errno.EIO, errno.EBADF)
-"""Of a pipe whose reader has ended, and of a terminal that was closed."""
+"""Error numbers of a pipe without a reader and of a closed terminal."""
 
 
 def open_closed_descriptors() -> None:
-    """Connect standard streams that are closed to the null device, before another file takes their numbers.
+    """Connect closed standard streams to the null device, before another file takes their descriptors.
 
-    What a library or a child process prints would go into that file.
+    Otherwise the output of libraries and child processes would go into that file.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor: this one
             os.set_inheritable(number, True)
             mode = "r" if number == 0 else "w"
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def let_all_characters_pass() -> None:
-    """Print what the encoding of a stream lacks as an escape, ``xf1`` after a backslash, rather than fail."""
+    """Print characters outside a stream's encoding as escapes instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 class Stream(io.TextIOBase):
-    """The present ``sys.stdout`` or ``sys.stderr``, which may lose its reader.
+    """The current ``sys.stdout`` or ``sys.stderr``, which may lose its reader.
 
-    Nothing more is printed then, and nothing fails: Python's own flush at the end does not either.
+    After the loss it prints nothing and raises nothing; nor does Python's final flush.
 
     Args:
-        name: Which of them.
+        name: Name of the stream.
     """
 
     def __init__(self, name: Literal["stdout", "stderr"]) -> None:
@@ -55,15 +55,15 @@ class Stream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # a plain attribute of its base
-        """Of the present stream."""
+        """Encoding of the current stream."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether a person may look at it."""
+        """Whether the stream is a terminal."""
         return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:
-        """Its number."""
+        """Return the stream's descriptor."""
         if self._stream is None:
             raise io.UnsupportedOperation("closed")
         return self._stream.fileno()
@@ -73,10 +73,10 @@ class Stream(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Write, and bring it to the reader at once.
+        """Write and flush.
 
         Raises:
-            OSError: Standard output cannot be written, of a full disk say.
+            OSError: Standard output cannot be written, as on a full disk.
         """
         if self._stream is not None:
             try:
@@ -100,7 +100,7 @@ class Stream(io.TextIOBase):
             self._lose(error)
 
     def flush(self) -> None:
-        """Bring what others wrote to the reader."""
+        """Flush the stream."""
         if self._stream is not None:
             try:
                 self._stream.flush()
@@ -112,7 +112,7 @@ class Stream(io.TextIOBase):
         if is_lost or self._name == "stdout":
             with suppress(OSError):
                 null = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(null, self.fileno())  # for what waits in the buffer
+                os.dup2(null, self.fileno())  # swallows the rest of the buffer
                 os.close(null)
         if not is_lost and self._name == "stdout":
             raise OSError(f"standard output cannot be written: {error.strerror}") from None

@@ -81,6 +81,8 @@ class Group:
             values: (B, D) of this rank's `share`.
             n_pairs: Pairs of the whole batch.
         """
+        if self.size == 1:
+            return values
         counts = self._counts(n_pairs)
         padded = values.new_zeros(counts[0], *values.shape[1:])
         padded[: counts[self.rank]] = values[: counts[self.rank]]

@@ -102,7 +102,7 @@ def train(
     dtype = resolve_precision(config.precision, device)
     torch.manual_seed(config.seed)
     student = build_student(settings, data).to(device).train()
-    optimizer = build_optimizer(student, config.optimizer, config.learn_rate, config.weight_decay)
+    optimizer = build_optimizer(student, config.optimizer, config.weight_decay)
     loss_of = build_loss(settings.loss.loss, settings.loss.temperature)
     update = Updater(
         student,

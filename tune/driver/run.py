@@ -15,7 +15,7 @@ from themo.config.worlds import toy_parts
 from themo.errors import InputError
 from themo.process.output import typed
 from themo.process.progress import console, waiting
-from tune.cluster.address import asked_address, cluster_behind, refuse_unreachable
+from tune.cluster.address import asked_address, refuse_unreachable
 from tune.cluster.folders import refuse_unfit_folders
 from tune.driver.search_options import SearchOptions
 from tune.study.naming import reserve
@@ -107,7 +107,7 @@ def open_search(options: SearchOptions) -> OpenSearch:
     else:
         settings = load(options.config, options.preset, options.settings)
     with waiting("Connecting to the cluster"):
-        address = cluster_behind(asked_address(options.address))
+        address = asked_address(options.address)
         refuse_unreachable(address)  # before the slow imports
     refuse_unfit_folders(address)
     options = replace(options, address=address)

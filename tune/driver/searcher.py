@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -27,11 +27,11 @@ from tune.searchers.by_name import propose
 from tune.space.search_space import Space
 from tune.study.limits import wants_more
 from tune.study.study import Study
-from tune.study.trial_record import Trial
+from tune.study.trial_record import State, Trial
 from tune.study.work_time import sessions
 from tune.worker.memory import larger_share
 from tune.worker.trial import configuration
-from tune.worker.trial_report import read_report
+from tune.worker.trial_report import TrialReport, read_report
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
@@ -143,6 +143,20 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         """Nothing: all state is in the study."""
 
 
+class _Transition(NamedTuple):
+    """The state that a report leads its trial to, once its last checkpoint stands.
+
+    Attributes:
+        state: RUNNING: the trial starts again from that checkpoint.
+        reason: Why, in a line; empty for a trial that is complete.
+        gpus: GPUs, or part of one, that the trial gets from then on; None: as before.
+    """
+
+    state: State
+    reason: str = ""
+    gpus: float | None = None
+
+
 class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
     """Records every report and stops trials as the space's scheduler decides.
 
@@ -173,29 +187,43 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             return str(TrialScheduler.CONTINUE)
         if record.verdict or record.is_done:
             return str(TrialScheduler.STOP)
-        before, record.reason = record.pairs_seen, ""
+        self._enter(record, report)
+        transition = self._transition(record, report)
+        if transition is None:
+            return str(TrialScheduler.CONTINUE)
+        record.verdict, record.reason = transition.state, transition.reason
+        if transition.gpus is not None:
+            record.gpus = record.least_gpus = transition.gpus
+            console.print(f"Trial {record.number}: {record.reason}")
+        return str(TrialScheduler.STOP)
+
+    def _enter(self, record: Trial, report: TrialReport) -> None:
+        """Record when and where a trial ran, and what it took."""
+        record.reason = ""
         record.enter_attempt(report.started, report.ended, report.machine, self._session)
         if record.gpus == 1 and report.gpu_memory is not None:
             record.gpu_memory = max(record.gpu_memory or 0.0, report.gpu_memory)
         record.seconds = self._seconds_before(record, report.started) + report.seconds
+
+    def _transition(self, record: Trial, report: TrialReport) -> _Transition | None:
+        """The state that a report leads its trial to; None: the trial continues."""
         if report.failure:
-            record.verdict, record.reason = "FAIL", report.failure
+            transition = _Transition("FAIL", report.failure)
             if report.is_memory_fault:
-                self._judge_memory_fault(record)
-            if report.traceback and record.verdict == "FAIL":  # a diverged trial has none
+                transition = _after_memory_fault(report.failure, record.gpus or 0.0)
+            if report.traceback and transition.state == "FAIL":  # a diverged trial has none
                 self._breakdown.lose(report.number, report.machine)
-            return str(TrialScheduler.STOP)
+            return transition
+        before = record.pairs_seen
         self._breakdown.report()
         self._study.report(report.number, report.metrics, self._objective)
         if report.is_last:
-            record.verdict = "COMPLETE"
-            return str(TrialScheduler.STOP)
+            return _Transition("COMPLETE")
         state = self._scheduler.judge(self._study, report.number, before)
-        if state != "RUNNING" and not self._is_measure(record):
-            word = "paused" if state == "PAUSED" else "stopped"
-            record.verdict, record.reason = state, f"{word} at {record.pairs_seen:,} pairs"
-            return str(TrialScheduler.STOP)
-        return str(TrialScheduler.CONTINUE)
+        if state == "RUNNING" or self._is_measure(record):
+            return None
+        word = "paused" if state == "PAUSED" else "stopped"
+        return _Transition(state, f"{word} at {record.pairs_seen:,} pairs")
 
     def _is_measure(self, record: Trial) -> bool:
         """Whether a trial has trusted settings and is therefore never stopped early: it is a reference.
@@ -205,18 +233,6 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         """
         is_trusted = record.number < len(self._space.first) and self._space.search.scheduler != "pbt"
         return is_trusted and record.best(self._study.mode) is not None
-
-    def _judge_memory_fault(self, record: Trial) -> None:
-        """Retry a trial with a larger share of a GPU; a trial that had a whole GPU fails."""
-        had = record.gpus or 0.0
-        where = f"on {had:g} of a GPU" if had < 1 else "on a whole GPU" if had == 1 else f"on {had:g} GPUs"
-        more = larger_share(had)
-        if more is None:
-            record.reason += f" {where}, with its batches cut as far as they go"
-            return
-        record.reason += f" {where}, again on {more:g}"
-        record.verdict, record.gpus, record.least_gpus = "RUNNING", more, more
-        console.print(f"Trial {record.number}: {record.reason}")
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
         """The waiting trial that was suggested first, after reporting trials that Ray gave up silently.
@@ -247,6 +263,15 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         if self._taken_up.get(record.number, (None, 0))[0] != started:
             self._taken_up[record.number] = (started, record.checkpoint_seconds)
         return self._taken_up[record.number][1]
+
+
+def _after_memory_fault(failure: str, had: float) -> _Transition:
+    """A retry with a larger share of a GPU; with a whole one the trial fails."""
+    where = f"on {had:g} of a GPU" if had < 1 else "on a whole GPU" if had == 1 else f"on {had:g} GPUs"
+    more = larger_share(had)
+    if more is None:
+        return _Transition("FAIL", f"{failure} {where}, with its batches cut as far as they go")
+    return _Transition("RUNNING", f"{failure} {where}, again on {more:g}", more)
 
 
 def _account(error_file: Path) -> str:

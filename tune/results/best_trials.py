@@ -15,7 +15,7 @@ from rich.table import Table
 
 from themo.checkpoints.versions import add_to_summary
 from themo.config.settings import Settings
-from themo.files.atomic import write_text
+from themo.files.atomic import old_name, put_in_place, unfinished, write_text
 from tune.cluster.storage import Storage
 from tune.space.dimensions import Scalar
 from tune.study.study import Study
@@ -102,23 +102,18 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
             f"# another run. The winner, trial {winner.number}, continued {winner.lineage_in_words};\n"
             "# study.json holds the settings before that.\n"
         )
-    new, old = folder / f".{BEST_VERSION}.new", folder / f".{BEST_VERSION}.old"
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    storage.when_there(partial(_fetch_anew, storage, str(winner.checkpoint), new))
-    if winner.state != "COMPLETE":
-        add_to_summary(new, state="stopped early")  # unknown when the version was written
-    if winner.lineage:
-        add_to_summary(new, lineage=[{"donor": step.donor, "pairs": step.pairs} for step in winner.lineage])
     best = folder / BEST_VERSION
-    if _holds(best, new):
-        shutil.rmtree(new)
-    else:
-        (folder / BEST_SETTINGS).unlink(missing_ok=True)
-        if best.exists():
-            best.rename(old)
-        new.rename(best)
-        shutil.rmtree(old, ignore_errors=True)
+    with unfinished(best) as new:
+        storage.when_there(partial(_fetch_anew, storage, str(winner.checkpoint), new))
+        if winner.state != "COMPLETE":
+            add_to_summary(new, state="stopped early")  # written when the trial might have gone on
+        if winner.lineage:
+            lineage = [{"donor": step.donor, "pairs": step.pairs} for step in winner.lineage]
+            add_to_summary(new, lineage=lineage)
+        if not _holds(best, new):
+            (folder / BEST_SETTINGS).unlink(missing_ok=True)
+            put_in_place(new, best)
+    shutil.rmtree(old_name(best), ignore_errors=True)  # left by a kill
     write_text(folder / BEST_SETTINGS, note + chosen.to_yaml())
 
 

@@ -7,9 +7,7 @@ next search of this name takes over the directory.
 
 from __future__ import annotations
 
-import fcntl
 import itertools
-import os
 import re
 import shutil
 from contextlib import suppress
@@ -17,8 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+from filelock import FileLock
+
 from themo.config.settings import Settings
 from themo.errors import InputError
+from themo.files.locks import is_locked, try_lock
 
 SEARCH_FILE = "search.yaml"
 STUDY_FILE = "study.json"
@@ -38,9 +39,9 @@ class Place:
         folder: The directory; its name is that of the search.
     """
 
-    def __init__(self, folder: Path, lock: int, made: list[Path]) -> None:
+    def __init__(self, folder: Path, lock: FileLock, made: list[Path]) -> None:
         self.folder = folder
-        self._lock: int | None = lock
+        self._lock = lock
         self._made = made
 
     def __enter__(self) -> Place:
@@ -49,15 +50,14 @@ class Place:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lock is None:
+        if not self._lock.is_locked:
             return
         if not (self.folder / SEARCH_FILE).exists():
             shutil.rmtree(self.folder, ignore_errors=True)
             for parent in self._made:
                 with suppress(OSError):  # another search has started there
                     parent.rmdir()
-        os.close(self._lock)
-        self._lock = None
+        self._lock.release()
 
 
 def reserve(name: str | None, settings: Settings) -> Place:
@@ -100,19 +100,15 @@ def _take(folder: Path) -> Place | None:
         except FileExistsError:
             if not folder.is_dir() or any(not _HALF_MADE.fullmatch(path.name) for path in folder.iterdir()):
                 return None
-        lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = try_lock(folder / LOCK_FILE)
     except OSError as error:
         raise InputError(f"--name: {folder} cannot be written: {error.strerror}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # the previous holder may have removed the directory, or created a search in it
-        is_ours = os.path.samestat(os.fstat(lock), (folder / LOCK_FILE).stat())
-        if is_ours and not (folder / SEARCH_FILE).exists():
-            return Place(folder, lock, made)
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(lock)
-    return None
+    if lock is None:
+        return None
+    if (folder / SEARCH_FILE).exists():  # made by the process that held the lock before
+        lock.release()
+        return None
+    return Place(folder, lock, made)
 
 
 def search_folder(name: str, settings: Settings, asked_by: str = "--name") -> Path:
@@ -139,12 +135,5 @@ def starting(parent: Path) -> list[str]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process holds a search's lock; tests by taking a shared lock briefly."""
-    try:
-        with (folder / LOCK_FILE).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except BlockingIOError:
-        return True
+    """Whether a process holds a search's lock."""
+    return is_locked(folder / LOCK_FILE)

@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from themo import __version__
 from themo.config.sections import HIGHER_IS_BETTER
 from themo.config.settings import Settings
 from themo.config.yaml_files import read_yaml, write_yaml
 from themo.errors import InputError, did_you_mean
 from themo.files.atomic import write_text
+from themo.files.locks import try_lock
 from tune.cluster.resources import Resources
 from tune.space.search_space import Space, from_tree
 from tune.study.limits import is_exhausted, trials_without_gain
@@ -263,12 +262,10 @@ def search_folders(parent: Path) -> list[Path]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Lock a search, so that it has one driver; the lock ends with its process."""
-    lock = FileLock(folder / LOCK_FILE)
-    try:
-        lock.acquire(timeout=1)  # `status` takes it briefly
-    except Timeout:
-        raise InputError(f"--resume: another process runs the search at {folder}") from None
+    """Refuse a second driver on one search; the lock goes with the process that holds it."""
+    lock = try_lock(folder / LOCK_FILE, seconds=1)  # `status` tries it for a moment
+    if lock is None:
+        raise InputError(f"--resume: another process runs the search at {folder}")
     try:
         if not (
             folder / SEARCH_FILE

@@ -105,8 +105,8 @@ def test_the_worst_miss_is_shown_beside_what_the_teacher_finds(
     assert tested.xtd10 is not None
     assert f'<blockquote lang="es">{tested.xtd10.captions["es"][MISSED]}</blockquote>' in worst
     assert f'<blockquote lang="en">{tested.xtd10.captions["en"][MISSED]}</blockquote>' in worst
-    assert "The student has the right one in place 24" in plain(worst)
-    assert "The teacher finds the right one first" in plain(worst)
+    assert "The student ranks the right image 24" in plain(worst)
+    assert "The teacher ranks the right image first" in plain(worst)
     student, teacher = worst.split('<ol class="five">')[1:]
     marks = re.findall(r"<li( class=\"[^\"]*\")?>", student)
     assert marks == [""] * 5 + [' class="right missing"']
@@ -160,12 +160,12 @@ def test_a_perfect_student_is_described_as_such(
     }
     perfect = replace(tested, scores=replace(tested.scores, ranks=ranks, first=first))
     text = plain(written(perfect, tiny_settings, tmp_path / "version_0"))
-    assert "There are none: every caption finds its image first." in text
-    assert "There are none: every image finds its class first." in text
+    assert "No misses: every caption ranks its image first." in text
+    assert "No confusions: every image ranks its class first." in text
 
 
 @pytest.mark.parametrize(
-    ("kept", "lost"), [("xtd10", "Classes most confused"), ("imagenet", "What it finds")]
+    ("kept", "lost"), [("xtd10", "Classes most confused"), ("imagenet", "Retrieved images")]
 )
 def test_one_task_alone(
     tested: Examination, tiny_settings: Settings, tmp_path: Path, kept: str, lost: str
@@ -215,9 +215,7 @@ def test_a_test_without_a_report_leaves_none_of_an_earlier_one(
 def test_a_report_needs_a_student(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", "--baseline", "--report"]) == 2
     err = capsys.readouterr().err
-    assert (
-        err == "Error: test: --report tells what a student finds; with --baseline it needs --version-path\n"
-    )
+    assert err == "Error: test: --report needs a student; with --baseline give --version-path too\n"
 
 
 # --- by attribute ---

@@ -147,7 +147,7 @@ def test_a_bucket_unreachable_for_a_while_costs_only_time(host, tmp_path):
         try:
             for line in search.stderr:
                 said.append(line)
-                if "waits for the storage: " in line:
+                if "waiting for the storage: " in line:
                     break
         finally:
             host.process.send_signal(signal.SIGCONT)

@@ -81,7 +81,7 @@ def test_readers_receive_rays_input(
 
 def test_a_teacher_on_gpus_that_ray_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _asked(monkeypatch, [{"CPU": 4.0}])
-    with pytest.raises(InputError, match="cannot read on the cluster: Ray has no GPU for it"):
+    with pytest.raises(InputError, match="cannot run on the cluster: Ray has no GPU for it"):
         list(encoder_on("head:6379")(("any", None), "cuda", iter([]), "state"))
     assert not asked
 

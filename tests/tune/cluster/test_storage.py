@@ -137,4 +137,4 @@ def test_the_driver_waits_for_a_storage_that_is_away_and_says_so(tmp_path, monke
         return "done"
 
     assert Storage(str(tmp_path)).when_there(work) == "done"
-    assert capsys.readouterr().err == "Warning: waits for the storage: [Errno 112] Host is down\n"
+    assert capsys.readouterr().err == "Warning: waiting for the storage: [Errno 112] Host is down\n"

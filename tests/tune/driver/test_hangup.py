@@ -54,7 +54,7 @@ def test_a_search_ends_with_its_terminal(tmp_path: Path) -> None:
         time.sleep(0.1)
     assert process.wait(300) == 129
     *_, last = (tmp_path / "said").read_text(encoding="utf-8").splitlines()
-    assert last == "The terminal was closed. Continue with: python -m themo tune --resume mine"
+    assert last == "The terminal was closed. To resume: python -m themo tune --resume mine"
     assert psutil.wait_procs(children, timeout=30)[1] == []
     client = MlflowClient(default_uri(tmp_path / "logs"))
     (experiment,) = [e for e in client.search_experiments() if e.name == "miniature"]

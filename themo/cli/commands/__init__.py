@@ -1,10 +1,10 @@
-"""The commands, a module each.
+"""The commands, one module each.
 
-A module of a command says what it does in ``SUMMARY`` and ``EXAMPLES``, declares its options in
-``add_options(parser)``, in groups with a title, and does its work in ``run(options, resume_hint)``. It puts
-into `resume_hint` the command to go on with after an interruption, where that is another than itself, or
-empties it where there is none. It imports heavy libraries inside `run`: `--help` answers in under a second.
-One with a screenful of options says how it is called in ``USAGE``.
+A command's module describes the command in ``SUMMARY`` and ``EXAMPLES``, declares options in titled groups in
+``add_options(parser)`` and does the work in ``run(options, resume_hint)``. `resume_hint` holds the command
+that resumes after an interruption: `run` replaces it, or empties it if nothing can be resumed. Heavy
+libraries are imported inside `run`, so that `--help` takes under a second. ``USAGE`` replaces a usage line of
+many options.
 """
 
 NAMES = (
@@ -19,4 +19,4 @@ NAMES = (
     "send",
     "completion",
 )
-"""In the order of `--help`."""
+"""Names of the commands, in the order of `--help`."""

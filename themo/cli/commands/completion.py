@@ -9,8 +9,8 @@ from themo.cli.options import Parser
 from themo.process.output import print_result
 
 PROGRAM = "themo"
-"""What is completed: the installed program. The words of ``python -m themo`` a shell takes for Python's."""
-SUMMARY = "Print what makes a shell complete `themo`, its options and their values."
+"""The installed program: a shell completes ``python -m themo`` as Python's arguments."""
+SUMMARY = "Print a shell script that completes `themo`, its options and their values."
 EXAMPLES = """\
   source <(themo completion bash)                                   in ~/.bashrc
   source <(themo completion zsh)                                    in ~/.zshrc
@@ -19,8 +19,8 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
-    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+    """Add the command's options."""
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="shell of the script")
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
@@ -31,7 +31,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
 
 def answer(parser: argparse.ArgumentParser) -> None:
-    """Tell the shell that asks what may come next, and leave."""
+    """Print the completions that a shell asked for, and exit."""
     import argcomplete
 
     argcomplete.autocomplete(parser, always_complete_options="long")

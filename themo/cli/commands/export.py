@@ -1,4 +1,4 @@
-"""``export``: a version in the format of another tool, with its model card."""
+"""``export``: write a version in the format of another tool, with a model card."""
 
 from __future__ import annotations
 
@@ -31,19 +31,24 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     add = parser.add_argument_group("export").add_argument
     add("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
-    add("--format", choices=tuple(FORMATS), required=True, help="what is to load it")
-    add("--output", type=path, required=True, metavar="DIR", help="folder to write, empty or none yet")
-    add("--int8", action="store_true", help="onnx: an 8-bit graph as well, and what it loses")
-    add("--sentences", type=path, metavar="FILE", help="--int8: Spanish sentences to measure on, one a line")
+    add("--format", choices=tuple(FORMATS), required=True, help="format to write")
+    add("--output", type=path, required=True, metavar="DIR", help="output folder, empty or new")
+    add("--int8", action="store_true", help="onnx: also an 8-bit graph, with its measured loss of quality")
+    add(
+        "--sentences",
+        type=path,
+        metavar="FILE",
+        help="--int8: Spanish sentences for the measurement, one per line",
+    )
     add(
         "--register",
         metavar="NAME",
-        help="mlflow: register the model in MLflow under this name (not registered)",
+        help="mlflow: name to register the model under in MLflow (not registered)",
     )
-    add("--push-to", metavar="REPO", help="repository of the Hugging Face hub to bring it to, owner/name")
+    add("--push-to", metavar="REPO", help="upload to this Hugging Face repository, OWNER/NAME (no upload)")
     add_settings(parser, ("paths",))
     add_json(parser)
 
@@ -75,7 +80,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         sentences=options.sentences,
         repository=options.push_to,
     )
-    resume_hint.clear()  # the folder is full now: this command would be refused
+    resume_hint.clear()  # the folder is no longer empty: the same command would be refused
     if options.push_to is not None or options.register is not None:
         console.print(f"Written:       {export.folder}", soft_wrap=True)
     address = registered = None
@@ -114,15 +119,15 @@ def _refuse(options: Namespace) -> None:
         return
     if options.push_to is not None:
         raise InputError(
-            "--push-to takes what the hub's libraries load; --format mlflow goes to MLflow's registry: "
-            "--register NAME"
+            "--push-to must have a format of the hub's libraries, got --format mlflow; "
+            "--register NAME adds the model to MLflow's registry"
         )
     if options.register is not None and not re.fullmatch(r"[\w][\w .-]*", options.register):
         raise InputError(f"--register must be letters, digits, spaces and . _ -, got {options.register!r}")
 
 
 def _register(source: Source, folder: Path, name: str) -> str:
-    """Log the model and register it where the settings' runs are."""
+    """Log the model to the MLflow of the settings and register it."""
     from themo.tracking.names import comparison_params
     from themo.tracking.runs import Tracking, outbox_path
     from themo.tracking.uri import tracking_uri

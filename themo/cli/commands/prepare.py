@@ -1,4 +1,4 @@
-"""``prepare``: corpus, teacher vectors, tokens, and the test data if asked."""
+"""``prepare``: make corpus, teacher vectors and tokens; fetch test data on request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from themo.config.worlds import toy_parts
 from themo.process.output import print_json, print_result
 from themo.process.progress import console, waiting
 
-SUMMARY = "Make or check all that training and tests need, and keep it."
+SUMMARY = "Prepare all data for training and tests, and cache it."
 USAGE = "python -m themo prepare [OPTION ...]"
 EXAMPLES = """\
   python -m themo prepare
@@ -20,13 +20,13 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     group = parser.add_argument_group("preparation")
-    group.add_argument("--tests", action="store_true", help="fetch the test data as well, where settings say")
     group.add_argument(
-        "--dry-run", action="store_true", help="say what is there and what is missing; fetch nothing"
+        "--tests", action="store_true", help="also fetch the test data, into the folders of the settings"
     )
-    group.add_argument("--offline", action="store_true", help="touch no network")
+    group.add_argument("--dry-run", action="store_true", help="list present and missing data; fetch nothing")
+    group.add_argument("--offline", action="store_true", help="no network access")
     add_presets(parser)
     add_settings(parser, ("data", "teacher", "student", "benchmarks", "paths"))
     add_json(parser)
@@ -44,7 +44,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         return
     from themo.data.sources import Sources
 
-    Sources(settings).fetch_repositories()  # first, and before what takes seconds to import
+    Sources(settings).fetch_repositories()  # before the slow imports
     with waiting("Loading libraries"):
         from themo.data.preparation import prepare_data
 
@@ -75,7 +75,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
 
 def _describe(settings: Settings, options: Namespace) -> None:
-    """What ``prepare`` would find and fetch."""
+    """Print what ``prepare`` would find and fetch."""
     from dataclasses import asdict
 
     from rich import box

@@ -1,4 +1,4 @@
-"""``report``: a search or a test of a version, as one HTML page."""
+"""``report``: write one HTML page about a search or a version's test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from themo.errors import InputError
 from themo.process.output import print_result
 from themo.process.progress import console, waiting
 
-SUMMARY = "Write a report as one HTML page: of a search, finished or not, or of a version's test."
+SUMMARY = "Write an HTML report of a search, finished or not, or of a version's test."
 EXAMPLES = """\
   python -m themo report
   python -m themo report beto
@@ -21,17 +21,15 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument(
         "name",
         nargs="?",
         metavar="NAME",
-        help="name or folder of a search, or a version directory, which is tested (the newest search)",
+        help="name or folder of a search, or a version directory, which is then tested (the newest search)",
     )
     group = parser.add_argument_group("report")
-    group.add_argument(
-        "--logs-dir", type=place, metavar="FOLDER", help="where the search left its files (logs)"
-    )
+    group.add_argument("--logs-dir", type=place, metavar="FOLDER", help="folder of the logs (logs)")
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:

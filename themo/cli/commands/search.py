@@ -1,4 +1,4 @@
-"""``search``: the pictures of a folder that Spanish texts describe best."""
+"""``search``: find the pictures of a folder that match Spanish texts best."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from themo.image_search.index import ImageIndex, Match
     from themo.model import Model
 
-SUMMARY = "Find the pictures of a folder that Spanish texts describe."
+SUMMARY = "Find the pictures of a folder that match Spanish texts."
 EXAMPLES = """\
   python -m themo search "dos círculos rojos" --images ~/Pictures
   python -m themo search "un perro" "un gato" --images ~/Pictures --html found.html
@@ -31,24 +31,24 @@ EXAMPLES = """\
   python -m themo search "una bici" --images DIR --version-path NAME
 """
 _LONGEST_SHOWN = 60
-"""Characters of a text in a warning about it."""
+"""Characters of a text that a warning shows."""
 N_NAMED = 5
-"""How many broken pictures, and what cannot be read, are named; the rest is counted."""
+"""Number of broken pictures and unreadable paths that are named; the rest is counted."""
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
-    parser.add_argument("queries", nargs="+", metavar="TEXT", help="what to look for, in Spanish")
+    """Add the command's options."""
+    parser.add_argument("queries", nargs="+", metavar="TEXT", help="text to look for, in Spanish")
     group = parser.add_argument_group("search")
     group.add_argument(
-        "--images", type=path, required=True, metavar="FOLDER", help="pictures, also in folders below it"
+        "--images", type=path, required=True, metavar="FOLDER", help="folder of pictures, with its subfolders"
     )
     group.add_argument(
         "--exclude",
         action="append",
         default=[],
         metavar="PATTERN",
-        help="leave out files and folders of this name or, with a /, path below FOLDER; * and ? (repeatable)",
+        help="name of files and folders to leave out, or path below FOLDER with a /; * and ? (repeatable)",
     )
     group.add_argument(
         "--version-path",
@@ -56,10 +56,10 @@ def add_options(parser: Parser) -> None:
         metavar="VERSION",
         help=VERSION_HELP,
     )
-    group.add_argument("--top", type=positive, default=10, metavar="N", help="pictures a text (10)")
-    group.add_argument("--html", type=path, metavar="FILE", help="write a page with the pictures found")
+    group.add_argument("--top", type=positive, default=10, metavar="N", help="pictures per text (10)")
+    group.add_argument("--html", type=path, metavar="FILE", help="HTML page of the pictures found")
     group.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where models run (auto)"
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device for the models (auto)"
     )
     add_settings(parser, ("paths",))
     add_json(parser)
@@ -81,7 +81,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         console.print(printable(line), soft_wrap=True)
     if not found:
         none = "none that can be read" if unlisted else "none"
-        raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), it holds {none}")
+        raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), found {none}")
     version = find_version(options.version_path, options.settings, "to search with", sees_images)
     with waiting("Loading the student"):
         from themo.model import load
@@ -96,7 +96,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     else:
         for query, matches in zip(options.queries, results, strict=True):
             _print_matches(query, matches, options.images)
-    if options.html is not None:  # last: should it fail, what was found is told
+    if options.html is not None:  # last: if it fails, the results are already printed
         from themo.image_search.gallery import Found, page
 
         pairs = zip(options.queries, results, strict=True)
@@ -119,14 +119,14 @@ def _refuse_queries(queries: list[str]) -> None:
 
 
 def _refuse_page(page: Path | None) -> None:
-    """Before pictures are looked at for hours."""
+    """Refuse a page that cannot be written, before hours of encoding."""
     if page is None:
         return
     folder = page.absolute().parent
     if page.is_dir() or not folder.is_dir():
-        raise InputError(f"--html {page}: must be a file in a folder that is there")
+        raise InputError(f"--html {page}: must be a file in an existing folder")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"--html {page}: must be in a folder that can be written, {folder} cannot")
+        raise InputError(f"--html {page}: must be in a writable folder, {folder} is not")
 
 
 def _tell_unread(model: Model, queries: list[str]) -> None:
@@ -134,7 +134,7 @@ def _tell_unread(model: Model, queries: list[str]) -> None:
         if count > model.max_length:
             of = f"at least {count}" if count >= MAX_TOKENS else str(count)
             console.print(
-                f"Only the first {model.max_length} of {of} tokens are read of the text: "
+                f"Text cut to its first {model.max_length} of {of} tokens: "
                 f"{textwrap.shorten(printable(query), _LONGEST_SHOWN, placeholder=' …')}",
                 soft_wrap=True,
             )
@@ -151,7 +151,8 @@ def _open_index(folder: Path, found: list[Stamp], model: Model) -> ImageIndex:
         named = "; ".join(map(printable, broken[:N_NAMED]))
         if not index.names:
             raise InputError(
-                f"--images {folder}: must hold a whole picture, all {len(broken):,} are broken: {named}{rest}"
+                f"--images {folder}: must hold a readable picture, all {len(broken):,} are broken: "
+                f"{named}{rest}"
             )
         console.print(f"{len(broken):,} of {len(found):,} pictures are broken and left out: {named}{rest}")
     console.print(f"{len(index.names):,} pictures; {index.n_new:,} files were new or changed")

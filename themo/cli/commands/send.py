@@ -18,7 +18,7 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument(
         "files", nargs="*", type=path, metavar="FILE", help="left by a command (all of logs/outbox)"
     )

@@ -1,4 +1,4 @@
-"""``status``: a search as it stands, also while another process runs it."""
+"""``status``: show a search or version, also while another process runs it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from themo.config.settings import load
 from themo.process.output import print_json, print_result
 from themo.process.progress import waiting
 
-SUMMARY = "Show the state of a search or of a version, also while it runs elsewhere; or of all searches."
+SUMMARY = "Show the state of all searches, or of one search or version, also while it runs."
 EXAMPLES = """\
   python -m themo status
   python -m themo status beto
@@ -21,7 +21,7 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument(
         "name",
         nargs="?",
@@ -29,7 +29,7 @@ def add_options(parser: Parser) -> None:
         help="name or folder of a search, or a version directory (all searches)",
     )
     group = parser.add_argument_group("status")
-    group.add_argument("--logs-dir", type=path, default=Path("logs"), help="where tune/NAME lies (logs)")
+    group.add_argument("--logs-dir", type=path, default=Path("logs"), help="folder of the logs (logs)")
     add_json(parser)
 
 
@@ -61,7 +61,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
             if options.json:
                 print_json({"search": options.name, "activity": "starting"})
             else:
-                print_result(f"Search {options.name} (starting): its options are checked, no trial has begun")
+                print_result(f"Search {options.name} (starting): checking options; no trial has begun")
             return
     status = read_status(folder)
     if options.json:

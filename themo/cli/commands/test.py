@@ -1,4 +1,4 @@
-"""``test``: scores of a version, the ceiling and baselines."""
+"""``test``: score a version, its ceiling and the baselines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from themo.evaluation.recording import score_and_record
 from themo.process.output import print_json, print_result
 from themo.process.progress import console, waiting
 
-SUMMARY = "Test a student on images, beside its teacher."
+SUMMARY = "Test a student on images and compare it with its teacher."
 USAGE = "python -m themo test [OPTION ...]"
 EXAMPLES = """\
   python -m themo test
@@ -24,19 +24,21 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     group = parser.add_argument_group("test")
     group.add_argument("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
     group.add_argument(
-        "--baseline", action="store_true", help="add the baselines; without --version-path: test only them"
+        "--baseline",
+        action="store_true",
+        help="also test the baselines; without --version-path, only the baselines",
     )
     group.add_argument(
-        "--task", choices=("all", "retrieval", "accuracy"), default="all", help="which test sets (all)"
+        "--task", choices=("all", "retrieval", "accuracy"), default="all", help="test sets to use (all)"
     )
     group.add_argument(
         "--report",
         action="store_true",
-        help="write report.html beside the version: what the student finds, and what it does not know",
+        help="write report.html into the version: retrieved images, failures and figures",
     )
     add_presets(parser)
     add_settings(parser, ("benchmarks", "paths"))
@@ -46,11 +48,11 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     if options.report and options.baseline and options.version_path is None:
-        raise InputError("test: --report tells what a student finds; with --baseline it needs --version-path")
+        raise InputError("test: --report needs a student; with --baseline give --version-path too")
     tests_baselines_alone = options.baseline and options.version_path is None
     if not tests_baselines_alone and (options.preset or options.config):
         raise InputError(
-            "test: a version brings its own settings; --preset and --config are for --baseline alone"
+            "test: --preset and --config are for --baseline without a version, which has its own settings"
         )
     with waiting("Loading libraries"):
         from themo.checkpoints.versions import settings_here
@@ -73,5 +75,5 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     else:
         print_result(tested.scores.to_table())
     if report:
-        console.print(f"Read of it:    {report}")
+        console.print(f"Report:        {report}")
     console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}")

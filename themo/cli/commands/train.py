@@ -1,4 +1,4 @@
-"""``train``: one student into a version directory."""
+"""``train``: train one student into a version directory."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument_group("training").add_argument(
-        "--resume", type=path, metavar="VERSION", help="go on with an unfinished version directory"
+        "--resume", type=path, metavar="VERSION", help="unfinished version directory to resume"
     )
     add_presets(parser)
     add_settings(parser)

@@ -1,4 +1,4 @@
-"""``tune``: a search; its winner as ``best.yaml`` and ``best/``, tested where there are images."""
+"""``tune``: run a search, write its winner as ``best.yaml`` and ``best/``, test it if there are images."""
 
 from __future__ import annotations
 
@@ -31,53 +31,53 @@ EXAMPLES = """\
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     add = parser.add_argument_group("search").add_argument
-    add("--num-samples", type=positive, metavar="N", help="trials in all (as the space's file says)")
+    add("--num-samples", type=positive, metavar="N", help="total number of trials (as in the space file)")
     add("--name", help="name of the search (the date and time)")
     add(
         "--resume",
         metavar="NAME",
-        help="go on with a search; with more --num-samples or --stop-after-no-gain, also a finished one",
+        help="search to resume; a finished one needs more --num-samples or --stop-after-no-gain",
     )
-    add("--repeat", metavar="NAME", help="a new search with the settings and the space of an earlier one")
-    add("--warm-start", metavar="NAME", help="learn from the trials of an earlier search as well")
+    add("--repeat", metavar="NAME", help="earlier search whose settings and space the new search copies")
+    add("--warm-start", metavar="NAME", help="earlier search whose trials the searcher learns from")
     add("--space", type=path, metavar="FILE", help="YAML of the search space (the preset's, in configs)")
-    add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the file)")
-    add("--searcher", metavar="NAME", help="tpe, gp, cmaes, random or quasi-random (as in the file)")
+    add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the space file)")
+    add("--searcher", metavar="NAME", help="tpe, gp, cmaes, random or quasi-random (as in the space file)")
     add(
         "--scheduler",
         metavar="NAME",
-        help="asha, pausing-asha, hyperband, median, pbt or none (as in the file)",
+        help="asha, pausing-asha, hyperband, median, pbt or none (as in the space file)",
     )
-    add = parser.add_argument_group("its end").add_argument
+    add = parser.add_argument_group("stopping").add_argument
     add(
         "--time-budget",
         type=seconds,
         metavar="TIME",
-        help="end with what there is after so long (90m, 2h30m); --resume goes on",
+        help="time after which the search stops (90m, 2h30m); --resume continues it (no limit)",
     )
     add(
         "--stop-after-no-gain",
         type=positive,
         metavar="N",
-        help="end when N trials after the best one were no better; not with pbt (as in the file)",
+        help="trials without improvement after which the search stops; not with pbt (as in the space file)",
     )
     add = parser.add_argument_group("machines").add_argument
     add(
         "--gpus-per-trial",
         type=gpus,
         metavar="X",
-        help="GPUs a trial, also fractions; 0: none; auto: by the memory trials take (1 where there are any)",
+        help="GPUs per trial, also fractions; 0: CPU only; auto: by a trial's memory (1 if there are any)",
     )
-    add("--cpus-per-trial", type=float, metavar="X", help="CPUs a trial (1)")
-    add("--max-concurrent", type=int, metavar="N", help="trials at once (as many as fit)")
-    add("--address", help="a running Ray cluster (RAY_ADDRESS, or local: one is started on this machine)")
+    add("--cpus-per-trial", type=float, metavar="X", help="CPUs per trial (1)")
+    add("--max-concurrent", type=int, metavar="N", help="trials at the same time (as many as fit)")
+    add("--address", help="address of a running Ray cluster (RAY_ADDRESS, or local: started on this machine)")
     add(
         "--storage-path",
         type=place,
         metavar="PLACE",
-        help="folder or s3://, gs:// that all machines share, for checkpoints (the search's own folder)",
+        help="folder or s3://, gs:// address that all machines share, for checkpoints (the search's folder)",
     )
     add_presets(parser)
     add_settings(parser)

@@ -1,1 +1,1 @@
-"""The report of a test: one HTML page of what the student finds and what it does not know."""
+"""The report of a test: one HTML page of scores, retrieved images and confused classes."""

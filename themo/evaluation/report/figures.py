@@ -15,18 +15,18 @@ from themo.evaluation.report.tables import ROW_NAMES
 from themo.evaluation.scores import ACCURACY, CEILING, N_FOUND, RETRIEVAL, STUDENT, Scores
 
 COLOURS = {STUDENT: "#3b7dd8", CEILING: "#8a94a3"}
-"""Of the rows that every report has."""
+"""Colours of the rows that every report has."""
 _OTHERS = ("#e8890c", "#1f9d68", "#8b5cf6")
 
 
 @dataclass(frozen=True)
 class Share:
-    """How often a row was right, of some queries.
+    """Share of right answers of a row, over some queries.
 
     Attributes:
-        label: Which queries.
-        hits: How many were right.
-        n: How many there are, at least one.
+        label: Name of the queries.
+        hits: Number of right answers.
+        n: Number of queries, at least one.
     """
 
     label: str
@@ -35,7 +35,7 @@ class Share:
 
 
 def found_by_place(scores: Scores) -> Figure:
-    """Share of the queries whose right answer is among the first k, for each k and row."""
+    """Draw the share of queries with the right answer among the first k, for each k and row."""
     titles = {RETRIEVAL: "Retrieval: images found by caption", ACCURACY: "Accuracy: classes found by image"}
     tasks = list(scores.ranks)
     figure = make_subplots(cols=len(tasks), subplot_titles=[titles[task] for task in tasks])
@@ -59,20 +59,20 @@ def found_by_place(scores: Scores) -> Figure:
                 row=1,
                 col=column,
             )
-    figure.update_xaxes(title={"text": "k, answers looked at"}, dtick=1, zeroline=False)
+    figure.update_xaxes(title={"text": "k, number of answers"}, dtick=1, zeroline=False)
     figure.update_yaxes(rangemode="normal", zeroline=False)
-    figure.update_yaxes(title={"text": "share with the right one"}, col=1)
+    figure.update_yaxes(title={"text": "share with the right answer"}, col=1)
     figure.update_annotations(font={"size": 14})
     return figure.update_layout(height=380, margin={"t": 70}, legend={"y": 1.14})
 
 
 def shares(fields: Mapping[str, Mapping[str, Sequence[Share]]], columns: int, names: str) -> Figure:
-    """Shares with their 95 % intervals, a field an attribute and a line a value.
+    """Draw shares with their 95 % intervals, one field per attribute and one line per value.
 
     Args:
         fields: Title of the field to row to its shares; all rows have the same labels.
         columns: Fields side by side.
-        names: What the horizontal axis shows.
+        names: Title of the horizontal axis.
     """
     n_rows = -(-len(fields) // columns)
     heights = [
@@ -98,7 +98,7 @@ def shares(fields: Mapping[str, Mapping[str, Sequence[Share]]], columns: int, na
             name = ROW_NAMES.get(row, row)
             intervals = [wilson_interval(value.hits, value.n) for value in values]
             points = [value.hits / value.n for value in values]
-            offset = 0.16 * ((len(of_row) - 1) / 2 - j)  # rows above each other, not on each other
+            offset = 0.16 * ((len(of_row) - 1) / 2 - j)  # rows above each other, without overlap
             figure.add_trace(
                 Scatter(
                     x=points,
@@ -141,12 +141,12 @@ def shares(fields: Mapping[str, Mapping[str, Sequence[Share]]], columns: int, na
 
 
 def share_of(label: str, right: NDArray[np.bool_], among: NDArray[np.bool_]) -> Share:
-    """The share of (N,) bool `right` among those where (N,) bool `among`."""
+    """Return the share of (N,) bool `right` among the queries of (N,) bool `among`."""
     return Share(label, int((right & among).sum()), int(among.sum()))
 
 
 def colours(rows: Sequence[str]) -> dict[str, str]:
-    """A colour for each row of scores; the student is drawn last, on top."""
+    """Return a colour for each row of scores; the student is drawn last, on top."""
     others = [row for row in rows if row not in COLOURS]
     chosen = {row: _OTHERS[i % len(_OTHERS)] for i, row in enumerate(others)} | COLOURS
     return {row: chosen[row] for row in (*others, CEILING, STUDENT) if row in rows}

@@ -1,4 +1,4 @@
-"""HTML pages that need nothing but themselves: a template, figures drawn by an embedded Plotly, no network.
+"""Self-contained HTML pages: a template and figures of an embedded Plotly, without network access.
 
 A page holds Plotly's script once, the figures as JSON, and a short script that draws them in the reader's
 light or dark colours. A content security policy lets these two scripts run and nothing else, and forbids
@@ -28,17 +28,17 @@ from themo.process.output import duration
 OWN_TEMPLATES = Path(__file__).parent / "templates"
 
 THUMBNAIL_PIXELS = 160
-"""Longer side of an embedded picture; smaller ones stay as they are."""
+"""Longer side of an embedded picture, in pixels; smaller pictures stay unchanged."""
 
 
 def write_page(path: Path, template: Path, figures: Mapping[str, Figure], **facts: Any) -> None:
-    """Render a template and write the page, whole or not at all.
+    """Render a template and write the page atomically.
 
     Args:
         path: The HTML file.
         template: A file that extends ``page.html`` and places figures with ``figure(name, caption)``.
-        figures: By the name under which the template places them.
-        facts: What the template tells.
+        figures: Figures by their name in the template.
+        facts: Variables of the template.
     """
     environment = Environment(
         loader=FileSystemLoader([template.parent, OWN_TEMPLATES]),
@@ -62,12 +62,12 @@ def write_page(path: Path, template: Path, figures: Mapping[str, Figure], **fact
 
 
 def count(number: float) -> str:
-    """A whole number in groups of three digits."""
+    """Format a whole number in groups of three digits."""
     return f"{number:,.0f}"
 
 
 def thumbnail(image: Image.Image) -> str:
-    """An RGB picture as a data URI, made small."""
+    """Return a small copy of an RGB picture as a data URI."""
     small = image.copy()
     small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     out = io.BytesIO()
@@ -76,7 +76,7 @@ def thumbnail(image: Image.Image) -> str:
 
 
 def _as_json(figures: Mapping[str, Figure]) -> Markup:
-    """The figures without Python's templates, for the reader's; safe inside a script element."""
+    """Return the figures as JSON without Plotly's template, escaped for a script element."""
     parts = []
     for name, figure in figures.items():
         plain = Figure(figure)
@@ -88,5 +88,5 @@ def _as_json(figures: Mapping[str, Figure]) -> Markup:
 
 
 def _digest(script: str) -> str:
-    """A script as a content security policy names it."""
+    """Return a script's digest for the content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""Writes the report of a test: from what was scored to ``report.html`` beside the version."""
+"""The report of a test: writes ``report.html`` of the scores into the version directory."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from themo.evaluation.report.tables import lay_out
 from themo.evaluation.scores import ACCURACY, CEILING, RETRIEVAL, STUDENT, Scores
 from themo.miniature.lexicon import COLOURS, LARGEST_COUNT, SHAPES
 from themo.miniature.pictured import ATTRIBUTES, agreement, mentions
-from themo.miniature.probing import N_SCENES, Reader, told_apart
+from themo.miniature.probing import N_SCENES, Reader, distinguished
 from themo.miniature.scenes import Scenes
 from themo.models.image_files import open_rgb
 
 N_CAPTIONS = 8
-"""Captions drawn by lot, and at most as many of the worst misses."""
+"""Number of random captions, and greatest number of worst misses."""
 N_SHOWN = 5
-"""Images that are shown of each caption."""
+"""Number of images shown per caption."""
 N_CONFUSIONS = 12
 N_EXAMPLES = 4
 _TEMPLATE = Path(__file__).parent / "test.html"
@@ -40,11 +40,11 @@ _TEMPLATE = Path(__file__).parent / "test.html"
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that was found.
+    """A retrieved image.
 
     Attributes:
-        uri: It itself, small.
-        is_right: Whether it is the one that the caption belongs to.
+        uri: Data URI of a small copy.
+        is_right: Whether the caption belongs to it.
     """
 
     uri: str
@@ -53,14 +53,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Finds:
-    """What one reader finds by a caption.
+    """Images that one encoder retrieves by a caption.
 
     Attributes:
-        text: The caption, in the reader's language.
+        text: The caption, in the encoder's language.
         language: Code of this language.
         rank: Place of the right image, from 1.
-        pictures: The images found first.
-        right: The right image where it is not among them.
+        pictures: The first images.
+        right: The right image if it is not among them.
     """
 
     text: str
@@ -72,7 +72,7 @@ class Finds:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A caption in both languages, with what the student finds in one and the teacher in the other."""
+    """A caption in both languages, with the images of the student and of the teacher."""
 
     student: Finds
     teacher: Finds
@@ -80,13 +80,13 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Confusion:
-    """A class that is taken for another one.
+    """A class that the student confuses with another.
 
     Attributes:
         right, taken_for: A prompt of each class in the student's language, and one in English.
-        n: How many of the first class's images the student takes for the other.
-        n_images: How many images that class has.
-        n_teacher: How many of them the teacher takes for the other, reading English.
+        n: Number of the class's images that the student takes for the other class.
+        n_images: Number of images of the class.
+        n_teacher: Number of the class's images that the teacher, reading English, takes for the other class.
         examples: Some of those images.
     """
 
@@ -102,8 +102,8 @@ def write_report(tested: Examination, settings: Settings, version: Path) -> Path
     """Write ``report.html`` into a version directory.
 
     Args:
-        tested: With a student among its rows.
-        settings: Of the version.
+        tested: Result of a test, with a student among its rows.
+        settings: Settings of the version.
         version: Version directory.
 
     Returns:
@@ -155,37 +155,37 @@ def _figures(tested: Examination) -> dict[str, Figure]:
     drawn = {"places": found_by_place(tested.scores)}
     if tested.pictured is not None:
         scenes = tested.pictured.scenes
-        drawn["twins"] = shares({"": twin_shares(tested)}, 1, "share of the pairs that are told apart")
+        drawn["twins"] = shares({"": twin_shares(tested)}, 1, "share of pairs that are distinguished")
         found = {"": attribute_shares(tested.scores, scenes)}
-        drawn["attributes"] = shares(found, 1, "share of captions whose first image has it right")
+        drawn["attributes"] = shares(found, 1, "share of captions whose first image has the attribute right")
         drawn["values"] = shares(value_shares(tested.scores, scenes), 2, "retrieval@01")
     return drawn
 
 
 def twin_shares(tested: Examination) -> dict[str, list[Share]]:
-    """How often student and teacher tell the pictures of two scenes apart that differ in one thing."""
+    """Return how often student and teacher distinguish pictures of scenes that differ in one attribute."""
     if tested.pictured is None:
         raise ValueError("only the miniature has twins")
     rows = {name: tested.rows[name] for name in (STUDENT, CEILING)}
     readers = {name: Reader(row.encode, row.language) for name, row in rows.items()}
-    told = told_apart(tested.pictured.world, tested.pictured.split, readers, tested.look)
+    pairs = distinguished(tested.pictured.world, tested.pictured.split, readers, tested.look)
     return {
-        name: [Share(kind, int(of[name].sum()), len(of[name])) for kind, of in told.items() if len(of[name])]
+        name: [Share(kind, int(of[name].sum()), len(of[name])) for kind, of in pairs.items() if len(of[name])]
         for name in readers
     }
 
 
 def attribute_shares(scores: Scores, scenes: Scenes) -> dict[str, list[Share]]:
-    """How often the first image that student and teacher find has each attribute of the caption right."""
+    """Return how often the first image of student and teacher has each attribute of the caption right."""
     result = {}
     for row in (STUDENT, CEILING):
         compared = agreement(scenes, scenes[scores.first[RETRIEVAL][row][:, 0].numpy()])
-        result[row] = [share_of(name, compared.agrees[name], compared.is_told[name]) for name in ATTRIBUTES]
+        result[row] = [share_of(name, compared.agrees[name], compared.is_stated[name]) for name in ATTRIBUTES]
     return result
 
 
 def value_shares(scores: Scores, scenes: Scenes) -> dict[str, dict[str, list[Share]]]:
-    """Retrieval@01 of student and teacher over the captions that tell a shape, colour, count or relation."""
+    """Return retrieval@01 of student and teacher over captions with a shape, colour, count or relation."""
     kinds: dict[str, dict[str, NDArray[np.bool_]]] = {
         "shape": {s.spanish[0].singular: mentions(scenes, "shape", i) for i, s in enumerate(SHAPES)},
         "colour": {c.spanish[0].masculine: mentions(scenes, "colour", i) for i, c in enumerate(COLOURS)},
@@ -201,11 +201,11 @@ def value_shares(scores: Scores, scenes: Scenes) -> dict[str, dict[str, list[Sha
         kind: {
             row: [
                 share_of(label, scores.hits(row, RETRIEVAL, 1).numpy(), among)
-                for label, among in told.items()
+                for label, among in captions.items()
             ]
             for row in (STUDENT, CEILING)
         }
-        for kind, told in shown.items()
+        for kind, captions in shown.items()
     }
 
 
@@ -229,7 +229,7 @@ def _confusions(scores: Scores, imagenet: ImageNet, language: str) -> Iterator[C
     first_C, first_english_C = (
         np.asarray(first_equal(imagenet.prompts[code])) for code in (language, ENGLISH)
     )
-    right_I = first_C[class_I]  # classes with equal prompts are one class, of which the first is shown
+    right_I = first_C[class_I]  # classes with equal prompts are one class, shown as the first of them
     taken_I, teacher_I = (scores.first[ACCURACY][row][:, 0].numpy() for row in (STUDENT, CEILING))
     is_wrong_by_teacher_I = teacher_I != first_english_C[class_I]
 

@@ -1,4 +1,4 @@
-"""The scores of a test as pages show them: read from ``test.json``, laid out by task and row."""
+"""Tables of a test's scores for HTML pages, read from ``test.json``, by task and row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROW_NAMES = {
     "mclip": "Multilingual-CLIP, Spanish",
     "translated": "the teacher, fed translations",
 }
-"""What a row of scores is, for people."""
+"""Descriptions of the rows of scores."""
 
 _TASKS = ((RETRIEVAL, "Retrieval", "captions"), (ACCURACY, "Accuracy", "images"))
 
@@ -37,9 +37,9 @@ class Lead:
     """The student's lead over a baseline.
 
     Attributes:
-        name: The baseline, for people.
+        name: Description of the baseline.
         cell: The difference of the shares at 1.
-        needed: The least lead whose interval lies above 0; None where that is unknown.
+        needed: The least lead whose interval lies above 0; None if it is unknown.
     """
 
     name: str
@@ -52,8 +52,8 @@ class TaskScores:
     """The rows of one task.
 
     Attributes:
-        name: For people: "Retrieval".
-        queries: How many of what: "1,000 captions".
+        name: Title of the task, "Retrieval".
+        queries: Number and kind of queries, "1,000 captions".
         rows: Key and name of each row, with a cell for each of `themo.evaluation.scores.KS`.
         leads: The student's lead over each baseline.
     """
@@ -65,10 +65,10 @@ class TaskScores:
 
 
 def read_scores(path: Path) -> dict[str, Any]:
-    """The contents of a ``test.json``.
+    """Read the contents of a ``test.json``.
 
     Raises:
-        InputError: It cannot be read or is no record of a test.
+        InputError: The file cannot be read or is no record of a test.
     """
     try:
         scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -77,13 +77,13 @@ def read_scores(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: is no record of a test: {error!r}; `test --version-path {path.parent}` writes it anew"
+            f"{path}: is no record of a test: {error!r}; `test --version-path {path.parent}` writes it again"
         ) from None
     return scores
 
 
 def lay_out(scores: Mapping[str, Any]) -> list[TaskScores]:
-    """The tables of some scores, as `themo.evaluation.scores.Scores.to_dict` gives them."""
+    """Lay out the tables of scores, given as by `themo.evaluation.scores.Scores.to_dict`."""
     keys = [key for key in scores if key not in RESERVED]
     tables = []
     for task, name, unit in _TASKS:

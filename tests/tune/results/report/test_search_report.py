@@ -447,7 +447,7 @@ def test_no_record_at_all(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
 def test_a_damaged_test(finished: tuple[Search, Path], content: str) -> None:
     search, folder = finished
     (folder / "best" / "test.json").write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match=r"best/test\.json: is no record of a test: .* writes it anew"):
+    with pytest.raises(InputError, match=r"best/test\.json: is no record of a test: .* writes it again"):
         write_report(search, folder)
 
 
