@@ -87,7 +87,7 @@ def test_a_search_resumes_only_with_its_own_pairs(tmp_path):
     folder.mkdir()
     for _ in range(2):
         refuse_other_pairs(folder, {"()": "corpus-of-then"})
-    rule = r"mine/pairs\.json: the search was begun with other sentence pairs: .*: --repeat mine$"
+    rule = r"mine/pairs\.json: the search was started with other sentence pairs: .*: --repeat mine$"
     with pytest.raises(InputError, match=rule):
         refuse_other_pairs(folder, {"()": "corpus-of-now"})
 

@@ -148,6 +148,7 @@ def test_status_and_report_know_where_the_runs_are(
     study = Study(folder / "study.json", search.mode)
     study.add({"learn_rate": 1e-3, "batch_size": 64, "weight_decay": 0.1, "warmup_steps": 10})
     study.report(0, {"pairs_seen": 100, search.objective: 0.5}, search.objective)
+    study[0].enter_checkpoint("session-1/trial-0000")
     study.save()
     assert main(["status", "mine", "--logs-dir", str(tmp_path / "logs")]) == 0
     assert "Compare runs:  open http://server:5000/\n" in capsys.readouterr().out
