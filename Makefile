@@ -23,7 +23,7 @@ fast: $(INSTALLED_DEV)  ## the tests to run at every commit
 check: $(INSTALLED_DEV)  ## format, lint, prose, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/codespell themo tune README.md docs
+	$(BIN)/codespell themo tune docs README.md CHANGELOG.md EXPERIMENTS.md
 	$(BIN)/mypy
 
 format: $(INSTALLED_DEV)

@@ -53,7 +53,7 @@ class Updater:
     Args:
         student: Changed in place.
         optimizer: Of its parameters.
-        loss_of: What is minimised.
+        loss_of: The loss to minimise.
         dtype: Of matrix products.
         contrastive: Whether the loss is no mean over pairs.
         clip_norm: Greatest norm of the gradient; None: any.
@@ -167,7 +167,7 @@ class Updater:
         def lead_back(parts: list[Batch]) -> None:
             nonlocal graph_BD
             if graph_BD is not None:
-                whole_BD, graph_BD = graph_BD, None  # it serves once: a retry computes the parts anew
+                whole_BD, graph_BD = graph_BD, None  # it serves once: a retry computes the microbatches again
                 whole_BD.backward(gradient_BD)
                 return
             random.restore()  # dropout must fall alike both times, and does unless the share was cut between
@@ -258,7 +258,7 @@ class RunningMeans:
             raise FloatingPointError(f"loss is {self.last} at step {step} (learn_rate={rate:.1e})")
 
     def take(self) -> dict[str, float]:
-        """The means, and start anew."""
+        """Return the means, and reset them."""
         means = {name: (total / self._pairs).item() for name, total in self._totals.items()}
         self._totals, self._pairs = {}, 0
         return means

@@ -144,7 +144,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
 
 
 class _Transition(NamedTuple):
-    """The state that a report leads its trial to, once its last checkpoint stands.
+    """The state that a report leads its trial to, once its last checkpoint is written.
 
     Attributes:
         state: RUNNING: the trial starts again from that checkpoint.

@@ -106,7 +106,7 @@ def _choice(values: object, where: str) -> Choice:
         if not isinstance(value, bool | int | float | str | None):
             raise InputError(f"{where}: a choice must be a string, number, bool or null, got {value!r}")
     if len({(type(value), value) for value in values}) < len(values):
-        raise InputError(f"{where}: a choice stands twice, got {values!r}")
+        raise InputError(f"{where}: choices must be unique, got {values!r}")
     return Choice(values)
 
 

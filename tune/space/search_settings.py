@@ -85,11 +85,11 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         )
     if search.scheduler == "pbt":
         if search.searcher not in ("random", "quasi-random"):
-            told = "must be random or quasi-random with scheduler pbt, which draws all trials at the start"
-            problems.append(("searcher", f"{told}, got {search.searcher!r}"))
+            rule = "must be random or quasi-random with scheduler pbt, which draws all trials at the start"
+            problems.append(("searcher", f"{rule}, got {search.searcher!r}"))
         if not any(isinstance(dimensions.get(name), FloatRange) for name in CHANGEABLE):
-            told = f"pbt needs a range of {', '.join(CHANGEABLE[:-1])} or {CHANGEABLE[-1]} in the space"
-            problems.append(("scheduler", f"{told}, got {', '.join(dimensions)}"))
+            rule = f"pbt needs a range of {', '.join(CHANGEABLE[:-1])} or {CHANGEABLE[-1]} in the space"
+            problems.append(("scheduler", f"{rule}, got {', '.join(dimensions)}"))
         if search.stop_after_no_gain is not None:
             rule = "must be left out, scheduler pbt has no such setting: all trials start before any ends"
             problems.append(("stop_after_no_gain", f"{rule}, got {search.stop_after_no_gain}"))
