@@ -10,7 +10,6 @@ from typing import Any
 from themo.cli.options import AUTO_GPUS
 from themo.config.presets import preset_path, space_path
 from themo.config.settings import Settings, option
-from themo.data.sources import refuse_missing_files
 from themo.errors import InputError
 from themo.process.devices import refuse_missing_device
 from themo.process.progress import console
@@ -21,7 +20,7 @@ from tune.cluster.storage import Storage
 from tune.driver.search_options import SearchOptions
 from tune.driver.warm_start import carry_over
 from tune.space.dimensions import contains
-from tune.space.search_space import Space, data_leaves, from_tree, load
+from tune.space.search_space import Space, from_tree, load
 from tune.study.naming import STUDY_FILE, Place, reserve, search_folder
 from tune.study.search import RESUME, Search, grow, new_search, read_search, refuse_another_space
 from tune.study.study import Study
@@ -126,8 +125,6 @@ def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
         settings = settings.override({"logs_dir": logs_dir})
     if options.warm_start is not None:
         carried = _carried(options.warm_start, space, settings)
-    for params in space.combinations(data_leaves()):
-        refuse_missing_files(settings.override(params))
     check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
     _tell_size(space, carried, options)
     return new_search(place.folder.name, space, settings, resources, carried, place)

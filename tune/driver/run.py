@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from themo.config.settings import Settings, load, load_for_training, option
 from themo.config.worlds import toy_parts
+from themo.data.sources import refuse_missing_files
 from themo.errors import InputError
 from themo.process.output import typed
 from themo.process.progress import console, waiting
 from tune.cluster.address import asked_address, refuse_unreachable
 from tune.cluster.folders import refuse_unfit_folders
 from tune.driver.search_options import SearchOptions
+from tune.space.search_space import data_leaves
 from tune.study.naming import reserve
 
 if TYPE_CHECKING:
@@ -120,4 +122,18 @@ def open_search(options: SearchOptions) -> OpenSearch:
         from tune.driver.request import begin, resume  # reads the space
 
         search = begin(options, settings, place) if is_new else resume(options, settings)
+    if is_new:
+        _refuse_missing_files(search)
     return OpenSearch(search, options)
+
+
+def _refuse_missing_files(search: Search) -> None:
+    """Refuse a new search, and remove it, if a file of its training data is missing."""
+    from tune.study.search import discard_untried
+
+    try:
+        for params in search.space.combinations(data_leaves()):
+            refuse_missing_files(search.settings.override(params))
+    except InputError:
+        discard_untried(search)
+        raise
