@@ -75,7 +75,7 @@ def test_a_rung_may_be_lost_to_a_kill(study: Study, reached: int) -> None:
 def test_more_than_a_rung_may_not_and_nothing_without_a_kill(study: Study) -> None:
     two = attempts(study, begun(10.0, 0, 4), begun(30.0, 1, 9))
     (found,) = wrong_in_work(study, two, [Kill(25.0, 25.1)])
-    assert found == "trial 0 lost more than a rung: report 4 was begun, it went on after 1"
+    assert found == "trial 0 lost more than a rung: report 4 was begun, it resumed after 1"
     two = attempts(study, begun(10.0, 0, 3), begun(30.0, 1, 9))
     kills = [Kill(5.0, 9.9), Kill(45.0, 45.1)]
     assert list(wrong_in_work(study, two, kills)) == ["trial 0 was taken up twice without a kill"]
@@ -106,10 +106,10 @@ def test_a_changed_end_is_a_violation(study: Study) -> None:
     other, back = ends.violations
     assert other.startswith("trial 0 ended as ('COMPLETE', ")
     assert "900: 0.91" in other.partition("later it was")[2]
-    assert back.endswith("later it was at work")
+    assert back.endswith("later it was running")
     ends.violations.clear()
     ends.look(Study(None, "max", []))
-    assert ends.violations[0].endswith("later it was at work")
+    assert ends.violations[0].endswith("later it was running")
 
 
 def test_another_value_and_another_winner(study: Study) -> None:

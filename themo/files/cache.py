@@ -66,7 +66,7 @@ class Cache:
 
     def _build(self, entry: Path, key: Any, build: Callable[[Path], None]) -> None:
         if entry.exists():
-            console.print(f"{entry} is damaged; it is built again")
+            console.print(f"{entry} is damaged; building it again")
             shutil.rmtree(entry)  # before, since it may take the space that the new one needs
         with unfinished(entry) as folder:
             build(folder)

@@ -100,7 +100,7 @@ def test_the_worst_miss_is_shown_beside_what_the_teacher_finds(
     tested: Examination, tiny_settings: Settings, tmp_path: Path
 ) -> None:
     text = written(tested, tiny_settings, tmp_path / "version_0")
-    assert "1 of 24 captions do not find their image first." in plain(text)
+    assert "1 of 24 captions do not rank their image first." in plain(text)
     worst = articles(text)[-1]
     assert tested.xtd10 is not None
     assert f'<blockquote lang="es">{tested.xtd10.captions["es"][MISSED]}</blockquote>' in worst

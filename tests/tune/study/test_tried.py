@@ -70,7 +70,7 @@ def test_a_finite_space_is_tried_once_and_no_further(searcher, dimensions, n_sam
     assert run(space, again) == params
 
 
-def test_two_choices_are_two_trials_with_the_gaussian_process_too():
+def test_the_gaussian_process_tries_two_choices_in_two_trials():
     space = Space({"loss": Choice(["mse", "cosine"])}, (), SearchSettings(searcher="gp"))
     study = Study(None, "max")
     assert sorted(str(params["loss"]) for params in run(space, study)) == ["cosine", "mse"]
@@ -95,7 +95,7 @@ def test_a_search_of_a_finite_space_ends_by_each_rule(scheduler, slots, choices)
 @pytest.mark.parametrize("searcher", ["random", "quasi-random", "tpe"])
 @examples(max_examples=8, deadline=None)
 @given(kills=st.lists(st.integers(0, 30), max_size=4))
-def test_a_killed_search_of_a_finite_space_ends_as_an_undisturbed_one(
+def test_a_killed_search_of_a_finite_space_ends_undisturbed(
     searcher, scheduler, kills, tmp_path_factory
 ):
     dimensions = {"loss": Choice(["mse", "cosine"]), "batch_size": IntRange(1, 3)}
