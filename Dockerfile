@@ -1,4 +1,4 @@
-# One image for every service of docker-compose.yml but the database; it runs on a CPU and on a GPU.
+# One image for every service of docker-compose.yml except the database, for CPU and GPU.
 FROM python:3.11-slim-bookworm
 
 ARG UV_VERSION=0.13.9
@@ -8,14 +8,14 @@ ENV PATH=/opt/venv/bin:$PATH \
     GIT_PYTHON_REFRESH=quiet \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
-# named volumes take the owner of the folder that they are mounted over
+# named volumes inherit the owner of their mount point
 RUN useradd --uid 1000 --user-group --create-home themo \
     && install --directory --owner=themo --group=themo \
         /themo /themo/data /themo/logs /artifacts /claims \
     && python -m venv /opt/venv \
     && pip install --no-cache-dir "uv==${UV_VERSION}"
 
-# What is large and rarely changes comes first: PyTorch with CUDA, then the other libraries, then the code.
+# Large layers that rarely change come first: PyTorch with CUDA, then the other libraries, then the code.
 ENV VIRTUAL_ENV=/opt/venv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 WORKDIR /opt/themo
 COPY requirements.lock ./
@@ -30,7 +30,7 @@ COPY themo ./themo
 COPY tune ./tune
 RUN uv pip install --no-cache --no-deps --build-constraint requirements.lock .
 
-# Here the commands find data/ and logs/, which every service mounts.
+# The working directory has data/ and logs/, which every service mounts.
 WORKDIR /themo
 USER 1000:1000
 CMD ["python", "-m", "themo", "--help"]

@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh machine: `make tune` and `make test`. They need Python 3.11+ and an index.
+# On a fresh machine, start with `make tune` or `make test`. They need Python 3.11+ and a package index.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -11,10 +11,10 @@ INSTALLED_DOCS := .venv/.installed-docs
 tune: $(INSTALLED)  ## search over the miniature and test the winner
 	$(BIN)/python -m themo tune $(if $(NUM_SAMPLES),--num-samples $(NUM_SAMPLES))
 
-test: fast  ## all tests that need no GPU and no minutes each
+test: fast  ## all tests except GPU tests and system tests
 	$(BIN)/python -m pytest -m "slow and not system and not gpu" --numprocesses 2 --dist loadfile
 
-test-system: $(INSTALLED_DEV)  ## searches under faults, on several machines and with real servers, one by one
+test-system: $(INSTALLED_DEV)  ## system tests: searches under faults, several machines, real servers; one at a time
 	$(BIN)/python -m pytest -m "system and not gpu"
 
 fast: $(INSTALLED_DEV)  ## the tests to run at every commit
@@ -23,14 +23,14 @@ fast: $(INSTALLED_DEV)  ## the tests to run at every commit
 check: $(INSTALLED_DEV)  ## format, lint, prose, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/codespell themo tune README.md docs
+	$(BIN)/codespell themo tune docs README.md CHANGELOG.md EXPERIMENTS.md
 	$(BIN)/mypy
 
 format: $(INSTALLED_DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED_BENCH)  ## every figure of README and EXPERIMENTS; hours on two cores, most of them time_to_target
+bench: $(INSTALLED_BENCH)  ## all figures of README and EXPERIMENTS; takes hours on two cores, most for time_to_target
 	$(BIN)/python -m benchmarks
 
 bench-gpu: $(INSTALLED_BENCH)  ## the figures that need a CUDA device
@@ -39,11 +39,11 @@ bench-gpu: $(INSTALLED_BENCH)  ## the figures that need a CUDA device
 docs: $(INSTALLED_DOCS)  ## the documentation as a static site in site/; a broken link or reference fails
 	$(BIN)/zensical build --clean --strict
 
-lock: $(INSTALLED)  ## pin what pyproject.toml allows today
+lock: $(INSTALLED)  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
 		--no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
 
-.env:  ## secrets of the compose cluster, made once
+.env:  ## create the secrets of the compose cluster
 	umask 077 && while read -r line; do case $$line in \
 		POSTGRES_PASSWORD=|RAY_AUTH_TOKEN=) \
 			echo "$$line$$($(PYTHON) -c 'import secrets; print(secrets.token_hex(32))')";; \
@@ -74,5 +74,5 @@ $(INSTALLED_DOCS): $(INSTALLED_DEV)
 	$(INSTALL) '.[dev,docs]'
 	@touch $@
 
-clean:  ## forget what was computed; environment, logs and downloads stay
+clean:  ## remove computed data; keep environment, logs and downloads
 	rm -rf data/cache site .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,1 +1,1 @@
-"""Every figure that README and EXPERIMENTS.md give of Themo's speed, memory and results: ``make bench``."""
+"""Benchmarks of all figures of speed, memory and results in README and EXPERIMENTS.md: ``make bench``."""

@@ -1,8 +1,8 @@
 """Run benchmarks and print their table; exit code 1 if a goal is missed.
 
-python -m benchmarks                        all that need no GPU
-python -m benchmarks training_rate memory   some
-python -m benchmarks --gpu                  those that need a CUDA device
+python -m benchmarks                        all CPU benchmarks
+python -m benchmarks training_rate memory   selected ones
+python -m benchmarks --gpu                  all GPU benchmarks
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ ON_CPU = (
     "startup",
     "against_older",
     "training_rate",
+    "rate_against",
     "sentence_transformers_rate",
     "teacher_rate",
     "memory",
@@ -46,7 +47,7 @@ ON_GPU = ("training_rate", "teacher_rate")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line names; return the exit code."""
+    """Run the benchmarks named on the command line; return the exit code."""
     options = _parse(arguments)
     if options.gpu and not torch.cuda.is_available():
         print("Error: --gpu needs a CUDA device, and torch sees none", file=sys.stderr)
@@ -89,7 +90,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, or some of {', '.join(ON_CPU)}")
     parser.add_argument("--gpu", action="store_true", help=f"on a CUDA device: {', '.join(ON_GPU)}")
-    parser.add_argument("--json", action="store_true", help="a JSON line a row in place of the table")
+    parser.add_argument("--json", action="store_true", help="print one JSON line a row instead of a table")
     parser.add_argument(
         "--tatoeba",
         type=Path,
@@ -104,19 +105,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="config.json and vocab.txt of BETO (default: $THEMO_BENCH_BETO)",
     )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the measured work (1)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and orders (0)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the measured code (1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and orders (0)")
     parser.add_argument("--searcher", choices=get_args(SearcherName), help="of search_efficiency")
     without_end = [
         name for name in get_args(SchedulerName) if name != "pbt"
-    ]  # whose rounds wait for all trials
+    ]  # its rounds wait for all trials
     parser.add_argument("--scheduler", choices=without_end, help="of search_efficiency")
     parser.add_argument(
         "--search-seeds",
         type=int,
         nargs="*",
         default=range(5),
-        help="of whole searches (0 to 4); none: no new search",
+        help="seeds of complete searches (0 to 4); none: no new search",
     )
     parser.add_argument("--rounds", type=int, default=2, help="of chaos (2)")
     return parser.parse_args(arguments)

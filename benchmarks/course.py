@@ -1,7 +1,7 @@
-"""What a search has spent and found, report after report: the same account of every way to search.
+"""Cost and best objective of a search, report by report: one measure for all search methods.
 
-The target is what random search of 32 settings finds, trained to their ends as the original did. That is a
-matter of luck, so more are trained, and the bar is the median of the best over many choices of 32.
+The target is the result of random search over 32 settings, each trained to its end as in the original. To
+reduce the effect of luck, more settings are trained; the bar is the median best over many choices of 32.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from themo.config import settings as config
 SETTINGS, TRAINED = 32, 40
 CHOICES = 10_000
 GIVE_UP = 0.3
-"""A search that needs more of random search's epochs than this misses the target, by however much."""
+"""Share of random search's epochs after which a search has missed the target."""
 LOG = Path("logs/bench/random_settings.jsonl")
 
 
 @dataclass(frozen=True)
 class Target:
-    """When a search is over.
+    """The condition that ends a search.
 
     Attributes:
-        bar: The objective that is to be reached.
-        limit: Epochs over all trials at which it is given up.
+        bar: Objective to reach.
+        limit: Total epochs of all trials after which the search is given up.
     """
 
     bar: float
@@ -37,11 +37,11 @@ class Target:
 
 @dataclass
 class Course:
-    """A search as it went.
+    """The course of a search.
 
     Attributes:
-        target: When it is over.
-        reports: Of all trials in the order in which they came: the trial, epochs spent in all, the objective.
+        target: The condition that ends the search.
+        reports: All reports in order of arrival: trial, total epochs spent, objective.
     """
 
     target: Target
@@ -49,7 +49,7 @@ class Course:
     _epochs: dict[int, float] = field(default_factory=dict, repr=False)
 
     def enter(self, trial: int, epoch: float, value: float) -> None:
-        """A trial's report after so many epochs of its own; a trial that goes on pays for what is new."""
+        """Add a trial's report; only epochs since the trial's previous report are added to the total."""
         self._epochs[trial] = epoch
         self.reports.append((trial, sum(self._epochs.values()), value))
 
@@ -60,17 +60,17 @@ class Course:
 
     @property
     def epochs(self) -> float:
-        """Spent, over all trials."""
+        """Total epochs of all trials."""
         return self.reports[-1][1] if self.reports else 0.0
 
     @property
     def trials(self) -> int:
-        """Those that reported at all."""
+        """Number of trials with a report."""
         return len({trial for trial, _, _ in self.reports})
 
     @property
     def until(self) -> float:
-        """Epochs until the bar was reached; infinite where it was not."""
+        """Epochs until the bar was reached; infinite if it was not."""
         return next((spent for _, spent, value in self.reports if value >= self.target.bar), math.inf)
 
     @property
@@ -79,7 +79,7 @@ class Course:
         return self.best >= self.target.bar or self.epochs >= self.target.limit
 
     def best_at(self, epochs: np.ndarray) -> np.ndarray:
-        """The best objective after each of so many epochs; 0 before the first report."""
+        """The best objective at given numbers of epochs; 0 before the first report."""
         spent = np.array([spent for _, spent, _ in self.reports])
         bests = np.maximum.accumulate([0.0, *(value for _, _, value in self.reports)])
         return bests[np.searchsorted(spent, epochs, side="right")]
@@ -89,7 +89,7 @@ class Course:
 
 
 def random_search(runs: list[RandomRun], settings: config.Settings) -> tuple[float, float]:
-    """Median best of `SETTINGS` random settings and the epochs that they take."""
+    """The median best objective of `SETTINGS` random settings, and their total epochs."""
     bests = np.array([run.best(settings.objective) for run in runs])
     random = np.random.default_rng(0)
     found = [bests[random.choice(len(bests), SETTINGS, replace=False)].max() for _ in range(CHOICES)]

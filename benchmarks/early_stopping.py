@@ -1,11 +1,11 @@
-"""Which rule stops a random search soonest? The curves of trained random settings, replayed in other orders.
+"""Compares schedulers by replaying learning curves of random settings in different orders.
 
-Each curve is known to its end, so any rule can be asked what it would have spent. Nothing is proposed by a
-model here, and there is one slot: the rules alone differ. Two questions are asked of each of the search's own
-rules (`tune.schedulers`), and of successive halving as Ray counts (an interpolated quantile of the others):
+Each curve is known to its end, so the cost of any scheduler can be computed. There is no searcher and only
+one slot: the schedulers alone differ. For each scheduler of `tune.schedulers`, and for successive halving
+with Ray's rule (an interpolated quantile of the others), the benchmark measures:
 
-- After how many epochs is the best of 32 random settings found, of 40 that come one after the other?
-- When a search over 32 settings has come to its end, what has it spent, and is its winner the best of them?
+- the epochs until the best of 32 random settings is found, with 40 settings in random order;
+- the total epochs of a search over 32 settings, and whether its winner is the best of them.
 
     python -m benchmarks early_stopping
 """
@@ -38,7 +38,7 @@ GRACES = (8_000, 16_000, 24_000)
 
 @dataclass(frozen=True)
 class Curve:
-    """A run's reports: pairs seen, epochs, and the objective."""
+    """The learning curve of a run: pairs seen, epochs and objective of each report."""
 
     pairs: Sequence[int]
     epochs: Sequence[float]
@@ -46,7 +46,7 @@ class Curve:
 
     @classmethod
     def of(cls, run: RandomRun, metric: str) -> Curve:
-        """Of a run that has reported at all."""
+        """The curve of a run with at least one report."""
         return cls(
             [int(report["pairs_seen"]) for report in run.curve],
             [report["epoch"] for report in run.curve],
@@ -56,7 +56,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Quantile(Asha):
-    """Successive halving as Ray counts."""
+    """Successive halving with Ray's quantile rule."""
 
     def judge(self, study: Study, number: int, before: int) -> State:
         """PRUNED at a rung below the quantile of the others."""
@@ -72,12 +72,12 @@ class Quantile(Asha):
 
 @dataclass(frozen=True)
 class Replay:
-    """What a rule did with curves in one order.
+    """Result of a scheduler on curves in one order.
 
     Attributes:
-        until: Epochs until an objective reached the bar; infinite where none did.
-        spent: Epochs until nothing was left to do; until the bar, where it stops there.
-        best: The best objective reached.
+        until: Epochs until the bar was reached; infinite if it was not.
+        spent: Total epochs, or epochs until the bar if the replay stops there.
+        best: Best objective.
     """
 
     until: float
@@ -86,7 +86,7 @@ class Replay:
 
 
 def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its seeds are its own
-    """Rows for each rule and first rung: epochs to the bar, and what whole searches spend and find."""
+    """Rows for each scheduler and first rung: epochs to the bar, cost and result of complete searches."""
     settings = config.load()
     runs = collect(TRAINED, 1, settings, LOG)
     bar, spent = random_search(runs, settings)
@@ -121,7 +121,7 @@ def _rules() -> Mapping[str, Callable[[int], Scheduler]]:
                 return scheduler_of(search)
 
             if name == "pbt":
-                continue  # it changes settings on the way: no recorded curve says what becomes of them
+                continue  # it changes settings during training, for which there are no curves
             if name != "none":
                 rules[f"{name}, from {grace:,}"] = named
             elif grace == GRACES[0]:
@@ -165,7 +165,7 @@ def _whole(
 
 
 def replay(rule: Scheduler, curves: Sequence[Curve], bar: float = np.inf) -> Replay:
-    """One slot that follows a rule until the bar is reached, or nothing is left to do."""
+    """Replay one slot with a scheduler until the bar is reached or all trials are done."""
     spent, best = 0.0, -np.inf
     for spent, value in _reports(rule, curves):
         best = max(best, value)
@@ -175,7 +175,7 @@ def replay(rule: Scheduler, curves: Sequence[Curve], bar: float = np.inf) -> Rep
 
 
 def _reports(rule: Scheduler, curves: Sequence[Curve]) -> Iterator[tuple[float, float]]:
-    """Epochs spent in all and the objective, at every report."""
+    """Total epochs and objective at every report."""
     study = Study(None, "max")
     spent = 0.0
     while True:

@@ -1,4 +1,4 @@
-"""What training on a formula reports, where trials are to take a known time and compute nothing."""
+"""Reports of trials that compute a formula instead of training."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from themo.config.settings import Settings
 
 @dataclass(frozen=True)
 class FormulaReport:
-    """Enough of `themo.training.loop.Report` for a search.
+    """The part of `themo.training.loop.Report` that a search needs.
 
     Attributes:
-        metrics: As a report's.
-        is_last: As a report's.
-        settings: Of the trial.
-        n_bytes: Size of what stands for the weights in a version.
+        metrics: Metrics of the report.
+        is_last: Whether the trial has ended.
+        settings: Settings of the trial.
+        n_bytes: Size of the file that replaces the weights in a version.
     """
 
     metrics: dict[str, float]
@@ -26,7 +26,7 @@ class FormulaReport:
     n_bytes: int = 0
 
     def save(self, folder: Path) -> None:
-        """Write a version of a few files; ``progress.json`` holds the metrics, for who goes on from it."""
+        """Write a version of a few files; ``progress.json`` holds the metrics, for a resumed trial."""
         folder.mkdir()
         (folder / "config.yaml").write_text(self.settings.to_yaml())
         (folder / "state.safetensors").write_bytes(bytes(self.n_bytes))

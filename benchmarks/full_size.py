@@ -1,8 +1,8 @@
-"""The real recipe's architectures at full size, with random weights, once through every stage.
+"""Runs every stage of the real recipe once at full size, with random weights.
 
 ViT-L/14 as teacher, BETO as student, XLM-R large as Multilingual-CLIP: targets, one training step, test with
-the baseline, each in a process of its own, whose time and memory are told. Weights are random, so the scores
-mean nothing; that it runs, and in what memory, does.
+the baseline. Each stage is a process of its own, whose time and memory are measured. With random weights the
+scores mean nothing; the benchmark shows that the stages run, and how much memory they need.
 
     python -m benchmarks full_size --beto FOLDER
 """
@@ -44,7 +44,7 @@ STAGES = ("targets", "training step", "test")
 
 
 def run(options: Options) -> list[Row]:
-    """Rows of seconds and peak memory of each stage."""
+    """Rows with seconds and peak memory of each stage."""
     refusal = options.why_no_real_data()
     if refusal is not None or options.beto is None or options.tatoeba is None:
         return [Row("full size", None, "s", detail=refusal or "")]
@@ -70,7 +70,7 @@ def run(options: Options) -> list[Row]:
 
 
 def write_models(folder: Path, beto: Path, seed: int) -> None:
-    """Teacher, baseline's image tower, BETO and M-CLIP as folders, in the layouts of their publishers."""
+    """Write teacher, baseline's image tower, BETO and M-CLIP in the layouts of their publishers."""
     torch.manual_seed(seed)
     for architecture in (TEACHER, BASELINE_IMAGES):
         target = folder / architecture
@@ -105,7 +105,7 @@ def write_models(folder: Path, beto: Path, seed: int) -> None:
 
 
 def _write_tokenizer(folder: Path, beto: Path) -> None:
-    """A tokenizer of XLM-R's kind over BETO's vocabulary: the real one is not here."""
+    """Write a tokenizer of XLM-R's type with BETO's vocabulary, in place of the real one."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     pieces = (beto / "vocab.txt").read_text(encoding="utf-8").split("\n")
@@ -123,7 +123,7 @@ def _write_tokenizer(folder: Path, beto: Path) -> None:
 
 
 def write_data(folder: Path, tatoeba: Path) -> None:
-    """Sentence pairs, and images of noise with some of them as captions in XTD10's layout."""
+    """Write sentence pairs, and noise images captioned with some of them in XTD10's layout."""
     lines = (tatoeba / "spa.txt").read_text(encoding="utf-8").splitlines()[-2 * N_PAIRS :]
     (folder / "pairs.tsv").write_text("\n".join(lines[:N_PAIRS]) + "\n", encoding="utf-8")
     captions = folder / "xtd10"
@@ -141,7 +141,7 @@ def write_data(folder: Path, tatoeba: Path) -> None:
 
 
 def settings_of(folder: Path, threads: int) -> config.Settings:
-    """The preset of the real recipe over the folders that were written."""
+    """Settings of the real recipe's preset with the written folders."""
     return config.load(
         preset="vit-l-14-beto",
         overrides={

@@ -1,7 +1,7 @@
-"""How long a folder of 100,000 indexed pictures takes to answer, and in how much memory.
+"""Time and memory of a query over 100,000 indexed pictures.
 
-The vectors are random and 768 wide, as CLIP ViT-L/14's; the student is a BERT of BETO's size with random
-weights. Model and index are open, as in a program that answers one query after another.
+The vectors are random with 768 dimensions, as CLIP ViT-L/14's; the student is a BERT of BETO's size with
+random weights. Model and index are loaded beforehand, as in a program that answers many queries.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from themo.models.tokens import Tokenizer
 N_PICTURES, DIMENSION = 100_000, 768
 ROUNDS = 15
 N_WATCHED = 200
-"""Searches whose memory is looked at: enough for some samples to fall amid each piece."""
+"""Number of queries for the memory measurement: enough for some samples within each piece."""
 GOAL = Goal(100.0, "<")
-"""Milliseconds, on two cores; most of them are the student's, who reads the text."""
+"""Milliseconds on two cores; the student's encoding of the text takes most of them."""
 GOAL_MIB = Goal(2 * PIECE_ROWS * DIMENSION * 4 / 2**20, "<")
-"""Less than two pieces of the index: one is mapped at a time, however many there are."""
+"""Less than two pieces of the index: only one is mapped at a time."""
 THREADS = 2
 N_BEST = 10
 N_WORDS = 8
 
 
 def run(options: Options) -> list[Row]:
-    """The rows of `measured` with `THREADS`: the goals are those of two cores, whatever ``--threads``."""
+    """The rows of `measured` with `THREADS`, since the goals are for two cores; ignores ``--threads``."""
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
@@ -46,7 +46,7 @@ def run(options: Options) -> list[Row]:
 
 
 def measured(options: Options) -> list[Row]:
-    """The index alone beside one plain product with the same vectors, and a Spanish text to its answer."""
+    """Rows for the index alone, compared with a plain matrix product, and for a Spanish text query."""
     random = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -70,7 +70,7 @@ def measured(options: Options) -> list[Row]:
             vector = torch.nn.functional.normalize(student.encode(tokenizer, [text]), dim=1)
             index.search(vector.numpy(), N_BEST)
 
-        peak = peak_mib(search, N_WATCHED)  # before anything else has searched
+        peak = peak_mib(search, N_WATCHED)  # before any other search
         assert search() == product(), "the ranking must be exact"
         searches, products, answers = _alternate(search, product, answer)
     ratios = [a / b for (a, _), (b, _) in zip(searches, products, strict=True)]
@@ -78,7 +78,7 @@ def measured(options: Options) -> list[Row]:
     return [
         _milliseconds(f"{name}, vector to answer", searches, options, f"top {N_BEST}, exact", GOAL),
         _milliseconds(
-            f"{name}, text to answer", answers, options, "a student of BETO's size reads first", GOAL
+            f"{name}, text to answer", answers, options, "includes encoding by a student of BETO's size", GOAL
         ),
         Row(
             f"{name} against a product in memory",
@@ -89,7 +89,7 @@ def measured(options: Options) -> list[Row]:
             seeds=(options.seed,),
         ),
         Row(
-            f"{name}, memory at its highest",
+            f"{name}, peak memory",
             peak,
             "MiB",
             GOAL_MIB,
@@ -116,7 +116,7 @@ def _milliseconds(
 
 
 def _index(folder: Path, vectors_NE: np.ndarray) -> ImageIndex:
-    """An open index of pieces as they are on disk."""
+    """An open index with pieces on disk."""
     pieces = []
     for start in range(0, N_PICTURES, PIECE_ROWS):
         path = folder / f"{start}.npy"
@@ -135,9 +135,9 @@ def _student(folder: Path, seed: int) -> tuple[Student, Tokenizer]:
 
 
 def _alternate(*works: Callable[[], object]) -> list[list[tuple[float, float]]]:
-    """Milliseconds of each work, round by round after one to warm up: by the clock, and of the processor.
+    """Milliseconds of each work over alternating rounds after a warm-up: wall time and processor time.
 
-    On one thread the latter is about what the clock would show if nobody else used the machine.
+    With one thread, processor time is about the wall time of an idle machine.
     """
     times: list[list[tuple[float, float]]] = [[] for _ in works]
     for number in range(-1, ROUNDS):
@@ -150,9 +150,9 @@ def _alternate(*works: Callable[[], object]) -> list[list[tuple[float, float]]]:
 
 
 def peak_mib(work: Callable[[], object], times: int) -> float:
-    """Resident memory at its highest while a work is done again and again, beyond that before, in MiB.
+    """Peak resident memory of repeated work, beyond that before, in MiB.
 
-    Mapped pages count, also those that the work gives back at its end.
+    Mapped pages count, also those that the work releases at its end.
     """
     before = Memory.now().resident
     with Peak() as peak:

@@ -1,8 +1,8 @@
-"""Measuring honestly: variants alternate in one process, and what is compared is their ratio.
+"""Measures the ratio of two variants that alternate in one process.
 
-Two figures of different runs say little on a machine that others use too. Here a round runs one variant and
-then the other, the next round in the opposite order; each round gives one ratio, and a row shows their median
-with the smallest and the greatest.
+On a shared machine, times of different runs are not comparable. Here a round runs one variant and then the
+other, the next round in the opposite order. Each round gives one ratio; a row shows their median with minimum
+and maximum.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from themo.process.progress import track
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says of all benchmarks.
+    """Options of the benchmarks' command line.
 
     Attributes:
-        tatoeba: Folder with ``spa.txt`` (English TAB Spanish) and ``targets.npy`` (N, D); None: not there.
+        tatoeba: Folder with ``spa.txt`` (English TAB Spanish) and ``targets.npy`` (N, D); None: not given.
         beto: Folder of a BERT's ``config.json`` and ``vocab.txt``, read with `tatoeba`.
-        threads: CPU threads of the measured work.
-        seed: Of initial weights and of every order.
-        search: Settings of the search that take the place of the shipped ones, by name.
-        search_seeds: Seeds of whole searches.
-        rounds: Searches under faults.
+        threads: CPU threads of the measured code.
+        seed: Seed of initial weights and of all orders.
+        search: Changed settings of the search, by name.
+        search_seeds: Seeds of complete searches.
+        rounds: Number of searches under faults.
     """
 
     tatoeba: Path | None = None
@@ -47,7 +47,7 @@ class Options:
     rounds: int = 2
 
     def why_no_real_data(self) -> str | None:
-        """Why a benchmark on Tatoeba cannot run; None where it can."""
+        """The reason why a benchmark on Tatoeba cannot run; None if it can."""
         if self.tatoeba is None or self.beto is None:
             return "skipped: give --tatoeba and --beto, or set THEMO_BENCH_TATOEBA and THEMO_BENCH_BETO"
         wanted = [self.tatoeba / "spa.txt", self.tatoeba / "targets.npy", self.beto / "vocab.txt"]
@@ -57,7 +57,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound that a figure must reach: at least, or below."""
+    """A bound of a figure: "at least" or "below"."""
 
     bound: float
     sense: Literal[">=", "<"] = ">="
@@ -72,15 +72,15 @@ class Row:
     """One line of the table.
 
     Attributes:
-        name: What was measured.
-        figure: The number, in `unit`; None where it could not be measured, `detail` says why.
+        name: Name of the measurement.
+        figure: The number, in `unit`; None if it could not be measured, with the reason in `detail`.
         unit: ``"x"`` for a ratio.
-        goal: What it should reach; None: it is there to be known.
-        spread: Smallest and greatest figure of the rounds.
-        detail: Sizes, absolute numbers, what is included.
-        seeds: Seeds of what was trained or drawn.
+        goal: Goal of the figure; None: no goal.
+        spread: Minimum and maximum over the rounds.
+        detail: Sizes, absolute numbers, scope of the measurement.
+        seeds: Seeds of training or sampling.
         machine: Processor or GPU, cores, threads.
-        commit: Of the checkout, ``+`` behind it if files differ.
+        commit: Commit of the checkout, followed by ``+`` if files differ.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Row:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the goal is reached; None without a goal or without a figure."""
+        """Whether the goal is met; None without a goal or a figure."""
         if self.goal is None or self.figure is None:
             return None
         return self.goal.is_met(self.figure)
@@ -118,7 +118,7 @@ class Comparison:
 
     @cached_property
     def ratios(self) -> list[float]:
-        """Ours over theirs, round by round."""
+        """The ratio of ours to theirs, round by round."""
         return [a / b for a, b in zip(self.ours, self.theirs, strict=True)]
 
     def row(self, name: str, goal: float | None, unit: str, detail: str = "", seed: int = 0) -> Row:
@@ -136,11 +136,11 @@ class Comparison:
 
 
 Work = Callable[[int], float]
-"""Does the work of a round (counted from 0, -1 the warm-up) and returns how many units it did."""
+"""Does the work of a round (counted from 0; -1 is the warm-up) and returns the number of units done."""
 
 
 def compare(name: str, ours: Work, theirs: Work, rounds: int) -> Comparison:
-    """Warm both up, then run them alternately."""
+    """Warm up both variants, then measure them alternately."""
     rates: dict[str, list[float]] = {"ours": [], "theirs": []}
     with track(f"Measuring {name}", rounds + 1, "rounds") as advance:
         for number in range(-1, rounds):
@@ -154,7 +154,7 @@ def compare(name: str, ours: Work, theirs: Work, rounds: int) -> Comparison:
 
 
 def rate_of(work: Work, number: int) -> float:
-    """Units a second of one round; on a GPU after all its kernels have ended."""
+    """Units a second of one round; on a GPU, after a synchronisation."""
     start = time.perf_counter()
     units = work(number)
     if torch.cuda.is_initialized():
@@ -163,7 +163,7 @@ def rate_of(work: Work, number: int) -> float:
 
 
 def describe_machine() -> str:
-    """Processor and, where one is used, GPU, with cores and threads."""
+    """Processor with cores and threads, and GPU if used."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -174,9 +174,9 @@ def describe_machine() -> str:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """The rows for people; machine and commit, which they share, stand in the title."""
+    """The rows as a table, with the common machine and commit in the title."""
     shown = Table(title=f"{rows[0].machine}, commit {rows[0].commit or 'unknown'}" if rows else None)
-    for heading in ("what", "figure", "least to greatest", "goal", "met", "detail"):
+    for heading in ("what", "figure", "min to max", "goal", "met", "detail"):
         shown.add_column(heading, justify="right" if heading in ("figure", "goal") else "left")
     for row in rows:
         met = {True: "yes", False: "NO", None: ""}[row.is_met]

@@ -1,8 +1,8 @@
-"""Memory that a million sentence pairs cost beyond the imports: to prepare them, and to train on them.
+"""Memory beyond the imports to prepare a million sentence pairs, and to train on them.
 
-Each runs in a process of its own, which notes its memory after its imports and its highest afterwards. Two
-figures are given: all resident memory, in which the pages of memory-mapped files count although the system
-can take them back at any moment, and the anonymous part, which it cannot.
+Each step runs in a process of its own, which records its memory after the imports and its peak afterwards.
+There are two figures: all resident memory, including pages of memory-mapped files, which the system can
+reclaim at any moment; and the anonymous part, which it cannot.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SECONDS_BETWEEN_SAMPLES = 0.02
 
 @dataclass(frozen=True)
 class Memory:
-    """Of a process.
+    """Memory of a process.
 
     Attributes:
         resident: Bytes in RAM.
-        anonymous: Bytes of those that no file stands behind.
+        anonymous: Resident bytes that are not backed by a file.
     """
 
     resident: int
@@ -44,7 +44,7 @@ class Memory:
 
     @classmethod
     def now(cls) -> Memory:
-        """Of this process, as Linux tells it."""
+        """Memory of this process, from Linux."""
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         kilobytes = {
             line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "Rss"))
@@ -53,7 +53,7 @@ class Memory:
 
 
 class Peak:
-    """Highest memory while it is entered, looked at by a thread fifty times a second."""
+    """Context that records peak memory, sampled by a thread fifty times a second."""
 
     def __enter__(self) -> Peak:
         self.highest = Memory.now()
@@ -75,7 +75,7 @@ class Peak:
 
 
 def run(options: Options) -> list[Row]:
-    """Peak beyond the imports of preparing and of training, on synthetic pairs."""
+    """Rows with the peak memory of preparation and of training beyond the imports, on synthetic pairs."""
     if not Path("/proc/self/status").is_file():
         return [Row("memory, one million pairs", None, "GB", detail="skipped: measured on Linux only")]
     return [
@@ -110,7 +110,7 @@ def _rows(
 
 
 def _measure(stage: str, folder: Path, options: Options) -> tuple[Memory, Memory]:
-    """Memory of a process after its imports and at its highest."""
+    """Memory of a process after its imports and at its peak."""
     command = [sys.executable, "-m", "benchmarks.memory", stage, str(folder)]
     command += [str(options.threads), str(options.seed)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

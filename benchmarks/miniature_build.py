@@ -1,4 +1,4 @@
-"""Time to build the miniature, against an older commit of the same checkout, in turn on the same machine.
+"""Time to build the miniature, compared with an older commit, alternating on the same machine.
 
     python -m benchmarks.miniature_build [--commit COMMIT] [--rounds N]
 
@@ -37,12 +37,12 @@ build(MiniatureRecipe(seed=int(sys.argv[2])), Path(sys.argv[1]))
 
 
 def run(options: Options) -> list[Row]:
-    """Wall and processor time of a build, as ratios to the older commit's."""
+    """Rows with wall and processor time of a build, as ratios to the older commit's."""
     return compared(BEFORE, ROUNDS, options.seed)
 
 
 def compared(commit: str, rounds: int, seed: int) -> list[Row]:
-    """Build in turn from both checkouts, every other round in the opposite order."""
+    """Build from both checkouts alternately, every other round in the opposite order."""
     wall: dict[Path, list[float]] = {}
     processor: dict[Path, list[float]] = {}
     with checkout(commit) as before:

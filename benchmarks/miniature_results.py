@@ -1,6 +1,6 @@
-"""What the commands reach on the miniature: `train` at the original's settings, and a search of 32 trials.
+"""Results of the commands on the miniature: `train` with the original's settings, a search of 32 trials.
 
-Runs the command line itself, in a logs folder of its own; the miniature is prepared beforehand.
+Runs the command line in a logs folder of its own; the miniature is prepared beforehand.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.measure import Goal, Options, Row
 
 
 def run(options: Options) -> list[Row]:
-    """The rows of both."""
+    """Rows of both commands."""
     with tempfile.TemporaryDirectory() as folder:
         _themo("prepare")
         return [*_train(Path(folder), options.seed), *_search(Path(folder), options.seed)]

@@ -1,10 +1,10 @@
-"""What of its size and of its first weights the miniature's student needs: asked of validation images alone.
+"""Ablation of the miniature's student: number of pairs and initial weights, on validation images.
 
     python -m benchmarks miniature_student
 
-One thing differs from what ships at a time: how many different pairs the student sees, over equally long
-training, and the standard deviation of its random initial weights, with the preset's settings and with the
-original's small learning rate. No test image is looked at.
+One property at a time differs from the shipped preset: the number of distinct pairs, with equally long
+training, or the standard deviation of the random initial weights, with the preset's settings and with the
+original's small learning rate. No test image is used.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from themo.process.progress import track
 
 SEEDS = 3
 PAIRS = (12_000, 24_000)
-"""Fewer than the 48,000 that ship."""
+"""Numbers of pairs, below the shipped 48,000."""
 DEVIATIONS = (0.001, 0.02)
-"""Of initial weights, beside what ships; 0.02 is BERT's own."""
+"""Standard deviations of initial weights beside the shipped one; 0.02 is BERT's default."""
 ORIGINAL = {"batch_size": 256, "learn_rate": 8e-5}
 METRIC: Objective = "val/retrieval@01"
 
 
 def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its seeds are its own
-    """A row a variant: the mean over seeds of its best retrieval on validation images."""
+    """Rows with each variant's best retrieval on validation images, as a mean over seeds."""
     settings = config.load()
     with tempfile.TemporaryDirectory() as folder:
         found = variants(settings, Path(folder))
@@ -75,7 +75,7 @@ def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its seeds are its own
 
 
 def variants(settings: Settings, folder: Path) -> dict[str, dict[str, Any]]:
-    """Changes of settings by what they ask; backbones of other initial weights are written into `folder`."""
+    """Changed settings by variant; backbones with other initial weights are written into `folder`."""
     sources = Sources(settings)
     shipped = Path(sources.resolve(settings.student.backbone))
     pairs = settings.miniature.corpus_pairs
@@ -91,7 +91,7 @@ def variants(settings: Settings, folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _backbone(shipped: Path, folder: Path, deviation: float) -> str:
-    """Folder of the shipped backbone with other initial weights."""
+    """Write the shipped backbone with other initial weights; return its folder."""
     other = folder / f"{deviation:g}"
     if not other.exists():
         shutil.copytree(shipped, other)

@@ -1,4 +1,4 @@
-"""What the miniature's teacher knows: retrieval, classification, pairs of pictures that differ in one thing.
+"""Evaluation of the miniature's teacher: retrieval, classification, pairs of pictures with one difference.
 
     python -m benchmarks.miniature_teacher [--folder FOLDER] [--json]
 
@@ -38,7 +38,7 @@ N_PAIRS = 1_000
 """Pairs drawn for each kind of twins; those without a twin in the test split are left out."""
 
 GOALS = {"test R@1": Goal(0.981), "accuracy@1": Goal(0.978), "build, seconds": Goal(180, "<")}
-"""The last one for two quiet cores."""
+"""The build time is for two idle cores."""
 
 
 class BuiltTeacher:
@@ -103,7 +103,7 @@ def classification(teacher: BuiltTeacher, folder: Path) -> float:
 
 
 def pairs_right(teacher: BuiltTeacher, world: World, kind: Kind) -> float:
-    """Return the share of pairs of twins, both of the test split, that are told apart."""
+    """Return the share of twin pairs of the test split that are distinguished."""
     rng, words = np.random.default_rng(0), random.Random(0)
     base = world.draw_by_lot("test", N_PAIRS, 0, rng)
     others = twins(base, kind, world, rng, "test")
@@ -121,7 +121,7 @@ def pairs_right(teacher: BuiltTeacher, world: World, kind: Kind) -> float:
 
 
 def measure(folder: Path, recipe: MiniatureRecipe) -> dict[str, float]:
-    """Return every figure of a built world by its name."""
+    """Return all figures of a built world by name."""
     teacher = BuiltTeacher(folder / "teacher")
     figures = {f"test {name}": value for name, value in retrieval(teacher, folder / "test").items()}
     figures["validation R@1"] = retrieval(teacher, folder / "validation")["R@1"]
@@ -135,7 +135,7 @@ def measure(folder: Path, recipe: MiniatureRecipe) -> dict[str, float]:
 
 
 def run(options: Options) -> list[Row]:
-    """Build the default world, measure it, and hold its teacher against the goals."""
+    """Build the default world, measure it, and compare its teacher with the goals."""
     recipe = MiniatureRecipe(seed=options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         figures = built(recipe, Path(temporary)) | measure(Path(temporary), recipe)
@@ -163,7 +163,7 @@ def built(recipe: MiniatureRecipe, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Build if needed, measure, print."""
-    parser = argparse.ArgumentParser(description="What the miniature's teacher knows.")
+    parser = argparse.ArgumentParser(description="Evaluate the miniature's teacher.")
     parser.add_argument("--folder", type=Path, help="a world that was built with the default recipe")
     parser.add_argument("--seed", type=int, default=0, help="seed of the recipe (default 0)")
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")

@@ -1,8 +1,8 @@
-"""Which validation metric should a search follow? The one that ranks random settings as the test images do.
+"""Compares validation metrics as objectives: which one ranks random settings like the test images do?
 
-Trains random settings of the search space for half an epoch, every one with several seeds, and compares how
-val/loss, val/cosine, val/match@01 and val/retrieval@01 rank their kept students with how retrieval on the
-test images does. The test data choose between four metrics here, once; no setting is ever chosen by them.
+Trains random settings of the search space for half an epoch, each with several seeds. Compares the rankings
+of the kept students by val/loss, val/cosine, val/match@01 and val/retrieval@01 with the ranking by retrieval
+on the test images. Test data is used here once, to choose between four metrics; no setting is chosen by it.
 
     python -m benchmarks objectives
 """
@@ -26,8 +26,8 @@ LOG = Path("logs/bench/objectives.jsonl")
 
 
 def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its seeds are its own
-    """A row a metric: the rank correlation of the means over seeds, the seeds' own as its spread."""
-    # half an epoch: bad settings show by then, and good ones differ still
+    """Rows with each metric's rank correlation of means over seeds; single seeds as spread."""
+    # after half an epoch bad settings are apparent, and good ones still differ
     settings = config.load(overrides={"epochs": 0.5, "report_pairs": 2000})
     runs = collect(SETTINGS, SEEDS, settings, LOG, tested=True)
     return [
@@ -45,9 +45,9 @@ def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its seeds are its own
 
 
 def agreement(runs: list[RandomRun]) -> dict[Objective, list[float]]:
-    """Spearman's rank correlation of each metric with test retrieval: one value a seed, then of the means.
+    """Spearman's rank correlation of each metric with test retrieval: for each seed, then for the means.
 
-    Settings that diverged with some seed are left out: every metric ranks them last.
+    Settings that diverged with any seed are left out: every metric ranks them last.
     """
     seeds = sorted({run.seed for run in runs})
     by_key = {(run.number, run.seed): run for run in runs if run.test is not None}

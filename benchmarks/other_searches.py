@@ -1,4 +1,4 @@
-"""Searches of others over the same space and the same training, told as ours are: `benchmarks.course`."""
+"""Other search methods on the same space and training, recorded as a `benchmarks.course.Course`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tune.space.search_space import Space
 
 
 def random_alone(runs: list[RandomRun], objective: Objective, target: Target, seed: int) -> Course:
-    """Random settings to their ends, as the original: trained ones, one after the other in a random order."""
+    """Random search without stopping, as in the original: trained settings in a random order."""
     course = Course(target)
     for trial, number in enumerate(np.random.default_rng(seed).permutation(len(runs))):
         for report in runs[number].curve:
@@ -46,8 +46,8 @@ def optuna_alone(
 ) -> Course:
     """Optuna in one process with its default sampler and, unless another is given, its default pruner.
 
-    A trial's steps are its reports: pruners compare trials at equal steps, and with batch sizes searched no
-    two trials would report after the same number of sentence pairs.
+    A step is a report: pruners compare trials at equal steps, and with different batch sizes trials do not
+    report at equal numbers of sentence pairs.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     data, objective, course = prepare_data(settings), settings.objective, Course(target)
@@ -75,7 +75,7 @@ def _tell(trial: optuna.Trial, steps: Iterator[int], objective: str, course: Cou
 
 
 def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int) -> Course:
-    """Ray Tune as it comes, with its OptunaSearch and its ASHA at our rungs, on a cluster of one trial."""
+    """Ray Tune with its OptunaSearch and its ASHA at our rungs, on a cluster with one slot."""
     for name, value in RAY_VARIABLES.items():
         os.environ.setdefault(name, value)
     from ray import tune as ray_tune
@@ -87,7 +87,7 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
     data = prepare_data(settings)
 
     class Account(ray_tune.Stopper):  # type: ignore[misc]  # Ray has no types
-        """Enters every report as it comes to the driver; stops no trial, but the search when it is over."""
+        """Records every report on the driver; stops the search when it is over, but no single trial."""
 
         def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
             if not course.is_over:
@@ -127,7 +127,7 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
 
 
 def _start_ray(attempts: int = 5) -> None:
-    """Start a cluster of one slot, again where Ray gives it up on a machine with too much to do."""
+    """Start a cluster with one slot; retry if Ray times out on a busy machine."""
     import ray
 
     while True:
@@ -142,7 +142,7 @@ def _start_ray(attempts: int = 5) -> None:
                 object_store_memory=100_000_000,
             )
             return
-        except Exception as error:  # Ray has no kind of its own for it
+        except Exception as error:  # Ray has no specific exception for it
             if not attempts or "timed out during startup" not in str(error):
                 raise
             leave()

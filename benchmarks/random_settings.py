@@ -1,7 +1,6 @@
-"""Random settings of the search space, trained: what other benchmarks compare with.
+"""Trains random settings of the search space, as a reference for other benchmarks.
 
-Runs are kept in a file under ``logs/bench`` and not repeated; those of another commit or machine are the
-user's to delete.
+Runs are cached in a file under ``logs/bench``; delete it after a change of commit or machine.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ class RandomRun:
     """One setting trained to its end with one seed.
 
     Attributes:
-        number: Of the setting, in the order drawn.
-        seed: Of the training.
+        number: Number of the setting, in the order drawn.
+        seed: Seed of the training.
         params: The searched settings.
-        curve: Metrics of every report until the end, or until it diverged.
-        diverged: Why it ended early; empty if it did not.
-        test: R@1 of its best student on the test images; None unless asked for.
+        curve: Metrics of every report until the end or the divergence.
+        diverged: Reason of the divergence; empty if there was none.
+        test: R@1 of the best student on the test images; None if not requested.
     """
 
     number: int
@@ -49,7 +48,7 @@ class RandomRun:
     test: float | None = None
 
     def best(self, metric: Objective) -> float:
-        """The best of a metric over all reports; the worst there is where it diverged."""
+        """The best value of a metric over all reports; the worst possible one if the run diverged."""
         if self.diverged:
             return float("-inf") if HIGHER_IS_BETTER[metric] else float("inf")
         pick = max if HIGHER_IS_BETTER[metric] else min
@@ -57,7 +56,7 @@ class RandomRun:
 
 
 def draw(n: int, seed: int = 0) -> list[dict[str, Any]]:
-    """`n` random settings of the search space that comes with Themo."""
+    """`n` random settings of the shipped search space."""
     space = load_space(space_path(), config.load())
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
@@ -91,7 +90,7 @@ def train_one(
 def collect(
     n: int, seeds: int, settings: config.Settings, log: Path, *, tested: bool = False, workers: int = 2
 ) -> list[RandomRun]:
-    """`n` settings with every seed, in parallel processes; runs that the log holds are not repeated."""
+    """Train `n` settings with every seed in parallel processes; cached runs are not repeated."""
     prepare_data(settings)
     log.parent.mkdir(parents=True, exist_ok=True)
     kept = [RandomRun(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []

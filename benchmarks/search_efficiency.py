@@ -1,10 +1,9 @@
-"""How much training does the search save? Epochs until it has what random search without stopping finds.
+"""Epochs that the search needs to reach the result of random search without early stopping.
 
-Random search trains every setting to its end, as the original did. The search proposes by TPE and stops by
-successive halving, or as `--searcher` and `--scheduler` say, with the space and the rungs that come with
-Themo; its own code decides, trial after trial in one process, so that what is counted is what it decides and
-not how many workers there are. The trusted settings of `first` are left out: they would give the search the
-answer.
+Random search trains every setting to its end, as the original did. The search uses TPE and successive
+halving, or the given `--searcher` and `--scheduler`, with the shipped space and rungs. It runs the product's
+own code, one trial after the other in one process, so the result does not depend on the number of workers.
+The trusted settings of `first` are left out: they would give the search the answer.
 
     python -m benchmarks search_efficiency
     python -m benchmarks search_efficiency --scheduler pausing-asha --search-seeds 0 2
@@ -39,8 +38,8 @@ from tune.study.trial_record import State, Trial
 WITHOUT_END = 1_000_000
 
 
-class Stopped(Exception):  # noqa: N818 -- no error: a decision
-    """A trial is not to go on, or not yet."""
+class Stopped(Exception):  # noqa: N818 -- a decision, not an error
+    """A trial is stopped or paused."""
 
     def __init__(self, state: State) -> None:
         super().__init__(state)
@@ -48,7 +47,7 @@ class Stopped(Exception):  # noqa: N818 -- no error: a decision
 
 
 def run(options: Options) -> list[Row]:
-    """One row: the median share over the seeds of the search."""
+    """A row with the median share of epochs over the seeds of the search."""
     settings = config.load()
     bar, spent = random_search(collect(TRAINED, 1, settings, LOG), settings)
     space = without_first(settings).searched_by(**options.search)
@@ -71,7 +70,7 @@ def run(options: Options) -> list[Row]:
             "of random's",
             Goal(0.25, "<"),
             (min(shares), max(shares)),
-            f"{SETTINGS} random settings to their ends: {spent:.0f} epochs, median best {bar:.4f}; "
+            f"{SETTINGS} random settings trained to the end: {spent:.0f} epochs, median best {bar:.4f}; "
             f"searches: {', '.join(map(str, courses))}",
             tuple(seeds),
         )
@@ -79,13 +78,13 @@ def run(options: Options) -> list[Row]:
 
 
 def without_first(settings: config.Settings) -> Space:
-    """The space that comes with Themo, nothing known of it beforehand."""
+    """The shipped search space without trusted settings."""
     return replace(load_space(space_path(), settings), first=())
 
 
 @silence()
 def search(space: Space, settings: config.Settings, target: Target, seed: int) -> Course:
-    """Search by the space's searcher and scheduler until the target."""
+    """Search with the space's searcher and scheduler until the target is reached or missed."""
     space = space.searched_by(seed=seed, num_samples=WITHOUT_END)
     data = prepare_data(settings)
     study, scheduler, course = Study(None, "max"), scheduler_of(space.search, space), Course(target)
@@ -106,7 +105,7 @@ def search(space: Space, settings: config.Settings, target: Target, seed: int) -
 
 
 class _Judge:
-    """Enters a trial's reports and stops or pauses it, as the scheduler of a search does."""
+    """Records a trial's reports and stops or pauses the trial as the scheduler decides."""
 
     def __init__(
         self,

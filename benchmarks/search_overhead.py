@@ -1,9 +1,9 @@
-"""What a search costs beside training: trials of known length, and many trials of no length.
+"""Overhead of a search beside training, measured with trials of known length and with many empty trials.
 
     python -m benchmarks search_overhead
 
-Trials sleep, so that slots are logical ones and the machine's cores do not matter. Workers start once a
-search, import PyTorch and are used again: their start is told apart from what lies between two trials.
+Trials sleep, so slots are logical ones and the machine's cores do not matter. Workers start once a search,
+import PyTorch and are reused; their start is measured separately from the gaps between trials.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from tune.study.work_time import session_seconds
 
 SLOTS = (2, 4, 8)
 WAVES = 3
-"""Trials that each slot runs."""
+"""Number of trials in each slot."""
 GOALS = {5.0: 0.85, 60.0: 0.98}
-"""Share of a slot's time in training, by the seconds that a trial takes."""
+"""Goals of the training share of a slot's time, by seconds a trial."""
 NOTHING = EncodedPairs(Path(), Path())
 NO_DATA = TrainingData(NOTHING, NOTHING, backbone="none")
 REPORTS = 8
 PAIRS_A_REPORT = 10_000
 VERSION_BYTES = 2_000_000
-"""About as much as a student of the miniature."""
+"""About the size of a student of the miniature."""
 MANY, FIRST = 1_000, 100
-"""Trials of a long search, and how many of its first and last ones are compared."""
+"""Number of trials of a long search, and of its first and last trials that are compared."""
 
 
 def sleep(
@@ -66,7 +66,7 @@ def sleep(
 
 
 def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its trials compute nothing
-    """The share of training by length of trial and number of slots; the driver's cost of many trials."""
+    """Rows with the training share by trial length and slots, and the driver's cost of many trials."""
     rows = [busy(seconds, slots) for seconds in GOALS for slots in SLOTS]
     return [*rows, *many()]
 
@@ -74,8 +74,7 @@ def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its trials compute no
 def busy(seconds: float, slots: int) -> Row:
     """A search without early stopping.
 
-    What a trial sleeps counts as training; that it waits for the driver to take a report, and writes its
-    version, does not.
+    Sleeping counts as training; waiting for the driver to accept a report, and writing a version, do not.
     """
     with tempfile.TemporaryDirectory() as folder, cluster_of(slots):
         search = a_search(Path(folder), slots * WAVES, REPORTS)
@@ -89,7 +88,7 @@ def busy(seconds: float, slots: int) -> Row:
     first = sorted(start for start, _ in spans)[slots - 1] - min(start for start, _ in spans)
     detail = (
         f"{slots * WAVES} trials; empty for {between:.2f} s between two, {length - seconds:.2f} s of a trial "
-        f"for reports and its version; all slots at work {first:.1f} s after the first, share with that "
+        f"for reports and its version; all slots busy {first:.1f} s after the first, share including that "
         f"{seconds * len(study) / (slots * session_seconds(study)):.3f}; whole search {whole:.1f} s"
     )
     return Row(
@@ -205,7 +204,7 @@ def cluster_of(slots: int) -> Iterator[Any]:
 
 
 def gap(spans: list[tuple[float, float]], slots: int) -> float:
-    """Mean seconds that a slot stands empty between two trials, ends of the search left out."""
+    """Mean idle seconds of a slot between two trials, without the ends of the search."""
     free: list[float] = []
     gaps = []
     for start, end in sorted(spans):

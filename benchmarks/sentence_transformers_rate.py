@@ -1,9 +1,9 @@
 """Training rate of Themo's path against sentence-transformers' trainer with MSELoss, on Tatoeba.
 
-Same backbone, pooling, projection, pairs, batch size and learning rate, each in its own way: the trainer
-shuffles, tokenises a batch in its loop and pads it to its longest sentence, in float32. Counted is the time
-from the end of a round's first step to the end of its last, tokenising included, setting up not.
-Ours is measured without and with the tokenising of its texts, which Themo does once for all epochs.
+Same backbone, pooling, projection, pairs, batch size and learning rate. The trainer shuffles, tokenises each
+batch in its loop and pads it to its longest sentence, in float32. The time runs from the end of a round's
+first step to the end of its last, with tokenising but without setup. Themo is measured without and with
+tokenising, which it does once for all epochs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NAME = "training rate, tatoeba: sentence-transformers = 1"
 
 
 def run(options: Options) -> list[Row]:
-    """The ratio of rates, without and with our tokenising."""
+    """Rows with the ratio of rates, without and with our tokenising."""
     refusal = options.why_no_real_data()
     if refusal is None and importlib.util.find_spec("sentence_transformers") is None:
         refusal = "skipped: sentence-transformers is not installed (pip install '.[bench]')"
@@ -72,9 +72,9 @@ class SentenceTransformers:
     """The same student in sentence-transformers, trained by its own trainer.
 
     Args:
-        settings: Student, batch size, learning rate and seed are used.
-        data: The pairs, for the length of their targets.
-        folder: Where the backbone is handed over and the trainer may write.
+        settings: Settings; student, batch size, learning rate and seed are used.
+        data: The training pairs; only the size of their targets is used.
+        folder: Folder for the backbone and the trainer's files.
     """
 
     def __init__(self, settings: Settings, data: TrainingData, folder: Path) -> None:
@@ -101,7 +101,7 @@ class SentenceTransformers:
         random = np.random.default_rng(settings.training.seed)
         n_pairs = len(data.train)
         chosen = random.choice(n_pairs, needed * ROUNDS, replace=needed * ROUNDS > n_pairs)
-        rows = data.train.rows[chosen]  # own targets: a pair's row is its place in the corpus
+        rows = data.train.rows[chosen]  # a pair's row is its index in the corpus
         self.texts: list[str] = spanish.take(rows).to_pylist()
         targets = data.train.targets.rows(rows)
         self.rounds = [
@@ -112,7 +112,7 @@ class SentenceTransformers:
         ]
 
     def __call__(self, number: int) -> float:
-        """Train a round; pairs a second."""
+        """Train a round; return pairs a second."""
         from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
         from sentence_transformers.sentence_transformer.losses import MSELoss
         from transformers import PrinterCallback, ProgressCallback, TrainerCallback
@@ -150,7 +150,7 @@ class SentenceTransformers:
 
 
 def _tokenising_seconds(settings: Settings, texts: list[str]) -> float:
-    """Seconds that Themo takes to tokenise a text, with as many threads as it trains with."""
+    """Seconds that Themo takes to tokenise a text, with the threads of training."""
     os.environ["RAYON_NUM_THREADS"] = str(settings.training.threads)
     tokenizer = Tokenizer.load(settings.student.backbone)
     start = time.perf_counter()

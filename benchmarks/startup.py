@@ -1,4 +1,4 @@
-"""How long commands take to start: ``python -m themo --help``, and the look at what is prepared already."""
+"""Start time of commands: ``python -m themo --help``, and the check of prepared data."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ENTRY_BYTES = 1_000_000_000
 """Vectors of 500,000 pairs for ViT-L/14."""
 
 
-def run(options: Options) -> list[Row]:  # noqa: ARG001 -- nothing to choose
-    """Wall time of the command, of the first look at an entry of the cache, and of every later one."""
+def run(options: Options) -> list[Row]:  # noqa: ARG001 -- no options
+    """Rows with wall times of the command, and of the first and later checks of a cache entry."""
     command = [sys.executable, "-m", "themo", "--help"]
     with tempfile.TemporaryDirectory() as folder:
         cache = Cache(Path(folder))

@@ -1,6 +1,6 @@
-"""A large corpus made of nothing: pseudo-words with a natural language's frequencies and sentence lengths.
+"""A large synthetic corpus: pseudo-words with a natural language's frequencies and sentence lengths.
 
-For what depends on sizes alone (memory, rates on a GPU), so that it needs no download and is always the same.
+For measurements that depend on sizes alone (memory, rates on a GPU): deterministic, without a download.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MEAN_LOG_WORDS, _SPREAD_LOG_WORDS, _MOST_WORDS = np.log(11), 0.5, 60
 
 
 def words(n: int) -> list[str]:
-    """`n` distinct pseudo-words of two to four syllables, the same ones always; n up to 70 squared."""
+    """`n` distinct pseudo-words of two to four syllables, always the same; n up to 70 squared."""
     syllables = [c + v for c in _CONSONANTS for v in _VOWELS]
     random = np.random.default_rng(0)
     firsts = random.permutation(len(syllables) ** 2)[:n]
@@ -33,7 +33,7 @@ def words(n: int) -> list[str]:
 
 
 def write_corpus(path: Path, n_pairs: int, seed: int) -> None:
-    """A TSV of `n_pairs` distinct pairs; both sides are made of the same words, in different orders."""
+    """Write a TSV of `n_pairs` distinct pairs; both sides have the same words in different orders."""
     vocabulary = np.array(words(4_900), dtype=object)
     random = np.random.default_rng(seed)
     frequency = 1 / np.arange(1, len(vocabulary) + 1)
@@ -52,7 +52,7 @@ def write_corpus(path: Path, n_pairs: int, seed: int) -> None:
 
 
 def write_targets(path: Path, n_rows: int, dimension: int, seed: int) -> None:
-    """Random float16 vectors (n_rows, dimension), written without holding them all."""
+    """Write random float16 vectors (n_rows, dimension) in blocks, without holding them all in memory."""
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(n_rows, dimension))
     random = np.random.default_rng(seed)
     for start in range(0, n_rows, _LINES_A_CHUNK):

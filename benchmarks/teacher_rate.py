@@ -1,4 +1,4 @@
-"""How fast the teacher reads English when padding is cut, and that its vectors stay the same."""
+"""Encoding rate of the teacher's text tower without padding, and equality of its vectors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXTS_A_ROUND = 512
 GOAL, GREATEST_DIFFERENCE = 3.0, 1e-5
 ARCHITECTURE, GPU_ARCHITECTURE = "ViT-B-32", "ViT-L-14"
 PADDED_EVERY = 4
-"""Padded rounds read only every fourth text: padded, each costs the same, whichever stand beside it."""
+"""Padded rounds encode only every fourth text: with padding, all texts cost the same."""
 
 
 def run(options: Options) -> list[Row]:
@@ -69,7 +69,7 @@ def _random_teacher(architecture: str, device: str, seed: int) -> Teacher:
 
 
 def _texts(options: Options, n: int) -> tuple[list[str], str]:
-    """`n` English sentences: of Tatoeba where it is given, of the miniature elsewhere."""
+    """`n` English sentences of Tatoeba if given, else of the miniature."""
     path = options.tatoeba / "spa.txt" if options.tatoeba else None
     if path is not None and path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,10 +1,9 @@
-"""Epochs until a search has what random search without stopping finds: ours against others, seed by seed.
+"""Epochs until a search reaches the result of random search without stopping: Themo and others, by seed.
 
-Counted are epochs over all trials, by the trials' reports, one trial at a time: machine and load change
-nothing. All search the space that comes with Themo without its trusted settings, and train as Themo does;
-Ray's rungs are ours, Optuna's own pruners are as they come. A search is given up after 0.3 of what random
-search spends. Searches that have ended are kept in a file under ``logs/bench`` and not repeated; those of
-another commit are the user's to delete. Draws docs/time-to-target.png.
+Total epochs of all trials are counted from the reports, one trial at a time, so machine and load have no
+effect. All methods search the shipped space without its trusted settings, with Themo's training; Ray uses our
+rungs, Optuna its pruners' defaults. A search is given up after 0.3 of random search's epochs. Ended searches
+are cached in a file under ``logs/bench``; delete it after a change of commit. Draws docs/time-to-target.png.
 
     python -m benchmarks time_to_target
 """
@@ -53,7 +52,7 @@ RANDOM = "random, no stopping"
 
 
 def run(options: Options) -> list[Row]:
-    """A row a method: epochs to the bar, median, least and most over seeds; for random search over orders."""
+    """Rows with each method's epochs to the bar: median, minimum and maximum over seeds or orders."""
     settings = config.load()
     runs = collect(TRAINED, 1, settings, LOG)
     bar, spent = random_search(runs, settings)
@@ -65,10 +64,10 @@ def run(options: Options) -> list[Row]:
     courses = {name: [found[name, seed] for seed in seeds] for name, seeds in kept.items() if seeds}
     draw({RANDOM: random, **courses}, target, PICTURE)
     low, high = np.quantile([course.until for course in random], [0.1, 0.9], method="nearest")
-    told = (
+    detail = (
         f"{ORDERS} orders of {TRAINED} random settings; bar {bar:.4f}, the median best of {SETTINGS} of them"
     )
-    rows = [row(RANDOM, random, f"{told}; spread: 10 and 90 %", (float(low), float(high)), seeds=(0,))]
+    rows = [row(RANDOM, random, f"{detail}; spread: 10 and 90 %", (float(low), float(high)), seeds=(0,))]
     return rows + [
         row(name, of_seeds, ", ".join(map(str, of_seeds)), seeds=kept[name])
         for name, of_seeds in courses.items()
@@ -82,7 +81,7 @@ def row(
     spread: tuple[float, float] | None = None,
     seeds: Sequence[int] = (),
 ) -> Row:
-    """The median epochs to the bar; infinite where half of the searches or more did not get there."""
+    """A row with the median epochs to the bar; infinite if half of the searches or more missed it."""
     epochs = [course.until for course in courses]
     median = statistics.median_high(epochs)
     spread = spread or (min(epochs), max(epochs))
@@ -96,7 +95,7 @@ def collect_courses(
     kept: Path,
     methods: Mapping[str, Method] = METHODS,
 ) -> dict[tuple[str, int], Course]:
-    """The courses that the file holds, and those wanted that it did not, one search after the other."""
+    """The cached courses, and missing ones, which are run one after the other."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     known = read_courses(kept, target)
     space = without_first(settings)
@@ -123,7 +122,7 @@ def collect_courses(
 
 
 def read_courses(kept: Path, target: Target) -> dict[tuple[str, int], Course]:
-    """What searches with this target have left, by method and seed."""
+    """Cached courses of searches with this target, by method and seed."""
     lines = kept.read_text().splitlines() if kept.exists() else []
     entries = [json.loads(line) for line in lines]
     return {
@@ -134,9 +133,9 @@ def read_courses(kept: Path, target: Target) -> dict[tuple[str, int], Course]:
 
 
 def draw(courses: Mapping[str, Sequence[Course]], target: Target, picture: Path) -> None:
-    """Best objective against epochs, a panel a method: median, and a band from the worst seed to the best.
+    """Plot the best objective over epochs, one panel a method: median, and a band from worst to best seed.
 
-    Random search's band, over its orders, leaves out a tenth at either side; its median is in every panel.
+    Random search's band spans the 10th to the 90th percentile of its orders; its median is in every panel.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -159,7 +158,7 @@ def draw(courses: Mapping[str, Sequence[Course]], target: Target, picture: Path)
         panel.axhline(target.bar, color="black", linestyle="--", linewidth=0.8)
         n_there = sum(one.until <= target.limit for one in courses[name])
         panel.set_title(f"{name}\n{n_there} of {len(of_seeds)} at the target", fontsize="medium")
-        # the scale of errors: from 0.98 to 0.99 is as far as from 0.8 to 0.9
+        # logarithmic in the error: 0.98 to 0.99 is as far as 0.8 to 0.9
         panel.set_yscale("function", functions=(lambda y: -np.log10(1.001 - y), lambda z: 1.001 - 10**-z))
         panel.set(xlim=(0, target.limit), ylim=(0.4, 0.993))
         panel.set_yticks(ticks := [0.5, 0.8, 0.9, 0.95, 0.98, 0.99], [f"{tick:g}" for tick in ticks])

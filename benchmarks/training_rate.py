@@ -1,8 +1,8 @@
-"""Training rate of Themo's path against the original's recipe: same student, same pairs, same loss.
+"""Training rate of Themo compared with the original's recipe: same student, pairs and loss.
 
-The recipe stands here as it was: texts tokenised beforehand, a plain shuffle, every batch padded to 77 tokens
-with an attention mask, float32, AdamW as torch has it by default. Themo's path is what
-`themo.training.loop.train` does in a step, with the settings' own precision and without its reports.
+The original's recipe: texts tokenised beforehand, a plain shuffle, every batch padded to 77 tokens with an
+attention mask, float32, torch's default AdamW. Themo runs the step of `themo.training.loop.train`, with the
+precision of the settings and without reports.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MINIATURE_GOAL, TATOEBA_GOAL = 4.0, 8.0
 
 
 def run(options: Options) -> list[Row]:
-    """The miniature's captions at its default student, and Tatoeba where it is given."""
+    """Rows for the miniature's captions with the default student, and for Tatoeba if given."""
     settings = config.load().override({"threads": options.threads, "seed": options.seed})
     rows = [_row("miniature", settings, MINIATURE_GOAL, options, share=(1 / 6, 1 / 60))]
     name = "training rate, tatoeba"
@@ -52,7 +52,7 @@ def run(options: Options) -> list[Row]:
 
 
 def tatoeba_settings(options: Options, cache: Path) -> Settings:
-    """BETO's vocabulary on a BERT of two layers of 256, batch 256, MSE to the vectors that lie beside."""
+    """Settings with BETO's vocabulary, a BERT of two layers of 256, batch 256, MSE to the given vectors."""
     assert options.tatoeba is not None and options.beto is not None  # noqa: PT018 -- why_no_real_data said so
     return config.load().override(
         {
@@ -75,12 +75,12 @@ def tatoeba_settings(options: Options, cache: Path) -> Settings:
 
 
 class Ours:
-    """Steps of `themo.training.loop.train`, over a fair share of an epoch's batches each round.
+    """Steps of `themo.training.loop.train`, with an equal share of an epoch's batches each round.
 
     Args:
-        settings: All of them.
-        data: The pairs.
-        rounds_an_epoch: Into how many rounds an epoch is cut; each gets batches of all lengths.
+        settings: The settings.
+        data: The training pairs.
+        rounds_an_epoch: Number of rounds an epoch; each round has batches of all lengths.
     """
 
     def __init__(self, settings: Settings, data: TrainingData, rounds_an_epoch: int) -> None:
@@ -90,9 +90,7 @@ class Ours:
         self.dtype = resolve_precision(training.precision, self.device)
         torch.manual_seed(training.seed)
         self.student = build_student(settings, data).to(self.device).train()
-        optimizer = build_optimizer(
-            self.student, training.optimizer, training.learn_rate, training.weight_decay
-        )
+        optimizer = build_optimizer(self.student, training.optimizer, training.weight_decay)
         loss = settings.loss
         self.update = Updater(
             self.student,
@@ -139,9 +137,9 @@ class Original:
     """The original's recipe on the same pairs and student.
 
     Args:
-        settings: Student, loss, batch size, learning rate and seed are used.
-        data: The pairs.
-        rounds_an_epoch: Into how many rounds an epoch is cut.
+        settings: Settings; student, loss, batch size, learning rate and seed are used.
+        data: The training pairs.
+        rounds_an_epoch: Number of rounds an epoch.
     """
 
     def __init__(self, settings: Settings, data: TrainingData, rounds_an_epoch: int) -> None:
@@ -153,7 +151,7 @@ class Original:
         self.optimizer = torch.optim.AdamW(self.student.parameters(), lr=training.learn_rate)
         self.loss_of = build_loss(settings.loss.loss, settings.loss.temperature)
         self.steps_a_round = max(1, len(data.train) // self.batch_size // rounds_an_epoch)
-        # enough shuffled pairs for every round, tokenised and padded before the clock runs
+        # enough shuffled pairs for every round, tokenised and padded before the timing
         needed = self.steps_a_round * self.batch_size * (ROUNDS + 1)
         order = np.random.default_rng(training.seed).permutation(len(data.train))
         chosen = np.resize(order, needed)
@@ -182,7 +180,7 @@ class Original:
 
 
 def _row(corpus: str, settings: Settings, goal: float, options: Options, share: tuple[float, float]) -> Row:
-    """Compare; `share` of an epoch that a round of ours and of the original's takes."""
+    """A comparison as a row; `share`: parts of an epoch in a round of ours and of the original's."""
     data = prepare_data(settings)
     ours = Ours(settings, data, round(1 / share[0]))
     theirs = Original(settings, data, round(1 / share[1]))
@@ -196,7 +194,7 @@ def _row(corpus: str, settings: Settings, goal: float, options: Options, share: 
 
 
 def run_on_gpu(options: Options) -> list[Row]:
-    """A student of BETO's size (12 layers of 768) on synthetic sentences, batch 256 and 2048."""
+    """Rows for a student of BETO's size (12 layers of 768) on synthetic sentences, batch 256 and 2048."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         synthetic.write_backbone(folder, hidden_size=768, layers=12)
@@ -253,12 +251,12 @@ def _absolute_on_gpu(settings: Settings, data: TrainingData, what: str, options:
     return [
         Row(f"training rate, {what}", rate, "pairs/s", spread=spread, detail=detail, seeds=seeds),
         Row("share of the GPU's matrix rate", 100 * share, "%", goal, detail=detail, seeds=seeds),
-        Row("GPU memory at its highest", memory, "GB", detail=detail, seeds=seeds),
+        Row("peak GPU memory", memory, "GB", detail=detail, seeds=seeds),
     ]
 
 
 def _peak_flops(dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product, measured."""
+    """Measured operations a second of a large matrix product."""
     n, repeats = 8192, 20
     a = torch.randn(n, n, device="cuda", dtype=dtype)
     a @ a

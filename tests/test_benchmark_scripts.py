@@ -34,7 +34,7 @@ from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
 
 
-def test_ratio_is_the_median_over_rounds_and_not_the_ratio_of_medians() -> None:
+def test_the_ratio_is_the_median_of_ratios_over_rounds() -> None:
     comparison = Comparison(ours=[10.0, 40.0, 90.0], theirs=[5.0, 10.0, 10.0])
     row = comparison.row("rate", goal=4.0, unit="pairs")
     assert row.figure == 4.0  # of 2, 4 and 9
@@ -120,25 +120,25 @@ def course_of(*reports: tuple[int, float, float], target: Target) -> Course:
     return course
 
 
-def test_a_trial_that_goes_on_pays_for_what_is_new() -> None:
+def test_a_resumed_trial_pays_for_new_epochs_only() -> None:
     course = course_of((0, 0.5, 0.2), (1, 0.5, 0.6), (0, 1.0, 0.7), target=Target(0.7))
     assert [spent for _, spent, _ in course.reports] == [0.5, 1.0, 1.5]
     assert (course.until, course.trials, course.is_over) == (1.5, 2, True)
 
 
-def test_the_best_of_a_course_never_falls_and_stays_after_its_end() -> None:
+def test_the_best_of_a_course_never_falls_and_persists() -> None:
     course = course_of((0, 1.0, 0.6), (0, 2.0, 0.5), (1, 1.0, 0.8), target=Target(0.9))
     assert course.best_at(np.array([0.0, 0.9, 1.0, 2.5, 3.0, 99.0])).tolist() == [0, 0, 0.6, 0.6, 0.8, 0.8]
 
 
-def test_a_search_is_over_at_its_limit_without_having_reached_the_bar() -> None:
+def test_a_search_below_the_bar_ends_at_its_limit() -> None:
     course = course_of((0, 1.0, 0.6), target=Target(0.9, limit=1.0))
     assert course.is_over
     assert course.until == math.inf
     assert not course_of((0, 0.9, 0.6), target=Target(0.9, limit=1.0)).is_over
 
 
-def test_random_search_spends_whole_runs_until_the_one_that_reaches_the_bar() -> None:
+def test_random_search_trains_whole_runs_until_the_bar() -> None:
     bests = [0.1, 0.2, 0.9, 0.3]
     runs = [
         RandomRun(i, 0, {}, [{"epoch": 1.0, "o": 0.0}, {"epoch": 2.0, "o": best}])
@@ -148,7 +148,7 @@ def test_random_search_spends_whole_runs_until_the_one_that_reaches_the_bar() ->
     assert untils == {2.0, 4.0, 6.0, 8.0}
 
 
-def test_half_of_the_searches_must_reach_the_bar_for_a_finite_median() -> None:
+def test_a_finite_median_needs_half_of_the_searches() -> None:
     target = Target(0.5)
     there, not_there = course_of((0, 3.0, 0.5), target=target), course_of((0, 9.0, 0.4), target=target)
     assert row("x", [there, there, not_there], "").figure == 3.0
@@ -156,7 +156,7 @@ def test_half_of_the_searches_must_reach_the_bar_for_a_finite_median() -> None:
     assert row("x", [there, not_there], "").spread == (3.0, math.inf)
 
 
-def test_searches_that_have_ended_are_not_repeated_unless_the_target_moves(tmp_path: Path) -> None:
+def test_ended_searches_are_repeated_only_for_a_new_target(tmp_path: Path) -> None:
     done: list[int] = []
 
     def method(space: Space, settings: Settings, target: Target, seed: int) -> Course:
@@ -182,7 +182,7 @@ def tiny_space(**search: object) -> Space:
 
 
 @pytest.mark.slow
-def test_ray_and_optuna_are_told_alike_as_long_as_they_try_the_same(tiny_settings: Settings) -> None:
+def test_ray_and_optuna_receive_equal_reports_of_equal_trials(tiny_settings: Settings) -> None:
     target = Target(1.0, limit=4.0)
     alone, stock = (s(tiny_space(), tiny_settings, target, 3) for s in (optuna_alone, ray_stock))
     assert stock.reports[:4] == alone.reports[:4]  # the first trial, which nothing can stop
@@ -191,7 +191,7 @@ def test_ray_and_optuna_are_told_alike_as_long_as_they_try_the_same(tiny_setting
 
 
 @pytest.mark.slow
-def test_a_paused_trial_of_ours_goes_on_where_it_waited(tiny_settings: Settings) -> None:
+def test_our_paused_trial_resumes_from_its_pause(tiny_settings: Settings) -> None:
     space = tiny_space(scheduler="pausing-asha", startup_trials=0)
     course = search(space, tiny_settings, Target(1.0, limit=6.0), seed=0)
     order = [trial for trial, _, _ in course.reports]
@@ -201,7 +201,7 @@ def test_a_paused_trial_of_ours_goes_on_where_it_waited(tiny_settings: Settings)
     assert all(0 < after - before < 1.0 for before, after in pairwise(spent))
 
 
-def test_builds_alternate_and_the_ratio_is_the_median_over_rounds(
+def test_builds_alternate_and_the_median_ratio_counts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     order: list[str] = []

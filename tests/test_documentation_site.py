@@ -35,7 +35,7 @@ def build(sources: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=sources, capture_output=True, text=True, check=False)
 
 
-def test_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(sources: Path) -> None:
+def test_site_builds_without_warnings_or_external_requests(sources: Path) -> None:
     built = build(sources)
     assert built.returncode == 0, built.stdout + built.stderr
     assert "Warning" not in built.stdout + built.stderr

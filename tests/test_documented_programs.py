@@ -156,7 +156,7 @@ def test_own_corpus_in_a_file_leaves_the_rest_to_the_preset(tmp_path: Path) -> N
     assert load(config=tmp_path / "ours.yaml") == load(preset="vit-l-14-beto", overrides=own)
 
 
-def test_another_teacher_and_backbone_keep_the_rest_of_the_preset(tmp_path: Path) -> None:
+def test_another_teacher_and_backbone_keep_the_other_settings(tmp_path: Path) -> None:
     (tmp_path / "ours.yaml").write_text(block("yaml", "preset: vit-l-14-beto\npaths:"), encoding="utf-8")
     settings = load(config=tmp_path / "ours.yaml")
     assert settings.teacher.pretrained == "laion2b_s13b_b82k"
@@ -256,7 +256,7 @@ def test_programs_are_short(program: str) -> None:
     assert len(lines) <= 20
 
 
-def test_first_program_gives_vectors_of_the_shapes_that_it_states(
+def test_first_program_returns_vectors_of_the_stated_shapes(
     tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (_, program), *_ = [found for found in blocks(PROJECT / "docs/index.md") if found[0] == "python"]
@@ -325,5 +325,5 @@ def test_commands_and_programs_run_in_the_order_of_the_pages(project: Path) -> N
         path = project / f"program_{number}.py"
         path.write_text(re.sub(r"version_\d+", "version_0", program), encoding="utf-8")
         run_in(project, sys.executable, str(path))
-    assert (project / "logs/by-hand/config.yaml").is_file()
+    assert (project / "logs/by-parts/config.yaml").is_file()
     assert (project / "logs/tune/by-hand/best.yaml").is_file()

@@ -44,7 +44,7 @@ def packages(tree: ast.AST) -> set[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_themo_never_imports_ray_or_pickle_and_only_commands_of_searches_know_tune(path: Path) -> None:
+def test_themo_never_imports_ray_or_pickle_nor_mostly_tune(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = packages(tree)
     assert not found & {"ray", "joblib"}
@@ -135,7 +135,7 @@ def test_each_library_has_its_home(module: str, allowed: set[str]) -> None:
     assert users <= allowed
 
 
-def test_the_code_of_an_mlflow_model_stands_alone() -> None:
+def test_the_code_of_an_mlflow_model_is_self_contained() -> None:
     code = (PACKAGE / "export" / "mlflow_model.py").read_text(encoding="utf-8")
     assert "themo" not in packages(ast.parse(code))
 

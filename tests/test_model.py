@@ -50,8 +50,10 @@ def test_texts_come_in_their_order_whatever_the_batch(version: Path) -> None:
     student, tokenizer = load_student(version / "student")
     vectors = model.encode(TEXTS)
     assert (vectors.shape, vectors.dtype, model.dimension) == ((3, 12), np.float32, 12)
-    np.testing.assert_allclose(vectors, student.encode(tokenizer, TEXTS).numpy(), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(vectors, model.encode(TEXTS, batch_size=1), rtol=1e-4, atol=1e-5)
+    exact = student.encode(tokenizer, TEXTS)
+    for got in (vectors, model.encode(TEXTS, batch_size=1)):  # may be rounded to bfloat16 on the way
+        assert torch.cosine_similarity(torch.from_numpy(got), exact).min() >= 0.9999
+        np.testing.assert_allclose(got, exact.numpy(), rtol=0, atol=0.01 * float(exact.abs().max()))
     lengths = np.linalg.norm(model.encode(TEXTS, normalize=True), axis=1)
     np.testing.assert_allclose(lengths, 1.0, rtol=1e-5)
     assert model.encode([]).shape == (0, 12)
@@ -83,7 +85,7 @@ before = model.encode(texts, batch_size=1000), model.encode_images(images)
 child = os.fork()
 after = model.encode(texts, batch_size=1000), model.encode_images(images)
 for first, second in zip(before, after):
-    np.testing.assert_allclose(first, second, atol=1e-5)
+    np.testing.assert_allclose(first, second, atol=5e-3)  # a child stays in float32
 if child == 0:
     print("child", torch.get_num_threads(), flush=True)
     os._exit(0)
@@ -106,7 +108,7 @@ texts = ["el gato rojo corre", "el perro"] * 500
 expected = model.encode(texts, batch_size=1000)
 with multiprocessing.get_context("fork").Pool(2) as pool:
     for vectors in pool.map(model.encode, [texts] * 4):
-        np.testing.assert_allclose(vectors, expected, atol=1e-5)
+        np.testing.assert_allclose(vectors, expected, atol=5e-3)  # as above
 print("done")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
@@ -135,7 +137,7 @@ def test_a_student_of_the_state_is_taken_through_the_projection(state_version: P
     student, tokenizer = load_student(state_version / "student")
     teacher = Teacher.load(model.settings.teacher.architecture)
     expected = teacher.to_image_space(student.encode(tokenizer, TEXTS), "state").numpy()
-    np.testing.assert_allclose(model.encode(TEXTS, normalize=True), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.encode(TEXTS, normalize=True), expected, rtol=0, atol=5e-3)
     assert model.dimension == 12
 
 
@@ -191,7 +193,7 @@ def test_a_student_of_own_vectors_reads_but_sees_nothing(
         model.encode_images(pictures)
 
 
-def test_a_version_may_be_moved_and_the_working_directory_be_another(
+def test_a_moved_version_loads_from_any_working_directory(
     version: Path, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its cache's relative path is looked for above it, as in a checkout with data/cache and logs."""

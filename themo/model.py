@@ -29,6 +29,7 @@ from themo.process.devices import resolve_device
 if TYPE_CHECKING:
     from PIL import Image
 
+    from themo.models.bert_layers import LayerWeights
     from themo.models.teacher import Teacher
 
     Picture = str | os.PathLike[str] | Image.Image
@@ -135,7 +136,9 @@ class Model:
         self._refuse_fork()
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be 1 or more, got {batch_size}")
-        vectors_ND = self._student.encode(self._tokenizer, texts, batch_size)
+        # a forked child stays in float32: bfloat16 products after the parent's threads are not tested there
+        weights = self._weights if os.getpid() == self._process else None
+        vectors_ND = self._student.encode(self._tokenizer, texts, batch_size, weights=weights)
         mapping = self._to_image_space
         if mapping is not None:
             vectors_ND = vectors_ND @ mapping[:-1] + mapping[-1]
@@ -221,6 +224,11 @@ class Model:
                 "a model on a GPU cannot be used in a forked process: "
                 "load it on the CPU, or start the process by spawn"
             )
+
+    @cached_property
+    def _weights(self) -> list[LayerWeights] | None:
+        """The student's weights in the data type of `encode`'s products; None: its own."""
+        return self._student.weights_for_encoding()
 
     @property
     def _of_teacher(self) -> VersionTeacher:

@@ -1,9 +1,9 @@
-"""Searches under faults: machines, drivers and servers killed, a disk filled, and what comes out of it all.
+"""Searches under faults: workers, nodes, drivers and servers are killed, a disk is filled.
 
     python -m benchmarks chaos --rounds 20 --seed 1
 
-A round is a search of real processes on a Ray cluster of this machine, whose training is a formula, and
-faults at random moments of it. Afterwards nothing may be lost, done twice, or different.
+A round is a search with real processes on a local Ray cluster; training is a formula, and faults occur at
+random moments. Afterwards no work may be lost or repeated, and no result may differ.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from benchmarks.measure import Options, Row
 
 
 def run(options: Options) -> list[Row]:
-    """Rows for the kills, and for what was found wrong, which must be nothing."""
+    """Rows with the number of faults and of violations, which must be 0."""
     from benchmarks.chaos.rounds import run
 
     return run(options)

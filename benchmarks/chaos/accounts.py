@@ -1,4 +1,4 @@
-"""What a search must be able to account for after all that was done to it: one line for everything wrong."""
+"""Checks the results of a search after faults; each violation is one line."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 @dataclass
 class Attempt:
-    """What one worker did of a trial, in reports.
+    """One attempt of a worker at a trial, counted in reports.
 
     Attributes:
-        since: Unix time at which it took the trial up.
-        start: Reports that stood when it did.
-        begun: Reports that it began, and when.
+        since: Unix time of the start.
+        start: Number of reports in the checkpoint at the start.
+        begun: Reports that the attempt began, with their times.
     """
 
     since: float
@@ -34,18 +34,18 @@ class Attempt:
 
     @property
     def reached(self) -> int:
-        """The last report that it began."""
+        """The last report that the attempt began."""
         return max(self.begun, default=self.start)
 
 
 @dataclass(frozen=True)
 class Kill:
-    """That of a worker, a node or a driver.
+    """A kill of a worker, a node or a driver.
 
     Attributes:
-        since: Unix time at which it began.
-        until: Unix time until which it may end work that was taken up after it: the workers of a dead
-            driver go on a moment.
+        since: Unix time of the kill.
+        until: Unix time until which the kill may end attempts that started after it: the workers of a dead
+            driver continue for a moment.
     """
 
     since: float
@@ -53,7 +53,7 @@ class Kill:
 
 
 def read_attempts(log: Path) -> dict[str, list[Attempt]]:
-    """The attempts at each trial by its name in the log, in their order."""
+    """The attempts at each trial in order, by the trial's name in the log."""
     found: dict[str, dict[str, Attempt]] = defaultdict(dict)
     for line in log.read_text(encoding="utf-8").splitlines():
         note = json.loads(line)
@@ -65,13 +65,13 @@ def read_attempts(log: Path) -> dict[str, list[Attempt]]:
 
 
 def reports_lost(attempts: Mapping[str, Sequence[Attempt]]) -> int:
-    """Reports that were begun a second time."""
+    """Number of reports that were begun more than once."""
     pairs = [pair for of in attempts.values() for pair in pairwise(of)]
     return sum(max(0, before.reached - after.start) for before, after in pairs)
 
 
 def wrong_in_study(study: Study, num_samples: int, trials_folder: Path) -> Iterator[str]:
-    """Trials that are missing or not at their end, or whose version is not that of their last report."""
+    """Violations in the study: missing or unfinished trials, or versions that are not of the last report."""
     if len(study) != num_samples:
         yield f"the study has {len(study)} trials instead of {num_samples}"
     if len({name_of(trial.params) for trial in study}) != len(study):
@@ -103,7 +103,7 @@ def _wrong_in_version(trial: Trial, trials_folder: Path) -> Iterator[str]:
 def wrong_in_work(
     study: Study, attempts: Mapping[str, Sequence[Attempt]], kills: Sequence[Kill]
 ) -> Iterator[str]:
-    """Work done without need: after the end, without a kill, or more than a rung of it at once.
+    """Violations in the work log: training after the end, repeats without a kill, more than a rung lost.
 
     Args:
         study: The finished record.
@@ -113,17 +113,17 @@ def wrong_in_work(
     for trial in study:
         of = attempts.get(name_of(trial.params), [])
         if not of:
-            yield f"trial {trial.number} is {trial.state} without a worker that took it up"
+            yield f"trial {trial.number} is {trial.state} without an attempt of a worker"
         for attempt in of:
             if trial.ended is not None and max(attempt.begun.values(), default=0.0) > trial.ended:
                 yield f"trial {trial.number} was trained after its end"
         for before, after in pairwise(of):
             if not any(before.since <= kill.until and kill.since <= after.since for kill in kills):
-                yield f"trial {trial.number} was taken up twice without a kill"
+                yield f"trial {trial.number} was started twice without a kill"
             if any(after.start < rung < before.reached for rung in RUNGS):
                 yield (
                     f"trial {trial.number} lost more than a rung: report {before.reached} was begun, "
-                    f"it went on after {after.start}"
+                    f"it resumed after {after.start}"
                 )
     names = {name_of(trial.params) for trial in study}
     for name in attempts.keys() - names:
@@ -131,10 +131,10 @@ def wrong_in_work(
 
 
 class Ends:
-    """What a record has told of trials that ended, looked at again and again while a search goes on.
+    """The ends of trials in a record, compared repeatedly while a search runs.
 
     Attributes:
-        violations: Ends that a later record took back or told otherwise: such a trial ran to its end twice.
+        violations: Ends that a later record changed: such a trial ended twice.
     """
 
     def __init__(self) -> None:
@@ -142,12 +142,12 @@ class Ends:
         self._told: dict[int, tuple[object, ...]] = {}
 
     def look(self, study: Study) -> None:
-        """Compare a record, as it stands on the disk, with those before it."""
+        """Compare the record on disk with earlier ones."""
         for number, end in self._told.items():
             trial = study.trials[number] if number < len(study) else None
             now = _end(trial) if trial is not None and trial.is_done else None
             if now != end:
-                self.violations.append(f"trial {number} ended as {end}, later it was {now or 'at work'}")
+                self.violations.append(f"trial {number} ended as {end}, later it was {now or 'running'}")
         self._told = {trial.number: _end(trial) for trial in study if trial.is_done}
 
 
@@ -156,7 +156,7 @@ def _end(trial: Trial) -> tuple[object, ...]:
 
 
 def wrong_in_mlflow(study: Study, uri: str, experiment: str, uid: str) -> Iterator[str]:
-    """Runs that are missing, double or open, and metrics that are not the study's."""
+    """Violations in MLflow: missing, duplicate or open runs, and metrics that differ from the study."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
@@ -199,7 +199,7 @@ def _wrong_in_run(client: Any, run: Any, trial: Trial, parents: Sequence[Any]) -
 
 
 def facts(study: Study) -> list[tuple[object, ...]]:
-    """What must not depend on what happened on the way."""
+    """The facts of a study that must not depend on faults."""
     return [
         # a checkpoint's folder names the session that wrote it
         (t.params, t.state, t.reason, t.values, [replace(step, checkpoint=None) for step in t.lineage])
@@ -208,11 +208,11 @@ def facts(study: Study) -> list[tuple[object, ...]]:
 
 
 def wrong_in_comparison(study: Study, undisturbed: Study) -> Iterator[str]:
-    """Where a study is not the undisturbed one to the last bit."""
+    """The first difference between a study and the undisturbed one, bit by bit."""
     for number, (ours, theirs) in enumerate(zip(facts(study), facts(undisturbed), strict=False)):
         if ours != theirs:
             yield f"trial {number} is {ours}, undisturbed {theirs}"
-            break  # what follows from it differs too
+            break  # later differences may follow from this one
     winner, other = (best.number if best else None for best in (study.winner(), undisturbed.winner()))
     if winner != other:
         yield f"the winner is trial {winner}, undisturbed trial {other}"

@@ -1,4 +1,4 @@
-"""A Ray cluster of this machine: a head without slots, and nodes that are killed and replaced."""
+"""A local Ray cluster: a head node without slots, and nodes that are killed and replaced."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from benchmarks.chaos.server import free_port
 REPOSITORY = Path(__file__).parents[2]
 
 _HOST = "127.0.0.2"
-"""Of this machine alone, like 127.0.0.1, which Ray takes for a cluster of one node."""
+"""A loopback address other than 127.0.0.1, with which Ray assumes a cluster of one node."""
 
 _VARIABLES = {
-    "PYTHONPATH": str(REPOSITORY),  # of the workers: they import the formula
+    "PYTHONPATH": str(REPOSITORY),  # workers import the formula from it
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_failure_threshold": "4",
-    # a dead node refuses the connection at once; one on a busy machine must not pass for dead
+    # a dead node refuses the connection at once; a slow one on a busy machine must not count as dead
     "RAY_health_check_timeout_ms": "30000",
     "RAY_worker_niceness": "0",  # Ray's 15 would starve workers on a busy machine
 }
@@ -39,7 +39,7 @@ _BOTH = (
     *("--include-log-monitor", "false", "--block"),
 )
 _STARTED = "Ray runtime started."
-"""What `ray start` says when the cluster knows its node."""
+"""Output of `ray start` once the cluster has registered the node."""
 
 _LONGEST_START = 600.0
 
@@ -53,7 +53,7 @@ for _ in sys.stdin:
     except Exception:  # of several kinds: it does not answer yet
         print(0, flush=True)
 """
-"""Tells how many nodes Ray takes for alive; a process of its own, for Ray keeps one token a process."""
+"""Program that prints the number of alive nodes; a process of its own, as Ray keeps one token a process."""
 
 
 class Node:
@@ -74,20 +74,20 @@ class Node:
 
     @property
     def is_running(self) -> bool:
-        """Whether it was not killed, and has not ended by itself."""
+        """Whether the node was not killed and has not ended by itself."""
         return self._process.poll() is None
 
     @property
     def has_started(self) -> bool:
-        """Whether the cluster has come to know it."""
+        """Whether the cluster has registered the node."""
         return _STARTED in self._log.read_text(encoding="utf-8", errors="replace")
 
     def workers(self) -> list[psutil.Process]:
-        """Its processes that have taken up a trial, or are about to."""
+        """The node's worker processes that run a trial or are about to."""
         return [process for process in self._family() if _title(process).startswith("ray::ImplicitFunc")]
 
     def kill(self) -> None:
-        """SIGKILL to all of it at once, as when a machine loses power."""
+        """Send SIGKILL to all processes of the node at once, like a power failure."""
         family = self._family()
         for process in family:
             with suppress(psutil.NoSuchProcess):
@@ -106,12 +106,12 @@ class Node:
 class Cluster:
     """A head and some nodes of one slot each; use as a context manager.
 
-    Nodes start one after the other: Ray gives up one that takes more than 15 s, which several at once do on
-    a busy machine, again and again.
+    Nodes start one after the other: Ray gives up a node that takes more than 15 s to start, as several nodes
+    at once do on a busy machine.
 
     Args:
-        nodes: How many.
-        folder: For logs.
+        nodes: Number of nodes.
+        folder: Folder for logs.
     """
 
     def __init__(self, nodes: int, folder: Path) -> None:
@@ -132,7 +132,7 @@ class Cluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
         }
-        """What a driver needs to join it."""
+        """The environment of a driver that joins the cluster."""
         self._watcher: subprocess.Popen[str] | None = None
         self._head: Node | None = None
         self.nodes: list[Node] = []
@@ -157,17 +157,17 @@ class Cluster:
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def add_node(self) -> None:
-        """Have one more node; it begins once the others have started, and joins when it is ready."""
+        """Add a node; it starts after the others and joins when it is ready."""
         self._n_wanted += 1
         self._begin_one()
 
     def kill_node(self, node: Node) -> None:
-        """Kill one for good."""
+        """Kill a node without replacement."""
         self._n_wanted -= 1
         self._end(node)
 
     def mend(self) -> int:
-        """Replace nodes that ended by themselves, one after the other; how many ended since the last time."""
+        """Replace nodes that ended by themselves; return how many have ended since the last call."""
         ended = [node for node in self.nodes if not node.is_running]
         for node in ended:
             self._end(node)
@@ -175,7 +175,7 @@ class Cluster:
         return len(ended)
 
     def _begin_one(self) -> None:
-        """Begin a node, where one is missing and no other is starting."""
+        """Start a node if one is missing and no other is starting."""
         if len(self.nodes) < self._n_wanted and all(node.has_started for node in self.nodes):
             self._n_begun += 1
             options = ["--address", self.address, "--num-cpus", "1", "--num-gpus", "1"]
@@ -186,7 +186,7 @@ class Cluster:
         node.kill()
 
     def alive(self) -> int:
-        """Nodes that Ray takes for alive, the head among them."""
+        """Number of nodes that Ray considers alive, including the head."""
         if self._watcher is None:
             self._watcher = subprocess.Popen(
                 [sys.executable, "-c", _WATCH, self.address],
@@ -203,7 +203,7 @@ class Cluster:
         return int(self._watcher.stdout.readline() or 0)
 
     def await_whole(self) -> None:
-        """Wait until Ray knows all nodes that there should be, and has forgotten the dead."""
+        """Wait until Ray has registered all nodes and removed the dead ones."""
         self._n_wanted = self._n_nodes
         self._await(1 + self._n_nodes)
 
@@ -216,8 +216,8 @@ class Cluster:
                 return
             if time.monotonic() > end:
                 logs = sorted(self._folder.glob("*.log"), key=lambda path: path.stat().st_mtime)[-4:]
-                told = [path.read_text(errors="replace")[-600:] for path in logs]
-                raise TimeoutError(f"{alive} of {n_nodes} nodes came up:\n" + "\n".join(told))
+                tails = [path.read_text(errors="replace")[-600:] for path in logs]
+                raise TimeoutError(f"{alive} of {n_nodes} nodes came up:\n" + "\n".join(tails))
             time.sleep(0.5)
 
     def _mend_head(self) -> None:

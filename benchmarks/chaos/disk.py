@@ -1,4 +1,4 @@
-"""A small disk that can be filled: a file system in memory, of a size of its own."""
+"""A small disk that can be filled: a tmpfs of fixed size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHUNK = bytes(1 << 16)
 
 @cache
 def why_not() -> str:
-    """Why no file system can be mounted here; empty if one can."""
+    """The reason why no file system can be mounted here; empty if one can."""
     if sys.platform != "linux" or shutil.which("mount") is None:
         return "needs Linux and its command mount"
     if os.geteuid() != 0:
@@ -33,8 +33,8 @@ class SmallDisk:
     """A tmpfs at a folder; use as a context manager.
 
     Args:
-        folder: Made if it is not there.
-        megabytes: All that goes onto it.
+        folder: Mount point; created if missing.
+        megabytes: Size of the disk.
     """
 
     def __init__(self, folder: Path, megabytes: int = 48) -> None:
@@ -59,13 +59,13 @@ class SmallDisk:
         subprocess.run(["umount", "--lazy", str(self.folder)], check=False, capture_output=True)  # noqa: S607
 
     def fill(self) -> None:
-        """Take all the room that there is; to be called again, for whoever deletes a file makes some."""
+        """Fill the disk; call again after files have been deleted."""
         self.is_filled = True
         with suppress(OSError), self._ballast.open("ab", buffering=0) as file:
             while file.write(_CHUNK) == len(_CHUNK):
                 pass
 
     def free(self) -> None:
-        """Give the room back."""
+        """Remove the filling."""
         self.is_filled = False
         self._ballast.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from tune.study.search import new_search, read_search
 
 
 def main(logs_dir: str, work_dir: str, name: str, address: str, max_concurrent: str, *options: str) -> int:
-    """Run a search, or what is left of it; exit codes are those of the command line."""
+    """Run or resume a search; exit codes are those of the command line."""
     settings = formula.settings_in(Path(logs_dir), Path(work_dir))
     resources = Resources(1.0, 1.0, int(max_concurrent), address)
     _await_answer(address)
@@ -44,7 +44,7 @@ def main(logs_dir: str, work_dir: str, name: str, address: str, max_concurrent: 
 
 
 def _await_answer(address: str) -> None:
-    """Ask for the cluster more patiently than the search, which remembers that it has answered."""
+    """Wait for the cluster longer than the search does, which then skips its own check."""
     for _ in range(8):
         with suppress(InputError):
             refuse_unreachable(address)

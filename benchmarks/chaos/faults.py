@@ -1,4 +1,4 @@
-"""What goes wrong in a round, and when."""
+"""The faults of a round, and their times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Kind = Literal["worker", "node", "driver", "server", "disk"]
-"""Of what a process is killed; the disk is filled."""
+"""Kinds of faults: the process to kill; the disk is filled instead."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -20,13 +20,13 @@ _LONGEST_DELAY = 3.0
 
 @dataclass(frozen=True)
 class Fault:
-    """One of them.
+    """One fault.
 
     Attributes:
-        kind: What.
-        after: So many reports must have been begun in all.
-        delay: Seconds after that; so also moments without reports are hit, such as a driver's start.
-        lasts: Seconds until it is mended: a new node is added, the driver resumed, the server started, the
+        kind: Kind of the fault.
+        after: Total number of reports begun before the fault.
+        delay: Further delay in seconds, to hit moments without reports too, such as a driver's start.
+        lasts: Seconds until the repair: a node is added, the driver resumed, the server restarted, or the
             disk freed.
     """
 
@@ -37,8 +37,8 @@ class Fault:
 
 
 def draw(counts: Mapping[Kind, int], n_reports: int, rng: random.Random) -> list[Fault]:
-    """Faults at random moments of a search of about so many reports, in their order."""
-    latest = round(0.6 * n_reports)  # in several slots fewer reports may be made, and a delay comes on top
+    """Faults at random moments of a search of about `n_reports` reports, in order."""
+    latest = round(0.6 * n_reports)  # several slots may make fewer reports, and delays are added
     faults = [
         Fault(kind, rng.randint(1, latest), rng.uniform(0, _LONGEST_DELAY), rng.uniform(0, 6))
         for kind in KINDS

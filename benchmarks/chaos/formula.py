@@ -1,8 +1,7 @@
-"""A training function on a formula, and a log of all that it did: what counts as work lost is read from it.
+"""A training function that computes a formula, and logs all its work, to measure lost work.
 
-The objective rises with the pairs seen towards a height that the settings determine, the slower the
-greater the weight decay, so that halving stops some trials that would have been good. Weight decay above 0.95
-diverges.
+The objective rises with the pairs seen towards a limit that the settings determine. A larger weight decay
+makes it rise more slowly, so that successive halving stops some good trials. Above 0.95 training diverges.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ PAIRS_A_REPORT = 100
 METRIC = "val/match@01"
 
 VERSION_BYTES = 200_000
-"""Of a size that a full disk refuses."""
+"""Size of a version, too large for a full disk."""
 
 LOG_FILE = "work.jsonl"
 PACE_FILE = "pace"
@@ -47,35 +46,35 @@ TREE: dict[str, Any] = {
         "num_samples": 24,
         "grace_pairs": PAIRS_A_REPORT,
         "startup_trials": 4,
-        # on a busy machine many are killed in a row as they start; undisturbed, no trial is given up
+        # on a busy machine many workers are killed in a row as they start; no trial may fail because of that
         "max_failures": 100,
     },
 }
 
 RUNGS = (1, 3, 9)
-"""Reports at which trials are judged and leave a version, by `TREE` and the shipped reduction factor."""
+"""Reports at which trials are judged and write a version, from `TREE` and the default reduction factor."""
 
 
 def settings_in(logs_dir: Path, work_dir: Path) -> Settings:
-    """Settings of a search whose results lie in one folder, and the log of its work in another."""
+    """Settings of a search with its results in one folder and its work log in another."""
     return Settings.model_validate(
         {
             "paths": {"logs_dir": str(logs_dir), "cache_dir": str(work_dir)},
             "data": {"corpus": ["pairs.tsv"]},
             "teacher": {"architecture": "any"},
             "student": {"backbone": "any"},
-            "training": {"threads": 1, "device": "cpu"},  # the cluster's GPUs are names for nothing
+            "training": {"threads": 1, "device": "cpu"},  # the cluster's GPUs do not exist
         }
     )
 
 
 def space_in(settings: Settings, **changes: object) -> Any:
-    """The space, with other settings of the search."""
+    """The search space, with changed settings of the search."""
     return from_tree(TREE, settings, source="benchmarks/chaos").searched_by(**changes)
 
 
 def data_in(settings: Settings) -> TrainingData:
-    """A file that no trial opens."""
+    """Training data that no trial opens."""
     folder = Path(settings.paths.cache_dir)
     (folder / "ids.npy").touch()
     pairs = EncodedPairs(folder / "ids.npy", folder / "ids.npy")
@@ -83,7 +82,7 @@ def data_in(settings: Settings) -> TrainingData:
 
 
 def name_of(params: dict[str, Any]) -> str:
-    """What a trial is called in the log: it does not know its number."""
+    """Name of a trial in the log: its settings, as it does not know its number."""
     return repr((params["learn_rate"], params["batch_size"], params["weight_decay"]))
 
 
@@ -101,7 +100,7 @@ def train(
     report: Callable[[FormulaReport], None],
     resume: Path | None = None,
 ) -> None:
-    """Train, noting every report begun before its work is done."""
+    """Train, logging each report before its work."""
     first = 1
     if resume is not None:
         first = 1 + round(json.loads((resume / "progress.json").read_text())["step"])
@@ -126,7 +125,7 @@ def train(
 
 
 class _Notes:
-    """Lines of a file that many processes write: each goes out in one piece, and no kill takes it back."""
+    """Appends lines to a file shared by many processes; each line is one atomic write."""
 
     def __init__(self, path: Path, trial: str) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Rounds of a search under faults, and what they show."""
+"""Rounds of a search under faults, and their results."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ from tune.study.study import Study
 NODES = 3
 SECONDS_A_REPORT = 0.2
 PEERS = 2
-"""Undisturbed searches beside each one under faults in several slots, where order of arrival is chance."""
+"""Undisturbed searches for each one under faults in several slots, where the order of reports is random."""
 _SECONDS_OF_THE_DEAD = 10.0
-"""For Ray to end the workers of a driver that was killed, on a machine with too much to do."""
+"""Seconds until Ray has ended the workers of a killed driver, on a busy machine."""
 _PATIENCE = 400.0
-"""Seconds without a new report after which a search is taken for stuck."""
+"""Seconds without a new report after which a search counts as stuck."""
 
 
 @dataclass
 class Outcome:
-    """What a round did and showed.
+    """The results of a round.
 
     Attributes:
-        faults: How many there were of each kind.
-        lost: Reports that were begun again.
-        violations: All that is wrong.
-        study: The finished record; None where it did not get so far.
+        faults: Number of faults of each kind.
+        lost: Number of repeated reports.
+        violations: One line for each violation.
+        study: The finished record; None if the search did not finish.
     """
 
     faults: Counter[Kind] = field(default_factory=Counter)
@@ -62,8 +62,10 @@ class Site:
     """A cluster, a tracking server and a small disk, on which searches run one after the other.
 
     Args:
-        cluster, server, disk: Those.
-        folder: For logs and for what must not lie on the small disk.
+        cluster: The Ray cluster.
+        server: The MLflow server.
+        disk: The small disk for results.
+        folder: Folder for logs, outside the small disk.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Site:
         self._drivers: list[subprocess.Popen[bytes]] = []
 
     def work_dir(self, name: str) -> Path:
-        """Where the log of a search's work lies."""
+        """Folder of a search's work log."""
         return self.folder / name
 
     def search_dir(self, name: str) -> Path:
@@ -101,7 +103,7 @@ class Site:
         return driver
 
     def close(self) -> None:
-        """End what is left of the drivers."""
+        """End the remaining drivers."""
         for driver in self._drivers:
             if driver.poll() is None:
                 os.killpg(driver.pid, signal.SIGKILL)
@@ -117,18 +119,16 @@ class Site:
         changes: Mapping[str, object] | None = None,
         whole: Study | None = None,
     ) -> Outcome:
-        """A search under faults, from its beginning to the account of it.
-
-        Where something is wrong, its files are kept.
+        """Run a search under faults and check its results; after a violation its files are kept.
 
         Args:
-            name: Of the search.
-            slots: Trials at once.
-            faults: What is to happen.
-            rng: Chooses to whom.
+            name: Name of the search.
+            slots: Number of trials at once.
+            faults: Faults to inject.
+            rng: Chooses the victims.
             pace: Seconds a report.
-            changes: Of the search's settings.
-            whole: The undisturbed record that it must equal; None: order of arrival is chance.
+            changes: Changed settings of the search.
+            whole: The undisturbed record that the result must equal; None: the order of reports is random.
         """
         self.cluster.await_whole()
         self.server.await_answer()
@@ -143,14 +143,14 @@ class Site:
         if not storm.outcome.violations:
             try:
                 self._account(name, storm, whole)
-            except InputError as error:  # what is left cannot even be read
+            except InputError as error:  # the record is unreadable
                 storm.outcome.violations.append(str(error))
         if storm.outcome.violations:
             kept = Path(tempfile.mkdtemp(prefix="chaos-violation-"))
             for folder, part in ((self.work_dir(name), "work"), (self.search_dir(name), "search")):
                 if folder.exists():
                     shutil.copytree(folder, kept / part)
-            storm.outcome.violations.append(f"all of it is kept at {kept}")
+            storm.outcome.violations.append(f"its files are kept at {kept}")
         shutil.rmtree(self.search_dir(name), ignore_errors=True)
         return storm.outcome
 
@@ -175,14 +175,14 @@ class Site:
 
 
 class _StuckError(Exception):
-    """A search does not go on, or its driver ended by itself."""
+    """A search makes no progress, or its driver ended by itself."""
 
 
 class _Storm:
-    """One search, its driver, and the faults that are still to come.
+    """One search, its driver, and its remaining faults.
 
     Attributes:
-        kills: Those of workers, nodes and the driver.
+        kills: Kills of workers, nodes and the driver.
     """
 
     def __init__(self, site: Site, name: str, slots: int, faults: list[Fault], rng: random.Random) -> None:
@@ -200,10 +200,10 @@ class _Storm:
         self._ends = accounts.Ends()
 
     def blow(self, *options: str) -> None:
-        """Start the search and see it through.
+        """Run the search to its end, injecting the faults.
 
         Raises:
-            _StuckError: It does not come to its end.
+            _StuckError: The search does not finish.
         """
         self._driver = self._site.start(self._name, self._slots, *options)
         seen, changed = -1, time.monotonic()
@@ -225,7 +225,7 @@ class _Storm:
                     raise _StuckError(f"the driver ended with exit code {self._driver.returncode}")
                 self._look_at_ends()
                 return
-            if self._site.cluster.mend():  # one ended by itself, as on a busy machine
+            if self._site.cluster.mend():  # a node ended by itself, as on a busy machine
                 self._killed(looked)
             looked = time.time()
             for fault in [one for one in self._faults if one.after <= n_begun]:
@@ -243,7 +243,7 @@ class _Storm:
             self._ends.violations.clear()
 
     def mend_all(self) -> None:
-        """Mend at once what is still broken."""
+        """Repair all remaining faults at once."""
         for _, repair in self._repairs:
             repair()
         self._repairs.clear()
@@ -260,7 +260,7 @@ class _Storm:
         return log.read_bytes().count(b'"begun"') if log.exists() else 0
 
     def _inject(self, fault: Fault) -> bool:
-        """Do it; False where there is nothing to be done to just now."""
+        """Inject a fault; False if there is no victim at the moment."""
         site, end = self._site, time.monotonic() + fault.lasts
         now = time.time()
         match fault.kind:
@@ -305,8 +305,8 @@ class _Storm:
         self.kills.append(accounts.Kill(since, time.time() + grace))
 
     def _resume(self) -> None:
-        # its workers may go on without it, and take up what they were given, until Ray has ended them; the
-        # new driver's cannot be at work so soon
+        # the old driver's workers may continue, and start assigned trials, until Ray has ended them; the new
+        # driver's workers cannot be running so soon
         self._killed(self._driver_killed, _SECONDS_OF_THE_DEAD)
         if (self._site.search_dir(self._name) / SEARCH_FILE).exists():
             self._driver = self._site.start(self._name, self._slots, "--resume")
@@ -314,7 +314,7 @@ class _Storm:
 
 @contextmanager
 def opened_site() -> Iterator[Site]:
-    """A site, and nothing left behind."""
+    """Yield a site; clean up afterwards."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         (folder / "server").mkdir()
@@ -328,13 +328,13 @@ def opened_site() -> Iterator[Site]:
 
 @dataclass
 class Tally:
-    """What all rounds showed so far.
+    """Totals of all rounds so far.
 
     Attributes:
-        rounds: How many there were.
-        faults, lost, violations: As of `Outcome`, of all of them.
+        rounds: Number of rounds.
+        faults, lost, violations: Sums over the rounds' `Outcome`.
         scores: Winners' objectives in several slots, under faults.
-        spread: The same, undisturbed.
+        spread: Winners' objectives in several slots, undisturbed.
     """
 
     rounds: int = 0
@@ -345,20 +345,20 @@ class Tally:
     spread: list[float] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
-        """Enter a round."""
+        """Add a round."""
         self.rounds += 1
         self.faults += outcome.faults
         self.lost += outcome.lost
         self.violations += [f"round {self.rounds}: {violation}" for violation in outcome.violations]
 
     def comparison(self, seeds: Sequence[int]) -> list[Row]:
-        """Whether winners under faults are drawn from where undisturbed ones are (Kolmogorov and Smirnov)."""
+        """Kolmogorov-Smirnov test that winners under faults are distributed like undisturbed ones."""
         if not (self.scores and self.spread):
             return []
         within = sum(min(self.spread) <= score <= max(self.spread) for score in self.scores)
         return [
             Row(
-                f"chaos: winners in {NODES} slots, chance of such a difference to undisturbed ones",
+                f"chaos: winners in {NODES} slots, p-value against undisturbed ones",
                 float(ks_2samp(self.scores, self.spread).pvalue),
                 "",
                 Goal(0.01),
@@ -369,18 +369,18 @@ class Tally:
         ]
 
     def __str__(self) -> str:
-        told = ", ".join(f"{kind} {self.faults[kind]}" for kind in KINDS)
+        kinds = ", ".join(f"{kind} {self.faults[kind]}" for kind in KINDS)
         return (
-            f"{self.rounds} rounds, {self.faults.total()} faults ({told}), {self.lost} reports done again, "
+            f"{self.rounds} rounds, {self.faults.total()} faults ({kinds}), {self.lost} reports repeated, "
             f"{len(self.violations)} violations; winners in {NODES} slots: "
             f"undisturbed {_range(self.spread)}, under faults {_range(self.scores)}"
         )
 
 
 def run(options: Options) -> list[Row]:
-    """Rounds in one slot and in several by turns, the latter beside undisturbed ones; a line on each.
+    """Run rounds in one slot and in several alternately, and undisturbed searches beside the latter.
 
-    Ctrl-C ends them, and the rows are of those there were.
+    Prints a line a round. Ctrl-C ends the benchmark with rows of the rounds so far.
     """
     rng, seeds = random.Random(options.seed), (options.seed,)
     tally = Tally()
@@ -422,12 +422,12 @@ def run(options: Options) -> list[Row]:
 
 
 def undisturbed(site: Site, name: str, slots: int, changes: Mapping[str, object]) -> Study:
-    """The record of a search to which nothing happens.
+    """The record of a search without faults.
 
     Raises:
-        RuntimeError: Something is wrong with it all the same.
+        RuntimeError: There is a violation even so.
     """
-    pace = 0.0 if slots == 1 else 0.05  # in one slot time decides nothing
+    pace = 0.0 if slots == 1 else 0.05  # in one slot, time has no effect
     outcome = site.run(name, slots, [], random.Random(0), pace, changes)
     if outcome.violations or outcome.study is None:
         raise RuntimeError("; ".join(outcome.violations))

@@ -1,4 +1,4 @@
-"""A real MLflow server that may be killed and started again."""
+"""A real MLflow server that can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pathlib import Path
 from types import TracebackType
 
 _PORTS = range(20_000, 30_000)
-"""The system gives these to nobody by itself: a port among its own is lost while its server is down."""
+"""Ports outside the ephemeral range: an ephemeral port could be taken while the server is down."""
 
 _given: set[int] = set()
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port at which nobody listens, another one each time."""
+    """An unused port, a different one at each call."""
     while True:
         port = random.SystemRandom().choice(_PORTS)
         with socket.socket() as free, suppress(OSError):
@@ -52,16 +52,16 @@ class ServerOnSqlite:
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started, and not killed since."""
+        """Whether the server is started and not killed."""
         return self._process is not None
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start the server and wait until it answers."""
         self.begin()
         self.await_answer()
 
     def begin(self) -> None:
-        """Start it."""
+        """Start the server without waiting."""
         options = [
             *("--backend-store-uri", f"sqlite:///{self.database}"),
             *("--artifacts-destination", str(self._folder / "artifacts")),
@@ -77,7 +77,7 @@ class ServerOnSqlite:
             )
 
     def await_answer(self) -> None:
-        """Wait until it answers."""
+        """Wait until the server answers."""
         assert self._process is not None
         end = time.monotonic() + 300
         while time.monotonic() < end and self._process.poll() is None:
@@ -89,7 +89,7 @@ class ServerOnSqlite:
         raise RuntimeError((self._folder / "server.log").read_text(encoding="utf-8"))
 
     def kill(self) -> None:
-        """SIGKILL to the server and all its workers."""
+        """Send SIGKILL to the server and all its workers."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

@@ -81,7 +81,7 @@ def test_more_than_a_rung_may_not_and_nothing_without_a_kill(study: Study) -> No
     assert list(wrong_in_work(study, two, kills)) == ["trial 0 was taken up twice without a kill"]
 
 
-def test_a_worker_may_take_up_a_trial_a_moment_after_its_driver_died(study: Study) -> None:
+def test_a_worker_may_start_a_trial_just_after_its_driver_died(study: Study) -> None:
     two = attempts(study, begun(10.0, 0, 1), begun(30.0, 0, 9))
     assert list(wrong_in_work(study, two, [Kill(9.9, 12.0)])) == []
 
@@ -93,7 +93,7 @@ def test_work_after_the_end_or_of_nobody(study: Study) -> None:
     assert found[1] == "a trial was trained that the study does not have: nobody"
 
 
-def test_an_end_that_is_taken_back_or_told_otherwise(study: Study) -> None:
+def test_a_changed_end_is_a_violation(study: Study) -> None:
     ends = Ends()
     study[1].state = "RUNNING"
     for _ in range(2):

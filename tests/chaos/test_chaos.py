@@ -40,9 +40,7 @@ def whole(site: Site) -> Study:
     return undisturbed(site, "one", 1, {})
 
 
-def test_in_one_slot_a_search_under_faults_ends_as_the_undisturbed_one_to_the_last_bit(
-    site: Site, whole: Study
-) -> None:
+def test_one_slot_under_faults_equals_the_undisturbed_search(site: Site, whole: Study) -> None:
     rng = random.Random(1)
     outcome = site.run("in-one-slot", 1, draw(COUNTS, reports_of(whole), rng), rng, whole=whole)
     assert outcome.violations == []
@@ -50,7 +48,7 @@ def test_in_one_slot_a_search_under_faults_ends_as_the_undisturbed_one_to_the_la
     assert outcome.study is not None
 
 
-def test_in_several_slots_a_search_under_faults_accounts_for_all_its_trials(site: Site, whole: Study) -> None:
+def test_several_slots_under_faults_account_for_all_trials(site: Site, whole: Study) -> None:
     rng = random.Random(2)
     outcome = site.run("in-several-slots", NODES, draw(COUNTS, reports_of(whole), rng), rng)
     assert outcome.violations == []

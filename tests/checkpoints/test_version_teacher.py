@@ -11,7 +11,7 @@ from themo.errors import InputError
 VERSION = Path("logs/version_0")
 
 
-def test_a_miniature_of_another_machine_is_not_built_in_its_teachers_place(tmp_path: Path) -> None:
+def test_a_miniature_of_another_machine_is_not_rebuilt(tmp_path: Path) -> None:
     settings = config.load(overrides={"cache_dir": str(tmp_path / "empty")})
     teacher = VersionTeacher(VERSION, settings, 64)
     for asked in (lambda: teacher.fingerprint, lambda: teacher.load("cpu")):

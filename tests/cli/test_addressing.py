@@ -19,7 +19,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def logs(tmp_path: Path, tiny_settings: Settings) -> Path:
-    """A finished version, a newer one whose run goes on, and a search whose best version is the oldest."""
+    """A finished version, a newer one of a running run, and a search whose best version is the oldest."""
     logs = tmp_path / "logs"
     for age, (name, state) in enumerate(
         [("tiny/version_1", "running"), ("tiny/version_0", "finished"), ("tune/mine/best", "finished")]

@@ -143,7 +143,7 @@ def test_bad_input(version: Path, tmp_path: Path, capsys: Capture) -> None:
         (["--format", "mlflow", "--register", "es"], "themo.tracking.runs.Tracking.register", ""),
     ],
 )
-def test_an_interruption_after_the_folder_is_whole_names_no_command_that_is_refused(
+def test_interrupted_after_the_export_names_no_refused_command(
     version: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

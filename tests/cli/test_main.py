@@ -133,7 +133,7 @@ def _ctrl_c_raises() -> Iterator[None]:
         ),
     ],
 )
-def test_a_command_that_leaves_nothing_to_go_on_with_names_itself(
+def test_a_command_without_a_resume_names_itself(
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -430,7 +430,7 @@ def test_resume_of_a_damaged_version(
 def test_resume_needs_no_summary(
     capsys: Capture, trained: Path, tmp_path: Path, logs: Path, text: bytes
 ) -> None:
-    """It is written before the checkpoint, and told from it again."""
+    """The file is written before the checkpoint, and restored from it."""
     version = shutil.copytree(trained, tmp_path / "version")
     use_logs(version, logs)
     write(version / "summary.json", text)
@@ -441,7 +441,7 @@ def test_resume_needs_no_summary(
 
 
 @pytest.mark.slow  # MLflow takes seconds to begin
-def test_an_interrupted_run_is_gone_on_with_in_mlflow(
+def test_an_interrupted_run_resumes_in_mlflow(
     capsys: Capture, trained: Path, tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = shutil.copytree(trained, tmp_path / "version")  # it does not tell its run
@@ -469,7 +469,7 @@ def test_an_interrupted_run_is_gone_on_with_in_mlflow(
 
 
 @pytest.mark.parametrize("names_tests", [True, False])
-def test_a_run_that_is_finished_is_not_gone_on_with(
+def test_a_finished_run_is_not_resumed(
     capsys: Capture, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names_tests: bool
 ) -> None:
     """Interrupted after its last report, and while MLflow is waited for."""
@@ -503,7 +503,7 @@ def test_a_run_that_is_finished_is_not_gone_on_with(
 
 
 @pytest.mark.slow  # MLflow takes seconds to begin
-def test_a_run_interrupted_before_its_first_report_is_begun_again(
+def test_interrupted_before_the_first_report_is_restarted(
     capsys: Capture, tiny_config: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any, **__: Any) -> None:
@@ -614,7 +614,7 @@ def test_a_killed_run_is_resumed_to_the_same_end(tiny_config: Path, tmp_path: Pa
 
 
 def states_of_runs(logs: Path, experiment: str) -> list[str]:
-    """How the runs of an experiment of MLflow stand, once it has all that commands had no time to send."""
+    """Statuses of an MLflow experiment's runs, after all queued records have been sent."""
     from mlflow import MlflowClient
 
     for left in (logs / "outbox").glob("*.jsonl"):
@@ -644,7 +644,7 @@ def checkpoint_time(version: Path) -> int:
     ],
 )
 def test_interrupted(tiny_config: Path, tmp_path: Path, number: int, code: int, said: str) -> None:
-    """Ctrl-C, or a kill: its exit code, the command to go on with, and an end in MLflow."""
+    """Ctrl-C or a kill: exit code, command to resume, and a final status in MLflow."""
     command = [*warm_start.PYTHON, "-m", "themo", "train", "--config", str(tiny_config), "--epochs", "3000"]
     # where these tests run in the background of a shell, they, and so their children, ignore Ctrl-C
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -127,7 +127,7 @@ def test_help_has_examples_and_lines_that_can_be_read(
     monkeypatch.setenv("COLUMNS", "72")
     text = help_of(command, capsys).partition("\nexamples:\n")[0]
     assert max(map(len, text.splitlines())) <= 72
-    # beside -h, every option stands in a group with a title of its own
+    # every option except -h belongs to a group with its own title
     assert len(text.partition("\noptions:\n")[2].partition("\n\n")[0].splitlines()) == 1
 
 

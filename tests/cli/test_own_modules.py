@@ -54,7 +54,7 @@ def test_a_command_runs_beside_a_file_tune(program: list[str], words: list[str],
         assert "there is no search at" in done.stderr
 
 
-def test_the_working_directory_is_kept_where_it_holds_this_package() -> None:
+def test_working_directory_with_this_package_stays_on_the_path() -> None:
     script = (
         "import sys, themo.__main__ as module; module.forget_working_directory(); "
         "print(sys.path[0] in ('', sys.argv[1]))"

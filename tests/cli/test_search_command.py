@@ -98,7 +98,7 @@ def test_broken_pictures_are_named_and_the_rest_is_searched(
     assert json.loads(out)["broken"] == [f"broken{i}.jpg" for i in range(6)]
 
 
-def test_what_cannot_be_read_is_told_and_counted(
+def test_unreadable_files_are_reported_and_counted(
     search: Search, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     def find(_: Path, unreadable: Callable[[OSError], None], _left_out: object) -> list[object]:
@@ -281,7 +281,7 @@ def test_as_a_user_calls_it(version: Path, folder: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_an_interruption_tells_how_to_go_on(
+def test_an_interruption_prints_the_resume_command(
     version: Path, folder: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     content = (folder / "0.jpg").read_bytes()

@@ -20,9 +20,7 @@ def test_the_presets_and_the_search_space_are_there() -> None:
         ("siglip-beto", "search-vit-l-14-beto"),
     ],
 )
-def test_a_preset_has_its_space_or_that_of_the_one_it_starts_from(
-    preset: str, name: str, tmp_path: Path
-) -> None:
+def test_a_preset_uses_its_own_space_or_its_parents(preset: str, name: str, tmp_path: Path) -> None:
     assert space_path(presets()[preset]).stem == name
     own = tmp_path / f"{preset}.yaml"
     own.write_text("{}")

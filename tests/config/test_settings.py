@@ -143,7 +143,7 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     assert (training.batch_size, training.seed) == (4, 5)
 
 
-def test_a_new_corpus_in_a_file_leaves_the_presets_validation_behind(tmp_path: Path) -> None:
+def test_a_new_corpus_drops_the_presets_validation_corpus(tmp_path: Path) -> None:
     path = tmp_path / "ours.yaml"
     path.write_text("preset: miniature\ndata:\n  corpus: [pairs.tsv]\n  targets: own.npy\n")
     data = load(path).data

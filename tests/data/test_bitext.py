@@ -84,7 +84,7 @@ cells = st.sampled_from(["a", " a", "b\u3000", "", " ", "c d", "e"])
 def test_empty_and_repeated_pairs_go(
     tmp_path_factory: pytest.TempPathFactory, content: Texts, cut: int
 ) -> None:
-    """Also where the first one stands in another corpus."""
+    """Also if the first one is in another corpus."""
     stripped = [(en.strip(), es.strip()) for en, es in content]
     kept = list(dict.fromkeys(pair for pair in stripped if all(pair)))
     parts = [part for part in (content[:cut], content[cut:]) if part]

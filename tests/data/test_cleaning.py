@@ -135,7 +135,7 @@ def test_a_slice_is_judged_like_its_copy() -> None:
         assert judge(whole.slice(start), ALL).tolist() == judge(whole, ALL).tolist()[start:]
 
 
-def test_drops_are_counted_and_told() -> None:
+def test_drops_are_counted_and_reported() -> None:
     codes = [0, 0, 1, 7, 7]
     drops = Drops.count("own", pa.array(codes).to_numpy())
     assert str(drops) == "own: 2 of 5 pairs kept; dropped 1 empty, 2 duplicate"

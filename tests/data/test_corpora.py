@@ -356,7 +356,7 @@ def test_an_image_column(tmp_path: Path) -> None:
         list(Corpus("own", (path,), ("1", "2"), image_column="image").batches())
 
 
-def test_a_quoted_tsv_with_an_image_that_is_no_id_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_bad_image_id_in_a_quoted_tsv_is_refused_with_its_line(tmp_path: Path) -> None:
     content = '"en"\t"es"\t"image"\n"a ""b"""\t"x\ny"\t"1"\n\n"c"\t"z"\t"dog"\n'
     path = tmp_path / "pairs.tsv.gz"
     path.write_bytes(gzip.compress(content.encode()))
@@ -365,7 +365,7 @@ def test_a_quoted_tsv_with_an_image_that_is_no_id_is_refused_with_its_line(tmp_p
 
 
 @pytest.mark.parametrize("header", ["", "en\tes\timage\n"])
-def test_a_tsv_with_an_image_that_is_no_id_is_refused_with_its_line(
+def test_bad_image_id_in_a_tsv_is_refused_with_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
     monkeypatch.setattr(corpora, "BYTES_A_BLOCK", 60)

@@ -22,7 +22,7 @@ def spanish(pairs: EncodedPairs, backbone: Path) -> list[str]:
 
 
 def test_pairs_keep_together(settings: SettingsFactory, tiny_teacher: Path, tiny_backbone: Path) -> None:
-    """Every Spanish sentence stands beside the teacher's vector of its own translation."""
+    """Every Spanish sentence is paired with the teacher's vector of its own translation."""
     data = prepare_data(settings(target="state"))
     english = {es: en for en, es in sentence_pairs()}
     teacher = Teacher.load(str(tiny_teacher))
@@ -54,9 +54,7 @@ def test_the_second_time_nothing_is_computed(settings: SettingsFactory) -> None:
     assert {p: p.stat().st_mtime_ns for p in Path(settings().paths.cache_dir).rglob("*.npy")} == entries
 
 
-def test_decomposed_corpora_and_captions_are_prepared_as_composed(
-    settings: SettingsFactory, tmp_path: Path
-) -> None:
+def test_decomposed_texts_are_prepared_like_composed_ones(settings: SettingsFactory, tmp_path: Path) -> None:
     write_captioned_images(tmp_path, 6)
     files = [write_tsv(tmp_path / "own.tsv", sentence_pairs()[:-80]), *(tmp_path / "xtd10").glob("*_es.txt")]
     files.append(write_tsv(tmp_path / "held.tsv", sentence_pairs()[-80:]))
@@ -135,7 +133,7 @@ def test_a_validation_file_and_bounds(settings: SettingsFactory, tmp_path: Path)
     assert (len(data.train), len(data.validation)) == (300, len(pairs) - 300)
 
 
-def test_dropped_pairs_are_told(
+def test_dropped_pairs_are_reported(
     settings: SettingsFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = [*sentence_pairs(), ("a", " "), ("b", ""), sentence_pairs()[0]]

@@ -99,7 +99,7 @@ def test_a_folder_alone_is_not_the_images(settings: SettingsFactory, tmp_path: P
         assert not any(part.is_there for part in parts(config))
 
 
-def test_processes_that_want_the_test_data_at_once_fetch_them_once(
+def test_concurrent_processes_fetch_the_test_data_once(
     settings: SettingsFactory, tmp_path: Path, host: Host
 ) -> None:
     with host:
@@ -110,7 +110,7 @@ def test_processes_that_want_the_test_data_at_once_fetch_them_once(
         assert all(part.is_there for part in parts(config))
 
 
-def test_an_archive_that_was_not_unpacked_to_its_end_is_unpacked_again(
+def test_a_partly_unpacked_archive_is_unpacked_again(
     settings: SettingsFactory, tmp_path: Path, host: Host
 ) -> None:
     """A kill leaves some folders in place and the archive beside them."""
@@ -154,7 +154,7 @@ def test_captions_lie_where_the_repository_has_them(settings: SettingsFactory) -
 
 
 @pytest.mark.slow
-def test_training_fetches_them_too_and_an_interrupted_one_does_not(
+def test_training_fetches_test_data_unless_interrupted(
     tiny_config: Path, tmp_path: Path, host: Host, monkeypatch: Any, capsys: Any
 ) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")

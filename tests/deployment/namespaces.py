@@ -445,7 +445,7 @@ def listening(pid: int) -> set[tuple[str, int]]:
 
 
 def _readable(address: str) -> str:
-    """An address of /proc/net: the four bytes of IPv4, also where they stand in an IPv6 address."""
+    """An address of /proc/net: the four bytes of IPv4, also within an IPv6 address."""
     if len(address) == 32 and address.startswith("0" * 16 + "FFFF0000"):
         address = address[24:]
     if len(address) != 8:
@@ -460,7 +460,7 @@ def _interpreter() -> list[Path]:
 
 
 def _literal(value: object) -> str:
-    """A value of the resolved file, in which a dollar sign stands doubled."""
+    """A value of the resolved file, in which a dollar sign is doubled."""
     return str(value).replace("$$", "$")
 
 

@@ -57,13 +57,13 @@ def read(**variables: str) -> Any:
 
 @needs_parser
 @pytest.mark.parametrize("variable", ["POSTGRES_PASSWORD", "RAY_AUTH_TOKEN"])
-def test_an_empty_secret_is_refused_and_told_how_to_mend(variable: str) -> None:
+def test_an_empty_secret_is_refused_with_the_remedy(variable: str) -> None:
     with pytest.raises(ValueError, match=rf'{variable} is missing a value: .*"make .env"'):
         read(**{variable: ""})
 
 
 @needs_parser
-def test_secrets_stand_in_no_service() -> None:
+def test_secrets_are_in_no_service() -> None:
     model = read()
     services = json.dumps(model["services"])
     assert "a-password" not in services
@@ -102,7 +102,7 @@ def test_servers_are_checked_restarted_and_bounded() -> None:
 
 
 @needs_parser
-def test_ray_asks_for_the_token_everywhere_and_only_gpu_workers_for_gpus() -> None:
+def test_all_services_use_the_token_and_only_gpu_workers_gpus() -> None:
     services = read()["services"]
     for name in ("head", "worker", "worker-cpu", "tune"):
         assert services[name]["environment"]["RAY_AUTH_MODE"] == "token", name
@@ -253,7 +253,7 @@ class TestCluster:
         assert cluster.ask("http://127.0.0.1:8265/api/jobs/", cluster.token()) == (200, [])
         assert not (cluster.project.volume("logs") / "intruder").exists()
 
-    def test_no_driver_or_node_joins_from_the_network_without_the_token(self, cluster: Running) -> None:
+    def test_no_driver_or_node_joins_without_the_token(self, cluster: Running) -> None:
         stranger = cluster.workers[0]
         script = "from ray._raylet import GcsClient; print(GcsClient(address='head:6379').cluster_id)"
         plain = ["env", "--unset=RAY_AUTH_TOKEN_PATH"]
@@ -304,9 +304,7 @@ class TestCluster:
         assert len(kept) >= 1
         assert parents[0]["id"] in {path.parents[1].name for path in kept}
 
-    def test_health_checks_still_succeed_and_only_the_killed_one_was_started_again(
-        self, cluster: Running
-    ) -> None:
+    def test_health_checks_pass_and_only_the_killed_service_restarts(self, cluster: Running) -> None:
         servers = [c for c in cluster.project.containers.values() if c.is_wanted]
         assert {c.name: c.health() for c in servers} == {c.name: True for c in servers}
         again = [c.name for c in servers if c.starts > cluster.starts[c.name]]

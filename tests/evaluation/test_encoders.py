@@ -234,7 +234,7 @@ def test_no_test_data(settings: SettingsFactory, tested: Settings) -> None:
         score_version(tested.override({"captions": "nosuch"}), None)
 
 
-def test_missing_images_are_named_and_the_command_that_fetches_them(tested: Settings, version: Path) -> None:
+def test_missing_images_are_named_with_the_fetch_command(tested: Settings, version: Path) -> None:
     image = min(Path(str(tested.benchmarks.images)).rglob("*.jpg"))
     image.unlink()
     with pytest.raises(InputError, match=rf"1 of {N_IMAGES} images are missing: \S*{image.name}$"):

@@ -168,7 +168,7 @@ def test_chunked_ranks_refuse_other_widths_and_counts() -> None:
         ranks_by_cosine(torch.zeros(2, 3), torch.zeros(4, 3), torch.tensor([0]))
 
 
-def test_the_right_item_is_found_behind_those_that_score_the_same() -> None:
+def test_the_right_item_ranks_behind_equal_scores() -> None:
     queries = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     gallery = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     right = torch.tensor([0, 2, 0])
@@ -354,7 +354,7 @@ def test_match_takes_sentences_with_equal_vectors_as_one() -> None:
 
 
 @pytest.mark.parametrize("max_scores", [1, 700, 10**9])
-def test_match_takes_sentences_whose_vectors_differ_by_rounding_as_one(max_scores: int) -> None:
+def test_match_merges_vectors_that_differ_by_rounding(max_scores: int) -> None:
     """A teacher reads two spellings of a sentence alike, in batches of different sizes."""
     generator = torch.Generator().manual_seed(0)
     single = torch.randn(50, 24, generator=generator).half()

@@ -84,7 +84,7 @@ def test_retrieval_ranks_by_hand() -> None:
 
 
 def test_retrieval_several_captions_an_image() -> None:
-    # Blue is wrong for image 1: all other images tie with it or stand above.
+    # Blue is wrong for image 1: all other images tie with it or rank higher.
     assert retrieved(Encoder(ENGLISH), ["red", "red", "blue"], (0, 0, 1)) == [0, 0, 3]
 
 

@@ -52,7 +52,7 @@ def test_mount_points_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         pytest.raises(InputError, match=r"--output .*export: cannot be written: Device or resource busy"),
         whole_folder(tmp_path / "export"),
     ):
-        monkeypatch.setattr(Path, "replace", Mock(side_effect=busy))
+        monkeypatch.setattr(Path, "rename", Mock(side_effect=busy))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "link"]
     monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "export")
     for name in ("export", "link"):

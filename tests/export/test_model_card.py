@@ -110,7 +110,7 @@ def test_what_is_not_recorded_is_not_said(source: Make, tmp_path: Path) -> None:
     assert "corpus pairs.tsv: its terms are not recorded." in text
 
 
-def test_a_backbone_is_the_hubs_only_where_it_was_fetched_from_there(
+def test_a_local_backbone_is_not_called_the_hubs(
     settings: SettingsFactory, tiny_backbone: Path, source: Make, tmp_path: Path, monkeypatch: Any
 ) -> None:
     (tmp_path / "models").mkdir()
@@ -130,7 +130,7 @@ def test_a_backbone_is_the_hubs_only_where_it_was_fetched_from_there(
     assert "| backbone | owner/beto |" in card(fetched)
 
 
-def test_a_run_whose_settings_changed_on_the_way_is_told_as_such(source: Make) -> None:
+def test_a_run_with_changed_settings_is_described_as_such(source: Make) -> None:
     opened = source()
     assert "| settings |" not in card(opened)
     lineage = [{"donor": 3, "pairs": 2000}, {"donor": 1, "pairs": 4000}]

@@ -119,7 +119,7 @@ def test_stirred_students_need_every_part(source: Callable[..., Source]) -> None
     assert functional.cosine_similarity(whole, opened.trained.encode(opened.tokenizer, TEXTS)).max() < 0.999
 
 
-def test_a_test_on_other_data_than_the_runs_is_told_as_what_it_was(version: Callable[..., Path]) -> None:
+def test_a_test_on_other_data_is_described_as_such(version: Callable[..., Path]) -> None:
     folder = version()
     share = {"retrieval@01": 0.5, "retrieval@05": 0.6, "retrieval@10": 0.7}
     scores = {
@@ -139,7 +139,7 @@ def test_a_test_on_other_data_than_the_runs_is_told_as_what_it_was(version: Call
 def test_the_cache_is_found_from_another_folder(
     version: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the teacher of a version that names the miniature would be built anew, in the wrong place."""
+    """Otherwise the teacher of a miniature version would be rebuilt in the wrong folder."""
     folder = version()
     settings = read_settings(folder).override({"cache_dir": "kept/here"})
     (folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")

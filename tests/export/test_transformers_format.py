@@ -35,7 +35,7 @@ def test_the_cards_lines_give_our_vectors(
     assert_same(variables["vectors"], opened, sentences)
 
 
-def test_the_card_names_an_added_token_that_decomposed_text_hides(
+def test_the_card_names_a_token_hidden_in_decomposed_text(
     source: Callable[..., Source], tmp_path: Path
 ) -> None:
     opened = source()

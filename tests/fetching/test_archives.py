@@ -211,7 +211,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path, folder: Path) -> None:
     assert message == f"{archive}: bad must be a regular file, but is a link or a device"
 
 
-def test_a_folder_that_exists_is_as_before_when_a_member_is_refused(tmp_path: Path, folder: Path) -> None:
+def test_a_refused_member_leaves_the_existing_folder_unchanged(tmp_path: Path, folder: Path) -> None:
     folder.mkdir()
     (folder / "good").write_bytes(b"mine")
     refusal(write_archive(tmp_path / "a.tar", {"good": b"x", "../bad": b"x"}), folder)
@@ -360,7 +360,7 @@ def test_a_killed_process_leaves_nothing_that_is_taken_for_whole(
     assert beside(folder) == set()
 
 
-def test_a_run_that_ends_in_the_middle_of_moving_is_not_taken_for_whole(
+def test_a_run_ended_while_moving_is_not_complete(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = write_archive(tmp_path / "a.tar", FILES)

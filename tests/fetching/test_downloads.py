@@ -91,7 +91,7 @@ def test_a_redirect_is_followed(host: Host, path: Path) -> None:
     assert fetch(Remote(host.url("old")), path).read_bytes() == CONTENT
 
 
-def test_a_file_that_is_there_with_another_size_is_left_alone_and_refused(host: Host, path: Path) -> None:
+def test_an_existing_file_of_another_size_is_kept_and_refused(host: Host, path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"mine")
     remote = Remote(host.url(NAME), size=len(CONTENT))
@@ -130,7 +130,7 @@ def test_a_cut_transfer_is_completed(
     assert "the transfer was cut" in capsys.readouterr().err
 
 
-def test_a_host_that_cuts_always_is_given_up_and_the_next_run_goes_on(host: Host, path: Path) -> None:
+def test_a_host_that_always_cuts_fails_and_the_next_run_resumes(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(cut_after=10_000, times=None))
     remote = Remote(host.url(NAME), sha256=SHA256)
     message = refusal(remote, path)
@@ -313,7 +313,7 @@ def test_a_wrong_hash(host: Host, path: Path) -> None:
     assert fetch(remote, path).read_bytes() == CONTENT
 
 
-def test_a_size_that_is_not_the_published_one_is_refused_before_a_byte(host: Host, path: Path) -> None:
+def test_an_unpublished_size_is_refused_before_downloading(host: Host, path: Path) -> None:
     remote = Remote(host.url(NAME), size=1000)
     assert refusal(remote, path) == (
         f"{remote.url}: must have 1,000 bytes as published, the host announces 256,000; "
@@ -340,7 +340,7 @@ def test_more_bytes_than_published(host: Host, path: Path) -> None:
     assert left(path) == set()
 
 
-def test_an_end_that_cannot_be_told_from_a_cut_is_refused(host: Host, path: Path) -> None:
+def test_an_end_like_a_cut_is_refused(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(headers={"Content-Length": None}, times=None))
     assert refusal(Remote(host.url(NAME)), path) == (
         f"{host.url(NAME)}: the host must announce a size, none is published either; "
@@ -354,7 +354,7 @@ def test_an_end_that_cannot_be_told_from_a_cut_is_refused(host: Host, path: Path
     assert ranges(host)[-1] == "bytes=70000-"
 
 
-def test_a_file_that_does_not_fit_the_disk_is_refused_before_a_byte(host: Host, path: Path) -> None:
+def test_a_file_too_large_for_the_disk_is_refused_at_once(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(headers={"Content-Length": str(10**18)}))
     message = refusal(Remote(host.url(NAME)), path)
     assert message.startswith(f"{host.url(NAME)}: needs 1,000,000,000,000.0 MB in {path.parent}, where ")
@@ -496,7 +496,7 @@ def test_without_a_version_there_is_no_going_on(host: Host, path: Path) -> None:
     assert ranges(host) == [None, None]
 
 
-def test_a_date_stands_in_for_an_entity_tag(host: Host, path: Path) -> None:
+def test_a_date_replaces_an_entity_tag(host: Host, path: Path) -> None:
     bare: dict[str, str | None] = {"ETag": 'W/"weak"'}
     host.fault(NAME, Fault(cut_after=1000, headers=bare), Fault(headers=bare))
     assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
@@ -562,9 +562,9 @@ FETCH = """
 FETCH_WHEN_TOLD = """
     import sys
     from pathlib import Path
-    import themo.files.cache
+    import themo.files.locks
     from themo.fetching.downloads import Remote, fetch
-    themo.files.cache.SECONDS_OF_SILENCE = 0.1
+    themo.files.locks.SECONDS_OF_SILENCE = 0.1
     print("ready", flush=True)
     sys.stdin.readline()
     print(fetch(Remote(sys.argv[1], sha256=sys.argv[3]), Path(sys.argv[2])))
@@ -621,7 +621,7 @@ def test_processes_that_want_a_file_at_once_fetch_it_once(host: Host, path: Path
 # Probes
 
 
-def test_a_probe_tells_the_size_and_downloads_nothing(host: Host) -> None:
+def test_a_probe_returns_the_size_and_downloads_nothing(host: Host) -> None:
     assert probe(Remote(host.url(NAME))) == len(CONTENT)
     assert [(request.method, request.sent) for request in host.requests] == [("HEAD", 0)]
 
@@ -633,7 +633,7 @@ def test_a_probe_tells_the_size_and_downloads_nothing(host: Host) -> None:
         *(Fault(status=status, headers={"Content-Length": None}) for status in (403, 405, 429, 503)),
     ],
 )
-def test_a_probe_that_tells_nothing_falls_back_on_what_is_published(host: Host, fault: Fault) -> None:
+def test_a_probe_without_a_size_uses_the_published_one(host: Host, fault: Fault) -> None:
     host.fault(NAME, fault, fault)
     assert probe(Remote(host.url(NAME))) is None
     assert probe(Remote(host.url(NAME), size=7)) == 7

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from themo.files.atomic import replace_folder, write_text
+from themo.files.atomic import put_in_place, replace_folder, unfinished, write_text
 
 
 def test_write_text_replaces_in_one_step(tmp_path: Path) -> None:
@@ -42,8 +42,34 @@ def test_a_folder_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> N
     with pytest.raises(ZeroDivisionError):
         replace_folder(folder, lambda new: (new / str(1 // 0)).touch())
     assert [path.name for path in folder.iterdir()] == ["one"]
+    assert list(tmp_path.iterdir()) == [folder]  # half a folder would fill a disk further
     replace_folder(folder, lambda new: (new / "two").touch())
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("holds", [None, [], ["theirs"]])
+def test_folder_in_place_without_replacing(tmp_path: Path, holds: list[str] | None) -> None:
+    folder = tmp_path / "part"
+    if holds is not None:
+        folder.mkdir()
+        for name in holds:
+            (folder / name).touch()
+    with unfinished(folder) as new:
+        (new / "ours").touch()
+        if holds:
+            with pytest.raises(OSError, match="not empty"):
+                put_in_place(new, folder, replace=False)
+        else:
+            put_in_place(new, folder, replace=False)
+    assert [path.name for path in folder.iterdir()] == (holds or ["ours"])
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_unfinished_folder_of_a_killed_process_is_emptied(tmp_path: Path) -> None:
+    (tmp_path / ".part.unfinished" / "below").mkdir(parents=True)
+    with unfinished(tmp_path / "part") as new:
+        assert not any(new.iterdir())
+    assert not any(tmp_path.iterdir())
 
 
 def test_all_is_on_the_disk_before_the_old_folder_goes(
@@ -58,4 +84,4 @@ def test_all_is_on_the_disk_before_the_old_folder_goes(
 
     monkeypatch.setattr(os, "fsync", fsync)
     replace_folder(folder, lambda new: (new / "two").touch())
-    assert synced == ["two", ".part.new", tmp_path.name]
+    assert synced == ["two", ".part.unfinished", tmp_path.name]

@@ -50,7 +50,7 @@ def test_built_once_and_found_by_key(tmp_path: Path) -> None:
     assert build.calls == 2
 
 
-def test_the_manifest_tells_key_and_files(tmp_path: Path) -> None:
+def test_the_manifest_holds_key_and_files(tmp_path: Path) -> None:
     entry = Cache(tmp_path).entry("values", KEY, Builder())
     manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["key"] == KEY
@@ -231,7 +231,7 @@ def test_processes_that_want_an_entry_at_once_build_it_once(tmp_path: Path) -> N
     assert len(list(Path(entry.strip()).glob("*.txt"))) == 25
 
 
-def test_a_killed_build_is_begun_anew(tmp_path: Path) -> None:
+def test_a_killed_build_is_restarted(tmp_path: Path) -> None:
     log, cache = tmp_path / "log", tmp_path / "cache"
     process = python(BUILD_SLOWLY, cache, log, 100_000)
     while not list(cache.glob(".values-*/2.txt")):

@@ -46,7 +46,7 @@ def test_without_patience_and_for_other_errors_it_does_not_wait(tmp_path: Path) 
         Patience()(lambda: write_to(tmp_path / "nosuch" / "file"))
 
 
-def test_ctrl_c_ends_the_waiting_even_where_another_handler_would_keep_it_and_all_waiting_to_come() -> None:
+def test_ctrl_c_ends_this_and_later_waits_despite_a_handler() -> None:
     noted: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
     try:
@@ -127,3 +127,21 @@ def test_waits_grow_no_longer_so_that_room_is_soon_seen(
     places = [*[FULL] * 20, tmp_path / "kept"]
     assert Patience()(lambda: write_to(places.pop(0))) == "kept"
     assert waits == [0.01] * 20
+
+
+def test_retry_ends_with_a_reason_that_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "SECONDS_BETWEEN_WARNINGS", 600.0)
+    failures: list[Exception] = [OSError("away"), OSError("away"), ValueError("wrong")]
+    warned: list[str] = []
+    paused: list[float] = []
+
+    def fail() -> None:
+        raise failures.pop(0)
+
+    def waits_for(error: Exception) -> str | None:
+        return f"it: {error}" if isinstance(error, OSError) else None
+
+    with pytest.raises(ValueError, match="wrong"):
+        room.retry(fail, waits_for, warned.append, paused.append)
+    assert warned == ["it: away"]
+    assert paused == [room.SECONDS_BETWEEN_TRIES] * 2

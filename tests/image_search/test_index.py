@@ -18,7 +18,7 @@ from PIL import Image
 from tiny import write_picture
 
 from themo.errors import InputError
-from themo.files import cache
+from themo.files import locks
 from themo.image_search import index as index_module
 from themo.image_search.index import ImageIndex, MappedVectors
 from themo.image_search.pictures import find_pictures
@@ -225,9 +225,7 @@ def test_an_emptied_folder(update: Update, folder: Path, tmp_path: Path) -> None
     assert pieces(tmp_path) == []
 
 
-def test_broken_pictures_are_told_and_not_looked_at_again(
-    update: Update, folder: Path, teacher: Teacher
-) -> None:
+def test_broken_pictures_are_reported_and_not_retried(update: Update, folder: Path, teacher: Teacher) -> None:
     whole = (folder / "07.jpg").read_bytes()
     (folder / "07.jpg").write_bytes(whole[:200])
     (folder / "08.jpg").write_text("<html>404</html>", encoding="utf-8")
@@ -244,7 +242,7 @@ def test_broken_pictures_are_told_and_not_looked_at_again(
     assert_is_of(mended, folder, teacher)
 
 
-def test_pictures_that_cannot_be_read_now_are_told_and_looked_at_again(
+def test_unreadable_pictures_are_named_and_retried(
     update: Update, folder: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_file = Path.open
@@ -367,7 +365,7 @@ def test_many_small_pieces_become_one(
     assert_is_of(index, folder, teacher)
 
 
-def test_an_open_index_goes_on_while_another_process_rewrites(
+def test_an_open_index_survives_a_rewrite_by_another_process(
     update: Update, folder: Path, tmp_path: Path
 ) -> None:
     index = update()
@@ -392,7 +390,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_another_process_at_the_same_pictures_is_told(
+def test_another_process_at_the_same_pictures_is_reported(
     update: Update, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update()
@@ -405,8 +403,8 @@ def test_another_process_at_the_same_pictures_is_told(
         told.append(text)
         other.release()
 
-    monkeypatch.setattr(cache, "SECONDS_OF_SILENCE", 0.0)
-    monkeypatch.setattr(cache.console, "print", let_go)
+    monkeypatch.setattr(locks, "SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr(locks.console, "print", let_go)
     assert update(load=never).n_new == 0
     assert told == [f"--images {folder}: another process is indexing it; waiting"]
 

@@ -46,7 +46,7 @@ def test_links_to_files_count_and_links_to_folders_do_not(folder: Path) -> None:
     assert names(folder) == ["a/c.PNG", "a/deeper/d.webp", "b.jpg", "linked.jpg"]
 
 
-def test_files_that_may_not_be_looked_at_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_files_are_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "beyond.jpg").symlink_to(folder / "b.jpg" / "x.jpg")
     real = os.stat
 

@@ -43,7 +43,7 @@ def lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-def test_the_same_recipe_builds_the_same_world_and_another_seed_another(world: Path, tmp_path: Path) -> None:
+def test_equal_recipes_build_equal_worlds_and_seeds_differ(world: Path, tmp_path: Path) -> None:
     again, other = tmp_path / "again", tmp_path / "other"
     for folder, seed in ((again, 0), (other, 1)):
         folder.mkdir()
@@ -70,7 +70,7 @@ def test_the_corpus_holds_pairs_under_a_header(world: Path) -> None:
         assert all(len(row) == 2 and all(row) for row in rows)
 
 
-def test_validation_pairs_are_told_apart_by_what_they_say(world: Path) -> None:
+def test_validation_pairs_are_distinguished_by_text(world: Path) -> None:
     rows = lines(world / "corpus" / "validation.tsv")[1:]
     assert len({row.split("\t")[0] for row in rows}) == len(rows)
 
@@ -122,7 +122,7 @@ def test_classes_are_named_by_every_synonym() -> None:
     ]
 
 
-def test_open_clip_loads_the_teacher_and_prepares_pictures_as_in_training(world: Path) -> None:
+def test_open_clip_loads_the_teacher_and_its_preprocessing(world: Path) -> None:
     folder = world / "teacher"
     model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
     weights = load_file(folder / "open_clip_model.safetensors")
@@ -142,7 +142,7 @@ def test_the_teacher_can_be_moved(world: Path) -> None:
         assert str(world) not in path.read_text(encoding="utf-8")
 
 
-def test_transformers_load_the_student_and_its_tokenizer_keeps_spanish_letters(world: Path) -> None:
+def test_transformers_load_the_student_and_keep_spanish_letters(world: Path) -> None:
     config = AutoConfig.from_pretrained(world / "student")
     tokenizer = AutoTokenizer.from_pretrained(world / "student")
     assert (config.model_type, config.hidden_size, config.num_hidden_layers) == ("bert", 32, 1)
@@ -157,7 +157,7 @@ def test_transformers_load_the_student_and_its_tokenizer_keeps_spanish_letters(w
     assert states.shape == (2, 6, 32)
 
 
-def test_a_recipe_that_asks_for_more_than_the_world_holds_is_refused(tmp_path: Path) -> None:
+def test_a_recipe_larger_than_the_world_is_refused(tmp_path: Path) -> None:
     recipe = TINY.model_copy(update={"unseen_images": 100_000})
     with pytest.raises(InputError, match="the split 'unseen' holds 25,920 scenes of two groups"):
         build(recipe, tmp_path)

@@ -32,9 +32,7 @@ def test_every_object_of_a_scene_has_a_cell_of_its_own(scenes: Scenes, objects: 
     assert len(set(zip(objects.scene, objects.cell, strict=True))) == len(objects.scene)
 
 
-def test_the_first_group_lies_left_of_or_above_the_second_and_never_both(
-    scenes: Scenes, objects: Objects
-) -> None:
+def test_the_first_group_is_left_of_or_above_the_second(scenes: Scenes, objects: Objects) -> None:
     group = group_of(scenes, objects)
     for i in np.flatnonzero(~scenes.single)[:500]:
         own = objects.scene == i

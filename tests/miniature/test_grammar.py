@@ -55,7 +55,7 @@ def reading(group: Group) -> spanish_reader.Reading:
 
 
 @pytest.mark.parametrize("shape", range(10))
-def test_every_spanish_phrase_agrees_in_gender_and_number_and_says_what_is_meant(shape: int) -> None:
+def test_spanish_phrases_agree_in_gender_number_and_meaning(shape: int) -> None:
     for count, colour, size in product((1, 2, 3), (None, *range(8)), (None, 0, 1)):
         group = Group(shape, count, colour, size)
         for phrase in everything(lambda pick, group=group: spanish_group(group, pick)):
@@ -63,7 +63,7 @@ def test_every_spanish_phrase_agrees_in_gender_and_number_and_says_what_is_meant
 
 
 @pytest.mark.parametrize("relation", [None, LEFT, RIGHT, ABOVE, BELOW])
-def test_every_spanish_order_of_words_agrees_and_says_what_is_meant(relation: int | None) -> None:
+def test_every_spanish_word_order_agrees_and_keeps_the_meaning(relation: int | None) -> None:
     # A heart and a triangle have one name each, so that the orders of words are what varies.
     for counts, background in product([(1, 1), (1, 2), (2, 1), (3, 3)], (None, 0, 2)):
         first, second = Group(shape=5, count=counts[0]), Group(shape=2, count=counts[1])
@@ -169,7 +169,7 @@ def test_every_english_phrase_has_the_right_article_and_number() -> None:
 
 @given(content=contents)
 @settings(max_examples=50, deadline=None)
-def test_a_sentence_begins_with_a_capital_and_has_no_double_or_trailing_space(content: Content) -> None:
+def test_sentences_start_with_a_capital_and_have_no_stray_space(content: Content) -> None:
     for say in (english_sentence, spanish_sentence):
         sentence = say(content, random.Random(0).choice)
         assert sentence[0].isupper()

@@ -90,7 +90,7 @@ def test_what_of_one_group_agrees(found: Scenes, expected: set[str]) -> None:
     assert wrong(scene(A), found) == expected
 
 
-def test_one_group_tells_no_relation() -> None:
+def test_one_group_has_no_relation() -> None:
     asked = joined([scene(A), scene(A, B)])
     told = agreement(asked, asked).is_stated
     assert told["relation"].tolist() == [False, True]

@@ -17,7 +17,7 @@ N = 40
 
 
 def background_seen(paths: Sequence[Path]) -> torch.Tensor:
-    """One axis a background, told by the corner's colour."""
+    """One axis a background, identified by the corner's colour."""
     corners = [np.asarray(Image.open(path))[0, 0] for path in paths]
     table = np.array([background.rgb for background in BACKGROUNDS])
     return torch.eye(4)[[int(np.abs(table - corner).sum(axis=1).argmin()) for corner in corners]]
@@ -45,7 +45,7 @@ def told() -> dict[str, dict[str, np.ndarray]]:
     return dict(distinguished(WORLD, "test", readers, background_seen, N))
 
 
-def test_who_reads_backgrounds_alone_tells_those_apart_and_nothing_else(
+def test_backgrounds_alone_distinguish_only_backgrounds(
     told: dict[str, dict[str, np.ndarray]],
 ) -> None:
     assert tuple(told) == KINDS

@@ -24,7 +24,7 @@ def pairs(scenes: Scenes) -> set[frozenset[int]]:
 
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=10, deadline=None)
-def test_unseen_combinations_are_ten_one_of_each_shape_and_the_splits_share_the_rest(seed: int) -> None:
+def test_ten_unseen_combinations_one_per_shape(seed: int) -> None:
     world = World(seed)
     assert sorted(world.unseen // 8) == list(range(10))
     seen = np.delete(world.split_of, world.unseen, axis=0)
@@ -67,7 +67,7 @@ def test_more_scenes_than_a_split_holds_are_refused() -> None:
     assert len(drawn("unseen", 100_000, distinct=False)) == 100_000
 
 
-def test_a_world_whose_split_has_no_single_groups_gives_pairs_instead() -> None:
+def test_a_split_without_single_groups_gives_pairs() -> None:
     world = World(seed=0)
     diagonal = np.arange(N_COMBINATIONS)
     world.split_of[diagonal, diagonal] = SPLITS.index("train")

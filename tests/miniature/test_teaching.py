@@ -49,7 +49,7 @@ def test_only_rivals_weigh() -> None:
     assert within.item() == pytest.approx((apart[0] + apart[1]).item() / 2)
 
 
-def test_a_family_stays_in_the_training_split_and_says_the_same_only_under_one_number() -> None:
+def test_a_family_stays_in_training_with_one_number_a_meaning() -> None:
     scenes, contents, numbers = family_batch(WORLD, 100, 40, np.random.default_rng(0))
     assert len(scenes) == len(contents) == len(numbers) == 100 * (1 + len(FAMILY))
     pair = scenes.combination

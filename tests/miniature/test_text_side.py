@@ -40,7 +40,7 @@ def test_one_process_and_two_train_the_same_teacher_to_the_bit(
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone binds processes to cores")
-def test_two_processes_on_one_core_train_the_same_teacher_as_on_all(bpe: Path, tmp_path: Path) -> None:
+def test_two_processes_on_one_core_train_the_same_teacher(bpe: Path, tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
     contents = []
     for allowed in ({min(before)}, before):

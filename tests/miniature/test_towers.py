@@ -55,7 +55,7 @@ def test_image_tower_in_float32_equals_open_clip(case: Case) -> None:
     torch.testing.assert_close(case.image(case.patches, torch.float32), expected, atol=1e-6, rtol=1e-5)
 
 
-def test_text_tower_of_trimmed_texts_equals_open_clip_of_padded_ones(case: Case) -> None:
+def test_trimmed_texts_encode_like_open_clips_padded_ones(case: Case) -> None:
     assert case.tokens.shape[1] < CONTEXT_LENGTH
     expected = case.model.encode_text(case.padded, normalize=True)
     torch.testing.assert_close(case.text(case.tokens, torch.float32), expected, atol=1e-6, rtol=1e-5)

@@ -48,7 +48,7 @@ def test_nearly_every_scene_has_a_twin_of_these_kinds(scenes: Scenes, kind: Kind
 
 
 @pytest.mark.parametrize("kind", ["swapped colours", "reversed relation", "turned"])
-def test_a_single_group_has_no_twin_in_how_two_groups_stand(scenes: Scenes, kind: Kind) -> None:
+def test_a_single_group_has_no_twin_of_relation(scenes: Scenes, kind: Kind) -> None:
     different = differ(scenes, twins_of(scenes, kind))
     assert not different[scenes.single].any()
     assert different[~scenes.single].mean() > (0.45 if kind == "swapped colours" else 0.99)
@@ -64,7 +64,7 @@ def test_two_groups_exchange_what_they_have(scenes: Scenes) -> None:
     assert (twins_of(twins_of(pairs, "reversed relation"), "reversed relation").shape == pairs.shape).all()
 
 
-def test_numbers_are_equal_exactly_where_all_that_is_told_is_equal(scenes: Scenes) -> None:
+def test_numbers_are_equal_exactly_where_contents_are_equal(scenes: Scenes) -> None:
     contents = [scenes.content(i) for i in range(len(scenes))]
     assert len(set(scene_numbers(scenes))) == len(set(contents))
     resized = twins_of(scenes, "size")

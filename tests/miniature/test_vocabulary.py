@@ -38,14 +38,14 @@ def random_contents(n: int) -> list[Content]:
     ]
 
 
-def test_the_cut_vocabulary_splits_every_word_as_the_full_one_does(bpe: Path) -> None:
+def test_the_cut_vocabulary_splits_words_like_the_full_one(bpe: Path) -> None:
     full, cut = SimpleTokenizer(), SimpleTokenizer(bpe_path=str(bpe))
     assert cut.vocab_size < 800
     for word in english_words():
         assert [cut.decoder[i] for i in cut.encode(word)] == [full.decoder[i] for i in full.encode(word)]
 
 
-def test_the_fast_tokenizer_gives_what_open_clip_gives_without_the_padding(bpe: Path) -> None:
+def test_the_fast_tokenizer_equals_open_clips_without_padding(bpe: Path) -> None:
     slow = SimpleTokenizer(bpe_path=str(bpe), context_length=CONTEXT_LENGTH)
     fast = encoder(bpe)
     texts = [

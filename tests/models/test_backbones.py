@@ -149,7 +149,7 @@ def test_early_bert_keeps_accents_and_its_special_ids(
     assert load_config(str(folder)).hidden_size == 16
 
 
-def test_early_bert_without_accents_in_its_vocabulary_strips_them(tmp_path: Path) -> None:
+def test_early_bert_without_accented_vocabulary_strips_them(tmp_path: Path) -> None:
     folder = early_bert(tmp_path / "bert", [*CASED[:6], "nino", "a"])
     tokenizer = load_tokenizer(str(folder))
     assert tokenizer.convert_ids_to_tokens(tokenizer("Niño")["input_ids"])[1:-1] == ["nino"]
@@ -193,7 +193,7 @@ def test_the_vocabulary_decides_on_capitals_and_accents(
     ("stated", "lowercase", "strip_accents"),
     [(None, False, False), ({"do_lower_case": True}, True, False), ({"strip_accents": True}, False, True)],
 )
-def test_the_normalizer_of_a_tokenizer_json_holds_unless_its_config_says_otherwise(
+def test_the_tokenizer_config_overrides_the_json_normalizer(
     tmp_path: Path, stated: dict[str, bool] | None, lowercase: bool, strip_accents: bool
 ) -> None:
     folder = typed_bert(tmp_path / "bert", [*CASED, "camion"], "bert")

@@ -229,7 +229,7 @@ def test_processes_start_where_they_pay(folder: list[Path], monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_what_is_no_image_is_told_in_its_place(folder: list[Path], workers: int) -> None:
+def test_a_non_image_is_reported_in_its_place(folder: list[Path], workers: int) -> None:
     folder[7].write_bytes(folder[7].read_bytes()[:-28])
     images = list(load_images(folder, to_tensor, workers))
     assert [i for i, image in enumerate(images) if isinstance(image, InputError)] == [7]

@@ -154,9 +154,7 @@ def test_safetensors_come_first(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_weights_that_hold_code_are_refused_and_the_code_is_not_run(
-    copy: Path, tmp_path: Path, zipped: bool
-) -> None:
+def test_weights_with_code_are_refused_and_nothing_runs(copy: Path, tmp_path: Path, zipped: bool) -> None:
     (copy / SAFE).unlink()
     sprung = tmp_path / "sprung"
     torch.save({"final_logits_bias": Trap(sprung)}, copy / BIN, _use_new_zipfile_serialization=zipped)
@@ -260,7 +258,7 @@ def test_translations_are_computed_once(toy: Path, tmp_path: Path) -> None:
     assert translations(cache, str(moved), tuple(SENTENCES), "es", refuse_to_load) == first
 
 
-def test_other_texts_and_other_models_are_computed_anew(toy: Path, copy: Path, tmp_path: Path) -> None:
+def test_other_texts_and_models_are_recomputed(toy: Path, copy: Path, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     loaded = []
 

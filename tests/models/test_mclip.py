@@ -108,9 +108,7 @@ def test_every_format_of_weights_gives_equal_vectors(toy: Path, copy: Path) -> N
 
 
 @pytest.mark.parametrize("file_format", ["zip", "before torch 1.6", "pickle"])
-def test_weights_that_hold_code_are_refused_and_the_code_is_not_run(
-    copy: Path, tmp_path: Path, file_format: str
-) -> None:
+def test_weights_with_code_are_refused_and_nothing_runs(copy: Path, tmp_path: Path, file_format: str) -> None:
     sprung = tmp_path / "sprung"
     if file_format == "pickle":
         (copy / BIN).write_bytes(pickle.dumps({"LinearTransformation.bias": Trap(sprung)}, protocol=2))

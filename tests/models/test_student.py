@@ -159,3 +159,23 @@ def test_a_damaged_student(tmp_path: Path, tiny_backbone: Path, damage: str) -> 
         load_student(folder)
     assert str(folder) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_encoding_in_bfloat16_stays_near_float32(
+    tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    student, tokenizer = build(tiny_backbone).eval(), Tokenizer.load(str(tiny_backbone))
+    weights = student.weights_for_encoding()
+    assert weights is not None
+    assert {tensor.dtype for layer in weights for tensor in layer.mixed} == {torch.bfloat16}
+    exact, rounded = (student.encode(tokenizer, TEXTS, 2, weights=given) for given in (None, weights))
+    assert not torch.equal(exact, rounded)
+    assert torch.cosine_similarity(exact, rounded).min() >= 0.9999
+
+
+def test_encoding_stays_in_float32_without_bfloat16_units(
+    tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True}, raising=False)
+    assert build(tiny_backbone).weights_for_encoding() is None

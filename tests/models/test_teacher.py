@@ -206,7 +206,7 @@ def test_unknown_names(architecture: str, pretrained: str | None) -> None:
 
 
 @pytest.mark.parametrize("names", [("ViT-L-14", "datacomp_xl_s13b_b90k"), ("hf-hub:nosuch/model", None)])
-def test_a_hub_that_gives_nothing_is_named_and_told_of_once(
+def test_a_hub_without_answer_is_named_once(
     caplog: pytest.LogCaptureFixture, names: tuple[str, str | None]
 ) -> None:
     with pytest.raises(InputError) as caught:
@@ -240,7 +240,7 @@ def test_code_in_weights_is_refused_and_never_run(tmp_path: Path, tiny_teacher: 
     assert not trace.exists()
 
 
-def test_the_logs_of_the_host_program_go_on(tiny_teacher: Path) -> None:
+def test_the_logs_of_the_host_program_continue(tiny_teacher: Path) -> None:
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.INFO)
     try:

@@ -66,7 +66,7 @@ def test_a_saved_tokenizer_is_loaded_with_its_fingerprint(
     assert Tokenizer.load(str(folder)).fingerprint == tokenizer.fingerprint
 
 
-def test_added_tokens_that_a_tokenizer_json_misses_in_decomposed_text(tokenizer: Tokenizer) -> None:
+def test_added_tokens_missed_in_decomposed_text(tokenizer: Tokenizer) -> None:
     assert uncomposed_tokens(tokenizer) == []
     inner = copy.deepcopy(tokenizer.inner)
     inner.add_tokens(["jalapeño", AddedToken("ñandú", normalized=False), AddedToken("<x>", normalized=False)])

@@ -8,6 +8,7 @@ from themo.process.devices import (
     autocast,
     is_device_fault,
     is_out_of_memory,
+    multiplies_bfloat16,
     resolve_device,
     resolve_precision,
 )
@@ -38,9 +39,25 @@ def test_precision_on_a_cpu(precision: str, dtype: torch.dtype) -> None:
     assert resolve_precision(precision, CPU) == dtype  # type: ignore[arg-type]
 
 
-def test_auto_on_a_cpu_is_bfloat16_where_the_processor_multiplies_it() -> None:
+def test_auto_on_a_cpu_is_bfloat16_where_it_is_native() -> None:
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     assert resolve_precision("auto", CPU) == (torch.bfloat16 if "amx_bf16" in flags else torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "can"),
+    [
+        ({"amx_bf16": True}, True),
+        ({"avx512_bf16": True}, True),
+        ({"avx512_f": True, "avx2": True}, False),
+        ({}, False),
+    ],
+)
+def test_bfloat16_units_are_amx_or_avx512_bf16(
+    capabilities: dict[str, bool], can: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert multiplies_bfloat16() == can
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

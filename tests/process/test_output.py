@@ -16,7 +16,7 @@ from themo.process import progress
 from themo.process.output import duration, print_result
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]")
-"""A foreground colour, as terminals are told of it."""
+"""The escape sequence of a foreground colour."""
 
 
 def wide_table() -> Table:
@@ -27,7 +27,7 @@ def wide_table() -> Table:
     return table
 
 
-def test_a_table_is_as_wide_as_it_needs_to_be_where_there_is_no_terminal(
+def test_a_table_takes_its_full_width_without_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)

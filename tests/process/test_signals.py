@@ -75,7 +75,7 @@ def test_a_hangup_spares_the_children_and_is_not_lost() -> None:
     assert len(masks) == 2
 
 
-def test_who_takes_note_of_ctrl_c_takes_note_of_it_and_ends_in_its_own_time() -> None:
+def test_a_program_that_handles_ctrl_c_ends_in_its_own_time() -> None:
     noted: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:

@@ -64,7 +64,7 @@ def test_all_records_twice_give_one_run_with_each_report_once(uri: str) -> None:
     assert steps(delivery, "a") == [10, 20]
 
 
-def test_a_trial_that_goes_on_from_a_checkpoint_reports_no_step_twice(uri: str) -> None:
+def test_a_resumed_trial_reports_no_step_twice(uri: str) -> None:
     first = Delivery(uri, "again")
     for record in (BEGIN, report(10, a=1.0), report(20, a=2.0)):
         first.carry_out(record)
@@ -74,7 +74,7 @@ def test_a_trial_that_goes_on_from_a_checkpoint_reports_no_step_twice(uri: str) 
     assert steps(second, "a") == [10, 20, 30]
 
 
-def test_a_run_that_a_kill_left_without_params_and_settings_gets_them(
+def test_a_killed_runs_missing_params_and_settings_are_added(
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = Delivery(uri, "bare")
@@ -112,9 +112,7 @@ def test_a_trial_that_ended_is_brought_to_its_end(uri: str, before: str) -> None
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_a_trial_that_ended_has_its_tags_though_a_kill_or_an_interruption_came_before_them(
-    uri: str, ended: bool
-) -> None:
+def test_an_ended_trial_gets_its_tags_despite_a_kill(uri: str, ended: bool) -> None:
     experiment = f"settle-tags-{ended}"
     delivery = Delivery(uri, experiment)
     records = [BEGIN | {"run": "p", "name": "parent"}, BEGIN | {"parent": "p"}, report(20, a=2.0)]
@@ -199,7 +197,7 @@ def test_children_of_a_deleted_run_are_those_of_the_new_one(uri: str) -> None:
     assert sorted(run.info.run_name for run in runs(second)) == ["run", "trial 0", "trial 1", "trial 2"]
 
 
-def test_children_that_somebody_else_made_are_found_when_they_are_looked_for_again(uri: str) -> None:
+def test_children_made_elsewhere_are_found_at_the_next_look(uri: str) -> None:
     first = Delivery(uri, "made-elsewhere")
     for record in (BEGIN | {"run": "p"}, *children(1)):
         first.carry_out(record)
@@ -392,7 +390,7 @@ def test_two_that_make_an_experiment_at_once_get_the_same(uri: str, monkeypatch:
 
 
 @pytest.mark.slow
-def test_two_that_make_an_experiment_on_a_server_at_once_get_the_same(
+def test_concurrent_creators_of_an_experiment_share_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ServerOnSqlite(tmp_path) as server:

@@ -172,7 +172,7 @@ def test_a_file_that_is_no_outbox_stays_as_it_is(
     assert path.read_text(encoding="latin-1") == content
 
 
-def test_an_address_that_a_kill_tore_is_written_anew(tmp_path: Path) -> None:
+def test_an_address_torn_by_a_kill_is_rewritten(tmp_path: Path) -> None:
     head = json.dumps(ADDRESS) + "\n"
     path = tmp_path / "a.jsonl"
     for n in range(len(head)):
@@ -185,7 +185,7 @@ def test_an_address_that_a_kill_tore_is_written_anew(tmp_path: Path) -> None:
         box.close()
 
 
-def test_a_file_that_is_removed_before_it_is_locked_takes_nothing(
+def test_a_file_removed_before_its_lock_takes_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As by who sent all of it: what is appended then would be gone with it."""
@@ -232,7 +232,7 @@ while True:
     assert not path.exists()
 
 
-def test_what_was_left_behind_is_what_holds_records_and_is_in_no_use(tmp_path: Path) -> None:
+def test_leftovers_are_unused_files_with_records(tmp_path: Path) -> None:
     assert left_behind(tmp_path / "none") == []
     boxes = {name: Outbox(tmp_path / f"{name}.jsonl", ADDRESS) for name in ("empty", "left", "used")}
     for name in ("left", "used"):

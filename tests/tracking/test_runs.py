@@ -93,7 +93,7 @@ def test_a_block_ends_its_run_as_it_ends(store, error, status):
     assert runs["run"].info.status == status
 
 
-def test_a_run_of_a_key_is_taken_up_again(store):
+def test_a_run_of_a_key_is_resumed(store):
     with opened(store, "again") as tracking:
         run = tracking.start("run", {"a": 1}, key="s1/0")
         run.report({"pairs_seen": 100}, step=100)
@@ -110,7 +110,7 @@ def test_a_run_of_a_key_is_taken_up_again(store):
     assert len(client.get_metric_history(runs["run"].info.run_id, "pairs_seen")) == 2
 
 
-def test_what_the_server_refuses_costs_one_warning_and_nothing_else(store, capsys):
+def test_a_refused_record_costs_one_warning_only(store, capsys):
     with opened(store, "refused") as tracking:
         run = tracking.start("run", {})
         gone = RunLog(tracking, "no-such-run")
@@ -144,9 +144,7 @@ def test_records_for_another_place_are_refused_there(tmp_path, name):
     assert left.path.read_bytes() == before
 
 
-def test_records_may_go_to_the_same_server_by_another_password_or_to_a_database_that_was_moved(
-    tmp_path, monkeypatch
-):
+def test_records_reach_a_moved_database_or_a_new_password(tmp_path, monkeypatch):
     carried: list[str] = []
     monkeypatch.setattr(Delivery, "carry_out", lambda _, record: carried.append(record["run"]))
     for i, (was, now) in enumerate(
@@ -173,7 +171,7 @@ def test_an_outbox_without_records_takes_the_new_address(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_server_that_goes_and_comes_back_gets_all_in_order_and_once(tmp_path, capsys):
+def test_a_returning_server_gets_all_once_and_in_order(tmp_path, capsys):
     """A real server, killed while a run reports, and started again."""
     box = tmp_path / "outbox" / "run.jsonl"
     with ServerOnSqlite(tmp_path) as server:
@@ -199,7 +197,7 @@ def test_a_server_that_goes_and_comes_back_gets_all_in_order_and_once(tmp_path, 
 
 
 @pytest.mark.slow
-def test_a_server_that_never_comes_back_costs_a_warning_and_the_file_is_sent_later(tmp_path, capsys):
+def test_a_lost_server_costs_a_warning_and_a_later_delivery(tmp_path, capsys):
     box = tmp_path / "logs" / "outbox" / "run.jsonl"
     with ServerOnSqlite(tmp_path) as server:
         tracking = Tracking(server.uri, "never", box)
@@ -303,7 +301,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_server_whose_database_is_away_for_long_gets_all_when_it_is_back(tmp_path, capsys, monkeypatch):
+def test_a_returning_database_gets_all_records(tmp_path, capsys, monkeypatch):
     """The server itself answers all the time."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     monkeypatch.setattr(module, "_TRIES", 2)
@@ -333,7 +331,7 @@ def test_a_server_whose_database_is_away_for_long_gets_all_when_it_is_back(tmp_p
     assert capsys.readouterr().err.count("is away, reports wait in") == 1
 
 
-def test_a_server_that_is_away_for_a_day_gets_all_when_it_is_back(tmp_path, monkeypatch):
+def test_a_server_away_for_a_day_gets_all_records(tmp_path, monkeypatch):
     """After more tries than 2 can be raised to."""
     tries: list[str] = []
 

@@ -78,7 +78,7 @@ def test_a_listener_that_is_no_server_is_refused():
         thread.join()
 
 
-def test_a_password_in_the_address_is_used_by_mlflow_and_shown_nowhere():
+def test_a_password_in_the_address_is_used_and_never_shown():
     with _server(200) as uri:
         check_reachable(uri.replace("//", "//someone:secret@"))
         assert ui_command(uri.replace("//", "//someone:secret@")) == f"open {uri}"
@@ -92,7 +92,7 @@ def test_a_password_in_the_address_is_used_by_mlflow_and_shown_nowhere():
     assert "secret" not in str(caught.value)
 
 
-def test_a_server_in_trouble_is_refused_and_one_that_asks_for_a_password_is_not():
+def test_a_failing_server_is_refused_but_not_a_protected_one():
     with _server(503) as uri, pytest.raises(InputError, match=r"answers at http.*: HTTP status 503"):
         check_reachable(uri)
     with _server(401) as uri:

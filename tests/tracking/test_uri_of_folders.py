@@ -55,7 +55,7 @@ def test_a_database_address_leads_back_to_its_file(name: str) -> None:
 @example("a?b")
 @example("a%20b")
 @example("ñ")
-def test_database_and_artifacts_lie_in_the_folder_and_nothing_beside_it(name: str) -> None:
+def test_database_and_artifacts_stay_inside_the_folder(name: str) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         parent = Path(temporary).resolve()
         uri = default_uri(parent / name)

@@ -118,7 +118,7 @@ def check_shares() -> None:
 
 
 def check_runs(settings: Settings, data: TrainingData, folder: Path) -> None:
-    """Whole runs: only the first process reports; what it saves goes on bit for bit."""
+    """Complete runs: only rank 0 reports; training resumes from its checkpoint bit for bit."""
     group = Group.current()
     for loss in ("mse", "infonce"):
         reports = run(settings.override({"loss": loss}), data, folder / loss)

@@ -49,7 +49,7 @@ def test_infonce_takes_no_copy_of_the_own_target_as_negative(dtype: torch.dtype)
     torch.testing.assert_close(infonce(students, teachers, temperature=0.1), expected.mean())
 
 
-def test_infonce_of_one_sentence_alone_is_zero_with_a_gradient_of_zero() -> None:
+def test_infonce_of_one_sentence_is_zero_with_zero_gradient() -> None:
     students = vectors(3, 4, 0).requires_grad_()
     loss = infonce(students, torch.ones(3, 4), temperature=0.05)
     loss.backward()

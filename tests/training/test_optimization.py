@@ -46,10 +46,10 @@ def updater(
 def stepped(
     student: Student, batch: Batch, loss: str = "mse", rate: float = 1e-2, **leaves: Any
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights after one update of a copy, and the losses that it told."""
+    """Weights after one update of a copy, and its reported losses."""
     student = copy.deepcopy(student)
     config = TrainingSettings(**leaves)
-    optimizer = build_optimizer(student, config.optimizer, config.learn_rate, config.weight_decay)
+    optimizer = build_optimizer(student, config.optimizer, config.weight_decay)
     terms = updater(student, optimizer, loss, config)(batch, rate)
     assert all(p.grad is None for p in student.parameters())
     return student.state_dict(), terms
@@ -154,7 +154,7 @@ def test_a_compiled_student_learns_the_same(student: Student, tiny_data: Trainin
 
 
 @pytest.mark.slow
-def test_without_a_compiler_training_goes_on(
+def test_without_a_compiler_training_continues(
     student: Student,
     tiny_data: TrainingData,
     tmp_path: Path,
@@ -171,7 +171,7 @@ def test_without_a_compiler_training_goes_on(
         assert torch.equal(plain[name], tensor), name
 
 
-def test_the_losses_told_are_those_before_the_update(student: Student, tiny_data: TrainingData) -> None:
+def test_reported_losses_are_those_before_the_update(student: Student, tiny_data: TrainingData) -> None:
     batch = batch_of(tiny_data, 8)
     _, terms = stepped(student, batch, loss="cosine+0.5*mse")
     total, expected = build_loss("cosine+0.5*mse", 0.1)(student(batch.ids, batch.mask), batch.targets)
@@ -201,7 +201,7 @@ def test_clipping_is_torchs(student: Student, tiny_data: TrainingData, clip_norm
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_only_matrices_decay(student: Student, optimizer: str) -> None:
-    groups = build_optimizer(student, optimizer, 1e-3, 0.3).param_groups  # type: ignore[arg-type]
+    groups = build_optimizer(student, optimizer, 0.3).param_groups  # type: ignore[arg-type]
     assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
     names = {id(p): name for name, p in student.named_parameters()}
     decayed, others = ({names[id(p)] for p in group["params"]} for group in groups)

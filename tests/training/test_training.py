@@ -77,7 +77,7 @@ def weights(folder: Path) -> dict[str, bytes]:
         ("cosine+0.1*infonce", "bfloat16"),
     ],
 )
-def test_losses_fall_and_sentences_are_told_apart(
+def test_losses_fall_and_sentences_are_distinguished(
     settings: SettingsFactory, tiny_data: TrainingData, loss: str, precision: str
 ) -> None:
     reports = run(settings(loss=loss, epochs=12.0, precision=precision, report_pairs=1000), tiny_data)
@@ -312,7 +312,7 @@ def test_a_checkpoint_of_other_settings(
 @pytest.mark.parametrize("report_pairs", [10, 10**6])
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_a_diverged_run_fails_and_reports_nothing_that_is_not_finite(
+def test_a_diverged_run_fails_and_reports_finite_values_only(
     settings: SettingsFactory,
     tiny_data: TrainingData,
     report_pairs: int,

@@ -23,7 +23,7 @@ def train(
     report: Callable[[FormulaReport], None],
     resume: Path | None = None,
 ) -> None:
-    """After a third of a trial, where a checkpoint stands, the memory is asked for."""
+    """Allocate the memory after a third of the trial, at a checkpoint."""
     share = ray_tune.get_context().get_trial_resources().required_resources["GPU"]
     first = 1 if resume is None else 1 + int(json.loads((resume / "progress.json").read_text())["step"])
     for step in range(first, REPORTS + 1):
@@ -42,7 +42,7 @@ def train_beside_another(
     report: Callable[[FormulaReport], None],
     resume: Path | None = None,
 ) -> None:
-    """As `train`; who shares a GPU begins when another trial has come too, so two are at work together."""
+    """Like `train`, but trials that share a GPU wait for each other, so that two run at once."""
     if ray_tune.get_context().get_trial_resources().required_resources["GPU"] < 1:
         folder = Path(settings.paths.logs_dir) / "come"
         folder.mkdir(exist_ok=True)

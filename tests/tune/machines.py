@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -68,11 +67,9 @@ class Head:
 
     Attributes:
         port: Of the cluster, on 127.0.0.1.
-        client_port: Of its server for Ray Clients.
     """
 
     port: int
-    client_port: int
 
     @property
     def joining(self) -> dict[str, str]:
@@ -89,14 +86,12 @@ class Head:
 
 @contextmanager
 def head(cpus: int) -> Iterator[Head]:
-    """A cluster of one machine, which serves Ray Clients."""
-    found = Head(free_port(), free_port())
+    """A cluster of one machine."""
+    found = Head(free_port())
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as session:
-        ports = [f"--port={found.port}", f"--ray-client-server-port={found.client_port}"]
+        ports = [f"--port={found.port}", f"--ray-client-server-port={free_port()}"]
         rest = [f"--num-cpus={cpus}", f"--temp-dir={session}", "--include-dashboard=false"]
         with _started([_RAY, "start", "--head", *_COMMON, *ports, *rest]):
-            while not _listens(found.client_port):
-                time.sleep(0.2)
             yield found
 
 
@@ -149,8 +144,3 @@ def _process(
             with suppress(psutil.NoSuchProcess):
                 each.kill()
         process.wait(60)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -147,7 +147,7 @@ def test_the_search_is_repeated_by_its_name(searched: Searched) -> None:
 
 
 @pytest.mark.timeout(1500)
-def test_a_finished_search_tells_its_results_again_and_gets_more_trials(searched: Searched) -> None:
+def test_a_finished_search_repeats_results_and_can_grow(searched: Searched) -> None:
     # a copy: MLflow's comparison, further down, is of one search
     logs = searched.folder / "grown"
     folder = Path(shutil.copytree(searched.search, logs / "tune" / "small"))
@@ -172,7 +172,7 @@ def test_a_finished_search_tells_its_results_again_and_gets_more_trials(searched
     assert {row["state"] for row in rows[N_TRIALS:]} <= {"COMPLETE", "PRUNED"}
 
 
-def test_a_search_that_starts_from_another_one_names_what_it_carries_over(searched: Searched) -> None:
+def test_a_warm_start_names_the_trials_carried_over(searched: Searched) -> None:
     options = ["--config", "tiny.yaml", "--space", "space.yaml", "--num-samples", 1]
     # MLflow's comparison, further down, is of one search
     options += ["--name", "warm", "--experiment", "warm"]
@@ -195,7 +195,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_report_that_cannot_be_written_costs_a_line_and_not_the_result(searched: Searched) -> None:
+def test_an_unwritable_report_costs_a_line_only(searched: Searched) -> None:
     path, best = searched.search / "report.html", searched.search / "best"
     kept = path.read_bytes()
     (best / "report.html").touch()  # of a test of the winner

@@ -48,13 +48,12 @@ MAY_BE_GIVEN = (
     [
         (
             ["--resume", "old", "--learn-rate", "1e-3", "--storage-path", "share", "--repeat", "old"],
-            "--resume goes on with what the search began with: leave out --repeat, --storage-path, "
+            "--resume keeps the settings of the search: leave out --repeat, --storage-path, "
             f"--learn-rate; {MAY_BE_GIVEN}",
         ),
         (
             ["--repeat", "old", "--preset", "miniature", "--warm-start", "old"],
-            "--repeat takes settings and space from the search that it names: leave out --preset, "
-            "--warm-start",
+            "--repeat copies settings and space of the named search: leave out --preset, --warm-start",
         ),
         (["--repeat", "none"], "--repeat: there is no search at .*/tune/none: it holds no search.yaml"),
         (["--resume", "none"], "--resume: there is no search at .*/tune/none: it holds no search.yaml"),
@@ -66,7 +65,7 @@ MAY_BE_GIVEN = (
         (["--name", ""], "--name must be letters, digits, '.', '_' and '-', got ''$"),
         (
             ["--resume", "/logs/tune/old"],
-            "--resume must be .*, got '/logs/tune/old': of a directory, give the last part alone, old$",
+            "--resume must be .*, got '/logs/tune/old': give only the last part of the path, old$",
         ),
         (["--repeat", "../x"], "--repeat must be letters, digits, .*, got '../x'"),
         (
@@ -103,11 +102,11 @@ def test_a_search_begun_by_another_version_is_refused(logs: Path, capsys: pytest
     tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.write_text(yaml.safe_dump(tree | {"themo": "0.0.1"}), encoding="utf-8")
     assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == 2
-    told = f"{path}: was begun by themo 0.0.1, this is {__version__}: go on with that one"
+    told = f"{path}: was started by themo 0.0.1, this is {__version__}: resume it with that one"
     assert capsys.readouterr().err == f"Error: {told}\n"
 
 
-def test_to_go_on_in_another_space_is_refused(
+def test_resuming_with_another_space_is_refused(
     logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "other.yaml"
@@ -120,8 +119,8 @@ def test_to_go_on_in_another_space_is_refused(
     before = sorted(logs.rglob("*"))
     assert main(["tune", "--resume", "old", "--space", str(path), "--logs-dir", str(logs)]) == 2
     assert capsys.readouterr().err == (
-        f"Error: --space {path}: must be the space that old began with, space.learn_rate, "
-        "search.grace_pairs, first differ: a new search may start from its trials by --warm-start old\n"
+        f"Error: --space {path}: must be the space of old, space.learn_rate, "
+        "search.grace_pairs, first differ: start a new search with --warm-start old\n"
     )
     assert sorted(logs.rglob("*")) == before
 
@@ -158,7 +157,7 @@ def test_a_search_that_another_process_runs_is_refused(
     assert (folder / "search.yaml").read_bytes() == kept
 
 
-def test_the_cluster_of_a_submitted_job_is_taken_unless_another_place_is_given(
+def test_a_submitted_job_uses_its_cluster_by_default(
     logs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
@@ -170,7 +169,7 @@ def test_the_cluster_of_a_submitted_job_is_taken_unless_another_place_is_given(
         assert capsys.readouterr().err.startswith(f"Error: {message}")
 
 
-def test_an_address_where_nobody_listens_is_refused_before_heavy_libraries_are_loaded() -> None:
+def test_a_dead_address_is_refused_before_heavy_imports() -> None:
     script = """
 import sys
 from themo.cli.main import main
@@ -193,7 +192,7 @@ class NoGpus:
 
 @pytest.mark.slow  # MLflow takes seconds to begin
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of mlflow
-def test_more_gpus_than_there_are_are_refused_before_data_is_prepared_and_the_name_is_free_again(
+def test_too_many_gpus_are_refused_early_and_free_the_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tune.driver.session.connect", lambda *_: nullcontext(NoGpus()))
@@ -207,7 +206,7 @@ def test_more_gpus_than_there_are_are_refused_before_data_is_prepared_and_the_na
     assert not (tmp_path / "tune" / "big").exists()
 
 
-def test_a_storage_that_cannot_be_written_is_refused_before_data_is_prepared_and_the_name_is_free_again(
+def test_an_unwritable_storage_is_refused_and_frees_the_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tune.driver.session.connect", lambda *_: nullcontext(NoGpus()))
@@ -233,7 +232,7 @@ def _fail() -> None:
 @pytest.mark.parametrize(
     "error", [InputError("no images"), torch.OutOfMemoryError("no images\nleft"), OSError("no images")]
 )
-def test_a_result_is_told_though_its_test_fails(
+def test_a_result_is_printed_even_if_its_test_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     tree = {"benchmarks": {"captions": "c", "images": "i"}}
@@ -248,7 +247,7 @@ def test_a_result_is_told_though_its_test_fails(
     assert capsys.readouterr().err == "Not tested: no images\n"
 
 
-def test_a_server_that_is_away_costs_the_winner_neither_its_test_nor_its_scores(
+def test_without_a_server_the_winner_is_still_tested(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = {"benchmarks": {"captions": "c", "images": "i"}}
@@ -295,7 +294,7 @@ def _a_result(logs: Path) -> SearchResult:
     ],
     ids=["done", "interrupted", "terminated", "hung up", "without its cluster"],
 )
-def test_commands_that_are_told_can_be_typed(
+def test_printed_commands_can_be_typed(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -327,7 +326,7 @@ def test_commands_that_are_told_can_be_typed(
     assert f"mlflow ui --backend-store-uri 'sqlite:///{logs}/mlflow.db'\n" in told
 
 
-def test_a_winner_is_tested_by_whoever_goes_on_with_its_search(
+def test_a_resumed_search_tests_its_winner(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = _a_result(tmp_path)
@@ -342,9 +341,7 @@ def test_a_winner_is_tested_by_whoever_goes_on_with_its_search(
     assert "Reproduce it" in told
 
 
-def test_nobody_goes_on_with_a_search_while_its_winner_is_tested(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_resume_while_the_winner_is_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = _a_result(tmp_path)
     refused = []
 
@@ -366,7 +363,7 @@ def _press_ctrl_c(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_the_machines_that_were_given_to_go_on_with_are_told_again(
+def test_the_given_machines_are_named_again_for_the_resume(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _a_result(tmp_path)
@@ -386,7 +383,7 @@ def test_the_machines_that_were_given_to_go_on_with_are_told_again(
         "themo.cli.commands.tune.ui_command",
     ],
 )
-def test_ctrl_c_after_a_search_tells_how_to_get_its_results(
+def test_ctrl_c_after_a_search_names_the_command_for_results(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     result = _a_result(tmp_path)
@@ -399,7 +396,7 @@ def test_ctrl_c_after_a_search_tells_how_to_get_its_results(
 
 
 @pytest.mark.parametrize("is_begun", [False, True])
-def test_a_search_broken_off_before_its_data_stood_fast_is_begun_by_its_resume(
+def test_a_search_killed_before_its_data_starts_on_resume(
     logs: Path, monkeypatch: pytest.MonkeyPatch, is_begun: bool
 ) -> None:
     """Else it would train on the captions of tests, and with ends of ranges that no trial can have."""

@@ -83,4 +83,4 @@ class VersionTeacher:
                 f"{self.version}: its teacher {names[0]} must be in the cache of the training run, but "
                 f"{settings.paths.cache_dir} does not hold it (cache_dir)"
             )
-        return sources.resolve(names[0]), sources.resolve(names[1]) if names[1] else None
+        return sources.teacher(*names)

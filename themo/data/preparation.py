@@ -11,9 +11,11 @@ corpus may be larger than memory.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable
-from functools import cached_property, partial
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,45 +55,90 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
         InputError: A data setting is wrong, or a file that it names.
     """
     sources = Sources(settings)
-    backbone = sources.backbone(settings.student.backbone, settings.student.backbone_weights)
-    refuse_length(backbone, load_config(backbone), settings.student.max_length)  # before the slow steps
-    plan = _plan(settings, sources)
-    folder = sources.cache.entry("corpus", plan.digest(), plan.build)
+    cache, inputs = sources.cache, _Inputs.of(settings, sources)
+    config = load_config(inputs.backbone)
+    refuse_length(inputs.backbone, config, settings.student.max_length)  # before a run is booked
+    folder = cache.entry("corpus", inputs.plan.digest(), inputs.plan.build)
     train, held, drops = open_bitexts(folder)
     for corpus in drops:
         console.print(f"Corpus {corpus}")
 
-    tokenizer = Tokenizer.load(backbone)
-    teacher = _LazyTeacher(settings, sources)
-    own: Path | None = None
-    if settings.data.targets is not None:
-        n_rows = sum(corpus.read for corpus in drops)
-        own = own_vectors(sources.path(settings.data.targets, "data.targets"), n_rows)
+    tokenizer = Tokenizer.load(inputs.backbone)
+    is_own, images = isinstance(inputs.targets, Path), None
 
-    def encode(part: Bitext) -> EncodedPairs:
-        vectors, rows = own, part.rows
-        if vectors is None:
-            rows, target = part.english_ids, settings.teacher.target
-            others = partial(elsewhere, teacher.names, settings.training.device) if elsewhere else None
-            vectors = teacher_vectors(sources.cache, teacher.fingerprint, target, part, teacher.load, others)
-        key = [folder.name, part.folder.name, own is not None]
-        tokens = _tokenize(sources.cache, tokenizer, key, part.spanish(), len(part), rows, part.english_ids)
+    def encode(part: Bitext, vectors: Path, rows: npt.NDArray[np.int64]) -> EncodedPairs:
+        key = [folder.name, part.folder.name, is_own]
+        tokens = _tokenize(cache, tokenizer, key, part.spanish(), len(part), rows, part.english_ids)
         return EncodedPairs(tokens, vectors)
 
-    images = (
-        _captioned_images(settings, sources, tokenizer, teacher) if settings.data.validation_images else None
-    )
+    if isinstance(inputs.targets, Path):
+        own = own_vectors(inputs.targets, sum(corpus.read for corpus in drops))
+        training, validation = (encode(part, own, part.rows) for part in (train, held))
+    else:
+        teacher = _LazyTeacher(cache, settings, inputs.targets, elsewhere)
+        training, validation = (
+            encode(part, teacher.text_vectors(part), part.english_ids) for part in (train, held)
+        )
+        if inputs.images is not None:
+            language = settings.benchmarks.language
+            images = _captioned_images(cache, inputs.images, language, tokenizer, teacher)
     prepared = TrainingData(
-        encode(train),
-        encode(held),
-        backbone,
+        training,
+        validation,
+        inputs.backbone,
         images,
-        tuple((n, corpus.weight) for n, corpus in zip(train.sizes, plan.corpora, strict=True)),
-        sources.backbone_repository(settings.student.backbone),
+        tuple((n, corpus.weight) for n, corpus in zip(train.sizes, inputs.plan.corpora, strict=True)),
+        inputs.backbone_repository,
         folder.name,
     )
     pa.default_memory_pool().release_unused()  # memory that Arrow holds for reuse
     return prepared
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """All that the settings name, found; nothing is computed yet.
+
+    Attributes:
+        backbone: Folder of the student's backbone.
+        backbone_repository: The hub's repository that it comes from; None: it is a folder of the user's.
+        plan: The corpora, and what is left out of them.
+        targets: File of the user's own vectors, or the teacher that computes them: architecture and weights.
+        images: Images for validation and their captions; None: there are none.
+    """
+
+    backbone: str
+    backbone_repository: str | None
+    plan: Plan
+    targets: Path | tuple[str, str | None]
+    images: Xtd10 | None
+
+    @classmethod
+    def of(cls, settings: Settings, sources: Sources) -> _Inputs:
+        """Find them.
+
+        Raises:
+            InputError: A file is missing or cannot be fetched.
+        """
+        data, student, images = settings.data, settings.student, None
+        if data.validation_captions is not None and data.validation_images is not None:
+            images = Xtd10.open(
+                sources.path(data.validation_captions, "data.validation_captions"),
+                sources.path(data.validation_images, "data.validation_images"),
+                settings.benchmarks.language,
+            )
+        targets: Path | tuple[str, str | None]
+        if data.targets is not None:  # then the teacher's name may lead to one that is yet to be built
+            targets = sources.path(data.targets, "data.targets")
+        else:
+            targets = sources.teacher(settings.teacher.architecture, settings.teacher.pretrained)
+        return cls(
+            sources.backbone(student.backbone, student.backbone_weights),
+            sources.backbone_repository(student.backbone),
+            _plan(settings, sources),
+            targets,
+            images,
+        )
 
 
 def _plan(settings: Settings, sources: Sources) -> Plan:
@@ -130,50 +177,48 @@ def _of_tests(settings: Settings, sources: Sources) -> tuple[frozenset[str], fro
 
 
 class _LazyTeacher:
-    """The teacher of the settings: resolved at first use, loaded only if vectors must be computed.
+    """A teacher that is loaded when something must be computed."""
 
-    Own targets need no teacher, and the miniature's teacher may have to be built first.
-    """
+    def __init__(
+        self,
+        cache: Cache,
+        settings: Settings,
+        names: tuple[str, str | None],
+        elsewhere: EncodeElsewhere | None,
+    ) -> None:
+        self._cache = cache
+        self._target = settings.teacher.target
+        self._names, self._device = names, settings.training.device
+        self._elsewhere = elsewhere and partial(elsewhere, names, self._device)
+        self._fingerprint = fingerprint(*names)
+        self._load = functools.cache(self._load_now)
 
-    def __init__(self, settings: Settings, sources: Sources) -> None:
-        self._settings = settings
-        self._sources = sources
+    def _load_now(self) -> Teacher:
+        from themo.models.teacher import Teacher  # with open_clip, which takes seconds
 
-    @cached_property
-    def fingerprint(self) -> str:
-        return fingerprint(*self.names)
+        return Teacher.load(*self._names, str(resolve_device(self._device)))
 
-    def load(self) -> Teacher:
-        return self._teacher
+    def text_vectors(self, part: Bitext) -> Path:
+        return teacher_vectors(
+            self._cache, self._fingerprint, self._target, part, self._load, self._elsewhere
+        )
 
-    @cached_property
-    def names(self) -> tuple[str, str | None]:
-        teacher, resolve = self._settings.teacher, self._sources.resolve
-        return resolve(teacher.architecture), resolve(teacher.pretrained) if teacher.pretrained else None
+    def image_vectors(self, images: Sequence[Path]) -> Path:
+        return image_vectors(self._cache, self._fingerprint, images, self._load)
 
-    @cached_property
-    def _teacher(self) -> Teacher:
-        from themo.models.teacher import Teacher  # with open_clip: seconds
-
-        return Teacher.load(*self.names, str(resolve_device(self._settings.training.device)))
+    def map_to_image_space(self) -> Path | None:
+        return map_to_image_space(self._cache, self._fingerprint, self._target, self._load)
 
 
 def _captioned_images(
-    settings: Settings, sources: Sources, tokenizer: Tokenizer, teacher: _LazyTeacher
+    cache: Cache, test_set: Xtd10, language: str, tokenizer: Tokenizer, teacher: _LazyTeacher
 ) -> CaptionedImages:
-    data = settings.data
-    folder = sources.path(str(data.validation_captions), "data.validation_captions")
-    images = sources.path(str(data.validation_images), "data.validation_images")
-    language = settings.benchmarks.language
-    test_set = Xtd10.open(folder, images, language)
-    vectors = image_vectors(sources.cache, teacher.fingerprint, test_set.images, teacher.load)
     rows = np.array(test_set.image_of_caption, dtype=np.int64)
     captions = pa.array(test_set.captions[language], pa.large_string())
     key = [captions.to_pylist(), rows.tolist()]
-    return CaptionedImages(
-        EncodedPairs(_tokenize(sources.cache, tokenizer, key, [captions], len(rows), rows, rows), vectors),
-        map_to_image_space(sources.cache, teacher.fingerprint, settings.teacher.target, teacher.load),
-    )
+    tokens = _tokenize(cache, tokenizer, key, [captions], len(rows), rows, rows)
+    vectors = teacher.image_vectors(test_set.images)
+    return CaptionedImages(EncodedPairs(tokens, vectors), teacher.map_to_image_space())
 
 
 def _tokenize(

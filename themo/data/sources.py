@@ -53,6 +53,10 @@ class Sources:
         is_folder = os.path.isdir(place)  # noqa: PTH112 -- Path raises for some texts
         return kind + (str(Path(place).absolute()) if is_folder else place)
 
+    def teacher(self, architecture: str, pretrained: str | None) -> tuple[str, str | None]:
+        """A teacher's architecture and weights, resolved: the first arguments of `Teacher.load`."""
+        return self.resolve(architecture), self.resolve(pretrained) if pretrained else None
+
     def pictured(self, captions: str) -> Pictured | None:
         """Return the scenes of a retrieval set's pictures if it is the miniature's, else None."""
         from themo.miniature.pictured import Pictured, PicturedSplit, pictured_scenes

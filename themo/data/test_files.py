@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from themo.config.settings import Settings
 from themo.data.test_sets import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, listed_images
 from themo.errors import InputError
 from themo.fetching.archives import is_unpacked, unpack
+from themo.files.locks import alone
 from themo.process.progress import console
 
 if TYPE_CHECKING:
@@ -153,8 +152,9 @@ def _fetch(part: Part, offline: bool) -> None:
         return
     try:
         part.place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(part.place.parent / f".{part.place.name}.fetching.lock"):
-            if part.is_there:  # fetched by another process meanwhile
+        lock = part.place.parent / f".{part.place.name}.fetching.lock"
+        with alone(lock, f"{part.place}: another process is fetching it; waiting"):
+            if part.is_there:  # by now
                 return
             console.print(f"{part.name}: from {part.source.url} to {part.place}")
             fetch(part.source, archive, offline=offline)

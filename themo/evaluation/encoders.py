@@ -196,8 +196,8 @@ def _prompts(settings: Settings, sources: Sources, imagenet: Path) -> Path:
 
 
 def _load_teacher(settings: Settings, sources: Sources, architecture: str, pretrained: str | None) -> Teacher:
-    weights = sources.resolve(pretrained) if pretrained else None
-    return Teacher.load(sources.resolve(architecture), weights, str(resolve_device(settings.training.device)))
+    device = str(resolve_device(settings.training.device))
+    return Teacher.load(*sources.teacher(architecture, pretrained), device)
 
 
 def _image_encoder(sources: Sources, teacher: Teacher) -> ImageEncoder:

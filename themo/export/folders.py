@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from themo.errors import InputError
+from themo.files.atomic import put_in_place, unfinished
 
 
 def refuse_taken(output: Path) -> None:
@@ -35,23 +35,25 @@ def whole_folder(output: Path) -> Iterator[Path]:
         InputError: `output` is not empty, or cannot be written.
     """
     refuse_taken(output)
-    output = output.resolve()  # a link stays; its target is written
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}.unfinished")
+    output = output.resolve()  # the target of a link is written, the link stays
+    with ExitStack() as stack:
+        with _naming(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(unfinished(output, f"{os.getpid()}.unfinished"))
+        yield folder
+        _let_read(folder)
+        refuse_taken(output)
+        with _naming(output):
+            put_in_place(folder, output, replace=False)
+
+
+@contextmanager
+def _naming(output: Path) -> Iterator[None]:
+    """Turn an error of the file system into one that names ``--output``."""
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.mkdir()
+        yield
     except OSError as error:
         raise InputError(f"--output {output}: cannot be written: {error.strerror}") from None
-    try:
-        yield unfinished
-        _let_read(unfinished)
-        refuse_taken(output)
-        try:
-            unfinished.replace(output)
-        except OSError as error:
-            raise InputError(f"--output {output}: cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _let_read(folder: Path) -> None:

@@ -21,9 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Literal, cast
 
-from filelock import FileLock
-
 from themo.errors import InputError, reason_of
+from themo.files.atomic import put_in_place, unfinished
+from themo.files.locks import alone
 from themo.process.progress import track
 
 BLOCK_BYTES = 1 << 20
@@ -54,7 +54,8 @@ def unpack(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _: 
             for member in members:
                 _refuse_unsafe(archive, member)
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.parent / f".{folder.name}.lock"):
+            lock = folder.parent / f".{folder.name}.lock"
+            with alone(lock, f"{folder}: another process is unpacking into it; waiting"):
                 if not _is_done(archive, folder, members):
                     _unpack(archive, members, folder)
     except _DAMAGES as error:
@@ -190,33 +191,27 @@ def _unpack(archive: Path, members: list[_Member], folder: Path) -> None:
         raise InputError(
             f"{archive}: needs {total / MB:,.1f} MB in {folder.parent}, where {free / MB:,.1f} MB are free"
         )
-    # a fixed name: the lock excludes other processes, and leftovers of a killed run are cleared
-    unfinished = folder.parent / f".{folder.name}.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    try:
+    with unfinished(folder) as new:
         with track(f"Unpacking {archive.name}", total / MB, "MB") as advance:
             for member in members:
-                path = unfinished / member.name
+                path = new / member.name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with member.open() as source, path.open("wb") as target:
                     while block := source.read(BLOCK_BYTES):
                         target.write(block)
                         advance(len(block) / MB)
-        marker = _marker(archive, unfinished)
+        marker = _marker(archive, new)
         marker.write_text(json.dumps(_version(archive)), encoding="utf-8")
         if folder.exists():
-            _merge(unfinished, folder, marker)
+            _merge(new, folder, marker)
         else:
-            unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            put_in_place(new, folder)
 
 
-def _merge(unfinished: Path, folder: Path, marker: Path) -> None:
-    files = sorted(path for path in unfinished.rglob("*") if path.is_file() and path != marker)
+def _merge(new: Path, folder: Path, marker: Path) -> None:
+    files = sorted(path for path in new.rglob("*") if path.is_file() and path != marker)
     (folder / marker.name).unlink(missing_ok=True)
     for path in [*files, marker]:
-        target = folder / path.relative_to(unfinished)
+        target = folder / path.relative_to(new)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)

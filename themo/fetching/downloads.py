@@ -20,14 +20,14 @@ import httpx2
 from themo.errors import InputError
 from themo.fetching.hosts import (
     REACH_SECONDS,
+    Backoff,
     HostError,
-    Patience,
     answer_of,
     client_of,
     length_of,
     validator_of,
 )
-from themo.files.cache import alone
+from themo.files.locks import alone
 from themo.process.progress import track
 
 READ_SECONDS = 30.0
@@ -97,7 +97,7 @@ def probe(remote: Remote) -> int | None:
     Raises:
         InputError: The host is unreachable or does not answer, or lacks the file.
     """
-    patience = Patience(remote.url, within=REACH_SECONDS)
+    backoff = Backoff(remote.url, within=REACH_SECONDS)
     with client_of(PROBE_SECONDS) as client:
         while True:
             try:
@@ -108,7 +108,7 @@ def probe(remote: Remote) -> int | None:
                 # many hosts that serve a file answer HEAD with 403, 405 or 429: that says nothing about GET
                 if failure.status is not None and failure.status not in (404, 410):
                     return remote.size
-                if not patience.waits_after(failure):
+                if not backoff.waits_after(failure):
                     raise InputError(f"{remote.url}: {failure}; check the network") from failure
 
 
@@ -129,7 +129,7 @@ def _is_there(remote: Remote, path: Path) -> bool:
 
 def _download(remote: Remote, path: Path) -> None:
     part = _Part(remote, path)
-    patience = Patience(remote.url)
+    backoff = Backoff(remote.url)
     furthest = part.size
     with client_of(READ_SECONDS) as client:
         while not part.is_whole:
@@ -138,8 +138,8 @@ def _download(remote: Remote, path: Path) -> None:
             except HostError as failure:
                 if part.size >= furthest + HEADWAY_BYTES:
                     furthest = part.size
-                    patience.renew()
-                if not patience.waits_after(failure):
+                    backoff.renew()
+                if not backoff.waits_after(failure):
                     raise InputError(
                         f"{remote.url}: {failure}; check the network, or put the file at {path} yourself"
                     ) from failure

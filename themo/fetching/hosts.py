@@ -55,8 +55,8 @@ class HostError(Exception):
         self.again, self.reached, self.status, self.wait = again, reached, status, wait
 
 
-class Patience:
-    """Retry policy: waits between tries, up to a limit.
+class Backoff:
+    """Longer and longer waits between tries of one host, until it is given up.
 
     Args:
         url: For messages.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -28,27 +29,57 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder under a temporary name, then replace its predecessor in two renames.
-
-    Between the two renames the predecessor is ``.NAME.old``. The new folder is synced before the old one is
-    removed.
+@contextmanager
+def unfinished(folder: Path, suffix: str = "unfinished") -> Iterator[Path]:
+    """An empty folder beside another, removed at the end of the block unless `put_in_place` renamed it.
 
     Args:
-        folder: Folder to write.
-        write: Fills a given empty folder.
+        folder: Its parent exists. One process at a time writes it, so that what a killed one left is removed.
+        suffix: Of the name ``.NAME.SUFFIX``; one of the process's own where several may write at once.
     """
-    new, old = folder.with_name(f".{folder.name}.new"), old_name(folder)
+    new = folder.with_name(f".{folder.name}.{suffix}")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
-    write(new)
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def put_in_place(new: Path, folder: Path, *, replace: bool = True) -> None:
+    """Rename a folder, written to the end, after bringing its files to the disk.
+
+    Args:
+        new: The folder, beside its place.
+        folder: Its place.
+        replace: Rename a predecessor as `old_name` says, and remove it last: a reader that comes, or a
+            process that dies, between the two renames finds it there. Otherwise `folder` must be missing or
+            empty.
+
+    Raises:
+        OSError: `folder` holds something and is not replaced, or the disk is full.
+    """
     sync_below(new)
-    if folder.exists():
+    old = old_name(folder)
+    if replace and folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     new.rename(folder)
     _sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    if replace:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder whole or not at all, in the place of a predecessor.
+
+    Args:
+        folder: Its parent exists.
+        write: Fills the empty folder that it is given.
+    """
+    with unfinished(folder) as new:
+        write(new)
+        put_in_place(new, folder)
 
 
 def old_name(folder: Path) -> Path:

@@ -12,20 +12,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from themo.errors import InputError
-from themo.files.atomic import sync_below, write_text
+from themo.files.atomic import put_in_place, unfinished, write_text
+from themo.files.locks import alone
 from themo.process.progress import console
 
 MANIFEST = "manifest.json"
-SECONDS_OF_SILENCE = 2.0
-"""Seconds of waiting for a lock before a message."""
 
 
 class Cache:
@@ -58,7 +55,8 @@ class Cache:
             return entry
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f".{entry.name}.lock"):
+            lock = self.folder / f".{entry.name}.lock"
+            with alone(lock, f"{entry}: another process is building it; waiting"):
                 if not _is_whole(entry):
                     self._build(entry, key, build)
         except OSError as error:
@@ -68,42 +66,12 @@ class Cache:
 
     def _build(self, entry: Path, key: Any, build: Callable[[Path], None]) -> None:
         if entry.exists():
-            console.print(f"{entry} is damaged; building it again")
-            shutil.rmtree(entry)
-        # a fixed name: the lock excludes other builders, and leftovers of a killed one are cleared
-        unfinished = self.folder / f".{entry.name}.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        try:
-            build(unfinished)
-            _write_manifest(unfinished, key)
-            sync_below(unfinished)
-            unfinished.rename(entry)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-
-
-@contextmanager
-def alone(lock: Path, busy: str) -> Iterator[None]:
-    """Hold a lock for a block; print a message while another process holds it.
-
-    Args:
-        lock: File of the lock.
-        busy: Message, such as ``"x.zip: another process is fetching it; waiting"``.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=SECONDS_OF_SILENCE)
-    except Timeout:
-        console.print(busy)
-        held.acquire()
-    try:
-        yield
-    finally:
-        held.release()
+            console.print(f"{entry} is damaged; it is built again")
+            shutil.rmtree(entry)  # before, since it may take the space that the new one needs
+        with unfinished(entry) as folder:
+            build(folder)
+            _write_manifest(folder, key)
+            put_in_place(folder, entry)
 
 
 def digest(key: Any) -> str:

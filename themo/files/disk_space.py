@@ -41,6 +41,34 @@ def warn_of_waiting(for_what: str) -> None:
     console.print(f"Warning: waiting for {for_what}")
 
 
+def retry(
+    work: Callable[[], T],
+    waits_for: Callable[[Exception], str | None],
+    warn: Callable[[str], None],
+    pause: Callable[[float], None] = time.sleep,
+) -> T:
+    """Do something, again after a while as long as it fails for a reason that passes.
+
+    Args:
+        work: May be called many times; each call does all or nothing.
+        waits_for: What has to pass before another try, as a noun phrase; None: the error is raised.
+        warn: Called with that noun phrase at the first failure and once a minute.
+        pause: Sleeps for so many seconds.
+    """
+    warned = -math.inf
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            reason = waits_for(error)
+            if reason is None:
+                raise
+        if time.monotonic() - warned >= SECONDS_BETWEEN_WARNINGS:
+            warned = time.monotonic()
+            warn(reason)
+        pause(SECONDS_BETWEEN_TRIES)
+
+
 class Patience:
     """Retries writes on a full disk, with repeated warnings, until it is interrupted.
 
@@ -62,22 +90,18 @@ class Patience:
             Exception: The write failed for another reason, or retrying is over.
             KeyboardInterrupt: Interrupted while waiting.
         """
-        warned = -math.inf
-        while True:
-            try:
-                return write()
-            except Exception as error:
-                if self._is_over or not is_full(error):
-                    raise
-                if time.monotonic() - warned >= SECONDS_BETWEEN_WARNINGS:
-                    warned = time.monotonic()
-                    self._tell(f"space on a full disk: {error}")
-            try:
-                with _ended_by_ctrl_c():
-                    time.sleep(SECONDS_BETWEEN_TRIES)
-            except KeyboardInterrupt:
-                self._is_over = True
-                raise
+        return retry(write, self._waits_for, self._tell, self._pause)
+
+    def _waits_for(self, error: Exception) -> str | None:
+        return None if self._is_over or not is_full(error) else f"room on a full disk: {error}"
+
+    def _pause(self, seconds: float) -> None:
+        try:
+            with _ended_by_ctrl_c():
+                time.sleep(seconds)
+        except KeyboardInterrupt:
+            self._is_over = True
+            raise
 
 
 IMPATIENT = Patience(is_over=True)

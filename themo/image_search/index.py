@@ -32,7 +32,8 @@ import torch
 
 from themo.errors import InputError
 from themo.files.atomic import write_text
-from themo.files.cache import alone, digest, digest_file
+from themo.files.cache import digest, digest_file
+from themo.files.locks import alone
 from themo.files.npy import NpyWriter
 from themo.image_search.pictures import Stamp
 from themo.models.image_files import UnreadableError

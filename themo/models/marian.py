@@ -15,6 +15,7 @@ from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
 from themo.files.cache import Cache, digest, digest_folder
 from themo.files.weights import refuse_code
+from themo.models.by_length import batches_by_length
 from themo.models.normal_form import canonical
 from themo.process.progress import track
 
@@ -88,14 +89,11 @@ class Translator:
             N sentences in canonical form, in the order of `texts`.
         """
         translated = [""] * len(texts)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         with track("Translates", len(texts), "sentences") as advance:
-            for start in range(0, len(order), TRANSLATE_BATCH):
-                chosen = order[start : start + TRANSLATE_BATCH]
+            for chosen in batches_by_length([len(text) for text in texts], TRANSLATE_BATCH, advance):
                 sentences = self._translate_batch([texts[i] for i in chosen])
                 for i, sentence in zip(chosen, sentences, strict=True):
                     translated[i] = sentence
-                advance(len(chosen))
         return translated
 
     def _translate_batch(self, texts: list[str]) -> list[str]:

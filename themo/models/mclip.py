@@ -20,7 +20,7 @@ from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
 from themo.files.weights import read_weights
 from themo.models.backbones import DTYPE, longest_input
-from themo.models.student import ENCODE_BATCH, Head, Student
+from themo.models.student import Head, Student
 from themo.models.tokens import Tokenizer
 from themo.process.progress import track
 
@@ -77,15 +77,8 @@ class MClip:
         Returns:
             (N, E) float32 on the CPU, of any length, in the order of `texts`.
         """
-        vectors = torch.empty(len(texts), self.dimension)
-        # sorted by length: a batch of equally long texts has little padding
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        with track("Encoding texts by M-CLIP", len(texts), "texts") as advance:
-            for start in range(0, len(order), ENCODE_BATCH):
-                chosen = order[start : start + ENCODE_BATCH]
-                vectors[chosen] = self.student.encode(self.tokenizer, [texts[i] for i in chosen])
-                advance(len(chosen))
-        return vectors
+        with track("M-CLIP reads", len(texts), "texts") as advance:
+            return self.student.encode(self.tokenizer, texts, advance=advance)
 
     @property
     def dimension(self) -> int:

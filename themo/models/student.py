@@ -6,7 +6,7 @@ Shape suffixes: B sentences, L tokens, H width of the backbone, D dimensions of 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from themo.errors import InputError, reason_of
 from themo.files.weights import write_weights
 from themo.models.backbones import build_model, load_config, refuse_length
+from themo.models.bert_layers import LayerWeights, bert_states, bert_weights, has_bert_layers
+from themo.models.by_length import batches_by_length
 from themo.models.tokens import Tokenizer, cut
+from themo.process.devices import multiplies_bfloat16
 
 ENCODE_BATCH = 128
 
@@ -99,37 +102,76 @@ class Student(nn.Module):
             nn.init.zeros_(student.projection.bias)
         return student
 
-    def forward(self, ids_BL: Tensor, mask_BL: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        ids_BL: Tensor,
+        mask_BL: Tensor | None = None,
+        weights: Sequence[LayerWeights] | None = None,
+    ) -> Tensor:
         """Return the vectors of a batch.
 
         Args:
             ids_BL: int64 token ids.
             mask_BL: bool, True for real tokens; None if all are real.
+            weights: What `weights_for_encoding` returned; None: the backbone's own.
 
         Returns:
             (B, D) float32.
         """
-        states_BLH = self.backbone(input_ids=ids_BL, attention_mask=mask_BL).last_hidden_state
+        rounds = ids_BL.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        # in float32 transformers' own layers take no longer
+        if weights is not None or (rounds and has_bert_layers(self.backbone)):
+            states_BLH = bert_states(self.backbone, ids_BL, mask_BL, weights)
+        else:
+            states_BLH = self.backbone(input_ids=ids_BL, attention_mask=mask_BL).last_hidden_state
         pooled_BH = pool(states_BLH, mask_BL, self.head.pooling)
         return self.projection(self.layer_norm(pooled_BH)).float()  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], batch_size: int = ENCODE_BATCH) -> Tensor:
-        """Encode Spanish texts: (N, D) float32 on the CPU, in their order."""
+    def weights_for_encoding(self) -> list[LayerWeights] | None:
+        """Convert the backbone's weights to bfloat16 for `encode`, where that makes it faster.
+
+        None on a GPU, on a CPU that does not multiply bfloat16 in hardware, and for a backbone that is not
+        BERT's kin.
+        """
+        on_cpu = self.projection.weight.device.type == "cpu"
+        if not (on_cpu and multiplies_bfloat16() and has_bert_layers(self.backbone)):
+            return None
+        return bert_weights(self.backbone, torch.bfloat16)
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        tokenizer: Tokenizer,
+        texts: Sequence[str],
+        batch_size: int = ENCODE_BATCH,
+        advance: Callable[[float], None] = lambda _: None,
+        weights: Sequence[LayerWeights] | None = None,
+    ) -> Tensor:
+        """Vectors of Spanish texts, (N, D) float32 on the CPU, in their order.
+
+        Args:
+            tokenizer: The student's.
+            texts: N texts.
+            batch_size: Texts at a time.
+            advance: Called with the number of texts of each batch.
+            weights: What `weights_for_encoding` returned: vectors differ by its rounding to bfloat16; None:
+                the backbone's own.
+        """
         was_training = self.training
         self.eval()
         device = self.projection.weight.device
         flat, counts = tokenizer.encode(texts)
         sentences = torch.from_numpy(flat.astype("int64")).split(counts.tolist())
         vectors = torch.empty(len(texts), self.head.dimension)
-        order = sorted(range(len(texts)), key=lambda i: len(sentences[i]))
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
+        for chosen in batches_by_length(counts.tolist(), batch_size, advance):
             rows = [cut(sentences[i].tolist(), self.head.max_length, tokenizer.suffix) for i in chosen]
             width = len(rows[-1])
             ids_BL = torch.tensor([row + [tokenizer.pad_id] * (width - len(row)) for row in rows])
-            mask_BL = torch.tensor([[j < len(row) for j in range(width)] for row in rows])
-            vectors[chosen] = self(ids_BL.to(device), mask_BL.to(device)).cpu()
+            mask_BL = None  # where no row is padded
+            if len(rows[0]) < width:
+                mask_BL = torch.tensor([[j < len(row) for j in range(width)] for row in rows]).to(device)
+            vectors[chosen] = self(ids_BL.to(device), mask_BL, weights).cpu()
         self.train(was_training)
         return vectors
 

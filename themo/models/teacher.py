@@ -21,6 +21,7 @@ from torch.nn import functional
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import ENDPOINT
 from themo.files.weights import refuse_code
+from themo.models.by_length import batches_by_length
 from themo.models.cropping import crop_first
 from themo.models.images import Picture, load_batches
 from themo.models.normal_form import canonical
@@ -108,17 +109,14 @@ class Teacher:
         """
         width = self.dimension(target)
         vectors = np.empty((len(texts), width), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        with track("Encoding English texts", len(texts), "texts") as advance, torch.inference_mode():
-            for start in range(0, len(order), TEXT_BATCH):
-                chosen = order[start : start + TEXT_BATCH]
+        with track("Teacher reads English", len(texts), "texts") as advance, torch.inference_mode():
+            for chosen in batches_by_length([len(text) for text in texts], TEXT_BATCH, advance):
                 ids_NL = self.tokenizer([canonical(texts[i]) for i in chosen]).to(self.device)
                 states_NW = self._tower.states(ids_NL, trim)
                 out = (states_NW if target == "state" else self._tower.project(states_NW)).float()
                 if target == "unit":
                     out = functional.normalize(out, dim=1)
                 vectors[chosen] = out.cpu().numpy()
-                advance(len(chosen))
         return vectors
 
     def to_image_space(self, vectors: Tensor, target: Target) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the names of a teacher say before it is loaded: where it comes from, and what its vectors are kept by.
+"""Names of a teacher: how an architecture, and a file of its weights, are written in settings.
 
 A run on prepared data reads the teacher's vectors alone, and does not wait for open_clip.
 """

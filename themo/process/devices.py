@@ -49,7 +49,7 @@ def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device:
     import torch
 
     if device.type == "cpu":
-        use = precision == "bfloat16" or (precision == "auto" and _has_amx())
+        use = precision == "bfloat16" or (precision == "auto" and _capabilities().get("amx_bf16", False))
         return torch.bfloat16 if use else torch.float32
     supported = torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "bfloat16" and not supported:
@@ -74,12 +74,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_compute_on_one_thread)
 
 
-def _has_amx() -> bool:
+def multiplies_bfloat16() -> bool:
+    """Whether the CPU has units for products in bfloat16: AMX or AVX512-BF16."""
+    capabilities = _capabilities()
+    return bool(capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False))
+
+
+def _capabilities() -> dict[str, object]:
     import torch
 
-    # torch reports AMX only since about 2.10; float32 is the safe default
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16", False))
+    # torch tells only since 2.10 or so; without its word float32 is safe
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return known
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:

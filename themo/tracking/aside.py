@@ -1,8 +1,8 @@
 """Records at which a server that is well fails each time, kept in a file beside the outbox: the others pass.
 
-What is logged of their runs later follows them there, so that the file, sent in its order, ends each run as
+Later records of their runs follow them there, so that the file, sent in its order, ends each run as
 it ended: a report that came through before an older one would keep that out, a beginning after the end would
-open the run again, and what has no beginning is refused.
+open the run again, and a run without a beginning is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BEGINNINGS = ("begin", "settle")
 
 
 class Aside:
-    """The file beside an outbox. One that is there already, of a process that is gone, is gone on with.
+    """The file beside an outbox. One that is there already, of a process that has ended, is continued.
 
     Args:
         outbox: Whose records it takes.

@@ -1,7 +1,7 @@
 """Records of runs brought to MLflow, each exactly once, whatever is killed in between.
 
 A run is known by its key, which is a tag of it: one that is there already is taken up, not made again. The
-metrics of a run only ever grow in step: what a run has at a step, or beyond it, is not sent again.
+steps of a run only increase: metrics at a step that the run has, or at an earlier one, are not sent again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class AwayError(Exception):
 
 @dataclass(frozen=True)
 class _Run:
-    """What is to be known of a run that MLflow has."""
+    """State of a run in MLflow."""
 
     run_id: str
     status: str
@@ -150,7 +150,7 @@ class Delivery:
             raise RefusedError(f"a damaged record: {error!r}") from error
 
     def _is_refusal(self, error: MlflowException) -> bool:
-        """Whether MLflow itself says never: what a proxy before it answers, or says of who asks, may pass.
+        """Whether MLflow itself says never: an answer of a proxy, or about credentials, may pass.
 
         Of a server, MLflow's own answers are JSON that names its error (`mlflow.utils.rest_utils`); all other
         answers become an `MlflowException` with the error that fits their status, or an inner one.

@@ -70,7 +70,7 @@ class Outbox:
     """A first-in-first-out queue of JSON objects in a file, of one process at a time.
 
     Args:
-        path: Made if it is not there; what it holds comes first. Its folder is made too.
+        path: Created if missing; records in it are sent first. Its folder is made too.
         address: Where the records belong, for a new file; one that is there has its own. None: it must be
             there.
 
@@ -206,7 +206,7 @@ class Outbox:
         return b"".join(parts)
 
     def _read(self, head: bytes) -> list[bytes]:
-        """The lines. What a kill left of a last one is cut off, once all before it are seen to be records.
+        """The lines. A last line that a kill cut short is removed, once all before it are seen to be records.
 
         Args:
             head: Written where there is no line; empty: there must be one.

@@ -1,7 +1,7 @@
 """Runs of train, test and searches in MLflow, sent by a thread of their own.
 
 SQLite beside the logs by default, a server where ``MLFLOW_TRACKING_URI`` names one. Nothing here is global,
-and no caller ever waits for the server: what is logged goes into a file (`themo.tracking.outbox`), and from
+and no caller ever waits for the server: records go into a file (`themo.tracking.outbox`), and from
 there to MLflow (`themo.tracking.delivery`) in its order, as long as it may take.
 """
 
@@ -45,8 +45,9 @@ _TRIES = 10
 class Tracking:
     """One MLflow experiment, and the thread that talks to it.
 
-    Use as a context manager, so that everything is sent before the program ends. What the server did not
-    take by then stays in the outbox: who opens it again sends it, or the command ``send``.
+    Use as a context manager, so that everything is sent before the program ends. Records that the
+    server did not accept stay in the outbox: the next program that opens it, or the command ``send``, sends
+    them.
 
     Args:
         uri: From `tracking_uri`.
@@ -54,8 +55,8 @@ class Tracking:
         outbox: File of what is not sent yet; that of an interrupted search is sent first. One that is empty
             takes this address.
         must_answer: Refuse a server that does not answer now; else it may come later.
-        patience: Whether to wait for room on a full disk. Without it, what is logged there is lost, with a
-            warning, and the run goes on.
+        patience: Whether to wait for room on a full disk. Without it, records are lost, with a
+            warning, and the run continues.
 
     Raises:
         InputError: The server or database cannot be reached, or refuses the experiment; another process uses
@@ -109,12 +110,11 @@ class Tracking:
 
         Args:
             name: As the table of runs shows it.
-            params: What the comparison view gets as columns; others belong into `artifact`.
+            params: Columns of the comparison view; other settings belong into `artifact`.
             artifact: All settings, kept as ``settings.json``.
             tags: Further tags.
             parent: The run of which this is a child.
-            key: What the run is known by: one of this key that there is already is taken up again. None:
-                there is none.
+            key: Identifies the run: an existing run with this key is continued. None: no key.
         """
         run = RunLog(self, key or uuid.uuid4().hex)
         run._put(
@@ -303,8 +303,8 @@ class RunLog:
     def report(self, metrics: Mapping[str, float], step: int) -> None:
         """Log metrics, the finite ones, at a step later than those before.
 
-        Searches and training count steps in sentence pairs. What a run has at a step already is kept: a trial
-        that goes on from a checkpoint reports again what came after it.
+        Searches and training count steps in sentence pairs. A run keeps the first report of a step: a trial
+        that resumes from a checkpoint repeats the reports after it.
         """
         self._put(do="report", metrics=_loggable(metrics), step=step, at=_now())
 

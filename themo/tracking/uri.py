@@ -72,7 +72,7 @@ def is_same_place(uri: str, other: str) -> bool:
 
 
 def ui_command(uri: str) -> str:
-    """What a user types, or opens, to see the runs."""
+    """Command or address that shows the runs."""
     if urlsplit(uri).scheme in ("http", "https"):
         return f"open {without_password(uri)}"
     if without_password(uri) != uri:

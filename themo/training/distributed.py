@@ -81,6 +81,8 @@ class Group:
             values: (B, D) of this rank's `share`.
             n_pairs: Pairs of the whole batch.
         """
+        if self.size == 1:
+            return values
         counts = self._counts(n_pairs)
         padded = values.new_zeros(counts[0], *values.shape[1:])
         padded[: counts[self.rank]] = values[: counts[self.rank]]
@@ -114,7 +116,7 @@ class Group:
             vector_to_parameters(flat, bucket)
 
     def from_first(self, ask: Callable[[], T]) -> T:
-        """What the first rank finds when it asks; plain values, the same on every rank."""
+        """The answer of `ask` on rank 0, sent to every rank; plain values."""
         if self.size == 1:
             return ask()
         answer = [ask() if self.is_first else None]

@@ -51,8 +51,8 @@ class Report:
             validation metrics of the best report so far.
         is_best: No earlier report had a better objective.
         is_last: Training ends with it.
-        save: Writes the run as it stands into a folder, new or its own, as a version directory. To be called
-            before the report returns: the weights move on.
+        save: Writes the present state of the run into a folder, new or its own, as a version directory. Call
+            it before the report returns: training changes the weights.
     """
 
     metrics: Metrics
@@ -102,7 +102,7 @@ def train(
     dtype = resolve_precision(config.precision, device)
     torch.manual_seed(config.seed)
     student = build_student(settings, data).to(device).train()
-    optimizer = build_optimizer(student, config.optimizer, config.learn_rate, config.weight_decay)
+    optimizer = build_optimizer(student, config.optimizer, config.weight_decay)
     loss_of = build_loss(settings.loss.loss, settings.loss.temperature)
     update = Updater(
         student,
@@ -181,7 +181,7 @@ def train(
 
 @dataclass
 class _Run:
-    """A run as it stands: what it reports, and what a version directory keeps of it.
+    """State of a run: its reports, and the parts that a version directory keeps.
 
     Attributes:
         best_weights: Of the student at the best report, on the CPU.
@@ -288,7 +288,7 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
     if None not in (begun_with, data.corpus) and begun_with != data.corpus:
         raise InputError(
             f"{resume}: was begun with other sentence pairs: a corpus has changed since, or the captions of "
-            "tests that it is compared with; let both be as they were, or begin anew"
+            "tests that it is compared with; restore both, or start a new run"
         )
     step, stale, total_steps = progress.get("step", 0), progress.get("stale", 0), _steps(settings, data)[1]
     if step >= total_steps:

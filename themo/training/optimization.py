@@ -24,16 +24,19 @@ logger = logging.getLogger(__name__)
 
 
 def build_optimizer(
-    student: nn.Module, name: Literal["adam", "adamw"], rate: float, weight_decay: float
+    student: nn.Module, name: Literal["adam", "adamw"], weight_decay: float
 ) -> torch.optim.Optimizer:
-    """Fused Adam or AdamW; matrices decay, vectors (biases, layer norms) do not."""
+    """Fused Adam or AdamW; matrices decay, vectors (biases, layer norms) do not.
+
+    `Updater` sets the learning rate at each step.
+    """
     parameters = [p for p in student.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-    return optimizer(groups, lr=rate, fused=True)
+    return optimizer(groups, fused=True)
 
 
 class Updater:
@@ -50,7 +53,7 @@ class Updater:
     Args:
         student: Changed in place.
         optimizer: Of its parameters.
-        loss_of: What is minimised.
+        loss_of: The loss to minimise.
         dtype: Of matrix products.
         contrastive: Whether the loss is no mean over pairs.
         clip_norm: Greatest norm of the gradient; None: any.
@@ -101,11 +104,15 @@ class Updater:
         return terms
 
     def _gradient(self, batch: Batch, n_pairs: int) -> dict[str, Tensor]:
-        if self._group.size > 1 and self._contrastive:
-            terms = self._add_gradients_together(batch, n_pairs)
-        else:
-            terms = self._fitting(batch, partial(self._add, batch, n_pairs))
+        if not self._contrastive:
+            terms = self._fitting(batch, partial(self._add_gradients, n_pairs))
             terms = self._group.add_up(terms)
+        elif self._group.size > 1:  # each process cuts its share by itself, between the exchanges of vectors
+            terms = self._add_cached_gradients(batch, n_pairs, partial(self._fitting, batch))
+        else:
+            terms = self._fitting(
+                batch, lambda parts: self._add_cached_gradients(batch, n_pairs, lambda work: work(parts))
+            )
         self._group.add_up_gradients(self._student.parameters())
         return terms
 
@@ -127,11 +134,6 @@ class Updater:
                 "A batch of %d pairs does not fit the device: cut into %d parts", len(batch.ids), self.parts
             )
 
-    def _add(self, batch: Batch, n_pairs: int, parts: list[Batch]) -> dict[str, Tensor]:
-        if self._contrastive and len(parts) > 1:
-            return self._add_cached_gradients(batch, parts)
-        return self._add_gradients(n_pairs, parts)
-
     def _add_gradients(self, n_pairs: int, parts: list[Batch]) -> dict[str, Tensor]:
         counts = self._group.count(n_pairs) > 0
         sums: dict[str, Tensor] = {}
@@ -143,10 +145,18 @@ class Updater:
                 sums[name] = sums.get(name, 0) + value * share
         return sums
 
-    def _add_gradients_together(self, batch: Batch, n_pairs: int) -> dict[str, Tensor]:
-        """As `_add_cached_gradients`, of the vectors of all processes; an uncut share is computed once."""
+    def _add_cached_gradients(
+        self, batch: Batch, n_pairs: int, on_parts: Callable[[Callable[[list[Batch]], Any]], Any]
+    ) -> dict[str, Tensor]:
+        """Gradients of a loss of all vectors, of all processes, at once; an uncut share is computed once.
+
+        Args:
+            batch: The batch, or this process's share of it.
+            n_pairs: Pairs of the batch over all processes.
+            on_parts: Calls a function with the parts of `batch` and returns what it returns.
+        """
         group, random = self._group, _RandomState(batch.ids.device)
-        own_BD = self._fitting(batch, self._vectors_of_parts)
+        own_BD: Tensor = on_parts(self._vectors_of_parts)
         graph_BD = own_BD if own_BD.requires_grad else None
         own_BD = own_BD.detach()
         vectors_BD = group.gather(own_BD, n_pairs).requires_grad_()
@@ -157,7 +167,7 @@ class Updater:
         def lead_back(parts: list[Batch]) -> None:
             nonlocal graph_BD
             if graph_BD is not None:
-                whole_BD, graph_BD = graph_BD, None  # it serves once: a retry computes the parts anew
+                whole_BD, graph_BD = graph_BD, None  # it serves once: a retry computes the microbatches again
                 whole_BD.backward(gradient_BD)
                 return
             random.restore()  # dropout must fall alike both times, and does unless the share was cut between
@@ -165,28 +175,13 @@ class Updater:
             for part, gradient in zip(parts, gradient_BD.split(sizes), strict=True):
                 self._vectors(part).backward(gradient)
 
-        self._fitting(batch, lead_back)
+        on_parts(lead_back)
         return {"loss": loss.detach(), **terms}
 
     def _vectors_of_parts(self, parts: list[Batch]) -> Tensor:
         """Vectors of all parts, with their graph if there is one part only."""
         with torch.set_grad_enabled(len(parts) == 1):
             return torch.cat([self._vectors(part) for part in parts])
-
-    def _add_cached_gradients(self, batch: Batch, parts: list[Batch]) -> dict[str, Tensor]:
-        states, vectors = [], []
-        for part in parts:
-            states.append(_RandomState(part.ids.device))  # dropout must fall alike both times
-            with torch.no_grad():
-                vectors.append(self._vectors(part))
-        vectors_BD = torch.cat(vectors).requires_grad_()
-        loss, terms = self._loss_of(vectors_BD, batch.targets)
-        (gradient_BD,) = torch.autograd.grad(loss, vectors_BD)
-        sizes = [len(part.ids) for part in parts]
-        for part, state, gradient in zip(parts, states, gradient_BD.split(sizes), strict=True):
-            state.restore()
-            self._vectors(part).backward(gradient)
-        return {"loss": loss.detach(), **terms}
 
     def _vectors(self, part: Batch) -> Tensor:
         with autocast(part.ids.device, self._dtype):
@@ -263,7 +258,7 @@ class RunningMeans:
             raise FloatingPointError(f"loss is {self.last} at step {step} (learn_rate={rate:.1e})")
 
     def take(self) -> dict[str, float]:
-        """The means, and start anew."""
+        """Return the means, and reset them."""
         means = {name: (total / self._pairs).item() for name, total in self._totals.items()}
         self._totals, self._pairs = {}, 0
         return means

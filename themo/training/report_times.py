@@ -27,7 +27,7 @@ def is_due(before: int, after: int, total_pairs: float, report_pairs: int) -> bo
     """Whether a step passed a time to report; the end of the run, which always reports, is left out.
 
     The times are the multiples of `report_interval`. One less than half an interval before the end is left
-    out as well: the last report stands for it.
+    out as well: the last report replaces it.
 
     Args:
         before: Sentence pairs seen before the step.

@@ -1,4 +1,4 @@
-"""What a training run is asked for, checked before any library of models is imported."""
+"""Checks of a training run that need no library of models."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The Ray cluster: found, started or joined; what trials get of it, and what its machines share."""
+"""The Ray cluster: start or join one, allocate its resources to trials, share files among its machines."""

@@ -18,7 +18,7 @@ from themo.errors import InputError, reason_of
 from themo.files.disk_space import LossyFile
 from themo.process.progress import console
 from themo.process.signals import sparing_children
-from tune.cluster.address import LOCAL, cluster_behind, refuse_unreachable, submission
+from tune.cluster.address import LOCAL, refuse_unreachable, submission
 from tune.cluster.folders import refuse_unfit_folders
 
 RAY_VARIABLES = {
@@ -33,35 +33,34 @@ RAY_VARIABLES = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "1e9",
 }
-"""Read by Ray, when it is imported or started: no tables and tips, no log files that nobody reads, no
-snapshots of a state that stands in study.json, and trials in the working directory of the command. A trial
-whose machine is taken away (preempted) has failed, and goes on from the record: Ray would begin it again as
-it was begun first. A stopped trial has more than two seconds to leave its worker: Ray gives up the next one,
-and tells nobody."""
+"""Ray reads these when it is imported or started: no tables and tips, no unread log files, no snapshots of a
+state that study.json holds, and trials in the working directory of the command. A trial whose machine is
+preempted fails and resumes from the record: Ray would restart it from its first configuration. A stopped
+trial has more than two seconds to leave its worker: otherwise Ray silently gives up the next trial."""
 
 
 _ATTEMPTS = 5
 
 Machine = Mapping[str, float]
-"""What a machine of a cluster has, by Ray's names of resources."""
+"""Amount of each resource of a machine, by Ray's names."""
 
 
 class ClusterError(RuntimeError):
-    """Ray has failed, in one line."""
+    """Ray failed; the message is one line."""
 
 
 class Cluster:
     """The cluster that this process is connected to.
 
     Attributes:
-        dashboard: Address of Ray's dashboard; None where none runs.
+        dashboard: Address of Ray's dashboard; None without a dashboard.
     """
 
     def __init__(self, dashboard: str | None) -> None:
         self.dashboard = dashboard
 
     def machines(self) -> dict[str, Machine]:
-        """Those that are there now, by Ray's id of the node."""
+        """The machines that are alive, by Ray's id of the node."""
         import ray
 
         return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
@@ -69,21 +68,20 @@ class Cluster:
 
 @contextmanager
 def connect(address: str | None, log: Path) -> Iterator[Cluster]:
-    """The cluster, for the length of a block.
+    """Join or start a cluster for the length of a block.
 
     Args:
-        address: A running cluster; None starts one on this machine, unless this process has one already.
-        log: File for all that Ray would put on the screen; errors of workers reach standard output otherwise,
-            where results belong.
+        address: A running cluster; None starts one on this machine, unless this process is connected already.
+        log: File for all that Ray would print: errors of workers would reach standard output, which is for
+            results.
 
     Yields:
         The cluster.
 
     Raises:
-        InputError: Nobody answers at the address, or this process cannot join the cluster there.
-        ClusterError: Ray raised something in the block, or could not be started; a traceback is in the log.
+        InputError: No cluster answers at the address, or this process cannot join it.
+        ClusterError: Ray raised an error in the block or did not start; the log holds the traceback.
     """
-    address = cluster_behind(address)
     refuse_unreachable(address)
     refuse_unfit_folders(address)
     for name, value in RAY_VARIABLES.items():
@@ -93,11 +91,11 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
 
     is_ours = not ray.is_initialized()
     is_started_here = is_ours and address is None
-    kept = io.TextIOWrapper(io.BufferedWriter(LossyFile(log, "ab")), encoding="utf-8")
+    log_file = io.TextIOWrapper(io.BufferedWriter(LossyFile(log, "ab")), encoding="utf-8")
     with ExitStack() as stack:
         if is_started_here:
             stack.enter_context(_on_this_machine())
-        file = stack.enter_context(kept)
+        file = stack.enter_context(log_file)
         stack.enter_context(redirect_stdout(file))
         handler = stack.enter_context(_logging_to(file))
         dashboard = None
@@ -105,23 +103,23 @@ def connect(address: str | None, log: Path) -> Iterator[Cluster]:
             on_sigterm = signal.getsignal(signal.SIGTERM)
             dashboard = _start(log) if address is None else _join(address)
             if callable(on_sigterm) and signal.getsignal(signal.SIGTERM) is not on_sigterm:
-                signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there
-        logging.getLogger("ray").handlers[:] = [handler]  # starting Ray has put its own back
+                signal.signal(signal.SIGTERM, on_sigterm)  # Ray replaced it
+        logging.getLogger("ray").handlers[:] = [handler]  # Ray added its own again
         try:
             yield Cluster(f"http://{dashboard}" if dashboard else None)
         except (ray.exceptions.RayError, TuneError) as error:
             traceback.print_exc(file=file)
-            raise ClusterError(f"Ray: {_told(error)} (more in {log})") from error
+            raise ClusterError(f"Ray: {_reason(error)} (more in {log})") from error
         finally:
             if is_ours:
                 leave()
 
 
 def leave() -> None:
-    """Disconnect from Ray, and end what was started here, while no garbage is collected.
+    """Disconnect from Ray and stop a cluster that this process started, without garbage collection.
 
-    Collecting a cycle that holds one of Ray's references, in any thread, ends the process at once where the
-    core worker has just gone and Python does not know it yet (Ray 2.60): MLflow's thread works to the end.
+    If any thread, such as MLflow's, collects a cycle that holds one of Ray's references just after Ray's core
+    worker has gone, the process ends at once (Ray 2.60).
     """
     import ray
 
@@ -134,13 +132,13 @@ def leave() -> None:
             gc.enable()
 
 
-def _told(error: Exception) -> str:
-    """The line of an error of Ray's that tells what it is; of a traceback within it, the last."""
+def _reason(error: Exception) -> str:
+    """One line of an error of Ray's: the last line if the message holds a traceback."""
     return str(error).strip().splitlines()[-1] if "Traceback" in str(error) else reason_of(error)
 
 
 def _join(address: str) -> str | None:
-    """Join a cluster; the address of its dashboard."""
+    """Join a cluster; return the address of its dashboard."""
     import ray
 
     try:
@@ -153,7 +151,7 @@ def _join(address: str) -> str | None:
         )
     except (ConnectionError, ValueError) as error:
         raise InputError(f"--address: no Ray cluster answers at {address}: {reason_of(error)}") from None
-    except RuntimeError as error:  # another version of Ray or Python, or no machine of the cluster
+    except RuntimeError as error:  # another version of Ray or Python, or this is no machine of the cluster
         raise InputError(
             f"--address: the cluster at {address} must be joined on one of its machines, with its Ray and "
             f"its Python ({' '.join(str(error).split())}), or submit the command: "
@@ -163,40 +161,39 @@ def _join(address: str) -> str | None:
 
 
 def _start(log: Path) -> str | None:
-    """Start a cluster on this machine, again where Ray has no patience; the address of its dashboard."""
+    """Start a cluster on this machine, with retries; return the address of its dashboard."""
     import ray
 
     for attempt in range(1, _ATTEMPTS + 1):
         if attempt > 1:
-            console.print(f"Ray did not start in the 30 s that it waits: attempt {attempt} of {_ATTEMPTS}")
+            console.print(f"Ray did not start within 30 s: attempt {attempt} of {_ATTEMPTS}")
         try:
             with sparing_children():
                 context = ray.init(
-                    address=LOCAL,  # else Ray would join any that it finds
+                    address=LOCAL,  # otherwise Ray joins any cluster on this machine
                     include_dashboard=False,
                     job_config=_job_config(),
                     logging_level=logging.WARNING,
                     log_to_driver=False,
                 )
             return context.dashboard_url or None
-        except Exception as error:  # Ray has no kind of its own for it
+        except Exception as error:  # Ray has no exception class for a slow start
             if "timed out during startup" not in str(error):
                 raise
             leave()
     raise ClusterError(
-        f"Ray did not start in the 30 s that it waits, {_ATTEMPTS} times: this machine has too much to do "
-        f"(more in {log})"
+        f"Ray did not start within 30 s in {_ATTEMPTS} attempts: this machine is overloaded (more in {log})"
     )
 
 
 class _Places(list[str]):
-    """Folders of modules that workers are given: none where this process does not look itself.
+    """Module search path for workers, limited to the folders on this process's own path.
 
-    Ray adds the working directory before all other places: a file ``tune.py`` there would stand in for ours.
+    Ray puts the working directory first: a user's ``tune.py`` there would replace the package `tune`.
     """
 
     def extend(self, folders: Iterable[str]) -> None:
-        """Add those that this process looks in."""
+        """Add the folders that are on this process's own path."""
         own = [os.path.realpath(place or os.path.curdir) for place in sys.path]
         super().extend(folder for folder in folders if os.path.realpath(folder) in own)
 
@@ -205,12 +202,12 @@ def _job_config() -> Any:
     from ray.job_config import JobConfig
 
     config = JobConfig()
-    config._py_driver_sys_path = _Places()  # an argument that is empty would not be kept
+    config._py_driver_sys_path = _Places()  # the constructor drops an empty argument
     return config
 
 
 def _own_packages() -> list[str]:
-    """Folders of this code, which goes to the nodes of a cluster with a search: a kilobyte or two hundred."""
+    """Folders of the packages that a search sends to the nodes of its cluster, about 200 KB."""
     import themo
     import tune
 
@@ -219,16 +216,16 @@ def _own_packages() -> list[str]:
 
 @contextmanager
 def _on_this_machine() -> Iterator[None]:
-    """Have a cluster that is started here listen on 127.0.0.1 alone, as it does on a Mac and on Windows.
+    """A cluster started in this block listens on 127.0.0.1 only, as on macOS and Windows.
 
-    After it the process may join, or start, a cluster of several machines again.
+    After the block, the process can join or start a cluster of several machines again.
     """
     from ray._private import ray_constants
 
-    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR  # for the processes that Ray starts
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR  # read by the processes that Ray starts
     before, was_enabled = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
     os.environ[name] = "0"
-    ray_constants.ENABLE_RAY_CLUSTER = False  # for this one, which has read the variable already
+    ray_constants.ENABLE_RAY_CLUSTER = False  # this process has read the variable already
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Folders that Ray needs to start a cluster on this machine: refused before a search begins."""
+"""Checks of the folders that Ray needs to start a cluster on this machine."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from themo.errors import InputError
 from tune.cluster.address import LOCAL
 
 _LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
-"""Bytes of the path of a Unix socket."""
+"""Maximum length of the path of a Unix socket, in bytes."""
 
 
 def refuse_unfit_folders(address: str | None) -> None:
-    """Refuse temporary files or a home that Ray cannot use, where it is to start a cluster here.
+    """Refuse a temporary folder or a home that Ray cannot use, if a cluster is to start on this machine.
 
     Raises:
-        InputError: The path of the former is too long for sockets, or either cannot be written.
+        InputError: The path of the temporary folder is too long for sockets, or a folder is not writable.
     """
     if address not in (None, LOCAL):
         return
     variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
-    place = os.environ[variable] if variable else "/tmp"  # noqa: S108 -- as Ray has it
+    place = os.environ[variable] if variable else "/tmp"  # noqa: S108 -- Ray's default
     label = variable or "RAY_TMPDIR"
     sockets = f"{place}/ray/session_{datetime.now():%Y-%m-%d_%H-%M-%S_%f}_{os.getpid()}/sockets/plasma_store"
     excess = len(os.fsencode(sockets)) - _LONGEST_SOCKET
@@ -47,7 +47,7 @@ def refuse_unfit_folders(address: str | None) -> None:
 
 
 def _refuse_unwritable(folder: Path, label: str, why: str, mend: str) -> None:
-    """Refuse a folder that is not there and cannot be made, or that cannot be written; nothing is made."""
+    """Refuse a folder that cannot be written or created; creates nothing."""
     above = [folder, *folder.absolute().parents]
     nearest = next(path for path in above if os.path.lexists(path))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):

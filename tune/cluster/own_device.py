@@ -1,4 +1,4 @@
-"""The device of a worker: a GPU only where Ray gave it one, since Ray hides no GPU from who gets none."""
+"""The device of a worker: a GPU only if Ray assigned one; Ray hides no GPU from a worker without."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from themo.process.devices import Device
 
 
 class DeviceError(Exception):
-    """The worker's GPU cannot be used, or no longer by this process: no fault of the trial's."""
+    """The worker cannot use its GPU, or no longer; not the fault of the trial."""
 
 
 def own_device(device: Device, gpus: float, owner: str) -> Device:
-    """Where a worker computes, by what it was given.
+    """The device on which a worker computes.
 
     Args:
-        device: What was asked for.
-        gpus: GPUs, or part of one, that Ray gave the worker.
-        owner: Who was given them, for the error.
+        device: The requested device.
+        gpus: GPUs, or fraction of a GPU, that Ray assigned to the worker.
+        owner: Owner of the GPUs, for the error message.
 
     Returns:
-        ``cpu`` in place of ``auto`` where torch sees a GPU that the worker was not given; else as asked for.
+        ``cpu`` in place of ``auto`` if torch sees a GPU that is not the worker's; otherwise `device`.
 
     Raises:
-        DeviceError: The worker was given a GPU, and torch sees none.
+        DeviceError: The worker has a GPU, but torch sees none.
     """
     sees_gpus = torch.cuda.is_available()
     if gpus and device != "cpu" and not sees_gpus:

@@ -1,28 +1,29 @@
-"""What `ray.init` does first, as a program: tells the session of a cluster, which no other cluster has.
+"""A program that asks a Ray cluster for its session, as `ray.init` does; Ray's own attempts last minutes.
 
-Run by `tune.cluster.address` with the cluster's address, or ``auto``; prints a line when Ray is imported, and
-then the session. Without one it prints an empty line, or ends with a traceback.
+Run by `tune.cluster.address` with the cluster's address, or ``auto``, and the seconds to wait for an answer.
+Exits with 0 if the cluster answers, with a traceback if it refuses, and by SIGALRM if it stays silent.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
-def main(address: str) -> None:
-    """Ask the cluster; imports Ray here, so that who starts the program need not."""
+def main(address: str, seconds: float) -> None:
+    """Ask the cluster; imports Ray here, so that the caller need not."""
     from ray._private import services
     from ray._private.authentication.authentication_token_setup import (
         maybe_enable_token_auth_if_token_available,
     )
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its stub has it not
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # missing in Ray's stub
 
-    print("ready", flush=True)
+    signal.setitimer(signal.ITIMER_REAL, seconds)  # the import, slow on a busy machine, does not count
     if address == "auto":
         maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     client = GcsClient(address=services.canonicalize_bootstrap_address(address))
-    print((client.internal_kv_get(b"session_name", b"session") or b"").decode())
+    client.internal_kv_get(b"session_name", b"session")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], float(sys.argv[2]))

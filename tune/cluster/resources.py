@@ -1,4 +1,4 @@
-"""What a trial gets, and where trials run."""
+"""Resources of a trial, and the cluster that provides them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a trial gets, and where trials run.
+    """Resources of a trial, and the cluster that provides them.
 
     Attributes:
-        cpus_per_trial: CPUs of a trial; trials may share one by fractions.
-        gpus_per_trial: GPUs of a trial; trials may share one by fractions, or train on several each. None:
-            one each, on a cluster that has any.
-        max_concurrent: Trials at once at most; None: as many as the cluster holds.
+        cpus_per_trial: CPUs of a trial; a fraction shares a CPU among trials.
+        gpus_per_trial: GPUs of a trial; a fraction shares a GPU among trials, a number above 1 trains a trial
+            on several GPUs. None: 1 on a cluster with GPUs, else 0.
+        max_concurrent: Maximum number of concurrent trials; None: as many as the cluster holds.
         address: A running Ray cluster; None, or "local", starts one on this machine.
-        by_memory: Whether trials share GPUs by the memory that the first of them took (`tune.worker.memory`).
-        storage_path: Folder or URI for checkpoints that every machine of the cluster shares; None: within the
-            search directory.
+        by_memory: Whether trials share GPUs by the memory use of the first trials (`tune.worker.memory`).
+        storage_path: Folder or URI for checkpoints, shared by all machines of the cluster; None: the search
+            directory.
     """
 
     cpus_per_trial: float = 1.0
@@ -51,25 +51,25 @@ class Resources:
 
     @property
     def workers(self) -> int:
-        """Processes that train a trial together, a GPU each; they may run on different machines."""
+        """Number of processes that train a trial together, one GPU each, on one or several machines."""
         return max(1, math.ceil(self.gpus_per_trial or 0.0))
 
     @property
     def of_worker(self) -> dict[str, float]:
-        """What one of them gets, by Ray's names."""
+        """Resources of one worker process, by Ray's names."""
         gpus = self.gpus_per_trial or 0.0
         return {"CPU": self.cpus_per_trial / self.workers, "GPU": gpus / self.workers}
 
     @property
     def threads(self) -> int:
-        """Of each of them, where the settings leave it open: its whole share of CPUs."""
+        """Default number of threads of a worker process: its share of CPUs, at least 1."""
         return max(1, math.floor(self.of_worker["CPU"]))
 
     def refuse_no_gpus(self, device: Device) -> None:
-        """Refuse to train on GPUs where a trial gets none.
+        """Refuse a device that requires a GPU if trials get none.
 
         Raises:
-            InputError: `device` asks for one.
+            InputError: `device` is ``cuda`` and trials get no GPU.
         """
         if device == "cuda" and self.gpus_per_trial == 0:
             raise InputError(
@@ -77,7 +77,7 @@ class Resources:
             )
 
     def on(self, machines: Sequence[Machine]) -> Resources:
-        """What a trial gets on such machines, where that was left open."""
+        """These resources with `gpus_per_trial` set, by the GPUs of the machines."""
         if self.gpus_per_trial is not None:
             return self
         return replace(self, gpus_per_trial=float(any(machine.get("GPU", 0.0) >= 1 for machine in machines)))

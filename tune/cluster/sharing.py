@@ -1,4 +1,4 @@
-"""Whether all machines of a cluster mean the same place by a storage's name: by files left there."""
+"""Checks with marker files that all machines of a cluster see the same storage under one name."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _SIGNATURE = ".themo"
 
 
 def refuse_unwritable(storage: Storage) -> None:
-    """Refuse a place that this machine cannot write to.
+    """Refuse a storage that this machine cannot write to.
 
     Raises:
-        InputError: A file could not be written.
+        InputError: A file cannot be written there.
     """
     _leave_mark(storage).remove()
 
 
 def refuse_unseen(storage: Storage, node_ids: Iterable[str]) -> None:
-    """Refuse a place that some machine of the Ray cluster does not share with this one.
+    """Refuse a storage that a machine of the Ray cluster does not share with this one.
 
     Args:
-        storage: The place.
+        storage: The storage.
         node_ids: Ray's ids of the machines that trials may run on.
 
     Raises:
-        InputError: One does not see what this machine has written there, or cannot write to it.
+        InputError: A machine does not see a file that this one wrote there, or cannot write there.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -53,7 +53,7 @@ def refuse_unseen(storage: Storage, node_ids: Iterable[str]) -> None:
                 machine, trouble = ray.get(answer, timeout=_ANSWER_SECONDS)
             except ray.exceptions.RayError as error:
                 if not any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes()):
-                    continue  # it has just died
+                    continue  # the machine has just died
                 machine, trouble = f"node {node_id[:8]}", reason_of(error)
             if trouble:
                 raise InputError(
@@ -65,27 +65,27 @@ def refuse_unseen(storage: Storage, node_ids: Iterable[str]) -> None:
 
 
 def sign(storage: Storage) -> None:
-    """Leave a file by which machines that join later know the place.
+    """Write the marker file that machines which join later check with `refuse_unsigned`.
 
     Raises:
-        InputError: It cannot be written.
+        InputError: The file cannot be written.
     """
     _leave_mark(storage, _SIGNATURE)
 
 
 def refuse_unsigned(storage: Storage) -> None:
-    """Refuse what lies at this name on a machine that does not share the place.
+    """Refuse a storage on a machine that does not share it with the driver.
 
     Raises:
-        OSError: The file of `sign` is not there.
+        OSError: The marker file of `sign` is missing.
     """
     if not _Mark(storage, _SIGNATURE).is_there():
-        raise OSError(f"{platform.node()} does not see what others have written to {storage.place}")
+        raise OSError(f"{platform.node()} does not see the files of other machines in {storage.place}")
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """A file by which machines see whether they look at the same place."""
+    """A marker file in a storage."""
 
     storage: Storage
     name: str
@@ -111,14 +111,14 @@ def _leave_mark(storage: Storage, name: str | None = None) -> _Mark:
     try:
         mark.write()
     except (OSError, pyarrow.ArrowException) as error:
-        if is_full(error):  # it may be waited for
+        if is_full(error):  # the caller may wait for space
             raise
         raise InputError(f"--storage-path {storage.place}: cannot be written: {reason_of(error)}") from None
     return mark
 
 
 def _look(place: str, name: str) -> tuple[str, str]:
-    """On a worker: the machine's name, and what is wrong with the place there."""
+    """On a worker: the machine's name, and the problem with the storage there; empty without a problem."""
     machine = platform.node()
     try:
         storage = Storage(place)

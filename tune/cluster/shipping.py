@@ -1,4 +1,4 @@
-"""Training data on the machines of a cluster: each that does not see the driver's files fetches them once."""
+"""Training data on all machines of a cluster: a machine without the driver's files fetches them once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from themo.errors import InputError
 from themo.files.cache import Cache
 
 CHUNK_BYTES = 32 << 20
-"""Read and sent at a time, so that no file has to fit into memory."""
+"""Bytes that are read and sent at a time, so that no file has to fit into memory."""
 
 FOLDER_VARIABLE = "THEMO_SHIPPED_DIR"
-"""Where a machine keeps what it fetched; ``~/.cache/themo/shipped`` where it is not set."""
+"""Variable with the folder of fetched files on a machine; default ``~/.cache/themo/shipped``."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class File:
     """A file on the driver's machine.
 
     Attributes:
-        path: Absolute, there.
-        size: In bytes.
-        modified: Nanoseconds since the epoch.
+        path: Absolute path on the driver's machine.
+        size: Size in bytes.
+        modified: Time of the last change, nanoseconds since the epoch.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class File:
     modified: int
 
     def is_here(self) -> bool:
-        """Whether this machine sees the same one, by a shared folder or because it is the driver's."""
+        """Whether this machine sees the same file: it is the driver's machine or shares the folder."""
         try:
             found = self.path.stat()
         except OSError:
@@ -48,11 +48,11 @@ class File:
 
 @dataclass(frozen=True)
 class Item:
-    """A folder with all that is in it, or a single file.
+    """A folder with its files, or a single file.
 
     Attributes:
-        path: Absolute, on the driver's machine.
-        files: In the order of their names.
+        path: Absolute path on the driver's machine.
+        files: The files, sorted by name.
     """
 
     path: Path
@@ -60,7 +60,7 @@ class Item:
 
     @classmethod
     def at(cls, path: Path) -> Item:
-        """What stands at a path of this machine."""
+        """The file or folder at a path of this machine."""
         path = path.absolute()
         found = [path] if path.is_file() else sorted(inner for inner in path.rglob("*") if inner.is_file())
         stats = [(each, each.stat()) for each in found]
@@ -68,17 +68,17 @@ class Item:
 
     @property
     def folder(self) -> Path:
-        """What the files' names are relative to."""
+        """The folder to which the files' names are relative."""
         is_file = [file.path for file in self.files] == [self.path]
         return self.path.parent if is_file else self.path
 
 
 @dataclass(frozen=True)
 class Shipment:
-    """The files of training data, and who hands them out.
+    """The files of training data, and the actor that serves them.
 
     Attributes:
-        items: What the data names, by the names that it has there.
+        items: The files and folders that the data names, by those names.
         source: Ray actor on the driver's machine.
     """
 
@@ -87,7 +87,7 @@ class Shipment:
 
     @classmethod
     def of(cls, data: Iterable[TrainingData]) -> Shipment:
-        """All that the trials of a search read; to be called on the driver, whose machine hands it out."""
+        """The shipment of all files that the trials of a search read; call it on the driver."""
         items = {str(path): Item.at(path) for each in data for path in _paths(each)}
         here = ray.get_runtime_context().get_node_id()
         actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Source)
@@ -95,10 +95,10 @@ class Shipment:
         return cls(items, source.remote({file.path for item in items.values() for file in item.files}))
 
     def unpack(self, data: TrainingData) -> TrainingData:
-        """The data with paths of this machine; what it does not see is fetched, once for all its workers.
+        """The data with paths of this machine; missing files are fetched, once for all workers of a machine.
 
         Raises:
-            OSError: It cannot be written; there is no room for it, say.
+            OSError: A file cannot be written, such as on a full disk.
         """
 
         def here(path: Path) -> Path:
@@ -136,16 +136,16 @@ class Shipment:
         try:
             entry = Cache(shipped_folder()).entry("data", key, fetch)
         except InputError as error:
-            raise error.__cause__ or error from None  # the disk's own: room may be waited for
+            raise error.__cause__ or error from None  # the OSError, since the caller may wait for space
         _fetched[item] = entry / item.path.relative_to(item.folder)
         return _fetched[item]
 
 
 class _Source:
-    """Reads the files of a shipment, and no others.
+    """Reads the files of a shipment, and no other files.
 
     Args:
-        allowed: Their paths.
+        allowed: Paths of the files.
     """
 
     def __init__(self, allowed: set[Path]) -> None:
@@ -154,19 +154,19 @@ class _Source:
     def read(self, path: Path, offset: int) -> bytes:
         """A chunk of a file."""
         if path not in self._allowed:
-            raise PermissionError(f"{path} is none of this search's files")
+            raise PermissionError(f"{path} is not a file of this search")
         with path.open("rb") as file:
             file.seek(offset)
             return file.read(CHUNK_BYTES)
 
 
 def shipped_folder() -> Path:
-    """Where this machine keeps what it fetched."""
+    """Folder of fetched files on this machine."""
     return Path(expand_home(os.environ.get(FOLDER_VARIABLE) or "~/.cache/themo/shipped"))
 
 
 _fetched: dict[Item, Path] = {}
-"""What this process has fetched or found: a cache's entry is read through whenever it is opened."""
+"""Items that this process has fetched or found: opening an entry of a cache reads all its files."""
 
 
 def _paths(data: TrainingData) -> Iterable[Path]:

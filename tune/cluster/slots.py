@@ -1,4 +1,4 @@
-"""How many trials a cluster holds at once."""
+"""Number of trials that a cluster holds at once."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _SECONDS_BETWEEN_COUNTS = 5.0
 
 
 class Slots:
-    """How many trials a cluster holds at once, as its machines come and go.
+    """Number of trials that a cluster holds at once, as its machines come and go.
 
     Args:
-        resources: What a trial gets.
-        share: As `resources.gpus_per_trial`, where that changes.
-        cluster: Counted now, and again when the last count is older than a few seconds.
-        wait: Seconds in which one that cannot hold a trial now is waited for, as its machines come back.
+        resources: Resources of a trial.
+        cluster: The cluster; counted now, and again when the last count is older than a few seconds.
+        share: Returns the current `gpus_per_trial`, if that changes during a search.
+        wait: Maximum seconds to wait for machines to come back if the cluster cannot hold a trial now.
 
     Raises:
-        InputError: It cannot hold one, and the waiting is over.
+        InputError: The cluster cannot hold a trial, and the wait is over.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Slots:
         self._now = self.most = self._count()
 
     def __call__(self) -> int:
-        """The number, one at least: a trial that no machine can hold waits for one that can."""
+        """The number, at least 1: a trial that no machine can hold waits in Ray's queue."""
         is_old = time.monotonic() - self._counted > _SECONDS_BETWEEN_COUNTS
         if is_old or (self._share and self._share() != self._resources.gpus_per_trial):
             self._count_again()
@@ -65,7 +65,7 @@ class Slots:
         self.most = max(self.most, self._now)
 
     def _tell(self, waits: bool) -> None:
-        """Say it once when nothing can run any more, and when something can again."""
+        """Print once when the cluster cannot hold a trial any more, and when it can again."""
         if waits == self._waits:
             return
         self._waits = waits
@@ -80,7 +80,7 @@ class Slots:
             console.print("The cluster has room for trials again")
 
     def share(self) -> float:
-        """GPUs for a trial that begins now; where the user named none, 1 if a machine has any, else 0."""
+        """GPUs for a trial that starts now; by default 1 if a machine has a GPU, else 0."""
         if self._share:
             return self._share()
         self()
@@ -92,16 +92,16 @@ class Slots:
             self._resources = replace(self._resources, gpus_per_trial=self._share())
         machines = list(self._cluster.machines().values())
         self._gpus = self._resources.on(machines).gpus_per_trial or 0.0
-        if self._gpus:  # a machine with GPUs that is away comes back: nobody trains on CPUs in between
+        if self._gpus:  # a lost machine with GPUs comes back: no trial trains on CPUs meanwhile
             self._resources = replace(self._resources, gpus_per_trial=self._gpus)
         return count_slots(self._resources, machines)
 
 
 def count_slots(resources: Resources, machines: Sequence[Machine]) -> int:
-    """Trials that the cluster holds at once, `max_concurrent` at most.
+    """Number of trials that the cluster holds at once, at most `max_concurrent`.
 
     Raises:
-        InputError: Not even one: no machine has what a trial is to get.
+        InputError: The cluster cannot hold a trial: no machine has the resources.
     """
     resources = resources.on(machines)
     wanted, workers = resources.of_worker, resources.workers
@@ -118,7 +118,7 @@ def count_slots(resources: Resources, machines: Sequence[Machine]) -> int:
                 f"--{kind.lower()}s-per-trial must be at most {most * workers:g}, {where} the cluster's "
                 f"largest machine has, got {amount * workers:g}"
             )
-    places = sum(  # of workers, each of which fits on one machine
+    places = sum(  # for worker processes, each of which fits on one machine
         min(_places(kind, machine.get(kind, 0.0), amount) for kind, amount in wanted.items() if amount)
         for machine in machines
     )
@@ -133,7 +133,7 @@ def count_slots(resources: Resources, machines: Sequence[Machine]) -> int:
 
 
 def _places(kind: str, there: float, amount: float) -> int:
-    """How many workers a machine has an amount of something for; Ray takes a part of a GPU from one alone."""
+    """Number of workers whose amount of a resource a machine has; Ray takes a fraction from one GPU only."""
     if kind == "GPU" and amount < 1:
         return int(there) * int(1 / amount + 1e-9)
     return int(there / amount + 1e-9)

@@ -1,9 +1,7 @@
-"""Where trials keep their checkpoints: a folder or a URI (``s3://``, ``gs://``), by Arrow's file systems."""
+"""Storage of the trials' checkpoints: a folder or a URI (``s3://``, ``gs://``), by Arrow's file systems."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,24 +29,24 @@ _CHECKPOINT_DEPTH = len(_CHECKPOINT_PARTS)
 
 @dataclass(frozen=True)
 class Storage:
-    """A place that the driver and every worker reach by the same name.
+    """A folder or bucket that the driver and every worker reach by the same name.
 
     Attributes:
-        place: An absolute path, or a URI; what stands behind a ``?`` in it are settings of its file system.
+        place: An absolute path, or a URI; its query (``?...``) holds settings of the file system.
     """
 
     place: str
 
     @classmethod
     def named(cls, place: str) -> Storage:
-        """The storage that a person named: a relative folder is one below the working directory.
+        """The storage that a user named; a relative folder lies below the working directory.
 
         Raises:
-            InputError: It is no folder, and no URI of a file system that Arrow knows, or one that holds keys.
+            InputError: The name is neither a folder nor a URI that Arrow knows, or the URI holds keys.
         """
         if "://" in place and urlsplit(place).netloc.rpartition("@")[0] not in ("", "anonymous"):
             raise InputError(
-                "--storage-path must hold no keys, since it is written down with the search: set "
+                "--storage-path must hold no keys, since the search records it: set "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS, on all "
                 "machines instead"
             )
@@ -78,7 +76,7 @@ class Storage:
 
     @cached_property
     def root(self) -> str:
-        """The place's path within it."""
+        """Path of the storage within its file system."""
         return self._resolved[1]
 
     @cached_property
@@ -89,12 +87,12 @@ class Storage:
         return filesystem, root.rstrip("/")
 
     def folders(self) -> list[str]:
-        """Names of the folders directly in it; none where there is no such place yet."""
+        """Names of the folders directly in the storage; none if it does not exist yet."""
         deeper = (parts for info, parts in self._below(self.root) if not info.is_file or len(parts) > 1)
         return sorted({parts[0] for parts in deeper})
 
     def checkpoints(self) -> set[str]:
-        """Paths of the checkpoints in the folders of trials in the folders of sessions, whole or not."""
+        """Paths of all checkpoints of all sessions and trials, complete or not."""
         found: set[str] = set()
         for info, parts in self._below(self.root):
             folders = parts[:-1] if info.is_file else parts
@@ -115,17 +113,17 @@ class Storage:
         )
 
     def when_there(self, work: Callable[[], T]) -> T:
-        """Do something with it on the driver, which waits, with a warning, while it is full or away.
+        """Do work with the storage on the driver; retries, with a warning, while it is full or unreachable.
 
         Raises:
-            OSError: It answers, has room, and refuses it all the same.
+            OSError: The work fails although the storage answers and has space.
         """
         return wait_for_storage(work, lambda: answers(self.filesystem, self.root), room.warn_of_waiting)
 
     def sync(self, path: str) -> None:
-        """Bring a folder of it to the disk, where that is this machine's: Arrow copies into the cache.
+        """Flush a folder of a local storage to the disk, since Arrow only copies into the page cache.
 
-        On a folder that machines share it may not be seen here yet, or not be ours to read: then not.
+        In a shared folder, files of another machine may be invisible or unreadable here; they are skipped.
 
         Raises:
             OSError: The disk is full.
@@ -145,11 +143,11 @@ class Storage:
         from pyarrow import fs
 
         if self.filesystem.get_file_info(f"{self.root}/{path}").type != fs.FileType.NotFound:
-            with suppress(FileNotFoundError):  # what lay in it is gone; Google has no folders
+            with suppress(FileNotFoundError):  # Google has no folders: this one went with its files
                 self.filesystem.delete_dir(f"{self.root}/{path}")
 
     def remove_loose_files(self, path: str) -> None:
-        """Remove files in a folder and directly in its folders, then its folders that hold no more."""
+        """Remove the files in a folder and directly in its subfolders, then its empty subfolders."""
         below = self._below(f"{self.root}/{path}")
         for info, parts in below:
             if info.is_file and len(parts) <= 2:
@@ -160,10 +158,9 @@ class Storage:
                 self.filesystem.delete_dir(info.path)
 
     def _below(self, path: str) -> list[tuple[fs.FileInfo, list[str]]]:
-        """All that lies below a folder, with the parts of its path from there.
+        """All files and folders below a folder, with the parts of their relative paths.
 
-        In one listing: in a bucket each is a round trip, and Google's knows no folders but those that
-        somebody made by name.
+        One listing, since each is a round trip in a bucket, and Google lists only folders created by name.
         """
         from pyarrow import fs
 
@@ -173,7 +170,7 @@ class Storage:
 
 
 def answers(filesystem: fs.FileSystem, path: str) -> bool:
-    """Whether a storage is there just now, whatever lies in it."""
+    """Whether a storage is reachable now."""
     try:
         filesystem.get_file_info(path)
     except OSError:
@@ -182,28 +179,22 @@ def answers(filesystem: fs.FileSystem, path: str) -> bool:
 
 
 def wait_for_storage(work: Callable[[], T], is_there: Callable[[], bool], waits: Callable[[str], None]) -> T:
-    """Do something with a storage, again after a while where that is full or away.
+    """Do work with a storage; retries while the storage is full or unreachable.
 
     Args:
         work: Reads or writes; may be called many times.
-        is_there: Whether the storage answers.
-        waits: Called now and then with what is waited for.
+        is_there: Returns whether the storage answers.
+        waits: Called now and then with the reason of the wait.
 
     Raises:
-        OSError: The storage answers, has room, and refuses it all the same.
+        OSError: The work fails although the storage answers and has space.
     """
-    told = -math.inf
-    while True:
-        try:
-            return work()
-        except OSError as error:
-            if is_full(error):
-                reason = f"room on a full disk: {reason_of(error)}"
-            elif not is_there():
-                reason = f"the storage: {reason_of(error)}"
-            else:
-                raise
-        if time.monotonic() - told >= room.SECONDS_BETWEEN_WARNINGS:
-            told = time.monotonic()
-            waits(reason)
-        time.sleep(room.SECONDS_BETWEEN_TRIES)
+
+    def waits_for(error: Exception) -> str | None:
+        if not isinstance(error, OSError):
+            return None
+        if is_full(error):
+            return f"room on a full disk: {reason_of(error)}"
+        return None if is_there() else f"the storage: {reason_of(error)}"
+
+    return room.retry(work, waits_for, waits)

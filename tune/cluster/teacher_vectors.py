@@ -1,10 +1,10 @@
 """Teacher vectors of a large corpus, computed over all machines of a Ray cluster with Ray Data.
 
-The teacher reads the corpus chunk by chunk, as it does on one machine, and nothing else enters the vectors of
-a chunk: they are those of one machine bit for bit where the machines and their number of threads are alike,
-and elsewhere differ by less than the half precision that they are kept in. They come back in order and are
-written into the same cache entry. A window of the corpus passes over the cluster at a time, so that it may be
-larger than the memory of the driver and than the object store; the teacher is loaded again for each.
+The teacher encodes the corpus chunk by chunk, as on one machine. The vectors equal those of one machine bit
+for bit if the machines and their numbers of threads are equal; otherwise they differ by less than the half
+precision of the cache. They return in order and go into the same cache entry. The corpus passes over the
+cluster window by window, so that it may exceed the memory of the driver and the object store; the teacher is
+loaded again for each window.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from tune.cluster.connection import connect
 from tune.cluster.own_device import own_device
 
 WINDOW = 64
-"""Chunks that are in the driver's memory and in the object store at a time: four million sentences."""
+"""Chunks in the driver's memory and in the object store at a time: four million sentences."""
 
 _DEATHS = 3
-"""That a worker, and a chunk, survives."""
+"""Maximum number of retries of a worker and of a chunk."""
 
 Names = tuple[str, str | None]
-"""A teacher's architecture and weights. A folder must be shared by the machines."""
+"""A teacher's architecture and weights. All machines must share a folder that they name."""
 
 
 def encoder_on(address: str) -> EncodeElsewhere:
-    """What computes teacher vectors on the cluster at an address, with all its GPUs, or else all its CPUs."""
+    """A function that computes teacher vectors on all GPUs of a cluster, or on all CPUs without GPUs."""
 
     def encode(
         names: Names, device: Device, chunks: Iterable[list[str]], target: Target
@@ -51,7 +51,7 @@ def encoder_on(address: str) -> EncodeElsewhere:
             machines = list(cluster.machines().values())
             kind = "GPU" if device != "cpu" and any(m.get("GPU") for m in machines) else "CPU"
             if kind == "CPU" and device == "cuda":
-                raise InputError("--address: the teacher cannot read on the cluster: Ray has no GPU for it")
+                raise InputError("--address: the teacher cannot run on the cluster: Ray has no GPU for it")
             n_readers = sum(int(machine.get(kind, 0.0)) for machine in machines)
             yield from _encode(chunks, (names, device, target, float(kind == "GPU")), n_readers)
 
@@ -72,7 +72,7 @@ def _encode(
         "compute": ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(n_readers, WINDOW))),
         "num_cpus": 1,
         "num_gpus": of_reader[-1],
-        "max_restarts": _DEATHS,  # Ray Data's own is for ever
+        "max_restarts": _DEATHS,  # Ray Data retries for ever by default
         "max_task_retries": _DEATHS,
     }
     rest = iter(chunks)
@@ -83,19 +83,19 @@ def _encode(
                 yield batch["vector"]
         except RayError as error:
             reason = reason_of(error)
-            raise InputError(f"--address: the teacher cannot read on the cluster: {reason}") from error
+            raise InputError(f"--address: the teacher cannot run on the cluster: {reason}") from error
 
 
 def _map(texts: Any, **options: Any) -> Any:
-    """The vectors of each block of texts; a block is a chunk."""
+    """Map each block of texts, a chunk, to its vectors."""
     with warnings.catch_warnings():
-        # two of the options have no names of their own yet, and those that have none are to go
+        # two of the options have no parameters of their own yet; Ray deprecates the others
         warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
         return texts.map_batches(_Reader, batch_size=None, batch_format="pyarrow", **options)
 
 
 class _Reader:
-    """The teacher on a worker, on a GPU only where Ray gave one."""
+    """The teacher on a worker; on a GPU only if Ray assigned one."""
 
     def __init__(self, names: Names, device: Device, target: Target, gpus: float) -> None:
         device = own_device(device, gpus, "the teacher")

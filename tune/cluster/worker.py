@@ -1,7 +1,7 @@
-"""A Ray worker that takes a GPU for itself: `docker compose up --scale worker=N` on a machine of N GPUs.
+"""A Ray worker that claims a GPU for itself: `docker compose up --scale worker=N` on a machine with N GPUs.
 
 Docker gives every replica of a service the same GPUs. Each worker therefore claims one by a lock on a file in
-a folder that they share; the lock goes with the process that holds it.
+a shared folder; the system releases the lock when the process ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from themo.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Join a cluster with one GPU, or none on a machine without; becomes ``ray start``."""
+    """Join a cluster with one GPU, or without one on a machine without GPUs; becomes ``ray start``."""
     parser = argparse.ArgumentParser(prog="python -m tune.cluster.worker", description=__doc__)
     parser.add_argument("--address", required=True, metavar="HOST:PORT", help="the cluster's head")
     parser.add_argument("--claims", required=True, type=path, metavar="FOLDER", help="shared by the machine")
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def visible_gpus() -> list[str]:
-    """Indices of the GPUs that this process sees; empty without a driver."""
+    """Indices of the GPUs that this process sees; empty without NVIDIA's driver."""
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
@@ -51,10 +51,10 @@ def visible_gpus() -> list[str]:
 
 
 def claim(gpus: Sequence[str], folder: Path) -> tuple[str, TextIO]:
-    """The first GPU that nobody else has, and the lock, which holds until its file is closed.
+    """The first free GPU, and its lock, which lasts until the file is closed.
 
     Raises:
-        InputError: All are taken.
+        InputError: All GPUs are taken.
     """
     for gpu in gpus:
         file = (folder / f"gpu-{gpu}").open("w")
@@ -64,7 +64,7 @@ def claim(gpus: Sequence[str], folder: Path) -> tuple[str, TextIO]:
             file.close()
         else:
             return gpu, file
-    raise InputError(f"--scale worker: must be at most {len(gpus)}, a worker a GPU: all of them are taken")
+    raise InputError(f"--scale worker: must be at most {len(gpus)}, one a GPU: all GPUs are taken")
 
 
 if __name__ == "__main__":

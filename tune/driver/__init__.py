@@ -1,1 +1,1 @@
-"""The driver of a search: a session, its loop, and what Ray Tune asks of it."""
+"""The driver of a search: its session, its loop, and the adapters for Ray Tune."""

@@ -1,4 +1,4 @@
-"""Enters checkpoints and ends into the search directory as Ray reports them; removes what nothing needs."""
+"""Records checkpoints and finished trials in the search directory; removes checkpoints no longer needed."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _SECONDS_BETWEEN_SAVES = 10.0
 
 
 class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
-    """Keeps a trial's newest checkpoint, the table of trials, and where a trial failed.
+    """Ray callback that keeps each trial's newest checkpoint, the trial table and the failure logs.
 
-    Ray would keep the newest checkpoint too (`num_to_keep=1`), but takes a snapshot of all its state, with a
-    warning, for each.
+    Ray can keep the newest checkpoint too (`num_to_keep=1`), but saves a snapshot of all its state, with a
+    warning, for each checkpoint.
 
     Args:
         study: The record.
-        space: What is searched.
+        space: The search space.
         folder: The search directory.
-        storage: Where checkpoints are.
-        session: Name of the folder of this session's checkpoints there.
-        patience: Waits for room on a full disk.
+        storage: The storage of checkpoints.
+        session: Name of this session's folder in the storage.
+        patience: Retries while the disk is full.
     """
 
     def __init__(
@@ -50,20 +50,20 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         self._has_warned = False
 
     def on_checkpoint(self, *, trial: Any, checkpoint: Any, **_: object) -> None:
-        """Enter a checkpoint, then remove the one before it."""
+        """Record a new checkpoint, then remove the previous one."""
         record = self._study[trial.config["number"]]
         before = record.checkpoint
         path = f"{self._session}/{checkpoint.path.rpartition(f'/{self._session}/')[2]}"
-        self._storage.when_there(lambda: self._storage.sync(path))  # before the one that it replaces is gone
+        self._storage.when_there(lambda: self._storage.sync(path))  # before the previous one is removed
         record.enter_checkpoint(path)
         self._study.save()
-        in_use = {other.checkpoint for other in self._study}  # other trials may go on from it too
+        in_use = {other.checkpoint for other in self._study}  # other trials may resume from it too
         for old in {before, *(step.checkpoint for step in record.lineage)} - in_use:
             if old is not None:
                 self._remove(old)
 
     def _remove(self, path: str) -> None:
-        """Remove a checkpoint; where that fails, of which Ray says nothing, the next resume tries again."""
+        """Remove a checkpoint; on failure warn once. The next resume tries again."""
         try:
             self._storage.remove(path)
         except (OSError, ArrowException) as error:
@@ -72,11 +72,11 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
             self._has_warned = True
 
     def on_step_end(self, **_: object) -> None:
-        """Let `status` see reports that no checkpoint follows soon."""
+        """Save the record now and then, so that `status` shows reports before the next checkpoint."""
         self._study.save_if_older(_SECONDS_BETWEEN_SAVES)
 
     def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
-        """Write down where a trial raised; say that its worker waits."""
+        """Save the traceback of a failed trial; warn when a worker waits."""
         report = read_report(result)
         if report.waits:
             console.print(f"Warning: trial {report.number} waits for {report.waits}")
@@ -84,11 +84,11 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
             self._note_failure(report.number, report.traceback)
 
     def on_trial_complete(self, **_: object) -> None:
-        """Bring the table up to date."""
+        """Update the trial table."""
         self._patience(self._table.write)
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
-        """Bring the table up to date and keep Ray's account of the death of a worker."""
+        """Update the trial table and save Ray's error log of the worker."""
         account = Path(trial.error_file)
         if account.is_file():
             self._note_failure(trial.config["number"], account.read_text(encoding="utf-8"))
@@ -105,28 +105,28 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
 
 
 def match_checkpoints(study: Study, storage: Storage) -> None:
-    """Refuse to go on without a checkpoint of earlier sessions, and remove those that nothing needs.
+    """Check that all needed checkpoints of earlier sessions exist, and remove those that are not needed.
 
-    These are the checkpoints of failed trials, and those, whole or in part, that a driver did not live to
-    enter. To be called between sessions, by the process that holds the search: during a session, a checkpoint
-    stands before it is entered.
+    Not needed are the checkpoints of failed trials, and complete or partial checkpoints that a killed driver
+    did not record. Call this between sessions, from the process that holds the search's lock: during a
+    session, a checkpoint exists before it is recorded.
 
-    A storage that cannot be looked into, and a checkpoint that cannot be removed, cost a warning.
+    An unreadable storage, or a checkpoint that cannot be removed, causes a warning only.
 
     Raises:
-        InputError: One is gone that a trial goes on from or that a result may be.
+        InputError: A checkpoint is missing that a trial resumes from or that may hold the best student.
     """
     failures: list[str] = []
     try:
         found = storage.checkpoints()
     except (OSError, ArrowException) as error:
-        console.print(f"Warning: old checkpoints cannot be looked for: {reason_of(error)}")
+        console.print(f"Warning: old checkpoints cannot be listed: {reason_of(error)}")
         return
     needed = {trial.checkpoint for trial in study if trial.checkpoint and trial.state != "FAIL"}
     if gone := sorted(needed - found):
         raise InputError(
             f"--resume: {len(gone)} of {len(needed)} checkpoints are not at {storage.place}, such as "
-            f"{gone[0]}: mount it, or begin anew with --warm-start"
+            f"{gone[0]}: mount it, or start a new search with --warm-start"
         )
     for path in sorted(found - study.checkpoints()):
         try:
@@ -134,7 +134,4 @@ def match_checkpoints(study: Study, storage: Storage) -> None:
         except (OSError, ArrowException) as error:
             failures.append(f"{path}: {reason_of(error)}")
     if failures:
-        console.print(
-            f"Warning: {len(failures)} old checkpoints that nothing needs stay, for they cannot be removed, "
-            f"such as {failures[0]}"
-        )
+        console.print(f"Warning: {len(failures)} unused checkpoints cannot be removed, such as {failures[0]}")

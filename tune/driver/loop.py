@@ -1,4 +1,4 @@
-"""Ray Tune's loop over the trials of a session: begun, ended, and what is then on disk whatever ended it."""
+"""Runs Ray Tune's loop over the trials of a session, and saves the record however the loop ends."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from tune.driver.mlflow_runs import MlflowRuns
 
 _MOST_PENDING = 10_000
-"""Ray need not count: the searcher hands out no more trials than there are slots."""
+"""No limit of Ray's own: the searcher returns at most one trial a slot."""
 
 
 class Loop:
     """The loop of one session.
 
     Args:
-        search: What is searched.
+        search: The search.
         study: The record.
-        storage: Where checkpoints are.
-        patience: Waits where a disk is full.
+        storage: The storage of checkpoints.
+        patience: Retries while the disk is full.
     """
 
     def __init__(self, search: Search, study: Study, storage: Storage, patience: Patience) -> None:
@@ -51,7 +51,7 @@ class Loop:
         self._name = _next_session(storage.when_there(storage.folders))
 
     def run(self, work: Work, slots: Slots, tracking: Tracking, time_budget: float | None) -> None:
-        """Run Ray's loop until nothing is left to do or the time is up.
+        """Run Ray's loop until all trials are done or the time budget is spent.
 
         Raises:
             KeyboardInterrupt: Interrupted.
@@ -81,14 +81,14 @@ class Loop:
             ray_tune.run(
                 trainable,
                 name=self._name,
-                num_samples=-1,  # until the searcher has nothing left
+                num_samples=-1,  # until the searcher has no trial left
                 storage_path=self._storage.place,
                 search_alg=StudySearcher(search.space, study, slots, slots.share, is_share_open=is_open),
                 scheduler=StudyScheduler(search.space, study, search.objective, breakdown),
                 stop=CombinedStopper(breakdown, budget),
                 max_failures=0,  # the searcher retries
                 raise_on_failed_trial=False,
-                reuse_actors=resources.workers == 1,  # else its workers go with it
+                reuse_actors=resources.workers == 1,  # an actor's data-parallel workers end with it
                 callbacks=[
                     *removers,
                     Keeper(study, search.space, search.folder, self._storage, self._name, self._patience),
@@ -105,7 +105,9 @@ class Loop:
         finally:
             view.close()
             if signal.getsignal(signal.SIGINT) is not on_ctrl_c:
-                signal.signal(signal.SIGINT, on_ctrl_c)  # Ray leaves its own, which swallows the next
+                signal.signal(
+                    signal.SIGINT, on_ctrl_c
+                )  # Ray leaves its own handler, which ignores the next Ctrl-C
             study.come_to_rest()
             _write_what_fits(study.save)
             _write_what_fits(TrialTable(study, search.space, search.folder, at_rest=True).write)
@@ -114,26 +116,26 @@ class Loop:
         runs.close("FINISHED" if is_done else "KILLED")
         if not is_done and breakdown.stop_all():
             raise ClusterError(f"{breakdown}: see {search.folder / FAILURES_FOLDER}")
-        if not is_done and not budget.is_over:  # Ray swallows the first Ctrl-C
+        if not is_done and not budget.is_over:  # Ray returns normally after the first Ctrl-C
             raise KeyboardInterrupt
 
     def _tidy(self) -> None:
-        """Remove Ray's own files, which are never read: the study is the state."""
+        """Remove Ray's own files, which are never read: the study holds the state."""
         try:
             self._storage.remove_loose_files(self._name)
-        except (OSError, ArrowException) as error:  # no reason to lose a search at its end
-            console.print(f"Warning: files of {self._name} that nothing needs stay: {reason_of(error)}")
+        except (OSError, ArrowException) as error:  # must not fail a finished search
+            console.print(f"Warning: unused files of {self._name} cannot be removed: {reason_of(error)}")
 
 
 def runs_of(search: Search, study: Study, tracking: Tracking) -> MlflowRuns:
-    """The search in MLflow; what ended before is brought to its end there."""
+    """The MLflow runs of a search; runs of trials that ended earlier are closed."""
     from tune.driver.mlflow_runs import MlflowRuns
 
     return MlflowRuns(tracking, study, search.name, search.uid, search.to_tree(), search.objective)
 
 
 def _trainable(uid: str, resources: Resources, work: Work) -> tuple[Any, list[Any]]:
-    """What Ray Tune runs for a trial, with what it sets aside for it, and what it calls when one ends."""
+    """The trainable with its resource request, and the callbacks that free resources of ended trials."""
     from ray import tune as ray_tune
 
     if resources.workers > 1:
@@ -151,7 +153,7 @@ def _trainable(uid: str, resources: Resources, work: Work) -> tuple[Any, list[An
 
 
 def _write_what_fits(write: Callable[[], None]) -> None:
-    """Write; where the wait for room on a full disk was interrupted, the file of before stays."""
+    """Write a file; keep the previous one if the disk is full and the wait was interrupted."""
     try:
         write()
     except OSError as error:
@@ -160,11 +162,11 @@ def _write_what_fits(write: Callable[[], None]) -> None:
 
 
 def _next_session(folders: Iterable[str]) -> str:
-    """Name of the folder of a new session: another one than any before, also where some are gone."""
+    """Name of the folder of a new session, numbered after the highest existing one."""
     numbers = [name.removeprefix(SESSION_PREFIX) for name in folders if name.startswith(SESSION_PREFIX)]
     return f"{SESSION_PREFIX}{max(map(int, filter(str.isdigit, numbers)), default=0) + 1}"
 
 
 def _trial_folder(trial: Any) -> str:
-    begun = trial.config["checkpoint_pairs"]  # a trial that goes on must not write over its checkpoint
+    begun = trial.config["checkpoint_pairs"]  # a resumed trial must not overwrite its checkpoint
     return f"{TRIAL_PREFIX}{trial.config['number']:04d}" + (f"-from-{begun}" if begun else "")

@@ -1,4 +1,4 @@
-"""Refuses, before the first trial, a range with an end that data or backbone would let no trial train."""
+"""Refuses, before the first trial, search ranges that the data or the backbone cannot train."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tune.space.search_space import Space
 from tune.study.naming import SEARCH_FILE
 
 FITTED = ("batch_size", "max_length", "hidden_size", "hidden_layers", "dropout")
-"""Settings that must fit the corpus or the backbone, each by itself."""
+"""Settings that must fit the corpus or the backbone, independently of each other."""
 
 
 def refuse_unfit_ends(space: Space, settings: Settings, data: TrainingData) -> None:
-    """Refuse a space whose ranges reach beyond what data and backbone allow.
+    """Refuse a space whose ranges exceed the limits of the data or the backbone.
 
     Args:
-        space: What is searched.
-        settings: What trials start from, with one combination of searched data settings.
-        data: That combination's.
+        space: The search space.
+        settings: Base settings, with one combination of searched data settings.
+        data: The training data of that combination.
 
     Raises:
         InputError: An end of a range, or a choice, does not fit.
@@ -35,7 +35,7 @@ def refuse_unfit_ends(space: Space, settings: Settings, data: TrainingData) -> N
 
 
 def _corners(space: Space) -> Iterator[dict[str, Scalar]]:
-    """Each end of each of these ranges once, the others at their first ends."""
+    """Settings to check: each end of each range once, with all other ranges at their first ends."""
     ends = {name: space.ends(name) for name in FITTED if name in space.dimensions}
     firsts = {name: values[0] for name, values in ends.items()}
     yield firsts

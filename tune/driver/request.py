@@ -1,4 +1,4 @@
-"""Which search the options of ``tune`` ask for: one that there is, or a new one."""
+"""Resolves the options of ``tune`` to a search: an existing one to resume, or a new one."""
 
 from __future__ import annotations
 
@@ -41,34 +41,34 @@ OF_NEW_SEARCHES = (
     "config",
     "preset",
 )
-"""Options that change what a search is, so that they cannot be given where it goes on."""
+"""Options that define a search and therefore cannot be given with --resume."""
 
 
 def resume(options: SearchOptions, settings: Settings) -> Search:
-    """The search of ``--resume NAME``, grown and moved as asked.
+    """The search of ``--resume NAME``, with its limits and its directory updated from the options.
 
     Args:
-        options: As parsed.
-        settings: Where searches are.
+        options: The parsed options.
+        settings: Settings with the directory of logs.
 
     Raises:
-        InputError: There is none, or an option would change what it is.
+        InputError: There is no such search, or an option would redefine it.
     """
     given = [name for name in OF_NEW_SEARCHES if getattr(options, name) is not None]
     given += [name for name in options.settings if name != "logs_dir"]
     if given:
         raise InputError(
-            f"--resume goes on with what the search began with: leave out {', '.join(map(option, given))}; "
+            f"--resume keeps the settings of the search: leave out {', '.join(map(option, given))}; "
             "--num-samples, --stop-after-no-gain, --time-budget, --logs-dir, --address, --max-concurrent "
             "and its own --space may be given with it"
         )
     folder = search_folder(str(options.resume), settings, asked_by=RESUME)
     search = read_search(folder, to_go_on=True)
-    if search.name != folder.name:  # a copy would go on with what it was copied from
+    if search.name != folder.name:  # a copy would resume the original's checkpoints
         raise InputError(
-            f"{RESUME}: {folder} holds the search {search.name!r}: its directory must bear that name"
+            f"{RESUME}: {folder} holds the search {search.name!r}: its directory must have that name"
         )
-    if search.folder != folder:  # moved since it was begun
+    if search.folder != folder:  # moved since its start
         search = replace(search, settings=search.settings.override({"logs_dir": str(folder.parent.parent)}))
     if options.space is not None:
         refuse_another_space(search, _space(options, search.settings), options.space_source)
@@ -80,15 +80,15 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
 
 
 def begin(options: SearchOptions, settings: Settings, place: Place | None = None) -> Search:
-    """A new search, its directory made; of ``--repeat NAME`` like an earlier one.
+    """Create a new search and its directory; with ``--repeat NAME`` a copy of an earlier search.
 
     Args:
-        options: As parsed.
-        settings: What it starts from, unless it repeats one.
-        place: Its directory, where that was reserved before.
+        options: The parsed options.
+        settings: Base settings, unless the search repeats another one.
+        place: The search's directory, if already reserved.
 
     Raises:
-        InputError: It cannot be, or its name is taken; nothing is made then.
+        InputError: The options are invalid, or the name is taken; no directory is left then.
     """
     with place or reserve(options.name, settings) as held:
         return _begin(options, settings, held)
@@ -119,7 +119,7 @@ def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
     if options.address in (None, LOCAL):
         refuse_missing_device(settings.training.device)  # of a cluster, only its machines know
     is_share = settings.training.threads == known_threads and "threads" not in options.settings
-    if options.repeat is not None and is_share:  # the earlier one's, which filled its settings in
+    if options.repeat is not None and is_share:  # the share of the earlier search, which set its threads
         settings = settings.override({"threads": resources.threads})
     if search_folder(place.folder.name, settings) != place.folder:  # the earlier search was moved
         settings = settings.override({"logs_dir": logs_dir})
@@ -140,7 +140,7 @@ def _space(options: SearchOptions, settings: Settings) -> Space:
 
 
 def _tell_untrusted(space: Space, settings: Settings) -> None:
-    """Name the settings whose own values lie outside the space: no trusted trial is completed by them."""
+    """Print the settings whose base values lie outside the space: trusted trials get other values."""
     own = settings.leaves()
     outside = [f"{name} {own[name]}" for name, d in space.dimensions.items() if not contains(d, own[name])]
     if outside and space.first:
@@ -150,10 +150,10 @@ def _tell_untrusted(space: Space, settings: Settings) -> None:
 
 
 def _tell_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions) -> None:
-    """Say that a space holds fewer settings than trials were asked for.
+    """Print a note if the space has fewer distinct settings than the requested number of trials.
 
     Raises:
-        InputError: The search that this one starts from has tried all.
+        InputError: The search that this one starts from has tried all settings.
     """
     most = most_trials(Study(None, "max", carried=carried), space)
     if not most:
@@ -172,12 +172,12 @@ def _tell_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions)
 
 
 def _repeated(options: SearchOptions, settings: Settings) -> tuple[Search, tuple[Trial, ...]]:
-    """The search that is to be repeated, and what it had from another one."""
+    """The search to repeat, and the trials carried over to it from another search."""
     others = ("config", "preset", "space", "warm_start")
     given = [name for name in others if getattr(options, name) is not None]
     if given:
         raise InputError(
-            f"--repeat takes settings and space from the search that it names: leave out "
+            f"--repeat copies settings and space of the named search: leave out "
             f"{', '.join(map(option, given))}"
         )
     folder = search_folder(str(options.repeat), settings, asked_by="--repeat")
@@ -210,5 +210,5 @@ def _resources(options: SearchOptions, settings: Settings, known: Resources) -> 
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """The options that were."""
+    """The names of the options that were given."""
     return {name: value for name, value in options.items() if value is not None}

@@ -16,7 +16,7 @@ from themo.data.sources import refuse_missing_files
 from themo.errors import InputError
 from themo.process.output import typed
 from themo.process.progress import console, waiting
-from tune.cluster.address import asked_address, cluster_behind, refuse_unreachable
+from tune.cluster.address import asked_address, refuse_unreachable
 from tune.cluster.folders import refuse_unfit_folders
 from tune.driver.search_options import SearchOptions
 from tune.space.search_space import data_leaves
@@ -113,7 +113,7 @@ def open_search(options: SearchOptions) -> OpenSearch:
     else:
         settings = load(options.config, options.preset, options.settings)
     with waiting("Connecting to the cluster"):
-        address = cluster_behind(asked_address(options.address))
+        address = asked_address(options.address)
         refuse_unreachable(address)  # before the slow imports
     refuse_unfit_folders(address)
     options = replace(options, address=address)

@@ -1,11 +1,11 @@
-"""What Ray Tune asks of a search: the next trial, whether one goes on, how one ended.
+"""Adapters of the record to Ray Tune: a searcher that suggests trials, a scheduler that stops them.
 
-Ray's own OptunaSearch tells Optuna that a stopped trial is complete and leaves a diverged one running for
-ever, and Ray's ASHA forgets its rungs when a search is resumed. These two adapters leave all state to the
-record (`tune.study.study`) and hold only what belongs to the Ray session. For Ray a paused trial has ended,
-and is another one when it goes on from its checkpoint: the way that interrupted trials are taken up anyway,
-with nothing that only Ray would know of. So is one whose worker died. (A worker that dies between two trials
-is two deaths of the next one for Ray's own recovery, which gives that one up.)
+Ray's own OptunaSearch reports a stopped trial to Optuna as complete and leaves a diverged one running for
+ever, and Ray's ASHA forgets its rungs when a search is resumed. These two adapters keep all state in the
+record (`tune.study.study`) and hold only the state of the Ray session. To Ray, a paused trial has ended, and
+its continuation from the checkpoint is a new trial. Interrupted trials, and trials whose worker died, resume
+in the same way, so that no state lives in Ray alone. (Ray's own recovery counts a worker that dies between
+two trials as two deaths of the next trial, and gives that trial up.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -27,26 +27,26 @@ from tune.searchers.by_name import propose
 from tune.space.search_space import Space
 from tune.study.limits import wants_more
 from tune.study.study import Study
-from tune.study.trial_record import Trial
+from tune.study.trial_record import State, Trial
 from tune.study.work_time import sessions
 from tune.worker.memory import larger_share
 from tune.worker.trial import configuration
-from tune.worker.trial_report import read_report
+from tune.worker.trial_report import TrialReport, read_report
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
-    """Hands out the trials that were interrupted, then paused ones that may go on, then new ones.
+    """Suggests interrupted trials first, then promoted paused trials, then new ones.
 
-    Never more at once than there are slots. When all is done, trials that still wait are stopped.
+    At most one trial a slot runs at a time. When all trials are done, those still paused are stopped.
 
     Args:
-        space: What is searched.
+        space: The search space.
         study: The record.
-        slots: Trials at once, at this moment.
-        share: GPUs, or part of one, for a trial that begins now, or goes on after a pause; one that once ran
-            out of memory gets its `least_gpus` at least.
-        is_share_open: Whether an interrupted trial gets the present share too, and not the one that it had:
-            GPUs may have come, or gone.
+        slots: Returns the current number of slots.
+        share: Returns the current number of GPUs, or fraction of a GPU, for a trial that starts or resumes
+            after a pause. A trial that ran out of memory gets at least its `least_gpus`.
+        is_share_open: Whether an interrupted trial gets the current share too, instead of its previous one:
+            the number of GPUs may have changed.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         self._interrupted = [trial.number for trial in study if trial.state == "RUNNING"]
         self._deaths: dict[int, tuple[int, int]] = {}
         self.numbers: dict[str, int] = {}
-        """Trial number by Ray's id, of the trials at work."""
+        """Number of each running trial by Ray's id."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's configuration; None while every slot has one, or all wait for those at work."""
+        """The next trial's configuration; None while all slots are busy or no trial can start yet."""
         if self._places_taken() + 1 > self._slots() + 1e-6:
             return None
         if self._interrupted:
@@ -95,15 +95,15 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         return configuration(trial)
 
     def _places_taken(self) -> float:
-        """By the trials at work; one that has more of a GPU than others are given takes as many places.
+        """Slots used by the running trials; a trial with a larger share of a GPU uses several slots.
 
-        One without a GPU, begun before there were any, takes none of those that are counted by GPUs.
+        A trial without a GPU, started before the cluster had any, uses none of the slots counted by GPU.
         """
         share = self._share()
-        at_work = [self._study[number].gpus or 0.0 for number in self.numbers.values()]
+        running = [self._study[number].gpus or 0.0 for number in self.numbers.values()]
         if not share:
-            return float(len(at_work))
-        return sum(max(1.0, gpus / share) for gpus in at_work if gpus)
+            return float(len(running))
+        return sum(max(1.0, gpus / share) for gpus in running if gpus)
 
     def _stop_waiting(self) -> None:
         for trial in self._study:
@@ -111,12 +111,12 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
                 self._study.finish(trial.number, "PRUNED", f"stopped at {trial.pairs_seen:,} pairs")
 
     def on_trial_complete(self, trial_id: str, error: bool = False, **_: object) -> None:
-        """Enter how a trial ended, or that it waits; one that is to start again comes next.
+        """Record that a trial ended or is paused.
 
-        So does one whose worker died.
+        A trial to retry, such as one whose worker died, is suggested next.
         """
         number = self.numbers.pop(trial_id, None)
-        if number is None:  # known already
+        if number is None:  # already recorded
             return
         trial = self._study[number]
         deaths = self._count_death(trial) if error else 0
@@ -130,7 +130,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             self._study.finish(number, "FAIL" if error else trial.verdict or "FAIL")
 
     def _count_death(self, trial: Trial) -> int:
-        """Count a death of a trial; how many there were since its last checkpoint."""
+        """Count a worker death; return the number of deaths since the trial's last checkpoint."""
         pairs, deaths = self._deaths.get(trial.number, (0, 0))
         deaths = deaths + 1 if pairs == trial.checkpoint_pairs else 1
         self._deaths[trial.number] = trial.checkpoint_pairs, deaths
@@ -143,14 +143,28 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         """Nothing: all state is in the study."""
 
 
+class _Transition(NamedTuple):
+    """The state that a report leads its trial to, once its last checkpoint is written.
+
+    Attributes:
+        state: RUNNING: the trial starts again from that checkpoint.
+        reason: Why, in a line; empty for a trial that is complete.
+        gpus: GPUs, or part of one, that the trial gets from then on; None: as before.
+    """
+
+    state: State
+    reason: str = ""
+    gpus: float | None = None
+
+
 class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Enters every report into the record and stops trials as the space's scheduler decides.
+    """Records every report and stops trials as the space's scheduler decides.
 
     Args:
-        space: What is searched.
+        space: The search space.
         study: The record.
-        objective: Name of the metric that is searched on.
-        breakdown: Hears of reports and of losses.
+        objective: Name of the metric to optimize.
+        breakdown: Counts reports and lost trials.
     """
 
     def __init__(self, space: Space, study: Study, objective: str, breakdown: Breakdown) -> None:
@@ -166,63 +180,65 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         self._handed_out: dict[str, int] = {}
 
     def on_trial_result(self, tune_controller: object, trial: RayTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
-        """Enter a report and decide whether the trial goes on."""
+        """Record a report and decide whether the trial continues."""
         report = read_report(result)
         record = self._study[report.number]
         if report.waits:
             return str(TrialScheduler.CONTINUE)
         if record.verdict or record.is_done:
             return str(TrialScheduler.STOP)
-        before, record.reason = record.pairs_seen, ""
-        record.enter_stint(report.started, report.ended, report.machine, self._session)
+        self._enter(record, report)
+        transition = self._transition(record, report)
+        if transition is None:
+            return str(TrialScheduler.CONTINUE)
+        record.verdict, record.reason = transition.state, transition.reason
+        if transition.gpus is not None:
+            record.gpus = record.least_gpus = transition.gpus
+            console.print(f"Trial {record.number}: {record.reason}")
+        return str(TrialScheduler.STOP)
+
+    def _enter(self, record: Trial, report: TrialReport) -> None:
+        """Record when and where a trial ran, and what it took."""
+        record.reason = ""
+        record.enter_attempt(report.started, report.ended, report.machine, self._session)
         if record.gpus == 1 and report.gpu_memory is not None:
             record.gpu_memory = max(record.gpu_memory or 0.0, report.gpu_memory)
         record.seconds = self._seconds_before(record, report.started) + report.seconds
+
+    def _transition(self, record: Trial, report: TrialReport) -> _Transition | None:
+        """The state that a report leads its trial to; None: the trial continues."""
         if report.failure:
-            record.verdict, record.reason = "FAIL", report.failure
+            transition = _Transition("FAIL", report.failure)
             if report.is_memory_fault:
-                self._judge_memory_fault(record)
-            if report.traceback and record.verdict == "FAIL":  # one that diverged has none
+                transition = _after_memory_fault(report.failure, record.gpus or 0.0)
+            if report.traceback and transition.state == "FAIL":  # a diverged trial has none
                 self._breakdown.lose(report.number, report.machine)
-            return str(TrialScheduler.STOP)
+            return transition
+        before = record.pairs_seen
         self._breakdown.report()
         self._study.report(report.number, report.metrics, self._objective)
         if report.is_last:
-            record.verdict = "COMPLETE"
-            return str(TrialScheduler.STOP)
+            return _Transition("COMPLETE")
         state = self._scheduler.judge(self._study, report.number, before)
-        if state != "RUNNING" and not self._is_measure(record):
-            word = "paused" if state == "PAUSED" else "stopped"
-            record.verdict, record.reason = state, f"{word} at {record.pairs_seen:,} pairs"
-            return str(TrialScheduler.STOP)
-        return str(TrialScheduler.CONTINUE)
+        if state == "RUNNING" or self._is_measure(record):
+            return None
+        word = "paused" if state == "PAUSED" else "stopped"
+        return _Transition(state, f"{word} at {record.pairs_seen:,} pairs")
 
     def _is_measure(self, record: Trial) -> bool:
-        """Whether a trial has settings that are trusted: these are what the others are measured against.
+        """Whether a trial has trusted settings and is therefore never stopped early: it is a reference.
 
-        A slow start would end them by chance, as they arrive at the first rung together. A population has
-        rounds, which all of its trials wait for.
+        Trusted trials reach the first rung together, where a slow start would stop them by chance. With
+        population based training they wait for the rounds like all trials.
         """
         is_trusted = record.number < len(self._space.first) and self._space.search.scheduler != "pbt"
         return is_trusted and record.best(self._study.mode) is not None
 
-    def _judge_memory_fault(self, record: Trial) -> None:
-        """Let a trial start again with a larger share of a GPU; with a whole one there is nothing to try."""
-        had = record.gpus or 0.0
-        where = f"on {had:g} of a GPU" if had < 1 else "on a whole GPU" if had == 1 else f"on {had:g} GPUs"
-        more = larger_share(had)
-        if more is None:
-            record.reason += f" {where}, with its batches cut as far as they go"
-            return
-        record.reason += f" {where}, again on {more:g}"
-        record.verdict, record.gpus, record.least_gpus = "RUNNING", more, more
-        console.print(f"Trial {record.number}: {record.reason}")
-
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
-        """The trial that was handed out first, after telling the searcher of those that Ray has given up.
+        """The waiting trial that was suggested first, after reporting trials that Ray gave up silently.
 
-        It does so without a word where a worker does not let go of the trial before; the slot would stay
-        taken for ever. Ray's own choice goes through all trials that there ever were.
+        Ray gives a trial up when a worker does not release its previous trial; without this report the slot
+        would stay taken for ever. Ray's own method scans all trials of the session.
         """
         live = list(tune_controller.get_live_trials())
         for trial in live:
@@ -233,24 +249,33 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         return min(waiting, key=lambda trial: self._handed_out[trial.trial_id], default=None)
 
     def on_trial_add(self, tune_controller: object, trial: RayTrial) -> None:  # noqa: ARG002
-        """Note the order in which trials are handed out."""
+        """Note the order in which trials are suggested."""
         self._handed_out[trial.trial_id] = len(self._handed_out)
 
     def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:  # noqa: ARG002
-        """Enter why a worker died; then the searcher hears of it."""
+        """Record why a worker died, then report it to the searcher."""
         account = _account(Path(trial.error_file))
         self._study[trial.config["number"]].reason = _reason(account)
         self._breakdown.lose(trial.config["number"], _address(account))
 
     def _seconds_before(self, record: Trial, started: float) -> float:
-        """Training time before the worker took the trial up; it is another one after a death."""
+        """Training time before the current worker started the trial."""
         if self._taken_up.get(record.number, (None, 0))[0] != started:
             self._taken_up[record.number] = (started, record.checkpoint_seconds)
         return self._taken_up[record.number][1]
 
 
+def _after_memory_fault(failure: str, had: float) -> _Transition:
+    """A retry with a larger share of a GPU; with a whole one the trial fails."""
+    where = f"on {had:g} of a GPU" if had < 1 else "on a whole GPU" if had == 1 else f"on {had:g} GPUs"
+    more = larger_share(had)
+    if more is None:
+        return _Transition("FAIL", f"{failure} {where}, with its batches cut as far as they go")
+    return _Transition("RUNNING", f"{failure} {where}, again on {more:g}", more)
+
+
 def _account(error_file: Path) -> str:
-    """Ray's account of a trial's last failure, which stands at the end of that of all."""
+    """The last entry of Ray's error log of a trial."""
     text = error_file.read_text(encoding="utf-8") if error_file.is_file() else ""
     return text.rpartition("Failure # ")[2].strip()
 
@@ -262,6 +287,6 @@ def _reason(account: str) -> str:
 
 
 def _address(account: str) -> str:
-    """Of the machine of the worker, where Ray says it."""
+    """Address of the worker's machine, where Ray's error log names it; else empty."""
     found = re.search(r"\bip[=:] ?([0-9a-fA-F.:]+)", account)
     return found[1] if found else ""

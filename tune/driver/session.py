@@ -1,4 +1,4 @@
-"""A session of a search: the cluster, the trials that are left, and what is then on disk."""
+"""A session of a search: joins the cluster, runs the remaining trials, writes the results."""
 
 from __future__ import annotations
 
@@ -50,30 +50,29 @@ def run_search(
     measure: Callable[[], float | None] = peak_memory,
     on_begin: Callable[[], None] = lambda: None,
 ) -> results.SearchResult:
-    """Run a search, or what is left of one, and write its results.
+    """Run or resume a search, and write its results.
 
     Args:
         search: From `new_search` or, to resume, from `read_search`.
-        data_for: Training data of settings; called for each combination of searched data settings once the
-            cluster and the storage are known to do, which takes seconds, and before any trial starts.
-        train: The training function of a trial; a module's function, so that workers can import it.
-        time_budget: Seconds after which the session ends with what it has; trials under way stay at their
-            last checkpoint, and a resumed search goes on with them.
-        measure: Tells, on a worker, what its trial took of a GPU's memory.
-        on_begin: Called when cluster and storage will do, before data is prepared.
+        data_for: Returns the training data of settings. Called for each combination of searched data
+            settings, after the cluster and the storage have been checked and before any trial starts.
+        train: The training function of a trial; a module-level function, so that workers can import it.
+        time_budget: Seconds after which the session ends; running trials keep their last checkpoint, from
+            which a resumed search continues them.
+        measure: Returns, on a worker, the peak share of a GPU's memory that its trial used.
+        on_begin: Called after cluster and storage have been checked, before data is prepared.
 
     Returns:
-        What was found.
+        The results of the session.
 
     Raises:
-        InputError: The cluster is too small (one that a search is resumed on is waited for), the MLflow
-            server away or another than before, another process runs this search, some machine does not share
-            the storage, checkpoints are gone, something is wrong with the data, it is other than what the
-            search was begun with, trials are to train on GPUs and get none, or no trial ended well in the
-            time given.
+        InputError: The cluster is too small (a resumed search waits for its cluster first), the MLflow server
+            is unreachable or not the search's, another process runs this search, a machine does not share
+            the storage, checkpoints are missing, the data is invalid or not the search's, trials are set to
+            GPUs and get none, or no trial reached a checkpoint within the time budget.
         KeyboardInterrupt: Interrupted; the search can be resumed.
-        ClusterError: Ray has failed, or one trial after another has; the search can be resumed.
-        RuntimeError: No trial ended well.
+        ClusterError: Ray failed, or too many trials in a row; the search can be resumed.
+        RuntimeError: All trials failed.
     """
     storage, patience = storage_of(search), Patience()
     with alone(search.folder):  # until the results are written too
@@ -91,12 +90,12 @@ def _searched(
     storage: Storage,
     patience: Patience,
 ) -> tuple[Study, int]:
-    """The record when a session has ended, and how many trials any session had room for."""
+    """Run the trials; return the record and the largest number of slots of any session."""
     folder = search.folder
     logs_dir, experiment = Path(search.settings.paths.logs_dir), search.settings.paths.experiment
     uri = tracking_uri(logs_dir)
     refuse_another_place(folder, experiment)
-    if (folder / STUDY_FILE).exists():  # before the first trial too, where others were carried over
+    if (folder / STUDY_FILE).exists():  # also before the first trial, if a warm start carried trials over
         study = Study.reopen(folder / STUDY_FILE, patience)
     else:
         study = Study(folder / STUDY_FILE, search.mode, patience=patience)
@@ -113,9 +112,9 @@ def _searched(
             )
         )
         patience(lambda: keep_place(folder, experiment))
-        if is_resumed:  # before anything is written there: it may be full
+        if is_resumed:  # before anything is written to it: it may be full
             match_checkpoints(study, storage)
-        if is_whole(study, search.space):  # a kill may have come when all was done but told
+        if is_whole(study, search.space):  # a kill may have come after the last trial, before the results
             runs_of(search, study, tracking).close("FINISHED")
             return study, most_at_once(study)
         cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
@@ -138,29 +137,29 @@ def _searched(
 
 
 def _slots(search: Search, study: Study, cluster: Cluster, time_budget: float | None) -> Slots:
-    """How many trials the cluster holds.
+    """The number of trials that the cluster can run at once.
 
-    A resumed search on a running cluster waits, at most for its time budget, until the cluster can hold one
-    trial: after a restart the head is back before its machines. A cluster started here gets no more machines,
-    so that nothing is waited for.
+    A resumed search on an existing cluster waits, at most for its time budget, until the cluster can run one
+    trial: after a restart the head node returns before its workers. A cluster started here gets no more
+    machines, so there is no wait.
 
     Raises:
-        InputError: It cannot hold one.
+        InputError: The cluster cannot run one trial.
     """
     resources = search.resources
     waits = len(study) > 0 and resources.address is not None
     if waits and search.settings.training.device == "cuda" and resources.gpus_per_trial is None:
-        resources = replace(resources, gpus_per_trial=1.0)  # a machine without GPUs may be back before others
+        resources = replace(resources, gpus_per_trial=1.0)  # a machine without GPUs may return before others
     share = partial(share_by_memory, study) if resources.by_memory else None
     patience = math.inf if time_budget is None else time_budget
     return Slots(resources, cluster, share, wait=patience if waits else 0.0)
 
 
 def storage_of(search: Search) -> Storage:
-    """Where a search's checkpoints are: within its directory, or in a folder of its own where it was told.
+    """The storage of a search's checkpoints: its directory, or its own folder below `storage` if that is set.
 
     Raises:
-        InputError: That is no folder and no URI.
+        InputError: `storage` is neither a folder nor a URI.
     """
     path = search.resources.storage_path
     if path is None:
@@ -184,15 +183,15 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
     is_done = is_whole(study, search.space)
     if winner is None:
         n_failed = study.counts()["FAIL"]
-        reason = next((t.reason for t in study if t.state == "FAIL" and t.reason), "no reason is known")
+        reason = next((t.reason for t in study if t.state == "FAIL" and t.reason), "unknown reason")
         if is_done:
-            raise RuntimeError(f"none of the {len(study)} trials ended well; the first one: {reason}")
-        ended = "no trial has reached its first checkpoint in it"
+            raise RuntimeError(f"all {len(study)} trials failed; the first one: {reason}")
+        ended = "no trial reached its first checkpoint in time"
         if n_failed:
             ended += f", {n_failed} failed ({reason})"
-        raise InputError(f"--time-budget: {ended}: go on with --resume {search.name}")
-    if is_done and (told := used_up(study, search.space)):
-        console.print(told, soft_wrap=True)
+        raise InputError(f"--time-budget: {ended}: continue with --resume {search.name}")
+    if is_done and (notice := used_up(study, search.space)):
+        console.print(notice, soft_wrap=True)
     results.write_best(winner, search.settings, storage, search.folder)
     return results.SearchResult(
         folder=search.folder,

@@ -1,4 +1,4 @@
-"""What ends a session before all its trials are done: its time is up, or trials only die and fail."""
+"""Stoppers that end a session early: the time budget, and too many lost trials without a report."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable
 from ray.tune import Stopper
 
 MORE_THAN_SLOTS = 3
-"""A cause that passes, such as a machine that goes, takes no more trials than are at work, and these are the
-next to run again. Where a few more than those were lost, and none has reported, the cause has stayed."""
+"""A passing cause, such as a machine that leaves, takes at most the running trials, which are retried next.
+A session ends after this many further losses without a report: the cause has persisted."""
 
 
 class TimeBudget(Stopper):  # type: ignore[misc]  # Ray has no types
-    """Ends a session when its time is up, and knows that this was why: Ray's own tells nobody.
+    """Ends a session when its time is up and records that it did, which Ray's own stopper does not.
 
     Args:
-        seconds: From now on.
+        seconds: Time budget, from now on.
 
     Attributes:
         is_over: Whether it has ended the session.
@@ -37,14 +37,13 @@ class TimeBudget(Stopper):  # type: ignore[misc]  # Ray has no types
 
 
 class Breakdown(Stopper):  # type: ignore[misc]  # Ray has no types
-    """Ends a session when too many trials were lost since any of them last reported.
+    """Ends a session after too many lost trials without a report in between.
 
-    What is broken would take all that are left: a GPU that has fallen off its bus ends a trial within seconds
-    and is free for the next one, while the others train. So a session does not go on for ever without a
-    report from any trial.
+    A broken machine would fail all remaining trials: a GPU that has fallen off its bus ends a trial within
+    seconds and is free for the next one, while the others train.
 
     Args:
-        most: Trials that have been at work at once at most.
+        most: Returns the largest number of trials that have run at once.
     """
 
     def __init__(self, most: Callable[[], int]) -> None:
@@ -52,15 +51,15 @@ class Breakdown(Stopper):  # type: ignore[misc]  # Ray has no types
         self._machines: dict[int, str] = {}
 
     def report(self) -> None:
-        """A trial has reported: what was lost before counts no more."""
+        """Reset the count: a trial has reported."""
         self._machines.clear()
 
     def lose(self, number: int, machine: str) -> None:
-        """A trial's worker has died, or the trial has failed; one that diverged is not counted.
+        """Count a trial whose worker died or that failed; the caller leaves diverged trials out.
 
         Args:
             number: The trial; it counts once.
-            machine: Where that was; empty where it is not known.
+            machine: Name of its machine; empty if unknown.
         """
         self._machines[number] = machine
 
@@ -69,11 +68,11 @@ class Breakdown(Stopper):  # type: ignore[misc]  # Ray has no types
         return False
 
     def stop_all(self) -> bool:
-        """Whether too many were lost."""
+        """Whether too many trials were lost."""
         return len(self._machines) > self._most() + MORE_THAN_SLOTS
 
     def __str__(self) -> str:
-        """What has happened, in a few words."""
+        """The cause, as part of an error message."""
         machines = ", ".join(sorted({name for name in self._machines.values() if name}))
         where = f" on {machines}" if machines else ""
-        return f"{len(self._machines)} trials died or failed{where}, and none has reported meanwhile"
+        return f"{len(self._machines)} trials died or failed{where} without a report in between"

@@ -174,7 +174,7 @@ def _told(name: str, result: SearchResult, end: Conclusion) -> TuneResult:
             trial.number,
             dict(trial.params),
             trial.best(result.mode),
-            trial.stand(at_rest=True),
+            trial.state_name(at_rest=True),
             trial.pairs_seen,
             trial.seconds,
         )

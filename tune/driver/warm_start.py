@@ -1,4 +1,4 @@
-"""What a new search may learn from the trials of an old one."""
+"""Warm start: the trials of an old search that a new one may learn from."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tune.study.study import Study
 from tune.study.trial_record import DIVERGED, Trial
 
 _CHANGES_NO_SCORE = frozenset({"objective", "seed", "device", "threads", "compile", "accumulate"})
-"""Training settings that need not be alike: the seed and the hardware move a score by chance or rounding
-alone, and the objective is compared apart, once its default is filled in."""
+"""Training settings that may differ: the seed and the hardware change a score by chance or rounding only,
+and the objective is compared separately, after its default is filled in."""
 
 
 @dataclass(frozen=True)
 class CarriedOver:
-    """Trials of an old search as a new one sees them.
+    """Trials of an old search, converted for a new one.
 
     Attributes:
-        trials: With numbers below 0, the dimensions of the new space as their settings; those that diverged,
-            which teach no searcher anything, too: they would diverge again.
-        left_out: How many others there are, by reason.
+        trials: Numbered from -1 downwards, with the settings of the new space. Diverged trials are included:
+            no searcher learns from them, but the new search must not repeat them.
+        left_out: Number of trials left out, by reason.
     """
 
     trials: tuple[Trial, ...]
@@ -45,21 +45,21 @@ class CarriedOver:
 
 
 def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> CarriedOver:
-    """The trials of an old search that a new one could have run itself, with the same outcome.
+    """The trials of an old search that the new one could have run itself, with the same outcome.
 
-    Such a trial ended well, or diverged, with the settings that it began with. Those that the new search
-    varies lie within the new space, and all others equal the new search's. So a setting that the old search
-    held fixed counts with its fixed value, and one that only the old search varied must have the new value by
-    chance. Paths, tests, the seed and the hardware may differ.
+    Such a trial succeeded or diverged, with its settings unchanged during training. Its values of settings
+    that the new search varies lie within the new space; all its other settings equal the new search's. A
+    setting that the old search held fixed counts with its fixed value; a setting that only the old search
+    varied must happen to have the new value. Paths, tests, the seed and the hardware may differ.
 
     Args:
         old: The old search.
-        study: Its record.
-        space: What the new one searches.
-        settings: What the new one starts from.
+        study: The record of the old search.
+        space: Space of the new search.
+        settings: Base settings of the new search.
 
     Raises:
-        InputError: The searches have different objectives or worlds, or no trial carries over.
+        InputError: The searches have different objectives or miniature worlds, or no trial carries over.
     """
     if old.objective != settings.objective:
         raise InputError(
@@ -74,10 +74,10 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
     for trial in study:
         has_diverged = trial.state == "FAIL" and trial.reason.startswith(DIVERGED)
         if not has_diverged and (trial.state not in ("COMPLETE", "PRUNED") or not trial.values):
-            left_out["that did not end well"] += 1
+            left_out["that failed or did not finish"] += 1
             continue
-        if trial.lineage:  # its settings are the last ones, its values those of all before them too
-            left_out["whose settings changed on the way"] += 1
+        if trial.lineage:  # `params` are the last ones, `values` also those of earlier settings
+            left_out["whose settings changed during training"] += 1
             continue
         leaves = old.settings.override(trial.params, source=old.name).leaves()
         other = [leaf for leaf, value in expected.items() if leaves[leaf] != value]
@@ -94,7 +94,7 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
 
 
 def _compared(space: Space) -> frozenset[str]:
-    """The settings that must be alike: those that change a score and are not searched."""
+    """The settings that must be equal: those that change a score and are not searched."""
     return frozenset(
         leaf
         for leaf, (section, _) in known_leaves().items()

@@ -1,4 +1,4 @@
-"""What a search leaves for people: the best settings, the best version, the best trials on the screen."""
+"""Results of a search for people: ``best.yaml``, ``best/`` and the table of the best trials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from themo.checkpoints.versions import add_to_summary
 from themo.config.settings import Settings
-from themo.files.atomic import write_text
+from themo.files.atomic import old_name, put_in_place, unfinished, write_text
 from tune.cluster.storage import Storage
 from tune.space.dimensions import Scalar
 from tune.study.study import Study
@@ -27,20 +27,20 @@ BEST_VERSION = "best"
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a session of a search leaves: a finished one, or what there is when its time is up.
+    """Results of a session: of a finished search, or of one whose time budget is spent.
 
     Attributes:
         folder: The search directory.
-        objective: Name of the metric that was searched on.
-        mode: Whether it is to be great or small.
-        counts: Trials in each state; those under way are interrupted.
+        objective: Name of the optimized metric.
+        mode: Whether the objective is maximized or minimized.
+        counts: Number of trials in each state; RUNNING trials are interrupted.
         best: The winner.
-        slots: The most trials that a session had room for at once.
+        slots: Largest number of trials that a session could run at once.
         busy: Share of the slots' time in `seconds` that was spent in training.
-        seconds: From the first start to the last end, pauses between sessions left out.
+        seconds: Time from the first start to the last end, without pauses between sessions.
         top: The best trials, best first.
-        num_samples: Trials that were asked for.
-        is_whole: Whether nothing is left to do; otherwise the session's time was up.
+        num_samples: Requested number of trials.
+        is_whole: Whether all trials are done; otherwise the time budget ended the session.
     """
 
     folder: Path
@@ -79,70 +79,65 @@ class SearchResult:
 
 
 def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path) -> None:
-    """Copy the winner's version to ``best/``, replacing an older one when whole, and write ``best.yaml``.
+    """Copy the winner's version to ``best/`` and write its settings to ``best.yaml``.
 
-    A ``best/`` that is this version already stays, with what was written beside it: its test, its report.
-    ``best.yaml`` is taken away before and comes last, so that it is never that of another version: without
-    it, ``best/`` is nobody's. After a kill, to be called again.
+    An existing ``best/`` of the same version is kept, with its test and its report. ``best.yaml`` is removed
+    before ``best/`` is replaced and written last, so that it never belongs to another version. After a kill,
+    call this function again.
 
-    Where settings changed on the way (`tune.schedulers.population`), ``best.yaml`` holds the last ones and
-    says so, and the version's ``summary.json`` holds its line.
+    If the settings changed during training (`tune.schedulers.population`), ``best.yaml`` holds the last
+    settings with a note, and the version's ``summary.json`` lists the takeovers.
 
     Args:
-        winner: With the path of its version, relative to `storage`.
-        settings: Those that the search started from.
-        storage: Where the versions are.
+        winner: The winning trial, with the path of its version relative to `storage`.
+        settings: Base settings of the search.
+        storage: The storage of versions.
         folder: The search directory.
     """
     chosen = settings.override(winner.params, source="study.json")
     note = ""
     if winner.lineage:
         note = (
-            "# The last settings of a run whose settings changed on the way: to train with them is another\n"
-            f"# run. The winner, trial {winner.number}, went on {winner.lineage_in_words};\n"
-            "# study.json holds the settings until there.\n"
+            "# The last settings of a run whose settings changed during training: training with them is\n"
+            f"# another run. The winner, trial {winner.number}, continued {winner.lineage_in_words};\n"
+            "# study.json holds the settings before that.\n"
         )
-    new, old = folder / f".{BEST_VERSION}.new", folder / f".{BEST_VERSION}.old"
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    storage.when_there(partial(_fetch_anew, storage, str(winner.checkpoint), new))
-    if winner.state != "COMPLETE":
-        add_to_summary(new, state="stopped early")  # written when the trial might have gone on
-    if winner.lineage:
-        add_to_summary(new, lineage=[{"donor": step.donor, "pairs": step.pairs} for step in winner.lineage])
     best = folder / BEST_VERSION
-    if _holds(best, new):
-        shutil.rmtree(new)
-    else:
-        (folder / BEST_SETTINGS).unlink(missing_ok=True)
-        if best.exists():
-            best.rename(old)
-        new.rename(best)
-        shutil.rmtree(old, ignore_errors=True)
+    with unfinished(best) as new:
+        storage.when_there(partial(_fetch_anew, storage, str(winner.checkpoint), new))
+        if winner.state != "COMPLETE":
+            add_to_summary(new, state="stopped early")  # written when the trial might have gone on
+        if winner.lineage:
+            lineage = [{"donor": step.donor, "pairs": step.pairs} for step in winner.lineage]
+            add_to_summary(new, lineage=lineage)
+        if not _holds(best, new):
+            (folder / BEST_SETTINGS).unlink(missing_ok=True)
+            put_in_place(new, best)
+    shutil.rmtree(old_name(best), ignore_errors=True)  # left by a kill
     write_text(folder / BEST_SETTINGS, note + chosen.to_yaml())
 
 
 def _fetch_anew(storage: Storage, path: str, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)  # what an attempt before left of it
+    shutil.rmtree(folder, ignore_errors=True)  # a partial copy of an earlier attempt
     storage.fetch(path, folder)
 
 
 def _holds(folder: Path, other: Path) -> bool:
-    """Whether all files of another folder are in a folder too, byte by byte."""
+    """Whether `folder` contains all files of `other`, byte by byte."""
     pairs = [(folder / path.relative_to(other), path) for path in other.rglob("*") if path.is_file()]
     same = (path.is_file() and filecmp.cmp(path, copy, shallow=False) for path, copy in pairs)
     return folder.is_dir() and all(same)
 
 
 def counts_in_words(counts: Mapping[State, int], at_rest: bool) -> dict[str, int]:
-    """Trials in each state by its name in JSON; at rest, without a driver, none is running."""
+    """Number of trials in each state; without a driver (`at_rest`), running ones are interrupted."""
     named = {state.lower(): n for state, n in counts.items()}
     under_way = named.pop("running")
     return {"running": 0 if at_rest else under_way, "interrupted": under_way if at_rest else 0} | named
 
 
 def best_so_far(study: Study, objective: str) -> str:
-    """The best trial so far in a line, with its settings."""
+    """One line with the best trial so far and its settings."""
     leader = study.leader()
     if leader is None:
         return "no report yet"
@@ -153,7 +148,7 @@ def best_so_far(study: Study, objective: str) -> str:
 
 
 def table(result: SearchResult, searched: Iterable[str]) -> Table:
-    """The best trials for the screen: a column a trial, so that many settings fit 80 characters."""
+    """A table of the best trials, one column a trial, so that many settings fit into 80 columns."""
     view = Table(title=f"Best trials by {result.objective}", title_justify="left", box=box.SIMPLE_HEAD)
     view.add_column("trial", no_wrap=True)
     for trial in result.top:
@@ -161,12 +156,12 @@ def table(result: SearchResult, searched: Iterable[str]) -> Table:
     bests = [trial.best(result.mode) for trial in result.top]
     view.add_row(result.objective, *(f"{best:.4f}" if best is not None else "" for best in bests))
     view.add_row("pairs_seen", *(f"{trial.pairs_seen:,}" for trial in result.top))
-    view.add_row("ended", *(trial.stand(at_rest=True) for trial in result.top), end_section=True)
+    view.add_row("ended", *(trial.state_name(at_rest=True) for trial in result.top), end_section=True)
     for name in searched:
         view.add_row(name, *(show(trial.params.get(name)) for trial in result.top))
     return view
 
 
 def show(value: Scalar) -> str:
-    """A setting's value in a few characters."""
+    """A setting's value as short text: three significant digits of a float."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""A search as it goes: one compact view on a terminal, a plain line now and then elsewhere."""
+"""Progress of a running search: a compact view on a terminal, a plain line at intervals elsewhere."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tune.study.work_time import seconds_left
 
 _SECONDS_BETWEEN_FRAMES = 0.5
 _LONGEST_LINE = 160
-"""Characters of a plain line; what is cut of it are settings of the best trial, which the results name."""
+"""Characters of a plain line; the settings of the best trial are cut, the results name them in full."""
 
 
 class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
-    """Shows the record while Ray works on it.
+    """Ray callback that shows the progress of a search.
 
     Args:
         study: The record.
-        total: Trials in all.
-        n_trusted: How many of them, the first ones, are trusted.
-        slots: Trials at once, at this moment.
-        objective: Name of the metric that is searched on.
-        settings: What the searched settings are put into.
+        total: Total number of trials.
+        n_trusted: Number of trusted trials, which come first.
+        slots: Returns the current number of slots.
+        objective: Name of the optimized metric.
+        settings: Base settings of the search.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         self._slots = slots
         self._objective = objective
         self._last = time.monotonic()
-        self._at_work = 0
+        self._n_running = 0
         self._on_ctrl_c: Callable[[int, FrameType | None], object] | None = None
         self._live = (
             Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
         )
 
     def setup(self, *_: object, **__: object) -> None:
-        """Open the view; from now on Ctrl-C is answered at once, before Ray takes its time."""
+        """Open the view; from now on Ctrl-C prints a line at once, before Ray reacts."""
         self._last = time.monotonic()
         rays = signal.getsignal(signal.SIGINT)
         if callable(rays) and threading.current_thread() is threading.main_thread():
@@ -71,12 +71,12 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
             self._live.start()
 
     def on_step_end(self, *, trials: list[Any], **_: object) -> None:
-        """Redraw, when it is time to."""
+        """Redraw the view if the last frame is old enough."""
         now = time.monotonic()
         if now - self._last < (_SECONDS_BETWEEN_FRAMES if self._live else SECONDS_BETWEEN_LINES):
             return
         self._last = now
-        self._at_work = sum(trial.status == "RUNNING" for trial in trials)
+        self._n_running = sum(trial.status == "RUNNING" for trial in trials)
         if self._live:
             self._live.update(self._frame(), refresh=True)
         else:
@@ -84,15 +84,15 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
             console.print(_cut(f"{self._progress()}; {best}"), soft_wrap=True)
 
     def close(self) -> None:
-        """Close the view; the terminal is as before."""
+        """Close the view and restore the terminal."""
         if self._on_ctrl_c and signal.getsignal(signal.SIGINT) == self._answer_ctrl_c:
             signal.signal(signal.SIGINT, self._on_ctrl_c)
         if self._live:
             self._live.stop()
 
     def _answer_ctrl_c(self, number: int, frame: FrameType | None) -> None:
-        line = "Stopping: the trials at work come to their next report first"
-        # not on this thread, which may be amid another line
+        line = "Stopping: waiting for running trials to report"
+        # on another thread: this one may be in the middle of printing a line
         threading.Thread(target=console.print, args=(line,), daemon=True).start()
         if self._on_ctrl_c:
             self._on_ctrl_c(number, frame)
@@ -111,8 +111,8 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         done = self._study.n_done
         parts = [
             f"{done} of {self._total} trials done",
-            f"{counts['COMPLETE']} to the end, {counts['PRUNED']} stopped early, {counts['FAIL']} failed",
-            f"{self._at_work} of {self._slots()} slots busy",
+            f"{counts['COMPLETE']} completed, {counts['PRUNED']} stopped early, {counts['FAIL']} failed",
+            f"{self._n_running} of {self._slots()} slots busy",
         ]
         if counts["PAUSED"]:
             parts.insert(2, f"{counts['PAUSED']} paused")

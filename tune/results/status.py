@@ -1,4 +1,4 @@
-"""A search as another terminal sees it: read from its directory, whether it runs, rests or is done."""
+"""Status of a search, read from its directory by another process: running, interrupted or finished."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ Activity = Literal["running", "interrupted", "finished", "not begun"]
 
 _TOP = 5
 _SETTINGS_WIDTH = 60
-"""Columns of a trial's settings, which take several lines: in a pipe nothing else would limit a row."""
+"""Width of the settings column, which wraps: in a pipe no terminal limits a row."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a search stands.
+    """Status of a search.
 
     Attributes:
-        folder: Its directory.
-        search: What it was begun with.
-        study: Its record, as it was last written.
-        activity: What goes on.
-        training_seconds: Time in which at least one trial was at work.
+        folder: The search directory.
+        search: The search's definition.
+        study: The record, as last saved.
+        activity: Whether the search is running, interrupted, finished or not begun.
+        training_seconds: Time in which at least one trial was training.
     """
 
     folder: Path
@@ -49,13 +49,13 @@ class Status:
 
     @property
     def pairs_per_second(self) -> float | None:
-        """Sentence pairs of all trials over the time of training; None before the first report."""
+        """Sentence pairs of all trials by training time; None before the first report."""
         pairs = sum(trial.pairs_seen for trial in self.study)
         return pairs / self.training_seconds if self.training_seconds > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
-        """Of training, as `work_time.seconds_left` has it, with as many slots as there have been."""
+        """Estimated training time left (`work_time.seconds_left`), with the most slots used so far."""
         if self.activity == "finished":
             return None
         space, slots = self.search.space, max(1, most_at_once(self.study))
@@ -65,16 +65,16 @@ class Status:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many trials there are of each state; without a driver none is running."""
+        """Number of trials in each state; without a driver none is running."""
         return counts_in_words(self.study.counts(), at_rest=self.activity != "running")
 
     @property
     def failures(self) -> list[Trial]:
-        """The trials that failed, in their order."""
+        """The failed trials, in the order of proposal."""
         return [trial for trial in self.study if trial.state == "FAIL"]
 
     def to_json(self) -> dict[str, Any]:
-        """For ``status --json``."""
+        """The output of ``status --json``."""
         leader = self.study.leader()
         return {
             "search": self.search.name,
@@ -90,18 +90,18 @@ class Status:
         }
 
     def to_table(self) -> Table:
-        """The trials at work and the best of the others, a row each."""
-        at_work = [trial for trial in self.study if trial.state == "RUNNING"]
+        """A table with the running trials and the best of the others, one row each."""
+        running = [trial for trial in self.study if trial.state == "RUNNING"]
         view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("trial", "state", self.search.objective, "pairs"):
             view.add_column(heading, justify="left" if heading == "state" else "right")
         view.add_column("settings", max_width=_SETTINGS_WIDTH, overflow="fold")
         others = [trial for trial in self.study.ranked() if trial.state != "RUNNING"]
-        for trial in [*at_work, *others[:_TOP]]:
+        for trial in [*running, *others[:_TOP]]:
             best = trial.best(self.study.mode)
             view.add_row(
                 str(trial.number),
-                trial.stand(at_rest=self.activity != "running"),
+                trial.state_name(at_rest=self.activity != "running"),
                 "" if best is None else f"{best:.4f}",
                 f"{trial.pairs_seen:,}",
                 " ".join(f"{name}={show(value)}" for name, value in trial.params.items()),
@@ -109,37 +109,37 @@ class Status:
         return view
 
     def lines(self) -> list[str]:
-        """What there is to say beside the table."""
+        """The lines above the table: progress, best trial, rate, resume command, failures."""
         total = most_trials(self.study, self.search.space)
         states = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
-        said = [f"Search {self.search.name} ({self.activity}): {len(self.study)} of {total} trials begun"]
+        lines = [f"Search {self.search.name} ({self.activity}): {len(self.study)} of {total} trials started"]
         if states:
-            said[0] += f": {states}"
-        if told := used_up(self.study, self.search.space):
-            said.append(told)
+            lines[0] += f": {states}"
+        if notice := used_up(self.study, self.search.space):
+            lines.append(notice)
         if self.study.leader():
-            said.append(f"So far: {best_so_far(self.study, self.search.objective)}")
+            lines.append(f"So far: {best_so_far(self.study, self.search.objective)}")
         if self.pairs_per_second is not None:
-            said.append(
+            lines.append(
                 f"Training for {duration(self.training_seconds)}, {self.pairs_per_second:,.0f} pairs/s"
             )
             if self.seconds_left is not None:
-                said[-1] += f", about {duration(self.seconds_left)} left"
+                lines[-1] += f", about {duration(self.seconds_left)} left"
         if self.activity in ("interrupted", "not begun"):
             logs_dir = self.folder.resolve().parent.parent
             where = [] if logs_dir == Path("logs").resolve() else ["--logs-dir", str(logs_dir)]
-            said.append(f"Go on with it: {typed('tune', '--resume', self.search.name, *where)}")
-        said += [
-            f"Trial {trial.number} failed: {trial.reason or 'no reason is known'}" for trial in self.failures
+            lines.append(f"To resume: {typed('tune', '--resume', self.search.name, *where)}")
+        lines += [
+            f"Trial {trial.number} failed: {trial.reason or 'unknown reason'}" for trial in self.failures
         ]
-        return said
+        return lines
 
 
 def read_status(folder: Path) -> Status:
-    """The status of a search directory; nothing in it is changed.
+    """The status of a search directory, which is not changed.
 
     Raises:
-        InputError: There is no search, or a file of it is damaged.
+        InputError: There is no search, or one of its files is damaged.
     """
     search = read_search(folder, asked_by="status NAME")
     path = folder / STUDY_FILE
@@ -156,7 +156,7 @@ def read_status(folder: Path) -> Status:
 
 
 def read_all(logs_dir: Path) -> list[Status]:
-    """All searches of a logs directory that can be read, the newest first; the others are told."""
+    """All readable searches of a logs directory, newest first; prints a line for each unreadable one."""
     found = []
     for folder in search_folders(logs_dir / "tune"):
         try:
@@ -167,7 +167,7 @@ def read_all(logs_dir: Path) -> list[Status]:
 
 
 def overview(every: Iterable[Status], starting: Iterable[str] = ()) -> Table:
-    """A row a search; those that are starting, of which nothing else is known, first."""
+    """A table with one row a search; starting searches first, with their names only."""
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("search", "state", "trials done", "best", "objective"):
         view.add_column(heading, justify="right" if heading in ("trials done", "best") else "left")

@@ -1,4 +1,4 @@
-"""The table of a search's trials, for people and for spreadsheets: ``trials.csv``."""
+"""Writes ``trials.csv``, the table of a search's trials for people and spreadsheets."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ _FACTS = ("number", "state", "objective", "best_pairs", "pairs_seen", "seconds",
 
 
 class TrialTable:
-    """A row a trial, in the order of proposal; times are Unix seconds.
+    """One row a trial, in the order of proposal; times are Unix seconds.
 
-    It is written whole whenever a trial ends. Rows of trials that stand as they did are kept: to format all
-    of them each time took more of a long search's driver than anything else
-    (`python -m benchmarks search_overhead`).
+    The file is rewritten whenever a trial ends. Rows of unchanged trials are cached: formatting all rows each
+    time took more of a long search's driver than anything else (`python -m benchmarks search_overhead`).
 
     Args:
         study: The record.
-        space: What is searched: a column each.
-        folder: Where the table is to be.
-        at_rest: Whether the session is over, so that trials under way are interrupted.
+        space: The search space; each dimension is a column.
+        folder: Folder of the table.
+        at_rest: Whether the session is over, so that running trials count as interrupted.
     """
 
     def __init__(self, study: Study, space: Space, folder: Path, *, at_rest: bool = False) -> None:
@@ -39,10 +38,10 @@ class TrialTable:
         self._rows: dict[int, tuple[tuple[object, ...], str]] = {}
 
     def write(self) -> None:
-        """Write it; there is a column for takeovers (`tune.schedulers.population`) where there was one.
+        """Write the table, with a column for takeovers (`tune.schedulers.population`) if there were any.
 
         Raises:
-            OSError: As from any write; the table of before stands there still.
+            OSError: The write failed; the previous table is kept.
         """
         columns = [*_FACTS, *self._searched, "reason"]
         if any(trial.lineage for trial in self._study):
@@ -53,18 +52,25 @@ class TrialTable:
         write_text(self._path, "".join(lines))
 
     def _row(self, trial: Trial) -> str:
-        stand = (trial.state, trial.reason, trial.pairs_seen, trial.seconds, trial.ended, len(trial.lineage))
+        current = (
+            trial.state,
+            trial.reason,
+            trial.pairs_seen,
+            trial.seconds,
+            trial.ended,
+            len(trial.lineage),
+        )
         known = self._rows.get(trial.number)
-        if known is None or known[0] != stand:
+        if known is None or known[0] != current:
             cells = self._cells(trial)
-            known = self._rows[trial.number] = stand, _line([cells[name] for name in self._columns])
+            known = self._rows[trial.number] = current, _line([cells[name] for name in self._columns])
         return known[1]
 
     def _cells(self, trial: Trial) -> dict[str, object]:
         best = trial.best(self._study.mode)
         return {
             "number": trial.number,
-            "state": trial.stand(self._at_rest).upper(),
+            "state": trial.state_name(self._at_rest).upper(),
             "objective": "" if best is None else repr(best),
             "best_pairs": "" if best is None else trial.best_pairs(self._study.mode),
             "pairs_seen": trial.pairs_seen,

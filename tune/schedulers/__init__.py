@@ -1,1 +1,1 @@
-"""Which trials go on: each rule by name, all of them pure functions of the record."""
+"""Schedulers, which stop, pause and promote trials: pure functions of the record."""

@@ -1,8 +1,8 @@
-"""Asynchronous successive halving over sentence pairs seen, in the form that stops.
+"""Asynchronous successive halving (ASHA) over sentence pairs seen, in its stopping form.
 
-Li et al., 2018, https://arxiv.org/abs/1810.05934: rungs stand at r * eta^k pairs (r is `grace_pairs`, eta
-`reduction_factor`). In the stopping form, the default, a trial goes on if it is among the best 1/eta of those
-that have come by; `tune.schedulers.pausing` is the paper's own form.
+Li et al., 2018, https://arxiv.org/abs/1810.05934: rungs lie at r * eta^k pairs (r is `grace_pairs`, eta
+`reduction_factor`). In the stopping form, the default, a trial continues if it is among the best 1/eta of the
+trials that have reached the rung so far. `tune.schedulers.pausing` is the paper's own, promoting form.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Asha(Scheduler):
         return self.rungs.between(before, pairs) is not None
 
     def judge(self, study: Study, number: int, before: int) -> State:
-        """PRUNED at a rung unless among the best there, or where no report was finite yet."""
+        """PRUNED at a rung unless among the best there, or if no report was finite yet."""
         return judge_at_rung(self.rungs, study, study.trials, number, before)
 
 
 def judge_at_rung(rungs: Rungs, study: Study, rivals: Iterable[Trial], number: int, before: int) -> State:
-    """Whether a trial goes on after its last report, compared with rivals, among which it may be."""
+    """RUNNING or PRUNED after a trial's last report, compared with `rivals`, which may include the trial."""
     trial = study[number]
     rung = rungs.between(before, trial.pairs_seen)
     if rung is None:
@@ -50,10 +50,10 @@ def judge_at_rung(rungs: Rungs, study: Study, rivals: Iterable[Trial], number: i
 
 
 def is_among_best(value: float, others: list[float], reduction_factor: float, mode: Mode) -> bool:
-    """Whether a value is among the best 1/eta of itself and the others, rounded down, but at least the best.
+    """Whether a value is among the best 1/eta of itself and the others (rounded down, at least one).
 
-    Equal values pass together. As the paper counts; Ray's ASHA compares with an interpolated quantile of the
-    others, by which the second best of three passes a rung where one in three should (EXPERIMENTS.md).
+    Equal values pass together. This counts as the paper does; Ray's ASHA compares with an interpolated
+    quantile of the others, so the second best of three passes where one in three should (EXPERIMENTS.md).
     """
     n_better = sum(loss_of(other, mode) < loss_of(value, mode) for other in others)
     return n_better < max(1, math.floor((len(others) + 1) / reduction_factor))

@@ -1,9 +1,9 @@
-"""HyperBand: several successive halvings side by side, some of which judge their trials later.
+"""HyperBand: several brackets of successive halving, with their first rungs at increasing budgets.
 
 Li et al., 2016, https://arxiv.org/abs/1603.06560, with asynchronous brackets as in Li et al., 2018: bracket b
-has its rungs at r * eta^(b + k) pairs, and a trial is compared with those of its own bracket only. How many
-trials a bracket gets follows from the paper's budget, the same for each bracket; which one a trial belongs to
-follows from its number.
+has its rungs at r * eta^(b + k) pairs, and a trial is compared with trials of its own bracket only. The paper
+gives each bracket the same budget, which determines its number of trials. A trial's number determines its
+bracket.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ class HyperBand(Scheduler):
     """Brackets of the stopping form.
 
     Attributes:
-        rungs: Those of the first bracket, which stops soonest.
-        brackets: How many there are.
+        rungs: Rungs of the first bracket, which stops trials earliest.
+        brackets: Number of brackets.
     """
 
     rungs: Rungs
     brackets: int
 
     def rungs_of(self, number: int) -> Rungs:
-        """Where a trial is judged."""
+        """The rungs of a trial's bracket."""
         bracket = bracket_of(number, self.brackets, self.rungs.factor)
         return Rungs(self.rungs.first * self.rungs.factor**bracket, self.rungs.factor)
 
     def is_judged(self, number: int, before: int, pairs: int) -> bool:
-        """Whether there is a rung of the trial's bracket between two reports."""
+        """Whether a rung of the trial's bracket lies between two reports."""
         return self.rungs_of(number).between(before, pairs) is not None
 
     def judge(self, study: Study, number: int, before: int) -> State:
@@ -49,7 +49,7 @@ class HyperBand(Scheduler):
 
 @cache
 def bracket_of(number: int, brackets: int, factor: float) -> int:
-    """A trial's bracket: the one furthest behind its share; of equal ones, the one that stops sooner."""
+    """A trial's bracket: the one furthest below its share of trials; ties go to the lower bracket."""
     cycle = _cycle(brackets, factor)
     return cycle[number % len(cycle)]
 

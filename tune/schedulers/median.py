@@ -1,4 +1,4 @@
-"""The median stopping rule of Google Vizier: trials are judged at equal distances.
+"""The median stopping rule of Google Vizier, applied at equal intervals.
 
 Golovin et al., 2017, https://dl.acm.org/doi/10.1145/3097983.3098043, section 3.2.2: a trial is stopped when
 its best so far is worse than the median of the other trials' running averages up to the same point.
@@ -15,12 +15,12 @@ from tune.study.study import Study
 from tune.study.trial_record import State, Trial, loss_of
 
 MIN_OTHERS = 3
-"""Fewer others than these stop nobody: our choice, the paper names no number."""
+"""Number of other trials needed to stop one; our choice, the paper names no number."""
 
 
 @dataclass(frozen=True)
 class Median(Scheduler):
-    """The rule, applied after every `interval` pairs, where a checkpoint is written too.
+    """The median stopping rule; a checkpoint is written at each judgement too.
 
     Attributes:
         interval: Sentence pairs between judgements.
@@ -33,7 +33,7 @@ class Median(Scheduler):
         return crosses(self.interval, before, pairs)
 
     def judge(self, study: Study, number: int, before: int) -> State:
-        """PRUNED where the best so far is worse than the median, or where no report was finite yet."""
+        """PRUNED if the best so far is worse than the median, or if no report was finite yet."""
         trial = study[number]
         pairs = trial.pairs_seen
         if not self.is_judged(number, before, pairs):
@@ -54,7 +54,7 @@ class Median(Scheduler):
 
 
 def running_average(trial: Trial, pairs: int) -> float | None:
-    """Mean of the reports up to so many pairs, of a trial that has come that far."""
+    """Mean of a trial's reports up to a number of pairs; None if the trial has not reached it."""
     if not trial.values or max(trial.values) < pairs:
         return None
     values = [value for at, value in trial.values.items() if at <= pairs]

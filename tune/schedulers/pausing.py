@@ -1,12 +1,13 @@
-"""Asynchronous successive halving as its paper has it: trials wait at a rung, and the best of them go on.
+"""Asynchronous successive halving (ASHA) in its promoting form: trials pause at rungs, the best are promoted.
 
-Li et al., 2018, https://arxiv.org/abs/1810.05934, algorithm 2: a trial that comes to a rung waits there, its
-checkpoint kept and its slot given to another, until it is among the best 1/eta that have ever come there.
-A slot takes the promotable trial of the highest rung, or a new one. The stopping form, which Ray has too,
-decides once and for all, by those who happened to come first.
+Li et al., 2018, https://arxiv.org/abs/1810.05934, algorithm 2: a trial that reaches a rung pauses there. Its
+checkpoint is kept and its slot is freed, until the trial is among the best 1/eta that ever reached the rung.
+A free slot takes the promotable trial of the highest rung, or a new trial. The stopping form, which Ray
+offers too, decides once, by comparison with the trials that happened to arrive first.
 
-Beyond the paper, for searches that end: when no new trial is to come and none is at work, the best of each
-rung goes on even where one in eta would be none, so that the search's best trial is always a whole one.
+Beyond the paper, for searches that end: when no new trial will start and none is running, the best trial of
+each rung is promoted even if 1/eta of its trials is less than one. So the search's best trial is always a
+complete one.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from tune.study.trial_record import State, Trial, loss_of
 
 @dataclass(frozen=True)
 class PausingAsha(Scheduler):
-    """The promoting form.
+    """ASHA in its promoting form.
 
     Attributes:
-        rungs: Where trials wait.
-        search: When no more trials are to come.
-        most: Most trials of the search (`tune.study.tried.most_trials`); None: its `num_samples`.
+        rungs: The rungs, where trials pause.
+        search: The search's limits, which decide whether another trial will start.
+        most: Returns the maximum number of trials (`tune.study.tried.most_trials`); None: `num_samples`.
     """
 
     rungs: Rungs
@@ -42,7 +43,7 @@ class PausingAsha(Scheduler):
         return self.rungs.between(before, pairs) is not None
 
     def judge(self, study: Study, number: int, before: int) -> State:
-        """PAUSED at a rung, unless the trial would be the next to go on; PRUNED if no report was finite."""
+        """PAUSED at a rung, unless the trial would be promoted next; PRUNED if no report was finite."""
         trial = study[number]
         if self.rungs.between(before, trial.pairs_seen) is None:
             return "RUNNING"
@@ -51,17 +52,19 @@ class PausingAsha(Scheduler):
         return "RUNNING" if self.next_paused(study, arriving=number) == number else "PAUSED"
 
     def next_paused(self, study: Study, arriving: int | None = None) -> int | None:
-        """The trial that goes on next: of the highest rung where one may, the best; of equals the earlier.
+        """The trial to promote next: the best one of the highest rung with a promotable trial.
+
+        Ties go to the earlier trial.
 
         Args:
             study: All trials so far.
-            arriving: A trial that has just come to a rung and waits like the others.
+            arriving: A trial that has just reached a rung and counts as paused.
         """
         waiting = {t.number for t in study if t.number == arriving or is_waiting(t)}
-        at_work = any(t.state == "RUNNING" and t.number != arriving for t in study)
+        is_any_running = any(t.state == "RUNNING" and t.number != arriving for t in study)
         most = self.search.num_samples if self.most is None else self.most(study)
-        at_least = 0 if at_work or begins_more(study, self.search, most) else 1
-        able = [t for t in study if "FAIL" not in (t.state, t.verdict)]  # the others hold nobody's place
+        at_least = 0 if is_any_running or begins_more(study, self.search, most) else 1
+        able = [t for t in study if "FAIL" not in (t.state, t.verdict)]  # failed trials take no place
         further: set[int] = set()
         """Trials that have passed a higher rung."""
         for _, results in sorted(self.rungs.results(able, study.mode).items(), reverse=True):
@@ -75,5 +78,5 @@ class PausingAsha(Scheduler):
 
 
 def is_waiting(trial: Trial) -> bool:
-    """Whether a trial could go on; one that waited when the search ended can, if the search is enlarged."""
+    """Whether a trial may be resumed; also one left paused at the end of a search that is later enlarged."""
     return trial.state in ("PAUSED", "PRUNED") and trial.checkpoint is not None

@@ -1,13 +1,13 @@
-"""Population based training: the worst trials go on from the checkpoints of the best, with settings changed.
+"""Population based training: the worst trials continue from checkpoints of the best, with changed settings.
 
-Jaderberg et al., 2017, https://arxiv.org/abs/1711.09846, in rounds: all trials of the search are the
-population, each trains for an interval and waits for the others; then each of the worst quarter takes over
-settings and checkpoint of one of the best quarter (truncation selection), and what may change during training
-(`tune.space.search_settings.CHANGEABLE`) is multiplied by 0.8 or 1.2. Rounds make the outcome independent of
-the number of slots and of when trials ran; the price is that slots stand empty at the end of a round.
+Jaderberg et al., 2017, https://arxiv.org/abs/1711.09846, in rounds: all trials of the search form the
+population. Each trains for an interval and waits for the others. Then each trial of the worst quarter takes
+over settings and checkpoint of a trial of the best quarter (truncation selection), and its changeable
+settings (`tune.space.search_settings.CHANGEABLE`) are multiplied by 0.8 or 1.2. Rounds make the outcome
+independent of the number of slots and of timing; the price is idle slots at the end of a round.
 
-A trial's record is then that of its line: the reports of those that it descends from, and in `lineage` where
-it left its own way. No settings in one file repeat such a run.
+A trial's record then holds the reports of the trials that it descends from; `lineage` lists its takeovers.
+No single configuration repeats such a run.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from tune.space.search_space import Space
 from tune.study.study import Study
 from tune.study.trial_record import State, Trial, loss_of
 
-_PART = 0.25
+_QUANTILE = 0.25
 _FACTORS = (0.8, 1.2)
 
 
 @dataclass(frozen=True)
 class PopulationBased(Scheduler):
-    """The rounds.
+    """Population based training in rounds.
 
     Attributes:
         interval: Sentence pairs of a round.
         num_samples: Size of the population.
-        seed: Of the search.
+        seed: Seed of the search.
     """
 
     interval: int
@@ -48,14 +48,14 @@ class PopulationBased(Scheduler):
         return crosses(self.interval, before, pairs)
 
     def judge(self, study: Study, number: int, before: int) -> State:
-        """PAUSED at the end of a round; PRUNED where its report there was not finite: it has no rank."""
+        """PAUSED at the end of a round; PRUNED if the report there was not finite, so that it has no rank."""
         trial = study[number]
         if not self.is_judged(number, before, trial.pairs_seen):
             return "RUNNING"
         return "PAUSED" if trial.pairs_seen in trial.values else "PRUNED"
 
     def next_paused(self, study: Study) -> int | None:
-        """When all have ended the round: first those that take over a checkpoint, while it still stands."""
+        """The trial to resume when all have ended the round; takeovers first, while the checkpoints exist."""
         under_way = [trial for trial in study if not trial.is_done]
         if len(study) < self.num_samples or not under_way:
             return None
@@ -65,7 +65,7 @@ class PopulationBased(Scheduler):
         return min(waiting, key=lambda number: (number not in worst, number), default=None)
 
     def donor(self, study: Study, number: int) -> int | None:
-        """Whose settings and checkpoint a paused trial takes over; None where it goes on from its own."""
+        """The trial whose settings and checkpoint a paused trial takes over; None: it keeps its own."""
         ended = self._round(study[number])
         best, worst = self._ranked(study, ended)
         if number not in worst:
@@ -81,19 +81,19 @@ class PopulationBased(Scheduler):
         return donors[int(random.integers(len(donors)))]
 
     def _ranked(self, study: Study, ended: int) -> tuple[dict[int, float], dict[int, float]]:
-        """Results of the best and of the worst quarter of a round, best first; of equals the earlier."""
+        """Results of the best and the worst quarter of a round, best first; ties go to the earlier trial."""
         results = {t.number: r for t in study if (r := self._result(t, ended)) is not None}
         ranked = sorted(results, key=lambda n: (loss_of(results[n], study.mode), n))
-        size = int(len(ranked) * _PART)
+        size = int(len(ranked) * _QUANTILE)
         best, worst = ranked[:size], ranked[len(ranked) - size :]
         return {n: results[n] for n in best}, {n: results[n] for n in worst}
 
     def _round(self, trial: Trial) -> int:
-        """How many rounds a trial has ended."""
+        """Number of rounds that a trial has ended."""
         return trial.pairs_seen // self.interval
 
     def _result(self, trial: Trial, ended: int) -> float | None:
-        """A trial's report at the end of a round; its own, also where it took over another's line there."""
+        """A trial's own objective at the end of a round, also if it took over another trial there."""
         for step in trial.lineage:
             if step.pairs // self.interval == ended:
                 return step.value
@@ -103,7 +103,7 @@ class PopulationBased(Scheduler):
 
 
 def take_over(space: Space, study: Study, number: int, donor: int) -> None:
-    """Let a trial go on as another one, with what may change during training multiplied by 0.8 or 1.2."""
+    """Continue a trial from another one's checkpoint, with changeable settings multiplied by 0.8 or 1.2."""
     trial = study[number]
     seeds = [space.search.seed, number, trial.pairs_seen]
     random = np.random.default_rng(np.random.SeedSequence(seeds))
@@ -111,7 +111,7 @@ def take_over(space: Space, study: Study, number: int, donor: int) -> None:
 
 
 def explore(space: Space, params: Mapping[str, Scalar], random: np.random.Generator) -> dict[str, Scalar]:
-    """Settings near the given ones, within their ranges."""
+    """The settings with changeable ones multiplied by 0.8 or 1.2, clipped to their ranges."""
     changed = dict(params)
     for name in CHANGEABLE:
         dimension, value = space.dimensions.get(name), params.get(name)

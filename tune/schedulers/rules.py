@@ -1,4 +1,4 @@
-"""The rule that a search names."""
+"""Builds the scheduler that a search names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tune.study.tried import most_trials
 
 @dataclass(frozen=True)
 class Never(Scheduler):
-    """No trial is stopped; checkpoints are written all the same.
+    """Stops no trial; checkpoints are written at intervals.
 
     Attributes:
         interval: Sentence pairs between checkpoints.
@@ -34,16 +34,17 @@ class Never(Scheduler):
         return crosses(self.interval, before, pairs)
 
     def judge(self, study: Study, number: int, before: int) -> State:  # noqa: ARG002 -- whatever it reached
-        """RUNNING: every trial goes on."""
+        """RUNNING: every trial continues."""
         return "RUNNING"
 
 
 def scheduler_of(search: SearchSettings, space: Space | None = None) -> Scheduler:
-    """The rule that a search names.
+    """The scheduler that a search names.
 
     Args:
-        search: Its settings.
-        space: What is searched, where the rule is asked when a search ends; workers only ask where to report.
+        search: Settings of the search.
+        space: The search space, needed to know when a search ends; workers, which only ask whether a report
+            is judged, leave it out.
     """
     rungs = Rungs(search.grace_pairs, search.reduction_factor)
     match search.scheduler:

@@ -1,4 +1,4 @@
-"""Where trials are judged: at rungs, each a factor further than the one before, or at equal distances."""
+"""Points where trials are judged: rungs at geometric distances, or equal intervals."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Rungs:
 
     Attributes:
         first: Sentence pairs at the first rung.
-        factor: From each rung to the next.
+        factor: Ratio of each rung to the previous one.
     """
 
     first: float
     factor: float
 
     def between(self, before: int, pairs: int) -> int | None:
-        """The highest rung that lies above `before` and not above `pairs`; None where there is none."""
+        """The highest rung in the interval (`before`, `pairs`]; None if there is none."""
         highest, rung = None, float(self.first)
         while rung <= pairs:
             if rung > before:
@@ -36,7 +36,7 @@ class Rungs:
         return highest
 
     def passed(self, trial: Trial) -> dict[int, int]:
-        """The rungs that a trial has passed, with the pairs at the report by which it did."""
+        """The rungs that a trial has reached, with the sentence pairs of the report that reached each."""
         reports = sorted(trial.values)
         highest, rung = {}, float(self.first)
         while reports and rung <= reports[-1]:
@@ -45,7 +45,7 @@ class Rungs:
         return {rung: pairs for pairs, rung in highest.items()}
 
     def results(self, trials: Iterable[Trial], mode: Mode) -> dict[int, dict[int, float]]:
-        """The best that each trial had reached at each rung that it has passed: by rung, then by number."""
+        """Best objective of each trial at each rung that it reached: by rung, then by trial number."""
         found: dict[int, dict[int, float]] = {}
         for trial in trials:
             for rung, pairs in self.passed(trial).items():
@@ -55,7 +55,7 @@ class Rungs:
         return found
 
     def results_at(self, rung: int, trials: Iterable[Trial], mode: Mode) -> dict[int, float]:
-        """The same at one rung."""
+        """Best objective of each trial at one rung, by trial number."""
         found = {}
         for trial in trials:
             pairs = self.passed(trial).get(rung)

@@ -1,1 +1,1 @@
-"""What to try next: each searcher by name, as a pure function of the seed and of the trials so far."""
+"""Searchers, which propose settings: pure functions of the seed and of the trials so far."""

@@ -1,4 +1,4 @@
-"""The settings of the next trial, by the searcher that a search names."""
+"""Proposes the settings of the next trial, with the searcher that a search names."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from tune.study.trial_record import Trial
 from tune.study.tried import draw_untried, is_tried
 
 _DRAWS = 16
-"""How often a searcher draws again before settings are drawn among all that are left."""
+"""Number of further draws of a searcher before settings are drawn at random from all untried ones."""
 
 _POINTS = 256
-"""How many points of a Sobol sequence are tried before that."""
+"""Number of further points of a Sobol sequence before that."""
 
 
 def propose(space: Space, study: Study) -> dict[str, Scalar]:
     """The next trial's settings.
 
-    The trusted settings of `space.first` come first, what they leave open proposed like all others. Then
+    The trusted settings of `space.first` come first; dimensions that they leave open are proposed like all
+    others. Then
 
     - ``tpe``: Optuna's TPE (Bergstra et al., 2011, "Algorithms for Hyper-Parameter Optimization";
-      multivariate, with a constant liar for the trials under way), which knows stopped trials as such.
-    - ``gp``: Optuna's Gaussian process with expected improvement. A stopped trial counts with the best that
-      it reached, a failed one as the worst of all.
+      multivariate, with a constant liar for running trials), which treats stopped trials as pruned.
+    - ``gp``: Optuna's Gaussian process with expected improvement. A stopped trial counts with its best
+      objective, a failed one as the worst of all.
     - ``cmaes``: `tune.searchers.evolution` for ranges, choices at random. Trials count as with ``gp``.
-    - ``random``: every value of a range or choice alike.
-    - ``quasi-random``: points of a scrambled Sobol sequence, which leaves no part of the space out. Trusted
-      trials use none of them up.
+    - ``random``: uniform over each range or choice.
+    - ``quasi-random``: points of a scrambled Sobol sequence, which covers the space evenly. Trusted trials
+      use no points.
 
-    The first three begin with `startup_trials` at random; trials carried over from another search count among
-    them, but for ``cmaes``, which begins around the best of both. Everything is built anew from the record,
-    every random state from seed and trial number: a resumed search proposes what it would have proposed.
+    The first three start with `startup_trials` random trials. Trials carried over from another search count
+    among them, except for ``cmaes``, which starts around the best of both. Every searcher is rebuilt from the
+    record, and every random state from seed and trial number: a resumed search makes the same proposals.
 
-    A run is deterministic, so that settings which a trial has already, also a carried one, are not proposed:
-    the searcher draws again with other random states, a Sobol sequence goes on to its next point, and where
-    that does not help, settings are drawn at random among those that are left. Trusted settings are
-    tried in any case.
+    Training is deterministic, so settings of an earlier or carried trial are not proposed again: the searcher
+    draws again with other random states, a Sobol sequence advances to its next point, and if that does not
+    help, settings are drawn at random from the untried ones. Trusted settings are tried in any case.
 
     Args:
-        space: What is searched; has settings left that are not tried (`tune.study.tried.most_trials`).
+        space: The search space, with untried settings left (`tune.study.tried.most_trials`).
         study: All trials so far; the proposal becomes number `len(study)`.
     """
     number, trusted = len(study), _trusted(space, len(study))
@@ -62,11 +62,13 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
         if len(trusted) == len(space.dimensions) or not is_tried(space, study, drawn):
             return drawn
     random = np.random.default_rng(np.random.SeedSequence([space.search.seed, number, _DRAWS]))
-    return draw_untried(space, study, trusted, random) or drawn  # a trusted trial may find nothing else
+    return (
+        draw_untried(space, study, trusted, random) or drawn
+    )  # no other completion of a trusted trial may exist
 
 
 def _draws(space: Space, study: Study, trusted: Mapping[str, Scalar]) -> Iterator[dict[str, Scalar]]:
-    """What a searcher proposes, and then would propose instead, if it were to draw again."""
+    """A searcher's proposal, followed by its further draws."""
     number = len(study)
     if space.search.searcher == "quasi-random" and number >= len(space.first):
         yield from _sobol_points(space, number - len(space.first))
@@ -79,9 +81,9 @@ def _draws(space: Space, study: Study, trusted: Mapping[str, Scalar]) -> Iterato
 
 
 def _sobol_points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
-    """Points of the scrambled Sobol sequence after those of earlier proposals; trusted trials take none.
+    """Points of the scrambled Sobol sequence after those of earlier proposals; trusted trials use none.
 
-    A point that was passed over as tried needs no count: it is tried, or was taken, at each later proposal.
+    Skipped points need no count: each later proposal skips them again, as tried.
     """
     sequence = qmc.Sobol(len(space.dimensions), rng=np.random.default_rng(space.search.seed))
     if n_before:
@@ -92,7 +94,7 @@ def _sobol_points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
 
 
 def _draw(space: Space, study: Study, seed: int) -> dict[str, Scalar]:
-    """A proposal of the searcher, with what is trusted for this trial where Optuna's samplers are asked."""
+    """A proposal of the searcher; Optuna's samplers receive this trial's trusted values."""
     n_startup = space.search.startup_trials
     match space.search.searcher:
         case "tpe":
@@ -101,7 +103,7 @@ def _draw(space: Space, study: Study, seed: int) -> dict[str, Scalar]:
             # two at least: of a single trial no process can be fitted
             gp = GPSampler(n_startup_trials=max(2, n_startup), seed=seed, warn_independent_sampling=False)
             return _ask(space, _all_complete(study), gp)
-        case "random" | "quasi-random":  # of the latter: what trusted settings leave open
+        case "random" | "quasi-random":  # "quasi-random": dimensions that trusted settings leave open
             return _ask(space, study, RandomSampler(seed=seed))
         case "cmaes":
             drawn = _ask(space, study, RandomSampler(seed=seed))
@@ -111,14 +113,14 @@ def _draw(space: Space, study: Study, seed: int) -> dict[str, Scalar]:
 
 
 class _Tpe(TPESampler):
-    """Optuna's compares every distribution of every trial at each proposal; here they are the space's."""
+    """Optuna's TPE without its comparison of every distribution of every trial, slow at each proposal."""
 
     def infer_relative_search_space(
         self,
         study: optuna.study.Study,
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        """The settings that all trials have that ended, sorted by name, and more than one value for each."""
+        """Dimensions that all ended trials have and that hold more than one value, sorted by name."""
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         if not ended:
             return {}
@@ -128,7 +130,7 @@ class _Tpe(TPESampler):
 
 
 def _ask(space: Space, study: Study, sampler: BaseSampler) -> dict[str, Scalar]:
-    """A proposal by one of Optuna's samplers."""
+    """A proposal of one of Optuna's samplers."""
     history = to_optuna(space, study, sampler)
     if trusted := _trusted(space, len(study)):
         history.enqueue_trial(trusted)
@@ -141,7 +143,7 @@ def _trusted(space: Space, number: int) -> dict[str, Scalar]:
 
 
 def _scores(study: Study) -> dict[int, float]:
-    """What each trial that does not run has reached, the greater the better; a failed one as the worst."""
+    """Score of each trial that is not running, higher is better; a failed one has the worst score."""
     sign = 1 if study.mode == "max" else -1
     bests = {
         trial.number: trial.best(study.mode)
@@ -155,7 +157,7 @@ def _scores(study: Study) -> dict[int, float]:
 
 
 def _all_complete(study: Study) -> Study:
-    """The record for a searcher that learns of complete trials only."""
+    """The record for a searcher that learns from complete trials only."""
     sign = 1 if study.mode == "max" else -1
     scores = _scores(study)
 

@@ -1,8 +1,8 @@
 """CMA-ES as a pure function of the seed and of the trials so far.
 
 Hansen, 2016, https://arxiv.org/abs/1604.00772: a normal distribution over the numeric settings moves towards
-the better half of each generation. Optuna's sampler keeps its distribution pickled in the trials; here it is
-told all generations again for each proposal, which takes milliseconds and can never disagree with the record.
+the better half of each generation. Optuna's sampler keeps its distribution pickled in the trials. Here all
+generations are replayed for each proposal, which takes milliseconds and always agrees with the record.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from tune.space.search_space import Space
 from tune.study.study import Study
 
 _WIDTH = 1 / 6
-"""Standard deviation of the first generation, of each setting's range: Optuna's choice too."""
+"""Standard deviation of the first generation as a share of each setting's range; Optuna's default too."""
 
 
 def sample(space: Space, study: Study, scores: Mapping[int, float], seed: int) -> dict[str, Scalar]:
-    """Numeric settings of the next trial; choices have no order and are not CMA-ES's to make.
+    """Numeric settings of the next trial; choices have no order and are not sampled.
 
-    The first generation lies around the best of the `startup_trials` and of those carried over. The later
-    trials that have a score are cut into generations in the order of proposal; with several slots, some were
-    proposed by an earlier distribution than the one that learns of them.
+    The first generation lies around the best of the `startup_trials` and the carried trials. Later trials
+    with a score form generations in the order of proposal; with several slots, some of them were proposed by
+    an earlier distribution than the one that they update.
 
     Args:
-        space: What is searched; `startup_trials` trials were proposed at random.
+        space: The search space; its first `startup_trials` trials were proposed at random.
         study: All trials so far.
-        scores: The greater the better, by trial number, of the trials that have ended or stopped.
-        seed: Of this proposal.
+        scores: Scores of the trials that are not running, by number; higher is better.
+        seed: Seed of this proposal.
     """
     ranges = {name: d for name, d in space.dimensions.items() if not isinstance(d, Choice)}
     params = {trial.number: trial.params for trial in (*study.carried, *study)}
@@ -49,9 +49,9 @@ def sample(space: Space, study: Study, scores: Mapping[int, float], seed: int) -
         bounds=np.tile([0.0, 1.0], (len(ranges), 1)),
         seed=seed,
     )
-    told = [(known[number], -scores[number]) for number in known if number >= space.search.startup_trials]
+    scored = [(known[number], -scores[number]) for number in known if number >= space.search.startup_trials]
     size = optimizer.population_size
-    for start in range(0, len(told) - size + 1, size):
-        optimizer.tell(told[start : start + size])
+    for start in range(0, len(scored) - size + 1, size):
+        optimizer.tell(scored[start : start + size])
     places = optimizer.ask()
     return {name: decode(d, float(place)) for (name, d), place in zip(ranges.items(), places, strict=True)}

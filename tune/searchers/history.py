@@ -1,7 +1,7 @@
-"""The record as Optuna sees it: a study for proposals and importances, made without copying trials.
+"""The record as an Optuna study, for proposals and importances, without copying trials.
 
-Optuna's own storage in memory copies every trial that is put into it, which makes a proposal of a record of
-1,000 trials five times as dear.
+Optuna's in-memory storage copies every trial that is added, which makes a proposal from 1,000 trials five
+times as expensive.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tune.study.trial_record import Mode, Trial
 
 _STATES = {
     "RUNNING": TrialState.RUNNING,
-    "PAUSED": TrialState.PRUNED,  # all that is known of it are its values until it goes on
+    "PAUSED": TrialState.PRUNED,  # until it resumes, its values are all that is known
     "COMPLETE": TrialState.COMPLETE,
     "PRUNED": TrialState.PRUNED,
     "FAIL": TrialState.FAIL,
@@ -34,16 +34,16 @@ _STATES = {
 _STUDY_ID = 0
 
 _ended: WeakKeyDictionary[Study, tuple[Space, dict[int, FrozenTrial]]] = WeakKeyDictionary()
-"""Trials that have ended, of the records that this process works on."""
+"""Cache of ended trials, of the records of this process."""
 
 
 def to_optuna(space: Space, study: Study, sampler: BaseSampler | None = None) -> optuna.study.Study:
-    """The record as an Optuna study in memory; it may be asked for new trials, and told nothing of old ones.
+    """The record as an Optuna study in memory; it proposes trials but accepts no results.
 
-    A finished trial's value is the best that it reported, since that is the student that it keeps; a pruned
-    one has its intermediate values only, by sentence pairs seen; a failed one has no value.
+    A complete trial's value is its best report, which is that of the student kept. A pruned trial has only
+    its intermediate values, by sentence pairs seen. A failed trial has no value.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # no line a study on the screen
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it prints a line for each study
     known_space, ended = _ended.get(study, (space, {}))
     if known_space is not space:
         ended = {}
@@ -61,11 +61,11 @@ def to_optuna(space: Space, study: Study, sampler: BaseSampler | None = None) ->
 
 
 class History(BaseStorage):
-    """Trials of the past, which it only reads, and those that Optuna begins.
+    """Optuna storage of past trials, read only, and of the trials that Optuna proposes.
 
     Args:
-        direction: Of the only value.
-        past: Numbered from 0.
+        direction: Direction of the objective.
+        past: Past trials, numbered from 0.
     """
 
     def __init__(self, direction: StudyDirection, past: Sequence[FrozenTrial]) -> None:
@@ -75,15 +75,15 @@ class History(BaseStorage):
         self._attributes: dict[str, Any] = {}
 
     def get_study_id_from_name(self, study_name: str) -> int:  # noqa: ARG002
-        """There is one study."""
+        """The id of the only study."""
         return _STUDY_ID
 
     def get_study_name_from_id(self, study_id: int) -> str:  # noqa: ARG002
-        """There is one study."""
+        """The name of the only study."""
         return "record"
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:  # noqa: ARG002
-        """Of the only value."""
+        """The direction of the objective."""
         return [self._direction]
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:  # noqa: ARG002
@@ -91,11 +91,11 @@ class History(BaseStorage):
         return {}
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:  # noqa: ARG002
-        """What a sampler has left."""
+        """System attributes set by a sampler."""
         return self._attributes
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:  # noqa: ARG002
-        """Keep what a sampler leaves."""
+        """Set a system attribute of the study."""
         self._attributes[key] = value
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
@@ -105,14 +105,14 @@ class History(BaseStorage):
     def get_all_trials(
         self,
         study_id: int,  # noqa: ARG002
-        deepcopy: bool = True,  # noqa: ARG002 -- nobody here changes what was read
+        deepcopy: bool = True,  # noqa: ARG002 -- no caller here changes a trial
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """The trials in certain states, or all."""
+        """The trials in the given states, or all."""
         return [trial for trial in self._trials if states is None or trial.state in states]
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:  # noqa: ARG002
-        """Begin a trial, or put one into the queue."""
+        """Start a trial, or queue one."""
         number = len(self._trials)
         state = TrialState.RUNNING if template_trial is None else template_trial.state
         attributes = {} if template_trial is None else dict(template_trial.system_attrs)
@@ -122,7 +122,7 @@ class History(BaseStorage):
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
-        """Enter what was proposed."""
+        """Set a proposed parameter of a trial."""
         trial = self._begun(trial_id)
         trial.params = trial.params | {param_name: distribution.to_external_repr(param_value_internal)}
         trial.distributions = trial.distributions | {param_name: distribution}
@@ -130,7 +130,7 @@ class History(BaseStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Take a trial out of the queue; false for one that has been taken."""
+        """Take a trial from the queue; False if it was taken before."""
         trial = self._begun(trial_id)
         if state == TrialState.RUNNING and trial.state != TrialState.WAITING:
             return False
@@ -140,16 +140,16 @@ class History(BaseStorage):
         return True
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Keep what a sampler leaves at a trial."""
+        """Set a system attribute of a trial."""
         self._begun(trial_id).system_attrs[key] = value
 
     def _begun(self, trial_id: int) -> FrozenTrial:
         if trial_id < self._n_past:
-            raise RuntimeError(f"trial {trial_id} is of the record, which only the search changes")
+            raise RuntimeError(f"trial {trial_id} is a past trial and read only")
         return self._trials[trial_id]
 
     def _not_of_a_record(self, *_: object, **__: object) -> NoReturn:
-        raise NotImplementedError("a record is read, and asked for the next trial")
+        raise NotImplementedError("not supported: a record is read only")
 
     create_new_study: Callable[..., int] = _not_of_a_record
     delete_study: Callable[..., None] = _not_of_a_record
@@ -160,7 +160,7 @@ class History(BaseStorage):
 
 
 def _is_still(frozen: FrozenTrial, trial: Trial) -> bool:
-    """Whether a trial stands where it was read: a stopped one goes on where a search is enlarged."""
+    """Whether a trial is unchanged since it was cached: a stopped one may resume in an enlarged search."""
     is_as_long = len(frozen.intermediate_values) == len(trial.values)
     return frozen.state == _STATES[trial.state] and is_as_long
 
@@ -186,7 +186,7 @@ def _trial(number: int, state: TrialState, **known: Any) -> FrozenTrial:
         "user_attrs": {},
         "system_attrs": {},
     }
-    # no proposal and no importance depends on times
+    # proposals and importances do not depend on times
     return FrozenTrial(
         number=number,
         trial_id=number,

@@ -1,1 +1,1 @@
-"""The search space: dimensions, and the settings of the search."""
+"""The search space: its dimensions, and the settings of the search."""

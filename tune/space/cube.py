@@ -1,7 +1,7 @@
-"""A search space as the unit cube: for searchers that know nothing but numbers.
+"""Maps a search space to the unit cube, for searchers over numbers.
 
-Each setting is a number from 0 to 1: of a range its place (on a logarithmic scale where the range is one), of
-whole numbers and choices the place within as many equal parts as there are values.
+Each setting becomes a number from 0 to 1: the position within a range (on a logarithmic scale for a
+logarithmic range), or, for whole numbers and choices, within as many equal intervals as there are values.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 from themo.errors import InputError
 
 Scalar = bool | int | float | str | None
-"""A value that a searched setting may take."""
+"""A value of a searched setting."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def read_rule(rule: object, where: str) -> Dimension:
     """A dimension as the file has it, such as ``{log_uniform: [1e-5, 1e-3]}``.
 
     Raises:
-        InputError: It is no dimension; the message begins with `where`.
+        InputError: The rule is invalid; the message starts with `where`.
     """
     kinds = [key for key in rule if key in _KINDS] if isinstance(rule, Mapping) else []
     if not isinstance(rule, Mapping) or len(kinds) != 1:
@@ -94,7 +94,7 @@ def read_rule(rule: object, where: str) -> Dimension:
             raise InputError(f"{where}: {label} must be a whole number, got {value!r}")
     if step < 1 or (high - low) % step:
         raise InputError(
-            f"{where}: high must lie whole steps above low, got low={low}, high={high}, step={step}"
+            f"{where}: high must be whole steps above low, got low={low}, high={high}, step={step}"
         )
     return IntRange(low, high, log=kind == "log_integer", step=step)
 
@@ -106,7 +106,7 @@ def _choice(values: object, where: str) -> Choice:
         if not isinstance(value, bool | int | float | str | None):
             raise InputError(f"{where}: a choice must be a string, number, bool or null, got {value!r}")
     if len({(type(value), value) for value in values}) < len(values):
-        raise InputError(f"{where}: a choice stands twice, got {values!r}")
+        raise InputError(f"{where}: choices must be unique, got {values!r}")
     return Choice(values)
 
 
@@ -148,7 +148,7 @@ def choices_of(dimension: Dimension) -> list[Scalar]:
     """All values of a choice.
 
     Raises:
-        TypeError: It is a range.
+        TypeError: The dimension is a range.
     """
     if not isinstance(dimension, Choice):
         raise TypeError(f"has no finite choices: {dimension!r}")

@@ -1,4 +1,4 @@
-"""How a space is searched: searcher, scheduler and what each of them takes, checked as a section."""
+"""The ``search`` section: searcher, scheduler and their settings, validated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SearcherName = Literal["tpe", "gp", "cmaes", "random", "quasi-random"]
 SchedulerName = Literal["asha", "pausing-asha", "hyperband", "median", "pbt", "none"]
 
 CHANGEABLE = ("learn_rate", "weight_decay", "temperature")
-"""Settings that a checkpoint does not fix, so that population based training may change them on the way."""
+"""Settings that may change when training resumes, as population based training does."""
 
 _OF_SEARCHERS: Mapping[str, frozenset[str]] = {
     "tpe": frozenset({"startup_trials"}),
@@ -31,33 +31,34 @@ _OF_SCHEDULERS: Mapping[str, frozenset[str]] = {
     "pbt": frozenset({"grace_pairs"}),
     "none": frozenset({"grace_pairs"}),
 }
-"""Settings of the search that only some searchers and schedulers have."""
+"""Settings that only some searchers and schedulers use."""
 
 
 class SearchSettings(Section):
-    """How the space is searched."""
+    """Settings of a search."""
 
     num_samples: int = Field(32, ge=1)
-    """Trials in all."""
+    """Total number of trials."""
     seed: int = Field(0, ge=0)
-    """Seed of the proposals; the trials' own seed is `training.seed`."""
+    """Seed of the proposals; the seed of training is `training.seed`."""
     searcher: SearcherName = "tpe"
-    """What proposes settings (`tune.searchers`)."""
+    """Algorithm that proposes settings (`tune.searchers`)."""
     startup_trials: int = Field(8, ge=0)
-    """Trials proposed at random before there are enough of them to learn from."""
+    """Number of random trials before the searcher learns from results."""
     scheduler: SchedulerName = "asha"
-    """What decides which trials go on (`tune.schedulers`)."""
+    """Algorithm that stops or pauses trials (`tune.schedulers`)."""
     grace_pairs: int = Field(20_000, ge=1)
-    """Sentence pairs that every trial may see: the first rung. Without rungs a trial is judged, and its
-    checkpoint written, every so many pairs."""
+    """Sentence pairs at the first rung, which every trial reaches. For schedulers without rungs, the interval
+    between judgements, and checkpoints, in sentence pairs."""
     reduction_factor: float = Field(3.0, gt=1)
-    """Factor from each rung to the next; one trial in this many passes a rung."""
+    """Ratio of each rung to the previous one; one trial in this many passes a rung."""
     brackets: int = Field(3, ge=1)
-    """HyperBand's brackets; each has its first rung where the one before has its second."""
+    """Number of HyperBand's brackets; each has its first rung at the second rung of the previous one."""
     max_failures: int = Field(3, ge=0)
-    """Deaths of its worker that a trial survives in a row, without a new checkpoint in between."""
+    """Maximum worker deaths of a trial without a new checkpoint in between; one more fails the trial."""
     stop_after_no_gain: int | None = Field(None, ge=1)
-    """No trial begins once this many that came after the best one have ended (`tune.study.limits`)."""
+    """Number of ended trials since the best one after which no trial starts (`tune.study.limits`); null: no
+    limit."""
 
     @model_validator(mode="before")
     @classmethod
@@ -67,7 +68,7 @@ class SearchSettings(Section):
         return tree
 
     def unused(self) -> dict[str, str]:
-        """The settings that neither searcher nor scheduler has, and which of the two would have them."""
+        """Settings that this searcher or scheduler does not use, each with ``searcher`` or ``scheduler``."""
         searchers = dict.fromkeys(frozenset().union(*_OF_SEARCHERS.values()), "searcher")
         schedulers = dict.fromkeys(frozenset().union(*_OF_SCHEDULERS.values()), "scheduler")
         used = _OF_SEARCHERS[self.searcher] | _OF_SCHEDULERS[self.scheduler]
@@ -78,18 +79,18 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
     """What of the search does not go together, by setting."""
     problems = []
     if search.searcher == "cmaes" and all(isinstance(d, Choice) for d in dimensions.values()):
-        told = ", ".join(dimensions)
+        names = ", ".join(dimensions)
         problems.append(
-            ("searcher", f"cmaes needs a range of numbers in the space, got choices only: {told}")
+            ("searcher", f"cmaes needs a range of numbers in the space, got choices only: {names}")
         )
     if search.scheduler == "pbt":
         if search.searcher not in ("random", "quasi-random"):
-            told = "must be random or quasi-random with scheduler pbt, which draws all trials at the start"
-            problems.append(("searcher", f"{told}, got {search.searcher!r}"))
+            rule = "must be random or quasi-random with scheduler pbt, which draws all trials at the start"
+            problems.append(("searcher", f"{rule}, got {search.searcher!r}"))
         if not any(isinstance(dimensions.get(name), FloatRange) for name in CHANGEABLE):
-            told = f"pbt needs a range of {', '.join(CHANGEABLE[:-1])} or {CHANGEABLE[-1]} in the space"
-            problems.append(("scheduler", f"{told}, got {', '.join(dimensions)}"))
+            rule = f"pbt needs a range of {', '.join(CHANGEABLE[:-1])} or {CHANGEABLE[-1]} in the space"
+            problems.append(("scheduler", f"{rule}, got {', '.join(dimensions)}"))
         if search.stop_after_no_gain is not None:
-            told = "must be left out, scheduler pbt has no such setting: its trials all begin before any ends"
-            problems.append(("stop_after_no_gain", f"{told}, got {search.stop_after_no_gain}"))
+            rule = "must be left out, scheduler pbt has no such setting: all trials start before any ends"
+            problems.append(("stop_after_no_gain", f"{rule}, got {search.stop_after_no_gain}"))
     return problems

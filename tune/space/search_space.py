@@ -1,4 +1,4 @@
-"""The search space: from YAML to typed dimensions, everything wrong with it refused at once."""
+"""Reads a search space from YAML into typed dimensions, and reports all its problems at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tune.space.dimensions import (
 from tune.space.search_settings import SearchSettings, contradictions
 
 FIXED_SECTIONS = ("paths", "benchmarks")
-"""Settings of these sections change nothing about a student, so there is nothing to search."""
+"""Sections whose settings do not affect a student and cannot be searched."""
 
 FIXED_LEAVES = (
     "objective",
@@ -38,20 +38,20 @@ FIXED_LEAVES = (
     "validation_captions",
     "validation_images",
 )
-"""What trials are compared by, at and on: must be the same for all of them."""
+"""Settings that must be equal for all trials, so that their scores can be compared."""
 
 _OPTIONS = {"seed": "--search-seed"}
 
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched, how, and from where.
+    """A search space, its trusted settings, and the settings of the search.
 
     Attributes:
         dimensions: The distribution of each searched setting by its leaf name, in the file's order.
-        first: Settings that are trusted: tried before anything is proposed, each to its end. Each names some
-            of the dimensions.
-        search: How the space is searched.
+        first: Trusted settings, tried before any proposal and never stopped early. Each names some of the
+            dimensions.
+        search: Settings of the search.
     """
 
     dimensions: Mapping[str, Dimension]
@@ -59,25 +59,25 @@ class Space:
     search: SearchSettings = field(default_factory=SearchSettings)
 
     def combinations(self, leaves: frozenset[str]) -> list[dict[str, Scalar]]:
-        """Every combination of the searched ones among the given settings, all of which are choices."""
+        """All combinations of values of the searched settings among `names`, all of which are choices."""
         names = [name for name in self.dimensions if name in leaves]
         values = [choices_of(self.dimensions[name]) for name in names]
         return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
 
     @property
     def n_points(self) -> float:
-        """How many different settings it holds; infinity with a range of real numbers."""
+        """Number of distinct settings in the space; infinity with a range of real numbers."""
         return math.prod(n_values(dimension) for dimension in self.dimensions.values())
 
     def ends(self, name: str) -> list[Scalar]:
-        """Lowest and highest value of a range, or all choices."""
+        """The lowest and the highest value of a range, or all values of a choice."""
         return ends_of(self.dimensions[name])
 
     def searched_by(self, **changes: object) -> Space:
-        """The space with other settings of the search; those that then have no use are forgotten.
+        """A copy with other settings of the search; settings that become unused are reset.
 
         Raises:
-            InputError: A value is no valid one; the message names its option.
+            InputError: A value is invalid; the message names its option.
         """
         try:
             own = self.search.model_dump()
@@ -88,7 +88,7 @@ class Space:
             item = error.errors()[0]
             name = str(item["loc"][0])
             option_of = _OPTIONS.get(name, option(name))
-            raise InputError(f"{option_of}: must be {_told(item)}, got {item['input']!r}") from None
+            raise InputError(f"{option_of}: must be {_rule_text(item)}, got {item['input']!r}") from None
         for name in kept.unused():
             kept = kept.model_copy(update={name: SearchSettings.model_fields[name].default})
         space = replace(self, search=kept)
@@ -97,7 +97,7 @@ class Space:
         return space
 
     def to_tree(self) -> dict[str, Any]:
-        """The space as `from_tree` reads it."""
+        """The content of the file, inverse to `from_tree`."""
         return {
             "space": {name: rule_of(distribution) for name, distribution in self.dimensions.items()},
             "first": [dict(point) for point in self.first],
@@ -106,7 +106,7 @@ class Space:
 
 
 def data_leaves() -> frozenset[str]:
-    """The settings that the training data depends on: data are prepared for each of their choices."""
+    """Settings that the training data depends on; data is prepared for each of their values."""
     sections: Mapping[str, tuple[str, Any]] = known_leaves()
     return frozenset(
         leaf
@@ -120,7 +120,7 @@ def load(path: Path, settings: Settings) -> Space:
 
     Args:
         path: YAML with the mappings ``space`` and ``search`` and the list ``first``; see configs/search.yaml.
-        settings: What the search starts from; every end of every range must be a valid change to it.
+        settings: Base settings of the search; every end of every range must be a valid override.
 
     Raises:
         InputError: All problems in one line, each with file, key, rule and value.
@@ -129,7 +129,7 @@ def load(path: Path, settings: Settings) -> Space:
 
 
 def from_tree(tree: Mapping[str, Any], settings: Settings, source: str) -> Space:
-    """As `load`, from the file's content.
+    """Read a search space from a file's content; see `load`.
 
     Raises:
         InputError: All problems in one line.
@@ -152,7 +152,7 @@ def from_tree(tree: Mapping[str, Any], settings: Settings, source: str) -> Space
     unread = set(rules) - set(dimensions)
     first = _first(tree.get("first") or [], dimensions, unread, settings, source, problems)
     search = _search(tree.get("search") or {}, source, problems)
-    problems += [f"{source}: search.{name}: {told}" for name, told in contradictions(search, dimensions)]
+    problems += [f"{source}: search.{name}: {rule}" for name, rule in contradictions(search, dimensions)]
     if problems:
         raise InputError("; ".join(problems))
     return Space(dimensions, first, search)
@@ -187,7 +187,7 @@ def _first(
     source: str,
     problems: list[str],
 ) -> tuple[dict[str, Scalar], ...]:
-    """The trusted settings, completed by the preset's own values where these lie in the space."""
+    """The trusted settings, completed with the base settings' values that lie in the space."""
     if not isinstance(points, list) or not all(isinstance(point, Mapping) for point in points):
         problems.append(f"{source}: first must be a list of mappings of settings to values, got {points!r}")
         return ()
@@ -199,13 +199,13 @@ def _first(
             if name in unread:
                 continue
             if name not in dimensions:
-                problems.append(f"{source}: first[{number}].{name}: is not searched; it must stand in space")
+                problems.append(f"{source}: first[{number}].{name}: must be a setting of space")
             elif not contains(dimensions[name], value):
                 rule = rule_of(dimensions[name])
                 problems.append(f"{source}: first[{number}].{name}: must lie in {rule}, got {value!r}")
         whole = {**preset, **point}
         if whole not in completed or whole.keys() != dimensions.keys():
-            completed.append(whole)  # else it is a trial that there is already
+            completed.append(whole)  # else it duplicates an earlier one
     return tuple(completed)
 
 
@@ -219,7 +219,7 @@ def _search(tree: object, source: str, problems: list[str]) -> SearchSettings:
                 known = ", ".join(SearchSettings.model_fields)
                 problems.append(f"{source}: unknown key {key!r}, known are {known}")
             else:
-                problems.append(f"{source}: {key}: must be {_told(item)}, got {item['input']!r}")
+                problems.append(f"{source}: {key}: must be {_rule_text(item)}, got {item['input']!r}")
         return SearchSettings()
     problems.extend(
         f"{source}: search.{name}: must be left out, {owner} {getattr(search, owner)} has no such setting, "
@@ -230,6 +230,6 @@ def _search(tree: object, source: str, problems: list[str]) -> SearchSettings:
     return search
 
 
-def _told(item: Any) -> str:
-    """A rule of pydantic's, as the end of a sentence."""
+def _rule_text(item: Any) -> str:
+    """Pydantic's message, shortened to the rule: the part after "must be"."""
     return str(item["msg"]).removeprefix("Input should be ")

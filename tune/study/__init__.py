@@ -1,1 +1,1 @@
-"""The record of a search: trials, reports, directory."""
+"""The record of a search: its directory, its trials and their reports."""

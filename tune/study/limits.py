@@ -1,4 +1,4 @@
-"""When a search has enough: of trials, of settings, or of trials that gained nothing."""
+"""Limits of a search: number of trials, settings in the space, trials without gain."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from tune.study.tried import most_trials
 
 
 def wants_more(study: Study, space: Space) -> bool:
-    """Whether a search begins another trial when one of its slots is free."""
+    """Whether a search starts another trial in a free slot."""
     return begins_more(study, space.search, most_trials(study, space))
 
 
 def begins_more(study: Study, search: SearchSettings, most: int) -> bool:
-    """As `wants_more`, of a search that comes to so many trials at most."""
+    """Whether a search with a maximum number of trials, `most`, starts another one."""
     return len(study) < most and not is_exhausted(study, search)
 
 
 def is_exhausted(study: Study, search: SearchSettings) -> bool:
-    """Whether `stop_after_no_gain` trials that came after the best one have ended, and none was better."""
+    """Whether `stop_after_no_gain` trials after the best one have ended without a better result."""
     patience = search.stop_after_no_gain
     return patience is not None and trials_without_gain(study) >= patience
 
 
 def is_whole(study: Study, space: Space) -> bool:
-    """Whether nothing is left to do."""
+    """Whether all trials of a search are done."""
     return not wants_more(study, space) and all(trial.is_done for trial in study)
 
 
 def used_up(study: Study, space: Space) -> str:
-    """What to say of a search that has tried all settings of its space, in a sentence; else empty."""
+    """A message if a search has tried all settings of its space; else empty."""
     most = most_trials(study, space)
     if not most == len(study) < space.search.num_samples:
         return ""
@@ -42,10 +42,9 @@ def used_up(study: Study, space: Space) -> str:
 
 
 def trials_without_gain(study: Study) -> int:
-    """Trials after the best one so far that have ended, however they did; all where none has a score.
+    """Number of ended trials after the best one so far, of any outcome; all ended ones if none has a score.
 
-    A function of the record alone, so that a resumed search ends where it would have ended. A trial that was
-    paused is none of them before it ends.
+    A function of the record alone, so a resumed search ends at the same trial. Paused trials do not count.
     """
     leader = study.leader()
     return sum(trial.is_done for trial in study if leader is None or trial.number > leader.number)

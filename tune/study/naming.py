@@ -1,15 +1,13 @@
-"""The name of a new search: its directory, made and held by one process before anything else is done.
+"""Reserves the name of a new search: one process creates and locks its directory before all other work.
 
-`status` sees the directory from then on, and two searches that begin in the same second get two names. Making
-a directory is atomic, on shared disks too. A process that dies before ``search.yaml`` is written leaves a
-directory that the next search of this name takes.
+From then on `status` shows the search, and two searches that start in the same second get different names.
+Creating a directory is atomic, on shared disks too. If a process dies before it writes ``search.yaml``, the
+next search of this name takes over the directory.
 """
 
 from __future__ import annotations
 
-import fcntl
 import itertools
-import os
 import re
 import shutil
 from contextlib import suppress
@@ -17,8 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+from filelock import FileLock
+
 from themo.config.settings import Settings
 from themo.errors import InputError
+from themo.files.locks import is_locked, try_lock
 
 SEARCH_FILE = "search.yaml"
 STUDY_FILE = "study.json"
@@ -30,17 +31,17 @@ _HALF_MADE = re.compile(rf"{re.escape(LOCK_FILE)}|\.?({SEARCH_FILE}|{STUDY_FILE}
 
 
 class Place:
-    """The directory of a new search, which no other process takes; a context that ends when it is made.
+    """Context that holds the lock of a new search's directory until the search is created.
 
-    Where the context ends without a ``search.yaml``, the directory is removed and its name is free again.
+    If the context exits without a ``search.yaml``, the directory is removed and its name is free again.
 
     Attributes:
-        folder: The directory; its name is the search's.
+        folder: The directory; its name is that of the search.
     """
 
-    def __init__(self, folder: Path, lock: int, made: list[Path]) -> None:
+    def __init__(self, folder: Path, lock: FileLock, made: list[Path]) -> None:
         self.folder = folder
-        self._lock: int | None = lock
+        self._lock = lock
         self._made = made
 
     def __enter__(self) -> Place:
@@ -49,26 +50,25 @@ class Place:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lock is None:
+        if not self._lock.is_locked:
             return
         if not (self.folder / SEARCH_FILE).exists():
             shutil.rmtree(self.folder, ignore_errors=True)
             for parent in self._made:
-                with suppress(OSError):  # another search began there meanwhile
+                with suppress(OSError):  # another search has started there
                     parent.rmdir()
-        os.close(self._lock)
-        self._lock = None
+        self._lock.release()
 
 
 def reserve(name: str | None, settings: Settings) -> Place:
-    """The directory of a new search, made.
+    """Create and lock the directory of a new search.
 
     Args:
-        name: Of the search; None: the date and time, with a number behind it where that is taken.
-        settings: With the directory of logs.
+        name: Name of the search; None: the date and time, with a number appended if that is taken.
+        settings: Settings with the directory of logs.
 
     Raises:
-        InputError: The name is taken or not a directory's, or the directory cannot be written.
+        InputError: The name is taken or invalid, or the directory cannot be written.
     """
     if name is None:
         return _reserve_default(settings)
@@ -92,7 +92,7 @@ def _reserve_default(settings: Settings) -> Place:
 
 
 def _take(folder: Path) -> Place | None:
-    """A directory of which no search is made or being made, held; None where there is one."""
+    """Create and lock a directory; None if a search exists there or is being created."""
     made = [parent for parent in folder.parents[:2] if not parent.exists()]
     try:
         try:
@@ -100,51 +100,40 @@ def _take(folder: Path) -> Place | None:
         except FileExistsError:
             if not folder.is_dir() or any(not _HALF_MADE.fullmatch(path.name) for path in folder.iterdir()):
                 return None
-        lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = try_lock(folder / LOCK_FILE)
     except OSError as error:
         raise InputError(f"--name: {folder} cannot be written: {error.strerror}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # whoever held it may have removed the directory meanwhile, or made a search in it
-        is_ours = os.path.samestat(os.fstat(lock), (folder / LOCK_FILE).stat())
-        if is_ours and not (folder / SEARCH_FILE).exists():
-            return Place(folder, lock, made)
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(lock)
-    return None
+    if lock is None:
+        return None
+    if (folder / SEARCH_FILE).exists():  # made by the process that held the lock before
+        lock.release()
+        return None
+    return Place(folder, lock, made)
 
 
 def search_folder(name: str, settings: Settings, asked_by: str = "--name") -> Path:
-    """Directory of a search; `asked_by` is what a refusal names.
+    """Directory of a search; `asked_by` is the option that an error message names.
 
     Raises:
-        InputError: The name cannot be a directory's.
+        InputError: The name is not a valid directory name.
     """
     if not _NAME.fullmatch(name):
         last = Path(name).name
-        hint = f": of a directory, give the last part alone, {last}" if _NAME.fullmatch(last) else ""
+        hint = f": give only the last part of the path, {last}" if _NAME.fullmatch(last) else ""
         raise InputError(f"{asked_by} must be letters, digits, '.', '_' and '-', got {name!r}{hint}")
     return Path(settings.paths.logs_dir).resolve() / "tune" / name
 
 
 def is_starting(folder: Path) -> bool:
-    """Whether a process is about to make a search in a directory."""
+    """Whether a process is creating a search in a directory."""
     return not (folder / SEARCH_FILE).exists() and is_held(folder)
 
 
 def starting(parent: Path) -> list[str]:
-    """Names of the searches in a folder that are about to be made."""
+    """Names of the searches in a folder that are being created."""
     return sorted(path.parent.name for path in parent.glob(f"[!.]*/{LOCK_FILE}") if is_starting(path.parent))
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process holds a search's lock; it is tried in shared mode, for a moment."""
-    try:
-        with (folder / LOCK_FILE).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except BlockingIOError:
-        return True
+    """Whether a process holds a search's lock."""
+    return is_locked(folder / LOCK_FILE)

@@ -1,4 +1,4 @@
-"""What a search is determined by, and its directory: made, read again, grown, held by one process."""
+"""The definition of a search and its directory: create, read, grow, lock."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from themo import __version__
 from themo.config.sections import HIGHER_IS_BETTER
 from themo.config.settings import Settings
 from themo.config.yaml_files import read_yaml, write_yaml
 from themo.errors import InputError, did_you_mean
 from themo.files.atomic import write_text
+from themo.files.locks import try_lock
 from tune.cluster.resources import Resources
 from tune.space.search_space import Space, from_tree
 from tune.study.limits import is_exhausted, trials_without_gain
@@ -30,18 +29,18 @@ from tune.study.tried import most_trials
 
 TRIALS_FOLDER = "trials"
 PAIRS_FILE = "pairs.json"
-"""What the sentence pairs of its trials were made of, by searched data settings."""
+"""Identity of the trials' sentence pairs, by searched data settings."""
 
 RESUME = "--resume"
-"""What goes on with a search; all else only reads it."""
+"""The option that resumes a search; all others only read it."""
 
 GROWABLE = ("num_samples", "stop_after_no_gain")
-"""What may change while a search goes on: when it has enough."""
+"""Settings that may change when a search is resumed: its limits."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """All that a search is determined by; kept as ``search.yaml``."""
+    """The full definition of a search, stored as ``search.yaml``."""
 
     name: str
     uid: str
@@ -51,21 +50,21 @@ class Search:
 
     @property
     def objective(self) -> str:
-        """The metric that is searched on, by which every trial keeps its best student too."""
+        """The optimized metric, by which every trial also keeps its best student."""
         return self.settings.objective
 
     @property
     def mode(self) -> Mode:
-        """Whether it is to be great or small."""
+        """Whether the objective is maximized or minimized."""
         return "max" if HIGHER_IS_BETTER[self.settings.objective] else "min"
 
     @property
     def folder(self) -> Path:
-        """Its directory."""
+        """The search directory."""
         return search_folder(self.name, self.settings)
 
     def to_tree(self) -> dict[str, Any]:
-        """As ``search.yaml`` has it."""
+        """The content of ``search.yaml``."""
         return {
             "themo": __version__,
             "name": self.name,
@@ -84,21 +83,21 @@ def new_search(
     carried: Sequence[Trial] = (),
     place: Place | None = None,
 ) -> Search:
-    """Make the directory of a search, ``<logs_dir>/tune/<name>``, with its ``search.yaml``.
+    """Create the directory of a search, ``<logs_dir>/tune/<name>``, with its ``search.yaml``.
 
-    `training.threads` becomes the trial's whole share of CPUs where it is left open, so that the winner's
-    settings repeat its numbers wherever they are run; `training.objective` becomes one for all trials.
+    If `training.threads` is not set, it becomes the trial's number of CPUs, so that the winner's settings
+    reproduce its numbers on any machine. `training.objective` is fixed for all trials.
 
     Args:
-        name: Of the search.
-        space: What is searched.
-        settings: What the search starts from.
-        resources: What a trial gets.
-        carried: Trials of another search that proposals learn from too.
-        place: The directory of that name, where it was reserved before.
+        name: Name of the search.
+        space: The search space.
+        settings: Base settings of the trials.
+        resources: Resources of a trial.
+        carried: Trials of another search that the searcher also learns from.
+        place: The directory of that name, if already reserved.
 
     Raises:
-        InputError: The name is taken or not a file's name, or the directory cannot be written.
+        InputError: The name is taken or invalid, or the directory cannot be written.
     """
     threads = settings.training.threads or resources.threads
     settings = settings.override({"threads": threads, "objective": settings.objective})
@@ -107,16 +106,18 @@ def new_search(
         try:
             if carried:
                 Study(held.folder / STUDY_FILE, search.mode, carried=carried).save()
-            write_text(held.folder / SEARCH_FILE, write_yaml(search.to_tree()))  # last: with it, it is one
+            write_text(
+                held.folder / SEARCH_FILE, write_yaml(search.to_tree())
+            )  # last: it makes the directory a search
         except OSError as error:
             raise InputError(f"--name: {held.folder} cannot be written: {error.strerror}") from None
     return search
 
 
 def discard_untried(search: Search) -> None:
-    """Remove the directory of a new search refused before its first trial: its name is free again.
+    """Remove the directory of a new search that failed before its first trial, to free its name.
 
-    It stays where another process has gone on with it meanwhile.
+    The directory is kept if another process has resumed the search.
     """
     folder = search.folder
     study_path = folder / STUDY_FILE
@@ -126,15 +127,15 @@ def discard_untried(search: Search) -> None:
 
 
 def read_search(folder: Path, asked_by: str = RESUME, *, to_go_on: bool = False) -> Search:
-    """The search of a directory.
+    """Read the search of a directory.
 
     Args:
         folder: The search directory.
-        asked_by: What a refusal names as the place where the search was asked for.
-        to_go_on: Whether it must have been begun by this version of Themo.
+        asked_by: The option that an error message names.
+        to_go_on: Whether the search will be resumed, which needs the version of Themo that started it.
 
     Raises:
-        InputError: There is none, its file is damaged, or another version is to go on with it.
+        InputError: There is no search, its file is damaged, or another version of Themo started it.
     """
     path = folder / SEARCH_FILE
     if not path.is_file():
@@ -143,30 +144,32 @@ def read_search(folder: Path, asked_by: str = RESUME, *, to_go_on: bool = False)
         raise InputError(f"{asked_by}: there is no search at {folder}: it holds no {SEARCH_FILE}{hint}")
     tree = read_yaml(path)
     version = tree.pop("themo", __version__)
-    of = "" if version == __version__ else f", begun by themo {version}, this is {__version__}"
+    of = "" if version == __version__ else f", started by themo {version}, this is {__version__}"
     if of and to_go_on:
-        raise InputError(f"{path}: was begun by themo {version}, this is {__version__}: go on with that one")
+        raise InputError(
+            f"{path}: was started by themo {version}, this is {__version__}: resume it with that one"
+        )
     try:
         settings = Settings.model_validate(tree.pop("settings"))
         resources = Resources(**tree.pop("resources"))
         name, uid = str(tree.pop("name")), str(tree.pop("uid"))
     except (KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: is not a whole description of a search{of}: {reason}") from None
+        raise InputError(f"{path}: is not a complete search definition{of}: {reason}") from None
     return Search(name, uid, from_tree(tree, settings, source=str(path)), settings, resources)
 
 
 def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int | None = None) -> Search:
-    """Change when a search has enough trials, which may be sooner too; kept in ``search.yaml``.
+    """Change the limits of a search, up or down, and save them in ``search.yaml``.
 
     Args:
-        search: Which one.
-        num_samples: Trials in all; None leaves them as they are.
-        stop_after_no_gain: As of `tune.space.search_settings.SearchSettings`; None leaves it as it is.
+        search: The search.
+        num_samples: Total number of trials; None: unchanged.
+        stop_after_no_gain: See `tune.space.search_settings.SearchSettings`; None: unchanged.
 
     Raises:
-        InputError: It has more trials than that already, or more were asked for and none would begin, since
-            too many have gained nothing or all settings have been tried, or another process runs it.
+        InputError: The search has more trials already; or no further trial would start, because of
+            `stop_after_no_gain` or because all settings have been tried; or another process runs the search.
     """
     folder = search.folder
     with alone(folder):
@@ -186,14 +189,14 @@ def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int
         if is_more and is_exhausted(study, space.search):
             n_vain = trials_without_gain(study)
             raise InputError(
-                f"--stop-after-no-gain: must be at least {n_vain + 1} for {search.name} to begin more "
-                f"trials, the last {n_vain} gained nothing, got {space.search.stop_after_no_gain}"
+                f"--stop-after-no-gain: must be at least {n_vain + 1} for {search.name} to start more "
+                f"trials, the last {n_vain} brought no gain, got {space.search.stop_after_no_gain}"
             )
         if is_more and most_trials(study, space) <= len(study):
             raise InputError(
                 f"--num-samples: must be at most {len(study)}, all {space.n_points:.0f} settings of the "
-                f"space of {search.name} have been tried, got {space.search.num_samples}: a new search may "
-                f"have a larger space and start from these trials by --warm-start {search.name}"
+                f"space of {search.name} have been tried, got {space.search.num_samples}: start a new search "
+                f"with a larger space and --warm-start {search.name}"
             )
         search = replace(search, space=space)
         write_text(folder / SEARCH_FILE, write_yaml(search.to_tree()))
@@ -201,10 +204,10 @@ def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int
 
 
 def refuse_another_space(search: Search, space: Space, source: str) -> None:
-    """Refuse to go on in another space than a search began with.
+    """Refuse to resume a search with another space.
 
     Raises:
-        InputError: It is another one; the message names what differs.
+        InputError: The space differs; the message names the differences.
     """
     ours, theirs = search.space.to_tree(), space.to_tree()
     differing = [
@@ -217,13 +220,13 @@ def refuse_another_space(search: Search, space: Space, source: str) -> None:
         differing.append("first")
     if differing:
         raise InputError(
-            f"--space {source}: must be the space that {search.name} began with, {', '.join(differing)} "
-            f"differ: a new search may start from its trials by --warm-start {search.name}"
+            f"--space {source}: must be the space of {search.name}, {', '.join(differing)} "
+            f"differ: start a new search with --warm-start {search.name}"
         )
 
 
 def has_pairs(search: Search) -> bool:
-    """Whether the sentence pairs of a search stand fast: it has begun, though perhaps no trial."""
+    """Whether the sentence pairs of a search are fixed: its data has been prepared once."""
     folder = search.folder
     study_path = folder / STUDY_FILE
     is_older = study_path.exists() and len(Study.read(study_path)) > 0  # than the file of pairs
@@ -231,14 +234,14 @@ def has_pairs(search: Search) -> bool:
 
 
 def refuse_other_pairs(folder: Path, corpora: Mapping[str, str]) -> None:
-    """Refuse to go on with other sentence pairs than a search was begun with; those of a new one are kept.
+    """Refuse to resume a search with other sentence pairs; save the identity of a new search's pairs.
 
     Args:
         folder: The search directory.
         corpora: `themo.data.dataset.TrainingData.corpus` by the searched data settings.
 
     Raises:
-        InputError: They are others.
+        InputError: The pairs differ.
         OSError: The disk is full.
     """
     path = folder / PAIRS_FILE
@@ -246,29 +249,29 @@ def refuse_other_pairs(folder: Path, corpora: Mapping[str, str]) -> None:
         write_text(path, json.dumps(dict(corpora), indent=1))
     elif json.loads(path.read_text(encoding="utf-8")) != corpora:
         raise InputError(
-            f"--resume: {path}: the search was begun with other sentence pairs: a corpus has changed since, "
-            "or the captions of tests that it is compared with; let both be as they were, or begin anew: "
+            f"--resume: {path}: the search was started with other sentence pairs: a corpus has changed, "
+            "or the test captions that are removed from it; restore them, or start a new search: "
             f"--repeat {folder.name}"
         )
 
 
 def search_folders(parent: Path) -> list[Path]:
-    """The directories of searches in a folder; not those that a kill left half made."""
+    """The search directories in a folder, without those that a kill left incomplete."""
     return [path.parent for path in parent.glob(f"[!.]*/{SEARCH_FILE}")]
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Refuse a second driver on one search; the lock goes with the process that holds it."""
-    lock = FileLock(folder / LOCK_FILE)
+    lock = try_lock(folder / LOCK_FILE, seconds=1)  # `status` tries it for a moment
+    if lock is None:
+        raise InputError(f"--resume: another process runs the search at {folder}")
     try:
-        lock.acquire(timeout=1)  # `status` tries it for a moment
-    except Timeout:
-        raise InputError(f"--resume: another process runs the search at {folder}") from None
-    try:
-        if not (folder / SEARCH_FILE).is_file():  # discarded while this process waited, which made it anew
+        if not (
+            folder / SEARCH_FILE
+        ).is_file():  # discarded while this process waited; the lock recreated the folder
             (folder / LOCK_FILE).unlink()
-            with suppress(OSError):  # there is more in it, which is none of ours
+            with suppress(OSError):  # the folder holds files of others
                 folder.rmdir()
             raise InputError(f"--resume: there is no search at {folder} any more")
         yield

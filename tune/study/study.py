@@ -1,10 +1,9 @@
-"""The record of a search: every trial, what it reported and how it ended, in one readable file.
+"""The record of a search: every trial, its reports and its end, in one readable file.
 
-`study.json` is the only state that a search depends on. Ray carries trials out, Optuna proposes them, MLflow
-shows them; each is rebuilt from this record, so that none of them can disagree with it after a crash. The
-file is written whole, under a temporary name, whenever something happens that a resumed search must know: a
-trial is proposed, a checkpoint stands, a trial ends. What a trial reported since its last checkpoint it will
-report again.
+`study.json` is the only state of a search. Ray runs the trials, Optuna proposes them, MLflow shows them; all
+three are rebuilt from this record, so none can disagree with it after a crash. The file is atomically written
+whenever a resumed search needs it: a trial is proposed, a checkpoint is complete, a trial ends. Reports since
+the last checkpoint come again when the trial resumes.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ class Study:
 
     Args:
         path: The file, ``study.json``; None keeps the record in memory only.
-        mode: Whether the objective is to be great or small.
-        trials: Those that there are already.
-        carried: Trials of another search that proposals learn from too (`tune.driver.warm_start`), numbered
-            from -1 downwards; they are none of this one's.
-        patience: Whether `save` waits for room on a full disk.
+        mode: Whether the objective is maximized or minimized.
+        trials: Existing trials.
+        carried: Trials of another search that the searcher also learns from (`tune.driver.warm_start`),
+            numbered from -1 downwards.
+        patience: Retries while the disk is full.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Study:
         self.mode: Mode = mode
         self.trials = trials or []
         self.carried = tuple(carried)
-        self._lines: dict[int, str] = {}  # of ended trials, which change no more but by `resume`
+        self._lines: dict[int, str] = {}  # of ended trials, which only `resume` changes
         self._has_news = False
         self._saved = time.monotonic()
 
@@ -67,14 +66,14 @@ class Study:
         return self.trials[number]
 
     def add(self, params: Mapping[str, Scalar]) -> Trial:
-        """Enter a proposed trial."""
+        """Add a proposed trial."""
         trial = Trial(len(self.trials), dict(params))
         self.trials.append(trial)
         self.save()
         return trial
 
     def report(self, number: int, metrics: Mapping[str, float], objective: str) -> None:
-        """Enter a trial's report; one that is not finite changes no value. Kept in memory until `save`."""
+        """Add a trial's report, in memory until `save`; an objective that is not finite is left out."""
         trial = self[number]
         self._has_news = True
         trial.metrics = dict(metrics)
@@ -83,18 +82,18 @@ class Study:
             trial.values[trial.pairs_seen] = value
 
     def finish(self, number: int, state: State, reason: str = "") -> None:
-        """Enter how a trial ended, or that it waits."""
+        """Record that a trial ended or is paused."""
         trial = self[number]
         trial.end(state, reason)
         self.save()
 
     def retry(self, number: int) -> None:
-        """Let a trial start again from its checkpoint."""
+        """Reset a trial to its checkpoint, to run again."""
         self[number].rewind()
         self.save()
 
     def resume(self, number: int) -> Trial:
-        """Let a trial go on that was paused."""
+        """Set a paused trial to running."""
         trial = self[number]
         trial.state, trial.reason = "RUNNING", ""
         if trial.checkpoint_pairs == trial.pairs_seen:
@@ -104,53 +103,54 @@ class Study:
         return trial
 
     def take_over(self, number: int, donor: int, params: Mapping[str, Scalar]) -> None:
-        """Let a paused trial stand where another one's checkpoint does. Kept in memory until `save`."""
+        """Move a paused trial to another trial's checkpoint, with new settings; in memory until `save`."""
         trial, other = self[number], self[donor]
         last = trial.values[max(trial.values)]
         trial.lineage.append(Takeover(trial.pairs_seen, last, trial.params, donor, trial.checkpoint))
         trial.params, trial.least_gpus = dict(params), other.least_gpus
         trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
         trial.values, trial.metrics = dict(other.values), dict(other.metrics)
-        trial.checkpoint_metrics = {}  # both wait at the checkpoint
+        trial.checkpoint_metrics = {}  # both are paused at their checkpoints
 
     def checkpoints(self) -> set[str]:
-        """Those that something may still go on from, or that a result may be; all others may be removed.
+        """Checkpoints to keep: trials may resume from them, or they may hold the best student.
 
-        A failed trial is neither. One that has taken over another's keeps its own until its next one stands.
+        Checkpoints of failed trials are not kept. A trial that took over another one's checkpoint keeps its
+        own too, until its next one is complete.
         """
         own = {trial.checkpoint for trial in self if trial.state != "FAIL"}
         left = {step.checkpoint for trial in self if not trial.is_done for step in trial.lineage}
         return {path for path in own | left if path}
 
     def ranked(self) -> list[Trial]:
-        """The trials whose scores count, best first.
+        """The trials with valid scores, best first.
 
-        Where the objective saturates the greater cosine decides, as within a trial, then the earlier number.
+        Ties go to the higher cosine, as within a trial, then to the earlier trial.
         """
         return sorted((trial for trial in self if trial.is_scored), key=self._place)
 
     def _place(self, trial: Trial, value: float | None = None) -> tuple[float, float, int]:
-        """To order scored trials by, best first; by their best reports where no value is given."""
+        """Sort key of scored trials, best first; of their best report if no value is given."""
         value = (trial.best(self.mode) if value is None else value) or 0.0
         return loss_of(value, self.mode), -trial.metrics.get("best/val/cosine", 0.0), trial.number
 
     def leader(self) -> Trial | None:
-        """The best trial so far, whether it has ended, waits or goes on."""
+        """The best trial so far: ended, paused or running."""
         return min((trial for trial in self if trial.is_scored), key=self._place, default=None)
 
     def winner(self) -> Trial | None:
-        """The trial with the best student on disk, also a paused or interrupted one, but none that failed.
+        """The trial with the best student on disk: complete, stopped, paused or interrupted, but not failed.
 
-        In a record at rest (`come_to_rest`) it is the leader too.
+        After `come_to_rest` it equals the leader.
         """
         able = (trial for trial in self if trial.is_scored and trial.saved(self.mode) is not None)
         return min(able, key=lambda trial: self._place(trial, trial.saved(self.mode)), default=None)
 
     def come_to_rest(self) -> bool:
-        """Let the trials under way stand where their last checkpoints left them; in memory until `save`.
+        """Reset the running trials to their last checkpoints; in memory until `save`.
 
-        Their later reports come again when the search is resumed. Trials whose end was decided, and only not
-        yet entered, end. To be called where no process runs the search.
+        Their later reports come again when the search is resumed. Trials whose end was decided but not yet
+        recorded end here. Call this only while no process runs the search.
 
         Returns:
             Whether any trial ended.
@@ -169,7 +169,7 @@ class Study:
 
     @property
     def n_done(self) -> int:
-        """Trials that have ended."""
+        """Number of ended trials."""
         return sum(trial.is_done for trial in self)
 
     def counts(self) -> dict[State, int]:
@@ -178,12 +178,12 @@ class Study:
         return {state: sum(trial.state == state for trial in self) for state in states}
 
     def save_if_older(self, seconds: float) -> None:
-        """Write reports that nothing has saved for so long, for who reads along; not onto a full disk."""
+        """Save if the last save is older than `seconds`, for `status`; skipped on a full disk."""
         if self._has_news and time.monotonic() - self._saved >= seconds:
             self._write(_once)
 
     def save(self) -> None:
-        """Write the file: a line a trial, whole or not at all."""
+        """Write the file atomically, one line a trial."""
         self._write(self._patience)
 
     def _write(self, patience: Callable[[Callable[[], None]], None]) -> None:
@@ -209,14 +209,14 @@ class Study:
 
     @classmethod
     def reopen(cls, path: Path, patience: Patience = IMPATIENT) -> Study:
-        """Read the file to resume the search: the record comes to rest, and ends of trials are written.
+        """Read the file to resume the search: reset running trials, and save the ends of others.
 
         Args:
             path: The file.
-            patience: Whether `save` waits for room on a full disk.
+            patience: Retries while the disk is full.
 
         Raises:
-            InputError: It cannot be read or holds no study.
+            InputError: The file cannot be read or holds no study.
         """
         study = cls.read(path)
         study._patience = patience
@@ -226,10 +226,10 @@ class Study:
 
     @classmethod
     def read(cls, path: Path) -> Study:
-        """Read the file as it stands, also while a search writes it; nothing is changed.
+        """Read the file without changing it, also while a search writes it.
 
         Raises:
-            InputError: It cannot be read or holds no study.
+            InputError: The file cannot be read or holds no study.
         """
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))

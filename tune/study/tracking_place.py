@@ -1,4 +1,4 @@
-"""Where a search's runs are in MLflow: kept in its directory, so that no later session logs elsewhere."""
+"""The MLflow server and experiment of a search, saved in its directory for all later sessions."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TRACKING_FILE = "tracking.json"
 
 @dataclass(frozen=True)
 class Place:
-    """A server or database, and an experiment there.
+    """An MLflow server or database, and an experiment.
 
     Attributes:
-        uri: Without a password; None is the database beside the logs, wherever these are moved.
-        experiment: Its name.
+        uri: Address without a password; None: the database beside the logs, also after these are moved.
+        experiment: Name of the experiment.
     """
 
     uri: str | None
@@ -34,14 +34,14 @@ class Place:
 
 
 def refuse_another_place(folder: Path, experiment: str) -> None:
-    """Refuse to log elsewhere than a search did so far; one of which nothing is known is not refused.
+    """Refuse to log to another server or experiment than the search did so far, if that is known.
 
     Args:
         folder: The search directory.
-        experiment: To be logged to now, at `tracking_uri`.
+        experiment: Name of the requested experiment, at `tracking_uri`.
 
     Raises:
-        InputError: It is another place, or the file is damaged.
+        InputError: The server or the experiment differs, or the file is damaged.
     """
     known, path = _read(folder), folder / TRACKING_FILE
     if known is None:
@@ -56,13 +56,13 @@ def refuse_another_place(folder: Path, experiment: str) -> None:
         mend = "name the former in search.yaml"
     raise InputError(
         f"--resume: {path}: the search logs to {without_password(was)}, experiment {known.experiment!r}, "
-        f"asked for is {without_password(now)}, experiment {experiment!r}: {mend}; or, to log to the latter "
+        f"requested is {without_password(now)}, experiment {experiment!r}: {mend}; or, to log to the latter "
         "from now on, remove that file"
     )
 
 
 def keep_place(folder: Path, experiment: str) -> None:
-    """Write down where a search logs to, unless that is known.
+    """Save the server and the experiment of a search, unless they are saved.
 
     Raises:
         OSError: The disk is full.
@@ -76,14 +76,14 @@ def keep_place(folder: Path, experiment: str) -> None:
 
 
 def command_to_see(folder: Path) -> str:
-    """What a user types, or opens, to see the runs of a search, whatever the environment names.
+    """The command or address that shows a search's runs in MLflow, independent of the environment.
 
     Raises:
         InputError: The file is damaged.
     """
     known, now = _read(folder), tracking_uri(_logs_dir(folder))
     was = now if known is None else known.uri or default_uri(_logs_dir(folder))
-    return ui_command(now if is_same_place(was, now) else was)  # a password is in the environment only
+    return ui_command(now if is_same_place(was, now) else was)  # only the environment has the password
 
 
 def _read(folder: Path) -> Place | None:
@@ -93,12 +93,12 @@ def _read(folder: Path) -> Place | None:
         uri, experiment = tree["uri"], tree["experiment"]
         if not (uri is None or isinstance(uri, str)) or not isinstance(experiment, str):
             raise TypeError
-    except FileNotFoundError:  # of an older version, or no session has begun
+    except FileNotFoundError:  # older version, or no session has started
         return None
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            f"{path}: must name the uri and the experiment of the search's runs: mend it, or remove it to "
-            "log as is asked for now"
+            f"{path}: must name the uri and the experiment of the search's runs: correct it, or remove it to "
+            "log to the requested experiment"
         ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,6 +1,6 @@
-"""A trial in the record of its search: what was proposed, what it reported, where it stands.
+"""A trial in the record of its search: its settings, reports and state.
 
-Nothing here acts: `tune.study.study` enters what happens, `tune.worker.trial` trains.
+Data only: `tune.study.study` records events, `tune.worker.trial` trains.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from typing import Any, Literal, get_args
 from tune.space.dimensions import Scalar
 
 State = Literal["RUNNING", "PAUSED", "COMPLETE", "PRUNED", "FAIL"]
-"""RUNNING: proposed and not ended, at work or not. PAUSED: waits at a checkpoint, and may go on.
+"""RUNNING: proposed and not ended, with or without a worker. PAUSED: at a checkpoint, may be resumed.
 PRUNED: stopped early. FAIL: diverged, or an error."""
 
 Mode = Literal["max", "min"]
 
 DIVERGED = "diverged: "
-"""How the reason of a trial begins whose loss or score was no finite number."""
+"""Prefix of a trial's reason if its loss or score was not finite."""
 
 
 def loss_of(value: float, mode: Mode) -> float:
-    """A value of the objective as one to be small: negative where the objective is to be great."""
+    """A value of the objective as a loss: negated if the objective is maximized."""
     return -value if mode == "max" else value
 
 
 @dataclass(frozen=True)
 class Takeover:
-    """Where a trial went on as another one (`tune.schedulers.population`).
+    """A takeover: a trial continued from another one's checkpoint (`tune.schedulers.population`).
 
     Attributes:
         pairs: Sentence pairs at the end of the round.
-        value: Its objective there.
-        params: Its settings until there.
-        donor: The trial whose settings, changed, and checkpoint it took over.
-        checkpoint: Its own, which it left; removed when its next one stands.
+        value: The trial's objective at that point.
+        params: The trial's settings before.
+        donor: Number of the trial whose checkpoint and (changed) settings it took over.
+        checkpoint: The trial's own checkpoint from before; removed when its next one is complete.
     """
 
     pairs: int
@@ -46,13 +46,13 @@ class Takeover:
 
 
 @dataclass(frozen=True)
-class Stint:
-    """A worker's time with a trial, from when it took the trial up to its last report.
+class Attempt:
+    """One attempt of a worker at a trial, from its start to its last report.
 
     Attributes:
-        started, ended: Unix time, of the worker.
-        machine: Its name; empty where that is not known.
-        session: Of the search, counted from 1; 0 where that is not known.
+        started, ended: Unix time on the worker.
+        machine: Name of the machine; empty if unknown.
+        session: Session of the search, counted from 1; 0 if unknown.
     """
 
     started: float
@@ -66,29 +66,29 @@ class Trial:
     """One trial.
 
     Attributes:
-        number: From 0, in the order of proposal.
+        number: Counted from 0, in the order of proposal.
         params: The searched settings by leaf name.
-        state: Where it stands.
-        verdict: The state that it will have once its last checkpoint stands; empty while it goes on. RUNNING:
-            it starts again, with other resources.
-        reason: Why it was stopped or failed, in a line.
-        values: The objective by sentence pairs seen, finite ones only.
+        state: The state of the trial.
+        verdict: The decided state, which takes effect when the last checkpoint is complete; empty if none.
+            RUNNING: the trial is retried with other resources.
+        reason: One line about why the trial was stopped or failed.
+        values: Finite values of the objective by sentence pairs seen.
         metrics: All metrics of the last report.
-        seconds: Time spent in training, lost work left out.
-        started, ended: Unix time, of the worker, at the start of training and at the last report; the time
-            in which it waited, or nobody searched, lies between them too.
-        stints: When it was at work.
-        machine: Name of the machine that it ran on last; empty where that is not known.
-        gpus: GPUs that it gets, more than others where its memory did not suffice; None: never begun.
-        least_gpus: What it gets at least, since with less its memory did not suffice.
-        gpu_memory: What it took of a GPU's memory at its peak while it had a whole one, as a share of all;
-            None: that is not known.
+        seconds: Training time, without lost work.
+        started, ended: Unix time on the worker, at the start of training and at the last report; pauses and
+            the time between sessions are included.
+        stints: Attempts at the trial, in order.
+        machine: Name of the trial's last machine; empty if unknown.
+        gpus: Number of GPUs, or fraction of a GPU, larger after a lack of memory; None: never started.
+        least_gpus: Minimum of `gpus` after a lack of memory.
+        gpu_memory: Peak GPU memory of the trial while it had a whole GPU, as a share of all; None: unknown.
         checkpoint: Path of the newest version directory, relative to the search's storage; that of a failed
             trial is removed when the search is resumed.
-        checkpoint_pairs, checkpoint_seconds: Sentence pairs and time at the checkpoint.
-        checkpoint_metrics: All metrics at the checkpoint of a trial that is at work; empty where these are
-            `metrics`, and in older records.
-        lineage: Where it went on as another one; `params` are the last ones, `values` those of its line.
+        checkpoint_pairs, checkpoint_seconds: Sentence pairs and training time at the checkpoint.
+        checkpoint_metrics: All metrics at the checkpoint of a running trial; empty if equal to `metrics`, and
+            in older records.
+        lineage: Takeovers in order. `params` are the settings after the last one; `values` include those of
+            the trials taken over.
     """
 
     number: int
@@ -101,7 +101,7 @@ class Trial:
     seconds: float = 0.0
     started: float | None = None
     ended: float | None = None
-    stints: list[Stint] = field(default_factory=list)
+    stints: list[Attempt] = field(default_factory=list)
     machine: str = ""
     gpus: float | None = None
     least_gpus: float = 0.0
@@ -114,74 +114,74 @@ class Trial:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the trial has ended."""
         return self.state not in ("RUNNING", "PAUSED")
 
-    def stand(self, at_rest: bool) -> str:
-        """Its state in a word for people; at rest, without a driver, a trial under way is interrupted."""
+    def state_name(self, at_rest: bool) -> str:
+        """The state as a word for people; without a driver (`at_rest`) a running trial is interrupted."""
         return "interrupted" if at_rest and self.state == "RUNNING" else self.state.lower()
 
     @property
     def is_scored(self) -> bool:
-        """Whether its score counts: it has one, and did not fail."""
+        """Whether the trial has a valid score: it reported and did not fail."""
         return bool(self.values) and self.state != "FAIL"
 
     @property
     def pairs_seen(self) -> int:
-        """Sentence pairs at its last report."""
+        """Sentence pairs at the last report."""
         return int(self.metrics.get("pairs_seen", 0))
 
     def best(self, mode: Mode, up_to: float = math.inf) -> float | None:
-        """Best objective of the reports up to `up_to` pairs, or of all: that of the student that it keeps."""
+        """Best objective of the reports up to `up_to` pairs, which is that of the student kept."""
         pick = max if mode == "max" else min
         if up_to == math.inf:
             return pick(self.values.values(), default=None)
         return pick((value for pairs, value in self.values.items() if pairs <= up_to), default=None)
 
     def saved(self, mode: Mode) -> float | None:
-        """Objective of the student in its checkpoint, the best one until there; None without a checkpoint.
+        """Objective of the student in the checkpoint, the best one so far; None without a checkpoint.
 
-        A trial ends at its checkpoint. One that is at work may have reported a better student since, which is
-        lost when it is interrupted.
+        A trial ends at a checkpoint. A running trial may have reported a better student since, which an
+        interruption would lose.
         """
         if self.checkpoint is None:
             return None
         return self.best(mode, up_to=math.inf if self.is_done else self.checkpoint_pairs)
 
     def best_pairs(self, mode: Mode) -> int:
-        """Sentence pairs at the best report, the first of equals; of a trial that has one."""
+        """Sentence pairs at the best report, the first one of equals; needs at least one report."""
         best = self.best(mode)
         return min(pairs for pairs, value in self.values.items() if value == best)
 
     @property
     def lineage_in_words(self) -> str:
-        """Where it went on as another one, in a few words."""
+        """The takeovers as text, such as "as trial 3 from 4,096 pairs"."""
         return ", ".join(f"as trial {step.donor} from {step.pairs:,} pairs" for step in self.lineage)
 
-    def enter_stint(self, started: float, ended: float, machine: str = "", session: int = 0) -> None:
-        """Enter a worker's stint, or that its last one goes on."""
-        stint = Stint(started, ended, machine, session)
+    def enter_attempt(self, started: float, ended: float, machine: str = "", session: int = 0) -> None:
+        """Add an attempt of a worker, or extend its last one."""
+        attempt = Attempt(started, ended, machine, session)
         if self.stints and (self.stints[-1].started, self.stints[-1].session) == (started, session):
             self.stints.pop()
-        self.stints.append(stint)
+        self.stints.append(attempt)
         self.started = started if self.started is None else self.started
         self.ended, self.machine = ended, machine
 
     def enter_checkpoint(self, path: str) -> None:
-        """Enter that a checkpoint of the last report stands, at a path relative to the search's storage."""
+        """Record the checkpoint of the last report, by its path relative to the search's storage."""
         self.checkpoint = path
         self.checkpoint_pairs, self.checkpoint_seconds = self.pairs_seen, self.seconds
         self.checkpoint_metrics = dict(self.metrics)
 
     def end(self, state: State, reason: str = "") -> None:
-        """Enter that it ended or waits; without a single report it has failed."""
+        """Set the state to ended or paused; a trial without a report has failed."""
         if state != "FAIL" and not self.values:
-            state, reason = "FAIL", "it ended without a single report"
+            state, reason = "FAIL", "it ended without a report"
         self.state, self.verdict, self.reason = state, "", reason or self.reason
         self.checkpoint_metrics = {}
 
     def rewind(self) -> None:
-        """Forget what came after the checkpoint: a resumed trial does it again."""
+        """Drop all reports after the checkpoint; a resumed trial repeats them."""
         self.verdict = ""
         if self.checkpoint_metrics:
             self.metrics = dict(self.checkpoint_metrics)
@@ -192,10 +192,10 @@ class Trial:
 
 
 def read_trial(entry: dict[str, Any]) -> Trial:
-    """A trial from its entry in a record, also one of an older version.
+    """Convert a trial's entry in ``study.json``, also of an older version.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError: It is none.
+        ValueError, KeyError, TypeError, AttributeError: The entry is invalid.
     """
     entry = dict(entry)
     entry["values"] = {int(pairs): float(value) for pairs, value in entry["values"].items()}
@@ -205,9 +205,9 @@ def read_trial(entry: dict[str, Any]) -> Trial:
     stints = entry.pop("stints", None)
     trial = Trial(**entry)
     if stints is not None:
-        trial.stints = [Stint(**stint) for stint in stints]
+        trial.stints = [Attempt(**attempt) for attempt in stints]
     elif trial.started is not None and trial.ended is not None:  # an older record
-        trial.stints = [Stint(trial.started, trial.ended, trial.machine)]
+        trial.stints = [Attempt(trial.started, trial.ended, trial.machine)]
     if trial.state not in get_args(State) or not isinstance(trial.params, dict):
         raise ValueError(f"trial {trial.number} has state {trial.state!r} and params {trial.params!r}")
     return trial

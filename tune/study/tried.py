@@ -1,7 +1,7 @@
-"""Which settings a search has tried. A run is deterministic, so that no settings are proposed twice.
+"""The settings that a search has tried. Training is deterministic, so no settings are proposed twice.
 
-Two trials are the same run where all searched settings are equal, as a dimension reads them: 1 and 1.0 are
-equal in a range, and not among choices.
+Two trials are the same run if all searched settings are equal: 1 and 1.0 are equal in a range, but not among
+choices.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Key = tuple[object, ...]
 
 
 def key_of(space: Space, params: Mapping[str, Scalar]) -> Key:
-    """What two settings have in common that are the same run."""
+    """A key that is equal for settings of the same run."""
     return tuple(
         (type(params[name]).__name__, params[name]) if isinstance(dimension, Choice) else params[name]
         for name, dimension in space.dimensions.items()
@@ -31,16 +31,16 @@ def key_of(space: Space, params: Mapping[str, Scalar]) -> Key:
 
 
 def is_tried(space: Space, study: Study, params: Mapping[str, Scalar]) -> bool:
-    """Whether a trial, also one of another search that was carried over, has such settings."""
-    # most trials differ in their first setting, which the comparison of dictionaries finds out quickly
+    """Whether a trial, or a carried trial of another search, has the same settings."""
+    # most trials differ in their first setting, so that comparing dictionaries is fast
     alike = (known for known in _settings(study) if known == params)
     return any(key_of(space, known) == key_of(space, params) for known in alike)
 
 
 def most_trials(study: Study, space: Space) -> int:
-    """Trials that a search comes to: `num_samples`, or fewer where its space holds no more settings.
+    """Maximum number of trials of a search: `num_samples`, or fewer if its space has fewer settings.
 
-    Trusted settings are tried though another search has tried them: the others are measured against them.
+    Trusted settings are references and are tried even if a carried trial has them.
     """
     asked = space.search.num_samples
     if space.n_points >= asked + len(study.carried):
@@ -55,13 +55,13 @@ def most_trials(study: Study, space: Space) -> int:
 def draw_untried(
     space: Space, study: Study, fixed: Mapping[str, Scalar], random: np.random.Generator
 ) -> dict[str, Scalar] | None:
-    """Settings that no trial has, near ones drawn at random; None where there are none.
+    """Untried settings, the next ones after a random point of the space; None if there are none.
 
     Args:
-        space: What is searched.
+        space: The search space.
         study: The record.
-        fixed: Values that some of the settings must have.
-        random: Where the draw begins.
+        fixed: Fixed values of some settings.
+        random: Draws the first point.
     """
     known = _keys(space, study)
     open_ = {name: d for name, d in space.dimensions.items() if name not in fixed}
@@ -93,7 +93,7 @@ def _keys(space: Space, study: Study) -> set[Key]:
 
 
 def _settings(study: Study) -> Iterator[Mapping[str, Scalar]]:
-    """What all trials began with."""
+    """The first settings of all trials."""
     for trial in (*study.carried, *study):
         yield _first_settings(trial)
 

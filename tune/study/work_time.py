@@ -1,4 +1,4 @@
-"""How long a search has taken, and how much of that its trials were at work."""
+"""Times of a search: sessions, training time, slots in use, time left."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from tune.study.trial_record import Trial
 
 
 def sessions(study: Study) -> dict[int, tuple[float, float]]:
-    """The first start and the last end of work in each session that is known; Unix time."""
+    """The first start and the last end of training in each known session, as Unix time."""
     found: dict[int, tuple[float, float]] = {}
-    for stint in (stint for trial in study for stint in trial.stints):
-        start, end = found.get(stint.session, (stint.started, stint.ended))
-        found[stint.session] = min(start, stint.started), max(end, stint.ended)
+    for attempt in (attempt for trial in study for attempt in trial.stints):
+        start, end = found.get(attempt.session, (attempt.started, attempt.ended))
+        found[attempt.session] = min(start, attempt.started), max(end, attempt.ended)
     return found
 
 
 def session_seconds(study: Study) -> float:
-    """What the sessions took; the pauses between them left out."""
+    """Total time of the sessions, without the pauses between them."""
     return sum(end - start for start, end in sessions(study).values())
 
 
 def worked_seconds(study: Study) -> float:
-    """The time in which at least one trial was at work."""
-    return covered((stint.started, stint.ended) for trial in study for stint in trial.stints)
+    """The time in which at least one trial was training."""
+    return covered((attempt.started, attempt.ended) for trial in study for attempt in trial.stints)
 
 
 def covered(spans: Iterable[tuple[float, float]]) -> float:
-    """Length of the union of intervals of time."""
+    """Length of the union of time intervals."""
     total, reached = 0.0, float("-inf")
     for start, end in sorted(spans):
         total += max(0.0, end - max(start, reached))
@@ -40,31 +40,31 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def most_at_once(study: Study) -> int:
-    """The most trials that were ever at work together: the slots, whatever their machines' names.
+    """The largest number of trials that ran at once, independent of machine names.
 
-    A container gets another name whenever it is started.
+    A restarted container has another name.
     """
     changes = [
         change
         for trial in study
-        for stint in trial.stints
-        for change in ((stint.started, 1), (stint.ended, -1))
+        for attempt in trial.stints
+        for change in ((attempt.started, 1), (attempt.ended, -1))
     ]
     return max(accumulate(step for _, step in sorted(changes)), default=0)  # an end comes before a start
 
 
 def busy_share(study: Study, slots: int) -> float:
-    """Share of the time of that many slots spent in training; pauses between sessions left out."""
+    """Share of the slots' time spent in training, without the pauses between sessions."""
     slot_seconds = slots * session_seconds(study)
     return sum(trial.seconds for trial in study) / slot_seconds if slot_seconds > 0 else 0.0
 
 
 def rest_of_run(trial: Trial, settings: Settings) -> float | None:
-    """How much of its last epoch's way a trial has left, in parts of what it has seen; None before a report.
+    """Sentence pairs left until a trial's last epoch ends, relative to the pairs seen; None before a report.
 
     Args:
         trial: The trial; `training.patience` may end it sooner.
-        settings: What the searched settings are put into.
+        settings: Base settings of the search.
     """
     epoch = trial.metrics.get("epoch", 0.0)
     if epoch <= 0:
@@ -75,23 +75,22 @@ def rest_of_run(trial: Trial, settings: Settings) -> float | None:
 def seconds_left(
     study: Study, n_trials: int, n_trusted: int, slots: int, settings: Settings | None = None
 ) -> float | None:
-    """The time that trials under way and trials to come still take, by how long others took.
+    """Estimated time of the running and the remaining trials, from the times of ended and paused trials.
 
-    Those to come are taken for ones of the mean length of those that have ended or wait; one under way, for
-    one of those that took longer than it has until now, or, at its own pace, for one that ends sooner. One
-    that has taken longer than all others goes on to its end at its own pace. Trusted trials, the first ones,
-    run to their ends where most others are stopped: they tell of such long ones only.
+    A remaining trial counts with the mean time of ended and paused trials. A running trial counts with the
+    mean of those that took longer than it has so far, or with its own rate if it ends sooner; if it has taken
+    longer than all others, with its own rate until its last epoch. Trusted trials come first and always run
+    to the end, so they serve only as a reference for such long trials.
 
     Args:
         study: The record.
-        n_trials: In all.
-        n_trusted: How many of them are trusted.
-        slots: Trials at once.
-        settings: What the searched settings are put into; None: nobody knows where a trial would end.
+        n_trials: Total number of trials.
+        n_trusted: Number of trusted trials.
+        slots: Number of trials at once.
+        settings: Base settings of the search; None: the last epoch of a trial is unknown.
 
     Returns:
-        Seconds, more than 0; None before there is a trial to tell by, or where nothing tells how long those
-        under way take.
+        Seconds, above 0; None if no trial serves as a reference yet.
     """
     rested = [trial for trial in study if trial.state != "RUNNING" and trial.seconds > 0]
     n_left = n_trials - study.n_done
@@ -100,7 +99,7 @@ def seconds_left(
         return None
 
     def as_others(seconds: float) -> float | None:
-        """What a trial still takes that has taken so long; None where no other took longer."""
+        """Expected remaining time of a trial after `taken` seconds; None if no other trial took longer."""
         for known in (telling, [trial.seconds for trial in rested]):
             longer = [other - seconds for other in known if other > seconds]
             if longer:

@@ -1,18 +1,18 @@
-"""One trial on several GPUs: Ray Train's workers train together, the first one's reports go to Ray Tune.
+"""One trial on several GPUs: Ray Train's workers train together, rank 0 reports to Ray Tune.
 
     Ray Tune -- actor of the trial, here `run` -- Ray Train's controller -- workers, one a GPU
                         ^                                                     |
                         +----------------- Mailbox: reports, failures --------+
 
-The actor asks for no CPU and no GPU: those are the workers', which may stand on different machines. A worker
-waits with every report until Ray Tune has decided on it, as a trial on one GPU does, so that both are judged
-alike. A version directory travels with its report, as Ray's objects do, and the actor hands it to Ray Tune.
+The actor requests no CPU and no GPU: those belong to the workers, which may run on different machines. A
+worker waits after every report until Ray Tune has decided, as a trial on one GPU does, so both are judged
+alike. A version directory is sent with its report as a Ray object, and the actor passes it to Ray Tune.
 
-A worker that dies takes the others with it, and then the actor: to Ray Tune the trial's worker has died, and
-it starts again from its checkpoint. So there is one count of failures, and one way to resume.
+If a worker dies, the other workers and the actor end too. To Ray Tune the trial's worker has died, and the
+trial resumes from its checkpoint. So there is one count of failures, and one way to resume.
 
-Ray Train sets the workers' resources aside in a placement group of its own, which outlives a controller that
-is killed, as it is with the actor of a trial that is stopped. The driver removes it (`GroupRemover`).
+Ray Train reserves the workers' resources in a placement group of its own, which outlives a killed controller;
+stopping a trial kills its actor and its controller. The driver removes the group (`GroupRemover`).
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ from ray.util.placement_group import PlacementGroup, placement_group_table, remo
 
 from themo.files.disk_space import Patience
 from tune.worker.mailbox import Files, Mailbox, Message
-from tune.worker.reporter import folder_for_version, tell_tune, tell_tune_of_waiting
+from tune.worker.reporter import folder_for_version, notify_tune_of_waiting, report_to_tune
 from tune.worker.trial import Work, newest_checkpoint, run_trial
 from tune.worker.trial_report import TrialReport
 
 _TICK_SECONDS = 1.0
 _START_SECONDS = "300"
-"""For all workers to be there: they load PyTorch, and may wait for those of a trial that has just ended."""
+"""Until all workers have started: they load PyTorch, and may wait for the workers of an ended trial."""
 
 _PATIENCE_SECONDS = 14 * 24 * 3600
-"""How long a worker waits for the first one, which may itself wait without limit for a disk or the storage.
+"""How long a worker waits for rank 0, which may itself wait without limit for a disk or the storage.
 
-A worker's death needs no limit: gloo sees it by the connection, and Ray Train ends the others whatever they
-wait for. 31 bits of milliseconds hold 24 days at most.
+A worker's death needs no timeout: gloo notices the closed connection, and Ray Train ends the other workers in
+any case. The limit is 24 days, 31 bits of milliseconds.
 """
 
 REQUEST: dict[str, float] = {"cpu": 0, "gpu": 0, "memory": 1}
-"""The trial's actor's: Ray Tune insists on something, and a byte of memory is on every machine."""
+"""Resources of the trial's actor: Ray Tune requires some, and every machine has a byte of memory."""
 
 
 def run(config: dict[str, Any], *, work: Work, uid: str, workers: int, cpus: float) -> None:
@@ -62,12 +62,12 @@ def run(config: dict[str, Any], *, work: Work, uid: str, workers: int, cpus: flo
 
     Args:
         config: The trial.
-        work: What all trials share.
-        uid: The search's.
+        work: Inputs shared by all trials.
+        uid: Unique id of the search.
         workers: Number of workers, each with a GPU.
-        cpus: CPUs of each.
+        cpus: Number of CPUs of each worker.
     """
-    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # a cluster that we did not start has not heard of it
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # not set on a cluster that we did not start
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = _START_SECONDS
     mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
     with tempfile.TemporaryDirectory(prefix="themo-train-") as folder:
@@ -85,7 +85,7 @@ def run(config: dict[str, Any], *, work: Work, uid: str, workers: int, cpus: flo
                 use_gpu=True,
                 resources_per_worker={"CPU": cpus, "GPU": 1, "memory": _mark(uid, config["number"])},
             ),
-            run_config=ray.train.RunConfig(storage_path=folder, name="train"),  # nothing is kept there
+            run_config=ray.train.RunConfig(storage_path=folder, name="train"),  # nothing is stored there
         )
         training = _Training(trainer)
         training.start()
@@ -99,17 +99,17 @@ def run(config: dict[str, Any], *, work: Work, uid: str, workers: int, cpus: flo
 
 
 class GroupRemover(Callback):  # type: ignore[misc]  # Ray has no types
-    """Frees what the workers of a trial had when the trial ends, is stopped, or starts again.
+    """Frees the resources of a trial's workers when the trial ends, is stopped, or is retried.
 
     Args:
-        uid: The search's.
+        uid: Unique id of the search.
     """
 
     def __init__(self, uid: str) -> None:
         self._uid = uid
 
     def on_trial_complete(self, *, trial: Any, **_: object) -> None:
-        """Of a trial that has ended or is stopped."""
+        """Free the resources of a trial that has ended or is stopped."""
         mark = _mark(self._uid, trial.config["number"])
         for group, facts in placement_group_table().items():
             if facts["state"] != "REMOVED" and any(
@@ -118,22 +118,22 @@ class GroupRemover(Callback):  # type: ignore[misc]  # Ray has no types
                 remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
-        """Of a trial whose actor has died."""
+        """Free the resources of a trial whose actor has died."""
         self.on_trial_complete(trial=trial)
 
 
 def _mark(uid: str, number: int) -> int:
-    """What the placement group of a trial's workers is known by: bytes of memory, which no machine lacks.
+    """A number of bytes of memory that identifies the placement group of a trial's workers.
 
-    Ray Train gives its groups no name, and a trial may die before it could tell which one is its.
+    Ray Train does not name its groups, and a trial may die before it can report its group.
     """
     return 2**20 + zlib.crc32(f"{uid}/{number}".encode()) % 2**20
 
 
 class _Trainer(TorchTrainer):  # type: ignore[misc]
-    """Without Ray Train's own remover of placement groups.
+    """Ray Train's trainer without its own remover of placement groups.
 
-    That is an actor which outlives the search where it cannot ask a dashboard how the controller is.
+    The remover is an actor that outlives the search if no dashboard tells it the controller's state.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
@@ -142,7 +142,7 @@ class _Trainer(TorchTrainer):  # type: ignore[misc]
 
 
 class _Training(threading.Thread):
-    """Ray Train at work, which `fit` waits for."""
+    """A running Ray Train job; `fit` waits for its end."""
 
     def __init__(self, trainer: TorchTrainer) -> None:
         super().__init__(daemon=True)
@@ -158,7 +158,7 @@ class _Training(threading.Thread):
 
 def _report(message: Message) -> None:
     if message.files is None:
-        tell_tune(message.report, None)
+        report_to_tune(message.report, None)
         return
     files = message.files
     with ExitStack() as stack:
@@ -168,23 +168,23 @@ def _report(message: Message) -> None:
             _unpack(files, folder)
             return folder
 
-        wait_for_room = Patience(tell=lambda for_what: tell_tune_of_waiting(message.report, for_what))
-        tell_tune(message.report, wait_for_room(unpacked))
+        wait_for_room = Patience(tell=lambda for_what: notify_tune_of_waiting(message.report, for_what))
+        report_to_tune(message.report, wait_for_room(unpacked))
 
 
 def _train_on_worker(loop: dict[str, Any]) -> None:
-    """One worker of a trial; called by Ray Train on each of them, with torch.distributed connected."""
+    """Run one worker of a trial; called by Ray Train with torch.distributed connected."""
     mailbox = loop["mailbox"]
 
-    def tell(report: TrialReport, version: Path | None) -> None:
-        ray.get(mailbox.tell.remote(Message(report, None if version is None else _pack(version))))
+    def send(report: TrialReport, version: Path | None) -> None:
+        ray.get(mailbox.send.remote(Message(report, None if version is None else _pack(version))))
 
     is_first = ray.train.get_context().get_world_rank() == 0
-    run_trial(loop["config"], loop["work"], loop["newest"], tell, reports=is_first)
+    run_trial(loop["config"], loop["work"], loop["newest"], send, reports=is_first)
 
 
 def _pack(folder: Path) -> Files:
-    """The files below a folder by their paths in it."""
+    """Contents of the files below a folder, by relative path."""
     return {
         path.relative_to(folder).as_posix(): np.fromfile(path, np.uint8)
         for path in sorted(folder.rglob("*"))
@@ -200,7 +200,7 @@ def _unpack(files: Files, folder: Path) -> None:
 
 
 class _Backend(_TorchBackend):  # type: ignore[misc]  # Ray has no types
-    """Ray's own, which asks a worker for its device: Ray's GPUs may be names for nothing, as in tests."""
+    """Ray's backend, but each worker names its device: Ray's GPUs may not exist, as in tests."""
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         """Connect the workers."""
@@ -210,12 +210,12 @@ class _Backend(_TorchBackend):  # type: ignore[misc]  # Ray has no types
 
 @dataclass
 class _Torch(TorchConfig):  # type: ignore[misc]
-    """How workers are connected, and which device each takes."""
+    """Configuration of the workers' connection and devices."""
 
     backend: str | None = "gloo"
     timeout_s: int = _PATIENCE_SECONDS
 
     @property
     def backend_cls(self) -> type[_Backend]:
-        """What connects them."""
+        """The backend that connects the workers."""
         return _Backend

@@ -1,6 +1,6 @@
-"""What the workers of a trial and its actor share: an actor of Ray that passes reports on, one at a time.
+"""A Ray actor that passes reports from the workers of a trial to the trial's actor, one at a time.
 
-A module of its own, without PyTorch, so that its process is there at once.
+A module of its own, without PyTorch, so that its process starts quickly.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ Files = dict[str, npt.NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Message:
-    """A report, and the files of a version directory, if there is one with it."""
+    """A report, with the files of its version directory if it has one."""
 
     report: TrialReport
     files: Files | None
 
 
 class Mailbox:
-    """Workers tell and wait; the trial's actor takes and answers."""
+    """Queue of messages: workers send and wait, the trial's actor receives and answers."""
 
     def __init__(self) -> None:
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
         self._answers: asyncio.Queue[None] = asyncio.Queue()
 
-    async def tell(self, message: Message) -> None:
-        """Tell something and wait until it has been decided on."""
+    async def send(self, message: Message) -> None:
+        """Send a message and wait until it is answered."""
         await self._messages.put(message)
         await self._answers.get()
 
     async def take(self, seconds: float) -> Message | None:
-        """The next message, if there is one in time."""
+        """The next message; None after the timeout."""
         try:
             return await asyncio.wait_for(self._messages.get(), seconds)
         except TimeoutError:
             return None
 
     async def answer(self) -> None:
-        """Let whoever told the last message go on."""
+        """Answer the last message, so that its sender continues."""
         await self._answers.put(None)
 
     async def is_empty(self) -> bool:
-        """Whether all has been taken."""
+        """Whether no message is left."""
         return self._messages.empty()

@@ -1,11 +1,11 @@
-"""Device memory: how much of it a trial takes, and what share of a GPU it gets for that.
+"""Device memory: the peak memory of a trial, and its share of a GPU.
 
-A batch that does not fit is cut by training itself, for the same update (`themo.training.optimization`). What
-comes here is what does not fit even so: a single pair, the student, the held-out pairs.
+Training itself splits a batch that does not fit into microbatches (`themo.training.optimization`); this
+module handles what does not fit even then: a single pair, the student, the held-out pairs.
 
-Where trials share GPUs by measure, the first ones have one each, and what they took at their peaks decides
-for those that come later, and for those that go on after a pause. They may take more, for settings differ:
-then their batches are cut, or their share grows as that of any other.
+If trials share GPUs by measured memory, the first trials have a GPU each. Their peaks determine the share of
+later trials, and of trials resumed after a pause. Later trials may need more, as settings differ: then their
+batches are split, or their share grows like that of any other.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import torch
 from tune.study.study import Study
 
 MEASURED_FIRST = 3
-"""Trials that have a GPU each before the others share them: one alone may be a small one."""
+"""Number of trials with a GPU each before others share GPUs: a single trial might be a small one."""
 
 HEAD_ROOM = 1.25
-"""What a trial gets for each byte that the largest one took: PyTorch cannot use all that it holds."""
+"""Share of a trial relative to the largest peak: PyTorch cannot use all memory that it reserves."""
 
 MOST_A_GPU = 8
-"""Trials on a GPU: each takes a few hundred megabytes for CUDA itself, and its turn."""
+"""Maximum number of trials on a GPU: each needs a few hundred megabytes for CUDA, and computing time."""
 
 
 def larger_share(gpus: float) -> float | None:
-    """Twice a share of a GPU, all of it at most; None for a trial that has one already, or none at all."""
+    """Twice a share of a GPU, at most 1; None for a trial with a whole GPU or none."""
     return min(1.0, 2 * gpus) if 0 < gpus < 1 else None
 
 
 def share_by_memory(study: Study) -> float:
-    """The next trial's share of a GPU: 1/n, for the largest n that the trials so far allow.
+    """The next trial's share of a GPU: 1/n, for the largest n that the peaks so far allow.
 
-    A trial's peak is known when its first checkpoint stands, or it has ended.
+    A trial's peak is known at its first checkpoint or its end.
     """
     measured = [t for t in study if t.state != "RUNNING" or t.checkpoint]
     peaks = [t.gpu_memory for t in measured if t.gpu_memory is not None]
@@ -43,9 +43,9 @@ def share_by_memory(study: Study) -> float:
 
 
 def peak_memory() -> float | None:
-    """What this process took of its device's memory at its peak, as a share of all; None without a GPU.
+    """Peak memory of this process on its device, as a share of all; None without a GPU.
 
-    CUDA's own is in it, and so is all that other processes have there: to be asked by one that is alone.
+    CUDA's own memory and that of other processes are included: valid only for a process alone on its GPU.
     """
     if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
         return None
@@ -55,9 +55,9 @@ def peak_memory() -> float | None:
 
 
 def keep_to_share(gpus: float) -> None:
-    """Let a trial have its share of the device's memory, so that a lack of it is no other one's fault.
+    """Limit this process to its share of the device's memory, so that no trial takes another one's.
 
-    What CUDA itself takes, a few hundred megabytes a process, is not counted.
+    CUDA's own memory, a few hundred megabytes a process, is not counted.
     """
     if gpus and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

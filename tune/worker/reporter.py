@@ -1,4 +1,4 @@
-"""A trial's reports on their way from the worker: with checkpoints, past a full disk or an absent storage."""
+"""Sends a trial's reports and checkpoints from the worker; waits for a full disk or an absent storage."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tune.cluster.storage import answers, wait_for_storage
 from tune.schedulers.scheduler import Scheduler
 from tune.worker.trial_report import TrialReport
 
-Tell = Callable[[TrialReport, Path | None], None]
-"""Takes a report to the driver, with a version directory that may be deleted once the call returns."""
+Send = Callable[[TrialReport, Path | None], None]
+"""Sends a report to the driver, with a version directory that may be deleted after the call."""
 
 
 class StorageError(Exception):
-    """Data or a checkpoint did not reach the worker, or a report the driver: no fault of the trial's."""
+    """Data or a checkpoint did not reach the worker, or a report the driver; the trial is retried."""
 
 
 class Report(Protocol):
-    """What a training function reports; `themo.training.loop.Report`."""
+    """A report of a training function; `themo.training.loop.Report`."""
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -50,10 +50,10 @@ class Reporter:
 
     Args:
         number: The trial.
-        scheduler: Knows where it is judged.
-        measure: Tells what the trial took of its GPU's memory.
-        pairs_seen: By the trial before it was taken up here.
-        tell: Takes reports to the driver.
+        scheduler: Decides at which reports the trial is judged.
+        measure: Returns the trial's peak share of its GPU's memory.
+        pairs_seen: Sentence pairs seen by the trial before this attempt.
+        send: Sends reports to the driver.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class Reporter:
         scheduler: Scheduler,
         measure: Callable[[], float | None],
         pairs_seen: int,
-        tell: Tell,
+        send: Send,
     ) -> None:
         self._number = number
         self._scheduler = scheduler
         self._measure = measure
         self._pairs = pairs_seen
-        self._tell = tell
+        self._send = send
         self._started = time.time()
         self._clock = time.monotonic()
 
@@ -76,13 +76,13 @@ class Reporter:
         """Send a report.
 
         Raises:
-            StorageError: It cannot be stored.
+            StorageError: The report cannot be stored.
         """
         pairs = int(report.metrics["pairs_seen"])
         is_judged = self._scheduler.is_judged(self._number, self._pairs, pairs)
         self._pairs = pairs
         if not (is_judged or report.is_last):
-            self._deliver(self._told(report), None)
+            self._deliver(self._report_of(report), None)
             return
         with ExitStack() as stack:
             wait_for_room = Patience(tell=self.wait)
@@ -93,29 +93,31 @@ class Reporter:
                 report.save(version)
 
             wait_for_room(save)
-            self._deliver(self._told(report), version)  # of now: writing took time
+            self._deliver(self._report_of(report), version)  # with the time after writing
 
-    def _told(self, report: Report) -> TrialReport:
+    def _report_of(self, report: Report) -> TrialReport:
         return replace(self._now(), metrics=dict(report.metrics), is_last=report.is_last)
 
-    def _deliver(self, told: TrialReport, version: Path | None) -> None:
+    def _deliver(self, message: TrialReport, version: Path | None) -> None:
         try:
-            self._tell(told, version)
-        except Exception as error:  # whatever it is: at the next attempt it may be over
+            self._send(message, version)
+        except Exception as error:  # any error: a retry may succeed
             raise StorageError(f"a report cannot be stored: {reason_of(error)}") from error
 
     def wait(self, for_what: str) -> None:
-        """Let the driver know why nothing comes."""
-        self._tell(replace(self._now(), waits=for_what), None)
+        """Tell the driver what the worker waits for."""
+        self._send(replace(self._now(), waits=for_what), None)
 
     def fail(self, reason: str, details: str = "", *, is_memory_fault: bool = False) -> None:
-        """Let the driver know that the trial is over, and why."""
+        """Report the trial's failure to the driver."""
         now = self._now()
-        told = replace(now, is_last=True, failure=reason, traceback=details, is_memory_fault=is_memory_fault)
-        self._tell(told, None)
+        message = replace(
+            now, is_last=True, failure=reason, traceback=details, is_memory_fault=is_memory_fault
+        )
+        self._send(message, None)
 
     def _now(self) -> TrialReport:
-        """A report of nothing yet but the trial, when and where."""
+        """A report with the trial, times, machine and memory, without metrics."""
         return TrialReport(
             number=self._number,
             metrics={},
@@ -127,9 +129,9 @@ class Reporter:
         )
 
 
-def tell_tune(told: TrialReport, version: Path | None) -> None:
-    """Report to Ray Tune; a version waits for a storage that is full or away, and the driver is told."""
-    result = told.to_result()
+def report_to_tune(message: TrialReport, version: Path | None) -> None:
+    """Report to Ray Tune; if the storage is full or away, notify the driver and wait."""
+    result = message.to_result()
     if version is None:
         ray_tune.report(result)
         return
@@ -137,7 +139,7 @@ def tell_tune(told: TrialReport, version: Path | None) -> None:
     files, before = storage.storage_filesystem, storage.current_checkpoint_index
 
     def report() -> None:
-        if storage.current_checkpoint_index != before:  # half of it stands there, from the time before
+        if storage.current_checkpoint_index != before:  # the last attempt left a partial copy
             if files.get_file_info(storage.checkpoint_fs_path).type != pyarrow.fs.FileType.NotFound:
                 files.delete_dir(storage.checkpoint_fs_path)
             storage.current_checkpoint_index = before
@@ -146,15 +148,15 @@ def tell_tune(told: TrialReport, version: Path | None) -> None:
     wait_for_storage(
         report,
         lambda: answers(files, storage.storage_fs_path),
-        lambda for_what: tell_tune_of_waiting(told, for_what),
+        lambda for_what: notify_tune_of_waiting(message, for_what),
     )
 
 
-def tell_tune_of_waiting(told: TrialReport, for_what: str) -> None:
-    """Let the driver know why a report does not come."""
-    ray_tune.report(replace(told, metrics={}, is_last=False, waits=for_what).to_result())
+def notify_tune_of_waiting(message: TrialReport, for_what: str) -> None:
+    """Tell the driver what a report waits for."""
+    ray_tune.report(replace(message, metrics={}, is_last=False, waits=for_what).to_result())
 
 
 def folder_for_version(stack: ExitStack) -> Path:
-    """A new folder of this machine, until `stack` closes."""
+    """A new temporary folder, removed when `stack` closes."""
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="themo-version-")))

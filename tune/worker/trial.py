@@ -1,7 +1,7 @@
-"""One trial on a worker: settings in, reports out, resumed where a checkpoint stands.
+"""Runs one trial on a worker: settings in, reports out, resumed from a checkpoint if there is one.
 
-This module is imported by every worker before its first trial, with PyTorch and the training code, so that
-a trial's time is training time.
+Every worker imports this module before its first trial, with PyTorch and the training code, so that a trial's
+time is training time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tune.space.dimensions import Scalar
 from tune.space.search_settings import SearchSettings
 from tune.study.trial_record import DIVERGED, Trial
 from tune.worker.memory import keep_to_share, peak_memory
-from tune.worker.reporter import Report, Reporter, StorageError, Tell, tell_tune
+from tune.worker.reporter import Report, Reporter, Send, StorageError, report_to_tune
 
 
 class Train(Protocol):
@@ -49,22 +49,22 @@ class Train(Protocol):
         report: Callable[[Report], None],
         resume: Path | None = None,
     ) -> object:
-        """Train, calling `report` now and then, from the checkpoint `resume` where there is one."""
+        """Train, calling `report` at intervals; continue from the checkpoint `resume` if given."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all trials of a search share.
+    """Inputs shared by all trials of a search.
 
     Attributes:
-        settings: What the searched settings are put into.
-        search: How trials are judged, which is where a checkpoint is written.
+        settings: Base settings, to which a trial's searched settings are applied.
+        search: Settings of the search, which determine where trials are judged and write checkpoints.
         data: The training data of each combination of searched data settings.
-        data_leaves: Which settings these are.
-        storage: Folder or URI below which checkpoints are kept, as every worker sees it.
+        data_leaves: Names of these settings.
+        storage: Folder or URI of the checkpoints, as seen by every worker.
         train: The training function.
-        shipment: How the data reaches machines that do not see the driver's files; None: all see them.
-        measure: Tells what a trial took of its GPU's memory.
+        shipment: Sends the data to machines that do not share the driver's files; None: all share them.
+        measure: Returns a trial's peak share of its GPU's memory.
     """
 
     settings: Settings
@@ -78,7 +78,7 @@ class Work:
 
 
 def configuration(trial: Trial) -> dict[str, Any]:
-    """A trial as the configuration that Ray takes to the worker."""
+    """The configuration of a trial that Ray passes to the worker."""
     return {
         "number": trial.number,
         "params": dict(trial.params),
@@ -90,37 +90,38 @@ def configuration(trial: Trial) -> dict[str, Any]:
 
 def run(config: dict[str, Any], *, work: Work) -> None:
     """Run one trial; called by Ray on a worker."""
-    run_trial(config, work, newest_checkpoint(config["checkpoint"], work.storage), tell_tune)
+    run_trial(config, work, newest_checkpoint(config["checkpoint"], work.storage), report_to_tune)
 
 
 def run_trial(
     config: dict[str, Any],
     work: Work,
     newest: ray_tune.Checkpoint | None,
-    tell: Tell,
+    send: Send,
     *,
     reports: bool = True,
 ) -> None:
-    """Train, and tell what comes of it.
+    """Train, and send reports or the failure to the driver.
 
-    A trial that diverges or raises ends with a report that says so. It is retried only where its worker died,
-    was cut off from others or from the storage, or has a broken GPU; such a worker is not used again. All
-    others are, so threads and memory are reset here, and seeds by the training function.
+    A trial that diverges or raises ends with a report of the failure. It is retried only if its worker died,
+    lost its peers or the storage, or has a broken GPU; such a worker is not reused. All other workers are, so
+    threads and memory are reset here, and seeds by the training function.
 
     Args:
         config: The trial.
-        work: What all trials share.
-        newest: Where it goes on from.
-        tell: Takes reports to the driver.
-        reports: Whether this process tells reports too, and not only failures.
+        work: Inputs shared by all trials.
+        newest: Checkpoint to resume from.
+        send: Sends reports to the driver.
+        reports: Whether this process sends reports, not only failures.
 
     Raises:
         PeerLostError: Another process of the trial is gone.
-        StorageError, DeviceError: As they say.
+        StorageError: Data, checkpoint or report did not arrive.
+        DeviceError: The GPU is broken.
     """
     _clear_device(config["gpus"])
     reporter = Reporter(
-        config["number"], scheduler_of(work.search), work.measure, config["checkpoint_pairs"], tell
+        config["number"], scheduler_of(work.search), work.measure, config["checkpoint_pairs"], send
     )
     try:
         settings = work.settings.override(config["params"], source=f"trial {config['number']}")
@@ -130,14 +131,18 @@ def run_trial(
         leaves = settings.leaves()
         data = work.data[tuple(leaves[name] for name in work.data_leaves)]
         with ExitStack() as stack:
-            waits = reporter.wait if reports else _say_nothing
+            waits = reporter.wait if reports else _drop_notice
             data, resume = _fetched(data, work, newest, stack, waits)
-            work.train(settings, data, report=reporter if reports else _tell_nobody, resume=resume)
-    except (PeerLostError, StorageError, DeviceError):  # no fault of the trial's: as if this worker had died
+            work.train(settings, data, report=reporter if reports else _drop_report, resume=resume)
+    except (
+        PeerLostError,
+        StorageError,
+        DeviceError,
+    ):  # not the trial's fault: handled like a death of this worker
         raise
     except FloatingPointError as error:
         reporter.fail(f"{DIVERGED}{error}")
-    except Exception as error:  # whatever it is, it is the trial's end and not the search's
+    except Exception as error:  # any error ends this trial, not the search
         if is_device_fault(error):
             raise DeviceError(reason_of(error)) from error
         if is_out_of_memory(error):
@@ -147,10 +152,10 @@ def run_trial(
 
 
 def _clear_device(gpus: float) -> None:
-    """Free what the trial before has left, on the worker's GPU too, and set how much this one may take of it.
+    """Free memory of the previous trial, also on the GPU, and limit this trial to its share of the GPU.
 
     Raises:
-        DeviceError: The GPU does not answer, perhaps since that trial.
+        DeviceError: The GPU does not respond, perhaps since the previous trial.
     """
     gc.collect()
     _spare_what_is_imported()
@@ -158,15 +163,15 @@ def _clear_device(gpus: float) -> None:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         keep_to_share(gpus)
-    except Exception as error:  # whatever it is: nothing of the trial's has run yet
+    except Exception as error:  # any error: none of the trial's code has run yet
         raise DeviceError(reason_of(error)) from error
 
 
 @cache
 def _spare_what_is_imported() -> None:
-    """Let the collector pass by the modules, once a process: most time between trials went into them."""
+    """Exclude imported modules from garbage collection, once a process: it took most time between trials."""
     gc.freeze()
-    atexit.register(gc.unfreeze)  # else extensions take what is never freed for leaks, and print it
+    atexit.register(gc.unfreeze)  # else extensions report leaks at exit
 
 
 def _fetched(
@@ -176,14 +181,14 @@ def _fetched(
     stack: ExitStack,
     waits: Callable[[str], None],
 ) -> tuple[TrainingData, Path | None]:
-    """Training data and checkpoint on this machine, the checkpoint until `stack` closes; waits for room.
+    """Training data and checkpoint on this machine, the latter until `stack` closes; waits on a full disk.
 
     Raises:
-        StorageError: They cannot be had.
+        StorageError: They cannot be fetched.
     """
     shipment, storage = work.shipment, Storage(work.storage)
     try:
-        if shipment is not None:  # a cluster's machine, which may have joined after the others were looked at
+        if shipment is not None:  # this machine may have joined after the others were checked
             wait_for_storage(lambda: refuse_unsigned(storage), lambda: False, waits)
             data = Patience(tell=waits)(lambda: shipment.unpack(data))
         if newest is None:
@@ -195,24 +200,24 @@ def _fetched(
                 waits,
             )
         )
-    except Exception as error:  # whatever it is: at the next attempt it may be over
+    except Exception as error:  # any error: a retry may succeed
         raise StorageError(f"data or checkpoint cannot be fetched: {reason_of(error)}") from error
 
 
 def newest_checkpoint(checkpoint: str | None, storage: str) -> ray_tune.Checkpoint | None:
-    """Where a trial goes on; None: at its start. Ray knows of none: a retried trial is a new one to it."""
+    """The checkpoint to resume a trial from; None: from the start. To Ray a retried trial is a new one."""
     if checkpoint is None:
         return None
     filesystem, root = pyarrow.fs.FileSystem.from_uri(storage)
     return ray_tune.Checkpoint(f"{root}/{checkpoint}", filesystem)
 
 
-def _tell_nobody(report: Report) -> None:
-    """What the other processes of a trial report, the first one has reported."""
+def _drop_report(report: Report) -> None:
+    """Drop a report: rank 0 sends it."""
 
 
-def _say_nothing(for_what: str) -> None:
-    """The first process says what the others wait for too."""
+def _drop_notice(for_what: str) -> None:
+    """Drop a notice: rank 0 waits for the same and sends it."""
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""A trial's report on its way from a worker to the driver, as the flat result that Ray Tune carries."""
+"""A trial's report to the driver, and its conversion to and from Ray Tune's flat results."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _METRICS = "report/"
 
 @dataclass(frozen=True, kw_only=True)
 class TrialReport:
-    """A report as it reaches the driver.
+    """A report of a worker to the driver.
 
     Attributes:
         number: The trial.
         metrics: The training function's metrics.
-        is_last: Whether the trial is over.
-        failure: Why it failed, in a line; empty if it did not.
-        is_memory_fault: Whether it failed because the device had no memory left.
-        traceback: Where it failed; empty for a diverged one.
-        seconds: Since the worker took up the trial.
-        started, ended: Unix time, on the worker, when it took up the trial and of this report.
-        machine: Name of the machine that the worker runs on.
-        gpu_memory: What it took of its GPU's memory at its peak since then, as a share of all.
-        waits: Why the worker cannot go on for now, which is all that it reports then; else empty.
+        is_last: Whether the trial has ended.
+        failure: One line about the failure; empty if the trial did not fail.
+        is_memory_fault: Whether the trial failed because its device ran out of memory.
+        traceback: Traceback of the failure; empty for a diverged trial.
+        seconds: Seconds since the worker started the trial.
+        started, ended: Unix time on the worker, of the trial's start and of this report.
+        machine: Name of the worker's machine.
+        gpu_memory: Peak share of the GPU's memory since the start.
+        waits: Reason for which the worker waits, in a report without metrics; else empty.
     """
 
     number: int
@@ -41,14 +41,14 @@ class TrialReport:
     waits: str = ""
 
     def to_result(self) -> dict[str, Any]:
-        """As a result of Ray Tune."""
+        """The report as a result of Ray Tune."""
         result = asdict(self)
         metrics = result.pop("metrics")
         return result | {_METRICS + name: value for name, value in metrics.items()}
 
 
 def read_report(result: Mapping[str, Any]) -> TrialReport:
-    """A report from a result of Ray Tune, among whose own entries it stands."""
+    """The report in a result of Ray Tune, without Ray's own entries."""
     metrics = {k.removeprefix(_METRICS): float(v) for k, v in result.items() if k.startswith(_METRICS)}
     own = {field.name: result[field.name] for field in fields(TrialReport) if field.name != "metrics"}
     return TrialReport(metrics=metrics, **own)

@@ -91,7 +91,7 @@ def test_the_page_draws_in_a_browser_without_the_network(tmp_path: Path, scheme:
 
 
 @pytest.mark.slow
-def test_the_policy_keeps_a_page_from_the_network_and_from_foreign_scripts(tmp_path: Path) -> None:
+def test_the_policy_blocks_network_and_foreign_scripts(tmp_path: Path) -> None:
     """If something foreign came into a page after all."""
     bad = """<script>document.title = 'broken'</script><img src="http://127.0.0.1:9/x.png">"""
     with opened(page(tmp_path, "whole", bad)) as seen:

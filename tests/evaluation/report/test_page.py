@@ -144,7 +144,7 @@ def test_classes_with_equal_prompts_are_named_and_not_confused(
     assert confused.strip() == "cosa 0 thing 0 cosa 5 thing 5 2 0 4"
 
 
-def test_a_perfect_student_is_told_as_such(
+def test_a_perfect_student_is_described_as_such(
     tested: Examination, tiny_settings: Settings, tmp_path: Path
 ) -> None:
     ranks = {

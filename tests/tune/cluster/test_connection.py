@@ -17,7 +17,7 @@ from tune.cluster import connection as module
 from tune.cluster.address import refuse_unreachable
 
 
-def test_a_machine_too_busy_to_start_ray_is_told_so_after_some_attempts(tmp_path, monkeypatch, capsys):
+def test_a_machine_too_busy_for_ray_is_named_after_retries(tmp_path, monkeypatch, capsys):
     attempts: list[dict[str, object]] = []
 
     def too_late(**options: object) -> None:
@@ -27,13 +27,15 @@ def test_a_machine_too_busy_to_start_ray_is_told_so_after_some_attempts(tmp_path
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")  # of a cluster that was not asked for
     monkeypatch.setattr(ray, "init", too_late)
     with (
-        pytest.raises(module.ClusterError, match=r"Ray did not start .* 5 times: .*ray\.log\)$"),
+        pytest.raises(
+            module.ClusterError, match=r"Ray did not start within 30 s in 5 attempts: .*ray\.log\)$"
+        ),
         module.connect(None, tmp_path / "ray.log"),
     ):
         pass
     assert [options["address"] for options in attempts] == ["local"] * 5
     said = capsys.readouterr().err.splitlines()
-    assert said == [f"Ray did not start in the 30 s that it waits: attempt {n} of 5" for n in (2, 3, 4, 5)]
+    assert said == [f"Ray did not start within 30 s: attempt {n} of 5" for n in (2, 3, 4, 5)]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_a_machine_too_busy_to_start_ray_is_told_so_after_some_attempts(tmp_path
         "Can't find a node_ip_address.json file from ...",
     ],
 )
-def test_a_cluster_that_this_process_cannot_join_is_told_in_one_line(tmp_path, monkeypatch, trouble):
+def test_a_cluster_that_refuses_this_process_costs_one_line(tmp_path, monkeypatch, trouble):
     def refuse(**_: object) -> None:
         raise RuntimeError(trouble)
 
@@ -67,7 +69,7 @@ def test_a_cluster_that_this_process_cannot_join_is_told_in_one_line(tmp_path, m
         ),
     ],
 )
-def test_what_ray_raises_is_told_in_one_line_and_its_traceback_kept(tmp_path, monkeypatch, error, told):
+def test_an_error_of_ray_is_one_line_with_its_traceback_kept(tmp_path, monkeypatch, error, told):
     joined = argparse.Namespace(dashboard_url="")
     monkeypatch.setattr(module, "refuse_unreachable", lambda _: None)
     monkeypatch.setattr(ray, "init", lambda **_: joined)
@@ -138,7 +140,7 @@ def local_cluster(tmp_path: Path) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.slow
-def test_a_cluster_of_this_machine_listens_on_it_alone_and_asks_for_its_token(
+def test_a_local_cluster_listens_locally_and_needs_its_token(
     local_cluster: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, pid = local_cluster
@@ -227,7 +229,7 @@ print("left", len(references))
 
 
 @pytest.mark.slow
-def test_leaving_a_cluster_survives_threads_that_drop_what_held_references(tmp_path: Path) -> None:
+def test_leaving_a_cluster_survives_threads_dropping_references(tmp_path: Path) -> None:
     """Ray ends a process, with exit code 1 and no word of ours, that collects garbage as it shuts down."""
     command = [sys.executable, "-c", COLLECT_WHILE_LEAVING, str(tmp_path / "ray.log")]
     left = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -128,7 +128,7 @@ def test_checkpoints_lie_in_the_bucket_and_the_winner_comes_back(host, tmp_path)
 
 
 @s3  # the client for gs:// waits by itself, for a quarter of an hour
-def test_a_bucket_that_does_not_answer_for_a_while_costs_time_alone(host, tmp_path):
+def test_a_bucket_unreachable_for_a_while_costs_only_time(host, tmp_path):
     place = host.place("ours/away")
     here = Path(__file__).parents[1]
     command = [*warm_start.PYTHON, str(here / "formula_search.py"), str(tmp_path), "mine"]

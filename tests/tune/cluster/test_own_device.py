@@ -67,7 +67,7 @@ def test_a_reader_reads_where_ray_put_it(
         ("cuda", [{"CPU": 4.0, "GPU": 1.0}], 1.0, 1),
     ],
 )
-def test_readers_are_told_what_ray_gives_them(
+def test_readers_receive_rays_input(
     monkeypatch: pytest.MonkeyPatch,
     device: Device,
     machines: list[dict[str, float]],
@@ -81,7 +81,7 @@ def test_readers_are_told_what_ray_gives_them(
 
 def test_a_teacher_on_gpus_that_ray_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _asked(monkeypatch, [{"CPU": 4.0}])
-    with pytest.raises(InputError, match="cannot read on the cluster: Ray has no GPU for it"):
+    with pytest.raises(InputError, match="cannot run on the cluster: Ray has no GPU for it"):
         list(encoder_on("head:6379")(("any", None), "cuda", iter([]), "state"))
     assert not asked
 

@@ -19,11 +19,11 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     assert not list((tmp_path / "new").iterdir())
 
 
-def test_a_place_of_the_same_name_on_another_machine_is_known_by_its_lack_of_a_signature(
+def test_another_machines_folder_of_that_name_lacks_a_signature(
     tmp_path: Path,
 ) -> None:
     storage = Storage(str(tmp_path / "share"))
-    with pytest.raises(OSError, match=rf"does not see what others have written to {tmp_path}/share"):
+    with pytest.raises(OSError, match=rf"does not see the files of other machines in {tmp_path}/share"):
         refuse_unsigned(storage)
     for _ in range(2):
         sign(storage)

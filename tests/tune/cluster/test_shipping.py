@@ -50,7 +50,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoMachines]:
         yield TwoMachines(joining, own, share, fetched)
 
 
-def test_a_place_that_a_worker_does_not_share_is_refused_before_the_first_trial(machines):
+def test_a_storage_not_shared_is_refused_before_any_trial(machines):
     done = machines.search("unshared")
     assert done.returncode == 2
     place = machines.own / "tune" / "unshared" / "trials"
@@ -62,7 +62,7 @@ def test_a_place_that_a_worker_does_not_share_is_refused_before_the_first_trial(
     assert len(Study.reopen(machines.own / "tune" / "unshared" / "study.json")) == 0
 
 
-def test_data_reaches_each_machine_once_and_checkpoints_come_back(machines):
+def test_data_reaches_machines_once_and_checkpoints_return(machines):
     done = machines.search("shared", f"storage_path='{machines.share}'")
     assert done.returncode == 0, done.stderr
     assert f"Runs in MLflow: mlflow ui --backend-store-uri sqlite:///{machines.own}/mlflow.db" in done.stderr

@@ -76,7 +76,7 @@ def test_no_machine_with_both_is_refused():
         count_slots(Resources(6, 1), [{"CPU": 8.0}, {"CPU": 2.0, "GPU": 2.0}])
 
 
-def test_without_gpus_a_trial_gets_none_unless_they_are_asked_for():
+def test_without_gpus_a_trial_gets_none_by_default():
     machines = [{"CPU": 4.0}]
     assert Resources().on(machines).gpus_per_trial == 0
     assert count_slots(Resources(), machines) == 4
@@ -130,7 +130,7 @@ def test_a_cluster_whose_machines_come_back_is_waited_for(monkeypatch, capsys):
     ]
 
 
-def test_a_cluster_whose_machines_do_not_come_back_is_refused_when_the_time_is_up(monkeypatch, capsys):
+def test_machines_that_stay_away_are_refused_at_the_deadline(monkeypatch, capsys):
     moments = iter([0.0, 0.0, 0.0, 30.0, 30.0, 61.0, 61.0])
     monkeypatch.setattr(
         module, "time", SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _: None)

@@ -18,7 +18,7 @@ def test_a_folder_below_the_working_directory_is_named_whole(tmp_path, monkeypat
     assert Storage.named("share/checkpoints").place == str(tmp_path / "share" / "checkpoints")
 
 
-def test_a_folder_below_a_uri_keeps_the_settings_of_its_file_system():
+def test_a_folder_below_a_uri_keeps_its_filesystem_settings():
     below = Storage("s3://bucket/ours?endpoint_override=127.0.0.1:9000&scheme=http") / "mine"
     assert below.place == "s3://bucket/ours/mine?endpoint_override=127.0.0.1:9000&scheme=http"
     assert isinstance(below.filesystem, fs.S3FileSystem)
@@ -59,7 +59,7 @@ def test_a_version_is_fetched_and_removed(tmp_path):
     assert not version.exists()
 
 
-def test_what_is_not_seen_here_yet_is_not_brought_to_the_disk_and_a_full_one_is_told(tmp_path, monkeypatch):
+def test_an_unseen_file_is_skipped_and_a_full_disk_reported(tmp_path, monkeypatch):
     storage = Storage(str(tmp_path))
     synced: list[Path] = []
     monkeypatch.setattr("tune.cluster.storage.sync_below", synced.append)
@@ -93,7 +93,7 @@ def test_loose_files_go_and_checkpoints_stay(tmp_path):
     Storage(str(tmp_path)).remove_loose_files("session-2")
 
 
-def test_a_storage_that_is_away_is_waited_for_and_one_that_refuses_is_not(
+def test_waits_for_an_absent_storage_not_a_refusing_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.001)

@@ -83,11 +83,11 @@ def test_a_chunk_whose_reader_died_is_read_by_another(address: str, mortal: None
 def test_a_chunk_that_every_reader_dies_over_ends_it(address: str, mortal: None, tmp_path: Path) -> None:
     chunks = [[str(number)] for number in range(9)]
     encode = encoder_on(address)
-    with pytest.raises(InputError, match="--address: the teacher cannot read on the cluster: "):
+    with pytest.raises(InputError, match="--address: the teacher cannot run on the cluster: "):
         list(encode(("4", str(tmp_path / "grave")), "cpu", iter(chunks), "unit"))
 
 
-def test_a_large_corpus_is_read_on_the_cluster_into_the_same_entry(
+def test_the_cluster_encodes_a_large_corpus_into_one_entry(
     address: str, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def prepared(cache: str, large: int) -> tuple[Path, list[str]]:
@@ -121,6 +121,6 @@ def test_a_teacher_that_the_workers_cannot_find_reads_here(
 
     vectors = np.load(prepare_data(tiny_settings, elsewhere).train.vectors)
     said = capsys.readouterr().err
-    assert "--address: the teacher cannot read on the cluster: " in said
+    assert "--address: the teacher cannot run on the cluster: " in said
     assert vectors.shape[1] == 12
     assert np.isfinite(vectors).all()

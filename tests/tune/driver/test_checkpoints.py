@@ -40,7 +40,7 @@ def a_study(root: Path) -> tuple[Study, set[str]]:
     study = Study(None, "max", [Trial(number, {}, checkpoint=path) for number, path in enumerate(own)])
     for trial, state in zip(study, ("COMPLETE", "PRUNED", "PAUSED", "RUNNING", "FAIL"), strict=True):
         trial.state = state  # type: ignore[assignment]
-    # the paused one stands where the one under way was, as the other one stands no more
+    # the paused trial takes over the running one's checkpoint, as the other checkpoint is gone
     study[2].lineage.append(Takeover(100, 0.5, {}, donor=3, checkpoint=left))
     study[2].checkpoint = own[3]
     study[0].lineage.append(Takeover(100, 0.5, {}, donor=1, checkpoint=gone))
@@ -63,8 +63,8 @@ def test_what_study_and_lineage_need_stays_and_the_rest_goes(tmp_path: Path) -> 
     assert {path.name for path in tmp_path.iterdir()} == {"session-1", "session-2"}
 
 
-def test_a_checkpoint_that_is_gone_is_refused_and_nothing_removed(tmp_path: Path) -> None:
-    """As where the storage is not mounted: each trial that was to go on from one would fail for good."""
+def test_a_missing_checkpoint_is_refused_and_nothing_removed(tmp_path: Path) -> None:
+    """As with an unmounted storage: every trial that resumes from a checkpoint would fail."""
     study, needed = a_study(tmp_path)
     shutil.rmtree(tmp_path / str(study[1].checkpoint))
     before = remaining(tmp_path)
@@ -117,7 +117,7 @@ def test_what_cannot_be_removed_costs_a_warning(
     monkeypatch.setattr(Storage, "remove", refuse)
     match_checkpoints(Study(None, "max"), Storage(str(tmp_path)))
     said = " ".join(capsys.readouterr().err.split())
-    assert said.startswith("Warning: 2 old checkpoints that nothing needs stay, for they cannot be removed, ")
+    assert said.startswith("Warning: 2 unused checkpoints cannot be removed, ")
     assert "session-1/trial-0001/checkpoint_000000" in said
     assert len(remaining(tmp_path)) == 2
 
@@ -127,11 +127,11 @@ def test_a_place_that_cannot_be_read_costs_a_warning(
 ) -> None:
     (tmp_path / "trials").touch()
     match_checkpoints(Study(None, "max"), Storage(str(tmp_path / "trials")))
-    assert "Warning: old checkpoints cannot be looked for: " in capsys.readouterr().err
+    assert "Warning: old checkpoints cannot be listed: " in capsys.readouterr().err
 
 
 def a_result(root: Path, number: int, index: int) -> dict[str, Any]:
-    """As Ray hands it to a callback: a trial, and its checkpoint, which stands there."""
+    """The arguments of Ray's callback: a trial, and its existing checkpoint."""
     path = a_checkpoint(root, f"session-1/trial-000{number}/checkpoint_00000{index}")
     checkpoint = SimpleNamespace(path=f"{root}/{path}")
     return {"trial": SimpleNamespace(config={"number": number}), "checkpoint": checkpoint}
@@ -142,7 +142,7 @@ def a_keeper(study: Study, folder: Path) -> Keeper:
     return Keeper(study, space, folder, Storage(str(folder)), "session-1", IMPATIENT)
 
 
-def test_the_newest_checkpoint_is_entered_before_the_one_before_goes(tmp_path: Path) -> None:
+def test_a_new_checkpoint_is_entered_before_the_old_is_removed(tmp_path: Path) -> None:
     study = Study(tmp_path / "study.json", "max")
     study.add({"learn_rate": 1e-3})
     keeper = a_keeper(study, tmp_path)
@@ -169,7 +169,7 @@ def test_a_checkpoint_is_on_the_disk_before_the_one_before_goes(
     assert synced == [(first, {first}), (second, {first, second})]
 
 
-def test_a_checkpoint_that_cannot_be_removed_costs_one_warning_a_session(
+def test_an_unremovable_checkpoint_warns_once_a_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(_: Storage, path: str) -> None:

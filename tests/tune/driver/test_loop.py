@@ -19,7 +19,7 @@ def test_what_cannot_be_tidied_up_costs_no_search(tmp_path, monkeypatch, capsys)
     search, folder = a_search(tmp_path, "mine", Resources()), tmp_path / "tune" / "mine"
     study = Study(None, "max")
     Loop(search, study, Storage(str(folder / "trials")), Patience())._tidy()
-    told = "Warning: files of session-1 that nothing needs stay: [Errno 5] Input/output error"
+    told = "Warning: unused files of session-1 cannot be removed: [Errno 5] Input/output error"
     assert told in capsys.readouterr().err
 
 

@@ -46,7 +46,7 @@ def test_trials_that_ended_before_are_settled_once() -> None:
     assert tracking.settle.call_count == 3
 
 
-def test_a_trial_that_is_settled_is_tagged_with_why_and_with_its_line() -> None:
+def test_an_ended_trial_is_tagged_with_reason_and_lineage() -> None:
     ended = Trial(0, {}, "PRUNED", values={1: 0.5}, metrics={"pairs_seen": 1.0}, reason="it was behind")
     ended.lineage.append(Takeover(pairs=700, value=0.5, params={}, donor=3))
     tracking = MagicMock()
@@ -59,7 +59,7 @@ def test_a_trial_that_is_settled_is_tagged_with_why_and_with_its_line() -> None:
     }
 
 
-def test_the_search_has_its_last_best_whatever_kept_the_end_of_a_trial_from_it() -> None:
+def test_the_run_gets_its_last_best_despite_a_missed_end() -> None:
     """A kill after the record was written, or that the trial was stopped and no worker had it."""
     study = Study(None, "max")
     for value in (0.4, 0.9):

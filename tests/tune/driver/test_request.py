@@ -85,7 +85,7 @@ def test_a_resumed_search_may_be_moved_and_grown(known: Search) -> None:
     assert more.uid == known.uid
 
 
-def test_settings_outside_the_space_are_told(known: Search, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_outside_the_space_are_printed(known: Search, capsys: pytest.CaptureFixture[str]) -> None:
     search = asked(known, "--name", "new", "--batch-size", "999")
     assert "batch_size" not in search.space.first[0]
     told = "Outside the space, so that each trial gets others: batch_size 999\n"
@@ -100,7 +100,7 @@ def test_a_preset_brings_its_space(known: Search) -> None:
 
 
 def test_a_copy_of_a_search_is_not_taken_for_it(known: Search, tmp_path: Path) -> None:
-    """It would go on with what it was copied from, which bears the name that it holds."""
+    """A copied search would resume the original's checkpoints, as it has the original's name."""
     tune = tmp_path / "logs" / "tune"
     shutil.copytree(tune / "old", tune / "backup")
     options = parse(
@@ -113,9 +113,7 @@ def test_a_copy_of_a_search_is_not_taken_for_it(known: Search, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("more", [[], ["--num-samples", "20"]])
-def test_a_search_goes_on_in_the_folder_that_it_was_moved_to(
-    known: Search, tmp_path: Path, more: list[str]
-) -> None:
+def test_a_moved_search_resumes_in_its_new_folder(known: Search, tmp_path: Path, more: list[str]) -> None:
     (tmp_path / "logs").rename(tmp_path / "moved")
     options = parse(["tune", "--resume", "old", *more, "--logs-dir", str(tmp_path / "moved")])
     search = resume(options, load(overrides=options.settings))

@@ -163,7 +163,7 @@ def test_ctrl_c_after_a_search_is_not_swallowed(cluster, tmp_path):
 
 
 @pytest.mark.slow
-def test_nobody_else_goes_on_with_a_search_while_its_results_are_written(cluster, tmp_path, monkeypatch):
+def test_no_resume_while_the_results_are_written(cluster, tmp_path, monkeypatch):
     search = a_search(tmp_path, "mine", Resources(), num_samples=1)
     write_best, written = results.write_best, []
 
@@ -200,7 +200,7 @@ def test_a_trial_whose_worker_died_ends_as_if_it_had_not(searched):
 
 
 @pytest.mark.slow
-def test_a_stopped_trial_is_pruned_in_optuna_with_its_intermediate_values(in_one_slot):
+def test_optuna_prunes_a_stopped_trial_with_its_reports(in_one_slot):
     trial = next(trial for trial in in_one_slot.study if trial.reason == "stopped at 100 pairs")
     assert trial.state == "PRUNED"
     seen = to_optuna(in_one_slot.search.space, in_one_slot.study).trials[trial.number]
@@ -224,7 +224,7 @@ def test_a_diverged_trial_fails_and_says_why(searched):
 
 
 @pytest.mark.slow
-def test_a_trial_that_raises_fails_alone_and_leaves_its_traceback(searched):
+def test_a_raising_trial_fails_alone_with_its_traceback(searched):
     trial = searched.study[3]
     assert (trial.state, trial.reason) == ("FAIL", "RuntimeError: a bug")
     assert "formula_training.py" in (searched.folder / "failures" / "trial-0003.txt").read_text()
@@ -244,7 +244,7 @@ def test_the_winner_is_left_as_settings_and_as_a_version(searched):
 @pytest.mark.slow
 def test_a_trial_keeps_its_newest_version_only_and_ray_no_state(searched):
     for trial in searched.study:
-        # one whose worker died went on in a folder of its own
+        # a trial whose worker died resumed in another folder
         kept = list((searched.folder / "trials").glob(f"session-*/trial-{trial.number:04d}*/checkpoint_*"))
         assert [str(path.relative_to(searched.folder / "trials")) for path in kept] == (
             [trial.checkpoint] if trial.checkpoint else []
@@ -274,7 +274,7 @@ def test_mlflow_has_one_parent_and_one_child_a_trial(searched):
 
 
 @pytest.mark.slow
-def test_more_gpus_than_there_are_are_refused_before_any_data_is_prepared(cluster, tmp_path):
+def test_too_many_gpus_are_refused_before_preparing_data(cluster, tmp_path):
     search = a_search(tmp_path, "mine", Resources(gpus_per_trial=1))
     with pytest.raises(InputError, match=r"--gpus-per-trial must be at most 0, .* got 1"):
         run_search(search, _unasked, train)
@@ -297,7 +297,7 @@ def test_a_search_without_a_good_trial_says_so(cluster, tmp_path):
         first=search.space.first[3:],
         search=search.space.search.model_copy(update={"num_samples": 1}),
     )
-    with pytest.raises(RuntimeError, match=r"none of the 1 trials ended well; .*RuntimeError: a bug"):
+    with pytest.raises(RuntimeError, match=r"all 1 trials failed; .*RuntimeError: a bug"):
         run_search(replace(search, space=only_bad), no_data, train)
 
 
@@ -310,7 +310,7 @@ def test_a_broken_gpu_ends_the_session_and_not_the_search(cluster, tmp_path):
     with pytest.raises(ClusterError) as caught:
         run_search(search, no_data, formula_device.train)
     folder = tmp_path / "tune" / "mine"
-    said = rf"5 trials died or failed on [0-9.]+, and none has reported meanwhile: see {folder}/failures"
+    said = rf"5 trials died or failed on [0-9.]+ without a report in between: see {folder}/failures"
     assert re.fullmatch(said, str(caught.value))
     study = Study.reopen(folder / "study.json")
     assert [trial.state for trial in study][:5] == ["FAIL"] * 5
@@ -321,7 +321,7 @@ def test_a_broken_gpu_ends_the_session_and_not_the_search(cluster, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_storage_that_fails_once_costs_a_trial_a_new_start_only(cluster, tmp_path):
+def test_a_storage_that_fails_once_costs_one_retry(cluster, tmp_path):
     search = a_search(tmp_path, "mine", Resources(), num_samples=1)
     good = {"learn_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 10}
     search = replace(search, space=replace(search.space, first=(good,)))
@@ -336,11 +336,11 @@ def test_a_storage_that_fails_once_costs_a_trial_a_new_start_only(cluster, tmp_p
 @pytest.mark.parametrize(
     ("n_failed", "ended"),
     [
-        (0, "no trial has reached its first checkpoint in it"),
-        (1, "no trial has reached its first checkpoint in it, 1 failed (RuntimeError: a bug)"),
+        (0, "no trial reached its first checkpoint in time"),
+        (1, "no trial reached its first checkpoint in time, 1 failed (RuntimeError: a bug)"),
     ],
 )
-def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_failed, ended):
+def test_a_time_budget_without_a_good_trial_names_the_resume(tmp_path, n_failed, ended):
     search, study = a_search(tmp_path, "mine", Resources()), Study(None, "max")
     for _ in range(n_failed + 2):  # the last one is under way
         study.add({})
@@ -349,12 +349,12 @@ def test_a_time_budget_without_a_good_trial_tells_how_to_go_on(tmp_path, n_faile
         study.finish(number, "FAIL", "RuntimeError: a bug")
     with pytest.raises(InputError) as caught:
         _finish(search, study, 1, Storage(str(search.folder / "trials")))
-    assert str(caught.value) == f"--time-budget: {ended}: go on with --resume mine"
+    assert str(caught.value) == f"--time-budget: {ended}: continue with --resume mine"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_search_whose_time_is_up_tells_what_there_is_and_goes_on_to_the_same_end(in_one_slot, tmp_path):
+def test_a_search_out_of_time_reports_and_resumes_to_equal_ends(in_one_slot, tmp_path):
     ends: list[str] = []
     seconds = 4.5
     while not ends or ends[-1] != "whole":
@@ -362,7 +362,7 @@ def test_a_search_whose_time_is_up_tells_what_there_is_and_goes_on_to_the_same_e
         process = _start(tmp_path, f"time_budget={seconds}", *(["--resume"] if ends else []))
         out, err = process.communicate(timeout=500)
         if process.returncode == 2:
-            assert "--time-budget: no trial has reached its first checkpoint in it: " in err
+            assert "--time-budget: no trial reached its first checkpoint in time: " in err
             out = "nothing yet\n"
         else:
             assert process.returncode == 0, err
@@ -388,7 +388,7 @@ def test_a_search_ends_when_trials_gain_nothing(cluster, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_finished_search_resumed_only_tells_its_result_also_to_mlflow(searched, monkeypatch):
+def test_resuming_a_finished_search_reports_also_to_mlflow(searched, monkeypatch):
     client = _mlflow(searched.logs_dir)
     experiment = client.get_experiment_by_name("default")
     before = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
@@ -440,7 +440,7 @@ def test_the_winner_of_real_training_repeats_bit_for_bit(cluster, tiny_settings)
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_slot, tmp_path):
+def test_interrupted_and_killed_searches_end_like_undisturbed(in_one_slot, tmp_path):
     folder = tmp_path / "tune" / "mine"
     first = _start(tmp_path, python=[sys.executable])
     _wait_for(first, lambda: _reported(folder) >= 1)
@@ -448,7 +448,7 @@ def test_an_interrupted_and_a_killed_search_end_like_an_undisturbed_one(in_one_s
     _, errors = first.communicate(timeout=500)
     assert first.returncode == 130, errors
     assert errors.strip().splitlines()[-1] == "interrupted"
-    assert "Stopping: the trials at work come to their next report first\n" in errors
+    assert "Stopping: waiting for running trials to report\n" in errors
     assert "Traceback" not in errors
 
     second = _start(tmp_path, "--resume")
@@ -484,7 +484,7 @@ def test_a_terminated_search_ends_as_an_interrupted_one(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        # trials that wait, and that go on as others; schedulers/test_rules.py cuts all rules, without Ray
+        # paused trials, and takeovers; schedulers/test_rules.py interrupts all schedulers, without Ray
         {"scheduler": "pausing-asha", "searcher": "cmaes"},
         {"scheduler": "pbt", "searcher": "random", "grace_pairs": 200},
     ],
@@ -503,7 +503,7 @@ def test_other_schedulers_and_searchers_end_as_undisturbed_too(cluster, tmp_path
     assert _facts(folder) == _facts(whole.folder)
     assert _statuses(tmp_path / "cut") == _statuses(tmp_path / "whole")
     assert "RUNNING" not in _statuses(tmp_path / "whole").values()
-    for trial in whole.study:  # a checkpoint from which two trials went on is gone when both have their own
+    for trial in whole.study:  # a checkpoint shared by two trials is removed when both have their own
         kept = (whole.folder / "trials").glob(f"session-*/trial-{trial.number:04d}*/checkpoint_*")
         assert [str(path.relative_to(whole.folder / "trials")) for path in kept] == (
             [trial.checkpoint] if trial.checkpoint else []
@@ -516,7 +516,7 @@ def paused(cluster, tmp_path_factory) -> Searched:
 
 
 @pytest.mark.slow
-def test_trials_are_paused_and_the_best_go_on_from_their_checkpoints(paused):
+def test_paused_trials_resume_best_first_from_checkpoints(paused):
     counts = paused.study.counts()
     assert counts["RUNNING"] == counts["PAUSED"] == 0
     assert counts["PRUNED"] >= 3
@@ -527,7 +527,7 @@ def test_trials_are_paused_and_the_best_go_on_from_their_checkpoints(paused):
     stopped = [trial for trial in paused.study if trial.state == "PRUNED"]
     assert all(trial.reason == f"stopped at {trial.pairs_seen} pairs" for trial in stopped)
     assert {trial.pairs_seen for trial in stopped} <= {100, 300, 900}
-    # trials that went on after a pause are other ones to Ray, in a folder of their own
+    # to Ray, a trial resumed after a pause is a new one with its own folder
     assert any("-from-" in str(trial.checkpoint) for trial in paused.study)
 
 
@@ -571,7 +571,7 @@ def _wait_for(process: subprocess.Popen[str], condition) -> None:
 
 
 def _reported(folder: Path) -> int:
-    """Trials of which something stands in the record."""
+    """Trials with an entry in the record."""
     try:
         entries = json.loads((folder / "study.json").read_text())["trials"]
     except FileNotFoundError:

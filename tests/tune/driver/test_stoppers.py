@@ -38,7 +38,7 @@ class Search:
         ray_trial: Any = SimpleNamespace(config=config, error_file=str(self._account))
         self._scheduler.on_trial_error(None, ray_trial)
 
-    def tell(self, failure: str = "", traceback: str = "", *, is_memory_fault: bool = False) -> None:
+    def send(self, failure: str = "", traceback: str = "", *, is_memory_fault: bool = False) -> None:
         metrics = {} if failure else {"pairs_seen": 100.0, "o": 0.5}
         told = TrialReport(
             number=self._number(),
@@ -60,14 +60,12 @@ def search(tmp_path: Path) -> Search:
     return Search(tmp_path)
 
 
-def test_a_session_ends_when_more_trials_are_lost_than_one_cause_can_take(search: Search) -> None:
+def test_a_session_aborts_after_more_losses_than_one_cause(search: Search) -> None:
     for _ in range(3):
         search.die()
-        search.tell("RuntimeError: a bug", "its traceback")
+        search.send("RuntimeError: a bug", "its traceback")
         assert search.breakdown.stop_all() == (search._study[-1].number == 5)
-    assert str(search.breakdown) == (
-        "6 trials died or failed on 10.0.0.7, here, and none has reported meanwhile"
-    )
+    assert str(search.breakdown) == ("6 trials died or failed on 10.0.0.7, here without a report in between")
 
 
 def test_a_trial_that_dies_again_and_again_counts_once(search: Search) -> None:
@@ -80,7 +78,7 @@ def test_a_trial_that_dies_again_and_again_counts_once(search: Search) -> None:
 def test_any_report_says_that_trials_are_trained(search: Search) -> None:
     for _ in range(5):
         search.die()
-    search.tell()
+    search.send()
     for _ in range(5):
         search.die()
     assert not search.breakdown.stop_all()
@@ -88,7 +86,7 @@ def test_any_report_says_that_trials_are_trained(search: Search) -> None:
 
 def test_what_trials_compute_is_no_breakdown(search: Search) -> None:
     for _ in range(9):
-        search.tell("diverged: loss is nan at step 2")
+        search.send("diverged: loss is nan at step 2")
     assert not search.breakdown.stop_all()
 
 

@@ -46,7 +46,8 @@ def test_what_the_new_search_could_have_run_carries_over(settings: Settings) -> 
         (-2, 5e-3, 0.7),
     ]
     assert str(carried) == (
-        "2 of 4 trials carry over; left out: 1 with learn_rate outside the space, 1 that did not end well"
+        "2 of 4 trials carry over; left out: 1 with learn_rate outside the space, "
+        "1 that failed or did not finish"
     )
 
 
@@ -62,14 +63,14 @@ def test_settings_that_diverged_carry_over_without_a_score(settings: Settings) -
         (3e-3, True),
         (1e-3, False),
     ]
-    assert str(carried) == ("1 of 3 trials carry over; left out: 1 that did not end well, 1 that diverged")
+    assert str(carried) == (
+        "1 of 3 trials carry over; left out: 1 that failed or did not finish, 1 that diverged"
+    )
     with pytest.raises(InputError, match=r"0 of 2 trials carry over; left out: 1 .*, 1 that diverged"):
         carry_over(old, Study(None, "max", study.trials[1:]), space, settings)
 
 
-def test_an_objective_that_is_left_open_is_the_one_that_the_old_search_settled_on(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_an_open_objective_is_the_old_searchs(settings: Settings, tmp_path: Path) -> None:
     settings = settings.override({"objective": "auto", "logs_dir": str(tmp_path)})
     space = from_tree({"space": SPACE}, settings, "old.yaml")
     old = new_search("old", space, settings, Resources())
@@ -94,13 +95,13 @@ def test_a_setting_that_one_of_them_held_fixed(settings: Settings) -> None:
     assert carried.left_out == {"with another pooling": 1}
 
 
-def test_a_trial_whose_settings_changed_on_the_way_tells_nothing_of_them(settings: Settings) -> None:
+def test_a_trial_with_changed_settings_is_not_carried_over(settings: Settings) -> None:
     params = {"learn_rate": 1e-3, "pooling": "mean"}
     old, study = searched(settings, SPACE, (params, 0.5), (params, 0.6))
     study[1].lineage.append(Takeover(50, 0.2, params | {"learn_rate": 5e-3}, donor=0))
     carried = carry_over(old, study, from_tree({"space": SPACE}, settings, "n"), settings)
     assert [trial.best("max") for trial in carried.trials] == [0.5]
-    assert str(carried) == "1 of 2 trials carry over; left out: 1 whose settings changed on the way"
+    assert str(carried) == "1 of 2 trials carry over; left out: 1 whose settings changed during training"
 
 
 def test_paths_seed_and_threads_do_not_count(settings: Settings) -> None:

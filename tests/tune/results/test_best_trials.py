@@ -27,7 +27,7 @@ def study(tmp_path) -> Study:
         [(1e-3, [0.2, 0.6, 0.5], "COMPLETE"), (1e-4, [0.1], "PRUNED"), (1e-2, [], "FAIL")]
     ):
         trial = study.add({"learn_rate": rate, "loss": "mse"})
-        trial.enter_stint(100.0 + i, 104.0 + i)
+        trial.enter_attempt(100.0 + i, 104.0 + i)
         trial.seconds = 3.5
         for n, value in enumerate(values, start=1):
             study.report(i, {"pairs_seen": 10 * n, "o": value}, "o")
@@ -57,14 +57,14 @@ def test_a_winner_whose_settings_changed_on_the_way_says_so(study, settings, tmp
     study[0].checkpoint = study[1].checkpoint = "v"
     study.take_over(1, 0, {"learn_rate": 8e-4, "loss": "mse"})
     results.write_best(study[1], settings, Storage(str(tmp_path / "trials")), tmp_path)
-    assert "went on as trial 0 from 10 pairs" in (tmp_path / "best.yaml").read_text()
+    assert "continued as trial 0 from 10 pairs" in (tmp_path / "best.yaml").read_text()
     summary = json.loads((tmp_path / "best" / "summary.json").read_text())
     assert summary["lineage"] == [{"donor": 0, "pairs": 10}]
     results.write_best(study[0], settings, Storage(str(tmp_path / "trials")), tmp_path)
     assert "lineage" not in json.loads((tmp_path / "best" / "summary.json").read_text())
 
 
-def test_what_was_written_beside_the_winner_stays_until_it_is_another_one(study, settings, tmp_path):
+def test_files_beside_the_winner_stay_until_it_changes(study, settings, tmp_path):
     storage, best = Storage(str(tmp_path / "trials")), tmp_path / "best"
     for number in (0, 1):  # the second one was stopped: its copy says that it is over
         version = tmp_path / "trials" / f"v{number}"
@@ -84,7 +84,7 @@ def test_what_was_written_beside_the_winner_stays_until_it_is_another_one(study,
 
 
 @pytest.mark.parametrize("moment", range(4))
-def test_a_kill_between_two_winners_leaves_no_settings_beside_anothers_version(
+def test_a_kill_between_winners_mixes_no_settings_and_versions(
     study, settings, tmp_path, monkeypatch, moment
 ):
     storage = Storage(str(tmp_path / "trials"))

@@ -37,7 +37,7 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then(study, monkeypat
     view.close()
     captured = capsys.readouterr()
     assert captured.err == (
-        "3 of 8 trials done, 1 to the end, 1 stopped early, 1 failed, 1 of 2 slots busy; "
+        "3 of 8 trials done, 1 completed, 1 stopped early, 1 failed, 1 of 2 slots busy; "
         "best val/match@01 0.7000 in trial 1: learn_rate=0.00123 loss=mse\n"
     )
     assert captured.out == ""
@@ -62,7 +62,7 @@ def test_a_plain_line_is_cut_where_it_would_fill_the_screen(study, monkeypatch, 
     assert "; best val/match@01 0.9000 in trial 4, not saved yet: setting_0=0 setting_1=1 " in line
 
 
-def test_on_a_terminal_a_view_of_three_lines_however_many_settings(study, monkeypatch):
+def test_the_terminal_view_has_three_lines(study, monkeypatch):
     screen = io.StringIO()
     monkeypatch.setattr(live, "console", Console(file=screen, force_terminal=True, width=80))
     study.report(study.add({f"setting_{i}": i for i in range(30)}).number, {"pairs_seen": 1, "o": 0.9}, "o")
@@ -84,7 +84,7 @@ def test_on_a_terminal_one_view_that_goes_away(study, monkeypatch, capsys):
     assert captured.out == ""
 
 
-def test_time_left_is_told_once_it_is_known(study):
+def test_time_left_is_shown_once_known(study):
     view = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="o")
     assert " left" not in view._progress()
     for trial in study:
@@ -92,7 +92,7 @@ def test_time_left_is_told_once_it_is_known(study):
     assert view._progress().endswith(", about 2 min left")
 
 
-def test_ctrl_c_is_answered_and_goes_on_to_ray(study, monkeypatch):
+def test_ctrl_c_is_answered_and_reaches_ray(study, monkeypatch):
     said = io.StringIO()
     monkeypatch.setattr(live, "console", Console(file=said))
     rays: list[int] = []

@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     study = Study(folder / STUDY_FILE, search.mode)
     for started, ended, pairs, value in ((0, 50, 1000, 0.5), (20, 60, 500, None), (1000, 1040, 300, 0.7)):
         trial = study.add({"learn_rate": 1e-3, "batch_size": 64})
-        trial.enter_stint(float(started), float(ended))
+        trial.enter_attempt(float(started), float(ended))
         metrics = {"pairs_seen": pairs} | ({search.objective: value} if value is not None else {})
         study.report(trial.number, metrics, search.objective)
         trial.enter_checkpoint(f"session-1/{trial.number}")
@@ -44,15 +44,15 @@ def test_what_another_terminal_sees(folder: Path) -> None:
     assert status.pairs_per_second == 18.0
     assert status.seconds_left is None  # a trusted trial alone has ended
     lines = " ".join(status.lines())
-    assert "Search mine (interrupted): 3 of 8 trials begun: 1 interrupted, 1 complete, 1 fail" in lines
-    assert "Training for 2 min, 18 pairs/s Go on with it" in lines
+    assert "Search mine (interrupted): 3 of 8 trials started: 1 interrupted, 1 complete, 1 fail" in lines
+    assert "Training for 2 min, 18 pairs/s To resume" in lines
     assert "Trial 1 failed: diverged: loss is nan" in lines
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_neither_waiting_nor_a_pause_of_the_search_is_training(folder: Path) -> None:
     study = Study.read(folder / STUDY_FILE)
-    study[0].enter_stint(5000.0, 5100.0, session=2)
+    study[0].enter_attempt(5000.0, 5100.0, session=2)
     study.save()
     assert read_status(folder).training_seconds == 200.0
     assert read_status(folder).pairs_per_second == 9.0
@@ -62,11 +62,11 @@ def test_a_search_that_runs_is_seen_to_and_is_not_disturbed(folder: Path) -> Non
     with FileLock(folder / LOCK_FILE):
         status = read_status(folder)
     assert status.activity == "running"
-    assert "3 of 8 trials begun: 1 running, 1 complete, 1 fail" in status.lines()[0]
+    assert "3 of 8 trials started: 1 running, 1 complete, 1 fail" in status.lines()[0]
     assert read_status(folder).activity == "interrupted"
 
 
-def test_time_left_is_told_for_the_slots_that_there_were(folder: Path) -> None:
+def test_time_left_assumes_the_slots_used_so_far(folder: Path) -> None:
     study = Study.read(folder / STUDY_FILE)
     study.add({})
     fifth = study.add({})  # the first that is not trusted
@@ -74,7 +74,7 @@ def test_time_left_is_told_for_the_slots_that_there_were(folder: Path) -> None:
     study.finish(fifth.number, "PRUNED")
     study.save()
     status = read_status(folder)
-    # two were at work at once: the third and the fourth take 30 s, as three more do
+    # two trials ran at once: the third and the fourth take 30 s, as three more do
     assert status.seconds_left == 5 * 30 / 2
     assert any("pairs/s, about 1 min left" in line for line in status.lines())
 
@@ -92,16 +92,16 @@ def test_a_search_that_is_done_and_one_not_begun(folder: Path, tmp_path: Path) -
     Study(search_folder("fresh", settings_in(tmp_path)) / STUDY_FILE, "max").save()
     died = read_status(search_folder("fresh", settings_in(tmp_path)))
     assert died.activity == "interrupted"
-    assert died.lines()[-1] == f"Go on with it: python -m themo tune --resume fresh --logs-dir {tmp_path}"
+    assert died.lines()[-1] == f"To resume: python -m themo tune --resume fresh --logs-dir {tmp_path}"
 
 
-def test_a_search_among_the_usual_logs_is_gone_on_with_by_its_name_alone(
+def test_a_search_in_the_default_logs_resumes_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     a_search(tmp_path / "logs", "fresh", Resources())
     assert main(["status", "fresh"]) == 0
-    assert "Go on with it: python -m themo tune --resume fresh\n" in capsys.readouterr().out
+    assert "To resume: python -m themo tune --resume fresh\n" in capsys.readouterr().out
 
 
 def test_all_searches(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ def space() -> Space:
 def test_a_row_a_trial(space: Space, tmp_path: Path) -> None:
     study = Study(None, "max")
     for number, (rate, values) in enumerate([(1e-3, [0.2, 0.6, 0.5]), (1e-4, [0.1]), (1e-2, [])]):
-        study.add({"learn_rate": rate, "loss": "mse"}).enter_stint(100.0 + number, 104.0 + number)
+        study.add({"learn_rate": rate, "loss": "mse"}).enter_attempt(100.0 + number, 104.0 + number)
         for n, value in enumerate(values, start=1):
             study.report(number, {"pairs_seen": 10 * n, "o": value}, "o")
     study.finish(0, "COMPLETE")
@@ -47,7 +47,7 @@ STEPS = ("add", "report", "pause", "resume", "stop", "complete", "fail", "take o
 def test_rows_that_are_kept_are_those_that_would_be_made(
     steps: list[tuple[str, int]], space: Space, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Trials come, report, wait, go on after they ended and take over others, in any order."""
+    """Trials start, report, pause, resume after their end and take over others, in any order."""
     study = Study(None, "max")
     kept = tmp_path_factory.mktemp("kept")
     table = TrialTable(study, space, kept)
@@ -67,7 +67,7 @@ def act(study: Study, step: str, number: int, moment: int) -> None:
     trial = study[number]
     if step == "report":
         study.report(number, {"pairs_seen": trial.pairs_seen + 10, "o": moment % 7}, "o")
-        trial.enter_stint(trial.started or float(moment), moment + 0.5)
+        trial.enter_attempt(trial.started or float(moment), moment + 0.5)
         trial.seconds += 0.5
     elif step == "resume":
         study.resume(number)

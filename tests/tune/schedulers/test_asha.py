@@ -19,7 +19,7 @@ def report(study: Study, number: int, pairs: int, value: float) -> str:
     return Asha(RUNGS).judge(study, number, before)
 
 
-def test_the_best_third_goes_on():
+def test_the_best_third_continues():
     others = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
     assert is_among_best(0.65, others, 3, "max")  # the third of nine
     assert not is_among_best(0.55, others, 3, "max")
@@ -50,7 +50,7 @@ def test_minimising_is_maximising_the_negative(others, value, factor):
     assert is_among_best(value, others, factor, "max") == is_among_best(-value, negative, factor, "min")
 
 
-def test_trials_are_judged_at_rungs_only_and_a_resumed_one_not_again():
+def test_trials_are_judged_once_and_only_at_rungs():
     study = Study(None, "max")
     study.add({})
     study.add({})

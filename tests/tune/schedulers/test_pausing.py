@@ -18,7 +18,7 @@ RULE = rule_of(num_samples=100)
 
 
 def arrive(study: Study, value: float, pairs: int = 100, number: int | None = None) -> str:
-    """A trial comes to a rung and stands there, with a checkpoint, or goes on."""
+    """A trial reaches a rung and pauses there with a checkpoint, or continues."""
     number = study.add({}).number if number is None else number
     before = study[number].pairs_seen
     study.report(number, {"pairs_seen": pairs, "o": value}, "o")
@@ -43,7 +43,7 @@ def test_the_paper_promotes_one_in_eta_and_the_best_first():
     assert RULE.next_paused(study) == 1  # two of six; it was refused when it came
 
 
-def test_an_arriving_trial_that_would_be_next_goes_on_at_once():
+def test_a_promotable_trial_continues_without_a_pause():
     study = Study(None, "max")
     arrive(study, 0.1)
     arrive(study, 0.2)
@@ -68,7 +68,7 @@ def test_the_highest_rung_comes_first():
     assert RULE.next_paused(study) == 0
 
 
-def test_a_trial_without_a_finite_report_is_stopped_and_fills_no_place():
+def test_a_trial_without_finite_report_is_pruned_and_uncounted():
     study = Study(None, "max")
     assert arrive(study, math.nan) == "PRUNED"
     assert [arrive(study, value) for value in (0.1, 0.2)] == ["PAUSED", "PAUSED"]
@@ -76,7 +76,7 @@ def test_a_trial_without_a_finite_report_is_stopped_and_fills_no_place():
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])
-def test_equal_ones_go_on_in_the_order_in_which_they_were_proposed(mode):
+def test_equal_trials_are_promoted_in_order_of_proposal(mode):
     study = Study(None, mode)
     for _ in range(6):
         arrive(study, 0.5)
@@ -86,7 +86,7 @@ def test_equal_ones_go_on_in_the_order_in_which_they_were_proposed(mode):
     assert RULE.next_paused(study) == 1
 
 
-def test_a_search_that_would_end_lets_the_best_of_each_rung_go_on():
+def test_at_the_end_the_best_of_each_rung_is_promoted():
     rule = rule_of(num_samples=2)
     study = Study(None, "max")
     arrive(study, 0.2)
@@ -97,7 +97,7 @@ def test_a_search_that_would_end_lets_the_best_of_each_rung_go_on():
     assert RULE.next_paused(study) is None  # a third trial may still come
 
 
-def test_a_search_that_gained_nothing_more_lets_the_best_go_on_too():
+def test_a_search_without_gain_promotes_the_best_too():
     rule = rule_of(num_samples=100, stop_after_no_gain=2)
     study = Study(None, "max")
     arrive(study, 0.2)
@@ -120,7 +120,7 @@ def test_a_trial_that_failed_holds_no_place():
     assert rule.next_paused(study) == 1
 
 
-def test_a_trial_at_work_may_still_be_better():
+def test_a_running_trial_may_still_improve():
     rule = rule_of(num_samples=3)
     study = Study(None, "max")
     arrive(study, 0.2)
@@ -129,7 +129,7 @@ def test_a_trial_at_work_may_still_be_better():
     assert rule.next_paused(study) is None
 
 
-def test_one_that_waited_when_the_search_ended_goes_on_when_it_is_enlarged():
+def test_a_trial_left_waiting_resumes_in_an_enlarged_search():
     study = Study(None, "max")
     arrive(study, 0.5)
     arrive(study, 0.4)
@@ -137,5 +137,5 @@ def test_one_that_waited_when_the_search_ended_goes_on_when_it_is_enlarged():
     study.finish(1, "PRUNED")
     arrive(study, 0.1)
     assert RULE.next_paused(study) == 0
-    study[0].checkpoint = None  # a trial of another search: there is nothing to go on from
+    study[0].checkpoint = None  # a trial of another search has no checkpoint to resume from
     assert RULE.next_paused(study) is None

@@ -43,7 +43,7 @@ def rule(space: Space) -> PopulationBased:
     return PopulationBased(space.search.grace_pairs, N_TRIALS, space.search.seed)
 
 
-def test_the_worst_quarter_goes_on_as_one_of_the_best(space):
+def test_the_worst_quarter_takes_over_the_best(space):
     study = play(space, Study(None, "max"), by_number, N_REPORTS)
     assert study.counts()["COMPLETE"] == N_TRIALS
     assert [bool(trial.lineage) for trial in study] == [True] * 2 + [False] * 6
@@ -93,9 +93,7 @@ def test_neither_slots_nor_the_order_of_arrival_change_anything(space, order, sl
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=60), st.integers(2, 5))
-def test_a_report_that_is_not_finite_at_the_end_of_a_round_ends_its_trial_and_no_order_matters(
-    space, order, slots
-):
+def test_a_non_finite_round_report_ends_its_trial_in_any_order(space, order, slots):
     def with_holes(trial, step):
         return math.nan if (trial.number, step) in {(7, 2), (6, 1), (5, 4)} else by_number(trial, step)
 
@@ -116,13 +114,13 @@ def test_a_population_has_the_lanes_of_its_slots(space, slots):
     assert {len(trial.stints) for trial in study} == {3}  # one a round
 
 
-def test_a_session_that_goes_on_with_a_search_is_another_one(space, tmp_path):
+def test_a_resumed_search_has_a_new_session(space, tmp_path):
     study = play_with_kills(space, tmp_path / "study.json", by_number, [9, 1000], N_REPORTS)
     assert set(sessions(study)) == {1, 2}
     assert [stint.session for stint in study[0].stints] == [1, 2, 2]
 
 
-def test_those_that_take_over_go_first_while_the_checkpoints_stand(space):
+def test_takeovers_run_first_while_the_checkpoints_exist(space):
     study = Study(None, "max")
     for number in range(N_TRIALS):
         study.add({"learn_rate": 1e-3, "temperature": 0.1, "batch_size": 32})
@@ -138,9 +136,7 @@ def test_those_that_take_over_go_first_while_the_checkpoints_stand(space):
     assert rule(space).next_paused(study) is None
 
 
-def test_a_checkpoint_of_the_real_training_goes_on_with_other_values_of_what_may_change(
-    tiny_settings, tiny_data, tmp_path
-):
+def test_a_real_checkpoint_resumes_with_changed_settings(tiny_settings, tiny_data, tmp_path):
     """What a search relies on: nothing in a checkpoint holds the old learning rate, decay or temperature."""
     old = {"learn_rate": 1e-3, "weight_decay": 0.1, "temperature": 0.1, "loss": "infonce", "epochs": 2.0}
     new = old | {"learn_rate": 2e-3, "weight_decay": 0.0, "temperature": 0.5}

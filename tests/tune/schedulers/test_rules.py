@@ -91,7 +91,7 @@ def test_trials_that_are_equal_everywhere_never_stop_each_other(scheduler, n_tri
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_a_trial_without_a_finite_report_ends_as_a_failure_and_stops_nobody(scheduler):
+def test_a_trial_without_finite_report_fails_and_stops_nobody(scheduler):
     study = play(
         space_of(scheduler, 6),
         Study(None, "max"),
@@ -125,7 +125,7 @@ def test_a_search_killed_anywhere_ends_as_one_that_was_not(scheduler, reports, k
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @settings(max_examples=25, deadline=None)
 @given(st.lists(curves_with_nan, min_size=3, max_size=9), st.lists(st.booleans(), max_size=40))
-def test_a_search_whose_workers_die_anywhere_ends_as_one_whose_did_not(scheduler, reports, deaths):
+def test_worker_deaths_do_not_change_the_outcome(scheduler, reports, deaths):
     space = space_of(scheduler, len(reports)).searched_by(max_failures=40)
 
     def objective(trial, step):
@@ -135,7 +135,7 @@ def test_a_search_whose_workers_die_anywhere_ends_as_one_whose_did_not(scheduler
     assert facts(died) == facts(play(space, Study(None, "max"), objective))
 
 
-def test_a_trial_whose_workers_die_too_often_fails_and_the_others_go_on():
+def test_a_trial_with_too_many_worker_deaths_fails_alone():
     space = space_of("asha", 3).searched_by(max_failures=2)
     study = play(space, Study(None, "max"), lambda _, step: float(step), deaths=[True] * 3)
     assert [trial.state for trial in study] == ["FAIL", "COMPLETE", "COMPLETE"]
@@ -148,7 +148,7 @@ def test_deaths_before_a_new_checkpoint_are_forgiven():
     assert study[0].state == "COMPLETE"
 
 
-def test_a_trial_that_ray_gives_up_without_a_word_goes_on():
+def test_a_trial_silently_given_up_by_ray_resumes():
     study = Study(None, "max")
     space = space_of("asha", 3)
     searcher = StudySearcher(space, study, lambda: 1, lambda: 0.0)
@@ -166,7 +166,7 @@ def test_a_trial_that_ray_gives_up_without_a_word_goes_on():
     assert len(study) == 1
 
 
-def test_of_those_that_wait_for_a_worker_the_one_handed_out_first_runs():
+def test_waiting_trials_run_in_the_order_of_handing_out():
     scheduler = StudyScheduler(space_of("asha", 3), Study(None, "max"), "o", Breakdown(lambda: 1))
     trials = [SimpleNamespace(trial_id=name, status="PENDING") for name in "dabc"]
     controller = SimpleNamespace(get_live_trials=lambda: set(map(Handed, trials)))
@@ -205,7 +205,7 @@ def test_a_worker_that_waits_for_room_reports_nothing_yet():
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @given(st.integers(0, 20), st.integers(0, 5000), st.integers(0, 5000))
-def test_a_trial_is_judged_only_where_its_worker_writes_a_checkpoint(scheduler, number, first, second):
+def test_trials_are_judged_only_at_checkpoints(scheduler, number, first, second):
     rule = scheduler_of(SearchSettings(scheduler=scheduler, grace_pairs=100))
     before, pairs = sorted([first, second])
     study = Study(None, "max")
@@ -217,7 +217,7 @@ def test_a_trial_is_judged_only_where_its_worker_writes_a_checkpoint(scheduler, 
 
 
 @pytest.mark.parametrize("scheduler", [name for name in SCHEDULERS if name != "pbt"])
-def test_trusted_settings_are_trained_to_their_ends_though_all_others_are_better(scheduler):
+def test_trusted_settings_train_to_the_end_even_when_worse(scheduler):
     space = replace(space_of(scheduler, 9), first=({"learn_rate": 1e-3}, {"learn_rate": 2e-3}))
     study = play(space, Study(None, "max"), lambda trial, step: float(trial.number * step), slots=3)
     assert [study[number].state for number in (0, 1)] == ["COMPLETE", "COMPLETE"]

@@ -23,7 +23,7 @@ RUNGS = Rungs(first=100, factor=3.0)
         (0, 950, 900),  # reports further apart than rungs: the highest one counts
     ],
 )
-def test_rungs_stand_at_grace_times_powers_of_the_factor(before, pairs, rung):
+def test_rungs_are_grace_times_powers_of_the_factor(before, pairs, rung):
     assert RUNGS.between(before, pairs) == rung
 
 

@@ -85,7 +85,7 @@ def test_a_reloaded_record_gets_the_same_proposals(space, searcher, tmp_path):
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
-def test_trials_at_work_and_paused_ones_are_proposed_beside(space, searcher):
+def test_running_and_paused_trials_count_in_proposals(space, searcher):
     study = Study(None, "max")
     play(by(space, searcher), study, 7)
     study[4].state, study[5].state = "PAUSED", "RUNNING"
@@ -171,7 +171,7 @@ def test_quasi_random_points_leave_nothing_out(space):
     assert min(counts.values()) >= 4
 
 
-def test_cmaes_begins_with_the_best_of_the_startup_trials_and_follows_its_generations(space):
+def test_cmaes_starts_at_the_best_and_follows_generations(space):
     ranges = by(replace(space, first=()), "cmaes")
     study = Study(None, "max")
     play(ranges, study, 4)

@@ -96,7 +96,7 @@ def test_an_ended_trial_is_read_once_and_one_under_way_each_time(settings):
     assert to_optuna(narrower, study).trials[0] is not first.trials[0]
 
 
-def test_a_stopped_trial_that_went_on_is_read_again(settings):
+def test_a_stopped_trial_that_resumed_is_read_again(settings):
     space, study = a_space(settings), Study(None, "max")
     number = study.add({"learn_rate": 1e-3, "batch_size": 32, "loss": "mse"}).number
     study.report(number, {"pairs_seen": 100, "o": 0.1}, "o")
@@ -112,13 +112,13 @@ def test_a_stopped_trial_that_went_on_is_read_again(settings):
 def test_the_past_cannot_be_changed(settings):
     space = a_space(settings)
     history = to_optuna(space, a_record(space, 3, 0))
-    with pytest.raises(RuntimeError, match="trial 1 is of the record, which only the search changes"):
+    with pytest.raises(RuntimeError, match="trial 1 is a past trial and read only"):
         history._storage.set_trial_state_values(1, TrialState.COMPLETE, [1.0])
     with pytest.raises(NotImplementedError, match="a record is read"):
         history._storage.delete_study(0)
 
 
-def test_importances_can_be_told(settings):
+def test_importances_are_computed(settings):
     space = a_space(settings)
     study = Study(None, "max")
     for seed in range(8):

@@ -21,7 +21,7 @@ def test_settings_of_other_searchers_and_schedulers_have_no_use(searcher, schedu
     assert SearchSettings(searcher=searcher, scheduler=scheduler).unused() == unused
 
 
-def test_a_population_is_drawn_at_random_unless_something_else_is_said():
+def test_a_population_is_drawn_at_random_by_default():
     assert SearchSettings(scheduler="pbt").searcher == "random"
     assert SearchSettings(scheduler="pbt", searcher="quasi-random").searcher == "quasi-random"
     assert SearchSettings().searcher == "tpe"

@@ -78,10 +78,10 @@ def test_kinds_of_ranges_include_both_ends(settings):
         (
             "batch_size",
             {"integer": [32, 100], "step": 16},
-            r"high must lie whole steps above low, got low=32",
+            r"high must be whole steps above low, got low=32",
         ),
         ("loss", {"choice": []}, r"choice must be a list with at least one value, got \[\]"),
-        ("loss", {"choice": ["mse", "mse"]}, r"a choice stands twice"),
+        ("loss", {"choice": ["mse", "mse"]}, r"choices must be unique"),
         ("loss", {"choice": ["mse", "hinge"]}, r"x.yaml: loss: .*hinge"),
         ("pooling", {"choice": ["mean", ["a"]]}, r"a choice must be a string, number, bool or null"),
         ("objective", {"choice": ["val/loss"]}, r"must be equal for all trials; set it with --objective"),
@@ -102,7 +102,7 @@ def test_bad_dimensions_are_refused(settings, name, rule, message):
         ({"spaces": {}}, r"x.yaml: unknown key 'spaces', known are space, first, search"),
         ({"first": {"a": 1}}, r"first must be a list of mappings"),
         ({"first": [{"batch_size": 33}]}, r"first\[0\].batch_size: must lie in {'integer'.*, got 33"),
-        ({"first": [{"pooling": "mean"}]}, r"first\[0\].pooling: is not searched"),
+        ({"first": [{"pooling": "mean"}]}, r"first\[0\].pooling: must be a setting of space"),
         ({"search": {"num_samples": 0}}, r"search.num_samples: must be greater than or equal to 1, got 0"),
         ({"search": {"samples": 3}}, r"unknown key 'search.samples', known are num_samples"),
         ({"search": {"reduction_factor": 1.0}}, r"search.reduction_factor: must be greater than 1, got 1.0"),
@@ -164,7 +164,7 @@ def test_bad_options_of_a_search_are_refused(settings, changes, message):
 
 def test_a_population_does_not_end_where_nothing_is_gained(settings):
     space = space_of(settings, learn_rate={"uniform": [0.1, 1]})
-    told = "must be left out, scheduler pbt has no such setting: its trials all begin before any ends, got 3"
+    told = "must be left out, scheduler pbt has no such setting: all trials start before any ends, got 3"
     with pytest.raises(InputError, match=rf"^--stop-after-no-gain: {told}$"):
         space.searched_by(scheduler="pbt", stop_after_no_gain=3)
     with pytest.raises(InputError, match=rf"^x.yaml: search.stop_after_no_gain: {told}$"):
@@ -184,9 +184,7 @@ def test_a_population_does_not_end_where_nothing_is_gained(settings):
         if scheduler != "pbt" or searcher in ("random", "quasi-random")  # refused, as tested above
     ],
 )
-def test_an_option_takes_the_place_of_what_the_file_says_and_leaves_nothing_of_it(
-    settings, scheduler, searcher
-):
+def test_an_option_replaces_the_files_dimension_entirely(settings, scheduler, searcher):
     """The file that comes with Themo names settings of its own scheduler; they are in nobody's way."""
     tree = {
         "space": {"learn_rate": {"log_uniform": [1e-4, 1e-2]}},
@@ -216,7 +214,7 @@ def test_all_problems_come_in_one_line(settings):
         from_tree(tree, settings, source="x.yaml")
 
 
-def test_what_a_trusted_setting_leaves_open_is_as_in_the_preset_if_that_lies_in_the_space(settings):
+def test_trusted_settings_default_to_the_preset_in_the_space(settings):
     tree = {
         "space": {
             "learn_rate": {"log_uniform": [1e-5, 1e-2]},

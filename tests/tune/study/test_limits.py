@@ -52,7 +52,7 @@ def test_a_trial_under_way_may_be_the_best_and_is_no_ended_one():
     assert trials_without_gain(study) == 0
 
 
-def test_a_search_does_not_wait_for_who_beats_a_trial_that_failed():
+def test_a_failed_trial_is_no_best_to_beat():
     study = a_study([0.5, 0.4])
     study.report(study.add({}).number, {"pairs_seen": 1, "o": 0.9}, "o")
     study.finish(2, "FAIL", "diverged")

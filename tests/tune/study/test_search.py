@@ -67,32 +67,32 @@ def test_threads_are_settled_so_that_the_winner_can_be_repeated(tmp_path):
     assert search.settings.training.threads == 2
 
 
-def test_another_version_of_themo_goes_on_with_no_search_but_reads_it(tmp_path):
+def test_another_version_of_themo_reads_but_cannot_resume(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     path = tmp_path / "tune" / "mine" / "search.yaml"
     path.write_text(path.read_text().replace(f"themo: {__version__}", "themo: 0.0.7"))
-    with pytest.raises(InputError, match=r"search\.yaml: was begun by themo 0\.0\.7, this is"):
+    with pytest.raises(InputError, match=r"search\.yaml: was started by themo 0\.0\.7, this is"):
         read_search(path.parent, to_go_on=True)
     for asked_by in ("status NAME", "report NAME", "--warm-start", "--repeat"):
         assert read_search(path.parent, asked_by) == search
     assert [status.search for status in read_all(tmp_path)] == [search]
     path.write_text(path.read_text().replace("settings:", "sittings:"))
-    rule = r"search\.yaml: is not a whole description of a search, begun by themo 0\.0\.7, .*: 'settings'"
+    rule = r"search\.yaml: is not a complete search definition, started by themo 0\.0\.7, .*: 'settings'"
     with pytest.raises(InputError, match=rule):
         read_search(path.parent, "status NAME")
 
 
-def test_a_search_goes_on_with_the_pairs_that_it_began_with(tmp_path):
+def test_a_search_resumes_only_with_its_own_pairs(tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     for _ in range(2):
         refuse_other_pairs(folder, {"()": "corpus-of-then"})
-    rule = r"mine/pairs\.json: the search was begun with other sentence pairs: .*: --repeat mine$"
+    rule = r"mine/pairs\.json: the search was started with other sentence pairs: .*: --repeat mine$"
     with pytest.raises(InputError, match=rule):
         refuse_other_pairs(folder, {"()": "corpus-of-now"})
 
 
-def test_the_pairs_of_a_search_stand_fast_once_they_are_written_down_or_it_has_trials(tmp_path):
+def test_the_pairs_are_fixed_once_written_or_tried(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     folder = tmp_path / "tune" / "mine"
     study = Study(folder / "study.json", search.mode)
@@ -124,7 +124,7 @@ def test_a_search_grows_but_not_below_what_it_has(tmp_path):
         grow(search, 50)
 
 
-def test_a_search_that_gained_nothing_more_grows_only_beyond_that(tmp_path):
+def test_a_search_without_gain_needs_a_larger_patience(tmp_path):
     search = a_search(tmp_path, "mine", Resources(), num_samples=8, stop_after_no_gain=2)
     folder = tmp_path / "tune" / "mine"
     study = Study(folder / "study.json", search.mode)
@@ -141,8 +141,8 @@ def test_a_search_that_gained_nothing_more_grows_only_beyond_that(tmp_path):
         with pytest.raises(InputError) as caught:
             grow(search, **more)
         assert str(caught.value) == (
-            "--stop-after-no-gain: must be at least 4 for mine to begin more trials, the last 3 gained "
-            f"nothing, got {got}"
+            "--stop-after-no-gain: must be at least 4 for mine to start more trials, the last 3 brought "
+            f"no gain, got {got}"
         )
         assert read_search(folder) == search
     assert grow(search, num_samples=6).space.search.num_samples == 6  # what asks for no more may be asked for
@@ -168,8 +168,8 @@ def test_another_space_is_refused_and_what_differs_is_named(tmp_path):
     with pytest.raises(InputError) as caught:
         refuse_another_space(search, other, Path("other.yaml"))
     assert str(caught.value) == (
-        "--space other.yaml: must be the space that mine began with, space.learn_rate, space.loss, "
-        "search.grace_pairs, first differ: a new search may start from its trials by --warm-start mine"
+        "--space other.yaml: must be the space of mine, space.learn_rate, space.loss, "
+        "search.grace_pairs, first differ: start a new search with --warm-start mine"
     )
 
 
@@ -187,7 +187,7 @@ def test_a_kill_while_a_search_is_made_leaves_its_name_free(tmp_path, monkeypatc
     assert [status.search for status in read_all(tmp_path)] == [search]
 
 
-def test_a_search_that_another_process_has_taken_up_is_not_discarded(tmp_path):
+def test_a_search_resumed_by_another_process_is_kept(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     folder = tmp_path / "tune" / "mine"
     with FileLock(folder / ".lock"):
@@ -195,7 +195,7 @@ def test_a_search_that_another_process_has_taken_up_is_not_discarded(tmp_path):
     assert read_search(folder) == search
 
 
-def test_a_search_that_was_discarded_meanwhile_is_not_taken_up(tmp_path):
+def test_a_discarded_search_is_not_resumed(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     discard_untried(search)
     with pytest.raises(InputError, match=r"--resume: there is no search at .*mine any more"):

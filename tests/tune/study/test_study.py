@@ -62,7 +62,7 @@ def test_the_winner_has_the_best_report_and_a_version(mode, winner):
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])
-def test_the_best_so_far_may_be_under_way_or_waiting_but_not_failed(mode):
+def test_the_best_so_far_may_run_or_wait_but_not_fail(mode):
     study = Study(None, mode)
     sign = 1 if mode == "max" else -1
     states = ["PRUNED", "COMPLETE", "RUNNING", "PAUSED", "FAIL"]
@@ -82,7 +82,7 @@ def test_the_best_so_far_may_be_under_way_or_waiting_but_not_failed(mode):
     assert study.leader() is study.winner() is study[2]
 
 
-def test_of_equal_trials_the_greater_cosine_then_the_earlier_one_leads():
+def test_equal_trials_rank_by_cosine_then_by_number():
     study = Study(None, "max")
     for cosine in (0.1, 0.3, 0.3):
         number = reported(study, 1.0)
@@ -127,7 +127,7 @@ def test_there_is_no_winner_where_none_ended_well():
     reported(study)
     study.finish(0, "COMPLETE")
     assert study[0].state == "FAIL"
-    assert study[0].reason == "it ended without a single report"
+    assert study[0].reason == "it ended without a report"
     assert study.winner() is None
 
 
@@ -144,7 +144,7 @@ def test_a_trial_under_way_goes_back_to_its_checkpoint(tmp_path):
     assert trial.pairs_seen == 200
 
 
-def test_a_decided_trial_whose_checkpoint_stands_is_ended(tmp_path):
+def test_a_decided_trial_with_its_checkpoint_is_ended(tmp_path):
     study = Study(tmp_path / "study.json", "max")
     reported(study, 0.1, 0.2)
     study[0].checkpoint, study[0].checkpoint_pairs = "session-1/x", 200
@@ -154,7 +154,7 @@ def test_a_decided_trial_whose_checkpoint_stands_is_ended(tmp_path):
     assert Study.reopen(tmp_path / "study.json")[0].state == "PRUNED"
 
 
-def test_a_paused_trial_is_not_done_and_goes_on_from_its_checkpoint(tmp_path):
+def test_a_paused_trial_is_not_done_and_resumes(tmp_path):
     study = Study(tmp_path / "study.json", "max")
     reported(study, 0.1, 0.2)
     study[0].checkpoint, study[0].checkpoint_pairs = "session-1/x", 200

@@ -84,9 +84,9 @@ def test_another_place_is_refused(
     with pytest.raises(InputError) as caught:
         refuse_another_place(folder, experiment)
     assert str(caught.value) == (
-        f"--resume: {folder}/tracking.json: the search logs to {names[before]}, experiment 'mine', asked for "
-        f"is {names[now]}, experiment {experiment!r}: {mend}; or, to log to the latter from now on, remove "
-        "that file"
+        f"--resume: {folder}/tracking.json: the search logs to {names[before]}, experiment 'mine', "
+        f"requested is {names[now]}, experiment {experiment!r}: {mend}; or, to log to the latter from now "
+        "on, remove that file"
     )
     (folder / TRACKING_FILE).unlink()
     refuse_another_place(folder, experiment)
@@ -118,7 +118,7 @@ def test_a_session_refuses_before_anything_is_written(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of mlflow
-def test_a_session_keeps_its_place_before_the_cluster_is_there_and_says_nothing_where_it_is_refused(
+def test_the_tracking_place_is_kept_early_and_silently(
     search: Search,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -148,13 +148,14 @@ def test_status_and_report_know_where_the_runs_are(
     study = Study(folder / "study.json", search.mode)
     study.add({"learn_rate": 1e-3, "batch_size": 64, "weight_decay": 0.1, "warmup_steps": 10})
     study.report(0, {"pairs_seen": 100, search.objective: 0.5}, search.objective)
+    study[0].enter_checkpoint("session-1/trial-0000")
     study.save()
     assert main(["status", "mine", "--logs-dir", str(tmp_path / "logs")]) == 0
     assert "Compare runs:  open http://server:5000/\n" in capsys.readouterr().out
     assert "open http://server:5000/" in write_report(read_search(folder), folder).read_text()
 
 
-def test_a_password_that_the_environment_has_is_not_left_out_of_the_command(
+def test_the_command_keeps_a_password_the_environment_also_has(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at(monkeypatch, "postgresql://someone:secret@db/mlflow")

@@ -136,7 +136,7 @@ def test_a_warm_start_with_the_same_seed_draws_other_points(searcher):
 
 
 @pytest.mark.parametrize("searcher", ["random", "quasi-random", "tpe"])
-def test_trusted_settings_are_tried_whatever_another_search_tried(settings: Settings, searcher: str) -> None:
+def test_trusted_settings_run_despite_another_searchs_trials(settings: Settings, searcher: str) -> None:
     tree = {
         "space": {"loss": {"choice": ["mse", "cosine"]}, "pooling": {"choice": ["mean", "first"]}},
         "first": [{"loss": "mse", "pooling": "mean"}, {"pooling": "mean", "loss": "mse"}],
@@ -207,7 +207,7 @@ def test_a_search_that_has_tried_all_is_not_enlarged(tmp_path):
     with pytest.raises(InputError) as caught:
         grow(replace(search, space=space), 40)
     assert str(caught.value) == (
-        "--num-samples: must be at most 2, all 2 settings of the space of mine have been tried, got 40: a "
-        "new search may have a larger space and start from these trials by --warm-start mine"
+        "--num-samples: must be at most 2, all 2 settings of the space of mine have been tried, got 40: "
+        "start a new search with a larger space and --warm-start mine"
     )
     assert read_search(search.folder) == search

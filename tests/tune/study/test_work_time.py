@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from themo.config.settings import load
 from tune.study.study import Study
-from tune.study.trial_record import Stint
+from tune.study.trial_record import Attempt
 from tune.study.work_time import (
     busy_share,
     covered,
@@ -27,7 +27,7 @@ def study() -> Study:
     study = Study(None, "max")
     for i in range(3):
         trial = study.add({})
-        trial.enter_stint(100.0 + i, 104.0 + i)
+        trial.enter_attempt(100.0 + i, 104.0 + i)
         trial.seconds = 3.5
     return study
 
@@ -37,7 +37,7 @@ def test_share_of_busy_slots(study: Study) -> None:
     assert busy_share(Study(None, "max"), 0) == 0
 
 
-def test_what_is_done_at_once_counts_once_as_work_and_as_many_slots(study: Study) -> None:
+def test_parallel_time_counts_once_and_as_several_slots(study: Study) -> None:
     assert worked_seconds(study) == 6
     assert most_at_once(study) == 3
 
@@ -45,14 +45,14 @@ def test_what_is_done_at_once_counts_once_as_work_and_as_many_slots(study: Study
 def test_the_night_between_two_sessions_is_no_time_of_the_slots() -> None:
     study = Study(None, "max")
     trial = study.add({})
-    trial.enter_stint(0.0, 10.0, session=1)
-    trial.enter_stint(5000.0, 5010.0, session=2)
+    trial.enter_attempt(0.0, 10.0, session=1)
+    trial.enter_attempt(5000.0, 5010.0, session=2)
     trial.seconds = 18.0
     assert session_seconds(study) == 20
     assert busy_share(study, 1) == pytest.approx(0.9)
 
 
-def test_a_trial_is_at_work_from_each_taking_up_to_its_last_report(tmp_path: Path) -> None:
+def test_a_trial_works_from_each_start_to_its_last_report(tmp_path: Path) -> None:
     study = Study(tmp_path / "study.json", "max")
     trial = study.add({})
     for started, ended, machine, session in [
@@ -61,21 +61,21 @@ def test_a_trial_is_at_work_from_each_taking_up_to_its_last_report(tmp_path: Pat
         (20.0, 25.0, "south", 1),  # taken up again
         (90.0, 99.0, "south", 2),
     ]:
-        trial.enter_stint(started, ended, machine, session)
+        trial.enter_attempt(started, ended, machine, session)
     assert (trial.started, trial.ended, trial.machine) == (10, 99, "south")
     assert trial.stints == [
-        Stint(10, 12, "north", 1),
-        Stint(20, 25, "south", 1),
-        Stint(90, 99, "south", 2),
+        Attempt(10, 12, "north", 1),
+        Attempt(20, 25, "south", 1),
+        Attempt(90, 99, "south", 2),
     ]
     assert (sessions(study), session_seconds(study)) == ({1: (10, 25), 2: (90, 99)}, 24)
     study.save()
     assert Study.reopen(tmp_path / "study.json").trials == study.trials
 
 
-def test_an_older_record_knows_the_first_start_and_the_last_end_only(tmp_path: Path) -> None:
+def test_an_older_record_has_first_start_and_last_end_only(tmp_path: Path) -> None:
     study = Study(tmp_path / "study.json", "max")
-    study.add({}).enter_stint(10.0, 12.0, "north", 1)
+    study.add({}).enter_attempt(10.0, 12.0, "north", 1)
     study.add({})
     study.save()
     tree = json.loads((tmp_path / "study.json").read_text())
@@ -83,8 +83,8 @@ def test_an_older_record_knows_the_first_start_and_the_last_end_only(tmp_path: P
         del entry["stints"]
     (tmp_path / "study.json").write_text(json.dumps(tree))
     again = Study.reopen(tmp_path / "study.json")
-    assert [trial.stints for trial in again] == [[Stint(10, 12, "north")], []]
-    again[0].enter_stint(50.0, 60.0, "north", 1)
+    assert [trial.stints for trial in again] == [[Attempt(10, 12, "north")], []]
+    again[0].enter_attempt(50.0, 60.0, "north", 1)
     assert session_seconds(again) == 12
 
 
@@ -127,7 +127,7 @@ def test_time_left_by_what_others_took(
     assert seconds_left(a_search(*trials), 8, n_trusted, slots) == left
 
 
-def test_a_trial_that_waits_tells_as_one_that_has_ended() -> None:
+def test_a_paused_trial_is_a_reference_like_an_ended_one() -> None:
     study = a_search(("COMPLETE", 30.0), ("RUNNING", 6.0), ("RUNNING", 2.0))
     study[1].state = "PAUSED"
     assert seconds_left(study, 4, 1, 1) == 4 + 6
@@ -139,7 +139,7 @@ def test_a_trial_that_waits_tells_as_one_that_has_ended() -> None:
     st.integers(0, 5),
     st.integers(1, 9),
 )
-def test_time_left_is_never_below_nothing_nor_above_all_at_the_slowest(
+def test_time_left_is_bounded_by_zero_and_the_slowest_rate(
     trials: list[tuple[str, float]], n_more: int, n_trusted: int, slots: int
 ) -> None:
     study = a_search(*trials)

@@ -84,7 +84,7 @@ def test_a_trial_on_two_gpus_is_that_of_one_process(gpus: None, tiny_settings: S
     assert read_summary(result.folder / "best")["environment"]["processes"] == 2
 
 
-def test_a_trial_one_of_whose_processes_is_killed_goes_on(gpus: None, tiny_settings: Settings) -> None:
+def test_a_trial_with_a_killed_process_resumes(gpus: None, tiny_settings: Settings) -> None:
     settings = tiny_settings.override({"epochs": 12.0})
     folder = Path(settings.paths.logs_dir) / "tune" / "mine"
     killed: list[int] = []
@@ -101,7 +101,7 @@ def test_a_trial_one_of_whose_processes_is_killed_goes_on(gpus: None, tiny_setti
 
 
 def _kill_a_trainer(folder: Path, killed: list[int]) -> None:
-    """Kill one of two processes that train, once a checkpoint stands."""
+    """Kill one of two training processes after the first checkpoint."""
     end = time.monotonic() + 1200
     while time.monotonic() < end:
         time.sleep(0.05)

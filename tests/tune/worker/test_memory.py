@@ -79,7 +79,7 @@ def test_the_peak_is_what_was_taken_at_most() -> None:
         ([0.0, 0.0, 0.0], 1 / 8),
     ],
 )
-def test_the_largest_peak_and_some_room_decide_how_many_share_a_gpu(peaks: list[float], share: float) -> None:
+def test_the_largest_peak_with_headroom_sets_trials_a_gpu(peaks: list[float], share: float) -> None:
     study = Study(None, "max")
     for peak in peaks:
         trial = study.add({})
@@ -89,7 +89,7 @@ def test_the_largest_peak_and_some_room_decide_how_many_share_a_gpu(peaks: list[
     among_others.state, among_others.gpus = "COMPLETE", 0.25
     unknown.state, unknown.gpus = "COMPLETE", 1.0
     assert share_by_memory(study) == share
-    for trial in study.trials[:-3]:  # what they took stays known when they wait, and when they go on
+    for trial in study.trials[:-3]:  # their peaks remain known while they are paused and after they resume
         trial.state, trial.checkpoint = "PAUSED", "somewhere"
     assert share_by_memory(study) == share
     for trial in study.trials[:-3]:
@@ -116,9 +116,7 @@ def a_report(
     return TrialReport(number=number, metrics=metrics, **told).to_result()
 
 
-def test_a_trial_without_memory_comes_next_with_more_and_a_resume_keeps_it(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_an_out_of_memory_trial_retries_with_a_larger_share(settings: Settings, tmp_path: Path) -> None:
     space = a_space(settings, 0.1, 0.1)
     study = Study(tmp_path / "study.json", "max")
     searcher, scheduler = (
@@ -158,7 +156,7 @@ def test_a_trial_without_memory_comes_next_with_more_and_a_resume_keeps_it(
     assert (config["number"], config["gpus"]) == (1, 0.25)  # others are not concerned
 
 
-def test_trials_that_are_paused_share_gpus_when_they_go_on(settings: Settings, tmp_path: Path) -> None:
+def test_paused_trials_share_gpus_when_resumed(settings: Settings, tmp_path: Path) -> None:
     space = a_space(settings, *[0.1] * 4, scheduler="pbt")
     study = Study(None, "max")
     searcher = StudySearcher(space, study, lambda: 9, lambda: share_by_memory(study))
@@ -189,9 +187,7 @@ def test_trials_that_are_paused_share_gpus_when_they_go_on(settings: Settings, t
     assert [trial.gpu_memory for trial in study] == [0.2, 0.2, 0.2, None]
 
 
-def test_an_open_share_is_that_of_the_moment_also_for_a_trial_that_goes_on(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_an_open_share_is_current_for_resumed_trials_too(settings: Settings, tmp_path: Path) -> None:
     space = a_space(settings, *[0.1] * 4)
     study = Study(tmp_path / "study.json", "max")
     gpus = [1.0]
@@ -207,7 +203,7 @@ def test_an_open_share_is_that_of_the_moment_also_for_a_trial_that_goes_on(
     gpus[0] = 0.0  # it is interrupted there, and taken up where there are none
     searcher = resumed()
     assert [handed_out(searcher, name) for name in "abc"] == [(0, 0.0), (1, 0.0), None]
-    gpus[0] = 1.0  # some join: the two at work have none of them
+    gpus[0] = 1.0  # GPUs join; the two running trials have none
     assert [handed_out(searcher, name) for name in "cde"] == [(2, 1.0), (3, 1.0), None]
 
 
@@ -219,9 +215,7 @@ def one_gpu() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_a_lack_of_memory_costs_a_trial_its_place_and_the_search_nothing(
-    one_gpu: None, tmp_path: Path
-) -> None:
+def test_out_of_memory_costs_the_trial_its_slot_only(one_gpu: None, tmp_path: Path) -> None:
     settings = settings_in(tmp_path).override({"device": "cpu"})
     space = a_space(settings, 0.2, 0.4, 2.0, 0.9, 0.1)
     search = new_search("mine", space, settings, Resources(cpus_per_trial=0.5, gpus_per_trial=0.25))
@@ -258,7 +252,7 @@ def test_trials_share_a_gpu_by_what_the_first_ones_took(one_gpu: None, tmp_path:
 
 
 def _at_once(trials: list[Trial]) -> list[int]:
-    """Trials at work when each of them began."""
+    """Number of running trials at the start of each trial."""
     return [sum(other.started <= t.started < other.ended for other in trials) for t in trials]  # type: ignore[operator]
 
 

@@ -14,7 +14,7 @@ from formula_training import FormulaReport
 from themo.files import disk_space as room
 from tune.schedulers.asha import Asha
 from tune.schedulers.rungs import Rungs
-from tune.worker.reporter import Reporter, StorageError, Tell
+from tune.worker.reporter import Reporter, Send, StorageError
 from tune.worker.trial_report import TrialReport
 
 
@@ -23,25 +23,25 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.01)
 
 
-def a_reporter(tell: Tell, pairs_seen: int = 0) -> Reporter:
-    return Reporter(3, Asha(Rungs(first=200, factor=3)), lambda: 0.5, pairs_seen, tell)
+def a_reporter(send: Send, pairs_seen: int = 0) -> Reporter:
+    return Reporter(3, Asha(Rungs(first=200, factor=3)), lambda: 0.5, pairs_seen, send)
 
 
 def a_report(logs_dir: Path, pairs: int, *, is_last: bool = False) -> FormulaReport:
     return FormulaReport({"pairs_seen": pairs, "o": pairs / 1000}, is_last, settings_in(logs_dir))
 
 
-def test_a_version_goes_with_what_is_judged_and_with_the_end_and_stands_while_it_is_told(
+def test_judged_and_last_reports_carry_a_version(
     tmp_path: Path,
 ) -> None:
     versions: dict[float, bool] = {}
     folders: list[Path] = []
 
-    def tell(told: TrialReport, version: Path | None) -> None:
-        versions[told.metrics["pairs_seen"]] = version is not None and (version / "progress.json").is_file()
+    def send(report: TrialReport, version: Path | None) -> None:
+        versions[report.metrics["pairs_seen"]] = version is not None and (version / "progress.json").is_file()
         folders.extend([version] if version else [])
 
-    reporter = a_reporter(tell)
+    reporter = a_reporter(send)
     for pairs in (100, 200, 300, 500, 700):
         reporter(a_report(tmp_path, pairs))
     reporter(a_report(tmp_path, 800, is_last=True))
@@ -49,20 +49,20 @@ def test_a_version_goes_with_what_is_judged_and_with_the_end_and_stands_while_it
     assert not any(folder.exists() for folder in folders)
 
 
-def test_one_that_goes_on_is_not_judged_again_where_it_was(tmp_path: Path) -> None:
+def test_a_resumed_trial_is_not_judged_again_at_its_rung(tmp_path: Path) -> None:
     versions: list[Path | None] = []
     reporter = a_reporter(lambda _, version: versions.append(version), pairs_seen=200)
     reporter(a_report(tmp_path, 300))
     assert versions == [None]
 
 
-def test_a_report_tells_trial_metrics_memory_and_times(tmp_path: Path) -> None:
-    told: list[TrialReport] = []
-    reporter = a_reporter(lambda report, _: told.append(report))
+def test_a_report_has_trial_metrics_memory_and_times(tmp_path: Path) -> None:
+    sent: list[TrialReport] = []
+    reporter = a_reporter(lambda report, _: sent.append(report))
     reporter(a_report(tmp_path, 100))
     reporter.wait("a place")
     reporter.fail("a bug", "Traceback", is_memory_fault=True)
-    first, waits, failure = told
+    first, waits, failure = sent
     assert (first.number, first.metrics, first.gpu_memory) == (3, {"pairs_seen": 100, "o": 0.1}, 0.5)
     assert (first.is_last, first.waits, first.failure) == (False, "", "")
     assert (waits.metrics, waits.waits, waits.is_last) == ({}, "a place", False)
@@ -72,15 +72,15 @@ def test_a_report_tells_trial_metrics_memory_and_times(tmp_path: Path) -> None:
     assert 0 <= first.seconds <= failure.seconds
 
 
-def test_a_report_that_cannot_be_stored_is_no_fault_of_the_trials(tmp_path: Path) -> None:
-    def tell(report: TrialReport, version: Path | None) -> None:
+def test_an_unstorable_report_is_not_the_trials_failure(tmp_path: Path) -> None:
+    def send(report: TrialReport, version: Path | None) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     with pytest.raises(StorageError, match=r"a report cannot be stored: .*Input/output error"):
-        a_reporter(tell)(a_report(tmp_path, 100))
+        a_reporter(send)(a_report(tmp_path, 100))
 
 
-def test_room_for_a_version_is_waited_for_and_the_driver_told(
+def test_a_full_disk_is_waited_for_and_reported_to_the_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = FormulaReport.save
@@ -112,9 +112,9 @@ def test_room_for_the_folder_of_a_version_is_waited_for_too(
 
 
 def assert_told_when_there_is_room(logs_dir: Path) -> None:
-    told: list[TrialReport] = []
-    a_reporter(lambda report, _: told.append(report))(a_report(logs_dir, 200))
-    assert [(report.waits, report.metrics.get("pairs_seen")) for report in told] == [
+    sent: list[TrialReport] = []
+    a_reporter(lambda report, _: sent.append(report))(a_report(logs_dir, 200))
+    assert [(report.waits, report.metrics.get("pairs_seen")) for report in sent] == [
         (WAITS_FOR_ROOM, None),
         ("", 200),
     ]

@@ -55,7 +55,7 @@ def a_trial() -> dict[str, Any]:
     return configuration(Trial(0, {"learn_rate": 1e-3}, gpus=0.0))
 
 
-def test_a_checkpoint_that_cannot_be_fetched_is_no_fault_of_the_trials(work: Work, tmp_path: Path) -> None:
+def test_an_unfetchable_checkpoint_is_not_the_trials_failure(work: Work, tmp_path: Path) -> None:
     remote = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())  # Ray fetches what is not local
     told: list[TrialReport] = []
     with pytest.raises(StorageError, match="data or checkpoint cannot be fetched: "):
@@ -73,7 +73,7 @@ def test_a_broken_gpu_is_no_fault_of_the_trials(work: Work) -> None:
     assert told == []
 
 
-def test_what_a_trial_leaves_is_freed_before_the_next_though_modules_are_passed_by(work: Work) -> None:
+def test_a_trials_memory_is_freed_before_the_next(work: Work) -> None:
     class Model:
         def __init__(self) -> None:
             self.itself = self  # as models and optimizers are: no count of references ends it
@@ -95,7 +95,7 @@ def test_what_a_trial_leaves_is_freed_before_the_next_though_modules_are_passed_
     assert gc.get_freeze_count() > 100_000
 
 
-def test_a_gpu_that_the_trial_before_has_broken_is_no_fault_of_the_next(
+def test_a_gpu_broken_before_is_not_the_next_trials_failure(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails() -> None:
@@ -164,19 +164,19 @@ def test_room_is_waited_for_by_what_is_fetched(work: Work, tmp_path: Path) -> No
     assert told[-1].failure == ""
 
 
-def test_a_machine_that_joined_without_the_shared_storage_waits_for_it(work: Work) -> None:
+def test_a_machine_without_the_shared_storage_waits_for_it(work: Work) -> None:
     shipped: Any = SimpleNamespace(unpack=lambda data: data)
     work = Work(work.settings, work.search, work.data, (), work.storage, train, shipped, lambda: None)
     told: list[TrialReport] = []
 
-    def tell(report: TrialReport, _: Path | None) -> None:
+    def send(report: TrialReport, _: Path | None) -> None:
         told.append(report)
         if report.waits:
             sign(Storage(work.storage))
 
-    run_trial(a_trial(), work, None, tell)
+    run_trial(a_trial(), work, None, send)
     first, *reports = told
-    assert "does not see what others have written to" in first.waits
+    assert "does not see the files of other machines in" in first.waits
     assert [report.metrics["step"] for report in reports] == [*range(1, REPORTS + 1)]
 
 

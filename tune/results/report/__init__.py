@@ -1,1 +1,1 @@
-"""The report of a search: one HTML page of what was found, how, and at what cost."""
+"""The report of a search: one HTML page with its results, its trials and its cost."""

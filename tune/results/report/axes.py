@@ -1,4 +1,4 @@
-"""Axes of a search's figures: what lies where, and what is written at it."""
+"""Axes of a search's figures: positions, ticks and labels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Axis:
     """A searched setting, or the objective, as an axis from 0 to 1.
 
     Attributes:
-        ticks: Values that are written at it.
-        low, high: Its ends; logarithms where it is logarithmic.
-        is_log: Whether it is logarithmic.
-        choices: Where it is a choice, these.
+        ticks: Values that are labelled.
+        low, high: Ends of the axis; their logarithms if the axis is logarithmic.
+        is_log: Whether the axis is logarithmic.
+        choices: Values of a choice; empty for a range.
     """
 
     ticks: tuple[Scalar, ...]
@@ -45,11 +45,11 @@ class Axis:
 
     @property
     def is_choice(self) -> bool:
-        """Whether it has names and no numbers."""
+        """Whether the axis shows named choices instead of numbers."""
         return bool(self.choices)
 
     def height(self, value: Scalar) -> float:
-        """Where a value lies, from 0 to 1."""
+        """Position of a value on the axis, from 0 to 1."""
         if self.is_choice:
             return 0.5 if len(self.choices) == 1 else self.choices.index(value) / (len(self.choices) - 1)
         number = float(value or 0)
@@ -57,7 +57,7 @@ class Axis:
 
 
 def log_ticks(low: float, high: float) -> dict[str, list[Any]]:
-    """Ticks of a logarithmic axis: powers of ten, or 1, 2, 5 where it has few of these."""
+    """Ticks of a logarithmic axis: powers of ten, or 1, 2 and 5 times these if there are few."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1,) if math.log10(high / low) > 2.2 else (1, 2, 5)
     ticks = [step * 10.0**power for power in powers for step in steps]
@@ -68,7 +68,7 @@ def log_ticks(low: float, high: float) -> dict[str, list[Any]]:
 
 
 def wrapped(text: str) -> str:
-    """A long name in two lines."""
+    """The text, broken into two lines if it is long."""
     if len(text) < 10:
         return text
     breaks = [

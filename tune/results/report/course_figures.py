@@ -1,4 +1,4 @@
-"""Figures of how a search went: its best, its trials' curves, its rungs, its workers' time."""
+"""Figures of a search's progress: best objective, learning curves, rungs, time line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from plotly.graph_objects import Bar, Figure, Scatter
 
 from tune.results.report.axes import log_ticks
-from tune.results.report.facts import Lane, Rung, fate
-from tune.results.report.outcomes import COLOURS, GREY, NAMES, about, by_fate, marker
+from tune.results.report.facts import Lane, Rung, outcome
+from tune.results.report.outcomes import COLOURS, GREY, NAMES, about, by_outcome, marker
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial
 
@@ -36,7 +36,7 @@ def history(study: Study, winner: Trial | None, objective: str) -> Figure:
             hoverinfo="skip",
         )
     )
-    for kind, trials in by_fate(study, winner):
+    for kind, trials in by_outcome(study, winner):
         shown = [trial for trial in trials if trial.values]
         figure.add_trace(
             Scatter(
@@ -58,14 +58,14 @@ def history(study: Study, winner: Trial | None, objective: str) -> Figure:
 
 
 def learning_curves(study: Study, winner: Trial | None, objective: str, stops: Sequence[Rung]) -> Figure:
-    """Objective of every trial by the sentence pairs that it has seen."""
+    """Objective of every trial over the sentence pairs seen."""
     figure = Figure()
-    for kind, trials in by_fate(study, winner):
+    for kind, trials in by_outcome(study, winner):
         xs: list[float | None] = []
         ys: list[float | None] = []
         texts: list[str | None] = []
         shown = [trial for trial in trials if trial.values]
-        for trial in shown:  # one trace a fate, lines parted by a gap: a thousand trials stay light
+        for trial in shown:  # one trace an outcome, lines separated by a gap: fast with a thousand trials
             points = sorted(trial.values.items())
             xs += [pairs for pairs, _ in points] + [None]
             ys += [value for _, value in points] + [None]
@@ -103,7 +103,7 @@ def learning_curves(study: Study, winner: Trial | None, objective: str, stops: S
     return figure.update_layout(
         height=440,
         xaxis={
-            "title": {"text": "sentence pairs seen, logarithmic"},
+            "title": {"text": "sentence pairs seen (logarithmic scale)"},
             "type": "log",
             **log_ticks(min(seen), max(seen)),
         },
@@ -115,18 +115,16 @@ def learning_curves(study: Study, winner: Trial | None, objective: str, stops: S
 def _group(rung: Rung, number: int, winner: Trial | None) -> str:
     if winner is not None and number == winner.number:
         return "the best"
-    return (
-        "stopped there" if number in rung.stopped else "waits there" if number in rung.waiting else "went on"
-    )
+    return "stopped" if number in rung.stopped else "paused" if number in rung.waiting else "continued"
 
 
 def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objective: str) -> Figure:
-    """What each trial had reached at each rung, in the order of proposal, and whether it went on."""
+    """Best objective of each trial at each rung, in the order of proposal, and whether it continued."""
     figure = Figure()
     groups: list[tuple[str, str, str]] = [
-        ("stopped there", COLOURS["stopped"], "x-thin-open"),
-        ("waits there", COLOURS["running"], "circle-open"),
-        ("went on", COLOURS["complete"], "circle"),
+        ("stopped", COLOURS["stopped"], "x-thin-open"),
+        ("paused", COLOURS["running"], "circle-open"),
+        ("continued", COLOURS["complete"], "circle"),
         ("the best", COLOURS["winner"], "diamond"),
     ]
     n = max(1, len(study) - 1)
@@ -141,7 +139,7 @@ def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objec
         marker: dict[str, Any] = {"color": colour, "symbol": symbol, "size": 8 if symbol == "circle" else 9}
         if symbol == "x-thin-open":
             marker["line"] = {"width": 1.8, "color": colour}
-        if name == "waits there" and not xs:  # most searches pause nothing
+        if name == "paused" and not xs:  # most searches pause no trial
             continue
         figure.add_trace(
             Scatter(
@@ -161,7 +159,7 @@ def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objec
         xaxis={
             "tickvals": list(range(len(stops))),
             "ticktext": [
-                f"{rung.pairs:,} pairs<br>{len(rung.reached)} came, {len(rung.stopped)} stopped"
+                f"{rung.pairs:,} pairs<br>{len(rung.reached)} reached, {len(rung.stopped)} stopped"
                 for rung in stops
             ],
             "range": [-0.5, len(stops) - 0.5],
@@ -173,9 +171,9 @@ def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objec
 
 
 def time_line(found: Sequence[Lane], winner: Trial | None, mode: Mode) -> Figure:
-    """A bar a stint of a trial in the lane of its slot, over the time since the first one began."""
-    start = min(stint.started for lane in found for _, stint in lane.turns)
-    end = max(stint.ended for lane in found for _, stint in lane.turns)
+    """A bar for each attempt at a trial, in the lane of its slot, over time since the first start."""
+    start = min(attempt.started for lane in found for _, attempt in lane.turns)
+    end = max(attempt.ended for lane in found for _, attempt in lane.turns)
     unit, seconds = (
         ("hours", 3600.0)
         if end - start > 7200
@@ -186,16 +184,16 @@ def time_line(found: Sequence[Lane], winner: Trial | None, mode: Mode) -> Figure
     figure = Figure()
     for kind in COLOURS:
         bars = [
-            (lane.name, trial, stint)
+            (lane.name, trial, attempt)
             for lane in found
-            for trial, stint in lane.turns
-            if fate(trial, winner) == kind
+            for trial, attempt in lane.turns
+            if outcome(trial, winner) == kind
         ]
         figure.add_trace(
             Bar(
                 y=[name for name, _, _ in bars],
-                base=[(stint.started - start) / seconds for _, _, stint in bars],
-                x=[(stint.ended - stint.started) / seconds for _, _, stint in bars],
+                base=[(attempt.started - start) / seconds for _, _, attempt in bars],
+                x=[(attempt.ended - attempt.started) / seconds for _, _, attempt in bars],
                 orientation="h",
                 name=NAMES[kind],
                 marker={"color": COLOURS[kind], "line": {"color": "rgba(127,127,127,.35)", "width": 1}},
@@ -214,7 +212,7 @@ def time_line(found: Sequence[Lane], winner: Trial | None, mode: Mode) -> Figure
         barmode="overlay",
         uniformtext={"minsize": 9, "mode": "hide"},
         bargap=0.25,
-        xaxis={"title": {"text": f"{unit} since the first trial began"}, "zeroline": False},
+        xaxis={"title": {"text": f"{unit} since the first trial started"}, "zeroline": False},
         yaxis={
             "categoryorder": "array",
             "categoryarray": [lane.name for lane in reversed(found)],

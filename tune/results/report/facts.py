@@ -1,4 +1,4 @@
-"""What the report of a search tells in numbers: functions of the record alone."""
+"""Numbers of a search's report: pure functions of the record."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from tune.searchers.history import to_optuna
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
 from tune.study.study import Study
-from tune.study.trial_record import State, Stint, Trial
+from tune.study.trial_record import Attempt, State, Trial
 from tune.study.work_time import rest_of_run
 
-Fate = Literal["winner", "complete", "stopped", "failed", "running"]
+Outcome = Literal["winner", "complete", "stopped", "failed", "running"]
 
 MIN_TRIALS_FOR_IMPORTANCE = 8
-"""With fewer trials the best tenth is a single one, and nothing can be told from it."""
+"""With fewer trials the best tenth is a single trial, too few for an importance."""
 
 SHUFFLES = 100
-"""How often the objective is dealt out anew among the trials, to see what importance chance gives."""
+"""Number of random permutations of the objective, to measure the importance due to chance."""
 
 
-def fate(trial: Trial, winner: Trial | None) -> Fate:
-    """What became of a trial."""
+def outcome(trial: Trial, winner: Trial | None) -> Outcome:
+    """The outcome of a trial, as the figures group it."""
     if winner is not None and trial.number == winner.number:
         return "winner"
-    fates: dict[str, Fate] = {
+    outcomes: dict[str, Outcome] = {
         "COMPLETE": "complete",
         "PRUNED": "stopped",
         "FAIL": "failed",
         "RUNNING": "running",
         "PAUSED": "running",
     }
-    return fates[trial.state]
+    return outcomes[trial.state]
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A rung of successive halving and what happened there.
+    """A rung of successive halving and its trials.
 
     Attributes:
-        pairs: Sentence pairs at which it stands.
-        reached: Best objective so far of each trial that came to it, by number.
-        stopped: Numbers of those that were stopped there.
-        waiting: Numbers of those that are paused there.
+        pairs: Sentence pairs of the rung.
+        reached: Best objective so far of each trial that reached the rung, by number.
+        stopped: Numbers of the trials stopped at the rung.
+        waiting: Numbers of the trials paused at the rung.
     """
 
     pairs: int
@@ -62,17 +62,17 @@ class Rung:
 
     @property
     def went_on(self) -> tuple[int, ...]:
-        """Numbers of the trials that were let pass."""
+        """Numbers of the trials that passed the rung."""
         return tuple(number for number in self.reached if number not in self.stopped + self.waiting)
 
 
 def has_rungs(search: SearchSettings) -> bool:
-    """Whether all trials are judged at the same rungs; HyperBand's brackets have each their own."""
+    """Whether all trials are judged at the same rungs; each of HyperBand's brackets has its own."""
     return search.scheduler in ("asha", "pausing-asha")
 
 
 def rungs(study: Study, search: SearchSettings) -> list[Rung]:
-    """The rungs that any trial came to, the first one first; none where trials have no rungs in common."""
+    """The rungs that any trial reached, lowest first; empty if trials have no rungs in common."""
     if not has_rungs(search):
         return []
     places = Rungs(search.grace_pairs, search.reduction_factor)
@@ -90,40 +90,40 @@ def rungs(study: Study, search: SearchSettings) -> list[Rung]:
 
 
 def departures(study: Study) -> dict[str, list[str]]:
-    """What the rule of a search without common rungs did: who was stopped, and who went on as another one."""
+    """Decisions of a scheduler without common rungs: trials stopped, and trials that took over others."""
     return {
         "Stopped": [f"trial {t.number} at {t.pairs_seen:,} pairs" for t in study if t.state == "PRUNED"],
-        "Went on as others": [f"trial {t.number} {t.lineage_in_words}" for t in study if t.lineage],
+        "Took over another trial": [f"trial {t.number} {t.lineage_in_words}" for t in study if t.lineage],
     }
 
 
 @dataclass(frozen=True)
 class Lane:
-    """What one slot of a machine did.
+    """The trials of one slot of a machine.
 
     Attributes:
-        name: For people.
-        turns: The trials that it worked at, and when, in that order; no two overlap.
+        name: Label of the slot.
+        turns: The slot's trials and their times, in order and without overlap.
     """
 
     name: str
-    turns: tuple[tuple[Trial, Stint], ...]
+    turns: tuple[tuple[Trial, Attempt], ...]
 
 
 def lanes(study: Study) -> list[Lane]:
-    """The stints of the trials laid into as few lanes as they need, machine by machine.
+    """Attempts at trials, packed into as few lanes as possible for each machine.
 
-    Which of a machine's slots had a trial is not on record.
+    The record does not name the slot of a trial, only its machine.
     """
-    turns = [(trial, stint) for trial in study for stint in trial.stints]
-    of_machine: dict[str, list[list[tuple[Trial, Stint]]]] = {}
-    for trial, stint in sorted(turns, key=lambda turn: turn[1].started):
-        own = of_machine.setdefault(stint.machine, [])
-        free = next((lane for lane in own if lane[-1][1].ended <= stint.started), None)
+    turns = [(trial, attempt) for trial in study for attempt in trial.stints]
+    of_machine: dict[str, list[list[tuple[Trial, Attempt]]]] = {}
+    for trial, attempt in sorted(turns, key=lambda turn: turn[1].started):
+        own = of_machine.setdefault(attempt.machine, [])
+        free = next((lane for lane in own if lane[-1][1].ended <= attempt.started), None)
         if free is None:
-            own.append([(trial, stint)])
+            own.append([(trial, attempt)])
         else:
-            free.append((trial, stint))
+            free.append((trial, attempt))
     return [
         Lane(f"slot {i}" if len(of_machine) == 1 else f"{machine or 'unknown'}, slot {i}", tuple(lane))
         for machine, own in of_machine.items()
@@ -133,12 +133,12 @@ def lanes(study: Study) -> list[Lane]:
 
 @dataclass(frozen=True)
 class Cost:
-    """What was spent, and what stopping early kept from being spent.
+    """The cost of a search, and the savings of early stopping.
 
     Attributes:
-        pairs, seconds: Sentence pairs trained on, and time of one slot, in all trials.
-        saved_pairs, saved_seconds: What the stopped trials would have taken more, each at its own rate.
-        is_upper_bound: Whether less might have been saved: `patience` might have ended the trials sooner.
+        pairs, seconds: Sentence pairs trained on, and slot time, of all trials.
+        saved_pairs, saved_seconds: The rest of the stopped trials, each at its own rate.
+        is_upper_bound: Whether the savings may be smaller: `patience` might have ended the trials sooner.
     """
 
     pairs: float
@@ -149,17 +149,17 @@ class Cost:
 
     @property
     def saved_share(self) -> float:
-        """Share of the sentence pairs of a search without stopping that were not trained on."""
+        """Saved pairs as a share of the pairs of a search without early stopping."""
         total = self.pairs + self.saved_pairs
         return self.saved_pairs / total if total else 0.0
 
 
 def cost(study: Study, settings: Settings) -> Cost:
-    """Add up what the trials took and what those that were stopped would have taken.
+    """The cost of all trials, and the cost that stopped trials would have added.
 
     Args:
         study: The record.
-        settings: What the searched settings are put into; `epochs` is how far a trial would have gone.
+        settings: Base settings of the search; `epochs` is the length of a full trial.
     """
     saved_pairs = saved_seconds = 0.0
     is_upper_bound = False
@@ -174,12 +174,12 @@ def cost(study: Study, settings: Settings) -> Cost:
 
 
 def scored(space: Space, study: Study) -> OptunaStudy:
-    """The trials that reported, as an Optuna study in which each is complete with the best that it reached.
+    """The trials with a report as an Optuna study, each complete with its best objective.
 
-    Optuna's importances leave stopped trials out, which are most of a search.
+    Optuna's importances ignore pruned trials, which are most of a search.
     """
     history = to_optuna(space, study)
-    own = history.trials[len(study.carried) :]  # the carried ones, which come first, are another search's
+    own = history.trials[len(study.carried) :]  # carried trials come first and belong to another search
     shown = create_study(direction=history.direction)
     for trial, known in zip(study, own, strict=True):
         if (best := trial.best(study.mode)) is not None:
@@ -200,8 +200,8 @@ class Importance:
 
     Attributes:
         name: The setting.
-        share: Its importance; those of all settings add up to 1.
-        chance: What it stays below in 95 of 100 deals of the objective among the trials.
+        share: Importance; the shares of all settings add up to 1.
+        chance: The 95th percentile of the importance under random permutations of the objective.
     """
 
     name: str
@@ -210,41 +210,42 @@ class Importance:
 
     @property
     def is_above_chance(self) -> bool:
-        """Whether it stands above chance."""
+        """Whether the importance exceeds chance."""
         return self.share > self.chance
 
 
 def importances(history: OptunaStudy, seed: int = 0) -> list[Importance]:
-    """Importance of the settings, the greatest first; none where there are too few trials or all are alike.
+    """Importance of the settings, largest first; empty with too few trials or equal objectives.
 
-    PED-ANOVA (Watanabe et al., 2023, https://arxiv.org/abs/2304.10255): how much the best tenth of the trials
-    gather in one part of a setting's range. With some dozens of trials chance gives much of it, so the same
-    is told of objectives dealt out at random.
+    PED-ANOVA (Watanabe et al., 2023, https://arxiv.org/abs/2304.10255): how much the best tenth of trials
+    concentrates in one part of a setting's range. With a few dozen trials much of it is chance, so the same
+    is computed for randomly permuted objectives.
 
     Args:
-        history: As `scored` gives it.
-        seed: Of the deals.
+        history: From `scored`.
+        seed: Seed of the permutations.
     """
     values = [trial.values[0] for trial in history.trials]
     if len(values) < MIN_TRIALS_FOR_IMPORTANCE or len(set(values)) < 2:
         return []
     found = get_param_importances(history)
     rng = np.random.default_rng(seed)
-    deals = [
-        get_param_importances(_dealt(history, rng.permutation(values).tolist())) for _ in range(SHUFFLES)
+    shuffled = [
+        get_param_importances(_with_values(history, rng.permutation(values).tolist()))
+        for _ in range(SHUFFLES)
     ]
     return [
-        Importance(name, share, float(np.quantile([deal.get(name, 0.0) for deal in deals], 0.95)))
+        Importance(name, share, float(np.quantile([random.get(name, 0.0) for random in shuffled], 0.95)))
         for name, share in found.items()
     ]
 
 
-def _dealt(history: OptunaStudy, values: Sequence[float]) -> OptunaStudy:
-    dealt = create_study(direction=history.direction)
-    dealt.add_trials(
+def _with_values(history: OptunaStudy, values: Sequence[float]) -> OptunaStudy:
+    study = create_study(direction=history.direction)
+    study.add_trials(
         [
             create_trial(params=trial.params, distributions=trial.distributions, value=value)
             for trial, value in zip(history.trials, values, strict=True)
         ]
     )
-    return dealt
+    return study

@@ -1,4 +1,4 @@
-"""How a search's figures show trials: colours stand for what became of one, the same in all figures."""
+"""Colours, names and hover texts of trials in a search's figures, by outcome."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ from collections.abc import Iterable
 from html import escape
 
 from tune.results.best_trials import show
-from tune.results.report.facts import Fate, fate
+from tune.results.report.facts import Outcome, outcome
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial
 
-COLOURS: dict[Fate, str] = {
+COLOURS: dict[Outcome, str] = {
     "stopped": "#98a2b3",
     "complete": "#3b7dd8",
     "running": "#1f9d68",
     "failed": "#d6336c",
     "winner": "#e8890c",
 }
-"""In the order of drawing: what matters more lies on top."""
+"""In the order of drawing: more important outcomes are drawn on top."""
 
-NAMES: dict[Fate, str] = {
+NAMES: dict[Outcome, str] = {
     "stopped": "stopped early",
-    "complete": "to the end",
-    "running": "under way",
+    "complete": "completed",
+    "running": "running or paused",
     "failed": "failed",
-    "winner": "the best",
+    "winner": "best",
 }
 GREY = "#8a94a3"
-"""Of what is no trial: axes, rungs."""
+"""Colour of axes and rungs."""
 
 
-def by_fate(study: Study, winner: Trial | None) -> Iterable[tuple[Fate, list[Trial]]]:
-    """The trials of each fate, in the order of drawing; none of some."""
+def by_outcome(study: Study, winner: Trial | None) -> Iterable[tuple[Outcome, list[Trial]]]:
+    """The trials of each outcome, in the order of drawing; a list may be empty."""
     for kind in COLOURS:
-        yield kind, [trial for trial in study if fate(trial, winner) == kind]
+        yield kind, [trial for trial in study if outcome(trial, winner) == kind]
 
 
-def marker(kind: Fate) -> dict[str, object]:
-    """How a trial's point is drawn."""
+def marker(kind: Outcome) -> dict[str, object]:
+    """Plotly's marker of a trial's point."""
     symbol = {"winner": "diamond", "failed": "x"}.get(kind, "circle")
     return {"color": COLOURS[kind], "symbol": symbol, "size": 11 if kind == "winner" else 7.5}
 
 
 def about(trial: Trial, mode: Mode) -> str:
-    """What a reader wants to know of a trial that the pointer is on, for Plotly, which reads some HTML."""
+    """Hover text of a trial in Plotly's HTML: objective, pairs, outcome and settings."""
     value = trial.best(mode)
     best = "no report" if value is None else f"{value:.4f}"
     settings = "<br>".join(f"{name} {_plain(show(value))}" for name, value in trial.params.items())
@@ -52,5 +52,5 @@ def about(trial: Trial, mode: Mode) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text that Plotly shows as it is; quotes mean nothing to it, and not all versions know their names."""
+    """The text, escaped for Plotly; without quotes, whose entities some versions do not know."""
     return escape(text, quote=False)

@@ -36,11 +36,11 @@ _TEMPLATE = Path(__file__).parent / "search.html"
 
 @waiting("Writing the report")
 def write_report(search: Search, folder: Path) -> Path:
-    """Write the report of a search as it stands, finished or not.
+    """Write the report of a search, finished or not.
 
     Args:
-        search: What was searched.
-        folder: The search directory, with its ``study.json``; nothing in it is changed but the report.
+        search: The search.
+        folder: The search directory, with its ``study.json``; only the report in it is changed.
 
     Returns:
         The HTML file.
@@ -49,14 +49,14 @@ def write_report(search: Search, folder: Path) -> Path:
         InputError: The record is damaged or holds no score, or the page cannot be written.
     """
     study = Study.read(folder / STUDY_FILE)
-    if not is_held(folder):  # `tune`, which holds it, has brought the record to rest
+    if not is_held(folder):  # else `tune` holds the lock and has done this
         study.come_to_rest()
     best = study.leader()
     if best is None:
         reason = next((f"; the first one: {trial.reason}" for trial in study if trial.reason), "")
         raise InputError(
-            f"{folder / STUDY_FILE}: must hold a score of a trial that has not failed, "
-            f"none of its {len(study)} has one{reason}"
+            f"{folder / STUDY_FILE}: must hold a trial with a score, "
+            f"all {len(study)} failed or have not reported{reason}"
         )
     is_finished = is_whole(study, search.space)
     if is_finished:
@@ -64,8 +64,8 @@ def write_report(search: Search, folder: Path) -> Path:
     has_settings = _holds_settings(search, best, folder / BEST_SETTINGS)
     version = folder / BEST_VERSION if has_settings and (folder / BEST_VERSION).is_dir() else None
     if not is_finished and (version is None or not _holds_best(version, search, study, best)):
-        has_settings, version = False, None  # those of an earlier session, since when the search went on
-    is_repeatable = has_settings and not best.lineage  # else settings changed on the way
+        has_settings, version = False, None  # the files are of an earlier session
+    is_repeatable = has_settings and not best.lineage  # else the settings changed during training
     tested = None
     if version is not None and (version / TEST_FILE).exists():
         tested = read_scores(version / TEST_FILE)
@@ -133,19 +133,19 @@ def _figures(
 
 
 def _holds_settings(search: Search, best: Trial, path: Path) -> bool:
-    """Whether a file is of this trial's settings: not where the search was killed before it wrote results."""
+    """Whether a file holds this trial's settings; not if a kill prevented the results from being written."""
     if not path.is_file():
         return False
-    try:  # as settings: a winner whose settings changed on the way has a note above them
+    try:  # compared as settings: the file may start with a note
         kept = load(config=path)
-    except InputError:  # changed by hand, or damaged
+    except InputError:  # edited by hand, or damaged
         return False
     settings = search.settings.override(best.params)
-    return kept.model_copy(update={"paths": settings.paths}) == settings  # a moved search may have gone on
+    return kept.model_copy(update={"paths": settings.paths}) == settings  # the search may have been moved
 
 
 def _holds_best(version: Path, search: Search, study: Study, best: Trial) -> bool:
-    """Whether a version is the best trial's present one, and not that of an earlier session."""
+    """Whether a version is the best trial's current one, not one of an earlier session."""
     try:
         kept = read_summary(version)["best"][search.objective]
     except (InputError, KeyError):
@@ -199,7 +199,7 @@ def _headline(tested: dict[str, Any] | None) -> _Headline | None:
 @dataclass(frozen=True)
 class _TrialRow:
     number: int
-    fate: str
+    outcome: str
     best: str
     pairs: int
     seconds: float
@@ -208,13 +208,13 @@ class _TrialRow:
 
 
 def _rows(search: Search, study: Study, best: Trial) -> list[_TrialRow]:
-    """The trials, best first, then those without a score that counts; no more than a page can hold."""
+    """The trials, best first, then those without a valid score; limited to the size of a page."""
     able = study.ranked()
     others = [trial for trial in study if not trial.is_scored]
     return [
         _TrialRow(
             trial.number,
-            NAMES[facts.fate(trial, best)],
+            NAMES[facts.outcome(trial, best)],
             f"{value:.4f}" if (value := trial.best(study.mode)) is not None else "",
             trial.pairs_seen,
             trial.seconds,
@@ -235,29 +235,29 @@ def _commands(
     search: Search, folder: Path, is_finished: bool, is_repeatable: bool, version: Path | None
 ) -> list[_Command]:
     themo = "python -m themo"
-    of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent)}"  # where it lies now
+    of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent)}"  # its current directory
     compare = _Command("Compare the trials in MLflow", command_to_see(folder))
     train = _Command("Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS)}")
     trains = [train] if is_repeatable else []
     resume = f"{themo} tune --resume {of_search}"
     if version is None:
-        what = "Write the winner's files anew" if is_finished else "Resume the search, if it is not running"
+        what = "Write the winner's files again" if is_finished else "Resume the search, if it is not running"
         return [_Command(what, resume), *trains, compare]
     resumes = [] if is_finished else [_Command("Resume the search", resume)]
     return [
         *resumes,
         *trains,
         _Command(
-            "Test the winner beside all baselines, with a report of its own",
+            "Test the winner and all baselines, with a report",
             f"{themo} test --version-path {_shown(version)} --baseline --report",
         ),
         _Command("Search again", f"{themo} tune --repeat {of_search}"),
-        _Command("Write this page anew", f"{themo} report {of_search}"),
+        _Command("Update this page", f"{themo} report {of_search}"),
         compare,
     ]
 
 
 def _shown(path: Path) -> str:
-    """A path as one types it in the present working directory."""
+    """A path as typed in a shell in the current working directory."""
     path = path.absolute()
     return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

@@ -1,4 +1,4 @@
-"""Figures of what the searched settings did: parallel coordinates, importance, slices."""
+"""Figures of the searched settings' effects: parallel coordinates, importance, slices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 from tune.results.best_trials import show
 from tune.results.report.axes import Axis, log_ticks, wrapped
 from tune.results.report.facts import Importance
-from tune.results.report.outcomes import COLOURS, GREY, NAMES, about, by_fate, marker
+from tune.results.report.outcomes import COLOURS, GREY, NAMES, about, by_outcome, marker
 from tune.space.dimensions import Choice, Dimension, FloatRange, IntRange, Scalar
 from tune.space.search_space import Space
 from tune.study.study import Study
@@ -23,9 +23,9 @@ _SLICE_COLUMNS = 4
 
 
 def parallel_coordinates(study: Study, winner: Trial | None, space: Space, objective: str) -> Figure:
-    """Every trial as a line over the axes of all searched settings, to its best objective on the last axis.
+    """Every trial as a line across the axes of all searched settings, ending at its best objective.
 
-    Drawn as plain lines: Optuna's figure sorts the axes by name and has colours for white paper only, and
+    Drawn as plain lines: Optuna's figure sorts the axes by name and has colours for a white background only;
     Plotly's needs WebGL, and scripts that a content security policy should forbid.
     """
     shown = [trial for trial in study if trial.values]
@@ -41,11 +41,14 @@ def parallel_coordinates(study: Study, winner: Trial | None, space: Space, objec
         texts: list[str | None] = []
         for trial in group:
             values = {**trial.params, objective: bests[trial.number]}
-            told = [(x, axis, values[name]) for x, (name, axis) in enumerate(axes.items()) if name in values]
+            points = [
+                (x, axis, values[name]) for x, (name, axis) in enumerate(axes.items()) if name in values
+            ]
             spread = 0.05 * (trial.number / max(1, len(study) - 1) - 0.5)  # equal choices side by side
-            xs += [x for x, _, _ in told] + [None]
-            ys += [axis.height(value) + (spread if axis.is_choice else 0) for _, axis, value in told] + [None]
-            texts += [about(trial, study.mode)] * len(told) + [None]
+            xs += [x for x, _, _ in points] + [None]
+            heights = [axis.height(value) + (spread if axis.is_choice else 0) for _, axis, value in points]
+            ys += [*heights, None]
+            texts += [about(trial, study.mode)] * len(points) + [None]
         figure.add_trace(
             Scatter(
                 x=xs,
@@ -87,7 +90,7 @@ def parallel_coordinates(study: Study, winner: Trial | None, space: Space, objec
 
 @dataclass(frozen=True)
 class _Share:
-    """Some of the trials of one figure, and how they are drawn."""
+    """A group of trials in a figure, and its line style."""
 
     name: str
     colour: str
@@ -96,7 +99,7 @@ class _Share:
 
 
 def _thirds(ordered: Sequence[Trial], winner: Trial | None) -> Iterable[tuple[_Share, list[Trial]]]:
-    """The trials, from the worst to the best, parted in three, and the winner alone."""
+    """The trials in three groups from worst to best, and the winner as a group of its own."""
     others = [trial for trial in ordered if winner is None or trial.number != winner.number]
     third = math.ceil(len(others) / 3)
     shares = (
@@ -111,7 +114,7 @@ def _thirds(ordered: Sequence[Trial], winner: Trial | None) -> Iterable[tuple[_S
 
 
 def importance_bars(found: Sequence[Importance]) -> Figure:
-    """Importance of each setting beside what chance gives."""
+    """Importance of each setting, and the importance due to chance."""
     shown = list(reversed(found))
     figure = Figure(
         Bar(
@@ -132,7 +135,7 @@ def importance_bars(found: Sequence[Importance]) -> Figure:
         Scatter(
             x=[item.chance for item in shown],
             y=[item.name for item in shown],
-            name="chance: 95 of 100 shuffles stay below",
+            name="chance: 95th percentile of 100 shuffles",
             mode="markers",
             marker={"symbol": "line-ns-open", "size": 16, "color": COLOURS["winner"], "line": {"width": 2}},
             hovertemplate="%{y}: chance %{x:.2f}<extra></extra>",
@@ -141,13 +144,13 @@ def importance_bars(found: Sequence[Importance]) -> Figure:
     return figure.update_layout(
         height=110 + 26 * len(shown),
         bargap=0.35,
-        xaxis={"title": {"text": "share of importance"}, "rangemode": "tozero"},
+        xaxis={"title": {"text": "importance (share)"}, "rangemode": "tozero"},
         yaxis={"showgrid": False},
     )
 
 
 def slices(study: Study, winner: Trial | None, space: Space, objective: str) -> Figure:
-    """Best objective of each trial over each searched setting, a small plot a setting."""
+    """Best objective of each trial over each searched setting, one small plot a setting."""
     names = list(space.dimensions)
     n_rows = math.ceil(len(names) / _SLICE_COLUMNS)
     figure = make_subplots(
@@ -159,7 +162,7 @@ def slices(study: Study, winner: Trial | None, space: Space, objective: str) -> 
     )
     for i, name in enumerate(names):
         row, column = i // _SLICE_COLUMNS + 1, i % _SLICE_COLUMNS + 1
-        for kind, trials in by_fate(study, winner):
+        for kind, trials in by_outcome(study, winner):
             shown = [trial for trial in trials if trial.values and name in trial.params]
             figure.add_trace(
                 Scatter(

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from themo.config.settings import Settings
-from tune.results.report.facts import Lane, cost, fate, importances, lanes, rungs, scored
+from tune.results.report.facts import Lane, cost, importances, lanes, outcome, rungs, scored
 from tune.searchers.history import to_optuna
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space, from_tree
@@ -59,8 +59,8 @@ def test_what_became_of_a_trial() -> None:
     study = study_of(
         ([0.9], "COMPLETE"), ([0.1], "PRUNED"), ([], "FAIL"), ([], "RUNNING"), ([0.2], "COMPLETE")
     )
-    fates = [fate(trial, study[0]) for trial in study]
-    assert fates == ["winner", "stopped", "failed", "running", "complete"]
+    outcomes = [outcome(trial, study[0]) for trial in study]
+    assert outcomes == ["winner", "stopped", "failed", "running", "complete"]
 
 
 def test_stopping_saves_what_the_stopped_trials_had_left(settings: Settings) -> None:
@@ -85,7 +85,7 @@ def test_nothing_is_saved_where_nothing_ran(settings: Settings) -> None:
 
 def at_work(study: Study, *spans: tuple[float, float, str]) -> Study:
     for trial, (started, ended, machine) in zip(study, spans, strict=True):
-        trial.enter_stint(started, ended, machine)
+        trial.enter_attempt(started, ended, machine)
     return study
 
 
@@ -98,7 +98,7 @@ def test_lanes_hold_one_trial_at_a_time() -> None:
     assert told(lanes(study)) == [("slot 1", [0, 3]), ("slot 2", [1, 2])]
 
 
-def test_lanes_of_several_machines_are_told_apart() -> None:
+def test_lanes_of_several_machines_have_different_names() -> None:
     study = at_work(study_of(*[([0.1], "COMPLETE")] * 3), (0, 2, "north"), (1, 3, "south"), (2, 4, "north"))
     assert told(lanes(study)) == [("north, slot 1", [0, 2]), ("south, slot 1", [1])]
 
@@ -106,7 +106,7 @@ def test_lanes_of_several_machines_are_told_apart() -> None:
 def test_a_trial_that_waited_left_its_lane_to_others() -> None:
     study = at_work(study_of(*[([0.1], "COMPLETE")] * 3), (0, 2, "north"), (2, 4, "north"), (4, 6, "north"))
     for trial, machine in zip(study, ("north", "south", "north"), strict=True):
-        trial.enter_stint(6.0 + 2 * trial.number, 8.0 + 2 * trial.number, machine)
+        trial.enter_attempt(6.0 + 2 * trial.number, 8.0 + 2 * trial.number, machine)
     assert told(lanes(study)) == [("north, slot 1", [0, 1, 2, 0, 2]), ("south, slot 1", [1])]
 
 
@@ -115,7 +115,7 @@ def test_a_trial_that_never_began_has_no_lane() -> None:
     assert most_at_once(study_of(([], "RUNNING"))) == 0
 
 
-def test_slots_whose_machine_came_back_under_another_name_are_no_more_of_them() -> None:
+def test_a_machine_that_returns_renamed_adds_no_slots() -> None:
     spans = (0, 5, "c1"), (0, 5, "c1"), (5, 9, "c2"), (6, 9, "c2")
     study = at_work(study_of(*[([0.1], "COMPLETE")] * 4), *spans)
     assert (len(lanes(study)), most_at_once(study)) == (4, 2)
@@ -147,7 +147,7 @@ def a_search(space: Space, n: int, height) -> Study:  # type: ignore[no-untyped-
     return study
 
 
-def test_a_setting_that_decides_stands_above_chance_and_one_without_effect_does_not(space: Space) -> None:
+def test_only_an_important_setting_exceeds_chance(space: Space) -> None:
     study = a_search(space, 60, lambda params: -abs(math.log10(params["learn_rate"]) + 3))
     found = {item.name: item for item in importances(scored(space, study))}
     assert found["learn_rate"].is_above_chance

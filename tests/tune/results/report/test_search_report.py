@@ -47,7 +47,7 @@ SCORES = {
 
 
 def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]:
-    """A search of `n` trials as it would have been left: every third goes on at the rungs, one diverges."""
+    """A finished search of `n` trials: every third one passes the rungs, one diverges."""
     search = a_search(logs_dir, "mine", Resources(max_concurrent=2))
     folder = logs_dir / "tune" / "mine"
     study = Study(folder / "study.json", "max")
@@ -58,7 +58,7 @@ def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]
         for step in range(1, n_reports + 1):
             metrics = {"pairs_seen": 100.0 * step, "epoch": step / 9, "val/match@01": (i + 1) * step / 200}
             study.report(i, metrics, "val/match@01")
-        trial.enter_stint(1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9)
+        trial.enter_attempt(1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9)
         trial.seconds = 9.0
         if n_reports:
             trial.enter_checkpoint(f"session-1/trial-{i:04d}")
@@ -104,19 +104,19 @@ def text_of(path: Path) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
-def test_a_finished_search_is_told(finished: tuple[Search, Path]) -> None:
+def test_the_page_of_a_finished_search(finished: tuple[Search, Path]) -> None:
     search, folder = finished
     path = write_report(search, folder)
     assert path == folder / "report.html"
     text = text_of(path)
-    assert "12 of 12 trials over 4 settings, by val/match@01 (the greater the better)." in text
+    assert "12 of 12 trials over 4 settings, by val/match@01 (higher is better)." in text
     assert "Not finished" not in text
     assert "The winner: trial 10" in text
     assert "student, Spanish 0.750 0.000–1.000" in text
     assert "ceiling: the teacher, English 0.950" in text
     assert "floor: the teacher, fed Spanish 0.050" in text
     assert "retention 0.789" in text
-    assert "3 to the end, 8 stopped early, 1 failed" in text
+    assert "3 completed, 8 stopped early, 1 failed" in text
     assert "diverged: loss is nan &lt;at once&gt;" in text
     assert f"python -m themo train --config {folder / 'best.yaml'}" in text
     assert f"python -m themo test --version-path {folder / 'best'} --baseline --report" in text
@@ -142,25 +142,25 @@ def test_what_a_trial_failed_of_is_no_markup_for_plotly(finished: tuple[Search, 
     assert "pooling &lt;i&gt;" in text
 
 
-def test_rungs_and_cost_are_told(finished: tuple[Search, Path]) -> None:
+def test_the_page_shows_rungs_and_cost(finished: tuple[Search, Path]) -> None:
     text = text_of(write_report(*finished))
     assert "100 11 3 8 0, 2, 3, 5, 6, 8, 9, 11" in text
     assert "300 3 3 0" in text
     # eight trials stopped after a ninth of their epoch: 800 pairs left each; the others saw 2,700
-    assert "The trials saw 3,500 sentence pairs" in text
+    assert "The trials trained on 3,500 sentence pairs" in text
     assert "65 % of the pairs" in text
 
 
 @pytest.mark.parametrize(
     ("scheduler", "rule"),
     [
-        ("hyperband", "dealt out to 3 brackets, of which each has rungs of its own"),
+        ("hyperband", "split into 3 brackets with their own rungs"),
         ("median", "Every 100 sentence pairs a trial is stopped if its best so far is worse than the median"),
-        ("pbt", "After every round of 100 sentence pairs each of the worst quarter"),
+        ("pbt", "After every round of 100 sentence pairs each trial of the worst quarter"),
         ("none", "No trial is stopped early in this search."),
     ],
 )
-def test_the_rule_of_a_search_without_common_rungs_is_told(
+def test_the_page_explains_schedulers_without_common_rungs(
     finished: tuple[Search, Path], scheduler: str, rule: str
 ) -> None:
     search, folder = finished
@@ -172,46 +172,46 @@ def test_the_rule_of_a_search_without_common_rungs_is_told(
     text = text_of(write_report(searched_by(search, folder, scheduler=scheduler), folder))
     assert rule in text
     assert "Dotted lines" not in text
-    assert "has come to a rung" not in text
+    assert "No trial reached a rung" not in text
     stopped = "Stopped: trial 0 at 100 pairs, trial 2 at 100 pairs, trial 3 at 100 pairs"
     assert (stopped in text) == (scheduler in ("hyperband", "median"))
-    assert "Went on as others: trial 4 as trial 7 from 300 pairs." in text
+    assert "Took over another trial: trial 4 as trial 7 from 300 pairs." in text
 
 
-def test_where_no_trial_has_come_to_a_judgement_that_is_told(tmp_path: Path) -> None:
+def test_the_page_of_a_search_without_judgements(tmp_path: Path) -> None:
     search, folder = record(tmp_path / "logs", n=1, running=1)
     text = text_of(write_report(searched_by(search, folder, grace_pairs=5000), folder))
-    assert "No trial has come to a rung (5,000 sentence pairs are the first), so none was stopped." in text
+    assert "No trial reached a rung; the first is at 5,000 sentence pairs." in text
     text = text_of(write_report(searched_by(search, folder, scheduler="median", grace_pairs=5000), folder))
-    assert "None has come to that." in text
+    assert "No trial was stopped." in text
 
 
 def test_with_patience_the_savings_are_a_bound(finished: tuple[Search, Path]) -> None:
     search, folder = finished
     assert "up to" not in text_of(write_report(search, folder))
     text = text_of(write_report(replace(search, settings=search.settings.override({"patience": 5})), folder))
-    assert "saved by stopping early up to 65 %" in text
-    assert "Without stopping early, up to 9,900 pairs would have taken" in text
-    assert "were saved, or less: training.patience would have ended some trials" in text
+    assert "saved by early stopping up to 65 %" in text
+    assert "Without early stopping, up to 9,900 pairs would have taken" in text
+    assert "were saved, or less, as training.patience would have ended some trials" in text
 
 
-def test_a_search_under_way_is_told_as_it_stands_and_left_alone(tmp_path: Path) -> None:
+def test_the_page_of_a_running_search_changes_nothing(tmp_path: Path) -> None:
     search, folder = record(tmp_path / "logs", n=6, running=2)
     before = (folder / "study.json").read_bytes()
     text = text_of(write_report(search, folder))
     assert "Not finished:" in text
     assert "The best so far: trial 4" in text  # under way, and ahead of all
-    assert "2 under way" in text
-    assert "The winner is tested when a session of the search has ended." in text
+    assert "2 running" in text
+    assert "The winner is tested at the end of a session." in text
     assert "python -m themo tune --resume mine --logs-dir" in text
     assert (folder / "study.json").read_bytes() == before
 
 
-def test_the_page_of_an_interrupted_search_shows_its_best_student_and_its_test(tmp_path: Path) -> None:
+def test_an_interrupted_searchs_page_shows_best_and_test(tmp_path: Path) -> None:
     search, folder = record(tmp_path / "logs", n=6, running=2)
     leave_best(search, folder)
     text = text_of(write_report(search, folder))
-    assert "student, Spanish" not in text  # a version of another score: the search went on since
+    assert "student, Spanish" not in text  # a version with another score: the search was resumed since
     facts = {"best": {search.objective: 5 * 9 / 200}}
     (folder / "best" / "summary.json").write_text(json.dumps(facts), encoding="utf-8")
     text = text_of(write_report(search, folder))
@@ -223,7 +223,7 @@ def test_the_page_of_an_interrupted_search_shows_its_best_student_and_its_test(t
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "PAUSED"])
-def test_a_search_of_which_nothing_has_ended_is_told(tmp_path: Path, state: State) -> None:
+def test_the_page_of_a_search_without_ended_trials(tmp_path: Path, state: State) -> None:
     search, folder = record(tmp_path / "logs", n=6, running=6)
     study = Study.read(folder / "study.json")
     for trial in study:
@@ -231,31 +231,31 @@ def test_a_search_of_which_nothing_has_ended_is_told(tmp_path: Path, state: Stat
     study.save()
     text = text_of(write_report(search, folder))
     assert "The best so far: trial 4" in text
-    assert f"0 failed, 6 {'paused' if state == 'PAUSED' else 'under way'}" in text
+    assert f"0 failed, 6 {'paused' if state == 'PAUSED' else 'running'}" in text
 
 
-def test_a_stale_best_version_is_not_told_as_the_winners(finished: tuple[Search, Path]) -> None:
+def test_a_stale_best_version_is_not_the_winners(finished: tuple[Search, Path]) -> None:
     """As after a kill between the last trial and the writing of the results."""
     search, folder = finished
     other = search.settings.override({"learn_rate": 0.5})
     (folder / "best.yaml").write_text(other.to_yaml(), encoding="utf-8")
     text = text_of(write_report(search, folder))
-    assert "The winner's files are not, or no longer, beside this page" in text
+    assert "No test results: the winner's files are not beside this page" in text
     assert "0.750" not in text
-    assert "Write the winner&#39;s files anew python -m themo tune --resume mine" in text
+    assert "Write the winner&#39;s files again python -m themo tune --resume mine" in text
     assert "The winner has not been tested." not in text
-    assert "The winner is repeated from its settings" not in text
+    assert "Training with the winner's settings repeats it" not in text
     assert "train --config" not in text
 
 
-def test_a_winner_whose_version_is_gone_is_still_repeated_from_its_settings(
+def test_a_winner_without_version_repeats_from_its_settings(
     finished: tuple[Search, Path],
 ) -> None:
     search, folder = finished
     shutil.rmtree(folder / "best")
     text = text_of(write_report(search, folder))
-    assert "The winner's files are not, or no longer, beside this page" in text
-    assert "The winner is repeated from its settings" in text
+    assert "No test results: the winner's files are not beside this page" in text
+    assert "Training with the winner's settings repeats it" in text
     assert f"python -m themo train --config {folder / 'best.yaml'}" in text
     assert "python -m themo tune --resume mine" in text
 
@@ -264,7 +264,7 @@ def test_a_winner_that_was_not_tested_has_the_command_for_it(finished: tuple[Sea
     search, folder = finished
     (folder / "best" / "test.json").unlink()
     text = text_of(write_report(search, folder))
-    assert "The winner has not been tested. The command for it stands at the end of this page." in text
+    assert "The winner has not been tested. See “Commands” at the end of this page." in text
     assert f"python -m themo test --version-path {folder / 'best'} --baseline --report" in text
 
 
@@ -279,7 +279,7 @@ def test_a_search_that_waited_for_no_more_gains_is_finished(tmp_path: Path) -> N
     assert "tune --resume" not in text
 
 
-def test_a_winner_whose_settings_changed_on_the_way_has_its_scores(finished: tuple[Search, Path]) -> None:
+def test_a_winner_with_changed_settings_has_its_scores(finished: tuple[Search, Path]) -> None:
     search, folder = finished
     study = Study.read(folder / "study.json")
     study[10].lineage.append(Takeover(300, 0.2, dict(study[10].params), 7))
@@ -287,7 +287,7 @@ def test_a_winner_whose_settings_changed_on_the_way_has_its_scores(finished: tup
     leave_best(search, folder)
     text = text_of(write_report(search, folder))
     assert "student, Spanish 0.750" in text
-    assert "it went on as trial 7 from 300 pairs, so no settings repeat it" in text
+    assert "it continued as trial 7 from 300 pairs, so no single configuration repeats it" in text
     assert "train --config" not in text
     assert "python -m themo test --version-path" in text
 
@@ -297,13 +297,13 @@ def test_best_settings_changed_by_hand_are_none(finished: tuple[Search, Path], t
     search, folder = finished
     (folder / "best.yaml").write_text(text, encoding="utf-8")
     text = text_of(write_report(search, folder))
-    assert "The winner's files are not, or no longer, beside this page" in text
+    assert "No test results: the winner's files are not beside this page" in text
     assert "train --config" not in text
 
 
 def test_one_trial_is_enough(tmp_path: Path) -> None:
     text = text_of(write_report(*record(tmp_path / "logs", n=1)))
-    assert "Importances are told from 8 trials that differ onwards." in text
+    assert "Importances need at least 8 trials with different scores." in text
 
 
 def test_paths_are_shown_as_they_are_typed_here(
@@ -329,7 +329,7 @@ def test_the_commands_of_a_moved_search_are_of_where_it_lies(
     assert "python -m themo tune --resume mine --logs-dir &#39;my logs&#39;" in text
 
 
-def test_the_scores_stay_of_a_search_that_went_on_elsewhere(finished: tuple[Search, Path]) -> None:
+def test_scores_of_a_search_resumed_elsewhere_stay(finished: tuple[Search, Path]) -> None:
     search, folder = finished
     elsewhere = search.settings.override({"logs_dir": "elsewhere"})
     winner = Study.read(folder / "study.json").winner()
@@ -415,15 +415,15 @@ TRIAL = '{"number": 0, "params": {}, "state": "COMPLETE", "values": {"100": 0.5}
         ('{"format": 2, "mode": "max", "trials": []}', "study.json: format must be 1, got 2"),
         (
             '{"format": 1, "mode": "max", "trials": []}',
-            "study.json: must hold a score of a trial that has not failed, none of its 0 has one",
+            "study.json: must hold a trial with a score, all 0 failed or have not reported",
         ),
         (
             damaged(TRIAL.replace('"COMPLETE"', '"FAIL", "reason": "no room"').replace('"100": 0.5', "")),
-            "must hold a score of a trial that has not failed, none of its 1 has one; the first one: no room",
+            "must hold a trial with a score, all 1 failed or have not reported; the first one: no room",
         ),
         (
             damaged(TRIAL.replace("COMPLETE", "FAIL")),
-            "study.json: must hold a score of a trial that has not failed, none of its 1 has one",
+            "study.json: must hold a trial with a score, all 1 failed or have not reported",
         ),
     ],
 )
@@ -474,18 +474,18 @@ def test_machines_that_changed_their_names_are_no_more_slots(finished: tuple[Sea
     for trial in study:
         (stint,) = trial.stints
         trial.stints.clear()
-        trial.enter_stint(stint.started, stint.ended, "before" if trial.number < 6 else "after")
+        trial.enter_attempt(stint.started, stint.ended, "before" if trial.number < 6 else "after")
     study.save()
     assert "2 trials at once, slots busy 92 %" in text_of(write_report(search, folder))
 
 
-def test_neither_waiting_nor_a_night_between_two_sessions_is_work(tmp_path: Path) -> None:
+def test_waiting_and_pauses_between_sessions_are_not_work(tmp_path: Path) -> None:
     search, folder = record(tmp_path / "logs", n=4)
     study = Study.read(folder / "study.json")
     for trial in study:  # each waits for a place in one slot, in two sessions
         trial.stints.clear()
-        trial.enter_stint(10.0 * trial.number, 10.0 * trial.number + 9, session=1)
-        trial.enter_stint(9000 + 10.0 * trial.number, 9000 + 10.0 * trial.number + 9, session=2)
+        trial.enter_attempt(10.0 * trial.number, 10.0 * trial.number + 9, session=1)
+        trial.enter_attempt(9000 + 10.0 * trial.number, 9000 + 10.0 * trial.number + 9, session=2)
         trial.seconds = 18.0
     study.save()
     assert "1 min 1 trial at once, slots busy 92 %" in text_of(write_report(search, folder))

@@ -1,0 +1,50 @@
+import threading
+from pathlib import Path
+
+import pytest
+
+from themo.files import locks
+from themo.files.locks import alone, is_locked, try_lock
+
+
+def test_lock_is_held_by_one(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    held = try_lock(path)
+    assert held is not None
+    assert is_locked(path)
+    assert try_lock(path) is None
+    thread = threading.Thread(target=held.release)  # as of a search that a program runs in a thread
+    thread.start()
+    thread.join()
+    assert not is_locked(path)
+    with alone(path, "never printed"):
+        assert is_locked(path)
+    assert not is_locked(path)
+
+
+@pytest.mark.parametrize("name", ["nosuch", "file/nosuch"])
+def test_missing_lock_file_is_not_locked_nor_made(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    assert not is_locked(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_long_wait_for_a_lock_is_announced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "SECONDS_OF_SILENCE", 0.0)
+    other, told = try_lock(tmp_path / ".lock"), []
+    assert other is not None
+
+    def let_go(text: str) -> None:
+        told.append(text)
+        other.release()
+
+    monkeypatch.setattr(locks.console, "print", let_go)
+    with alone(tmp_path / ".lock", "x: another process is at it; waiting"):
+        assert is_locked(tmp_path / ".lock")
+    assert told == ["x: another process is at it; waiting"]
+
+
+def test_lock_is_released_where_the_block_raises(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), alone(tmp_path / ".lock", ""):
+        print(1 / 0)
+    assert not is_locked(tmp_path / ".lock")

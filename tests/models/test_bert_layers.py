@@ -1,0 +1,132 @@
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import (
+    BertConfig,
+    BertModel,
+    CamembertConfig,
+    CamembertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    ElectraConfig,
+    ElectraModel,
+    RobertaConfig,
+    RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
+
+from themo.models.bert_layers import bert_states, bert_weights, has_bert_layers
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 40,
+    "hidden_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+    "max_position_embeddings": 120,
+    "pad_token_id": 1,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "initializer_range": 0.3,
+}
+KINDS = {
+    BertModel: BertConfig,
+    RobertaModel: RobertaConfig,
+    XLMRobertaModel: XLMRobertaConfig,
+    CamembertModel: CamembertConfig,
+}
+
+
+def build(kind: Any = BertModel, **changes: Any) -> Any:
+    torch.manual_seed(0)
+    return kind(KINDS[kind](**SIZES | changes), add_pooling_layer=False)
+
+
+def batch(lengths: list[int], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(lengths)
+    ids = torch.randint(5, 40, (len(lengths), width), generator=torch.Generator().manual_seed(seed))
+    mask = torch.tensor([[j < n for j in range(width)] for n in lengths])
+    return ids.masked_fill(~mask, 1), mask
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.sampled_from(list(KINDS)),
+    st.one_of(
+        st.lists(st.integers(1, 12), min_size=1, max_size=5),
+        st.lists(st.integers(60, 70), min_size=1, max_size=2),
+    ),
+    st.sampled_from(["gelu", "relu", "gelu_new"]),
+    st.integers(0, 99),
+)
+def test_states_and_gradients_equal_those_of_transformers(
+    kind: Any, lengths: list[int], activation: str, seed: int
+) -> None:
+    model = build(kind, hidden_act=activation)
+    ids, mask = batch(lengths, seed)
+    read = None if bool(mask.all()) else mask
+    weights = torch.randn(24, generator=torch.Generator().manual_seed(seed))
+    results = []
+    for fast in (False, True):
+        states = (
+            bert_states(model, ids, read)
+            if fast
+            else model(input_ids=ids, attention_mask=read).last_hidden_state
+        )
+        (states[mask] @ weights).square().mean().backward()
+        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        model.zero_grad()
+        results.append((states[mask].detach(), gradients))
+    (plain, plain_gradients), (fast_states, fast_gradients) = results
+    torch.testing.assert_close(fast_states, plain, rtol=1e-5, atol=1e-5)
+    assert plain_gradients.keys() == fast_gradients.keys()
+    for name, gradient in plain_gradients.items():
+        scale = max(1.0, float(gradient.abs().max()))
+        torch.testing.assert_close(fast_gradients[name] / scale, gradient / scale, rtol=1e-4, atol=2e-5)
+
+
+def test_autocast_keeps_states_and_gradients_in_float32() -> None:
+    model = build()
+    ids, mask = batch([3, 9])
+    with torch.autocast("cpu", torch.bfloat16):
+        states = bert_states(model, ids, mask)
+    states[mask].square().mean().backward()
+    assert states.dtype == torch.float32
+    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
+    close = torch.cosine_similarity(states[mask], bert_states(model, ids, mask)[mask], dim=-1)
+    assert not torch.equal(states, bert_states(model, ids, mask))
+    assert close.min() > 0.999
+
+
+def test_converted_weights_give_the_states_of_autocast() -> None:
+    model = build().eval()
+    ids, mask = batch([3, 9])
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = bert_states(model, ids, mask)
+    got = bert_states(model, ids, mask, bert_weights(model, torch.bfloat16))
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("length", [5, 70])
+def test_dropout_falls_in_training_alone(length: int) -> None:
+    ids, _ = batch([length] * 2)
+    for option in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        model = build(**{option: 0.3}).train()
+        assert not torch.equal(bert_states(model, ids, None), bert_states(model, ids, None))
+        model.eval()
+        assert torch.equal(bert_states(model, ids, None), bert_states(model, ids, None))
+
+
+def test_other_encoders_keep_the_path_of_transformers() -> None:
+    small = {"vocab_size": 40, "hidden_size": 24, "num_attention_heads": 3, "intermediate_size": 40}
+    others = [
+        DistilBertModel(DistilBertConfig(vocab_size=40, dim=24, n_heads=3, n_layers=1, hidden_dim=40)),
+        ElectraModel(ElectraConfig(**small, embedding_size=24, num_hidden_layers=1)),
+        build(is_decoder=True),
+    ]
+    assert all(has_bert_layers(build(kind)) for kind in KINDS)
+    assert not any(has_bert_layers(model) for model in others)

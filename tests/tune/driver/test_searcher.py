@@ -1,0 +1,103 @@
+"""The state that each report leads its trial to."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from simulation import space_of
+
+from tune.driver.searcher import StudyScheduler
+from tune.driver.stoppers import Breakdown
+from tune.study.study import Study
+from tune.study.trial_record import Trial
+from tune.worker.trial_report import TrialReport
+
+FULL = "out of memory"
+
+
+def entered(gpus: float = 0.0, **facts: Any) -> tuple[str, Trial, Breakdown]:
+    """Ray's decision, the trial and the losses after a report of a trial that is under way."""
+    study, breakdown = Study(None, "max"), Breakdown(lambda: 0)
+    scheduler = StudyScheduler(space_of("asha", 99), study, "o", breakdown)
+    for value in (0.9, 0.8, 0.7):  # that reached the first rung before
+        study.report(study.add({}).number, {"pairs_seen": 100.0, "o": value}, "o")
+    trial = study.add({})
+    trial.gpus = gpus
+    report = TrialReport(number=trial.number, seconds=1.0, started=0.0, ended=1.0, machine="here", **facts)
+    ray_trial: Any = SimpleNamespace(config={})
+    return scheduler.on_trial_result(None, ray_trial, report.to_result()), trial, breakdown
+
+
+@pytest.mark.parametrize(
+    ("gpus", "facts", "verdict", "reason", "share"),
+    [
+        (0.0, {"metrics": {"pairs_seen": 50.0, "o": 0.1}}, "", "", 0.0),
+        (0.0, {"metrics": {"pairs_seen": 200.0, "o": 0.1}, "is_last": True}, "COMPLETE", "", 0.0),
+        (0.0, {"metrics": {}, "failure": "diverged: loss"}, "FAIL", "diverged: loss", 0.0),
+        (
+            0.5,
+            {"metrics": {}, "failure": FULL, "traceback": "...", "is_memory_fault": True},
+            "RUNNING",
+            f"{FULL} on 0.5 of a GPU, again on 1",
+            1.0,
+        ),
+        (
+            1.0,
+            {"metrics": {}, "failure": FULL, "traceback": "...", "is_memory_fault": True},
+            "FAIL",
+            f"{FULL} on a whole GPU, with its batches cut as far as they go",
+            1.0,
+        ),
+        (0.0, {"metrics": {}, "waits": "room on a full disk"}, "", "", 0.0),
+    ],
+)
+def test_report_leads_to_state(
+    gpus: float, facts: dict[str, Any], verdict: str, reason: str, share: float
+) -> None:
+    decision, trial, _ = entered(gpus, **facts)
+    assert decision == ("STOP" if verdict else "CONTINUE")
+    assert (trial.verdict, trial.reason, trial.gpus) == (verdict, reason, share)
+    assert trial.least_gpus == (share if verdict == "RUNNING" else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("traceback", "is_memory_fault", "n_lost"), [("...", False, 1), ("", False, 0), ("...", True, 0)]
+)
+def test_only_failures_with_traceback_count_as_lost(
+    traceback: str, is_memory_fault: bool, n_lost: int
+) -> None:
+    facts: dict[str, Any] = {"traceback": traceback, "is_memory_fault": is_memory_fault}
+    *_, breakdown = entered(0.5, metrics={}, failure="it failed", **facts)
+    assert str(breakdown).startswith(f"{n_lost} trials died or failed")
+
+
+@pytest.mark.parametrize("state", ["PRUNED", "PAUSED"])
+def test_rung_decides_state_and_reason(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    judged: list[int] = []
+
+    class Rule:
+        def judge(self, _study: Study, _number: int, before: int) -> str:
+            judged.append(before)
+            return state
+
+    monkeypatch.setattr("tune.driver.searcher.scheduler_of", lambda *_: Rule())
+    decision, trial, _ = entered(metrics={"pairs_seen": 1_500.0, "o": 0.1})
+    word = "paused" if state == "PAUSED" else "stopped"
+    assert (decision, trial.verdict, trial.reason) == ("STOP", state, f"{word} at 1,500 pairs")
+    assert judged == [0]
+    assert trial.values == {1_500: 0.1}
+
+
+def test_report_after_a_decision_changes_nothing() -> None:
+    study = Study(None, "max")
+    scheduler = StudyScheduler(space_of("asha", 99), study, "o", Breakdown(lambda: 0))
+    trial = study.add({})
+    trial.verdict = "PRUNED"
+    report = TrialReport(
+        number=0, metrics={"pairs_seen": 9.0, "o": 1.0}, seconds=1.0, started=0.0, ended=1.0, machine="here"
+    )
+    ray_trial: Any = SimpleNamespace(config={})
+    assert scheduler.on_trial_result(None, ray_trial, report.to_result()) == "STOP"
+    assert (trial.verdict, trial.values, trial.stints) == ("PRUNED", {}, [])

@@ -1,0 +1,63 @@
+"""Locks between processes, each on a file; the system releases them with the process that holds them."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from themo.process.progress import console
+
+SECONDS_OF_SILENCE = 2.0
+"""A longer wait for a lock is announced."""
+
+
+@contextmanager
+def alone(lock: Path, busy: str) -> Iterator[None]:
+    """Hold a lock for a block; waits for a process that holds it.
+
+    Args:
+        lock: Its file.
+        busy: Printed before a long wait, such as ``"x.zip: another process is fetching it; waiting"``.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    held = try_lock(lock, SECONDS_OF_SILENCE)
+    if held is None:
+        console.print(busy)
+        held = FileLock(lock)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def try_lock(lock: Path, seconds: float = 0.0) -> FileLock | None:
+    """A lock, to be released; None while another process holds it, for so many seconds at least.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    held = FileLock(lock, thread_local=False)  # any thread may release it
+    try:
+        held.acquire(timeout=seconds)
+    except Timeout:
+        return None
+    return held
+
+
+def is_locked(lock: Path) -> bool:
+    """Whether a process holds a lock; nothing is written, and those who ask do not disturb each other."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except BlockingIOError:
+        return True
