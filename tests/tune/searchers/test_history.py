@@ -34,7 +34,7 @@ def a_record(space: Space, n: int, seed: int, *, is_last_running: bool = False) 
     study, chance = Study(None, "max"), random.Random(seed)
     drawn = optuna.create_study(sampler=RandomSampler(seed=seed))
     for i in range(n):
-        asked = drawn.ask(dict(space.dimensions))
+        asked = drawn.ask(distributions_of(space.dimensions))
         number = study.add({name: asked.params[name] for name in space.dimensions}).number
         for step in range(chance.randint(0, 3)):
             study.report(number, {"pairs_seen": 100 * (step + 1), "o": chance.random()}, "o")
@@ -78,7 +78,7 @@ def test_what_is_trusted_is_taken_from_the_queue(settings):
     space = a_space(settings)
     history = to_optuna(space, a_record(space, 5, 0), RandomSampler(seed=0))
     history.enqueue_trial({"learn_rate": 1e-3})
-    trial = history.ask(dict(space.dimensions))
+    trial = history.ask(distributions_of(space.dimensions))
     assert (trial.number, trial.params["learn_rate"]) == (5, 1e-3)
     assert set(trial.params) == set(space.dimensions)
 
@@ -122,7 +122,7 @@ def test_importances_are_computed(settings):
     space = a_space(settings)
     study = Study(None, "max")
     for seed in range(8):
-        asked = optuna.create_study(sampler=RandomSampler(seed=seed)).ask(dict(space.dimensions))
+        asked = optuna.create_study(sampler=RandomSampler(seed=seed)).ask(distributions_of(space.dimensions))
         number = study.add(asked.params).number
         study.report(number, {"pairs_seen": 1, "o": asked.params["learn_rate"]}, "o")
         study.finish(number, "COMPLETE")
