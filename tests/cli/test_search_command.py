@@ -192,7 +192,7 @@ REFUSED: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "no picture wanted": (lambda _: ["a", "--top", 0], "--top: must be a whole number above 0, got '0'"),
     "an empty pattern": (lambda _: ["a", "--exclude", "/"], "--exclude: must be a pattern such as"),
     "no folder": (lambda f: ["a", "--images", f / "x"], "x: must be a folder, it does not exist"),
-    "a file": (lambda f: ["a", "--images", f / "a.txt"], "a.txt: must be a folder, it is a file"),
+    "a file": (lambda f: ["a", "--images", f / "a.txt"], "a.txt: must be a folder, got a file"),
     "no pictures": (lambda f: ["a", "--images", f / "texts"], "texts: must hold pictures (.jpg, .png, ...)"),
     "only broken ones": (
         lambda f: ["a", "--images", f / "broken"],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
-WAITS_FOR_ROOM = "room on a full disk: [Errno 28] No space left on device"
+WAITS_FOR_ROOM = "space on a full disk: [Errno 28] No space left on device"
 
 
 def a_full_disk_then(made: Callable[[], Any]) -> Callable[[], Any]:

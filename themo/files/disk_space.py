@@ -93,7 +93,7 @@ class Patience:
         return retry(write, self._waits_for, self._tell, self._pause)
 
     def _waits_for(self, error: Exception) -> str | None:
-        return None if self._is_over or not is_full(error) else f"room on a full disk: {error}"
+        return None if self._is_over or not is_full(error) else f"space on a full disk: {error}"
 
     def _pause(self, seconds: float) -> None:
         try:

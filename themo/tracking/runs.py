@@ -55,7 +55,7 @@ class Tracking:
         outbox: File of what is not sent yet; that of an interrupted search is sent first. One that is empty
             takes this address.
         must_answer: Refuse a server that does not answer now; else it may come later.
-        patience: Whether to wait for room on a full disk. Without it, records are lost, with a
+        patience: Whether to wait for space on a full disk. Without it, records are lost, with a
             warning, and the run continues.
 
     Raises:

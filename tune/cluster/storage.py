@@ -194,7 +194,7 @@ def wait_for_storage(work: Callable[[], T], is_there: Callable[[], bool], waits:
         if not isinstance(error, OSError):
             return None
         if is_full(error):
-            return f"room on a full disk: {reason_of(error)}"
+            return f"space on a full disk: {reason_of(error)}"
         return None if is_there() else f"the storage: {reason_of(error)}"
 
     return room.retry(work, waits_for, waits)

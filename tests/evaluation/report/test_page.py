@@ -205,6 +205,7 @@ def test_a_test_without_a_report_leaves_none_of_an_earlier_one(
     version = write_version_of(tiny_settings, tmp_path / "version_0", dimension=12)
     monkeypatch.setattr("themo.evaluation.encoders.examine", lambda *_, **__: tested)
     monkeypatch.setattr("themo.tracking.runs.Tracking", MagicMock())
+    monkeypatch.setattr("themo.evaluation.test_data.refuse_missing_test_data", lambda *_: None)
     assert main(["test", "--version-path", str(version), "--report"]) == 0
     assert (version / "report.html").exists()
     assert main(["test", "--version-path", str(version)]) == 0

@@ -56,6 +56,8 @@ def test_a_space_may_be_a_file_or_a_mapping(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session, "run_search", run_search)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.tsv").touch()
     with pytest.raises(KeyboardInterrupt):
         themo.tune(config=config, space=space, num_samples=3, name="mine", searcher="random", epochs=2.0)
     (search,) = opened

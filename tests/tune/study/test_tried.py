@@ -95,9 +95,7 @@ def test_a_search_of_a_finite_space_ends_by_each_rule(scheduler, slots, choices)
 @pytest.mark.parametrize("searcher", ["random", "quasi-random", "tpe"])
 @examples(max_examples=8, deadline=None)
 @given(kills=st.lists(st.integers(0, 30), max_size=4))
-def test_a_killed_search_of_a_finite_space_ends_undisturbed(
-    searcher, scheduler, kills, tmp_path_factory
-):
+def test_a_killed_search_of_a_finite_space_ends_undisturbed(searcher, scheduler, kills, tmp_path_factory):
     dimensions = {"loss": Choice(["mse", "cosine"]), "batch_size": IntRange(1, 3)}
     rules = {"scheduler": scheduler, "searcher": searcher, "startup_trials": 2, "grace_pairs": 100}
     space = Space(dimensions, (), SearchSettings(num_samples=20, **rules))

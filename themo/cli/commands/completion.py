@@ -10,7 +10,7 @@ from themo.process.output import print_result
 
 PROGRAM = "themo"
 """The installed program: a shell completes ``python -m themo`` as Python's arguments."""
-SUMMARY = "Print a shell script that completes `themo`, its options and their values."
+SUMMARY = "Print a shell script that completes commands, options and values."
 EXAMPLES = """\
   source <(themo completion bash)                                   in ~/.bashrc
   source <(themo completion zsh)                                    in ~/.zshrc

@@ -10,7 +10,7 @@ from themo.cli.options import Parser, add_json, path
 from themo.config.settings import load
 from themo.process.output import print_json, print_result
 
-SUMMARY = "Show the state of all searches, or of one search or version, also while it runs."
+SUMMARY = "Show the state of all searches, or of one search or version."
 EXAMPLES = """\
   python -m themo status
   python -m themo status beto
