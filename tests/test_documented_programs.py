@@ -40,8 +40,6 @@ COVERED = {
     "make test": INSTALLS,
     "make check": INSTALLS,
     "make fast": INSTALLS,
-    "make bench": "tests/test_benchmark_scripts.py",
-    "pre-commit install": ".pre-commit-config.yaml",
     "python3 -m venv .venv && source .venv/bin/activate": "Makefile",
     "pip install --constraint requirements.lock .": "tests/deployment/test_image.py",
     # of toy models, from hosts of this machine

@@ -78,7 +78,7 @@ def test_more_than_a_rung_may_not_and_nothing_without_a_kill(study: Study) -> No
     assert found == "trial 0 lost more than a rung: report 4 was begun, it resumed after 1"
     two = attempts(study, begun(10.0, 0, 3), begun(30.0, 1, 9))
     kills = [Kill(5.0, 9.9), Kill(45.0, 45.1)]
-    assert list(wrong_in_work(study, two, kills)) == ["trial 0 was taken up twice without a kill"]
+    assert list(wrong_in_work(study, two, kills)) == ["trial 0 was started twice without a kill"]
 
 
 def test_a_worker_may_start_a_trial_just_after_its_driver_died(study: Study) -> None:

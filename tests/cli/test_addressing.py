@@ -115,6 +115,7 @@ def tested(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("themo.cli.commands.test.score_and_record", score)
+    monkeypatch.setattr("themo.evaluation.recording.score_and_record", score)
     monkeypatch.setattr("themo.evaluation.test_data.refuse_missing_test_data", lambda *_: None)
     return asked
 

@@ -124,7 +124,7 @@ def _ctrl_c_raises() -> Iterator[None]:
     [
         (["prepare", "--tests", "--json"], "themo.data.test_files.fetch_parts"),
         (["prepare"], "themo.data.test_files.fetch_captions"),
-        (["train", "--experiment", "8e-5"], "themo.data.test_files.fetch_captions"),
+        (["train", "--experiment", "8e-5"], "themo.training.run.fetch_captions"),
         (["tune", "--num-samples", "3"], "tune.driver.request.begin"),
         (["test", "--baseline"], "themo.cli.commands.test.score_and_record"),
         (
@@ -458,7 +458,7 @@ def test_an_interrupted_run_resumes_in_mlflow(
 
     command = ["train", "--resume", str(version)]
     with monkeypatch.context() as patched:
-        patched.setattr("themo.training.loop.train", begin_and_stop)
+        patched.setattr("themo.training.run.train_student", begin_and_stop)
         assert main(command) == 130
     assert states_of_runs(logs, "interrupted") == ["KILLED"]
     assert f"python -m themo send '{left}'" in capsys.readouterr().err
@@ -487,9 +487,9 @@ def test_a_finished_run_is_not_resumed(
 
     tracking = MagicMock()
     tracking.return_value.__exit__.return_value = False
-    monkeypatch.setattr("themo.tracking.runs.Tracking", tracking)
+    monkeypatch.setattr("themo.training.run.Tracking", tracking)
     with monkeypatch.context() as patched:
-        patched.setattr("themo.training.loop.train", stop_after_the_last)
+        patched.setattr("themo.training.run.train_student", stop_after_the_last)
         assert main(["train", "--resume", str(version)]) == 130
     *_, last = capsys.readouterr().err.splitlines()
     test_it = f" To resume: python -m themo test --version-path {version}" if names_tests else ""
@@ -509,7 +509,7 @@ def test_interrupted_before_the_first_report_is_restarted(
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("themo.training.loop.train", stop)
+    monkeypatch.setattr("themo.training.run.train_student", stop)
     words = ["train", "--config", str(tiny_config), "--logs-dir", str(logs), "--experiment", "early"]
     assert main(words) == 130
     assert list((logs / "early").iterdir()) == []

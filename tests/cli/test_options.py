@@ -104,12 +104,12 @@ def test_help_shows_the_default_presets_values(
     shown = " ".join(help_of("train", capsys).split())
     for expected in (
         "--learn-rate X Peak learning rate. (0.0025)",
-        "--columns A,B English and Spanish column: names, or numbers from 1 for a TSV without a header. "
+        "--columns A,B English and Spanish column, by name, or by number from 1 in a TSV without a header. "
         "(en,es)",
         "--backbone-weights, --no-backbone-weights Start from the backbone's pretrained weights; false: "
-        "random ones in its architecture. (no)",
+        "random weights in its architecture. (no)",
         "null: no clipping. (1.0)",
-        "; null: all. (null)",
+        "; null: all pairs. (null)",
         "(miniature:corpus/train.tsv)",
     ):
         assert expected in shown
