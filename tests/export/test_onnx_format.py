@@ -87,7 +87,7 @@ def test_int8_and_what_it_loses(source: Callable[..., Source], tmp_path: Path) -
     assert written["match@01_float32"] == pytest.approx(match_at_1(plain))
     assert written["match@01_int8"] == pytest.approx(match_at_1(small), abs=0.06)
     card = (export.folder / "README.md").read_text(encoding="utf-8")
-    assert f"{written['cosine_mean']:.5f} in the mean" in card
+    assert f"{written['cosine_mean']:.5f} on average" in card
     assert export.int8 is not None
     assert export.int8.cosine_least == written["cosine_least"]
 
@@ -144,7 +144,7 @@ def test_compare_by_hand() -> None:
     quality = compare(vectors, others, Sentences("", [], 0))
     assert quality.cosine_mean == pytest.approx((1 + 0.5**0.5) / 2)
     assert quality.cosine_least == pytest.approx(0.5**0.5)
-    assert quality.in_words("two").startswith("Measured on two: cosine to the 32-bit vectors 0.85355 in")
+    assert quality.in_words("two").startswith("Measured on two: cosine to the 32-bit vectors 0.85355 on average")
 
 
 def test_too_large_for_a_file(

@@ -109,7 +109,7 @@ class Teacher:
         """
         width = self.dimension(target)
         vectors = np.empty((len(texts), width), dtype=np.float32)
-        with track("Teacher reads English", len(texts), "texts") as advance, torch.inference_mode():
+        with track("Encoding English texts", len(texts), "texts") as advance, torch.inference_mode():
             for chosen in batches_by_length([len(text) for text in texts], TEXT_BATCH, advance):
                 ids_NL = self.tokenizer([canonical(texts[i]) for i in chosen]).to(self.device)
                 states_NW = self._tower.states(ids_NL, trim)
