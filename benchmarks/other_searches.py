@@ -106,7 +106,9 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
                 metric="objective",
                 mode="max",
                 num_samples=-1,
-                search_alg=OptunaSearch(dict(space.dimensions), metric="objective", mode="max", seed=seed),
+                search_alg=OptunaSearch(
+                    distributions_of(space.dimensions), metric="objective", mode="max", seed=seed
+                ),
                 scheduler=ASHAScheduler(
                     time_attr="pairs_seen",
                     grace_period=space.search.grace_pairs,
