@@ -63,7 +63,7 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
             return drawn
     random = np.random.default_rng(np.random.SeedSequence([space.search.seed, number, _DRAWS]))
     return (
-        draw_untried(space, study, trusted, random) or drawn
+        draw_untried(space, study, trusted, random, near=drawn) or drawn
     )  # no other completion of a trusted trial may exist
 
 

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from tune.space.cube import decode
-from tune.space.dimensions import Choice, Dimension, Scalar, n_values, value_at
+from tune.space.cube import decode, encode
+from tune.space.dimensions import Choice, Dimension, FloatRange, Scalar, n_values, value_at
 from tune.space.search_space import Space
 from tune.study.study import Study
 from tune.study.trial_record import Trial
@@ -53,15 +53,22 @@ def most_trials(study: Study, space: Space) -> int:
 
 
 def draw_untried(
-    space: Space, study: Study, fixed: Mapping[str, Scalar], random: np.random.Generator
+    space: Space,
+    study: Study,
+    fixed: Mapping[str, Scalar],
+    random: np.random.Generator,
+    near: Mapping[str, Scalar],
 ) -> dict[str, Scalar] | None:
-    """Untried settings, the next ones after a random point of the space; None if there are none.
+    """Untried settings; None if there are none.
+
+    In a finite space the next ones after a random point, else a point beside the proposal in its real ranges.
 
     Args:
         space: The search space.
         study: The record.
         fixed: Fixed values of some settings.
-        random: Draws the first point.
+        random: Draws the first point, or the distance to the proposal.
+        near: The searcher's proposal, which was tried before.
     """
     known = _keys(space, study)
     open_ = {name: d for name, d in space.dimensions.items() if name not in fixed}
@@ -72,11 +79,19 @@ def draw_untried(
         if math.isfinite(n_points):
             drawn = _point(open_, (start + step) % int(n_points))
         else:
-            drawn = {name: decode(d, float(random.random())) for name, d in open_.items()}
+            drawn = {name: _beside(d, near[name], random) for name, d in open_.items()}
         params = {name: fixed[name] if name in fixed else drawn[name] for name in space.dimensions}
         if key_of(space, params) not in known:
             return params
     return None
+
+
+def _beside(dimension: Dimension, value: Scalar, random: np.random.Generator) -> Scalar:
+    """A value of a real range within about a twentieth of the range; another dimension keeps its value."""
+    if not isinstance(dimension, FloatRange):
+        return value
+    place = abs(encode(dimension, value) + random.normal(scale=0.05))
+    return decode(dimension, 1 - abs(1 - place))  # reflected at both ends
 
 
 def _point(dimensions: Mapping[str, Dimension], index: int) -> dict[str, Scalar]:

@@ -142,14 +142,7 @@ def test_a_small_objective_is_searched_for_too(space, searcher, n_trials):
 
 
 @pytest.mark.parametrize(
-    ("searcher", "n_trials"),
-    [
-        ("cmaes", 40),
-        # known fault: gp repeats its best point; the random settings in its place diverge half the time
-        pytest.param(
-            "gp", 20, marks=[pytest.mark.slow, pytest.mark.xfail(reason="repeats are replaced at random")]
-        ),
-    ],
+    ("searcher", "n_trials"), [("cmaes", 40), pytest.param("gp", 20, marks=pytest.mark.slow)]
 )
 def test_where_trials_fail_is_avoided(space, searcher, n_trials):
     """Half of the space diverges: searchers that know no failed trials must not stay there."""
