@@ -159,7 +159,7 @@ def test_a_draw_finds_what_is_left(dimensions, n_known, seed, data):
     fixed = {}
     if data.draw(st.booleans()):
         fixed = {"loss": data.draw(st.sampled_from(dimensions["loss"].choices))}
-    drawn = draw_untried(space, study, fixed, np.random.default_rng(seed))
+    drawn = draw_untried(space, study, fixed, np.random.default_rng(seed), near=fixed)
     same = {
         key_of(space, t.params) for t in study if key_of(space, t.params | fixed) == key_of(space, t.params)
     }
