@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,13 @@ def test_without_mlflow_no_database_is_made(
 
 
 def test_a_quiet_run_prints_nothing(
-    tiny_config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tiny_config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    import mlflow  # noqa: F401  # as a program may that logs runs of its own
+
     data = themo.prepare(config=tiny_config, cache_dir=tmp_path / "other", quiet=True)
-    themo.train(config=tiny_config, data=data, epochs=0.5, quiet=True)
+    with caplog.at_level(logging.INFO, logger="mlflow"):  # MLflow's default
+        themo.train(config=tiny_config, data=data, epochs=0.5, quiet=True)
     assert capfd.readouterr() == ("", "")
     assert len(data.train) > len(data.validation)
 

@@ -296,9 +296,12 @@ def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     # has its own patience, and looks first
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it announces every table that it makes
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where results belong
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # MLflow announces every table that it makes; the loggers are set too, since it reads MLFLOW_LOGGING_LEVEL
+    # as it is imported, which a program may have done before
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     from alembic.util.exc import CommandError
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
