@@ -43,7 +43,7 @@ FILES = Path("benchmarks/searches/tables")
 TRUSTED = 1_000
 """Number of the first trusted setting; the space's settings have lower ones."""
 _REDRAWN, _SHIFT, _PARENTS = 0.25, 0.08, 20
-"""Settings beside good ones: share of dimensions redrawn; standard deviation of the others, in the unit cube."""
+"""Settings beside good ones: share of dimensions redrawn; standard deviation of the others in the cube."""
 
 
 @dataclass(frozen=True)
