@@ -10,12 +10,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import qmc
 
-from tune.searchers import evolution
+from tune.searchers import evolution, quasi_random
 from tune.searchers.distributions import distributions_of
 from tune.searchers.history import to_optuna
-from tune.space.cube import decode
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space
 from tune.study.study import Study
@@ -24,9 +22,6 @@ from tune.study.tried import draw_untried, is_tried
 
 _DRAWS = 16
 """Number of further draws of a searcher before settings are drawn at random from all untried ones."""
-
-_POINTS = 256
-"""Number of further points of a Sobol sequence before that."""
 
 
 def propose(space: Space, study: Study) -> dict[str, Scalar]:
@@ -41,8 +36,8 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
       objective, a failed one as the worst of all.
     - ``cmaes``: `tune.searchers.evolution` for ranges, choices at random. Trials count as with ``gp``.
     - ``random``: uniform over each range or choice.
-    - ``quasi-random``: points of a scrambled Sobol sequence, which covers the space evenly. Trusted trials
-      use no points.
+    - ``quasi-random``: `tune.searchers.quasi_random`, points that cover the space evenly. Trusted trials use
+      no points.
 
     The first three start with `startup_trials` random trials. Trials carried over from another search count
     among them, except for ``cmaes``, which starts around the best of both. Every searcher is rebuilt from the
@@ -71,26 +66,14 @@ def _draws(space: Space, study: Study, trusted: Mapping[str, Scalar]) -> Iterato
     """A searcher's proposal, followed by its further draws."""
     number = len(study)
     if space.search.searcher == "quasi-random" and number >= len(space.first):
-        yield from _sobol_points(space, number - len(space.first))
+        # skipped points need no count: each later proposal skips them again, as tried
+        yield from quasi_random.points(space, number - len(space.first))
         return
     n_draws = _DRAWS if space.search.searcher != "gp" else 2  # a draw of the process takes a second
     for draw in range(n_draws):
         entropy = [space.search.seed, number, draw] if draw else [space.search.seed, number]
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         yield {**_draw(space, study, seed), **trusted}
-
-
-def _sobol_points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
-    """Points of the scrambled Sobol sequence after those of earlier proposals; trusted trials use none.
-
-    Skipped points need no count: each later proposal skips them again, as tried.
-    """
-    sequence = qmc.Sobol(len(space.dimensions), rng=np.random.default_rng(space.search.seed))
-    if n_before:
-        sequence.fast_forward(n_before)
-    for _ in range(_POINTS):
-        place = sequence.random(1)[0]
-        yield {n: decode(d, float(p)) for (n, d), p in zip(space.dimensions.items(), place, strict=True)}
 
 
 def _draw(space: Space, study: Study, seed: int) -> dict[str, Scalar]:
