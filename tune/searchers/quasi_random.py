@@ -1,4 +1,4 @@
-"""Quasi-random search: points of a scrambled Sobol sequence, in which the values of finite settings take turns."""
+"""Points of a scrambled Sobol sequence, in which the values of finite settings take turns."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
     The sequence depends on the seed and the dimensions alone, so a longer search begins with the points of a
     shorter one.
 
-    The values of a choice, or of a range of whole numbers, take turns: of N values each comes once in points 0
-    to N - 1, once in points N to 2 N - 1, and so on. The rank of a point's coordinate within its N points gives
-    the value, as in Latin hypercube sampling (McKay et al., 1979). If N is a power of 2, this is the value at
-    the coordinate itself: aligned blocks of N Sobol points (Sobol, 1967) hold one in each N-th. For other N the
-    coordinates alone leave values out: 4 of 40 seeds miss one of 15 in 30 points.
+    The values of a choice, or of a range of whole numbers, take turns: of N values each comes once in points
+    0 to N - 1, once in points N to 2 N - 1, and so on. The rank of a point's coordinate within its N points
+    gives the value, as in Latin hypercube sampling (McKay et al., 1979). If N is a power of 2, this is the
+    value at the coordinate itself: aligned blocks of N Sobol points (Sobol, 1967) hold one in each N-th. For
+    other N coordinates alone may leave values out of 2 N points: one of 15 for 1 to 7 of 40 seeds.
 
     Ranges of real numbers, logarithmic ranges, and settings of more than 256 values follow the coordinate.
     """
@@ -50,7 +50,7 @@ def _takes_turns(dimension: Dimension) -> bool:
 
 
 def _in_turn(places: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Places of which each block of `n` holds the middle of each n-th once; an incomplete last block stays."""
+    """Places of which each block of `n` holds the middle of each n-th once; an incomplete block stays."""
     n_whole = len(places) // n * n
     ranks = places[:n_whole].reshape(-1, n).argsort(axis=1).argsort(axis=1)
     return np.concatenate([(ranks.ravel() + 0.5) / n, places[n_whole:]])

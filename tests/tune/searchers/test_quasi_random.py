@@ -86,7 +86,7 @@ def test_the_sequence_itself_where_the_number_is_a_power_of_2(exponent, seed):
 @given(st.integers(0, 2**32))
 @examples(max_examples=20)
 def test_points_are_as_even_as_those_of_the_sequence(seed):
-    """Learning rates of each loss lie in every third of their range, as in 24 plain Sobol points or better."""
+    """Learning rates of each loss lie in every third of their range."""
     losses = ["mse", "cosine", "infonce"]
     drawn = list(islice(points(space_of(seed, learn_rate=LEARN_RATE, loss=Choice(losses)), 0), 48))
     for loss in losses:
