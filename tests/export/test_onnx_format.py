@@ -127,6 +127,7 @@ def test_sentences_that_cannot_be_had(version: Callable[..., Path], tmp_path: Pa
     for name, content, message in (
         ("nosuch.txt", None, r"--sentences .*nosuch\.txt: cannot be read: No such file or directory"),
         ("empty.txt", b"\n \n", r"--sentences .*empty\.txt: must hold one sentence per line, got none"),
+        ("wide.txt", "gato\n".encode("utf-16-le"), r"--sentences .*wide\.txt: cannot be read: is not UTF-8"),
         ("latin.txt", b"ni\xf1o\n", r"--sentences .*latin\.txt: cannot be read: is not UTF-8"),
     ):
         if content is not None:

@@ -50,10 +50,12 @@ class Sentences:
             InputError: The file cannot be read, or holds no sentence.
         """
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
             raise InputError(f"--sentences {path}: cannot be read: {reason}") from None
+        if any("\0" in line for line in lines):  # UTF-16 of plain letters is valid UTF-8
+            raise InputError(f"--sentences {path}: cannot be read: is not UTF-8")
         texts = [line for line in lines if not is_blank(line)]
         if not texts:
             raise InputError(f"--sentences {path}: must hold one sentence per line, got none")
