@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
+from themo.cli.main import main
 from themo.errors import InputError
 from themo.tracking.delivery import Delivery
 from themo.tracking.outbox import Outbox, refuse_elsewhere
@@ -48,6 +50,21 @@ def test_a_database_address_leads_back_to_its_file(name: str) -> None:
     assert is_same_place(uri, uri)
     assert not is_same_place(uri, sqlite_uri(file.with_name("other.db")))
     assert shlex.split(ui_command(uri)) == ["mlflow", "ui", "--backend-store-uri", uri]
+
+
+@pytest.mark.parametrize("command", [["train"], ["tune", "--num-samples", "1"]], ids=lambda words: words[0])
+def test_a_folder_that_is_no_utf8_is_refused_in_a_line(
+    command: list[str], tmp_path: Path, tiny_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also a folder of UTF-8 in a locale without it: Python reads its name as such bytes."""
+    logs = tmp_path / os.fsdecode(b"ni\xf1o")
+    assert main([*command, "--config", str(tiny_config), "--logs-dir", str(logs)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"Error: {tmp_path}/ni\ufffdo/mlflow.db: the path of MLflow's database must be UTF-8 "
+        "(a locale without it: set LC_ALL=C.UTF-8); or name a server by MLFLOW_TRACKING_URI"
+    )
+    assert not logs.exists()
 
 
 @given(names)

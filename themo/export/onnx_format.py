@@ -169,7 +169,7 @@ def write_int8(folder: Path, sentences: Sentences) -> tuple[Quality, list[str]]:
 
 
 def encode(model: Path, sentences: Sentences, batch: int = _BATCH) -> Tensor:
-    """Encode sentences by onnxruntime, `batch` of similar length at a time: (N, E) float32, in their order."""
+    """Encode sentences by onnxruntime, `batch` of like length at a time: (N, E) float32, in order."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
