@@ -102,7 +102,7 @@ def test_two_runs_at_once_in_one_folder(tiny_config: Path, tmp_path: Path) -> No
 
 
 def test_a_search_in_unusual_surroundings(tmp_path: Path) -> None:
-    """Proxies that no connection inside the cluster may take, few handles, plain characters, an odd folder."""
+    """Proxies that no connection of the cluster may take, few handles, plain characters, an odd folder."""
     surroundings = Surroundings(variables=DEAD_PROXIES | C_LOCALE, file_handles=512)
     place = tmp_path / ODD
     place.mkdir()
