@@ -94,6 +94,21 @@ def test_a_run_of_a_folder_stays_in_it(tmp_path: Path, name: str) -> None:
     assert [path.name for path in (logs / "mlartifacts").rglob("*.json")] == ["settings.json"]
 
 
+@pytest.mark.slow  # MLflow makes its tables
+def test_a_database_is_made_from_any_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow writes the place of experiment 0, by default the working directory, into SQL."""
+    here = tmp_path / "'a' \"b\" :c \\"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    variables = dict(os.environ)
+    client, _ = Delivery(tracking_uri(Path("logs")), "here").connect()
+    assert client.get_experiment("0").artifact_location.startswith("file://")
+    assert {name for name in os.environ.keys() - variables if "ARTIFACT" in name} == set()
+    assert [path.name for path in here.iterdir()] == ["logs"]
+
+
 @given(names)
 def test_a_printed_command_is_one_that_the_shell_reads_back(name: str) -> None:
     with tempfile.TemporaryDirectory() as temporary:
