@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks.searches.curves import Curve
 from benchmarks.searches.ours import Ours
-from benchmarks.searches.peers import PEERS, Facts, Peer, PeerMissingError
+from benchmarks.searches.peers import PEERS, Peer, PeerMissingError
+from benchmarks.searches.peers.facts import Facts
 from benchmarks.searches.replay import Course, Job, Method, Oracle, replay
 from themo.config import settings as config
 from tune.space.dimensions import Choice, FloatRange, IntRange, Scalar
@@ -19,7 +20,9 @@ from tune.space.search_space import Space
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # deprecations within the libraries
 EPOCH = 16_000
-ALL = ["ours", *PEERS]
+SLOW = ("ray-optuna-asha", "ray-bohb", "syne-tune-ashacqr", "neps-priorband", "smac-multi-fidelity")
+"""Ray, NePS and SMAC3 take seconds to import; two of the methods fit a model for each proposal."""
+ALL = ["ours", *(pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PEERS)]
 LOSSES, SCHEDULES = ("mse", "cosine", "infonce"), ("constant", "linear", "cosine")
 FINITE = {
     "batch_size": IntRange(16, 128, step=16),

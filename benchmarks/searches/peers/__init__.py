@@ -3,7 +3,8 @@
 | name | library | left out |
 |---|---|---|
 | optuna-hyperband, optuna-median, optuna-wilcoxon | Optuna 5.0.0 | |
-| ray-optuna-asha, ray-bohb | Ray 2.60.0 | |
+| ray-optuna-asha | Ray 2.60.0 | |
+| ray-bohb | Ray 2.60.0, HpBandSter 0.7.4 | from `make peers`: needs a C compiler |
 | syne-tune-asha, syne-tune-bohb, syne-tune-ashacqr | Syne Tune 0.16.0 | |
 | neps-priorband, neps-hyperband, neps-asha | NePS 0.17.0 | ifbo: downloads weights |
 | smac-multi-fidelity | SMAC3 2.4.1 | |
@@ -49,7 +50,7 @@ class Peer:
         """The line that names the package to install; None if nothing is missing."""
         for package, module in self.requires.items():
             if find_spec(module) is None:
-                return f"{self.name}: package {package} is not installed: make bench-searches"
+                return f"{self.name}: package {package} is not installed: make peers"
         return None
 
     def __call__(self, space: Space, seed: int, facts: Facts) -> Method:

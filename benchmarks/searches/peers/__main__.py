@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.searches.curves import Curve, read
-from benchmarks.searches.peers import PEERS, Facts, Peer
+from benchmarks.searches.peers import PEERS, Peer
+from benchmarks.searches.peers.facts import Facts
 from benchmarks.searches.replay import Oracle, replay
 from benchmarks.searches.worlds import space_of
 from themo.config import settings as config

@@ -2,11 +2,12 @@
 
 All stand at their defaults: reduction factor 3, rungs from the number of reports, which is the fidelity. Its
 documentation recommends PriorBand where the user has a prior, and Hyperband elsewhere. Here no method has a
-prior, as all start without the trusted settings: PriorBand draws uniformly and around the best setting. `ifbo`
-is left out, since it downloads the weights of its model. A score is one minus the objective at the rung.
+prior, as all start without the trusted settings: PriorBand draws uniformly and around the best setting.
+`ifbo` is left out, since it downloads the weights of its model. A score is one minus the objective at the
+rung.
 
-NePS 0.17.0 requires pandas below 3 and networkx below 3, and we pin newer ones: `make bench-searches` installs it
-with these two requirements overridden.
+NePS 0.17.0 requires pandas below 3 and networkx below 3, and we pin newer ones: `make peers` installs
+it with these two requirements overridden.
 """
 
 from __future__ import annotations

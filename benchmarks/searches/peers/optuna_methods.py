@@ -84,8 +84,8 @@ def with_median(space: Space, seed: int, facts: Facts) -> Method:  # noqa: ARG00
 def with_wilcoxon(space: Space, seed: int, facts: Facts) -> Method:  # noqa: ARG001
     """TPE with the Wilcoxon pruner at its defaults.
 
-    The pruner is documented for means over instances in random order, not for learning curves. Here an instance
-    is a report, and a trial is told with the mean of its reports, also where the pruner stops it.
+    The pruner is documented for means over instances in random order, not for learning curves. Here an
+    instance is a report, and a trial is told with the mean of its reports, also where the pruner stops it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,12 +34,12 @@ class OwnRandomness:
             _set(before)
 
 
-def _get():  # type: ignore[no-untyped-def]
+def _get() -> tuple[Any, Any, torch.Tensor]:
     return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
 
 
-def _set(states) -> None:  # type: ignore[no-untyped-def]
-    python, numpy, of_torch = states
-    random.setstate(python)
-    np.random.set_state(numpy)  # noqa: NPY002
+def _set(states: tuple[Any, Any, torch.Tensor]) -> None:
+    of_python, of_numpy, of_torch = states
+    random.setstate(of_python)
+    np.random.set_state(of_numpy)  # noqa: NPY002
     torch.set_rng_state(of_torch)

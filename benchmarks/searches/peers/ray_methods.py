@@ -1,11 +1,13 @@
 """Ray Tune's OptunaSearch with ASHA, and TuneBOHB with HyperBandForBOHB.
 
-The searchers and schedulers are Ray's, called in the order of its `TuneController`; no cluster is started. Time
-is `training_iteration`, a report counted from 1. ASHA has the reduction factor 3 of Ray's user guide and a grace
-period of one report, the default. BOHB has the defaults, and the limit of concurrent trials of its example.
+The searchers and schedulers are Ray's, called in the order of its `TuneController`; no cluster is started.
+Time is `training_iteration`, a report counted from 1. ASHA has the reduction factor 3 of Ray's user guide
+and a grace period of one report, the default. BOHB has the defaults, and the limit of concurrent trials of
+its example.
 
-TuneBOHB needs HpBandSter 0.7.4, which needs netifaces 0.11.0, which has no wheel for Python 3.11 and builds with a
-C compiler. The extra `peers` leaves both out; `pip install hpbandster==0.7.4` adds them where a compiler is.
+TuneBOHB needs HpBandSter 0.7.4, which needs netifaces 0.11.0, which has no wheel for Python 3.11 and builds
+with a C compiler. The extra `peers` leaves both out; `pip install hpbandster==0.7.4` adds them where a
+compiler is.
 """
 
 from __future__ import annotations

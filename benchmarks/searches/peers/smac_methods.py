@@ -1,9 +1,9 @@
 """SMAC3's multi-fidelity facade through ask and tell.
 
-A random forest proposes, Hyperband gives budgets: both at the facade's defaults, with reduction factor 3. Budgets
-are reports, from 1 to those of a whole training. Five settings are drawn at first, as in the documentation's
-example of multiple fidelities. The cost is one minus the objective, which the facade takes on a logarithmic scale.
-SMAC itself knows no checkpoints; here a setting with a higher budget is continued.
+A random forest proposes, Hyperband gives budgets: both at the facade's defaults, with reduction factor 3.
+Budgets are reports, from 1 to those of a whole training. Five settings are drawn at first, as in the
+documentation's example of multiple fidelities. The cost is one minus the objective, which the facade takes
+on a logarithmic scale. SMAC itself knows no checkpoints; here a setting with a higher budget is continued.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class SmacMethod(Budgeted):
             info = self._smac.ask()
         except (StopIteration, ConfigurationSpaceExhaustedException):
             return None
+        assert info.budget is not None, "Hyperband states budgets"
         params = params_of(self._space, info.config)
         return Proposal(info.config, params, reports_of(info.budget), handle=info)
 

@@ -1,7 +1,8 @@
 """Syne Tune's ASHA, BOHB and ASHACQR.
 
 All stand at their defaults: the first rung after one report, reduction factor 3, one bracket. Time is a
-report, counted from 1, as the documentation counts epochs; `max_t` is the number of reports of a whole training.
+report, counted from 1, as the documentation counts epochs; `max_t` is the number of reports of a whole
+training.
 """
 
 from __future__ import annotations
