@@ -90,5 +90,8 @@ def hyperband(space: Space, seed: int, facts: Facts) -> Method:
 
 
 def asha(space: Space, seed: int, facts: Facts) -> Method:
-    """ASHA that promotes, recommended for many workers."""
+    """ASHA that promotes, recommended for many workers.
+
+    It promotes settings that still train (`findings/neps-asha-promotes-unevaluated.sh`); those begin again.
+    """
     return NepsMethod(space, "asha", seed, facts.n_reports)
