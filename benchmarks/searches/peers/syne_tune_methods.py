@@ -1,8 +1,8 @@
 """Syne Tune's ASHA, BOHB and ASHACQR.
 
-All stand at their defaults, but for one of BOHB's: the first rung after one report, reduction factor 3, one bracket. Time is a
-report, counted from 1, as the documentation counts epochs; `max_t` is the number of reports of a whole
-training.
+All stand at their defaults, but for one of BOHB's: the first rung after one report, reduction factor 3, one
+bracket. Time is a report, counted from 1, as the documentation counts epochs; `max_t` is the number of
+reports of a whole training.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def asha(space: Space, seed: int, facts: Facts) -> Method:
 def bohb(space: Space, seed: int, facts: Facts) -> Method:
     """Kernel density estimators with asynchronous successive halving.
 
-    A model needs one good trial more than there are settings, as in BOHB's paper. With the default, one fewer,
-    it is not used before the 94th trial of 13 settings (`findings/syne-tune-bohb-stays-random.sh`).
+    A model needs one good trial more than there are settings, as in BOHB's paper. With the default, one
+    fewer, it is not used before the 94th trial of 13 settings (`findings/syne-tune-bohb-stays-random.sh`).
     """
     return _method("BOHB", space, seed, facts, num_min_data_points=len(space.dimensions) + 1)
 
