@@ -62,7 +62,7 @@ class Budgeted(Method):
         """Give the library the score of a proposal, higher is better."""
 
     def ask(self) -> Job | None:
-        """The next proposal that needs training; of a training that is over, the score is told at once."""
+        """The next proposal that needs training; the score of a training that is over is reported at once."""
         while (asked := self.propose()) is not None:
             number = self._number(asked)
             training = self._trainings[number]

@@ -9,7 +9,7 @@ from benchmarks.searches.replay import Oracle
 
 @dataclass(frozen=True)
 class Facts:
-    """What a user knows of a task before a search.
+    """Facts that a user knows of a task before a search.
 
     Attributes:
         whole: Sentence pairs of a whole training.

@@ -1,6 +1,6 @@
 """NePS through its ask-and-tell interface: PriorBand, Hyperband and ASHA.
 
-All stand at their defaults: reduction factor 3, rungs from the number of reports, which is the fidelity. Its
+All have their defaults: reduction factor 3, rungs from the number of reports, which is the fidelity. Its
 documentation recommends PriorBand where the user has a prior, and Hyperband elsewhere. Here no method has a
 prior, as all start without the trusted settings: PriorBand draws uniformly and around the best setting.
 `ifbo` is left out, since it downloads the weights of its model. A score is one minus the objective at the
@@ -59,7 +59,7 @@ class NepsMethod(Budgeted):
         )
 
     def tell(self, asked: Proposal, value: float, *, failed: bool) -> None:  # noqa: ARG002
-        """Tell one minus the objective; a failure is told with the worst score, as NePS does if asked to."""
+        """Report one minus the objective; a failure has the worst score."""
         self._neps.tell(asked.handle, 1 - value)
 
 

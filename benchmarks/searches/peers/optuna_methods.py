@@ -1,8 +1,8 @@
 """Optuna's TPE with three of its pruners.
 
 Its documentation recommends, in the tutorial on pruning, Hyperband for TPE; the median pruner is the default.
-TPE stands at its defaults, multivariate with a constant liar. A step is a report, counted from 1. A whole
-training is told with the best of its reports, which is that of the student kept.
+TPE has its defaults, multivariate with a constant liar. A step is a report, counted from 1. A whole
+training reports its best value, which is that of the student kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class OptunaMethod(Method):
         space: The search space.
         seed: Seed of the sampler, and part of the study's name, by which Hyperband draws brackets.
         pruner: The pruner.
-        is_of_means: Whether a trial, a pruned one too, is told with the mean of its reports.
+        is_of_means: Whether the value of a trial, a pruned one too, is the mean of its reports.
     """
 
     def __init__(self, space: Space, seed: int, pruner: BasePruner, *, is_of_means: bool = False) -> None:
@@ -85,7 +85,7 @@ def with_wilcoxon(space: Space, seed: int, facts: Facts) -> Method:  # noqa: ARG
     """TPE with the Wilcoxon pruner at its defaults.
 
     The pruner is documented for means over instances in random order, not for learning curves. Here an
-    instance is a report, and a trial is told with the mean of its reports, also where the pruner stops it.
+    instance is a report, and the value of a trial is the mean of its reports, also where the pruner stops it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -44,7 +44,7 @@ class _Trial:
 class RayMethod(Method):
     """A searcher and a scheduler of Ray Tune.
 
-    The object stands in for Ray's controller, too: schedulers call it for the trials and to stop one.
+    The object replaces Ray's controller, too: schedulers call it for the trials and to stop one.
 
     Args:
         space: The search space.

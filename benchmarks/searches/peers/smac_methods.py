@@ -65,7 +65,7 @@ class SmacMethod(Budgeted):
         return Proposal(info.config, params, reports_of(info.budget), handle=info)
 
     def tell(self, asked: Proposal, value: float, *, failed: bool) -> None:
-        """Tell one minus the objective."""
+        """Report one minus the objective."""
         status = StatusType.CRASHED if failed else StatusType.SUCCESS
         self._smac.tell(asked.handle, TrialValue(cost=1 - value, status=status), save=False)
 

@@ -1,6 +1,6 @@
 """Syne Tune's ASHA, BOHB and ASHACQR.
 
-All stand at their defaults, but for one of BOHB's: the first rung after one report, reduction factor 3, one
+All have their defaults, but for one of BOHB's: the first rung after one report, reduction factor 3, one
 bracket. Time is a report, counted from 1, as the documentation counts epochs; `max_t` is the number of
 reports of a whole training.
 """
