@@ -19,7 +19,7 @@ from themo.process.progress import console, waiting
 from tune.cluster.address import asked_address, refuse_unreachable
 from tune.cluster.folders import refuse_unfit_folders
 from tune.driver.search_options import SearchOptions
-from tune.space.search_space import data_leaves
+from tune.space.read_dimensions import data_leaves
 from tune.study.naming import reserve
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from tune.driver.loop import Loop, runs_of
 from tune.results import best_trials as results
 from tune.results.trial_table import TrialTable
 from tune.space.dimensions import Scalar
-from tune.space.search_space import data_leaves
+from tune.space.read_dimensions import data_leaves
 from tune.study.limits import is_whole, used_up
 from tune.study.naming import SEARCH_FILE, STUDY_FILE
 from tune.study.search import TRIALS_FOLDER, Search, alone, refuse_other_pairs

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
@@ -44,6 +46,10 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
     - ``quasi-random``: points of a scrambled Sobol sequence, which covers the space evenly. Trusted trials
       use no points.
 
+    A conditional setting is drawn like all others and left out where it is inactive. ``tpe`` then models
+    settings that are active together as a group. To ``gp`` an inactive setting has the middle of its range,
+    to ``cmaes`` the mean of its distribution, which does not move.
+
     The first three start with `startup_trials` random trials. Trials carried over from another search count
     among them, except for ``cmaes``, which starts around the best of both. Every searcher is rebuilt from the
     record, and every random state from seed and trial number: a resumed search makes the same proposals.
@@ -59,7 +65,7 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
     number, trusted = len(study), _trusted(space, len(study))
     drawn: dict[str, Scalar] = {}
     for drawn in _draws(space, study, trusted):
-        if len(trusted) == len(space.dimensions) or not is_tried(space, study, drawn):
+        if space.is_complete(trusted) or not is_tried(space, study, drawn):
             return drawn
     random = np.random.default_rng(np.random.SeedSequence([space.search.seed, number, _DRAWS]))
     return (
@@ -77,7 +83,7 @@ def _draws(space: Space, study: Study, trusted: Mapping[str, Scalar]) -> Iterato
     for draw in range(n_draws):
         entropy = [space.search.seed, number, draw] if draw else [space.search.seed, number]
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        yield {**_draw(space, study, seed), **trusted}
+        yield space.active({**_draw(space, study, seed), **trusted})
 
 
 def _sobol_points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
@@ -90,19 +96,22 @@ def _sobol_points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
         sequence.fast_forward(n_before)
     for _ in range(_POINTS):
         place = sequence.random(1)[0]
-        yield {n: decode(d, float(p)) for (n, d), p in zip(space.dimensions.items(), place, strict=True)}
+        drawn = {n: decode(d, float(p)) for (n, d), p in zip(space.dimensions.items(), place, strict=True)}
+        yield space.active(drawn)
 
 
 def _draw(space: Space, study: Study, seed: int) -> dict[str, Scalar]:
-    """A proposal of the searcher; Optuna's samplers receive this trial's trusted values."""
+    """A proposal for all dimensions, inactive ones too; Optuna's samplers receive trusted values."""
     n_startup = space.search.startup_trials
     match space.search.searcher:
         case "tpe":
+            if space.conditions:
+                return _ask(space, study, _grouped_tpe(n_startup, seed))
             return _ask(space, study, _Tpe(n_startup_trials=n_startup, seed=seed))
         case "gp":
             # two at least: of a single trial no process can be fitted
             gp = GPSampler(n_startup_trials=max(2, n_startup), seed=seed, warn_independent_sampling=False)
-            return _ask(space, _all_complete(study), gp)
+            return _ask(space, _all_complete(_filled(space, study)), gp)
         case "random" | "quasi-random":  # "quasi-random": dimensions that trusted settings leave open
             return _ask(space, study, RandomSampler(seed=seed))
         case "cmaes":
@@ -127,6 +136,13 @@ class _Tpe(TPESampler):
         known = ended[0].distributions
         shared = set(known).intersection(*(past.distributions for past in ended))
         return {name: known[name] for name in sorted(shared) if not known[name].single()}
+
+
+def _grouped_tpe(n_startup: int, seed: int) -> TPESampler:
+    """Optuna's TPE for conditional spaces: one model for each group of settings that are active together."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # about the argument `group`
+        return TPESampler(n_startup_trials=n_startup, seed=seed, group=True)
 
 
 def _ask(space: Space, study: Study, sampler: BaseSampler) -> dict[str, Scalar]:
@@ -154,6 +170,19 @@ def _scores(study: Study) -> dict[int, float]:
     if scores:
         scores |= {trial.number: min(scores.values()) for trial in study if trial.state == "FAIL"}
     return scores
+
+
+def _filled(space: Space, study: Study) -> Study:
+    """The record with the middle of its dimension for each inactive setting."""
+    if not space.conditions:
+        return study
+
+    def fill(trial: Trial) -> Trial:
+        inactive = [name for name in space.conditions if not space.is_active(name, trial.params)]
+        middle = {name: decode(space.dimensions[name], 0.5) for name in inactive}
+        return replace(trial, params=trial.params | middle)
+
+    return Study(None, study.mode, [*map(fill, study)], [*map(fill, study.carried)])
 
 
 def _all_complete(study: Study) -> Study:
