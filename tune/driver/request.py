@@ -103,7 +103,8 @@ def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
         _tell_untrusted(space, settings)
     else:
         known, carried = _repeated(options, settings)
-        settings, space, resources = known.settings.override(options.settings), known.space, known.resources
+        settings, resources = known.settings.override(options.settings), known.resources
+        space = known.space.with_first_rung(None)  # the data may be others
     space = space.searched_by(
         **_given(
             num_samples=options.num_samples,

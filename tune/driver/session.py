@@ -24,6 +24,7 @@ from tune.cluster.slots import Slots
 from tune.cluster.storage import Storage
 from tune.driver.checkpoints import match_checkpoints
 from tune.driver.loop import Loop, runs_of
+from tune.driver.rungs_in_pairs import idle_rungs, with_rungs
 from tune.results import best_trials as results
 from tune.results.trial_table import TrialTable
 from tune.space.dimensions import Scalar
@@ -126,10 +127,14 @@ def _searched(
         console.print(f"Runs in MLflow: {ui_command(uri)}", soft_wrap=True)
         if cluster.dashboard:
             console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
+        data = _data(search, data_for)
+        search = patience(lambda: with_rungs(search, data))
         loop = Loop(search, study, storage, patience)
-        work = replace(_work_for(search, data_for, train, storage), measure=measure)
+        work = replace(_work(search, data, train, storage), measure=measure)
         corpora = {str(values): data.corpus for values, data in work.data.items() if data.corpus}
         patience(lambda: refuse_other_pairs(folder, corpora))
+        if not is_resumed and (warning := idle_rungs(search.space, search.settings, data.values())):
+            console.print(warning, soft_wrap=True)
         if search.resources.address is not None:
             work = replace(work, shipment=Shipment.of(work.data.values()))
         loop.run(work, slots, tracking, time_budget)
@@ -208,15 +213,26 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
     )
 
 
-def _work_for(
-    search: Search, data_for: Callable[[Settings], TrainingData], train: Train, storage: Storage
-) -> Work:
-    leaves = data_leaves()
-    names = tuple(name for name in search.space.dimensions if name in leaves)
-    data: dict[tuple[Scalar, ...], TrainingData] = {}
-    for combination in search.space.combinations(leaves):
+Data = dict[tuple[Scalar, ...], TrainingData]
+"""Training data by the values of the searched data settings."""
+
+
+def _data(search: Search, data_for: Callable[[Settings], TrainingData]) -> Data:
+    data: Data = {}
+    for combination in search.space.combinations(data_leaves()):
         settings = (
             search.settings.override(combination, source=SEARCH_FILE) if combination else search.settings
         )
-        data[tuple(combination[name] for name in names)] = data_for(settings)
-    return Work(search.settings, search.space.search, data, names, storage.place, train)
+        own = settings.leaves()
+        data[tuple(own[name] for name in _searched_leaves(search))] = data_for(settings)
+    return data
+
+
+def _searched_leaves(search: Search) -> tuple[str, ...]:
+    leaves = data_leaves()
+    return tuple(name for name in search.space.dimensions if name in leaves)
+
+
+def _work(search: Search, data: Data, train: Train, storage: Storage) -> Work:
+    rules, leaves = search.space.search, _searched_leaves(search)
+    return Work(search.settings, rules, data, leaves, storage.place, train)

@@ -19,7 +19,7 @@ from tune.space import conditions as of_conditions
 from tune.space.conditions import Box, Condition
 from tune.space.dimensions import Dimension, Scalar, choices_of, contains, n_values, rule_of
 from tune.space.read_dimensions import read_dimensions
-from tune.space.search_settings import SearchSettings, contradictions
+from tune.space.search_settings import GRACES, SearchSettings, contradictions
 
 _OPTIONS = {"seed": "--search-seed"}
 
@@ -82,6 +82,8 @@ class Space:
         """
         try:
             own = self.search.model_dump()
+            if not changes.keys().isdisjoint(GRACES):
+                own |= dict.fromkeys(GRACES)
             if changes.get("scheduler") == "pbt":
                 del own["searcher"], own["stop_after_no_gain"]
             kept = SearchSettings.model_validate(own | changes)
@@ -97,12 +99,20 @@ class Space:
             raise InputError(f"{option(name)}: {problem}")
         return space
 
+    def with_first_rung(self, pairs: int | None) -> Space:
+        """A copy whose share of a trial, `grace_share`, has a number of sentence pairs, or none yet."""
+        if self.search.grace_share is None:
+            return self
+        return replace(self, search=self.search.model_copy(update={"grace_pairs": pairs}))
+
     def to_tree(self) -> dict[str, Any]:
-        """The content of the file, inverse to `from_tree`."""
+        """The content of the file, inverse to `from_tree`; the pairs of `grace_share` are left out."""
+        is_share = self.search.grace_share is not None
+        left_out = {*self.search.unused(), "grace_pairs" if is_share else "grace_share"}
         return {
             "space": {name: self._rule_of(name) for name in self.dimensions},
             "first": [dict(point) for point in self.first],
-            "search": self.search.model_dump(mode="json", exclude=set(self.search.unused())),
+            "search": self.search.model_dump(mode="json", exclude=left_out),
         }
 
     def _rule_of(self, name: str) -> dict[str, Any]:
@@ -200,6 +210,9 @@ def _search(tree: object, source: str, problems: list[str]) -> SearchSettings:
             else:
                 problems.append(f"{source}: {key}: must be {_rule_text(item)}, got {item['input']!r}")
         return SearchSettings()
+    if search.grace_pairs is not None and search.grace_share is not None:
+        given = f"got {search.grace_pairs} and {search.grace_share}"
+        problems.append(f"{source}: search: must have one of grace_pairs and grace_share, {given}")
     problems.extend(
         f"{source}: search.{name}: must be left out, {owner} {getattr(search, owner)} has no such setting, "
         f"got {getattr(search, name)!r}"

@@ -76,7 +76,7 @@ def rungs(study: Study, search: SearchSettings) -> list[Rung]:
     """The rungs that any trial reached, lowest first; empty if trials have no rungs in common."""
     if not has_rungs(search):
         return []
-    places = Rungs(search.grace_pairs, search.reduction_factor)
+    places = Rungs(search.first_rung, search.reduction_factor)
     passed = dict(sorted(places.results(study, study.mode).items()))
     last_rung = {number: pairs for pairs, reached in passed.items() for number in reached}
 
