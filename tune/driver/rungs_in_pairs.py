@@ -6,7 +6,6 @@ from the base settings, whatever a trial's own epochs and data are: all trials m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -35,15 +34,10 @@ def with_rungs(search: Search, data: Mapping[tuple[Scalar, ...], TrainingData]) 
     rules = search.space.search
     if rules.grace_share is None or rules.grace_pairs is not None:
         return search
-    first = first_rung(rules.grace_share, search.settings, _base_data(search, data))
-    search = replace(search, space=search.space.with_first_rung(first))
+    whole = float(search.settings.training.epochs) * _base_data(search, data).pairs_an_epoch
+    search = replace(search, space=search.space.for_trials(whole))
     write_text(search.folder / SEARCH_FILE, write_yaml(search.to_tree()))
     return search
-
-
-def first_rung(share: float, settings: Settings, data: TrainingData) -> int:
-    """Sentence pairs at a share of a whole trial, at least one; the report that passes them is judged."""
-    return max(1, math.floor(share * float(settings.training.epochs) * data.pairs_an_epoch))
 
 
 def _base_data(search: Search, data: Mapping[tuple[Scalar, ...], TrainingData]) -> TrainingData:

@@ -105,6 +105,11 @@ class Space:
             return self
         return replace(self, search=self.search.model_copy(update={"grace_pairs": pairs}))
 
+    def for_trials(self, whole_pairs: float) -> Space:
+        """A copy with its first rung in sentence pairs, at least one, for whole trials of `whole_pairs`."""
+        share = self.search.grace_share
+        return self if share is None else self.with_first_rung(max(1, math.floor(share * whole_pairs)))
+
     def to_tree(self) -> dict[str, Any]:
         """The content of the file, inverse to `from_tree`; the pairs of `grace_share` are left out."""
         is_share = self.search.grace_share is not None

@@ -75,7 +75,7 @@ def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]
 def searched_by(search: Search, folder: Path, **changes: object) -> Search:
     """The same search with other rules, on disk too."""
     rules = search.space.search.model_copy(update=changes)
-    space = type(search.space)(search.space.dimensions, (), rules)
+    space = replace(search.space, first=(), search=rules)
     search = Search(search.name, search.uid, space, search.settings, search.resources)
     (folder / "search.yaml").write_text(write_yaml(search.to_tree()), encoding="utf-8")
     return search
