@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -24,7 +24,7 @@ from tune.cluster.slots import Slots
 from tune.cluster.storage import Storage
 from tune.driver.checkpoints import match_checkpoints
 from tune.driver.loop import Loop, runs_of
-from tune.driver.rungs_in_pairs import idle_rungs, with_rungs
+from tune.driver.rungs_in_pairs import with_rungs
 from tune.results import best_trials as results
 from tune.results.trial_table import TrialTable
 from tune.space.dimensions import Scalar
@@ -38,6 +38,9 @@ from tune.study.work_time import busy_share, most_at_once, session_seconds
 from tune.worker.memory import peak_memory, share_by_memory
 from tune.worker.trial import Train, Work
 
+OnData = Callable[[Search, Sequence[TrainingData]], None]
+"""Takes the search, with its rungs in sentence pairs, and the data of all its trials."""
+
 RAY_LOG = "ray.log"
 
 _TOP = 5
@@ -50,6 +53,7 @@ def run_search(
     time_budget: float | None = None,
     measure: Callable[[], float | None] = peak_memory,
     on_begin: Callable[[], None] = lambda: None,
+    on_data: OnData = lambda _search, _data: None,
 ) -> results.SearchResult:
     """Run or resume a search, and write its results.
 
@@ -62,6 +66,7 @@ def run_search(
             which a resumed search continues them.
         measure: Returns, on a worker, the peak share of a GPU's memory that its trial used.
         on_begin: Called after cluster and storage have been checked, before data is prepared.
+        on_data: Called before the first trial of the session.
 
     Returns:
         The results of the session.
@@ -77,7 +82,9 @@ def run_search(
     """
     storage, patience = storage_of(search), Patience()
     with alone(search.folder):  # until the results are written too
-        study, slots = _searched(search, data_for, train, time_budget, measure, on_begin, storage, patience)
+        study, slots = _searched(
+            search, data_for, train, time_budget, measure, on_begin, on_data, storage, patience
+        )
         return patience(lambda: _finish(search, study, slots, storage))
 
 
@@ -88,6 +95,7 @@ def _searched(
     time_budget: float | None,
     measure: Callable[[], float | None],
     on_begin: Callable[[], None],
+    on_data: OnData,
     storage: Storage,
     patience: Patience,
 ) -> tuple[Study, int]:
@@ -129,12 +137,11 @@ def _searched(
             console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
         data = _data(search, data_for)
         search = patience(lambda: with_rungs(search, data))
+        on_data(search, list(data.values()))
         loop = Loop(search, study, storage, patience)
         work = replace(_work(search, data, train, storage), measure=measure)
         corpora = {str(values): data.corpus for values, data in work.data.items() if data.corpus}
         patience(lambda: refuse_other_pairs(folder, corpora))
-        if not is_resumed and (warning := idle_rungs(search.space, search.settings, data.values())):
-            console.print(warning, soft_wrap=True)
         if search.resources.address is not None:
             work = replace(work, shipment=Shipment.of(work.data.values()))
         loop.run(work, slots, tracking, time_budget)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 
 from themo.cli.main import main
-from themo.config.presets import space_path
+from themo.config.presets import presets, space_path
 from themo.config.settings import Settings
 from themo.config.settings import load as load_settings
 from themo.errors import InputError
@@ -46,7 +46,7 @@ def test_a_setting_is_active_where_its_condition_holds(settings: Settings) -> No
 def test_the_shipped_spaces_search_temperature_with_infonce() -> None:
     for preset in ("miniature", "vit-l-14-beto"):
         settings = load_settings(preset=preset)
-        condition = load(space_path(), settings).conditions["temperature"]
+        condition = load(space_path(presets()[preset]), settings).conditions["temperature"]
         assert in_words(condition) == "where loss is infonce or cosine+0.1*infonce"
 
 
