@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
 from tune.searchers import evolution
+from tune.searchers.conditional_tpe import ConditionalTpe
 from tune.searchers.distributions import distributions_of
 from tune.searchers.history import to_optuna
 from tune.space.cube import decode
@@ -106,7 +105,9 @@ def _draw(space: Space, study: Study, seed: int) -> dict[str, Scalar]:
     match space.search.searcher:
         case "tpe":
             if space.conditions:
-                return _ask(space, study, _grouped_tpe(n_startup, seed))
+                trusted = _trusted(space, len(study))
+                sampler = ConditionalTpe(space, trusted, n_startup_trials=n_startup, seed=seed)
+                return _ask(space, study, sampler)
             return _ask(space, study, _Tpe(n_startup_trials=n_startup, seed=seed))
         case "gp":
             # two at least: of a single trial no process can be fitted
@@ -136,13 +137,6 @@ class _Tpe(TPESampler):
         known = ended[0].distributions
         shared = set(known).intersection(*(past.distributions for past in ended))
         return {name: known[name] for name in sorted(shared) if not known[name].single()}
-
-
-def _grouped_tpe(n_startup: int, seed: int) -> TPESampler:
-    """Optuna's TPE for conditional spaces: one model for each group of settings that are active together."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # about the argument `group`
-        return TPESampler(n_startup_trials=n_startup, seed=seed, group=True)
 
 
 def _ask(space: Space, study: Study, sampler: BaseSampler) -> dict[str, Scalar]:

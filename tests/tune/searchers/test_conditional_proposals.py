@@ -51,13 +51,13 @@ def test_the_gaussian_process_proposes_active_settings(space: Space) -> None:
 
 
 @pytest.mark.parametrize("searcher", FAST)
-@examples(max_examples=12, deadline=None)
+@examples(max_examples=6, deadline=None)
 @given(space=conditional(finite=True, startup_trials=2, num_samples=400))
 def test_a_finite_conditional_space_is_tried_once(searcher: str, space: Space) -> None:
     study = Study(None, "max")
     space = with_cmaes(space, searcher, 0)
-    play(space, study, 40)
-    assert len(study) == min(40, space.n_points)
+    play(space, study, 25)
+    assert len(study) == min(25, space.n_points)
     assert len({key_of(space, trial.params) for trial in study}) == len(study)
 
 
