@@ -37,7 +37,7 @@ def data_leaves() -> frozenset[str]:
 def read_dimensions(
     rules: Mapping[str, object], settings: Settings, source: str, problems: list[str]
 ) -> tuple[dict[str, Dimension], dict[str, Condition]]:
-    """The valid dimensions and conditions of a file's ``space``; what is wrong is added to `problems`.
+    """The valid dimensions and conditions of a file's ``space``; adds a line for each problem to `problems`.
 
     Args:
         rules: Content of ``space``.

@@ -13,7 +13,7 @@ from formula_search import no_data, settings_in
 from hypothesis import given
 from hypothesis import strategies as st
 
-from themo.cli.main import parse
+from themo.cli.main import main, parse
 from themo.config.presets import space_path
 from themo.config.settings import Settings, load
 from themo.data.dataset import TrainingData
@@ -22,6 +22,7 @@ from themo.training.report_times import is_due
 from tune.cluster.resources import Resources
 from tune.driver.request import begin, resume
 from tune.driver.rungs_in_pairs import idle_rungs, with_rungs
+from tune.driver.session import OnData
 from tune.schedulers.rules import scheduler_of
 from tune.schedulers.rungs import Rungs
 from tune.space.search_settings import SchedulerName
@@ -167,6 +168,26 @@ def test_a_first_rung_near_the_end_is_named(base: Settings) -> None:
         "so that it is at most 6,400 pairs, or train for more epochs"
     )
     assert not warning(base, 3000, grace_pairs=6400)
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_tune_warns_before_a_new_search_begins(
+    base: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_begun: bool
+) -> None:
+    search = a_search(base, grace_pairs=8000)
+    if is_begun:
+        (search.folder / "pairs.json").write_text("{}", encoding="utf-8")
+
+    def run_search(search: Search, prepare: object, on_data: OnData, **_: object) -> None:
+        on_data(search, [data_of(base, 3000)])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tune.driver.session.run_search", run_search)
+    assert main(["tune", "--resume", "mine", "--logs-dir", base.paths.logs_dir]) == 130
+    told = [
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("Warning: the scheduler")
+    ]
+    assert told == ([] if is_begun else [warning(base, 3000, grace_pairs=8000)])
 
 
 @pytest.mark.parametrize("scheduler", get_args(SchedulerName))
