@@ -106,7 +106,7 @@ def test_the_share_is_of_the_base_settings(base: Settings) -> None:
     assert with_rungs(search, data).space.search.first_rung == 1500
 
 
-def test_the_share_of_a_base_outside_the_space_is_of_the_first_data(base: Settings) -> None:
+def test_a_base_outside_the_space_takes_the_first_data(base: Settings) -> None:
     search = a_search(base, SPACE | {"max_pairs": {"choice": [100, 200]}}, grace_share=0.5)
     data = {(100,): data_of(base, 100), (200,): data_of(base, 200)}
     assert with_rungs(search, data).space.search.first_rung == 150
