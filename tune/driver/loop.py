@@ -131,13 +131,14 @@ def runs_of(search: Search, study: Study, tracking: Tracking) -> MlflowRuns:
     """The MLflow runs of a search; runs of trials that ended earlier are closed."""
     from tune.driver.mlflow_runs import MlflowRuns
 
+    space = search.space
     return MlflowRuns(
         tracking,
         study,
         search.name,
         search.uid,
         search.to_tree(),
-        list(search.space.dimensions),
+        [name for name in space.dimensions if name not in space.conditions],  # some trials lack the others
         search.objective,
     )
 

@@ -20,7 +20,7 @@ _MOST_VALUES = 256
 
 
 def points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
-    """Settings of the sequence from number `n_before` on.
+    """Settings of the sequence from number `n_before` on, of all dimensions, inactive ones too.
 
     The sequence depends on the seed and the dimensions alone, so a longer search begins with the points of a
     shorter one.
