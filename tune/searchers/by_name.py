@@ -15,6 +15,7 @@ from tune.searchers import evolution, quasi_random
 from tune.searchers.conditional_tpe import ConditionalTpe
 from tune.searchers.distributions import distributions_of
 from tune.searchers.history import to_optuna
+from tune.space.cube import decode
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space
 from tune.study.study import Study
