@@ -148,4 +148,5 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
 def _why(trial: Trial) -> dict[str, str]:
     """Tags of how it came to its end."""
     reason = {"themo.reason": trial.reason} if trial.reason else {}
+    reason |= {"themo.why": trial.why} if trial.why else {}
     return reason | ({"themo.lineage": trial.lineage_in_words} if trial.lineage else {})
