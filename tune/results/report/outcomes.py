@@ -47,8 +47,8 @@ def about(trial: Trial, mode: Mode) -> str:
     value = trial.best(mode)
     best = "no report" if value is None else f"{value:.4f}"
     settings = "<br>".join(f"{name} {plain(show(value))}" for name, value in trial.params.items())
-    ended = plain(trial.reason or trial.state.lower())
-    return f"<b>trial {trial.number}</b>: {best} after {trial.pairs_seen:,} pairs, {ended}{grounds(trial)}<br>{settings}"
+    ended = plain(trial.reason or trial.state.lower()) + grounds(trial)
+    return f"<b>trial {trial.number}</b>: {best} after {trial.pairs_seen:,} pairs, {ended}<br>{settings}"
 
 
 def grounds(trial: Trial) -> str:
