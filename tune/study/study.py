@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -255,6 +256,18 @@ class Study:
     @cached_property
     def _carried_line(self) -> str:
         return json.dumps([asdict(trial) for trial in self.carried], ensure_ascii=False)
+
+    @cached_property
+    def salt(self) -> tuple[int, ...]:
+        """Entropy that a warm start adds to all random draws; empty without one.
+
+        With the same seed a search would else draw the very points of the search that it learns from, also
+        those that failed there and did not carry over.
+        """
+        if not self.carried and not self.proposals:
+            return ()
+        known = [[trial.params for trial in self.carried], [dict(params) for params in self.proposals]]
+        return (zlib.crc32(json.dumps(known, sort_keys=True).encode()),)
 
     @cached_property
     def _proposals_line(self) -> str:
