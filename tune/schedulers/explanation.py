@@ -27,8 +27,10 @@ class Forecast:
     high: float
     level: float = 0.9
 
-    def __str__(self) -> str:
-        return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
+    @property
+    def short(self) -> str:
+        """The prediction and its interval as text, such as ``0.930 0.900–0.950``."""
+        return f"{self.value:.3f} {self.low:.3f}–{self.high:.3f}"
 
 
 @dataclass(frozen=True)
