@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesRegressor  # type: ignore[import-untyped]
+from sklearn.ensemble import ExtraTreesRegressor
 
 from benchmarks.searches.curves import Curve
 from tune.space.cube import encode
