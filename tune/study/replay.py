@@ -12,7 +12,7 @@ from tune.study.trial_record import Trial
 
 _OBJECTIVE = "objective"
 _CHECKPOINT = "replayed"
-"""Stands for the path of a checkpoint, which decides nothing."""
+"""In place of the path of a checkpoint, which decides nothing."""
 
 
 class Replay:
