@@ -8,10 +8,11 @@ trials that have reached the rung so far. `tune.schedulers.pausing` is the paper
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tune.schedulers.explanation import NOT_FINITE, Explanation, or_better, rank_among
+from tune.schedulers.explanation import NOT_FINITE, Explanation, or_better
 from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
 from tune.study.study import Study
@@ -60,7 +61,7 @@ def explain_at_rung(
         where,
         best,
         others,
-        rank_among(best, others, study.mode),
+        bisect_left(losses, loss_of(best, study.mode)) + 1,
         threshold,
         rung_rule(quota, len(others) + 1, threshold, study.mode),
     )

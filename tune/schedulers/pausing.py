@@ -25,6 +25,9 @@ from tune.study.limits import begins_more
 from tune.study.study import Study
 from tune.study.trial_record import Trial, loss_of
 
+_AtRungs = Mapping[int, Mapping[int, float]]
+"""Best objective of each trial at each rung that it reached: by rung, then by trial number."""
+
 
 @dataclass(frozen=True)
 class PausingAsha(Scheduler):
@@ -49,34 +52,52 @@ class PausingAsha(Scheduler):
         trial = study[number]
         if self.rungs.between(before, trial.pairs_seen) is None:
             return Explanation("RUNNING", trial.pairs_seen)
-        place = self._place(study, number, arriving=number)
+        at_rungs, at_least = self._at_rungs(study), self._at_least(study, number)
+        place = self._place(study, number, at_rungs, at_least)
         if trial.best(study.mode) is None:
             return replace(place, state="PRUNED", rule=NOT_FINITE)
-        first = self.next_paused(study, arriving=number)
-        if first != number and place.rank is not None and place.rank <= self._quota(study, place, number):
+        first = self._next(study, number, at_rungs, at_least)
+        if first == number:
+            return replace(place, state="RUNNING")
+        if place.rank is not None and place.rank <= self._quota(len(place.compared) + 1, at_least):
             return replace(place, state="PAUSED", rule=f"{place.rule}; trial {first} is promoted before it")
-        return replace(place, state="RUNNING" if first == number else "PAUSED")
+        return replace(place, state="PAUSED")
 
     def explain_waiting(self, study: Study, number: int) -> Explanation:
         """A paused trial's place at its rung."""
-        return self._place(study, number)
+        return self._place(study, number, self._at_rungs(study), self._at_least(study, None))
 
-    def _place(self, study: Study, number: int, arriving: int | None = None) -> Explanation:
-        """A trial's rank at the highest rung that it has reached, and the number of promotions there.
+    def next_paused(self, study: Study) -> int | None:
+        """The trial to promote next: the best one of the highest rung with a promotable trial.
 
-        Of equal values the earlier trial ranks first.
+        Ties go to the earlier trial.
         """
+        return self._next(study, None, self._at_rungs(study), self._at_least(study, None))
+
+    def _next(self, study: Study, arriving: int | None, at_rungs: _AtRungs, at_least: int) -> int | None:
+        """The trial to promote next; `arriving` has just reached a rung and counts as paused."""
+        waiting = {t.number for t in study if t.number == arriving or is_waiting(t)}
+        further: set[int] = set()
+        """Trials that have passed a higher rung."""
+        for _, results in sorted(at_rungs.items(), reverse=True):
+            for number in _ranked(results, study)[: self._quota(len(results), at_least)]:
+                if number in waiting - further:
+                    return number
+            further |= results.keys()
+        return None
+
+    def _place(self, study: Study, number: int, at_rungs: _AtRungs, at_least: int) -> Explanation:
+        """A trial's rank at the highest rung that it has reached, and the number of promotions there."""
         trial = study[number]
         rung = max(self.rungs.passed(trial).values(), default=self.rungs.between(0, trial.pairs_seen))
         if rung is None:
             return Explanation(trial.state, trial.pairs_seen)
-        results = self.rungs.results_at(rung, _able(study), study.mode)
+        results = at_rungs.get(rung, {})
         others = {other: value for other, value in results.items() if other != number}
         where, best = f"rung of {rung:,} pairs", results.get(number)
         if best is None:
             return Explanation(trial.state, trial.pairs_seen, where, None, others)
-        ranked = self._ranked(results, study)
-        quota = self._quota_of(len(results), study, arriving)
+        ranked, quota = _ranked(results, study), self._quota(len(results), at_least)
         rivals = [other for other in ranked if other != number]
         threshold = others[rivals[quota - 1]] if 0 < quota <= len(rivals) else None
         rule = rung_rule(quota, len(results), threshold, study.mode).replace("continue", "are promoted")
@@ -85,12 +106,14 @@ class PausingAsha(Scheduler):
         rank = ranked.index(number) + 1
         return Explanation(trial.state, trial.pairs_seen, where, best, others, rank, threshold, rule)
 
-    def _quota(self, study: Study, place: Explanation, arriving: int) -> int:
-        return self._quota_of(len(place.compared) + 1, study, arriving)
+    def _at_rungs(self, study: Study) -> _AtRungs:
+        """Best objective of each trial at each rung; failed trials take no place."""
+        able = [t for t in study if "FAIL" not in (t.state, t.verdict)]
+        return self.rungs.results(able, study.mode)
 
-    def _quota_of(self, n: int, study: Study, arriving: int | None = None) -> int:
+    def _quota(self, n: int, at_least: int) -> int:
         """Number of promotions at a rung that `n` trials have reached."""
-        return max(self._at_least(study, arriving), math.floor(n / self.rungs.factor))
+        return max(at_least, math.floor(n / self.rungs.factor))
 
     def _at_least(self, study: Study, arriving: int | None) -> int:
         """Minimum number of promotions at each rung: 1 once no new trial starts and none is running."""
@@ -98,35 +121,10 @@ class PausingAsha(Scheduler):
         most = self.search.num_samples if self.most is None else self.most(study)
         return 0 if is_any_running or begins_more(study, self.search, most) else 1
 
-    def _ranked(self, results: Mapping[int, float], study: Study) -> list[int]:
-        """Numbers of the trials at a rung, best first; ties go to the earlier trial."""
-        return sorted(results, key=lambda number: (loss_of(results[number], study.mode), number))
 
-    def next_paused(self, study: Study, arriving: int | None = None) -> int | None:
-        """The trial to promote next: the best one of the highest rung with a promotable trial.
-
-        Ties go to the earlier trial.
-
-        Args:
-            study: All trials so far.
-            arriving: A trial that has just reached a rung and counts as paused.
-        """
-        waiting = {t.number for t in study if t.number == arriving or is_waiting(t)}
-        at_least = self._at_least(study, arriving)
-        further: set[int] = set()
-        """Trials that have passed a higher rung."""
-        for _, results in sorted(self.rungs.results(_able(study), study.mode).items(), reverse=True):
-            quota = max(at_least, math.floor(len(results) / self.rungs.factor))
-            for number in self._ranked(results, study)[:quota]:
-                if number in waiting - further:
-                    return number
-            further |= results.keys()
-        return None
-
-
-def _able(study: Study) -> list[Trial]:
-    """The trials that take a place at a rung: all but failed ones."""
-    return [t for t in study if "FAIL" not in (t.state, t.verdict)]
+def _ranked(results: Mapping[int, float], study: Study) -> list[int]:
+    """Numbers of the trials at a rung, best first; ties go to the earlier trial."""
+    return sorted(results, key=lambda number: (loss_of(results[number], study.mode), number))
 
 
 def is_waiting(trial: Trial) -> bool:
