@@ -139,7 +139,15 @@ def runs_of(search: Search, study: Study, tracking: Tracking) -> MlflowRuns:
     """The MLflow runs of a search; runs of trials that ended earlier are closed."""
     from tune.driver.mlflow_runs import MlflowRuns
 
-    return MlflowRuns(tracking, study, search.name, search.uid, search.to_tree(), search.objective)
+    return MlflowRuns(
+        tracking,
+        study,
+        search.name,
+        search.uid,
+        search.to_tree(),
+        list(search.space.dimensions),
+        search.objective,
+    )
 
 
 def _trainable(uid: str, resources: Resources, work: Work) -> tuple[Any, list[Any]]:

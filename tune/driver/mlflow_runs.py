@@ -7,12 +7,13 @@ Nothing here waits for a server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ray.tune import Callback
 
-from themo.tracking.names import comparison_params
+from themo.tracking.comparison import parallel_coordinates
+from themo.tracking.names import LOG10_RATE, comparison_params
 from themo.tracking.runs import RunLog, Status, Tracking
 from tune.study.study import Study
 from tune.study.trial_record import State, Trial
@@ -33,6 +34,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         name: Of the search.
         uid: The search's own id, which no other search has.
         settings: All settings of the search, kept as an artefact.
+        searched: Names of the searched settings.
         objective: Name of the metric that is searched on.
     """
 
@@ -43,11 +45,14 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         name: str,
         uid: str,
         settings: Mapping[str, Any],
+        searched: Collection[str],
         objective: str,
     ) -> None:
         self._tracking = tracking
         self._study = study
+        self._name = name
         self._uid = uid
+        self._searched = searched
         self._objective = objective
         self.parent = tracking.start(
             name,
@@ -61,6 +66,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         self._settled = {trial.number for trial in study if trial.is_done}
         for number in self._settled:
             self._settle(study[number])
+        self._keep_view()
 
     def on_trial_start(self, *, trial: Any, **_: object) -> None:
         """Begin the child run; a trial taken up again keeps its run."""
@@ -96,11 +102,12 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
                 self._settle(trial)  # it waited all through this session
         self._open.clear()
         self._report_best()  # a kill, or no worker, kept the end of some trial from it
+        self._keep_view()
         self.parent.finish(status)
 
     def _begin(self, trial: Trial) -> None:
         self._runs[trial.number] = self._tracking.start(
-            f"trial {trial.number}",
+            f"{self._name} trial {trial.number}",
             comparison_params(trial.params),
             tags=self._tags(trial),
             parent=self.parent,
@@ -125,10 +132,16 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         if leader is not None and (best := leader.best(self._study.mode)) is not None:
             self.parent.report({f"best/{self._objective}": best, "trials": done}, step=done)
 
+    def _keep_view(self) -> None:
+        """Keep the view that compares the trials on the settings in which they differ."""
+        where = f"tags.`{SEARCH_TAG}` = '{self._uid}' AND tags.`{TRIAL_TAG}` LIKE '%'"
+        axes = axes_of([trial.params for trial in self._study if trial.values], self._searched)
+        self.parent.view(parallel_coordinates(where, axes, f"best/{self._objective}"))
+
     def _settle(self, trial: Trial) -> None:
         """Bring the run of a trial that ended before to its end, if a kill kept it from it."""
         self._tracking.settle(
-            f"trial {trial.number}",
+            f"{self._name} trial {trial.number}",
             comparison_params(trial.params),
             key=self._key(trial),
             tags=self._tags(trial) | _why(trial),
@@ -143,6 +156,22 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         return {SEARCH_TAG: self._uid, TRIAL_TAG: str(trial.number)}
+
+
+def axes_of(settings: Sequence[Mapping[str, Any]], searched: Collection[str]) -> list[str]:
+    """The params on which trials are compared: those that all have and that differ; before a trial, all.
+
+    Args:
+        settings: Settings of each trial with a report.
+        searched: Names of the searched settings.
+    """
+    axes = [
+        name
+        for name in searched
+        if all(name in params for params in settings)
+        and (len(settings) < 2 or len({params[name] for params in settings}) > 1)
+    ]
+    return [LOG10_RATE if name == "learn_rate" else name for name in axes]
 
 
 def _why(trial: Trial) -> dict[str, str]:

@@ -111,7 +111,7 @@ def _searched(
                 patience=patience,
             )
         )
-        patience(lambda: keep_place(folder, experiment))
+        patience(lambda: keep_place(folder, experiment, tracking.experiment_id))
         if is_resumed:  # before anything is written to it: it may be full
             match_checkpoints(study, storage)
         if is_whole(study, search.space):  # a kill may have come after the last trial, before the results
