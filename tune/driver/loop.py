@@ -18,9 +18,11 @@ from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.cluster.slots import Slots
 from tune.cluster.storage import SESSION_PREFIX, TRIAL_PREFIX, Storage
-from tune.driver.checkpoints import FAILURES_FOLDER, Keeper
+from tune.driver.checkpoints import Keeper
 from tune.results.trial_table import TrialTable
+from tune.schedulers.rules import scheduler_of
 from tune.study.limits import is_whole
+from tune.study.naming import FAILURES_FOLDER
 from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.tried import most_trials
@@ -74,7 +76,13 @@ class Loop:
         on_ctrl_c = signal.getsignal(signal.SIGINT)
         space = search.space
         view = LiveView(
-            study, most_trials(study, space), len(space.first), slots, search.objective, search.settings
+            study,
+            most_trials(study, space),
+            len(space.first),
+            slots,
+            search.objective,
+            search.settings,
+            scheduler_of(space.search, space).forecast,
         )
         runs = runs_of(search, study, tracking)
         try:

@@ -19,11 +19,11 @@ _MOST_VALUES = 256
 """Maximum number of values that take turns; a search of fewer trials cannot show all of more."""
 
 
-def points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
+def points(space: Space, n_before: int, salt: tuple[int, ...] = ()) -> Iterator[dict[str, Scalar]]:
     """Settings of the sequence from number `n_before` on, of all dimensions, inactive ones too.
 
-    The sequence depends on the seed and the dimensions alone, so a longer search begins with the points of a
-    shorter one.
+    The sequence depends on seed, salt (`Study.salt`) and dimensions alone, so a longer search begins with the
+    points of a shorter one.
 
     The values of a choice, or of a range of whole numbers, take turns: of N values each comes once in points
     0 to N - 1, once in points N to 2 N - 1, and so on. The rank of a point's coordinate within its N points
@@ -34,7 +34,8 @@ def points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
     Ranges of real numbers, logarithmic ranges, and settings of more than 256 values follow the coordinate.
     """
     n_points = n_before + _POINTS
-    sequence = qmc.Sobol(len(space.dimensions), rng=np.random.default_rng(space.search.seed))
+    seed = [space.search.seed, *salt] if salt else space.search.seed
+    sequence = qmc.Sobol(len(space.dimensions), rng=np.random.default_rng(seed))
     places = sequence.random_base2((n_points + _MOST_VALUES - 1).bit_length())
     for column, dimension in enumerate(space.dimensions.values()):
         if _takes_turns(dimension):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -22,7 +23,11 @@ from themo.errors import InputError
 from themo.files.atomic import write_text
 from themo.files.disk_space import IMPATIENT, Patience
 from tune.space.dimensions import Scalar
+from tune.study.journal import SEARCH, Journal, Kind, read_journal
 from tune.study.trial_record import Mode, State, Takeover, Trial, loss_of, read_trial
+
+COSINE = "best/val/cosine"
+"""The metric that ranks trials with equal objectives."""
 
 _FORMAT = 1
 
@@ -36,7 +41,12 @@ class Study:
         trials: Existing trials.
         carried: Trials of another search that the searcher also learns from (`tune.driver.warm_start`),
             numbered from -1 downwards.
+        proposals: Settings that are proposed after the trusted ones, as the best of another search.
         patience: Retries while the disk is full.
+        journal: The events so far; None: none, or unknown if there are trials, as in an older record.
+
+    Attributes:
+        journal: The events in order; None: unknown.
     """
 
     def __init__(
@@ -46,12 +56,17 @@ class Study:
         trials: list[Trial] | None = None,
         carried: Sequence[Trial] = (),
         patience: Patience = IMPATIENT,
+        *,
+        proposals: Sequence[Mapping[str, Scalar]] = (),
+        journal: Journal | None = None,
     ) -> None:
         self.path = path
         self._patience = patience
         self.mode: Mode = mode
         self.trials = trials or []
         self.carried = tuple(carried)
+        self.proposals = tuple(proposals)
+        self.journal = Journal() if journal is None and not trials else journal
         self._lines: dict[int, str] = {}  # of ended trials, which only `resume` changes
         self._has_news = False
         self._saved = time.monotonic()
@@ -69,6 +84,7 @@ class Study:
         """Add a proposed trial."""
         trial = Trial(len(self.trials), dict(params))
         self.trials.append(trial)
+        self._note("add", trial.number)
         self.save()
         return trial
 
@@ -80,25 +96,55 @@ class Study:
         value = metrics.get(objective, math.nan)
         if math.isfinite(value):
             trial.values[trial.pairs_seen] = value
+        cosine = [metrics[COSINE]] if COSINE in metrics else []
+        self._note("report", number, trial.pairs_seen, value, *cosine)
 
-    def finish(self, number: int, state: State, reason: str = "") -> None:
-        """Record that a trial ended or is paused."""
+    def decide(self, number: int, verdict: State, reason: str = "", why: str = "") -> None:
+        """Record a trial's next state, in memory until `save`; it takes effect by `finish` or `retry`."""
         trial = self[number]
-        trial.end(state, reason)
+        trial.verdict, trial.reason, trial.why = verdict, reason, why
+        self._note("verdict", number, verdict)
+
+    def finish(self, number: int, state: State, reason: str = "", why: str = "") -> None:
+        """Record that a trial ended or is paused; an empty reason or `why` keeps the earlier one."""
+        trial = self[number]
+        trial.why = why or trial.why
+        self._end(trial, state, reason)
         self.save()
+
+    def rewind(self, number: int) -> None:
+        """Reset a trial to its checkpoint, in memory until `save`."""
+        trial = self[number]
+        trial.rewind()
+        self._note("rewind", number, trial.checkpoint_pairs)
 
     def retry(self, number: int) -> None:
         """Reset a trial to its checkpoint, to run again."""
-        self[number].rewind()
+        self.rewind(number)
         self.save()
+
+    def limit(self, num_samples: int, stop_after_no_gain: int | None) -> None:
+        """Record the limits of a session, in memory until `save`; they change what a scheduler promotes."""
+        last = None if self.journal is None else self.journal.last("limits")
+        if last is None or last.detail != (num_samples, stop_after_no_gain):
+            self._note("limits", SEARCH, num_samples, stop_after_no_gain)
+
+    def _end(self, trial: Trial, state: State, reason: str = "") -> None:
+        trial.end(state, reason)
+        self._note("finish", trial.number, state, trial.checkpoint is not None)
+
+    def _note(self, kind: Kind, number: int, *detail: object) -> None:
+        if self.journal is not None:
+            self.journal.note(kind, number, *detail)
 
     def resume(self, number: int) -> Trial:
         """Set a paused trial to running."""
         trial = self[number]
-        trial.state, trial.reason = "RUNNING", ""
+        trial.state, trial.reason, trial.why = "RUNNING", "", ""
         if trial.checkpoint_pairs == trial.pairs_seen:
             trial.checkpoint_metrics = dict(trial.metrics)
         self._lines.pop(number, None)
+        self._note("resume", number)
         self.save()
         return trial
 
@@ -111,6 +157,7 @@ class Study:
         trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
         trial.values, trial.metrics = dict(other.values), dict(other.metrics)
         trial.checkpoint_metrics = {}  # both are paused at their checkpoints
+        self._note("take_over", number, donor)
 
     def checkpoints(self) -> set[str]:
         """Checkpoints to keep: trials may resume from them, or they may hold the best student.
@@ -132,7 +179,7 @@ class Study:
     def _place(self, trial: Trial, value: float | None = None) -> tuple[float, float, int]:
         """Sort key of scored trials, best first; of their best report if no value is given."""
         value = (trial.best(self.mode) if value is None else value) or 0.0
-        return loss_of(value, self.mode), -trial.metrics.get("best/val/cosine", 0.0), trial.number
+        return loss_of(value, self.mode), -trial.metrics.get(COSINE, 0.0), trial.number
 
     def leader(self) -> Trial | None:
         """The best trial so far: ended, paused or running."""
@@ -161,10 +208,12 @@ class Study:
                 continue
             is_whole = trial.checkpoint_pairs == trial.pairs_seen
             if trial.verdict == "FAIL" or (trial.verdict and trial.verdict != "RUNNING" and is_whole):
-                trial.end(trial.verdict)
+                self._end(trial, trial.verdict)
                 has_ended = True
+            elif trial.verdict or not is_whole:
+                self.rewind(trial.number)
             else:
-                trial.rewind()
+                trial.rewind()  # drops training time after the checkpoint
         return has_ended
 
     @property
@@ -199,13 +248,30 @@ class Study:
                     self._lines[trial.number] = line
             lines.append(line)
         head = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, '
-        head += f'"carried": {self._carried_line}, "trials": [\n'
-        path, text = self.path, head + ",\n".join(lines) + "\n]}\n"
+        head += f'"carried": {self._carried_line}, "proposals": {self._proposals_line}, "trials": [\n'
+        tail = "\n]" if self.journal is None else f'\n], "journal": {self.journal.to_json()}'
+        path, text = self.path, head + ",\n".join(lines) + tail + "}\n"
         patience(lambda: write_text(path, text))
 
     @cached_property
     def _carried_line(self) -> str:
         return json.dumps([asdict(trial) for trial in self.carried], ensure_ascii=False)
+
+    @cached_property
+    def salt(self) -> tuple[int, ...]:
+        """Entropy that a warm start adds to all random draws; empty without one.
+
+        With the same seed a search would else draw the very points of the search that it learns from, also
+        those that failed there and did not carry over.
+        """
+        if not self.carried and not self.proposals:
+            return ()
+        known = [[trial.params for trial in self.carried], [dict(params) for params in self.proposals]]
+        return (zlib.crc32(json.dumps(known, sort_keys=True).encode()),)
+
+    @cached_property
+    def _proposals_line(self) -> str:
+        return json.dumps([dict(params) for params in self.proposals], ensure_ascii=False)
 
     @classmethod
     def reopen(cls, path: Path, patience: Patience = IMPATIENT) -> Study:
@@ -240,7 +306,14 @@ class Study:
                 raise ValueError(f"mode {tree['mode']!r}")
             if [trial.number for trial in trials] != list(range(len(trials))):
                 raise ValueError("its trials are not numbered from 0")
-            return cls(path, tree["mode"], trials, [read_trial(entry) for entry in tree.get("carried", [])])
+            return cls(
+                path,
+                tree["mode"],
+                trials,
+                [read_trial(entry) for entry in tree.get("carried", [])],
+                proposals=[dict(params) for params in tree.get("proposals", [])],
+                journal=read_journal(tree["journal"]) if "journal" in tree else None,
+            )
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
