@@ -35,7 +35,13 @@ def add_options(parser: Parser) -> None:
     """Add the command's options."""
     add = parser.add_argument_group("export").add_argument
     add("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
-    add("--format", choices=tuple(FORMATS), required=True, help="format to write")
+    add(
+        "--format",
+        choices=tuple(FORMATS),
+        required=True,
+        metavar="FORMAT",
+        help=f"format to write: {', '.join(FORMATS)}",
+    )
     add("--output", type=path, required=True, metavar="DIR", help="output folder, empty or new")
     add("--int8", action="store_true", help="onnx: also an 8-bit graph, with its measured loss of quality")
     add(
