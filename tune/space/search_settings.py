@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from themo.config.sections import Section
 from tune.space.dimensions import Choice, Dimension, FloatRange
@@ -16,6 +18,9 @@ SchedulerName = Literal["asha", "pausing-asha", "hyperband", "median", "pbt", "n
 CHANGEABLE = ("learn_rate", "weight_decay", "temperature")
 """Settings that may change when training resumes, as population based training does."""
 
+OFF = "off"
+"""Value of `confirm` without a confirmation."""
+
 _OF_SEARCHERS: Mapping[str, frozenset[str]] = {
     "tpe": frozenset({"startup_trials"}),
     "gp": frozenset({"startup_trials"}),
@@ -23,13 +28,14 @@ _OF_SEARCHERS: Mapping[str, frozenset[str]] = {
     "random": frozenset(),
     "quasi-random": frozenset(),
 }
+_OF_CONFIRMATION = frozenset({"confirm", "confirm_seeds"})
 _OF_SCHEDULERS: Mapping[str, frozenset[str]] = {
-    "asha": frozenset({"grace_pairs", "reduction_factor"}),
-    "pausing-asha": frozenset({"grace_pairs", "reduction_factor"}),
-    "hyperband": frozenset({"grace_pairs", "reduction_factor", "brackets"}),
-    "median": frozenset({"grace_pairs"}),
-    "pbt": frozenset({"grace_pairs"}),
-    "none": frozenset({"grace_pairs"}),
+    "asha": frozenset({"grace_pairs", "reduction_factor"}) | _OF_CONFIRMATION,
+    "pausing-asha": frozenset({"grace_pairs", "reduction_factor"}) | _OF_CONFIRMATION,
+    "hyperband": frozenset({"grace_pairs", "reduction_factor", "brackets"}) | _OF_CONFIRMATION,
+    "median": frozenset({"grace_pairs"}) | _OF_CONFIRMATION,
+    "pbt": frozenset({"grace_pairs"}),  # its settings change during training: no run can repeat a trial
+    "none": frozenset({"grace_pairs"}) | _OF_CONFIRMATION,
 }
 """Settings that only some searchers and schedulers use."""
 
@@ -59,6 +65,30 @@ class SearchSettings(Section):
     stop_after_no_gain: int | None = Field(None, ge=1)
     """Number of ended trials since the best one after which no trial starts (`tune.study.limits`); null: no
     limit."""
+
+    confirm: float = Field(0.25)
+    """Largest cost of the winner's confirmation with further seeds (`tune.confirmation`), as a share of the
+    search's sentence pairs; ``off``: none."""
+    confirm_seeds: int = Field(6, ge=2, le=6)
+    """Largest number of further seeds of each finalist."""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the winner is to be confirmed."""
+        return self.confirm > 0 and self.scheduler != "pbt"
+
+    @field_validator("confirm", mode="before")
+    @classmethod
+    def _off_is_no_share(cls, value: object) -> object:
+        if value is False or value == OFF:  # YAML reads `off` as false
+            return 0.0
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise PydanticCustomError("confirm", "Input should be off or a share above 0")
+        return float(value)
+
+    @field_serializer("confirm")
+    def _no_share_is_off(self, value: float) -> float | str:
+        return value or OFF
 
     @model_validator(mode="before")
     @classmethod

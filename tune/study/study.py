@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import get_args
@@ -22,6 +22,7 @@ from themo.errors import InputError
 from themo.files.atomic import write_text
 from themo.files.disk_space import IMPATIENT, Patience
 from tune.space.dimensions import Scalar
+from tune.study.confirmation import Confirmation, read_confirmation
 from tune.study.trial_record import Mode, State, Takeover, Trial, loss_of, read_trial
 
 _FORMAT = 1
@@ -37,6 +38,10 @@ class Study:
         carried: Trials of another search that the searcher also learns from (`tune.driver.warm_start`),
             numbered from -1 downwards.
         patience: Retries while the disk is full.
+        whole: The study that these trials are the confirmation's runs of, and are saved with; None: none.
+
+    Attributes:
+        confirmation: Plan of the winner's confirmation; None: there is none.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Study:
         trials: list[Trial] | None = None,
         carried: Sequence[Trial] = (),
         patience: Patience = IMPATIENT,
+        whole: Study | None = None,
     ) -> None:
         self.path = path
         self._patience = patience
@@ -55,6 +61,19 @@ class Study:
         self._lines: dict[int, str] = {}  # of ended trials, which only `resume` changes
         self._has_news = False
         self._saved = time.monotonic()
+        self._whole = whole
+        self.confirmation: Confirmation | None = None
+
+    @cached_property
+    def runs(self) -> Study:
+        """The runs of the winner's confirmation, numbered from 0."""
+        return Study(None, self.mode, whole=self)
+
+    def plan_confirmation(self, plan: Confirmation, runs: Sequence[Trial] = ()) -> None:
+        """Enter the plan of the winner's confirmation, with its runs so far; in memory until `save`."""
+        self.confirmation = plan
+        numbered = [replace(run, number=number) for number, run in enumerate(runs)]
+        self.runs = Study(None, self.mode, numbered, whole=self)
 
     def __iter__(self) -> Iterator[Trial]:
         return iter(self.trials)
@@ -65,9 +84,9 @@ class Study:
     def __getitem__(self, number: int) -> Trial:
         return self.trials[number]
 
-    def add(self, params: Mapping[str, Scalar]) -> Trial:
-        """Add a proposed trial."""
-        trial = Trial(len(self.trials), dict(params))
+    def add(self, params: Mapping[str, Scalar], confirms: int | None = None) -> Trial:
+        """Add a proposed trial, or a run that confirms one."""
+        trial = Trial(len(self.trials), dict(params), confirms=confirms)
         self.trials.append(trial)
         self.save()
         return trial
@@ -120,7 +139,17 @@ class Study:
         """
         own = {trial.checkpoint for trial in self if trial.state != "FAIL"}
         left = {step.checkpoint for trial in self if not trial.is_done for step in trial.lineage}
-        return {path for path in own | left if path}
+        return {path for path in own | left | self.checkpoints_of_runs() if path}
+
+    def checkpoints_of_runs(self) -> set[str | None]:
+        """Checkpoints that the confirmation's runs resume from; an ended run needs none."""
+        return {run.checkpoint for run in self.runs if not run.is_done} if self._whole is None else set()
+
+    def drop_checkpoint(self, number: int) -> None:
+        """Record that an ended trial's checkpoint is not needed."""
+        self[number].checkpoint = None
+        self._lines.pop(number, None)
+        self.save()
 
     def ranked(self) -> list[Trial]:
         """The trials with valid scores, best first.
@@ -135,14 +164,29 @@ class Study:
         return loss_of(value, self.mode), -trial.metrics.get("best/val/cosine", 0.0), trial.number
 
     def leader(self) -> Trial | None:
-        """The best trial so far: ended, paused or running."""
+        """The best trial so far, which all views name: ended, paused or running."""
+        return self._handed_over(self.scored_leader())
+
+    def scored_leader(self) -> Trial | None:
+        """The trial with the best score so far."""
         return min((trial for trial in self if trial.is_scored), key=self._place, default=None)
 
     def winner(self) -> Trial | None:
-        """The trial with the best student on disk: complete, stopped, paused or interrupted, but not failed.
+        """The trial whose student the search hands over: `scored_winner`, or a rival that is proven better.
 
         After `come_to_rest` it equals the leader.
         """
+        return self._handed_over(self.scored_winner())
+
+    def _handed_over(self, best: Trial | None) -> Trial | None:
+        """The trial that the confirmation of the best trial handed over; without one, the best trial."""
+        plan = self.confirmation
+        if best is None or plan is None or plan.handed_over is None or plan.winner != best.number:
+            return best
+        return self[plan.handed_over]
+
+    def scored_winner(self) -> Trial | None:
+        """The trial with the best student on disk: complete, stopped, paused or interrupted, but not failed."""
         able = (trial for trial in self if trial.is_scored and trial.saved(self.mode) is not None)
         return min(able, key=lambda trial: self._place(trial, trial.saved(self.mode)), default=None)
 
@@ -155,7 +199,7 @@ class Study:
         Returns:
             Whether any trial ended.
         """
-        has_ended = False
+        has_ended = self._whole is None and self.runs.come_to_rest()
         for trial in self:
             if trial.is_done:
                 continue
@@ -188,8 +232,20 @@ class Study:
 
     def _write(self, patience: Callable[[Callable[[], None]], None]) -> None:
         self._has_news, self._saved = False, time.monotonic()
+        if self._whole is not None:
+            self._whole._write(patience)
         if self.path is None:
             return
+        text = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, '
+        text += f'"carried": {self._carried_line}, "trials": {self._text()}'
+        if self.confirmation is not None:
+            plan = json.dumps(self.confirmation.to_tree()).removesuffix("}")
+            text += f',\n"confirmation": {plan}, "runs": {self.runs._text()}}}'
+        path, text = self.path, text + "}\n"
+        patience(lambda: write_text(path, text))
+
+    def _text(self) -> str:
+        """The trials as JSON, one line each."""
         lines = []
         for trial in self:
             line = self._lines.get(trial.number)
@@ -198,10 +254,7 @@ class Study:
                 if trial.is_done:
                     self._lines[trial.number] = line
             lines.append(line)
-        head = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, '
-        head += f'"carried": {self._carried_line}, "trials": [\n'
-        path, text = self.path, head + ",\n".join(lines) + "\n]}\n"
-        patience(lambda: write_text(path, text))
+        return "[\n" + ",\n".join(lines) + "\n]"
 
     @cached_property
     def _carried_line(self) -> str:
@@ -238,12 +291,19 @@ class Study:
             trials = [read_trial(entry) for entry in tree["trials"]]
             if tree["mode"] not in get_args(Mode):
                 raise ValueError(f"mode {tree['mode']!r}")
-            if [trial.number for trial in trials] != list(range(len(trials))):
-                raise ValueError("its trials are not numbered from 0")
-            return cls(path, tree["mode"], trials, [read_trial(entry) for entry in tree.get("carried", [])])
+            carried = [read_trial(entry) for entry in tree.get("carried", [])]
+            study = cls(path, tree["mode"], trials, carried)
+            if (confirmed := tree.get("confirmation")) is not None:
+                study.plan_confirmation(*read_confirmation(confirmed))
+            for numbered in (study, study.runs):
+                if [trial.number for trial in numbered] != list(range(len(numbered))):
+                    raise ValueError("its trials are not numbered from 0")
+            if study.confirmation is not None:
+                _ = [study[number] for number in study.confirmation.finalists]
+            return study
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path}: holds no study: {error!r}") from None
