@@ -86,14 +86,15 @@ class Verdict:
 
     def lines(self) -> list[str]:
         """The verdict for people, a line a comparison."""
-        lines = [self._line(comparison) for comparison in self.comparisons]
+        lines = [self.line(comparison) for comparison in self.comparisons]
         if not self.is_over:
             lines.append(f"Confirmation: {self.n_runs} of at most {self.n_most} runs are done")
         elif self.handed_over != self.winner:
             lines.append(f"The search hands over trial {self.handed_over} in place of trial {self.winner}")
         return lines
 
-    def _line(self, comparison: Comparison) -> str:
+    def line(self, comparison: Comparison) -> str:
+        """A comparison in one line."""
         rival, lead = f"the {comparison.role}, trial {comparison.rival}", comparison.lead
         who = f"Trial {self.winner}"
         if comparison.failure:
@@ -163,6 +164,12 @@ def verdict(study: Study) -> Verdict | None:
         n_runs=study.runs.n_done,
         n_most=len(plan.seeds) * len(plan.finalists),
     )
+
+
+def is_left(study: Study, chosen: Confirmation) -> bool:
+    """Whether runs of a plan are left: it is not entered in the record, or its verdict is open."""
+    found = verdict(study)
+    return chosen is not study.confirmation or found is None or not found.is_over
 
 
 def next_run(study: Study) -> tuple[int, int] | None:
