@@ -1,9 +1,9 @@
 """Plans the confirmation of a search's winner: its rivals, its seeds, its cost.
 
 The winner is the maximum of many noisy scores on one seed, so its score on that seed is biased and proves
-nothing: only further seeds count. The finalists are two or three trials: the winner, the first trusted settings,
-and the best other trial where three seeds of all three fit into the budget. Each further finalist would cost
-as much as a seed, and seeds are few.
+nothing: only further seeds count. The finalists are two or three trials: the winner, the first trusted
+settings, and the best other trial where three seeds of all three fit into the budget. Each further finalist
+would cost as much as more seeds of the others, and seeds are few.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from tune.confirmation.paired_test import MIN_SEEDS
 from tune.space.search_space import Space
 from tune.study.confirmation import SEED, Confirmation
 from tune.study.study import Study
-from tune.study.tried import key_of
 from tune.study.trial_record import Trial
+from tune.study.tried import key_of
 from tune.study.work_time import rest_of_run
 
 SEEDS_FOR_RUNNER_UP = 3
-"""The least seeds at which a runner-up is worth a third of the budget: with two, only the one look with a single
-degree of freedom would be left."""
+"""The least seeds at which a runner-up is worth a third of the budget: a test of two seeds has one degree of
+freedom."""
 
 
 def plan(study: Study, space: Space, settings: Settings) -> Confirmation | str:
@@ -76,10 +76,12 @@ def plan(study: Study, space: Space, settings: Settings) -> Confirmation | str:
     )
 
 
-def _rivals(study: Study, space: Space, settings: Settings, winner: Trial) -> tuple[list[Trial], Trial | None]:
+def _rivals(
+    study: Study, space: Space, settings: Settings, winner: Trial
+) -> tuple[list[Trial], Trial | None]:
     """The trials to compare the winner with, trusted settings first, and the trial with trusted settings."""
     able = [trial for trial in study.ranked() if trial.state == "COMPLETE" and trial is not winner]
-    trusted = next((trial for trial in able if _is_trusted(trial, study, space, settings)), None)
+    trusted = next((trial for trial in able if _is_trusted(trial, space, settings)), None)
     others = [trial for trial in able if trial is not trusted][:1]
     if trusted is None:
         return others, None
@@ -87,7 +89,7 @@ def _rivals(study: Study, space: Space, settings: Settings, winner: Trial) -> tu
     return [trusted, *([] if is_runner_up else others)], trusted
 
 
-def _is_trusted(trial: Trial, study: Study, space: Space, settings: Settings) -> bool:
+def _is_trusted(trial: Trial, space: Space, settings: Settings) -> bool:
     """Whether a trial has the first trusted settings; without such, those of the preset."""
     if space.first:
         return trial.number == 0
@@ -116,7 +118,7 @@ def pairs_of_run(trial: Trial, settings: Settings) -> float:
 
 
 def begin(study: Study, chosen: Confirmation) -> None:
-    """Enter a plan in the record, with the runs of earlier plans that are of use to it; in memory until `save`."""
+    """Enter a plan in the record, with the runs of earlier plans that it needs; in memory until `save`."""
     known = study.confirmation
     if chosen is known:
         return

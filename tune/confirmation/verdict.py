@@ -1,7 +1,7 @@
 """The next run of a confirmation, and its verdict: functions of the record.
 
-The runs come in rounds: a round trains every finalist that is not decided yet with one more seed. Decisions are
-made between rounds, so they do not depend on the number of slots or on the order in which runs end.
+The runs come in rounds: a round trains the winner and each rival that is not decided yet with one more seed.
+Decisions are made between rounds, so they do not depend on the number of slots or on the order of the ends.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Verdict:
 
     @property
     def handed_over(self) -> int:
-        """Number of the trial whose student the search hands over: the winner, or the rival that is proven better.
+        """Number of the trial whose student the search hands over: the winner, or a rival proven better.
 
         A rival with a higher mean alone does not replace the winner, whose student exists and scored best.
         """
@@ -148,7 +148,7 @@ def verdict(study: Study) -> Verdict | None:
     plan, winner = study.confirmation, study.scored_winner()
     if plan is None or winner is None or winner.number != plan.winner:
         return None
-    runs = _Runs(study)
+    runs = _Runs(study, plan)
     comparisons, has_claimed = [], True
     for rival in plan.rivals:
         failure = runs.failure(rival)
@@ -173,11 +173,11 @@ def is_left(study: Study, chosen: Confirmation) -> bool:
 
 
 def next_run(study: Study) -> tuple[int, int] | None:
-    """The next run to start, as the number of its trial and its seed; None while a round's runs train, or at the end."""
+    """The next run to start, as its trial's number and its seed; None while a round trains, or at the end."""
     plan = study.confirmation
     if plan is None:
         return None
-    runs = _Runs(study)
+    runs = _Runs(study, plan)
     for n_before, seed in enumerate(plan.seeds):
         open_ = [rival for rival in plan.rivals if runs.is_open(rival, n_before)]
         if not open_:
@@ -193,9 +193,8 @@ def next_run(study: Study) -> tuple[int, int] | None:
 class _Runs:
     """The runs of a confirmation, by trial and seed."""
 
-    def __init__(self, study: Study) -> None:
-        assert study.confirmation is not None
-        self._plan: Confirmation = study.confirmation
+    def __init__(self, study: Study, plan: Confirmation) -> None:
+        self._plan = plan
         self._mode: Mode = study.mode
         self.known: dict[tuple[int | None, Any], Trial] = {
             (run.confirms, run.params[SEED]): run for run in study.runs

@@ -109,7 +109,9 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         self._open.clear()
         self._report_best()  # a kill, or no worker, kept the end of some trial from it
         if self._confirms and (found := verdict(self._search)) is not None:
-            texts = {f"{CONFIRMATION_TAG}.{c.role.replace(' ', '_')}": found.line(c) for c in found.comparisons}
+            texts = {
+                f"{CONFIRMATION_TAG}.{c.role.replace(' ', '_')}": found.line(c) for c in found.comparisons
+            }
             self.parent.tag({CONFIRMATION_TAG: found.outcome} | texts)
         self.parent.finish(status)
 

@@ -1,4 +1,4 @@
-"""A session of a search: joins the cluster, runs the remaining trials, confirms the winner, writes the results."""
+"""A session of a search: joins the cluster, runs the trials, confirms the winner, writes the results."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def run_search(
         data_for: Returns the training data of settings. Called for each combination of searched data
             settings, after the cluster and the storage have been checked and before any trial starts.
         train: The training function of a trial; a module-level function, so that workers can import it.
-        time_budget: Seconds after which the session ends, be it during the trials or the confirmation; running
-            trials keep their last checkpoint, from which a resumed search continues them.
+        time_budget: Seconds after which the session ends, also during the confirmation; running trials keep
+            their last checkpoint, from which a resumed search continues them.
         measure: Returns, on a worker, the peak share of a GPU's memory that its trial used.
         on_begin: Called after cluster and storage have been checked, before data is prepared.
 
@@ -188,7 +188,7 @@ def _confirm(
         loop.run(stage, replace(work, search=never_stopped(work.search)), slots, budget)
     except KeyboardInterrupt:
         console.print(
-            f"The confirmation was interrupted; the search is done, its winner is {search.folder / BEST_SETTINGS}",
+            f"The confirmation was interrupted; the search is done: {search.folder / BEST_SETTINGS}",
             soft_wrap=True,
         )
         raise

@@ -1,7 +1,7 @@
 """The stages of a session: the trials of a search, then the runs that confirm its winner.
 
-Both are trained by the same loop on the same workers. A stage says where they are recorded, which one is next,
-and who looks on.
+The same loop and the same workers train both. A stage holds the record, the source of new trials, and the
+callbacks.
 """
 
 from __future__ import annotations
@@ -108,9 +108,7 @@ def confirmation_of(
         record=study.runs,
         space=space,
         draw=draw,
-        keeper=Keeper(
-            study.runs, space, search.folder, storage, session, patience, keeps_students=False
-        ),
+        keeper=Keeper(study.runs, space, search.folder, storage, session, patience, keeps_students=False),
         runs=runs_of(search, study, tracking, confirms=True),
         view=ConfirmationView(study),
         tabulate=lambda: None,

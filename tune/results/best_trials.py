@@ -41,8 +41,8 @@ class SearchResult:
         seconds: Time from the first start to the last end, without pauses between sessions.
         top: The best trials, best first.
         num_samples: Requested number of trials.
-        is_whole: Whether all trials and all runs of the confirmation are done; otherwise the time budget ended
-            the session.
+        is_whole: Whether all trials and all runs of the confirmation are done; otherwise the time budget
+            ended the session.
         confirmation: The winner beside its rivals with further seeds; None: no such runs.
         unconfirmed: Why there are no such runs, in one line; empty if confirmation is off.
     """

@@ -45,7 +45,8 @@ class ConfirmationView(Callback):  # type: ignore[misc]  # Ray has no types
         score = run.best(self._study.mode)
         ended = f"failed: {run.reason}" if run.state == "FAIL" or score is None else f"{score:.4f}"
         console.print(
-            f"Confirming: {_name(run)}: {ended} ({found.n_runs} of at most {found.n_most} runs)", soft_wrap=True
+            f"Confirming: {_name(run)}: {ended} ({found.n_runs} of at most {found.n_most} runs)",
+            soft_wrap=True,
         )
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:

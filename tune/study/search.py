@@ -189,8 +189,8 @@ def grow(
             )
         if confirm and study.confirmation is not None:
             raise InputError(
-                f"--confirm: must be off or left out, the confirmation of {search.name} has begun: a test that "
-                f"continues until it succeeds proves nothing, got {confirm:g}"
+                f"--confirm: must be off or left out, the confirmation of {search.name} has begun: a test "
+                f"that continues until it succeeds proves nothing, got {confirm:g}"
             )
         changes = {
             "num_samples": num_samples,

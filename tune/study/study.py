@@ -186,7 +186,7 @@ class Study:
         return self[plan.handed_over]
 
     def scored_winner(self) -> Trial | None:
-        """The trial with the best student on disk: complete, stopped, paused or interrupted, but not failed."""
+        """The trial with the best student on disk: complete, stopped, paused or interrupted, not failed."""
         able = (trial for trial in self if trial.is_scored and trial.saved(self.mode) is not None)
         return min(able, key=lambda trial: self._place(trial, trial.saved(self.mode)), default=None)
 

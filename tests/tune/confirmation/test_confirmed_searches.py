@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,7 +30,9 @@ def simulated(heights: Sequence[float], seed: int) -> tuple[Study, Verdict]:
 
 
 def test_false_claims_in_searches_without_a_better_setting() -> None:
-    claims = [any(c.is_claimed for c in simulated([0.0] * 48, seed)[1].comparisons) for seed in range(N_SEARCHES)]
+    claims = [
+        any(c.is_claimed for c in simulated([0.0] * 48, seed)[1].comparisons) for seed in range(N_SEARCHES)
+    ]
     assert np.mean(claims) <= LEVEL + 2.5 * math.sqrt(LEVEL * (1 - LEVEL) / N_SEARCHES)
 
 
@@ -86,7 +87,9 @@ def test_a_seed_of_the_search_confirms_nothing() -> None:
 )
 def test_no_plan_without_budget_or_wish(search: dict[str, object], told: str) -> None:
     assert plan(searched([0.1, 0.3, 0.2]), space_of(**search), SETTINGS) == told
-    assert told == "" or isinstance(plan(searched([0.1, 0.3, 0.2]), space_of(confirm=1.34), SETTINGS), Confirmation)
+    assert told == "" or isinstance(
+        plan(searched([0.1, 0.3, 0.2]), space_of(confirm=1.34), SETTINGS), Confirmation
+    )
 
 
 def test_no_plan_for_a_winner_that_was_stopped() -> None:

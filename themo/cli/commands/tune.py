@@ -69,8 +69,8 @@ def add_options(parser: Parser) -> None:
         "--confirm",
         type=share_or_off,
         metavar="SHARE",
-        help="cost of proving the winner with further seeds, as a share of the search's sentence pairs, or off "
-        "(as in the space file; 0.25)",
+        help="cost of confirming the winner with further seeds, as a share of the search's sentence pairs, "
+        "or off (as in the space file; 0.25)",
     )
     add(
         "--confirm-seeds",
