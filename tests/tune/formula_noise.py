@@ -1,4 +1,4 @@
-"""The formula with noise by seed, for confirmations: a level of noise, and one seed at which settings diverge."""
+"""The formula with noise by seed, for confirmations."""
 
 from __future__ import annotations
 

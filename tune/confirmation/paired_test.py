@@ -3,11 +3,11 @@
 Two settings are trained with the same further seeds, and each seed gives the difference of their scores.
 After three seeds and after each further one the mean difference is compared with its t interval; the first
 look at which the interval excludes 0 ends the test. Repeated looks at one fixed level would claim too much,
-so all looks of a test share one stricter level (Pocock, 1977, https://doi.org/10.1093/biomet/64.2.191), applied
-to the t statistic (the significance level approach of Jennison and Turnbull, 1999, "Group Sequential Methods
-with Applications to Clinical Trials", chapter 4). For so few seeds the level was computed by simulation, so
-that a test claims a lead that is not there in at most 5 % of cases, over all of its looks. The interval at a
-look is a repeated confidence interval (the same book, chapter 9): of 90 %, 5 % on each side, over all looks.
+so all looks of a test share one stricter level (Pocock, 1977, https://doi.org/10.1093/biomet/64.2.191),
+applied to the t statistic (the significance level approach of Jennison and Turnbull, 1999, "Group Sequential
+Methods with Applications to Clinical Trials", chapter 4). For so few seeds the level was computed by
+simulation, so that a test claims a lead that is not there in at most 5 % of cases, over all of its looks. The
+interval at a look is a repeated confidence interval (the same book, chapter 9): of 90 %, 5 % on each side.
 """
 
 from __future__ import annotations

@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from themo.config.settings import Settings
 from tune.confirmation.paired_test import COVERAGE, Lead, lead_after
+from tune.confirmation.plan import plan
+from tune.space.search_space import Space
 from tune.study.confirmation import SEED, Confirmation
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial, loss_of
@@ -145,47 +148,56 @@ def in_words(lead: Lead) -> str:
 
 def verdict(study: Study) -> Verdict | None:
     """The verdict of a record; None without a plan, or if another trial has won since it was made."""
-    plan, winner = study.confirmation, study.scored_winner()
-    if plan is None or winner is None or winner.number != plan.winner:
+    chosen, winner = study.confirmation, study.scored_winner()
+    if chosen is None or winner is None or winner.number != chosen.winner:
         return None
-    runs = _Runs(study, plan)
+    runs = _Runs(study, chosen)
     comparisons, has_claimed = [], True
-    for rival in plan.rivals:
+    for rival in chosen.rivals:
         failure = runs.failure(rival)
-        lead = runs.lead(rival, len(plan.seeds))
+        lead = runs.lead(rival, len(chosen.seeds))
         has_claimed = has_claimed and lead.is_above_chance and not failure
-        role: Role = "trusted start" if rival == plan.trusted else "runner-up"
+        role: Role = "trusted start" if rival == chosen.trusted else "runner-up"
         comparisons.append(Comparison(rival, role, lead, failure, has_claimed))
     return Verdict(
-        winner=plan.winner,
+        winner=chosen.winner,
         comparisons=tuple(comparisons),
         is_over=next_run(study) is None and all(run.is_done for run in study.runs),
         pairs=sum(run.pairs_seen for run in study.runs),
         n_runs=study.runs.n_done,
-        n_most=len(plan.seeds) * len(plan.finalists),
+        n_most=len(chosen.seeds) * len(chosen.finalists),
     )
 
 
-def is_left(study: Study, chosen: Confirmation) -> bool:
-    """Whether runs of a plan are left: it is not entered in the record, or its verdict is open."""
+def is_due(study: Study, space: Space, settings: Settings) -> bool:
+    """Whether runs that confirm the winner are left, of a search whose trials are done.
+
+    Args:
+        study: The record.
+        space: The search space.
+        settings: Base settings of the search.
+    """
+    chosen = plan(study, space, settings)
+    if isinstance(chosen, str):
+        return False
     found = verdict(study)
     return chosen is not study.confirmation or found is None or not found.is_over
 
 
 def next_run(study: Study) -> tuple[int, int] | None:
     """The next run to start, as its trial's number and its seed; None while a round trains, or at the end."""
-    plan = study.confirmation
-    if plan is None:
+    chosen = study.confirmation
+    if chosen is None:
         return None
-    runs = _Runs(study, plan)
-    for n_before, seed in enumerate(plan.seeds):
-        open_ = [rival for rival in plan.rivals if runs.is_open(rival, n_before)]
+    runs = _Runs(study, chosen)
+    for n_before, seed in enumerate(chosen.seeds):
+        open_ = [rival for rival in chosen.rivals if runs.is_open(rival, n_before)]
         if not open_:
             return None
-        for number in (plan.winner, *open_):
+        for number in (chosen.winner, *open_):
             if (number, seed) not in runs.known:
                 return number, seed
-        if not all(runs.known[number, seed].is_done for number in (plan.winner, *open_)):
+        if not all(runs.known[number, seed].is_done for number in (chosen.winner, *open_)):
             return None
     return None
 

@@ -23,7 +23,7 @@ from tune.cluster.shipping import Shipment
 from tune.cluster.slots import Slots
 from tune.cluster.storage import Storage
 from tune.confirmation.plan import begin, plan
-from tune.confirmation.verdict import is_left, verdict
+from tune.confirmation.verdict import is_due, verdict
 from tune.driver.checkpoints import match_checkpoints
 from tune.driver.loop import Loop
 from tune.driver.stages import confirmation_of, never_stopped, runs_of, trials_of
@@ -119,7 +119,8 @@ def _searched(
         patience(lambda: keep_place(folder, experiment))
         if is_resumed:  # before anything is written to it: it may be full
             match_checkpoints(study, storage)
-        if not _work_is_left(search, study):  # a kill may have come after the last trial, before the results
+        # a kill may have come after the last trial or run, before the results
+        if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
             for confirms in {False, study.confirmation is not None}:
                 runs_of(search, study, tracking, confirms=confirms).close("FINISHED")
             return study, most_at_once(study)
@@ -146,14 +147,6 @@ def _searched(
     return study, max(slots.most, most_at_once(study))
 
 
-def _work_is_left(search: Search, study: Study) -> bool:
-    """Whether trials, or runs that confirm the winner, are left."""
-    if not is_whole(study, search.space):
-        return True
-    chosen = plan(study, search.space, search.settings)
-    return not isinstance(chosen, str) and is_left(study, chosen)
-
-
 def _confirm(
     search: Search,
     study: Study,
@@ -169,8 +162,10 @@ def _confirm(
     Raises:
         KeyboardInterrupt, ClusterError: As of `Loop.run`; the results of the search are written before.
     """
+    if not is_whole(study, search.space) or not is_due(study, search.space, search.settings):
+        return
     chosen = plan(study, search.space, search.settings)
-    if not is_whole(study, search.space) or isinstance(chosen, str) or not is_left(study, chosen):
+    if isinstance(chosen, str):
         return
     begin(study, chosen)
     study.save()
@@ -267,7 +262,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         seconds=session_seconds(study),
         top=tuple(study.ranked()[:_TOP]),
         num_samples=search.space.search.num_samples,
-        is_whole=is_done and not _work_is_left(search, study),
+        is_whole=is_done and not is_due(study, search.space, search.settings),
         confirmation=found,
         unconfirmed=unconfirmed if isinstance(unconfirmed, str) else "",
     )

@@ -17,6 +17,8 @@ from themo.evaluation.report.html_page import write_page
 from themo.evaluation.report.tables import lay_out, read_scores
 from themo.evaluation.score_names import CEILING, RETRIEVAL, STUDENT, metric_name
 from themo.process.progress import waiting
+from tune.confirmation.plan import plan
+from tune.confirmation.verdict import in_words, verdict
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, show
 from tune.results.report import course_figures, facts, setting_figures
 from tune.results.report.outcomes import NAMES
@@ -84,6 +86,9 @@ def write_report(search: Search, folder: Path) -> Path:
             best_value=best.best(study.mode),
             best_line=best.lineage_in_words,
             is_finished=is_finished,
+            confirmation=verdict(study),
+            unconfirmed=_unconfirmed(search, study) if is_finished else "",
+            in_words=in_words,
             written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             settings=_settings(search, best),
             tables=lay_out(tested) if tested else [],
@@ -106,6 +111,14 @@ def write_report(search: Search, folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
     return path
+
+
+def _unconfirmed(search: Search, study: Study) -> str:
+    """Why the winner has not been confirmed; empty if it has been, or if confirmation is off."""
+    chosen = plan(study, search.space, search.settings)
+    if isinstance(chosen, str):
+        return chosen
+    return "" if verdict(study) is not None else "the confirmation has not begun"
 
 
 def _figures(
