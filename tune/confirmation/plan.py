@@ -125,4 +125,5 @@ def begin(study: Study, chosen: Confirmation) -> None:
     wanted = {(number, seed) for number in chosen.finalists for seed in chosen.seeds}
     kept = [run for run in study.runs if run.is_done and (run.confirms, run.params[SEED]) in wanted]
     saved = sum(run.pairs_seen for run in kept)
-    study.plan_confirmation(replace(chosen, pairs_before=chosen.pairs_before - saved), kept)
+    numbered = [replace(run, number=number) for number, run in enumerate(kept)]
+    study.plan_confirmation(replace(chosen, pairs_before=chosen.pairs_before - saved), numbered)

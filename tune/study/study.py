@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import get_args
@@ -72,8 +72,7 @@ class Study:
     def plan_confirmation(self, plan: Confirmation, runs: Sequence[Trial] = ()) -> None:
         """Enter the plan of the winner's confirmation, with its runs so far; in memory until `save`."""
         self.confirmation = plan
-        numbered = [replace(run, number=number) for number, run in enumerate(runs)]
-        self.runs = Study(None, self.mode, numbered, whole=self)
+        self.runs = Study(None, self.mode, list(runs), whole=self)
 
     def __iter__(self) -> Iterator[Trial]:
         return iter(self.trials)
