@@ -1,0 +1,51 @@
+"""The product's searchers and schedulers as a method of replays: its own record, proposals and decisions."""
+
+from __future__ import annotations
+
+from benchmarks.searches.replay import Job, Method
+from tune.schedulers.rules import scheduler_of
+from tune.searchers.by_name import propose
+from tune.space.search_space import Space
+from tune.study.study import Study
+
+OBJECTIVE = "objective"
+
+
+class Ours(Method):
+    """A search of `tune` without Ray.
+
+    Args:
+        space: The search space with searcher, scheduler and seed.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.study = Study(None, "max")
+        self._space = space
+        self._scheduler = scheduler_of(space.search, space)
+
+    def ask(self) -> Job | None:
+        """A promoted paused trial, or a new one."""
+        paused = self._scheduler.next_paused(self.study)
+        if paused is not None:
+            trial = self.study.resume(paused)
+        elif len(self.study) < self._space.search.num_samples:
+            trial = self.study.add(propose(self._space, self.study))
+        else:
+            return None
+        return Job(trial.number, trial.params, trial.pairs_seen)
+
+    def report(self, trial: int, pairs: int, value: float, *, is_last: bool) -> bool:
+        """Enter a report and decide."""
+        record = self.study[trial]
+        before = record.pairs_seen
+        self.study.report(trial, {"pairs_seen": pairs, OBJECTIVE: value}, OBJECTIVE)
+        state = "COMPLETE" if is_last else self._scheduler.judge(self.study, trial, before)
+        if state == "RUNNING":
+            return True
+        record.checkpoint, record.checkpoint_pairs = "kept", pairs
+        self.study.finish(trial, state)
+        return False
+
+    def fail(self, trial: int) -> None:
+        """Record a diverged trial."""
+        self.study.finish(trial, "FAIL", "diverged")
