@@ -39,7 +39,7 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Stage:
-    """What a loop trains.
+    """The trials that a loop trains, and their surroundings.
 
     Attributes:
         record: The trials of the stage.

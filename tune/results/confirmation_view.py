@@ -32,8 +32,8 @@ class ConfirmationView(Callback):  # type: ignore[misc]  # Ray has no types
         if now - self._last < SECONDS_BETWEEN_LINES or not running:
             return
         self._last = now
-        told = ", ".join(f"{_name(run)} at {run.pairs_seen:,} pairs" for run in running)
-        console.print(f"Confirming: {told}", soft_wrap=True)
+        now_at = ", ".join(f"{_name(run)} at {run.pairs_seen:,} pairs" for run in running)
+        console.print(f"Confirming: {now_at}", soft_wrap=True)
 
     def on_trial_complete(self, *, trial: Any, **_: object) -> None:
         """Print the score of an ended run."""

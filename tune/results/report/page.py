@@ -18,7 +18,7 @@ from themo.evaluation.report.tables import lay_out, read_scores
 from themo.evaluation.score_names import CEILING, RETRIEVAL, STUDENT, metric_name
 from themo.process.progress import waiting
 from tune.confirmation.plan import plan
-from tune.confirmation.verdict import in_words, verdict
+from tune.confirmation.verdict import in_words, is_due, verdict
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, show
 from tune.results.report import course_figures, facts, setting_figures
 from tune.results.report.outcomes import NAMES
@@ -63,6 +63,7 @@ def write_report(search: Search, folder: Path) -> Path:
     is_finished = is_whole(study, search.space)
     if is_finished:
         best = study.winner() or best
+    is_settled = is_finished and not is_due(study, search.space, search.settings)
     has_settings = _holds_settings(search, best, folder / BEST_SETTINGS)
     version = folder / BEST_VERSION if has_settings and (folder / BEST_VERSION).is_dir() else None
     if not is_finished and (version is None or not _holds_best(version, search, study, best)):
@@ -104,7 +105,7 @@ def write_report(search: Search, folder: Path) -> Path:
             trials=_rows(search, study, best),
             is_repeatable=is_repeatable,
             has_version=version is not None,
-            commands=_commands(search, folder, is_finished, is_repeatable, version),
+            commands=_commands(search, folder, is_settled, is_repeatable, version),
             directory=Path.cwd(),
             environment=read_summary(version).get("environment", {}) if version else {},
         )
@@ -245,7 +246,7 @@ class _Command:
 
 
 def _commands(
-    search: Search, folder: Path, is_finished: bool, is_repeatable: bool, version: Path | None
+    search: Search, folder: Path, is_settled: bool, is_repeatable: bool, version: Path | None
 ) -> list[_Command]:
     themo = "python -m themo"
     of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent)}"  # its current directory
@@ -254,9 +255,9 @@ def _commands(
     trains = [train] if is_repeatable else []
     resume = f"{themo} tune --resume {of_search}"
     if version is None:
-        what = "Write the winner's files again" if is_finished else "Resume the search, if it is not running"
+        what = "Write the winner's files again" if is_settled else "Resume the search, if it is not running"
         return [_Command(what, resume), *trains, compare]
-    resumes = [] if is_finished else [_Command("Resume the search", resume)]
+    resumes = [] if is_settled else [_Command("Resume the search", resume)]
     return [
         *resumes,
         *trains,
