@@ -175,7 +175,7 @@ def test_a_higher_mean_alone_replaces_no_winner() -> None:
     assert study.winner() is study[1]
 
 
-def test_a_grown_search_with_the_same_winner_is_not_confirmed_again() -> None:
+def test_a_grown_search_is_not_confirmed_again() -> None:
     study = searched([0.5, 0.9] + [0.1] * 30)
     confirmed(study, space_of(), noisy)
     before = study.confirmation

@@ -19,14 +19,18 @@ from formula_training import SECONDS_VARIABLE, height, train
 
 from themo.config.settings import Settings, load
 from themo.data.dataset import TrainingData
+from themo.data.preparation import prepare_data
 from themo.tracking.runs import send
+from themo.training.loop import Report
+from themo.training.loop import train as real_train
 from tune.cluster.resources import Resources
 from tune.confirmation.verdict import Verdict, verdict
 from tune.driver.session import run_search
 from tune.results.best_trials import SearchResult
 from tune.results.report.page import write_report
 from tune.results.status import read_status
-from tune.study.search import Search, read_search
+from tune.space.search_space import from_tree
+from tune.study.search import Search, new_search, read_search
 from tune.study.study import Study
 
 pytestmark = [
@@ -139,6 +143,28 @@ def test_a_confirmed_search_resumes_to_the_same_result(
     again = run_search(read_search(search.folder), _unasked, train)
     assert again.confirmation == result.confirmation
     assert again.is_whole
+
+
+def test_a_run_trains_a_finalists_settings_with_its_seed(
+    confirmed: tuple[Search, SearchResult], tiny_settings: Settings
+) -> None:
+    """Real training, in the cluster of the fixture: a run equals `train` with that seed bit for bit."""
+    tree = {
+        "space": {"learn_rate": {"log_uniform": [1e-4, 1e-2]}},
+        "search": {"num_samples": 2, "scheduler": "none", "confirm": 2.0, "confirm_seeds": 2},
+    }
+    space = from_tree(tree, tiny_settings, source="search.yaml")
+    result = run_search(new_search("real", space, tiny_settings, Resources()), prepare_data)
+    study = Study.read(result.folder / "study.json")
+    assert len(study.runs) == 4
+    run = study.runs[3]
+    settings = tiny_settings.override(run.params | {"threads": 1})
+    assert settings.training.seed == tiny_settings.training.seed + 2
+    reports: list[Report] = []
+    real_train(settings, prepare_data(settings), report=reports.append)
+    again = {int(r.metrics["pairs_seen"]): r.metrics["val/match@01"] for r in reports}
+    assert run.values == again
+    assert run.values != study[run.confirms or 0].values
 
 
 def test_kills_do_not_change_the_verdict(confirmed: tuple[Search, SearchResult], tmp_path: Path) -> None:
