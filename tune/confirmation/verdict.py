@@ -99,16 +99,16 @@ class Verdict:
     def line(self, comparison: Comparison) -> str:
         """A comparison in one line."""
         rival, lead = f"the {comparison.role}, trial {comparison.rival}", comparison.lead
-        who = f"Trial {self.winner}"
+        who, how_much = f"Trial {self.winner}", lead_in_words(lead)
         if comparison.failure:
             return f"{who} is not compared with {rival}: {comparison.failure}"
         if comparison.is_claimed:
-            return f"{who} is better than {rival}: lead {in_words(lead)}"
+            return f"{who} is better than {rival}: lead {how_much}"
         if lead.is_below_chance:
-            return f"{who} is worse than {rival}: lead {in_words(lead)}"
+            return f"{who} is worse than {rival}: lead {how_much}"
         if not self.is_over and comparison.is_open:
-            return f"{who} beside {rival}: lead {in_words(lead)} so far"
-        return f"The lead of trial {self.winner} over {rival} is not separated from chance: {in_words(lead)}"
+            return f"{who} beside {rival}: lead {how_much} so far"
+        return f"The lead of trial {self.winner} over {rival} is not separated from chance: {how_much}"
 
     def to_json(self) -> dict[str, Any]:
         """For ``tune --json`` and ``status --json``."""
@@ -134,7 +134,7 @@ class Verdict:
         }
 
 
-def in_words(lead: Lead) -> str:
+def lead_in_words(lead: Lead) -> str:
     """A lead as text, such as ``+0.0032 (90 % interval +0.0008 to +0.0056, 4 seeds)``."""
     if lead.mean is None:
         return "unknown (no further seed yet)"

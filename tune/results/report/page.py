@@ -18,7 +18,7 @@ from themo.evaluation.report.tables import lay_out, read_scores
 from themo.evaluation.score_names import CEILING, RETRIEVAL, STUDENT, metric_name
 from themo.process.progress import waiting
 from tune.confirmation.plan import plan
-from tune.confirmation.verdict import in_words, is_due, verdict
+from tune.confirmation.verdict import is_due, lead_in_words, verdict
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, show
 from tune.results.report import course_figures, facts, setting_figures
 from tune.results.report.outcomes import NAMES
@@ -89,7 +89,7 @@ def write_report(search: Search, folder: Path) -> Path:
             is_finished=is_finished,
             confirmation=verdict(study),
             unconfirmed=_unconfirmed(search, study) if is_finished else "",
-            in_words=in_words,
+            lead_in_words=lead_in_words,
             written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             settings=_settings(search, best),
             tables=lay_out(tested) if tested else [],
