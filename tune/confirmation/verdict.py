@@ -106,6 +106,8 @@ class Verdict:
             return f"{who} is better than {rival}: lead {how_much}"
         if lead.is_below_chance:
             return f"{who} is worse than {rival}: lead {how_much}"
+        if lead.is_above_chance:
+            return f"The lead of trial {self.winner} over {rival} counts only with the one before: {how_much}"
         if not self.is_over and comparison.is_open:
             return f"{who} beside {rival}: lead {how_much} so far"
         return f"The lead of trial {self.winner} over {rival} is not separated from chance: {how_much}"

@@ -158,6 +158,21 @@ def test_a_failed_run_of_the_winner_claims_nothing() -> None:
     assert result.lines()[0] == f"Trial 1 is not compared with the trusted start, trial 0: {told}"
 
 
+def test_a_runner_up_is_claimed_only_with_the_trusted_start() -> None:
+    study = searched([0.5, 0.6, 0.9, 0.8] + [0.1] * 36)
+    result = confirmed(
+        study,
+        space_of(),
+        lambda trial, seed: {0: 0.9 * (seed % 2), 2: 0.9 + 0.01 * (seed % 3), 3: 0.5}[trial.number],
+    )
+    trusted, runner_up = result.comparisons
+    assert not trusted.lead.is_separated
+    assert runner_up.lead.is_above_chance
+    assert (result.outcome, runner_up.is_claimed) == ("not separated", False)
+    told = "The lead of trial 2 over the runner-up, trial 3 counts only with the one before: +0.4100"
+    assert result.lines()[1].startswith(told)
+
+
 def test_a_rival_proven_better_is_handed_over() -> None:
     study = searched([0.5, 0.9] + [0.1] * 60)
     result = confirmed(study, space_of(), lambda trial, seed: 0.5 - trial.number + 0.01 * (seed % 3))
