@@ -26,6 +26,7 @@ from tiny import TINY_MINIATURE
 
 from benchmarks.chaos.server import free_port
 from themo.config.settings import load
+from themo.tracking.comparison import UI_ADDRESS
 from themo.tracking.names import metric_name
 
 pytestmark = [
@@ -291,3 +292,20 @@ def test_mlflow_compares_the_trials_in_parallel_coordinates(server: str, searche
     assert f"Comparing {N_TRIALS} Runs" in text
     assert differing | {OBJECTIVE} <= set(titles)  # a setting that is the same in all trials has no axis
     assert [error for error in seen.errors if not error.startswith(OF_MLFLOW)] == []
+
+
+def test_one_click_opens_the_trials_on_their_axes(server: str, searched: Searched) -> None:
+    """The address that `tune`, `status` and the report print, at this test's server."""
+    done = searched.themo("status", "small", "--logs-dir", "logs")
+    (address,) = re.findall(r"^Its trials: +(\S+)$", done.stdout, flags=re.MULTILINE)
+    assert address.startswith(f"{UI_ADDRESS}/")
+    with opened(address.replace(UI_ADDRESS, server), width=1600) as seen:
+        axes = seen.page.locator(".parcoords svg text.label")
+        axes.first.wait_for(state="attached")
+        titles = set(axes.all_text_contents())
+        rows = seen.page.get_by_text(re.compile(r"^small trial \d+$"))
+        assert len(set(rows.all_text_contents())) == N_TRIALS
+    names = set(SPACE["space"]) - {"learn_rate"} | {"log10_learn_rate"}
+    assert "log10_learn_rate" in titles
+    assert f"best/{OBJECTIVE}" in titles
+    assert titles <= names | {f"best/{OBJECTIVE}"}

@@ -13,5 +13,6 @@ FORMATS = {
     "open_clip": "open_clip_format",
     "onnx": "onnx_format",
     "mlflow": "mlflow_format",
+    "immich": "immich_format",
 }
 """Names and modules of the formats."""

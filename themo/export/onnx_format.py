@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from themo.errors import InputError
 from themo.export.backbone_files import write_tokenizer
+from themo.export.onnx_graph import plain_attention, refuse_graph, write_module
 from themo.export.quality import Quality, Sentences, compare
 from themo.export.source import Source
 from themo.models.student import Student
@@ -30,10 +28,6 @@ TASK = "feature-extraction"
 MODEL, INT8_MODEL, QUALITY = "model.onnx", "model_int8.onnx", "int8.json"
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "sentence_embedding"
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-MOST_BYTES = 2_000_000_000
-"""Greatest size of weights: a graph is one file of at most 2 GiB."""
-_OPSET = 18
 _LEAST_COSINE = 0.9999
 _BATCH = 64
 _PROBES = ("sí", "el perro pequeño corre por la playa", "un gato " * 60)
@@ -45,17 +39,7 @@ def refuse(source: Source) -> None:
     Raises:
         InputError: A package is missing, or the student is too large.
     """
-    n_bytes = 4 * sum(parameter.numel() for parameter in source.trained.parameters())
-    if n_bytes > MOST_BYTES:
-        raise InputError(
-            f"--format onnx and mlflow cannot hold {source.version}: a graph has at most "
-            f"{MOST_BYTES / 1e9:.1f} GB of weights, the student has {n_bytes / 1e9:.1f}"
-        )
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"--format onnx and mlflow need {', '.join(missing)}: install themo with the extra 'export'"
-        )
+    refuse_graph("onnx and mlflow", str(source.version), source.trained)
 
 
 def write(folder: Path, source: Source) -> list[str]:
@@ -77,47 +61,11 @@ def write(folder: Path, source: Source) -> list[str]:
 
 def write_graph(path: Path, student: Student) -> None:
     """Write a student as a graph from ids and mask, (B, L) int64, to vectors, (B, E) float32."""
-    attention = student.backbone.config._attn_implementation  # type: ignore[union-attr]
-    # plain products and a softmax, which every runtime supports
-    student.backbone.set_attn_implementation("eager")  # type: ignore[operator]
     example = torch.tensor([[1, 1, 1], [1, 1, 1]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=student.head.max_length)}
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's warnings about itself
-            torch.onnx.export(
-                _Graph(student).eval(),
-                example,
-                str(path),
-                input_names=list(INPUTS),
-                output_names=[OUTPUT],
-                dynamic_shapes=dict.fromkeys(INPUTS, axes),
-                opset_version=_OPSET,
-                external_data=False,
-                dynamo=True,
-                verbose=False,
-            )
-    finally:
-        student.backbone.set_attn_implementation(attention)  # type: ignore[operator]
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-    _tidy(path)
-
-
-def _tidy(path: Path) -> None:
-    """Remove torch's metadata from the graph: source paths, and shapes that int8 contradicts."""
-    import onnx
-
-    model = onnx.load(path)
-    del model.graph.value_info[:]
-    for node in model.graph.node:
-        del node.metadata_props[:]
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
+    with plain_attention(student):
+        inputs = dict(zip(INPUTS, example, strict=True))
+        write_module(path, _Graph(student), inputs, OUTPUT, dict.fromkeys(INPUTS, axes))
 
 
 class _Graph(nn.Module):

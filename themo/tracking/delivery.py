@@ -6,6 +6,7 @@ steps of a run only increase: metrics at a step that the run has, or at an earli
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from themo.errors import InputError, reason_of
+from themo.tracking.comparison import VIEW_TAG
 from themo.tracking.uri import sqlite_file, without_password
 
 if TYPE_CHECKING:
@@ -101,6 +103,11 @@ class Delivery:
         """Look for the children of a run again: somebody else may have made some."""
         self._children.clear()
 
+    @property
+    def experiment_id(self) -> str | None:
+        """MLflow's id of the experiment; None before the first connection."""
+        return None if self._connection is None else self._connection[1]
+
     def run_id(self, key: str) -> str | None:
         """MLflow's id of a run that this delivery has begun."""
         return self._run_ids.get(key)
@@ -135,6 +142,8 @@ class Delivery:
                     self._tag(client, self._known(client, record["run"]), record["tags"])
                 case "artifact":
                     client.log_dict(self._known(client, record["run"]), record["content"], record["file"])
+                case "view":
+                    self._keep_view(client, experiment_id, record)
                 case "finish":
                     run_id = self._known(client, record["run"])
                     client.set_terminated(run_id, status=record["status"], end_time=record["at"])
@@ -244,6 +253,10 @@ class Delivery:
         from mlflow.entities import RunTag
 
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def _keep_view(self, client: MlflowClient, experiment_id: str, record: Mapping[str, Any]) -> None:
+        state = json.dumps(record["state"], separators=(",", ":"), ensure_ascii=False)
+        client.set_experiment_tag(experiment_id, f"{VIEW_TAG}{record['run']}", state)
 
     def _known(self, client: MlflowClient, key: str) -> str:
         """Id of a run begun before, here or by a process that is gone."""

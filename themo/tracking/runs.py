@@ -156,6 +156,11 @@ class Tracking:
             at=_now(),
         )
 
+    @property
+    def experiment_id(self) -> str | None:
+        """MLflow's id of the experiment; None before the server has answered once."""
+        return self._delivery.experiment_id
+
     @contextmanager
     def run(
         self,
@@ -315,6 +320,10 @@ class RunLog:
     def artifact(self, content: Mapping[str, Any], file: str) -> None:
         """Keep a mapping as a JSON file of the run."""
         self._put(do="artifact", content=dict(content), file=file)
+
+    def view(self, state: Mapping[str, Any]) -> None:
+        """Keep a view of the experiment's page, `themo.tracking.comparison`, under the run's key."""
+        self._put(do="view", state=dict(state))
 
     def finish(self, status: Status = "FINISHED") -> None:
         """End the run."""

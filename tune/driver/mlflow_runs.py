@@ -7,12 +7,13 @@ Nothing here waits for a server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ray.tune import Callback
 
-from themo.tracking.names import comparison_params
+from themo.tracking.comparison import parallel_coordinates
+from themo.tracking.names import LOG10_RATE, comparison_params
 from themo.tracking.runs import RunLog, Status, Tracking
 from tune.confirmation.verdict import verdict
 from tune.study.confirmation import SEED
@@ -40,6 +41,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         name: Of the search.
         uid: The search's own id, which no other search has.
         settings: All settings of the search, kept as an artefact.
+        searched: Names of the searched settings.
         objective: Name of the metric that is searched on.
         confirms: Whether the children are the runs that confirm the winner, instead of the trials.
     """
@@ -51,6 +53,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         name: str,
         uid: str,
         settings: Mapping[str, Any],
+        searched: Collection[str],
         objective: str,
         *,
         confirms: bool = False,
@@ -59,7 +62,9 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         self._search = study
         self._confirms = confirms
         self._study = study.runs if confirms else study
+        self._name = name
         self._uid = uid
+        self._searched = searched
         self._objective = objective
         self.parent = tracking.start(
             name,
@@ -73,6 +78,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         self._settled = {trial.number for trial in self._study if trial.is_done}
         for number in self._settled:
             self._settle(self._study[number])
+        self._keep_view()
 
     def on_trial_start(self, *, trial: Any, **_: object) -> None:
         """Begin the child run; a trial taken up again keeps its run."""
@@ -113,11 +119,12 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
                 f"{CONFIRMATION_TAG}.{c.role.replace(' ', '_')}": found.line(c) for c in found.comparisons
             }
             self.parent.tag({CONFIRMATION_TAG: found.outcome} | texts)
+        self._keep_view()
         self.parent.finish(status)
 
     def _begin(self, trial: Trial) -> None:
         self._runs[trial.number] = self._tracking.start(
-            _name(trial),
+            self._child_name(trial),
             comparison_params(trial.params),
             tags=self._tags(trial),
             parent=self.parent,
@@ -142,10 +149,16 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         if leader is not None and (best := leader.best(self._search.mode)) is not None:
             self.parent.report({f"best/{self._objective}": best, "trials": done}, step=done)
 
+    def _keep_view(self) -> None:
+        """Keep the view that compares the trials on the settings in which they differ."""
+        where = f"tags.`{SEARCH_TAG}` = '{self._uid}' AND tags.`{TRIAL_TAG}` LIKE '%'"
+        axes = axes_of([trial.params for trial in self._search if trial.values], self._searched)
+        self.parent.view(parallel_coordinates(where, axes, f"best/{self._objective}"))
+
     def _settle(self, trial: Trial) -> None:
         """Bring the run of a trial that ended before to its end, if a kill kept it from it."""
         self._tracking.settle(
-            _name(trial),
+            self._child_name(trial),
             comparison_params(trial.params),
             key=self._key(trial),
             tags=self._tags(trial) | _why(trial),
@@ -154,6 +167,11 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             step=trial.pairs_seen,
             status=_STATUS.get(trial.state, "KILLED"),
         )
+
+    def _child_name(self, trial: Trial) -> str:
+        if trial.confirms is not None:
+            return f"{self._name} confirms trial {trial.confirms}, seed {trial.params[SEED]}"
+        return f"{self._name} trial {trial.number}"
 
     def _key(self, trial: Trial) -> str:
         if trial.confirms is not None:  # its number may change where the search grows
@@ -166,10 +184,20 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         return {SEARCH_TAG: self._uid, TRIAL_TAG: str(trial.number)}
 
 
-def _name(trial: Trial) -> str:
-    if trial.confirms is not None:
-        return f"confirms trial {trial.confirms}, seed {trial.params[SEED]}"
-    return f"trial {trial.number}"
+def axes_of(settings: Sequence[Mapping[str, Any]], searched: Collection[str]) -> list[str]:
+    """The params on which trials are compared: those that all have and that differ; before a trial, all.
+
+    Args:
+        settings: Settings of each trial with a report.
+        searched: Names of the searched settings.
+    """
+    axes = [
+        name
+        for name in searched
+        if all(name in params for params in settings)
+        and (len(settings) < 2 or len({params[name] for params in settings}) > 1)
+    ]
+    return [LOG10_RATE if name == "learn_rate" else name for name in axes]
 
 
 def _why(trial: Trial) -> dict[str, str]:

@@ -116,7 +116,7 @@ def _searched(
                 patience=patience,
             )
         )
-        patience(lambda: keep_place(folder, experiment))
+        patience(lambda: keep_place(folder, experiment, tracking.experiment_id))
         if is_resumed:  # before anything is written to it: it may be full
             match_checkpoints(study, storage)
         # a kill may have come after the last trial or run, before the results

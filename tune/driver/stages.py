@@ -124,5 +124,12 @@ def never_stopped(search: SearchSettings) -> SearchSettings:
 def runs_of(search: Search, study: Study, tracking: Tracking, *, confirms: bool = False) -> MlflowRuns:
     """The MLflow runs of a search; runs of trials that ended earlier are closed."""
     return MlflowRuns(
-        tracking, study, search.name, search.uid, search.to_tree(), search.objective, confirms=confirms
+        tracking,
+        study,
+        search.name,
+        search.uid,
+        search.to_tree(),
+        list(search.space.dimensions),
+        search.objective,
+        confirms=confirms,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from themo.errors import InputError
 from themo.files.atomic import write_text
+from themo.tracking.comparison import UI_ADDRESS, view_address
 from themo.tracking.uri import (
     URI_VARIABLE,
     default_uri,
@@ -27,10 +28,12 @@ class Place:
     Attributes:
         uri: Address without a password; None: the database beside the logs, also after these are moved.
         experiment: Name of the experiment.
+        experiment_id: MLflow's id of it; None if no server has answered yet, and in older searches.
     """
 
     uri: str | None
     experiment: str
+    experiment_id: str | None = None
 
 
 def refuse_another_place(folder: Path, experiment: str) -> None:
@@ -61,18 +64,61 @@ def refuse_another_place(folder: Path, experiment: str) -> None:
     )
 
 
-def keep_place(folder: Path, experiment: str) -> None:
+def keep_place(folder: Path, experiment: str, experiment_id: str | None) -> None:
     """Save the server and the experiment of a search, unless they are saved.
+
+    Args:
+        folder: The search directory.
+        experiment: Name of the experiment.
+        experiment_id: MLflow's id of it, if it is known.
 
     Raises:
         OSError: The disk is full.
     """
-    path = folder / TRACKING_FILE
-    if not path.exists():
-        uri = tracking_uri(_logs_dir(folder))
-        is_default = is_same_place(uri, default_uri(_logs_dir(folder)))
-        place = Place(None if is_default else without_password(uri), experiment)
-        write_text(path, json.dumps(asdict(place), indent=1, ensure_ascii=False) + "\n")
+    known = _read(folder)
+    if known is not None and (experiment_id is None or known.experiment_id == experiment_id):
+        return
+    uri = tracking_uri(_logs_dir(folder))
+    is_default = is_same_place(uri, default_uri(_logs_dir(folder)))
+    place = Place(None if is_default else without_password(uri), experiment, experiment_id)
+    write_text(folder / TRACKING_FILE, json.dumps(asdict(place), indent=1, ensure_ascii=False) + "\n")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How to see the trials of a search side by side in MLflow.
+
+    Attributes:
+        command: Command that starts MLflow's page, or the server's address.
+        address: Page that compares the trials on their settings; None if the experiment's id is unknown.
+    """
+
+    command: str
+    address: str | None
+
+    def __str__(self) -> str:
+        if self.address is None:
+            return self.command
+        return (
+            self.address if self.command.startswith("open ") else f"{self.command}; then open {self.address}"
+        )
+
+
+def comparison_of(folder: Path, uid: str) -> Comparison:
+    """How to compare the trials of a search in MLflow, independent of the environment.
+
+    Args:
+        folder: The search directory.
+        uid: The search's id.
+
+    Raises:
+        InputError: The file of its place is damaged.
+    """
+    known, command = _read(folder), command_to_see(folder)
+    if known is None or known.experiment_id is None:
+        return Comparison(command, None)
+    server = known.uri if known.uri and known.uri.startswith("http") else UI_ADDRESS
+    return Comparison(command, view_address(server, known.experiment_id, uid))
 
 
 def command_to_see(folder: Path) -> str:
@@ -90,8 +136,9 @@ def _read(folder: Path) -> Place | None:
     path = folder / TRACKING_FILE
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-        uri, experiment = tree["uri"], tree["experiment"]
-        if not (uri is None or isinstance(uri, str)) or not isinstance(experiment, str):
+        uri, experiment, experiment_id = tree["uri"], tree["experiment"], tree.get("experiment_id")
+        are_names = all(name is None or isinstance(name, str) for name in (uri, experiment_id))
+        if not are_names or not isinstance(experiment, str):
             raise TypeError
     except FileNotFoundError:  # older version, or no session has started
         return None
@@ -102,7 +149,7 @@ def _read(folder: Path) -> Place | None:
         ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    return Place(uri, experiment)
+    return Place(uri, experiment, experiment_id)
 
 
 def _logs_dir(folder: Path) -> Path:

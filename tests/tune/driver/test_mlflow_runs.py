@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from unittest.mock import MagicMock, call
 
-from tune.driver.mlflow_runs import MlflowRuns
+from tune.driver.mlflow_runs import MlflowRuns, axes_of
 from tune.study.study import Study
 from tune.study.trial_record import Takeover, Trial
 
 
 def test_the_best_of_a_search_is_none_that_failed() -> None:
     study = Study(None, "max")
-    runs = MlflowRuns(MagicMock(), study, "mine", "uid", {}, "o")
+    runs = MlflowRuns(MagicMock(), study, "mine", "uid", {}, [], "o")
     for value in (0.9, 0.4):
         study.report(study.add({}).number, {"pairs_seen": 1, "o": value}, "o")
     for number, done in ((0, {"trials": 1}), (1, {"trials": 2})):
@@ -25,7 +25,7 @@ def test_a_trial_that_was_stopped_waiting_is_tagged_with_why() -> None:
     study = Study(None, "max")
     tracking = MagicMock()
     tracking.start.side_effect = lambda *_, **__: MagicMock()
-    runs = MlflowRuns(tracking, study, "mine", "uid", {}, "o")
+    runs = MlflowRuns(tracking, study, "mine", "uid", {}, [], "o")
     study.report(study.add({}).number, {"pairs_seen": 1, "o": 0.4}, "o")
     runs.on_trial_start(trial=SimpleNamespace(config={"number": 0}))
     study.finish(0, "PAUSED")
@@ -41,7 +41,7 @@ def test_a_trial_that_was_stopped_waiting_is_tagged_with_why() -> None:
 def test_trials_that_ended_before_are_settled_once() -> None:
     ended = [Trial(n, {}, "COMPLETE", values={1: 0.5}, metrics={"pairs_seen": 1.0}) for n in range(3)]
     tracking = MagicMock()
-    runs = MlflowRuns(tracking, Study(None, "max", ended), "mine", "uid", {}, "o")
+    runs = MlflowRuns(tracking, Study(None, "max", ended), "mine", "uid", {}, [], "o")
     runs.close("FINISHED")
     assert tracking.settle.call_count == 3
 
@@ -50,7 +50,7 @@ def test_an_ended_trial_is_tagged_with_reason_and_lineage() -> None:
     ended = Trial(0, {}, "PRUNED", values={1: 0.5}, metrics={"pairs_seen": 1.0}, reason="it was behind")
     ended.lineage.append(Takeover(pairs=700, value=0.5, params={}, donor=3))
     tracking = MagicMock()
-    MlflowRuns(tracking, Study(None, "max", [ended]), "mine", "uid", {}, "o")
+    MlflowRuns(tracking, Study(None, "max", [ended]), "mine", "uid", {}, [], "o")
     assert tracking.settle.call_args.kwargs["tags"] == {
         "themo.search": "uid",
         "themo.trial": "0",
@@ -66,9 +66,18 @@ def test_the_run_gets_its_last_best_despite_a_missed_end() -> None:
         study.report(study.add({}).number, {"pairs_seen": 1, "o": value}, "o")
     study.finish(0, "COMPLETE")
     study.finish(1, "PAUSED")
-    runs = MlflowRuns(MagicMock(), study, "mine", "uid", {}, "o")
+    runs = MlflowRuns(MagicMock(), study, "mine", "uid", {}, [], "o")
     study.finish(1, "PRUNED", "it waited to the end")
     runs.close("FINISHED")
-    last_best, end = runs.parent.method_calls[-2:]
+    last_best, _view, end = runs.parent.method_calls[-3:]
     assert last_best == call.report({"best/o": 0.9, "trials": 2}, step=2)
     assert end == call.finish("FINISHED")
+
+
+def test_axes_are_the_settings_in_which_trials_differ() -> None:
+    searched = ["learn_rate", "pooling", "temperature", "loss"]
+    same = {"loss": "mse", "pooling": "mean"}
+    trials = [{"learn_rate": 0.1, **same}, {"learn_rate": 0.2, "temperature": 0.1, **same}]
+    assert axes_of(trials, searched) == ["log10_learn_rate"]  # a trial without temperature would be missing
+    assert axes_of(trials[1:], searched) == ["log10_learn_rate", "pooling", "temperature", "loss"]
+    assert axes_of([], searched) == ["log10_learn_rate", "pooling", "temperature", "loss"]

@@ -116,7 +116,7 @@ def test_all_views_of_a_cut_search_name_the_same_winner(tmp_path: Path) -> None:
     page = " ".join(write_report(search, folder).read_text(encoding="utf-8").split())
     assert "best so far: trial 0</h2>" in page
     assert "0.8000" in page
-    runs = MlflowRuns(MagicMock(), study, "mine", "uid", {}, search.objective)
+    runs = MlflowRuns(MagicMock(), study, "mine", "uid", {}, [], search.objective)
     runs.close("KILLED")
     runs.parent.report.assert_called_once_with(  # type: ignore[attr-defined]
         {f"best/{search.objective}": 0.8, "trials": 1}, step=1

@@ -14,7 +14,14 @@ from tune.driver.session import run_search
 from tune.results.report.page import write_report
 from tune.study.search import Search, read_search
 from tune.study.study import Study
-from tune.study.tracking_place import TRACKING_FILE, command_to_see, keep_place, refuse_another_place
+from tune.study.tracking_place import (
+    TRACKING_FILE,
+    Comparison,
+    command_to_see,
+    comparison_of,
+    keep_place,
+    refuse_another_place,
+)
 
 SERVER = "http://someone:secret@server:5000/"
 
@@ -39,10 +46,11 @@ def at(monkeypatch: pytest.MonkeyPatch, uri: str | None) -> None:
 def test_a_server_is_kept_without_its_password(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at(monkeypatch, SERVER)
     refuse_another_place(folder, "mine")  # nothing is known yet
-    keep_place(folder, "mine")
+    keep_place(folder, "mine", None)
     assert json.loads((folder / TRACKING_FILE).read_text()) == {
         "uri": "http://server:5000/",
         "experiment": "mine",
+        "experiment_id": None,
     }
     at(monkeypatch, "http://other:changed@server:5000")
     refuse_another_place(folder, "mine")
@@ -51,7 +59,7 @@ def test_a_server_is_kept_without_its_password(folder: Path, monkeypatch: pytest
 def test_the_database_beside_the_logs_moves_with_them(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep_place(folder, "mine")
+    keep_place(folder, "mine", None)
     assert json.loads((folder / TRACKING_FILE).read_text())["uri"] is None
     (tmp_path / "logs").rename(tmp_path / "moved")
     moved = tmp_path / "moved" / "tune" / "mine"
@@ -79,7 +87,7 @@ def test_another_place_is_refused(
 ) -> None:
     names = {SERVER: "http://server:5000/", None: f"sqlite:///{tmp_path}/logs/mlflow.db"}
     at(monkeypatch, before)
-    keep_place(folder, "mine")
+    keep_place(folder, "mine", None)
     at(monkeypatch, now)
     with pytest.raises(InputError) as caught:
         refuse_another_place(folder, experiment)
@@ -96,7 +104,7 @@ def test_the_command_refuses_before_anything_is_written(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at(monkeypatch, SERVER)
-    keep_place(folder, "default")
+    keep_place(folder, "default", None)
     at(monkeypatch, None)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     options = ["--resume", "mine", "--num-samples", "40", "--logs-dir", str(tmp_path / "logs")]
@@ -110,7 +118,7 @@ def test_a_session_refuses_before_anything_is_written(
     search: Search, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at(monkeypatch, SERVER)
-    keep_place(folder, "default")
+    keep_place(folder, "default", None)
     at(monkeypatch, None)
     with pytest.raises(InputError, match=r"tracking\.json: the search logs to http://server:5000/"):
         run_search(search, no_data, train)
@@ -131,7 +139,7 @@ def test_the_tracking_place_is_kept_early_and_silently(
     with pytest.raises(InputError, match="no cluster"):
         run_search(search, no_data, train)
     kept = json.loads((folder / TRACKING_FILE).read_text())
-    assert kept == {"uri": None, "experiment": "default"}
+    assert kept == {"uri": None, "experiment": "default", "experiment_id": "1"}
     assert "Runs in MLflow" not in capsys.readouterr().err
 
 
@@ -143,7 +151,7 @@ def test_status_and_report_know_where_the_runs_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     at(monkeypatch, SERVER)
-    keep_place(folder, "default")
+    keep_place(folder, "default", None)
     at(monkeypatch, None)
     study = Study(folder / "study.json", search.mode)
     study.add({"learn_rate": 1e-3, "batch_size": 64, "weight_decay": 0.1, "warmup_steps": 10})
@@ -159,7 +167,7 @@ def test_the_command_keeps_a_password_the_environment_also_has(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at(monkeypatch, "postgresql://someone:secret@db/mlflow")
-    keep_place(folder, "default")
+    keep_place(folder, "default", None)
     assert command_to_see(folder) == 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'
 
 
@@ -168,3 +176,27 @@ def test_a_damaged_file_is_named(folder: Path, text: str) -> None:
     (folder / TRACKING_FILE).write_text(text)
     with pytest.raises(InputError, match=r"/tracking\.json: must name the uri and the experiment"):
         refuse_another_place(folder, "default")
+
+
+def test_the_comparison_is_a_page_of_the_experiment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at(monkeypatch, SERVER)
+    assert comparison_of(folder, "u1") == Comparison("open http://server:5000/", None)
+    keep_place(folder, "mine", None)
+    assert comparison_of(folder, "u1").address is None  # no server has answered yet
+    keep_place(folder, "mine", "7")
+    keep_place(folder, "mine", None)  # a later session that finds the server away
+    page = "http://server:5000/#/experiments/7/runs?viewStateShareKey=u1&compareRunsMode=CHART"
+    assert comparison_of(folder, "u1") == Comparison("open http://server:5000/", page)
+    assert str(comparison_of(folder, "u1")) == page
+
+
+def test_the_comparison_in_a_database_needs_its_server(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(monkeypatch, None)
+    keep_place(folder, "mine", "1")
+    comparison = comparison_of(folder, "u1")
+    assert comparison.command == f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/logs/mlflow.db"
+    page = "http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=u1&compareRunsMode=CHART"
+    assert comparison.address == page
+    assert str(comparison) == f"{comparison.command}; then open {page}"

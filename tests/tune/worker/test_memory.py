@@ -236,7 +236,7 @@ def test_out_of_memory_costs_the_trial_its_slot_only(one_gpu: None, tmp_path: Pa
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_trials_share_a_gpu_by_what_the_first_ones_took(one_gpu: None, tmp_path: Path) -> None:
     settings = settings_in(tmp_path).override({"device": "cpu"})
-    space = a_space(settings, *[0.1] * 4, 0.4, *[0.1] * 3)
+    space = a_space(settings, 0.1, 0.11, 0.12, 0.13, 0.4, 0.14, 0.15, 0.16)
     search = new_search("mine", space, settings, Resources(0.5, gpus_per_trial=1.0, by_memory=True))
     result = run_search(
         search, no_data, formula_memory.train_beside_another, measure=formula_memory.take_a_fifth

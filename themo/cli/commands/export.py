@@ -26,6 +26,7 @@ EXAMPLES = """\
   python -m themo export --version-path VERSION --format onnx --int8 --output es-onnx
   python -m themo export --version-path VERSION --format open_clip --output es-clip \\
       --push-to OWNER/es-clip
+  python -m themo export --version-path VERSION --format immich --output es-immich
   python -m themo export --version-path NAME --format mlflow --output es-mlflow --register es
 """
 

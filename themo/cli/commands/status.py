@@ -36,7 +36,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     from tune.results.status import overview, read_all, read_status
     from tune.study.naming import is_starting, search_folder, starting
-    from tune.study.tracking_place import command_to_see
+    from tune.study.tracking_place import comparison_of
 
     if options.name is None:
         every, soon = read_all(options.logs_dir), starting(options.logs_dir / "tune")
@@ -66,12 +66,14 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if options.json:
         print_json(status.to_json())
         return
-    compare = command_to_see(folder)
+    comparison = comparison_of(folder, status.search.uid)
     for line in status.lines():
         print_result(line)
     if len(status.study):
         print_result(status.to_table())
-    print_result(f"Compare runs:  {compare}")
+    print_result(f"Compare runs:  {comparison.command}")
+    if comparison.address is not None:
+        print_result(f"Its trials:    {comparison.address}")
 
 
 def _print_version(version: Path, as_json: bool) -> None:

@@ -20,7 +20,6 @@ from themo.cli.options import (
 )
 from themo.process.output import print_json, print_result, typed
 from themo.process.progress import console
-from themo.tracking.uri import tracking_uri, ui_command
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
 USAGE = "python -m themo tune [OPTION ...]"
@@ -111,6 +110,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
     from tune.driver.conclusion import conclude
     from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, table
+    from tune.study.tracking_place import comparison_of
 
     best = result.folder / BEST_VERSION
     end = conclude(search, best)
@@ -136,7 +136,10 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         _print_next("Report:", end.report)
     if end.scores is not None:
         _print_next("Test it:", typed("test", "--version-path", best))
-    _print_next("Compare runs:", ui_command(tracking_uri(Path(search.settings.paths.logs_dir))))
+    comparison = comparison_of(result.folder, search.uid)
+    _print_next("Compare runs:", comparison.command)
+    if comparison.address is not None:
+        _print_next("Its trials:", comparison.address)
 
 
 def _print_next(label: str, text: str | Path) -> None:

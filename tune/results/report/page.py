@@ -27,7 +27,7 @@ from tune.study.limits import is_whole
 from tune.study.naming import STUDY_FILE, is_held
 from tune.study.search import Search
 from tune.study.study import Study
-from tune.study.tracking_place import command_to_see
+from tune.study.tracking_place import comparison_of
 from tune.study.trial_record import Trial
 from tune.study.work_time import busy_share, most_at_once, session_seconds
 
@@ -250,7 +250,7 @@ def _commands(
 ) -> list[_Command]:
     themo = "python -m themo"
     of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent)}"  # its current directory
-    compare = _Command("Compare the trials in MLflow", command_to_see(folder))
+    compare = _Command("Compare the trials in MLflow", str(comparison_of(folder, search.uid)))
     train = _Command("Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS)}")
     trains = [train] if is_repeatable else []
     resume = f"{themo} tune --resume {of_search}"

@@ -1,0 +1,194 @@
+"""immich: a CLIP for the photo server's search, the teacher's image tower beside the student as text tower.
+
+Two graphs in the layout that immich's machine learning reads from its model cache: ``visual/`` takes pictures
+as its own preprocessing makes them, ``textual/`` takes token ids, int32, padded to ``context_length``. Both
+return vectors of length 1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from themo.data.sources import Sources
+from themo.errors import InputError
+from themo.export.backbone_files import write_tokenizer
+from themo.export.onnx_graph import plain_attention, refuse_graph, write_module
+from themo.export.quality import Sentences
+from themo.export.source import Source
+from themo.models.student import Student
+from themo.models.teacher import model_config
+
+LIBRARY = "onnx"
+TASK = "zero-shot-image-classification"
+TEXTUAL, VISUAL = "textual", "visual"
+MODEL = "model.onnx"
+OUTPUT = "vectors"
+"""immich takes the first output, whatever its name; "embedding" is a value inside torch's own graph."""
+_LEAST_COSINE = 0.9999
+_PROBES = ("sí", "el perro pequeño corre por la playa", "un gato " * 60)
+
+
+def refuse(source: Source) -> None:
+    """Refuse students without an image tower, or too large for a file, and missing packages.
+
+    Raises:
+        InputError: The format cannot hold this student, or a package is missing.
+    """
+    if not source.has_teacher:
+        raise InputError(
+            f"--format immich cannot hold {source.version}: it was trained on data.targets "
+            f"{source.settings.data.targets}, which have no image tower"
+        )
+    refuse_graph("immich", str(source.version), source.trained)
+
+
+def write(folder: Path, source: Source) -> list[str]:
+    """Write the files; return notes on deviations for the card.
+
+    Raises:
+        InputError: The teacher's image tower is too large for a file.
+        RuntimeError: A graph does not give our vectors.
+    """
+    visual = source.teacher.model.visual
+    refuse_graph("immich", f"the image tower of {source.settings.teacher.architecture}", visual)
+    config = model_config(Sources(source.settings).resolve(source.settings.teacher.architecture))
+    length = source.student.head.max_length
+    config["text_cfg"] = {"context_length": length, "vocab_size": len(source.tokenizer.inner)}
+    _write_json(folder / "config.json", config)
+    for name in (TEXTUAL, VISUAL):
+        (folder / name).mkdir()
+    _write_json(folder / VISUAL / "preprocess_cfg.json", visual.preprocess_cfg)
+    _write_textual(folder / TEXTUAL, source)
+    _write_visual(folder / VISUAL / MODEL, source)
+    return _notes(source, visual.preprocess_cfg)
+
+
+def _write_textual(folder: Path, source: Source) -> None:
+    student, tokenizer = source.student, source.tokenizer
+    write_tokenizer(folder, tokenizer, student.head.max_length)
+    ids = _padded(source, _PROBES)
+    graph = _TextTower(student, tokenizer.pad_id)
+    with plain_attention(student):
+        write_module(folder / MODEL, graph, {"text": ids}, OUTPUT, {"text": _any_batch()})
+    _check(folder / MODEL, {"text": ids}, student.encode(tokenizer, _PROBES))
+
+
+def _write_visual(path: Path, source: Source) -> None:
+    teacher = source.teacher
+    height, width = _image_size(teacher.model.visual.image_size)
+    images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    # torch's fused layer has no counterpart in ONNX
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        write_module(path, _ImageTower(teacher.model), {"image": images}, OUTPUT, {"image": _any_batch()})
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+    _check(path, {"image": images}, teacher.encode_pixels(images))
+
+
+class _TextTower(nn.Module):
+    """A student that finds its padding by the id."""
+
+    def __init__(self, student: Student, pad_id: int) -> None:
+        super().__init__()
+        self.student = student
+        self.pad_id = pad_id
+
+    def forward(self, text: Tensor) -> Tensor:
+        ids = text.long()
+        return functional.normalize(self.student(ids, (ids != self.pad_id).long()), dim=-1)
+
+
+class _ImageTower(nn.Module):
+    """The image side of a CLIP."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.visual = model.visual
+
+    def forward(self, image: Tensor) -> Tensor:
+        return functional.normalize(self.visual(image), dim=-1)
+
+
+def _any_batch() -> dict[int, Any]:
+    return {0: torch.export.Dim("batch")}
+
+
+def _padded(source: Source, texts: Sequence[str]) -> Tensor:
+    """Token ids as immich makes them: (B, context_length) int32."""
+    sentences = Sentences.of_texts(texts, source)
+    shape = len(texts), source.student.head.max_length
+    ids = torch.full(shape, sentences.pad_id, dtype=torch.int32)
+    for i, row in enumerate(sentences.rows):
+        ids[i, : len(row)] = torch.tensor(row, dtype=torch.int32)
+    return ids
+
+
+def _image_size(size: int | Sequence[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def _check(path: Path, inputs: dict[str, Tensor], expected: Tensor) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {name: np.asarray(value) for name, value in inputs.items()})
+    cosine = functional.cosine_similarity(torch.from_numpy(found), expected).min().item()
+    if not cosine >= _LEAST_COSINE:
+        raise RuntimeError(f"{path.parent.name}/{MODEL}: its vectors differ, least cosine {cosine:.6f}")
+
+
+def _notes(source: Source, preprocessing: dict[str, Any]) -> list[str]:
+    teacher, dimension = source.settings.teacher, source.student.head.dimension
+    name = f"`{teacher.architecture}__{teacher.pretrained}`"
+    if teacher.pretrained is None or not teacher.architecture.replace("-", "").isalnum():
+        name = f"a model of immich's list with {dimension} dimensions"
+    notes = [
+        f"immich knows models by their names alone: copy this folder to `clip/NAME` in its model cache, NAME "
+        f"being {name}, and choose NAME in its settings. Pictures that immich encoded with the same image "
+        "tower keep their vectors; others must be encoded again.",
+        "immich joins white space before it reads a text.",
+    ]
+    if preprocessing.get("interpolation") != "bicubic" or preprocessing.get("resize_mode") != "shortest":
+        notes.append(
+            "immich resizes pictures by their shorter side with bicubic interpolation; this image tower was "
+            f"trained with {preprocessing.get('resize_mode')}, {preprocessing.get('interpolation')}."
+        )
+    return notes
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def usage(_student: Student, _repository: str | None) -> str:
+    """Return the card's lines of code, which read a text as immich does."""
+    return """\
+```python
+import json
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+<place>
+length = json.load(open(f"{place}/config.json"))["text_cfg"]["context_length"]
+pad_token = json.load(open(f"{place}/textual/tokenizer_config.json"))["pad_token"]
+tokenizer = Tokenizer.from_file(f"{place}/textual/tokenizer.json")
+tokenizer.enable_padding(length=length, pad_token=pad_token, pad_id=tokenizer.token_to_id(pad_token))
+tokenizer.enable_truncation(max_length=length)
+session = onnxruntime.InferenceSession(f"{place}/textual/model.onnx")
+<sentences>
+ids = [tokenizer.encode(" ".join(sentence.split())).ids for sentence in sentences]
+(vectors,) = session.run(None, {"text": np.array(ids, dtype=np.int32)})
+```
+"""
