@@ -98,9 +98,9 @@ def _at_look(differences: Sequence[float], critical: float, resolution: float) -
     n, mean = len(differences), fmean(differences)
     if math.isinf(resolution):
         return Lead(mean, n)
-    # two scores rounded to steps have a rounding error of this standard deviation (Sheppard): equal
-    # differences do not prove that there is no spread
-    spread = max(stdev(differences), resolution / math.sqrt(6))
+    # scores in steps may have equal differences by chance, which do not prove that there is no spread: the
+    # variance of the rounding errors of two scores is added; without it, coarse steps claimed up to 5.4 %
+    spread = math.hypot(stdev(differences), resolution / math.sqrt(6))
     half = critical * spread / math.sqrt(n)
     return Lead(mean, n, mean - half, mean + half)
 
