@@ -5,8 +5,9 @@ INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 INSTALLED_BENCH := .venv/.installed-bench
 INSTALLED_DOCS := .venv/.installed-docs
+INSTALLED_PEERS := .venv/.installed-peers
 
-.PHONY: tune test test-system fast check format bench bench-gpu docs lock clean
+.PHONY: tune test test-system fast check format bench bench-gpu peers docs lock clean
 
 tune: $(INSTALLED)  ## search over the miniature and test the winner
 	$(BIN)/python -m themo tune $(if $(NUM_SAMPLES),--num-samples $(NUM_SAMPLES))
@@ -36,11 +37,16 @@ bench: $(INSTALLED_BENCH)  ## all figures of README and EXPERIMENTS; takes hours
 bench-gpu: $(INSTALLED_BENCH)  ## the figures that need a CUDA device
 	$(BIN)/python -m benchmarks --gpu
 
+peers: $(INSTALLED_PEERS)  ## install the searches that benchmarks/searches/peers compares with
+
 docs: $(INSTALLED_DOCS)  ## the documentation as a static site in site/; a broken link or reference fails
 	$(BIN)/zensical build --clean --strict
 
+# All extras but the peers', which only benchmarks need and which are pinned in pyproject.toml.
+LOCKED := $(foreach extra,bench cluster dev docs export pictures,--extra $(extra))
+
 lock: $(INSTALLED)  ## pin the newest versions that pyproject.toml allows
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+	$(BIN)/uv pip compile pyproject.toml $(LOCKED) --universal --python-version 3.11 --upgrade \
 		--no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
 
 .env:  ## create the secrets of the compose cluster
@@ -68,6 +74,11 @@ $(INSTALLED_DEV): $(INSTALLED)
 
 $(INSTALLED_BENCH): $(INSTALLED_DEV)
 	$(INSTALL) '.[dev,bench]'
+	@touch $@
+
+PEERS := benchmarks/searches/peers
+$(INSTALLED_PEERS): $(INSTALLED_DEV) $(PEERS)/overrides.txt
+	$(INSTALL) '.[dev,peers]' neural-pipeline-search==0.17.0 --overrides $(PEERS)/overrides.txt
 	@touch $@
 
 $(INSTALLED_DOCS): $(INSTALLED_DEV)

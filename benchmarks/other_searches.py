@@ -85,6 +85,7 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
     course = Course(target)
     numbers: dict[str, int] = {}
     data = prepare_data(settings)
+    whole = settings.training.epochs * data.pairs_an_epoch
 
     class Account(ray_tune.Stopper):  # type: ignore[misc]  # Ray has no types
         """Records every report on the driver; stops the search when it is over, but no single trial."""
@@ -111,9 +112,9 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
                 ),
                 scheduler=ASHAScheduler(
                     time_attr="pairs_seen",
-                    grace_period=space.search.grace_pairs,
+                    grace_period=space.for_trials(whole).search.first_rung,
                     reduction_factor=space.search.reduction_factor,
-                    max_t=round(settings.training.epochs * data.pairs_an_epoch),
+                    max_t=round(whole),
                 ),
                 max_concurrent_trials=1,
                 resources_per_trial={"cpu": 1},

@@ -87,6 +87,7 @@ def search(space: Space, settings: config.Settings, target: Target, seed: int) -
     """Search with the space's searcher and scheduler until the target is reached or missed."""
     space = space.searched_by(seed=seed, num_samples=WITHOUT_END)
     data = prepare_data(settings)
+    space = space.for_trials(settings.training.epochs * data.pairs_an_epoch)
     study, scheduler, course = Study(None, "max"), scheduler_of(space.search, space), Course(target)
     with tempfile.TemporaryDirectory() as folder:
         while not course.is_over:

@@ -144,8 +144,20 @@ def test_search_space_of_a_file_is_read(tmp_path: Path, monkeypatch: pytest.Monk
     options = parse(shlex.split(text.splitlines()[0].partition("python -m themo ")[2]))
     space = search_space.load(options.space, load(options.config))
     assert set(space.dimensions) == set(yaml.safe_load(text)["space"])
+    assert set(space.conditions) == {"temperature"}
+    assert space.search.grace_share == 0.05
     assert len(space.first) == 2
     assert space.search.num_samples == 8
+
+
+def test_conditional_space_of_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = block("yaml", "# widths.yaml, for: ")
+    (tmp_path / "widths.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    options = parse(shlex.split(text.splitlines()[0].partition("python -m themo ")[2]))
+    space = search_space.load(options.space, load(preset=options.preset))
+    assert space.active({"backbone_weights": True, "hidden_size": 256}) == {"backbone_weights": True}
+    assert set(space.conditions) == {"hidden_size"}
 
 
 def test_own_corpus_in_a_file_leaves_the_rest_to_the_preset(tmp_path: Path) -> None:

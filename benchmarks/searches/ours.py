@@ -15,7 +15,7 @@ class Ours(Method):
     """A search of `tune` without Ray.
 
     Args:
-        space: The search space with searcher, scheduler and seed.
+        space: The search space with searcher, scheduler and seed, its rungs in pairs (`Space.for_trials`).
     """
 
     def __init__(self, space: Space) -> None:

@@ -66,15 +66,18 @@ class Oracle:
         self.whole = round(settings.training.epochs * pairs_an_epoch)
         self.pairs_an_epoch = pairs_an_epoch
         self._interval = settings.training.report_pairs
-        self._known = {_key(curve.params): curve for curve in firsts}
+        self._known = {self._key(curve.params): curve for curve in firsts}
         n_reports = max(len(curve.pairs) for curve in firsts)
         self.surrogate = Surrogate(space, firsts, n_reports)
         self._n_reports = n_reports
 
     def curve(self, params: dict[str, Scalar]) -> Curve:
         """The recorded curve of a setting, or the predicted one."""
-        known = self._known.get(_key(params))
+        known = self._known.get(self._key(params))
         return known or self.predicted(params)
+
+    def _key(self, params: dict[str, Scalar]) -> tuple[tuple[str, Scalar], ...]:
+        return tuple(sorted(self.space.active(params).items()))
 
     def predicted(self, params: dict[str, Scalar]) -> Curve:
         """The predicted curve of a setting; its reports fall where a training's would."""
@@ -86,10 +89,6 @@ class Oracle:
         values = found.values[: len(pairs)]
         seconds = found.seconds * np.array(pairs) / self.whole
         return Curve(-1, 0, params, tuple(pairs), tuple(values.tolist()), tuple(seconds.tolist()))
-
-
-def _key(params: dict[str, Scalar]) -> tuple[tuple[str, Scalar], ...]:
-    return tuple(sorted(params.items()))
 
 
 @dataclass

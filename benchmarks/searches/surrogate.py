@@ -33,16 +33,19 @@ def unspread(places: Floats) -> Floats:
 
 
 class Features:
-    """Settings as numbers: the place within a range, and one number a choice."""
+    """Settings as numbers: the place within a range, and one number a choice; 0.5 for an inactive one."""
 
     def __init__(self, space: Space) -> None:
-        self._dimensions = space.dimensions
+        self._space = space
 
     def of(self, params: dict[str, Scalar]) -> list[float]:
         """The numbers of one setting."""
         numbers: list[float] = []
-        for name, dimension in self._dimensions.items():
-            if isinstance(dimension, Choice):
+        params = self._space.active(params)
+        for name, dimension in self._space.dimensions.items():
+            if name not in params:
+                numbers += [0.5] * (len(dimension.choices) if isinstance(dimension, Choice) else 1)
+            elif isinstance(dimension, Choice):
                 numbers += [float(choice == params[name]) for choice in dimension.choices]
             else:
                 numbers.append(encode(dimension, params[name]))

@@ -285,7 +285,7 @@ def test_an_interruption_prints_the_resume_command(
     version: Path, folder: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     content = (folder / "0.jpg").read_bytes()
-    n = 1500  # seconds of work, and too few for processes that decode
+    n = 6000  # seconds of work, and too few for processes that decode
     for i in range(n):
         (folder / f"more{i}.jpg").write_bytes(content)
     arguments = ["search", "el gato", "--images", str(folder), "--version-path", str(version)]
@@ -298,7 +298,7 @@ def test_an_interruption_prints_the_resume_command(
     while not list((tmp_path / "cache").glob("pictures-*")):
         assert process.poll() is None
         time.sleep(0.05)
-    time.sleep(0.5)
+    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     err = process.communicate(timeout=300)[1]
     assert process.returncode == 130, err

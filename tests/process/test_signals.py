@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -31,6 +32,38 @@ def test_it_ends_a_block(on_ctrl_c: Any, number: int, code: int) -> None:
     with pytest.raises(Terminated) as caught, ended_by_signals():
         signal.raise_signal(number)
     assert caught.value.exit_code == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_a_finalizer_is_not_lost(number: int) -> None:
+    class Left:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    @ended_by_signals()
+    def work() -> None:
+        left = Left()
+        del left
+        time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        work()
+    assert isinstance(caught.value, Terminated) == (number != signal.SIGINT)
+
+
+def test_other_errors_of_finalizers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+
+    class Faulty:
+        def __del__(self) -> None:
+            raise ValueError
+
+    with ended_by_signals():
+        faulty = Faulty()
+        del faulty
+    assert [each.exc_type for each in reported] == [ValueError]
+    assert sys.unraisablehook == reported.append
 
 
 def test_a_hangup_that_is_ignored_stays_so() -> None:

@@ -20,7 +20,7 @@ from torch.nn import functional
 from themo.data.sources import Sources
 from themo.errors import InputError
 from themo.export.backbone_files import write_tokenizer
-from themo.export.onnx_graph import plain_attention, refuse_graph, write_module
+from themo.export.onnx_graph import open_graph, plain_attention, refuse_graph, write_module
 from themo.export.quality import Sentences
 from themo.export.source import Source
 from themo.models.student import Student
@@ -138,10 +138,7 @@ def _image_size(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def _check(path: Path, inputs: dict[str, Tensor], expected: Tensor) -> None:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {name: np.asarray(value) for name, value in inputs.items()})
+    (found,) = open_graph(path).run(None, {name: np.asarray(value) for name, value in inputs.items()})
     cosine = functional.cosine_similarity(torch.from_numpy(found), expected).min().item()
     if not cosine >= _LEAST_COSINE:
         raise RuntimeError(f"{path.parent.name}/{MODEL}: its vectors differ, least cosine {cosine:.6f}")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from themo.export.backbone_files import write_tokenizer
-from themo.export.onnx_graph import plain_attention, refuse_graph, write_module
+from themo.export.onnx_graph import open_graph, plain_attention, refuse_graph, write_module
 from themo.export.quality import Quality, Sentences, compare
 from themo.export.source import Source
 from themo.models.student import Student
@@ -114,9 +114,7 @@ def write_int8(folder: Path, sentences: Sentences) -> tuple[Quality, list[str]]:
 
 def encode(model: Path, sentences: Sentences) -> Tensor:
     """Encode sentences by onnxruntime: (N, E) float32, in their order."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    session = open_graph(model)
     rows = sentences.rows
     parts: dict[int, Any] = {}
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))

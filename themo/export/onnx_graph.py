@@ -83,6 +83,13 @@ def write_module(
     _tidy(path)
 
 
+def open_graph(path: Path) -> Any:
+    """A session of onnxruntime on the CPU."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
 @contextmanager
 def plain_attention(student: Student) -> Iterator[None]:
     """Attention as plain products and a softmax, which every runtime supports, for a block."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+_REPEAT_SECONDS = 0.05
 
 
 class Terminated(KeyboardInterrupt):
@@ -31,6 +34,8 @@ def ended_by_signals() -> Iterator[None]:
     """Handle SIGTERM and SIGHUP like Ctrl-C for a block; also a decorator.
 
     An ignored SIGHUP stays ignored, as under `nohup`. SIGHUP acts once: kernel and shell may both send it.
+    Python drops the exception of a signal that arrives in a finalizer, as after a long call of a library; the
+    signal is repeated then.
 
     Raises:
         Terminated: Replaces the `KeyboardInterrupt` of a signal.
@@ -53,6 +58,18 @@ def ended_by_signals() -> Iterator[None]:
     is_detached = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     taken = (signal.SIGTERM,) if is_detached else (signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, interrupt) for number in taken}
+    report_dropped = sys.unraisablehook
+
+    def repeat(dropped: sys.UnraisableHookArgs) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            report_dropped(dropped)
+            return
+        number = came.pop() if came else signal.SIGINT
+        # later, since here it would be dropped again
+        main = threading.main_thread().ident
+        threading.Timer(_REPEAT_SECONDS, signal.pthread_kill, (main, number)).start()
+
+    sys.unraisablehook = repeat
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as end:
@@ -63,6 +80,7 @@ def ended_by_signals() -> Iterator[None]:
             raise Terminated(came[0]) from None
         raise
     finally:
+        sys.unraisablehook = report_dropped
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: a library's
 

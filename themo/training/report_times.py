@@ -38,3 +38,14 @@ def is_due(before: int, after: int, total_pairs: float, report_pairs: int) -> bo
     interval = report_interval(total_pairs, report_pairs)
     number = math.floor(after / interval)
     return number > math.floor(before / interval) and total_pairs - number * interval >= interval / 2
+
+
+def last_report_before_end(total_pairs: float, report_pairs: int) -> float:
+    """Sentence pairs at which a run's last report before its end is due; 0 if only its end reports.
+
+    Args:
+        total_pairs: Of the whole run, above 0.
+        report_pairs: The setting.
+    """
+    interval = report_interval(total_pairs, report_pairs)
+    return max(0, math.floor(total_pairs / interval - 0.5)) * interval

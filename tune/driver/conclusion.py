@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +43,13 @@ def conclude(search: Search, best: Path) -> Conclusion:
         best: The winner's version directory.
     """
     from tune.results.report.page import write_report
-    from tune.study.search import alone
+    from tune.study.search import alone, read_search
 
     folder = best.parent
     try:
         with alone(folder):  # a search resumed meanwhile could get another winner
-            tested, report = _tested(best), _written(lambda: write_report(search, folder))
+            begun = replace(search, space=read_search(folder).space)  # its rungs are known since it began
+            tested, report = _tested(best), _written(lambda: write_report(begun, folder))
     except InputError as error:
         console.print(f"Neither tested nor reported on: {reason_of(error)}")
         return Conclusion()

@@ -41,7 +41,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         name: Of the search.
         uid: The search's own id, which no other search has.
         settings: All settings of the search, kept as an artefact.
-        searched: Names of the searched settings.
+        searched: Names of the searched settings that every trial has.
         objective: Name of the metric that is searched on.
         confirms: Whether the children are the runs that confirm the winner, instead of the trials.
     """

@@ -8,7 +8,8 @@ from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
 from themo.training.loop import refuse_unfit
-from tune.space.dimensions import Scalar
+from tune.space.dimensions import Scalar, contains, ends_of
+from tune.space.read_dimensions import data_leaves
 from tune.space.search_space import Space
 from tune.study.naming import SEARCH_FILE
 
@@ -27,17 +28,25 @@ def refuse_unfit_ends(space: Space, settings: Settings, data: TrainingData) -> N
     Raises:
         InputError: An end of a range, or a choice, does not fit.
     """
-    for values in _corners(space):
+    for values in _corners(space, settings):
         try:
             refuse_unfit(settings.override(values, source=SEARCH_FILE) if values else settings, data)
         except InputError as error:
             raise InputError(f"the search space: {error}") from None
 
 
-def _corners(space: Space) -> Iterator[dict[str, Scalar]]:
-    """Settings to check: each end of each range once, with all other ranges at their first ends."""
-    ends = {name: space.ends(name) for name in FITTED if name in space.dimensions}
-    firsts = {name: values[0] for name, values in ends.items()}
-    yield firsts
-    for name, values in ends.items():
-        yield from (firsts | {name: value} for value in values[1:])
+def _corners(space: Space, settings: Settings) -> Iterator[dict[str, Scalar]]:
+    """Settings to check: each end of each range once, with all other ranges at their first ends.
+
+    In a conditional space, of each box with the data of `settings`, beside first values of the parents.
+    """
+    own, of_data = settings.leaves(), data_leaves()
+    parents = {parent for condition in space.conditions.values() for parent in condition} - of_data
+    for box in space.boxes:
+        if len(space.boxes) > 1 and not all(contains(box[n], own[n]) for n in box if n in of_data):
+            continue
+        ends = {name: ends_of(box[name]) for name in FITTED if name in box}
+        firsts = {name: ends_of(box[name])[0] for name in box if name in parents or name in ends}
+        yield firsts
+        for name, values in ends.items():
+            yield from (firsts | {name: value} for value in values[1:])

@@ -105,7 +105,8 @@ def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
         _tell_untrusted(space, settings)
     else:
         known, carried = _repeated(options, settings)
-        settings, space, resources = known.settings.override(options.settings), known.space, known.resources
+        settings, resources = known.settings.override(options.settings), known.resources
+        space = known.space.with_first_rung(None)  # the data may be others
     space = space.searched_by(
         **_given(
             num_samples=options.num_samples,
@@ -146,7 +147,8 @@ def _space(options: SearchOptions, settings: Settings) -> Space:
 def _tell_untrusted(space: Space, settings: Settings) -> None:
     """Print the settings whose base values lie outside the space: trusted trials get other values."""
     own = settings.leaves()
-    outside = [f"{name} {own[name]}" for name, d in space.dimensions.items() if not contains(d, own[name])]
+    active = space.active(own)
+    outside = [f"{n} {value}" for n, value in active.items() if not contains(space.dimensions[n], value)]
     if outside and space.first:
         console.print(
             f"Outside the space, so that each trial gets others: {', '.join(outside)}", soft_wrap=True

@@ -6,6 +6,7 @@ an unreachable cluster is refused before they load, and ``status`` shows a new s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from themo.process.progress import console, waiting
 from tune.cluster.address import asked_address, refuse_unreachable
 from tune.cluster.folders import refuse_unfit_folders
 from tune.driver.search_options import SearchOptions
-from tune.space.search_space import data_leaves
+from tune.space.read_dimensions import data_leaves
 from tune.study.naming import reserve
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class OpenSearch:
             from themo.data.test_files import fetch_captions
             from tune.cluster.connection import ClusterError
             from tune.driver.range_ends import refuse_unfit_ends
+            from tune.driver.rungs_in_pairs import idle_rungs
             from tune.driver.session import run_search
             from tune.study.search import discard_untried, has_pairs
 
@@ -83,6 +85,10 @@ class OpenSearch:
                 refuse_unfit_ends(search.space, settings, data)
             return data
 
+        def print_idle_rungs(search: Search, data: Sequence[TrainingData]) -> None:
+            if not is_begun and (warning := idle_rungs(search.space, search.settings, data)):
+                console.print(warning, soft_wrap=True)
+
         def print_resume_command() -> None:
             # at the start: some failures, such as the loss of a cluster's head, leave no chance to print
             console.print(f"To resume: {self.resume_command}", soft_wrap=True)
@@ -92,7 +98,13 @@ class OpenSearch:
             console.print(line, soft_wrap=True)
         budget = self.options.time_budget
         try:
-            return run_search(search, prepare, time_budget=budget, on_begin=print_resume_command)
+            return run_search(
+                search,
+                prepare,
+                time_budget=budget,
+                on_begin=print_resume_command,
+                on_data=print_idle_rungs,
+            )
         except InputError:
             if self.options.resume is None:
                 discard_untried(search)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -26,13 +26,14 @@ from tune.confirmation.plan import begin, plan
 from tune.confirmation.verdict import is_due, verdict
 from tune.driver.checkpoints import match_checkpoints
 from tune.driver.loop import Loop
+from tune.driver.rungs_in_pairs import with_rungs
 from tune.driver.stages import confirmation_of, never_stopped, runs_of, trials_of
 from tune.driver.stoppers import TimeBudget
 from tune.results import best_trials as results
 from tune.results.best_trials import BEST_SETTINGS
 from tune.results.trial_table import TrialTable
 from tune.space.dimensions import Scalar
-from tune.space.search_space import data_leaves
+from tune.space.read_dimensions import data_leaves
 from tune.study.limits import is_whole, used_up
 from tune.study.naming import SEARCH_FILE, STUDY_FILE
 from tune.study.search import TRIALS_FOLDER, Search, alone, refuse_other_pairs
@@ -41,6 +42,9 @@ from tune.study.tracking_place import keep_place, refuse_another_place
 from tune.study.work_time import busy_share, most_at_once, session_seconds
 from tune.worker.memory import peak_memory, share_by_memory
 from tune.worker.trial import Train, Work
+
+OnData = Callable[[Search, Sequence[TrainingData]], None]
+"""Takes the search, with its rungs in sentence pairs, and the data of all its trials."""
 
 RAY_LOG = "ray.log"
 
@@ -54,6 +58,7 @@ def run_search(
     time_budget: float | None = None,
     measure: Callable[[], float | None] = peak_memory,
     on_begin: Callable[[], None] = lambda: None,
+    on_data: OnData = lambda _search, _data: None,
 ) -> results.SearchResult:
     """Run or resume a search, and write its results.
 
@@ -66,6 +71,7 @@ def run_search(
             their last checkpoint, from which a resumed search continues them.
         measure: Returns, on a worker, the peak share of a GPU's memory that its trial used.
         on_begin: Called after cluster and storage have been checked, before data is prepared.
+        on_data: Called before the first trial of the session.
 
     Returns:
         The results of the session.
@@ -81,7 +87,9 @@ def run_search(
     """
     storage, patience = storage_of(search), Patience()
     with alone(search.folder):  # until the results are written too
-        study, slots = _searched(search, data_for, train, time_budget, measure, on_begin, storage, patience)
+        study, slots = _searched(
+            search, data_for, train, time_budget, measure, on_begin, on_data, storage, patience
+        )
         return patience(lambda: _finish(search, study, slots, storage))
 
 
@@ -92,6 +100,7 @@ def _searched(
     time_budget: float | None,
     measure: Callable[[], float | None],
     on_begin: Callable[[], None],
+    on_data: OnData,
     storage: Storage,
     patience: Patience,
 ) -> tuple[Study, int]:
@@ -133,7 +142,10 @@ def _searched(
         console.print(f"Runs in MLflow: {ui_command(uri)}", soft_wrap=True)
         if cluster.dashboard:
             console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
-        work = replace(_work_for(search, data_for, train, storage), measure=measure)
+        data = _data(search, data_for)
+        search = patience(lambda: with_rungs(search, data))
+        on_data(search, list(data.values()))
+        work = replace(_work(search, data, train, storage), measure=measure)
         corpora = {str(values): data.corpus for values, data in work.data.items() if data.corpus}
         patience(lambda: refuse_other_pairs(folder, corpora))
         if search.resources.address is not None:
@@ -276,15 +288,26 @@ def _write_best(search: Search, study: Study, storage: Storage) -> None:
         results.write_best(winner, search.settings, storage, search.folder, lines)
 
 
-def _work_for(
-    search: Search, data_for: Callable[[Settings], TrainingData], train: Train, storage: Storage
-) -> Work:
-    leaves = data_leaves()
-    names = tuple(name for name in search.space.dimensions if name in leaves)
-    data: dict[tuple[Scalar, ...], TrainingData] = {}
-    for combination in search.space.combinations(leaves):
+Data = dict[tuple[Scalar, ...], TrainingData]
+"""Training data by the values of the searched data settings."""
+
+
+def _data(search: Search, data_for: Callable[[Settings], TrainingData]) -> Data:
+    data: Data = {}
+    for combination in search.space.combinations(data_leaves()):
         settings = (
             search.settings.override(combination, source=SEARCH_FILE) if combination else search.settings
         )
-        data[tuple(combination[name] for name in names)] = data_for(settings)
-    return Work(search.settings, search.space.search, data, names, storage.place, train)
+        own = settings.leaves()
+        data[tuple(own[name] for name in _searched_leaves(search))] = data_for(settings)
+    return data
+
+
+def _searched_leaves(search: Search) -> tuple[str, ...]:
+    leaves = data_leaves()
+    return tuple(name for name in search.space.dimensions if name in leaves)
+
+
+def _work(search: Search, data: Data, train: Train, storage: Storage) -> Work:
+    rules, leaves = search.space.search, _searched_leaves(search)
+    return Work(search.settings, rules, data, leaves, storage.place, train)

@@ -123,13 +123,14 @@ def never_stopped(search: SearchSettings) -> SearchSettings:
 
 def runs_of(search: Search, study: Study, tracking: Tracking, *, confirms: bool = False) -> MlflowRuns:
     """The MLflow runs of a search; runs of trials that ended earlier are closed."""
+    space = search.space
     return MlflowRuns(
         tracking,
         study,
         search.name,
         search.uid,
         search.to_tree(),
-        list(search.space.dimensions),
+        [name for name in space.dimensions if name not in space.conditions],  # some trials lack the others
         search.objective,
         confirms=confirms,
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+from themo.config.loss_mixture import parse_mixture
 from themo.config.settings import Settings, known_leaves
 from themo.errors import InputError
 from tune.space.dimensions import contains
-from tune.space.search_space import FIXED_SECTIONS, Space
+from tune.space.read_dimensions import FIXED_SECTIONS
+from tune.space.search_space import Space
 from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.trial_record import DIVERGED, Trial
@@ -49,8 +52,10 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
 
     Such a trial succeeded or diverged, with its settings unchanged during training. Its values of settings
     that the new search varies lie within the new space; all its other settings equal the new search's. A
-    setting that the old search held fixed counts with its fixed value; a setting that only the old search
-    varied must happen to have the new value. Paths, tests, the seed and the hardware may differ.
+    setting that the old search held fixed, or that was inactive in the trial, counts with its base value; a
+    setting that only the old search varied, or that is inactive in the new one, must happen to have the new
+    base value. Paths, tests, the seed and the hardware may differ, and the temperature of a loss without an
+    InfoNCE term.
 
     Args:
         old: The old search.
@@ -67,7 +72,7 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
         )
     if old.settings.miniature != settings.miniature:
         raise InputError(f"--warm-start {old.name}: must have the miniature of this search, has another")
-    compared = _compared(space)
+    compared = _compared()
     expected = {leaf: value for leaf, value in settings.leaves().items() if leaf in compared}
     trials: list[Trial] = []
     left_out: Counter[str] = Counter()
@@ -80,12 +85,13 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
             left_out["whose settings changed during training"] += 1
             continue
         leaves = old.settings.override(trial.params, source=old.name).leaves()
-        other = [leaf for leaf, value in expected.items() if leaves[leaf] != value]
-        outside = [name for name, d in space.dimensions.items() if not contains(d, leaves[name])]
+        params = space.active(leaves)
+        outside = [name for name, value in params.items() if not contains(space.dimensions[name], value)]
+        free = params.keys() | _without_effect(leaves)
+        other = [leaf for leaf, value in expected.items() if leaf not in free and leaves[leaf] != value]
         if other or outside:
             left_out[_reason(other, outside)] += 1
             continue
-        params = {name: leaves[name] for name in space.dimensions}
         trials.append(replace(trial, number=-1 - len(trials), params=params))
     carried = CarriedOver(tuple(trials), dict(left_out))
     if not any(trial.is_scored for trial in trials):
@@ -93,13 +99,18 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
     return carried
 
 
-def _compared(space: Space) -> frozenset[str]:
-    """The settings that must be equal: those that change a score and are not searched."""
+def _compared() -> frozenset[str]:
+    """The settings that change a score: they must be equal unless they are searched."""
     return frozenset(
         leaf
         for leaf, (section, _) in known_leaves().items()
-        if section not in FIXED_SECTIONS and leaf not in _CHANGES_NO_SCORE and leaf not in space.dimensions
+        if section not in FIXED_SECTIONS and leaf not in _CHANGES_NO_SCORE
     )
+
+
+def _without_effect(leaves: Mapping[str, Any]) -> frozenset[str]:
+    """Settings that no loss of the trial uses."""
+    return frozenset() if "infonce" in parse_mixture(leaves["loss"]) else frozenset({"temperature"})
 
 
 def _reason(other: Iterable[str], outside: Iterable[str]) -> str:

@@ -168,8 +168,13 @@ def table(result: SearchResult, searched: Iterable[str]) -> Table:
     view.add_row("pairs_seen", *(f"{trial.pairs_seen:,}" for trial in result.top))
     view.add_row("ended", *(trial.state_name(at_rest=True) for trial in result.top), end_section=True)
     for name in searched:
-        view.add_row(name, *(show(trial.params.get(name)) for trial in result.top))
+        view.add_row(name, *(show_setting(trial, name) for trial in result.top))
     return view
+
+
+def show_setting(trial: Trial, name: str) -> str:
+    """A trial's value of a searched setting as short text; a dash where the setting is inactive."""
+    return show(trial.params[name]) if name in trial.params else "-"
 
 
 def show(value: Scalar) -> str:

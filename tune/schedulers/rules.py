@@ -42,11 +42,15 @@ def scheduler_of(search: SearchSettings, space: Space | None = None) -> Schedule
     """The scheduler that a search names.
 
     Args:
-        search: Settings of the search.
+        search: Settings of the search; its first rung has a number of sentence pairs.
         space: The search space, needed to know when a search ends; workers, which only ask whether a report
             is judged, leave it out.
+
+    Raises:
+        ValueError: The first rung is a share of a trial whose sentence pairs are unknown.
     """
-    rungs = Rungs(search.grace_pairs, search.reduction_factor)
+    first = search.first_rung
+    rungs = Rungs(first, search.reduction_factor)
     match search.scheduler:
         case "asha":
             return Asha(rungs)
@@ -56,8 +60,8 @@ def scheduler_of(search: SearchSettings, space: Space | None = None) -> Schedule
         case "hyperband":
             return HyperBand(rungs, search.brackets)
         case "median":
-            return Median(search.grace_pairs)
+            return Median(first)
         case "pbt":
-            return PopulationBased(search.grace_pairs, search.num_samples, search.seed)
+            return PopulationBased(first, search.num_samples, search.seed)
         case "none":
-            return Never(search.grace_pairs)
+            return Never(first)

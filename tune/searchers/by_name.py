@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
 from tune.searchers import evolution
+from tune.searchers.conditional_tpe import ConditionalTpe
 from tune.searchers.distributions import distributions_of
 from tune.searchers.history import to_optuna
 from tune.space.cube import decode
@@ -44,6 +45,10 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
     - ``quasi-random``: points of a scrambled Sobol sequence, which covers the space evenly. Trusted trials
       use no points.
 
+    A conditional setting is drawn like all others and left out where it is inactive. ``tpe`` then models
+    settings that are active together as a group. To ``gp`` an inactive setting has the middle of its range,
+    to ``cmaes`` the mean of its distribution, which does not move.
+
     The first three start with `startup_trials` random trials. Trials carried over from another search count
     among them, except for ``cmaes``, which starts around the best of both. Every searcher is rebuilt from the
     record, and every random state from seed and trial number: a resumed search makes the same proposals.
@@ -59,7 +64,7 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
     number, trusted = len(study), _trusted(space, len(study))
     drawn: dict[str, Scalar] = {}
     for drawn in _draws(space, study, trusted):
-        if len(trusted) == len(space.dimensions) or not is_tried(space, study, drawn):
+        if space.is_complete(trusted) or not is_tried(space, study, drawn):
             return drawn
     random = np.random.default_rng(np.random.SeedSequence([space.search.seed, number, _DRAWS]))
     return (
@@ -77,7 +82,7 @@ def _draws(space: Space, study: Study, trusted: Mapping[str, Scalar]) -> Iterato
     for draw in range(n_draws):
         entropy = [space.search.seed, number, draw] if draw else [space.search.seed, number]
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        yield {**_draw(space, study, seed), **trusted}
+        yield space.active({**_draw(space, study, seed), **trusted})
 
 
 def _sobol_points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
@@ -90,19 +95,24 @@ def _sobol_points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
         sequence.fast_forward(n_before)
     for _ in range(_POINTS):
         place = sequence.random(1)[0]
-        yield {n: decode(d, float(p)) for (n, d), p in zip(space.dimensions.items(), place, strict=True)}
+        drawn = {n: decode(d, float(p)) for (n, d), p in zip(space.dimensions.items(), place, strict=True)}
+        yield space.active(drawn)
 
 
 def _draw(space: Space, study: Study, seed: int) -> dict[str, Scalar]:
-    """A proposal of the searcher; Optuna's samplers receive this trial's trusted values."""
+    """A proposal for all dimensions, inactive ones too; Optuna's samplers receive trusted values."""
     n_startup = space.search.startup_trials
     match space.search.searcher:
         case "tpe":
+            if space.conditions:
+                trusted = _trusted(space, len(study))
+                sampler = ConditionalTpe(space, trusted, n_startup_trials=n_startup, seed=seed)
+                return _ask(space, study, sampler)
             return _ask(space, study, _Tpe(n_startup_trials=n_startup, seed=seed))
         case "gp":
             # two at least: of a single trial no process can be fitted
             gp = GPSampler(n_startup_trials=max(2, n_startup), seed=seed, warn_independent_sampling=False)
-            return _ask(space, _all_complete(study), gp)
+            return _ask(space, _all_complete(_filled(space, study)), gp)
         case "random" | "quasi-random":  # "quasi-random": dimensions that trusted settings leave open
             return _ask(space, study, RandomSampler(seed=seed))
         case "cmaes":
@@ -154,6 +164,19 @@ def _scores(study: Study) -> dict[int, float]:
     if scores:
         scores |= {trial.number: min(scores.values()) for trial in study if trial.state == "FAIL"}
     return scores
+
+
+def _filled(space: Space, study: Study) -> Study:
+    """The record with the middle of its dimension for each inactive setting."""
+    if not space.conditions:
+        return study
+
+    def fill(trial: Trial) -> Trial:
+        inactive = [name for name in space.conditions if not space.is_active(name, trial.params)]
+        middle = {name: decode(space.dimensions[name], 0.5) for name in inactive}
+        return replace(trial, params=trial.params | middle)
+
+    return Study(None, study.mode, [*map(fill, study)], [*map(fill, study.carried)])
 
 
 def _all_complete(study: Study) -> Study:

@@ -21,6 +21,12 @@ CHANGEABLE = ("learn_rate", "weight_decay", "temperature")
 OFF = "off"
 """Value of `confirm` without a confirmation."""
 
+GRACES = ("grace_pairs", "grace_share")
+"""The two ways to give the first rung; a file has one of them."""
+
+DEFAULT_GRACE = 20_000
+"""Sentence pairs at the first rung where neither is given."""
+
 _OF_SEARCHERS: Mapping[str, frozenset[str]] = {
     "tpe": frozenset({"startup_trials"}),
     "gp": frozenset({"startup_trials"}),
@@ -30,12 +36,12 @@ _OF_SEARCHERS: Mapping[str, frozenset[str]] = {
 }
 _OF_CONFIRMATION = frozenset({"confirm", "confirm_seeds"})
 _OF_SCHEDULERS: Mapping[str, frozenset[str]] = {
-    "asha": frozenset({"grace_pairs", "reduction_factor"}) | _OF_CONFIRMATION,
-    "pausing-asha": frozenset({"grace_pairs", "reduction_factor"}) | _OF_CONFIRMATION,
-    "hyperband": frozenset({"grace_pairs", "reduction_factor", "brackets"}) | _OF_CONFIRMATION,
-    "median": frozenset({"grace_pairs"}) | _OF_CONFIRMATION,
-    "pbt": frozenset({"grace_pairs"}),  # its settings change during training: no run can repeat a trial
-    "none": frozenset({"grace_pairs"}) | _OF_CONFIRMATION,
+    "asha": frozenset({*GRACES, "reduction_factor"}) | _OF_CONFIRMATION,
+    "pausing-asha": frozenset({*GRACES, "reduction_factor"}) | _OF_CONFIRMATION,
+    "hyperband": frozenset({*GRACES, "reduction_factor", "brackets"}) | _OF_CONFIRMATION,
+    "median": frozenset(GRACES) | _OF_CONFIRMATION,
+    "pbt": frozenset(GRACES),  # its settings change during training: no run can repeat a trial
+    "none": frozenset(GRACES) | _OF_CONFIRMATION,
 }
 """Settings that only some searchers and schedulers use."""
 
@@ -53,9 +59,12 @@ class SearchSettings(Section):
     """Number of random trials before the searcher learns from results."""
     scheduler: SchedulerName = "asha"
     """Algorithm that stops or pauses trials (`tune.schedulers`)."""
-    grace_pairs: int = Field(20_000, ge=1)
+    grace_pairs: int | None = Field(None, ge=1)
     """Sentence pairs at the first rung, which every trial reaches. For schedulers without rungs, the interval
-    between judgements, and checkpoints, in sentence pairs."""
+    between judgements, and checkpoints, in sentence pairs. Null: `grace_share` of a trial; unknown until the
+    search begins."""
+    grace_share: float | None = Field(None, gt=0, lt=1)
+    """The same as a share of the sentence pairs of a whole trial; null: `grace_pairs`."""
     reduction_factor: float = Field(3.0, gt=1)
     """Ratio of each rung to the previous one; one trial in this many passes a rung."""
     brackets: int = Field(3, ge=1)
@@ -96,6 +105,24 @@ class SearchSettings(Section):
         if isinstance(tree, Mapping) and tree.get("scheduler") == "pbt":
             return {"searcher": "random", **tree}
         return tree
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_rung_is_given(cls, tree: Any) -> Any:
+        if isinstance(tree, Mapping) and all(tree.get(name) is None for name in GRACES):
+            return {**tree, "grace_pairs": DEFAULT_GRACE}
+        return tree
+
+    @property
+    def first_rung(self) -> int:
+        """Sentence pairs at the first rung.
+
+        Raises:
+            ValueError: It is given as a share, and the sentence pairs of a trial are unknown.
+        """
+        if self.grace_pairs is None:
+            raise ValueError(f"grace_share {self.grace_share} has no sentence pairs before the search begins")
+        return self.grace_pairs
 
     def unused(self) -> dict[str, str]:
         """Settings that this searcher or scheduler does not use, each with ``searcher`` or ``scheduler``."""

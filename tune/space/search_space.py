@@ -6,39 +6,20 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from themo.config.settings import Settings, known_leaves, option
+from themo.config.settings import Settings, option
 from themo.config.yaml_files import read_yaml
 from themo.errors import InputError
-from tune.space.dimensions import (
-    Choice,
-    Dimension,
-    Scalar,
-    choices_of,
-    contains,
-    ends_of,
-    n_values,
-    read_rule,
-    rule_of,
-)
-from tune.space.search_settings import SearchSettings, contradictions
-
-FIXED_SECTIONS = ("paths", "benchmarks")
-"""Sections whose settings do not affect a student and cannot be searched."""
-
-FIXED_LEAVES = (
-    "objective",
-    "report_pairs",
-    "validation",
-    "validation_pairs",
-    "validation_captions",
-    "validation_images",
-)
-"""Settings that must be equal for all trials, so that their scores can be compared."""
+from tune.space import conditions as of_conditions
+from tune.space.conditions import Box, Condition
+from tune.space.dimensions import Dimension, Scalar, choices_of, contains, n_values, rule_of
+from tune.space.read_dimensions import read_dimensions
+from tune.space.search_settings import GRACES, SearchSettings, contradictions
 
 _OPTIONS = {"seed": "--search-seed"}
 
@@ -52,26 +33,46 @@ class Space:
         first: Trusted settings, tried before any proposal and never stopped early. Each names some of the
             dimensions.
         search: Settings of the search.
+        conditions: Of conditional settings by name. A trial has no inactive setting; the base value applies.
     """
 
     dimensions: Mapping[str, Dimension]
     first: tuple[Mapping[str, Scalar], ...] = ()
     search: SearchSettings = field(default_factory=SearchSettings)
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+
+    def is_active(self, name: str, values: Mapping[str, Scalar]) -> bool:
+        """Whether a setting of the space applies beside other settings."""
+        return of_conditions.is_active(name, values, self.conditions)
+
+    def active(self, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """The settings of the space that are active among `values`, in the file's order."""
+        return {
+            name: values[name] for name in self.dimensions if name in values and self.is_active(name, values)
+        }
+
+    def is_complete(self, params: Mapping[str, Scalar]) -> bool:
+        """Whether settings name all dimensions that are active beside them."""
+        return all(name in params for name in self.dimensions if self.is_active(name, params))
+
+    @cached_property
+    def boxes(self) -> list[Box]:
+        """The space as disjoint products of dimensions; one without conditions."""
+        return of_conditions.split_into_boxes(self.dimensions, self.conditions)
 
     def combinations(self, leaves: frozenset[str]) -> list[dict[str, Scalar]]:
-        """All combinations of values of the searched settings among `names`, all of which are choices."""
-        names = [name for name in self.dimensions if name in leaves]
-        values = [choices_of(self.dimensions[name]) for name in names]
-        return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
+        """All combinations of values of the searched settings among `leaves`, all of which are choices."""
+        found: list[dict[str, Scalar]] = []
+        for box in self.boxes:
+            names = [name for name in box if name in leaves]
+            values = [choices_of(box[name]) for name in names]
+            found += [dict(zip(names, drawn, strict=True)) for drawn in itertools.product(*values)]
+        return [values for i, values in enumerate(found) if values not in found[:i]]
 
     @property
     def n_points(self) -> float:
         """Number of distinct settings in the space; infinity with a range of real numbers."""
-        return math.prod(n_values(dimension) for dimension in self.dimensions.values())
-
-    def ends(self, name: str) -> list[Scalar]:
-        """The lowest and the highest value of a range, or all values of a choice."""
-        return ends_of(self.dimensions[name])
+        return sum(math.prod(map(n_values, box.values())) for box in self.boxes)
 
     def searched_by(self, **changes: object) -> Space:
         """A copy with other settings of the search; settings that become unused are reset.
@@ -81,6 +82,8 @@ class Space:
         """
         try:
             own = self.search.model_dump()
+            if not changes.keys().isdisjoint(GRACES):
+                own |= dict.fromkeys(GRACES)
             if changes.get("scheduler") == "pbt":
                 del own["searcher"], own["stop_after_no_gain"]
             kept = SearchSettings.model_validate(own | changes)
@@ -96,23 +99,31 @@ class Space:
             raise InputError(f"{option(name)}: {problem}")
         return space
 
+    def with_first_rung(self, pairs: int | None) -> Space:
+        """A copy whose share of a trial, `grace_share`, has a number of sentence pairs, or none yet."""
+        if self.search.grace_share is None:
+            return self
+        return replace(self, search=self.search.model_copy(update={"grace_pairs": pairs}))
+
+    def for_trials(self, whole_pairs: float) -> Space:
+        """A copy with its first rung in sentence pairs, at least one, for whole trials of `whole_pairs`."""
+        share = self.search.grace_share
+        return self if share is None else self.with_first_rung(max(1, math.floor(share * whole_pairs)))
+
     def to_tree(self) -> dict[str, Any]:
-        """The content of the file, inverse to `from_tree`."""
+        """The content of the file, inverse to `from_tree`; the pairs of `grace_share` are left out."""
+        is_share = self.search.grace_share is not None
+        left_out = {*self.search.unused(), "grace_pairs" if is_share else "grace_share"}
         return {
-            "space": {name: rule_of(distribution) for name, distribution in self.dimensions.items()},
+            "space": {name: self._rule_of(name) for name in self.dimensions},
             "first": [dict(point) for point in self.first],
-            "search": self.search.model_dump(mode="json", exclude=set(self.search.unused())),
+            "search": self.search.model_dump(mode="json", exclude=left_out),
         }
 
-
-def data_leaves() -> frozenset[str]:
-    """Settings that the training data depends on; data is prepared for each of their values."""
-    sections: Mapping[str, tuple[str, Any]] = known_leaves()
-    return frozenset(
-        leaf
-        for leaf, (section, _) in sections.items()
-        if section in ("data", "teacher") or leaf == "backbone"
-    )
+    def _rule_of(self, name: str) -> dict[str, Any]:
+        parents = self.conditions.get(name, {})
+        when = {parent: choices_of(allowed) for parent, allowed in parents.items()}
+        return rule_of(self.dimensions[name]) | ({"when": when} if when else {})
 
 
 def load(path: Path, settings: Settings) -> Space:
@@ -143,51 +154,27 @@ def from_tree(tree: Mapping[str, Any], settings: Settings, source: str) -> Space
     if not isinstance(rules, Mapping) or not rules:
         problems.append(f"{source}: space must be a mapping of settings to ranges, got {rules!r}")
         rules = {}
-    dimensions = {}
-    for name, rule in rules.items():
-        try:
-            dimensions[name] = _dimension(name, rule, settings, f"{source}: space.{name}")
-        except InputError as error:
-            problems.append(str(error))
+    dimensions, conditions = read_dimensions(rules, settings, source, problems)
     unread = set(rules) - set(dimensions)
-    first = _first(tree.get("first") or [], dimensions, unread, settings, source, problems)
+    shape = Space(dimensions, conditions=conditions)
+    first = _first(tree.get("first") or [], shape, unread, settings, source, problems)
     search = _search(tree.get("search") or {}, source, problems)
     problems += [f"{source}: search.{name}: {rule}" for name, rule in contradictions(search, dimensions)]
     if problems:
         raise InputError("; ".join(problems))
-    return Space(dimensions, first, search)
-
-
-def _dimension(name: str, rule: object, settings: Settings, where: str) -> Dimension:
-    leaves = known_leaves()
-    if name not in leaves:
-        raise InputError(f"{where}: no setting of this name")
-    section, _ = leaves[name]
-    if section in FIXED_SECTIONS or name in FIXED_LEAVES:
-        raise InputError(f"{where}: this setting must be equal for all trials; set it with {option(name)}")
-    distribution = read_rule(rule, where)
-    if name in data_leaves() and not isinstance(distribution, Choice):
-        raise InputError(f"{where}: a setting of the data must be a choice, got {rule!r}")
-    refusals = []
-    for value in ends_of(distribution):
-        try:
-            settings.override({name: value}, source=where.rpartition(":")[0])
-        except InputError as error:
-            refusals.append(str(error))
-    if refusals:
-        raise InputError("; ".join(dict.fromkeys(refusals)))
-    return distribution
+    return Space(dimensions, first, search, conditions)
 
 
 def _first(
     points: object,
-    dimensions: Mapping[str, Dimension],
+    space: Space,
     unread: set[str],
     settings: Settings,
     source: str,
     problems: list[str],
 ) -> tuple[dict[str, Scalar], ...]:
     """The trusted settings, completed with the base settings' values that lie in the space."""
+    dimensions = space.dimensions
     if not isinstance(points, list) or not all(isinstance(point, Mapping) for point in points):
         problems.append(f"{source}: first must be a list of mappings of settings to values, got {points!r}")
         return ()
@@ -204,7 +191,14 @@ def _first(
                 rule = rule_of(dimensions[name])
                 problems.append(f"{source}: first[{number}].{name}: must lie in {rule}, got {value!r}")
         whole = {**preset, **point}
-        if whole not in completed or whole.keys() != dimensions.keys():
+        problems += [
+            f"{source}: first[{number}].{name}: must be left out, it is active only "
+            f"{of_conditions.in_words(space.conditions[name])}, got {point[name]!r}"
+            for name in point
+            if name in space.conditions and not space.is_active(name, whole)
+        ]
+        whole = space.active(whole)
+        if whole not in completed or not space.is_complete(whole):
             completed.append(whole)  # else it duplicates an earlier one
     return tuple(completed)
 
@@ -221,6 +215,9 @@ def _search(tree: object, source: str, problems: list[str]) -> SearchSettings:
             else:
                 problems.append(f"{source}: {key}: must be {_rule_text(item)}, got {item['input']!r}")
         return SearchSettings()
+    if search.grace_pairs is not None and search.grace_share is not None:
+        given = f"got {search.grace_pairs} and {search.grace_share}"
+        problems.append(f"{source}: search: must have one of grace_pairs and grace_share, {given}")
     problems.extend(
         f"{source}: search.{name}: must be left out, {owner} {getattr(search, owner)} has no such setting, "
         f"got {getattr(search, name)!r}"

@@ -31,6 +31,9 @@ TRIALS_FOLDER = "trials"
 PAIRS_FILE = "pairs.json"
 """Identity of the trials' sentence pairs, by searched data settings."""
 
+FIRST_RUNG = "first_rung"
+"""Key of ``search.yaml``: sentence pairs at a first rung that is given as a share."""
+
 RESUME = "--resume"
 """The option that resumes a search; all others only read it."""
 
@@ -64,12 +67,15 @@ class Search:
         return search_folder(self.name, self.settings)
 
     def to_tree(self) -> dict[str, Any]:
-        """The content of ``search.yaml``."""
+        """The content of ``search.yaml``; `FIRST_RUNG` holds the pairs of a first rung given as a share."""
+        search = self.space.search
+        is_known = search.grace_share is not None and search.grace_pairs is not None
         return {
             "themo": __version__,
             "name": self.name,
             "uid": self.uid,
             **self.space.to_tree(),
+            **({FIRST_RUNG: search.first_rung} if is_known else {}),
             "resources": asdict(self.resources),
             "settings": self.settings.model_dump(mode="json"),
         }
@@ -153,10 +159,14 @@ def read_search(folder: Path, asked_by: str = RESUME, *, to_go_on: bool = False)
         settings = Settings.model_validate(tree.pop("settings"))
         resources = Resources(**tree.pop("resources"))
         name, uid = str(tree.pop("name")), str(tree.pop("uid"))
+        first_rung = tree.pop(FIRST_RUNG, None)
+        if not (first_rung is None or (type(first_rung) is int and first_rung > 0)):
+            raise ValueError(f"{FIRST_RUNG} must be a whole number above 0, got {first_rung!r}")
     except (KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: is not a complete search definition{of}: {reason}") from None
-    return Search(name, uid, from_tree(tree, settings, source=str(path)), settings, resources)
+    space = from_tree(tree, settings, source=str(path)).with_first_rung(first_rung)
+    return Search(name, uid, space, settings, resources)
 
 
 def grow(

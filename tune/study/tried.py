@@ -1,15 +1,17 @@
 """The settings that a search has tried. Training is deterministic, so no settings are proposed twice.
 
-Two trials are the same run if all searched settings are equal: 1 and 1.0 are equal in a range, but not among
-choices.
+Two trials are the same run if the same searched settings are active in them, with equal values: 1 and 1.0 are
+equal in a range, but not among choices.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tune.space.conditions import Box
 from tune.space.cube import decode, encode
 from tune.space.dimensions import Choice, Dimension, FloatRange, Scalar, n_values, value_at
 from tune.space.search_space import Space
@@ -23,9 +25,13 @@ Key = tuple[object, ...]
 
 
 def key_of(space: Space, params: Mapping[str, Scalar]) -> Key:
-    """A key that is equal for settings of the same run."""
+    """A key that is equal for settings of the same run; an inactive setting is empty."""
     return tuple(
-        (type(params[name]).__name__, params[name]) if isinstance(dimension, Choice) else params[name]
+        ()
+        if name in space.conditions and not space.is_active(name, params)
+        else (type(params[name]).__name__, params[name])
+        if isinstance(dimension, Choice)
+        else params[name]
         for name, dimension in space.dimensions.items()
     )
 
@@ -46,7 +52,7 @@ def most_trials(study: Study, space: Space) -> int:
     if space.n_points >= asked + len(study.carried):
         return asked
     known = _keys(space, study)
-    trusted = [point for point in space.first[len(study) :] if len(point) == len(space.dimensions)]
+    trusted = [point for point in space.first[len(study) :] if space.is_complete(point)]
     n_again = sum(key_of(space, point) in known for point in trusted)
     n_new = int(space.n_points) - len(known)
     return min(asked, len(study) + n_new + n_again)
@@ -61,7 +67,8 @@ def draw_untried(
 ) -> dict[str, Scalar] | None:
     """Untried settings; None if there are none.
 
-    In a finite space the next ones after a random point, else a point beside the proposal in its real ranges.
+    In a finite space the next ones after a random point. Else a point beside the proposal in its real ranges;
+    if none is active there, another point without active real ranges, or any point with some.
 
     Args:
         space: The search space.
@@ -71,19 +78,37 @@ def draw_untried(
         near: The searcher's proposal, which was tried before.
     """
     known = _keys(space, study)
-    open_ = {name: d for name, d in space.dimensions.items() if name not in fixed}
-    sizes = [n_values(dimension) for dimension in open_.values()]
-    n_points = math.prod(sizes, start=1.0)
-    start = int(random.random() * n_points) if math.isfinite(n_points) else 0
-    for step in range(int(min(len(known) + 1, n_points))):  # no more than all known ones lie in the way
-        if math.isfinite(n_points):
-            drawn = _point(open_, (start + step) % int(n_points))
-        else:
-            drawn = {name: _beside(d, near[name], random) for name, d in open_.items()}
-        params = {name: fixed[name] if name in fixed else drawn[name] for name in space.dimensions}
+    for params in _candidates(space, fixed, random, near, len(known) + 1):
         if key_of(space, params) not in known:
             return params
     return None
+
+
+def _candidates(
+    space: Space,
+    fixed: Mapping[str, Scalar],
+    random: np.random.Generator,
+    near: Mapping[str, Scalar],
+    most: int,
+) -> Iterator[dict[str, Scalar]]:
+    """Points to choose from, at most `most` of each kind, which is more than there are tried ones."""
+    narrowed = {name: Choice([fixed[name]]) if name in fixed else d for name, d in space.dimensions.items()}
+    boxes = replace(space, dimensions=narrowed).boxes
+    sizes = [math.prod(map(n_values, box.values())) for box in boxes]
+    finite = [(box, int(size)) for box, size in zip(boxes, sizes, strict=True) if math.isfinite(size)]
+    endless = [box for box, size in zip(boxes, sizes, strict=True) if not math.isfinite(size)]
+    open_ = {name: narrowed[name] for name in near if name in narrowed}
+    if any(isinstance(dimension, FloatRange) for dimension in open_.values()):
+        for _ in range(most):
+            yield {name: _beside(d, near[name], random) for name, d in open_.items()}
+        return
+    n_points = sum(size for _, size in finite)
+    start = int(random.random() * n_points)
+    for step in range(min(most, n_points)):
+        yield _point(finite, (start + step) % n_points)
+    for _ in range(most if endless else 0):
+        box = endless[int(random.integers(len(endless)))]
+        yield {name: decode(dimension, random.random()) for name, dimension in box.items()}
 
 
 def _beside(dimension: Dimension, value: Scalar, random: np.random.Generator) -> Scalar:
@@ -94,17 +119,21 @@ def _beside(dimension: Dimension, value: Scalar, random: np.random.Generator) ->
     return decode(dimension, 1 - abs(1 - place))  # reflected at both ends
 
 
-def _point(dimensions: Mapping[str, Dimension], index: int) -> dict[str, Scalar]:
-    """A point of a finite space by its number."""
-    point: dict[str, Scalar] = {}
-    for name, dimension in dimensions.items():
-        index, place = divmod(index, int(n_values(dimension)))
-        point[name] = value_at(dimension, place)
-    return point
+def _point(boxes: Sequence[tuple[Box, int]], index: int) -> dict[str, Scalar]:
+    """A point of finite boxes by its number."""
+    for box, size in boxes:
+        if index < size:
+            point: dict[str, Scalar] = {}
+            for name, dimension in box.items():
+                index, place = divmod(index, int(n_values(dimension)))
+                point[name] = value_at(dimension, place)
+            return point
+        index -= size
+    raise IndexError("the boxes have fewer points")
 
 
 def _keys(space: Space, study: Study) -> set[Key]:
-    return {key_of(space, known) for known in _settings(study) if known.keys() >= space.dimensions.keys()}
+    return {key_of(space, known) for known in _settings(study) if space.is_complete(known)}
 
 
 def _settings(study: Study) -> Iterator[Mapping[str, Scalar]]:

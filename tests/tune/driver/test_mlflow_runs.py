@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock, call
 
+from formula_search import a_search
+
+from tune.cluster.resources import Resources
+from tune.driver.loop import runs_of
 from tune.driver.mlflow_runs import MlflowRuns, axes_of
+from tune.space.dimensions import Choice
 from tune.study.study import Study
 from tune.study.trial_record import Takeover, Trial
 
@@ -72,6 +79,15 @@ def test_the_run_gets_its_last_best_despite_a_missed_end() -> None:
     last_best, _view, end = runs.parent.method_calls[-3:]
     assert last_best == call.report({"best/o": 0.9, "trials": 2}, step=2)
     assert end == call.finish("FINISHED")
+
+
+def test_the_view_has_no_axis_that_some_trials_lack(tmp_path: Path) -> None:
+    search = a_search(tmp_path, "mine", Resources())
+    conditions = {"weight_decay": {"batch_size": Choice([32])}}
+    search = replace(search, space=replace(search.space, conditions=conditions))
+    view = runs_of(search, Study(None, "max"), MagicMock()).parent.view.call_args.args[0]  # type: ignore[attr-defined]
+    (chart,) = view["compareRunCharts"]
+    assert chart["selectedParams"] == ["log10_learn_rate", "batch_size", "warmup_steps"]
 
 
 def test_axes_are_the_settings_in_which_trials_differ() -> None:

@@ -444,6 +444,44 @@ def test_the_winner_of_real_training_repeats_bit_for_bit(cluster, tiny_settings)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_conditional_search_with_a_share_runs_to_its_end(tiny_settings: Settings) -> None:
+    from themo.data.preparation import prepare_data
+
+    tree = {
+        "space": {
+            "loss": {"choice": ["mse", "infonce"]},
+            "temperature": {"log_uniform": [0.02, 0.2], "when": {"loss": "infonce"}},
+            "target": {"choice": ["state", "unit"], "when": {"loss": "mse"}},
+        },
+        "first": [{"loss": "mse"}, {"loss": "infonce"}],
+        "search": {"num_samples": 4, "grace_share": 0.3, "startup_trials": 2},
+    }
+    space = from_tree(tree, tiny_settings, source="search.yaml")
+    seen: list[tuple[int, int]] = []
+    result = run_search(
+        new_search("shares", space, tiny_settings, Resources()),
+        prepare_data,
+        on_data=lambda search, data: seen.append((search.space.search.first_rung, len(data))),
+    )
+    search, study = read_search(result.folder), Study.read(result.folder / "study.json")
+    whole = tiny_settings.training.epochs * prepare_data(tiny_settings).pairs_an_epoch
+    assert search.space.search.first_rung == int(0.3 * whole)
+    assert tiny_settings.teacher.target == "embedding"
+    assert seen == [(search.space.search.first_rung, 3)]  # data of both searched targets, and of the base's
+    assert result.counts["FAIL"] == 0
+    assert len(study) == 4
+    for trial in study:
+        assert set(trial.params) == {
+            "loss",
+            {"mse": "target", "infonce": "temperature"}[str(trial.params["loss"])],
+        }
+    settings = load(config=result.folder / "best.yaml")
+    assert settings.override(result.best.params) == settings
+    assert "first_rung" in (result.folder / "search.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_interrupted_and_killed_searches_end_like_undisturbed(in_one_slot, tmp_path):
     folder = tmp_path / "tune" / "mine"

@@ -131,3 +131,50 @@ def test_another_miniature(settings: Settings, tmp_path: Path) -> None:
     new = settings.model_copy(update={"miniature": recipe})
     with pytest.raises(InputError, match="must have the miniature of this search, has another"):
         carry_over(old, study, from_tree({"space": SPACE}, new, "n"), new)
+
+
+LOSSES = {"loss": {"choice": ["mse", "infonce"]}, "learn_rate": SPACE["learn_rate"]}
+WARM = {"log_uniform": [0.02, 0.2]}
+CONDITIONAL = LOSSES | {"temperature": WARM | {"when": {"loss": "infonce"}}}
+
+
+def test_trials_with_an_inactive_temperature_carry_over(settings: Settings) -> None:
+    """Of an older search, whose trials have a temperature with every loss."""
+    old, study = searched(
+        settings,
+        LOSSES | {"temperature": {"log_uniform": [0.01, 1.0]}},
+        ({"loss": "mse", "learn_rate": 1e-3, "temperature": 0.7}, 0.5),
+        ({"loss": "infonce", "learn_rate": 1e-3, "temperature": 0.1}, 0.6),
+        ({"loss": "infonce", "learn_rate": 1e-3, "temperature": 0.7}, 0.7),
+    )
+    carried = carry_over(old, study, from_tree({"space": CONDITIONAL}, settings, "n"), settings)
+    assert [trial.params for trial in carried.trials] == [
+        {"loss": "mse", "learn_rate": 1e-3},
+        {"loss": "infonce", "learn_rate": 1e-3, "temperature": 0.1},
+    ]
+    assert carried.left_out == {"with temperature outside the space": 1}
+
+
+def test_an_inactive_setting_counts_with_its_base_value(settings: Settings) -> None:
+    base = settings.leaves()["temperature"]
+    params: dict[str, Any] = {"loss": "mse", "learn_rate": 1e-3}
+    old, study = searched(settings, CONDITIONAL, (params, 0.5))
+    flat = from_tree({"space": LOSSES | {"temperature": WARM}}, settings, "n")
+    assert carry_over(old, study, flat, settings).trials[0].params == params | {"temperature": base}
+
+
+def test_an_inactive_setting_with_an_effect_must_be_equal(settings: Settings) -> None:
+    """The new search would train with the base value of the inactive dropout."""
+    pooling = {"pooling": {"choice": ["mean", "first"]}}
+    rates = {"dropout": {"uniform": [0.0, 0.3]}}
+    old, study = searched(
+        settings.override({"dropout": 0.1}),
+        pooling | rates,
+        ({"pooling": "mean", "dropout": 0.2}, 0.5),
+        ({"pooling": "first", "dropout": 0.2}, 0.6),
+    )
+    conditional = pooling | {"dropout": rates["dropout"] | {"when": {"pooling": "first"}}}
+    new = settings.override({"dropout": 0.1})
+    carried = carry_over(old, study, from_tree({"space": conditional}, new, "n"), new)
+    assert [trial.params["pooling"] for trial in carried.trials] == ["first"]
+    assert carried.left_out == {"with another dropout": 1}

@@ -132,3 +132,9 @@ def test_a_winner_that_was_stopped_is_a_run_that_is_over(study, settings, tmp_pa
         results.write_best(study[number], settings, Storage(str(tmp_path / "trials")), tmp_path)
         assert json.loads((tmp_path / "best" / "summary.json").read_text())["state"] == state
     assert json.loads((version / "summary.json").read_text())["state"] == "running"
+
+
+def test_an_inactive_setting_is_a_dash_in_the_table(study):
+    del study[1].params["loss"]
+    study[2].params["loss"] = None
+    assert [results.show_setting(trial, "loss") for trial in study] == ["mse", "-", "None"]

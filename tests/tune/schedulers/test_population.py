@@ -188,3 +188,24 @@ def test_the_record_keeps_the_lineage(space, tmp_path):
     assert Study.reopen(tmp_path / "study.json").trials == study.trials
     trial = replace(study[0], lineage=[Takeover(200, 0.1, {}, 7), Takeover(4000, 0.2, {}, 6)])
     assert trial.lineage_in_words == "as trial 7 from 200 pairs, as trial 6 from 4,000 pairs"
+
+
+def test_a_takeover_has_the_donors_active_settings(settings):
+    """A trial that takes over another loss gets its temperature, or loses its own."""
+    tree = {
+        "space": {
+            "learn_rate": {"log_uniform": [1e-5, 1e-2]},
+            "loss": {"choice": ["mse", "infonce"]},
+            "temperature": {"uniform": [0.01, 1.0], "when": {"loss": "infonce"}},
+        },
+        "search": {"scheduler": "pbt", "num_samples": N_TRIALS, "grace_pairs": 2 * PAIRS, "seed": 1},
+    }
+    conditional = from_tree(tree, settings, source="search.yaml")
+    changes = set()
+    for curve in (by_number, lambda trial, step: -trial.number + step / 10):
+        study = play(conditional, Study(None, "max"), curve, N_REPORTS)
+        for trial in study:
+            assert conditional.is_complete(trial.params)
+            assert conditional.active(trial.params) == trial.params
+            changes |= {(step.params["loss"], trial.params["loss"]) for step in trial.lineage}
+    assert changes >= {("mse", "infonce"), ("infonce", "mse")}

@@ -37,7 +37,9 @@ def test_the_file_that_comes_with_themo_suits_the_default_preset():
 def test_the_space_of_each_preset_holds_what_the_preset_trusts(preset: str):
     settings = config.load(preset=preset)
     space = load(space_path(presets()[preset]), settings)
-    assert space.first[0] == {name: settings.leaves()[name] for name in space.dimensions}
+    assert space.first[0] == space.active(settings.leaves())
+    assert space.is_complete(space.first[0])
+    assert space.first[0].keys() | {"temperature"} == set(space.dimensions)
 
 
 def test_kinds_of_ranges_include_both_ends(settings):

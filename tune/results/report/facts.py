@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -75,7 +76,7 @@ def rungs(study: Study, search: SearchSettings) -> list[Rung]:
     """The rungs that any trial reached, lowest first; empty if trials have no rungs in common."""
     if not has_rungs(search):
         return []
-    places = Rungs(search.grace_pairs, search.reduction_factor)
+    places = Rungs(search.first_rung, search.reduction_factor)
     passed = dict(sorted(places.results(study, study.mode).items()))
     last_rung = {number: pairs for pairs, reached in passed.items() for number in reached}
 
@@ -219,7 +220,8 @@ def importances(history: OptunaStudy, seed: int = 0) -> list[Importance]:
 
     PED-ANOVA (Watanabe et al., 2023, https://arxiv.org/abs/2304.10255): how much the best tenth of trials
     concentrates in one part of a setting's range. With a few dozen trials much of it is chance, so the same
-    is computed for randomly permuted objectives.
+    is computed for randomly permuted objectives. A conditional setting counts by the trials in which it is
+    active (https://arxiv.org/abs/2601.20800).
 
     Args:
         history: From `scored`.
@@ -228,16 +230,19 @@ def importances(history: OptunaStudy, seed: int = 0) -> list[Importance]:
     values = [trial.values[0] for trial in history.trials]
     if len(values) < MIN_TRIALS_FOR_IMPORTANCE or len(set(values)) < 2:
         return []
-    found = get_param_importances(history)
+    found = _shares(history)
     rng = np.random.default_rng(seed)
-    shuffled = [
-        get_param_importances(_with_values(history, rng.permutation(values).tolist()))
-        for _ in range(SHUFFLES)
-    ]
+    shuffled = [_shares(_with_values(history, rng.permutation(values).tolist())) for _ in range(SHUFFLES)]
     return [
         Importance(name, share, float(np.quantile([random.get(name, 0.0) for random in shuffled], 0.95)))
         for name, share in found.items()
     ]
+
+
+def _shares(history: OptunaStudy) -> dict[str, float]:
+    with warnings.catch_warnings():  # a setting active in one trial: the shuffles show its chance
+        warnings.filterwarnings("ignore", message="Some regimes for parameter")
+        return get_param_importances(history)
 
 
 def _with_values(history: OptunaStudy, values: Sequence[float]) -> OptunaStudy:

@@ -19,10 +19,12 @@ from themo.evaluation.score_names import CEILING, RETRIEVAL, STUDENT, metric_nam
 from themo.process.progress import waiting
 from tune.confirmation.plan import plan
 from tune.confirmation.verdict import is_due, lead_in_words, verdict
-from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, show
+from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, show, show_setting
 from tune.results.report import course_figures, facts, setting_figures
 from tune.results.report.outcomes import NAMES
+from tune.space.conditions import in_words
 from tune.space.dimensions import Choice, Dimension, FloatRange, IntRange
+from tune.space.search_space import Space
 from tune.study.limits import is_whole
 from tune.study.naming import STUDY_FILE, is_held
 from tune.study.search import Search
@@ -176,12 +178,18 @@ class _Setting:
 
 def _settings(search: Search, best: Trial) -> list[_Setting]:
     return [
-        _Setting(name, show(best.params.get(name)), _range(dimension))
-        for name, dimension in search.space.dimensions.items()
+        _Setting(name, show_setting(best, name), _range(search.space, name))
+        for name in search.space.dimensions
     ]
 
 
-def _range(dimension: Dimension) -> str:
+def _range(space: Space, name: str) -> str:
+    """The values of a dimension, and where it is active."""
+    condition = in_words(space.conditions.get(name, {}))
+    return _values(space.dimensions[name]) + (f", {condition}" if condition else "")
+
+
+def _values(dimension: Dimension) -> str:
     match dimension:
         case Choice(choices=choices):
             return ", ".join(map(show, choices))
@@ -232,7 +240,7 @@ def _rows(search: Search, study: Study, best: Trial) -> list[_TrialRow]:
             f"{value:.4f}" if (value := trial.best(study.mode)) is not None else "",
             trial.pairs_seen,
             trial.seconds,
-            tuple(show(trial.params.get(name)) for name in search.space.dimensions),
+            tuple(show_setting(trial, name) for name in search.space.dimensions),
             trial.reason if trial.state == "FAIL" else "",
         )
         for trial in [*able, *others][:MAX_TRIALS_IN_TABLE]

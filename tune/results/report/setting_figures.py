@@ -25,6 +25,8 @@ _SLICE_COLUMNS = 4
 def parallel_coordinates(study: Study, winner: Trial | None, space: Space, objective: str) -> Figure:
     """Every trial as a line across the axes of all searched settings, ending at its best objective.
 
+    A line is interrupted at the axis of a setting that is inactive in its trial.
+
     Drawn as plain lines: Optuna's figure sorts the axes by name and has colours for a white background only;
     Plotly's needs WebGL, and scripts that a content security policy should forbid.
     """
@@ -41,14 +43,13 @@ def parallel_coordinates(study: Study, winner: Trial | None, space: Space, objec
         texts: list[str | None] = []
         for trial in group:
             values = {**trial.params, objective: bests[trial.number]}
-            points = [
-                (x, axis, values[name]) for x, (name, axis) in enumerate(axes.items()) if name in values
-            ]
             spread = 0.05 * (trial.number / max(1, len(study) - 1) - 0.5)  # equal choices side by side
-            xs += [x for x, _, _ in points] + [None]
-            heights = [axis.height(value) + (spread if axis.is_choice else 0) for _, axis, value in points]
-            ys += [*heights, None]
-            texts += [about(trial, study.mode)] * len(points) + [None]
+            for x, (name, axis) in enumerate(axes.items()):
+                is_there = name in values
+                xs.append(x if is_there else None)
+                ys.append(axis.height(values[name]) + spread * axis.is_choice if is_there else None)
+                texts.append(about(trial, study.mode) if is_there else None)
+            xs, ys, texts = [*xs, None], [*ys, None], [*texts, None]
         figure.add_trace(
             Scatter(
                 x=xs,

@@ -163,3 +163,41 @@ def test_importances_repeat(space: Space) -> None:
 @pytest.mark.parametrize(("n", "height"), [(7, lambda params: params["learn_rate"]), (20, lambda _: 0.5)])
 def test_there_are_no_importances_of_few_trials_or_of_equal_ones(space: Space, n: int, height) -> None:  # type: ignore[no-untyped-def]
     assert importances(scored(space, a_search(space, n, height))) == []
+
+
+def conditional_search(settings: Settings, n: int, height) -> tuple[Space, Study]:  # type: ignore[no-untyped-def]
+    tree = {
+        "space": {
+            "learn_rate": {"log_uniform": [1e-5, 1e-2]},
+            "loss": {"choice": ["mse", "infonce"]},
+            "temperature": {"log_uniform": [0.01, 1.0], "when": {"loss": "infonce"}},
+        }
+    }
+    space = from_tree(tree, settings, source="search.yaml")
+    study = Study(None, "max")
+    for i in range(n):
+        drawn = {"learn_rate": 10 ** (-5 + 3 * (i * 7 % n) / n), "loss": ("mse", "infonce")[i % 2]}
+        params = space.active(drawn | {"temperature": 10 ** (-2 + 2 * (i * 11 % n) / n)})
+        number = study.add(params).number
+        study.report(number, {"pairs_seen": 100.0, "o": height(params)}, "o")
+        study.finish(number, "COMPLETE")
+    return space, study
+
+
+def test_a_conditional_setting_has_an_importance(settings: Settings) -> None:
+    space, study = conditional_search(
+        settings, 60, lambda params: -abs(math.log10(params.get("temperature", 1.0)) + 1)
+    )
+    found = {item.name: item for item in importances(scored(space, study))}
+    assert set(found) == {"learn_rate", "loss", "temperature"}
+    assert found["temperature"].is_above_chance
+    assert not found["learn_rate"].is_above_chance
+    assert sum(item.share for item in found.values()) == pytest.approx(1)
+
+
+def test_a_setting_of_one_trial_alone_gives_no_warning(settings: Settings) -> None:
+    space, study = conditional_search(settings, 12, lambda params: params["learn_rate"])
+    for trial in study.trials[:10]:
+        trial.params = space.active(trial.params | {"loss": "mse"})
+    assert sum("temperature" in trial.params for trial in study) == 1
+    assert {item.name for item in importances(scored(space, study))} >= {"learn_rate", "loss"}

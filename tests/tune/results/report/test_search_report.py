@@ -27,6 +27,8 @@ from tune.results.report.course_figures import history, time_line
 from tune.results.report.facts import lanes
 from tune.results.report.outcomes import about
 from tune.results.report.page import write_report
+from tune.results.report.setting_figures import parallel_coordinates
+from tune.space.dimensions import Choice
 from tune.study.confirmation import Confirmation
 from tune.study.search import Search, read_search
 from tune.study.study import Study
@@ -76,7 +78,7 @@ def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]
 def searched_by(search: Search, folder: Path, **changes: object) -> Search:
     """The same search with other rules, on disk too."""
     rules = search.space.search.model_copy(update=changes)
-    space = type(search.space)(search.space.dimensions, (), rules)
+    space = replace(search.space, first=(), search=rules)
     search = Search(search.name, search.uid, space, search.settings, search.resources)
     (folder / "search.yaml").write_text(write_yaml(search.to_tree()), encoding="utf-8")
     return search
@@ -569,3 +571,24 @@ def test_a_search_of_one_trial_is_drawn_too(tmp_path: Path) -> None:
     with opened(write_report(read_search(folder), folder)) as seen:
         assert set(seen.drawn()) == FIGURES - {"importance"}
     assert seen.errors == []
+
+
+def test_a_conditional_setting_on_the_page(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    conditions = {"weight_decay": {"batch_size": Choice([32, 48])}}
+    search = replace(search, space=replace(search.space, conditions=conditions))
+    study = Study.read(folder / "study.json")
+    for trial in study:
+        trial.params = search.space.active(trial.params)
+    study.save()
+    winner = study.winner()
+    assert winner is not None
+    assert "weight_decay" not in winner.params
+    text = text_of(write_report(search, folder))
+    assert "weight_decay - 0 to 1, where batch_size is 32 or 48" in " ".join(text.split())
+    assert "A line is interrupted at a setting that is inactive in its trial." in text
+    figure = parallel_coordinates(study, winner, search.space, search.objective)
+    at = list(search.space.dimensions).index("weight_decay")
+    (line,) = [trace for trace in figure.data if len(trace.x) == len(search.space.dimensions) + 2]
+    assert line.x[at] is None
+    assert [x for x in line.x if x is not None] == [x for x in range(len(line.x) - 1) if x != at]

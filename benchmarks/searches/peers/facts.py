@@ -1,0 +1,27 @@
+"""Facts of a task that searches need before they begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.searches.replay import Oracle
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts that a user knows of a task before a search.
+
+    Attributes:
+        whole: Sentence pairs of a whole training.
+        n_reports: Reports of a whole training. Peers count reports, as their documentation counts epochs.
+        slots: Trainings at a time.
+    """
+
+    whole: int
+    n_reports: int
+    slots: int = 1
+
+    @classmethod
+    def of(cls, oracle: Oracle, slots: int = 1) -> Facts:
+        """The facts of the table behind an oracle."""
+        return cls(oracle.whole, max(len(curve.pairs) for curve in oracle.firsts), slots)

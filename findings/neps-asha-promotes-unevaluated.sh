@@ -1,0 +1,48 @@
+#!/bin/bash
+# NePS 0.17.0: `asha` promotes settings that have no result yet, and most of those that have one.
+#
+# Expected: ASHA (https://arxiv.org/abs/1810.05934) promotes a setting when its result is among the best third of its
+#   rung, with `eta=3`; while four workers train their first settings, it can promote none and samples a new one.
+# Behaviour: settings without a result count as members of the rung and are promoted: the fourth worker is handed the
+#   first one's setting at the next rung, though the first still trains it at the lowest one. And the third is taken
+#   of those not yet promoted, so that from the third result on each new one promotes another: of nine settings, each
+#   worse than those before it, six are promoted where three are the best third.
+# Output seen:
+#   four workers, no result yet: 1_rung_0, 2_rung_0, 3_rung_0, 1_rung_1
+#   one worker, losses 1 to 9 in turn at the lowest rung: 1, 2, 3, 4, 5, 6 are promoted
+#
+# Exits 0 while the behaviour is as described, 1 once it has changed.
+set -eu
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+python3 -m venv "$folder/venv"
+"$folder/venv/bin/pip" install --quiet neural-pipeline-search==0.17.0
+cd "$folder"
+"$folder/venv/bin/python" -W ignore - <<'PY'
+import sys
+
+import neps
+
+
+class Space(neps.PipelineSpace):
+    x = neps.Float(lower=0, upper=1)
+    epochs = neps.IntegerFidelity(lower=1, upper=9)
+
+
+asked = neps.AskAndTell(neps.algorithms.asha(Space()))
+names = [asked.ask().id for _ in range(4)]
+print("four workers, no result yet:", ", ".join(names))
+
+alone = neps.AskAndTell(neps.algorithms.asha(Space()))
+lowest, promoted = [], []
+while len(lowest) < 9:
+    trial = alone.ask()
+    number, _, rung = trial.id.partition("_rung_")
+    if rung == "0":
+        lowest.append(number)
+    elif rung == "1":
+        promoted.append(number)
+    alone.tell(trial.id, float(number))
+print(f"one worker, losses 1 to 9 in turn at the lowest rung: {', '.join(promoted)} are promoted")
+sys.exit(not (names[-1] == "1_rung_1" and len(promoted) > 3))
+PY
