@@ -10,7 +10,7 @@ from unittest.mock import MagicMock, call
 from formula_search import a_search
 
 from tune.cluster.resources import Resources
-from tune.driver.loop import runs_of
+from tune.driver.stages import runs_of
 from tune.driver.mlflow_runs import MlflowRuns, axes_of
 from tune.space.dimensions import Choice
 from tune.study.study import Study
