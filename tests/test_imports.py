@@ -17,7 +17,7 @@ SEARCH_PACKAGE = PACKAGE.parent / "tune"
 SEARCHES = sorted(SEARCH_PACKAGE.rglob("*.py"))
 
 
-OF_SEARCHES = [PACKAGE / "cli" / "commands" / f"{name}.py" for name in ("tune", "report", "status")]
+OF_SEARCHES = [PACKAGE / "cli" / "commands" / f"{name}.py" for name in ("tune", "report", "status", "why")]
 """The commands that know `tune/`, in their function `run`."""
 
 TOP = PACKAGE / "__init__.py"

@@ -10,7 +10,9 @@ import pytest
 from themo.config import settings as config
 from tune.cluster.resources import Resources
 from tune.space.search_space import Space, from_tree
+from tune.study.naming import STUDY_FILE
 from tune.study.search import new_search
+from tune.study.study import Study
 
 HEAVY = [
     "cmaes",
@@ -78,6 +80,9 @@ REFUSED = {
     "test on missing images": ["test", "--baseline", "--captions", "none", "--images", "none"],
     "report without a version": ["test", "--baseline", "--report"],
     "status of no search": ["status", "none"],
+    "why of no search": ["why", "none", "0"],
+    "why of no trial": ["why", "taken", "7"],
+    "why of no number": ["why", "taken", "x"],
     "report of no search": ["report", "none"],
     "report without searches": ["report", "--logs-dir", "empty"],
     "export: unknown format": ["export", "--format", "foo", "--output", "out"],
@@ -109,6 +114,7 @@ ANSWERED = {
     "status of all searches": ["status"],
     "status of a search": ["status", "taken"],
     "status of a version": ["status", "version"],
+    "why of a trial": ["why", "ended", "0"],
     "what there is to prepare": ["prepare", "--dry-run"],
 }
 
@@ -134,6 +140,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (version / "config.yaml").write_text(settings.to_yaml())
     (version / "summary.json").write_text(json.dumps({"state": "running"}))
     new_search("taken", a_space(settings), settings, Resources())
+    ended = new_search("ended", a_space(settings), settings, Resources())
+    study = Study(ended.folder / STUDY_FILE, ended.mode)
+    study.limit(32, None)
+    study.report(
+        study.add({"learn_rate": 1e-4}).number, {"pairs_seen": 1e6, ended.objective: 0.5}, ended.objective
+    )
+    study.finish(0, "COMPLETE")
     return folder
 
 

@@ -116,7 +116,7 @@ def play(
             del at_work[trial_id]
             continue
         if report.is_last or scheduler._scheduler.is_judged(number, before, trial.pairs_seen):
-            trial.checkpoint, trial.checkpoint_pairs = f"{number}/{step}", trial.pairs_seen
+            trial.enter_checkpoint(f"{number}/{step}")
             study.save()
             live()
         if decision == TrialScheduler.STOP:

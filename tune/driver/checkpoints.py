@@ -15,10 +15,9 @@ from themo.process.progress import console
 from tune.cluster.storage import Storage
 from tune.results.trial_table import TrialTable
 from tune.space.search_space import Space
+from tune.study.naming import FAILURES_FOLDER
 from tune.study.study import Study
 from tune.worker.trial_report import read_report
-
-FAILURES_FOLDER = "failures"
 
 _SECONDS_BETWEEN_SAVES = 10.0
 

@@ -16,7 +16,7 @@ from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.cluster.slots import Slots
 from tune.cluster.storage import SESSION_PREFIX, TRIAL_PREFIX, Storage
-from tune.driver.checkpoints import FAILURES_FOLDER
+from tune.study.naming import FAILURES_FOLDER
 from tune.study.search import Search
 from tune.study.study import Study
 from tune.worker.trial import Work, run

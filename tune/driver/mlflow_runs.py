@@ -203,4 +203,5 @@ def axes_of(settings: Sequence[Mapping[str, Any]], searched: Collection[str]) ->
 def _why(trial: Trial) -> dict[str, str]:
     """Tags of how it came to its end."""
     reason = {"themo.reason": trial.reason} if trial.reason else {}
+    reason |= {"themo.why": trial.why} if trial.why else {}
     return reason | ({"themo.lineage": trial.lineage_in_words} if trial.lineage else {})

@@ -18,7 +18,7 @@ from tune.cluster.address import LOCAL
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
 from tune.driver.search_options import SearchOptions
-from tune.driver.warm_start import carry_over
+from tune.driver.warm_start import CarriedOver, carry_over
 from tune.space.dimensions import contains
 from tune.space.search_space import Space, from_tree, load
 from tune.study.naming import STUDY_FILE, Place, reserve, search_folder
@@ -98,7 +98,7 @@ def begin(options: SearchOptions, settings: Settings, place: Place | None = None
 
 def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
     logs_dir = settings.paths.logs_dir
-    carried: tuple[Trial, ...] = ()
+    carried = CarriedOver((), {})
     resources = Resources()
     if options.repeat is None:
         space = _space(options, settings)
@@ -131,8 +131,10 @@ def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
     if options.warm_start is not None:
         carried = _carried(options.warm_start, space, settings)
     check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
-    _tell_size(space, carried, options)
-    return new_search(place.folder.name, space, settings, resources, carried, place)
+    _tell_size(space, carried.trials, options)
+    return new_search(
+        place.folder.name, space, settings, resources, carried.trials, place, proposals=carried.proposals
+    )
 
 
 def _space(options: SearchOptions, settings: Settings) -> Space:
@@ -177,8 +179,8 @@ def _tell_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions)
         )
 
 
-def _repeated(options: SearchOptions, settings: Settings) -> tuple[Search, tuple[Trial, ...]]:
-    """The search to repeat, and the trials carried over to it from another search."""
+def _repeated(options: SearchOptions, settings: Settings) -> tuple[Search, CarriedOver]:
+    """The search to repeat, and all that it carried over from another search."""
     others = ("config", "preset", "space", "warm_start")
     given = [name for name in others if getattr(options, name) is not None]
     if given:
@@ -189,15 +191,18 @@ def _repeated(options: SearchOptions, settings: Settings) -> tuple[Search, tuple
     folder = search_folder(str(options.repeat), settings, asked_by="--repeat")
     search = read_search(folder, asked_by="--repeat")
     study_path = folder / STUDY_FILE
-    return search, Study.read(study_path).carried if study_path.exists() else ()
+    if not study_path.exists():
+        return search, CarriedOver((), {})
+    study = Study.read(study_path)
+    return search, CarriedOver(study.carried, {}, study.proposals)
 
 
-def _carried(name: str, space: Space, settings: Settings) -> tuple[Trial, ...]:
+def _carried(name: str, space: Space, settings: Settings) -> CarriedOver:
     folder = search_folder(name, settings, asked_by="--warm-start")
     known = read_search(folder, asked_by="--warm-start")
     over = carry_over(known, Study.read(folder / STUDY_FILE), space, settings)
-    console.print(f"From search {known.name}: {over}")
-    return over.trials
+    console.print(f"From search {known.name}: {over}", soft_wrap=True)
+    return over
 
 
 def _resources(options: SearchOptions, settings: Settings, known: Resources) -> Mapping[str, Any]:

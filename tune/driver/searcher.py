@@ -21,6 +21,7 @@ from ray.tune.search import Searcher
 
 from themo.process.progress import console
 from tune.driver.stoppers import Breakdown
+from tune.schedulers.decisions import at_the_end, decide
 from tune.schedulers.population import take_over
 from tune.schedulers.rules import scheduler_of
 from tune.searchers.by_name import propose
@@ -117,7 +118,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
     def _stop_waiting(self) -> None:
         for trial in self._study:
             if trial.state == "PAUSED":
-                self._study.finish(trial.number, "PRUNED", f"stopped at {trial.pairs_seen:,} pairs")
+                why = at_the_end(self._study, self._space, trial.number).line
+                self._study.finish(trial.number, "PRUNED", f"stopped at {trial.pairs_seen:,} pairs", why)
 
     def on_trial_complete(self, trial_id: str, error: bool = False, **_: object) -> None:
         """Record that a trial ended or is paused.
@@ -130,7 +132,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         trial = self._study[number]
         deaths = self._count_death(trial) if error else 0
         if error and deaths <= self._space.search.max_failures:
-            trial.rewind()
+            self._study.rewind(number)
             self._interrupted.insert(0, number)
         elif trial.verdict == "RUNNING" and not error:
             self._study.retry(number)
@@ -158,11 +160,13 @@ class _Transition(NamedTuple):
     Attributes:
         state: RUNNING: the trial starts again from that checkpoint.
         reason: Why, in a line; empty for a trial that is complete.
+        why: The grounds of the decision in a line, if the scheduler made it.
         gpus: GPUs, or part of one, that the trial gets from then on; None: as before.
     """
 
     state: State
     reason: str = ""
+    why: str = ""
     gpus: float | None = None
 
 
@@ -183,6 +187,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         self._study = study
         self._objective = objective
         self._scheduler = scheduler_of(space.search, space)
+        study.limit(space.search.num_samples, space.search.stop_after_no_gain)
         self._session = max(sessions(study), default=0) + 1
         self._taken_up: dict[int, tuple[float, float]] = {}
         self._given_up: set[str] = set()
@@ -200,7 +205,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         transition = self._transition(record, report)
         if transition is None:
             return str(TrialScheduler.CONTINUE)
-        record.verdict, record.reason = transition.state, transition.reason
+        self._study.decide(record.number, transition.state, transition.reason, transition.why)
         if transition.gpus is not None:
             record.gpus = record.least_gpus = transition.gpus
             console.print(f"Trial {record.number}: {record.reason}")
@@ -228,20 +233,11 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         self._study.report(report.number, report.metrics, self._objective)
         if report.is_last:
             return _Transition("COMPLETE")
-        state = self._scheduler.judge(self._study, report.number, before)
-        if state == "RUNNING" or self._is_measure(record):
+        found = decide(self._scheduler, self._space, self._study, report.number, before)
+        if found.state == "RUNNING":
             return None
-        word = "paused" if state == "PAUSED" else "stopped"
-        return _Transition(state, f"{word} at {record.pairs_seen:,} pairs")
-
-    def _is_measure(self, record: Trial) -> bool:
-        """Whether a trial has trusted settings and is therefore never stopped early: it is a reference.
-
-        Trusted trials reach the first rung together, where a slow start would stop them by chance. With
-        population based training they wait for the rounds like all trials.
-        """
-        is_trusted = record.number < len(self._space.first) and self._space.search.scheduler != "pbt"
-        return is_trusted and record.best(self._study.mode) is not None
+        word = "paused" if found.state == "PAUSED" else "stopped"
+        return _Transition(found.state, f"{word} at {record.pairs_seen:,} pairs", found.line)
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
         """The waiting trial that was suggested first, after reporting trials that Ray gave up silently.
@@ -280,7 +276,7 @@ def _after_memory_fault(failure: str, had: float) -> _Transition:
     more = larger_share(had)
     if more is None:
         return _Transition("FAIL", f"{failure} {where}, with its batches cut as far as they go")
-    return _Transition("RUNNING", f"{failure} {where}, again on {more:g}", more)
+    return _Transition("RUNNING", f"{failure} {where}, again on {more:g}", gpus=more)
 
 
 def _account(error_file: Path) -> str:

@@ -20,6 +20,7 @@ from tune.driver.mlflow_runs import MlflowRuns
 from tune.results.confirmation_view import ConfirmationView
 from tune.results.live import LiveView
 from tune.results.trial_table import TrialTable
+from tune.schedulers.rules import scheduler_of
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
 from tune.study.confirmation import SEED
@@ -80,7 +81,13 @@ def trials_of(
         keeper=Keeper(study, space, search.folder, storage, session, patience),
         runs=runs_of(search, study, tracking),
         view=LiveView(
-            study, most_trials(study, space), len(space.first), slots, search.objective, search.settings
+            study,
+            most_trials(study, space),
+            len(space.first),
+            slots,
+            search.objective,
+            search.settings,
+            scheduler_of(space.search, space).forecast,
         ),
         tabulate=TrialTable(study, space, search.folder, at_rest=True).write,
         is_done=lambda: is_whole(study, space),

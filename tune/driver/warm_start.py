@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from themo.config.loss_mixture import parse_mixture
 from themo.config.settings import Settings, known_leaves
 from themo.errors import InputError
-from tune.space.dimensions import contains
+from tune.space.dimensions import Scalar, contains
 from tune.space.read_dimensions import FIXED_SECTIONS
 from tune.space.search_space import Space
 from tune.study.search import Search
 from tune.study.study import Study
-from tune.study.trial_record import DIVERGED, Trial
+from tune.study.trial_record import DIVERGED, Trial, loss_of
+from tune.study.tried import key_of
 
 _CHANGES_NO_SCORE = frozenset({"objective", "seed", "device", "threads", "compile", "accumulate"})
 """Training settings that may differ: the seed and the hardware change a score by chance or rounding only,
 and the objective is compared separately, after its default is filled in."""
+
+_TASK_SECTIONS = ("data", "teacher")
+"""Sections that say which task a student learns: scores of other tasks do not compare, settings may."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +35,27 @@ class CarriedOver:
         trials: Numbered from -1 downwards, with the settings of the new space. Diverged trials are included:
             no searcher learns from them, but the new search must not repeat them.
         left_out: Number of trials left out, by reason.
+        proposals: Settings to try first: the best of those left out for another task alone, best first.
+        task: The settings in which that task differs.
     """
 
     trials: tuple[Trial, ...]
     left_out: dict[str, int]
+    proposals: tuple[Mapping[str, Scalar], ...] = ()
+    task: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         n_scored = sum(trial.is_scored for trial in self.trials)
         reasons = ", ".join(f"{n} {reason}" for reason, n in self._without_score().items())
-        return f"{n_scored} of {n_scored + sum(self._without_score().values())} trials carry over" + (
-            f"; left out: {reasons}" if reasons else ""
-        )
+        line = f"{n_scored} of {n_scored + sum(self._without_score().values())} trials carry over"
+        if reasons:
+            line += f"; left out: {reasons}"
+        if self.proposals:
+            line += (
+                f"; the best {len(self.proposals)} settings with another {', '.join(self.task)} are tried "
+                "first, without their scores"
+            )
+        return line
 
     def _without_score(self) -> Counter[str]:
         diverged = sum(not trial.is_scored for trial in self.trials)
@@ -55,7 +70,12 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
     setting that the old search held fixed, or that was inactive in the trial, counts with its base value; a
     setting that only the old search varied, or that is inactive in the new one, must happen to have the new
     base value. Paths, tests, the seed and the hardware may differ, and the temperature of a loss without an
-    InfoNCE term.
+    InfoNCE term. Trials that the old search itself had carried over count as its own.
+
+    Where only the task differs (teacher, corpus, miniature, objective), scores do not compare: 0.6 with a
+    weak teacher may be better than 0.7 with a strong one. Such a trial gives its settings alone. The best
+    quarter of them, at most half of `startup_trials`, are proposed first and measured by the new search; so
+    half of its first trials still cover the space.
 
     Args:
         old: The old search.
@@ -64,19 +84,16 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
         settings: Base settings of the new search.
 
     Raises:
-        InputError: The searches have different objectives or miniature worlds, or no trial carries over.
+        InputError: Nothing carries over.
     """
-    if old.objective != settings.objective:
-        raise InputError(
-            f"--warm-start {old.name}: must have the objective {settings.objective}, has {old.objective}"
-        )
-    if old.settings.miniature != settings.miniature:
-        raise InputError(f"--warm-start {old.name}: must have the miniature of this search, has another")
     compared = _compared()
     expected = {leaf: value for leaf, value in settings.leaves().items() if leaf in compared}
+    task_of_search = _other_task(old, settings)
     trials: list[Trial] = []
+    foreign: list[Trial] = []
+    task: set[str] = set()
     left_out: Counter[str] = Counter()
-    for trial in study:
+    for trial in (*study.carried, *study):
         has_diverged = trial.state == "FAIL" and trial.reason.startswith(DIVERGED)
         if not has_diverged and (trial.state not in ("COMPLETE", "PRUNED") or not trial.values):
             left_out["that failed or did not finish"] += 1
@@ -89,14 +106,43 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
         outside = [name for name, value in params.items() if not contains(space.dimensions[name], value)]
         free = params.keys() | _without_effect(leaves)
         other = [leaf for leaf, value in expected.items() if leaf not in free and leaves[leaf] != value]
-        if other or outside:
-            left_out[_reason(other, outside)] += 1
+        other += task_of_search
+        here = replace(trial, params=params)
+        if not other and not outside:
+            trials.append(replace(here, number=-1 - len(trials)))
             continue
-        trials.append(replace(trial, number=-1 - len(trials), params=params))
-    carried = CarriedOver(tuple(trials), dict(left_out))
-    if not any(trial.is_scored for trial in trials):
+        left_out[_reason(other, outside)] += 1
+        if not outside and trial.is_scored and all(map(_is_of_task, other)):
+            foreign.append(here)
+            task.update(other)
+    proposals = _best_quarter(foreign, old, space)
+    carried = CarriedOver(tuple(trials), dict(left_out), proposals, tuple(sorted(task)))
+    if not any(trial.is_scored for trial in trials) and not proposals:
         raise InputError(f"--warm-start {old.name}: {carried}")
     return carried
+
+
+def _other_task(old: Search, settings: Settings) -> list[str]:
+    """Parts of the task that differ for all trials of the old search."""
+    parts = {
+        "objective": old.objective != settings.objective,
+        "miniature": old.settings.miniature != settings.miniature,
+    }
+    return [name for name, differs in parts.items() if differs]
+
+
+def _is_of_task(name: str) -> bool:
+    """Whether a setting is a part of the task."""
+    leaves = known_leaves()
+    return name in ("objective", "miniature") or leaves[name][0] in _TASK_SECTIONS
+
+
+def _best_quarter(trials: Sequence[Trial], old: Search, space: Space) -> tuple[Mapping[str, Scalar], ...]:
+    """Distinct settings of the best quarter of trials, best first, at most half of `startup_trials`."""
+    ranked = sorted(trials, key=lambda trial: loss_of(trial.best(old.mode) or 0.0, old.mode))
+    distinct = {key_of(space, trial.params): trial.params for trial in reversed(ranked)}
+    n = min(math.ceil(len(ranked) / 4), max(1, space.search.startup_trials // 2))
+    return tuple(distinct[key] for key in list(reversed(distinct))[:n])
 
 
 def _compared() -> frozenset[str]:

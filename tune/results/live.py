@@ -1,4 +1,4 @@
-"""Progress of a running search: a compact view on a terminal, a plain line at intervals elsewhere."""
+"""Progress of a running search: its running trials on a terminal, a plain line at intervals elsewhere."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from textwrap import wrap
 from types import FrameType
 from typing import Any
 
 from ray.tune import Callback
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from themo.config.settings import Settings
 from themo.process.output import duration
 from themo.process.progress import SECONDS_BETWEEN_LINES, console
 from tune.results.best_trials import best_so_far
+from tune.results.running_trials import RunningTrials
+from tune.schedulers.explanation import Forecast
 from tune.study.study import Study
 from tune.study.work_time import seconds_left
 
@@ -36,6 +41,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         slots: Returns the current number of slots.
         objective: Name of the optimized metric.
         settings: Base settings of the search.
+        forecast: Returns the scheduler's prediction of a trial's end (`Scheduler.forecast`).
     """
 
     def __init__(
@@ -46,15 +52,17 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         slots: Callable[[], int],
         objective: str,
         settings: Settings | None = None,
+        forecast: Callable[[Study, int], Forecast | None] = lambda *_: None,
     ) -> None:
         self._settings = settings
+        self._rows = RunningTrials(study, settings, forecast)
         self._study = study
         self._total = total
         self._n_trusted = n_trusted
         self._slots = slots
         self._objective = objective
         self._last = time.monotonic()
-        self._n_running = 0
+        self._running: list[int] = []
         self._on_ctrl_c: Callable[[int, FrameType | None], object] | None = None
         self._live = (
             Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
@@ -76,7 +84,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         if now - self._last < (_SECONDS_BETWEEN_FRAMES if self._live else SECONDS_BETWEEN_LINES):
             return
         self._last = now
-        self._n_running = sum(trial.status == "RUNNING" for trial in trials)
+        self._running = sorted(trial.config["number"] for trial in trials if trial.status == "RUNNING")
         if self._live:
             self._live.update(self._frame(), refresh=True)
         else:
@@ -97,14 +105,18 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         if self._on_ctrl_c:
             self._on_ctrl_c(number, frame)
 
-    def _frame(self) -> Table:
-        frame = Table.grid(padding=(0, 1))
-        frame.add_column(no_wrap=True, overflow="ellipsis")
-        done = self._study.n_done
-        frame.add_row(ProgressBar(total=self._total, completed=done, width=40))
-        frame.add_row(self._progress())
-        frame.add_row(best_so_far(self._study, self._objective))
-        return frame
+    def _frame(self) -> Group:
+        """The bar, the progress, the best trial with all its settings, and a row for each running trial."""
+        width, height = console.size
+        lines = [
+            *wrap(self._progress(), width),
+            *wrap(best_so_far(self._study, self._objective), width, break_on_hyphens=False),
+        ]
+        lines += self._rows.lines(self._running, width, height - len(lines) - 2)  # the bar and the cursor
+        text = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")  # wrapped: the console does not
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=self._total, completed=self._study.n_done, width=40))
+        return Group(bar, text)
 
     def _progress(self) -> str:
         counts = self._study.counts()
@@ -112,7 +124,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         parts = [
             f"{done} of {self._total} trials done",
             f"{counts['COMPLETE']} completed, {counts['PRUNED']} stopped early, {counts['FAIL']} failed",
-            f"{self._n_running} of {self._slots()} slots busy",
+            f"{len(self._running)} of {self._slots()} slots busy",
         ]
         if counts["PAUSED"]:
             parts.insert(2, f"{counts['PAUSED']} paused")

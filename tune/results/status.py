@@ -139,13 +139,17 @@ class Status:
         return lines
 
 
-def read_status(folder: Path) -> Status:
+def read_status(folder: Path, asked_by: str = "status NAME") -> Status:
     """The status of a search directory, which is not changed.
+
+    Args:
+        folder: The search directory.
+        asked_by: The command that an error message names.
 
     Raises:
         InputError: There is no search, or one of its files is damaged.
     """
-    search = read_search(folder, asked_by="status NAME")
+    search = read_search(folder, asked_by)
     path = folder / STUDY_FILE
     study = Study.read(path) if path.exists() else Study(None, search.mode)
     if is_held(folder):

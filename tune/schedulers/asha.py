@@ -8,13 +8,15 @@ trials that have reached the rung so far. `tune.schedulers.pausing` is the paper
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tune.schedulers.explanation import NOT_FINITE, Explanation, or_better
 from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
 from tune.study.study import Study
-from tune.study.trial_record import Mode, State, Trial, loss_of
+from tune.study.trial_record import Mode, Trial, loss_of
 
 
 @dataclass(frozen=True)
@@ -31,29 +33,57 @@ class Asha(Scheduler):
         """Whether there is a rung between two reports."""
         return self.rungs.between(before, pairs) is not None
 
-    def judge(self, study: Study, number: int, before: int) -> State:
+    def explain(self, study: Study, number: int, before: int) -> Explanation:
         """PRUNED at a rung unless among the best there, or if no report was finite yet."""
-        return judge_at_rung(self.rungs, study, study.trials, number, before)
+        return explain_at_rung(self.rungs, study, study.trials, number, before)
 
 
-def judge_at_rung(rungs: Rungs, study: Study, rivals: Iterable[Trial], number: int, before: int) -> State:
-    """RUNNING or PRUNED after a trial's last report, compared with `rivals`, which may include the trial."""
+def explain_at_rung(
+    rungs: Rungs, study: Study, rivals: Iterable[Trial], number: int, before: int
+) -> Explanation:
+    """The decision after a trial's last report, compared with `rivals`, which may include the trial."""
     trial = study[number]
     rung = rungs.between(before, trial.pairs_seen)
     if rung is None:
-        return "RUNNING"
+        return Explanation("RUNNING", trial.pairs_seen)
     results = rungs.results_at(rung, rivals, study.mode)
-    others = [value for other, value in results.items() if other != number]
-    best = trial.best(study.mode)
-    goes_on = best is not None and is_among_best(best, others, rungs.factor, study.mode)
-    return "RUNNING" if goes_on else "PRUNED"
+    others = {other: value for other, value in results.items() if other != number}
+    best, where = trial.best(study.mode), f"rung of {rung:,} pairs"
+    if best is None:
+        return Explanation("PRUNED", trial.pairs_seen, where, None, others, rule=NOT_FINITE)
+    quota = n_passing(len(others) + 1, rungs.factor)
+    goes_on = is_among_best(best, list(others.values()), rungs.factor, study.mode)
+    losses = sorted(loss_of(value, study.mode) for value in others.values())
+    threshold = loss_of(losses[quota - 1], study.mode) if len(losses) >= quota else None
+    return Explanation(
+        "RUNNING" if goes_on else "PRUNED",
+        trial.pairs_seen,
+        where,
+        best,
+        others,
+        bisect_left(losses, loss_of(best, study.mode)) + 1,
+        threshold,
+        rung_rule(quota, len(others) + 1, threshold, study.mode),
+    )
+
+
+def rung_rule(quota: int, n: int, threshold: float | None, mode: Mode) -> str:
+    """The rule at a rung that `n` trials have reached, of which `quota` continue."""
+    if threshold is None:
+        return f"the best {quota} of {n} continue, with any value"
+    return f"the best {quota} of {n} continue, with {or_better(threshold, mode)}"
+
+
+def n_passing(n: int, reduction_factor: float) -> int:
+    """Number of trials that continue of those that reached a rung: 1/eta, rounded down, at least one."""
+    return max(1, math.floor(n / reduction_factor))
 
 
 def is_among_best(value: float, others: list[float], reduction_factor: float, mode: Mode) -> bool:
-    """Whether a value is among the best 1/eta of itself and the others (rounded down, at least one).
+    """Whether a value is among the best 1/eta of itself and the others (`n_passing`).
 
     Equal values pass together. This counts as the paper does; Ray's ASHA compares with an interpolated
     quantile of the others, so the second best of three passes where one in three should (EXPERIMENTS.md).
     """
     n_better = sum(loss_of(other, mode) < loss_of(value, mode) for other in others)
-    return n_better < max(1, math.floor((len(others) + 1) / reduction_factor))
+    return n_better < n_passing(len(others) + 1, reduction_factor)

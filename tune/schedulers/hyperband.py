@@ -9,14 +9,14 @@ bracket.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
-from tune.schedulers.asha import judge_at_rung
+from tune.schedulers.asha import explain_at_rung
+from tune.schedulers.explanation import Explanation
 from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
 from tune.study.study import Study
-from tune.study.trial_record import State
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,13 @@ class HyperBand(Scheduler):
         """Whether a rung of the trial's bracket lies between two reports."""
         return self.rungs_of(number).between(before, pairs) is not None
 
-    def judge(self, study: Study, number: int, before: int) -> State:
+    def explain(self, study: Study, number: int, before: int) -> Explanation:
         """PRUNED at a rung unless among the best of its bracket there."""
         rungs = self.rungs_of(number)
         rivals = (trial for trial in study if self.rungs_of(trial.number) == rungs)
-        return judge_at_rung(rungs, study, rivals, number, before)
+        found = explain_at_rung(rungs, study, rivals, number, before)
+        bracket = bracket_of(number, self.brackets, self.rungs.factor)
+        return replace(found, where=found.where and f"{found.where} in bracket {bracket}")
 
 
 @cache

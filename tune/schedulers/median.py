@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
+from tune.schedulers.explanation import NOT_FINITE, Explanation, or_better, rank_among
 from tune.schedulers.rungs import crosses
 from tune.schedulers.scheduler import Scheduler
 from tune.study.study import Study
@@ -32,25 +33,30 @@ class Median(Scheduler):
         """Whether a multiple of the interval lies between two reports."""
         return crosses(self.interval, before, pairs)
 
-    def judge(self, study: Study, number: int, before: int) -> State:
+    def explain(self, study: Study, number: int, before: int) -> Explanation:
         """PRUNED if the best so far is worse than the median, or if no report was finite yet."""
         trial = study[number]
         pairs = trial.pairs_seen
         if not self.is_judged(number, before, pairs):
-            return "RUNNING"
-        best = trial.best(study.mode)
-        if best is None:
-            return "PRUNED"
-        averages = [
-            average
+            return Explanation("RUNNING", pairs)
+        averages = {
+            other.number: average
             for other in study
             if other.number != number and (average := running_average(other, pairs)) is not None
-        ]
+        }
+        best, where = trial.best(study.mode), f"report after {pairs:,} pairs"
+        if best is None:
+            return Explanation("PRUNED", pairs, where, None, averages, rule=NOT_FINITE)
+        rank = rank_among(best, averages, study.mode)
         if len(averages) < MIN_OTHERS:
-            return "RUNNING"
-        median = statistics.median(averages)
+            rule = f"every trial continues until {MIN_OTHERS} others have come as far, {len(averages)} have"
+            return Explanation("RUNNING", pairs, where, best, averages, rank, rule=rule)
+        median = statistics.median(averages.values())
         is_worse = loss_of(best, study.mode) > loss_of(median, study.mode)
-        return "PRUNED" if is_worse else "RUNNING"
+        needed = or_better(median, study.mode)
+        rule = f"a trial continues with {needed}, the median of {len(averages)} others' averages"
+        state: State = "PRUNED" if is_worse else "RUNNING"
+        return Explanation(state, pairs, where, best, averages, rank, median, rule)
 
 
 def running_average(trial: Trial, pairs: int) -> float | None:

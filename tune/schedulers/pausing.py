@@ -13,15 +13,20 @@ complete one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
+from tune.schedulers.asha import rung_rule
+from tune.schedulers.explanation import NOT_FINITE, Explanation
 from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
 from tune.space.search_settings import SearchSettings
 from tune.study.limits import begins_more
 from tune.study.study import Study
-from tune.study.trial_record import State, Trial, loss_of
+from tune.study.trial_record import Trial, loss_of
+
+_AtRungs = Mapping[int, Mapping[int, float]]
+"""Best objective of each trial at each rung that it reached: by rung, then by trial number."""
 
 
 @dataclass(frozen=True)
@@ -42,39 +47,84 @@ class PausingAsha(Scheduler):
         """Whether there is a rung between two reports."""
         return self.rungs.between(before, pairs) is not None
 
-    def judge(self, study: Study, number: int, before: int) -> State:
+    def explain(self, study: Study, number: int, before: int) -> Explanation:
         """PAUSED at a rung, unless the trial would be promoted next; PRUNED if no report was finite."""
         trial = study[number]
         if self.rungs.between(before, trial.pairs_seen) is None:
-            return "RUNNING"
+            return Explanation("RUNNING", trial.pairs_seen)
+        at_rungs, at_least = self._at_rungs(study), self._at_least(study, number)
+        place = self._place(study, number, at_rungs, at_least)
         if trial.best(study.mode) is None:
-            return "PRUNED"
-        return "RUNNING" if self.next_paused(study, arriving=number) == number else "PAUSED"
+            return replace(place, state="PRUNED", rule=NOT_FINITE)
+        first = self._next(study, number, at_rungs, at_least)
+        if first == number:
+            return replace(place, state="RUNNING")
+        if place.rank is not None and place.rank <= self._quota(len(place.compared) + 1, at_least):
+            return replace(place, state="PAUSED", rule=f"{place.rule}; trial {first} is promoted before it")
+        return replace(place, state="PAUSED")
 
-    def next_paused(self, study: Study, arriving: int | None = None) -> int | None:
+    def explain_waiting(self, study: Study, number: int) -> Explanation:
+        """A paused trial's place at its rung."""
+        return self._place(study, number, self._at_rungs(study), self._at_least(study, None))
+
+    def next_paused(self, study: Study) -> int | None:
         """The trial to promote next: the best one of the highest rung with a promotable trial.
 
         Ties go to the earlier trial.
-
-        Args:
-            study: All trials so far.
-            arriving: A trial that has just reached a rung and counts as paused.
         """
+        return self._next(study, None, self._at_rungs(study), self._at_least(study, None))
+
+    def _next(self, study: Study, arriving: int | None, at_rungs: _AtRungs, at_least: int) -> int | None:
+        """The trial to promote next; `arriving` has just reached a rung and counts as paused."""
         waiting = {t.number for t in study if t.number == arriving or is_waiting(t)}
-        is_any_running = any(t.state == "RUNNING" and t.number != arriving for t in study)
-        most = self.search.num_samples if self.most is None else self.most(study)
-        at_least = 0 if is_any_running or begins_more(study, self.search, most) else 1
-        able = [t for t in study if "FAIL" not in (t.state, t.verdict)]  # failed trials take no place
         further: set[int] = set()
         """Trials that have passed a higher rung."""
-        for _, results in sorted(self.rungs.results(able, study.mode).items(), reverse=True):
-            quota = max(at_least, math.floor(len(results) / self.rungs.factor))
-            best = sorted(results, key=lambda number: (loss_of(results[number], study.mode), number))[:quota]
-            for number in best:
+        for _, results in sorted(at_rungs.items(), reverse=True):
+            for number in _ranked(results, study)[: self._quota(len(results), at_least)]:
                 if number in waiting - further:
                     return number
             further |= results.keys()
         return None
+
+    def _place(self, study: Study, number: int, at_rungs: _AtRungs, at_least: int) -> Explanation:
+        """A trial's rank at the highest rung that it has reached, and the number of promotions there."""
+        trial = study[number]
+        rung = max(self.rungs.passed(trial).values(), default=self.rungs.between(0, trial.pairs_seen))
+        if rung is None:
+            return Explanation(trial.state, trial.pairs_seen)
+        results = at_rungs.get(rung, {})
+        others = {other: value for other, value in results.items() if other != number}
+        where, best = f"rung of {rung:,} pairs", results.get(number)
+        if best is None:
+            return Explanation(trial.state, trial.pairs_seen, where, None, others)
+        ranked, quota = _ranked(results, study), self._quota(len(results), at_least)
+        rivals = [other for other in ranked if other != number]
+        threshold = others[rivals[quota - 1]] if 0 < quota <= len(rivals) else None
+        rule = rung_rule(quota, len(results), threshold, study.mode).replace("continue", "are promoted")
+        if not quota:
+            rule = f"none of {len(results)} is promoted before {math.ceil(self.rungs.factor)} are here"
+        rank = ranked.index(number) + 1
+        return Explanation(trial.state, trial.pairs_seen, where, best, others, rank, threshold, rule)
+
+    def _at_rungs(self, study: Study) -> _AtRungs:
+        """Best objective of each trial at each rung; failed trials take no place."""
+        able = [t for t in study if "FAIL" not in (t.state, t.verdict)]
+        return self.rungs.results(able, study.mode)
+
+    def _quota(self, n: int, at_least: int) -> int:
+        """Number of promotions at a rung that `n` trials have reached."""
+        return max(at_least, math.floor(n / self.rungs.factor))
+
+    def _at_least(self, study: Study, arriving: int | None) -> int:
+        """Minimum number of promotions at each rung: 1 once no new trial starts and none is running."""
+        is_any_running = any(t.state == "RUNNING" and t.number != arriving for t in study)
+        most = self.search.num_samples if self.most is None else self.most(study)
+        return 0 if is_any_running or begins_more(study, self.search, most) else 1
+
+
+def _ranked(results: Mapping[int, float], study: Study) -> list[int]:
+    """Numbers of the trials at a rung, best first; ties go to the earlier trial."""
+    return sorted(results, key=lambda number: (loss_of(results[number], study.mode), number))
 
 
 def is_waiting(trial: Trial) -> bool:

@@ -14,16 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from tune.schedulers.explanation import NOT_FINITE, Explanation
 from tune.schedulers.rungs import crosses
 from tune.schedulers.scheduler import Scheduler
 from tune.space.dimensions import FloatRange, Scalar
 from tune.space.search_settings import CHANGEABLE
 from tune.space.search_space import Space
 from tune.study.study import Study
-from tune.study.trial_record import State, Trial, loss_of
+from tune.study.trial_record import Trial, loss_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _QUANTILE = 0.25
 _FACTORS = (0.8, 1.2)
@@ -47,12 +50,44 @@ class PopulationBased(Scheduler):
         """Whether a round ends between two reports."""
         return crosses(self.interval, before, pairs)
 
-    def judge(self, study: Study, number: int, before: int) -> State:
+    def explain(self, study: Study, number: int, before: int) -> Explanation:
         """PAUSED at the end of a round; PRUNED if the report there was not finite, so that it has no rank."""
         trial = study[number]
-        if not self.is_judged(number, before, trial.pairs_seen):
-            return "RUNNING"
-        return "PAUSED" if trial.pairs_seen in trial.values else "PRUNED"
+        pairs = trial.pairs_seen
+        if not self.is_judged(number, before, pairs):
+            return Explanation("RUNNING", pairs)
+        where, value = self._where(trial), trial.values.get(pairs)
+        if value is None:
+            return Explanation("PRUNED", pairs, where, None, rule=NOT_FINITE)
+        return Explanation(
+            "PAUSED", pairs, where, value, rule="every trial waits for the others of its round"
+        )
+
+    def explain_waiting(self, study: Study, number: int) -> Explanation:
+        """A trial's rank at the end of its round: the worst quarter takes over trials of the best quarter."""
+        trial = study[number]
+        ended = self._round(trial)
+        results = {t.number: r for t in study if (r := self._result(t, ended)) is not None}
+        value = results.pop(number, None)
+        if value is None:
+            return Explanation(trial.state, trial.pairs_seen, self._where(trial))
+        ranked = self._order({**results, number: value}, study)
+        size = int(len(ranked) * _QUANTILE)
+        threshold = results[ranked[-size - 1]] if number in ranked[len(ranked) - size :] else None
+        rule = f"the worst {size} of {len(ranked)} take over settings and checkpoints of the best {size}"
+        return Explanation(
+            trial.state,
+            trial.pairs_seen,
+            self._where(trial),
+            value,
+            results,
+            ranked.index(number) + 1,
+            threshold,
+            rule,
+        )
+
+    def _where(self, trial: Trial) -> str:
+        return f"end of round {self._round(trial)}"
 
     def next_paused(self, study: Study) -> int | None:
         """The trial to resume when all have ended the round; takeovers first, while the checkpoints exist."""
@@ -77,16 +112,20 @@ class PopulationBased(Scheduler):
         ]
         if not donors:
             return None
-        random = np.random.default_rng(np.random.SeedSequence([self.seed, number, ended]))
+        random = _random(self.seed, number, ended)
         return donors[int(random.integers(len(donors)))]
 
     def _ranked(self, study: Study, ended: int) -> tuple[dict[int, float], dict[int, float]]:
         """Results of the best and the worst quarter of a round, best first; ties go to the earlier trial."""
         results = {t.number: r for t in study if (r := self._result(t, ended)) is not None}
-        ranked = sorted(results, key=lambda n: (loss_of(results[n], study.mode), n))
+        ranked = self._order(results, study)
         size = int(len(ranked) * _QUANTILE)
         best, worst = ranked[:size], ranked[len(ranked) - size :]
         return {n: results[n] for n in best}, {n: results[n] for n in worst}
+
+    def _order(self, results: Mapping[int, float], study: Study) -> list[int]:
+        """Numbers of trials, best first; ties go to the earlier trial."""
+        return sorted(results, key=lambda n: (loss_of(results[n], study.mode), n))
 
     def _round(self, trial: Trial) -> int:
         """Number of rounds that a trial has ended."""
@@ -105,8 +144,7 @@ class PopulationBased(Scheduler):
 def take_over(space: Space, study: Study, number: int, donor: int) -> None:
     """Continue a trial from another one's checkpoint, with changeable settings multiplied by 0.8 or 1.2."""
     trial = study[number]
-    seeds = [space.search.seed, number, trial.pairs_seen]
-    random = np.random.default_rng(np.random.SeedSequence(seeds))
+    random = _random(space.search.seed, number, trial.pairs_seen)
     study.take_over(number, donor, explore(space, study[donor].params, random))
 
 
@@ -119,3 +157,9 @@ def explore(space: Space, params: Mapping[str, Scalar], random: np.random.Genera
             factor = _FACTORS[int(random.integers(2))]
             changed[name] = min(max(value * factor, dimension.low), dimension.high)
     return changed
+
+
+def _random(*entropy: int) -> np.random.Generator:
+    import numpy as np  # not at the top: `status` and `why` do without it
+
+    return np.random.default_rng(np.random.SeedSequence(entropy))

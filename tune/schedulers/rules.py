@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tune.schedulers.asha import Asha
+from tune.schedulers.explanation import Explanation
 from tune.schedulers.hyperband import HyperBand
 from tune.schedulers.median import Median
 from tune.schedulers.pausing import PausingAsha
@@ -15,7 +16,6 @@ from tune.schedulers.scheduler import Scheduler
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
 from tune.study.study import Study
-from tune.study.trial_record import State
 from tune.study.tried import most_trials
 
 
@@ -33,9 +33,9 @@ class Never(Scheduler):
         """Whether a multiple of the interval lies between two reports."""
         return crosses(self.interval, before, pairs)
 
-    def judge(self, study: Study, number: int, before: int) -> State:  # noqa: ARG002 -- whatever it reached
-        """RUNNING: every trial continues."""
-        return "RUNNING"
+    def explain(self, study: Study, number: int, before: int) -> Explanation:  # noqa: ARG002
+        """RUNNING: every trial continues, whatever it reached."""
+        return Explanation("RUNNING", study[number].pairs_seen)
 
 
 def scheduler_of(search: SearchSettings, space: Space | None = None) -> Scheduler:

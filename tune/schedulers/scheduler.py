@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from tune.schedulers.explanation import Explanation, Forecast
 from tune.study.study import Study
 from tune.study.trial_record import State
 
 
 class Scheduler(ABC):
-    """Decides which trials continue. Stateless, so that a resumed search makes the same decisions."""
+    """Decides which trials continue. Stateless, so that a resumed search makes the same decisions.
+
+    A decision is its explanation's state, so that `why` can only give the grounds on which it was made.
+    """
 
     @abstractmethod
     def is_judged(self, number: int, before: int, pairs: int) -> bool:
@@ -22,14 +26,31 @@ class Scheduler(ABC):
         """
 
     @abstractmethod
-    def judge(self, study: Study, number: int, before: int) -> State:
-        """The state of a trial after its last report: RUNNING, PAUSED or PRUNED.
+    def explain(self, study: Study, number: int, before: int) -> Explanation:
+        """The decision about a trial after its last report, with its grounds.
 
         Args:
             study: All trials so far, including this report.
             number: The trial.
             before: Sentence pairs at its previous report.
         """
+
+    def judge(self, study: Study, number: int, before: int) -> State:
+        """The state of a trial after its last report: RUNNING, PAUSED or PRUNED; arguments of `explain`."""
+        return self.explain(study, number, before).state
+
+    def explain_waiting(self, study: Study, number: int) -> Explanation:
+        """The place of a paused trial among the others: why it resumes, or waits.
+
+        Args:
+            study: All trials so far.
+            number: A paused trial, or one that is resumed next.
+        """
+        return Explanation(study[number].state, study[number].pairs_seen)
+
+    def forecast(self, study: Study, number: int) -> Forecast | None:  # noqa: ARG002 -- for those that predict
+        """The predicted end of a trial; None: the scheduler does not predict, or not yet."""
+        return None
 
     def next_paused(self, study: Study) -> int | None:  # noqa: ARG002 -- for schedulers without pauses
         """The paused trial to resume before a new one starts; None if there is none."""

@@ -34,7 +34,7 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
     """The next trial's settings.
 
     The trusted settings of `space.first` come first; dimensions that they leave open are proposed like all
-    others. Then
+    others. The proposals of a warm start follow (`Study.proposals`). Then
 
     - ``tpe``: Optuna's TPE (Bergstra et al., 2011, "Algorithms for Hyper-Parameter Optimization";
       multivariate, with a constant liar for running trials), which treats stopped trials as pruned.
@@ -51,7 +51,8 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
 
     The first three start with `startup_trials` random trials. Trials carried over from another search count
     among them, except for ``cmaes``, which starts around the best of both. Every searcher is rebuilt from the
-    record, and every random state from seed and trial number: a resumed search makes the same proposals.
+    record, and every random state from seed, trial number and carried settings (`Study.salt`): a resumed
+    search makes the same proposals.
 
     Training is deterministic, so settings of an earlier or carried trial are not proposed again: the searcher
     draws again with other random states, a Sobol sequence advances to its next point, and if that does not
@@ -62,35 +63,48 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
         study: All trials so far; the proposal becomes number `len(study)`.
     """
     number, trusted = len(study), _trusted(space, len(study))
+    if (proposal := _proposal(space, study)) is not None:
+        return proposal
     drawn: dict[str, Scalar] = {}
     for drawn in _draws(space, study, trusted):
         if space.is_complete(trusted) or not is_tried(space, study, drawn):
             return drawn
-    random = np.random.default_rng(np.random.SeedSequence([space.search.seed, number, _DRAWS]))
+    random = np.random.default_rng(np.random.SeedSequence([space.search.seed, number, _DRAWS, *study.salt]))
     return (
         draw_untried(space, study, trusted, random, near=drawn) or drawn
     )  # no other completion of a trusted trial may exist
+
+
+def _proposal(space: Space, study: Study) -> dict[str, Scalar] | None:
+    """The warm start's proposal for the next trial; None: there is none left, or it has been tried."""
+    place = len(study) - len(space.first)
+    if not 0 <= place < len(study.proposals):
+        return None
+    proposal = dict(study.proposals[place])
+    return None if is_tried(space, study, proposal) else proposal
 
 
 def _draws(space: Space, study: Study, trusted: Mapping[str, Scalar]) -> Iterator[dict[str, Scalar]]:
     """A searcher's proposal, followed by its further draws."""
     number = len(study)
     if space.search.searcher == "quasi-random" and number >= len(space.first):
-        yield from _sobol_points(space, number - len(space.first))
+        yield from _sobol_points(space, number - len(space.first), study.salt)
         return
     n_draws = _DRAWS if space.search.searcher != "gp" else 2  # a draw of the process takes a second
     for draw in range(n_draws):
-        entropy = [space.search.seed, number, draw] if draw else [space.search.seed, number]
+        own_draw = [draw] if draw or study.salt else []
+        entropy = [space.search.seed, number, *own_draw, *study.salt]
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         yield space.active({**_draw(space, study, seed), **trusted})
 
 
-def _sobol_points(space: Space, n_before: int) -> Iterator[dict[str, Scalar]]:
+def _sobol_points(space: Space, n_before: int, salt: tuple[int, ...]) -> Iterator[dict[str, Scalar]]:
     """Points of the scrambled Sobol sequence after those of earlier proposals; trusted trials use none.
 
     Skipped points need no count: each later proposal skips them again, as tried.
     """
-    sequence = qmc.Sobol(len(space.dimensions), rng=np.random.default_rng(space.search.seed))
+    seed = [space.search.seed, *salt] if salt else space.search.seed
+    sequence = qmc.Sobol(len(space.dimensions), rng=np.random.default_rng(seed))
     if n_before:
         sequence.fast_forward(n_before)
     for _ in range(_POINTS):

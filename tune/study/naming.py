@@ -24,6 +24,8 @@ from themo.files.locks import is_locked, try_lock
 SEARCH_FILE = "search.yaml"
 STUDY_FILE = "study.json"
 LOCK_FILE = ".lock"
+FAILURES_FOLDER = "failures"
+"""Folder of the tracebacks of failed trials, one file a trial."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HALF_MADE = re.compile(rf"{re.escape(LOCK_FILE)}|\.?({SEARCH_FILE}|{STUDY_FILE})(\.\d+\.tmp)?")

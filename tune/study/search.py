@@ -20,6 +20,7 @@ from themo.errors import InputError, did_you_mean
 from themo.files.atomic import write_text
 from themo.files.locks import try_lock
 from tune.cluster.resources import Resources
+from tune.space.dimensions import Scalar
 from tune.space.search_space import Space, from_tree
 from tune.study.limits import is_exhausted, trials_without_gain
 from tune.study.naming import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Place, reserve, search_folder
@@ -88,6 +89,8 @@ def new_search(
     resources: Resources,
     carried: Sequence[Trial] = (),
     place: Place | None = None,
+    *,
+    proposals: Sequence[Mapping[str, Scalar]] = (),
 ) -> Search:
     """Create the directory of a search, ``<logs_dir>/tune/<name>``, with its ``search.yaml``.
 
@@ -101,6 +104,7 @@ def new_search(
         resources: Resources of a trial.
         carried: Trials of another search that the searcher also learns from.
         place: The directory of that name, if already reserved.
+        proposals: Settings that are proposed after the trusted ones.
 
     Raises:
         InputError: The name is taken or invalid, or the directory cannot be written.
@@ -110,8 +114,8 @@ def new_search(
     search = Search(name, secrets.token_hex(8), space, settings, resources)
     with place or reserve(name, settings) as held:
         try:
-            if carried:
-                Study(held.folder / STUDY_FILE, search.mode, carried=carried).save()
+            if carried or proposals:
+                Study(held.folder / STUDY_FILE, search.mode, carried=carried, proposals=proposals).save()
             write_text(
                 held.folder / SEARCH_FILE, write_yaml(search.to_tree())
             )  # last: it makes the directory a search

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -23,7 +24,11 @@ from themo.files.atomic import write_text
 from themo.files.disk_space import IMPATIENT, Patience
 from tune.space.dimensions import Scalar
 from tune.study.confirmation import Confirmation, read_confirmation
+from tune.study.journal import SEARCH, Journal, Kind, read_journal
 from tune.study.trial_record import Mode, State, Takeover, Trial, loss_of, read_trial
+
+COSINE = "best/val/cosine"
+"""The metric that ranks trials with equal objectives."""
 
 _FORMAT = 1
 
@@ -37,11 +42,14 @@ class Study:
         trials: Existing trials.
         carried: Trials of another search that the searcher also learns from (`tune.driver.warm_start`),
             numbered from -1 downwards.
+        proposals: Settings that are proposed after the trusted ones, as the best of another search.
         patience: Retries while the disk is full.
         whole: The study that these trials are the confirmation's runs of, and are saved with; None: none.
+        journal: The events so far; None: none, or unknown if there are trials, as in an older record.
 
     Attributes:
         confirmation: Plan of the winner's confirmation; None: there is none.
+        journal: The events in order; None: unknown. Those of the confirmation's runs are not saved.
     """
 
     def __init__(
@@ -51,6 +59,9 @@ class Study:
         trials: list[Trial] | None = None,
         carried: Sequence[Trial] = (),
         patience: Patience = IMPATIENT,
+        *,
+        proposals: Sequence[Mapping[str, Scalar]] = (),
+        journal: Journal | None = None,
         whole: Study | None = None,
     ) -> None:
         self.path = path
@@ -58,6 +69,8 @@ class Study:
         self.mode: Mode = mode
         self.trials = trials or []
         self.carried = tuple(carried)
+        self.proposals = tuple(proposals)
+        self.journal = Journal() if journal is None and not trials else journal
         self._lines: dict[int, str] = {}  # of ended trials, which only `resume` changes
         self._has_news = False
         self._saved = time.monotonic()
@@ -87,6 +100,7 @@ class Study:
         """Add a proposed trial, or a run that confirms one."""
         trial = Trial(len(self.trials), dict(params), confirms=confirms)
         self.trials.append(trial)
+        self._note("add", trial.number)
         self.save()
         return trial
 
@@ -98,25 +112,55 @@ class Study:
         value = metrics.get(objective, math.nan)
         if math.isfinite(value):
             trial.values[trial.pairs_seen] = value
+        cosine = [metrics[COSINE]] if COSINE in metrics else []
+        self._note("report", number, trial.pairs_seen, value, *cosine)
 
-    def finish(self, number: int, state: State, reason: str = "") -> None:
-        """Record that a trial ended or is paused."""
+    def decide(self, number: int, verdict: State, reason: str = "", why: str = "") -> None:
+        """Record a trial's next state, in memory until `save`; it takes effect by `finish` or `retry`."""
         trial = self[number]
-        trial.end(state, reason)
+        trial.verdict, trial.reason, trial.why = verdict, reason, why
+        self._note("verdict", number, verdict)
+
+    def finish(self, number: int, state: State, reason: str = "", why: str = "") -> None:
+        """Record that a trial ended or is paused; an empty reason or `why` keeps the earlier one."""
+        trial = self[number]
+        trial.why = why or trial.why
+        self._end(trial, state, reason)
         self.save()
+
+    def rewind(self, number: int) -> None:
+        """Reset a trial to its checkpoint, in memory until `save`."""
+        trial = self[number]
+        trial.rewind()
+        self._note("rewind", number, trial.checkpoint_pairs)
 
     def retry(self, number: int) -> None:
         """Reset a trial to its checkpoint, to run again."""
-        self[number].rewind()
+        self.rewind(number)
         self.save()
+
+    def limit(self, num_samples: int, stop_after_no_gain: int | None) -> None:
+        """Record the limits of a session, in memory until `save`; they change what a scheduler promotes."""
+        last = None if self.journal is None else self.journal.last("limits")
+        if last is None or last.detail != (num_samples, stop_after_no_gain):
+            self._note("limits", SEARCH, num_samples, stop_after_no_gain)
+
+    def _end(self, trial: Trial, state: State, reason: str = "") -> None:
+        trial.end(state, reason)
+        self._note("finish", trial.number, state, trial.checkpoint is not None)
+
+    def _note(self, kind: Kind, number: int, *detail: object) -> None:
+        if self.journal is not None:
+            self.journal.note(kind, number, *detail)
 
     def resume(self, number: int) -> Trial:
         """Set a paused trial to running."""
         trial = self[number]
-        trial.state, trial.reason = "RUNNING", ""
+        trial.state, trial.reason, trial.why = "RUNNING", "", ""
         if trial.checkpoint_pairs == trial.pairs_seen:
             trial.checkpoint_metrics = dict(trial.metrics)
         self._lines.pop(number, None)
+        self._note("resume", number)
         self.save()
         return trial
 
@@ -129,6 +173,7 @@ class Study:
         trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
         trial.values, trial.metrics = dict(other.values), dict(other.metrics)
         trial.checkpoint_metrics = {}  # both are paused at their checkpoints
+        self._note("take_over", number, donor)
 
     def checkpoints(self) -> set[str]:
         """Checkpoints to keep: trials may resume from them, or they may hold the best student.
@@ -160,7 +205,7 @@ class Study:
     def _place(self, trial: Trial, value: float | None = None) -> tuple[float, float, int]:
         """Sort key of scored trials, best first; of their best report if no value is given."""
         value = (trial.best(self.mode) if value is None else value) or 0.0
-        return loss_of(value, self.mode), -trial.metrics.get("best/val/cosine", 0.0), trial.number
+        return loss_of(value, self.mode), -trial.metrics.get(COSINE, 0.0), trial.number
 
     def leader(self) -> Trial | None:
         """The best trial so far, which all views name: ended, paused or running."""
@@ -204,10 +249,12 @@ class Study:
                 continue
             is_whole = trial.checkpoint_pairs == trial.pairs_seen
             if trial.verdict == "FAIL" or (trial.verdict and trial.verdict != "RUNNING" and is_whole):
-                trial.end(trial.verdict)
+                self._end(trial, trial.verdict)
                 has_ended = True
+            elif trial.verdict or not is_whole:
+                self.rewind(trial.number)
             else:
-                trial.rewind()
+                trial.rewind()  # drops training time after the checkpoint
         return has_ended
 
     @property
@@ -236,7 +283,10 @@ class Study:
         if self.path is None:
             return
         text = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, '
-        text += f'"carried": {self._carried_line}, "trials": {self._text()}'
+        text += f'"carried": {self._carried_line}, "proposals": {self._proposals_line}, '
+        text += f'"trials": {self._text()}'
+        if self.journal is not None:
+            text += f', "journal": {self.journal.to_json()}'
         if self.confirmation is not None:
             plan = json.dumps(self.confirmation.to_tree()).removesuffix("}")
             text += f',\n"confirmation": {plan}, "runs": {self.runs._text()}}}'
@@ -258,6 +308,22 @@ class Study:
     @cached_property
     def _carried_line(self) -> str:
         return json.dumps([asdict(trial) for trial in self.carried], ensure_ascii=False)
+
+    @cached_property
+    def salt(self) -> tuple[int, ...]:
+        """Entropy that a warm start adds to all random draws; empty without one.
+
+        With the same seed a search would else draw the very points of the search that it learns from, also
+        those that failed there and did not carry over.
+        """
+        if not self.carried and not self.proposals:
+            return ()
+        known = [[trial.params for trial in self.carried], [dict(params) for params in self.proposals]]
+        return (zlib.crc32(json.dumps(known, sort_keys=True).encode()),)
+
+    @cached_property
+    def _proposals_line(self) -> str:
+        return json.dumps([dict(params) for params in self.proposals], ensure_ascii=False)
 
     @classmethod
     def reopen(cls, path: Path, patience: Patience = IMPATIENT) -> Study:
@@ -291,7 +357,14 @@ class Study:
             if tree["mode"] not in get_args(Mode):
                 raise ValueError(f"mode {tree['mode']!r}")
             carried = [read_trial(entry) for entry in tree.get("carried", [])]
-            study = cls(path, tree["mode"], trials, carried)
+            study = cls(
+                path,
+                tree["mode"],
+                trials,
+                carried,
+                proposals=[dict(params) for params in tree.get("proposals", [])],
+                journal=read_journal(tree["journal"]) if "journal" in tree else None,
+            )
             if (confirmed := tree.get("confirmation")) is not None:
                 study.plan_confirmation(*read_confirmation(confirmed))
             for numbered in (study, study.runs):

@@ -72,6 +72,8 @@ class Trial:
         verdict: The decided state, which takes effect when the last checkpoint is complete; empty if none.
             RUNNING: the trial is retried with other resources.
         reason: One line about why the trial was stopped or failed.
+        why: One line with rank and threshold of the decision that paused or stopped the trial
+            (`tune.schedulers.explanation`); empty otherwise, and in older records.
         values: Finite values of the objective by sentence pairs seen.
         metrics: All metrics of the last report.
         seconds: Training time, without lost work.
@@ -98,6 +100,7 @@ class Trial:
     state: State = "RUNNING"
     verdict: State | Literal[""] = ""
     reason: str = ""
+    why: str = ""
     values: dict[int, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0

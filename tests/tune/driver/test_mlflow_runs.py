@@ -55,6 +55,7 @@ def test_trials_that_ended_before_are_settled_once() -> None:
 
 def test_an_ended_trial_is_tagged_with_reason_and_lineage() -> None:
     ended = Trial(0, {}, "PRUNED", values={1: 0.5}, metrics={"pairs_seen": 1.0}, reason="it was behind")
+    ended.why = "0.5000 at the rung of 1 pairs, rank 2 of 2"
     ended.lineage.append(Takeover(pairs=700, value=0.5, params={}, donor=3))
     tracking = MagicMock()
     MlflowRuns(tracking, Study(None, "max", [ended]), "mine", "uid", {}, [], "o")
@@ -62,6 +63,7 @@ def test_an_ended_trial_is_tagged_with_reason_and_lineage() -> None:
         "themo.search": "uid",
         "themo.trial": "0",
         "themo.reason": "it was behind",
+        "themo.why": "0.5000 at the rung of 1 pairs, rank 2 of 2",
         "themo.lineage": "as trial 3 from 700 pairs",
     }
 

@@ -10,10 +10,13 @@ from formula_search import a_search
 
 from themo.cli.main import parse
 from themo.config.settings import load
+from themo.config.yaml_files import write_yaml
 from themo.errors import InputError
 from tune.cluster.resources import Resources
 from tune.driver.request import begin, resume
+from tune.study.naming import STUDY_FILE
 from tune.study.search import Search
+from tune.study.study import Study
 
 
 @pytest.fixture
@@ -120,3 +123,20 @@ def test_a_moved_search_resumes_in_its_new_folder(known: Search, tmp_path: Path,
     assert search.settings.paths.logs_dir == str(tmp_path / "moved")
     assert search.uid == known.uid
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_repeat_copies_the_proposals_of_a_warm_start(known: Search) -> None:
+    """Another objective: the old trial's settings are tried first, without its score."""
+    study = Study(known.folder / STUDY_FILE, known.mode)
+    params = {"learn_rate": 2e-3, "batch_size": 64, "weight_decay": 0.2, "warmup_steps": 11}
+    study.add(params)
+    study.report(0, {"pairs_seen": 100.0, known.objective: 0.5}, known.objective)
+    study.finish(0, "COMPLETE")
+    words = ("--config", str(known.folder / "config.yaml"), "--space", str(known.folder / "space.yaml"))
+    (known.folder / "config.yaml").write_text(known.settings.override({"objective": "val/loss"}).to_yaml())
+    (known.folder / "space.yaml").write_text(write_yaml(known.space.to_tree()))
+    warm = asked(known, *words, "--warm-start", "old", "--name", "warm", "--gpus-per-trial", "0")
+    again = asked(known, "--repeat", "warm", "--name", "again")
+    for search in (warm, again):
+        written = Study.read(search.folder / STUDY_FILE)
+        assert (written.carried, written.proposals) == ((), (params,))

@@ -10,8 +10,9 @@ from simulation import space_of
 
 from tune.driver.searcher import StudyScheduler
 from tune.driver.stoppers import Breakdown
+from tune.schedulers.explanation import Explanation
 from tune.study.study import Study
-from tune.study.trial_record import Trial
+from tune.study.trial_record import State, Trial
 from tune.worker.trial_report import TrialReport
 
 FULL = "out of memory"
@@ -74,18 +75,19 @@ def test_only_failures_with_traceback_count_as_lost(
 
 
 @pytest.mark.parametrize("state", ["PRUNED", "PAUSED"])
-def test_rung_decides_state_and_reason(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+def test_rung_decides_state_and_reason(monkeypatch: pytest.MonkeyPatch, state: State) -> None:
     judged: list[int] = []
 
     class Rule:
-        def judge(self, _study: Study, _number: int, before: int) -> str:
+        def explain(self, _study: Study, _number: int, before: int) -> Explanation:
             judged.append(before)
-            return state
+            return Explanation(state, 1_500, "rung of 1,000 pairs", 0.1, {7: 0.2}, 2, 0.2, "0.2 or more")
 
     monkeypatch.setattr("tune.driver.searcher.scheduler_of", lambda *_: Rule())
     decision, trial, _ = entered(metrics={"pairs_seen": 1_500.0, "o": 0.1})
     word = "paused" if state == "PAUSED" else "stopped"
     assert (decision, trial.verdict, trial.reason) == ("STOP", state, f"{word} at 1,500 pairs")
+    assert trial.why == "0.1000 at the rung of 1,000 pairs, rank 2 of 2; 0.2 or more"
     assert judged == [0]
     assert trial.values == {1_500: 0.1}
 

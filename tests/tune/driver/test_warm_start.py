@@ -8,7 +8,7 @@ import pytest
 from themo.config.settings import Settings
 from themo.errors import InputError
 from tune.cluster.resources import Resources
-from tune.driver.warm_start import carry_over
+from tune.driver.warm_start import CarriedOver, carry_over
 from tune.space.search_space import from_tree
 from tune.study.search import Search, new_search
 from tune.study.study import Study
@@ -114,7 +114,6 @@ def test_paths_seed_and_threads_do_not_count(settings: Settings) -> None:
     ("change", "message"),
     [
         ({"epochs": 3.0}, "--warm-start old: 0 of 1 trials carry over; left out: 1 with another epochs"),
-        ({"objective": "val/loss"}, "--warm-start old: must have the objective val/loss, has val/match@01"),
     ],
 )
 def test_nothing_to_start_from(settings: Settings, change: dict[str, Any], message: str) -> None:
@@ -125,12 +124,79 @@ def test_nothing_to_start_from(settings: Settings, change: dict[str, Any], messa
     assert str(caught.value) == message
 
 
-def test_another_miniature(settings: Settings, tmp_path: Path) -> None:
-    old, study = searched(settings, SPACE, ({"learn_rate": 1e-3, "pooling": "mean"}, 0.5))
+RATES = (1e-3, 2e-3, 3e-3, 4e-3, 5e-3)
+
+
+def of_another_task(settings: Settings, new: Settings, n: int = 5, **search: object) -> CarriedOver:
+    """Trials that rise with their learning rate, carried over to a search with other settings."""
+    outcomes = [({"learn_rate": rate, "pooling": "mean"}, rate) for rate in RATES[:n]]
+    old, study = searched(settings, SPACE, *outcomes)
+    return carry_over(old, study, from_tree({"space": SPACE, "search": search}, new, "n"), new)
+
+
+@pytest.mark.parametrize(
+    ("change", "task"),
+    [
+        ({"architecture": "another"}, "architecture"),
+        ({"corpus": ["other.tsv"]}, "corpus"),
+        ({"objective": "val/loss"}, "objective"),
+    ],
+)
+def test_another_task_gives_settings_without_scores(
+    settings: Settings, change: dict[str, Any], task: str
+) -> None:
+    carried = of_another_task(settings, settings.override(change))
+    assert carried.trials == ()
+    assert carried.proposals == (
+        {"learn_rate": 5e-3, "pooling": "mean"},
+        {"learn_rate": 4e-3, "pooling": "mean"},
+    )
+    assert str(carried) == (
+        f"0 of 5 trials carry over; left out: 5 with another {task}; "
+        f"the best 2 settings with another {task} are tried first, without their scores"
+    )
+
+
+def test_another_miniature_gives_settings_without_scores(settings: Settings) -> None:
     recipe = settings.miniature.model_copy(update={"seed": settings.miniature.seed + 1})
-    new = settings.model_copy(update={"miniature": recipe})
-    with pytest.raises(InputError, match="must have the miniature of this search, has another"):
-        carry_over(old, study, from_tree({"space": SPACE}, new, "n"), new)
+    carried = of_another_task(settings, settings.model_copy(update={"miniature": recipe}))
+    assert (carried.trials, len(carried.proposals), carried.task) == ((), 2, ("miniature",))
+
+
+def test_proposals_fill_half_of_the_first_trials_at_most(settings: Settings) -> None:
+    new = settings.override({"architecture": "another"})
+    assert len(of_another_task(settings, new, startup_trials=2).proposals) == 1
+    assert len(of_another_task(settings, new, n=1).proposals) == 1
+
+
+def test_another_task_and_other_settings_give_nothing(settings: Settings) -> None:
+    new = settings.override({"architecture": "another", "epochs": 3.0})
+    with pytest.raises(InputError, match=r"0 of 5 trials carry over; left out: 5 with another "):
+        of_another_task(settings, new)
+
+
+def test_the_lowest_loss_is_proposed_first(settings: Settings) -> None:
+    old_settings = settings.override({"objective": "val/loss"})
+    carried = of_another_task(old_settings, settings)
+    assert carried.proposals[0]["learn_rate"] == 1e-3
+
+
+def test_equal_settings_are_proposed_once(settings: Settings) -> None:
+    params = {"learn_rate": 1e-3, "pooling": "mean"}
+    old, study = searched(settings, SPACE, *[(params, value / 10) for value in range(8)])
+    new = settings.override({"architecture": "another"})
+    assert carry_over(old, study, from_tree({"space": SPACE}, new, "n"), new).proposals == (params,)
+
+
+def test_trials_that_the_old_search_carried_count_too(settings: Settings) -> None:
+    old, study = searched(settings, SPACE, ({"learn_rate": 1e-3, "pooling": "mean"}, 0.5))
+    study[0].number = -1
+    later = Study(None, "max", carried=study.trials)
+    own = later.add({"learn_rate": 2e-3, "pooling": "mean"})
+    later.report(own.number, {"pairs_seen": 100, settings.objective: 0.6}, settings.objective)
+    later.finish(own.number, "COMPLETE")
+    carried = carry_over(old, later, from_tree({"space": SPACE}, settings, "n"), settings)
+    assert [(t.number, t.params["learn_rate"]) for t in carried.trials] == [(-1, 1e-3), (-2, 2e-3)]
 
 
 LOSSES = {"loss": {"choice": ["mse", "infonce"]}, "learn_rate": SPACE["learn_rate"]}

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from tune.results import live
 from tune.results.live import LiveView
+from tune.schedulers.explanation import Forecast
 from tune.study.study import Study
 
 
@@ -29,7 +32,10 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then(study, monkeypat
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
     view = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="val/match@01")
     view.setup()
-    running = [SimpleNamespace(status="RUNNING"), SimpleNamespace(status="TERMINATED")]
+    running = [
+        SimpleNamespace(status=status, config={"number": number})
+        for number, status in ((3, "RUNNING"), (1, "TERMINATED"))
+    ]
     view.on_step_end(trials=running)
     assert capsys.readouterr().err == ""  # ten seconds have not gone by
     monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
@@ -62,14 +68,101 @@ def test_a_plain_line_is_cut_where_it_would_fill_the_screen(study, monkeypatch, 
     assert "; best val/match@01 0.9000 in trial 4, not saved yet: setting_0=0 setting_1=1 " in line
 
 
-def test_the_terminal_view_has_three_lines(study, monkeypatch):
+SETTINGS = {
+    "learn_rate": 0.00123456,
+    "weight_decay": 0.0123,
+    "warmup_share": 0.05,
+    "batch_size": 192,
+    "loss": "mse+infonce",
+    "temperature": 0.0712,
+    "pooling": "mean",
+    "schedule": "cosine",
+    "dropout": 0.1,
+    "projection_bias": True,
+}
+"""Ten settings, as many as a search of the miniature has."""
+
+
+def shown(study: Study, running: list[int], monkeypatch: pytest.MonkeyPatch, **view: Any) -> list[str]:
+    """The lines of a frame on a terminal of 80 columns, without trailing blanks."""
     screen = io.StringIO()
-    monkeypatch.setattr(live, "console", Console(file=screen, force_terminal=True, width=80))
-    study.report(study.add({f"setting_{i}": i for i in range(30)}).number, {"pairs_seen": 1, "o": 0.9}, "o")
-    live.console.print(
-        LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="val/match@01")._frame()
+    height = view.pop("height", 40)
+    wide = Console(
+        file=screen, force_terminal=True, width=80, height=height, soft_wrap=True, color_system=None
     )
-    assert len(screen.getvalue().splitlines()) == 3
+    monkeypatch.setattr(live, "console", wide)
+    monkeypatch.setattr(live, "_SECONDS_BETWEEN_FRAMES", 0.0)
+    view_of = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="val/match@01", **view)
+    trials = [SimpleNamespace(status="RUNNING", config={"number": number}) for number in running]
+    view_of.on_step_end(trials=trials)
+    view_of.close()
+    screen.seek(0)
+    screen.truncate()
+    wide.print(view_of._frame())
+    lines = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line).rstrip() for line in screen.getvalue().splitlines()]
+    assert all(len(line) <= 80 for line in lines)
+    assert len(lines) < height
+    return lines
+
+
+@pytest.fixture
+def two_running() -> Study:
+    study = Study(None, "max")
+    for number, (pairs, value) in enumerate([(20_000, 0.9), (8_192, 0.43), (12_288, 0.6)]):
+        params = SETTINGS | {"learn_rate": 0.001 * (number + 1), "pooling": ("mean", "mean", "first")[number]}
+        trial = study.add(params)
+        study.report(number, {"pairs_seen": pairs, "o": value}, "o")
+        trial.gpus, trial.machine = 0.0, "here"
+    study.finish(0, "COMPLETE")
+    return study
+
+
+def test_each_running_trial_has_a_row_of_80_columns(two_running, monkeypatch):
+    lines = shown(two_running, [2, 1], monkeypatch)
+    assert lines[1:] == [
+        "1 of 8 trials done, 1 completed, 0 stopped early, 0 failed, 2 of 2 slots busy",
+        "best val/match@01 0.9000 in trial 0: learn_rate=0.001 weight_decay=0.0123",
+        "warmup_share=0.05 batch_size=192 loss=mse+infonce temperature=0.0712",
+        "pooling=mean schedule=cosine dropout=0.1 projection_bias=True",
+        "trial   pairs  objective  device  settings that differ",
+        "    1   8,192     0.4300     CPU  learn_rate=0.002 pooling=mean",
+        "    2  12,288     0.6000     CPU  learn_rate=0.003 pooling=first",
+    ]
+
+
+def test_a_forecast_machine_and_share_get_their_place(two_running, settings, monkeypatch):
+    for number, machine in ((1, "node-1"), (2, "node-2")):
+        two_running[number].machine, two_running[number].gpus = machine, 1.0 if number == 1 else 0.5
+        two_running[number].metrics["epoch"] = settings.training.epochs / 4
+
+    def forecast(_: Study, number: int) -> Forecast | None:
+        return Forecast(0.93, 0.9, 0.95) if number == 2 else None
+
+    for trial in two_running:
+        trial.params = {"learn_rate": trial.params["learn_rate"]}
+    lines = shown(two_running, [1, 2], monkeypatch, settings=settings, forecast=forecast)
+    assert lines[-5:] == [
+        "trial        pairs  objective           forecast          device",
+        "    1   8,192 25 %     0.4300                         GPU node-1",
+        "    learn_rate=0.002",
+        "    2  12,288 25 %     0.6000  0.930 0.900–0.950  0.5 GPU node-2",
+        "    learn_rate=0.003",
+    ]
+
+
+def test_many_settings_wrap_and_many_trials_are_cut(monkeypatch):
+    study = Study(None, "max")
+    for number in range(30):
+        study.add({name: f"{value}-{number}" for name, value in SETTINGS.items()})
+    few = shown(study, [0, 1], monkeypatch)
+    settings_shown = " ".join(" ".join(few).split())
+    assert all(f"{name}={value}-1" in settings_shown for name, value in SETTINGS.items())
+    many = shown(study, list(range(30)), monkeypatch, height=24)
+    assert len(many) == 23  # and the cursor's line
+    rows = many[many.index("trial  pairs  objective  device  settings that differ") + 1 : -1]
+    assert [line.split()[0] for line in rows] == [str(number) for number in range(len(rows))]
+    assert all(line.endswith("…") for line in rows)
+    assert many[-1] == f"and {30 - len(rows)} more"
 
 
 def test_on_a_terminal_one_view_that_goes_away(study, monkeypatch, capsys):

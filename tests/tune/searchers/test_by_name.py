@@ -242,3 +242,33 @@ def test_trials_carried_over_are_learnt_from(space, searcher):
     assert propose(space, study) == propose(space, study)
     space_alone = propose(space, Study(None, "max", study.trials))
     assert space_alone != propose(space, study)
+
+
+@pytest.mark.parametrize("searcher", SEARCHERS)
+def test_a_warm_start_draws_other_points_with_one_seed(space, searcher):
+    """A failed trial does not carry over; the same seed would else draw it again."""
+    space = replace(by(space, searcher), first=())
+    old = Study(None, "max")
+    play(space, old, 4)
+    carried = [replace(trial, number=-1) for trial in old.trials[:1]]  # fewer than startup_trials
+    new = Study(None, "max", carried=carried)
+    play(space, new, 4)
+    rates = {trial.params["learn_rate"] for trial in old}
+    assert not rates & {trial.params["learn_rate"] for trial in new}
+    again = Study(None, "max", carried=carried)
+    play(space, again, 4)
+    assert [trial.params for trial in again] == [trial.params for trial in new]
+
+
+@pytest.mark.parametrize("searcher", SEARCHERS)
+def test_proposals_of_a_warm_start_follow_trusted_ones(space, searcher):
+    proposals = [
+        {"learn_rate": 5e-4, "batch_size": 96, "loss": "infonce"},
+        dict(space.first[0]),  # tried by then
+        {"learn_rate": 6e-4, "batch_size": 128, "loss": "mse"},
+    ]
+    study = Study(None, "max", proposals=proposals)
+    play(by(space, searcher), study, 6)
+    assert (study[2].params, study[4].params) == (proposals[0], proposals[2])
+    assert study[3].params not in proposals
+    assert len({tuple(trial.params.values()) for trial in study}) == 6

@@ -214,3 +214,29 @@ def test_what_was_carried_over_stays_apart(tmp_path):
     study.save()
     again = Study.read(tmp_path / "study.json")
     assert (again.carried, again.trials) == (study.carried, study.trials)
+
+
+def test_proposals_and_journal_come_back_as_saved(tmp_path):
+    study = Study(tmp_path / "study.json", "max", proposals=[{"learn_rate": 0.1}])
+    study.limit(8, None)
+    study.limit(8, None)
+    reported(study, 0.1, math.nan)
+    study.finish(0, "COMPLETE")
+    again = Study.read(study.path)
+    assert again.proposals == ({"learn_rate": 0.1},)
+    assert again.salt == study.salt != ()
+    assert [tuple(event) for event in again.journal or ()] == [
+        ("limits", -1, (8, None)),
+        ("add", 0, ()),
+        ("report", 0, (100, 0.1)),
+        ("report", 0, (200, None)),
+        ("finish", 0, ("COMPLETE", False)),
+    ]
+
+
+@pytest.mark.parametrize("journal", ['[["steal", 0]]', '[["add"]]', '[["add", "x"]]', "3"])
+def test_a_damaged_journal_is_refused(tmp_path, journal):
+    path = tmp_path / "study.json"
+    path.write_text(f'{{"format": 1, "mode": "max", "trials": [], "journal": {journal}}}')
+    with pytest.raises(InputError, match="holds no study"):
+        Study.read(path)

@@ -13,6 +13,7 @@ NAMES = (
     "test",
     "tune",
     "status",
+    "why",
     "report",
     "search",
     "export",

@@ -10,7 +10,7 @@ from plotly.graph_objects import Bar, Figure, Scatter
 
 from tune.results.report.axes import log_ticks
 from tune.results.report.facts import Lane, Rung, outcome
-from tune.results.report.outcomes import COLOURS, GREY, NAMES, about, by_outcome, marker
+from tune.results.report.outcomes import COLOURS, GREY, NAMES, about, by_outcome, grounds, marker, plain
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial
 
@@ -69,7 +69,8 @@ def learning_curves(study: Study, winner: Trial | None, objective: str, stops: S
             points = sorted(trial.values.items())
             xs += [pairs for pairs, _ in points] + [None]
             ys += [value for _, value in points] + [None]
-            texts += [f"trial {trial.number}"] * len(points) + [None]
+            texts += [f"trial {trial.number}"] * (len(points) - 1)
+            texts += [f"{_end_of(trial)}trial {trial.number}", None]
         figure.add_trace(
             Scatter(
                 x=xs,
@@ -112,6 +113,11 @@ def learning_curves(study: Study, winner: Trial | None, objective: str, stops: S
     )
 
 
+def _end_of(trial: Trial) -> str:
+    """The reason for which a curve ends, as the first line of its last point's hover text."""
+    return f"<b>{plain(trial.reason)}</b>{grounds(trial)}<br>" if trial.reason else ""
+
+
 def _group(rung: Rung, number: int, winner: Trial | None) -> str:
     if winner is not None and number == winner.number:
         return "the best"
@@ -135,7 +141,8 @@ def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objec
                 if _group(rung, number, winner) == name:
                     xs.append(position - 0.36 + 0.72 * number / n)
                     ys.append(value)
-                    texts.append(f"trial {number}: {value:.4f} at {rung.pairs:,} pairs, {name}")
+                    text = f"trial {number}: {value:.4f} at {rung.pairs:,} pairs, {name}"
+                    texts.append(text + (grounds(study[number]) if name in ("stopped", "paused") else ""))
         marker: dict[str, Any] = {"color": colour, "symbol": symbol, "size": 8 if symbol == "circle" else 9}
         if symbol == "x-thin-open":
             marker["line"] = {"width": 1.8, "color": colour}

@@ -43,14 +43,19 @@ def marker(kind: Outcome) -> dict[str, object]:
 
 
 def about(trial: Trial, mode: Mode) -> str:
-    """Hover text of a trial in Plotly's HTML: objective, pairs, outcome and settings."""
+    """Hover text of a trial in Plotly's HTML: objective, pairs, outcome, its grounds and settings."""
     value = trial.best(mode)
     best = "no report" if value is None else f"{value:.4f}"
-    settings = "<br>".join(f"{name} {_plain(show(value))}" for name, value in trial.params.items())
-    ended = _plain(trial.reason or trial.state.lower())
+    settings = "<br>".join(f"{name} {plain(show(value))}" for name, value in trial.params.items())
+    ended = plain(trial.reason or trial.state.lower()) + grounds(trial)
     return f"<b>trial {trial.number}</b>: {best} after {trial.pairs_seen:,} pairs, {ended}<br>{settings}"
 
 
-def _plain(text: str) -> str:
+def grounds(trial: Trial) -> str:
+    """A line of hover text with rank and threshold of the decision that paused or stopped a trial, if any."""
+    return f"<br>{plain(trial.why)}" if trial.why else ""
+
+
+def plain(text: str) -> str:
     """The text, escaped for Plotly; without quotes, whose entities some versions do not know."""
     return escape(text, quote=False)

@@ -241,7 +241,7 @@ def _rows(search: Search, study: Study, best: Trial) -> list[_TrialRow]:
             trial.pairs_seen,
             trial.seconds,
             tuple(show_setting(trial, name) for name in search.space.dimensions),
-            trial.reason if trial.state == "FAIL" else "",
+            trial.reason if trial.state == "FAIL" else trial.why,
         )
         for trial in [*able, *others][:MAX_TRIALS_IN_TABLE]
     ]

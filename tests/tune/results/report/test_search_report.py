@@ -23,8 +23,8 @@ from themo.process import progress
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
 from tune.results.best_trials import write_best
-from tune.results.report.course_figures import history, time_line
-from tune.results.report.facts import lanes
+from tune.results.report.course_figures import history, learning_curves, rung_strips, time_line
+from tune.results.report.facts import lanes, rungs
 from tune.results.report.outcomes import about
 from tune.results.report.page import write_report
 from tune.results.report.setting_figures import parallel_coordinates
@@ -183,6 +183,23 @@ def test_what_a_trial_failed_of_is_no_markup_for_plotly(finished: tuple[Search, 
     text = about(trial, "max")
     assert "must be &lt;class 'int'&gt;, got &lt;b&gt; &amp; co<br>" in text
     assert "pooling &lt;i&gt;" in text
+
+
+def test_hovering_over_a_stopped_trial_shows_its_rank(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    study[2].why, study[2].reason = "0.0150 at the rung of 100 pairs, rank 2 of 3", "stopped at 100 pairs"
+    study.save()
+    winner, stops = study.winner(), rungs(study, search.space.search)
+    texts = [
+        *(text for trace in history(study, winner, "o").data for text in trace.text or ()),
+        *(text for trace in learning_curves(study, winner, "o", stops).data for text in trace.text or ()),
+        *(text for trace in rung_strips(study, stops, winner, "o").data for text in trace.text or ()),
+    ]
+    shown = [text for text in texts if text and "rank 2 of 3" in text]
+    assert len(shown) == 3
+    assert all("trial 2" in text for text in shown)
+    assert "rank 2 of 3" in text_of(write_report(search, folder))
 
 
 def test_the_page_shows_rungs_and_cost(finished: tuple[Search, Path]) -> None:

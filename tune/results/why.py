@@ -1,0 +1,249 @@
+"""Why a trial was stopped, failed, or was trained to its end: computed again from the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from themo.errors import InputError
+from tune.results.best_trials import show
+from tune.results.failures import Shared, failed_alike, kind_of, shared_settings
+from tune.results.status import read_status
+from tune.schedulers.decisions import Decision, at_the_end, decisions
+from tune.schedulers.explanation import Explanation
+from tune.study.naming import FAILURES_FOLDER
+from tune.study.search import Search
+from tune.study.study import Study
+from tune.study.trial_record import Mode, Trial, loss_of
+
+_WORDS = {"RUNNING": "continued", "PAUSED": "paused", "PRUNED": "stopped"}
+
+
+@dataclass(frozen=True)
+class Why:
+    """The decisions about a trial that ended or is paused.
+
+    Attributes:
+        search: The search.
+        study: Its record.
+        trial: The trial.
+        decisions: The scheduler's decisions about it in order; None: an older record keeps no order of
+            reports.
+        waited: The place of a paused trial at the end of the record; None: the trial does not wait.
+        alike: The trials that failed in the same way, itself included; empty unless it failed.
+        shared: The settings that these share and few others have.
+        traceback: File with the traceback of its failure; None: there is none.
+    """
+
+    search: Search
+    study: Study
+    trial: Trial
+    decisions: list[Decision] | None
+    waited: Explanation | None
+    alike: list[Trial]
+    shared: list[Shared]
+    traceback: Path | None
+
+    @property
+    def is_repeated(self) -> bool | None:
+        """Whether every decision, computed again, is as recorded; None: the record keeps no order."""
+        if self.decisions is None:
+            return None
+        return all(decision.is_repeated for decision in self.decisions)
+
+    @property
+    def place(self) -> int | None:
+        """Rank of the trial among all with a score, from 1; None without a score."""
+        numbers = [trial.number for trial in self.study.ranked()]
+        return numbers.index(self.trial.number) + 1 if self.trial.number in numbers else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The output of ``why --json``."""
+        trial = self.trial
+        return {
+            "search": self.search.name,
+            "trial": trial.number,
+            "state": trial.state_name(at_rest=True),
+            "reason": trial.reason,
+            "objective": self.search.objective,
+            "best": trial.best(self.study.mode),
+            "place": self.place,
+            "pairs_seen": trial.pairs_seen,
+            "settings": dict(trial.params),
+            "decisions": None if self.decisions is None else [_as_json(d) for d in self.decisions],
+            "waited": None if self.waited is None else self.waited.to_json(),
+            "is_repeated": self.is_repeated,
+            "failed_alike": [other.number for other in self.alike],
+            "shared_settings": [{"values": s.text, "others": s.n_others} for s in self.shared],
+            "traceback": None if self.traceback is None else str(self.traceback),
+        }
+
+    def lines(self) -> list[str]:
+        """The lines above the table of decisions."""
+        trial, mode = self.trial, self.study.mode
+        head = f"Trial {trial.number} of search {self.search.name}: {trial.reason or 'complete'}"
+        if trial.reason and trial.state == "FAIL":
+            head = f"Trial {trial.number} of search {self.search.name} failed: {trial.reason}"
+        best = trial.best(mode)
+        lines = [head]
+        if best is not None and self.place is not None:
+            lines.append(
+                f"Its best {self.search.objective}, {best:.4f}, ranks {self.place} of "
+                f"{len(self.study.ranked())} trials with a score"
+            )
+        lines.append("Settings: " + " ".join(f"{n}={show(value)}" for n, value in trial.params.items()))
+        if trial.lineage:
+            lines.append(f"It continued {trial.lineage_in_words}")
+        lines += self._failure() if trial.state == "FAIL" else self._course()
+        if self.is_repeated is False:
+            lines.append("Computed again from study.json, a decision differs from the recorded one (below)")
+        elif self.decisions:
+            lines.append("Computed again from study.json: every decision is as recorded")
+        return lines
+
+    def _course(self) -> list[str]:
+        """Why the trial was stopped or never was."""
+        if self.decisions is None:
+            return ["An older version recorded this search without the order of reports: no decision repeats"]
+        judged = [decision for decision in self.decisions if not decision.is_resume]
+        if self.waited is not None and self.waited.where:
+            state = "waits" if self.trial.state == "PAUSED" else "waited until the search ended"
+            return [f"It {state}: {self.waited.line}", *_rivals(self.waited, self.study.mode)]
+        if self.trial.state == "COMPLETE":
+            return [_why_complete(self.search, judged)]
+        if not judged:
+            return ["The scheduler did not decide about it"]
+        last = judged[-1].explanation
+        return [f"Decision: {last.line}", *_rivals(last, self.study.mode)]
+
+    def _failure(self) -> list[str]:
+        """The settings that other failures share."""
+        lines = [] if self.traceback is None else [f"Traceback: {self.traceback}"]
+        n = len(self.alike)
+        if n < 2:
+            return [*lines, f"No other trial failed in this way ({kind_of(self.trial.reason) or 'unknown'})"]
+        numbers = ", ".join(str(trial.number) for trial in self.alike)
+        alike = f"{n} trials failed in this way ({kind_of(self.trial.reason)}): {numbers}"
+        if not self.shared:
+            return [*lines, alike, "No setting separates them from the other trials beyond chance"]
+        n_others = sum(trial.is_done and trial.state != "FAIL" for trial in self.study)
+        shared = [
+            f"All of them have {s.text}; so have {s.n_others} of {n_others} others" for s in self.shared
+        ]
+        return [*lines, alike, *shared]
+
+    def to_table(self) -> Table:
+        """The decisions, one row each."""
+        view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for heading in ("pairs", "judged at", "value", "rank", "needed", "decision"):
+            view.add_column(heading, justify="left" if heading in ("judged at", "decision") else "right")
+        for decision in self.decisions or ():
+            found = decision.explanation
+            view.add_row(
+                f"{found.pairs:,}",
+                found.where,
+                "" if found.value is None else f"{found.value:.4f}",
+                "" if found.rank is None else f"{found.rank} of {len(found.compared) + 1}",
+                "" if found.threshold is None else f"{found.threshold:.4f}",
+                _word(decision),
+            )
+        return view
+
+
+def explain_trial(folder: Path, number: int) -> Why:
+    """The decisions about a trial of a search directory, which is not changed.
+
+    Args:
+        folder: The search directory.
+        number: The trial.
+
+    Raises:
+        InputError: There is no such search or trial, the trial has not ended, or a file is damaged.
+    """
+    status = read_status(folder, asked_by="why NAME")
+    search, study = status.search, status.study
+    if not len(study):
+        raise InputError(f"why TRIAL: search {search.name} has no trial yet, got {number}")
+    if number >= len(study):
+        last = len(study) - 1
+        raise InputError(f"why TRIAL: must be a trial of search {search.name}, 0 to {last}, got {number}")
+    trial = study[number]
+    if trial.state == "RUNNING":
+        is_running = status.activity == "running"
+        state = "still runs" if is_running else "was interrupted and resumes with the search"
+        at = f"at {trial.pairs_seen:,} pairs"
+        raise InputError(f"why TRIAL: must be a trial that has ended, trial {number} {state}, {at}")
+    found = None if study.journal is None else list(decisions(study, search.space, number))
+    alike = failed_alike(study, trial) if trial.state == "FAIL" else []
+    traceback = folder / FAILURES_FOLDER / f"trial-{number:04d}.txt"
+    return Why(
+        search=search,
+        study=study,
+        trial=trial,
+        decisions=found,
+        waited=at_the_end(study, search.space, number) if _has_waited(trial, found) else None,
+        alike=alike,
+        shared=shared_settings(study, search.space, alike),
+        traceback=traceback if trial.state == "FAIL" and traceback.exists() else None,
+    )
+
+
+def _has_waited(trial: Trial, found: list[Decision] | None) -> bool:
+    """Whether a trial is paused, or was until the search ended."""
+    if trial.state == "PAUSED":
+        return True
+    return trial.state == "PRUNED" and any(d.decided == "PAUSED" for d in (found or ())[-1:])
+
+
+def _why_complete(search: Search, judged: list[Decision]) -> str:
+    if search.space.search.scheduler == "none":
+        return "It was never stopped: scheduler none stops no trial"
+    if not judged:
+        return "It was never stopped: it reached no point at which trials are judged"
+    n_trusted = sum(decision.explanation.is_trusted for decision in judged)
+    if n_trusted:
+        return (
+            f"Its settings are trusted: it continued {n_trusted} times where another would have been stopped"
+        )
+    if search.space.search.scheduler == "pbt":
+        return "It was never stopped: population based training stops no trial with finite reports"
+    lowest = max((d.explanation for d in judged), key=lambda found: found.rank or 0)
+    return f"It was never stopped: each time it was judged, it passed; its lowest rank: {lowest.line}"
+
+
+def _rivals(found: Explanation, mode: Mode) -> list[str]:
+    """The trials that a decision compared, best first."""
+    if not found.compared:
+        return ["No other trial had come as far"]
+    ranked = sorted(found.compared.items(), key=lambda item: (loss_of(item[1], mode), item[0]))
+    return ["Compared with: " + ", ".join(f"trial {number} {value:.4f}" for number, value in ranked)]
+
+
+def _word(decision: Decision) -> str:
+    if decision.donor is not None:
+        word = f"took over trial {decision.donor}"
+    elif decision.is_resume:
+        word = "resumed"
+    else:
+        word = _WORDS.get(decision.decided, decision.decided.lower())
+    if decision.explanation.is_trusted:
+        word += " (trusted)"
+    if not decision.is_repeated:
+        computed = decision.explanation.state
+        word += f"; computed again: {_WORDS.get(computed, computed.lower())}"
+    return word
+
+
+def _as_json(decision: Decision) -> dict[str, Any]:
+    return {
+        **decision.explanation.to_json(),
+        "decided": decision.decided.lower(),
+        "computed": decision.explanation.state.lower(),
+        "is_resume": decision.is_resume,
+        "is_repeated": decision.is_repeated,
+        "donor": decision.donor,
+    }

@@ -1,0 +1,104 @@
+"""The grounds of a scheduler's decision, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tune.study.trial_record import Mode, State, loss_of
+
+NOT_FINITE = "a trial without a finite report is stopped"
+"""Rule of all schedulers that stop trials."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A scheduler's prediction of a trial's best objective at its end.
+
+    Attributes:
+        value: The predicted objective.
+        low, high: Ends of the interval.
+        level: Probability that the objective lies in the interval, from 0 to 1.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.9
+
+    @property
+    def short(self) -> str:
+        """The prediction and its interval as text, such as ``0.930 0.900–0.950``."""
+        return f"{self.value:.3f} {self.low:.3f}–{self.high:.3f}"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A decision about a trial: the state, and the comparison that led to it.
+
+    Attributes:
+        state: RUNNING: the trial continues. PAUSED, PRUNED: it does not.
+        pairs: Sentence pairs at the trial's last report.
+        where: The point of judgement, such as ``rung of 8,000 pairs``; empty: the trial is not judged here.
+        value: The trial's value in the comparison; None: no report was finite.
+        compared: Values of the other trials, by number.
+        rank: Rank of the value among all compared, from 1; None without a comparison.
+        threshold: The worst value that would have continued; None: no value decides.
+        rule: What lets a trial continue here, as a clause.
+        forecast: The predicted end of the trial, of schedulers that predict.
+        is_trusted: Whether the trial continues because its settings are trusted.
+    """
+
+    state: State
+    pairs: int
+    where: str = ""
+    value: float | None = None
+    compared: Mapping[int, float] = field(default_factory=dict)
+    rank: int | None = None
+    threshold: float | None = None
+    rule: str = ""
+    forecast: Forecast | None = None
+    is_trusted: bool = False
+
+    @property
+    def line(self) -> str:
+        """The comparison in one line; empty if the trial was not judged."""
+        if not self.where:
+            return ""
+        if self.value is None:
+            return f"no finite report at the {self.where}"
+        rank = f", rank {self.rank} of {len(self.compared) + 1}" if self.rank is not None else ""
+        return f"{self.value:.4f} at the {self.where}{rank}; {self.rule}"
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``why --json``."""
+        forecast = self.forecast
+        return {
+            "pairs": self.pairs,
+            "where": self.where,
+            "value": self.value,
+            "rank": self.rank,
+            "of": None if self.rank is None else len(self.compared) + 1,
+            "threshold": self.threshold,
+            "rule": self.rule,
+            "compared": [{"trial": number, "value": value} for number, value in self.compared.items()],
+            "forecast": None
+            if forecast is None
+            else {
+                "value": forecast.value,
+                "interval": [forecast.low, forecast.high],
+                "level": forecast.level,
+            },
+            "is_trusted": self.is_trusted,
+        }
+
+
+def rank_among(value: float, compared: Mapping[int, float], mode: Mode) -> int:
+    """Rank of a value from 1; equal values share the better rank."""
+    return 1 + sum(loss_of(other, mode) < loss_of(value, mode) for other in compared.values())
+
+
+def or_better(value: float, mode: Mode) -> str:
+    """A threshold as text, such as ``0.5530 or more``."""
+    return f"{value:.4f} or {'more' if mode == 'max' else 'less'}"

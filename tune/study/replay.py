@@ -1,0 +1,87 @@
+"""The record of a search at any earlier moment, restored from its journal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from tune.space.dimensions import Scalar
+from tune.study.journal import Event
+from tune.study.study import COSINE, Study
+from tune.study.trial_record import Trial
+
+_OBJECTIVE = "objective"
+_CHECKPOINT = "replayed"
+"""In place of the path of a checkpoint, which decides nothing."""
+
+
+class Replay:
+    """Applies the events of a journal, one after another.
+
+    Only the parts of the record that decisions depend on are restored: trials, settings, states, values of
+    the objective, sentence pairs seen, takeovers and limits.
+
+    Args:
+        recorded: The record with its journal.
+
+    Attributes:
+        study: The record after the events applied so far; in memory.
+        limits: `num_samples` and `stop_after_no_gain` at this moment; None: not recorded.
+    """
+
+    def __init__(self, recorded: Study) -> None:
+        self._recorded = recorded
+        self.study = Study(None, recorded.mode, carried=recorded.carried, proposals=recorded.proposals)
+        self.limits: tuple[int, int | None] | None = None
+        self._reports: dict[int, dict[int, dict[str, float]]] = {}
+
+    def events(self) -> Iterator[tuple[Event, Event | None]]:
+        """Each event before it is applied, with the following one; None after the last one.
+
+        The caller applies it by `apply`.
+        """
+        events = list(self._recorded.journal or ())
+        yield from zip(events, [*events[1:], None], strict=True)
+
+    def apply(self, event: Event) -> None:
+        """Change the record as an event did."""
+        study, number, detail = self.study, event.number, event.detail
+        match event.kind:
+            case "limits":
+                self.limits = (detail[0], detail[1])
+            case "add":
+                study.add(self._settings(number, n_takeovers=0))
+            case "report":
+                self._report(number, *detail)
+            case "verdict":
+                study.decide(number, detail[0])
+            case "finish":
+                study[number].checkpoint = _CHECKPOINT if detail[1] else None
+                study.finish(number, detail[0])
+            case "rewind":
+                self._rewind(study[number], detail[0])
+            case "resume":
+                study.resume(number)
+            case "take_over":
+                donor = detail[0]
+                params = self._settings(number, n_takeovers=len(study[number].lineage) + 1)
+                study.take_over(number, donor, params)
+                self._reports[number] = dict(self._reports.get(donor, {}))
+
+    def _settings(self, number: int, n_takeovers: int) -> dict[str, Scalar]:
+        """The settings of a trial after a number of takeovers."""
+        trial = self._recorded[number]
+        of_stages = [*(step.params for step in trial.lineage), trial.params]
+        return dict(of_stages[n_takeovers])
+
+    def _report(self, number: int, pairs: int, value: float | None, cosine: float | None = None) -> None:
+        metrics = {"pairs_seen": float(pairs), _OBJECTIVE: math.nan if value is None else value}
+        if cosine is not None:
+            metrics[COSINE] = cosine
+        self._reports.setdefault(number, {})[pairs] = metrics
+        self.study.report(number, metrics, _OBJECTIVE)
+
+    def _rewind(self, trial: Trial, pairs: int) -> None:
+        trial.checkpoint_pairs = pairs
+        trial.checkpoint_metrics = dict(self._reports.get(trial.number, {}).get(pairs, {}))
+        self.study.rewind(trial.number)
