@@ -151,7 +151,7 @@ def test_the_code_of_an_mlflow_model_is_self_contained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "home"), [("cmaes", "searchers/evolution.py"), ("scipy", "searchers/by_name.py")]
+    ("module", "home"), [("cmaes", "searchers/evolution.py"), ("scipy", "searchers/quasi_random.py")]
 )
 def test_each_library_of_the_searchers_has_its_home(module: str, home: str) -> None:
     sources = {

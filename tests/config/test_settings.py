@@ -229,6 +229,11 @@ def test_the_objective_sees_images_where_there_are_any() -> None:
         ("training", {"batch_size": 2.5}, "own.yaml: training.batch_size: must be a valid integer, got 2.5"),
         (
             "training",
+            {"batch_size": 64.0},
+            "own.yaml: training.batch_size: must be a valid integer, got 64.0",
+        ),
+        (
+            "training",
             {"batch_size": True},
             "own.yaml: training.batch_size: must be a valid integer, got True",
         ),

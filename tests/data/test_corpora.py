@@ -140,6 +140,30 @@ def test_refusals_of_a_tsv(tmp_path: Path, content: bytes, columns: tuple[str, s
     assert message in refusal(tsv(tmp_path, content), columns)
 
 
+WIDE = [f"utf-{bits}{order}" for bits in (16, 32) for order in ("", "-le", "-be")]
+
+
+@pytest.mark.parametrize("encoding", WIDE)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "en\tes\nthe boy\tel niño\n",
+        "the cat\tel gato\nthe dog\tel perro\n",
+        '"en"\t"es"\n"the cat"\t"el gato"\n',
+    ],
+    ids=["header", "plain letters alone", "quoted"],
+)
+def test_utf_16_and_utf_32_are_refused(tmp_path: Path, encoding: str, text: str) -> None:
+    """Plain letters of UTF-16 without a mark are UTF-8 too: a zero byte lies beside each."""
+    for columns in (DEFAULT, ("1", "2")):
+        message = refusal(tsv(tmp_path, text.encode(encoding)), columns)
+        assert message == "corpus pairs.tsv: must be UTF-8, got UTF-16 or UTF-32"
+
+
+def test_a_zero_byte_in_a_text_is_not_utf_16(tmp_path: Path) -> None:
+    assert read([tsv(tmp_path, "a\0b\tc\n\0\t\0\n")]) == [("a\0b", "c"), ("\0", "\0")]
+
+
 def test_the_line_of_a_bad_byte_is_found_far_down(tmp_path: Path) -> None:
     lines = [b"en\tes", *(b"a\tb" for _ in range(5000)), b"caf\xe9\tcaf", b"c\td"]
     assert refusal(tsv(tmp_path, b"\n".join(lines))) == "corpus pairs.tsv:5002: must be UTF-8, got byte 0xe9"

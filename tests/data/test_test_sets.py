@@ -106,6 +106,11 @@ def test_xtd10_missing_images_are_counted_and_named(xtd: tuple[Path, Path]) -> N
         ("test_1kcaptions_es.txt", b"uno\n \ntres\n", r"es\.txt, line 2: must not be blank"),
         ("test_1kcaptions_es.txt", b"", r"es\.txt, line 1: must not be blank"),
         ("test_1kcaptions_es.txt", b"uno\nni\xf1o\ntres", r"es\.txt: must be UTF-8, got 0xf1 at byte 6"),
+        (
+            "test_1kcaptions_es.txt",
+            "uno\ndos\ntres\n".encode("utf-16-be"),
+            r"es\.txt: must be UTF-8, got 0x00 at byte 0",
+        ),
         ("test_1kcaptions_es.txt", None, r"es\.txt: cannot be read: No such file"),
         ("test_1kcaptions_en.txt", None, r"en\.txt: cannot be read: No such file"),
         ("test_image_names.txt", None, r"names\.txt: cannot be read: No such file"),

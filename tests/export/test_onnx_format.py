@@ -86,8 +86,13 @@ def test_int8_and_what_it_loses(source: Callable[..., Source], tmp_path: Path) -
     match_at_1 = MatchAt1(targets, torch.from_numpy(np.array(pairs.english_ids)))
     assert written["match@01_float32"] == pytest.approx(match_at_1(plain))
     assert written["match@01_int8"] == pytest.approx(match_at_1(small), abs=0.06)
+    batched = encode(export.folder / "model_int8.onnx", Sentences.of_validation(opened))
+    apart = torch.nn.functional.cosine_similarity(small.double(), batched.double())
+    assert written["batch_cosine_least"] == pytest.approx(apart.min().item(), abs=1e-9)
+    assert written["batch_cosine_least"] < 1 - 1e-6
     card = (export.folder / "README.md").read_text(encoding="utf-8")
     assert f"{written['cosine_mean']:.5f} on average" in card
+    assert f"by up to {1 - written['batch_cosine_least']:.1e} of cosine" in card
     assert export.int8 is not None
     assert export.int8.cosine_least == written["cosine_least"]
 
@@ -127,6 +132,7 @@ def test_sentences_that_cannot_be_had(version: Callable[..., Path], tmp_path: Pa
     for name, content, message in (
         ("nosuch.txt", None, r"--sentences .*nosuch\.txt: cannot be read: No such file or directory"),
         ("empty.txt", b"\n \n", r"--sentences .*empty\.txt: must hold one sentence per line, got none"),
+        ("wide.txt", "gato\n".encode("utf-16-le"), r"--sentences .*wide\.txt: cannot be read: is not UTF-8"),
         ("latin.txt", b"ni\xf1o\n", r"--sentences .*latin\.txt: cannot be read: is not UTF-8"),
     ):
         if content is not None:
@@ -141,10 +147,13 @@ def test_sentences_that_cannot_be_had(version: Callable[..., Path], tmp_path: Pa
 def test_compare_by_hand() -> None:
     vectors = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
     others = torch.tensor([[1.0, 0.0], [3.0, 3.0]])
-    quality = compare(vectors, others, Sentences("", [], 0))
+    alone = torch.tensor([[1.0, 1e-2]])
+    quality = compare(vectors, others, alone, Sentences("", [], 0))
     assert quality.cosine_mean == pytest.approx((1 + 0.5**0.5) / 2)
     assert quality.cosine_least == pytest.approx(0.5**0.5)
+    assert quality.batch_cosine_least == pytest.approx(1 - 5e-5, abs=1e-8)
     said = quality.in_words("two")
+    assert "A vector depends on the other sentences of its batch, by up to 5.0e-05 of cosine" in said
     assert said.startswith("Measured on two: cosine to the 32-bit vectors 0.85355 on average")
 
 

@@ -68,6 +68,19 @@ def test_every_mode_becomes_rgb(
     assert image.getpixel((2, 2)) == expected
 
 
+@pytest.mark.parametrize(
+    ("colour", "expected"),
+    [((255, 128, 128), (255, 255, 255)), ((0, 128, 128), (0, 0, 0)), ((137, 208, 195), (255, 0, 0))],
+)
+def test_lab_colours_become_rgb(
+    tmp_path: Path, colour: tuple[int, int, int], expected: tuple[int, int, int]
+) -> None:
+    """Lightness, and two axes with their zero at 128."""
+    Image.new("LAB", (5, 4), colour).save(tmp_path / "image.tif")
+    pixel = np.asarray(open_rgb(tmp_path / "image.tif"))[2, 2].astype(int)
+    assert abs(pixel - expected).max() <= 12  # of 8 bits a channel, and profiles
+
+
 def test_palette_with_a_transparent_entry(tmp_path: Path) -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([255, 0, 0, 0, 255, 0])

@@ -398,6 +398,26 @@ def test_concurrent_creators_of_an_experiment_share_it(
     assert first == second
 
 
+def test_a_database_of_an_older_mlflow_names_the_upgrade(uri: str, tmp_path: Path) -> None:
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db.utils import _get_alembic_config
+
+    Delivery(uri, "older").connect()
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(Path(uri.removeprefix("sqlite:///")).read_bytes())
+    _, older = [r.revision for r in ScriptDirectory.from_config(_get_alembic_config(uri)).walk_revisions()][
+        :2
+    ]
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (older,))
+        database.commit()
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"mlflow\.db cannot be used: .*run 'mlflow db upgrade") as refused:
+        Delivery(f"sqlite:///{path}", "older").connect()
+    assert "\n" not in str(refused.value)
+    assert path.read_bytes() == before
+
+
 def test_a_database_of_another_version_of_mlflow(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     with closing(sqlite3.connect(path)) as database:

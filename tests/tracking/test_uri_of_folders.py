@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
+from themo.cli.main import main
 from themo.errors import InputError
 from themo.tracking.delivery import Delivery
 from themo.tracking.outbox import Outbox, refuse_elsewhere
@@ -50,6 +52,21 @@ def test_a_database_address_leads_back_to_its_file(name: str) -> None:
     assert shlex.split(ui_command(uri)) == ["mlflow", "ui", "--backend-store-uri", uri]
 
 
+@pytest.mark.parametrize("command", [["train"], ["tune", "--num-samples", "1"]], ids=lambda words: words[0])
+def test_a_folder_that_is_no_utf8_is_refused_in_a_line(
+    command: list[str], tmp_path: Path, tiny_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also a folder of UTF-8 in a locale without it: Python reads its name as such bytes."""
+    logs = tmp_path / os.fsdecode(b"ni\xf1o")
+    assert main([*command, "--config", str(tiny_config), "--logs-dir", str(logs)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"Error: {tmp_path}/ni\ufffdo/mlflow.db: the path of MLflow's database must be UTF-8 "
+        "(a locale without it: set LC_ALL=C.UTF-8); or name a server by MLFLOW_TRACKING_URI"
+    )
+    assert not logs.exists()
+
+
 @given(names)
 @settings(max_examples=15)
 @example("a?b")
@@ -75,6 +92,21 @@ def test_a_run_of_a_folder_stays_in_it(tmp_path: Path, name: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (logs / "mlflow.db").is_file()
     assert [path.name for path in (logs / "mlartifacts").rglob("*.json")] == ["settings.json"]
+
+
+@pytest.mark.slow  # MLflow makes its tables
+def test_a_database_is_made_from_any_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow writes the place of experiment 0, by default the working directory, into SQL."""
+    here = tmp_path / "'a' \"b\" :c \\"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    variables = dict(os.environ)
+    client, _ = Delivery(tracking_uri(Path("logs")), "here").connect()
+    assert client.get_experiment("0").artifact_location.startswith("file://")
+    assert {name for name in os.environ.keys() - variables if "ARTIFACT" in name} == set()
+    assert [path.name for path in here.iterdir()] == ["logs"]
 
 
 @given(names)

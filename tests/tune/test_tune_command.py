@@ -217,7 +217,8 @@ def test_an_unwritable_storage_is_refused_and_frees_the_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tune.driver.session.connect", lambda *_: nullcontext(NoGpus()))
-    monkeypatch.setattr("tune.driver.session.Tracking", lambda *_, **__: nullcontext())
+    tracking = SimpleNamespace(experiment_id="1")
+    monkeypatch.setattr("tune.driver.session.Tracking", lambda *_, **__: nullcontext(tracking))
     monkeypatch.setattr(
         "themo.data.preparation.prepare_data", lambda *_, **__: pytest.fail("data was prepared")
     )
@@ -387,7 +388,7 @@ def test_the_given_machines_are_named_again_for_the_resume(
         "tune.driver.conclusion._tested",
         "tune.results.report.page.write_report",
         "themo.cli.commands.tune.print_result",
-        "themo.cli.commands.tune.ui_command",
+        "tune.study.tracking_place.comparison_of",
     ],
 )
 def test_ctrl_c_after_a_search_names_the_command_for_results(

@@ -22,6 +22,7 @@ from themo.data.tsv import (
     bad_line,
     carriage_return,
     has_quoted_fields,
+    is_wide,
     line_of,
     open_lines,
     unquoted,
@@ -205,6 +206,8 @@ def _first_fields(path: Path) -> tuple[list[str], bool]:
         line = file.readline(LONGEST_LINE)
     if not line:
         raise InputError(f"corpus {path}: must hold at least one sentence pair, the file is empty")
+    if is_wide(line.rstrip(b"\r\n")):
+        raise InputError(f"corpus {path}: must be UTF-8, got UTF-16 or UTF-32")
     first = line.rstrip(b"\r\n").decode("utf-8", errors="replace").removeprefix("\ufeff")
     is_quoted = has_quoted_fields(path)
     if "\r" in first and not is_quoted:

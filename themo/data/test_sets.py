@@ -310,13 +310,16 @@ def read_lines(path: Path) -> list[str]:
         InputError: The file cannot be read, is not UTF-8, or has a blank line.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: must be UTF-8, got {error.object[error.start]:#04x} at byte {error.start}"
         ) from None
+    if "\0" in text:  # UTF-16 of plain letters is valid UTF-8
+        raise InputError(f"{path}: must be UTF-8, got 0x00 at byte {content.index(0)}")
     # splitlines() would also split at separators inside a caption, such as U+2028
     lines = [canonical(line.strip()) for line in text.rstrip().split("\n")]
     for number, line in enumerate(lines, start=1):

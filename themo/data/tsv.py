@@ -223,6 +223,21 @@ def unquoted(line: str) -> list[str]:
     return next(csv.reader([line], delimiter="\t"), [""])
 
 
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+
+
+def is_wide(line: bytes) -> bool:
+    """Whether a first line is UTF-16 or UTF-32: by its byte order mark, or since every second byte is zero.
+
+    Latin text of UTF-16 without a mark is valid UTF-8, with a zero beside each letter.
+    """
+    halves = (line[::2], line[1::2])
+    return line.startswith(_WIDE_MARKS) or any(
+        not any(zeros) and b"\t" in text and all(cell.strip(b"\0") for cell in text.split(b"\t"))
+        for zeros, text in (halves, halves[::-1])
+    )
+
+
 def line_of(path: Path, row: int, *, is_quoted: bool) -> int:
     """Return the line where a row begins; rows count from 0, with the header, without empty lines."""
     with open_lines(path) as file:

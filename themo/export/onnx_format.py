@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "sentence_embedding"
 _LEAST_COSINE = 0.9999
 _BATCH = 64
+_ALONE = 256
+"""Sentences that are also encoded alone, to measure how much an 8-bit vector depends on its batch."""
 _PROBES = ("sí", "el perro pequeño corre por la playa", "un gato " * 60)
 
 
@@ -101,6 +104,7 @@ def write_int8(folder: Path, sentences: Sentences) -> tuple[Quality, list[str]]:
     quality = compare(
         encode(folder / MODEL, sentences),
         encode(folder / INT8_MODEL, sentences),
+        encode(folder / INT8_MODEL, replace(sentences, rows=sentences.rows[:_ALONE]), batch=1),
         sentences,
     )
     sizes = [(folder / name).stat().st_size / 1e6 for name in (MODEL, INT8_MODEL)]
@@ -112,14 +116,14 @@ def write_int8(folder: Path, sentences: Sentences) -> tuple[Quality, list[str]]:
     ]
 
 
-def encode(model: Path, sentences: Sentences) -> Tensor:
-    """Encode sentences by onnxruntime: (N, E) float32, in their order."""
+def encode(model: Path, sentences: Sentences, batch: int = _BATCH) -> Tensor:
+    """Encode sentences by onnxruntime, `batch` of like length at a time: (N, E) float32, in order."""
     session = open_graph(model)
     rows = sentences.rows
     parts: dict[int, Any] = {}
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    for start in range(0, len(order), _BATCH):
-        chosen = order[start : start + _BATCH]
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
         ids, mask = _padded([rows[i] for i in chosen], sentences.pad_id)
         (vectors,) = session.run([OUTPUT], dict(zip(INPUTS, (ids, mask), strict=True)))
         parts |= dict(zip(chosen, vectors, strict=True))

@@ -50,10 +50,12 @@ class Sentences:
             InputError: The file cannot be read, or holds no sentence.
         """
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
             raise InputError(f"--sentences {path}: cannot be read: {reason}") from None
+        if any("\0" in line for line in lines):  # UTF-16 of plain letters is valid UTF-8
+            raise InputError(f"--sentences {path}: cannot be read: is not UTF-8")
         texts = [line for line in lines if not is_blank(line)]
         if not texts:
             raise InputError(f"--sentences {path}: must hold one sentence per line, got none")
@@ -90,12 +92,15 @@ class Quality:
         n_sentences: N.
         cosine_mean: Mean cosine between the two.
         cosine_least: Least cosine.
+        batch_cosine_least: Least cosine between the encoder's vector of a sentence alone and in a batch. In 8
+            bits it is below 1: the scale of activations is that of the whole batch.
         match: ``match@01`` of the student and of the encoder; None if it is unknown.
     """
 
     n_sentences: int
     cosine_mean: float
     cosine_least: float
+    batch_cosine_least: float
     match: tuple[float, float] | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,6 +109,7 @@ class Quality:
             "n": self.n_sentences,
             "cosine_mean": self.cosine_mean,
             "cosine_least": self.cosine_least,
+            "batch_cosine_least": self.batch_cosine_least,
         }
         if self.match is not None:
             content |= {"match@01_float32": self.match[0], "match@01_int8": self.match[1]}
@@ -118,17 +124,29 @@ class Quality:
         if self.match is not None:
             before, after = self.match
             words += f"; match@01 {after:.3f} in place of {before:.3f} ({after - before:+.3f})"
-        return f"{words}."
+        return (
+            f"{words}. A vector depends on the other sentences of its batch, by up to "
+            f"{1 - self.batch_cosine_least:.1e} of cosine: encode one sentence at a time where it must not."
+        )
 
 
-def compare(vectors_NE: Tensor, others_NE: Tensor, sentences: Sentences) -> Quality:
-    """Compare two encoders' vectors of the same sentences."""
+def compare(vectors_NE: Tensor, others_NE: Tensor, alone_KE: Tensor, sentences: Sentences) -> Quality:
+    """Compare two encoders' vectors of the same sentences.
+
+    Args:
+        vectors_NE: The student's.
+        others_NE: The encoder's, in batches.
+        alone_KE: The encoder's of the first K sentences, each encoded alone.
+        sentences: The sentences.
+    """
     cosine_N = functional.cosine_similarity(vectors_NE, others_NE)
+    batch_cosine_K = functional.cosine_similarity(alone_KE.double(), others_NE[: len(alone_KE)].double())
     match = sentences.match
     return Quality(
         len(cosine_N),
         cosine_N.mean().item(),
         cosine_N.min().item(),
+        batch_cosine_K.min().item(),
         (match(vectors_NE), match(others_NE)) if match is not None else None,
     )
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -322,7 +322,8 @@ def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
 
     try:
         with _alone(uri):
-            client = MlflowClient(tracking_uri=uri)
+            with _default_files_beside(sqlite_file(uri)):
+                client = MlflowClient(tracking_uri=uri)
             known = client.get_experiment_by_name(experiment)
             if known is None:
                 return client, _create(client, uri, experiment)
@@ -343,7 +344,7 @@ def _create(client: MlflowClient, uri: str, experiment: str) -> str:
     from mlflow.exceptions import MlflowException
 
     file = sqlite_file(uri)
-    location = (file.resolve().parent / "mlartifacts").as_uri() if file else None
+    location = _files_beside(file) if file else None
     try:
         return str(client.create_experiment(experiment, artifact_location=location))
     except MlflowException as error:
@@ -351,6 +352,31 @@ def _create(client: MlflowClient, uri: str, experiment: str) -> str:
         if error.error_code != "RESOURCE_ALREADY_EXISTS" or made is None:
             raise
         return str(made.experiment_id)  # another command's, of this moment: a server knows no lock of ours
+
+
+_DEFAULT_FILES = "_MLFLOW_SERVER_ARTIFACT_ROOT"
+
+
+@contextmanager
+def _default_files_beside(database: Path | None) -> Iterator[None]:
+    """Keep the files of MLflow's own experiment 0, which it makes with the tables, beside a SQLite database.
+
+    MLflow (3.17) puts them into the working directory, whose name it writes into SQL as a Python literal: a
+    name with both kinds of quotes ends the statement. An address has no quotes.
+    """
+    if database is None or _DEFAULT_FILES in os.environ:
+        yield
+        return
+    os.environ[_DEFAULT_FILES] = _files_beside(database)
+    try:
+        yield
+    finally:
+        del os.environ[_DEFAULT_FILES]
+
+
+def _files_beside(database: Path) -> str:
+    """The address of the folder of all artifacts."""
+    return (database.resolve().parent / "mlartifacts").as_uri()
 
 
 def _alone(uri: str) -> AbstractContextManager[object]:

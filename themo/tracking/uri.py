@@ -38,7 +38,16 @@ def sqlite_uri(file: Path) -> str:
 
     Where an address begins with ``sqlite:///``, MLflow (3.17) makes the folder without decoding its name: an
     empty ``a%3Fb`` beside ``a?b``. It makes none where the address names the driver too.
+
+    Raises:
+        InputError: The path holds bytes that are no UTF-8, which neither the address nor SQLite can hold.
     """
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(file).decode(errors="replace")
+        rule = "the path of MLflow's database must be UTF-8 (a locale without it: set LC_ALL=C.UTF-8)"
+        raise InputError(f"{name}: {rule}; or name a server by {URI_VARIABLE}") from None
     from sqlalchemy import URL  # a tenth of a second
 
     url = URL.create("sqlite", database=str(file))

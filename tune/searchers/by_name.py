@@ -10,9 +10,8 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import qmc
 
-from tune.searchers import evolution
+from tune.searchers import evolution, quasi_random
 from tune.searchers.conditional_tpe import ConditionalTpe
 from tune.searchers.distributions import distributions_of
 from tune.searchers.history import to_optuna
@@ -25,9 +24,6 @@ from tune.study.tried import draw_untried, is_tried
 
 _DRAWS = 16
 """Number of further draws of a searcher before settings are drawn at random from all untried ones."""
-
-_POINTS = 256
-"""Number of further points of a Sobol sequence before that."""
 
 
 def propose(space: Space, study: Study) -> dict[str, Scalar]:
@@ -42,8 +38,8 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
       objective, a failed one as the worst of all.
     - ``cmaes``: `tune.searchers.evolution` for ranges, choices at random. Trials count as with ``gp``.
     - ``random``: uniform over each range or choice.
-    - ``quasi-random``: points of a scrambled Sobol sequence, which covers the space evenly. Trusted trials
-      use no points.
+    - ``quasi-random``: `tune.searchers.quasi_random`, points that cover the space evenly. Trusted trials use
+      no points.
 
     A conditional setting is drawn like all others and left out where it is inactive. ``tpe`` then models
     settings that are active together as a group. To ``gp`` an inactive setting has the middle of its range,
@@ -88,7 +84,8 @@ def _draws(space: Space, study: Study, trusted: Mapping[str, Scalar]) -> Iterato
     """A searcher's proposal, followed by its further draws."""
     number = len(study)
     if space.search.searcher == "quasi-random" and number >= len(space.first):
-        yield from _sobol_points(space, number - len(space.first), study.salt)
+        # skipped points need no count: each later proposal skips them again, as tried
+        yield from map(space.active, quasi_random.points(space, number - len(space.first), study.salt))
         return
     n_draws = _DRAWS if space.search.searcher != "gp" else 2  # a draw of the process takes a second
     for draw in range(n_draws):
@@ -96,21 +93,6 @@ def _draws(space: Space, study: Study, trusted: Mapping[str, Scalar]) -> Iterato
         entropy = [space.search.seed, number, *own_draw, *study.salt]
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         yield space.active({**_draw(space, study, seed), **trusted})
-
-
-def _sobol_points(space: Space, n_before: int, salt: tuple[int, ...]) -> Iterator[dict[str, Scalar]]:
-    """Points of the scrambled Sobol sequence after those of earlier proposals; trusted trials use none.
-
-    Skipped points need no count: each later proposal skips them again, as tried.
-    """
-    seed = [space.search.seed, *salt] if salt else space.search.seed
-    sequence = qmc.Sobol(len(space.dimensions), rng=np.random.default_rng(seed))
-    if n_before:
-        sequence.fast_forward(n_before)
-    for _ in range(_POINTS):
-        place = sequence.random(1)[0]
-        drawn = {n: decode(d, float(p)) for (n, d), p in zip(space.dimensions.items(), place, strict=True)}
-        yield space.active(drawn)
 
 
 def _draw(space: Space, study: Study, seed: int) -> dict[str, Scalar]:

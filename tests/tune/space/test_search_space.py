@@ -78,6 +78,9 @@ def test_kinds_of_ranges_include_both_ends(settings):
         ("learn_rate", [0, 1], r"must be a mapping with one of"),
         ("learn_rate", {"uniform": [-1, 1]}, r"x.yaml: learn_rate: must be greater than 0, got -1"),
         ("batch_size", {"integer": [32, 100.5]}, r"high must be a whole number, got 100.5"),
+        ("batch_size", {"integer": [32.0, 96]}, r"low must be a whole number, got 32.0"),
+        ("batch_size", {"choice": [64, 128.0]}, r"x.yaml: batch_size: must be a valid integer, got 128.0"),
+        ("batch_size", {"uniform": [32, 256]}, r"x.yaml: batch_size: must be a valid integer, got 32.0"),
         (
             "batch_size",
             {"integer": [32, 100], "step": 16},
@@ -105,6 +108,7 @@ def test_bad_dimensions_are_refused(settings, name, rule, message):
         ({"spaces": {}}, r"x.yaml: unknown key 'spaces', known are space, first, search"),
         ({"first": {"a": 1}}, r"first must be a list of mappings"),
         ({"first": [{"batch_size": 33}]}, r"first\[0\].batch_size: must lie in {'integer'.*, got 33"),
+        ({"first": [{"batch_size": 64.0}]}, r"first\[0\].batch_size: must lie in {'integer'.*, got 64.0"),
         ({"first": [{"pooling": "mean"}]}, r"first\[0\].pooling: must be a setting of space"),
         ({"search": {"num_samples": 0}}, r"search.num_samples: must be greater than or equal to 1, got 0"),
         ({"search": {"samples": 3}}, r"unknown key 'search.samples', known are num_samples"),

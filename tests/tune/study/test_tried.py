@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import Any, get_args
 
 import numpy as np
@@ -11,14 +12,13 @@ from formula_search import a_search
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from scipy.stats import qmc
 from simulation import facts, play, play_with_kills
 
 from themo.config.settings import Settings
 from themo.errors import InputError
 from tune.cluster.resources import Resources
 from tune.searchers.by_name import propose
-from tune.space.cube import decode
+from tune.searchers.quasi_random import points
 from tune.space.dimensions import Choice, FloatRange, IntRange
 from tune.space.search_settings import SchedulerName, SearcherName, SearchSettings
 from tune.space.search_space import Space, from_tree
@@ -189,12 +189,9 @@ def test_trusted_trials_use_up_no_point_of_the_sequence(n_first, seed):
     study = Study(None, "max")
     for _ in range(n_first + 32):
         study.add(propose(space, study))
-    points = qmc.Sobol(2, rng=np.random.default_rng(seed)).random(32)
-    assert [trial.params for trial in study][n_first:] == [
-        {n: decode(d, float(p)) for (n, d), p in zip(dimensions.items(), point, strict=True)}
-        for point in points
-    ]
-    assert len({trial.params["batch_size"] for trial in study.trials[n_first:]}) == 15
+    drawn = [trial.params for trial in study][n_first:]
+    assert drawn == list(islice(points(replace(space, first=()), 0), 32))
+    assert len({params["batch_size"] for params in drawn}) == 15
 
 
 def test_a_search_that_has_tried_all_is_not_enlarged(tmp_path):
