@@ -184,7 +184,7 @@ def a_search(folder: Path, num_samples: int, reports: int) -> Search:
             "learn_rate": {"log_uniform": [1e-5, 1e-2]},
             "batch_size": {"integer": [32, 256], "step": 16},
         },
-        "search": {"num_samples": num_samples, "grace_pairs": PAIRS_A_REPORT * reports},
+        "search": {"num_samples": num_samples, "grace_pairs": PAIRS_A_REPORT * reports, "confirm": "off"},
     }
     settings = config.load().override({"logs_dir": str(folder), "threads": 1})
     space = from_tree(tree, settings, source="benchmark")

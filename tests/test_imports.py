@@ -85,7 +85,17 @@ ROOMS = (
 )
 """The folders of `themo/`, and its modules that users import: each imports only what is named before it."""
 
-SEARCH_ROOMS = ("cluster", "space", "study", "searchers", "schedulers", "results", "worker", "driver")
+SEARCH_ROOMS = (
+    "cluster",
+    "space",
+    "study",
+    "searchers",
+    "schedulers",
+    "confirmation",
+    "results",
+    "worker",
+    "driver",
+)
 """The folders of `tune/`, in the same order."""
 
 

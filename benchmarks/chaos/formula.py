@@ -48,6 +48,7 @@ TREE: dict[str, Any] = {
         "startup_trials": 4,
         # on a busy machine many workers are killed in a row as they start; no trial may fail because of that
         "max_failures": 100,
+        "confirm": "off",
     },
 }
 

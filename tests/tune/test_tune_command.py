@@ -38,8 +38,8 @@ def logs(tmp_path: Path) -> Path:
 
 
 MAY_BE_GIVEN = (
-    "--num-samples, --stop-after-no-gain, --time-budget, --logs-dir, --address, --max-concurrent and its own "
-    "--space may be given with it"
+    "--num-samples, --stop-after-no-gain, --confirm, --time-budget, --logs-dir, --address, --max-concurrent "
+    "and its own --space may be given with it"
 )
 
 
@@ -73,6 +73,13 @@ MAY_BE_GIVEN = (
             "--name: a search 'old' exists at .*/tune/old: choose another name, or --resume old",
         ),
         (["--stop-after-no-gain", "0"], "--stop-after-no-gain: must be a whole number above 0, got '0'"),
+        (["--confirm-seeds", "1"], "--confirm-seeds: must be greater than or equal to 2, got 1"),
+        (["--confirm", "on"], "--confirm: must be off or a share above 0, got 'on'"),
+        (["--confirm", "0"], "--confirm: must be off or a share above 0, got '0'"),
+        (
+            ["--resume", "old", "--confirm-seeds", "3"],
+            f"--resume keeps the settings of the search: leave out --confirm-seeds; {MAY_BE_GIVEN}",
+        ),
         (["--time-budget", "0"], "--time-budget: must be a time such as 2h30m, 45m or 90s, got '0'"),
         (
             ["--storage-path", "what://x"],

@@ -205,6 +205,19 @@ def gpus(text: str) -> float:
     return value
 
 
+def share_or_off(text: str) -> float:
+    """Parse an option's share above 0 or ``off``, which is 0."""
+    if text == "off":
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be off or a share above 0, got {text!r}")
+    return value
+
+
 _TIME = re.compile(r"(?=.)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 

@@ -35,12 +35,24 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         storage: The storage of checkpoints.
         session: Name of this session's folder in the storage.
         patience: Retries while the disk is full.
+        keeps_students: Whether an ended trial keeps its checkpoint and enters the table; False for the runs
+            that confirm a winner, of which only the scores are of use.
     """
 
     def __init__(
-        self, study: Study, space: Space, folder: Path, storage: Storage, session: str, patience: Patience
+        self,
+        study: Study,
+        space: Space,
+        folder: Path,
+        storage: Storage,
+        session: str,
+        patience: Patience,
+        *,
+        keeps_students: bool = True,
     ) -> None:
         self._study = study
+        self._keeps_students = keeps_students
+        self._kind = "trial" if keeps_students else "confirmation"
         self._table = TrialTable(study, space, folder)
         self._folder = folder
         self._storage = storage
@@ -78,27 +90,33 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         """Save the traceback of a failed trial; warn when a worker waits."""
         report = read_report(result)
         if report.waits:
-            console.print(f"Warning: trial {report.number} waits for {report.waits}")
+            console.print(f"Warning: {self._kind} {report.number} waits for {report.waits}")
         if report.traceback:
             self._note_failure(report.number, report.traceback)
 
-    def on_trial_complete(self, **_: object) -> None:
-        """Update the trial table."""
-        self._patience(self._table.write)
+    def on_trial_complete(self, *, trial: Any, **_: object) -> None:
+        """Update the trial table, or remove the student of a run that confirms a winner."""
+        if self._keeps_students:
+            self._patience(self._table.write)
+            return
+        record = self._study[trial.config["number"]]
+        if record.is_done and (path := record.checkpoint) is not None:
+            self._study.drop_checkpoint(record.number)  # first: a kill in between leaves a folder, not a gap
+            self._remove(path)
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
         """Update the trial table and save Ray's error log of the worker."""
         account = Path(trial.error_file)
         if account.is_file():
             self._note_failure(trial.config["number"], account.read_text(encoding="utf-8"))
-        self.on_trial_complete()
+        self.on_trial_complete(trial=trial)
 
     def _note_failure(self, number: int, text: str) -> None:
         failures = self._folder / FAILURES_FOLDER
 
         def write() -> None:
             failures.mkdir(exist_ok=True)
-            write_text(failures / f"trial-{number:04d}.txt", text)
+            write_text(failures / f"{self._kind}-{number:04d}.txt", text)
 
         self._patience(write)
 
@@ -122,6 +140,7 @@ def match_checkpoints(study: Study, storage: Storage) -> None:
         console.print(f"Warning: old checkpoints cannot be listed: {reason_of(error)}")
         return
     needed = {trial.checkpoint for trial in study if trial.checkpoint and trial.state != "FAIL"}
+    needed |= {path for path in study.checkpoints_of_runs() if path}
     if gone := sorted(needed - found):
         raise InputError(
             f"--resume: {len(gone)} of {len(needed)} checkpoints are not at {storage.place}, such as "

@@ -1,8 +1,7 @@
-"""Runs Ray Tune's loop over the trials of a session, and saves the record however the loop ends."""
+"""Runs Ray Tune's loop over a stage of a session, and saves the record however the loop ends."""
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -13,30 +12,25 @@ from pyarrow import ArrowException
 from themo.errors import reason_of
 from themo.files.disk_space import Patience, is_full
 from themo.process.progress import console
-from themo.tracking.runs import Tracking
 from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.cluster.slots import Slots
 from tune.cluster.storage import SESSION_PREFIX, TRIAL_PREFIX, Storage
-from tune.driver.checkpoints import Keeper
-from tune.results.trial_table import TrialTable
-from tune.schedulers.rules import scheduler_of
-from tune.study.limits import is_whole
 from tune.study.naming import FAILURES_FOLDER
 from tune.study.search import Search
 from tune.study.study import Study
-from tune.study.tried import most_trials
 from tune.worker.trial import Work, run
 
 if TYPE_CHECKING:
-    from tune.driver.mlflow_runs import MlflowRuns
+    from tune.driver.stages import Stage
+    from tune.driver.stoppers import TimeBudget
 
 _MOST_PENDING = 10_000
 """No limit of Ray's own: the searcher returns at most one trial a slot."""
 
 
 class Loop:
-    """The loop of one session.
+    """The loop of one stage of a session, with a folder of its own in the storage.
 
     Args:
         search: The search.
@@ -52,8 +46,13 @@ class Loop:
         self._patience = patience
         self._name = _next_session(storage.when_there(storage.folders))
 
-    def run(self, work: Work, slots: Slots, tracking: Tracking, time_budget: float | None) -> None:
-        """Run Ray's loop until all trials are done or the time budget is spent.
+    @property
+    def session(self) -> str:
+        """Name of the loop's folder in the storage."""
+        return self._name
+
+    def run(self, stage: Stage, work: Work, slots: Slots, budget: TimeBudget) -> None:
+        """Run Ray's loop until the stage is done or the time budget is spent.
 
         Raises:
             KeyboardInterrupt: Interrupted.
@@ -63,65 +62,49 @@ class Loop:
         from ray.tune.stopper import CombinedStopper
 
         from tune.driver.searcher import StudyScheduler, StudySearcher
-        from tune.driver.stoppers import Breakdown, TimeBudget
-        from tune.results.live import LiveView
+        from tune.driver.stoppers import Breakdown
 
-        search, study = self._search, self._study
+        search, study, record = self._search, self._study, stage.record
         resources = search.resources
         is_open = resources.gpus_per_trial is None
         trainable, removers = _trainable(search.uid, resources, work)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_MOST_PENDING)
         breakdown = Breakdown(lambda: slots.most)
-        budget = TimeBudget(math.inf if time_budget is None else time_budget)
         on_ctrl_c = signal.getsignal(signal.SIGINT)
-        space = search.space
-        view = LiveView(
-            study,
-            most_trials(study, space),
-            len(space.first),
-            slots,
-            search.objective,
-            search.settings,
-            scheduler_of(space.search, space).forecast,
-        )
-        runs = runs_of(search, study, tracking)
         try:
             ray_tune.run(
                 trainable,
                 name=self._name,
                 num_samples=-1,  # until the searcher has no trial left
                 storage_path=self._storage.place,
-                search_alg=StudySearcher(search.space, study, slots, slots.share, is_share_open=is_open),
-                scheduler=StudyScheduler(search.space, study, search.objective, breakdown),
+                search_alg=StudySearcher(
+                    stage.space, record, slots, slots.share, stage.draw, is_share_open=is_open
+                ),
+                scheduler=StudyScheduler(stage.space, record, search.objective, breakdown),
                 stop=CombinedStopper(breakdown, budget),
                 max_failures=0,  # the searcher retries
                 raise_on_failed_trial=False,
                 reuse_actors=resources.workers == 1,  # an actor's data-parallel workers end with it
-                callbacks=[
-                    *removers,
-                    Keeper(study, search.space, search.folder, self._storage, self._name, self._patience),
-                    runs,
-                    view,
-                ],
+                callbacks=[*removers, stage.keeper, stage.runs, stage.view],
                 trial_dirname_creator=_trial_folder,
                 verbose=0,
             )
         except BaseException:
             study.come_to_rest()
-            runs.close("KILLED")
+            stage.runs.close("KILLED")
             raise
         finally:
-            view.close()
+            stage.view.close()
             if signal.getsignal(signal.SIGINT) is not on_ctrl_c:
                 signal.signal(
                     signal.SIGINT, on_ctrl_c
                 )  # Ray leaves its own handler, which ignores the next Ctrl-C
             study.come_to_rest()
             _write_what_fits(study.save)
-            _write_what_fits(TrialTable(study, search.space, search.folder, at_rest=True).write)
+            _write_what_fits(stage.tabulate)
             self._tidy()
-        is_done = is_whole(study, search.space)
-        runs.close("FINISHED" if is_done else "KILLED")
+        is_done = stage.is_done()
+        stage.runs.close("FINISHED" if is_done else "KILLED")
         if not is_done and breakdown.stop_all():
             raise ClusterError(f"{breakdown}: see {search.folder / FAILURES_FOLDER}")
         if not is_done and not budget.is_over:  # Ray returns normally after the first Ctrl-C
@@ -133,22 +116,6 @@ class Loop:
             self._storage.remove_loose_files(self._name)
         except (OSError, ArrowException) as error:  # must not fail a finished search
             console.print(f"Warning: unused files of {self._name} cannot be removed: {reason_of(error)}")
-
-
-def runs_of(search: Search, study: Study, tracking: Tracking) -> MlflowRuns:
-    """The MLflow runs of a search; runs of trials that ended earlier are closed."""
-    from tune.driver.mlflow_runs import MlflowRuns
-
-    space = search.space
-    return MlflowRuns(
-        tracking,
-        study,
-        search.name,
-        search.uid,
-        search.to_tree(),
-        [name for name in space.dimensions if name not in space.conditions],  # some trials lack the others
-        search.objective,
-    )
 
 
 def _trainable(uid: str, resources: Resources, work: Work) -> tuple[Any, list[Any]]:

@@ -1,4 +1,4 @@
-"""A search in MLflow: one parent run, and one child run a trial.
+"""A search in MLflow: one parent run, and one child run a trial or a run that confirms the winner.
 
 A run is known by the search's id and the trial's number, not by an id kept elsewhere: so a search that is
 killed at any moment and resumed still has one parent and one child a trial.
@@ -15,12 +15,19 @@ from ray.tune import Callback
 from themo.tracking.comparison import parallel_coordinates
 from themo.tracking.names import LOG10_RATE, comparison_params
 from themo.tracking.runs import RunLog, Status, Tracking
+from tune.confirmation.verdict import verdict
+from tune.study.confirmation import SEED
 from tune.study.study import Study
 from tune.study.trial_record import State, Trial
 from tune.worker.trial_report import read_report
 
 SEARCH_TAG = "themo.search"
 TRIAL_TAG = "themo.trial"
+CONFIRMS_TAG = "themo.confirms"
+"""Of a run that confirms the winner: the number of the trial whose settings it repeats."""
+
+CONFIRMATION_TAG = "themo.confirmation"
+"""Of the parent run: the outcome of the confirmation; one tag a comparison has its text."""
 
 _STATUS: dict[State, Status] = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
@@ -36,6 +43,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         settings: All settings of the search, kept as an artefact.
         searched: Names of the searched settings that every trial has.
         objective: Name of the metric that is searched on.
+        confirms: Whether the children are the runs that confirm the winner, instead of the trials.
     """
 
     def __init__(
@@ -47,9 +55,13 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         settings: Mapping[str, Any],
         searched: Collection[str],
         objective: str,
+        *,
+        confirms: bool = False,
     ) -> None:
         self._tracking = tracking
-        self._study = study
+        self._search = study
+        self._confirms = confirms
+        self._study = study.runs if confirms else study
         self._name = name
         self._uid = uid
         self._searched = searched
@@ -63,9 +75,9 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         )
         self._runs: dict[int, RunLog] = {}
         self._open: set[int] = set()
-        self._settled = {trial.number for trial in study if trial.is_done}
+        self._settled = {trial.number for trial in self._study if trial.is_done}
         for number in self._settled:
-            self._settle(study[number])
+            self._settle(self._study[number])
         self._keep_view()
 
     def on_trial_start(self, *, trial: Any, **_: object) -> None:
@@ -102,12 +114,17 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
                 self._settle(trial)  # it waited all through this session
         self._open.clear()
         self._report_best()  # a kill, or no worker, kept the end of some trial from it
+        if self._confirms and (found := verdict(self._search)) is not None:
+            texts = {
+                f"{CONFIRMATION_TAG}.{c.role.replace(' ', '_')}": found.line(c) for c in found.comparisons
+            }
+            self.parent.tag({CONFIRMATION_TAG: found.outcome} | texts)
         self._keep_view()
         self.parent.finish(status)
 
     def _begin(self, trial: Trial) -> None:
         self._runs[trial.number] = self._tracking.start(
-            f"{self._name} trial {trial.number}",
+            self._child_name(trial),
             comparison_params(trial.params),
             tags=self._tags(trial),
             parent=self.parent,
@@ -127,21 +144,21 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         self._report_best()
 
     def _report_best(self) -> None:
-        done = self._study.n_done
-        leader = self._study.leader()
-        if leader is not None and (best := leader.best(self._study.mode)) is not None:
+        done = self._search.n_done
+        leader = self._search.leader()
+        if leader is not None and (best := leader.best(self._search.mode)) is not None:
             self.parent.report({f"best/{self._objective}": best, "trials": done}, step=done)
 
     def _keep_view(self) -> None:
         """Keep the view that compares the trials on the settings in which they differ."""
         where = f"tags.`{SEARCH_TAG}` = '{self._uid}' AND tags.`{TRIAL_TAG}` LIKE '%'"
-        axes = axes_of([trial.params for trial in self._study if trial.values], self._searched)
+        axes = axes_of([trial.params for trial in self._search if trial.values], self._searched)
         self.parent.view(parallel_coordinates(where, axes, f"best/{self._objective}"))
 
     def _settle(self, trial: Trial) -> None:
         """Bring the run of a trial that ended before to its end, if a kill kept it from it."""
         self._tracking.settle(
-            f"{self._name} trial {trial.number}",
+            self._child_name(trial),
             comparison_params(trial.params),
             key=self._key(trial),
             tags=self._tags(trial) | _why(trial),
@@ -151,10 +168,19 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
             status=_STATUS.get(trial.state, "KILLED"),
         )
 
+    def _child_name(self, trial: Trial) -> str:
+        if trial.confirms is not None:
+            return f"{self._name} confirms trial {trial.confirms}, seed {trial.params[SEED]}"
+        return f"{self._name} trial {trial.number}"
+
     def _key(self, trial: Trial) -> str:
+        if trial.confirms is not None:  # its number may change where the search grows
+            return f"{self._uid}/confirms-{trial.confirms}-seed-{trial.params[SEED]}"
         return f"{self._uid}/{trial.number}"
 
     def _tags(self, trial: Trial) -> dict[str, str]:
+        if trial.confirms is not None:
+            return {SEARCH_TAG: self._uid, CONFIRMS_TAG: str(trial.confirms)}
         return {SEARCH_TAG: self._uid, TRIAL_TAG: str(trial.number)}
 
 

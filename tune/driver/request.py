@@ -34,6 +34,7 @@ OF_NEW_SEARCHES = (
     "warm_start",
     "searcher",
     "scheduler",
+    "confirm_seeds",
     "name",
     "cpus_per_trial",
     "gpus_per_trial",
@@ -59,8 +60,8 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
     if given:
         raise InputError(
             f"--resume keeps the settings of the search: leave out {', '.join(map(option, given))}; "
-            "--num-samples, --stop-after-no-gain, --time-budget, --logs-dir, --address, --max-concurrent "
-            "and its own --space may be given with it"
+            "--num-samples, --stop-after-no-gain, --confirm, --time-budget, --logs-dir, --address, "
+            "--max-concurrent and its own --space may be given with it"
         )
     folder = search_folder(str(options.resume), settings, asked_by=RESUME)
     search = read_search(folder, to_go_on=True)
@@ -73,8 +74,9 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
     if options.space is not None:
         refuse_another_space(search, _space(options, search.settings), options.space_source)
     refuse_another_place(folder, search.settings.paths.experiment)
-    if options.num_samples is not None or options.stop_after_no_gain is not None:
-        search = grow(search, options.num_samples, options.stop_after_no_gain)
+    limits = (options.num_samples, options.stop_after_no_gain, options.confirm)
+    if any(limit is not None for limit in limits):
+        search = grow(search, *limits)
     machines = _given(address=options.address, max_concurrent=options.max_concurrent)
     return replace(search, resources=replace(search.resources, **machines))
 
@@ -112,6 +114,8 @@ def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
             searcher=options.searcher,
             scheduler=options.scheduler,
             stop_after_no_gain=options.stop_after_no_gain,
+            confirm=options.confirm,
+            confirm_seeds=options.confirm_seeds,
         )
     )
     known_threads = resources.threads

@@ -16,6 +16,7 @@ class SearchOptions:
         settings: Settings by leaf name.
         space: File of the search space, or its content; its mapping of settings to ranges alone will do.
         time_budget: Seconds.
+        confirm: Share of the search's sentence pairs; 0: off.
         gpus_per_trial: `themo.cli.options.AUTO_GPUS` for ``auto``.
     """
 
@@ -33,6 +34,8 @@ class SearchOptions:
     scheduler: str | None = None
     time_budget: float | None = None
     stop_after_no_gain: int | None = None
+    confirm: float | None = None
+    confirm_seeds: int | None = None
     gpus_per_trial: float | None = None
     cpus_per_trial: float | None = None
     max_concurrent: int | None = None

@@ -46,6 +46,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         slots: Returns the current number of slots.
         share: Returns the current number of GPUs, or fraction of a GPU, for a trial that starts or resumes
             after a pause. A trial that ran out of memory gets at least its `least_gpus`.
+        draw: Adds the next new trial to the record; returns None if there is none now. Left out: the space's
+            searcher proposes it.
         is_share_open: Whether an interrupted trial gets the current share too, instead of its previous one:
             the number of GPUs may have changed.
     """
@@ -56,6 +58,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         study: Study,
         slots: Callable[[], int],
         share: Callable[[], float] = lambda: 0.0,
+        draw: Callable[[], Trial | None] | None = None,
         *,
         is_share_open: bool = False,
     ) -> None:
@@ -64,6 +67,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         self._study = study
         self._slots = slots
         self._share = share
+        self._draw = draw or self._propose
         self._is_share_open = is_share_open
         self._scheduler = scheduler_of(space.search, space)
         self._interrupted = [trial.number for trial in study if trial.state == "RUNNING"]
@@ -83,8 +87,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
                 take_over(self._space, self._study, number, donor)
             trial = self._study.resume(number)
             trial.gpus = max(self._share(), trial.least_gpus)
-        elif wants_more(self._study, self._space):
-            trial = self._study.add(propose(self._space, self._study))
+        elif (drawn := self._draw()) is not None:
+            trial = drawn
         elif self.numbers:
             return None
         else:
@@ -94,6 +98,11 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         if trial.gpus is None or self._is_share_open:
             trial.gpus = self._share()
         return configuration(trial)
+
+    def _propose(self) -> Trial | None:
+        if not wants_more(self._study, self._space):
+            return None
+        return self._study.add(propose(self._space, self._study))
 
     def _places_taken(self) -> float:
         """Slots used by the running trials; a trial with a larger share of a GPU uses several slots.

@@ -1,4 +1,4 @@
-"""A session of a search: joins the cluster, runs the remaining trials, writes the results."""
+"""A session of a search: joins the cluster, runs the trials, confirms the winner, writes the results."""
 
 from __future__ import annotations
 
@@ -22,10 +22,15 @@ from tune.cluster.connection import Cluster, connect
 from tune.cluster.shipping import Shipment
 from tune.cluster.slots import Slots
 from tune.cluster.storage import Storage
+from tune.confirmation.plan import begin, plan
+from tune.confirmation.verdict import is_due, verdict
 from tune.driver.checkpoints import match_checkpoints
-from tune.driver.loop import Loop, runs_of
+from tune.driver.loop import Loop
 from tune.driver.rungs_in_pairs import with_rungs
+from tune.driver.stages import confirmation_of, never_stopped, runs_of, trials_of
+from tune.driver.stoppers import TimeBudget
 from tune.results import best_trials as results
+from tune.results.best_trials import BEST_SETTINGS
 from tune.results.trial_table import TrialTable
 from tune.space.dimensions import Scalar
 from tune.space.read_dimensions import data_leaves
@@ -62,8 +67,8 @@ def run_search(
         data_for: Returns the training data of settings. Called for each combination of searched data
             settings, after the cluster and the storage have been checked and before any trial starts.
         train: The training function of a trial; a module-level function, so that workers can import it.
-        time_budget: Seconds after which the session ends; running trials keep their last checkpoint, from
-            which a resumed search continues them.
+        time_budget: Seconds after which the session ends, also during the confirmation; running trials keep
+            their last checkpoint, from which a resumed search continues them.
         measure: Returns, on a worker, the peak share of a GPU's memory that its trial used.
         on_begin: Called after cluster and storage have been checked, before data is prepared.
         on_data: Called before the first trial of the session.
@@ -123,8 +128,10 @@ def _searched(
         patience(lambda: keep_place(folder, experiment, tracking.experiment_id))
         if is_resumed:  # before anything is written to it: it may be full
             match_checkpoints(study, storage)
-        if is_whole(study, search.space):  # a kill may have come after the last trial, before the results
-            runs_of(search, study, tracking).close("FINISHED")
+        # a kill may have come after the last trial or run, before the results
+        if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
+            for confirms in {False, study.confirmation is not None}:
+                runs_of(search, study, tracking, confirms=confirms).close("FINISHED")
             return study, most_at_once(study)
         cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
         slots = _slots(search, study, cluster, time_budget)
@@ -138,14 +145,60 @@ def _searched(
         data = _data(search, data_for)
         search = patience(lambda: with_rungs(search, data))
         on_data(search, list(data.values()))
-        loop = Loop(search, study, storage, patience)
         work = replace(_work(search, data, train, storage), measure=measure)
         corpora = {str(values): data.corpus for values, data in work.data.items() if data.corpus}
         patience(lambda: refuse_other_pairs(folder, corpora))
         if search.resources.address is not None:
             work = replace(work, shipment=Shipment.of(work.data.values()))
-        loop.run(work, slots, tracking, time_budget)
+        budget = TimeBudget(math.inf if time_budget is None else time_budget)
+        if not is_whole(study, search.space):
+            loop = Loop(search, study, storage, patience)
+            stage = trials_of(search, study, storage, loop.session, patience, slots, tracking)
+            loop.run(stage, work, slots, budget)
+        _confirm(search, study, storage, patience, tracking, work, slots, budget)
     return study, max(slots.most, most_at_once(study))
+
+
+def _confirm(
+    search: Search,
+    study: Study,
+    storage: Storage,
+    patience: Patience,
+    tracking: Tracking,
+    work: Work,
+    slots: Slots,
+    budget: TimeBudget,
+) -> None:
+    """Confirm the winner of a search whose trials are done, unless it is confirmed or time is up.
+
+    Raises:
+        KeyboardInterrupt, ClusterError: As of `Loop.run`; the results of the search are written before.
+    """
+    if not is_whole(study, search.space) or not is_due(study, search.space, search.settings):
+        return
+    chosen = plan(study, search.space, search.settings)
+    if isinstance(chosen, str):
+        return
+    begin(study, chosen)
+    study.save()
+    patience(lambda: _write_best(search, study, storage))
+    if budget.stop_all():
+        return
+    others = " and ".join(map(str, chosen.rivals))
+    console.print(
+        f"Confirming trial {chosen.winner} beside {others} with {len(chosen.seeds)} further seeds at most",
+        soft_wrap=True,
+    )
+    loop = Loop(search, study, storage, patience)
+    stage = confirmation_of(search, study, storage, loop.session, patience, tracking)
+    try:
+        loop.run(stage, replace(work, search=never_stopped(work.search)), slots, budget)
+    except KeyboardInterrupt:
+        console.print(
+            f"The confirmation was interrupted; the search is done: {search.folder / BEST_SETTINGS}",
+            soft_wrap=True,
+        )
+        raise
 
 
 def _slots(search: Search, study: Study, cluster: Cluster, time_budget: float | None) -> Slots:
@@ -191,6 +244,10 @@ def _refuse_unshared(search: Search, storage: Storage, cluster: Cluster) -> None
 def _finish(search: Search, study: Study, slots: int, storage: Storage) -> results.SearchResult:
     study.come_to_rest()
     TrialTable(study, search.space, search.folder, at_rest=True).write()
+    found = verdict(study)
+    if found is not None and found.is_over and study.confirmation is not None:
+        study.confirmation.handed_over = found.handed_over
+        study.save()
     winner = study.winner()
     is_done = is_whole(study, search.space)
     if winner is None:
@@ -204,7 +261,8 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         raise InputError(f"--time-budget: {ended}: continue with --resume {search.name}")
     if is_done and (notice := used_up(study, search.space)):
         console.print(notice, soft_wrap=True)
-    results.write_best(winner, search.settings, storage, search.folder)
+    _write_best(search, study, storage)
+    unconfirmed = plan(study, search.space, search.settings) if is_done else ""
     return results.SearchResult(
         folder=search.folder,
         objective=search.objective,
@@ -216,8 +274,18 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         seconds=session_seconds(study),
         top=tuple(study.ranked()[:_TOP]),
         num_samples=search.space.search.num_samples,
-        is_whole=is_done,
+        is_whole=is_done and not is_due(study, search.space, search.settings),
+        confirmation=found,
+        unconfirmed=unconfirmed if isinstance(unconfirmed, str) else "",
     )
+
+
+def _write_best(search: Search, study: Study, storage: Storage) -> None:
+    """Write the winner's files, with what further seeds say about it."""
+    winner, found = study.winner(), verdict(study)
+    if winner is not None:
+        lines = found.lines() if found is not None else []
+        results.write_best(winner, search.settings, storage, search.folder, lines)
 
 
 Data = dict[tuple[Scalar, ...], TrainingData]

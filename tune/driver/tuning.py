@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from themo.cli.options import gpus, natural, place, positive, seconds
+from themo.cli.options import gpus, natural, place, positive, seconds, share_or_off
 from themo.config.settings import option
 from themo.errors import InputError
 from themo.process.progress import silence
@@ -61,6 +61,7 @@ class TuneResult:
         trials: All trials, in the order of their numbers.
         test: The winner's scores as in ``test.json``; None if it was not tested.
         report: Page about the search; None if it could not be written.
+        confirmation: The winner's leads with further seeds, as in ``tune --json``; None: no such runs.
     """
 
     name: str
@@ -71,6 +72,7 @@ class TuneResult:
     trials: list[TrialResult]
     test: Mapping[str, Any] | None
     report: Path | None
+    confirmation: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         best = f"best {self.objective} {self.best.score:.4f} in trial {self.best.number}"
@@ -93,6 +95,8 @@ def tune(
     search_seed: int | None = None,
     time_budget: float | str | None = None,
     stop_after_no_gain: int | None = None,
+    confirm: float | Literal["off"] | None = None,
+    confirm_seeds: int | None = None,
     gpus_per_trial: float | Literal["auto"] | None = None,
     cpus_per_trial: float | None = None,
     max_concurrent: int | None = None,
@@ -122,6 +126,9 @@ def tune(
         search_seed: Seed of the proposals. None: as the space says.
         time_budget: Seconds, or a time such as ``"2h30m"``, after which the search stops. None: no limit.
         stop_after_no_gain: Trials without improvement after which the search stops. None: as the space says.
+        confirm: Cost of proving the winner with further seeds, as a share of the search's sentence pairs, or
+            ``"off"``. None: as the space says.
+        confirm_seeds: Largest number of further seeds, 2 to 6. None: as the space says.
         gpus_per_trial: GPUs per trial, also fractions; 0: CPU only; ``"auto"``: by a trial's memory. None: 1
             if there are any.
         cpus_per_trial: CPUs per trial. None: 1.
@@ -153,6 +160,8 @@ def tune(
         scheduler=scheduler,
         time_budget=_read("time_budget", time_budget, _budget),
         stop_after_no_gain=_read("stop_after_no_gain", stop_after_no_gain, positive),
+        confirm=_read("confirm", confirm, share_or_off),
+        confirm_seeds=_read("confirm_seeds", confirm_seeds, positive),
         gpus_per_trial=_read("gpus_per_trial", gpus_per_trial, gpus),
         cpus_per_trial=_read("cpus_per_trial", cpus_per_trial, _number),
         max_concurrent=_read("max_concurrent", max_concurrent, positive),
@@ -191,6 +200,7 @@ def _told(name: str, result: SearchResult, end: Conclusion) -> TuneResult:
         trials=trials,
         test=end.scores,
         report=end.report,
+        confirmation=None if result.confirmation is None else result.confirmation.to_json(),
     )
 
 

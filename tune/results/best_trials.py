@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from themo.checkpoints.versions import add_to_summary
 from themo.config.settings import Settings
 from themo.files.atomic import old_name, put_in_place, unfinished, write_text
 from tune.cluster.storage import Storage
+from tune.confirmation.verdict import Verdict
 from tune.space.dimensions import Scalar
 from tune.study.study import Study
 from tune.study.trial_record import Mode, State, Trial
@@ -40,7 +41,10 @@ class SearchResult:
         seconds: Time from the first start to the last end, without pauses between sessions.
         top: The best trials, best first.
         num_samples: Requested number of trials.
-        is_whole: Whether all trials are done; otherwise the time budget ended the session.
+        is_whole: Whether all trials and all runs of the confirmation are done; otherwise the time budget
+            ended the session.
+        confirmation: The winner beside its rivals with further seeds; None: no such runs.
+        unconfirmed: Why there are no such runs, in one line; empty if confirmation is off.
     """
 
     folder: Path
@@ -54,6 +58,8 @@ class SearchResult:
     top: tuple[Trial, ...]
     num_samples: int
     is_whole: bool
+    confirmation: Verdict | None = None
+    unconfirmed: str = ""
 
     @property
     def value(self) -> float:
@@ -75,10 +81,13 @@ class SearchResult:
             "seconds": self.seconds,
             "num_samples": self.num_samples,
             "is_whole": self.is_whole,
+            "confirmation": None if self.confirmation is None else self.confirmation.to_json(),
         }
 
 
-def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path) -> None:
+def write_best(
+    winner: Trial, settings: Settings, storage: Storage, folder: Path, confirmation: Sequence[str] = ()
+) -> None:
     """Copy the winner's version to ``best/`` and write its settings to ``best.yaml``.
 
     An existing ``best/`` of the same version is kept, with its test and its report. ``best.yaml`` is removed
@@ -93,11 +102,12 @@ def write_best(winner: Trial, settings: Settings, storage: Storage, folder: Path
         settings: Base settings of the search.
         storage: The storage of versions.
         folder: The search directory.
+        confirmation: Lines about the winner's lead with further seeds, for the head of ``best.yaml``.
     """
     chosen = settings.override(winner.params, source="study.json")
-    note = ""
+    note = "".join(f"# {line}\n" for line in confirmation)
     if winner.lineage:
-        note = (
+        note += (
             "# The last settings of a run whose settings changed during training: training with them is\n"
             f"# another run. The winner, trial {winner.number}, continued {winner.lineage_in_words};\n"
             "# study.json holds the settings before that.\n"

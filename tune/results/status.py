@@ -13,6 +13,7 @@ from rich.table import Table
 from themo.errors import InputError
 from themo.process.output import duration, typed
 from themo.process.progress import console
+from tune.confirmation.verdict import is_due, verdict
 from tune.results.best_trials import best_so_far, counts_in_words, show
 from tune.study.limits import is_whole, used_up
 from tune.study.naming import SEARCH_FILE, STUDY_FILE, is_held
@@ -56,7 +57,7 @@ class Status:
     @property
     def seconds_left(self) -> float | None:
         """Estimated training time left (`work_time.seconds_left`), with the most slots used so far."""
-        if self.activity == "finished":
+        if self.activity == "finished" or is_whole(self.study, self.search.space):
             return None
         space, slots = self.search.space, max(1, most_at_once(self.study))
         return seconds_left(
@@ -86,6 +87,7 @@ class Status:
             "training_seconds": self.training_seconds,
             "pairs_per_second": self.pairs_per_second,
             "seconds_left": self.seconds_left,
+            "confirmation": None if (found := verdict(self.study)) is None else found.to_json(),
             "failures": [{"trial": trial.number, "reason": trial.reason} for trial in self.failures],
         }
 
@@ -119,6 +121,8 @@ class Status:
             lines.append(notice)
         if self.study.leader():
             lines.append(f"So far: {best_so_far(self.study, self.search.objective)}")
+        if (found := verdict(self.study)) is not None:
+            lines += found.lines()
         if self.pairs_per_second is not None:
             lines.append(
                 f"Training for {duration(self.training_seconds)}, {self.pairs_per_second:,.0f} pairs/s"
@@ -152,7 +156,7 @@ def read_status(folder: Path, asked_by: str = "status NAME") -> Status:
         return Status(folder, search, study, "running", worked_seconds(study))
     study.come_to_rest()
     activity: Activity = "interrupted"
-    if is_whole(study, search.space):
+    if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
         activity = "finished"
     elif not path.exists():
         activity = "not begun"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from themo.config.sections import Section
 from tune.space.dimensions import Choice, Dimension, FloatRange
@@ -15,6 +17,9 @@ SchedulerName = Literal["asha", "pausing-asha", "hyperband", "median", "pbt", "n
 
 CHANGEABLE = ("learn_rate", "weight_decay", "temperature")
 """Settings that may change when training resumes, as population based training does."""
+
+OFF = "off"
+"""Value of `confirm` without a confirmation."""
 
 GRACES = ("grace_pairs", "grace_share")
 """The two ways to give the first rung; a file has one of them."""
@@ -29,13 +34,14 @@ _OF_SEARCHERS: Mapping[str, frozenset[str]] = {
     "random": frozenset(),
     "quasi-random": frozenset(),
 }
+_OF_CONFIRMATION = frozenset({"confirm", "confirm_seeds"})
 _OF_SCHEDULERS: Mapping[str, frozenset[str]] = {
-    "asha": frozenset({*GRACES, "reduction_factor"}),
-    "pausing-asha": frozenset({*GRACES, "reduction_factor"}),
-    "hyperband": frozenset({*GRACES, "reduction_factor", "brackets"}),
-    "median": frozenset(GRACES),
-    "pbt": frozenset(GRACES),
-    "none": frozenset(GRACES),
+    "asha": frozenset({*GRACES, "reduction_factor"}) | _OF_CONFIRMATION,
+    "pausing-asha": frozenset({*GRACES, "reduction_factor"}) | _OF_CONFIRMATION,
+    "hyperband": frozenset({*GRACES, "reduction_factor", "brackets"}) | _OF_CONFIRMATION,
+    "median": frozenset(GRACES) | _OF_CONFIRMATION,
+    "pbt": frozenset(GRACES),  # its settings change during training: no run can repeat a trial
+    "none": frozenset(GRACES) | _OF_CONFIRMATION,
 }
 """Settings that only some searchers and schedulers use."""
 
@@ -68,6 +74,30 @@ class SearchSettings(Section):
     stop_after_no_gain: int | None = Field(None, ge=1)
     """Number of ended trials since the best one after which no trial starts (`tune.study.limits`); null: no
     limit."""
+
+    confirm: float = Field(0.25)
+    """Largest cost of the winner's confirmation with further seeds (`tune.confirmation`), as a share of the
+    search's sentence pairs; ``off``: none."""
+    confirm_seeds: int = Field(6, ge=2, le=6)
+    """Largest number of further seeds of each finalist."""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the winner is to be confirmed."""
+        return self.confirm > 0 and self.scheduler != "pbt"
+
+    @field_validator("confirm", mode="before")
+    @classmethod
+    def _off_is_no_share(cls, value: object) -> object:
+        if value is False or value == OFF:  # YAML reads `off` as false
+            return 0.0
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise PydanticCustomError("confirm", "Input should be off or a share above 0")
+        return float(value)
+
+    @field_serializer("confirm")
+    def _no_share_is_off(self, value: float) -> float | str:
+        return value or OFF
 
     @model_validator(mode="before")
     @classmethod

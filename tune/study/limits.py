@@ -46,5 +46,5 @@ def trials_without_gain(study: Study) -> int:
 
     A function of the record alone, so a resumed search ends at the same trial. Paused trials do not count.
     """
-    leader = study.leader()
+    leader = study.scored_leader()
     return sum(trial.is_done for trial in study if leader is None or trial.number > leader.number)

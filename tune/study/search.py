@@ -38,7 +38,7 @@ FIRST_RUNG = "first_rung"
 RESUME = "--resume"
 """The option that resumes a search; all others only read it."""
 
-GROWABLE = ("num_samples", "stop_after_no_gain")
+GROWABLE = ("num_samples", "stop_after_no_gain", "confirm")
 """Settings that may change when a search is resumed: its limits."""
 
 
@@ -173,17 +173,24 @@ def read_search(folder: Path, asked_by: str = RESUME, *, to_go_on: bool = False)
     return Search(name, uid, space, settings, resources)
 
 
-def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int | None = None) -> Search:
+def grow(
+    search: Search,
+    num_samples: int | None = None,
+    stop_after_no_gain: int | None = None,
+    confirm: float | None = None,
+) -> Search:
     """Change the limits of a search, up or down, and save them in ``search.yaml``.
 
     Args:
         search: The search.
         num_samples: Total number of trials; None: unchanged.
         stop_after_no_gain: See `tune.space.search_settings.SearchSettings`; None: unchanged.
+        confirm: The same; 0: off.
 
     Raises:
         InputError: The search has more trials already; or no further trial would start, because of
-            `stop_after_no_gain` or because all settings have been tried; or another process runs the search.
+            `stop_after_no_gain` or because all settings have been tried; or the confirmation of the winner
+            has begun; or another process runs the search.
     """
     folder = search.folder
     with alone(folder):
@@ -194,7 +201,16 @@ def grow(search: Search, num_samples: int | None = None, stop_after_no_gain: int
                 f"--num-samples: must be at least the {len(study)} trials that {search.name} has, "
                 f"got {num_samples}"
             )
-        changes = {"num_samples": num_samples, "stop_after_no_gain": stop_after_no_gain}
+        if confirm and study.confirmation is not None:
+            raise InputError(
+                f"--confirm: must be off or left out, the confirmation of {search.name} has begun: a test "
+                f"that continues until it succeeds proves nothing, got {confirm:g}"
+            )
+        changes = {
+            "num_samples": num_samples,
+            "stop_after_no_gain": stop_after_no_gain,
+            "confirm": confirm,
+        }
         given = {name: value for name, value in changes.items() if value is not None}
         space = search.space.searched_by(**given)
         own = search.space.search

@@ -23,6 +23,7 @@ from themo.errors import InputError
 from themo.files.atomic import write_text
 from themo.files.disk_space import IMPATIENT, Patience
 from tune.space.dimensions import Scalar
+from tune.study.confirmation import Confirmation, read_confirmation
 from tune.study.journal import SEARCH, Journal, Kind, read_journal
 from tune.study.trial_record import Mode, State, Takeover, Trial, loss_of, read_trial
 
@@ -43,10 +44,12 @@ class Study:
             numbered from -1 downwards.
         proposals: Settings that are proposed after the trusted ones, as the best of another search.
         patience: Retries while the disk is full.
+        whole: The study that these trials are the confirmation's runs of, and are saved with; None: none.
         journal: The events so far; None: none, or unknown if there are trials, as in an older record.
 
     Attributes:
-        journal: The events in order; None: unknown.
+        confirmation: Plan of the winner's confirmation; None: there is none.
+        journal: The events in order; None: unknown. Those of the confirmation's runs are not saved.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Study:
         *,
         proposals: Sequence[Mapping[str, Scalar]] = (),
         journal: Journal | None = None,
+        whole: Study | None = None,
     ) -> None:
         self.path = path
         self._patience = patience
@@ -70,6 +74,18 @@ class Study:
         self._lines: dict[int, str] = {}  # of ended trials, which only `resume` changes
         self._has_news = False
         self._saved = time.monotonic()
+        self._whole = whole
+        self.confirmation: Confirmation | None = None
+
+    @cached_property
+    def runs(self) -> Study:
+        """The runs of the winner's confirmation, numbered from 0."""
+        return Study(None, self.mode, whole=self)
+
+    def plan_confirmation(self, plan: Confirmation, runs: Sequence[Trial] = ()) -> None:
+        """Enter the plan of the winner's confirmation, with its runs so far; in memory until `save`."""
+        self.confirmation = plan
+        self.runs = Study(None, self.mode, list(runs), whole=self)
 
     def __iter__(self) -> Iterator[Trial]:
         return iter(self.trials)
@@ -80,9 +96,9 @@ class Study:
     def __getitem__(self, number: int) -> Trial:
         return self.trials[number]
 
-    def add(self, params: Mapping[str, Scalar]) -> Trial:
-        """Add a proposed trial."""
-        trial = Trial(len(self.trials), dict(params))
+    def add(self, params: Mapping[str, Scalar], confirms: int | None = None) -> Trial:
+        """Add a proposed trial, or a run that confirms one."""
+        trial = Trial(len(self.trials), dict(params), confirms=confirms)
         self.trials.append(trial)
         self._note("add", trial.number)
         self.save()
@@ -167,7 +183,17 @@ class Study:
         """
         own = {trial.checkpoint for trial in self if trial.state != "FAIL"}
         left = {step.checkpoint for trial in self if not trial.is_done for step in trial.lineage}
-        return {path for path in own | left if path}
+        return {path for path in own | left | self.checkpoints_of_runs() if path}
+
+    def checkpoints_of_runs(self) -> set[str | None]:
+        """Checkpoints that the confirmation's runs resume from; an ended run needs none."""
+        return {run.checkpoint for run in self.runs if not run.is_done} if self._whole is None else set()
+
+    def drop_checkpoint(self, number: int) -> None:
+        """Record that an ended trial's checkpoint is not needed."""
+        self[number].checkpoint = None
+        self._lines.pop(number, None)
+        self.save()
 
     def ranked(self) -> list[Trial]:
         """The trials with valid scores, best first.
@@ -182,14 +208,29 @@ class Study:
         return loss_of(value, self.mode), -trial.metrics.get(COSINE, 0.0), trial.number
 
     def leader(self) -> Trial | None:
-        """The best trial so far: ended, paused or running."""
+        """The best trial so far, which all views name: ended, paused or running."""
+        return self._handed_over(self.scored_leader())
+
+    def scored_leader(self) -> Trial | None:
+        """The trial with the best score so far."""
         return min((trial for trial in self if trial.is_scored), key=self._place, default=None)
 
     def winner(self) -> Trial | None:
-        """The trial with the best student on disk: complete, stopped, paused or interrupted, but not failed.
+        """The trial whose student the search hands over: `scored_winner`, or a rival that is proven better.
 
         After `come_to_rest` it equals the leader.
         """
+        return self._handed_over(self.scored_winner())
+
+    def _handed_over(self, best: Trial | None) -> Trial | None:
+        """The trial that the confirmation of the best trial handed over; without one, the best trial."""
+        plan = self.confirmation
+        if best is None or plan is None or plan.handed_over is None or plan.winner != best.number:
+            return best
+        return self[plan.handed_over]
+
+    def scored_winner(self) -> Trial | None:
+        """The trial with the best student on disk: complete, stopped, paused or interrupted, not failed."""
         able = (trial for trial in self if trial.is_scored and trial.saved(self.mode) is not None)
         return min(able, key=lambda trial: self._place(trial, trial.saved(self.mode)), default=None)
 
@@ -202,7 +243,7 @@ class Study:
         Returns:
             Whether any trial ended.
         """
-        has_ended = False
+        has_ended = self._whole is None and self.runs.come_to_rest()
         for trial in self:
             if trial.is_done:
                 continue
@@ -237,8 +278,23 @@ class Study:
 
     def _write(self, patience: Callable[[Callable[[], None]], None]) -> None:
         self._has_news, self._saved = False, time.monotonic()
+        if self._whole is not None:
+            self._whole._write(patience)
         if self.path is None:
             return
+        text = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, '
+        text += f'"carried": {self._carried_line}, "proposals": {self._proposals_line}, '
+        text += f'"trials": {self._text()}'
+        if self.journal is not None:
+            text += f', "journal": {self.journal.to_json()}'
+        if self.confirmation is not None:
+            plan = json.dumps(self.confirmation.to_tree()).removesuffix("}")
+            text += f',\n"confirmation": {plan}, "runs": {self.runs._text()}}}'
+        path, text = self.path, text + "}\n"
+        patience(lambda: write_text(path, text))
+
+    def _text(self) -> str:
+        """The trials as JSON, one line each."""
         lines = []
         for trial in self:
             line = self._lines.get(trial.number)
@@ -247,11 +303,7 @@ class Study:
                 if trial.is_done:
                     self._lines[trial.number] = line
             lines.append(line)
-        head = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, '
-        head += f'"carried": {self._carried_line}, "proposals": {self._proposals_line}, "trials": [\n'
-        tail = "\n]" if self.journal is None else f'\n], "journal": {self.journal.to_json()}'
-        path, text = self.path, head + ",\n".join(lines) + tail + "}\n"
-        patience(lambda: write_text(path, text))
+        return "[\n" + ",\n".join(lines) + "\n]"
 
     @cached_property
     def _carried_line(self) -> str:
@@ -304,19 +356,26 @@ class Study:
             trials = [read_trial(entry) for entry in tree["trials"]]
             if tree["mode"] not in get_args(Mode):
                 raise ValueError(f"mode {tree['mode']!r}")
-            if [trial.number for trial in trials] != list(range(len(trials))):
-                raise ValueError("its trials are not numbered from 0")
-            return cls(
+            carried = [read_trial(entry) for entry in tree.get("carried", [])]
+            study = cls(
                 path,
                 tree["mode"],
                 trials,
-                [read_trial(entry) for entry in tree.get("carried", [])],
+                carried,
                 proposals=[dict(params) for params in tree.get("proposals", [])],
                 journal=read_journal(tree["journal"]) if "journal" in tree else None,
             )
+            if (confirmed := tree.get("confirmation")) is not None:
+                study.plan_confirmation(*read_confirmation(confirmed))
+            for numbered in (study, study.runs):
+                if [trial.number for trial in numbered] != list(range(len(numbered))):
+                    raise ValueError("its trials are not numbered from 0")
+            if study.confirmation is not None:
+                _ = [study[number] for number in study.confirmation.finalists]
+            return study
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path}: holds no study: {error!r}") from None

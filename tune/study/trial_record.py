@@ -91,6 +91,8 @@ class Trial:
             in older records.
         lineage: Takeovers in order. `params` are the settings after the last one; `values` include those of
             the trials taken over.
+        confirms: Number of the trial whose settings this run repeats with another seed
+            (`tune.study.confirmation`); None: a trial of the search.
     """
 
     number: int
@@ -114,6 +116,7 @@ class Trial:
     checkpoint_seconds: float = 0.0
     checkpoint_metrics: dict[str, float] = field(default_factory=dict)
     lineage: list[Takeover] = field(default_factory=list)
+    confirms: int | None = None
 
     @property
     def is_done(self) -> bool:

@@ -15,6 +15,7 @@ from themo.files.disk_space import IMPATIENT
 from tune.cluster.storage import Storage
 from tune.driver.checkpoints import Keeper, match_checkpoints
 from tune.space.search_space import from_tree
+from tune.study.confirmation import Confirmation
 from tune.study.study import Study
 from tune.study.trial_record import Takeover, Trial
 
@@ -137,9 +138,28 @@ def a_result(root: Path, number: int, index: int) -> dict[str, Any]:
     return {"trial": SimpleNamespace(config={"number": number}), "checkpoint": checkpoint}
 
 
-def a_keeper(study: Study, folder: Path) -> Keeper:
+def a_keeper(study: Study, folder: Path, *, keeps_students: bool = True) -> Keeper:
     space = from_tree({"space": {"learn_rate": {"log_uniform": [1e-5, 1e-2]}}}, load(), source="search.yaml")
-    return Keeper(study, space, folder, Storage(str(folder)), "session-1", IMPATIENT)
+    storage = Storage(str(folder))
+    return Keeper(study, space, folder, storage, "session-1", IMPATIENT, keeps_students=keeps_students)
+
+
+def test_the_student_of_an_ended_run_is_removed(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study.json", "max")
+    study.add({"learn_rate": 1e-3})
+    study.plan_confirmation(Confirmation(0, (0,), None, (1, 2)))
+    study.runs.add({"learn_rate": 1e-3, "seed": 1}, confirms=0)
+    keeper = a_keeper(study.runs, tmp_path, keeps_students=False)
+    arguments = a_result(tmp_path, 0, 0)
+    study.runs.report(0, {"pairs_seen": 100.0, "o": 0.5}, "o")
+    keeper.on_checkpoint(**arguments)
+    keeper.on_trial_complete(trial=arguments["trial"])  # to be retried: it needs its checkpoint
+    assert remaining(tmp_path) == {"session-1/trial-0000/checkpoint_000000"}
+    study.runs.finish(0, "COMPLETE")
+    keeper.on_trial_complete(trial=arguments["trial"])
+    assert remaining(tmp_path) == set()
+    assert Study.read(tmp_path / "study.json").runs[0].checkpoint is None
+    assert not (tmp_path / "trials.csv").exists()
 
 
 def test_a_new_checkpoint_is_entered_before_the_old_is_removed(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from unittest.mock import MagicMock, call
 from formula_search import a_search
 
 from tune.cluster.resources import Resources
-from tune.driver.loop import runs_of
 from tune.driver.mlflow_runs import MlflowRuns, axes_of
+from tune.driver.stages import runs_of
 from tune.space.dimensions import Choice
 from tune.study.study import Study
 from tune.study.trial_record import Takeover, Trial

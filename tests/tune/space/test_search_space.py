@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -121,6 +122,22 @@ def test_bad_dimensions_are_refused(settings, name, rule, message):
             {"search": {"scheduler": "median", "reduction_factor": 4}},
             r"x.yaml: search.reduction_factor: must be left out, scheduler median has no such setting, got 4",
         ),
+        (
+            {"search": {"confirm_seeds": 1}},
+            r"search.confirm_seeds: must be greater than or equal to 2, got 1",
+        ),
+        ({"search": {"confirm_seeds": 7}}, r"search.confirm_seeds: must be less than or equal to 6, got 7"),
+        ({"search": {"confirm": "on"}}, r"search.confirm: must be off or a share above 0, got 'on'"),
+        ({"search": {"confirm": True}}, r"search.confirm: must be off or a share above 0, got True"),
+        ({"search": {"confirm": -0.1}}, r"search.confirm: must be off or a share above 0, got -0.1"),
+        ({"search": {"confirm": math.inf}}, r"search.confirm: must be off or a share above 0, got inf"),
+        (
+            {
+                "space": {"learn_rate": {"uniform": [0.1, 1]}},
+                "search": {"scheduler": "pbt", "confirm": 0.5},
+            },
+            r"x.yaml: search.confirm: must be left out, scheduler pbt has no such setting, got 0.5",
+        ),
         ({"search": {"brackets": 2}}, r"search.brackets: must be left out, scheduler asha has no such"),
         (
             {"search": {"searcher": "random", "startup_trials": 4}},
@@ -158,6 +175,7 @@ def test_bad_files_are_refused(settings, tree, message):
         ({"searcher": "grid"}, r"^--searcher: must be 'tpe', .* or 'quasi-random', got 'grid'$"),
         ({"scheduler": "ASHA"}, r"^--scheduler: must be 'asha', .* or 'none', got 'ASHA'$"),
         ({"num_samples": 0}, r"^--num-samples: must be greater than or equal to 1, got 0$"),
+        ({"confirm_seeds": 1}, r"^--confirm-seeds: must be greater than or equal to 2, got 1$"),
         ({"seed": -1}, r"^--search-seed: must be greater than or equal to 0, got -1$"),
         ({"searcher": "cmaes"}, r"^--searcher: cmaes needs a range of numbers in the space"),
         ({"scheduler": "pbt"}, r"^--scheduler: pbt needs a range of learn_rate, .* in the space, got loss$"),
@@ -199,6 +217,15 @@ def test_an_option_replaces_the_files_dimension_entirely(settings, scheduler, se
     space = from_tree(tree, settings, source="x.yaml").searched_by(searcher=searcher, scheduler=scheduler)
     assert (space.search.searcher, space.search.scheduler) == (searcher, scheduler)
     assert (space.search.grace_pairs, space.search.num_samples) == (500, 5)
+    assert from_tree(space.to_tree(), settings, source="x.yaml") == space
+
+
+@pytest.mark.parametrize(("written", "share"), [("off", 0.0), (False, 0.0), (0, 0.0), (1, 1.0), (0.5, 0.5)])
+def test_a_share_for_confirmation_is_read_and_written(settings, written, share):
+    tree = {"space": {"batch_size": {"integer": [32, 64]}}, "search": {"confirm": written}}
+    space = from_tree(tree, settings, source="x.yaml")
+    assert space.search.confirm == share
+    assert space.to_tree()["search"]["confirm"] == (share or "off")
     assert from_tree(space.to_tree(), settings, source="x.yaml") == space
 
 

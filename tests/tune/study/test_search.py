@@ -13,6 +13,7 @@ from themo.errors import InputError
 from tune.cluster.resources import Resources
 from tune.results.status import read_all
 from tune.space.search_space import from_tree
+from tune.study.confirmation import Confirmation
 from tune.study.limits import wants_more
 from tune.study.naming import search_folder
 from tune.study.search import (
@@ -103,6 +104,25 @@ def test_the_pairs_are_fixed_once_written_or_tried(tmp_path):
     (folder / "study.json").unlink()
     refuse_other_pairs(folder, {"()": "corpus"})
     assert has_pairs(search)
+
+
+def test_a_share_for_confirmation_changes_until_it_begins(tmp_path):
+    search = a_search(tmp_path, "mine", Resources())
+    folder = tmp_path / "tune" / "mine"
+    assert grow(search, confirm=1.5).space.search.confirm == 1.5
+    assert read_search(folder).space.search.confirm == 1.5
+    study = Study(folder / "study.json", search.mode)
+    for _ in range(2):
+        study.add({})
+    study.plan_confirmation(Confirmation(0, (1,), None, (1, 2)))
+    study.save()
+    with pytest.raises(
+        InputError,
+        match=r"--confirm: must be off or left out, the confirmation of mine has begun: a test that "
+        r"continues until it succeeds proves nothing, got 2$",
+    ):
+        grow(search, confirm=2.0)
+    assert grow(search, confirm=0.0).space.search.confirm == 0.0
 
 
 def test_a_search_grows_but_not_below_what_it_has(tmp_path):

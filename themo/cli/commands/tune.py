@@ -16,6 +16,7 @@ from themo.cli.options import (
     place,
     positive,
     seconds,
+    share_or_off,
 )
 from themo.process.output import print_json, print_result, typed
 from themo.process.progress import console
@@ -62,6 +63,20 @@ def add_options(parser: Parser) -> None:
         metavar="N",
         help="trials without improvement after which the search stops; not with pbt (as in the space file)",
     )
+    add = parser.add_argument_group("confirmation").add_argument
+    add(
+        "--confirm",
+        type=share_or_off,
+        metavar="SHARE",
+        help="cost of confirming the winner with further seeds, as a share of the search's sentence pairs, "
+        "or off (as in the space file; 0.25)",
+    )
+    add(
+        "--confirm-seeds",
+        type=positive,
+        metavar="N",
+        help="largest number of further seeds, 2 to 6 (as in the space file; 6)",
+    )
     add = parser.add_argument_group("machines").add_argument
     add(
         "--gpus-per-trial",
@@ -106,6 +121,10 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         print_result(table(result, search.space.dimensions))
         if end.shown is not None:
             print_result(end.shown)
+    for line in result.confirmation.lines() if result.confirmation else []:
+        _print_next("Confirmation:", line)
+    if result.unconfirmed:
+        _print_next("Not confirmed:", result.unconfirmed)
     if not result.is_whole:
         n_done = sum(n for state, n in result.counts.items() if state not in ("RUNNING", "PAUSED"))
         _print_next(

@@ -17,6 +17,8 @@ from themo.evaluation.report.html_page import write_page
 from themo.evaluation.report.tables import lay_out, read_scores
 from themo.evaluation.score_names import CEILING, RETRIEVAL, STUDENT, metric_name
 from themo.process.progress import waiting
+from tune.confirmation.plan import plan
+from tune.confirmation.verdict import is_due, lead_in_words, verdict
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, show, show_setting
 from tune.results.report import course_figures, facts, setting_figures
 from tune.results.report.outcomes import NAMES
@@ -63,6 +65,7 @@ def write_report(search: Search, folder: Path) -> Path:
     is_finished = is_whole(study, search.space)
     if is_finished:
         best = study.winner() or best
+    is_settled = is_finished and not is_due(study, search.space, search.settings)
     has_settings = _holds_settings(search, best, folder / BEST_SETTINGS)
     version = folder / BEST_VERSION if has_settings and (folder / BEST_VERSION).is_dir() else None
     if not is_finished and (version is None or not _holds_best(version, search, study, best)):
@@ -86,6 +89,9 @@ def write_report(search: Search, folder: Path) -> Path:
             best_value=best.best(study.mode),
             best_line=best.lineage_in_words,
             is_finished=is_finished,
+            confirmation=verdict(study),
+            unconfirmed=_unconfirmed(search, study) if is_finished else "",
+            lead_in_words=lead_in_words,
             written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             settings=_settings(search, best),
             tables=lay_out(tested) if tested else [],
@@ -101,13 +107,21 @@ def write_report(search: Search, folder: Path) -> Path:
             trials=_rows(search, study, best),
             is_repeatable=is_repeatable,
             has_version=version is not None,
-            commands=_commands(search, folder, is_finished, is_repeatable, version),
+            commands=_commands(search, folder, is_settled, is_repeatable, version),
             directory=Path.cwd(),
             environment=read_summary(version).get("environment", {}) if version else {},
         )
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
     return path
+
+
+def _unconfirmed(search: Search, study: Study) -> str:
+    """Why the winner has not been confirmed; empty if it has been, or if confirmation is off."""
+    chosen = plan(study, search.space, search.settings)
+    if isinstance(chosen, str):
+        return chosen
+    return "" if verdict(study) is not None else "the confirmation has not begun"
 
 
 def _figures(
@@ -240,7 +254,7 @@ class _Command:
 
 
 def _commands(
-    search: Search, folder: Path, is_finished: bool, is_repeatable: bool, version: Path | None
+    search: Search, folder: Path, is_settled: bool, is_repeatable: bool, version: Path | None
 ) -> list[_Command]:
     themo = "python -m themo"
     of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent)}"  # its current directory
@@ -249,9 +263,9 @@ def _commands(
     trains = [train] if is_repeatable else []
     resume = f"{themo} tune --resume {of_search}"
     if version is None:
-        what = "Write the winner's files again" if is_finished else "Resume the search, if it is not running"
+        what = "Write the winner's files again" if is_settled else "Resume the search, if it is not running"
         return [_Command(what, resume), *trains, compare]
-    resumes = [] if is_finished else [_Command("Resume the search", resume)]
+    resumes = [] if is_settled else [_Command("Resume the search", resume)]
     return [
         *resumes,
         *trains,

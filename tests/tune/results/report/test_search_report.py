@@ -29,6 +29,7 @@ from tune.results.report.outcomes import about
 from tune.results.report.page import write_report
 from tune.results.report.setting_figures import parallel_coordinates
 from tune.space.dimensions import Choice
+from tune.study.confirmation import Confirmation
 from tune.study.search import Search, read_search
 from tune.study.study import Study
 from tune.study.trial_record import State, Takeover
@@ -123,6 +124,46 @@ def test_the_page_of_a_finished_search(finished: tuple[Search, Path]) -> None:
     assert f"python -m themo train --config {folder / 'best.yaml'}" in text
     assert f"python -m themo test --version-path {folder / 'best'} --baseline --report" in text
     assert "torch 2.9" in text
+
+
+def confirm(folder: Path, n_seeds: int) -> None:
+    """Enter a confirmation of trial 10 beside trial 7: three seeds are planned, some have ended."""
+    study = Study.read(folder / "study.json")
+    study.plan_confirmation(Confirmation(10, (7,), trusted=7, seeds=(1, 2, 3)))
+    for seed in range(1, n_seeds + 1):
+        for number, score in ((10, 0.5 + 0.01 * seed), (7, 0.4)):
+            run = study.runs.add(study[number].params | {"seed": seed}, confirms=number)
+            study.runs.report(run.number, {"pairs_seen": 900.0, "val/match@01": score}, "val/match@01")
+            study.runs.finish(run.number, "COMPLETE")
+    study.save()
+
+
+@pytest.mark.parametrize(
+    ("n_seeds", "told"),
+    [
+        (2, "+0.1150 (2 seeds, too few for an interval) Trial 10 beside the trusted start, trial 7"),
+        (3, "+0.1200 (90 % interval +0.1017 to +0.1383, 3 seeds) Trial 10 is better than the trusted start"),
+    ],
+)
+def test_the_page_says_whether_the_winner_is_better(
+    finished: tuple[Search, Path], n_seeds: int, told: str
+) -> None:
+    search, folder = finished
+    confirm(folder, n_seeds)
+    text = text_of(write_report(search, folder))
+    assert "Is the winner better?" in text
+    assert f"trusted start 7 {told}" in text
+    assert ("Not finished: at most 6 runs." in text) == (n_seeds == 2)
+    assert ("tune --resume mine" in text) == (n_seeds == 2)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.0])
+def test_the_page_says_why_a_winner_is_not_confirmed(finished: tuple[Search, Path], share: float) -> None:
+    search, folder = finished
+    search = searched_by(search, folder, num_samples=12, confirm=share)
+    text = text_of(write_report(search, folder))
+    told = "Not confirmed: 2 further seeds of trials 10 and 7 take"
+    assert (told in text) == ("Is the winner better?" in text) == (share > 0)
 
 
 def test_the_line_of_the_best_so_far_passes_by_those_that_failed(finished: tuple[Search, Path]) -> None:

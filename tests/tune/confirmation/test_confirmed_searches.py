@@ -1,0 +1,220 @@
+"""Whole confirmations on the record: who is compared, at which cost, with which claims."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from searches import PAIRS, PRESET_RATE, SETTINGS, confirmed, end, planned, searched, space_of
+
+from tune.confirmation.paired_test import LEVEL
+from tune.confirmation.plan import begin, pairs_of_search, plan
+from tune.confirmation.verdict import Verdict, next_run, verdict
+from tune.study.confirmation import SEED, Confirmation
+from tune.study.study import Study
+from tune.study.trial_record import Trial
+
+N_SEARCHES = 300
+
+
+def simulated(heights: Sequence[float], seed: int) -> tuple[Study, Verdict]:
+    """A search over settings of these heights and its confirmation; noise of 1 a score, no early stopping."""
+    random = np.random.default_rng(seed)
+    study = searched([height + random.normal() for height in heights])
+    result = confirmed(study, space_of(), lambda trial, _: heights[trial.number] + float(random.normal()))
+    return study, result
+
+
+def test_false_claims_in_searches_without_a_better_setting() -> None:
+    claims = [
+        any(c.is_claimed for c in simulated([0.0] * 48, seed)[1].comparisons) for seed in range(N_SEARCHES)
+    ]
+    assert np.mean(claims) <= LEVEL + 2.5 * math.sqrt(LEVEL * (1 - LEVEL) / N_SEARCHES)
+
+
+def test_a_clearly_better_setting_is_usually_proven_in_a_quarter() -> None:
+    found = [simulated([0.0] * 47 + [6.0], seed) for seed in range(100)]
+    assert np.mean([result.outcome == "proven" for _, result in found]) > 0.9
+    assert all(4 * result.pairs <= pairs_of_search(study) for study, result in found)
+
+
+def test_the_winner_meets_the_trusted_start_and_the_runner_up() -> None:
+    study = searched([0.5, 0.6, 0.9, 0.8] + [0.1] * 36)
+    assert planned(study, space_of()) == Confirmation(2, (0, 3), 0, (1, 2, 3))
+
+
+def test_a_runner_up_costs_no_seed_below_three() -> None:
+    study = searched([0.5, 0.6, 0.9, 0.8] + [0.1] * 28)
+    assert planned(study, space_of()) == Confirmation(2, (0,), 0, (1, 2, 3, 4))
+
+
+def test_a_trusted_winner_meets_the_runner_up_alone() -> None:
+    assert planned(searched([0.9, 0.1, 0.3] + [0.2] * 20), space_of()).rivals == (2,)
+
+
+def test_a_trusted_runner_up_is_compared_once() -> None:
+    assert planned(searched([0.8, 0.9] + [0.2] * 60), space_of()).rivals == (0,)
+
+
+@pytest.mark.parametrize(("factor", "rival", "trusted"), [(1, 7, 7), (2, 21, None)])
+def test_without_trusted_settings_the_preset_is_the_reference(
+    factor: int, rival: int, trusted: int | None
+) -> None:
+    study = searched([0.1] * 20 + [0.9, 0.8])
+    study[0].params["learn_rate"] = PRESET_RATE * 3
+    study[7].params["learn_rate"] = PRESET_RATE * factor
+    found = planned(study, space_of(first=()))
+    assert (found.rivals[0], found.trusted) == (rival, trusted)
+
+
+def test_a_seed_of_the_search_confirms_nothing() -> None:
+    study = searched([0.5] * 30)
+    study[4].params[SEED] = 17
+    assert planned(study, space_of()).seeds == (18, 19, 20)
+
+
+@pytest.mark.parametrize(
+    ("search", "told"),
+    [
+        ({}, "2 further seeds of trials 1 and 0 take 400 pairs, the budget is 75: --confirm 1.34 would do"),
+        ({"confirm": "off"}, ""),
+        ({"scheduler": "pbt"}, ""),
+    ],
+)
+def test_no_plan_without_budget_or_wish(search: dict[str, object], told: str) -> None:
+    assert plan(searched([0.1, 0.3, 0.2]), space_of(**search), SETTINGS) == told
+    assert told == "" or isinstance(
+        plan(searched([0.1, 0.3, 0.2]), space_of(confirm=1.34), SETTINGS), Confirmation
+    )
+
+
+def test_no_plan_for_a_winner_that_was_stopped() -> None:
+    study = searched([0.1, 0.3])
+    study[1].state = "PRUNED"
+    assert plan(study, space_of(), SETTINGS) == "the winner, trial 1, was stopped early"
+
+
+def test_no_plan_without_a_rival() -> None:
+    assert plan(searched([0.1]), space_of(), SETTINGS) == "no other trial is complete"
+
+
+def test_a_lower_loss_is_better() -> None:
+    study = searched([0.5, 0.1] + [0.9] * 30, mode="min")
+    result = confirmed(study, space_of(), lambda trial, seed: 0.5 - 0.4 * trial.number + 0.01 * (seed % 3))
+    assert result.outcome == "proven"
+    assert (result.comparisons[0].lead.mean or 0.0) == pytest.approx(0.4)
+
+
+def noisy(trial: Trial, seed: int) -> float:
+    """A score with noise that depends on settings and seed alone."""
+    return float(np.random.default_rng((trial.number, seed)).normal(trial.number / 20))
+
+
+@settings(max_examples=15)
+@given(slots=st.integers(1, 6), size=st.integers(16, 60))
+def test_slots_do_not_change_the_verdict(slots: int, size: int) -> None:
+    scores = np.random.default_rng(size).normal(size=size).tolist()
+    one, many = searched(scores), searched(scores)
+    assert confirmed(one, space_of(), noisy) == confirmed(many, space_of(), noisy, slots=slots)
+
+
+@settings(max_examples=10)
+@given(size=st.integers(30, 60), cut=st.integers(0, 12))
+def test_a_cut_confirmation_ends_as_an_undisturbed_one(
+    size: int, cut: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Killed while a run trains: its record at that moment leads to the same verdict."""
+    scores = np.random.default_rng(size).normal(size=size).tolist()
+    whole, path = searched(scores), tmp_path_factory.mktemp("cut") / "study.json"
+    result = confirmed(whole, space_of(), noisy)
+    study = searched(scores, path=path)
+    planned(study, space_of())
+    for _ in range(cut):
+        if (run := next_run(study)) is None:
+            break
+        added = study.runs.add(study[run[0]].params | {SEED: run[1]}, confirms=run[0])
+        if added.number < cut - 1:
+            end(study.runs, added.number, noisy(study[run[0]], run[1]))
+    study.save()
+    again = Study.reopen(path)
+    assert confirmed(again, space_of(), noisy) == result
+    assert Study.read(path).confirmation == whole.confirmation
+    assert [run.values for run in Study.read(path).runs] == [run.values for run in whole.runs]
+
+
+def test_a_failed_run_of_the_winner_claims_nothing() -> None:
+    study = searched([0.5, 0.9] + [0.1] * 60)
+    planned(study, space_of())
+    number, seed = next_run(study) or (0, 0)
+    study.runs.add(study[number].params | {SEED: seed}, confirms=number)
+    end(study.runs, 0, None)
+    result = confirmed(study, space_of(), lambda trial, _: float(trial.number))
+    assert (result.outcome, result.handed_over) == ("not separated", 1)
+    told = "trial 1 failed with seed 1: diverged: loss is nan"
+    assert result.lines()[0] == f"Trial 1 is not compared with the trusted start, trial 0: {told}"
+
+
+def test_a_runner_up_is_claimed_only_with_the_trusted_start() -> None:
+    study = searched([0.5, 0.6, 0.9, 0.8] + [0.1] * 36)
+    result = confirmed(
+        study,
+        space_of(),
+        lambda trial, seed: {0: 0.9 * (seed % 2), 2: 0.9 + 0.01 * (seed % 3), 3: 0.5}[trial.number],
+    )
+    trusted, runner_up = result.comparisons
+    assert not trusted.lead.is_separated
+    assert runner_up.lead.is_above_chance
+    assert (result.outcome, runner_up.is_claimed) == ("not separated", False)
+    told = "The lead of trial 2 over the runner-up, trial 3 counts only with the one before: +0.4100"
+    assert result.lines()[1].startswith(told)
+
+
+def test_a_rival_proven_better_is_handed_over() -> None:
+    study = searched([0.5, 0.9] + [0.1] * 60)
+    result = confirmed(study, space_of(), lambda trial, seed: 0.5 - trial.number + 0.01 * (seed % 3))
+    assert (result.outcome, result.handed_over) == ("worse", 0)
+    assert study.winner() is study.leader() is study[0]
+    assert study.scored_winner() is study[1]
+    assert result.lines()[-1] == "The search hands over trial 0 in place of trial 1"
+
+
+def test_a_higher_mean_alone_replaces_no_winner() -> None:
+    study = searched([0.5, 0.9] + [0.1] * 60)
+    result = confirmed(study, space_of(), lambda trial, seed: (seed % 2) * (0.5 - trial.number))
+    assert (result.comparisons[0].lead.mean or 0.0) < 0
+    assert (result.outcome, result.handed_over) == ("not separated", 1)
+    assert study.winner() is study[1]
+
+
+def test_a_grown_search_is_not_confirmed_again() -> None:
+    study = searched([0.5, 0.9] + [0.1] * 30)
+    confirmed(study, space_of(), noisy)
+    before = study.confirmation
+    for number in range(32, 132):
+        study.add({"learn_rate": 0.1 + number})
+        end(study, number, 0.2)
+    assert plan(study, space_of(), SETTINGS) is before
+
+
+def test_a_new_winner_is_confirmed_beside_known_runs() -> None:
+    study = searched([0.5, 0.9] + [0.1] * 30)
+    confirmed(study, space_of(), noisy)
+    n_runs = len(study.runs)
+    for number in range(32, 132):
+        study.add({"learn_rate": 0.1 + number})
+        end(study, number, 0.95 if number == 50 else 0.2)
+    assert verdict(study) is None
+    assert study.winner() is study[50]
+    found = plan(study, space_of(), SETTINGS)
+    assert isinstance(found, Confirmation)
+    assert (found.winner, found.rivals) == (50, (0, 1))
+    begin(study, found)
+    assert {run.confirms for run in study.runs} == {0, 1}
+    assert [run.number for run in study.runs] == list(range(n_runs))
+    assert confirmed(study, space_of(), noisy).n_runs >= n_runs
+    spent = (len(study.runs) * PAIRS) + study.confirmation.pairs_before if study.confirmation else 0
+    assert 4 * spent <= pairs_of_search(study)

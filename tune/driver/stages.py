@@ -1,0 +1,143 @@
+"""The stages of a session: the trials of a search, then the runs that confirm its winner.
+
+The same loop and the same workers train both. A stage holds the record, the source of new trials, and the
+callbacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from themo.files.disk_space import Patience
+from themo.tracking.runs import Tracking
+from tune.cluster.slots import Slots
+from tune.cluster.storage import Storage
+from tune.confirmation.verdict import next_run, verdict
+from tune.driver.checkpoints import Keeper
+from tune.driver.mlflow_runs import MlflowRuns
+from tune.results.confirmation_view import ConfirmationView
+from tune.results.live import LiveView
+from tune.results.trial_table import TrialTable
+from tune.schedulers.rules import scheduler_of
+from tune.space.search_settings import SearchSettings
+from tune.space.search_space import Space
+from tune.study.confirmation import SEED
+from tune.study.limits import is_whole
+from tune.study.search import Search
+from tune.study.study import Study
+from tune.study.trial_record import Trial
+from tune.study.tried import most_trials
+
+
+class View(Protocol):
+    """A Ray callback that shows progress."""
+
+    def close(self) -> None:
+        """Restore the terminal."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The trials that a loop trains, and their surroundings.
+
+    Attributes:
+        record: The trials of the stage.
+        space: The space whose scheduler judges them.
+        draw: Adds the next new trial; None: the space's searcher proposes it.
+        keeper: Records checkpoints.
+        runs: The runs in MLflow.
+        view: Shows progress.
+        tabulate: Writes the table of the trials at the end.
+        is_done: Whether no trial is left.
+    """
+
+    record: Study
+    space: Space
+    draw: Callable[[], Trial | None] | None
+    keeper: Keeper
+    runs: MlflowRuns
+    view: View
+    tabulate: Callable[[], None]
+    is_done: Callable[[], bool]
+
+
+def trials_of(
+    search: Search,
+    study: Study,
+    storage: Storage,
+    session: str,
+    patience: Patience,
+    slots: Slots,
+    tracking: Tracking,
+) -> Stage:
+    """The trials of a search."""
+    space = search.space
+    return Stage(
+        record=study,
+        space=space,
+        draw=None,
+        keeper=Keeper(study, space, search.folder, storage, session, patience),
+        runs=runs_of(search, study, tracking),
+        view=LiveView(
+            study,
+            most_trials(study, space),
+            len(space.first),
+            slots,
+            search.objective,
+            search.settings,
+            scheduler_of(space.search, space).forecast,
+        ),
+        tabulate=TrialTable(study, space, search.folder, at_rest=True).write,
+        is_done=lambda: is_whole(study, space),
+    )
+
+
+def confirmation_of(
+    search: Search, study: Study, storage: Storage, session: str, patience: Patience, tracking: Tracking
+) -> Stage:
+    """The runs that confirm the winner of a search; none is stopped early, and no student is kept."""
+    space = replace(search.space, first=(), search=never_stopped(search.space.search))
+
+    def draw() -> Trial | None:
+        run = next_run(study)
+        if run is None:
+            return None
+        number, seed = run
+        return study.runs.add(study[number].params | {SEED: seed}, confirms=number)
+
+    def is_over() -> bool:
+        found = verdict(study)
+        return found is not None and found.is_over
+
+    return Stage(
+        record=study.runs,
+        space=space,
+        draw=draw,
+        keeper=Keeper(study.runs, space, search.folder, storage, session, patience, keeps_students=False),
+        runs=runs_of(search, study, tracking, confirms=True),
+        view=ConfirmationView(study),
+        tabulate=lambda: None,
+        is_done=is_over,
+    )
+
+
+def never_stopped(search: SearchSettings) -> SearchSettings:
+    """Settings of a search with which no trial is stopped early; checkpoints come every `grace_pairs`."""
+    return search.model_copy(update={"scheduler": "none"})
+
+
+def runs_of(search: Search, study: Study, tracking: Tracking, *, confirms: bool = False) -> MlflowRuns:
+    """The MLflow runs of a search; runs of trials that ended earlier are closed."""
+    space = search.space
+    return MlflowRuns(
+        tracking,
+        study,
+        search.name,
+        search.uid,
+        search.to_tree(),
+        [name for name in space.dimensions if name not in space.conditions],  # some trials lack the others
+        search.objective,
+        confirms=confirms,
+    )
