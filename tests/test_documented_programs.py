@@ -206,9 +206,26 @@ def test_job_of_kubernetes_has_the_operators_fields() -> None:
     }
 
 
+def test_space_with_a_condition_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "widths.yaml"
+    path.write_text(block("yaml", "# widths"), encoding="utf-8")
+    space = search_space.load(path, load(preset="vit-l-14-beto"))
+    settings = {"backbone_weights": True, "hidden_size": 256, "learn_rate": 1e-3}
+    assert "hidden_size" not in space.active(settings)
+    assert "hidden_size" in space.active(settings | {"backbone_weights": False})
+
+
 def test_yaml_blocks_are_all_looked_at() -> None:
     preset = "preset: vit-l-14-beto"
-    seen = ("# my", "# space", f"{preset}\ndata", f"{preset}\npaths", "benchmarks:", "apiVersion: ray.io/v1")
+    seen = (
+        "# my",
+        "# space",
+        "# widths",
+        f"{preset}\ndata",
+        f"{preset}\npaths",
+        "benchmarks:",
+        "apiVersion: ray.io/v1",
+    )
     assert all(text.startswith(seen) for text in blocks_of("yaml").values())
     assert len(blocks_of("yaml")) == len(seen)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -355,6 +356,7 @@ def _create(client: MlflowClient, uri: str, experiment: str) -> str:
 
 
 _DEFAULT_FILES = "_MLFLOW_SERVER_ARTIFACT_ROOT"
+_one_at_a_time = threading.Lock()
 
 
 @contextmanager
@@ -364,14 +366,15 @@ def _default_files_beside(database: Path | None) -> Iterator[None]:
     MLflow (3.17) puts them into the working directory, whose name it writes into SQL as a Python literal: a
     name with both kinds of quotes ends the statement. An address has no quotes.
     """
-    if database is None or _DEFAULT_FILES in os.environ:
-        yield
-        return
-    os.environ[_DEFAULT_FILES] = _files_beside(database)
-    try:
-        yield
-    finally:
-        del os.environ[_DEFAULT_FILES]
+    with _one_at_a_time:  # of the threads, which share the environment
+        if database is None or _DEFAULT_FILES in os.environ:
+            yield
+            return
+        os.environ[_DEFAULT_FILES] = _files_beside(database)
+        try:
+            yield
+        finally:
+            del os.environ[_DEFAULT_FILES]
 
 
 def _files_beside(database: Path) -> str:

@@ -6,19 +6,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import torch
-import torch.distributed as dist
 from clusters import several_machines
+from patient_training import train_patiently
 
 from themo.checkpoints.versions import read_summary
 from themo.config.settings import Settings
-from themo.data.dataset import TrainingData
 from themo.data.preparation import prepare_data
 from themo.training.loop import Report, train
 from tune.cluster.resources import Resources
@@ -53,13 +50,6 @@ def gpus() -> Iterator[None]:
     machine = {"num_cpus": 1, "num_gpus": 1}
     with several_machines(machine, machine):
         yield
-
-
-def train_patiently(settings: Settings, data: TrainingData, **arguments: Any) -> object:
-    """As `train`; refuses a group that does not wait for days for a process, as for one that has no room."""
-    options = dist.distributed_c10d._get_default_group()._get_backend(torch.device("cpu")).options
-    assert options._timeout > timedelta(days=7)
-    return train(settings, data, **arguments)
 
 
 def searched(settings: Settings, name: str, **changes: Any) -> tuple[SearchResult, Study]:

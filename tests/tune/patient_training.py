@@ -1,0 +1,20 @@
+"""The product's training function with a check of its process group, in a module that workers can import."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from themo.config.settings import Settings
+from themo.data.dataset import TrainingData
+from themo.training.loop import train
+
+
+def train_patiently(settings: Settings, data: TrainingData, **arguments: Any) -> object:
+    """As `train`; refuses a group that does not wait for days for a process, as for one that has no room."""
+    options = dist.distributed_c10d._get_default_group()._get_backend(torch.device("cpu")).options
+    assert options._timeout > timedelta(days=7)
+    return train(settings, data, **arguments)
