@@ -303,7 +303,7 @@ def test_one_click_opens_the_trials_on_their_axes(server: str, searched: Searche
         axes = seen.page.locator(".parcoords svg text.label")
         axes.first.wait_for(state="attached")
         titles = set(axes.all_text_contents())
-        rows = seen.page.get_by_text(re.compile(r"^small trial \d+$"))
+        rows = seen.page.get_by_text(re.compile(r"^trial \d+ of small$"))
         assert len(set(rows.all_text_contents())) == N_TRIALS
     names = set(SPACE["space"]) - {"learn_rate"} | {"log10_learn_rate"}
     assert "log10_learn_rate" in titles

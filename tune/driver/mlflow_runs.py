@@ -170,8 +170,8 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
 
     def _child_name(self, trial: Trial) -> str:
         if trial.confirms is not None:
-            return f"{self._name} confirms trial {trial.confirms}, seed {trial.params[SEED]}"
-        return f"{self._name} trial {trial.number}"
+            return f"trial {trial.confirms} with seed {trial.params[SEED]} of {self._name}"
+        return f"trial {trial.number} of {self._name}"  # long names are cut at their end
 
     def _key(self, trial: Trial) -> str:
         if trial.confirms is not None:  # its number may change where the search grows

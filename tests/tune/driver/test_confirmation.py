@@ -112,7 +112,7 @@ def test_mlflow_shows_runs_and_leads(confirmed: tuple[Search, SearchResult]) -> 
     assert parent.data.tags["themo.confirmation"] == "proven"
     assert result.confirmation is not None
     assert parent.data.tags["themo.confirmation.runner-up"] == result.confirmation.lines()[0]
-    runs_of_winner = [runs[f"mine confirms trial 0, seed {seed}"] for seed in (1, 2, 3)]
+    runs_of_winner = [runs[f"trial 0 with seed {seed} of mine"] for seed in (1, 2, 3)]
     for seed, run in enumerate(runs_of_winner, start=1):
         assert run.info.status == "FINISHED"
         assert run.data.params["seed"] == str(seed)

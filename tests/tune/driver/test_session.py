@@ -261,10 +261,10 @@ def test_mlflow_has_one_parent_and_one_child_a_trial(searched):
     parent = runs.pop("mine")
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["best/val/match_at_01"] == 1.0
-    assert set(runs) == {f"mine trial {trial.number}" for trial in searched.study}
+    assert set(runs) == {f"trial {trial.number} of mine" for trial in searched.study}
     statuses = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
     for trial in searched.study:
-        run = runs[f"mine trial {trial.number}"]
+        run = runs[f"trial {trial.number} of mine"]
         assert run.info.status == statuses[trial.state]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert set(run.data.params) == {*trial.params, "log10_learn_rate"}
@@ -275,7 +275,7 @@ def test_mlflow_has_one_parent_and_one_child_a_trial(searched):
     found = client.search_runs([experiment.experiment_id], view["searchFilter"])
     assert {run.info.run_name for run in found} == set(runs)
     assert view["compareRunCharts"][0]["selectedParams"] == ["log10_learn_rate"]
-    assert len(client.get_metric_history(runs["mine trial 0"].info.run_id, "val/match_at_01")) == REPORTS
+    assert len(client.get_metric_history(runs["trial 0 of mine"].info.run_id, "val/match_at_01")) == REPORTS
 
 
 @pytest.mark.slow
@@ -398,7 +398,8 @@ def test_resuming_a_finished_search_reports_also_to_mlflow(searched, monkeypatch
     experiment = client.get_experiment_by_name("default")
     before = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
     for run_id, run in before.items():
-        if run.info.run_name in ("mine", "mine trial 0"):  # as a kill leaves them that comes at the very end
+        # as a kill leaves them that comes at the very end
+        if run.info.run_name in ("mine", "trial 0 of mine"):
             client.update_run(run_id, status="RUNNING")
     trials = searched.folder / "trials"
     half = trials / "session-1" / "trial-0000" / "checkpoint_000099"  # a driver died before it was entered
