@@ -48,10 +48,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         warm_start.begin()
 
 
+_LONGEST = (
+    "test_documented_programs.py",
+    "test_session.py",
+    "test_surroundings.py",
+    "test_confirmation.py",
+    "test_real_recipe.py",
+)
+"""Files of minutes, which begin first, so that no process works alone on one of them at the end."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `gpu` are skipped where there is none."""
+    """Tests marked `gpu` are skipped where there is none; files that take longest come first."""
     import torch
 
+    items.sort(key=lambda item: (*_LONGEST, item.path.name).index(item.path.name))
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:

@@ -37,6 +37,7 @@ from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
 from tune.driver import session
+from tune.driver.mlflow_runs import axes_of
 from tune.driver.session import _finish, run_search
 from tune.results import best_trials as results
 from tune.results.best_trials import SearchResult
@@ -274,7 +275,11 @@ def test_mlflow_has_one_parent_and_one_child_a_trial(searched):
     view = json.loads(experiment.tags[f"{VIEW_TAG}{read_search(searched.folder).uid}"])
     found = client.search_runs([experiment.experiment_id], view["searchFilter"])
     assert {run.info.run_name for run in found} == set(runs)
-    assert view["compareRunCharts"][0]["selectedParams"] == ["log10_learn_rate"]
+    axes = axes_of(
+        [trial.params for trial in searched.study if trial.values], searched.search.space.dimensions
+    )
+    assert len(axes) > 1
+    assert view["compareRunCharts"][0]["selectedParams"] == axes
     assert len(client.get_metric_history(runs["trial 0 of mine"].info.run_id, "val/match_at_01")) == REPORTS
 
 
