@@ -206,9 +206,8 @@ def _why_complete(search: Search, judged: list[Decision]) -> str:
         return "It was never stopped: it reached no point at which trials are judged"
     n_trusted = sum(decision.explanation.is_trusted for decision in judged)
     if n_trusted:
-        return (
-            f"Its settings are trusted: it continued {n_trusted} times where another would have been stopped"
-        )
+        times = "once" if n_trusted == 1 else f"{n_trusted} times"
+        return f"Its settings are trusted: it continued {times} where another would have been stopped"
     if search.space.search.scheduler == "pbt":
         return "It was never stopped: population based training stops no trial with finite reports"
     lowest = max((d.explanation for d in judged), key=lambda found: found.rank or 0)
