@@ -90,7 +90,7 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         """Save the traceback of a failed trial; warn when a worker waits."""
         report = read_report(result)
         if report.waits:
-            console.print(f"Warning: {self._kind} {report.number} waits for {report.waits}")
+            console.print(f"Warning: {self._kind} {report.number} is waiting for {report.waits}")
         if report.traceback:
             self._note_failure(report.number, report.traceback)
 
