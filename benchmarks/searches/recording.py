@@ -26,8 +26,9 @@ import torch
 
 from benchmarks.measure import Options, describe_machine
 from benchmarks.random_settings import draw
+from benchmarks.search_efficiency import without_first
 from benchmarks.searches.curves import Curve, read, read_about, write
-from benchmarks.searches.worlds import WORLDS, space_of
+from benchmarks.searches.worlds import WORLDS
 from themo.checkpoints.environment import commit
 from themo.config.presets import space_path
 from themo.config.settings import Settings
@@ -143,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
     path = FILES / f"{asked.world}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     prepare_data(settings)
-    space, trusted = space_of(settings), load_space(space_path(), settings).first
+    space, trusted = without_first(settings), load_space(space_path(), settings).first
     known = read(path)
     about = read_about(path) if known else {}
     about |= {

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measure import Options
 from themo.config import settings as config
-from themo.config.presets import space_path
 from themo.config.settings import Settings
-from tune.space.search_space import Space
-from tune.space.search_space import load as load_space
 
 CACHE = Path("logs/bench/cache")
 
@@ -46,8 +42,3 @@ def tatoeba(options: Options) -> Settings:
 
 
 WORLDS: Mapping[str, Callable[[Options], Settings]] = {"miniature": miniature, "tatoeba": tatoeba}
-
-
-def space_of(settings: Settings) -> Space:
-    """The shipped search space without its trusted settings."""
-    return replace(load_space(space_path(), settings), first=())

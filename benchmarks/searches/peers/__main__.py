@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.search_efficiency import without_first
 from benchmarks.searches.curves import Curve, read
 from benchmarks.searches.peers import PEERS, Peer
 from benchmarks.searches.peers.facts import Facts
 from benchmarks.searches.replay import Oracle, replay
-from benchmarks.searches.worlds import space_of
 from themo.config import settings as config
 
 
@@ -28,7 +28,7 @@ def oracle_of(curves: list[Curve]) -> Oracle:
     """The oracle of a table: a whole training counts as one epoch, whatever its world."""
     whole = max(curve.pairs[-1] for curve in curves if curve.is_whole)
     settings = config.load().override({"epochs": 1})
-    return Oracle(settings, space_of(settings), curves, whole)
+    return Oracle(settings, without_first(settings), curves, whole)
 
 
 def line(peer: Peer, oracle: Oracle, asked: argparse.Namespace) -> str:
