@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ hypothesis.settings.load_profile("themo")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # a shell's job in the background has Ctrl-C ignored, and what tests start and interrupt would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):  # pytest-xdist's workers share that of their controller
         warm_start.allow()
 

@@ -23,7 +23,7 @@ import warnings
 from pathlib import Path
 
 import ray_workers  # the files beside this one
-from python import beginning, needs_interpreter
+from python import FORWARDED, beginning, needs_interpreter
 
 LIBRARIES = [
     "numpy",
@@ -175,8 +175,9 @@ def become(request, files):
     sys.stdout = open(1, "w", buffering=1 if unbuffered or os.isatty(1) else -1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
-    for number in request["ignored"]:
-        signal.signal(number, signal.SIG_IGN)
+    for number in FORWARDED:  # this server may have been started by a job whose Ctrl-C is ignored
+        by_default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN if number in request["ignored"] else by_default)
     for libraries, names in READ_AT_IMPORT.items():
         if beginning(request["environment"], names) != beginning(os.environ, names):
             for module in [name for name in sys.modules if name.partition(".")[0] in libraries]:
