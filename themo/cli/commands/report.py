@@ -1,4 +1,4 @@
-"""``report``: write one HTML page about a search or a version's test."""
+"""``report``: write one HTML page about a search, two searches or a version's test, or serve it live."""
 
 from __future__ import annotations
 
@@ -6,61 +6,113 @@ from argparse import Namespace
 from pathlib import Path
 
 from themo.cli.addressing import find_run, is_search, is_version
-from themo.cli.options import Parser, place
+from themo.cli.options import Parser, natural, place
 from themo.config.settings import load
 from themo.errors import InputError
 from themo.process.output import print_result
 from themo.process.progress import console, waiting
 
-SUMMARY = "Write an HTML report of a search or of a version's test."
+SUMMARY = "Write an HTML report of a search, of two searches side by side, or of a version's test."
 EXAMPLES = """\
   python -m themo report
   python -m themo report beto
+  python -m themo report beto roberta
+  python -m themo report beto --follow
   python -m themo report logs/miniature/version_0
 """
+DEFAULT_PORT = 8600
+"""The port of ``--follow``."""
 
 
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
     parser.add_argument(
-        "name",
-        nargs="?",
+        "names",
+        nargs="*",
         metavar="NAME",
-        help="name or folder of a search, or a version directory, which is then tested (the newest search)",
+        help="name or folder of a search; of two searches, to compare; or a version directory, which is then "
+        "tested (the newest search)",
     )
     group = parser.add_argument_group("report")
     group.add_argument("--logs-dir", type=place, metavar="FOLDER", help="folder of the logs (logs)")
+    group.add_argument(
+        "--follow",
+        action="store_true",
+        help="serve the page of a running search on 127.0.0.1 and keep it up to date until Ctrl-C",
+    )
+    group.add_argument(
+        "--port",
+        type=natural,
+        metavar="N",
+        help=f"port of --follow; 0: any free one ({DEFAULT_PORT})",
+    )
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    from tune.study.naming import SEARCH_FILE, search_folder
+    from tune.study.naming import SEARCH_FILE, is_starting, search_folder
     from tune.study.search import read_search, search_folders
 
+    def folder_of(name: str) -> Path:
+        found = find_run(Path(name), logs_dir)
+        if is_version(found) or is_search(found):
+            return found if is_version(found) else found.resolve()
+        return search_folder(name, settings, asked_by="report NAME")
+
+    _refuse_contradictions(options)
     settings = load().override({"logs_dir": options.logs_dir} if options.logs_dir else {})
     logs_dir = Path(settings.paths.logs_dir)
-    if options.name is None:
-        searches = search_folders(logs_dir / "tune")
-        if not searches:
-            raise InputError(
-                f"report: {logs_dir / 'tune'} must hold a search, it holds none; "
-                "make one with `python -m themo tune`, or give a version directory"
-            )
-        folder = max(searches, key=lambda folder: (folder / SEARCH_FILE).stat().st_mtime_ns)
-        console.print(f"Search: {folder.name}, the newest (report NAME takes another)")
+    if options.names:
+        folders = [folder_of(name) for name in options.names]
     else:
-        folder = find_run(Path(options.name), logs_dir)
-    if is_version(folder):
-        print_result(str(_report_on_test(folder)))
+        folders = [_newest(search_folders(logs_dir / "tune"), logs_dir, SEARCH_FILE)]
+    version = next(filter(is_version, folders), None)
+    if version is not None:
+        _refuse_version(version, options)
+        print_result(str(_report_on_test(version)))
         return
-    if is_search(folder):
-        folder = folder.resolve()
-    else:
-        folder = search_folder(options.name, settings, asked_by="report NAME")
-    search = read_search(folder, asked_by="report NAME")
+    is_new = options.follow and is_starting(folders[0])
+    searches = [] if is_new else [read_search(folder, asked_by="report NAME") for folder in folders]
     with waiting("Loading libraries"):
+        from tune.results.report.comparison import write_comparison
+        from tune.results.report.follow import HOST, server_of
         from tune.results.report.page import write_report
-    print_result(str(write_report(search, folder)))
+    if options.follow:
+        with server_of(folders[0], DEFAULT_PORT if options.port is None else options.port) as server:
+            print_result(f"http://{HOST}:{server.server_address[1]}/")
+            console.print(f"Following search {folders[0].name}; Ctrl-C ends it")
+            server.serve_forever()
+    elif len(folders) == 2:
+        print_result(str(write_comparison(searches[0], folders[0], searches[1], folders[1])))
+    else:
+        print_result(str(write_report(searches[0], folders[0])))
+
+
+def _newest(searches: list[Path], logs_dir: Path, search_file: str) -> Path:
+    """Return the newest search directory, and print its name."""
+    if not searches:
+        raise InputError(
+            f"report: {logs_dir / 'tune'} must hold a search, it holds none; "
+            "make one with `python -m themo tune`, or give a version directory"
+        )
+    newest = max(searches, key=lambda folder: (folder / search_file).stat().st_mtime_ns)
+    console.print(f"Search: {newest.name}, the newest (report NAME takes another)")
+    return newest
+
+
+def _refuse_contradictions(options: Namespace) -> None:
+    if len(options.names) > 2:
+        raise InputError(f"report NAME: must be one search or two, got {len(options.names)}")
+    if options.follow and len(options.names) == 2:
+        raise InputError(f"--follow: must have one search, got {' and '.join(options.names)}")
+    if options.port is not None and not options.follow:
+        raise InputError(f"--port: needs --follow, got {options.port}")
+
+
+def _refuse_version(version: Path, options: Namespace) -> None:
+    for what, is_asked in (("--follow", options.follow), ("report A B", len(options.names) > 1)):
+        if is_asked:
+            raise InputError(f"{what}: must be a search, {version} is a version directory")
 
 
 def _report_on_test(version: Path) -> Path:

@@ -67,14 +67,19 @@ def log_ticks(low: float, high: float) -> dict[str, list[Any]]:
     }
 
 
-def wrapped(text: str) -> str:
-    """The text, broken into two lines if it is long."""
+def name_lines(text: str) -> list[str]:
+    """The text in one line, or in two if it is long."""
     if len(text) < 10:
-        return text
+        return [text]
     breaks = [
         i + (text[i] in "_/") for i, sign in enumerate(text) if sign in "_/+-" and 0 < i < len(text) - 1
     ]
     if not breaks:
-        return text
+        return [text]
     middle = min(breaks, key=lambda i: abs(i - len(text) / 2))
-    return f"{text[:middle]}<br>{text[middle:]}"
+    return [text[:middle], text[middle:]]
+
+
+def wrapped(text: str) -> str:
+    """The text for Plotly, broken into two lines if it is long."""
+    return "<br>".join(name_lines(text))
