@@ -29,9 +29,9 @@ class Opened:
     def drawn(self) -> dict[str, int]:
         """Names of the figures, each with the number of its traces' marks."""
         self.page.wait_for_selector("html[data-drawn=yes]", state="attached")
-        script = """() => Object.fromEntries([...document.querySelectorAll(".js-plotly-plot")].map(place => [
+        script = """() => Object.fromEntries([...document.querySelectorAll(".js-plotly-plot, .parallel")].filter(place => place.id).map(place => [
             place.id.replace("figure-", ""),
-            place.querySelectorAll("svg .point, svg .points path, svg path.js-line").length]))"""
+            place.querySelectorAll("svg .point, svg .points path, svg path.js-line, path.trial").length]))"""
         counted: dict[str, int] = self.page.evaluate(script)
         return counted
 

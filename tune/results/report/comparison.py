@@ -83,7 +83,7 @@ def write_comparison(first: Search, first_folder: Path, second: Search, second_f
 def progress(sources: tuple[Source, Source]) -> Figure:
     """Best objective so far of both searches against the sentence pairs of all their trials."""
     figure = Figure()
-    for source, colour in zip(sources, COLOURS, strict=True):
+    for source, colour, width in zip(sources, COLOURS, (4, 2), strict=True):  # equal courses: both are seen
         points = best_by_pairs(source.study)
         bests = [best for _, best in points]
         figure.add_trace(
@@ -93,7 +93,7 @@ def progress(sources: tuple[Source, Source]) -> Figure:
                 customdata=bests,
                 name=source.search.name,
                 mode="lines+markers",
-                line={"shape": "hv", "color": colour, "width": 2.4},
+                line={"shape": "hv", "color": colour, "width": width},
                 marker={"size": 6},
                 hovertemplate="%{customdata:.4f} after %{x:,.0f} pairs<extra>%{fullData.name}</extra>",
             )

@@ -1,7 +1,7 @@
 """``report --follow``: a local server whose page shows a search while another process runs it.
 
-The server reads the search directory as ``status`` does and changes nothing in it. The page asks for news every
-two seconds, and takes new content when a file that it shows has changed.
+The server reads the search directory as ``status`` does and changes nothing in it. The page asks for news
+every two seconds, and takes new content when a file that it shows has changed.
 """
 
 from __future__ import annotations

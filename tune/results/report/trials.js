@@ -15,7 +15,8 @@
 
   function compare(a, b, direction) {
     if (a === null || b === null) return (a === null) - (b === null);  // last in both directions
-    const less = typeof a === "string" ? a.localeCompare(b, "en", {numeric: true}) : a - b;
+    const isText = typeof a === "string" || typeof b === "string";
+    const less = isText ? String(a).localeCompare(String(b), "en", {numeric: true}) : a - b;
     return direction === "ascending" ? less : -less;
   }
 

@@ -27,7 +27,8 @@ from tune.results.report.course_figures import history, learning_curves, rung_st
 from tune.results.report.facts import lanes, rungs
 from tune.results.report.outcomes import about
 from tune.results.report.page import write_report
-from tune.results.report.setting_figures import parallel_coordinates
+from tune.results.report.parallel import parallel_coordinates
+from tune.results.report.scales import scales_of
 from tune.space.dimensions import Choice
 from tune.study.confirmation import Confirmation
 from tune.study.search import Search, read_search
@@ -604,8 +605,9 @@ def test_a_conditional_setting_on_the_page(finished: tuple[Search, Path]) -> Non
     text = text_of(write_report(search, folder))
     assert "weight_decay - 0 to 1, where batch_size is 32 or 48" in " ".join(text.split())
     assert "A line is interrupted at a setting that is inactive in its trial." in text
-    figure = parallel_coordinates(study, winner, search.space, search.objective)
+    scales = scales_of([0.1, 0.5], "max")
+    data = parallel_coordinates(study, winner, search.space, search.objective, scales)
     at = list(search.space.dimensions).index("weight_decay")
-    (line,) = [trace for trace in figure.data if len(trace.x) == len(search.space.dimensions) + 2]
-    assert line.x[at] is None
-    assert [x for x in line.x if x is not None] == [x for x in range(len(line.x) - 1) if x != at]
+    (line,) = [line for line in data["trials"] if line["group"] == "winner"]
+    assert line["heights"][at] is None
+    assert [i for i, height in enumerate(line["heights"]) if height is None] == [at]
