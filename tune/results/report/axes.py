@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from tune.space.dimensions import Choice, Dimension, FloatRange, IntRange, Scalar
+
+_LINE = 8
+"""Characters of a line of a choice's label, where the choice allows it."""
+_MOST_LINES = 3
 
 
 @dataclass(frozen=True)
@@ -81,5 +86,11 @@ def name_lines(text: str) -> list[str]:
 
 
 def wrapped(text: str) -> str:
-    """The text for Plotly, broken into two lines if it is long."""
-    return "<br>".join(name_lines(text))
+    """A choice for Plotly's axis, in up to three short lines; of more the first and the last are shown."""
+    lines = [""]
+    for part in re.findall(r".+?(?:[_/*-]|(?=\+)|$)", text):
+        if lines[-1] and len(lines[-1] + part) > _LINE:
+            lines.append("")
+        lines[-1] += part
+    shown = lines if len(lines) <= _MOST_LINES else [lines[0], "…", lines[-1]]
+    return "<br>".join(shown)

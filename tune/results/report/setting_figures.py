@@ -97,7 +97,11 @@ def _slice_axis(dimension: Dimension) -> dict[str, Any]:
         case Choice(choices=choices):
             order = [str(choice) for choice in choices]
             own = {"type": "category", "categoryorder": "array", "categoryarray": order}
-            ticks = {"tickvals": order, "ticktext": [wrapped(choice) for choice in order]}
+            ticks = {
+                "tickvals": order,
+                "ticktext": [wrapped(choice) for choice in order],
+                "tickfont": {"size": 11},
+            }
             return axis | own | ticks | {"range": [-0.5, len(order) - 0.5]}
         case IntRange(low=low, high=high, log=True) | FloatRange(low=low, high=high, log=True):
             margin = 0.05 * math.log10(high / low)

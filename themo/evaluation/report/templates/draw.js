@@ -100,7 +100,8 @@
 
   function innerHeight(layout) {
     const panels = (layout.meta || {}).panels;
-    return panels ? Math.min(...panels.map(panel => panel.height)) : layout.height - 100;
+    const squeeze = isPrinting() ? PAPER_SQUEEZE : 1;
+    return panels ? squeeze * Math.min(...panels.map(panel => panel.height)) : layout.height - 110;
   }
 
   function draw() {
