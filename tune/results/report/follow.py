@@ -132,8 +132,6 @@ def server_of(folder: Path, port: int) -> ThreadingHTTPServer:
 class _Answer(BaseHTTPRequestHandler):
     """Answers to the page's browser: the page, its news, its new content."""
 
-    protocol_version = "HTTP/1.1"
-
     def __init__(self, follower: Follower, request: Any, address: Any, server: ThreadingHTTPServer) -> None:
         self._follower = follower
         self._port = server.server_port

@@ -1,4 +1,4 @@
-"""What a report shows, read from a search directory: the record, the best trial, its files and its test."""
+"""The contents of a search directory for a report: the record, the best trial, its files and its test."""
 
 from __future__ import annotations
 
