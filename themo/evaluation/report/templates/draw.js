@@ -2,9 +2,10 @@
 // Draws the figures in the colours, the width and the scale of the moment: dark or light, wide or narrow, on
 // screen or on paper. Dispatches "page" once the page is drawn: other scripts set up their parts then.
 (() => {
-  const PAPER_WIDTH = 660;  // pixels between the margins of a printed page, figure's padding left out
+  const PAPER_WIDTH = 684;  // pixels between the margins of a printed page
   const PAPER_SQUEEZE = 0.72;  // heights of panels on paper: a figure is not cut, so it must fit one page
   const NARROW = 560;
+  const LEGEND_ROW = 29;
   const root = document.documentElement;
   const config = {responsive: false, displayModeBar: false};
   let scale = null;  // the reader's choice; null: the page's first
@@ -66,15 +67,14 @@
   }
 
   // Panels: the layout's meta lists them, and the width of the page decides how many lie side by side.
-  function inPanels(layout, width) {
-    const {panels, columns, least, gap, shared} = layout.meta;
-    const left = layout.meta.left || 60, right = 16, bottom = 48, top = layout.meta.top || 56;
-    const inner = width - left - right;
+  function inPanels(data, layout, width) {
+    const {panels, columns, least, gap, left, between, shared, below} = layout.meta;
+    const right = 16, bottom = below ? 48 : 36, inner = width - left - right;
+    const top = 27 + LEGEND_ROW * legendRows(data, inner);
     const n = Math.max(1, Math.min(columns, panels.length, Math.floor((inner + gap) / (least + gap))));
     const panelWidth = (inner - gap * (n - 1)) / n;
     const rows = [], squeeze = isPrinting() ? PAPER_SQUEEZE : 1;
     panels.forEach((panel, i) => { const row = Math.floor(i / n); rows[row] = Math.max(rows[row] || 0, squeeze * panel.height); });
-    const between = layout.meta.between;
     const total = rows.reduce((sum, height) => sum + height, 0) + between * (rows.length - 1);
     const placed = {...layout, width, height: total + top + bottom, margin: {l: left, r: right, t: top, b: bottom, autoexpand: false}, annotations: []};
     panels.forEach((panel, i) => {
@@ -84,7 +84,7 @@
       const y1 = 1 - above / total, y0 = y1 - squeeze * panel.height / total;
       const isLast = i + n >= panels.length;
       placed["xaxis" + suffix] = {...layout["xaxis" + suffix], domain: [x0, x1], anchor: "y" + suffix, automargin: false};
-      if (!isLast || !panel.below) delete placed["xaxis" + suffix].title;
+      if (!isLast || !below) delete placed["xaxis" + suffix].title;
       placed["yaxis" + suffix] = {
         ...layout["yaxis" + suffix], domain: [y0, y1], anchor: "x" + suffix, automargin: false,
         ...(shared ? {matches: i ? "y" : undefined, showticklabels: column === 0} : {}),
@@ -96,6 +96,13 @@
       });
     });
     return placed;
+  }
+
+  // Rows that Plotly gives a legend above a figure: one, or columns as wide as the longest name.
+  function legendRows(data, room) {
+    const widths = data.filter(trace => trace.showlegend !== false).map(trace => 46 + 6.8 * trace.name.length);
+    if (widths.reduce((sum, one) => sum + one, 0) <= room) return 1;
+    return Math.ceil(widths.length / Math.max(1, Math.floor(room / Math.max(...widths))));
   }
 
   function innerHeight(layout) {
@@ -111,7 +118,7 @@
       if (!place) continue;
       const width = isPrinting() ? PAPER_WIDTH : place.clientWidth;
       const {data, layout} = onScale(figure, chosen, innerHeight(figure.layout));
-      const laid = (layout.meta || {}).panels ? inPanels(layout, width) : {...layout, width};
+      const laid = (layout.meta || {}).panels ? inPanels(data, layout, width) : {...layout, width};
       if (width < NARROW) narrow(laid);
       Plotly.react(place, data, {...laid, template: colours}, config);
     }
