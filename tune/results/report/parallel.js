@@ -213,7 +213,7 @@
         const a = line.points[i], b = line.points[i + 1];
         if (!a || !b || px < a[0] || px > b[0]) continue;
         const away = Math.abs(a[1] + (b[1] - a[1]) * (px - a[0]) / (b[0] - a[0]) - py);
-        if (away < least) { least = away; best = line; }
+        if (away <= least) { least = away; best = line; }  // of equal lines the one on top
       }
     }
     return best;

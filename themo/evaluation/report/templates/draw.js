@@ -3,7 +3,7 @@
 // screen or on paper. Dispatches "page" once the page is drawn: other scripts set up their parts then.
 (() => {
   const PAPER_WIDTH = 684;  // pixels between the margins of a printed page
-  const PAPER_SQUEEZE = 0.72;  // heights of panels on paper: a figure is not cut, so it must fit one page
+  const PAPER_SQUEEZE = 0.6;  // heights of panels on paper: a figure is not cut, so it must fit one page
   const NARROW = 560;
   const LEGEND_ROW = 29;
   const root = document.documentElement;
