@@ -246,7 +246,7 @@ def test_attributes_of_what_is_found(tested: Examination) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1240), ("dark", 400)])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1240), ("dark", 1240), ("dark", 400)])
 def test_it_is_drawn_in_a_browser_without_the_network(
     tested: Examination, tiny_settings: Settings, tmp_path: Path, scheme: str, width: int
 ) -> None:
