@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,11 +45,15 @@ class Match:
         name: Path below the folder.
         score: Cosine of its vector and the query's.
         copies: Other files with the same bytes, by name.
+        duplicates: Files of near-duplicates folded into this match, the best first.
+        chance: Chance that the picture is relevant, 0 to 1 (`themo.image_search.chance`); None: not known.
     """
 
     name: str
     score: float
     copies: tuple[str, ...] = ()
+    duplicates: tuple[str, ...] = ()
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,18 @@ class ImageIndex:
             queries_QE: float32 vectors of length 1.
             n_best: Greatest number of matches per query.
         """
+        scores_NQ = self.scores(queries_QE)
+        return [
+            [self.match(rows, scores_N) for rows in islice(self.ranked(scores_N, n_best), n_best)]
+            for scores_N in scores_NQ.T
+        ]
+
+    def scores(self, queries_QE: Vectors) -> Vectors:
+        """Return the (N, Q) float32 products of pictures with queries, equal for pictures of equal pixels.
+
+        Args:
+            queries_QE: float32 vectors; cosines come from vectors of length 1.
+        """
         scores_NQ = np.empty((len(self.names), len(queries_QE)), np.float32)
         queries_EQ, start = torch.from_numpy(queries_QE).T, 0
         for piece in self.pieces:
@@ -140,25 +157,37 @@ class ImageIndex:
             torch.matmul(torch.from_numpy(piece.rows), queries_EQ, out=torch.from_numpy(scores_NQ[start:end]))
             piece.release()
             start = end
-        return [self._best(scores_N, n_best) for scores_N in scores_NQ.T]
+        return scores_NQ[self.twin_of]
 
-    def _best(self, scores_N: Vectors, n_best: int) -> list[Match]:
-        scores_N = scores_N[self.twin_of]
-        for n in _growing(n_best, len(scores_N)):
+    def ranked(self, scores_N: Vectors, n_first: int) -> Iterator[tuple[int, ...]]:
+        """Yield the rows of each distinct file, the best first; equal scores are ordered by name.
+
+        Args:
+            scores_N: A column of `scores`.
+            n_first: Number of files that the caller probably takes; more are yielded on demand.
+        """
+        n_yielded = 0
+        for n in _growing(n_first, len(scores_N)):
             worst = np.partition(scores_N, -n)[-n]
             # with all pictures equal to the last one, so with all its copies
             rows = np.flatnonzero(scores_N >= worst)
             found: dict[int, list[int]] = {}
             for row in sorted(rows, key=lambda row: (-scores_N[row], self.names[row])):
                 found.setdefault(int(self.file_of[row]), []).append(int(row))
-            if len(found) >= n_best or n == len(scores_N):
-                best = list(found.values())[:n_best]
-                return [self._match(rows, float(scores_N[rows[0]])) for rows in best]
-        return []
+            yield from map(tuple, islice(found.values(), n_yielded, None))
+            n_yielded = len(found)
 
-    def _match(self, rows: Sequence[int], score: float) -> Match:
+    def match(self, rows: Sequence[int], scores_N: Vectors) -> Match:
+        """Return the match of a file's rows."""
         first, *others = (self.names[row] for row in rows)
-        return Match(first, score, tuple(others))
+        return Match(first, float(scores_N[rows[0]]), tuple(others))
+
+    def vectors(self, rows: Sequence[int]) -> Vectors:
+        """Return the (n, E) vectors of n rows."""
+        starts = np.cumsum([0, *(len(piece.rows) for piece in self.pieces)])
+        numbers = np.searchsorted(starts, rows, side="right") - 1
+        places = zip(rows, numbers, strict=True)
+        return np.stack([self.pieces[number].rows[row - starts[number]] for row, number in places])
 
 
 def _growing(n_best: int, n: int) -> Iterator[int]:
