@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from themo.image_search.chance import CUTOFF, Calibration, why_uncalibrated
+from themo.image_search.chance import Calibration, too_few_pictures, too_few_references
 from themo.image_search.folding import Fold, fold
 from themo.image_search.pieces import Vectors
 from themo.image_search.query import Query
@@ -41,9 +41,8 @@ class Answer:
 
     @property
     def is_nothing_like_that(self) -> bool:
-        """Whether chances are known and no match is likely."""
-        chances = [match.chance for match in self.matches if match.chance is not None]
-        return len(chances) == len(self.matches) and all(chance < CUTOFF for chance in chances)
+        """Whether there are matches, and all of them are unlikely."""
+        return bool(self.matches) and all(match.is_unlikely for match in self.matches)
 
 
 class Answerer:
@@ -98,9 +97,11 @@ class Answerer:
 
     @cached_property
     def _calibration(self) -> Calibration | str:
-        references = load_references(self.model)
         n_files = int(self.index.file_of.max(initial=-1)) + 1
-        return why_uncalibrated(n_files, references) or Calibration.of(references)
+        if (reason := too_few_pictures(n_files)) is not None:
+            return reason
+        references = load_references(self.model)
+        return too_few_references(references) or Calibration.of(references)
 
     def _matches(
         self, query: Query, terms: Terms, scores_NK: Vectors, n_best: int, fold_duplicates: bool

@@ -23,8 +23,6 @@ import numpy as np
 from themo.image_search.pieces import Vectors
 from themo.image_search.references import References
 
-CUTOFF = 0.5
-"""Chance below which a match is marked as unlikely; measured in ``docs/experiments/nothing-like-that.md``."""
 FEWEST_PICTURES = 20
 """Least number of different files of a folder; the cutoff was not measured in smaller ones."""
 FEWEST_REFERENCES = 40
@@ -65,16 +63,16 @@ class Calibration:
         return chances
 
 
-def why_uncalibrated(n_pictures: int, references: References) -> str | None:
-    """Return why chances cannot be stated; None: they can.
+def too_few_pictures(n: int) -> str | None:
+    """Return why a folder of `n` different files has no chances; None: it has."""
+    if n < FEWEST_PICTURES:
+        return f"the folder must hold at least {FEWEST_PICTURES} different pictures, it holds {n}"
+    return None
 
-    Args:
-        n_pictures: Number of different files in the folder.
-        references: The student's reference texts.
-    """
-    if n_pictures < FEWEST_PICTURES:
-        return f"the folder must hold at least {FEWEST_PICTURES} different pictures, it holds {n_pictures}"
-    n_references = len(references.vectors_RE)
-    if n_references < FEWEST_REFERENCES:
-        return f"the student must read at least {FEWEST_REFERENCES} reference texts, it reads {n_references}"
+
+def too_few_references(references: References) -> str | None:
+    """Return why a student's reference texts give no chances; None: they do."""
+    n = len(references.vectors_RE)
+    if n < FEWEST_REFERENCES:
+        return f"the student must know the words of {FEWEST_REFERENCES} reference texts, it knows {n}"
     return None

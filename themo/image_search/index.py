@@ -37,6 +37,10 @@ _FORM = 3
 """Version of the index's format and of the decoding; a new number makes a new index."""
 
 
+CUTOFF = 0.5
+"""Chance below which a match is unlikely; measured in ``docs/experiments/nothing-like-that.md``."""
+
+
 @dataclass(frozen=True)
 class Match:
     """A picture found by a query.
@@ -54,6 +58,11 @@ class Match:
     copies: tuple[str, ...] = ()
     duplicates: tuple[str, ...] = ()
     chance: float | None = None
+
+    @property
+    def is_unlikely(self) -> bool:
+        """Whether the chance is known and below `CUTOFF`."""
+        return self.chance is not None and self.chance < CUTOFF
 
 
 @dataclass(frozen=True)
