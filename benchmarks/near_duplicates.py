@@ -2,9 +2,9 @@
 
     python -m benchmarks near_duplicates
 
-Pictures of the test scenes are saved again as JPEG or WebP, resized, or brightened; `NEAR_DUPLICATE` should be
-below the cosines of these copies and above those of different pictures. Then large JPEGs are encoded whole and
-from the reduced size at which the index decodes them.
+Pictures of the test scenes are saved again as JPEG or WebP, resized, or brightened; `NEAR_DUPLICATE` should
+be below the cosines of these copies and above those of different pictures. Then large JPEGs are encoded whole
+and from the reduced size at which the index decodes them.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ score above which 95 % of the relevant pictures are, and that which the best pic
 subjects stay below. A query is a random Spanish sentence about its subject. A false hit is an absent subject
 with any picture above the cutoff.
 
-Also measured: the shipped cutoff; the same rounds by cosine alone; folders of one picture a subject; reference
-texts that lack the measured half; captions of scenes with two groups of objects.
+Also measured: the shipped cutoff; the same rounds by cosine alone; folders of one picture a subject;
+reference texts that lack the measured half; captions of scenes with two groups of objects.
 """
 
 from __future__ import annotations
