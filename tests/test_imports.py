@@ -133,6 +133,7 @@ def test_a_folder_imports_only_those_below_it(package: Path, rooms: tuple[str, .
         ("httpx2", {"fetching/downloads.py", "fetching/hosts.py"}),
         ("jinja2", {"evaluation/report/html_page.py"}),
         ("markupsafe", {"evaluation/report/html_page.py"}),
+        ("rawpy", {"models/raw_previews.py"}),
         ("plotly", {f"evaluation/report/{name}.py" for name in ("html_page", "figures", "page")}),
     ],
 )
