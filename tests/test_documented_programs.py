@@ -311,7 +311,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree["miniature"] = tree.get("miniature", {}) | TINY_MINIATURE
     preset.write_text(yaml.safe_dump(tree), encoding="utf-8")
     random = np.random.default_rng(0)
-    for name in [*(f"home/Pictures/{i}.jpg" for i in range(6)), "a.jpg", "b.jpg"]:
+    for name in [*(f"home/Pictures/{i}.jpg" for i in range(6)), "a.jpg", "b.jpg", "beach.jpg"]:
         write_picture(folder / name, random)
     pairs = [
         (f"the {adjective} {noun} {verb} at {hour}", f"el {noun_es} {adjective_es} {verb_es} a las {hour}")
