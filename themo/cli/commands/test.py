@@ -78,7 +78,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if options.json:
         print_json(tested.to_dict() | ({"report": str(report)} if report else {}))
     else:
-        print_result(tested.scores.to_table())
+        print_result(tested.scores.to_tables())
     if report:
         console.print(f"Report:        {report}")
     console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}")
