@@ -134,7 +134,7 @@ def fetch_parts(settings: Settings, *, offline: bool = False) -> None:
     """
     wanted = list(parts(settings))
     if not wanted:
-        raise InputError("--tests: no address of test data is given, such as benchmarks.captions_source")
+        raise InputError("--tests: no benchmarks.captions_source, images_source or imagenet_source is given")
     for part in wanted:
         if not part.is_there:
             _fetch(part, offline)

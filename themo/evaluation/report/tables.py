@@ -135,12 +135,8 @@ def _of_sets(sets: Mapping[str, Any]) -> Iterator[TaskScores]:
                 )
                 for key, row in of_set["rows"].items()
             )
-            yield TaskScores(
-                f"{of_set['title']}: {direction.replace('_', ' ')}",
-                queries_of_set(of_set, direction),
-                rows,
-                (),
-            )
+            name = f"{of_set['title']}: {direction.replace('_', ' ')}"
+            yield TaskScores(name, queries_of_set(of_set, direction), rows, ())
 
 
 def queries_of_set(of_set: Mapping[str, Any], direction: str) -> str:
