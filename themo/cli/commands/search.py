@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from themo.cli.addressing import VERSION_HELP, find_version, sees_images
+from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, add_json, add_settings, path, positive
 from themo.config.sections import MAX_TOKENS
 from themo.errors import InputError
@@ -50,12 +51,8 @@ def add_options(parser: Parser) -> None:
         metavar="PATTERN",
         help="name of files and folders to leave out, or path below FOLDER with a /; * and ? (repeatable)",
     )
-    group.add_argument(
-        "--version-path",
-        type=path,
-        metavar="VERSION",
-        help=VERSION_HELP,
-    )
+    version = group.add_argument("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
+    complete_with(version, versions_and_searches)  # an argument is a text
     group.add_argument("--top", type=positive, default=10, metavar="N", help="pictures per text (10)")
     group.add_argument("--html", type=path, metavar="FILE", help="HTML page of the pictures found")
     group.add_argument(
