@@ -30,11 +30,11 @@ from themo.data.dataset import CaptionedImages, EncodedPairs, TrainingData
 from themo.data.kept_out import texts_and_images_of_tests
 from themo.data.sources import Sources
 from themo.data.targets import EncodeElsewhere, own_vectors, teacher_vectors
-from themo.data.test_sets import Xtd10
+from themo.data.test_sets import ENGLISH, Xtd10
 from themo.files.cache import Cache
 from themo.files.npy import NpyWriter
 from themo.models.backbones import load_config, refuse_length
-from themo.models.image_vectors import image_vectors, map_to_image_space
+from themo.models.image_vectors import caption_vectors, image_vectors, map_to_image_space
 from themo.models.teacher_names import fingerprint
 from themo.models.tokens import Tokenizer
 from themo.process.devices import resolve_device
@@ -183,6 +183,9 @@ class _LazyTeacher:
     def image_vectors(self, images: Sequence[Path]) -> Path:
         return image_vectors(self._cache, self._fingerprint, images, self._load)
 
+    def caption_vectors(self, captions: Sequence[str]) -> Path:
+        return caption_vectors(self._cache, self._fingerprint, captions, self._load)
+
     def map_to_image_space(self) -> Path | None:
         return map_to_image_space(self._cache, self._fingerprint, self._target, self._load)
 
@@ -195,7 +198,8 @@ def _captioned_images(
     key = [captions.to_pylist(), rows.tolist()]
     tokens = _tokenize(cache, tokenizer, key, [captions], len(rows), rows, rows)
     vectors = teacher.image_vectors(test_set.images)
-    return CaptionedImages(EncodedPairs(tokens, vectors), teacher.map_to_image_space())
+    english = teacher.caption_vectors(test_set.captions[ENGLISH])
+    return CaptionedImages(EncodedPairs(tokens, vectors), teacher.map_to_image_space(), english)
 
 
 def _tokenize(
