@@ -138,9 +138,10 @@ class Why:
 
     def to_table(self) -> Table:
         """The decisions, one row each."""
-        view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        view = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         for heading in ("pairs", "judged at", "value", "rank", "needed", "decision"):
-            view.add_column(heading, justify="left" if heading in ("judged at", "decision") else "right")
+            is_text = heading in ("judged at", "decision")
+            view.add_column(heading, justify="left" if is_text else "right", overflow="fold")
         for decision in self.decisions or ():
             found = decision.explanation
             view.add_row(

@@ -19,7 +19,7 @@ from themo.cli.options import (
     seconds,
     share_or_off,
 )
-from themo.process.output import print_json, print_result, typed
+from themo.process.output import columns, print_json, print_result, typed
 from themo.process.progress import console
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
@@ -120,7 +120,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         printed = result.to_json() | ({"test": end.scores} if end.scores is not None else {})
         print_json(printed | {"report": str(end.report) if end.report else None})
     else:
-        print_result(table(result, search.space.dimensions))
+        print_result(table(result, search.space.dimensions, columns()))
         if end.shown is not None:
             print_result(end.shown)
     for line in result.confirmation.lines() if result.confirmation else []:
