@@ -17,7 +17,7 @@ SUMMARY = "Print a shell script that completes commands, options and values."
 EXAMPLES = """\
   source <(themo completion bash)                                   in ~/.bashrc
   source <(themo completion zsh)                                    in ~/.zshrc
-  themo completion fish | source                                    in ~/.config/fish/config.fish
+  themo completion fish > ~/.config/fish/conf.d/themo.fish
 """
 
 
