@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from caption_sets import write_crossmodal, write_xflickrco
+from caption_sets import write_crossmodal, write_json_lines, write_xflickrco
 from rich.console import Console
 from tiny import SettingsFactory, write_captioned_images
 
@@ -15,8 +15,9 @@ from themo.data.caption_sets import CaptionSet
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
 from themo.evaluation.both_directions import SetScores, score_set
-from themo.evaluation.encoders import score_version
+from themo.evaluation.encoders import examine, score_version
 from themo.evaluation.metrics import wilson_interval
+from themo.evaluation.report.page import write_report
 from themo.evaluation.report.tables import lay_out
 from themo.evaluation.scores import Scores
 from themo.export.card_sets import lines_of_sets, results_of_sets
@@ -139,6 +140,19 @@ def test_one_of_the_sets_alone_is_a_test(
         score_version(config, version, task="accuracy")
 
 
+def test_a_report_shows_a_set_without_the_other_tests(
+    settings: SettingsFactory, sets: dict[str, str], tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    config = settings(**{name: place for name, place in sets.items() if name.startswith("xm3600")})
+    version = version_of(config, tiny_data, tmp_path / "version_0")
+    page = write_report(examine(config, version), config, version).read_text(encoding="utf-8")
+    shown = " ".join(page.partition("<h2>Scores</h2>")[2].split())
+    assert "Crossmodal-3600: text to image</th>" in shown
+    assert "24 captions (es), 12 captions (en)" in shown
+    assert "Crossmodal-3600: image to text</th>" in shown
+    assert "student, Spanish; mean recall 0." in shown or "student, Spanish; mean recall 1." in shown
+
+
 def test_a_set_without_images_is_named_not_tested(
     settings: SettingsFactory,
     sets: dict[str, str],
@@ -167,6 +181,12 @@ def test_the_command_refuses_bad_files_with_exit_code_2(
     told = capsys.readouterr().err.splitlines()
     expected = f"Error: {tmp_path}/xm3600/images: 1 of {N_IMAGES} images are missing: {picture.name}"
     assert told[-1] == expected
+    no_spanish = [{"image/key": "a", "it": {"caption": ["un gatto"]}}]
+    write_json_lines(tmp_path / "xm3600" / "captions.jsonl", no_spanish)
+    assert main(test) == 2
+    told = capsys.readouterr().err.splitlines()
+    expected = f"{tmp_path}/xm3600/captions.jsonl, line 1: must have captions in the language 'es', got it"
+    assert told[-1] == f"Error: {expected}"
     assert main([*test, "--xm3600-images", str(tmp_path / "nowhere")]) == 2
     told = capsys.readouterr().err.splitlines()
     assert told[-1] == f"Error: benchmarks.xm3600_images: no such file or folder: {tmp_path}/nowhere"

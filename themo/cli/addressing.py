@@ -77,6 +77,20 @@ def find_run(given: Path, logs_dir: Path) -> Path:
     return next((place for place in places if is_version(place) or is_search(place)), given)
 
 
+def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str], Path]) -> Path:
+    """Return the directory of the run that a user means, a search's as an absolute path.
+
+    Args:
+        given: As of `find_run`.
+        logs_dir: As of `find_run`.
+        folder_of: Directory of a search by its name, for a name without a search.
+    """
+    found = find_run(given, logs_dir)
+    if is_version(found):
+        return found
+    return found.resolve() if is_search(found) else folder_of(str(given))
+
+
 def find_newest_run(logs_dir: Path, command: str) -> Path | None:
     """Return the version or search directory that was written last, and print its name; None: there is none.
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
-from themo.cli.addressing import add_run, find_newest_run, find_run, given_run, is_search, is_version
+from themo.cli.addressing import (
+    add_run,
+    find_newest_run,
+    find_search_or_version,
+    given_run,
+    is_version,
+)
 from themo.cli.options import Parser, place
 from themo.config.settings import load
 from themo.errors import InputError
@@ -39,7 +46,12 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     settings = load().override({"logs_dir": options.logs_dir} if options.logs_dir else {})
     logs_dir = Path(settings.paths.logs_dir)
     given = given_run(options)
-    folder = find_newest_run(logs_dir, "report") if given is None else find_run(given, logs_dir)
+    folder_of = partial(search_folder, settings=settings, asked_by="report NAME")
+    folder = (
+        find_newest_run(logs_dir, "report")
+        if given is None
+        else find_search_or_version(given, logs_dir, folder_of)
+    )
     if folder is None:
         raise InputError(
             f"report: {logs_dir / 'tune'} must hold a search, it holds none; "
@@ -48,10 +60,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if is_version(folder):
         print_result(str(_report_on_test(folder)))
         return
-    if is_search(folder):
-        folder = folder.resolve()
-    else:
-        folder = search_folder(str(given), settings, asked_by="report NAME")
+    folder = folder.resolve()
     search = read_search(folder, asked_by="report NAME")
     with waiting("Loading libraries"):
         from tune.results.report.page import write_report

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from themo.cli.addressing import add_run, find_newest_run, find_run, given_run, is_search, is_version
+from themo.cli.addressing import (
+    add_run,
+    find_newest_run,
+    find_search_or_version,
+    given_run,
+    is_version,
+)
 from themo.cli.options import Parser, add_json, path
 from themo.config.settings import load
 from themo.process.output import print_json, print_result
@@ -69,19 +76,15 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         if newest:
             show(newest)
         return
-    folder = find_run(given, options.logs_dir)
-    if not is_version(folder) and is_search(folder):
-        folder = folder.resolve()
-    elif not is_version(folder):
-        settings = load(overrides={"logs_dir": str(options.logs_dir)})
-        folder = search_folder(str(given), settings, asked_by="status NAME")
-        if is_starting(folder):
-            if options.json:
-                print_json({"search": str(given), "activity": "starting"})
-            else:
-                print_result(f"Search {given} (starting): checking options; no trial has begun")
-            return
-    if options.json:
+    settings = load(overrides={"logs_dir": str(options.logs_dir)})
+    folder_of = partial(search_folder, settings=settings, asked_by="status NAME")
+    folder = find_search_or_version(given, options.logs_dir, folder_of)
+    if not is_version(folder) and is_starting(folder):
+        if options.json:
+            print_json({"search": str(given), "activity": "starting"})
+        else:
+            print_result(f"Search {given} (starting): checking options; no trial has begun")
+    elif options.json:
         print_json(as_json(folder))
     else:
         show(folder)
