@@ -94,7 +94,7 @@ class Status:
     def to_table(self) -> Table:
         """A table with the running trials and the best of the others, one row each."""
         running = [trial for trial in self.study if trial.state == "RUNNING"]
-        view = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("trial", "state", self.search.objective, "pairs"):
             view.add_column(heading, justify="left" if heading == "state" else "right", overflow="fold")
         view.add_column("settings", max_width=_SETTINGS_WIDTH, overflow="fold")
