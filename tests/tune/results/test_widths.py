@@ -56,7 +56,7 @@ def test_tables_of_status_fit_and_cut_nothing_off(folder: Path, columns: int) ->
     assert "0.9500" in printed(overview([status], ["a-search-that-starts"]), columns)
 
 
-@pytest.mark.parametrize(("columns", "n_shown"), [(40, 2), (60, 3), (80, 5), (120, 5)])
+@pytest.mark.parametrize(("columns", "n_shown"), [(60, 3), (80, 5), (120, 5)])
 def test_a_narrow_terminal_shows_fewer_of_the_best(folder: Path, columns: int, n_shown: int) -> None:
     status = read_status(folder)
     top = tuple(status.study.ranked()[:5])
