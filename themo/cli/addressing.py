@@ -1,7 +1,7 @@
 """Finding the version or search of a command: by path, by the search's name, or the newest.
 
 `test`, `export`, `search`, `status` and `report` all resolve their NAME or ``--version-path`` here. The first
-three need a version: a search stands for its best one. The last two take either.
+three need a version, which is the best one of a search. The last two take either.
 """
 
 from __future__ import annotations

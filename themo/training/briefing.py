@@ -1,4 +1,4 @@
-"""What a run is about to do: device, precision, threads, the student's size, the ceiling of validation."""
+"""Facts of a run before it begins: device, precision, threads, size of the student, ceiling of validation."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         every, soon = read_all(options.logs_dir), starting(options.logs_dir / "tune")
         newest = find_newest_run(options.logs_dir, "status")
         if options.json:
-            told = {"searches": [status.to_json() for status in every], "starting": soon}
-            print_json(told | ({"newest": as_json(newest)} if newest else {}))
+            found = {"searches": [status.to_json() for status in every], "starting": soon}
+            print_json(found | ({"newest": as_json(newest)} if newest else {}))
             return
         if every or soon:
             print_result(overview(every, soon))
