@@ -179,6 +179,9 @@ def test_status_and_report_take_the_newest_of_both_kinds(
     assert find_newest_run(logs, "status") == logs / "tune/mine"
     assert capsys.readouterr().err == "Search: mine, the newest (status NAME takes another)\n"
     os.utime(logs / "tune/mine/search.yaml", (500, 500))
+    (logs / "tune/mine/study.json").touch()  # a report
+    assert find_newest_run(logs, "status") == logs / "tune/mine"
+    (logs / "tune/mine/study.json").unlink()
     assert main(["report", "--logs-dir", str(logs)]) == 130
     assert tested == [logs / "tiny/version_1"]
     said = f"Version: {logs}/tiny/version_1, the newest (report NAME takes another)"

@@ -26,7 +26,8 @@ VERSION_HELP = (
 
 _VERSION_FILE = "config.yaml"
 _SEARCH_FILE = "search.yaml"
-"""File name from `tune.study.search`, which only the commands of searches import."""
+_STUDY_FILE = "study.json"
+"""File names from `tune.study.naming`, which only the commands of searches import."""
 _BEST = "best"
 
 
@@ -94,7 +95,7 @@ def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str
 def find_newest_run(logs_dir: Path, command: str) -> Path | None:
     """Return the version or search directory that was written last, and print its name; None: there is none.
 
-    A search counts from its start. A damaged one is passed over.
+    A search is as new as its last report. A damaged one is passed over.
 
     Args:
         logs_dir: Parent of experiments and of ``tune/``.
@@ -102,7 +103,9 @@ def find_newest_run(logs_dir: Path, command: str) -> Path | None:
     """
     searches = [file.parent for file in logs_dir.glob(f"tune/[!.]*/{_SEARCH_FILE}") if _is_readable(file)]
     version = _newest(logs_dir, None, lambda *_: True, with_searches=False)
-    times = {folder: _written(folder / _SEARCH_FILE) for folder in searches}
+    times = {
+        folder: max(_written(folder / _SEARCH_FILE), _written(folder / _STUDY_FILE)) for folder in searches
+    }
     if version is not None:
         times[version] = _written(version / "student")
     if not times:
@@ -187,5 +190,5 @@ def _is_readable(file: Path) -> bool:
 def _written(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except OSError:  # a run is replacing it
+    except OSError:  # a run is replacing it, or has not written it yet
         return 0
