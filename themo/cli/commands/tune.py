@@ -31,8 +31,8 @@ EXAMPLES = """\
 """
 
 
-SEARCHERS = ("tpe", "gp", "cmaes", "random", "quasi-random")
-SCHEDULERS = ("asha", "pausing-asha", "hyperband", "median", "pbt", "none")
+SEARCHERS = ("tpe", "gp", "forecast", "cmaes", "random", "quasi-random")
+SCHEDULERS = ("asha", "pausing-asha", "freeze-thaw", "hyperband", "median", "pbt", "none")
 """Names from `tune.space.search_settings`, which `--help` does without."""
 
 
