@@ -48,6 +48,9 @@ COVERED = {
     "python -m themo prepare --preset vit-l-14-beto --tests": REAL,
     "python -m themo train --preset vit-l-14-beto": REAL,
     "python -m themo test --version-path logs/vit-l-14-beto/version_0 --baseline --report": REAL,
+    "python -m themo test logs/vit-l-14-beto/version_0 --xm3600-images XM3600 --xflickrco-images XFLICKRCO": (
+        REAL
+    ),
     "python -m themo tune --preset vit-l-14-beto --name beto --num-samples 32": (
         "tests/tune/test_tune_command.py"
     ),
