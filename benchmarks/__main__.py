@@ -35,11 +35,14 @@ ON_CPU = (
     "miniature_results",
     "objectives",
     "early_stopping",
+    "searches",
     "search_efficiency",
     "time_to_target",
     "search_overhead",
     "chaos",
     "image_search",
+    "nothing_like_that",
+    "near_duplicates",
 )
 """Modules with ``run(options: Options) -> list[Row]``."""
 ON_GPU = ("training_rate", "teacher_rate")

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
-from themo.cli.addressing import find_run, is_search, is_version
+from themo.cli.addressing import (
+    add_run,
+    find_newest_run,
+    find_search_or_version,
+    given_run,
+    is_version,
+)
+from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, natural, place
 from themo.config.settings import load
 from themo.errors import InputError
@@ -26,14 +34,16 @@ DEFAULT_PORT = 8600
 
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help="name or folder of a search; of two searches, to compare; or a version directory, which is then "
-        "tested (the newest search)",
-    )
     group = parser.add_argument_group("report")
+    add_run(
+        parser,
+        group,
+        "name or folder of a search, or a version directory, which is then tested (the newest of both)",
+    )
+    other = parser.add_argument(
+        "other", nargs="?", metavar="OTHER", help="name or folder of a second search, to compare with NAME"
+    )
+    complete_with(other, versions_and_searches)
     group.add_argument("--logs-dir", type=place, metavar="FOLDER", help="folder of the logs (logs)")
     group.add_argument(
         "--follow",
@@ -50,27 +60,27 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    from tune.study.naming import SEARCH_FILE, is_starting, search_folder
-    from tune.study.search import read_search, search_folders
-
-    def folder_of(name: str) -> Path:
-        found = find_run(Path(name), logs_dir)
-        if is_version(found) or is_search(found):
-            return found if is_version(found) else found.resolve()
-        return search_folder(name, settings, asked_by="report NAME")
+    from tune.study.naming import is_starting, search_folder
+    from tune.study.search import read_search
 
     _refuse_contradictions(options)
     settings = load().override({"logs_dir": options.logs_dir} if options.logs_dir else {})
     logs_dir = Path(settings.paths.logs_dir)
-    if options.names:
-        folders = [folder_of(name) for name in options.names]
-    else:
-        folders = [_newest(search_folders(logs_dir / "tune"), logs_dir, SEARCH_FILE)]
+    given = given_run(options)
+    folder_of = partial(search_folder, settings=settings, asked_by="report NAME")
+    folders = [
+        find_search_or_version(Path(name), logs_dir, folder_of)
+        for name in (given, options.other)
+        if name is not None
+    ]
+    if given is None:
+        folders = [_newest(logs_dir)]
     version = next(filter(is_version, folders), None)
     if version is not None:
         _refuse_version(version, options)
         print_result(str(_report_on_test(version)))
         return
+    folders = [folder.resolve() for folder in folders]
     is_new = options.follow and is_starting(folders[0])
     searches = [] if is_new else [read_search(folder, asked_by="report NAME") for folder in folders]
     with waiting("Loading libraries"):
@@ -88,29 +98,26 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         print_result(str(write_report(searches[0], folders[0])))
 
 
-def _newest(searches: list[Path], logs_dir: Path, search_file: str) -> Path:
-    """Return the newest search directory, and print its name."""
-    if not searches:
+def _newest(logs_dir: Path) -> Path:
+    """Return the newest search or version directory, and print its name."""
+    newest = find_newest_run(logs_dir, "report")
+    if newest is None:
         raise InputError(
             f"report: {logs_dir / 'tune'} must hold a search, it holds none; "
             "make one with `python -m themo tune`, or give a version directory"
         )
-    newest = max(searches, key=lambda folder: (folder / search_file).stat().st_mtime_ns)
-    console.print(f"Search: {newest.name}, the newest (report NAME takes another)")
     return newest
 
 
 def _refuse_contradictions(options: Namespace) -> None:
-    if len(options.names) > 2:
-        raise InputError(f"report NAME: must be one search or two, got {len(options.names)}")
-    if options.follow and len(options.names) == 2:
-        raise InputError(f"--follow: must have one search, got {' and '.join(options.names)}")
+    if options.follow and options.other is not None:
+        raise InputError(f"--follow: must have one search, got {options.name} and {options.other}")
     if options.port is not None and not options.follow:
         raise InputError(f"--port: needs --follow, got {options.port}")
 
 
 def _refuse_version(version: Path, options: Namespace) -> None:
-    for what, is_asked in (("--follow", options.follow), ("report A B", len(options.names) > 1)):
+    for what, is_asked in (("--follow", options.follow), ("report A B", options.other is not None)):
         if is_asked:
             raise InputError(f"{what}: must be a search, {version} is a version directory")
 
