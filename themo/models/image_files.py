@@ -57,7 +57,7 @@ HEIF_COMMAND = "pip install pillow-heif"
 AVIF_COMMAND = "pip install --upgrade pillow"
 
 
-def open_rgb(path: Path) -> Image.Image:
+def open_rgb(path: Path, enough: int | None = None) -> Image.Image:
     """Decode an image file to 8-bit RGB.
 
     Grey, palette and CMYK pictures are converted, grey ones of more than 8 bits are scaled (see
@@ -67,6 +67,8 @@ def open_rgb(path: Path) -> Image.Image:
 
     Args:
         path: File in one of `FORMATS`.
+        enough: Length in pixels that suffices for both sides: a JPEG is decoded at the smallest of 1, 1/2,
+            1/4 and 1/8 of its size that has it. None: the whole size.
 
     Returns:
         Picture of mode "RGB", in memory; the file is closed.
@@ -79,7 +81,7 @@ def open_rgb(path: Path) -> Image.Image:
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Themo has its own limit
-            return _decode(path, file)
+            return _decode(path, file, enough)
     except UnidentifiedImageError:
         raise InputError(f"{path}: must be an image ({', '.join(FORMATS)}), got other content") from None
     except (Image.DecompressionBombError, *DECODER_ERRORS) as error:
@@ -129,17 +131,17 @@ def upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _decode(path: Path, file: IO[bytes]) -> Image.Image:
+def _decode(path: Path, file: IO[bytes], enough: int | None) -> Image.Image:
     try:
-        return _load(path, file)
+        return _load(path, file, enough)
     except ValueError as error:
         file.seek(0)
         if isinstance(error, InputError) or file.read(len(_PNG)) != _PNG:
             raise
-    return _load(path, BytesIO(b"".join(_without_text(file))))  # the text chunks may be the cause
+    return _load(path, BytesIO(b"".join(_without_text(file))), enough)  # the text chunks may be the cause
 
 
-def _load(path: Path, file: IO[bytes]) -> Image.Image:
+def _load(path: Path, file: IO[bytes], enough: int | None) -> Image.Image:
     image = _open(path, file)
     pixels = image.width * image.height
     if isinstance(image, JpegImageFile):
@@ -147,6 +149,8 @@ def _load(path: Path, file: IO[bytes]) -> Image.Image:
             _refuse_coefficients(path, image)
             scale = next(s for s in (2, 4, 8) if pixels * _BYTES_A_PIXEL <= REDUCED_BYTES * s * s)
             image.draft(None, (image.width // scale, image.height // scale))
+        elif enough is not None:
+            image.draft(None, (enough, enough))
     elif pixels * _BYTES_A_PIXEL > MOST_BYTES:
         raise _too_large(path, image, MOST_BYTES // _BYTES_A_PIXEL)
     image.load()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import textwrap
 from argparse import Namespace
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from themo.cli.addressing import VERSION_HELP, find_version, sees_images
 from themo.cli.options import Parser, add_json, add_settings, path, positive
+from themo.cli.served_search import add_serving_options, open_port, refuse_serving_options, serve
 from themo.config.sections import MAX_TOKENS
 from themo.errors import InputError
 from themo.files.atomic import write_text
@@ -20,7 +22,7 @@ from themo.process.output import print_json, print_result
 from themo.process.progress import console, waiting
 
 if TYPE_CHECKING:
-    from themo.image_search.index import ImageIndex, Match
+    from themo.image_search.index import ImageIndex, Match, Vectors
     from themo.model import Model
 
 SUMMARY = "Find the pictures of a folder that match Spanish texts."
@@ -29,16 +31,21 @@ EXAMPLES = """\
   python -m themo search "un perro" "un gato" --images ~/Pictures --html found.html
   python -m themo search "una bici" --images DIR --exclude Trash --exclude "*.png" --exclude "2019/*"
   python -m themo search "una bici" --images DIR --version-path NAME
+  python -m themo search --serve --images ~/Pictures
 """
 _LONGEST_SHOWN = 60
 """Characters of a text that a warning shows."""
+_FIRST_TEXT = "hola"
+"""Text that a served search encodes at its start, so that the first search of the page is as fast as all."""
+N_BEST = 10
+"""Number of pictures per text by default."""
 N_NAMED = 5
 """Number of broken pictures and unreadable paths that are named; the rest is counted."""
 
 
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
-    parser.add_argument("queries", nargs="+", metavar="TEXT", help="text to look for, in Spanish")
+    parser.add_argument("queries", nargs="*", metavar="TEXT", help="text to look for, in Spanish")
     group = parser.add_argument_group("search")
     group.add_argument(
         "--images", type=path, required=True, metavar="FOLDER", help="folder of pictures, with its subfolders"
@@ -56,19 +63,42 @@ def add_options(parser: Parser) -> None:
         metavar="VERSION",
         help=VERSION_HELP,
     )
-    group.add_argument("--top", type=positive, default=10, metavar="N", help="pictures per text (10)")
+    group.add_argument("--top", type=positive, metavar="N", help=f"pictures per text ({N_BEST})")
     group.add_argument("--html", type=path, metavar="FILE", help="HTML page of the pictures found")
     group.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device for the models (auto)"
     )
+    add_serving_options(parser.add_argument_group("page"))
     add_settings(parser, ("paths",))
     add_json(parser)
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
+    refuse_serving_options(options)
+    if options.serve:
+        with closing(open_port(options)) as listener:  # before hours of encoding
+            found = _list_pictures(options)
+            version, model = _load_student(options, [_FIRST_TEXT])[:2]
+            serve(options, listener, version, model, _open_index(options.images, found, model))
+        return
     _refuse_queries(options.queries)
     _refuse_page(options.html)
+    found = _list_pictures(options)
+    version, model, queries_QE = _load_student(options, options.queries)
+    _tell_unread(model, options.queries)
+    index = _open_index(options.images, found, model)
+    results = index.search(queries_QE, options.top or N_BEST)
+    if options.json:
+        print_json(_to_json(options, version, index, results))
+    else:
+        for query, matches in zip(options.queries, results, strict=True):
+            _print_matches(query, matches, options.images)
+    if options.html is not None:  # last: if it fails, the results are already printed
+        _write_page(options, version, index, results)
+
+
+def _list_pictures(options: Namespace) -> list[Stamp]:
     unlisted: list[OSError] = []
     left_out = LeftOut(options.exclude)
     with waiting("Listing pictures"):
@@ -82,33 +112,36 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if not found:
         none = "none that can be read" if unlisted else "none"
         raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), found {none}")
+    return found
+
+
+def _load_student(options: Namespace, texts: list[str]) -> tuple[Path, Model, Vectors]:
+    """Return the version, its model, and the vectors of texts."""
     version = find_version(options.version_path, options.settings, "to search with", sees_images)
     with waiting("Loading the student"):
         from themo.model import load
 
         model = load(version, device=options.device, cache_dir=options.settings.get("cache_dir"))
-        queries_QE = model.encode(options.queries, normalize=True)
-    _tell_unread(model, options.queries)
-    index = _open_index(options.images, found, model)
-    results = index.search(queries_QE, options.top)
-    if options.json:
-        print_json(_to_json(options, version, index, results))
-    else:
-        for query, matches in zip(options.queries, results, strict=True):
-            _print_matches(query, matches, options.images)
-    if options.html is not None:  # last: if it fails, the results are already printed
-        from themo.image_search.gallery import Found, page
+        return version, model, model.encode(texts, normalize=True)
 
-        pairs = zip(options.queries, results, strict=True)
-        text = page([Found(*pair) for pair in pairs], options.images, len(index.names), str(version))
-        try:
-            write_text(options.html, text)
-        except OSError as error:
-            raise InputError(f"--html {options.html}: cannot be written: {error.strerror}") from error
-        console.print(f"Written: {options.html}")
+
+def _write_page(options: Namespace, version: Path, index: ImageIndex, results: list[list[Match]]) -> None:
+    from themo.image_search.gallery import Found, page
+
+    pairs = zip(options.queries, results, strict=True)
+    text = page([Found(*pair) for pair in pairs], options.images, len(index.names), str(version))
+    try:
+        write_text(options.html, text)
+    except OSError as error:
+        raise InputError(f"--html {options.html}: cannot be written: {error.strerror}") from error
+    console.print(f"Written: {options.html}")
 
 
 def _refuse_queries(queries: list[str]) -> None:
+    if not queries:
+        raise InputError(
+            "the following arguments are required: TEXT, or --serve (see python -m themo search --help)"
+        )
     for query in queries:
         if is_blank(query):
             raise InputError(f"search: a text must not be empty, got {query!r}")

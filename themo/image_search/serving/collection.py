@@ -1,0 +1,103 @@
+"""What a served page asks of a folder of pictures: matches of a text or a picture, and files by number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from themo.image_search.index import ImageIndex, Match, Vectors
+from themo.image_search.pictures import printable
+
+if TYPE_CHECKING:
+    from themo.model import Model
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A folder's pictures, numbered by the rows of their index.
+
+    Attributes:
+        folder: The folder.
+        index: Its index.
+        model: The student.
+        version: Name of the student's version, for readers.
+    """
+
+    folder: Path
+    index: ImageIndex
+    model: Model
+    version: str
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.index.names)
+
+    def path(self, number: int) -> Path:
+        """Return the file of a picture.
+
+        Raises:
+            LookupError: There is no such picture.
+        """
+        return self.folder / self._name(number)
+
+    def by_text(self, text: str, n_best: int) -> dict[str, Any]:
+        """Return the answer to a text: its best matches, the best first.
+
+        ``cut`` is the number of tokens that are read if the text is longer, else null.
+        """
+        (count,) = self.model.count_tokens([text])
+        read = self.model.max_length
+        (matches,) = self.index.search(self.model.encode([text], normalize=True), n_best)
+        return {"cut": read if count > read else None} | self._answer(matches)
+
+    def similar_to(self, number: int, n_best: int) -> dict[str, Any]:
+        """Return the answer to a picture: the pictures that resemble it, without it and its copies.
+
+        Raises:
+            LookupError: There is no such picture.
+        """
+        name = self._name(number)
+        (matches,) = self.index.search(self._vector(number), n_best + 1)
+        others = [match for match in matches if name not in (match.name, *match.copies)]
+        return {"name": printable(name)} | self._answer(others[:n_best])
+
+    def sample(self, n: int) -> dict[str, Any]:
+        """Return an answer of at most `n` pictures of the whole folder, at equal distances by name."""
+        distinct = [self.index.names[row] for row in np.unique(self.index.file_of, return_index=True)[1]]
+        n = min(n, len(distinct))
+        names = sorted(distinct)
+        return {"matches": [self._picture(names[i * len(names) // n]) for i in range(n)]}
+
+    def _answer(self, matches: Sequence[Match]) -> dict[str, Any]:
+        return {
+            "matches": [
+                self._picture(match.name)
+                | {"score": match.score, "copies": [printable(name) for name in match.copies]}
+                for match in matches
+            ]
+        }
+
+    def _picture(self, name: str) -> dict[str, Any]:
+        return {"number": self._numbers[name], "name": printable(name), "score": None, "copies": []}
+
+    def _name(self, number: int) -> str:
+        if not 0 <= number < len(self):
+            raise LookupError(f"no picture {number}")
+        return self.index.names[number]
+
+    def _vector(self, number: int) -> Vectors:
+        """Return the vector of a picture, (1, E)."""
+        for piece in self.index.pieces:
+            if number < len(piece.rows):
+                return piece.rows[number : number + 1].copy()
+            number -= len(piece.rows)
+        raise LookupError
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.index.names)}
