@@ -32,7 +32,9 @@ def add_serving_options(group: Any) -> None:
         help="local page with a search box, in place of TEXT, until Ctrl-C (exit code 130)",
     )
     group.add_argument(
-        "--host", metavar="ADDRESS", help=f"address that --serve listens on ({DEFAULT_HOST}: this machine only)"
+        "--host",
+        metavar="ADDRESS",
+        help=f"address that --serve listens on ({DEFAULT_HOST}: this machine only)",
     )
     group.add_argument(
         "--port", type=_port, metavar="N", help=f"port of --serve; 0: any free one ({DEFAULT_PORT})"

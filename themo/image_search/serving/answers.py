@@ -33,7 +33,7 @@ CONVERTED_PIXELS = 4096
 CONVERTED_QUALITY = 90
 
 FRESH = {"Cache-Control": "private, no-cache"}
-"""A browser asks every time, and so learns that a picture has vanished; an unchanged one is not sent again."""
+"""A browser asks every time, and so learns that a picture has vanished; unchanged ones are not sent again."""
 
 SHOWN = FRESH | {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
 """Headers of a picture in full: a browser that opens it by itself lays it out with a style of its own."""
@@ -67,9 +67,7 @@ class Answers:
     async def similar(self, request: Request) -> Response:
         """Answer ``?n=24`` with the pictures that are most like a picture."""
         number = _number(request, len(self._collection))
-        matches = await self._searchers.run(
-            request, self._collection.similar_to, number, _n_matches(request)
-        )
+        matches = await self._searchers.run(request, self._collection.similar_to, number, _n_matches(request))
         return JSONResponse(matches)
 
     async def sample(self, request: Request) -> Response:
@@ -131,16 +129,19 @@ def _look(path: Path) -> tuple[os.stat_result, str | None]:
 
 
 def _number(request: Request, n: int) -> int:
-    """Return the number of a picture in a path; int() of a long text would raise."""
-    text = request.path_params["number"]
-    if text.isascii() and text.isdigit() and len(text) <= len(str(n)) and int(text) < n:
-        return int(text)
-    raise HTTPException(404, "There is no such picture.")
+    number = _whole(request.path_params["number"])
+    if number is None or number >= n:
+        raise HTTPException(404, "There is no such picture.")
+    return number
 
 
 def _n_matches(request: Request) -> int:
-    text = request.query_params.get("n", "")
-    if text.isascii() and text.isdigit() and len(text) <= len(str(MOST_MATCHES)):
-        if 1 <= int(text) <= MOST_MATCHES:
-            return int(text)
-    raise HTTPException(400, f"n: must be a whole number from 1 to {MOST_MATCHES}")
+    number = _whole(request.query_params.get("n", ""))
+    if number is None or not 1 <= number <= MOST_MATCHES:
+        raise HTTPException(400, f"n: must be a whole number from 1 to {MOST_MATCHES}")
+    return number
+
+
+def _whole(text: str) -> int | None:
+    """Return the whole number that a text of at most 9 digits holds; int() takes more, and raises on others."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

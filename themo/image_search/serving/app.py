@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from html import escape
 from pathlib import Path
 from string import Template
@@ -57,11 +57,11 @@ def _page(collection: Collection, n_best: int) -> str:
     return template.substitute({name: escape(fact) for name, fact in facts.items()})
 
 
-def _sender(text: str, kind: str) -> Callable[[Request], Response]:
+def _sender(text: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
     async def send(_: Request) -> Response:
         return Response(text, media_type=kind, headers=FRESH)
 
-    return send  # type: ignore[return-value]
+    return send
 
 
 async def _end(_: Request, __: Exception) -> Response:

@@ -68,9 +68,8 @@ class Collection:
 
     def sample(self, n: int) -> dict[str, Any]:
         """Return an answer of at most `n` pictures of the whole folder, at equal distances by name."""
-        distinct = [self.index.names[row] for row in np.unique(self.index.file_of, return_index=True)[1]]
-        n = min(n, len(distinct))
-        names = sorted(distinct)
+        names = self._distinct
+        n = min(n, len(names))
         return {"matches": [self._picture(names[i * len(names) // n]) for i in range(n)]}
 
     def _answer(self, matches: Sequence[Match]) -> dict[str, Any]:
@@ -96,7 +95,13 @@ class Collection:
             if number < len(piece.rows):
                 return piece.rows[number : number + 1].copy()
             number -= len(piece.rows)
-        raise LookupError
+        raise LookupError(f"no vector of picture {number}")
+
+    @cached_property
+    def _distinct(self) -> list[str]:
+        """Names of pictures without their copies, in order."""
+        firsts = np.unique(self.index.file_of, return_index=True)[1]
+        return sorted(self.index.names[row] for row in firsts)
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

@@ -27,7 +27,9 @@ METHODS = ("GET", "HEAD")
 
 
 class Guard:
-    """An ASGI application that passes on only requests with the token, and adds `HEADERS` to answers without their own.
+    """An ASGI application that passes on requests with the token, and adds `HEADERS` to answers.
+
+    An answer that has such a header keeps its own.
 
     The token is the first part of the path, so that relative addresses of the page carry it. A cookie would
     be sent to every other port of the machine too.
