@@ -22,7 +22,10 @@ from themo.process.output import print_json, print_result
 from themo.process.progress import console, waiting
 
 if TYPE_CHECKING:
-    from themo.image_search.index import ImageIndex, Match, Vectors
+    import numpy as np
+    import numpy.typing as npt
+
+    from themo.image_search.index import ImageIndex, Match
     from themo.model import Model
 
 SUMMARY = "Find the pictures of a folder that match Spanish texts."
@@ -115,7 +118,7 @@ def _list_pictures(options: Namespace) -> list[Stamp]:
     return found
 
 
-def _load_student(options: Namespace, texts: list[str]) -> tuple[Path, Model, Vectors]:
+def _load_student(options: Namespace, texts: list[str]) -> tuple[Path, Model, npt.NDArray[np.float32]]:
     """Return the version, its model, and the vectors of texts."""
     version = find_version(options.version_path, options.settings, "to search with", sees_images)
     with waiting("Loading the student"):

@@ -14,8 +14,8 @@ from starlette.routing import Route
 
 from themo.image_search.gallery import counted
 from themo.image_search.pictures import printable
-from themo.image_search.serving.answers import FRESH, MOST_MATCHES, Answers
 from themo.image_search.serving.collection import Collection
+from themo.image_search.serving.endpoints import FRESH, MOST_MATCHES, Endpoints
 from themo.image_search.serving.workers import GivenUpError
 
 _PAGE = Path(__file__).parent / "page"
@@ -29,17 +29,17 @@ def application(collection: Collection, n_best: int) -> Starlette:
         collection: The pictures.
         n_best: Number of matches that the page asks for at first.
     """
-    answers = Answers(collection)
+    endpoints = Endpoints(collection)
     parts = {name: (_PAGE / name).read_text(encoding="utf-8") for name in _PARTS}
     return Starlette(
         routes=[
             Route("/", _sender(_page(collection, n_best), "text/html")),
             *(Route(f"/{name}", _sender(parts[name], kind)) for name, kind in _PARTS.items()),
-            Route("/search", answers.search),
-            Route("/similar/{number}", answers.similar),
-            Route("/sample", answers.sample),
-            Route("/thumbnails/{number}", answers.thumbnail),
-            Route("/pictures/{number}", answers.picture),
+            Route("/search", endpoints.search),
+            Route("/similar/{number}", endpoints.similar),
+            Route("/sample", endpoints.sample),
+            Route("/thumbnails/{number}", endpoints.thumbnail),
+            Route("/pictures/{number}", endpoints.picture),
         ],
         exception_handlers={GivenUpError: _end},
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from themo.image_search.index import ImageIndex, Match, Vectors
+from themo.image_search.index import ImageIndex, Match
 from themo.image_search.pictures import printable
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Collection:
             raise LookupError(f"no picture {number}")
         return self.index.names[number]
 
-    def _vector(self, number: int) -> Vectors:
+    def _vector(self, number: int) -> npt.NDArray[np.float32]:
         """Return the vector of a picture, (1, E)."""
         for piece in self.index.pieces:
             if number < len(piece.rows):

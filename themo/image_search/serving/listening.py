@@ -32,6 +32,8 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         InputError: The host is none of this machine's, or the port is taken or forbidden.
     """
+    if not host:  # the system would take it for every address
+        raise InputError("--host: must be an address or a name of this machine, got ''")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError):

@@ -1,4 +1,4 @@
-"""The answers of a served page: matches as JSON, small copies and pictures."""
+"""The endpoints of a served page: matches as JSON, small copies and pictures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHOWN = FRESH | {"Content-Security-Policy": "default-src 'none'; style-src 'unsa
 """Headers of a picture in full: a browser that opens it by itself lays it out with a style of its own."""
 
 
-class Answers:
+class Endpoints:
     """The endpoints over a collection.
 
     Pictures are addressed by their number in the index, so a request cannot name a file.
@@ -143,5 +143,5 @@ def _n_matches(request: Request) -> int:
 
 
 def _whole(text: str) -> int | None:
-    """Return the whole number that a text of at most 9 digits holds; int() takes more, and raises on others."""
+    """Return the whole number of a text of at most 9 digits, else None; int() reads more and raises."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
