@@ -1,4 +1,4 @@
-"""What a served page asks of a folder of pictures: matches of a text or a picture, and files by number."""
+"""A folder of pictures behind a served page: matches of a text or a picture, and files by number."""
 
 from __future__ import annotations
 

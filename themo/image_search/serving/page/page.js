@@ -1,7 +1,7 @@
 "use strict";
 // The page of `themo search --serve`: it searches as one types, shows similar pictures, and opens a picture in full.
 //
-// What is shown is kept in the address's fragment, so that a reload and the browser's Back work:
+// The address's fragment keeps the search, so that a reload and the browser's Back work:
 //   #text=perro   matches of a text      #like=12   pictures like number 12      (none)   pictures of the folder
 (() => {
   const TYPING_PAUSE = 130; // milliseconds without a key before a search
@@ -10,14 +10,14 @@
   const at = id => document.getElementById(id);
   const [box, list, viewer] = [at("text"), at("matches"), at("viewer")];
 
-  let shown = {text: "", like: null}; // what the page shows, or is about to
+  let shown = {text: "", like: null}; // the search whose matches the page shows or awaits
   let typed = ""; // the last text, to return to from similar pictures
   let running = null; // AbortController of the search under way
   let pause = 0; // timer of the typing pause
   let open = 0; // place of the picture in the viewer
   let choosesFirst = false; // whether the next matches take the focus
 
-  // --- what is shown, and the address
+  // --- the search, and the address
 
   function fromFragment() {
     const parts = new URLSearchParams(location.hash.slice(1));
