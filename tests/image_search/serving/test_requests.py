@@ -206,6 +206,8 @@ def test_a_picture_is_served_as_it_is(served: Served, folder: Path, collection: 
     assert "sandbox" in reply.headers["content-security-policy"]
     part = served.get(f"pictures/{number}", headers={"Range": "bytes=2-5"})
     assert (part.status, part.content) == (206, reply.content[2:6])
+    unchanged = served.get(f"pictures/{number}", headers={"If-None-Match": reply.headers["etag"]})
+    assert (unchanged.status, unchanged.content) == (304, b"")
     head = served.get(f"pictures/{number}", method="HEAD")
     assert (head.status, head.content, head.headers["content-length"]) == (200, b"", str(len(reply.content)))
 

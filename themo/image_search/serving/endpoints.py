@@ -96,7 +96,7 @@ class Endpoints:
             return await self._jpeg(
                 request, lambda: small_copy(path, CONVERTED_PIXELS, CONVERTED_QUALITY), SHOWN
             )
-        return FileResponse(
+        reply = FileResponse(
             path,
             media_type=kind,
             filename=printable(path.name),
@@ -104,6 +104,9 @@ class Endpoints:
             content_disposition_type="inline",
             headers=SHOWN,
         )
+        if request.headers.get("If-None-Match") == reply.headers["ETag"]:
+            return Response(status_code=304, headers=SHOWN)
+        return reply
 
     async def _jpeg(self, request: Request, make: Callable[[], bytes], headers: dict[str, str]) -> Response:
         try:

@@ -56,15 +56,15 @@
     list.classList.add("waiting");
     try {
       const answer = await fetch(addressOf(shown, n), {signal: mine.signal, cache: "no-store"});
-      if (!answer.ok) throw new Error(answer.status === 403
-        ? "Esta dirección ya no vale: abre la que imprime el programa."
-        : `El programa responde: ${(await answer.text()).trim()}`);
-      render(await answer.json(), n);
+      if (answer.ok) render(await answer.json(), n);
+      else if (answer.status === 403) say("Esta dirección ya no vale: abre la que imprime el programa.", true);
+      else say(`El programa responde: ${(await answer.text()).trim()}`, true);
     } catch (error) {
       if (mine.signal.aborted) return;
-      say(error instanceof TypeError ? "El programa no responde. ¿Sigue en marcha?" : error.message, true);
+      say("El programa no responde. ¿Sigue en marcha?", true);
+      console.info(error);
     }
-    if (running === mine) list.classList.remove("waiting");
+    list.classList.remove("waiting");
   }
 
   function say(text, isWrong = false) {
