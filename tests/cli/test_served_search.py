@@ -36,7 +36,11 @@ def place(tmp_path: Path, tiny_settings: Settings) -> Path:
 
 
 REFUSED: dict[str, tuple[list[str], str]] = {
-    "a text": (["un perro"], "--serve: takes its texts in the page, got 'un perro'"),
+    "a text": (["un perro"], "--serve: takes its texts and pictures in the page, got 'un perro'"),
+    "a picture": (
+        ["--like", "a.jpg"],
+        "--serve: takes its texts and pictures in the page, got --like 'a.jpg'",
+    ),
     "a page": (["--html", "found.html"], "--serve: writes no page, got --html found.html"),
     "a host elsewhere": (
         ["--host", "no.such.host.invalid"],
@@ -143,6 +147,7 @@ def test_a_signal_ends_the_server(start: Start, number: int, code: int, said: st
     *lines, last = err.splitlines()
     assert lines == [
         "3 pictures; 3 files were new or changed",
+        "Matches have no chance: the folder must hold at least 20 different pictures, it holds 3",
         "Serving until Ctrl-C. Pictures that come later are not searched.",
     ]
     assert last == (

@@ -19,9 +19,10 @@ from tiny import write_picture
 
 from themo.errors import InputError
 from themo.files import locks
-from themo.image_search import index as index_module
-from themo.image_search.index import ImageIndex, MappedVectors
+from themo.image_search import building
+from themo.image_search.index import ImageIndex
 from themo.image_search.pictures import find_pictures
+from themo.image_search.pieces import MappedVectors
 from themo.models import images
 from themo.models.teacher import Teacher
 
@@ -44,8 +45,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece a batch, a batch of four."""
-    monkeypatch.setattr(index_module, "SECONDS_BETWEEN_PIECES", 0.0)
-    monkeypatch.setitem(index_module.BATCH, "cpu", 4)
+    monkeypatch.setattr(building, "SECONDS_BETWEEN_PIECES", 0.0)
+    monkeypatch.setitem(building.BATCH, "cpu", 4)
 
 
 Update = Callable[..., ImageIndex]
@@ -293,7 +294,7 @@ class Interrupts:
 def test_an_interruption_loses_only_the_batch_in_work(
     update: Update, small_pieces: None, folder: Path, teacher: Teacher, monkeypatch: Any, seconds: float
 ) -> None:
-    monkeypatch.setattr(index_module, "SECONDS_BETWEEN_PIECES", seconds)
+    monkeypatch.setattr(building, "SECONDS_BETWEEN_PIECES", seconds)
     monkeypatch.setattr(images, "PROBED", 4)
     with pytest.raises(KeyboardInterrupt):
         update(load=lambda: Interrupts(teacher, 14))
@@ -354,12 +355,12 @@ def test_a_damaged_piece_is_made_again(
 def test_many_small_pieces_become_one(
     update: Update, small_pieces: None, folder: Path, teacher: Teacher, monkeypatch: Any, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(index_module, "MOST_SMALL", 3)
+    monkeypatch.setattr(building, "MOST_SMALL", 3)
     index = update()
     assert len(index.pieces) <= 4
     assert_is_of(index, folder, teacher)
-    monkeypatch.setattr(index_module, "PIECE_ROWS", 10)  # of 4 rows: small; of 8: not
-    monkeypatch.setattr(index_module, "MOST_SMALL", 0)
+    monkeypatch.setattr(building, "PIECE_ROWS", 10)  # of 4 rows: small; of 8: not
+    monkeypatch.setattr(building, "MOST_SMALL", 0)
     index = update(key="another")
     assert [len(piece.rows) for piece in index.pieces] == [8, 8, 7]
     assert_is_of(index, folder, teacher)

@@ -16,11 +16,12 @@ from themo.process.progress import console
 if TYPE_CHECKING:
     import socket
 
-    from themo.image_search.index import ImageIndex
-    from themo.model import Model
+    from themo.image_search.answers import Answerer
 
 N_BEST = 24
 """Number of matches of the page at first."""
+_FIRST_TEXT = "hola"
+"""Text that is searched before the first request, which then takes no longer than others."""
 _LAST_PORT = 65_535
 
 
@@ -51,9 +52,14 @@ def refuse_serving_options(options: Namespace) -> None:
         for name in ("host", "port"):
             if getattr(options, name) is not None:
                 raise InputError(f"--{name}: needs --serve, got {getattr(options, name)!r} without it")
-    elif options.queries:
-        raise InputError(f"--serve: takes its texts in the page, got {options.queries[0]!r}")
-    elif options.html is not None:
+        return
+    for name in ("queries", "plus", "minus", "like", "unlike"):
+        if given := getattr(options, name):
+            option = "" if name == "queries" else f"--{name} "
+            raise InputError(
+                f"--serve: takes its texts and pictures in the page, got {option}{str(given[0])!r}"
+            )
+    if options.html is not None:
         raise InputError(f"--serve: writes no page, got --html {options.html}")
 
 
@@ -75,17 +81,18 @@ def open_port(options: Namespace) -> socket.socket:
     return listener
 
 
-def serve(
-    options: Namespace, listener: socket.socket, version: Path, model: Model, index: ImageIndex
-) -> None:
+def serve(options: Namespace, listener: socket.socket, version: Path, answerer: Answerer) -> None:
     """Serve the page until a signal; its address is printed on standard output."""
     from themo.image_search.serving.collection import Collection
     from themo.image_search.serving.server import Server
 
-    collection = Collection(options.images, index, model, str(version))
+    collection = Collection(
+        options.images, answerer, str(version), options.min_chance, fold_duplicates=not options.duplicates
+    )
+    collection.by_text(_FIRST_TEXT, 1)
     server = Server.over(collection, listener, options.host or DEFAULT_HOST, options.top or N_BEST)
     if options.json:
-        print_json({"address": server.address, "images": len(index.names), "version": str(version)})
+        print_json({"address": server.address, "images": len(collection), "version": str(version)})
     else:
         print_result(server.address)
     console.print("Serving until Ctrl-C. Pictures that come later are not searched.")

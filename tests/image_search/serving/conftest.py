@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from served import Served, serving
+from served import TEXT, Served, calibrated, serving
 from tiny import write_picture, write_version_of
 
 import themo
 from themo.config.settings import Settings
+from themo.image_search.answers import Answerer
 from themo.image_search.index import ImageIndex
 from themo.image_search.pictures import find_pictures
 from themo.image_search.serving.collection import Collection
@@ -44,7 +45,24 @@ def collection(
     model = themo.load(version)
     found = find_pictures(folder, lambda _: None)
     index = ImageIndex.update(root / "cache", folder, found, model.teacher_fingerprint, lambda: model.teacher)
-    return Collection(folder, index, model, "logs/tiny/version_0")
+    answerer = calibrated(Answerer(model, index), np.empty((0, 12), np.float32))
+    # pictures of noise are all alike
+    return Collection(folder, answerer, "logs/tiny/version_0", fold_duplicates=False)
+
+
+@pytest.fixture
+def doubtful(collection: Collection) -> Answerer:
+    """Finds some matches of `TEXT` likely and others unlikely."""
+    model, index = collection.answerer.model, collection.index
+    (query_E,) = model.encode([TEXT], normalize=True)
+    pictures_NE = np.concatenate([piece.rows for piece in index.pieces])
+    mean_E = pictures_NE.mean(axis=0)
+    # a reference beside the query, towards one picture, away from what all have in common
+    basis_E2 = np.linalg.qr(np.stack([query_E, mean_E], axis=1))[0]
+    aside_E = pictures_NE[0] - basis_E2 @ (basis_E2.T @ pictures_NE[0])
+    reference_E = query_E + 0.1 * aside_E / np.linalg.norm(aside_E)
+    reference_E /= np.linalg.norm(reference_E)
+    return calibrated(Answerer(model, index), reference_E[None].astype(np.float32))
 
 
 @pytest.fixture(scope="module")

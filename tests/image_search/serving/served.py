@@ -11,10 +11,17 @@ from http.client import HTTPConnection, HTTPMessage
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import numpy as np
+import numpy.typing as npt
+
+from themo.image_search.answers import Answerer
+from themo.image_search.chance import Calibration
+from themo.image_search.references import References
 from themo.image_search.serving.collection import Collection
 from themo.image_search.serving.listening import DEFAULT_HOST, listen
 from themo.image_search.serving.server import Server
 
+TEXT = "el gato rojo corre"
 N_BEST = 8
 """Matches that the page asks for at first."""
 
@@ -60,6 +67,12 @@ class Served:
             return Reply(reply.status, reply.headers, reply.read())
         finally:
             connection.close()
+
+
+def calibrated(answerer: Answerer, references_RE: npt.NDArray[np.float32]) -> Answerer:
+    """An answerer with own reference texts: without one, every match has a chance of 1."""
+    answerer._calibration = Calibration(References(references_RE, logit_scale=1e4), same_meaning=1.0)
+    return answerer
 
 
 @contextmanager

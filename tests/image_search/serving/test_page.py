@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import PATIENCE_SECONDS, Opened, opened
 from playwright.sync_api import Page, Route, expect
-from served import N_BEST, Served, serving
+from served import N_BEST, TEXT, Served, calibrated, serving
 
+from themo.image_search.answers import Answerer
 from themo.image_search.serving.collection import Collection
 
 pytestmark = pytest.mark.slow
 expect.set_options(timeout=1000 * PATIENCE_SECONDS)
-
-TEXT = "el gato rojo corre"
 
 
 @pytest.fixture
@@ -193,14 +195,16 @@ def test_more_matches_are_shown_on_demand(page: Page) -> None:
         assert names(page)[:8] == first
     expect(more).to_be_hidden()
     expect(page.locator("#status")).to_have_text("Las 28 mejores")
-    copied = page.locator("li", has_text="00.jpg").locator(".copies")
+    copied = page.locator("li", has_text="00.jpg").locator(".copies").first
     expect(copied).to_have_text("y 2 copias")
     expect(copied).to_have_attribute("title", "viaje/a.jpg · viaje/b <b>.jpg")
 
 
 def test_a_long_text_is_said_to_be_cut_on_the_page(page: Page) -> None:
     page.locator("#text").fill("perro " * 20)
-    expect(page.locator("#status")).to_have_text("Solo se leen los primeros 16 tokens del texto.")
+    expect(page.locator("#status")).to_have_text(
+        "Solo se leen los primeros 16 tokens del texto. Las 8 mejores"
+    )
 
 
 def test_vanished_pictures_are_grey(changing: Served, folder: Path) -> None:
@@ -237,6 +241,41 @@ def test_a_server_that_ended_is_said(collection: Collection) -> None:
         seen.page.locator("#text").fill("el perro azul")
         expect(seen.page.locator("#status")).to_have_text("Las 8 mejores")
         expect(status).to_have_count(0)
+
+
+def test_unlikely_matches_are_dimmed(collection: Collection, doubtful: Answerer) -> None:
+    with serving(replace(collection, answerer=doubtful)) as served, opened(served.address) as seen:
+        page = seen.page
+        find(page, TEXT)
+        answer = json.loads(served.get("search", text=TEXT, n=N_BEST).content)
+        unlikely = [match["name"] for match in answer["matches"] if match["unlikely"]]
+        assert 0 < len(unlikely) < N_BEST
+        dimmed = page.locator("li.unlikely")
+        assert dimmed.locator(".name").all_text_contents() == unlikely
+        page.mouse.move(0, 0)
+        assert dimmed.first.evaluate("item => getComputedStyle(item).opacity") == "0.45"
+        expect(dimmed.first).to_have_attribute("title", re.compile(r"^poco probable: 0,\d{3}$"))
+        expect(page.locator("#status")).to_have_text("Las 8 mejores")
+    assert seen.errors == []
+
+
+def test_nothing_like_that_is_said(collection: Collection, doubtful: Answerer) -> None:
+    nearer = np.concatenate([piece.rows for piece in collection.index.pieces])  # each picture's own vector
+    none = calibrated(doubtful, nearer)
+    with serving(replace(collection, answerer=none)) as served, opened(served.address) as seen:
+        find(seen.page, TEXT)
+        expect(seen.page.locator("#status")).to_have_text("Nada parecido; lo más cercano:")
+        expect(seen.page.locator("li.unlikely")).to_have_count(N_BEST)
+    with (
+        serving(replace(collection, answerer=none, min_chance=0.5)) as served,
+        opened(served.address) as seen,
+    ):
+        find(seen.page, TEXT)
+        expect(seen.page.locator("#status")).to_have_text("Nada parecido")
+        expect(seen.page.locator("li")).to_have_count(0)
+        seen.page.keyboard.press("ArrowDown")
+        expect(seen.page.locator("#text")).to_be_focused()
+    assert seen.errors == []
 
 
 @pytest.mark.parametrize("width", [320, 390, 760, 1240])

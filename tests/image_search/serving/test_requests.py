@@ -14,13 +14,13 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from PIL import Image
-from served import Served, serving
+from served import TEXT, Served, serving
 
+from themo.image_search.answers import Answerer
 from themo.image_search.serving.collection import Collection
 from themo.image_search.serving.endpoints import MOST_CHARACTERS, MOST_MATCHES
 from themo.image_search.small_copies import THUMBNAIL_PIXELS
 
-TEXT = "el gato rojo corre"
 ENDPOINTS = ("", "page.js", "page.css", "icon.svg", f"search?text={quote(TEXT)}&n=3", "similar/0?n=3")
 ENDPOINTS += ("sample?n=3", "thumbnails/0", "pictures/0")
 
@@ -126,9 +126,10 @@ def test_page_states_folder_number_and_version(served: Served) -> None:
 
 
 def test_matches_of_a_text_are_those_of_the_index(served: Served, collection: Collection) -> None:
-    (expected,) = collection.index.search(collection.model.encode([TEXT], normalize=True), 5)
+    vectors = collection.answerer.model.encode([TEXT], normalize=True)
+    (expected,) = collection.index.search(vectors, 5)
     answer = json.loads(served.get("search", text=TEXT, n=5).content)
-    assert answer["cut"] is None
+    assert (answer["cut"], answer["nothing_like_that"]) == (None, False)
     assert [match["name"] for match in answer["matches"]] == [match.name for match in expected]
     np.testing.assert_allclose([m["score"] for m in answer["matches"]], [m.score for m in expected])
     for match in answer["matches"]:
@@ -171,6 +172,26 @@ def test_similar_pictures_leave_out_the_picture_and_its_copies(
         (name for name in answer.names), key=lambda name: scores[collection.index.names.index(name)]
     )
     assert answer.names[0] == nearest
+
+
+def test_near_duplicates_are_folded_unless_asked_for(collection: Collection) -> None:
+    with serving(replace(collection, fold_duplicates=True)) as served:
+        matches = json.loads(served.get("search", text=TEXT, n=MOST_MATCHES).content)["matches"]
+    names = [name for match in matches for name in (match["name"], *match["copies"], *match["duplicates"])]
+    assert sorted(names) == sorted(collection.index.names)
+    assert len(matches) < 28
+
+
+def test_unlikely_matches_have_a_low_chance(collection: Collection, doubtful: Answerer) -> None:
+    with serving(replace(collection, answerer=doubtful)) as served:
+        answer = json.loads(served.get("search", text=TEXT, n=MOST_MATCHES).content)
+    chances = [match["chance"] for match in answer["matches"]]
+    assert min(chances) < 0.5 < max(chances)
+    assert [match["unlikely"] for match in answer["matches"]] == [chance < 0.5 for chance in chances]
+    assert not answer["nothing_like_that"]
+    with serving(replace(collection, answerer=doubtful, min_chance=0.5)) as served:
+        kept = json.loads(served.get("search", text=TEXT, n=MOST_MATCHES).content)["matches"]
+    assert kept == [match for match in answer["matches"] if not match["unlikely"]]
 
 
 def test_sample_spans_the_folder_without_copies(served: Served) -> None:
@@ -242,7 +263,8 @@ def test_names_that_are_no_utf8_are_served(folder: Path, collection: Collection)
     name = os.fsdecode(b"\xff\x1b[2J.jpg")
     (folder / "00.jpg").rename(folder / name)
     index = replace(collection.index, names=(name, *collection.index.names[1:]))
-    with serving(replace(collection, folder=folder, index=index)) as served:
+    answerer = Answerer(collection.answerer.model, index)
+    with serving(replace(collection, folder=folder, answerer=answerer)) as served:
         reply = served.get("pictures/0")
         assert (reply.status, len(reply.content)) == (200, (folder / name).stat().st_size)
         assert json.loads(served.get("similar/0", n=3).content)["name"] == "\ufffd\ufffd[2J.jpg"

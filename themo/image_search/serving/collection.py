@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from themo.image_search.index import ImageIndex, Match
 from themo.image_search.pictures import printable
+from themo.image_search.query import Query
 
 if TYPE_CHECKING:
-    from themo.model import Model
+    from themo.image_search.answers import Answerer
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,17 @@ class Collection:
 
     Attributes:
         folder: The folder.
-        index: Its index.
-        model: The student.
+        answerer: Answers queries over its index.
         version: Name of the student's version, for readers.
+        min_chance: Least chance of a match of a text, 0 to 1; None: no match is left out.
+        fold_duplicates: Whether near-duplicates are folded into the best of them.
     """
 
     folder: Path
-    index: ImageIndex
-    model: Model
+    answerer: Answerer
     version: str
+    min_chance: float | None = None
+    fold_duplicates: bool = True
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -51,19 +53,26 @@ class Collection:
 
         ``cut`` is the number of tokens that are read if the text is longer, else null.
         """
-        (count,) = self.model.count_tokens([text])
-        read = self.model.max_length
-        (matches,) = self.index.search(self.model.encode([text], normalize=True), n_best)
-        return {"cut": read if count > read else None} | self._answer(matches)
+        model = self.answerer.model
+        (count,) = model.count_tokens([text])
+        (answer,) = self.answerer.answer(
+            [Query((text,))], n_best, min_chance=self.min_chance, fold_duplicates=self.fold_duplicates
+        )
+        return {
+            "cut": model.max_length if count > model.max_length else None,
+            "nothing_like_that": answer.is_nothing_like_that,
+        } | self._answer(answer.matches)
 
     def similar_to(self, number: int, n_best: int) -> dict[str, Any]:
         """Return the answer to a picture: the pictures that resemble it, without it and its copies.
+
+        Near-duplicates are matches, as they resemble it most.
 
         Raises:
             LookupError: There is no such picture.
         """
         name = self._name(number)
-        (matches,) = self.index.search(self._vector(number), n_best + 1)
+        (matches,) = self.index.search(self.index.vectors([number]), n_best + 1)
         others = [match for match in matches if name not in (match.name, *match.copies)]
         return {"name": printable(name)} | self._answer(others[:n_best])
 
@@ -77,26 +86,29 @@ class Collection:
         return {
             "matches": [
                 self._picture(match.name)
-                | {"score": match.score, "copies": [printable(name) for name in match.copies]}
+                | {
+                    "score": match.score,
+                    "chance": match.chance,
+                    "unlikely": match.is_unlikely,
+                    "copies": [printable(name) for name in match.copies],
+                    "duplicates": [printable(name) for name in match.duplicates],
+                }
                 for match in matches
             ]
         }
 
     def _picture(self, name: str) -> dict[str, Any]:
-        return {"number": self._numbers[name], "name": printable(name), "score": None, "copies": []}
+        return {"number": self._numbers[name], "name": printable(name)}
 
     def _name(self, number: int) -> str:
         if not 0 <= number < len(self):
             raise LookupError(f"no picture {number}")
         return self.index.names[number]
 
-    def _vector(self, number: int) -> npt.NDArray[np.float32]:
-        """Return the vector of a picture, (1, E)."""
-        for piece in self.index.pieces:
-            if number < len(piece.rows):
-                return piece.rows[number : number + 1].copy()
-            number -= len(piece.rows)
-        raise LookupError(f"no vector of picture {number}")
+    @property
+    def index(self) -> ImageIndex:
+        """The index."""
+        return self.answerer.index
 
     @cached_property
     def _distinct(self) -> list[str]:

@@ -74,7 +74,7 @@
 
   // --- the matches
 
-  function render({matches, cut, name}, n) {
+  function render({matches, cut, name, nothing_like_that: isNothing}, n) {
     const focused = choosesFirst ? 0 : places().indexOf(document.activeElement);
     choosesFirst = false;
     const before = [...list.children];
@@ -89,12 +89,20 @@
     }
     const subject = shown.like === null ? shown.text.trim() : `Parecidas a ${name}`;
     document.title = subject ? `${subject} – Themo` : "Themo";
-    if (subject) say(cut ? `Solo se leen los primeros ${cut} tokens del texto.` : counted(matches.length));
+    const found = isNothing ? "Nada parecido; lo más cercano:" : counted(matches.length);
+    if (subject) say(cut ? `Solo se leen los primeros ${cut} tokens del texto. ${found}` : found, isNothing);
     else say("Algunas imágenes de la carpeta. Escribe para buscar.");
   }
 
   function counted(n) {
-    return n === 1 ? "La mejor" : n === 0 ? "Ninguna más" : `Las ${n} mejores`;
+    return n === 1 ? "La mejor" : n === 0 ? "Nada parecido" : `Las ${n} mejores`;
+  }
+
+  // Counts further files in a line, which names them on hover.
+  function countFiles(line, files, one, many) {
+    if (!files.length) return;
+    line.textContent = `y ${files.length} ${files.length === 1 ? one : many}`;
+    line.title = files.join(" · ");
   }
 
   function decimal(score) {
@@ -102,7 +110,7 @@
   }
 
   function isSame(item, match) {
-    return item?.match.number === match.number && item.match.score === match.score;
+    return JSON.stringify(item?.match) === JSON.stringify(match);
   }
 
   function card(match, place) {
@@ -113,14 +121,13 @@
     part("img").alt = part(".name").textContent = match.name;
     part("img").addEventListener("error", () => item.classList.add("gone"));
     part("img").src = `thumbnails/${match.number}`;
-    if (match.score !== null) {
-      part(".rank").textContent = place + 1;
-      part(".score").textContent = decimal(match.score);
-    }
-    if (match.copies.length) {
-      part(".copies").textContent = `y ${match.copies.length} ${match.copies.length === 1 ? "copia" : "copias"}`;
-      part(".copies").title = match.copies.join(" · ");
-    }
+    if (match.score === undefined) return item; // of a sample
+    part(".rank").textContent = place + 1;
+    part(".score").textContent = decimal(match.score);
+    countFiles(part(".copies"), match.copies, "copia", "copias");
+    countFiles(part(".duplicates"), match.duplicates, "casi igual", "casi iguales");
+    item.classList.toggle("unlikely", match.unlikely);
+    if (match.unlikely) item.title = `poco probable: ${decimal(match.chance)}`;
     return item;
   }
 
@@ -177,7 +184,7 @@
     };
     loading.src = whole;
     at("viewer-name").textContent = match.name;
-    at("viewer-score").textContent = match.score === null ? "" : decimal(match.score);
+    at("viewer-score").textContent = match.score === undefined ? "" : decimal(match.score);
     at("viewer-file").href = whole;
     at("viewer-before").disabled = place === 0;
     at("viewer-after").disabled = place === list.children.length - 1;
