@@ -21,7 +21,7 @@ from themo.errors import InputError
 from themo.image_search.pictures import Stamp
 from themo.image_search.pieces import Digests, MappedVectors, Piece, Vectors
 from themo.models.image_files import UnreadableError
-from themo.models.images import Identified, Upright, load_identified
+from themo.models.images import Identified, load_identified
 from themo.process.progress import console, track
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Builder:
         paths = [self._folder / stamp.name for stamp in new]
         with (
             track("Encoding pictures", len(new), "pictures") as advance,
-            closing(load_identified(paths, Upright(teacher.transform))) as images,
+            closing(load_identified(paths, teacher.transform)) as images,
         ):
             seen = zip(new, images, strict=True)
             try:

@@ -33,7 +33,7 @@ from themo.process.progress import waiting
 if TYPE_CHECKING:
     from themo.models.teacher import Teacher
 
-_FORM = 3
+_FORM = 4
 """Version of the index's format and of the decoding; a new number makes a new index."""
 
 
