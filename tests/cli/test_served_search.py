@@ -127,7 +127,12 @@ def status_of(address: str) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code", "said"), [(signal.SIGINT, 130, "Interrupted."), (15, 143, "Terminated.")]
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "Interrupted."),
+        (signal.SIGTERM, 143, "Terminated."),
+        (signal.SIGHUP, 129, "The terminal was closed."),
+    ],
 )
 def test_a_signal_ends_the_server(start: Start, number: int, code: int, said: str) -> None:
     process = start()
