@@ -133,7 +133,7 @@ def test_thumbnails_excluded_and_unread_files_are_named(
         "--exclude trip/*: 1 file or folder left out",
         "--exclude no: no match",
         "2 pictures left out: .heic (2); to read them: pip install pillow-heif",
-        "1 file of unsupported formats left out: .cr2",
+        "1 picture left out: .cr2; to read them: pip install rawpy",
         f"{N - 2} pictures; {N - 2} files were new or changed",
         NO_CHANCE.replace(f"holds {N}", f"holds {N - 2}"),
     ]
