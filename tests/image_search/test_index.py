@@ -414,3 +414,41 @@ def test_a_cache_that_cannot_be_written(update: Update, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     with pytest.raises(InputError, match=r"cache_dir .*cache: cannot write the index: "):
         update()
+
+
+def test_vectors_of_rows_come_from_all_pieces(update: Update, small_pieces: None) -> None:
+    index = update()
+    assert len(index.pieces) == 6
+    rows = [22, 0, 3, 4, 11, 4]
+    found = vectors_by_name(index)
+    assert (index.vectors(rows) == np.stack([found[index.names[row]] for row in rows])).all()
+
+
+def test_more_than_the_first_files_are_ranked_on_demand(update: Update) -> None:
+    index = update()
+    scores = np.random.default_rng(2).standard_normal(N).astype(np.float32)
+    ranked = [rows[0] for rows in index.ranked(scores, 2)]
+    assert ranked == list(np.argsort(-scores))
+
+
+def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(
+    update: Update, folder: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "00.jpg").unlink()
+    with Image.open(folder / "01.jpg") as small:
+        small.convert("RGB").resize((1200, 900), Image.Resampling.BICUBIC).save(
+            folder / "large.jpg", quality=95
+        )
+    sizes = {}
+    convert = images.upright
+
+    def upright(image: Image.Image) -> Image.Image:
+        sizes[image.size] = True
+        return convert(image)
+
+    monkeypatch.setattr(images, "upright", upright)
+    found = vectors_by_name(update())
+    assert (1200, 900) not in sizes
+    assert (150, 113) in sizes  # an eighth, more than twice the teacher's pixels
+    whole = teacher.encode_images([folder / "large.jpg"]).numpy()[0]
+    assert float(found["large.jpg"] @ whole) > 0.999

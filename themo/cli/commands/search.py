@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from themo.cli.addressing import VERSION_HELP, find_version, sees_images
+from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, add_json, add_settings, path, positive
 from themo.cli.search_output import answer_to_json, print_answer
 from themo.cli.search_queries import add_query_options, read_queries, tell_unread
@@ -57,12 +58,8 @@ def add_options(parser: Parser) -> None:
         metavar="PATTERN",
         help="name of files and folders to leave out, or path below FOLDER with a /; * and ? (repeatable)",
     )
-    group.add_argument(
-        "--version-path",
-        type=path,
-        metavar="VERSION",
-        help=VERSION_HELP,
-    )
+    version = group.add_argument("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
+    complete_with(version, versions_and_searches)  # an argument is a text
     group.add_argument("--top", type=positive, metavar="N", help=f"pictures per text ({N_BEST})")
     add_query_options(group)
     group.add_argument("--html", type=path, metavar="FILE", help="HTML page of the pictures found")
