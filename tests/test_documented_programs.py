@@ -57,6 +57,8 @@ COVERED = {
     "python -m themo export --version-path beto --format sentence-transformers --output clip-es": (
         "tests/cli/test_export_command.py"
     ),
+    # it runs until Ctrl-C
+    "python -m themo search --serve --images ~/Pictures": "tests/cli/test_served_search.py",
     # searches take the longest: two whole ones and a resume are executed
     "python -m themo tune --num-samples 4 --searcher gp --scheduler pausing-asha --name gp": (
         "tests/tune/schedulers/test_pausing.py"
