@@ -26,6 +26,9 @@ from tune.space.search_space import from_tree
 from tune.study.naming import search_folder
 from tune.study.search import Search, new_search, read_search
 
+N_PAIRS = 900
+"""Sentence pairs of a whole trial."""
+
 TREE: dict[str, Any] = {
     "space": {
         "learn_rate": {"log_uniform": [1e-5, 1e-2]},
@@ -72,7 +75,7 @@ def no_data(settings: Settings) -> TrainingData:
     if not (folder / "ids.npy").exists():
         (folder / "ids.npy").write_bytes(bytes(1000))
     pairs = EncodedPairs(folder, folder / "ids.npy")
-    return TrainingData(pairs, pairs, backbone="any")
+    return TrainingData(pairs, pairs, backbone="any", parts=((N_PAIRS, 1.0),))
 
 
 @ended_by_signals()

@@ -7,7 +7,6 @@ from functools import partial
 
 from tune.schedulers.asha import Asha
 from tune.schedulers.explanation import Explanation
-from tune.schedulers.freeze_thaw import FreezeThaw
 from tune.schedulers.hyperband import HyperBand
 from tune.schedulers.median import Median
 from tune.schedulers.pausing import PausingAsha
@@ -59,6 +58,8 @@ def scheduler_of(search: SearchSettings, space: Space | None = None) -> Schedule
             most = None if space is None else partial(most_trials, space=space)
             return PausingAsha(rungs, search, most)
         case "freeze-thaw":
+            from tune.schedulers.freeze_thaw import FreezeThaw  # SciPy takes a second
+
             most = None if space is None else partial(most_trials, space=space)
             return FreezeThaw(first, space, most)
         case "hyperband":

@@ -536,6 +536,7 @@ def test_a_terminated_search_ends_as_an_interrupted_one(tmp_path):
         # paused trials, and takeovers; schedulers/test_rules.py interrupts all schedulers, without Ray
         {"scheduler": "pausing-asha", "searcher": "cmaes"},
         {"scheduler": "pbt", "searcher": "random", "grace_pairs": 200},
+        {"scheduler": "freeze-thaw", "searcher": "forecast", "grace_share": 0.2},
     ],
     ids=lambda changes: changes["scheduler"],
 )
