@@ -22,6 +22,7 @@ from themo.config.settings import Settings
 from themo.data.sources import Sources
 from themo.errors import InputError
 from themo.evaluation.metrics import unit
+from themo.models.axes import read_axes, shorten
 from themo.models.student import ENCODE_BATCH, Student, load_student
 from themo.models.tokens import Tokenizer
 from themo.process.devices import resolve_device
@@ -106,11 +107,25 @@ class Model:
         return self._student.projection.weight.device
 
     @overload
-    def encode(self, texts: str, *, batch_size: int = ..., normalize: bool = ...) -> Vector: ...
-    @overload
-    def encode(self, texts: Sequence[str], *, batch_size: int = ..., normalize: bool = ...) -> Vectors: ...
     def encode(
-        self, texts: str | Sequence[str], *, batch_size: int = ENCODE_BATCH, normalize: bool = False
+        self, texts: str, *, batch_size: int = ..., normalize: bool = ..., dimensions: int | None = ...
+    ) -> Vector: ...
+    @overload
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = ...,
+        normalize: bool = ...,
+        dimensions: int | None = ...,
+    ) -> Vectors: ...
+    def encode(
+        self,
+        texts: str | Sequence[str],
+        *,
+        batch_size: int = ENCODE_BATCH,
+        normalize: bool = False,
+        dimensions: int | None = None,
     ) -> Vector | Vectors:
         """Vectors of Spanish texts in the teacher's image space.
 
@@ -121,19 +136,26 @@ class Model:
             texts: N texts, or one.
             batch_size: Texts at once, 1 or more; they are sorted by length first.
             normalize: Scale every vector to length 1.
+            dimensions: Length of short vectors, along the principal axes of a student trained with
+                `nested_widths`; compare them with images of equal `dimensions`. None: whole vectors.
 
         Returns:
-            (N, D) float32, in the order of `texts`; (D,) of one text that is no list.
+            (N, D) float32, in the order of `texts`; (D,) of one text that is no list. With `dimensions` that
+            many values in place of D.
 
         Raises:
-            InputError: `texts` is neither a text nor a list of texts, the text projection's teacher cannot be
-                loaded, or the model is on a GPU and this process was forked after it was loaded.
+            InputError: `texts` is neither a text nor a list of texts, `dimensions` is above D or the student
+                has no nested widths, the text projection's teacher cannot be loaded, or the model is on a GPU and
+                this process was forked after it was loaded.
         """
         if isinstance(texts, str):
-            vector: Vector = self.encode([texts], batch_size=batch_size, normalize=normalize)[0]
+            vector: Vector = self.encode(
+                [texts], batch_size=batch_size, normalize=normalize, dimensions=dimensions
+            )[0]
             return vector
         _refuse_texts(texts)
         self._refuse_fork()
+        self._refuse_dimensions(dimensions)
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be 1 or more, got {batch_size}")
         # a forked child stays in float32: bfloat16 products after the parent's threads are not tested there
@@ -142,13 +164,20 @@ class Model:
         mapping = self._to_image_space
         if mapping is not None:
             vectors_ND = vectors_ND @ mapping[:-1] + mapping[-1]
+        vectors_ND = self._shortened(vectors_ND, dimensions)
         return (unit(vectors_ND) if normalize else vectors_ND).numpy()
 
     @overload
-    def encode_images(self, images: Picture, *, workers: int = ...) -> Vector: ...
+    def encode_images(
+        self, images: Picture, *, workers: int = ..., dimensions: int | None = ...
+    ) -> Vector: ...
     @overload
-    def encode_images(self, images: Sequence[Picture], *, workers: int = ...) -> Vectors: ...
-    def encode_images(self, images: Picture | Sequence[Picture], *, workers: int = 0) -> Vector | Vectors:
+    def encode_images(
+        self, images: Sequence[Picture], *, workers: int = ..., dimensions: int | None = ...
+    ) -> Vectors: ...
+    def encode_images(
+        self, images: Picture | Sequence[Picture], *, workers: int = 0, dimensions: int | None = None
+    ) -> Vector | Vectors:
         """Vectors of images by the teacher's image tower.
 
         EXIF orientation is ignored, as in CLIP's own preprocessing: rotate such pictures first
@@ -158,24 +187,29 @@ class Model:
             images: N files, or pictures of Pillow; or one.
             workers: Processes that decode; 0: this one does. A script that asks for some needs the guard
                 ``if __name__ == "__main__":``, since they import it.
+            dimensions: Length of short vectors, as of `encode`. None: whole vectors.
 
         Returns:
             (N, D) float32 of length 1, in the order of `images`; (D,) of one image that is no list.
 
         Raises:
             InputError: The student was trained on own vectors, which have no image tower; the teacher cannot
-                be loaded; or an image is damaged.
+                be loaded; an image is damaged; or `dimensions` is refused as by `encode`.
         """
         from PIL import Image
 
         if isinstance(images, str | os.PathLike | Image.Image):
-            vector: Vector = self.encode_images([images], workers=workers)[0]
+            vector: Vector = self.encode_images([images], workers=workers, dimensions=dimensions)[0]
             return vector
         _refuse_no_list(images, "images", (str, os.PathLike, Image.Image))
         self._refuse_fork()
+        self._refuse_dimensions(dimensions)
         teacher = self.teacher
         pictures = [image if isinstance(image, Image.Image) else Path(image) for image in images]
-        return teacher.encode_images(pictures, workers).numpy()
+        vectors_ND = teacher.encode_images(pictures, workers)
+        if dimensions is not None:
+            vectors_ND = unit(self._shortened(vectors_ND, dimensions))
+        return vectors_ND.numpy()
 
     def similarity(self, first: npt.ArrayLike, second: npt.ArrayLike) -> Vectors:
         """Return the (N, M) float32 cosines of (N, D) and (M, D) vectors of any length.
@@ -217,6 +251,31 @@ class Model:
             InputError: The version has no teacher.
         """
         return self._of_teacher.fingerprint
+
+    @cached_property
+    def axes(self) -> Vectors | None:
+        """Principal axes of a student trained with nested widths, (D, D); None: it has none.
+
+        ``image @ axes[:, :32]`` is the short vector of an image vector in the teacher's space.
+        """
+        axes = read_axes(find_part(self.version, "student"))
+        return None if axes is None else axes.numpy()
+
+    def _refuse_dimensions(self, dimensions: int | None) -> None:
+        if dimensions is None:
+            return
+        if self.axes is None:
+            raise InputError(
+                f"{self.version}: `dimensions` needs a student trained with loss.nested_widths, got "
+                f"{dimensions} for one of whole vectors"
+            )
+        if not 1 <= dimensions <= len(self.axes):
+            raise InputError(f"`dimensions` must be from 1 to {len(self.axes)}, got {dimensions}")
+
+    def _shortened(self, vectors_ND: torch.Tensor, dimensions: int | None) -> torch.Tensor:
+        if dimensions is None or self.axes is None:
+            return vectors_ND
+        return shorten(vectors_ND, torch.from_numpy(self.axes), dimensions)
 
     def _refuse_fork(self) -> None:
         if self.device.type == "cuda" and os.getpid() != self._process:

@@ -64,7 +64,7 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
         console.print(f"Corpus {corpus}")
 
     tokenizer = Tokenizer.load(inputs.backbone)
-    is_own, images = isinstance(inputs.targets, Path), None
+    is_own, images, to_image_space = isinstance(inputs.targets, Path), None, None
 
     def encode(part: Bitext, vectors: Path, rows: npt.NDArray[np.int64]) -> EncodedPairs:
         key = [folder.name, part.folder.name, is_own]
@@ -82,6 +82,8 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
         if inputs.images is not None:
             language = settings.benchmarks.language
             images = _captioned_images(cache, inputs.images, language, tokenizer, teacher)
+        if settings.loss.nested_widths is not None:
+            to_image_space = teacher.map_to_image_space()
     prepared = TrainingData(
         training,
         validation,
@@ -90,6 +92,7 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
         tuple((n, corpus.weight) for n, corpus in zip(train.sizes, inputs.plan.corpora, strict=True)),
         inputs.backbone_repository,
         folder.name,
+        to_image_space,
     )
     pa.default_memory_pool().release_unused()  # memory that Arrow holds for reuse
     return prepared
