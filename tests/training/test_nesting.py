@@ -76,7 +76,7 @@ def test_nested_loss_adds_that_of_each_prefix(mixture: str) -> None:
 
 
 def test_mse_of_a_prefix_weighs_as_that_of_a_whole_vector() -> None:
-    # whole vectors of length 5 and prefixes of length 1 that are at right angles: (2 - 2 cos) / 4 of squared 5
+    # a teacher of length 5 and prefixes at right angles: (2 - 2 cos) / 4 of the square of 5
     students, teachers = torch.tensor([[0.0, 1, 0, 0]]), torch.tensor([[3.0, 0, 4, 0]])
     _, terms = nest(build_loss("mse", 0.1), plain((2,), (1.0,), 4))(students, teachers)
     assert terms["width2"].item() == pytest.approx(2 / 4 * 25)

@@ -98,6 +98,28 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
     return prepared
 
 
+def training_sentences(settings: Settings, most: int) -> list[str]:
+    """Return Spanish sentences of the training pairs, each once, a fixed random choice of at most `most`.
+
+    Raises:
+        InputError: A data setting is wrong, or a file that it names.
+    """
+    sources = Sources(settings)
+    plan = _plan(settings, sources)
+    folder = sources.cache.entry("corpus", plan.digest(), plan.build)
+    train, _, _ = open_bitexts(folder)
+    chosen = np.random.default_rng(0).permutation(len(train))[:most]
+    is_chosen = np.zeros(len(train), bool)
+    is_chosen[chosen] = True
+    sentences: dict[str, None] = {}
+    start = 0
+    for texts in train.spanish():
+        kept = texts.filter(pa.array(is_chosen[start : start + len(texts)]))
+        sentences |= dict.fromkeys(kept.to_pylist())
+        start += len(texts)
+    return list(sentences)
+
+
 @dataclass(frozen=True)
 class _Inputs:
     """All that the settings name, found; nothing is computed yet.

@@ -86,9 +86,9 @@ class Nesting:
 def nest(loss_of: Loss, nesting: Nesting) -> Loss:
     """Return a loss plus its values on the vectors of each width.
 
-    A vector of width K is scaled to the length (K / E)^0.5 of the whole teacher vector, the student's like the
-    teacher's: its values are then as great as those of whole vectors, which `mse` heeds and the other losses
-    do not. Its terms are those of whole vectors, and ``width32`` for the loss at a width of 32.
+    A vector of width K is scaled to (K / E)^0.5 of the length of the whole teacher vector, the student's like
+    the teacher's: its values are then as great as those of whole vectors, which matters to
+    `mse` alone. Its terms are those of whole vectors, and ``width32`` for the loss at a width of 32.
     """
 
     def loss(students_BD: Tensor, teachers_BD: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -56,6 +56,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         )
     from themo.checkpoints.versions import find_part, settings_here
     from themo.evaluation.test_data import refuse_missing_test_data
+    from themo.models.table_folders import is_table
     from themo.process.devices import refuse_missing_device
     from themo.tracking.uri import check_reachable, tracking_uri, ui_command
 
@@ -65,7 +66,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     else:
         version = find_version(options.version_path, options.settings, "to test", sees_images)
         settings = settings_here(version, options.settings)
-        find_part(version, "student")
+        if not is_table(version):
+            find_part(version, "student")
     refuse_missing_test_data(settings, version, options.task)
     refuse_missing_device(settings.training.device)
     check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
