@@ -18,13 +18,13 @@ import torch
 
 import themo
 from benchmarks.measure import Comparison, Goal, Options, Row, Work, compare
+from themo.checkpoints.versions import settings_here
+from themo.data.sources import Sources
+from themo.data.test_sets import read_captions
 from themo.evaluation.encoders import score_version
 from themo.evaluation.score_names import RETRIEVAL, STUDENT
 from themo.export.exporting import export_version
 from themo.export.source import Source
-from themo.checkpoints.versions import settings_here
-from themo.data.test_sets import read_captions
-from themo.data.sources import Sources
 
 ROUNDS = 5
 WIDTH, HIDDEN = 32, 128
@@ -61,7 +61,7 @@ def _static(folder: Path, options: Options) -> list[Row]:
 
 
 def _rates(ours: Callable[..., Any], theirs: Callable[..., Any], texts: list[str]) -> Comparison:
-    """Texts a second of the table and of the student, on one thread; the table reads them 40 times a round."""
+    """Texts a second of the table and of the student, on one thread; the table reads 40 times as many."""
 
     def work(encode: Callable[..., Any], times: int) -> Work:
         def encode_all(_number: int) -> float:
@@ -115,7 +115,5 @@ def _nested(folder: Path, options: Options) -> list[Row]:
     whole, plain = best[False]["val/match@01"], best[True]["val/match@01"]
     return [
         Row(name, short / whole, "", Goal(0.95), None, f"{short:.3f} of {whole:.3f}"),
-        Row(
-            f"{name} of a student without widths", short / plain, "", None, None, f"{short:.3f} of {plain:.3f}"
-        ),
+        Row(f"{name}, plain student's", short / plain, "", None, None, f"{short:.3f} of {plain:.3f}"),
     ]

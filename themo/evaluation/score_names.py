@@ -7,7 +7,7 @@ ACCURACY = "accuracy"
 KS = (1, 5, 10)
 STUDENT = "student"
 CEILING = "ceiling"
-RESERVED = ("n", "ci95", "retention", "differences", "leads_above_0", "equal_prompts", "benchmarks")
+RESERVED = ("n", "ci95", "retention", "differences", "leads_above_0", "equal_prompts", "benchmarks", "sizes")
 """Keys of `Scores.to_dict` that are no rows."""
 
 

@@ -27,7 +27,7 @@ from themo.models.table_folders import CONFIG, KIND, MAKER, is_table
 WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
 MODEL_TYPE = "model2vec"
 _NAME = "embeddings"
-_BATCH = 2048
+_BATCH = 4096
 
 
 class StaticTable:
