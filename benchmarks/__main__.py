@@ -36,6 +36,7 @@ ON_CPU = (
     "student_sizes",
     "objectives",
     "early_stopping",
+    "searches",
     "search_efficiency",
     "time_to_target",
     "search_overhead",
