@@ -22,7 +22,7 @@ def read(reader: PhraseReader, texts: Sequence[str]) -> list[list[str]]:
 
 
 def whole_tokens(texts: Sequence[str]) -> list[list[str]]:
-    """What the tokenizer itself reads, without single characters and the unknown token."""
+    """Tokens of the tokenizer itself, without single characters and the unknown token."""
     return [
         [token for token in encoding.tokens if len(token) > 2 and token != UNKNOWN]
         for encoding in TOKENIZER.encode_batch(list(texts))

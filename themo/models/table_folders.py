@@ -1,4 +1,4 @@
-"""Folders of static tables, told from others without a library of models."""
+"""Recognition of static tables' folders, without a library of models."""
 
 from __future__ import annotations
 
