@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,11 +12,8 @@ from pathlib import Path
 from themo.errors import InputError
 from themo.image_search.index import Match
 from themo.image_search.pictures import printable
-from themo.models.image_files import open_rgb, upright
+from themo.image_search.small_copies import small_copy
 from themo.process.progress import track
-
-THUMBNAIL_PIXELS = 360
-"""Longer side of a small copy, in pixels; shown at half that size, for screens of double density."""
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #faf9f6; --ink: #22262b; --soft: #6a7078; --card: #ffffff;
@@ -42,11 +38,17 @@ figcaption { border-top: 1px solid var(--line); padding: .5rem .7rem .6rem; font
 .rank { color: var(--mark); font-weight: 600; }
 .score { color: var(--soft); float: right; font-variant-numeric: tabular-nums; }
 .name { display: block; overflow-wrap: anywhere; }
-.copies { color: var(--soft); }
+.copies { color: var(--soft); display: block; }
+.none { color: var(--mark); margin: -.8rem 0 1.2rem; }
+.unlikely { opacity: .45; }
+.unlikely:hover, .unlikely:focus-within { opacity: 1; }
 @media (max-width: 32rem) { body { padding: 1.5rem 1rem 3rem; }
   ol { grid-template-columns: repeat(2, minmax(0, 1fr)); } h2 { font-size: 1.4rem; } }
 footer { border-top: 1px solid var(--line); margin-top: 3rem; padding-top: .8rem; font-size: .82rem; }
 """
+
+
+_NOTHING = '\n<p class="none">Nada parecido; lo más cercano:</p>'
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,12 @@ class Found:
     Attributes:
         query: The text.
         matches: Matches, the best first.
+        is_nothing_like_that: Whether all of them are unlikely.
     """
 
     query: str
     matches: Sequence[Match]
+    is_nothing_like_that: bool = False
 
 
 def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) -> str:
@@ -83,8 +87,6 @@ def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) 
         f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     title = printable(" · ".join(found.query for found in results))
-    counted = f"{n_pictures:,}".replace(",", "\N{NO-BREAK SPACE}")
-    counted += " imagen" if n_pictures == 1 else " imágenes"
     return f"""<!DOCTYPE html>
 <html lang="es">
 <head>
@@ -97,7 +99,7 @@ def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) 
 <body>
 <header>
 <h1>Themo</h1>
-<p>Las mejores de {counted} de «{escape(printable(folder.resolve().name))}»</p>
+<p>Las mejores de {counted(n_pictures)} de «{escape(printable(folder.resolve().name))}»</p>
 </header>
 <main>{sections}
 </main>
@@ -107,22 +109,43 @@ def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) 
 """
 
 
+def counted(n_pictures: int) -> str:
+    """Return a number of pictures in Spanish, such as "12 345 imágenes"."""
+    number = f"{n_pictures:,}".replace(",", "\N{NO-BREAK SPACE}")
+    return f"{number} imagen" if n_pictures == 1 else f"{number} imágenes"
+
+
 def _section(found: Found, thumbnails: dict[str, str]) -> str:
     items = "".join(
         f"""
-<li><figure>
+<li{_unlikely(match)}><figure>
 <div class="frame">{_image(thumbnails[match.name], match.name)}</div>
 <figcaption><span class="rank">{rank}</span> <span class="score">{_decimal(match.score)}</span>
-<span class="name">{escape(printable(match.name))}</span>{_copies(match)}</figcaption>
+<span class="name">{escape(printable(match.name))}</span>{_copies(match)}{_duplicates(match)}</figcaption>
 </figure></li>"""
         for rank, match in enumerate(found.matches, start=1)
     )
     return f"""
 <section>
-<h2>{escape(printable(found.query))}</h2>
+<h2>{escape(printable(found.query))}</h2>{_NOTHING if found.is_nothing_like_that else ""}
 <ol>{items}
 </ol>
 </section>"""
+
+
+def _unlikely(match: Match) -> str:
+    return (
+        f' class="unlikely" title="poco probable: {_decimal(match.chance or 0)}"' if match.is_unlikely else ""
+    )
+
+
+def _duplicates(match: Match) -> str:
+    if not match.duplicates:
+        return ""
+    n = len(match.duplicates)
+    names = escape(printable(" · ".join(match.duplicates)))
+    what = "casi igual" if n == 1 else "casi iguales"
+    return f'<span class="copies" title="{names}">y {n} {what}</span>'
 
 
 def _copies(match: Match) -> str:
@@ -140,13 +163,9 @@ def _image(source: str, name: str) -> str:
 def _thumbnail(path: Path) -> str:
     """Return an upright small copy as a data URI; empty if the file cannot be read any more."""
     try:
-        image = upright(open_rgb(path))
+        return "data:image/jpeg;base64," + base64.b64encode(small_copy(path)).decode()
     except InputError:
         return ""
-    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def _decimal(score: float) -> str:

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from themo.cli.addressing import VERSION_HELP, find_version, sees_images
+from themo.cli.addressing import VERSION_HELP, add_run, find_version, given_run, sees_images
 from themo.cli.options import Parser, add_json, add_presets, add_settings, path
 from themo.config.settings import Settings, load
 from themo.errors import InputError
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from themo.export.sizes import Size
 
 SUMMARY = "Test a student on images and compare it with its teacher."
-USAGE = "python -m themo test [OPTION ...]"
+USAGE = "python -m themo test [NAME] [OPTION ...]"
 EXAMPLES = """\
   python -m themo test
   python -m themo test --version-path logs/miniature/version_0
-  python -m themo test --version-path NAME --baseline --report
+  python -m themo test NAME --baseline --report
   python -m themo test --version-path VERSION --sizes es-static es-onnx
   python -m themo test --baseline
 """
@@ -33,7 +33,7 @@ EXAMPLES = """\
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
     group = parser.add_argument_group("test")
-    group.add_argument("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
+    add_run(parser, group, VERSION_HELP)
     group.add_argument(
         "--baseline",
         action="store_true",
@@ -61,13 +61,14 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    if options.report and options.baseline and options.version_path is None:
+    given = given_run(options)
+    tests_baselines_alone = options.baseline and given is None
+    if options.report and tests_baselines_alone:
         raise InputError("test: --report needs a student; with --baseline give --version-path too")
-    if options.sizes is not None and options.baseline and options.version_path is None:
+    if options.sizes is not None and tests_baselines_alone:
         raise InputError("test: --sizes needs a student; with --baseline give --version-path too")
     if options.sizes is not None and options.task == "accuracy":
         raise InputError("test: --sizes needs the retrieval test, got --task accuracy")
-    tests_baselines_alone = options.baseline and options.version_path is None
     if not tests_baselines_alone and (options.preset or options.config):
         raise InputError(
             "test: --preset and --config are for --baseline without a version, which has its own settings"
@@ -82,7 +83,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if tests_baselines_alone:
         settings = load(options.config, options.preset, options.settings)
     else:
-        version = find_version(options.version_path, options.settings, "to test", sees_images)
+        version = find_version(given, options.settings, "to test", sees_images)
         settings = settings_here(version, options.settings)
         if not is_table(version):
             find_part(version, "student")
@@ -107,7 +108,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         of_sizes = {"sizes": by_name} if sizes else {}
         print_json(tested.to_dict() | of_sizes | ({"report": str(report)} if report else {}))
     else:
-        print_result(tested.scores.to_table())
+        print_result(tested.scores.to_tables())
         if sizes:
             from themo.export.sizes import to_table
 
