@@ -247,7 +247,7 @@ class Model:
             InputError: `texts` is no list of texts.
         """
         _refuse_texts(texts)
-        return self._tokenizer.knows(texts)
+        return self._encoder.knows(texts)
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -355,6 +355,10 @@ class StudentEncoder:
         """Count the tokens of each text, special ones included."""
         counts: list[int] = self._tokenizer.encode(texts)[1].tolist()
         return counts
+
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """Return for each text whether no part of it becomes the unknown token."""
+        return self._tokenizer.knows(texts)
 
     @cached_property
     def _weights(self) -> list[LayerWeights] | None:

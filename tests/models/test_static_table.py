@@ -19,6 +19,7 @@ def test_a_text_is_the_mean_of_its_tokens_at_length_one() -> None:
     torch.testing.assert_close(got, torch.tensor([[1, 0], [0.6, 0.8], [-1, 0], [0, 0], [0, 0]]))
     assert table.encode([]).shape == (0, 2)
     assert table.count_tokens(["b a", "a b", ""]) == [2, 1, 0]
+    assert table.knows(["b a", "a ab", "", "A, b"]) == [True, False, True, True]
 
 
 def test_a_saved_table_keeps_its_cosines(tmp_path: Path) -> None:

@@ -152,6 +152,12 @@ class PhraseReader:
         before_W = np.concatenate([[0], np.cumsum(is_start_W)])
         return tokens_W[is_start_W], before_W[firsts_N]
 
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """Return for each text whether all its words are tokens or parts of phrases."""
+        words_W, counts_N = self._words(texts)
+        unknown_N = np.bincount(np.repeat(np.arange(len(counts_N)), counts_N), words_W < 0, len(counts_N))
+        return [not n for n in unknown_N.tolist()]
+
     def _words(self, texts: Sequence[str]) -> tuple[Ids, Ids]:
         """Return the numbers of all words, -1 for an unknown one, and how many each text has."""
         split = pc.split_pattern(pc.utf8_lower(pa.array(texts, pa.string())), " ")

@@ -62,6 +62,10 @@ class StaticTable:
         tokens, starts = self._read(texts)
         return np.diff([*starts.tolist(), len(tokens)]).tolist() if texts else []
 
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """Return for each text whether the table has all its words."""
+        return self._read.knows(texts)
+
     def encode(self, texts: Sequence[str], batch_size: int = _BATCH, *, may_round: bool = True) -> Tensor:  # noqa: ARG002 -- arguments of a student's
         """Return the vectors of texts, (N, E) float32 of length 1; zeros for a text without a known word."""
         if not texts:
