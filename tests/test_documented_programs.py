@@ -75,6 +75,8 @@ COVERED = {
     "python -m themo tune --repeat long --search-seed 1 --name long-other-seed --num-samples 2": (
         "tests/tune/driver/test_request.py"
     ),
+    "python -m themo report long --follow": "tests/tune/results/report/test_follow.py",  # ends by Ctrl-C
+    "python -m themo report long gp": "tests/tune/results/report/test_comparison.py",
     "make .env": COMPOSE,
     "docker compose up --detach --build --scale worker=2": COMPOSE,
     "docker compose run --rm tune --name first --num-samples 32 --gpus-per-trial 1": COMPOSE,
