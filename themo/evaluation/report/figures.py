@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from plotly.graph_objects import Figure, Scatter
+from plotly.subplots import make_subplots
 
 from themo.evaluation.metrics import wilson_interval
 from themo.evaluation.report.panels import Grid, Panel, layout_axes, trace_axes
