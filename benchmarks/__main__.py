@@ -33,6 +33,7 @@ ON_CPU = (
     "miniature_teacher",
     "miniature_student",
     "miniature_results",
+    "student_sizes",
     "objectives",
     "early_stopping",
     "searches",

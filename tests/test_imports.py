@@ -125,7 +125,13 @@ def test_a_folder_imports_only_those_below_it(package: Path, rooms: tuple[str, .
         ("argcomplete", {"cli/commands/completion.py"}),
         ("mlflow", {"tracking/delivery.py", "export/mlflow_format.py", "export/mlflow_model.py"}),
         ("open_clip", {"models/teacher.py", "models/teacher_names.py"}),
-        ("pyarrow", {f"data/{n}.py" for n in ("bitext", "cleaning", "corpora", "image_ids", "preparation")}),
+        (
+            "pyarrow",
+            {
+                "models/phrases.py",  # splits and numbers the words of many texts at once
+                *(f"data/{n}.py" for n in ("bitext", "cleaning", "corpora", "image_ids", "preparation")),
+            },
+        ),
         ("huggingface_hub", {"fetching/hub.py"}),
         ("onnx", {"export/onnx_graph.py"}),
         ("onnxruntime", {"export/onnx_graph.py", "export/onnx_format.py", "export/mlflow_model.py"}),

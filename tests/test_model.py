@@ -19,6 +19,7 @@ from tiny import SettingsFactory, write_picture, write_version_of
 
 import themo
 from themo.config.settings import Settings
+from themo.models.axes import write_axes
 from themo.models.student import load_student
 from themo.models.teacher import Teacher
 
@@ -288,3 +289,29 @@ def test_the_package_is_typed_and_its_import_loads_nothing_heavy() -> None:
     assert out == "[] True True\n"
     with pytest.raises(AttributeError, match="module 'themo' has no attribute 'laod'"):
         themo.laod  # noqa: B018
+
+
+def test_short_vectors_lie_along_the_versions_axes(version: Path, pictures: list[Path]) -> None:
+    axes = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(0)))[0]
+    write_axes(version / "student", axes)
+    model = themo.load(version)
+    short = model.encode(TEXTS, dimensions=5)
+    np.testing.assert_allclose(short, (model.encode(TEXTS) @ axes.numpy())[:, :5], atol=1e-5)
+    assert model.encode(TEXTS[0], dimensions=5).shape == (5,)
+    images = model.encode_images(pictures, dimensions=5)
+    expected = (model.encode_images(pictures) @ axes.numpy())[:, :5]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(images, expected, atol=1e-5)
+    # a rotation keeps what whole vectors say of each other
+    whole = model.similarity(model.encode(TEXTS), model.encode_images(pictures))
+    turned = [model.encode(TEXTS, dimensions=12), model.encode_images(pictures, dimensions=12)]
+    np.testing.assert_allclose(model.similarity(*turned), whole, atol=1e-5)
+
+
+def test_short_vectors_are_refused_without_axes_or_above_them(version: Path) -> None:
+    with pytest.raises(themo.InputError, match=r"needs a student trained with loss.nested_widths, got 5"):
+        themo.load(version).encode(TEXTS, dimensions=5)
+    write_axes(version / "student", torch.eye(12))
+    for wrong in (0, 13):
+        with pytest.raises(themo.InputError, match=f"`dimensions` must be from 1 to 12, got {wrong}"):
+            themo.load(version).encode(TEXTS, dimensions=wrong)

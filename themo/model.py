@@ -22,7 +22,10 @@ from themo.config.settings import Settings
 from themo.data.sources import Sources
 from themo.errors import InputError
 from themo.evaluation.metrics import unit
+from themo.models.axes import read_axes, shorten
+from themo.models.static_table import StaticTable, load_table
 from themo.models.student import ENCODE_BATCH, Student, load_student
+from themo.models.table_folders import is_table
 from themo.models.tokens import Tokenizer
 from themo.process.devices import resolve_device
 
@@ -46,14 +49,15 @@ def load(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Model:
-    """Load the student of a version directory.
+    """Load the student of a version directory, or a static table that ``export --format static`` wrote.
 
     The teacher is loaded only if needed: for images, and once for the text projection of a student of text
         states, which
     is then cached. A version directory may be moved.
 
     Args:
-        version: Version directory, such as ``logs/miniature/version_3`` or ``logs/tune/NAME/best``.
+        version: Folder of a static table, or version directory, such as ``logs/miniature/version_3`` or
+            ``logs/tune/NAME/best``.
         device: Device of the models; ``"auto"``: a GPU if there is one.
         cache_dir: Folder of the cache. None: the one of the version's settings, relative to the working
             directory or else to the nearest folder above the version that contains it.
@@ -65,12 +69,15 @@ def load(
     where = resolve_device(device)
     settings = read_settings(folder)
     cache = Path(cache_dir) if cache_dir is not None else find_cache(settings, folder)
+    settings = settings.override({"cache_dir": str(cache)})
+    if is_table(folder):
+        return Model(folder, settings, load_table(folder))
     student, tokenizer = load_student(find_part(folder, "student"))
-    return Model(folder, settings.override({"cache_dir": str(cache)}), student.to(where), tokenizer)
+    return Model(folder, settings, StudentEncoder(student.to(where), tokenizer))
 
 
 class Model:
-    """A student and, if images or its projection need it, its teacher.
+    """A student or a static table and, if images or its projection need it, its teacher.
 
     Build one with `load`.
 
@@ -79,11 +86,10 @@ class Model:
         settings: The version's settings; `paths.cache_dir` is the cache in use.
     """
 
-    def __init__(self, version: Path, settings: Settings, student: Student, tokenizer: Tokenizer) -> None:
+    def __init__(self, version: Path, settings: Settings, encoder: StudentEncoder | StaticTable) -> None:
         self.version = version
         self.settings = settings
-        self._student = student
-        self._tokenizer = tokenizer
+        self._encoder = encoder
         self._process = os.getpid()
 
     def __repr__(self) -> str:
@@ -93,24 +99,41 @@ class Model:
     def dimension(self) -> int:
         """D, length of a vector; a student of text states needs the teacher's projection for it."""
         mapping = self._to_image_space
-        return self._student.head.dimension if mapping is None else mapping.shape[1]
+        return self._encoder.dimension if mapping is None else mapping.shape[1]
 
     @property
     def max_length(self) -> int:
-        """Greatest length of a text, in tokens with the special ones; longer texts are cut."""
-        return min(self._student.head.max_length, MAX_TOKENS)
+        """Greatest length of a text, in tokens with the special ones; longer texts are cut.
+
+        A static table reads whole texts, up to `themo.models.phrases.LONGEST_TEXT` characters.
+        """
+        return self._encoder.max_length
 
     @property
     def device(self) -> torch.device:
         """Device of the student."""
-        return self._student.projection.weight.device
+        return self._encoder.device
 
     @overload
-    def encode(self, texts: str, *, batch_size: int = ..., normalize: bool = ...) -> Vector: ...
-    @overload
-    def encode(self, texts: Sequence[str], *, batch_size: int = ..., normalize: bool = ...) -> Vectors: ...
     def encode(
-        self, texts: str | Sequence[str], *, batch_size: int = ENCODE_BATCH, normalize: bool = False
+        self, texts: str, *, batch_size: int = ..., normalize: bool = ..., dimensions: int | None = ...
+    ) -> Vector: ...
+    @overload
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = ...,
+        normalize: bool = ...,
+        dimensions: int | None = ...,
+    ) -> Vectors: ...
+    def encode(
+        self,
+        texts: str | Sequence[str],
+        *,
+        batch_size: int = ENCODE_BATCH,
+        normalize: bool = False,
+        dimensions: int | None = None,
     ) -> Vector | Vectors:
         """Vectors of Spanish texts in the teacher's image space.
 
@@ -121,34 +144,47 @@ class Model:
             texts: N texts, or one.
             batch_size: Texts at once, 1 or more; they are sorted by length first.
             normalize: Scale every vector to length 1.
+            dimensions: Length of short vectors, along the principal axes of a student trained with
+                `nested_widths`; compare them with images of equal `dimensions`. None: whole vectors.
 
         Returns:
-            (N, D) float32, in the order of `texts`; (D,) of one text that is no list.
+            (N, D) float32, in the order of `texts`; (D,) of one text that is no list. With `dimensions` that
+            many values in place of D.
 
         Raises:
-            InputError: `texts` is neither a text nor a list of texts, the text projection's teacher cannot be
-                loaded, or the model is on a GPU and this process was forked after it was loaded.
+            InputError: `texts` is neither a text nor a list of texts, `dimensions` is above D or the student
+                has no nested widths, the text projection's teacher cannot be loaded, or the model is on a GPU
+                and this process was forked after it was loaded.
         """
         if isinstance(texts, str):
-            vector: Vector = self.encode([texts], batch_size=batch_size, normalize=normalize)[0]
+            vector: Vector = self.encode(
+                [texts], batch_size=batch_size, normalize=normalize, dimensions=dimensions
+            )[0]
             return vector
         _refuse_texts(texts)
         self._refuse_fork()
+        self._refuse_dimensions(dimensions)
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be 1 or more, got {batch_size}")
         # a forked child stays in float32: bfloat16 products after the parent's threads are not tested there
-        weights = self._weights if os.getpid() == self._process else None
-        vectors_ND = self._student.encode(self._tokenizer, texts, batch_size, weights=weights)
+        vectors_ND = self._encoder.encode(texts, batch_size, may_round=os.getpid() == self._process)
         mapping = self._to_image_space
         if mapping is not None:
             vectors_ND = vectors_ND @ mapping[:-1] + mapping[-1]
+        vectors_ND = self._shortened(vectors_ND, dimensions)
         return (unit(vectors_ND) if normalize else vectors_ND).numpy()
 
     @overload
-    def encode_images(self, images: Picture, *, workers: int = ...) -> Vector: ...
+    def encode_images(
+        self, images: Picture, *, workers: int = ..., dimensions: int | None = ...
+    ) -> Vector: ...
     @overload
-    def encode_images(self, images: Sequence[Picture], *, workers: int = ...) -> Vectors: ...
-    def encode_images(self, images: Picture | Sequence[Picture], *, workers: int = 0) -> Vector | Vectors:
+    def encode_images(
+        self, images: Sequence[Picture], *, workers: int = ..., dimensions: int | None = ...
+    ) -> Vectors: ...
+    def encode_images(
+        self, images: Picture | Sequence[Picture], *, workers: int = 0, dimensions: int | None = None
+    ) -> Vector | Vectors:
         """Vectors of images by the teacher's image tower.
 
         EXIF orientation is ignored, as in CLIP's own preprocessing: rotate such pictures first
@@ -158,24 +194,29 @@ class Model:
             images: N files, or pictures of Pillow; or one.
             workers: Processes that decode; 0: this one does. A script that asks for some needs the guard
                 ``if __name__ == "__main__":``, since they import it.
+            dimensions: Length of short vectors, as of `encode`. None: whole vectors.
 
         Returns:
             (N, D) float32 of length 1, in the order of `images`; (D,) of one image that is no list.
 
         Raises:
             InputError: The student was trained on own vectors, which have no image tower; the teacher cannot
-                be loaded; or an image is damaged.
+                be loaded; an image is damaged; or `dimensions` is refused as by `encode`.
         """
         from PIL import Image
 
         if isinstance(images, str | os.PathLike | Image.Image):
-            vector: Vector = self.encode_images([images], workers=workers)[0]
+            vector: Vector = self.encode_images([images], workers=workers, dimensions=dimensions)[0]
             return vector
         _refuse_no_list(images, "images", (str, os.PathLike, Image.Image))
         self._refuse_fork()
+        self._refuse_dimensions(dimensions)
         teacher = self.teacher
         pictures = [image if isinstance(image, Image.Image) else Path(image) for image in images]
-        return teacher.encode_images(pictures, workers).numpy()
+        vectors_ND = teacher.encode_images(pictures, workers)
+        if dimensions is not None:
+            vectors_ND = unit(self._shortened(vectors_ND, dimensions))
+        return vectors_ND.numpy()
 
     def similarity(self, first: npt.ArrayLike, second: npt.ArrayLike) -> Vectors:
         """Return the (N, M) float32 cosines of (N, D) and (M, D) vectors of any length.
@@ -197,8 +238,7 @@ class Model:
             InputError: `texts` is no list of texts.
         """
         _refuse_texts(texts)
-        counts: list[int] = self._tokenizer.encode(texts)[1].tolist()
-        return counts
+        return self._encoder.count_tokens(texts)
 
     def reads(self, texts: Sequence[str]) -> list[bool]:
         """Return for each text whether the tokenizer knows all of it: no part becomes the unknown token.
@@ -207,7 +247,7 @@ class Model:
             InputError: `texts` is no list of texts.
         """
         _refuse_texts(texts)
-        return self._tokenizer.knows(texts)
+        return self._encoder.knows(texts)
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -227,6 +267,33 @@ class Model:
         """
         return self._of_teacher.fingerprint
 
+    @cached_property
+    def axes(self) -> Vectors | None:
+        """Principal axes of a student trained with nested widths, (D, D); None: it has none.
+
+        ``image @ axes[:, :32]`` is the short vector of an image vector in the teacher's space.
+        """
+        if isinstance(self._encoder, StaticTable):
+            return None
+        axes = read_axes(find_part(self.version, "student"))
+        return None if axes is None else axes.numpy()
+
+    def _refuse_dimensions(self, dimensions: int | None) -> None:
+        if dimensions is None:
+            return
+        if self.axes is None:
+            raise InputError(
+                f"{self.version}: `dimensions` needs a student trained with loss.nested_widths, got "
+                f"{dimensions} for one of whole vectors"
+            )
+        if not 1 <= dimensions <= len(self.axes):
+            raise InputError(f"`dimensions` must be from 1 to {len(self.axes)}, got {dimensions}")
+
+    def _shortened(self, vectors_ND: torch.Tensor, dimensions: int | None) -> torch.Tensor:
+        if dimensions is None or self.axes is None:
+            return vectors_ND
+        return shorten(vectors_ND, torch.from_numpy(self.axes), dimensions)
+
     def _refuse_fork(self) -> None:
         if self.device.type == "cuda" and os.getpid() != self._process:
             raise InputError(
@@ -234,14 +301,9 @@ class Model:
                 "load it on the CPU, or start the process by spawn"
             )
 
-    @cached_property
-    def _weights(self) -> list[LayerWeights] | None:
-        """The student's weights in the data type of `encode`'s products; None: its own."""
-        return self._student.weights_for_encoding()
-
     @property
     def _of_teacher(self) -> VersionTeacher:
-        return VersionTeacher(self.version, self.settings, self._student.head.dimension)
+        return VersionTeacher(self.version, self.settings, self._encoder.dimension)
 
     @cached_property
     def _to_image_space(self) -> torch.Tensor | None:
@@ -254,12 +316,54 @@ class Model:
         cache = Sources(self.settings).cache
         path = map_to_image_space(cache, self.teacher_fingerprint, target, lambda: self.teacher)
         mapping = torch.from_numpy(np.load(str(path), allow_pickle=False))
-        if len(mapping) != self._student.head.dimension + 1:
+        if len(mapping) != self._encoder.dimension + 1:
             raise InputError(
                 f"{self.version}: the student's vectors must have the teacher's {len(mapping) - 1} "
-                f"dimensions, got {self._student.head.dimension}"
+                f"dimensions, got {self._encoder.dimension}"
             )
         return mapping
+
+
+class StudentEncoder:
+    """A student with its tokenizer, under the names that `StaticTable` has too."""
+
+    def __init__(self, student: Student, tokenizer: Tokenizer) -> None:
+        self._student = student
+        self._tokenizer = tokenizer
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._student.head.dimension
+
+    @property
+    def max_length(self) -> int:
+        """Greatest length of a text, in tokens with the special ones."""
+        return min(self._student.head.max_length, MAX_TOKENS)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the student."""
+        return self._student.projection.weight.device
+
+    def encode(self, texts: Sequence[str], batch_size: int, *, may_round: bool) -> torch.Tensor:
+        """Return vectors, (N, D); products are in bfloat16 where they may be and are faster so."""
+        weights = self._weights if may_round else None
+        return self._student.encode(self._tokenizer, texts, batch_size, weights=weights)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text, special ones included."""
+        counts: list[int] = self._tokenizer.encode(texts)[1].tolist()
+        return counts
+
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """Return for each text whether no part of it becomes the unknown token."""
+        return self._tokenizer.knows(texts)
+
+    @cached_property
+    def _weights(self) -> list[LayerWeights] | None:
+        """The student's weights in the data type of `encode`'s products; None: its own."""
+        return self._student.weights_for_encoding()
 
 
 def _refuse_texts(texts: Sequence[str]) -> None:

@@ -116,7 +116,7 @@ def test_bad_input(version: Path, tmp_path: Path, capsys: Capture) -> None:
     )
     assert (
         refusal(capsys, *into, "onnx", "--sentences", "x")
-        == "--sentences needs --int8, whose loss is measured on them"
+        == "--sentences needs --int8, whose loss is measured on them, or --format static"
     )
     assert (
         refusal(capsys, *into, "transformers", "--push-to", "a/b/c")

@@ -88,6 +88,8 @@ overrides = st.fixed_dictionaries(
         "clip_norm": st.none() | st.floats(min_value=1e-9, max_value=1e9),
         "objective": st.sampled_from(["auto", "val/match@01", "val/cosine", "val/loss"]),
         "last_layer_norm": st.booleans(),
+        "nested_widths": st.none()
+        | st.sets(st.integers(1, 999), min_size=1).map(lambda widths: tuple(sorted(widths))),
         "corpus": st.lists(words, min_size=1, max_size=3),
         "columns": st.tuples(words, words),
         "validation": st.none() | words,
@@ -257,6 +259,37 @@ def test_the_objective_sees_images_where_there_are_any() -> None:
         ),
         ("loss", {"loss": "huber"}, "own.yaml: loss.loss: must be a mix of mse, cosine, infonce"),
         ("loss", {"loss": "mse+mse"}, "twice, got 'mse+mse'"),
+        (
+            "loss",
+            {"nested_widths": [0, 8]},
+            "own.yaml: loss.nested_widths: must be widths of at least 1, 0 is",
+        ),
+        (
+            "loss",
+            {"nested_widths": [8, 8]},
+            "own.yaml: loss.nested_widths: must name each width once, 8 occurs",
+        ),
+        (
+            "loss",
+            {"nested_widths": [8, 4]},
+            "own.yaml: loss.nested_widths: must be ascending, 4 comes after 8",
+        ),
+        (
+            "loss",
+            {"nested_widths": []},
+            "own.yaml: loss.nested_widths: must name a width, or be null, got []",
+        ),
+        (
+            "loss",
+            {"nested_widths": ["a"]},
+            "own.yaml: loss.nested_widths.0: must be a valid integer, got 'a'",
+        ),
+        ("loss", {"nested_weights": [1.0]}, "own.yaml: loss: `nested_weights` must be one for each of the 0"),
+        (
+            "loss",
+            {"nested_widths": [8], "nested_weights": [0.0]},
+            "own.yaml: loss.nested_weights: must be above 0, got [0.0]",
+        ),
         ("data", {"corpus": []}, "own.yaml: data.corpus: must"),
         ("data", {"corpus": ["0*talks"]}, "own.yaml: data.corpus: a weight must be greater than 0, got"),
         ("data", {"corpus": ["a"], "columns": ["en"]}, "own.yaml: data.columns"),

@@ -123,6 +123,7 @@ def check_runs(settings: Settings, data: TrainingData, folder: Path) -> None:
     for loss in ("mse", "infonce"):
         reports = run(settings.override({"loss": loss}), data, folder / loss)
         assert bool(reports) == group.is_first
+    run(settings.override({"loss": "infonce", "nested_widths": [4]}), data, folder / "nested")
     noisy = settings.override({"dropout": 0.2})
     whole = run(noisy, data, folder / "whole")
     if group.is_first:
@@ -196,9 +197,10 @@ def test_two_processes_train_as_one(
 ) -> None:
     config = settings(report_pairs=150)
     in_processes(2, tmp_path, check_two, config, tiny_data, tmp_path)
-    for loss in ("mse", "infonce"):
-        alone = run(config.override({"loss": loss}), tiny_data, tmp_path / "alone" / loss)
-        table = (tmp_path / loss / "metrics.csv").read_text().splitlines()
+    runs = {"mse": {"loss": "mse"}, "infonce": {"loss": "infonce"}}
+    for name, leaves in (runs | {"nested": {"loss": "infonce", "nested_widths": [4]}}).items():
+        alone = run(config.override(leaves), tiny_data, tmp_path / "alone" / name)
+        table = (tmp_path / name / "metrics.csv").read_text().splitlines()
         names = table[0].split(",")
         together = [dict(zip(names, map(float, line.split(",")), strict=True)) for line in table[1:]]
         assert len(together) == len(alone) > 3

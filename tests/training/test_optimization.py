@@ -9,12 +9,13 @@ import torch
 from tiny import SettingsFactory
 from torch import Tensor
 
-from themo.config.sections import TrainingSettings
+from themo.config.sections import LossSettings, TrainingSettings
 from themo.data.batches import Batch, assemble
 from themo.data.dataset import TrainingData
 from themo.models.student import Student
 from themo.training.loop import build_student
 from themo.training.losses import build_loss, is_contrastive
+from themo.training.nesting import Nesting, nest
 from themo.training.optimization import RunningMeans, Updater, build_optimizer
 
 
@@ -72,6 +73,24 @@ def test_accumulation_equals_the_whole_batch(
         losses.append(terms)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(losses[0], losses[1])
+
+
+@pytest.mark.parametrize("loss", ["mse", "cosine+0.1*infonce"])
+def test_nested_widths_of_parts_equal_those_of_the_batch(
+    student: Student, tiny_data: TrainingData, loss: str
+) -> None:
+    nesting = Nesting.of(LossSettings(nested_widths=(3, 6), nested_weights=(2.0, 0.5)), tiny_data)
+    assert nesting is not None
+    batch, gradients = batch_of(tiny_data, 7), []
+    for parts in (1, 3):
+        model = copy.deepcopy(student)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        loss_of = nest(build_loss(loss, 0.1), nesting)
+        contrastive = is_contrastive(loss)
+        update = Updater(model, optimizer, loss_of, torch.float32, contrastive=contrastive, parts=parts)
+        update(batch, 1.0)
+        gradients.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
 
 
 _FULL = torch.OutOfMemoryError("CUDA out of memory")

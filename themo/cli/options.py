@@ -22,6 +22,8 @@ from themo.config.yaml_files import read_value
 from themo.errors import InputError
 
 _SETTING = "setting:"
+_OF_NUMBERS = ("nested_widths", "nested_weights")
+"""Settings that are lists of numbers, or null."""
 WIDEST_HELP = 100
 """Greatest width of `--help`, in columns: longer lines are hard to read."""
 
@@ -102,7 +104,7 @@ def _add_setting(group: Any, leaf: str, field: FieldInfo) -> None:
         several = leaf == "corpus"
         add(
             nargs="+" if several else None,
-            type=str if several else _comma_separated,
+            type=str if several else partial(_comma_separated, of_numbers=leaf in _OF_NUMBERS),
             metavar="FILE" if several else "A,B",
             help=summary,
         )
@@ -140,17 +142,20 @@ def _defaults() -> dict[str, Any]:
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
     """Return the alternatives of a type: ``int | None`` gives int and NoneType, a tuple type tuple."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        return get_args(annotation)
-    return (get_origin(annotation) if get_origin(annotation) is tuple else annotation,)
+    is_union = get_origin(annotation) in (Union, types.UnionType)
+    kinds = get_args(annotation) if is_union else (annotation,)
+    return tuple(tuple if get_origin(kind) is tuple else kind for kind in kinds)
 
 
 def _text_or_null(text: str) -> str | None:
     return None if text == "null" else text
 
 
-def _comma_separated(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",")]
+def _comma_separated(text: str, *, of_numbers: bool) -> list[Any] | None:
+    if of_numbers and text == "null":
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    return [read_value(part) for part in parts] if of_numbers else parts
 
 
 def path(text: str) -> Path:

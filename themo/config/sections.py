@@ -5,6 +5,7 @@ Model names are only in `configs/`.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -128,11 +129,48 @@ class LossSettings(Section):
     temperature: float = Field(0.05, gt=0)
     """Softmax temperature of InfoNCE; no unit."""
 
+    nested_widths: tuple[int, ...] | None = Field(None, strict=False)
+    """Widths, ascending, at which the first values of a vector along the targets' principal axes shall serve
+    alone: the loss adds that of each width (Matryoshka). Null: whole vectors only."""
+    nested_weights: tuple[float, ...] | None = Field(None, strict=False)
+    """Factor of the loss of each of `nested_widths`; null: 1 each. Whole vectors count 1 unless their
+    dimension is one of the widths."""
+
     @field_validator("loss")
     @classmethod
     def _known_terms(cls, value: str) -> str:
         parse_mixture(value)
         return value
+
+    @field_validator("nested_widths")
+    @classmethod
+    def _widths_ascend(cls, widths: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if widths == ():
+            raise ValueError("must name a width, or be null")
+        for width, after in pairwise((0, *(widths or ()))):
+            if after < 1:
+                raise ValueError(f"must be widths of at least 1, {after} is none")
+            if after == width:
+                raise ValueError(f"must name each width once, {width} occurs twice")
+            if after < width:
+                raise ValueError(f"must be ascending, {after} comes after {width}")
+        return widths
+
+    @field_validator("nested_weights")
+    @classmethod
+    def _weights_are_positive(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if any(weight <= 0 for weight in weights or ()):
+            raise ValueError("must be above 0")
+        return weights
+
+    @model_validator(mode="after")
+    def _a_weight_each(self) -> LossSettings:
+        widths, weights = len(self.nested_widths or ()), self.nested_weights
+        if weights is not None and len(weights) != widths:
+            raise ValueError(
+                f"`nested_weights` must be one for each of the {widths} `nested_widths`, got {len(weights)}"
+            )
+        return self
 
 
 class TrainingSettings(Section):

@@ -102,6 +102,8 @@ class TrainingData:
             empty: one corpus without repetitions.
         backbone_repository: Hub repository of the backbone; None: the backbone is a folder.
         corpus: Key of the pairs, equal for equal pairs in equal order; None: unknown.
+        to_image_space: ``.npy`` of the affine map from the targets to image space, as of `CaptionedImages`,
+            for nested widths; None: the targets are in it, or there are no widths.
     """
 
     train: EncodedPairs
@@ -111,6 +113,7 @@ class TrainingData:
     parts: tuple[tuple[int, float], ...] = ()
     backbone_repository: str | None = None
     corpus: str | None = None
+    to_image_space: Path | None = None
 
     @property
     def pairs_an_epoch(self) -> int:

@@ -64,7 +64,7 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
         console.print(f"Corpus {corpus}")
 
     tokenizer = Tokenizer.load(inputs.backbone)
-    is_own, images = isinstance(inputs.targets, Path), None
+    is_own, images, to_image_space = isinstance(inputs.targets, Path), None, None
 
     def encode(part: Bitext, vectors: Path, rows: npt.NDArray[np.int64]) -> EncodedPairs:
         key = [folder.name, part.folder.name, is_own]
@@ -82,6 +82,8 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
         if inputs.images is not None:
             language = settings.benchmarks.language
             images = _captioned_images(cache, inputs.images, language, tokenizer, teacher)
+        if settings.loss.nested_widths is not None:
+            to_image_space = teacher.map_to_image_space()
     prepared = TrainingData(
         training,
         validation,
@@ -90,9 +92,32 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
         tuple((n, corpus.weight) for n, corpus in zip(train.sizes, inputs.plan.corpora, strict=True)),
         inputs.backbone_repository,
         folder.name,
+        to_image_space,
     )
     pa.default_memory_pool().release_unused()  # memory that Arrow holds for reuse
     return prepared
+
+
+def training_sentences(settings: Settings, most: int) -> list[str]:
+    """Return Spanish sentences of the training pairs, each once, a fixed random choice of at most `most`.
+
+    Raises:
+        InputError: A data setting is wrong, or a file that it names.
+    """
+    sources = Sources(settings)
+    plan = _plan(settings, sources)
+    folder = sources.cache.entry("corpus", plan.digest(), plan.build)
+    train, _, _ = open_bitexts(folder)
+    chosen = np.random.default_rng(0).permutation(len(train))[:most]
+    is_chosen = np.zeros(len(train), bool)
+    is_chosen[chosen] = True
+    sentences: dict[str, None] = {}
+    start = 0
+    for texts in train.spanish():
+        kept = texts.filter(pa.array(is_chosen[start : start + len(texts)]))
+        sentences |= dict.fromkeys(kept.to_pylist())
+        start += len(texts)
+    return list(sentences)
 
 
 @dataclass(frozen=True)

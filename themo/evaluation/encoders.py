@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,9 @@ from themo.miniature.pictured import Pictured
 from themo.models.image_vectors import image_vectors
 from themo.models.marian import Translator, translations
 from themo.models.mclip import MClip
+from themo.models.static_table import load_table
 from themo.models.student import load_student
+from themo.models.table_folders import is_table
 from themo.models.teacher import Teacher
 from themo.process.devices import resolve_device
 
@@ -104,7 +106,7 @@ def examine(
     """
     sources = Sources(settings)
     xtd10, imagenet, caption_sets = _open_benchmarks(settings, sources, task, version)
-    loaded = load_student(find_part(version, "student")) if version is not None else None
+    encoder = _load_encoder(version) if version is not None else None
     if settings.data.targets is not None:
         if version is None:
             raise InputError(
@@ -118,14 +120,13 @@ def examine(
     teacher = _load_teacher(settings, sources, settings.teacher.architecture, settings.teacher.pretrained)
     images = _image_encoder(sources, teacher)
     rows = {}
-    if version is not None and loaded is not None:
-        (student, tokenizer), target = loaded, settings.teacher.target
-        of_version = VersionTeacher(version, settings, student.head.dimension)
+    if version is not None and encoder is not None:
+        target, (dimension, encode_on) = settings.teacher.target, encoder
+        of_version = VersionTeacher(version, settings, dimension)
         of_version.refuse_other_dimension(teacher.dimension(target))
-        student.to(teacher.device)
 
         def encode(texts: Sequence[str]) -> Tensor:
-            return teacher.to_image_space(student.encode(tokenizer, texts), target)
+            return teacher.to_image_space(encode_on(teacher.device, texts), target)
 
         rows[STUDENT] = Row(encode, settings.benchmarks.language, images)
 
@@ -140,6 +141,15 @@ def examine(
     pictured = sources.pictured(settings.benchmarks.captions or "") if xtd10 else None
     scores = evaluate(rows, xtd10, imagenet, caption_sets)
     return Examination(settings.benchmarks, scores, xtd10, imagenet, rows, teacher.encode_images, pictured)
+
+
+def _load_encoder(version: Path) -> tuple[int, Callable[[torch.device, Sequence[str]], Tensor]]:
+    """Return dimension and encoder, of texts on a device, of a version's student or of a static table."""
+    if is_table(version):
+        table = load_table(version)
+        return table.dimension, lambda _, texts: table.encode(texts)
+    student, tokenizer = load_student(find_part(version, "student"))
+    return student.head.dimension, lambda device, texts: student.to(device).encode(tokenizer, texts)
 
 
 def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: Row) -> dict[str, Row]:

@@ -11,7 +11,7 @@ TEST_SETS = "test_sets"
 """Key of the sets of captions that are scored in both directions."""
 RESERVED = (
     *("n", "ci95", "retention", "differences", "leads_above_0", "equal_prompts"),
-    *(TEST_SETS, "benchmarks"),
+    *(TEST_SETS, "benchmarks", "sizes"),
 )
 """Keys of `Scores.to_dict` that are no rows."""
 TEXT_TO_IMAGE = "text_to_image"

@@ -14,5 +14,6 @@ FORMATS = {
     "onnx": "onnx_format",
     "mlflow": "mlflow_format",
     "immich": "immich_format",
+    "static": "static_format",
 }
 """Names and modules of the formats."""

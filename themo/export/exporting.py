@@ -53,7 +53,8 @@ def export_version(
         format_name: One of `FORMATS`.
         output: A folder, empty or new.
         int8: Also write an 8-bit graph; only for ``onnx``.
-        sentences: File of sentences for measuring its loss; None: the version's validation pairs.
+        sentences: File of sentences for measuring the loss of 8 bits, or for distilling a static table; None:
+            the version's validation or training pairs.
         repository: Hub repository of the export; None: none.
 
     Raises:
@@ -72,11 +73,14 @@ def export_version(
         address: tuple[Any, ...] = ()
         if format_name == "open_clip":
             address = (repository or str(output.absolute()),)
+        elif format_name == "static":
+            address = (sentences,)
         notes = module.write(folder, source, *address)
         if measured_on is not None:
             quality, words = onnx_format.write_int8(folder, measured_on)
             notes += words
-        notes += _of_tokenizer(source.tokenizer)
+        if format_name != "static":  # whose tokenizer is its own
+            notes += _of_tokenizer(source.tokenizer)
         usage = module.usage(source.student, repository)
         card = Card(source, module.LIBRARY, module.TASK, usage, notes, repository)
         write_text(folder / "README.md", card.render())

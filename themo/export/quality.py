@@ -49,16 +49,7 @@ class Sentences:
         Raises:
             InputError: The file cannot be read, or holds no sentence.
         """
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-            raise InputError(f"--sentences {path}: cannot be read: {reason}") from None
-        if any("\0" in line for line in lines):  # UTF-16 of plain letters is valid UTF-8
-            raise InputError(f"--sentences {path}: cannot be read: is not UTF-8")
-        texts = [line for line in lines if not is_blank(line)]
-        if not texts:
-            raise InputError(f"--sentences {path}: must hold one sentence per line, got none")
+        texts = read_sentences(path)
         return cls.of_texts(texts, source, f"{len(texts):,} sentences of {path.name}")
 
     @classmethod
@@ -82,6 +73,25 @@ class Sentences:
             targets_ND = source.teacher.to_image_space(targets_ND, "state")
         match = MatchAt1(targets_ND, torch.from_numpy(np.array(pairs.english_ids)))
         return cls(f"the version's {len(rows):,} validation pairs", rows, pairs.layout["pad"], match)
+
+
+def read_sentences(path: Path) -> list[str]:
+    """Read a file of one sentence per line; skip empty lines.
+
+    Raises:
+        InputError: The file cannot be read, or holds no sentence.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise InputError(f"--sentences {path}: cannot be read: {reason}") from None
+    if any("\0" in line for line in lines):  # UTF-16 of plain letters is valid UTF-8
+        raise InputError(f"--sentences {path}: cannot be read: is not UTF-8")
+    texts = [line for line in lines if not is_blank(line)]
+    if not texts:
+        raise InputError(f"--sentences {path}: must hold one sentence per line, got none")
+    return texts
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ def refuse_options(format_name: str, int8: bool, sentences: Path | None, reposit
     """
     if int8 and format_name != "onnx":
         raise InputError(f"--int8 is for --format onnx, got --format {format_name}")
-    if sentences is not None and not int8:
-        raise InputError("--sentences needs --int8, whose loss is measured on them")
+    if sentences is not None and not int8 and format_name != "static":
+        raise InputError("--sentences needs --int8, whose loss is measured on them, or --format static")
     if repository is not None:
         from themo.fetching.hub import refuse_repository
 

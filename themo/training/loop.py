@@ -25,6 +25,7 @@ from themo.config.settings import Settings
 from themo.data.batches import assemble, plan_steps, token_counts
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
+from themo.models.axes import write_axes
 from themo.models.backbones import adapted_config, refuse_length
 from themo.models.student import Head, Student, save_student
 from themo.models.tokens import Tokenizer
@@ -32,6 +33,7 @@ from themo.process.devices import resolve_device, resolve_precision
 from themo.training import report_times
 from themo.training.distributed import Group
 from themo.training.losses import build_loss, is_contrastive
+from themo.training.nesting import Nesting, nest, refuse_wide
 from themo.training.optimization import RunningMeans, Updater, build_optimizer
 from themo.training.schedules import learn_rate_at
 from themo.training.validation import Validation
@@ -47,8 +49,9 @@ class Report:
     Attributes:
         metrics: ``pairs_seen``, ``step``, ``epoch``, ``seconds``, ``pairs_per_second``, ``learn_rate``,
             ``train/loss`` and ``train/<term>`` (means since the last report), ``val/loss``, ``val/cosine``,
-            ``val/match@01``, ``val/retrieval@01`` where there are validation images, and ``best/...``: the
-            validation metrics of the best report so far.
+            ``val/match@01``, ``val/retrieval@01`` where there are validation images, the last two of each
+            nested width as ``val/width32/match@01``, and ``best/...``: the validation metrics of the best
+            report so far.
         is_best: No earlier report had a better objective.
         is_last: Training ends with it.
         save: Writes the present state of the run into a folder, new or its own, as a version directory. Call
@@ -106,6 +109,10 @@ def train(
     student = build_student(settings, data).to(device).train()
     optimizer = build_optimizer(student, config.optimizer, config.weight_decay)
     loss_of = build_loss(settings.loss.loss, settings.loss.temperature)
+    nesting = group.from_first(lambda: Nesting.of(settings.loss, data, resume))
+    if nesting is not None:
+        nesting = nesting.to(device)
+        loss_of = nest(loss_of, nesting)
     update = Updater(
         student,
         optimizer,
@@ -117,10 +124,11 @@ def train(
         compiled=config.compile,
         group=group,
     )
-    validate = Validation(data, max_length, device)
+    validate = Validation(data, max_length, device, nesting)
     steps_an_epoch, total_steps = _steps(settings, data)
     total_pairs = data.pairs_an_epoch * total_steps / steps_an_epoch
     run = _Run(settings, student, optimizer, Tokenizer.load(data.backbone), Progress(corpus=data.corpus))
+    run.axes = None if nesting is None else nesting.axes.cpu()
     run.facts = {
         "objective": settings.objective,
         "total_steps": total_steps,
@@ -188,6 +196,7 @@ class _Run:
 
     Attributes:
         best_weights: Of the student at the best report, on the CPU.
+        axes: Principal axes of the targets, (E, E) on the CPU; None without nested widths.
         facts: What its summary tells of the run as a whole.
     """
 
@@ -197,6 +206,7 @@ class _Run:
     tokenizer: Tokenizer
     progress: Progress
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    axes: Tensor | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     def enter(self, metrics: Metrics, measured: Metrics, *, keeps_weights: bool) -> Report:
@@ -227,6 +237,8 @@ class _Run:
             save_student(
                 part, self.best_weights, self.student.head, self.student.backbone.config, self.tokenizer
             )
+            if self.axes is not None:
+                write_axes(part, self.axes)
 
         progress = self.progress
         write_version(
@@ -268,8 +280,8 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
         resume: As of `train`.
 
     Raises:
-        InputError: The backbone does not take the student's settings, a batch is larger than the corpus, or
-            `resume` is finished or was begun with other pairs.
+        InputError: The backbone does not take the student's settings, a nested width is above the dimension,
+            a batch is larger than the corpus, or `resume` is finished or was begun with other pairs.
     """
     student, training = settings.student, settings.training
     config = adapted_config(
@@ -279,6 +291,7 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
         dropout=student.dropout,
     )
     refuse_length(data.backbone, config, student.max_length)
+    refuse_wide(settings.loss, data)
     n_pairs = min(len(data.train), data.pairs_an_epoch)
     if training.batch_size > n_pairs:
         raise InputError(

@@ -13,6 +13,7 @@ from themo.evaluation.metrics import MatchAt1, hits_of_ranks, ranks_by_cosine, s
 from themo.models.student import Student
 from themo.process.devices import autocast
 from themo.training.losses import Loss
+from themo.training.nesting import Nesting, width_name
 
 BATCH = 256
 """Pairs a chunk, also of the validation loss, so that a contrastive one is the same for every batch size."""
@@ -25,14 +26,23 @@ class Validation:
         data: The held-out pairs, N, and the images.
         max_length: Tokens of a sentence that are read.
         device: Where the student is.
+        nesting: Widths to score too, with tensors on the device; None: whole vectors only.
     """
 
-    def __init__(self, data: TrainingData, max_length: int, device: torch.device) -> None:
+    def __init__(
+        self, data: TrainingData, max_length: int, device: torch.device, nesting: Nesting | None = None
+    ) -> None:
         self._pairs = _Sentences(data.validation, max_length, device)
-        self._match = MatchAt1(
-            self._pairs.vectors_NE, torch.from_numpy(np.array(data.validation.english_ids))
-        )
-        self._retrieval = _Retrieval(data.images, max_length, device) if data.images else None
+        self._nesting = nesting
+        english_ids = torch.from_numpy(np.array(data.validation.english_ids))
+        self._match = MatchAt1(self._pairs.vectors_NE, english_ids)
+        self._match_of_width = {}
+        if nesting is not None:
+            targets_NE = nesting.along_axes(self._pairs.vectors_NE)
+            self._match_of_width = {
+                width: MatchAt1(targets_NE[:, :width], english_ids) for width in nesting.widths
+            }
+        self._retrieval = _Retrieval(data.images, max_length, device, nesting) if data.images else None
 
     @torch.no_grad()
     def __call__(self, student: Student, loss_of: Loss, dtype: torch.dtype) -> dict[str, float]:
@@ -41,6 +51,7 @@ class Validation:
         ``val/cosine`` is the mean cosine to the own target. ``val/match@01`` is the share of Spanish
         sentences whose nearest teacher vector among all held-out English sentences is that of their own
         translation. ``val/retrieval@01`` is what `test` calls retrieval@01, on the validation images.
+        ``val/width32/match@01`` and ``val/width32/retrieval@01`` are those of the vectors of width 32.
         """
         student.eval()
         targets_ND = self._pairs.vectors_NE
@@ -54,16 +65,22 @@ class Validation:
             "val/cosine": functional.cosine_similarity(students_ND, targets_ND).mean().item(),
             "val/match@01": self._match(students_ND),
         }
+        for width, match in self._match_of_width.items():
+            along_NE = self._nesting.along_axes(students_ND)  # type: ignore[union-attr]  # it gave the widths
+            measured[f"val/{width_name(width)}/match@01"] = match(along_NE[:, :width])
         if self._retrieval is not None:
-            measured["val/retrieval@01"] = self._retrieval(student, dtype)
+            measured |= self._retrieval(student, dtype)
         student.train()
         return measured
 
 
 class _Retrieval:
-    """Text-to-image recall@1 of T captions among I images."""
+    """Text-to-image recall@1 of T captions among I images, by whole vectors and by those of each width."""
 
-    def __init__(self, images: CaptionedImages, max_length: int, device: torch.device) -> None:
+    def __init__(
+        self, images: CaptionedImages, max_length: int, device: torch.device, nesting: Nesting | None
+    ) -> None:
+        self._nesting = nesting
         self._captions = _Sentences(images.captions, max_length, device)
         vectors = images.captions.targets
         self._images_IE = torch.from_numpy(next(vectors.chunks(len(vectors)))).to(device)
@@ -72,12 +89,20 @@ class _Retrieval:
         if images.to_image_space is not None:
             self._map = torch.from_numpy(np.load(images.to_image_space, allow_pickle=False)).to(device)
 
-    def __call__(self, student: Student, dtype: torch.dtype) -> float:
+    def __call__(self, student: Student, dtype: torch.dtype) -> dict[str, float]:
         texts_TE = self._captions.encode(student, dtype)
         if self._map is not None:
             texts_TE = texts_TE @ self._map[:-1] + self._map[-1]
-        ranks_T = ranks_by_cosine(texts_TE, self._images_IE, self._image_of_caption_T)
-        return share(hits_of_ranks(ranks_T, 1))
+        measured = {"val/retrieval@01": self._recall(texts_TE, self._images_IE)}
+        if self._nesting is not None:
+            texts_TE, images_IE = texts_TE @ self._nesting.axes, self._images_IE @ self._nesting.axes
+            for width in self._nesting.widths:
+                recall = self._recall(texts_TE[:, :width], images_IE[:, :width])
+                measured[f"val/{width_name(width)}/retrieval@01"] = recall
+        return measured
+
+    def _recall(self, texts_TE: Tensor, images_IE: Tensor) -> float:
+        return share(hits_of_ranks(ranks_by_cosine(texts_TE, images_IE, self._image_of_caption_T), 1))
 
 
 class _Sentences:

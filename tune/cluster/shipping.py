@@ -118,6 +118,7 @@ class Shipment:
             validation=pairs_here(data.validation),
             backbone=str(here(Path(data.backbone))) if data.backbone in self.items else data.backbone,
             images=data.images and images_here(data.images),
+            to_image_space=data.to_image_space and here(data.to_image_space),
         )
 
     def _fetched(self, item: Item) -> Path:
@@ -175,5 +176,7 @@ def _paths(data: TrainingData) -> Iterable[Path]:
         yield from (pairs.folder, pairs.vectors)
     if data.images and data.images.to_image_space:
         yield data.images.to_image_space
+    if data.to_image_space:
+        yield data.to_image_space
     if Path(data.backbone).is_dir():
         yield Path(data.backbone)

@@ -22,6 +22,7 @@ from themo.config.settings import Settings
 from themo.data.test_sets import ImageNet, Xtd10
 from themo.errors import InputError
 from themo.evaluation.encoders import Examination
+from themo.evaluation.report.figures import quality_against_cost
 from themo.evaluation.report.page import attribute_shares, value_shares, write_report
 from themo.evaluation.scores import Row, evaluate
 from themo.miniature.pictured import Pictured, pictured_scenes
@@ -217,6 +218,31 @@ def test_a_report_needs_a_student(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", "--baseline", "--report"]) == 2
     err = capsys.readouterr().err
     assert err == "Error: test: --report needs a student; with --baseline give --version-path too\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--baseline", "--sizes"], "test: --sizes needs a student; with --baseline give --version-path too"),
+        (["--task", "accuracy", "--sizes"], "test: --sizes needs the retrieval test, got --task accuracy"),
+    ],
+)
+def test_sizes_need_a_student_and_retrieval(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["test", *arguments]) == 2
+    assert capsys.readouterr().err == f"Error: {message}\n"
+
+
+def test_quality_is_drawn_against_both_costs() -> None:
+    sizes = {
+        "student": {"retrieval@01": 0.9, "megabytes": 2.0, "ms_a_text": 5.0},
+        "small": {"retrieval@01": 0.8, "megabytes": 0.1, "ms_a_text": 0.1},
+    }
+    by_size, by_time = quality_against_cost(sizes).data
+    assert (list(by_size.x), list(by_time.x)) == ([2.0, 0.1], [5.0, 0.1])
+    assert list(by_size.y) == list(by_time.y) == [0.9, 0.8]
+    assert list(by_size.text) == ["student", "small"]
 
 
 # --- by attribute ---

@@ -27,6 +27,7 @@ EXAMPLES = """\
   python -m themo export --version-path VERSION --format open_clip --output es-clip \\
       --push-to OWNER/es-clip
   python -m themo export --version-path VERSION --format immich --output es-immich
+  python -m themo export --version-path VERSION --format static --output es-static
   python -m themo export NAME --format mlflow --output es-mlflow --register es
 """
 
@@ -49,7 +50,8 @@ def add_options(parser: Parser) -> None:
         "--sentences",
         type=path,
         metavar="FILE",
-        help="--int8: Spanish sentences for the measurement, one per line",
+        help="--int8: Spanish sentences for the measurement, one per line; static: sentences to learn from "
+        "(the version's own pairs)",
     )
     add(
         "--register",

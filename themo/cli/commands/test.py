@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from themo.cli.addressing import VERSION_HELP, add_run, find_version, given_run, sees_images
-from themo.cli.options import Parser, add_json, add_presets, add_settings
-from themo.config.settings import load
+from themo.cli.options import Parser, add_json, add_presets, add_settings, path
+from themo.config.settings import Settings, load
 from themo.errors import InputError
 from themo.evaluation.recording import score_and_record
 from themo.process.output import print_json, print_result
-from themo.process.progress import console
+from themo.process.progress import console, waiting
+
+if TYPE_CHECKING:
+    from themo.evaluation.encoders import Examination
+    from themo.export.sizes import Size
 
 SUMMARY = "Test a student on images and compare it with its teacher."
 USAGE = "python -m themo test [NAME] [OPTION ...]"
@@ -19,6 +25,7 @@ EXAMPLES = """\
   python -m themo test
   python -m themo test --version-path logs/miniature/version_0
   python -m themo test NAME --baseline --report
+  python -m themo test --version-path VERSION --sizes es-static es-onnx
   python -m themo test --baseline
 """
 
@@ -40,6 +47,13 @@ def add_options(parser: Parser) -> None:
         action="store_true",
         help="write report.html into the version: retrieved images, failures and figures",
     )
+    group.add_argument(
+        "--sizes",
+        type=path,
+        nargs="*",
+        metavar="DIR",
+        help="also score and time the student's nested widths and these exports of it, static tables or ONNX",
+    )
     add_presets(parser)
     add_settings(parser, ("benchmarks", "paths"))
     add_json(parser)
@@ -51,12 +65,17 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     tests_baselines_alone = options.baseline and given is None
     if options.report and tests_baselines_alone:
         raise InputError("test: --report needs a student; with --baseline give --version-path too")
+    if options.sizes is not None and tests_baselines_alone:
+        raise InputError("test: --sizes needs a student; with --baseline give --version-path too")
+    if options.sizes is not None and options.task == "accuracy":
+        raise InputError("test: --sizes needs the retrieval test, got --task accuracy")
     if not tests_baselines_alone and (options.preset or options.config):
         raise InputError(
             "test: --preset and --config are for --baseline without a version, which has its own settings"
         )
     from themo.checkpoints.versions import find_part, settings_here
     from themo.evaluation.test_data import refuse_missing_test_data
+    from themo.models.table_folders import is_table
     from themo.process.devices import refuse_missing_device
     from themo.tracking.uri import check_reachable, tracking_uri, ui_command
 
@@ -66,20 +85,49 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     else:
         version = find_version(given, options.settings, "to test", sees_images)
         settings = settings_here(version, options.settings)
-        find_part(version, "student")
+        if not is_table(version):
+            find_part(version, "student")
     refuse_missing_test_data(settings, version, options.task)
     refuse_missing_device(settings.training.device)
     check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
+    if options.sizes is not None and version is not None:
+        from themo.export.sizes import refuse_other_folders
+
+        refuse_other_folders(options.sizes)
     tested = score_and_record(settings, version, options.task, options.baseline)
+    sizes = {}
+    if options.sizes is not None and version is not None:
+        sizes = _measure_sizes(tested, settings, version, options.sizes)
+    by_name = {name: size.to_dict() for name, size in sizes.items()}
     report = None
     if options.report and version is not None:
         from themo.evaluation.report.page import write_report
 
-        report = write_report(tested, settings, version)
+        report = write_report(tested, settings, version, by_name)
     if options.json:
-        print_json(tested.to_dict() | ({"report": str(report)} if report else {}))
+        of_sizes = {"sizes": by_name} if sizes else {}
+        print_json(tested.to_dict() | of_sizes | ({"report": str(report)} if report else {}))
     else:
         print_result(tested.scores.to_tables())
+        if sizes:
+            from themo.export.sizes import to_table
+
+            print_result(to_table(sizes))
     if report:
         console.print(f"Report:        {report}")
     console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}")
+
+
+def _measure_sizes(
+    tested: Examination, settings: Settings, version: Path, folders: list[Path]
+) -> dict[str, Size]:
+    """Measure sizes and add them to the version's ``test.json``."""
+    from themo.checkpoints.versions import TEST_FILE
+    from themo.export.sizes import measure_sizes
+    from themo.files.atomic import write_text
+
+    with waiting("Measuring sizes"):
+        sizes = measure_sizes(tested, settings, version, folders)
+    content = tested.to_dict() | {"sizes": {name: size.to_dict() for name, size in sizes.items()}}
+    write_text(version / TEST_FILE, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return sizes

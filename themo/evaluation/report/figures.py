@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from plotly.graph_objects import Figure, Scatter
+from plotly.subplots import make_subplots
 
 from themo.evaluation.metrics import wilson_interval
 from themo.evaluation.report.panels import Grid, Panel, layout_axes, trace_axes
@@ -71,6 +72,33 @@ def found_by_place(scores: Scores) -> Figure:
         layout |= layout_axes(i, x, y if i == 0 else {"zeroline": False})
     grid = Grid([Panel(titles[task], 260) for task in scores.ranks], columns=2, least=300, gap=60, below=True)
     return figure.update_layout(meta=grid.to_meta(), legend=ABOVE, **layout)
+
+
+def quality_against_cost(sizes: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw retrieval@01 of each form of a student against its megabytes and against its time of a text.
+
+    Args:
+        sizes: Values by form, as in ``test.json``.
+    """
+    figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.06)
+    for column, (key, title) in enumerate((("megabytes", "MB"), ("ms_a_text", "ms a text")), start=1):
+        figure.add_trace(
+            Scatter(
+                x=[size[key] for size in sizes.values()],
+                y=[size["retrieval@01"] for size in sizes.values()],
+                text=list(sizes),
+                mode="markers+text",
+                textposition="bottom center",
+                showlegend=False,
+                marker={"size": 9, "color": [COLOURS.get(name, _OTHERS[0]) for name in sizes]},
+                hovertemplate="%{text}: %{y:.3f}, %{x:.3g} " + title + "<extra></extra>",
+            ),
+            row=1,
+            col=column,
+        )
+        figure.update_xaxes(title={"text": f"{title}, logarithmic"}, type="log", zeroline=False, col=column)
+    figure.update_yaxes(title={"text": "retrieval@01"}, zeroline=False, col=1)
+    return figure.update_layout(height=380, margin={"t": 30})
 
 
 def shares(fields: Mapping[str, Mapping[str, Sequence[Share]]], columns: int, names: str) -> Figure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -19,7 +19,13 @@ from themo.data.test_sets import ENGLISH, ImageNet, Xtd10
 from themo.errors import InputError
 from themo.evaluation.encoders import Examination
 from themo.evaluation.equal_prompts import first_equal
-from themo.evaluation.report.figures import Share, found_by_place, share_of, shares
+from themo.evaluation.report.figures import (
+    Share,
+    found_by_place,
+    quality_against_cost,
+    share_of,
+    shares,
+)
 from themo.evaluation.report.html_page import thumbnail, write_page
 from themo.evaluation.report.tables import lay_out
 from themo.evaluation.score_names import ACCURACY, CEILING, RETRIEVAL, STUDENT
@@ -99,13 +105,19 @@ class Confusion:
     examples: tuple[str, ...]
 
 
-def write_report(tested: Examination, settings: Settings, version: Path) -> Path:
+def write_report(
+    tested: Examination,
+    settings: Settings,
+    version: Path,
+    sizes: Mapping[str, Mapping[str, float]] | None = None,
+) -> Path:
     """Write ``report.html`` into a version directory.
 
     Args:
         tested: Result of a test, with a student among its rows.
         settings: Settings of the version.
         version: Version directory.
+        sizes: Forms of the student by name, as in ``test.json``; None or empty: not measured.
 
     Returns:
         The HTML file.
@@ -130,7 +142,7 @@ def write_report(tested: Examination, settings: Settings, version: Path) -> Path
         write_page(
             path,
             _TEMPLATE,
-            _figures(tested),
+            _figures(tested) | ({"sizes": quality_against_cost(sizes)} if sizes else {}),
             version_path=version,
             settings=settings,
             language=language,
@@ -146,6 +158,7 @@ def write_report(tested: Examination, settings: Settings, version: Path) -> Path
             equal_prompts=scores.equal_prompts,
             n_groups=int((~tested.pictured.scenes.single).sum()) if tested.pictured else 0,
             n_scenes=N_SCENES,
+            sizes=sizes or {},
         )
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,194 @@
+"""The sizes of a student, scored side by side: whole, cut to nested widths, and exported to smaller forms.
+
+Shape suffixes: T captions, I images, E dimensions.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from themo.checkpoints.versions import find_part
+from themo.config.settings import Settings
+from themo.errors import InputError
+from themo.evaluation.encoders import Examination
+from themo.evaluation.metrics import hits_of_ranks, ranks_by_cosine, share
+from themo.evaluation.score_names import STUDENT
+from themo.export.onnx_format import INPUTS, INT8_MODEL, MODEL
+from themo.export.onnx_graph import open_graph
+from themo.models.axes import AXES_FILE, read_axes, shorten
+from themo.models.static_table import WEIGHTS, load_table
+from themo.models.table_folders import is_table
+
+Encode = Callable[[Sequence[str]], Tensor]
+N_ALONE = 30
+"""Texts that are encoded alone, to measure the time of one."""
+_LEAST_SECONDS = 0.2
+"""A rate is measured for this long at least."""
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Size:
+    """A form of a student with its quality and cost.
+
+    Attributes:
+        retrieval: retrieval@01.
+        dimension: Values of a vector.
+        megabytes: Files of the text encoder, in MB.
+        ms_a_text: Median time of one text alone, in milliseconds.
+        texts_a_second: Rate of many texts together.
+    """
+
+    retrieval: float
+    dimension: int
+    megabytes: float
+    ms_a_text: float
+    texts_a_second: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the size as in ``test.json``."""
+        values = asdict(self)
+        return {"retrieval@01": values.pop("retrieval"), **values}
+
+
+def refuse_other_folders(folders: Sequence[Path]) -> None:
+    """Refuse folders that hold neither a static table nor a graph.
+
+    Raises:
+        InputError: There is one.
+    """
+    for folder in folders:
+        if not (is_table(folder) or (folder / MODEL).is_file()):
+            raise InputError(
+                f"--sizes {folder}: must be an export of --format static or --format onnx, it is neither"
+            )
+
+
+def measure_sizes(
+    tested: Examination, settings: Settings, version: Path, folders: Sequence[Path]
+) -> dict[str, Size]:
+    """Score a student, its nested widths and its exports on the retrieval set, and time them on this machine.
+
+    Args:
+        tested: Result of the version's test, with retrieval.
+        settings: Settings of the version.
+        version: Version directory.
+        folders: Exports of the version, static tables or graphs.
+
+    Returns:
+        A size by name: ``student``, ``width 32``, a folder's name, ``FOLDER/model_int8.onnx``.
+
+    Raises:
+        InputError: No retrieval set was tested, or an export is damaged or of another space.
+    """
+    if tested.xtd10 is None:
+        raise InputError("--sizes needs the retrieval test, got --task accuracy")
+    captions = tested.xtd10.captions[settings.benchmarks.language]
+    right_T = torch.tensor(tested.xtd10.image_of_caption)
+    row, student = tested.rows[STUDENT], find_part(version, "student")
+    images_IE = row.images(tested.xtd10.images).float().cpu()
+
+    def measured(encode: Encode, megabytes: float, gallery_IE: Tensor = images_IE) -> Size:
+        texts_TE = encode(captions)
+        if texts_TE.shape[1] != gallery_IE.shape[1]:
+            raise InputError(
+                f"--sizes: an export's vectors must have the images' {gallery_IE.shape[1]} dimensions, "
+                f"got {texts_TE.shape[1]}"
+            )
+        recall = share(hits_of_ranks(ranks_by_cosine(texts_TE, gallery_IE, right_T), 1))
+        return Size(recall, texts_TE.shape[1], megabytes, *_times(encode, captions))
+
+    def whole(texts: Sequence[str]) -> Tensor:
+        return row.encode(texts).float().cpu()
+
+    sizes = {STUDENT: measured(whole, _megabytes(*student.iterdir()))}
+    axes = read_axes(student)
+    for width in settings.loss.nested_widths or ():
+        if axes is None or width >= len(axes):
+            continue
+
+        def cut(texts: Sequence[str], width: int = width) -> Tensor:
+            return shorten(whole(texts), axes, width)
+
+        gallery = shorten(images_IE, axes, width)
+        sizes[f"width {width}"] = measured(cut, sizes[STUDENT].megabytes, gallery)
+    for folder in folders:
+        for name, encode, megabytes in _forms(folder):
+            sizes[name] = measured(encode, megabytes)
+    return sizes
+
+
+def _forms(folder: Path) -> Iterator[tuple[str, Encode, float]]:
+    """Yield name, encoder and MB of each form that an export's folder holds."""
+    tokenizer = folder / "tokenizer.json"
+    if is_table(folder):
+        table = load_table(folder)
+        yield folder.name, table.encode, _megabytes(folder / WEIGHTS, tokenizer)
+        return
+    for model in (MODEL, INT8_MODEL):
+        if (folder / model).is_file():
+            encode = _graph_encoder(folder / model, tokenizer)
+            yield f"{folder.name}/{model}", encode, _megabytes(folder / model, tokenizer)
+
+
+def _graph_encoder(model: Path, tokenizer_file: Path) -> Encode:
+    session, tokenizer = open_graph(model), Tokenizer.from_file(str(tokenizer_file))
+
+    def encode(texts: Sequence[str]) -> Tensor:
+        parts = []
+        for start in range(0, len(texts), _BATCH):
+            encodings = tokenizer.encode_batch(list(texts[start : start + _BATCH]))
+            rows = [[e.ids for e in encodings], [e.attention_mask for e in encodings]]
+            inputs = dict(zip(INPUTS, map(np.array, rows), strict=True))
+            parts.append(torch.from_numpy(session.run(None, inputs)[0]))
+        return torch.cat(parts)
+
+    return encode
+
+
+def _times(encode: Encode, texts: Sequence[str]) -> tuple[float, float]:
+    """Return the milliseconds of one text alone, and the texts a second of all together."""
+    alone = []
+    for text in texts[:N_ALONE]:
+        start = time.perf_counter()
+        encode([text])
+        alone.append(time.perf_counter() - start)
+    n, start = 0, time.perf_counter()
+    while time.perf_counter() - start < _LEAST_SECONDS or not n:
+        encode(texts)
+        n += len(texts)
+    return 1000 * statistics.median(alone), n / (time.perf_counter() - start)
+
+
+def _megabytes(*files: Path) -> float:
+    return sum(file.stat().st_size for file in files if file.name != AXES_FILE) / 1e6
+
+
+def to_table(sizes: Mapping[str, Size]) -> Table:
+    """Return the table that ``test --sizes`` prints."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption="times of this machine")
+    table.add_column("", overflow="fold")
+    for name in ("R@1", "values", "MB", "ms a text", "texts/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, size in sizes.items():
+        table.add_row(
+            escape(name),
+            f"{size.retrieval:.3f}",
+            str(size.dimension),
+            f"{size.megabytes:,.2f}",
+            f"{size.ms_a_text:.2f}",
+            f"{size.texts_a_second:,.0f}",
+        )
+    return table

@@ -1,0 +1,90 @@
+"""A static table in model2vec's form: one vector per word or phrase, no network.
+
+A table is small and fast, and blind to what words say in their places: it is distilled from the student on
+sentences of its training corpus, or on the user's own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from themo.data.preparation import training_sentences
+from themo.errors import InputError
+from themo.export.quality import read_sentences
+from themo.export.source import Source
+from themo.export.static_distillation import distil
+from themo.files.atomic import write_text
+from themo.models.static_table import save_table
+from themo.models.student import Student
+
+LIBRARY = "model2vec"
+TASK = "feature-extraction"
+MOST_SENTENCES = 50_000
+"""Sentences to learn from at most, a random choice."""
+MOST_TOKENS = 32_000
+_SHARE = 0.075
+"""Share of the student's bytes that the table has at most."""
+_BYTES_A_NAME = 40
+"""Bytes of a token in ``tokenizer.json``, about."""
+_LEAST_TOKENS = 200
+
+
+def refuse(source: Source) -> None:
+    """Refuse nothing: a table can be distilled from every student."""
+
+
+def write(folder: Path, source: Source, sentences: Path | None) -> list[str]:
+    """Write the files; return notes on deviations for the card.
+
+    Args:
+        folder: An empty folder.
+        source: The version.
+        sentences: File of sentences to learn from, one per line; None: those of the training corpus.
+
+    Raises:
+        InputError: The sentences cannot be read.
+    """
+    if sentences is not None:
+        texts, name = read_sentences(sentences)[:MOST_SENTENCES], sentences.name
+    else:
+        try:
+            texts, name = training_sentences(source.settings, MOST_SENTENCES), "the training corpus"
+        except InputError as error:
+            raise InputError(
+                f"--format static learns from the training corpus, or from --sentences FILE: {error}"
+            ) from error
+    tokenizer, vectors = distil(source.student, source.tokenizer, texts, n_tokens(source.student))
+    save_table(folder, tokenizer, vectors)
+    # for `themo.load` and `test`: a table is in image space, so its target is the embedding
+    settings = source.settings
+    if source.is_projected:
+        settings = settings.override({"target": "embedding"})
+    write_text(folder / "config.yaml", settings.to_yaml())
+    return [
+        f"A table of {len(vectors):,} vectors, distilled from the encoder on {len(texts):,} sentences of "
+        f"{name}. It knows words and frequent phrases, not the order of others, and unknown words count for "
+        "nothing. Vectors have length 1."
+    ]
+
+
+def n_tokens(student: Student) -> int:
+    """Return how many tokens fit a table that is a small share of the student's size."""
+    n_bytes = sum(p.numel() * p.element_size() for p in student.parameters())
+    fitting = int(_SHARE * n_bytes / (student.head.dimension + _BYTES_A_NAME))
+    return max(_LEAST_TOKENS, min(MOST_TOKENS, fitting))
+
+
+def usage(_student: Student, _repository: str | None) -> str:
+    """Return the card's lines of code."""
+    return """\
+```python
+from model2vec import StaticModel
+
+<place>
+model = StaticModel.from_pretrained(place)
+<sentences>
+vectors = model.encode(sentences)
+```
+
+`themo.load(place)` reads it too.
+"""
