@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.chaos.server import ServerOnSqlite
 from themo.errors import InputError
+from themo.tracking import connection
 from themo.tracking import delivery as delivery_module
 from themo.tracking.delivery import AwayError, Delivery, RefusedError
 
@@ -376,7 +377,7 @@ def _make_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             both.wait()
         return answer
 
-    monkeypatch.setattr(delivery_module, "_alone", lambda _: nullcontext())
+    monkeypatch.setattr(connection, "_alone", lambda _: nullcontext())
     monkeypatch.setattr(MlflowClient, "get_experiment_by_name", ask)
     with ThreadPoolExecutor(2) as threads:
         made = [threads.submit(lambda: Delivery(uri, "both").connect()[1]) for _ in range(2)]

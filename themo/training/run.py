@@ -34,7 +34,8 @@ from themo.process.output import typed
 from themo.process.progress import console, silence, track
 from themo.tracking.names import comparison_params
 from themo.tracking.outbox import left_behind
-from themo.tracking.runs import RunLog, Status, Tracking, outbox_path
+from themo.tracking.run_log import RunLog, Status
+from themo.tracking.runs import Tracking, outbox_path
 from themo.tracking.uri import check_reachable, tracking_uri
 from themo.training.loop import Report, refuse_unfit
 from themo.training.loop import train as train_student

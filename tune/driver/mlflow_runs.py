@@ -14,7 +14,8 @@ from ray.tune import Callback
 
 from themo.tracking.comparison import parallel_coordinates
 from themo.tracking.names import LOG10_RATE, comparison_params
-from themo.tracking.runs import RunLog, Status, Tracking
+from themo.tracking.run_log import RunLog, Status
+from themo.tracking.runs import Tracking
 from tune.confirmation.verdict import verdict
 from tune.study.confirmation import SEED
 from tune.study.study import Study
