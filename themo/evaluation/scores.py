@@ -33,7 +33,16 @@ from themo.evaluation.metrics import (
     unit,
     wilson_interval,
 )
-from themo.evaluation.score_names import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
+from themo.evaluation.score_names import (
+    ACCURACY,
+    CEILING,
+    KS,
+    RESERVED,
+    RETRIEVAL,
+    STUDENT,
+    metric_name,
+    row_metric,
+)
 
 N_FOUND = 10
 """Number of first items stored per query."""
@@ -278,9 +287,7 @@ class Scores:
     def to_metrics(self) -> dict[str, float]:
         """Return the shares by MLflow's names: ``test/retrieval@01``; other rows ``test/ceiling/...``."""
         return {
-            "/".join(["test", *([] if row == STUDENT else [row]), metric_name(task, k)]): self.share(
-                row, task, k
-            )
+            row_metric(row, metric_name(task, k)): self.share(row, task, k)
             for row in self.rows
             for task in self.ranks
             for k in KS

@@ -11,6 +11,9 @@ from themo.process.output import typed
 FINISHED = ("finished", "stopped early")
 """States of a run's summary that allow an export."""
 
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""Packages that a graph needs."""
+
 
 def refuse_unfinished(version: Path) -> None:
     """Refuse a version whose run is not finished.

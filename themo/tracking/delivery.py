@@ -192,7 +192,8 @@ class Delivery:
             run_id = self._known(client, key)
         except RefusedError as error:
             raise InputError(f"MLflow at {without_password(self.uri)}: {error}") from None
-        return register(client, self.uri, experiment_id, run_id, folder, name, student)
+        known = self.registered_before(name, student) if student else None
+        return known or register(client, self.uri, experiment_id, run_id, folder, name, student)
 
     def registered_before(self, name: str, student: str) -> Registered | None:
         """The entry of a student in the registry; see `Tracking.registered_before`."""

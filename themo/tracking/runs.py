@@ -189,9 +189,13 @@ class Tracking:
         params: Mapping[str, object],
         artifact: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> Iterator[RunLog]:
-        """A run for the length of a block: FINISHED, FAILED if it raises, KILLED if it is interrupted."""
-        run = self.start(name, params, artifact, tags)
+        """A run for the length of a block: FINISHED, FAILED if it raises, KILLED if it is interrupted.
+
+        Arguments are those of `start`.
+        """
+        run = self.start(name, params, artifact, tags, key=key)
         try:
             yield run
         except BaseException as error:
@@ -206,7 +210,8 @@ class Tracking:
             run: The model's run.
             folder: With ``MLmodel``.
             name: Of the registered model; made if there is none.
-            student: Digest of the student's files, by which `registered_before` finds it; empty: unknown.
+            student: Digest of the student's files: one that is registered under this name is not added again.
+                Empty: unknown.
 
         Raises:
             InputError: The server refuses it.

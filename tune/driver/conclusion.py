@@ -50,6 +50,7 @@ def conclude(search: Search, best: Path) -> Conclusion:
         with alone(folder):  # a search resumed meanwhile could get another winner
             begun = replace(search, space=read_search(folder).space)  # its rungs are known since it began
             tested, report = _tested(best), _written(lambda: write_report(begun, folder))
+            _bring_to_mlflow(begun, folder)
     except InputError as error:
         console.print(f"Neither tested nor reported on: {reason_of(error)}")
         return Conclusion()
@@ -85,3 +86,13 @@ def _written(write: Callable[[], Path]) -> Path | None:
     except Exception as error:  # no failure may lose the search's result
         console.print(f"No report was written: {reason_of(error)}")
         return None
+
+
+def _bring_to_mlflow(search: Search, folder: Path) -> None:
+    """Bring the winner to the search's run; print the reason if that fails."""
+    from tune.results.parent_run import bring_winner
+
+    try:
+        bring_winner(search, folder)
+    except Exception as error:  # no failure may lose the search's result
+        console.print(f"The winner is not in MLflow: {reason_of(error)}", soft_wrap=True)

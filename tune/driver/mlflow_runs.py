@@ -17,6 +17,7 @@ from themo.tracking.names import LOG10_RATE, comparison_params
 from themo.tracking.run_log import RunLog, Status
 from themo.tracking.runs import Tracking
 from tune.confirmation.verdict import verdict
+from tune.results.parent_run import confirmation_tags, run_key
 from tune.study.confirmation import SEED
 from tune.study.study import Study
 from tune.study.trial_record import State, Trial
@@ -26,9 +27,6 @@ SEARCH_TAG = "themo.search"
 TRIAL_TAG = "themo.trial"
 CONFIRMS_TAG = "themo.confirms"
 """Of a run that confirms the winner: the number of the trial whose settings it repeats."""
-
-CONFIRMATION_TAG = "themo.confirmation"
-"""Of the parent run: the outcome of the confirmation; one tag a comparison has its text."""
 
 _STATUS: dict[State, Status] = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
@@ -115,11 +113,8 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
                 self._settle(trial)  # it waited all through this session
         self._open.clear()
         self._report_best()  # a kill, or no worker, kept the end of some trial from it
-        if self._confirms and (found := verdict(self._search)) is not None:
-            texts = {
-                f"{CONFIRMATION_TAG}.{c.role.replace(' ', '_')}": found.line(c) for c in found.comparisons
-            }
-            self.parent.tag({CONFIRMATION_TAG: found.outcome} | texts)
+        if self._confirms and (tags := confirmation_tags(verdict(self._search))):
+            self.parent.tag(tags)
         self._keep_view()
         self.parent.finish(status)
 
@@ -177,7 +172,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
     def _key(self, trial: Trial) -> str:
         if trial.confirms is not None:  # its number may change where the search grows
             return f"{self._uid}/confirms-{trial.confirms}-seed-{trial.params[SEED]}"
-        return f"{self._uid}/{trial.number}"
+        return run_key(self._uid, trial)
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         if trial.confirms is not None:

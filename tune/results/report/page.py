@@ -108,7 +108,7 @@ def write_report(search: Search, folder: Path) -> Path:
             is_repeatable=is_repeatable,
             has_version=version is not None,
             commands=_commands(search, folder, is_settled, is_repeatable, version),
-            directory=Path.cwd(),
+            directory=_base(folder),
             environment=read_summary(version).get("environment", {}) if version else {},
         )
     except OSError as error:
@@ -256,10 +256,12 @@ class _Command:
 def _commands(
     search: Search, folder: Path, is_settled: bool, is_repeatable: bool, version: Path | None
 ) -> list[_Command]:
-    themo = "python -m themo"
-    of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent)}"  # its current directory
+    themo, base = "python -m themo", _base(folder)
+    of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent, base)}"  # its current directory
     compare = _Command("Compare the trials in MLflow", str(comparison_of(folder, search.uid)))
-    train = _Command("Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS)}")
+    train = _Command(
+        "Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS, base)}"
+    )
     trains = [train] if is_repeatable else []
     resume = f"{themo} tune --resume {of_search}"
     if version is None:
@@ -271,7 +273,7 @@ def _commands(
         *trains,
         _Command(
             "Test the winner and all baselines, with a report",
-            f"{themo} test --version-path {_shown(version)} --baseline --report",
+            f"{themo} test --version-path {_shown(version, base)} --baseline --report",
         ),
         _Command("Search again", f"{themo} tune --repeat {of_search}"),
         _Command("Update this page", f"{themo} report {of_search}"),
@@ -279,7 +281,15 @@ def _commands(
     ]
 
 
-def _shown(path: Path) -> str:
-    """A path as typed in a shell in the current working directory."""
-    path = path.absolute()
-    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+def _base(folder: Path) -> Path:
+    """The directory where the page's commands run: the current one, or else the one that holds the logs.
+
+    All paths are relative to it: others read the page in MLflow, on other machines.
+    """
+    folder, here = folder.absolute(), Path.cwd()
+    return here if folder.is_relative_to(here) else folder.parents[2]
+
+
+def _shown(path: Path, base: Path) -> str:
+    """A path as typed in a shell in a directory."""
+    return shlex.quote(str(path.absolute().relative_to(base)))

@@ -1,0 +1,114 @@
+"""The run of a search in MLflow: its winner with settings, files, test scores and lead over its rivals.
+
+`tune` brings them there at the end of each session, `report NAME` again. Records that a server cannot take
+wait in the search's outbox, behind those of its trials. Bringing them twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from themo.checkpoints.versions import TEST_FILE
+from themo.errors import InputError
+from themo.evaluation.report.tables import read_scores
+from themo.evaluation.score_names import logged_scores
+from themo.tracking.run_log import RunLog
+from themo.tracking.runs import Tracking, outbox_path
+from themo.tracking.uri import sqlite_file, tracking_uri
+from tune.confirmation.verdict import Verdict, verdict
+from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
+from tune.results.report.page import REPORT_FILE
+from tune.study.naming import STUDY_FILE
+from tune.study.search import Search
+from tune.study.study import Study
+from tune.study.tracking_place import TRACKING_FILE, has_place, refuse_another_place
+from tune.study.trial_record import Trial
+
+WINNER_TAG = "themo.winner."
+"""Begins the tags of the winner: ``trial``, ``tested``, and one a setting."""
+
+CONFIRMATION_TAG = "themo.confirmation"
+"""The outcome of the confirmation; one tag a comparison has its text."""
+
+_FILES = (BEST_SETTINGS, REPORT_FILE)
+
+
+def run_key(uid: str, trial: Trial) -> str:
+    """The key of a trial's run.
+
+    Args:
+        uid: The search's id, which is the key of its own run.
+        trial: The trial.
+    """
+    return f"{uid}/{trial.number}"
+
+
+def bring_winner(search: Search, folder: Path) -> None:
+    """Bring a search's winner to the search's run in MLflow, which has begun.
+
+    Args:
+        search: The search, whose place in MLflow is known.
+        folder: The search directory.
+
+    Raises:
+        InputError: Another process sends the search's records, the search logs to another server than this
+            command, or a file is damaged.
+    """
+    study = Study.read(folder / STUDY_FILE)
+    study.come_to_rest()
+    winner = study.winner()
+    if winner is None:
+        return
+    logs_dir, experiment = folder.parent.parent, search.settings.paths.experiment
+    uri = _place(folder, logs_dir, experiment)
+    tested = _scores(folder / BEST_VERSION / TEST_FILE)
+    found = verdict(study)
+    outbox = outbox_path(logs_dir, f"{search.name}-{search.uid}")
+    with Tracking(uri, experiment, outbox, must_answer=False) as tracking:
+        run = RunLog(tracking, search.uid)
+        run.replace_tags(WINNER_TAG, winner_tags(winner, is_tested=bool(tested)))
+        run.replace_tags(CONFIRMATION_TAG, confirmation_tags(found))
+        run.measure(tested | leads(found))
+        for name in _FILES:
+            if (folder / name).is_file():
+                run.file(folder / name)
+
+
+def winner_tags(winner: Trial, *, is_tested: bool) -> dict[str, str]:
+    """Number and settings of a search's winner, as tags: params cannot change when the search is resumed."""
+    facts: dict[str, object] = {"trial": winner.number, "tested": "yes" if is_tested else "no"}
+    return {f"{WINNER_TAG}{name}": str(value) for name, value in (facts | dict(winner.params)).items()}
+
+
+def confirmation_tags(found: Verdict | None) -> dict[str, str]:
+    """The verdict on a search's winner, as tags; none without one."""
+    if found is None:
+        return {}
+    texts = {f"{CONFIRMATION_TAG}.{c.role.replace(' ', '_')}": found.line(c) for c in found.comparisons}
+    return {CONFIRMATION_TAG: found.outcome} | texts
+
+
+def leads(found: Verdict | None) -> dict[str, float]:
+    """The winner's leads with further seeds, as metrics: ``lead/runner_up``, and the ends of its interval."""
+    metrics: dict[str, float] = {}
+    for comparison in found.comparisons if found is not None else ():
+        name, lead = f"lead/{comparison.role.replace(' ', '_')}", comparison.lead
+        values = {name: lead.mean, f"{name}_low": lead.low, f"{name}_high": lead.high}
+        metrics |= {key: value for key, value in values.items() if value is not None}
+    return metrics
+
+
+def _place(folder: Path, logs_dir: Path, experiment: str) -> str:
+    """The address of the search's MLflow."""
+    if not has_place(folder):
+        raise InputError(f"{folder / TRACKING_FILE}: no such file; `tune --resume {folder.name}` writes it")
+    refuse_another_place(folder, experiment, asked_by=f"report {folder.name}")
+    uri = tracking_uri(logs_dir)
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():
+        raise InputError(f"{file}: no such database; `tune --resume {folder.name}` makes the runs again")
+    return uri
+
+
+def _scores(path: Path) -> dict[str, float]:
+    return logged_scores(read_scores(path)) if path.exists() else {}
