@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from themo.checkpoints.versions import find_part
-from themo.errors import InputError
-from themo.export.refusals import PACKAGES
 from themo.tracking.registry import Registered
 from themo.tracking.run_log import RunLog
 from themo.tracking.runs import Tracking
-
-
-def refuse_name(name: str) -> None:
-    """Refuse a name that no registry takes.
-
-    Raises:
-        InputError: It has other characters than letters, digits, spaces and ``. _ -``.
-    """
-    if not re.fullmatch(r"[\w][\w .-]*", name):
-        raise InputError(f"--register must be letters, digits, spaces and . _ -, got {name!r}")
-
-
-def refuse_unwritable() -> None:
-    """Refuse a registration where the packages of the format `mlflow` are missing.
-
-    Raises:
-        InputError: One is.
-    """
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise InputError(f"--register needs {', '.join(missing)}: install themo with the extra 'export'")
 
 
 def digest_of_student(version: Path) -> str:

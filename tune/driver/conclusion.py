@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from themo.errors import InputError, reason_of
 from themo.evaluation.recording import score_and_record
+from themo.process.output import typed
 from themo.process.progress import console
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from themo.tracking.registry import Registered
     from tune.study.search import Search
 
 
@@ -26,21 +28,26 @@ class Conclusion:
         scores: As in ``test.json``; None if the winner was not tested.
         shown: The scores for the terminal; None with them.
         report: ``report.html``; None if it could not be written.
+        registered: The winner in MLflow's registry; None if that was not asked for, or failed.
+        unregistered: Why the winner is not registered, in one line; empty if it is, or if nobody asked.
     """
 
     scores: dict[str, Any] | None = None
     shown: Table | str | None = None
     report: Path | None = None
+    registered: Registered | None = None
+    unregistered: str = ""
 
 
-def conclude(search: Search, best: Path) -> Conclusion:
-    """Test the winner and write the report of a search.
+def conclude(search: Search, best: Path, register: str | None = None) -> Conclusion:
+    """Test the winner, write the report of a search, and bring both to MLflow.
 
     No failure of either loses the search's result: the reason is printed.
 
     Args:
         search: A search with a winner.
         best: The winner's version directory.
+        register: Name under which MLflow's registry takes the winner; None: nothing is registered.
     """
     from tune.results.report.page import write_report
     from tune.study.search import alone, read_search
@@ -51,10 +58,12 @@ def conclude(search: Search, best: Path) -> Conclusion:
             begun = replace(search, space=read_search(folder).space)  # its rungs are known since it began
             tested, report = _tested(best), _written(lambda: write_report(begun, folder))
             _bring_to_mlflow(begun, folder)
+            registered, unregistered = _registered(begun, best, register)
     except InputError as error:
         console.print(f"Neither tested nor reported on: {reason_of(error)}")
-        return Conclusion()
-    return Conclusion(report=report) if tested is None else Conclusion(*tested, report)
+        return Conclusion(unregistered=f"--register: {reason_of(error)}" if register else "")
+    scores, shown = tested or (None, None)
+    return Conclusion(scores, shown, report, registered, unregistered)
 
 
 def _tested(best: Path) -> tuple[dict[str, Any], Table | str] | None:
@@ -96,3 +105,16 @@ def _bring_to_mlflow(search: Search, folder: Path) -> None:
         bring_winner(search, folder)
     except Exception as error:  # no failure may lose the search's result
         console.print(f"The winner is not in MLflow: {reason_of(error)}", soft_wrap=True)
+
+
+def _registered(search: Search, best: Path, name: str | None) -> tuple[Registered | None, str]:
+    """The winner in MLflow's registry, or else the reason why it is not there; neither if nobody asked."""
+    if name is None:
+        return None, ""
+    from tune.results.parent_run import register_winner
+
+    try:
+        return register_winner(search, best, name), ""
+    except Exception as error:  # no failure may lose the search's result
+        again = typed("tune", "--resume", search.name, "--register", name)
+        return None, f"--register: {reason_of(error)}; the search is done; to register its winner: {again}"

@@ -12,6 +12,9 @@ from themo.checkpoints.versions import TEST_FILE
 from themo.errors import InputError
 from themo.evaluation.report.tables import read_scores
 from themo.evaluation.score_names import logged_scores
+from themo.export.registering import register_version
+from themo.process.progress import waiting
+from themo.tracking.registry import Registered
 from themo.tracking.run_log import RunLog
 from themo.tracking.runs import Tracking, outbox_path
 from themo.tracking.uri import sqlite_file, tracking_uri
@@ -59,12 +62,8 @@ def bring_winner(search: Search, folder: Path) -> None:
     winner = study.winner()
     if winner is None:
         return
-    logs_dir, experiment = folder.parent.parent, search.settings.paths.experiment
-    uri = _place(folder, logs_dir, experiment)
-    tested = _scores(folder / BEST_VERSION / TEST_FILE)
-    found = verdict(study)
-    outbox = outbox_path(logs_dir, f"{search.name}-{search.uid}")
-    with Tracking(uri, experiment, outbox, must_answer=False) as tracking:
+    tested, found = _scores(folder / BEST_VERSION / TEST_FILE), verdict(study)
+    with _tracking(search, folder, must_answer=False) as tracking:
         run = RunLog(tracking, search.uid)
         run.replace_tags(WINNER_TAG, winner_tags(winner, is_tested=bool(tested)))
         run.replace_tags(CONFIRMATION_TAG, confirmation_tags(found))
@@ -72,6 +71,22 @@ def bring_winner(search: Search, folder: Path) -> None:
         for name in _FILES:
             if (folder / name).is_file():
                 run.file(folder / name)
+
+
+def register_winner(search: Search, best: Path, name: str) -> Registered:
+    """Register a search's winner in MLflow, as a model of the search's run; waits for the server.
+
+    Args:
+        search: The search, whose place in MLflow is known.
+        best: The winner's version directory.
+        name: Name of the registered model.
+
+    Raises:
+        InputError: The server has no registry, refuses the name or does not answer, or the student cannot be
+            exported.
+    """
+    with waiting("Registering the winner"), _tracking(search, best.parent, must_answer=True) as tracking:
+        return register_version(best, name, tracking, RunLog(tracking, search.uid))
 
 
 def winner_tags(winner: Trial, *, is_tested: bool) -> dict[str, str]:
@@ -96,6 +111,12 @@ def leads(found: Verdict | None) -> dict[str, float]:
         values = {name: lead.mean, f"{name}_low": lead.low, f"{name}_high": lead.high}
         metrics |= {key: value for key, value in values.items() if value is not None}
     return metrics
+
+
+def _tracking(search: Search, folder: Path, *, must_answer: bool) -> Tracking:
+    logs_dir, experiment = folder.parent.parent, search.settings.paths.experiment
+    outbox = outbox_path(logs_dir, f"{search.name}-{search.uid}")
+    return Tracking(_place(folder, logs_dir, experiment), experiment, outbox, must_answer=must_answer)
 
 
 def _place(folder: Path, logs_dir: Path, experiment: str) -> str:

@@ -142,9 +142,9 @@ def _refuse_places(options: Namespace) -> None:
             "--register NAME adds the model to MLflow's registry"
         )
     if options.register is not None:
-        from themo.export.registering import refuse_name
+        from themo.export.refusals import refuse_model_name
 
-        refuse_name(options.register)
+        refuse_model_name(options.register)
 
 
 def _register(source: Source, folder: Path, name: str) -> Registered:
