@@ -17,7 +17,7 @@ from themo.tracking.names import LOG10_RATE, comparison_params
 from themo.tracking.run_log import RunLog, Status
 from themo.tracking.runs import Tracking
 from tune.confirmation.verdict import verdict
-from tune.results.parent_run import confirmation_tags, run_key
+from tune.results.run_tags import confirmation_tags, run_key
 from tune.study.confirmation import SEED
 from tune.study.study import Study
 from tune.study.trial_record import State, Trial

@@ -32,7 +32,7 @@ from tune.driver.stages import confirmation_of, never_stopped, runs_of, trials_o
 from tune.driver.stoppers import TimeBudget
 from tune.results import best_trials as results
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
-from tune.results.parent_run import run_key
+from tune.results.run_tags import run_key
 from tune.results.trial_table import TrialTable
 from tune.space.dimensions import Scalar
 from tune.space.read_dimensions import data_leaves

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from themo.checkpoints.versions import TEST_FILE
+from themo.checkpoints.versions import TEST_FILE, read_run_keys
 from themo.errors import InputError
 from themo.evaluation.report.tables import read_scores
 from themo.evaluation.score_names import logged_scores
@@ -18,32 +18,16 @@ from themo.tracking.registry import Registered
 from themo.tracking.run_log import RunLog
 from themo.tracking.runs import Tracking, outbox_path
 from themo.tracking.uri import sqlite_file, tracking_uri
-from tune.confirmation.verdict import Verdict, verdict
+from tune.confirmation.verdict import verdict
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
 from tune.results.report.page import REPORT_FILE
+from tune.results.run_tags import CONFIRMATION_TAG, WINNER_TAG, confirmation_tags, leads, run_key, winner_tags
 from tune.study.naming import STUDY_FILE
 from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.tracking_place import TRACKING_FILE, has_place, refuse_another_place
-from tune.study.trial_record import Trial
-
-WINNER_TAG = "themo.winner."
-"""Begins the tags of the winner: ``trial``, ``tested``, and one a setting."""
-
-CONFIRMATION_TAG = "themo.confirmation"
-"""The outcome of the confirmation; one tag a comparison has its text."""
 
 _FILES = (BEST_SETTINGS, REPORT_FILE)
-
-
-def run_key(uid: str, trial: Trial) -> str:
-    """The key of a trial's run.
-
-    Args:
-        uid: The search's id, which is the key of its own run.
-        trial: The trial.
-    """
-    return f"{uid}/{trial.number}"
 
 
 def bring_winner(search: Search, folder: Path) -> None:
@@ -62,13 +46,15 @@ def bring_winner(search: Search, folder: Path) -> None:
     winner = study.winner()
     if winner is None:
         return
-    tested, found = _scores(folder / BEST_VERSION / TEST_FILE), verdict(study)
+    best, found = folder / BEST_VERSION, verdict(study)
+    is_written = read_run_keys(best)[:1] == [run_key(search.uid, winner)]  # a kill may have come before
+    tested = _scores(best / TEST_FILE) if is_written else {}
     with _tracking(search, folder, must_answer=False) as tracking:
         run = RunLog(tracking, search.uid)
         run.replace_tags(WINNER_TAG, winner_tags(winner, is_tested=bool(tested)))
         run.replace_tags(CONFIRMATION_TAG, confirmation_tags(found))
         run.measure(tested | leads(found))
-        for name in _FILES:
+        for name in _FILES if is_written else ():
             if (folder / name).is_file():
                 run.file(folder / name)
 
@@ -87,30 +73,6 @@ def register_winner(search: Search, best: Path, name: str) -> Registered:
     """
     with waiting("Registering the winner"), _tracking(search, best.parent, must_answer=True) as tracking:
         return register_version(best, name, tracking, RunLog(tracking, search.uid))
-
-
-def winner_tags(winner: Trial, *, is_tested: bool) -> dict[str, str]:
-    """Number and settings of a search's winner, as tags: params cannot change when the search is resumed."""
-    facts: dict[str, object] = {"trial": winner.number, "tested": "yes" if is_tested else "no"}
-    return {f"{WINNER_TAG}{name}": str(value) for name, value in (facts | dict(winner.params)).items()}
-
-
-def confirmation_tags(found: Verdict | None) -> dict[str, str]:
-    """The verdict on a search's winner, as tags; none without one."""
-    if found is None:
-        return {}
-    texts = {f"{CONFIRMATION_TAG}.{c.role.replace(' ', '_')}": found.line(c) for c in found.comparisons}
-    return {CONFIRMATION_TAG: found.outcome} | texts
-
-
-def leads(found: Verdict | None) -> dict[str, float]:
-    """The winner's leads with further seeds, as metrics: ``lead/runner_up``, and the ends of its interval."""
-    metrics: dict[str, float] = {}
-    for comparison in found.comparisons if found is not None else ():
-        name, lead = f"lead/{comparison.role.replace(' ', '_')}", comparison.lead
-        values = {name: lead.mean, f"{name}_low": lead.low, f"{name}_high": lead.high}
-        metrics |= {key: value for key, value in values.items() if value is not None}
-    return metrics
 
 
 def _tracking(search: Search, folder: Path, *, must_answer: bool) -> Tracking:
