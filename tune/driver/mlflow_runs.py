@@ -28,6 +28,9 @@ TRIAL_TAG = "themo.trial"
 CONFIRMS_TAG = "themo.confirms"
 """Of a run that confirms the winner: the number of the trial whose settings it repeats."""
 
+_VIEW_TRIALS = 50
+"""The view of a running search is renewed after so many trials: more settings differ, and more runs compare."""
+
 _STATUS: dict[State, Status] = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
@@ -138,6 +141,8 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         run.finish(_STATUS[trial.state])
         self._open.discard(trial.number)
         self._report_best()
+        if self._search.n_done % _VIEW_TRIALS == 0:
+            self._keep_view()
 
     def _report_best(self) -> None:
         done = self._search.n_done
@@ -149,7 +154,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         """Keep the view that compares the trials on the settings in which they differ."""
         where = f"tags.`{SEARCH_TAG}` = '{self._uid}' AND tags.`{TRIAL_TAG}` LIKE '%'"
         axes = axes_of([trial.params for trial in self._search if trial.values], self._searched)
-        self.parent.view(parallel_coordinates(where, axes, f"best/{self._objective}"))
+        self.parent.view(parallel_coordinates(where, axes, f"best/{self._objective}", len(self._search)))
 
     def _settle(self, trial: Trial) -> None:
         """Bring the run of a trial that ended before to its end, if a kill kept it from it."""

@@ -13,7 +13,7 @@ from themo.errors import InputError
 from themo.evaluation.report.tables import read_scores
 from themo.evaluation.score_names import logged_scores
 from themo.export.registering import register_version
-from themo.process.progress import waiting
+from themo.process.progress import console, waiting
 from themo.tracking.registry import Registered
 from themo.tracking.run_log import RunLog
 from themo.tracking.runs import Tracking, outbox_path
@@ -22,8 +22,8 @@ from tune.confirmation.verdict import verdict
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
 from tune.results.report.page import REPORT_FILE
 from tune.results.run_tags import CONFIRMATION_TAG, WINNER_TAG, confirmation_tags, leads, run_key, winner_tags
-from tune.study.naming import STUDY_FILE
-from tune.study.search import Search
+from tune.study.naming import STUDY_FILE, is_held
+from tune.study.search import Search, alone
 from tune.study.study import Study
 from tune.study.tracking_place import TRACKING_FILE, has_place, refuse_another_place
 
@@ -41,6 +41,8 @@ def bring_winner(search: Search, folder: Path) -> None:
         InputError: Another process sends the search's records, the search logs to another server than this
             command, or a file is damaged.
     """
+    if not has_place(folder):  # nothing of it is in MLflow
+        return
     study = Study.read(folder / STUDY_FILE)
     study.come_to_rest()
     winner = study.winner()
@@ -57,6 +59,22 @@ def bring_winner(search: Search, folder: Path) -> None:
         for name in _FILES if is_written else ():
             if (folder / name).is_file():
                 run.file(folder / name)
+
+
+def renew(search: Search, folder: Path) -> None:
+    """Bring report and winner of a search to MLflow again, unless the search is running; print why not.
+
+    Args:
+        search: The search.
+        folder: The search directory.
+    """
+    try:
+        if is_held(folder):
+            raise InputError("the search is running, and renews its run at its end")
+        with alone(folder):
+            bring_winner(search, folder)
+    except InputError as error:
+        console.print(f"Not renewed in MLflow: {error}", soft_wrap=True)
 
 
 def register_winner(search: Search, best: Path, name: str) -> Registered:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from themo.cli.addressing import find_run, is_search, is_version
 from themo.cli.options import Parser, place
@@ -12,9 +11,6 @@ from themo.config.settings import load
 from themo.errors import InputError
 from themo.process.output import print_result
 from themo.process.progress import console, waiting
-
-if TYPE_CHECKING:
-    from tune.study.search import Search
 
 SUMMARY = "Write an HTML report of a search or of a version's test."
 EXAMPLES = """\
@@ -63,25 +59,10 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         folder = search_folder(options.name, settings, asked_by="report NAME")
     search = read_search(folder, asked_by="report NAME")
     with waiting("Loading libraries"):
+        from tune.results.parent_run import renew
         from tune.results.report.page import write_report
     print_result(str(write_report(search, folder)))
-    _renew_in_mlflow(search, folder)
-
-
-def _renew_in_mlflow(search: Search, folder: Path) -> None:
-    """Bring page and winner of a search that is not running to its run in MLflow, or print why not."""
-    from tune.results.parent_run import bring_winner
-    from tune.study.naming import is_held
-    from tune.study.search import alone
-
-    if is_held(folder):
-        console.print("Not renewed in MLflow: `tune` runs the search and renews it at its end")
-        return
-    try:
-        with alone(folder):
-            bring_winner(search, folder)
-    except InputError as error:
-        console.print(f"Not renewed in MLflow: {error}", soft_wrap=True)
+    renew(search, folder)
 
 
 def _report_on_test(version: Path) -> Path:
