@@ -501,3 +501,17 @@ def test_a_name_that_no_registry_takes(store, tmp_path):
         with pytest.raises(InputError, match=r"^MLflow at sqlite:.* does not take the model 'a/b': .*name"):
             tracking.register(run, tmp_path, "a/b")
         run.finish("FAILED")
+
+
+def test_the_same_student_is_registered_once_under_a_name(store, tmp_path):
+    (tmp_path / "MLmodel").write_text("flavors: {}\nmodel_uuid: x\n", encoding="utf-8")
+    with opened(store, "models") as tracking:
+        run = tracking.start("export", {})
+        found = [
+            str(tracking.register(run, tmp_path, name, student))
+            for name, student in (("once", "a"), ("once", "a"), ("once", "b"), ("once", "a"), ("two", "a"))
+        ]
+        run.finish()
+        assert tracking.registered_before("once", "c") is None
+    again = "models:/once/1 (registered before)"
+    assert found == ["models:/once/1", again, "models:/once/2", again, "models:/two/1"]

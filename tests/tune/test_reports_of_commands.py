@@ -358,18 +358,57 @@ def test_more_trials_than_a_page_of_mlflow_compare(server: str, searched: Search
         assert tracking.flush(240)
         address = view_address(server, str(tracking.experiment_id), "uid")
     with opened(address, width=1600) as seen:
-        names = seen.page.get_by_text(re.compile(r"^trial \d+ of many$"))
         best = seen.page.get_by_text(f"trial {n_trials - 1} of many", exact=True).first
         best.wait_for(state="attached")
         seen.page.locator(".parcoords svg text.label").first.wait_for(state="attached")
-        assert "the best 100 of 120" in seen.page.inner_text("body")
-        print("rows", names.count())
-        seen.page.screenshot(path="/tmp/many.png")
+        seen.page.get_by_text(f"The best {PAGE} of {n_trials}; “Load more” below").wait_for(state="attached")
         worst = seen.page.get_by_text("trial 0 of many", exact=True)
         assert worst.count() == 0
-        more = seen.page.get_by_role("button", name="Load more")
-        more.scroll_into_view_if_needed()
-        more.click()
-        seen.page.wait_for_timeout(5000)
-        seen.page.screenshot(path="/tmp/many2.png")
-        print("rows", names.count())
+        seen.page.get_by_role("button", name="Load more").click()
+        worst.first.wait_for(state="attached")
+        matching = re.compile(rf"^{n_trials} +matching runs$")
+        seen.page.get_by_text(matching).wait_for(state="attached")
+        assert seen.page.locator(".parcoords svg text.label").count() == 2
+    assert [error for error in seen.errors if not error.startswith(OF_MLFLOW)] == []
+
+
+def test_the_winner_is_registered_once_and_only_if_asked(searched: Searched) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{searched.folder / 'logs' / 'mlflow.db'}")
+    assert client.search_registered_models() == []
+    resume = ["tune", "--resume", "small", "--logs-dir", "logs"]
+    done = searched.themo(*resume, "--register", "small-es", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["registered"] == "models:/small-es/1"
+    again = searched.themo(*resume, "--register", "small-es")
+    assert again.returncode == 0, again.stderr
+    assert "Registered:    models:/small-es/1 (registered before)\n" in again.stderr
+    (registered,) = client.search_model_versions("name = 'small-es'")
+    assert client.get_run(str(registered.run_id)).info.run_name == "small"
+    # a registry that takes no model: the result stays
+    refused = searched.themo(*resume, "--register", "x" * 300)
+    assert refused.returncode == 2
+    *_, line = refused.stderr.splitlines()
+    assert line.startswith("Error: --register: MLflow at sqlite:")
+    assert line.endswith(
+        f"to register its winner: python -m themo tune --resume small --register {'x' * 300}"
+    )
+    assert "Best trials by" in refused.stdout
+
+
+def test_a_test_of_the_winner_renews_its_runs(searched: Searched) -> None:
+    from mlflow import MlflowClient
+
+    done = searched.themo("test", "--version-path", "small", "--logs-dir", "logs", "--json")
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(f"sqlite:///{searched.folder / 'logs' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("miniature").experiment_id
+    runs = {run.info.run_name: run for run in client.search_runs([experiment])}
+    assert set(runs) == {"small", *(f"trial {number} of small" for number in range(N_TRIALS))}
+    winner = runs[f"trial {searched.result['best']['trial']} of small"]
+    score = json.loads(done.stdout)["student"]["retrieval@01"]
+    assert runs["small"].data.metrics["test/retrieval_at_01"] == score
+    assert winner.data.metrics["test/retrieval_at_01"] == score
+    assert [file.path for file in client.list_artifacts(winner.info.run_id)] == ["test.json"]
+    assert not any(value.startswith("/") for run in runs.values() for value in run.data.params.values())

@@ -46,10 +46,11 @@ def parallel_coordinates(where: str, params: Sequence[str], metric: str, n_runs:
         "runsCountToCompare": 10,
         "deleted": False,
         "isGenerated": False,
+        **({"displayName": _notice(n_runs)} if n_runs > PAGE else {}),
     }
     section = {
         "uuid": _SECTION,
-        "name": _title(n_runs),
+        "name": "Settings of the trials",
         "columns": 1,
         "cardHeight": _HEIGHT,
         "display": True,
@@ -69,11 +70,9 @@ def parallel_coordinates(where: str, params: Sequence[str], metric: str, n_runs:
     }
 
 
-def _title(n_runs: int) -> str:
-    title = "Settings of the trials"
-    if n_runs <= PAGE:
-        return title
-    return f"{title}: the best {PAGE} of {n_runs}; “Load more”, below the list of runs, adds {PAGE}"
+def _notice(n_runs: int) -> str:
+    """The chart's title where the list of runs is longer than a page; a longer one is cut."""
+    return f"The best {PAGE} of {n_runs}; “Load more” below the list adds {PAGE}"
 
 
 def view_address(server: str, experiment_id: str, key: str) -> str:

@@ -29,7 +29,7 @@ CONFIRMS_TAG = "themo.confirms"
 """Of a run that confirms the winner: the number of the trial whose settings it repeats."""
 
 _VIEW_TRIALS = 50
-"""The view of a running search is renewed after so many trials: more settings differ, and more runs compare."""
+"""The view of a running search is renewed after so many trials: settings differ that were equal before."""
 
 _STATUS: dict[State, Status] = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
