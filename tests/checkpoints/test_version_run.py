@@ -16,8 +16,11 @@ from themo.tracking.outbox import left_behind
 from themo.tracking.runs import Tracking, outbox_path
 from themo.tracking.uri import tracking_uri
 
-# what mlflow and sqlalchemy do among themselves
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+pytestmark = [
+    pytest.mark.slow,  # MLflow takes seconds to begin
+    # what mlflow and sqlalchemy do among themselves
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+]
 
 KEY = "0123456789abcdef"
 
@@ -114,7 +117,7 @@ def test_another_server_gets_a_run_and_the_user_is_told(
     for _ in range(2):
         score(settings, version, score=0.5)
     line = (
-        f"MLflow at {there}, experiment 'default', has no run of miniature/version_0: "
+        f"MLflow at {there}, experiment 'miniature', has no run of miniature/version_0: "
         "it is logged as a new run\n"
     )
     assert capsys.readouterr().err == line
