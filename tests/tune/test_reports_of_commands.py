@@ -391,9 +391,8 @@ def test_the_winner_is_registered_once_and_only_if_asked(searched: Searched) -> 
     assert refused.returncode == 2
     *_, line = refused.stderr.splitlines()
     assert line.startswith("Error: --register: MLflow at sqlite:")
-    assert line.endswith(
-        f"to register its winner: python -m themo tune --resume small --register {'x' * 300}"
-    )
+    assert "; the search is done; to register its winner: python -m themo tune --resume small" in line
+    assert line.endswith(f" --register {'x' * 300}")
     assert "Best trials by" in refused.stdout
 
 

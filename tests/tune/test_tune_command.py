@@ -38,8 +38,8 @@ def logs(tmp_path: Path) -> Path:
 
 
 MAY_BE_GIVEN = (
-    "--num-samples, --stop-after-no-gain, --confirm, --time-budget, --logs-dir, --address, --max-concurrent "
-    "and its own --space may be given with it"
+    "--num-samples, --stop-after-no-gain, --confirm, --time-budget, --logs-dir, --address, --max-concurrent, "
+    "--register and its own --space may be given with it"
 )
 
 
@@ -90,6 +90,7 @@ MAY_BE_GIVEN = (
             "--gpus-per-trial: must be a number of at least 0, or auto, got 'many'",
         ),
         (["--gpus-per-trial", "1.5"], "--gpus-per-trial must be a whole number above 1, got 1.5"),
+        (["--register", "a/b"], "--register must be letters, digits, spaces and . _ -, got 'a/b'"),
         (["--resume", "old", "--num-samples", "0"], "--num-samples: must be a whole number above 0, got '0'"),
     ],
 )

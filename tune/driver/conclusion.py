@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from themo.errors import InputError, reason_of
 from themo.evaluation.recording import score_and_record
-from themo.process.output import typed
 from themo.process.progress import console
 
 if TYPE_CHECKING:
@@ -37,6 +36,19 @@ class Conclusion:
     report: Path | None = None
     registered: Registered | None = None
     unregistered: str = ""
+
+    def refuse_unregistered(self, resume_command: str) -> None:
+        """Refuse a result whose winner was to be registered and is not.
+
+        Args:
+            resume_command: Command that registers it.
+
+        Raises:
+            InputError: The winner is not registered.
+        """
+        if self.unregistered:
+            again = f"the search is done; to register its winner: {resume_command}"
+            raise InputError(f"{self.unregistered}; {again}")
 
 
 def conclude(search: Search, best: Path, register: str | None = None) -> Conclusion:
@@ -116,5 +128,4 @@ def _registered(search: Search, best: Path, name: str | None) -> tuple[Registere
     try:
         return register_winner(search, best, name), ""
     except Exception as error:  # no failure may lose the search's result
-        again = typed("tune", "--resume", search.name, "--register", name)
-        return None, f"--register: {reason_of(error)}; the search is done; to register its winner: {again}"
+        return None, f"--register: {reason_of(error)}"

@@ -178,8 +178,7 @@ def tune(
         opened = open_search(options)
         result = opened.run()
         end = conclude(opened.search, result.folder / BEST_VERSION, register)
-        if end.unregistered:
-            raise InputError(end.unregistered)
+        end.refuse_unregistered(opened.resume_command)
         return _told(opened.search.name, result, end)
 
 

@@ -18,7 +18,6 @@ from themo.cli.options import (
     seconds,
     share_or_off,
 )
-from themo.errors import InputError
 from themo.process.output import print_json, print_result, typed
 from themo.process.progress import console
 
@@ -146,8 +145,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     _print_next("Compare runs:", comparison.command)
     if comparison.address is not None:
         _print_next("Its trials:", comparison.address)
-    if end.unregistered:
-        raise InputError(end.unregistered)
+    end.refuse_unregistered(resume_hint[0])
 
 
 def _print_next(label: str, text: str | Path) -> None:
