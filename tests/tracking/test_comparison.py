@@ -24,9 +24,11 @@ def test_a_view_names_its_runs_its_axes_and_its_order() -> None:
 
 
 def test_more_runs_than_a_page_are_named_in_the_title() -> None:
-    few, many = (parallel_coordinates("", [], "best/val/loss", n)["compareRunCharts"][0] for n in (100, 120))
-    assert "displayName" not in few
-    assert many["displayName"] == "The best 100 of 120; “Load more” below the list adds 100"
+    few, many = (
+        parallel_coordinates("", [], "best/val/loss", n)["compareRunSections"][0] for n in (100, 120)
+    )
+    assert few["name"] == "Settings of the trials"
+    assert many["name"] == "Best 100 of 120: Load more, below the list of runs, adds 100"
 
 
 def test_a_view_of_many_settings_fits_a_tag() -> None:

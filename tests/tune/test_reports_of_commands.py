@@ -361,7 +361,7 @@ def test_more_trials_than_a_page_of_mlflow_compare(server: str, searched: Search
         best = seen.page.get_by_text(f"trial {n_trials - 1} of many", exact=True).first
         best.wait_for(state="attached")
         seen.page.locator(".parcoords svg text.label").first.wait_for(state="attached")
-        seen.page.get_by_text(f"The best {PAGE} of {n_trials}; “Load more” below").wait_for(state="attached")
+        seen.page.get_by_text(f"Best {PAGE} of {n_trials}: Load more").wait_for(state="attached")
         worst = seen.page.get_by_text("trial 0 of many", exact=True)
         assert worst.count() == 0
         seen.page.get_by_role("button", name="Load more").click()
@@ -396,7 +396,7 @@ def test_the_winner_is_registered_once_and_only_if_asked(searched: Searched) -> 
     assert "Best trials by" in refused.stdout
 
 
-def test_a_test_of_the_winner_renews_its_runs(searched: Searched) -> None:
+def test_a_test_of_the_winner_renews_the_searchs_run(searched: Searched) -> None:
     from mlflow import MlflowClient
 
     done = searched.themo("test", "--version-path", "small", "--logs-dir", "logs", "--json")
@@ -405,9 +405,7 @@ def test_a_test_of_the_winner_renews_its_runs(searched: Searched) -> None:
     experiment = client.get_experiment_by_name("miniature").experiment_id
     runs = {run.info.run_name: run for run in client.search_runs([experiment])}
     assert set(runs) == {"small", *(f"trial {number} of small" for number in range(N_TRIALS))}
-    winner = runs[f"trial {searched.result['best']['trial']} of small"]
     score = json.loads(done.stdout)["student"]["retrieval@01"]
     assert runs["small"].data.metrics["test/retrieval_at_01"] == score
-    assert winner.data.metrics["test/retrieval_at_01"] == score
-    assert [file.path for file in client.list_artifacts(winner.info.run_id)] == ["test.json"]
+    assert "test.json" in {file.path for file in client.list_artifacts(runs["small"].info.run_id)}
     assert not any(value.startswith("/") for run in runs.values() for value in run.data.params.values())

@@ -44,7 +44,9 @@ def tracking_of(
 
 
 def join_run(tracking: runs.Tracking, version: Path, settings: Settings) -> RunLog:
-    """The run of a version; a version without a key, as of ``mlflow=False``, gets one.
+    """The run that takes a version's scores: its own, or the search's of a search's best version.
+
+    A version without a key, as of ``mlflow=False``, gets one.
 
     Where MLflow has no run of the key, as another server than that of the training, one is made and the user
     is told.
@@ -56,7 +58,7 @@ def join_run(tracking: runs.Tracking, version: Path, settings: Settings) -> RunL
     return tracking.join(
         version_name(version, Path(settings.paths.logs_dir)),
         comparison_params(settings.leaves()),
-        key=keys[0],
+        key=keys[-1],
         artifact=settings.model_dump(mode="json"),
         tags={"themo.kind": "train", "themo.version": str(version)},
     )

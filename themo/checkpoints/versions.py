@@ -113,10 +113,10 @@ def new_version(logs_dir: Path, experiment: str) -> Path:
 
 
 def read_run_keys(version: Path) -> list[str]:
-    """Return the keys of the runs in MLflow that take a version's scores; empty if no key was recorded.
+    """Return the keys of a version's runs in MLflow; empty if no key was recorded.
 
-    The first is the key of the version's own run. The best version of a search has a second, that of the
-    search's run.
+    The first is the key of the run that trained it. The best version of a search has a second, that of the
+    search's run. The last one takes the scores of tests.
     """
     try:
         return (version / _RUN_FILE).read_text(encoding="utf-8").split()

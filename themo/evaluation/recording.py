@@ -23,16 +23,15 @@ def score_and_record(
 ) -> Examination:
     """Score a version, write ``test.json`` and remove the report of an earlier test.
 
-    The scores are logged to the version's run in MLflow, and those of a search's best version to the search's
-    run too; scores of baselines alone are a run of their own. `must_answer` is that of `Tracking`.
+    The scores are logged to the version's run in MLflow, those of a search's best version to the search's run;
+    scores of baselines alone are a run of their own. `must_answer` is that of `Tracking`.
     """
     from themo.files.atomic import write_text
 
     with waiting("Loading libraries"):
         from themo.checkpoints.version_run import join_run, tracking_of
-        from themo.checkpoints.versions import REPORT_FILE, TEST_FILE, read_run_keys
+        from themo.checkpoints.versions import REPORT_FILE, TEST_FILE
         from themo.evaluation.encoders import examine
-        from themo.tracking.run_log import RunLog
 
     with tracking_of(settings, version, must_answer=must_answer) as tracking:
         tested = examine(settings, version, task=task, baseline=baseline, floor=floor)
@@ -44,8 +43,6 @@ def score_and_record(
         run = join_run(tracking, version, settings)
         run.measure(metrics)
         run.artifact(tested.to_dict(), TEST_FILE)
-        for search in read_run_keys(version)[1:]:
-            RunLog(tracking, search).measure(metrics, if_there=True)
         # before waiting for MLflow
         (version / REPORT_FILE).unlink(missing_ok=True)  # an older report would contradict these scores
         text = json.dumps(tested.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)

@@ -46,11 +46,10 @@ def parallel_coordinates(where: str, params: Sequence[str], metric: str, n_runs:
         "runsCountToCompare": 10,
         "deleted": False,
         "isGenerated": False,
-        **({"displayName": _notice(n_runs)} if n_runs > PAGE else {}),
     }
     section = {
         "uuid": _SECTION,
-        "name": "Settings of the trials",
+        "name": _title(n_runs),
         "columns": 1,
         "cardHeight": _HEIGHT,
         "display": True,
@@ -70,9 +69,11 @@ def parallel_coordinates(where: str, params: Sequence[str], metric: str, n_runs:
     }
 
 
-def _notice(n_runs: int) -> str:
-    """The chart's title where the list of runs is longer than a page; a longer one is cut."""
-    return f"The best {PAGE} of {n_runs}; “Load more” below the list adds {PAGE}"
+def _title(n_runs: int) -> str:
+    """The title above the chart, which MLflow cuts after some 25 characters."""
+    if n_runs <= PAGE:
+        return "Settings of the trials"
+    return f"Best {PAGE} of {n_runs}: Load more, below the list of runs, adds {PAGE}"
 
 
 def view_address(server: str, experiment_id: str, key: str) -> str:

@@ -143,7 +143,7 @@ class Delivery:
                 case "report":
                     self._report(client, record)
                 case "measure":
-                    self._measure(client, experiment_id, record)
+                    self._measure(client, record)
                 case "tag":
                     self._tag(client, self._known(client, record["run"]), record["tags"])
                 case "replace tags":
@@ -263,12 +263,10 @@ class Delivery:
         client.log_batch(run_id, metrics=entries, tags=[RunTag(_STEP_TAG, str(step))])
         self._steps[key] = step
 
-    def _measure(self, client: MlflowClient, experiment_id: str, record: Mapping[str, Any]) -> None:
+    def _measure(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
         """Log metrics that have no step, where they changed."""
         from mlflow.entities import Metric
 
-        if record.get("if_there") and self._find(client, experiment_id, record["run"]) is None:
-            return
         run_id = self._known(client, record["run"])
         known = client.get_run(run_id).data.metrics
         changed = {name: value for name, value in record["metrics"].items() if known.get(name) != value}

@@ -47,14 +47,9 @@ class RunLog:
         """
         self.log(do="report", metrics=loggable(metrics), step=step, at=now())
 
-    def measure(self, metrics: Mapping[str, float], *, if_there: bool = False) -> None:
-        """Log metrics that have no step, such as scores of a test: the last value counts.
-
-        Args:
-            metrics: The finite ones are logged.
-            if_there: Do nothing, without a word, where MLflow has no such run.
-        """
-        self.log(do="measure", metrics=loggable(metrics), if_there=if_there, at=now())
+    def measure(self, metrics: Mapping[str, float]) -> None:
+        """Log metrics, the finite ones, that have no step, such as scores of a test: the last value counts."""
+        self.log(do="measure", metrics=loggable(metrics), at=now())
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
