@@ -23,8 +23,8 @@ def score_and_record(
 ) -> Examination:
     """Score a version, write ``test.json`` and remove the report of an earlier test.
 
-    The scores are logged to the version's run in MLflow, those of a search's best version to the search's run;
-    scores of baselines alone are a run of their own. `must_answer` is that of `Tracking`.
+    The scores are logged to the version's run in MLflow, those of a search's best version to the search's
+    run; scores of baselines alone are a run of their own. `must_answer` is that of `Tracking`.
     """
     from themo.files.atomic import write_text
 

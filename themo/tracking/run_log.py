@@ -48,7 +48,7 @@ class RunLog:
         self.log(do="report", metrics=loggable(metrics), step=step, at=now())
 
     def measure(self, metrics: Mapping[str, float]) -> None:
-        """Log metrics, the finite ones, that have no step, such as scores of a test: the last value counts."""
+        """Log finite metrics that have no step, such as scores of a test: the last value counts."""
         self.log(do="measure", metrics=loggable(metrics), at=now())
 
     def tag(self, tags: Mapping[str, str]) -> None:
