@@ -35,6 +35,7 @@ ON_CPU = (
     "miniature_results",
     "objectives",
     "early_stopping",
+    "searches",
     "search_efficiency",
     "time_to_target",
     "search_overhead",

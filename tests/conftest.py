@@ -32,8 +32,9 @@ hypothesis.settings.load_profile("themo")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # a shell's job in the background has Ctrl-C ignored, and what tests start and interrupt would inherit it
+    # a job in the background has Ctrl-C ignored, one of nohup the hang-up; what tests signal would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if not hasattr(config, "workerinput"):  # pytest-xdist's workers share that of their controller
         warm_start.allow()
 

@@ -58,6 +58,9 @@ COVERED = {
     "python -m themo tune --num-samples 4 --searcher gp --scheduler pausing-asha --name gp": (
         "tests/tune/schedulers/test_pausing.py"
     ),
+    "python -m themo tune --searcher forecast --scheduler freeze-thaw --name forecast": (
+        "tests/tune/schedulers/test_freeze_thaw.py"
+    ),
     "python -m themo tune --num-samples 4 --scheduler pbt --name population": (
         "tests/tune/schedulers/test_population.py"
     ),

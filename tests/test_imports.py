@@ -89,6 +89,7 @@ SEARCH_ROOMS = (
     "cluster",
     "space",
     "study",
+    "forecasts",
     "searchers",
     "schedulers",
     "confirmation",

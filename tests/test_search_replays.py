@@ -22,7 +22,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # deprecations within the lib
 EPOCH = 16_000
 SLOW = ("ray-optuna-asha", "ray-bohb", "syne-tune-ashacqr", "neps-priorband", "smac-multi-fidelity")
 """Ray, NePS and SMAC3 take seconds to import; two of the methods fit a model for each proposal."""
-ALL = ["ours", *(pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PEERS)]
+FREEZE_THAW = "ours: freeze-thaw"
+ALL = [
+    "ours",
+    FREEZE_THAW,
+    *(pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PEERS),
+]
 LOSSES, SCHEDULES = ("mse", "cosine", "infonce"), ("constant", "linear", "cosine")
 FINITE = {
     "batch_size": IntRange(16, 128, step=16),
@@ -115,6 +120,9 @@ class Watched(Method):
 def method_of(name: str, oracle: Oracle, slots: int, seed: int = 0) -> Watched:
     if name == "ours":
         return Watched(Ours(oracle.space.searched_by(seed=seed)))
+    if name == FREEZE_THAW:
+        changes = {"searcher": "forecast", "scheduler": "freeze-thaw", "grace_share": 8_000 / oracle.whole}
+        return Watched(Ours(oracle.space.searched_by(seed=seed, **changes).for_trials(oracle.whole)))
     if (missing := PEERS[name].missing()) is not None:
         pytest.skip(missing)
     return Watched(PEERS[name](oracle.space, seed, Facts.of(oracle, slots)))

@@ -20,6 +20,8 @@ from tune.worker.trial_report import TrialReport
 OBJECTIVE = "o"
 PAIRS = 100
 """Sentence pairs between reports."""
+WHOLE = 900
+"""Sentence pairs of a whole trial."""
 
 Objective = Callable[[Trial, int], float]
 """Of a trial and the number of its report, counted from 1."""
@@ -40,10 +42,10 @@ def space_of(scheduler: str, n_trials: int) -> Space:
             "scheduler": scheduler,
             "searcher": "random",
             "num_samples": n_trials,
-            "grace_pairs": 100,
+            "grace_share": PAIRS / WHOLE,
         },
     }
-    return from_tree(tree, base, source="search.yaml")
+    return from_tree(tree, base, source="search.yaml").for_trials(WHOLE)
 
 
 def play(

@@ -40,12 +40,21 @@ def is_due(before: int, after: int, total_pairs: float, report_pairs: int) -> bo
     return number > math.floor(before / interval) and total_pairs - number * interval >= interval / 2
 
 
-def last_report_before_end(total_pairs: float, report_pairs: int) -> float:
-    """Sentence pairs at which a run's last report before its end is due; 0 if only its end reports.
+def last_reports_before_end(total_pairs: float, report_pairs: int) -> tuple[int, int]:
+    """Sentence pairs of a run's last two reports before its end, in order; 0 for one that there is not.
+
+    A run with larger steps reports at the first step that reaches these.
 
     Args:
         total_pairs: Of the whole run, above 0.
         report_pairs: The setting.
     """
     interval = report_interval(total_pairs, report_pairs)
-    return max(0, math.floor(total_pairs / interval - 0.5)) * interval
+    number = max(0, math.floor(total_pairs / interval - 0.5))
+    return _first_pairs(number - 1, interval), _first_pairs(number, interval)
+
+
+def _first_pairs(number: int, interval: float) -> int:
+    """The smallest whole number of pairs that holds so many intervals, counted as `is_due` counts."""
+    pairs = math.ceil(number * interval) - 1
+    return max(0, next(n for n in range(pairs, pairs + 3) if math.floor(n / interval) >= number))

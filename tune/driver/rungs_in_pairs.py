@@ -13,7 +13,7 @@ from themo.config.settings import Settings
 from themo.config.yaml_files import write_yaml
 from themo.data.dataset import TrainingData
 from themo.files.atomic import write_text
-from themo.training.report_times import last_report_before_end, report_interval
+from themo.training.report_times import last_reports_before_end
 from tune.space.dimensions import Choice, FloatRange, IntRange, Scalar
 from tune.space.read_dimensions import data_leaves
 from tune.space.search_space import Space
@@ -59,17 +59,16 @@ def idle_rungs(space: Space, settings: Settings, data: Iterable[TrainingData]) -
     if search.scheduler == "none":
         return ""
     pairs = _longest(space, settings) * max(each.pairs_an_epoch for each in data)
-    last = last_report_before_end(pairs, report_pairs)
-    before = last - report_interval(pairs, report_pairs)
+    before, last = last_reports_before_end(pairs, report_pairs)
     if search.first_rung <= before:
         return ""
     stops = "no trial" if search.first_rung > last else "trials only shortly before their end"
     given = "grace_pairs" if search.grace_share is None else "grace_share"
-    remedy = f"lower search.{given} so that it is at most {before:,.0f} pairs, or " if before > 0 else ""
+    remedy = f"lower search.{given} so that it is at most {before:,} pairs, or " if before > 0 else ""
     return (
         f"Warning: the scheduler {search.scheduler} can stop {stops}: its first rung is at "
         f"{search.first_rung:,} sentence pairs, a whole trial has {pairs:,.0f} and is judged last at "
-        f"{last:,.0f}; {remedy}train for more epochs"
+        f"{last:,}; {remedy}train for more epochs"
     )
 
 

@@ -123,9 +123,10 @@ def tune(
         resume: Name of a search to resume, which keeps its settings and its space.
         repeat: Name of an earlier search whose settings and space the new one copies.
         warm_start: Name of an earlier search whose trials the searcher learns from.
-        searcher: ``tpe``, ``gp``, ``cmaes``, ``random`` or ``quasi-random``. None: as the space says.
-        scheduler: ``asha``, ``pausing-asha``, ``hyperband``, ``median``, ``pbt`` or ``none``. None: as the
-            space says.
+        searcher: ``tpe``, ``gp``, ``forecast``, ``cmaes``, ``random`` or ``quasi-random``. None: as the space
+            says.
+        scheduler: ``asha``, ``pausing-asha``, ``freeze-thaw``, ``hyperband``, ``median``, ``pbt`` or
+            ``none``. None: as the space says.
         search_seed: Seed of the proposals. None: as the space says.
         time_budget: Seconds, or a time such as ``"2h30m"``, after which the search stops. None: no limit.
         stop_after_no_gain: Trials without improvement after which the search stops. None: as the space says.

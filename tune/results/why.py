@@ -139,16 +139,20 @@ class Why:
     def to_table(self) -> Table:
         """The decisions, one row each."""
         view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for heading in ("pairs", "judged at", "value", "rank", "needed", "decision"):
+        is_predicted = any(decision.explanation.forecast for decision in self.decisions or ())
+        forecast = ("forecast",) if is_predicted else ()
+        for heading in ("pairs", "judged at", "value", "rank", "needed", *forecast, "decision"):
             view.add_column(heading, justify="left" if heading in ("judged at", "decision") else "right")
         for decision in self.decisions or ():
             found = decision.explanation
+            predicted = "" if found.forecast is None else found.forecast.short
             view.add_row(
                 f"{found.pairs:,}",
                 found.where,
                 "" if found.value is None else f"{found.value:.4f}",
                 "" if found.rank is None else f"{found.rank} of {len(found.compared) + 1}",
                 "" if found.threshold is None else f"{found.threshold:.4f}",
+                *([predicted] if is_predicted else []),
                 _word(decision),
             )
         return view

@@ -23,7 +23,7 @@ from tune.schedulers.scheduler import Scheduler
 from tune.space.search_settings import SearchSettings
 from tune.study.limits import begins_more
 from tune.study.study import Study
-from tune.study.trial_record import Trial, loss_of
+from tune.study.trial_record import is_waiting, loss_of
 
 _AtRungs = Mapping[int, Mapping[int, float]]
 """Best objective of each trial at each rung that it reached: by rung, then by trial number."""
@@ -125,8 +125,3 @@ class PausingAsha(Scheduler):
 def _ranked(results: Mapping[int, float], study: Study) -> list[int]:
     """Numbers of the trials at a rung, best first; ties go to the earlier trial."""
     return sorted(results, key=lambda number: (loss_of(results[number], study.mode), number))
-
-
-def is_waiting(trial: Trial) -> bool:
-    """Whether a trial may be resumed; also one left paused at the end of a search that is later enlarged."""
-    return trial.state in ("PAUSED", "PRUNED") and trial.checkpoint is not None

@@ -7,6 +7,7 @@ from functools import partial
 
 from tune.schedulers.asha import Asha
 from tune.schedulers.explanation import Explanation
+from tune.schedulers.freeze_thaw import FreezeThaw
 from tune.schedulers.hyperband import HyperBand
 from tune.schedulers.median import Median
 from tune.schedulers.pausing import PausingAsha
@@ -57,6 +58,9 @@ def scheduler_of(search: SearchSettings, space: Space | None = None) -> Schedule
         case "pausing-asha":
             most = None if space is None else partial(most_trials, space=space)
             return PausingAsha(rungs, search, most)
+        case "freeze-thaw":
+            most = None if space is None else partial(most_trials, space=space)
+            return FreezeThaw(first, space, most)
         case "hyperband":
             return HyperBand(rungs, search.brackets)
         case "median":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import optuna
@@ -11,6 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from tune.forecasts.forecasts import are_possible, forecasts_of
 from tune.searchers import evolution, quasi_random
 from tune.searchers.conditional_tpe import ConditionalTpe
 from tune.searchers.distributions import distributions_of
@@ -82,8 +84,11 @@ def _proposal(space: Space, study: Study) -> dict[str, Scalar] | None:
 
 def _draws(space: Space, study: Study, trusted: Mapping[str, Scalar]) -> Iterator[dict[str, Scalar]]:
     """A searcher's proposal, followed by its further draws."""
-    number = len(study)
-    if space.search.searcher == "quasi-random" and number >= len(space.first):
+    number, is_started = len(study), len(study) >= max(space.search.startup_trials, len(space.first))
+    if space.search.searcher == "forecast" and is_started and are_possible(study):
+        yield from islice(forecasts_of(space, study).proposals(), _DRAWS)
+        return
+    if space.search.searcher in ("quasi-random", "forecast") and number >= len(space.first):
         # skipped points need no count: each later proposal skips them again, as tried
         yield from map(space.active, quasi_random.points(space, number - len(space.first), study.salt))
         return
@@ -109,7 +114,9 @@ def _draw(space: Space, study: Study, seed: int) -> dict[str, Scalar]:
             # two at least: of a single trial no process can be fitted
             gp = GPSampler(n_startup_trials=max(2, n_startup), seed=seed, warn_independent_sampling=False)
             return _ask(space, _all_complete(_filled(space, study)), gp)
-        case "random" | "quasi-random":  # "quasi-random": dimensions that trusted settings leave open
+        case (
+            "random" | "quasi-random" | "forecast"
+        ):  # "quasi-random": dimensions that trusted settings leave open
             return _ask(space, study, RandomSampler(seed=seed))
         case "cmaes":
             drawn = _ask(space, study, RandomSampler(seed=seed))

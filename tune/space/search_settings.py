@@ -12,8 +12,8 @@ from pydantic_core import PydanticCustomError
 from themo.config.sections import Section
 from tune.space.dimensions import Choice, Dimension, FloatRange
 
-SearcherName = Literal["tpe", "gp", "cmaes", "random", "quasi-random"]
-SchedulerName = Literal["asha", "pausing-asha", "hyperband", "median", "pbt", "none"]
+SearcherName = Literal["tpe", "gp", "forecast", "cmaes", "random", "quasi-random"]
+SchedulerName = Literal["asha", "pausing-asha", "freeze-thaw", "hyperband", "median", "pbt", "none"]
 
 CHANGEABLE = ("learn_rate", "weight_decay", "temperature")
 """Settings that may change when training resumes, as population based training does."""
@@ -30,6 +30,7 @@ DEFAULT_GRACE = 20_000
 _OF_SEARCHERS: Mapping[str, frozenset[str]] = {
     "tpe": frozenset({"startup_trials"}),
     "gp": frozenset({"startup_trials"}),
+    "forecast": frozenset({"startup_trials"}),
     "cmaes": frozenset({"startup_trials"}),
     "random": frozenset(),
     "quasi-random": frozenset(),
@@ -38,6 +39,7 @@ _OF_CONFIRMATION = frozenset({"confirm", "confirm_seeds"})
 _OF_SCHEDULERS: Mapping[str, frozenset[str]] = {
     "asha": frozenset({*GRACES, "reduction_factor"}) | _OF_CONFIRMATION,
     "pausing-asha": frozenset({*GRACES, "reduction_factor"}) | _OF_CONFIRMATION,
+    "freeze-thaw": frozenset({*GRACES, "startup_trials"}) | _OF_CONFIRMATION,
     "hyperband": frozenset({*GRACES, "reduction_factor", "brackets"}) | _OF_CONFIRMATION,
     "median": frozenset(GRACES) | _OF_CONFIRMATION,
     "pbt": frozenset(GRACES),  # its settings change during training: no run can repeat a trial
@@ -124,12 +126,23 @@ class SearchSettings(Section):
             raise ValueError(f"grace_share {self.grace_share} has no sentence pairs before the search begins")
         return self.grace_pairs
 
+    @property
+    def whole_pairs(self) -> float:
+        """Sentence pairs of a whole trial.
+
+        Raises:
+            ValueError: The first rung is not a share of it, or its sentence pairs are unknown.
+        """
+        if self.grace_share is None:
+            raise ValueError(f"grace_pairs {self.grace_pairs} says nothing of a whole trial")
+        return self.first_rung / self.grace_share
+
     def unused(self) -> dict[str, str]:
         """Settings that this searcher or scheduler does not use, each with ``searcher`` or ``scheduler``."""
         searchers = dict.fromkeys(frozenset().union(*_OF_SEARCHERS.values()), "searcher")
         schedulers = dict.fromkeys(frozenset().union(*_OF_SCHEDULERS.values()), "scheduler")
         used = _OF_SEARCHERS[self.searcher] | _OF_SCHEDULERS[self.scheduler]
-        return {name: owner for name, owner in (searchers | schedulers).items() if name not in used}
+        return {name: owner for name, owner in (schedulers | searchers).items() if name not in used}
 
 
 def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) -> list[tuple[str, str]]:
@@ -140,6 +153,12 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         problems.append(
             ("searcher", f"cmaes needs a range of numbers in the space, got choices only: {names}")
         )
+    if search.grace_share is None:
+        rule = "needs grace_share: it predicts the end of a whole trial, of which the first rung is a share"
+        if search.searcher == "forecast":
+            problems.append(("searcher", f"forecast {rule}"))
+        if search.scheduler == "freeze-thaw":
+            problems.append(("scheduler", f"freeze-thaw {rule}"))
     if search.scheduler == "pbt":
         if search.searcher not in ("random", "quasi-random"):
             rule = "must be random or quasi-random with scheduler pbt, which draws all trials at the start"

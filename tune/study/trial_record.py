@@ -197,6 +197,11 @@ class Trial:
         self.seconds = self.checkpoint_seconds
 
 
+def is_waiting(trial: Trial) -> bool:
+    """Whether a trial may be resumed; also one left paused at the end of a search that is later enlarged."""
+    return trial.state in ("PAUSED", "PRUNED") and trial.checkpoint is not None
+
+
 def read_trial(entry: dict[str, Any]) -> Trial:
     """Convert a trial's entry in ``study.json``, also of an older version.
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 from formula_search import no_data, settings_in
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from themo.cli.main import main, parse
@@ -213,6 +213,7 @@ def test_the_longest_trial_counts(base: Settings) -> None:
     report_pairs=st.integers(10, 30_000),
     grace=st.integers(1, 60_000),
 )
+@example(n_pairs=50, epochs=0.5, report_pairs=51, grace=14)
 def test_a_warning_comes_where_no_early_report_is_judged(
     tmp_path_factory: pytest.TempPathFactory, n_pairs: int, epochs: float, report_pairs: int, grace: int
 ) -> None:

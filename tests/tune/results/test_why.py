@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from filelock import FileLock
@@ -12,6 +13,7 @@ from simulation import Killed, play, space_of
 from themo.cli.main import main
 from tune.cluster.resources import Resources
 from tune.results.why import Why, explain_trial
+from tune.space.search_settings import SchedulerName
 from tune.study.naming import FAILURES_FOLDER, LOCK_FILE, STUDY_FILE
 from tune.study.search import new_search
 from tune.study.study import Study
@@ -234,7 +236,7 @@ def test_the_command_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_every_ended_trial_of_a_search_is_explained(tmp_path: Path) -> None:
-    for scheduler in ("asha", "pausing-asha", "hyperband", "median", "pbt", "none"):
+    for scheduler in get_args(SchedulerName):
         folder = a_folder(tmp_path / scheduler, scheduler, [4.5, 2.7, 0.0, 1.8, 3.6], failure="diverged: x")
         found: list[Why] = [explain_trial(folder, number) for number in range(5)]
         assert [why.is_repeated for why in found] == [True] * 5

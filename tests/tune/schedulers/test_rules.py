@@ -22,8 +22,9 @@ from tune.study.study import Study
 from tune.worker.trial_report import TrialReport
 
 SCHEDULERS = get_args(SchedulerName)
-WHOLE_TRIALS = ("none", "median", "pbt")
-"""These stop few trials, or none, so that a search has many reports."""
+SLOW = ("none", "median", "pbt", "freeze-thaw")
+"""The first three stop few trials, or none, so that a search has many reports; the last one fits a model."""
+PAUSING = ("pausing-asha", "freeze-thaw")
 N_REPORTS = 9
 
 values = st.integers(0, 5).map(float) | st.floats(-1, 1)
@@ -97,14 +98,13 @@ def test_a_trial_without_finite_report_fails_and_stops_nobody(scheduler):
         Study(None, "max"),
         lambda trial, step: math.nan if trial.number < 4 else float(step),
     )
-    assert [trial.state for trial in study] == ["FAIL"] * 4 + ["COMPLETE"] * (
-        1 if scheduler == "pausing-asha" else 2
-    ) + ["PRUNED"] * (1 if scheduler == "pausing-asha" else 0)
+    ends = ["COMPLETE", "PRUNED" if scheduler in PAUSING else "COMPLETE"]
+    assert [trial.state for trial in study] == ["FAIL"] * 4 + ends
 
 
 @pytest.mark.parametrize(
     "scheduler",
-    [pytest.param(name, marks=[pytest.mark.slow] if name in WHOLE_TRIALS else []) for name in SCHEDULERS],
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SCHEDULERS],
 )
 @settings(max_examples=25, deadline=None)
 @given(

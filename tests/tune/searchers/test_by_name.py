@@ -35,7 +35,8 @@ TREE = {
 
 
 def by(space: Space, searcher: str) -> Space:
-    return space.searched_by(searcher=searcher)
+    whole = {"grace_share": 0.1} if searcher == "forecast" else {}
+    return space.searched_by(searcher=searcher, **whole).for_trials(300)
 
 
 @pytest.fixture
@@ -115,12 +116,12 @@ def test_tpe_proposes_what_optunas_own_would(space, carried, monkeypatch):
 def test_another_seed_proposes_something_else(space, searcher):
     studies = [Study(None, "max"), Study(None, "max")]
     for study, seed in zip(studies, (3, 4), strict=True):
-        play(space.searched_by(searcher=searcher, seed=seed), study, 5)
+        play(by(space, searcher).searched_by(seed=seed).for_trials(300), study, 5)
     assert studies[0][2].params != studies[1][2].params
     assert studies[0][4].params != studies[1][4].params
 
 
-@pytest.mark.parametrize("searcher", ["tpe", "cmaes"])
+@pytest.mark.parametrize("searcher", ["tpe", "cmaes", "forecast"])
 def test_it_learns(space, searcher):
     study = Study(None, "max")
     play(by(space, searcher), study, 40)
@@ -129,7 +130,8 @@ def test_it_learns(space, searcher):
 
 
 @pytest.mark.parametrize(
-    ("searcher", "n_trials"), [("tpe", 40), ("cmaes", 40), pytest.param("gp", 20, marks=pytest.mark.slow)]
+    ("searcher", "n_trials"),
+    [("tpe", 40), ("cmaes", 40), ("forecast", 20), pytest.param("gp", 20, marks=pytest.mark.slow)],
 )
 def test_a_small_objective_is_searched_for_too(space, searcher, n_trials):
     study = Study(None, "min")
@@ -142,7 +144,8 @@ def test_a_small_objective_is_searched_for_too(space, searcher, n_trials):
 
 
 @pytest.mark.parametrize(
-    ("searcher", "n_trials"), [("cmaes", 40), pytest.param("gp", 20, marks=pytest.mark.slow)]
+    ("searcher", "n_trials"),
+    [("cmaes", 40), ("forecast", 20), pytest.param("gp", 20, marks=pytest.mark.slow)],
 )
 def test_where_trials_fail_is_avoided(space, searcher, n_trials):
     """Half of the space diverges: searchers that know no failed trials must not stay there."""

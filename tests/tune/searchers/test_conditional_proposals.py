@@ -66,16 +66,18 @@ def with_cmaes(space: Space, searcher: str, seed: int) -> Space:
     dimensions = {**space.dimensions}
     if searcher == "cmaes" and all(isinstance(d, Choice) for d in dimensions.values()):
         dimensions["rate"] = FloatRange(0.0, 1.0)
-    return Space(dimensions, (), space.search, space.conditions).searched_by(searcher=searcher, seed=seed)
+    found = Space(dimensions, (), space.search, space.conditions)
+    whole = {"grace_share": 0.1} if searcher == "forecast" else {}
+    return found.searched_by(searcher=searcher, seed=seed, **whole).for_trials(1000)
 
 
 def a_temperature(**search: object) -> Space:
     return Space(
         {"loss": Choice(["mse", "infonce"]), "temperature": FloatRange(0.01, 1.0, log=True)},
         (),
-        SearchSettings.model_validate({"startup_trials": 6, "num_samples": 99} | search),
+        SearchSettings.model_validate({"startup_trials": 6, "num_samples": 99, "grace_share": 0.1} | search),
         {"temperature": {"loss": Choice(["infonce"])}},
-    )
+    ).for_trials(1000)
 
 
 @pytest.mark.parametrize("searcher", FAST)
@@ -86,15 +88,15 @@ def test_where_one_side_is_used_up_the_other_goes_on(searcher: str) -> None:
     assert [trial.params["loss"] for trial in study].count("mse") <= 1
 
 
-@pytest.mark.parametrize(("searcher", "n_trials"), [("tpe", 40), ("cmaes", 40)])
+@pytest.mark.parametrize(("searcher", "n_trials"), [("tpe", 40), ("cmaes", 40), ("forecast", 40)])
 def test_searchers_learn_a_conditional_setting(searcher: str, n_trials: int) -> None:
     """The objective is best at a temperature of 0.1, in the middle of the range."""
     space = Space(
         a_temperature().dimensions | {"learn_rate": FloatRange(0.0, 1.0)},
         (),
-        SearchSettings(searcher=searcher, startup_trials=8),
+        SearchSettings(searcher=searcher, startup_trials=8, grace_share=0.1),
         a_temperature().conditions,
-    )
+    ).for_trials(1000)
     study = Study(None, "min")
     while len(study) < n_trials:
         trial = study.add(propose(space, study))

@@ -30,7 +30,24 @@ def test_a_population_is_drawn_at_random_by_default():
 @pytest.mark.parametrize("scheduler", get_args(SchedulerName))
 @pytest.mark.parametrize("searcher", get_args(SearcherName))
 def test_all_but_a_population_goes_with_every_searcher(searcher, scheduler):
-    search = SearchSettings(searcher=searcher, scheduler=scheduler)
+    search = SearchSettings(searcher=searcher, scheduler=scheduler, grace_share=0.1)
     problems = dict(contradictions(search, {"learn_rate": FloatRange(0.1, 1)}))
     is_refused = scheduler == "pbt" and searcher not in ("random", "quasi-random")
     assert set(problems) == ({"searcher"} if is_refused else set())
+
+
+@pytest.mark.parametrize(
+    ("searcher", "scheduler", "refused"),
+    [
+        ("forecast", "asha", {"searcher"}),
+        ("tpe", "freeze-thaw", {"scheduler"}),
+        ("forecast", "freeze-thaw", {"searcher", "scheduler"}),
+    ],
+)
+def test_forecasts_need_the_share_of_a_whole_trial(searcher, scheduler, refused):
+    search = SearchSettings(searcher=searcher, scheduler=scheduler, grace_pairs=100)
+    problems = dict(contradictions(search, {"learn_rate": FloatRange(0.1, 1)}))
+    assert set(problems) == refused
+    assert all("needs grace_share" in problem for problem in problems.values())
+    with pytest.raises(ValueError, match="says nothing of a whole trial"):
+        _ = search.whole_pairs

@@ -115,7 +115,8 @@ def test_bad_dimensions_are_refused(settings, name, rule, message):
         ({"search": {"reduction_factor": 1.0}}, r"search.reduction_factor: must be greater than 1, got 1.0"),
         (
             {"search": {"searcher": "tpes"}},
-            r"x.yaml: search.searcher: must be 'tpe', 'gp', 'cmaes', 'random' or 'quasi-random', got 'tpes'",
+            r"x.yaml: search.searcher: must be 'tpe', 'gp', 'forecast', 'cmaes', 'random' or 'quasi-random', "
+            r"got 'tpes'",
         ),
         ({"search": {"scheduler": None}}, r"search.scheduler: must be 'asha', .* or 'none', got None"),
         (
@@ -212,11 +213,11 @@ def test_an_option_replaces_the_files_dimension_entirely(settings, scheduler, se
     """The file that comes with Themo names settings of its own scheduler; they are in nobody's way."""
     tree = {
         "space": {"learn_rate": {"log_uniform": [1e-4, 1e-2]}},
-        "search": {"grace_pairs": 500, "reduction_factor": 2.0, "startup_trials": 3, "num_samples": 5},
+        "search": {"grace_share": 0.5, "reduction_factor": 2.0, "startup_trials": 3, "num_samples": 5},
     }
     space = from_tree(tree, settings, source="x.yaml").searched_by(searcher=searcher, scheduler=scheduler)
     assert (space.search.searcher, space.search.scheduler) == (searcher, scheduler)
-    assert (space.search.grace_pairs, space.search.num_samples) == (500, 5)
+    assert (space.search.grace_share, space.search.num_samples) == (0.5, 5)
     assert from_tree(space.to_tree(), settings, source="x.yaml") == space
 
 

@@ -44,11 +44,15 @@ def add_options(parser: Parser) -> None:
     add("--warm-start", metavar="NAME", help="earlier search whose trials the searcher learns from")
     add("--space", type=path, metavar="FILE", help="YAML of the search space (the preset's, in configs)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the space file)")
-    add("--searcher", metavar="NAME", help="tpe, gp, cmaes, random or quasi-random (as in the space file)")
+    add(
+        "--searcher",
+        metavar="NAME",
+        help="tpe, gp, forecast, cmaes, random or quasi-random (as in the space file)",
+    )
     add(
         "--scheduler",
         metavar="NAME",
-        help="asha, pausing-asha, hyperband, median, pbt or none (as in the space file)",
+        help="asha, pausing-asha, freeze-thaw, hyperband, median, pbt or none (as in the space file)",
     )
     add = parser.add_argument_group("stopping").add_argument
     add(

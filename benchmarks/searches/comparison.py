@@ -1,0 +1,171 @@
+"""Searches compared on recorded learning curves, in virtual time: the product's and those of other libraries.
+
+    python -m benchmarks searches --search-seeds 0 1 2 3 4 5 6 7 8 9
+
+The tables are those of `benchmarks.searches.recording`. `make peers` installs the other libraries; those that
+are missing are named and left out. All search the shipped space without its trusted settings, until a table's
+best objective less 0.005, or for as many pairs as 24 whole trainings have. Courses are cached in a file under
+``logs/bench``; delete it after a change of commit. Draws docs/searches-on-curves.png.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import Options, Row
+from benchmarks.searches.calibration import held_ends
+from benchmarks.searches.curves import read
+from benchmarks.searches.ours import Ours
+from benchmarks.searches.peers import PEERS
+from benchmarks.searches.peers.__main__ import oracle_of
+from benchmarks.searches.peers.facts import Facts
+from benchmarks.searches.replay import Course, Method, Oracle, replay
+from themo.checkpoints.environment import commit
+from themo.process.progress import track
+from tune.space.search_space import Space
+
+TABLES = Path(__file__).parent / "tables"
+KEPT = Path("logs/bench/searches.jsonl")
+PICTURE = Path("docs/searches-on-curves.png")
+SLOTS = (1, 4)
+BUDGET = 24
+"""Whole trainings after which a replay ends."""
+MARGIN = 0.005
+"""Below a table's best objective lies the bar."""
+
+Factory = Callable[[Space, int, Facts], Method]
+
+
+def _ours(space: Space, seed: int, facts: Facts, *, searcher: str, scheduler: str) -> Method:
+    changes = {"searcher": searcher, "scheduler": scheduler, "seed": seed, "num_samples": 1000}
+    search = space.search.model_copy(update=changes)
+    return Ours(replace(space, search=search).for_trials(facts.whole))
+
+
+OURS: Mapping[str, Factory] = {
+    "Themo: forecast, freeze-thaw": partial(_ours, searcher="forecast", scheduler="freeze-thaw"),
+    "Themo: tpe, pausing-asha": partial(_ours, searcher="tpe", scheduler="pausing-asha"),
+    "Themo: tpe, asha": partial(_ours, searcher="tpe", scheduler="asha"),
+}
+METHODS: Mapping[str, Factory] = {**OURS, **PEERS}
+
+
+@dataclass(frozen=True, order=True)
+class Task:
+    """One replay: table, slots, method and seed."""
+
+    table: str
+    slots: int
+    method: str
+    seed: int
+
+
+def run(options: Options) -> list[Row]:
+    """Whole trainings until the bar for each method, and how often forecasts hold."""
+    oracles = {path.stem: oracle_of(read(path)) for path in sorted(TABLES.glob("*.parquet"))}
+    missing = [line for peer in PEERS.values() if (line := peer.missing()) is not None]
+    able = [name for name in METHODS if name not in PEERS or PEERS[name].missing() is None]
+    tasks = [
+        Task(table, slots, method, seed)
+        for table in oracles
+        for slots in SLOTS
+        for method in able
+        for seed in options.search_seeds
+    ]
+    courses = collect(tasks, oracles, KEPT)
+    draw({task: course for task, course in courses.items() if task.slots == 1}, oracles, PICTURE)
+    rows = [row for table, oracle in oracles.items() for row in _rows(table, oracle, courses)]
+    rows += [held_ends(table, oracle) for table, oracle in oracles.items()]
+    return rows + [Row("another library", None, "", detail=line) for line in missing]
+
+
+def collect(tasks: Sequence[Task], oracles: Mapping[str, Oracle], kept: Path) -> dict[Task, Course]:
+    """The cached courses, and missing ones, replayed one after the other."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    known = dict(_read(kept))
+    missing = [task for task in tasks if task not in known]
+    with warnings.catch_warnings(), track("Replaying", len(missing), "searches") as advance:
+        warnings.simplefilter("ignore")  # the libraries' own deprecations
+        for task in missing:
+            known[task] = play(task, oracles[task.table])
+            entry = {"task": asdict(task), "course": asdict(known[task]), "commit": commit()}
+            with kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+            advance(1)
+    return {task: known[task] for task in tasks}
+
+
+def _read(kept: Path) -> Iterator[tuple[Task, Course]]:
+    for line in kept.read_text(encoding="utf-8").splitlines() if kept.exists() else ():
+        entry = json.loads(line)
+        yield Task(**entry["task"]), Course(**entry["course"])
+
+
+def play(task: Task, oracle: Oracle) -> Course:
+    """Replay one search."""
+    method = METHODS[task.method](oracle.space, task.seed, Facts.of(oracle, task.slots))
+    return replay(method, oracle, slots=task.slots, budget=BUDGET * oracle.whole, bar=bar_of(oracle))
+
+
+def bar_of(oracle: Oracle) -> float:
+    """The objective to reach."""
+    return max(curve.best for curve in oracle.firsts) - MARGIN
+
+
+def _rows(table: str, oracle: Oracle, courses: Mapping[Task, Course]) -> Iterator[Row]:
+    for slots in SLOTS:
+        of = {task: course for task, course in courses.items() if (task.table, task.slots) == (table, slots)}
+        for method in dict.fromkeys(task.method for task in of):
+            reached = [c.until(bar_of(oracle)) / oracle.whole for t, c in of.items() if t.method == method]
+            low, high = np.quantile(reached, [0.25, 0.75], method="nearest")
+            share = statistics.mean(map(math.isfinite, reached))
+            yield Row(
+                f"{table}, {slots} {'slot' if slots == 1 else 'slots'}: {method}",
+                statistics.median_high(reached),
+                "trainings",
+                spread=(float(low), float(high)),
+                detail=f"reached {share:.0%} of {len(reached)} seeds within {BUDGET}; quartiles; "
+                f"{len(oracle.firsts)} recorded curves, bar {bar_of(oracle):.4f}",
+                seeds=tuple(task.seed for task in of if task.method == method),
+            )
+
+
+def draw(courses: Mapping[Task, Course], oracles: Mapping[str, Oracle], picture: Path) -> None:
+    """Plot the median of the best objective so far over whole trainings, one panel a table."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6 * len(oracles), 4.6), layout="constrained")
+    places = np.linspace(0.1, BUDGET, 240)
+    for panel, (table, oracle) in enumerate(oracles.items()):
+        axes = figure.add_subplot(1, len(oracles), panel + 1)
+        for method in METHODS:
+            of = [c for t, c in courses.items() if (t.table, t.method) == (table, method)]
+            if of:
+                bests = np.median([_bests(course, oracle, places) for course in of], axis=0)
+                style = {"linewidth": 2.4} if method in OURS else {"linewidth": 1.0, "linestyle": "--"}
+                axes.plot(places, 1 - bests, label=method, **style)
+        axes.axhline(1 - bar_of(oracle), color="black", linewidth=0.7)
+        axes.set(title=f"{table}: {len(oracle.firsts)} curves", xlabel="whole trainings", yscale="log")
+        axes.set_ylabel("1 - best objective so far, median over seeds")
+    figure.axes[-1].legend(fontsize="x-small")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_figure(picture, dpi=120)
+
+
+def _bests(
+    course: Course, oracle: Oracle, places: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> list[float]:
+    """The best objective so far at numbers of whole trainings; 0 before the first report."""
+    spent = np.array(course.pairs) / oracle.whole
+    indices = np.searchsorted(spent, places, side="right") - 1
+    return [course.bests[i] if i >= 0 else 0.0 for i in indices]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+
+from tune.forecasts.coordinates import Coordinates, Floats
+from tune.forecasts.curve_process import CurveProcess, Reports, time_of
+from tune.space.dimensions import FloatRange
+from tune.space.search_space import Space
+
+COORDINATES = Coordinates(Space({"a": FloatRange(0.0, 1.0), "b": FloatRange(0.0, 1.0)}))
+TIMES = np.array([time_of(step, 16) for step in (1, 2, 4, 8, 16)])
+
+
+def curve(setting: Floats, random: np.random.Generator) -> Floats:
+    """A power law whose end depends on the first setting, and its speed on the second."""
+    end = 1.0 + 2.0 * setting[0] + 0.1 * random.standard_normal()
+    scores: Floats = end + (0.3 + setting[1]) * TIMES + 0.03 * random.standard_normal(len(TIMES))
+    return scores
+
+
+def reports_of(settings: Floats, lengths: list[int]) -> Reports:
+    """The first reports of each trial."""
+    return Reports(
+        np.repeat(settings, lengths, axis=0),
+        np.concatenate([TIMES[:length] for length in lengths]),
+        np.repeat(np.arange(len(settings)), lengths),
+    )
+
+
+def ends_of(settings: Floats, trials: Floats) -> Reports:
+    return Reports(settings, np.zeros(len(settings)), trials.astype(np.int64))
+
+
+def test_the_gradient_is_that_of_the_loss() -> None:
+    random = np.random.default_rng(0)
+    settings = random.random((4, 2))
+    known = reports_of(settings, [5, 3, 1, 2])
+    scores = np.concatenate([curve(s, random)[:n] for s, n in zip(settings, [5, 3, 1, 2], strict=True)])
+    process = CurveProcess(COORDINATES, known, scores)
+    for theta in (process._prior, process._theta, process._prior + 0.5):
+        _, gradient = process._loss(theta)
+        numeric = approx_fprime(theta, lambda t: process._loss(t)[0], 1e-6)
+        assert gradient == pytest.approx(numeric, rel=1e-3, abs=1e-3)
+
+
+def test_the_fit_is_more_probable_than_the_prior() -> None:
+    random = np.random.default_rng(1)
+    settings = random.random((6, 2))
+    process = CurveProcess(
+        COORDINATES, reports_of(settings, [5] * 6), np.concatenate([curve(s, random) for s in settings])
+    )
+    assert process._loss(process._theta)[0] < process._loss(process._prior)[0]
+
+
+def test_a_forecast_gets_surer_the_longer_the_curve() -> None:
+    random = np.random.default_rng(2)
+    settings = random.random((8, 2))
+    curves = [curve(s, random) for s in settings]
+    deviations = []
+    for length in (1, 3, 5):
+        lengths = [5] * 7 + [length]
+        scores = np.concatenate([c[:n] for c, n in zip(curves, lengths, strict=True)])
+        process = CurveProcess(COORDINATES, reports_of(settings, lengths), scores)
+        mean, deviation = process.predict(ends_of(settings[7:], np.array([7])))
+        deviations.append(float(deviation[0]))
+    assert deviations == sorted(deviations, reverse=True)
+    assert float(mean[0]) == pytest.approx(curves[7][-1], abs=0.1)
+
+
+def test_a_new_setting_is_predicted_from_its_neighbours() -> None:
+    random = np.random.default_rng(3)
+    settings = random.random((20, 2))
+    scores = np.concatenate([curve(s, random) for s in settings])
+    process = CurveProcess(COORDINATES, reports_of(settings, [5] * 20), scores)
+    asked = np.array([[0.1, 0.5], [0.9, 0.5]])
+    (low, high), _ = process.predict(ends_of(asked, np.array([-5, -5])))
+    assert low == pytest.approx(1.2, abs=0.3)
+    assert high == pytest.approx(2.8, abs=0.3)
+
+
+def test_ends_lie_in_intervals_that_say_something() -> None:
+    """Of 120 curves cut after two to four of five reports."""
+    random = np.random.default_rng(4)
+    n_inside, widths = 0, []
+    for _ in range(12):
+        settings = random.random((10, 2))
+        lengths = [2, 3, 4, 2, 3, 4, 2, 3, 4, 2]
+        curves = [curve(s, random) for s in settings]
+        scores = np.concatenate([c[:n] for c, n in zip(curves, lengths, strict=True)])
+        process = CurveProcess(COORDINATES, reports_of(settings, lengths), scores)
+        means, deviations = process.predict(ends_of(settings, np.arange(10)))
+        half = 1.6449 * np.hypot(deviations, process.noise)
+        n_inside += int((np.abs(means - [c[-1] for c in curves]) < half).sum())
+        widths += list(2 * half)
+    assert n_inside >= 0.85 * 120
+    assert np.median(widths) < 1.0  # all ends lie between 1 and 3
+
+
+def test_equal_hyperparameters_can_be_taken_over() -> None:
+    random = np.random.default_rng(5)
+    settings = random.random((5, 2))
+    scores = np.concatenate([curve(s, random) for s in settings])
+    known = reports_of(settings, [5] * 5)
+    fitted = CurveProcess(COORDINATES, known, scores)
+    taken = CurveProcess(COORDINATES, known, scores, like=fitted)
+    asked = ends_of(settings, np.arange(5))
+    assert np.array_equal(fitted.predict(asked), taken.predict(asked))

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from tune.forecasts import forecasts as module
+from tune.forecasts.forecasts import Forecasts, are_possible, expected_gain, forecasts_of
+from tune.space.dimensions import Choice, FloatRange, Scalar
+from tune.space.search_settings import SearchSettings
+from tune.space.search_space import Space
+from tune.study.study import Study
+
+SPACE = Space(
+    {"rate": FloatRange(0.0, 1.0), "loss": Choice(["mse", "cosine"])},
+    search=SearchSettings(grace_share=0.1),
+).for_trials(1000)
+
+
+def enter(study: Study, params: dict[str, Scalar], n_reports: int = 10, state: str = "PAUSED") -> int:
+    """A trial that rises to 0.9 at a rate of 0.7, to less elsewhere."""
+    number = study.add(params).number
+    end = 0.9 - 1.5 * (float(params["rate"]) - 0.7) ** 2 - 0.1 * (params["loss"] == "mse")
+    for step in range(1, n_reports + 1):
+        value = end - 0.3 * (10 - step) / 10
+        study.report(number, {"pairs_seen": 100.0 * step, "o": value}, "o")
+    if state != "RUNNING":
+        study.finish(number, state)  # type: ignore[arg-type]
+    return number
+
+
+def a_study(path: Path | None = None) -> Study:
+    """Trials 0 to 3 and 7 to 9 are whole, the best of the others is 4."""
+    study = Study(path, "max")
+    for i, rate in enumerate((0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 0.99, 0.9, 1.0)):
+        enter(study, {"rate": rate, "loss": "mse" if i % 2 else "cosine"}, 3 if 4 <= i <= 6 else 10)
+    return study
+
+
+def test_better_settings_are_predicted_to_end_better() -> None:
+    found = Forecasts(SPACE, a_study())
+    ends = {number: end.mean for number, end in found.ends.items()}
+    assert max(ends, key=lambda number: ends[number]) == 4
+    assert min(ends, key=lambda number: ends[number]) == 0
+    assert found.ends[4].chance > 0.5 > found.ends[0].chance
+    assert found.ends[4].gain > found.ends[6].gain > found.ends[0].gain
+
+
+def test_the_first_proposals_lie_where_trials_do_best() -> None:
+    found = Forecasts(SPACE, a_study())
+    rates = [float(params["rate"]) for params in islice(found.proposals(), 5)]
+    assert all(0.55 < rate < 0.9 for rate in rates)
+    assert found.best_new.gain > 0
+
+
+def test_forecasts_are_a_function_of_the_record(tmp_path: Path) -> None:
+    study = a_study(tmp_path / "study.json")
+    found, again = Forecasts(SPACE, study), Forecasts(SPACE, Study.read(tmp_path / "study.json"))
+    assert found.ends == again.ends
+    assert list(found.proposals()) == list(again.proposals())
+
+
+def test_running_trials_are_not_proposed_twice() -> None:
+    study = a_study()
+    alone = next(Forecasts(SPACE, study).proposals())
+    number = study.add(alone).number
+    beside = Forecasts(SPACE, study)
+    assert number not in beside.ends
+    assert beside.best_new.gain < Forecasts(SPACE, study, arriving=number).best_new.gain
+
+
+def test_failures_lower_what_is_expected_nearby() -> None:
+    study = a_study()
+    rates = [0.68, 0.7, 0.72, 0.74]
+    before = float(next(Forecasts(SPACE, study).proposals())["rate"])
+    for rate in rates:
+        study.finish(study.add({"rate": rate, "loss": "cosine"}).number, "FAIL")
+    after = next(Forecasts(SPACE, study).proposals())
+    assert 0.55 < before < 0.9
+    assert min(abs(float(after["rate"]) - rate) for rate in rates) > 0.04
+
+
+def test_carried_trials_count_as_reports() -> None:
+    old = a_study()
+    carried = [replace(trial, number=-1 - trial.number) for trial in old]
+    study = Study(None, "max", carried=carried)
+    assert are_possible(study)
+    found = Forecasts(SPACE, study)
+    assert 0.55 < float(next(found.proposals())["rate"]) < 0.95
+
+
+def test_a_long_search_is_fitted_to_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_REPORTS", 30)
+    study = Study(None, "max")
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        enter(study, {"rate": float(random.random()), "loss": "cosine"}, int(random.integers(1, 11)))
+    found = Forecasts(SPACE, study)
+    assert len(found._known) == 30
+    best = study.leader()
+    assert best is not None
+    assert best.number in found._known.trials
+    assert len(found.ends) == 40
+
+
+def test_the_same_record_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = a_study()
+    found = forecasts_of(SPACE, study)
+    assert forecasts_of(SPACE, study) is found
+    enter(study, {"rate": 0.6, "loss": "cosine"}, 1)
+    assert forecasts_of(SPACE, study) is not found
+
+
+def test_two_trials_with_reports_are_needed() -> None:
+    study = Study(None, "max")
+    assert not are_possible(study)
+    enter(study, {"rate": 0.5, "loss": "mse"}, 2)
+    assert not are_possible(study)
+    enter(study, {"rate": 0.6, "loss": "mse"}, 1)
+    assert are_possible(study)
+    assert set(Forecasts(SPACE, study).ends) == {0, 1}
+
+
+def test_the_expected_gain_is_that_of_drawn_scores() -> None:
+    draws = norm.rvs(0.4, 0.2, size=200_000, random_state=0)
+    gains, chances = expected_gain(np.array([0.4]), np.array([0.2]), 0.5)
+    assert gains[0] == pytest.approx(np.maximum(draws - 0.5, 0).mean(), abs=1e-3)
+    assert chances[0] == pytest.approx((draws > 0.5).mean(), abs=5e-3)

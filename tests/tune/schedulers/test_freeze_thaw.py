@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from simulation import play, space_of
+
+from tune.schedulers.decisions import decisions
+from tune.schedulers.freeze_thaw import FreezeThaw
+from tune.schedulers.rules import scheduler_of
+from tune.space.search_settings import SearchSettings
+from tune.space.search_space import Space
+from tune.study.study import Study
+from tune.study.trial_record import Trial
+
+
+def a_space(n_trials: int = 12, **search: object) -> Space:
+    space = space_of("freeze-thaw", n_trials)
+    return space.searched_by(searcher="forecast", startup_trials=4, **search).for_trials(900)
+
+
+def rising(trial: Trial, step: int) -> float:
+    """Best with small batches, worst with large ones."""
+    return step / 9 * (1 - float(trial.params["batch_size"]) / 512)
+
+
+def test_first_trials_begin_before_any_continues() -> None:
+    study = play(a_space(), Study(None, "max"), rising)
+    assert study.journal is not None
+    begun = [event.number for event in study.journal if event.kind in ("add", "resume")]
+    assert begun[:4] == [0, 1, 2, 3]
+
+
+def test_the_best_trial_ends_and_poor_ones_stay_short() -> None:
+    study = play(a_space(), Study(None, "max"), rising)
+    assert study.counts()["RUNNING"] == study.counts()["PAUSED"] == 0
+    winner = study.winner()
+    assert winner is not None
+    assert winner.state == "COMPLETE"
+    assert float(winner.params["batch_size"]) == min(float(trial.params["batch_size"]) for trial in study)
+    assert sum(len(trial.values) for trial in study) < 0.75 * 12 * 9
+    worst = max(study, key=lambda trial: float(trial.params["batch_size"]))
+    assert worst.pairs_seen <= 300
+
+
+@examples(max_examples=10, deadline=None)
+@given(st.integers(2, 4), st.lists(st.integers(0, 5), max_size=60))
+def test_decisions_in_many_slots_repeat_from_the_record(slots: int, order: list[int]) -> None:
+    space = a_space(8)
+    study = play(space, Study(None, "max"), rising, slots=slots, choices=order)
+    found = list(decisions(study, space))
+    assert found
+    assert all(decision.is_repeated for decision in found)
+
+
+def test_a_decision_says_forecast_and_reason(tmp_path: Path) -> None:
+    space = a_space()
+    study = play(space, Study(tmp_path / "study.json", "max"), rising)
+    found = [d.explanation for d in decisions(study, space)]
+    assert found[0].rule == "4 trials begin before any continues"
+    predicted = [explanation for explanation in found if explanation.forecast is not None]
+    assert predicted
+    for explanation in predicted:
+        assert explanation.forecast is not None
+        assert explanation.forecast.low <= explanation.forecast.value <= explanation.forecast.high <= 1
+        assert explanation.value is not None
+        assert explanation.forecast.low >= explanation.value - 1e-9
+    rules = {explanation.rule.rstrip("0123456789") for explanation in found}
+    assert "a new trial has a larger expected gain a pair" in rules
+    assert "the largest expected gain a pair has trial " in rules
+
+
+def test_an_enlarged_search_resumes_what_waited() -> None:
+    study = play(a_space(8), Study(None, "max"), rising)
+    n_reports = [len(trial.values) for trial in study]
+    grown = play(a_space(12), study, rising)
+    assert len(grown) == 12
+    assert [len(trial.values) for trial in grown][:8] >= n_reports
+
+
+def test_a_running_trial_has_a_forecast() -> None:
+    space = a_space()
+    study = Study(None, "max")
+    scheduler = scheduler_of(space.search, space)
+    for size in (32, 64):
+        number = study.add({"learn_rate": 1e-3, "batch_size": size}).number
+        assert scheduler.forecast(study, number) is None
+        study.report(number, {"pairs_seen": 100.0, "o": 0.5 + 1 / size}, "o")
+    found = scheduler.forecast(study, 0)
+    assert found is not None
+    assert found.low <= found.value <= found.high
+
+
+def test_a_worker_knows_when_trials_are_judged() -> None:
+    scheduler = scheduler_of(SearchSettings(scheduler="freeze-thaw", grace_pairs=100))
+    assert isinstance(scheduler, FreezeThaw)
+    assert scheduler.is_judged(0, 90, 100)
+    assert not scheduler.is_judged(0, 100, 199)
+    with pytest.raises(ValueError, match="without a search space"):
+        scheduler.next_paused(Study(None, "max"))

@@ -1,0 +1,1 @@
+"""Forecasts of learning curves, from the reports of all trials."""

@@ -1,0 +1,215 @@
+"""A Gaussian process over settings and sentence pairs seen: one model of all learning curves of a search.
+
+After "Freeze-Thaw Bayesian Optimization" (Swersky et al., 2014, https://arxiv.org/abs/1406.3896): curves of
+similar settings are alike, and a curve deviates from its neighbours in its own way, which its further course
+keeps. Here a score is a line in t, the logarithm of the pairs, plus a rough part. On a scale logarithmic in
+the error a line is a power law. Level and slope depend smoothly on the settings, and each trial deviates from
+them. The covariance of two reports is
+
+    Kx (a + b t t' + c Kt) + [same trial] (d + e t t' + f Kt) + noise [same report],
+
+with Kx a squared exponential over the settings, one length scale a setting, and Kt an exponential over the
+difference of t. The mean is a line too, its two weights integrated out. Formulas are those of Rasmussen and
+Williams, "Gaussian Processes for Machine Learning", 2006, chapters 2 and 5.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.optimize import minimize
+
+from tune.forecasts.coordinates import Coordinates, Floats
+
+_MEAN_VARIANCE = 10.0
+"""Prior variance of the two weights of the mean, in units of the standardized scores."""
+_JITTER = 1e-4
+_ITERATIONS = 40
+
+# log-normal priors of the hyperparameters: median and standard deviation of the logarithm
+_INVERSE_SCALE = (0.3, 1.5)
+"""Of 1 / length scale squared, a setting, on ranges from 0 to 1."""
+_SHARED = ((0.5, 1.0), (0.05, 1.0), (0.1, 1.0))
+"""Of a, b and c."""
+_OWN = ((0.05, 1.0), (0.005, 1.0), (0.05, 1.0))
+"""Of d, e and f."""
+_NOISE = (0.01, 1.0)
+_SPAN = (2.0, 0.7)
+"""Of the length scale of Kt, in doublings of the pairs."""
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Reports of trials, as rows.
+
+    Attributes:
+        settings: Coordinates, float64 of shape (reports, n).
+        times: Binary logarithm of the share of a whole trial, 0 at its end, float64 of shape (reports,).
+        trials: The trial of each report, int64 of shape (reports,); trials with equal numbers are the same.
+    """
+
+    settings: Floats
+    times: Floats
+    trials: np.ndarray[tuple[int], np.dtype[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+class CurveProcess:
+    """The process, fitted to scores at reports.
+
+    Args:
+        coordinates: Differences of settings.
+        known: The reports.
+        scores: Score of each report, higher is better, float64 of shape (reports,).
+        like: A process whose hyperparameters this one takes; None: they are fitted.
+    """
+
+    def __init__(
+        self, coordinates: Coordinates, known: Reports, scores: Floats, like: CurveProcess | None = None
+    ) -> None:
+        self._coordinates, self._known = coordinates, known
+        self._center, self._unit = float(scores.mean()), float(scores.std()) + 1e-6
+        self._scores = (scores - self._center) / self._unit
+        self._squares = coordinates.squared_differences(known.settings, known.settings)
+        self._is_same = _same_trial(known, known)
+        self._times = _Times(known.times, known.times)
+        priors = np.array([_INVERSE_SCALE] * coordinates.n + [*_SHARED, *_OWN, _NOISE, _SPAN])
+        self._prior, self._deviation = np.log(priors[:, 0]), priors[:, 1]
+        self._theta: Floats = self._fit() if like is None else like._theta
+        self._factor = np.linalg.cholesky(self._covariance(_Hyperparameters.of(self._theta)))
+        self._weights: Floats = cho_solve((self._factor, True), self._scores)
+
+    def predict(self, asked: Reports) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the noiseless scores at other reports, each of shape (asked,)."""
+        theta, times = _Hyperparameters.of(self._theta), _Times(asked.times, self._known.times)
+        squares = self._coordinates.squared_differences(asked.settings, self._known.settings)
+        cross = theta.alike(squares) * times.mixed(theta.shared, theta.span) + times.of_mean
+        cross += _same_trial(asked, self._known) * times.mixed(theta.own, theta.span)
+        solved = solve_triangular(self._factor, cross.T, lower=True)
+        level, slope, rough = theta.shared + theta.own
+        prior = level + slope * asked.times**2 + rough + _MEAN_VARIANCE * (1 + asked.times**2)
+        variance = np.maximum(prior - (solved**2).sum(axis=0), 1e-9)
+        return self._center + self._unit * (cross @ self._weights), self._unit * np.sqrt(variance)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the noise of a report."""
+        return self._unit * math.sqrt(_Hyperparameters.of(self._theta).noise + _JITTER)
+
+    def _fit(self) -> Floats:
+        """The most probable hyperparameters, as logarithms.
+
+        From length scales as long as a range the search finds the optimum that explains scores by settings;
+        from longer ones often the one that explains them by each trial's own deviation.
+        """
+        start = self._prior.copy()
+        start[: self._coordinates.n] = 0.0
+        limit = {"maxiter": _ITERATIONS}
+        found: Floats = minimize(self._loss, start, jac=True, method="L-BFGS-B", options=limit).x
+        return found
+
+    def _covariance(self, theta: _Hyperparameters) -> Floats:
+        """Covariance of the known reports."""
+        shared = theta.alike(self._squares) * self._times.mixed(theta.shared, theta.span)
+        whole = shared + self._is_same * self._times.mixed(theta.own, theta.span) + self._times.of_mean
+        whole[np.diag_indices_from(whole)] += theta.noise + _JITTER
+        return whole
+
+    def _loss(self, logarithms: Floats) -> tuple[float, Floats]:
+        """Negative logarithm of the posterior density of the hyperparameters, and its gradient."""
+        theta = _Hyperparameters.of(logarithms)
+        factor = cho_factor(self._covariance(theta), lower=True)
+        weights = cho_solve(factor, self._scores)
+        distance = (logarithms - self._prior) / self._deviation
+        loss = 0.5 * (self._scores @ weights + distance @ distance) + np.log(np.diag(factor[0])).sum()
+        slopes = 0.5 * (cho_solve(factor, np.eye(len(weights))) - np.outer(weights, weights))
+        return float(loss), self._gradient(theta, slopes) + distance / self._deviation
+
+    def _gradient(self, theta: _Hyperparameters, slopes: Floats) -> Floats:
+        """Gradient of the loss without the priors, by that with respect to the covariance."""
+        times, alike = self._times, slopes * theta.alike(self._squares)
+        same = slopes * self._is_same
+        near = times.near(theta.span)
+        shared, own = (
+            weights * np.array([part.sum(), (part * times.products).sum(), (part * near).sum()])
+            for weights, part in ((theta.shared, alike), (theta.own, same))
+        )
+        of_shared = alike * times.mixed(theta.shared, theta.span)
+        of_settings = -0.5 * theta.inverse * np.tensordot(self._squares, of_shared, axes=2)
+        rough = (theta.shared[2] * alike + theta.own[2] * same) * near
+        of_span = (rough * times.spans).sum() / theta.span
+        return np.concatenate([of_settings, shared, own, [np.trace(slopes) * theta.noise, of_span]])
+
+
+@dataclass(frozen=True)
+class _Hyperparameters:
+    """The hyperparameters by name.
+
+    Attributes:
+        inverse: Inverse squared length scales of the settings, float64 of shape (n,).
+        shared, own: Weights of level, slope and rough part, of what trials share and of each one's own,
+            float64 of shape (3,).
+        noise: Variance of a report's noise.
+        span: Length scale of the rough part.
+    """
+
+    inverse: Floats
+    shared: Floats
+    own: Floats
+    noise: float
+    span: float
+
+    @classmethod
+    def of(cls, logarithms: Floats) -> _Hyperparameters:
+        values = np.exp(logarithms)
+        return cls(values[:-8], values[-8:-5], values[-5:-2], float(values[-2]), float(values[-1]))
+
+    def alike(self, squares: Floats) -> Floats:
+        """Kx, from the squared differences of all settings."""
+        found: Floats = np.exp(-0.5 * np.tensordot(self.inverse, squares, axes=1))
+        return found
+
+
+class _Times:
+    """Products and differences of two series of times.
+
+    Args:
+        a, b: The times, float64 of shapes (n_a,) and (n_b,).
+    """
+
+    def __init__(self, a: Floats, b: Floats) -> None:
+        self.products: Floats = np.outer(a, b)
+        self.spans: Floats = np.abs(a[:, None] - b[None, :])
+
+    @property
+    def of_mean(self) -> Floats:
+        """Prior covariance of the mean."""
+        found: Floats = _MEAN_VARIANCE * (1 + self.products)
+        return found
+
+    def near(self, span: float) -> Floats:
+        """Kt."""
+        found: Floats = np.exp(-self.spans / span)
+        return found
+
+    def mixed(self, weights: Floats, span: float) -> Floats:
+        """The sum of level, slope and rough part."""
+        level, slope, rough = weights
+        found: Floats = level + slope * self.products + rough * self.near(span)
+        return found
+
+
+def _same_trial(a: Reports, b: Reports) -> Floats:
+    """1 where two reports are of one trial, else 0."""
+    found: Floats = (a.trials[:, None] == b.trials[None, :]).astype(np.float64)
+    return found
+
+
+def time_of(pairs: float, whole: float) -> float:
+    """Binary logarithm of the share of a whole trial."""
+    return math.log2(pairs / whole)

@@ -1,0 +1,225 @@
+"""Forecasts of all trials of a search: how each would end, and what its further training promises.
+
+A pure function of the record, so that a resumed search, and `why`, find the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from scipy.stats import norm
+
+from tune.forecasts.coordinates import Coordinates, Floats, stack
+from tune.forecasts.curve_process import CurveProcess, Reports, time_of
+from tune.forecasts.scale import scale_of
+from tune.space.dimensions import Scalar
+from tune.space.search_space import Space
+from tune.study.study import Study
+from tune.study.trial_record import Mode, Trial, loss_of
+
+_MOST_REPORTS = 120
+"""Reports that the process is fitted to, at most; its time grows with their cube."""
+_MOST_FAILED = 20
+"""Failed trials, the latest ones, that count as ended with the worst objective of all."""
+_N_DRAWS, _N_PARENTS, _N_NEAR = 256, 8, 24
+"""Points that compete to be the next trial: drawn uniformly, and beside so many best trials, each so many."""
+_REDRAWN, _MOVED, _STEP = 0.2, 0.6, 0.1
+"""Beside a trial: probability that a coordinate is drawn, that it is drawn or moved, deviation of a move."""
+_NEW = -(10**9)
+"""Trial number of points that are not trials; carried trials have small negative numbers."""
+
+
+@dataclass(frozen=True)
+class End:
+    """The predicted score of a trial at its end: a normal distribution.
+
+    Attributes:
+        mean, deviation: Mean and standard deviation of the score.
+        gain: Expected gain over the best score so far, for each whole trial's worth of pairs that it costs.
+        chance: Probability that the score exceeds the best one so far.
+    """
+
+    mean: float
+    deviation: float
+    gain: float
+    chance: float
+
+
+class Forecasts:
+    """Forecasts from the reports of a search so far.
+
+    Args:
+        space: The search space, whose first rung is a share of a whole trial.
+        study: The record, with reports of two trials at least (`are_possible`).
+        arriving: A trial that has just reported, and is judged; None: none. Other running trials count as if
+            they had ended as predicted.
+    """
+
+    def __init__(self, space: Space, study: Study, arriving: int | None = None) -> None:
+        self._space, self._coordinates = space, Coordinates(space)
+        self._whole = space.search.whole_pairs
+        self._reported = [trial for trial in (*study.carried, *study) if trial.values]
+        self._entropy = [space.search.seed, len(study), *study.salt]
+        objectives = np.array([value for trial in self._reported for value in trial.values.values()])
+        self.scale = scale_of(study.mode, objectives)
+        worst = float(objectives.min() if study.mode == "max" else objectives.max())
+        failed = [(trial, self._whole, worst) for trial in study if trial.state == "FAIL"]
+        chosen = [*_chosen(self._reported, study.mode), *failed[-_MOST_FAILED:]]
+        self._known = self._rows([(trial, pairs) for trial, pairs, _ in chosen])
+        self._scores = self.scale.scores(np.array([value for *_, value in chosen]))
+        own = [value for trial in study if trial.is_scored for value in trial.values.values()]
+        self.best_score = float(self.scale.scores(np.array(own)).max() if own else self._scores.max())
+        self._process = CurveProcess(self._coordinates, self._known, self._scores)
+        self._believe([t for t in study if t.state == "RUNNING" and t.number != arriving])
+
+    def _believe(self, running: Sequence[Trial]) -> None:
+        """Count running trials as ended where they are predicted to, so that no other one repeats them."""
+        if not running:
+            return
+        ends = self._rows([(trial, self._whole) for trial in running])
+        means, _ = self._process.predict(ends)
+        known = Reports(
+            *(np.concatenate([a, b]) for a, b in zip(_arrays(self._known), _arrays(ends), strict=True))
+        )
+        self._process = CurveProcess(
+            self._coordinates, known, np.concatenate([self._scores, means]), like=self._process
+        )
+        self.best_score = max(self.best_score, float(means.max()))
+
+    def _rows(self, reports: Sequence[tuple[Trial, float]]) -> Reports:
+        settings = [self._coordinates.of(trial.params) for trial, _ in reports]
+        return Reports(
+            stack(settings, self._coordinates.n),
+            np.array([time_of(pairs, self._whole) for _, pairs in reports]),
+            np.array([trial.number for trial, _ in reports], dtype=np.int64),
+        )
+
+    @cached_property
+    def ends(self) -> dict[int, End]:
+        """The predicted end of each trial with a report, by number; carried trials are among them."""
+        rows = self._rows([(trial, self._whole) for trial in self._reported])
+        means, deviations = self._process.predict(rows)
+        noise = self._process.noise
+        found = {}
+        for trial, mean, deviation in zip(self._reported, means, deviations, strict=True):
+            left = max(1 - trial.pairs_seen / self._whole, 0.0) + 0.5 * self._interval
+            end = self._end(float(mean), float(deviation), left)
+            found[trial.number] = replace(end, deviation=math.hypot(deviation, noise))
+        return found
+
+    @property
+    def _interval(self) -> float:
+        """The share of a whole trial between two judgements."""
+        return self._space.search.first_rung / self._whole
+
+    def _end(self, mean: float, deviation: float, cost: float) -> End:
+        gains, chances = expected_gain(np.array([mean]), np.array([deviation]), self.best_score)
+        return End(mean, deviation, float(gains[0]) / cost, float(chances[0]))
+
+    @cached_property
+    def best_new(self) -> End:
+        """The predicted end of the most promising new trial."""
+        return self._new[1]
+
+    def proposals(self) -> Iterator[dict[str, Scalar]]:
+        """Settings for a new trial, the most promising ones first."""
+        places, _ = self._new
+        yield from (self._coordinates.params(row) for row in places)
+
+    @cached_property
+    def _new(self) -> tuple[Floats, End]:
+        """Points of the unit cube, the most promising first, and the end of the first one."""
+        places = self._candidates()
+        settings = self._coordinates.of_places(places)
+        asked = Reports(settings, np.zeros(len(places)), np.full(len(places), _NEW, dtype=np.int64))
+        means, deviations = self._process.predict(asked)
+        gains, _ = expected_gain(means, deviations, self.best_score)
+        order = np.argsort(-gains, kind="stable")
+        first = order[0]
+        return places[order], self._end(float(means[first]), float(deviations[first]), 1.0)
+
+    def _candidates(self) -> Floats:
+        """Points of the unit cube, float64 of shape (points, n)."""
+        n = self._coordinates.n
+        random = np.random.default_rng(np.random.SeedSequence(self._entropy))
+        drawn = random.random((_N_DRAWS, n))
+        ranked = sorted(self._reported, key=lambda trial: (-self.ends[trial.number].mean, trial.number))
+        parents = [self._coordinates.places(trial.params) for trial in ranked[:_N_PARENTS]]
+        near = np.repeat(stack(parents, n), _N_NEAR, axis=0)
+        change, fresh = random.random(near.shape), random.random(near.shape)
+        moved = np.clip(near + _STEP * random.standard_normal(near.shape), 0.0, 1.0)
+        near = np.where(change < _REDRAWN, fresh, np.where(change < _MOVED, moved, near))
+        return np.concatenate([drawn, near])
+
+
+def are_possible(study: Study) -> bool:
+    """Whether two trials have reported, the least that a forecast needs."""
+    return sum(bool(trial.values) for trial in (*study.carried, *study)) >= 2
+
+
+def expected_gain(means: Floats, deviations: Floats, best: float) -> tuple[Floats, Floats]:
+    """Expected excess over the best score, and the probability of any, of normally distributed scores.
+
+    Jones et al., 1998, "Efficient Global Optimization of Expensive Black-Box Functions".
+    """
+    z = (means - best) / deviations
+    chances: Floats = norm.cdf(z)
+    gains: Floats = deviations * (z * chances + norm.pdf(z))
+    return gains, chances
+
+
+_latest: WeakKeyDictionary[Study, tuple[tuple[object, ...], Forecasts]] = WeakKeyDictionary()
+"""The forecasts of the latest question about a record: a decision and the next proposal ask the same."""
+
+
+def forecasts_of(space: Space, study: Study, arriving: int | None = None) -> Forecasts:
+    """`Forecasts`, kept until the record changes."""
+    states = tuple(
+        (
+            len(trial.values),
+            trial.pairs_seen,
+            trial.state == "FAIL",
+            trial.state == "RUNNING" and trial.number != arriving,
+        )
+        for trial in study
+    )
+    key = (space, states)
+    known = _latest.get(study)
+    if known is None or known[0][0] is not space or known[0][1] != states:
+        known = (key, Forecasts(space, study, arriving))
+        _latest[study] = known
+    return known[1]
+
+
+def _chosen(trials: Sequence[Trial], mode: Mode) -> Iterator[tuple[Trial, float, float]]:
+    """The reports to fit, as trial, pairs and best objective so far.
+
+    Of the better half of the trials the first and last reports and those at doubled distances, of the others
+    the last one, the best trials first, until there are `_MOST_REPORTS`.
+    """
+    pick = max if mode == "max" else min
+    ranked = sorted(trials, key=lambda trial: (loss_of(pick(trial.values.values()), mode), trial.number))
+    n = 0
+    n_reports = sum(len(_spaced(len(trial.values))) for trial in trials)
+    for place, trial in enumerate(ranked):
+        pairs = sorted(trial.values)
+        whole = n_reports <= _MOST_REPORTS or 2 * place < len(ranked)
+        for i in _spaced(len(pairs)) if whole else [len(pairs) - 1]:
+            if n == _MOST_REPORTS:
+                return
+            n += 1
+            yield trial, float(pairs[i]), pick(trial.values[p] for p in pairs[: i + 1])
+
+
+def _spaced(n: int) -> list[int]:
+    """Indices at doubled distances, and the last: 0, 1, 3, 7, ..., n - 1."""
+    return sorted({min(2**k - 1, n - 1) for k in range(n.bit_length() + 1)})
+
+
+def _arrays(reports: Reports) -> tuple[Floats, Floats, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    return reports.settings, reports.times, reports.trials

@@ -1,0 +1,81 @@
+"""The scale on which curves are modelled."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from tune.forecasts.coordinates import Floats
+from tune.study.trial_record import Mode
+
+_LEAST_ERROR = 1e-3
+_TAIL = 3.0
+"""Interquartile distances below the lower quartile beyond which a score counts as at this bound."""
+
+
+class Scale(ABC):
+    """Maps objectives to scores, higher is better, and back.
+
+    Args:
+        mode: Whether the objective is maximized or minimized.
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        self._sign = 1.0 if mode == "max" else -1.0
+
+    @abstractmethod
+    def scores(self, objectives: Floats) -> Floats:
+        """Scores of objectives, float64 of any shape."""
+
+    @abstractmethod
+    def objective(self, score: float) -> float:
+        """The objective of a score."""
+
+
+class ErrorScale(Scale):
+    """For accuracies and other shares: logarithmic in the error. 0.98 is as far from 0.99 as 0.8 from 0.9."""
+
+    def scores(self, objectives: Floats) -> Floats:
+        """The negative logarithm of the error."""
+        found: Floats = -np.log10(1 + _LEAST_ERROR - self._sign * objectives)
+        return found
+
+    def objective(self, score: float) -> float:
+        """The share that has an error; at most 1."""
+        return self._sign * min(1 + _LEAST_ERROR - math.pow(10.0, -score), 1.0)
+
+
+class PlainScale(Scale):
+    """For all other objectives: linear, but for a bound that keeps single bad values from deciding all.
+
+    Args:
+        mode: Whether the objective is maximized or minimized.
+        objectives: All objectives of the search so far.
+    """
+
+    def __init__(self, mode: Mode, objectives: Floats) -> None:
+        super().__init__(mode)
+        low, high = np.quantile(self._sign * objectives, [0.25, 0.75])
+        self._least = low - _TAIL * (high - low)
+
+    def scores(self, objectives: Floats) -> Floats:
+        """The objectives, negated if they are minimized, and bounded below."""
+        found: Floats = np.maximum(self._sign * objectives, self._least)
+        return found
+
+    def objective(self, score: float) -> float:
+        """The objective of a score."""
+        return self._sign * score
+
+
+def scale_of(mode: Mode, objectives: Floats) -> Scale:
+    """The scale for the objectives of a search: `ErrorScale` if all of them are shares to maximize.
+
+    To minimize x is to maximize -x here too.
+    """
+    scores = objectives if mode == "max" else -objectives
+    if scores.min() >= 0 and scores.max() <= 1:
+        return ErrorScale(mode)
+    return PlainScale(mode, objectives)
