@@ -48,8 +48,8 @@ def join_run(tracking: runs.Tracking, version: Path, settings: Settings) -> RunL
 
     A version without a key, as of ``mlflow=False``, gets one.
 
-    Where MLflow has no run of the key, as another server than that of the training, one is made and the user
-    is told.
+    Where MLflow has no run of the key, as another server than that of the training, one is made and a line
+    says so.
     """
     keys = read_run_keys(version)
     if not keys:

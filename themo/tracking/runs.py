@@ -134,7 +134,7 @@ class Tracking:
         tags: Mapping[str, str],
         artifact: Mapping[str, Any] | None = None,
     ) -> RunLog:
-        """Add to a run of another command, which keeps its state; the user is told where there is none.
+        """Add to a run of another command, which keeps its state; a line names a run that MLflow lacks.
 
         Arguments are those of `start`, for a run to be made where MLflow has none of this key.
         """

@@ -1,4 +1,4 @@
-"""What a search's runs in MLflow are known by, and what its own run says about the winner."""
+"""Keys and tags of a search's runs in MLflow, and the metrics and tags of its winner."""
 
 from __future__ import annotations
 
