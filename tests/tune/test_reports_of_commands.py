@@ -369,7 +369,6 @@ def test_more_trials_than_a_page_of_mlflow_compare(server: str, searched: Search
         matching = re.compile(rf"^{n_trials} +matching runs$")
         seen.page.get_by_text(matching).wait_for(state="attached")
         assert seen.page.locator(".parcoords svg text.label").count() == 2
-    assert [error for error in seen.errors if not error.startswith(OF_MLFLOW)] == []
 
 
 def test_the_winner_is_registered_once_and_only_if_asked(searched: Searched) -> None:
@@ -386,14 +385,6 @@ def test_the_winner_is_registered_once_and_only_if_asked(searched: Searched) -> 
     assert "Registered:    models:/small-es/1 (registered before)\n" in again.stderr
     (registered,) = client.search_model_versions("name = 'small-es'")
     assert client.get_run(str(registered.run_id)).info.run_name == "small"
-    # a registry that takes no model: the result stays
-    refused = searched.themo(*resume, "--register", "x" * 300)
-    assert refused.returncode == 2
-    *_, line = refused.stderr.splitlines()
-    assert line.startswith("Error: --register: MLflow at sqlite:")
-    assert "; the search is done; to register its winner: python -m themo tune --resume small" in line
-    assert line.endswith(f" --register {'x' * 300}")
-    assert "Best trials by" in refused.stdout
 
 
 def test_a_test_of_the_winner_renews_the_searchs_run(searched: Searched) -> None:
