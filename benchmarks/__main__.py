@@ -41,6 +41,8 @@ ON_CPU = (
     "search_overhead",
     "chaos",
     "image_search",
+    "nothing_like_that",
+    "near_duplicates",
 )
 """Modules with ``run(options: Options) -> list[Row]``."""
 ON_GPU = ("training_rate", "teacher_rate")

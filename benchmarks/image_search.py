@@ -18,7 +18,9 @@ import torch
 from benchmarks.measure import Goal, Options, Row
 from benchmarks.memory import Memory, Peak
 from benchmarks.synthetic import words, write_backbone
-from themo.image_search.index import PIECE_ROWS, ImageIndex, MappedVectors
+from themo.image_search.building import PIECE_ROWS
+from themo.image_search.index import ImageIndex
+from themo.image_search.pieces import MappedVectors
 from themo.models.student import Head, Student
 from themo.models.tokens import Tokenizer
 

@@ -48,6 +48,9 @@ COVERED = {
     "python -m themo prepare --preset vit-l-14-beto --tests": REAL,
     "python -m themo train --preset vit-l-14-beto": REAL,
     "python -m themo test --version-path logs/vit-l-14-beto/version_0 --baseline --report": REAL,
+    "python -m themo test logs/vit-l-14-beto/version_0 --xm3600-images XM3600 --xflickrco-images XFLICKRCO": (
+        REAL
+    ),
     "python -m themo tune --preset vit-l-14-beto --name beto --num-samples 32": (
         "tests/tune/test_tune_command.py"
     ),
@@ -314,7 +317,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree["miniature"] = tree.get("miniature", {}) | TINY_MINIATURE
     preset.write_text(yaml.safe_dump(tree), encoding="utf-8")
     random = np.random.default_rng(0)
-    for name in [*(f"home/Pictures/{i}.jpg" for i in range(6)), "a.jpg", "b.jpg"]:
+    for name in [*(f"home/Pictures/{i}.jpg" for i in range(6)), "a.jpg", "b.jpg", "beach.jpg"]:
         write_picture(folder / name, random)
     pairs = [
         (f"the {adjective} {noun} {verb} at {hour}", f"el {noun_es} {adjective_es} {verb_es} a las {hour}")

@@ -7,12 +7,14 @@ the layouts of their homes; preset, commands and clients are those of a user.
 import json
 import subprocess
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import warm_start
 import yaml
+from caption_sets import write_crossmodal, write_xflickrco
 from foreign_models import write_beto, write_clip, write_marian, write_mclip
 from hosts import Host
 from hub import hub, write_catalogue
@@ -32,6 +34,10 @@ def serve_test_data(folder: Path) -> None:
     with tarfile.open(folder / "coco.tar.gz", "w:gz") as archive:
         for part in ("train2014", "val2014"):
             archive.add(folder / "mscoco" / part, part)
+    write_xflickrco(folder, N_IMAGES)
+    write_crossmodal(folder, N_IMAGES)
+    with zipfile.ZipFile(folder / "captions.zip", "w") as captions:
+        captions.write(folder / "xm3600" / "captions.jsonl", "captions.jsonl")
     random = np.random.default_rng(0)
     root = folder / "imagenet"
     for i in range(2 * N_CLASSES):
@@ -76,6 +82,8 @@ def write_config(path: Path, host: Host) -> Path:
             "captions_source": host.address,
             "images_source": host.url("coco.tar.gz"),
             "imagenet_source": host.url("imagenet.tar.gz"),
+            "xm3600_captions_source": host.url("captions.zip"),
+            "xflickrco_captions_source": host.url("xflickrco"),
             "mclip_architecture": "hf-hub:toy/ViT-B-32",
             "mclip_pretrained": None,
         },
@@ -125,11 +133,19 @@ def test_from_an_empty_folder_to_the_tables(tmp_path: Path) -> None:
         repeated = yaml.safe_load((user / f"logs/{PRESET}/version_1/config.yaml").read_text(encoding="utf-8"))
         assert repeated["data"]["corpus"] == list(weighted)
         version = f"logs/{PRESET}/version_0"
-        scores = json.loads(themo(user, host, "test", "--version-path", version, "--baseline", "--json"))
+        images = (
+            "--xm3600-images",
+            f"{served}/xm3600/images",
+            "--xflickrco-images",
+            f"{served}/xflickrco-images",
+        )
+        test = ("test", "--version-path", version, "--baseline", "--json")
+        scores = json.loads(themo(user, host, *test, *images))
         table = themo(user, host, "test", "--baseline", "--config", config)
         assert not [r for r in host.requests[fetched:] if r.method == "GET" and "/resolve/" in r.path]
     assert {"student", "ceiling", "mclip", "translated", "teacher_es"} <= set(scores)
     assert scores["n"] == {"retrieval": N_IMAGES, "accuracy": 2 * N_CLASSES}
+    assert set(scores["test_sets"]) == {"xtd10", "xm3600", "xflickrco"}
     assert {"mclip", "translated", "teacher_es"} <= set(scores["differences"])
     assert json.loads((user / version / "test.json").read_text(encoding="utf-8")) == scores
     assert (user / version / "student" / "vocab.txt").exists() or (

@@ -200,6 +200,15 @@ class Model:
         counts: list[int] = self._tokenizer.encode(texts)[1].tolist()
         return counts
 
+    def reads(self, texts: Sequence[str]) -> list[bool]:
+        """Return for each text whether the tokenizer knows all of it: no part becomes the unknown token.
+
+        Raises:
+            InputError: `texts` is no list of texts.
+        """
+        _refuse_texts(texts)
+        return self._tokenizer.knows(texts)
+
     @cached_property
     def teacher(self) -> Teacher:
         """The teacher, loaded on first use.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny import SettingsFactory, write_version_of
 
-from themo.cli.addressing import find_run, find_version, sees_images
+from themo.cli.addressing import find_newest_run, find_run, find_version, sees_images
 from themo.cli.main import main
 from themo.config.settings import Settings
 from themo.errors import InputError
@@ -126,6 +126,7 @@ def tested(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
         ([], "tiny/version_1"),
         (["--report"], "tiny/version_1"),
         (["--version-path", "mine", "--baseline"], "tune/mine/best"),
+        (["mine", "--baseline"], "tune/mine/best"),
         (["--experiment", "tiny"], "tiny/version_1"),
         (["--baseline"], None),
     ],
@@ -148,6 +149,54 @@ def test_export_takes_the_newest_finished_version(logs: Path, tmp_path: Path, ca
     assert f"Version: {logs}/tiny/version_0, the newest" in capsys.readouterr().err
     assert main([*into, str(tmp_path / "b"), "--version-path", "mine"]) == 0
     assert f"Version: {logs}/tune/mine/best, the best of this search" in capsys.readouterr().err
+
+
+def test_the_argument_and_the_option_are_the_same(logs: Path, tmp_path: Path, capsys: Capture) -> None:
+    into = ["export", "mine", "--format", "transformers", "--logs-dir", str(logs), "--output"]
+    assert main([*into, str(tmp_path / "a")]) == 0
+    assert f"Version: {logs}/tune/mine/best, the best of this search" in capsys.readouterr().err
+    version = str(logs / "tiny/version_0")
+    assert main(["status", "--version-path", version]) == 0
+    by_option = capsys.readouterr().out
+    assert main(["status", version]) == 0
+    assert capsys.readouterr().out == by_option
+
+
+@pytest.mark.parametrize("command", ["test", "export", "status", "report"])
+def test_argument_and_option_together_are_refused(command: str, logs: Path, capsys: Capture) -> None:
+    format_and_output = ["--format", "onnx", "--output", "x"] if command == "export" else []
+    given = [command, "mine", "--version-path", "other", "--logs-dir", str(logs), *format_and_output]
+    assert main(given) == 2
+    expected = f"Error: {command}: NAME and --version-path exclude each other, got 'mine' and 'other'\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_status_and_report_take_the_newest_of_both_kinds(
+    logs: Path, tested: list[Path | None], capsys: Capture
+) -> None:
+    (logs / "tune/mine/search.yaml").write_text("{}", encoding="utf-8")
+    os.utime(logs / "tune/mine/search.yaml", (2000, 2000))
+    assert find_newest_run(logs, "status") == logs / "tune/mine"
+    assert capsys.readouterr().err == "Search: mine, the newest (status NAME takes another)\n"
+    os.utime(logs / "tune/mine/search.yaml", (500, 500))
+    (logs / "tune/mine/study.json").touch()  # a report
+    assert find_newest_run(logs, "status") == logs / "tune/mine"
+    (logs / "tune/mine/study.json").unlink()
+    assert main(["report", "--logs-dir", str(logs)]) == 130
+    assert tested == [logs / "tiny/version_1"]
+    said = f"Version: {logs}/tiny/version_1, the newest (report NAME takes another)"
+    assert said in capsys.readouterr().err.splitlines()
+
+
+def test_status_without_a_search_shows_the_newest_version(logs: Path, capsys: Capture) -> None:
+    (logs / "tune/mine/search.yaml").unlink()
+    assert main(["status", "--logs-dir", str(logs)]) == 0
+    out, err = capsys.readouterr()
+    assert err == f"Version: {logs}/tiny/version_1, the newest (status NAME takes another)\n"
+    assert out.splitlines()[0].startswith("There is no search in ")
+    assert out.splitlines()[1] == f"Version {logs}/tiny/version_1 (running): 2.00 epochs, 1,200 pairs"
+    assert main(["status", "--logs-dir", str(logs), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["newest"]["version"] == f"{logs}/tiny/version_1"
 
 
 def test_report_of_a_version_tests_it(logs: Path, tested: list[Path | None]) -> None:

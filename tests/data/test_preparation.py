@@ -1,15 +1,19 @@
 import shutil
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny import SettingsFactory, sentence_pairs, write_captioned_images, write_tsv
+from caption_sets import write_crossmodal, write_xflickrco
+from tiny import SettingsFactory, sentence_pairs, write_captioned_images, write_lines, write_tsv
 
+from themo.data.crossmodal3600 import read_crossmodal
 from themo.data.dataset import EncodedPairs, TrainingData
 from themo.data.preparation import prepare_data
 from themo.data.test_sets import read_captions
+from themo.data.xflickrco import read_xflickrco
 from themo.errors import InputError
 from themo.models.teacher import Teacher
 from themo.models.tokens import Tokenizer
@@ -224,6 +228,35 @@ def test_captions_of_the_tests_are_kept_out(
     (tmp_path / "xtd10").rename(tmp_path / "away")
     assert len(prepare_data(settings(**tests)).train) > len(data.train)
     assert "Training pairs are not compared with the captions of the tests" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("write", [write_crossmodal, write_xflickrco])
+def test_captions_of_the_other_sets_are_kept_out(
+    settings: SettingsFactory,
+    tmp_path: Path,
+    tiny_backbone: Path,
+    write: Callable[[Path, int], dict[str, str]],
+) -> None:
+    """Also without their images, in which case the set is not tested."""
+    named = write(tmp_path, 12)
+    (name,) = (name for name in named if name.endswith("_captions"))
+    data = prepare_data(settings(**{name: named[name]}))
+    trained = {*spanish(data.train, tiny_backbone), *spanish(data.validation, tiny_backbone)}
+    read = read_crossmodal if write is write_crossmodal else read_xflickrco
+    captions = {text for texts in read(Path(named[name]), "es")["es"].values() for text in texts}
+    assert captions < {es for _, es in sentence_pairs()}
+    assert not trained & captions
+
+
+def test_pairs_of_mscoco_images_of_xflickrco_are_dropped(settings: SettingsFactory, tmp_path: Path) -> None:
+    named = write_xflickrco(tmp_path, 12)
+    rows = [f"{en}\t{es}\t{1000 + i}" for i, (en, es) in enumerate(sentence_pairs()[-100:])]
+    corpus = write_lines(tmp_path / "own.tsv", ["en\tes\timage", *rows])
+    own = {"corpus": [str(corpus)], "validation_pairs": 10, "image_column": "image"}
+    free = prepare_data(settings(**own))
+    kept = prepare_data(settings(**own, xflickrco_captions=named["xflickrco_captions"]))
+    # images 1006 to 1011 are MSCOCO's; no caption of the set is among the last 100 sentences
+    assert len(free.train) + len(free.validation) - len(kept.train) - len(kept.validation) == 6
 
 
 def test_weights_of_corpora(settings: SettingsFactory, tmp_path: Path) -> None:

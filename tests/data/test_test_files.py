@@ -1,17 +1,21 @@
 import shutil
 import tarfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from caption_sets import write_crossmodal, write_xflickrco
 from hosts import Fault, Host
 from hub import prepare
 from tiny import SettingsFactory, write_captioned_images, write_lines
 
 from themo.cli.main import main
-from themo.data.test_files import fetch_parts, parts
+from themo.data.crossmodal3600 import read_crossmodal
+from themo.data.test_files import fetch_captions, fetch_parts, parts
 from themo.data.test_sets import Xtd10
+from themo.data.xflickrco import read_xflickrco
 from themo.errors import InputError
 
 N_IMAGES = 6
@@ -142,6 +146,32 @@ def test_offline_and_without_addresses(settings: SettingsFactory, tmp_path: Path
         assert not host.requests
     with pytest.raises(InputError, match=r"^--tests: no benchmarks\.captions_source, images_source or"):
         fetch_parts(settings())
+
+
+def test_captions_of_the_other_sets_are_fetched(
+    settings: SettingsFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served, data = tmp_path / "served", tmp_path / "data"
+    write_crossmodal(served, N_IMAGES)
+    write_xflickrco(served, N_IMAGES)
+    with zipfile.ZipFile(served / "captions.zip", "w") as archive:
+        archive.write(served / "xm3600" / "captions.jsonl", "captions.jsonl")
+        archive.writestr("README.md", "not needed")
+    with Host(served) as host:
+        config = settings(
+            xm3600_captions=str(data / "xm3600"),
+            xm3600_captions_source=host.url("captions.zip"),
+            xflickrco_captions=str(data / "xflickrco"),
+            xflickrco_captions_source=host.url("xflickrco"),
+        )
+        fetch_captions(config, offline=False)
+        n_requests = len(host.requests)
+        fetch_captions(config, offline=False)
+        assert len(host.requests) == n_requests
+    assert len(read_crossmodal(data / "xm3600", "es")["es"]) == N_IMAGES
+    assert len(read_xflickrco(data / "xflickrco", "es")["es"]) == N_IMAGES
+    assert sorted(path.name for path in (data / "xm3600").glob("[!.]*")) == ["captions.jsonl"]
+    assert "Without these files" not in capsys.readouterr().err
 
 
 def test_captions_lie_where_the_repository_has_them(settings: SettingsFactory) -> None:

@@ -10,6 +10,7 @@ from tiny import SettingsFactory
 
 from themo.config.settings import Settings, load
 from themo.data.preparation import prepare_data
+from themo.evaluation.both_directions import SetRow, SetScores
 from themo.evaluation.scores import Scores
 from themo.export.model_card import Card
 from themo.export.source import Source
@@ -154,3 +155,26 @@ def test_where_a_card_finds_its_folder(source: Make) -> None:
     assert 'place = snapshot_download("owner/clip-es")' in pushed
     assert "# clip-es\n" in pushed
     assert "- held otherwise\n" in pushed
+
+
+def test_sets_of_captions_are_in_table_and_metadata(source: Make) -> None:
+    import torch
+
+    ranks = {"text_to_image": torch.tensor([0, 0, 3, 7]), "image_to_text": torch.tensor([0, 12])}
+    row = SetRow("es", ranks, torch.tensor([True, False, True, False]))
+    tested = Scores(
+        {"retrieval": {"student": ranks["text_to_image"]}},
+        sets={"xm3600": SetScores("Crossmodal-3600", 2, {"student": row})},
+    )
+    text = card(source(tested.to_dict()))
+    table = text.partition("## Evaluation")[2]
+    assert "| **Text to image retrieval, Crossmodal-3600**, 4 captions | | | |\n" in table
+    assert "| this model, Spanish, mean recall 0.750 | 0.500 (0.150 to 0.850) |" in table
+    assert "| **Image to text retrieval, Crossmodal-3600**, 2 images | | | |\n" in table
+    found = {
+        (result.task_type, result.metric_type): result.metric_value
+        for result in ModelCard(text).data.eval_results
+        if result.dataset_name == "Crossmodal-3600, es"
+    }
+    assert found["text-to-image-retrieval", "mean_recall"] == 0.75
+    assert found["image-to-text-retrieval", "recall_at_10"] == 0.5

@@ -135,3 +135,17 @@ def test_pictures_of_any_shape_have_the_same_frame(tmp_path: Path, width: int) -
         assert wide == pytest.approx(frames[0][0], abs=1)
         assert holds_picture
     assert (seen.errors, seen.requests) == ([], [path.as_uri()])
+
+
+def test_near_duplicates_and_unlikely_matches_are_marked(folder: Path) -> None:
+    likely = Match("a.jpg", 0.5, duplicates=("c & d.jpg", "e.jpg"), chance=0.5)
+    unlikely = Match('b "><script>.jpg', 0.25, duplicates=("f.jpg",), chance=0.125)
+    result = Page(page([Found("luna", [likely, unlikely])], folder, 5, "logs/miniature/version_0"))
+    assert [item.get("class") for item in result.all("li")] == [None, "unlikely"]
+    assert result.all("li")[1]["title"] == "poco probable: 0,125"
+    spans = [span["title"] for span in result.all("span") if span.get("class") == "copies"]
+    assert spans == ["c & d.jpg · e.jpg", "f.jpg"]
+    assert {"y 2 casi iguales", "y 1 casi igual"} <= set(result.texts)
+    assert not any("Nada parecido" in text for text in result.texts)
+    nothing = Page(page([Found("luna", [unlikely], True)], folder, 5, "logs/miniature/version_0"))
+    assert "Nada parecido; lo más cercano:" in nothing.texts

@@ -19,9 +19,10 @@ from tiny import write_picture
 
 from themo.errors import InputError
 from themo.files import locks
-from themo.image_search import index as index_module
-from themo.image_search.index import ImageIndex, MappedVectors
+from themo.image_search import building
+from themo.image_search.index import ImageIndex
 from themo.image_search.pictures import find_pictures
+from themo.image_search.pieces import MappedVectors
 from themo.models import images
 from themo.models.teacher import Teacher
 
@@ -44,8 +45,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece a batch, a batch of four."""
-    monkeypatch.setattr(index_module, "SECONDS_BETWEEN_PIECES", 0.0)
-    monkeypatch.setitem(index_module.BATCH, "cpu", 4)
+    monkeypatch.setattr(building, "SECONDS_BETWEEN_PIECES", 0.0)
+    monkeypatch.setitem(building.BATCH, "cpu", 4)
 
 
 Update = Callable[..., ImageIndex]
@@ -293,7 +294,7 @@ class Interrupts:
 def test_an_interruption_loses_only_the_batch_in_work(
     update: Update, small_pieces: None, folder: Path, teacher: Teacher, monkeypatch: Any, seconds: float
 ) -> None:
-    monkeypatch.setattr(index_module, "SECONDS_BETWEEN_PIECES", seconds)
+    monkeypatch.setattr(building, "SECONDS_BETWEEN_PIECES", seconds)
     monkeypatch.setattr(images, "PROBED", 4)
     with pytest.raises(KeyboardInterrupt):
         update(load=lambda: Interrupts(teacher, 14))
@@ -354,12 +355,12 @@ def test_a_damaged_piece_is_made_again(
 def test_many_small_pieces_become_one(
     update: Update, small_pieces: None, folder: Path, teacher: Teacher, monkeypatch: Any, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(index_module, "MOST_SMALL", 3)
+    monkeypatch.setattr(building, "MOST_SMALL", 3)
     index = update()
     assert len(index.pieces) <= 4
     assert_is_of(index, folder, teacher)
-    monkeypatch.setattr(index_module, "PIECE_ROWS", 10)  # of 4 rows: small; of 8: not
-    monkeypatch.setattr(index_module, "MOST_SMALL", 0)
+    monkeypatch.setattr(building, "PIECE_ROWS", 10)  # of 4 rows: small; of 8: not
+    monkeypatch.setattr(building, "MOST_SMALL", 0)
     index = update(key="another")
     assert [len(piece.rows) for piece in index.pieces] == [8, 8, 7]
     assert_is_of(index, folder, teacher)
@@ -413,3 +414,41 @@ def test_a_cache_that_cannot_be_written(update: Update, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     with pytest.raises(InputError, match=r"cache_dir .*cache: cannot write the index: "):
         update()
+
+
+def test_vectors_of_rows_come_from_all_pieces(update: Update, small_pieces: None) -> None:
+    index = update()
+    assert len(index.pieces) == 6
+    rows = [22, 0, 3, 4, 11, 4]
+    found = vectors_by_name(index)
+    assert (index.vectors(rows) == np.stack([found[index.names[row]] for row in rows])).all()
+
+
+def test_more_than_the_first_files_are_ranked_on_demand(update: Update) -> None:
+    index = update()
+    scores = np.random.default_rng(2).standard_normal(N).astype(np.float32)
+    ranked = [rows[0] for rows in index.ranked(scores, 2)]
+    assert ranked == list(np.argsort(-scores))
+
+
+def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(
+    update: Update, folder: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "00.jpg").unlink()
+    with Image.open(folder / "01.jpg") as small:
+        small.convert("RGB").resize((1200, 900), Image.Resampling.BICUBIC).save(
+            folder / "large.jpg", quality=95
+        )
+    sizes = {}
+    convert = images.upright
+
+    def upright(image: Image.Image) -> Image.Image:
+        sizes[image.size] = True
+        return convert(image)
+
+    monkeypatch.setattr(images, "upright", upright)
+    found = vectors_by_name(update())
+    assert (1200, 900) not in sizes
+    assert (150, 113) in sizes  # an eighth, more than twice the teacher's pixels
+    whole = teacher.encode_images([folder / "large.jpg"]).numpy()[0]
+    assert float(found["large.jpg"] @ whole) > 0.999

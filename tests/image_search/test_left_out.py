@@ -89,19 +89,23 @@ def test_hidden_folders_are_left_out_without_a_word(folder: Path) -> None:
     assert left_out.lines() == []
 
 
+@pytest.mark.parametrize("raw", [True, False])
 @pytest.mark.parametrize(("heif", "avif"), [(True, True), (True, False), (False, True), (False, False)])
-def test_heic_and_avif_are_found_where_they_are_read(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, heif: bool, avif: bool
+def test_optional_formats_are_found_where_they_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, heif: bool, avif: bool, raw: bool
 ) -> None:
-    for name in ("e.heic", "f.HEIF", "g.avif", "h.JXL"):
+    for name in ("e.heic", "f.HEIF", "g.avif", "h.JXL", "i.NEF"):
         write(folder / name)
     monkeypatch.setattr(image_files, "reads_heif", lambda: heif)
     monkeypatch.setattr(image_files, "reads_avif", lambda: avif)
+    monkeypatch.setattr(image_files, "reads_raw", lambda: raw)
     left_out = LeftOut()
     assert names(folder, left_out) - set(PLACES) == ({"e.heic", "f.HEIF"} if heif else set()) | (
         {"g.avif"} if avif else set()
-    )
+    ) | ({"i.NEF"} if raw else set())
     expected = ["1 file of unsupported formats left out: .jxl"]
+    if not raw:
+        expected.insert(0, "1 picture left out: .nef; to read them: pip install rawpy")
     if not avif:
         expected.insert(0, "1 picture left out: .avif; to read them: pip install --upgrade pillow")
     if not heif:

@@ -504,6 +504,7 @@ def test_replaced_tags_leave_those_of_other_prefixes(uri: str) -> None:
 
 
 def test_a_file_is_kept_as_it_is_when_it_is_sent(uri: str, tmp_path: Path) -> None:
+    (tmp_path / "outbox").mkdir()
     delivery = Delivery(uri, "file", tmp_path / "outbox")
     delivery.carry_out(BEGIN)
     record = {"do": "file", "run": "k", "path": "../report.html"}

@@ -1,13 +1,21 @@
-"""Finding the version or search of a command: by path, by the search's name, or the newest."""
+"""Finding the version or search of a command: by path, by the search's name, or the newest.
+
+`test`, `export`, `search`, `status` and `report` all resolve their NAME or ``--version-path`` here. The first
+three need a version, which is the best one of a search. The last two take either.
+"""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from themo.cli.known_runs import complete_with, versions_and_searches
+from themo.cli.options import Parser, path
 from themo.config.settings import Settings, load
+from themo.config.yaml_files import read_yaml
 from themo.errors import InputError, did_you_mean
 from themo.process.progress import console
 
@@ -18,8 +26,31 @@ VERSION_HELP = (
 
 _VERSION_FILE = "config.yaml"
 _SEARCH_FILE = "search.yaml"
-"""File name from `tune.study.search`, which only the commands of searches import."""
+_STUDY_FILE = "study.json"
+"""File names from `tune.study.naming`, which only the commands of searches import."""
 _BEST = "best"
+
+
+def add_run(parser: Parser, group: Any, about: str) -> None:
+    """Add the two ways to name a run: the argument NAME and the option ``--version-path``."""
+    name = parser.add_argument("name", nargs="?", metavar="NAME", help=about)
+    option = group.add_argument("--version-path", type=path, metavar="VERSION", help="the same as NAME")
+    for action in (name, option):
+        complete_with(action, versions_and_searches)
+
+
+def given_run(options: Namespace) -> Path | None:
+    """Return the run that a command line names; None: the newest is meant.
+
+    Raises:
+        InputError: NAME and ``--version-path`` are both given.
+    """
+    if options.name is not None and options.version_path is not None:
+        raise InputError(
+            f"{options.command}: NAME and --version-path exclude each other, "
+            f"got {options.name!r} and {str(options.version_path)!r}"
+        )
+    return options.version_path if options.name is None else Path(options.name)
 
 
 def is_version(folder: Path) -> bool:
@@ -47,6 +78,44 @@ def find_run(given: Path, logs_dir: Path) -> Path:
     return next((place for place in places if is_version(place) or is_search(place)), given)
 
 
+def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str], Path]) -> Path:
+    """Return the directory of the run that a user means, a search's as an absolute path.
+
+    Args:
+        given: As of `find_run`.
+        logs_dir: As of `find_run`.
+        folder_of: Directory of a search by its name, for a name without a search.
+    """
+    found = find_run(given, logs_dir)
+    if is_version(found):
+        return found
+    return found.resolve() if is_search(found) else folder_of(str(given))
+
+
+def find_newest_run(logs_dir: Path, command: str) -> Path | None:
+    """Return the version or search directory that was written last, and print its name; None: there is none.
+
+    A search is as new as its last report. A damaged one is passed over.
+
+    Args:
+        logs_dir: Parent of experiments and of ``tune/``.
+        command: The command that takes another name, for the printed line.
+    """
+    searches = [file.parent for file in logs_dir.glob(f"tune/[!.]*/{_SEARCH_FILE}") if _is_readable(file)]
+    version = _newest(logs_dir, None, lambda *_: True, with_searches=False)
+    times = {
+        folder: max(_written(folder / _SEARCH_FILE), _written(folder / _STUDY_FILE)) for folder in searches
+    }
+    if version is not None:
+        times[version] = _written(version / "student")
+    if not times:
+        return None
+    newest = max(times, key=lambda folder: times[folder])
+    said = f"Version: {newest}" if newest == version else f"Search: {newest.name}"
+    console.print(f"{said}, the newest ({command} NAME takes another)", soft_wrap=True)
+    return newest
+
+
 def find_version(
     given: Path | None, paths: Mapping[str, Any], purpose: str, fits: Callable[[Path, Settings], bool]
 ) -> Path:
@@ -64,7 +133,12 @@ def find_version(
     """
     logs_dir = Path(load(overrides={k: paths[k] for k in ("logs_dir",) if k in paths}).paths.logs_dir)
     if given is None:
-        version = _newest(logs_dir, paths.get("experiment"), purpose, fits)
+        version = _newest(logs_dir, paths.get("experiment"), fits)
+        if version is None:
+            raise InputError(
+                f"{logs_dir} must hold a version {purpose}, it holds none; "
+                "make one with `python -m themo train`, or give --version-path"
+            )
         console.print(f"Version: {version}, the newest (--version-path takes another)")
         return version
     found = find_run(given, logs_dir)
@@ -90,24 +164,31 @@ def sees_images(_version: Path, settings: Settings) -> bool:
 
 
 def _newest(
-    logs_dir: Path, experiment: str | None, purpose: str, fits: Callable[[Path, Settings], bool]
-) -> Path:
-    """Return the fitting version whose student was written last."""
+    logs_dir: Path,
+    experiment: str | None,
+    fits: Callable[[Path, Settings], bool],
+    with_searches: bool = True,
+) -> Path | None:
+    """Return the fitting version whose student was written last, or None."""
     students = list(logs_dir.glob(f"{experiment or '*'}/version_*/student"))
-    if experiment is None:
+    if experiment is None and with_searches:
         students += logs_dir.glob(f"tune/*/{_BEST}/student")
     for student in sorted(students, key=_written, reverse=True):
         with suppress(InputError):  # damaged
             if fits(student.parent, load(config=student.parent / _VERSION_FILE)):  # without torch
                 return student.parent
-    raise InputError(
-        f"{logs_dir} must hold a version {purpose}, it holds none; "
-        "make one with `python -m themo train`, or give --version-path"
-    )
+    return None
 
 
-def _written(student: Path) -> int:
+def _is_readable(file: Path) -> bool:
+    with suppress(InputError):
+        read_yaml(file)
+        return True
+    return False
+
+
+def _written(path: Path) -> int:
     try:
-        return student.stat().st_mtime_ns
-    except OSError:  # a run is replacing the folder
+        return path.stat().st_mtime_ns
+    except OSError:  # a run is replacing it, or has not written it yet
         return 0

@@ -7,13 +7,14 @@ import math
 import re
 import shutil
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from themo.cli.known_runs import complete_with
 from themo.config.places import expand_home
 from themo.config.presets import DEFAULT_PRESET, presets
 from themo.config.settings import known_leaves, load, option
@@ -68,7 +69,7 @@ def add_presets(parser: Parser) -> None:
     preset = where.add_argument(
         "--preset", metavar="NAME", help=f"name of a preset: {', '.join(presets())} ({DEFAULT_PRESET})"
     )
-    _complete(preset, list(presets()))
+    complete_with(preset, list(presets()))
     where.add_argument(
         "--config", type=path, metavar="FILE", help="YAML file of settings, in place of a preset"
     )
@@ -119,12 +120,7 @@ def _add_setting(group: Any, leaf: str, field: FieldInfo) -> None:
         reader = read_value if str not in kinds else _text_or_null if types.NoneType in kinds else str
         action = add(type=reader, metavar=metavar, help=summary)
         if choices or metavar != "NAME":
-            _complete(action, choices or ())
-
-
-def _complete(action: argparse.Action, values: Sequence[str]) -> None:
-    """Set the values that a shell completes for an option; see `themo.cli.commands.completion`."""
-    action.completer = lambda **_: values  # type: ignore[attr-defined]  # read by argcomplete
+            complete_with(action, choices or ())
 
 
 def _default(leaf: str) -> str:

@@ -180,7 +180,7 @@ class BenchmarkSettings(Section):
     """The test data, as folders on disk."""
 
     language: str = "es"
-    """Language of the XTD10 captions."""
+    """Language of the captions, by its code in the test sets."""
     captions: OptionalPlace = None
     """Folder of XTD10's caption files; null: no retrieval test."""
     images: OptionalPlace = None
@@ -205,6 +205,23 @@ class BenchmarkSettings(Section):
     """Address of an archive with ILSVRC/ and LOC_synset_mapping.txt, unpacked into `imagenet`; null: not
     fetched."""
 
+    xm3600_captions: OptionalPlace = None
+    """Folder with Crossmodal-3600's captions.jsonl, kept out of the training pairs; null: none."""
+    xm3600_images: OptionalPlace = None
+    """Folder of Crossmodal-3600's images, KEY.jpg; null: not tested."""
+    xm3600_captions_source: str | None = None
+    """Address of Crossmodal-3600's captions.zip; `prepare`, `train` and `tune` unpack it into
+    `xm3600_captions`. Null: not fetched."""
+    xflickrco_captions: OptionalPlace = None
+    """Folder with xFlickr&CO's es/test.jsonl and en/test.jsonl, kept out of the training pairs; null:
+    none."""
+    xflickrco_images: OptionalPlace = None
+    """Folder of xFlickr&CO's images: of Flickr30k, also in flickr30k-images/, and of MSCOCO, also in
+    val2014/; null: not tested."""
+    xflickrco_captions_source: str | None = None
+    """Address of the parent of xFlickr&CO's es/ and en/; `prepare`, `train` and `tune` fetch its captions
+    into `xflickrco_captions`. Null: not fetched."""
+
     mclip: OptionalPlace = None
     """Multilingual-CLIP text encoder for `test --baseline`, hub name or folder; null: none."""
     mclip_architecture: OptionalPlace = None
@@ -217,13 +234,17 @@ class BenchmarkSettings(Section):
 
     @property
     def names_tests(self) -> bool:
-        """Whether the settings name a test set."""
-        return self.captions is not None or self.imagenet is not None
+        """Whether the settings name a test set with its images."""
+        images = (self.images, self.imagenet, self.xm3600_images, self.xflickrco_images)
+        return any(place is not None for place in images)
 
     @model_validator(mode="after")
     def _complete(self) -> BenchmarkSettings:
         if (self.captions is None) != (self.images is None):
             raise ValueError("`captions` and `images` must be given together")
+        for name in ("xm3600", "xflickrco"):
+            if getattr(self, f"{name}_captions") is None and getattr(self, f"{name}_images") is not None:
+                raise ValueError(f"`{name}_images` needs `{name}_captions`")
         if (self.class_names is None) != (self.templates is None):
             raise ValueError("`class_names` and `templates` must be given together")
         if self.class_names is not None and self.prompts is not None:

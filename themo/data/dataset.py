@@ -81,10 +81,13 @@ class CaptionedImages:
             `rows` the image of each caption.
         to_image_space: ``.npy`` of the affine map from the student's vectors to the images', (D + 1, E)
             float32 with the bias in the last row; None if both are in one space.
+        english: ``.npy`` of the teacher's vectors of the T English captions, (T, E), whose retrieval is the
+            ceiling of validation; None: unknown.
     """
 
     captions: EncodedPairs
     to_image_space: Path | None
+    english: Path | None = None
 
 
 @dataclass(frozen=True)

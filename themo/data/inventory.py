@@ -19,6 +19,12 @@ from themo.errors import InputError
 from themo.files.weights import PICKLED_WEIGHTS, SAFE_WEIGHTS
 from themo.models.teacher_names import hub_repository
 
+_OF_TESTS = (
+    *("captions", "images", "imagenet", "prompts", "class_names", "templates"),
+    *("xm3600_captions", "xm3600_images", "xflickrco_captions", "xflickrco_images"),
+)
+"""Files and folders of the test sets, by their settings."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -87,10 +93,10 @@ def _tower(name: str, architecture: str, pretrained: str | None, settings: Setti
 
 
 def _files(settings: Settings) -> Iterator[Item]:
-    fetched = {name for name in ("captions", "images", "imagenet") if _source(settings, name) is not None}
+    fetched = {name for name in _OF_TESTS if _source(settings, name) is not None}
     for section, names in (
         (settings.data, ("validation", "targets", "validation_captions", "validation_images")),
-        (settings.benchmarks, ("captions", "images", "imagenet", "prompts", "class_names", "templates")),
+        (settings.benchmarks, _OF_TESTS),
     ):
         for name in names:
             place = getattr(section, name)
@@ -99,7 +105,7 @@ def _files(settings: Settings) -> Iterator[Item]:
 
 
 def _source(settings: Settings, name: str) -> str | None:
-    source: str | None = getattr(settings.benchmarks, f"{name}_source")
+    source: str | None = getattr(settings.benchmarks, f"{name}_source", None)
     return source
 
 
@@ -140,6 +146,6 @@ def _test_data(settings: Settings, offline: bool) -> Iterator[Item]:
             except InputError:
                 size = None
             amount = f"{size / 1e6:,.1f} MB" if size is not None else "size unknown"
-            asked = " (--tests)" if part.archive is not None else ""
+            asked = "" if part.is_captions else " (--tests)"
             state = f"missing: {amount} from {urlsplit(part.source.url).hostname}{asked}"
         yield Item(part.name, str(part.place), state)

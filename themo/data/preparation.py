@@ -27,14 +27,14 @@ from themo.config.settings import Settings
 from themo.data.bitext import Bitext, Plan, open_bitexts
 from themo.data.cleaning import Rules
 from themo.data.dataset import CaptionedImages, EncodedPairs, TrainingData
+from themo.data.kept_out import texts_and_images_of_tests
 from themo.data.sources import Sources
 from themo.data.targets import EncodeElsewhere, own_vectors, teacher_vectors
-from themo.data.test_sets import Xtd10, read_captions, read_image_ids
-from themo.errors import InputError
+from themo.data.test_sets import ENGLISH, Xtd10
 from themo.files.cache import Cache
 from themo.files.npy import NpyWriter
 from themo.models.backbones import load_config, refuse_length
-from themo.models.image_vectors import image_vectors, map_to_image_space
+from themo.models.image_vectors import caption_vectors, image_vectors, map_to_image_space
 from themo.models.teacher_names import fingerprint
 from themo.models.tokens import Tokenizer
 from themo.process.devices import resolve_device
@@ -149,31 +149,8 @@ def _plan(settings: Settings, sources: Sources) -> Plan:
         sources.corpus(data.validation, "data.validation", data.columns) if data.validation else None,
         data.validation_pairs,
         data.max_pairs,
-        *_of_tests(settings, sources),
+        *texts_and_images_of_tests(settings, sources),
     )
-
-
-def _of_tests(settings: Settings, sources: Sources) -> tuple[frozenset[str], frozenset[str]]:
-    """Return captions and image ids of tests and validation, which no training pair may hold.
-
-    Own targets have no image tower: their student is never tested on images.
-    """
-    language = settings.benchmarks.language
-    texts: set[str] = set()
-    images: set[str] = set()
-
-    def add(folder: Path) -> None:
-        texts.update(*read_captions(folder, language).values())
-        images.update(read_image_ids(folder))
-
-    if settings.data.validation_captions is not None:
-        add(sources.path(settings.data.validation_captions, "data.validation_captions"))
-    if settings.benchmarks.captions is not None and settings.data.targets is None:
-        try:
-            add(sources.path(settings.benchmarks.captions, "benchmarks.captions"))
-        except InputError as error:  # training is possible without the test data
-            console.print(f"Training pairs are not compared with the captions of the tests: {error}")
-    return frozenset(texts), frozenset(images)
 
 
 class _LazyTeacher:
@@ -206,6 +183,9 @@ class _LazyTeacher:
     def image_vectors(self, images: Sequence[Path]) -> Path:
         return image_vectors(self._cache, self._fingerprint, images, self._load)
 
+    def caption_vectors(self, captions: Sequence[str]) -> Path:
+        return caption_vectors(self._cache, self._fingerprint, captions, self._load)
+
     def map_to_image_space(self) -> Path | None:
         return map_to_image_space(self._cache, self._fingerprint, self._target, self._load)
 
@@ -218,7 +198,8 @@ def _captioned_images(
     key = [captions.to_pylist(), rows.tolist()]
     tokens = _tokenize(cache, tokenizer, key, [captions], len(rows), rows, rows)
     vectors = teacher.image_vectors(test_set.images)
-    return CaptionedImages(EncodedPairs(tokens, vectors), teacher.map_to_image_space())
+    english = teacher.caption_vectors(test_set.captions[ENGLISH])
+    return CaptionedImages(EncodedPairs(tokens, vectors), teacher.map_to_image_space(), english)
 
 
 def _tokenize(

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from themo.config.sections import BenchmarkSettings
 from themo.config.settings import Settings
+from themo.data.crossmodal3600 import CAPTIONS_FILE
 from themo.data.test_sets import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, listed_images
+from themo.data.xflickrco import captions_file
 from themo.errors import InputError
 from themo.fetching.archives import is_unpacked, unpack
 from themo.files.locks import alone
@@ -32,6 +35,7 @@ class Part:
             plain file.
         captions: Folder that lists the images of an archive, if it exists yet.
         keep: Whether a member of the archive is wanted.
+        is_captions: Whether training needs the part, to keep captions of the tests out of its pairs.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Part:
     signs: tuple[str, ...] = ()
     captions: Path | None = None
     keep: Callable[[str], bool] = lambda _: True
+    is_captions: bool = False
 
     @property
     def archive(self) -> Path | None:
@@ -87,7 +92,9 @@ def parts(settings: Settings) -> Iterator[Part]:
         for name in (IMAGE_NAMES, *dict.fromkeys(map(captions_name, (ENGLISH, config.language)))):
             folder = CAPTIONS_FOLDERS.get(name, "XTD10")
             path = Path(config.captions) / folder / name
-            yield Part(f"XTD10 {name}", path, _remote(f"{config.captions_source}/{folder}/{name}"))
+            source = _remote(f"{config.captions_source}/{folder}/{name}")
+            yield Part(f"XTD10 {name}", path, source, is_captions=True)
+    yield from _captions_of_sets(config)
     if config.images is not None and config.images_source is not None:
         place = Path(config.images)
         captions = Path(config.captions) if config.captions is not None else None
@@ -99,6 +106,23 @@ def parts(settings: Settings) -> Iterator[Part]:
         signs = (*images, "LOC_synset_mapping.txt")
         source = _remote(config.imagenet_source)
         yield Part("ImageNet validation", place, source, signs, keep=_is_for_tests)
+
+
+def _captions_of_sets(config: BenchmarkSettings) -> Iterator[Part]:
+    """Yield the captions of Crossmodal-3600, an archive, and of xFlickr&CO, a file a language."""
+    if config.xm3600_captions is not None and config.xm3600_captions_source is not None:
+        yield Part(
+            "Crossmodal-3600 captions",
+            Path(config.xm3600_captions),
+            _remote(config.xm3600_captions_source),
+            (CAPTIONS_FILE,),
+            keep=lambda member: member == CAPTIONS_FILE,
+            is_captions=True,
+        )
+    if config.xflickrco_captions is not None and config.xflickrco_captions_source is not None:
+        for name in map(captions_file, dict.fromkeys((ENGLISH, config.language))):
+            source = _remote(f"{config.xflickrco_captions_source}/{name}")
+            yield Part(f"xFlickr&CO {name}", Path(config.xflickrco_captions, name), source, is_captions=True)
 
 
 def fetch_parts(settings: Settings, *, offline: bool = False) -> None:
@@ -120,7 +144,7 @@ def fetch_captions(settings: Settings, *, offline: bool | None = None) -> None:
     """Fetch the captions, which no training pair may hold; print a warning if that fails.
 
     Args:
-        settings: Settings with the folder and address of the captions.
+        settings: Settings with folders and addresses of the captions.
         offline: No network access; None: as ``HF_HUB_OFFLINE`` says, also for the hub's files.
     """
     if offline is None:
@@ -129,10 +153,8 @@ def fetch_captions(settings: Settings, *, offline: bool | None = None) -> None:
         return  # a student of own targets is never tested on images
     try:
         for part in parts(settings):
-            if part.archive is None and not part.is_there:
-                from themo.fetching.downloads import fetch
-
-                fetch(part.source, part.place, offline=offline)
+            if part.is_captions and not part.is_there:
+                _fetch(part, offline)
     except InputError as error:
         console.print(
             f"{error}. Without these files, captions of the tests may be among the training pairs; "

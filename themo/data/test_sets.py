@@ -75,7 +75,7 @@ class Xtd10:
                 )
         index_of_name = {name: index for index, name in enumerate(dict.fromkeys(names))}
         paths = tuple(_coco_path(images, name, names_file) for name in index_of_name)
-        _refuse_missing(
+        refuse_missing(
             images, (path for path in paths if not path.is_file()), len(paths), "images are missing"
         )
         return cls(captions, paths, tuple(index_of_name[name] for name in names))
@@ -173,13 +173,13 @@ class ImageNet:
         prompts_of = _read_prompts(prompts, synsets)
         images = _files(folder / "ILSVRC/Data/CLS-LOC/val", ".JPEG")
         annotations = _files(folder / "ILSVRC/Annotations/CLS-LOC/val", ".xml")
-        _refuse_missing(
+        refuse_missing(
             folder,
             (path for stem, path in images.items() if stem not in annotations),
             len(images),
             "images lack an annotation",
         )
-        _refuse_missing(
+        refuse_missing(
             folder,
             (path.with_suffix(".JPEG") for stem, path in annotations.items() if stem not in images),
             len(annotations),
@@ -328,7 +328,12 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
-def _refuse_missing(folder: Path, missing: Iterable[Path], total: int, what: str) -> None:
+def refuse_missing(folder: Path, missing: Iterable[Path], total: int, what: str) -> None:
+    """Refuse a test set with missing files.
+
+    Raises:
+        MissingInputError: `missing` is not empty; the message says how many of the `total`, and the first.
+    """
     paths = list(missing)
     if paths:
         names = [str(path.relative_to(folder)) for path in paths]

@@ -16,9 +16,11 @@ from themo.checkpoints.version_teacher import VersionTeacher
 from themo.checkpoints.versions import find_part
 from themo.config.sections import BenchmarkSettings
 from themo.config.settings import Settings
+from themo.data.caption_sets import CaptionSet
 from themo.data.sources import Sources
 from themo.data.test_sets import ENGLISH, ImageNet, Xtd10
 from themo.errors import InputError, MissingInputError
+from themo.evaluation.open_sets import open_caption_sets
 from themo.evaluation.prompts import fill_templates, translate_prompts
 from themo.evaluation.score_names import ACCURACY, CEILING, RETRIEVAL, STUDENT
 from themo.evaluation.scores import ImageEncoder, Row, Scores, evaluate
@@ -101,7 +103,7 @@ def examine(
         InputError: The version is damaged, its teacher does not match, or test data are missing.
     """
     sources = Sources(settings)
-    xtd10, imagenet = _open_benchmarks(settings, sources, task, version)
+    xtd10, imagenet, caption_sets = _open_benchmarks(settings, sources, task, version)
     loaded = load_student(find_part(version, "student")) if version is not None else None
     if settings.data.targets is not None:
         if version is None:
@@ -136,7 +138,7 @@ def examine(
     if baseline or floor:
         rows[FLOOR] = Row(read, settings.benchmarks.language, images)
     pictured = sources.pictured(settings.benchmarks.captions or "") if xtd10 else None
-    scores = evaluate(rows, xtd10, imagenet)
+    scores = evaluate(rows, xtd10, imagenet, caption_sets)
     return Examination(settings.benchmarks, scores, xtd10, imagenet, rows, teacher.encode_images, pictured)
 
 
@@ -210,18 +212,21 @@ def _image_encoder(sources: Sources, teacher: Teacher) -> ImageEncoder:
 
 def _open_benchmarks(
     settings: Settings, sources: Sources, task: Task, version: Path | None
-) -> tuple[Xtd10 | None, ImageNet | None]:
+) -> tuple[Xtd10 | None, ImageNet | None, list[CaptionSet]]:
     config = settings.benchmarks
     xtd10 = imagenet = None
+    caption_sets: list[CaptionSet] = []
     try:
         if config.captions and config.images and task in ("all", RETRIEVAL):
             captions = sources.path(config.captions, "benchmarks.captions")
             xtd10 = Xtd10.open(captions, sources.path(config.images, "benchmarks.images"), config.language)
+        if task in ("all", RETRIEVAL):
+            caption_sets = open_caption_sets(settings, sources, xtd10)
         if config.imagenet and task in ("all", ACCURACY):
             folder = sources.path(config.imagenet, "benchmarks.imagenet")
             imagenet = ImageNet.open(folder, _prompts(settings, sources, folder))
     except MissingInputError as error:
         raise with_fetching_command(error, settings, version) from None
-    if xtd10 is None and imagenet is None:
+    if imagenet is None and not caption_sets:
         raise InputError(f"benchmarks: must name test data for --task {task}, got none")
-    return xtd10, imagenet
+    return xtd10, imagenet, caption_sets

@@ -10,8 +10,17 @@ ACCURACY = "accuracy"
 KS = (1, 5, 10)
 STUDENT = "student"
 CEILING = "ceiling"
-RESERVED = ("n", "ci95", "retention", "differences", "leads_above_0", "equal_prompts", "benchmarks")
+TEST_SETS = "test_sets"
+"""Key of the sets of captions that are scored in both directions."""
+RESERVED = (
+    *("n", "ci95", "retention", "differences", "leads_above_0", "equal_prompts"),
+    *(TEST_SETS, "benchmarks"),
+)
 """Keys of `Scores.to_dict` that are no rows."""
+TEXT_TO_IMAGE = "text_to_image"
+IMAGE_TO_TEXT = "image_to_text"
+DIRECTIONS = (TEXT_TO_IMAGE, IMAGE_TO_TEXT)
+MEAN_RECALL = "mean_recall"
 
 
 def metric_name(task: str, k: int) -> str:
@@ -25,7 +34,7 @@ def row_metric(row: str, name: str) -> str:
 
 
 def logged_scores(tested: Mapping[str, Any]) -> dict[str, float]:
-    """Return the shares of a ``test.json`` by MLflow's names, as `Scores.to_metrics`."""
+    """Return the retrieval and accuracy of a ``test.json`` by MLflow's names, as `Scores.to_metrics`."""
     return {
         row_metric(row, name): float(value)
         for row, shares in tested.items()

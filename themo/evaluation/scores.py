@@ -10,16 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from rich import box
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from themo.data.caption_sets import CaptionSet
 from themo.data.test_sets import ImageNet, Xtd10
 from themo.errors import InputError
+from themo.evaluation.both_directions import SetScores, score_set, table_of_sets
 from themo.evaluation.equal_prompts import EqualPrompts, equal_prompts, first_equal
 from themo.evaluation.metrics import (
     Difference,
@@ -40,8 +44,8 @@ from themo.evaluation.score_names import (
     RESERVED,
     RETRIEVAL,
     STUDENT,
+    TEST_SETS,
     metric_name,
-    row_metric,
 )
 
 N_FOUND = 10
@@ -127,13 +131,19 @@ def _check_finite(vectors_NE: torch.Tensor, kind: str) -> None:
         raise FloatingPointError(f"{broken:,} of {vectors_NE.shape[0]:,} {kind} vectors are NaN or infinite")
 
 
-def evaluate(rows: Mapping[str, Row], xtd10: Xtd10 | None = None, imagenet: ImageNet | None = None) -> Scores:
+def evaluate(
+    rows: Mapping[str, Row],
+    xtd10: Xtd10 | None = None,
+    imagenet: ImageNet | None = None,
+    caption_sets: Sequence[CaptionSet] = (),
+) -> Scores:
     """Score each row on the test sets given: retrieval on XTD10, accuracy on ImageNet.
 
     Args:
         rows: Name to `Row`, in the order of the table. "student" and "ceiling" together give a retention.
         xtd10: None leaves retrieval out.
         imagenet: None leaves accuracy out.
+        caption_sets: Sets to score in both directions.
 
     Raises:
         InputError: If a test set has no texts in a row's language.
@@ -143,18 +153,20 @@ def evaluate(rows: Mapping[str, Row], xtd10: Xtd10 | None = None, imagenet: Imag
     reserved = sorted(set(rows) & set(RESERVED))
     if reserved:
         raise ValueError(f"a row must not be called {', '.join(RESERVED)}, got {reserved[0]!r}")
-    if not rows or (xtd10 is None and imagenet is None):
+    if not rows or (xtd10 is None and imagenet is None and not caption_sets):
         raise ValueError("nothing to score: needs a row and a test set")
     # check all languages before any encoder runs for an hour
     captions = _in_languages(xtd10.captions, rows, "XTD10's captions") if xtd10 else {}
     prompts = _in_languages(imagenet.prompts, rows, "ImageNet's prompts") if imagenet else {}
+    texts_of_sets = [_in_languages(each.captions, rows, f"{each.title}'s captions") for each in caption_sets]
+    readers = {name: cache(row.encode) for name, row in rows.items()}  # two test sets may share captions
     equal: dict[str, tuple[EqualPrompts, ...]] = {}
     found: dict[str, dict[str, Found]] = {}
     if xtd10 is not None:
         vectors = _image_vectors(rows, xtd10.images)
         right = torch.tensor(xtd10.image_of_caption)
         found[RETRIEVAL] = {
-            name: _find_images(row.encode, captions[name], vectors[row.images], right)
+            name: _find_images(readers[name], captions[name], vectors[row.images], right)
             for name, row in rows.items()
         }
     if imagenet is not None:
@@ -166,10 +178,20 @@ def evaluate(rows: Mapping[str, Row], xtd10: Xtd10 | None = None, imagenet: Imag
         }
         languages = dict.fromkeys(row.language for row in rows.values())
         equal = {language: equal_prompts(imagenet, language) for language in languages}
+    sets = {}
+    for each, texts in zip(caption_sets, texts_of_sets, strict=True):
+        vectors = _image_vectors(rows, each.images)
+        sets[each.key] = score_set(
+            each,
+            {name: row.language for name, row in rows.items()},
+            {name: _encode(readers[name], texts[name]) for name in rows},
+            {name: vectors[row.images] for name, row in rows.items()},
+        )
     return Scores(
         {task: {name: of_row.ranks for name, of_row in of_task.items()} for task, of_task in found.items()},
         {task: {name: of_row.first for name, of_row in of_task.items()} for task, of_task in found.items()},
         {language: classes for language, classes in equal.items() if classes},
+        sets,
     )
 
 
@@ -202,6 +224,8 @@ class Scores:
     """
     equal_prompts: Mapping[str, tuple[EqualPrompts, ...]] = field(default_factory=dict)
     """Language to its classes with equal prompts; no entry for a language without any."""
+    sets: Mapping[str, SetScores] = field(default_factory=dict)
+    """Key of each set that was scored in both directions to its scores."""
 
     def hits(self, row: str, task: str, k: int) -> torch.Tensor:
         """Return (Q,) bool, whether the right answer of each query is among the row's first k."""
@@ -227,7 +251,7 @@ class Scores:
     @property
     def rows(self) -> tuple[str, ...]:
         """Names of the rows, in the order given to `evaluate`."""
-        return tuple(next(iter(self.ranks.values())))
+        return tuple(next(iter(self.ranks.values()), ())) or tuple(next(iter(self.sets.values())).rows)
 
     @property
     def n(self) -> dict[str, int]:
@@ -255,7 +279,8 @@ class Scores:
             queries of each task; "ci95" with ``[low, high]`` per row and metric; "retention" if it exists;
             "differences" with ``[student - row, low, high]`` per baseline and metric, by `difference`;
             "leads_above_0" with the least such lead whose interval lies above 0, or null;
-            "equal_prompts" with the classes scored as one, by language, if there are any.
+            "equal_prompts" with the classes scored as one, by language, if there are any; "test_sets" with
+            `SetScores.to_dict` of each set, if there are any.
         """
         cells = [(task, k) for task in self.ranks for k in KS]
         result: dict[str, Any] = {
@@ -282,16 +307,27 @@ class Scores:
                 language: [classes.to_dict() for classes in of_language]
                 for language, of_language in self.equal_prompts.items()
             }
+        if self.sets:
+            result[TEST_SETS] = {key: of_set.to_dict() for key, of_set in self.sets.items()}
         return result
 
     def to_metrics(self) -> dict[str, float]:
-        """Return the shares by MLflow's names: ``test/retrieval@01``; other rows ``test/ceiling/...``."""
-        return {
-            row_metric(row, metric_name(task, k)): self.share(row, task, k)
-            for row in self.rows
+        """Return the shares by MLflow's names: ``test/retrieval@01``; other rows ``test/ceiling/...``.
+
+        Those of a set are called ``test/xm3600/text_to_image@01``, ``test/ceiling/xm3600/...``.
+        """
+        places = {row: "test" if row == STUDENT else f"test/{row}" for row in self.rows}
+        metrics = {
+            f"{place}/{metric_name(task, k)}": self.share(row, task, k)
+            for row, place in places.items()
             for task in self.ranks
             for k in KS
         }
+        for key, of_set in self.sets.items():
+            for row, place in places.items():
+                numbers = of_set.rows[row].to_metrics()
+                metrics |= {f"{place}/{key}/{name}": value for name, value in numbers.items()}
+        return metrics
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON text, ending in a newline."""
@@ -303,7 +339,7 @@ class Scores:
         table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
         table.add_column("", overflow="fold")
         for k in KS:
-            table.add_column(f"@{k:02d}", no_wrap=True)
+            table.add_column(f"@{k:02d}")  # in a narrow terminal the interval is below the share
         for task, unit_name in ((RETRIEVAL, "captions"), (ACCURACY, "images")):
             if task not in self.ranks:
                 continue
@@ -311,6 +347,11 @@ class Scores:
             for row in self.rows:
                 table.add_row(f"  {escape(row)}", *(self._cell(row, task, k) for k in KS))
         return table
+
+    def to_tables(self) -> Group:
+        """Return `to_table` and, where sets were scored in both directions, their table."""
+        tables = [self.to_table()] if self.ranks else []
+        return Group(*tables, *([table_of_sets(self.sets)] if self.sets else []))
 
     def _below_table(self) -> Iterator[str]:
         """Yield lines that fit the table's width."""

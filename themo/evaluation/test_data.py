@@ -9,7 +9,11 @@ from themo.config.settings import Settings
 from themo.config.worlds import MINIATURE
 from themo.data.sources import Sources
 from themo.errors import InputError, MissingInputError
+from themo.evaluation.open_sets import settings_of_sets
 from themo.evaluation.score_names import ACCURACY, RETRIEVAL
+
+_FETCHED = ("captions", "images", "imagenet", "xm3600_captions", "xflickrco_captions")
+"""Settings of test data that may have an address."""
 
 
 def refuse_missing_test_data(settings: Settings, version: Path | None, task: str) -> None:
@@ -30,6 +34,8 @@ def refuse_missing_test_data(settings: Settings, version: Path | None, task: str
     names: list[str] = []
     if config.captions and config.images and task in ("all", RETRIEVAL):
         names += ["captions", "images"]
+    if task in ("all", RETRIEVAL):
+        names += settings_of_sets(settings)
     if config.imagenet and task in ("all", ACCURACY):
         names += ["imagenet", "prompts", "class_names", "templates"]
     if not names:
@@ -40,13 +46,15 @@ def refuse_missing_test_data(settings: Settings, version: Path | None, task: str
             try:
                 sources.path(place, f"benchmarks.{name}")
             except MissingInputError as error:
+                if name in ("xm3600_images", "xflickrco_images"):  # no command fetches these
+                    raise
                 raise with_fetching_command(error, settings, version) from None
 
 
 def with_fetching_command(error: MissingInputError, settings: Settings, version: Path | None) -> InputError:
     """The error with the command that fetches the test data, where settings give an address."""
     config = settings.benchmarks
-    if not any((config.captions_source, config.images_source, config.imagenet_source)):
+    if not any(getattr(config, f"{name}_source") for name in _FETCHED):
         return error
     command = ["python", "-m", "themo", "prepare", "--tests"]
     if version is not None:

@@ -16,6 +16,7 @@ from themo.config.settings import Settings
 from themo.config.worlds import MINIATURE
 from themo.config.yaml_files import write_yaml
 from themo.evaluation.score_names import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
+from themo.export.card_sets import lines_of_sets, results_of_sets
 from themo.export.source import Source
 from themo.models.student import Head
 from themo.models.teacher_names import hub_repository
@@ -96,6 +97,8 @@ class Card:
                     "dataset": {"type": _slug(test_set), "name": test_set},
                     "metrics": metrics,
                 }
+        if scores:
+            yield from results_of_sets(scores)
 
     def _sections(self) -> Iterator[str]:
         source = self.source
@@ -180,6 +183,7 @@ def _table(scores: Mapping[str, Any], settings: Settings) -> str:
         for row in rows:
             cells = [f"{scores[row][metric_name(task, k)]:.3f} ({_range(scores, row, task, k)})" for k in KS]
             lines.append(f"| {_ROWS.get(row, row)} | " + " | ".join(cells) + " |")
+    lines += lines_of_sets(scores, _ROWS)
     text = "\n".join(lines) + "\n\nIn brackets: 95 % intervals."
     if scores.get("equal_prompts"):
         text += " Classes with equal prompts count as one class; published accuracies count them separately."

@@ -42,11 +42,17 @@ figcaption { border-top: 1px solid var(--line); padding: .5rem .7rem .6rem; font
 .rank { color: var(--mark); font-weight: 600; }
 .score { color: var(--soft); float: right; font-variant-numeric: tabular-nums; }
 .name { display: block; overflow-wrap: anywhere; }
-.copies { color: var(--soft); }
+.copies { color: var(--soft); display: block; }
+.none { color: var(--mark); margin: -.8rem 0 1.2rem; }
+.unlikely { opacity: .45; }
+.unlikely:hover, .unlikely:focus-within { opacity: 1; }
 @media (max-width: 32rem) { body { padding: 1.5rem 1rem 3rem; }
   ol { grid-template-columns: repeat(2, minmax(0, 1fr)); } h2 { font-size: 1.4rem; } }
 footer { border-top: 1px solid var(--line); margin-top: 3rem; padding-top: .8rem; font-size: .82rem; }
 """
+
+
+_NOTHING = '\n<p class="none">Nada parecido; lo más cercano:</p>'
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,12 @@ class Found:
     Attributes:
         query: The text.
         matches: Matches, the best first.
+        is_nothing_like_that: Whether all of them are unlikely.
     """
 
     query: str
     matches: Sequence[Match]
+    is_nothing_like_that: bool = False
 
 
 def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) -> str:
@@ -110,19 +118,34 @@ def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) 
 def _section(found: Found, thumbnails: dict[str, str]) -> str:
     items = "".join(
         f"""
-<li><figure>
+<li{_unlikely(match)}><figure>
 <div class="frame">{_image(thumbnails[match.name], match.name)}</div>
 <figcaption><span class="rank">{rank}</span> <span class="score">{_decimal(match.score)}</span>
-<span class="name">{escape(printable(match.name))}</span>{_copies(match)}</figcaption>
+<span class="name">{escape(printable(match.name))}</span>{_copies(match)}{_duplicates(match)}</figcaption>
 </figure></li>"""
         for rank, match in enumerate(found.matches, start=1)
     )
     return f"""
 <section>
-<h2>{escape(printable(found.query))}</h2>
+<h2>{escape(printable(found.query))}</h2>{_NOTHING if found.is_nothing_like_that else ""}
 <ol>{items}
 </ol>
 </section>"""
+
+
+def _unlikely(match: Match) -> str:
+    return (
+        f' class="unlikely" title="poco probable: {_decimal(match.chance or 0)}"' if match.is_unlikely else ""
+    )
+
+
+def _duplicates(match: Match) -> str:
+    if not match.duplicates:
+        return ""
+    n = len(match.duplicates)
+    names = escape(printable(" · ".join(match.duplicates)))
+    what = "casi igual" if n == 1 else "casi iguales"
+    return f'<span class="copies" title="{names}">y {n} {what}</span>'
 
 
 def _copies(match: Match) -> str:

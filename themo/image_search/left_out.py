@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from themo.errors import InputError
+from themo.models.raw_names import RAW_COMMAND, RAW_SUFFIXES
 
 SYSTEM_FOLDERS = frozenset(
     (
@@ -22,17 +23,15 @@ SYSTEM_FOLDERS = frozenset(
             ".snapshots",
         ),  # Unix
         *(".trashes", ".spotlight-v100", ".fseventsd", ".documentrevisions-v100", "__macosx"),  # macOS
+        *("node_modules", "__pycache__", "site-packages"),  # parts of programs
     )
 )
-"""Folders of thumbnails, deleted files and snapshots, in lower case."""
+"""Folders of thumbnails, deleted files, snapshots and programs, in lower case."""
 
 HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 AVIF_SUFFIXES = frozenset((".avif",))
 FOREIGN_SUFFIXES = frozenset(
-    (
-        *(".jxl", ".jp2", ".j2k", ".psd", ".xcf", ".svg", ".eps", ".tga", ".ppm", ".pgm", ".exr"),
-        *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
-    )
+    (".jxl", ".jp2", ".j2k", ".psd", ".xcf", ".svg", ".eps", ".tga", ".ppm", ".pgm", ".exr")
 )
 """Suffixes of unsupported picture formats."""
 
@@ -86,12 +85,9 @@ class LeftOut:
             what = f"{_count(count, 'file or folder', 'files and folders')} left out" if count else "no match"
             lines.append(f"--exclude {pattern}: {what}")
         kinds = self._kinds.copy()
-        for suffixes in (HEIF_SUFFIXES, AVIF_SUFFIXES):
+        for suffixes, command in _readers():
             chosen = Counter({suffix: kinds.pop(suffix) for suffix in sorted(kinds) if suffix in suffixes})
             if chosen:
-                from themo.models.image_files import AVIF_COMMAND, HEIF_COMMAND
-
-                command = HEIF_COMMAND if suffixes is HEIF_SUFFIXES else AVIF_COMMAND
                 lines.append(
                     f"{_count(chosen.total(), 'picture')} left out: {_named(chosen)}; to read them: {command}"
                 )
@@ -109,15 +105,23 @@ class LeftOut:
         return False
 
 
+def _readers() -> tuple[tuple[frozenset[str], str], ...]:
+    """Return the suffixes that need an optional reader, each with the command that installs it."""
+    from themo.models.image_files import AVIF_COMMAND, HEIF_COMMAND  # keep Pillow out of the command line
+
+    return (HEIF_SUFFIXES, HEIF_COMMAND), (AVIF_SUFFIXES, AVIF_COMMAND), (RAW_SUFFIXES, RAW_COMMAND)
+
+
 def _unread_suffixes() -> frozenset[str]:
-    """Return the suffixes of HEIC and AVIF that the installed packages cannot read."""
-    from themo.models.image_files import (  # keep Pillow out of the command line's start
-        reads_avif,
-        reads_heif,
-    )
+    """Return the suffixes of HEIC, AVIF and RAW that the installed packages cannot read."""
+    from themo.models import image_files  # keep Pillow out of the command line's start
 
     none: frozenset[str] = frozenset()
-    return (none if reads_heif() else HEIF_SUFFIXES) | (none if reads_avif() else AVIF_SUFFIXES)
+    return (
+        (none if image_files.reads_heif() else HEIF_SUFFIXES)
+        | (none if image_files.reads_avif() else AVIF_SUFFIXES)
+        | (none if image_files.reads_raw() else RAW_SUFFIXES)
+    )
 
 
 def _plain(pattern: str) -> str:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from themo.errors import InputError
 from themo.image_search.left_out import AVIF_SUFFIXES, FOREIGN_SUFFIXES, HEIF_SUFFIXES, LeftOut
+from themo.models.raw_names import RAW_SUFFIXES
 
 SUFFIXES = (
     frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
     | HEIF_SUFFIXES
     | AVIF_SUFFIXES
+    | RAW_SUFFIXES
     | FOREIGN_SUFFIXES
 )
 """Suffixes of pictures; `LeftOut` holds the unsupported ones."""

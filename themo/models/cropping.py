@@ -68,6 +68,16 @@ class CropFirst:
         return self.rest(image)
 
 
+ENOUGH = 2
+"""Least size of a reduced picture, as a multiple of the output's, so that the resize still averages pixels;
+cosines to the vectors of whole pictures are in ``docs/experiments/near-duplicates.md``."""
+
+
+def enough_pixels(transform: Transform) -> int | None:
+    """Return the length of both sides of a picture that suffices for a transform; None: unknown."""
+    return ENOUGH * max(transform.size) if isinstance(transform, CropFirst) else None
+
+
 @dataclass(frozen=True)
 class _Axis:
     """The used part of a picture's width or height.

@@ -17,10 +17,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from themo.errors import InputError
 from themo.models.grey import DEEP_MODES, to_8_bits
+from themo.models.raw_names import RAW_COMMAND, RAW_SUFFIXES
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 """Formats, recognised by content: ImageNet holds a PNG called .JPEG. Pillow's other readers are disabled,
-since some start programs (EPS runs Ghostscript). HEIC needs pillow-heif."""
+since some start programs (EPS runs Ghostscript). HEIC needs pillow-heif, RAW files need rawpy."""
 
 MOST_BYTES = 2**30
 """Greatest size of a decoded picture at 4 bytes per pixel: 268 megapixels. Pillow's limit is 179; phones take
@@ -53,33 +54,42 @@ def reads_avif() -> bool:
     return AvifImagePlugin.SUPPORTED
 
 
+def reads_raw() -> bool:
+    """Whether rawpy, of the optional extra ``pictures``, is installed."""
+    return find_spec("rawpy") is not None
+
+
 HEIF_COMMAND = "pip install pillow-heif"
 AVIF_COMMAND = "pip install --upgrade pillow"
 
 
-def open_rgb(path: Path) -> Image.Image:
+def open_rgb(path: Path, enough: int | None = None) -> Image.Image:
     """Decode an image file to 8-bit RGB.
 
     Grey, palette and CMYK pictures are converted, grey ones of more than 8 bits are scaled (see
     `themo.models.grey`); transparent pictures get a white background, as on a web page. EXIF orientation is
-    ignored, as in CLIP's own preprocessing; see `upright`. Of an animation the first frame is read. A JPEG
-    above `REDUCED_BYTES` is decoded at a smaller size.
+    ignored, as in CLIP's own preprocessing; see `upright`. Of an animation the first frame is read, of a RAW
+    file, by its suffix, the preview. A JPEG above `REDUCED_BYTES` is decoded at a smaller size.
 
     Args:
         path: File in one of `FORMATS`.
+        enough: Length in pixels that suffices for both sides: a JPEG is decoded at the smallest of 1, 1/2,
+            1/4 and 1/8 of its size that has it. None: the whole size.
 
     Returns:
         Picture of mode "RGB", in memory; the file is closed.
 
     Raises:
         InputError: If the file is truncated, no image, larger than `MOST_BYTES`, or grey of an unknown range.
-        UnreadableError: If the file is missing or unreadable, memory is short, or the package for HEIC or
-            AVIF is not installed.
+        UnreadableError: If the file is missing or unreadable, memory is short, or the package for HEIC, AVIF
+            or RAW is not installed.
     """
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Themo has its own limit
-            return _decode(path, file)
+            if path.suffix.lower() in RAW_SUFFIXES:
+                return _decode_raw(path, file, enough)
+            return _decode(path, file, enough)
     except UnidentifiedImageError:
         raise InputError(f"{path}: must be an image ({', '.join(FORMATS)}), got other content") from None
     except (Image.DecompressionBombError, *DECODER_ERRORS) as error:
@@ -129,17 +139,28 @@ def upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _decode(path: Path, file: IO[bytes]) -> Image.Image:
+def _decode(path: Path, file: IO[bytes], enough: int | None) -> Image.Image:
     try:
-        return _load(path, file)
+        return _load(path, file, enough)
     except ValueError as error:
         file.seek(0)
         if isinstance(error, InputError) or file.read(len(_PNG)) != _PNG:
             raise
-    return _load(path, BytesIO(b"".join(_without_text(file))))  # the text chunks may be the cause
+    return _load(path, BytesIO(b"".join(_without_text(file))), enough)  # the text chunks may be the cause
 
 
-def _load(path: Path, file: IO[bytes]) -> Image.Image:
+def _decode_raw(path: Path, file: IO[bytes], enough: int | None) -> Image.Image:
+    if not reads_raw():
+        raise UnreadableError(f"{path}: cannot read the image: RAW needs {RAW_COMMAND!r}")
+    from themo.models.raw_previews import open_preview, orient
+
+    preview, orientation = open_preview(path, file)
+    rgb = to_rgb(preview) if isinstance(preview, Image.Image) else _load(path, preview, enough)
+    orient(rgb, orientation)
+    return rgb
+
+
+def _load(path: Path, file: IO[bytes], enough: int | None) -> Image.Image:
     image = _open(path, file)
     pixels = image.width * image.height
     if isinstance(image, JpegImageFile):
@@ -147,6 +168,8 @@ def _load(path: Path, file: IO[bytes]) -> Image.Image:
             _refuse_coefficients(path, image)
             scale = next(s for s in (2, 4, 8) if pixels * _BYTES_A_PIXEL <= REDUCED_BYTES * s * s)
             image.draft(None, (image.width // scale, image.height // scale))
+        elif enough is not None:
+            image.draft(None, (enough, enough))
     elif pixels * _BYTES_A_PIXEL > MOST_BYTES:
         raise _too_large(path, image, MOST_BYTES // _BYTES_A_PIXEL)
     image.load()

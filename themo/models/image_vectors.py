@@ -1,4 +1,4 @@
-"""Teacher vectors of images: computed once per file and cached."""
+"""Teacher vectors of images, and of their English captions: computed once and cached."""
 
 from __future__ import annotations
 
@@ -43,6 +43,19 @@ def image_vectors(cache: Cache, teacher_key: str, paths: Sequence[Path], load: L
         cache.entry("images", {"form": _FORM, "teacher": teacher_key, "images": stamps}, build)
         / "vectors.npy"
     )
+
+
+def caption_vectors(cache: Cache, teacher_key: str, captions: Sequence[str], load: LoadTeacher) -> Path:
+    """Return the ``.npy`` of the teacher's vectors of T English captions, (T, E), in the images' space.
+
+    The other arguments are those of `image_vectors`.
+    """
+
+    def build(folder: Path) -> None:
+        np.save(folder / "vectors.npy", load().encode_texts(captions, "embedding"))
+
+    key = {"teacher": teacher_key, "captions": list(captions)}
+    return cache.entry("captions", key, build) / "vectors.npy"
 
 
 def map_to_image_space(cache: Cache, teacher_key: str, target: Target, load: LoadTeacher) -> Path | None:

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from themo.errors import InputError
-from themo.models.cropping import Transform
+from themo.models.cropping import Transform, enough_pixels
 from themo.models.image_files import open_rgb, to_rgb, unreadable, upright
 from themo.process.devices import cores
 
@@ -102,8 +102,12 @@ def load_images(
 def load_identified(
     paths: Sequence[Path], transform: Transform, workers: int | None = None
 ) -> Generator[Identified | InputError, None, None]:
-    """Load images as `load_images` does, with digests that identify equal pictures."""
-    yield from _load_all(paths, _Load(transform, identify=True), workers)
+    """Load images upright, with digests that identify equal pictures; else as `load_images` does.
+
+    Large JPEGs are decoded at a half, a quarter or an eighth of their size where that is enough.
+    """
+    load = _Load(Upright(transform), identify=True, enough=enough_pixels(transform))
+    yield from _load_all(paths, load, workers)
 
 
 @dataclass(frozen=True)
@@ -121,16 +125,23 @@ class Identified:
 
 @dataclass(frozen=True)
 class _Load:
-    """Decoding and transforming of a picture, in the caller's or a decoding process."""
+    """Decoding and transforming of a picture, in the caller's or a decoding process.
+
+    Attributes:
+        transform: The transform.
+        identify: Whether digests are computed.
+        enough: Pixels of both sides that suffice (see `open_rgb`); None: the whole size.
+    """
 
     transform: Transform
     identify: bool = False
+    enough: int | None = None
 
     def __call__(self, picture: Picture) -> Identified | InputError:
         is_file = isinstance(picture, Path)
         name = picture if is_file else f"picture {getattr(picture, 'filename', '') or 'in memory'}"
         try:
-            rgb = open_rgb(picture) if isinstance(picture, Path) else to_rgb(picture)
+            rgb = open_rgb(picture, self.enough) if isinstance(picture, Path) else to_rgb(picture)
             pixels: npt.NDArray[np.float32] = self.transform(rgb).numpy()
             if not self.identify or not isinstance(picture, Path):
                 return Identified(pixels, np.empty(0, np.uint64))

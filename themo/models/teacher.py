@@ -154,6 +154,11 @@ class Teacher:
         return self._tower.width if target == "state" else self._tower.embedding_width
 
     @property
+    def logit_scale(self) -> float:
+        """Factor of the cosines in the softmax of the teacher's contrastive training."""
+        return float(self.model.logit_scale.exp())
+
+    @property
     def device(self) -> torch.device:
         """Device of the model."""
         device: torch.device = next(self.model.parameters()).device

@@ -67,6 +67,12 @@ class Tokenizer:
         flat = np.fromiter((i for ids in sentences for i in ids), dtype=self.dtype, count=int(lengths.sum()))
         return flat, lengths
 
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """Return for each text whether no part of it becomes the unknown token."""
+        unknown = self.inner.unk_token_id
+        encodings = self._backend.encode_batch_fast([canonical(text) for text in texts])
+        return [unknown is None or unknown not in encoding.ids for encoding in encodings]
+
 
 def uncomposed_tokens(tokenizer: Tokenizer) -> list[str]:
     """Return the added tokens that a ``tokenizer.json`` misses in decomposed texts.

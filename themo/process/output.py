@@ -20,11 +20,19 @@ _stdout = Stream("stdout")
 
 def print_result(result: Any) -> None:
     """Print a text verbatim, or a table of rich."""
+    _printer().print(result, markup=not isinstance(result, str))
+
+
+def columns() -> int:
+    """Return the width of what `print_result` prints to."""
+    return _printer().width
+
+
+def _printer() -> Console:
     to_file = not _stdout.isatty() and "COLUMNS" not in os.environ
     width = WIDTH_OF_FILES if to_file else None
     # prints :a: in a path literally, not as an emoji
-    printer = Console(file=cast(TextIO, _stdout), highlight=False, soft_wrap=True, emoji=False, width=width)
-    printer.print(result, markup=not isinstance(result, str))
+    return Console(file=cast(TextIO, _stdout), highlight=False, soft_wrap=True, emoji=False, width=width)
 
 
 def print_json(result: dict[str, Any]) -> None:

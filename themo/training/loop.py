@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,7 @@ def train(
     report: Callable[[Report], None],
     resume: Path | None = None,
     on_step: Callable[[int, float], None] = lambda _pairs, _loss: None,
+    on_begin: Callable[[Mapping[str, Any]], None] = lambda _facts: None,
 ) -> Report:
     """Train a student.
 
@@ -86,6 +87,7 @@ def train(
         resume: Version directory of an unfinished run with the same settings.
         on_step: Called after every step with its number of pairs and its loss (on a GPU the last one looked
             at), for a progress bar.
+        on_begin: Called before the first step with the facts of the run, as ``summary.json`` holds them.
 
     Returns:
         The last report.
@@ -130,6 +132,7 @@ def train(
     }
     if resume is not None:
         run.progress, run.best_weights = restore(resume, student, optimizer)
+    on_begin(run.facts)
 
     progress, means = run.progress, RunningMeans()
     clock, pace = time.monotonic() - progress.seconds, _Pace(progress.pairs_seen)

@@ -37,6 +37,7 @@ from themo.tracking.outbox import left_behind
 from themo.tracking.run_log import RunLog, Status
 from themo.tracking.runs import Tracking, outbox_path
 from themo.tracking.uri import check_reachable, tracking_uri
+from themo.training.briefing import briefing
 from themo.training.loop import Report, refuse_unfit
 from themo.training.loop import train as train_student
 from themo.training.request import settings_of_run
@@ -190,7 +191,12 @@ class TrainingRun:
                 report=lambda last: self._report(last, run, report),
                 resume=resume,
                 on_step=lambda pairs, loss: advance(pairs, f"loss {loss:.4f}"),
+                on_begin=self._tell,
             )
+
+    def _tell(self, facts: Mapping[str, Any]) -> None:
+        for line in briefing(self._settings, self._data, facts):
+            console.print(line, soft_wrap=True)
 
     def _report(self, last: Report, run: RunLog | None, report: OnReport | None) -> None:
         if run is not None:

@@ -13,7 +13,7 @@ from themo.evaluation.recording import score_and_record
 from themo.process.progress import console
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from themo.tracking.registry import Registered
     from tune.study.search import Search
@@ -32,7 +32,7 @@ class Conclusion:
     """
 
     scores: dict[str, Any] | None = None
-    shown: Table | str | None = None
+    shown: Group | str | None = None
     report: Path | None = None
     registered: Registered | None = None
     unregistered: str = ""
@@ -78,7 +78,7 @@ def conclude(search: Search, best: Path, register: str | None = None) -> Conclus
     return Conclusion(scores, shown, report, registered, unregistered)
 
 
-def _tested(best: Path) -> tuple[dict[str, Any], Table | str] | None:
+def _tested(best: Path) -> tuple[dict[str, Any], Group | str] | None:
     """Return the winner's scores and a table of them; None if it was not tested.
 
     An earlier test, as of a finished search that is resumed, is kept: it may cover more.
@@ -97,7 +97,7 @@ def _tested(best: Path) -> tuple[dict[str, Any], Table | str] | None:
     except Exception as error:  # no failure may lose the search's result
         console.print(f"Not tested: {reason_of(error)}")
         return None
-    return tested.to_dict(), tested.scores.to_table()
+    return tested.to_dict(), tested.scores.to_tables()
 
 
 def _written(write: Callable[[], Path]) -> Path | None:

@@ -16,6 +16,7 @@ from rich.table import Table
 from themo.checkpoints.versions import add_to_summary
 from themo.config.settings import Settings
 from themo.files.atomic import old_name, put_in_place, unfinished, write_text
+from themo.process.output import WIDTH_OF_FILES
 from tune.cluster.storage import Storage
 from tune.confirmation.verdict import Verdict
 from tune.space.dimensions import Scalar
@@ -24,6 +25,11 @@ from tune.study.trial_record import Mode, State, Trial
 
 BEST_SETTINGS = "best.yaml"
 BEST_VERSION = "best"
+
+_TRIAL_WIDTH = 9
+"""Least width of a trial's column, for `1,234,567` and `complete`."""
+_PADDING = 3
+"""Columns between two columns of a table."""
 
 
 @dataclass(frozen=True)
@@ -157,18 +163,35 @@ def best_so_far(study: Study, objective: str) -> str:
     return f"best {objective} {best:.4f} in trial {leader.number}{lost}: {settings}"
 
 
-def table(result: SearchResult, searched: Iterable[str]) -> Table:
-    """A table of the best trials, one column a trial, so that many settings fit into 80 columns."""
-    view = Table(title=f"Best trials by {result.objective}", title_justify="left", box=box.SIMPLE_HEAD)
-    view.add_column("trial", no_wrap=True)
-    for trial in result.top:
+def table(result: SearchResult, searched: Iterable[str], columns: int = WIDTH_OF_FILES) -> Table:
+    """A table of the best trials, one column a trial, so that many settings fit into 80 columns.
+
+    Args:
+        result: The result.
+        searched: Names of the settings to show.
+        columns: Width of the terminal; a narrow one shows fewer trials.
+    """
+    names = list(searched)
+    widest = max(map(len, ("trial", "pairs_seen", result.objective, *names)))
+    n_shown = max(1, (columns - widest - _PADDING) // (_TRIAL_WIDTH + _PADDING))
+    top = result.top[:n_shown]
+    left_out = len(result.top) - len(top)
+    view = Table(
+        title=f"Best trials by {result.objective}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        caption=f"{left_out} more in a wider terminal and in trials.csv" if left_out else None,
+        caption_justify="left",
+    )
+    view.add_column("trial", overflow="fold")
+    for trial in top:
         view.add_column(str(trial.number), justify="right", overflow="fold")
-    bests = [trial.best(result.mode) for trial in result.top]
+    bests = [trial.best(result.mode) for trial in top]
     view.add_row(result.objective, *(f"{best:.4f}" if best is not None else "" for best in bests))
-    view.add_row("pairs_seen", *(f"{trial.pairs_seen:,}" for trial in result.top))
-    view.add_row("ended", *(trial.state_name(at_rest=True) for trial in result.top), end_section=True)
-    for name in searched:
-        view.add_row(name, *(show_setting(trial, name) for trial in result.top))
+    view.add_row("pairs_seen", *(f"{trial.pairs_seen:,}" for trial in top))
+    view.add_row("ended", *(trial.state_name(at_rest=True) for trial in top), end_section=True)
+    for name in names:
+        view.add_row(name, *(show_setting(trial, name) for trial in top))
     return view
 
 

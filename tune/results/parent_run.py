@@ -53,7 +53,9 @@ def bring_winner(search: Search, folder: Path) -> None:
     tested = _scores(best / TEST_FILE) if is_written else {}
     with _tracking(search, folder, must_answer=False) as tracking:
         run = RunLog(tracking, search.uid)
-        run.replace_tags(WINNER_TAG, winner_tags(winner, is_tested=bool(tested)))
+        run.replace_tags(
+            WINNER_TAG, winner_tags(winner, is_tested=is_written and (best / TEST_FILE).exists())
+        )
         run.replace_tags(CONFIRMATION_TAG, confirmation_tags(found))
         run.measure(tested | leads(found))
         for name in _FILES if is_written else ():

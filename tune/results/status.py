@@ -96,7 +96,7 @@ class Status:
         running = [trial for trial in self.study if trial.state == "RUNNING"]
         view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("trial", "state", self.search.objective, "pairs"):
-            view.add_column(heading, justify="left" if heading == "state" else "right")
+            view.add_column(heading, justify="left" if heading == "state" else "right", overflow="fold")
         view.add_column("settings", max_width=_SETTINGS_WIDTH, overflow="fold")
         others = [trial for trial in self.study.ranked() if trial.state != "RUNNING"]
         for trial in [*running, *others[:_TOP]]:
@@ -176,9 +176,10 @@ def read_all(logs_dir: Path) -> list[Status]:
 
 def overview(every: Iterable[Status], starting: Iterable[str] = ()) -> Table:
     """A table with one row a search; starting searches first, with their names only."""
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("search", "state", "trials done", "best", "objective"):
-        view.add_column(heading, justify="right" if heading in ("trials done", "best") else "left")
+        is_number = heading in ("trials done", "best")
+        view.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for name in starting:
         view.add_row(name, "starting", "", "", "")
     for status in every:

@@ -138,11 +138,12 @@ class Why:
 
     def to_table(self) -> Table:
         """The decisions, one row each."""
-        view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        view = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         is_predicted = any(decision.explanation.forecast for decision in self.decisions or ())
         forecast = ("forecast",) if is_predicted else ()
         for heading in ("pairs", "judged at", "value", "rank", "needed", *forecast, "decision"):
-            view.add_column(heading, justify="left" if heading in ("judged at", "decision") else "right")
+            is_text = heading in ("judged at", "decision")
+            view.add_column(heading, justify="left" if is_text else "right", overflow="fold")
         for decision in self.decisions or ():
             found = decision.explanation
             predicted = "" if found.forecast is None else found.forecast.short

@@ -111,12 +111,16 @@ def test_all_searches(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["status", "--logs-dir", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert err.startswith(f"Left out: {tmp_path / 'tune' / 'damaged' / 'search.yaml'}:1: is not valid YAML")
-    rows = [line.split() for line in out.splitlines()[3:] if line.strip()]
+    assert err.endswith("\nSearch: fresh, the newest (status NAME takes another)\n")
+    table, _, newest = out.partition("Search fresh (not begun): ")
+    assert f"To resume: python -m themo tune --resume fresh --logs-dir {tmp_path}" in newest
+    rows = [line.split() for line in table.splitlines()[3:] if line.strip()]
     assert [row[0] for row in rows] == ["fresh", "mine"]
     assert rows[1][1:6] == ["interrupted", "2", "of", "8", "0.7000"]
     assert main(["status", "--logs-dir", str(tmp_path), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)["searches"]
-    assert [search["search"] for search in told] == ["fresh", "mine"]
+    told = json.loads(capsys.readouterr().out)
+    assert [search["search"] for search in told["searches"]] == ["fresh", "mine"]
+    assert told["newest"] == told["searches"][0]
     assert main(["status", "--logs-dir", str(tmp_path / "none")]) == 0
     assert capsys.readouterr().out == f"There is no search in {tmp_path / 'none' / 'tune'}\n"
 

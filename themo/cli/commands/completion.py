@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 from argparse import Namespace
+from pathlib import Path
 
 from themo.cli.options import Parser
 from themo.process.output import print_result
 
 PROGRAM = "themo"
-"""The installed program: a shell completes ``python -m themo`` as Python's arguments."""
+"""The installed program."""
+_OF_MODULE = Path(__file__).parents[1] / "shells"
+"""Scripts that complete ``python -m themo``, which shells see as arguments of Python."""
 SUMMARY = "Print a shell script that completes commands, options and values."
 EXAMPLES = """\
   source <(themo completion bash)                                   in ~/.bashrc
   source <(themo completion zsh)                                    in ~/.zshrc
-  themo completion fish > ~/.config/fish/completions/themo.fish
+  themo completion fish > ~/.config/fish/conf.d/themo.fish
 """
 
 
@@ -27,7 +30,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     from argcomplete.shell_integration import shellcode
 
-    print_result(shellcode([PROGRAM], shell=options.shell))
+    of_module = (_OF_MODULE / f"module.{options.shell}").read_text(encoding="utf-8")
+    print_result(shellcode([PROGRAM], shell=options.shell) + of_module.rstrip("\n"))
 
 
 def answer(parser: argparse.ArgumentParser) -> None:

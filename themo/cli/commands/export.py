@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from themo.cli.addressing import VERSION_HELP, find_version
+from themo.cli.addressing import VERSION_HELP, add_run, find_version, given_run
 from themo.cli.options import Parser, add_json, add_settings, path
 from themo.config.settings import Settings
 from themo.errors import InputError
@@ -20,21 +20,22 @@ if TYPE_CHECKING:
     from themo.tracking.registry import Registered
 
 SUMMARY = "Write a student in the format of another tool, with a model card."
-USAGE = "python -m themo export [OPTION ...]"
+USAGE = "python -m themo export [NAME] [OPTION ...]"
 EXAMPLES = """\
   python -m themo export --format transformers --output es
   python -m themo export --version-path VERSION --format onnx --int8 --output es-onnx
   python -m themo export --version-path VERSION --format open_clip --output es-clip \\
       --push-to OWNER/es-clip
   python -m themo export --version-path VERSION --format immich --output es-immich
-  python -m themo export --version-path NAME --format mlflow --output es-mlflow --register es
+  python -m themo export NAME --format mlflow --output es-mlflow --register es
 """
 
 
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
-    add = parser.add_argument_group("export").add_argument
-    add("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
+    group = parser.add_argument_group("export")
+    add = group.add_argument
+    add_run(parser, group, VERSION_HELP)
     add(
         "--format",
         choices=tuple(FORMATS),
@@ -62,6 +63,7 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
+    given = given_run(options)
     _refuse(options)
     from themo.checkpoints.versions import find_part, read_summary
     from themo.export.refusals import FINISHED, refuse_unfinished
@@ -69,7 +71,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     def is_finished(version: Path, _settings: Settings) -> bool:
         return read_summary(version).get("state") in FINISHED
 
-    version = find_version(options.version_path, options.settings, "to export", is_finished)
+    version = find_version(given, options.settings, "to export", is_finished)
     refuse_unfinished(version)
     find_part(version, "student")
     with waiting("Loading libraries"):

@@ -89,7 +89,7 @@ def _describe(settings: Settings, options: Namespace) -> None:
     if options.json:
         print_json({"items": [asdict(item) for item in items]})
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("what", "where", "state"):
         table.add_column(heading, overflow="fold")
     for item in items:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
-from themo.cli.addressing import find_run, is_search, is_version
+from themo.cli.addressing import (
+    add_run,
+    find_newest_run,
+    find_search_or_version,
+    given_run,
+    is_version,
+)
 from themo.cli.options import Parser, place
 from themo.config.settings import load
 from themo.errors import InputError
 from themo.process.output import print_result
-from themo.process.progress import console, waiting
+from themo.process.progress import waiting
 
 SUMMARY = "Write an HTML report of a search or of a version's test."
 EXAMPLES = """\
@@ -22,41 +29,38 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
-    parser.add_argument(
-        "name",
-        nargs="?",
-        metavar="NAME",
-        help="name or folder of a search, or a version directory, which is then tested (the newest search)",
-    )
     group = parser.add_argument_group("report")
+    add_run(
+        parser,
+        group,
+        "name or folder of a search, or a version directory, which is then tested (the newest of both)",
+    )
     group.add_argument("--logs-dir", type=place, metavar="FOLDER", help="folder of the logs (logs)")
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    from tune.study.naming import SEARCH_FILE, search_folder
-    from tune.study.search import read_search, search_folders
+    from tune.study.naming import search_folder
+    from tune.study.search import read_search
 
     settings = load().override({"logs_dir": options.logs_dir} if options.logs_dir else {})
     logs_dir = Path(settings.paths.logs_dir)
-    if options.name is None:
-        searches = search_folders(logs_dir / "tune")
-        if not searches:
-            raise InputError(
-                f"report: {logs_dir / 'tune'} must hold a search, it holds none; "
-                "make one with `python -m themo tune`, or give a version directory"
-            )
-        folder = max(searches, key=lambda folder: (folder / SEARCH_FILE).stat().st_mtime_ns)
-        console.print(f"Search: {folder.name}, the newest (report NAME takes another)")
-    else:
-        folder = find_run(Path(options.name), logs_dir)
+    given = given_run(options)
+    folder_of = partial(search_folder, settings=settings, asked_by="report NAME")
+    folder = (
+        find_newest_run(logs_dir, "report")
+        if given is None
+        else find_search_or_version(given, logs_dir, folder_of)
+    )
+    if folder is None:
+        raise InputError(
+            f"report: {logs_dir / 'tune'} must hold a search, it holds none; "
+            "make one with `python -m themo tune`, or give a version directory"
+        )
     if is_version(folder):
         print_result(str(_report_on_test(folder)))
         return
-    if is_search(folder):
-        folder = folder.resolve()
-    else:
-        folder = search_folder(options.name, settings, asked_by="report NAME")
+    folder = folder.resolve()
     search = read_search(folder, asked_by="report NAME")
     with waiting("Loading libraries"):
         from tune.results.parent_run import renew

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from themo.cli.addressing import VERSION_HELP, find_version, sees_images
+from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, add_json, add_settings, path, positive
-from themo.config.sections import MAX_TOKENS
+from themo.cli.search_output import answer_to_json, print_answer
+from themo.cli.search_queries import add_query_options, read_queries, tell_unread
 from themo.errors import InputError
 from themo.files.atomic import write_text
 from themo.image_search.left_out import LeftOut
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
-from themo.models.normal_form import is_blank
-from themo.process.output import print_json, print_result
+from themo.process.output import print_json
 from themo.process.progress import console, waiting
 
 if TYPE_CHECKING:
-    from themo.image_search.index import ImageIndex, Match
+    from themo.image_search.answers import Answer
+    from themo.image_search.index import ImageIndex
     from themo.model import Model
 
 SUMMARY = "Find the pictures of a folder that match Spanish texts."
@@ -29,16 +30,18 @@ EXAMPLES = """\
   python -m themo search "un perro" "un gato" --images ~/Pictures --html found.html
   python -m themo search "una bici" --images DIR --exclude Trash --exclude "*.png" --exclude "2019/*"
   python -m themo search "una bici" --images DIR --version-path NAME
+  python -m themo search "una bici" --images DIR --top 500 --min-chance 0.5
+  python -m themo search --like beach.jpg --plus "de noche" --minus "gente" --images DIR
 """
-_LONGEST_SHOWN = 60
-"""Characters of a text that a warning shows."""
+N_BEST = 10
+"""Number of pictures per text by default."""
 N_NAMED = 5
 """Number of broken pictures and unreadable paths that are named; the rest is counted."""
 
 
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
-    parser.add_argument("queries", nargs="+", metavar="TEXT", help="text to look for, in Spanish")
+    parser.add_argument("queries", nargs="*", metavar="TEXT", help="text to look for, in Spanish")
     group = parser.add_argument_group("search")
     group.add_argument(
         "--images", type=path, required=True, metavar="FOLDER", help="folder of pictures, with its subfolders"
@@ -50,13 +53,10 @@ def add_options(parser: Parser) -> None:
         metavar="PATTERN",
         help="name of files and folders to leave out, or path below FOLDER with a /; * and ? (repeatable)",
     )
-    group.add_argument(
-        "--version-path",
-        type=path,
-        metavar="VERSION",
-        help=VERSION_HELP,
-    )
-    group.add_argument("--top", type=positive, default=10, metavar="N", help="pictures per text (10)")
+    version = group.add_argument("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
+    complete_with(version, versions_and_searches)  # an argument is a text
+    group.add_argument("--top", type=positive, metavar="N", help=f"pictures per text ({N_BEST})")
+    add_query_options(group)
     group.add_argument("--html", type=path, metavar="FILE", help="HTML page of the pictures found")
     group.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device for the models (auto)"
@@ -67,8 +67,44 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    _refuse_queries(options.queries)
+    queries = read_queries(options)
     _refuse_page(options.html)
+    _refuse_pictures(options)
+    found = _list_pictures(options)
+    version = find_version(options.version_path, options.settings, "to search with", sees_images)
+    with waiting("Loading the student"):
+        from themo.model import load
+
+        model = load(version, device=options.device, cache_dir=options.settings.get("cache_dir"))
+    tell_unread(model, queries)
+    index = _open_index(options.images, found, model)
+    from themo.image_search.answers import Answerer
+
+    answerer = Answerer(model, index)
+    answers = answerer.answer(
+        queries,
+        options.top or N_BEST,
+        min_chance=options.min_chance,
+        fold_duplicates=not options.duplicates,
+    )
+    uncalibrated = answerer.uncalibrated if any(query.is_one_text for query in queries) else None
+    _tell_limits(answers, uncalibrated, options.min_chance)
+    if options.json:
+        facts = {
+            "version": readable(str(version)),
+            "images": len(index.names),
+            "broken": [readable(name) for name in index.broken],
+            "uncalibrated": uncalibrated,
+        }
+        print_json(facts | {"queries": [answer_to_json(answer, options.images) for answer in answers]})
+    else:
+        for answer in answers:
+            print_answer(answer, options.images, options.min_chance)
+    if options.html is not None:  # last: if it fails, the results are already printed
+        _write_page(options, version, index, answers)
+
+
+def _list_pictures(options: Namespace) -> list[Stamp]:
     unlisted: list[OSError] = []
     left_out = LeftOut(options.exclude)
     with waiting("Listing pictures"):
@@ -82,40 +118,39 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if not found:
         none = "none that can be read" if unlisted else "none"
         raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), found {none}")
-    version = find_version(options.version_path, options.settings, "to search with", sees_images)
-    with waiting("Loading the student"):
-        from themo.model import load
-
-        model = load(version, device=options.device, cache_dir=options.settings.get("cache_dir"))
-        queries_QE = model.encode(options.queries, normalize=True)
-    _tell_unread(model, options.queries)
-    index = _open_index(options.images, found, model)
-    results = index.search(queries_QE, options.top)
-    if options.json:
-        print_json(_to_json(options, version, index, results))
-    else:
-        for query, matches in zip(options.queries, results, strict=True):
-            _print_matches(query, matches, options.images)
-    if options.html is not None:  # last: if it fails, the results are already printed
-        from themo.image_search.gallery import Found, page
-
-        pairs = zip(options.queries, results, strict=True)
-        text = page([Found(*pair) for pair in pairs], options.images, len(index.names), str(version))
-        try:
-            write_text(options.html, text)
-        except OSError as error:
-            raise InputError(f"--html {options.html}: cannot be written: {error.strerror}") from error
-        console.print(f"Written: {options.html}")
+    return found
 
 
-def _refuse_queries(queries: list[str]) -> None:
-    for query in queries:
-        if is_blank(query):
-            raise InputError(f"search: a text must not be empty, got {query!r}")
-        try:
-            query.encode()
-        except UnicodeEncodeError:
-            raise InputError(f"search: a text must be UTF-8, got {query!r}") from None
+def _refuse_pictures(options: Namespace) -> None:
+    """Refuse files of ``--like`` and ``--unlike`` that are no pictures, before hours of encoding."""
+    if not options.like and not options.unlike:
+        return
+    from themo.image_search.query_terms import open_pictures
+
+    for name in ("like", "unlike"):
+        open_pictures(getattr(options, name), f"--{name}")
+
+
+def _tell_limits(answers: list[Answer], uncalibrated: str | None, min_chance: float | None) -> None:
+    n_folded = sum(answer.n_folded for answer in answers)
+    if n_folded:
+        files = "file" if n_folded == 1 else "files"
+        console.print(f"{n_folded:,} near-duplicate {files} folded; --duplicates shows all")
+    if uncalibrated is not None:
+        unused = "" if min_chance is None else f"; --min-chance {min_chance:g} is not applied"
+        console.print(f"Matches have no chance: {uncalibrated}{unused}", soft_wrap=True)
+
+
+def _write_page(options: Namespace, version: Path, index: ImageIndex, answers: list[Answer]) -> None:
+    from themo.image_search.gallery import Found, page
+
+    results = [Found(answer.query.title, answer.matches, answer.is_nothing_like_that) for answer in answers]
+    text = page(results, options.images, len(index.names), str(version))
+    try:
+        write_text(options.html, text)
+    except OSError as error:
+        raise InputError(f"--html {options.html}: cannot be written: {error.strerror}") from error
+    console.print(f"Written: {options.html}")
 
 
 def _refuse_page(page: Path | None) -> None:
@@ -127,17 +162,6 @@ def _refuse_page(page: Path | None) -> None:
         raise InputError(f"--html {page}: must be a file in an existing folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"--html {page}: must be in a writable folder, {folder} is not")
-
-
-def _tell_unread(model: Model, queries: list[str]) -> None:
-    for query, count in zip(queries, model.count_tokens(queries), strict=True):
-        if count > model.max_length:
-            of = f"at least {count}" if count >= MAX_TOKENS else str(count)
-            console.print(
-                f"Text cut to its first {model.max_length} of {of} tokens: "
-                f"{textwrap.shorten(printable(query), _LONGEST_SHOWN, placeholder=' …')}",
-                soft_wrap=True,
-            )
 
 
 def _open_index(folder: Path, found: list[Stamp], model: Model) -> ImageIndex:
@@ -157,40 +181,3 @@ def _open_index(folder: Path, found: list[Stamp], model: Model) -> ImageIndex:
         console.print(f"{len(broken):,} of {len(found):,} pictures are broken and left out: {named}{rest}")
     console.print(f"{len(index.names):,} pictures; {index.n_new:,} files were new or changed")
     return index
-
-
-def _to_json(
-    options: Namespace, version: Path, index: ImageIndex, results: list[list[Match]]
-) -> dict[str, Any]:
-    return {
-        "version": readable(str(version)),
-        "images": len(index.names),
-        "broken": [readable(name) for name in index.broken],
-        "queries": [
-            {
-                "query": query,
-                "matches": [
-                    {
-                        "path": readable(str(options.images / match.name)),
-                        "score": match.score,
-                        "copies": [readable(str(options.images / name)) for name in match.copies],
-                    }
-                    for match in matches
-                ],
-            }
-            for query, matches in zip(options.queries, results, strict=True)
-        ],
-    }
-
-
-def _print_matches(query: str, matches: list[Match], folder: Path) -> None:
-    from rich.text import Text
-
-    print_result(Text(printable(query), style="bold"))
-    for rank, match in enumerate(matches, start=1):
-        line = Text(f"{rank:5}  ")
-        line.append(f"{match.score:6.3f}", style="green")
-        line.append(f"  {printable(str(folder / match.name))}")
-        if match.copies:
-            line.append(f"  and {len(match.copies):,} {'copy' if len(match.copies) == 1 else 'copies'}")
-        print_result(line)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from themo.cli.addressing import VERSION_HELP, find_version, sees_images
-from themo.cli.options import Parser, add_json, add_presets, add_settings, path
+from themo.cli.addressing import VERSION_HELP, add_run, find_version, given_run, sees_images
+from themo.cli.options import Parser, add_json, add_presets, add_settings
 from themo.config.settings import load
 from themo.errors import InputError
 from themo.evaluation.recording import score_and_record
@@ -14,11 +14,11 @@ from themo.process.output import print_json, print_result
 from themo.process.progress import console
 
 SUMMARY = "Test a student on images and compare it with its teacher."
-USAGE = "python -m themo test [OPTION ...]"
+USAGE = "python -m themo test [NAME] [OPTION ...]"
 EXAMPLES = """\
   python -m themo test
   python -m themo test --version-path logs/miniature/version_0
-  python -m themo test --version-path NAME --baseline --report
+  python -m themo test NAME --baseline --report
   python -m themo test --baseline
 """
 
@@ -26,7 +26,7 @@ EXAMPLES = """\
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
     group = parser.add_argument_group("test")
-    group.add_argument("--version-path", type=path, metavar="VERSION", help=VERSION_HELP)
+    add_run(parser, group, VERSION_HELP)
     group.add_argument(
         "--baseline",
         action="store_true",
@@ -47,9 +47,10 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    if options.report and options.baseline and options.version_path is None:
+    given = given_run(options)
+    tests_baselines_alone = options.baseline and given is None
+    if options.report and tests_baselines_alone:
         raise InputError("test: --report needs a student; with --baseline give --version-path too")
-    tests_baselines_alone = options.baseline and options.version_path is None
     if not tests_baselines_alone and (options.preset or options.config):
         raise InputError(
             "test: --preset and --config are for --baseline without a version, which has its own settings"
@@ -63,7 +64,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if tests_baselines_alone:
         settings = load(options.config, options.preset, options.settings)
     else:
-        version = find_version(options.version_path, options.settings, "to test", sees_images)
+        version = find_version(given, options.settings, "to test", sees_images)
         settings = settings_here(version, options.settings)
         find_part(version, "student")
     refuse_missing_test_data(settings, version, options.task)
@@ -78,7 +79,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     if options.json:
         print_json(tested.to_dict() | ({"report": str(report)} if report else {}))
     else:
-        print_result(tested.scores.to_table())
+        print_result(tested.scores.to_tables())
     if report:
         console.print(f"Report:        {report}")
     console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}")

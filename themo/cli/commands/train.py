@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from themo.cli.known_runs import complete_with, versions
 from themo.cli.options import Parser, add_presets, add_settings, path
 from themo.process.output import print_result, typed
 from themo.process.progress import console, waiting
@@ -24,9 +25,10 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
-    parser.add_argument_group("training").add_argument(
+    resume = parser.add_argument_group("training").add_argument(
         "--resume", type=path, metavar="VERSION", help="unfinished version directory to resume"
     )
+    complete_with(resume, versions)
     add_presets(parser)
     add_settings(parser)
 

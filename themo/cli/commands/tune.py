@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from themo.cli.known_runs import complete_with, searches
 from themo.cli.options import (
     Parser,
     add_json,
@@ -18,7 +19,7 @@ from themo.cli.options import (
     seconds,
     share_or_off,
 )
-from themo.process.output import print_json, print_result, typed
+from themo.process.output import columns, print_json, print_result, typed
 from themo.process.progress import console
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
@@ -30,30 +31,27 @@ EXAMPLES = """\
 """
 
 
+SEARCHERS = ("tpe", "gp", "forecast", "cmaes", "random", "quasi-random")
+SCHEDULERS = ("asha", "pausing-asha", "freeze-thaw", "hyperband", "median", "pbt", "none")
+"""Names from `tune.space.search_settings`, which `--help` does without."""
+
+
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
     add = parser.add_argument_group("search").add_argument
     add("--num-samples", type=positive, metavar="N", help="total number of trials (as in the space file)")
     add("--name", help="name of the search (the date and time)")
-    add(
-        "--resume",
-        metavar="NAME",
-        help="search to resume; a finished one needs more --num-samples or --stop-after-no-gain",
-    )
-    add("--repeat", metavar="NAME", help="earlier search whose settings and space the new search copies")
-    add("--warm-start", metavar="NAME", help="earlier search whose trials the searcher learns from")
+    for option, about in (
+        ("--resume", "search to resume; a finished one needs more --num-samples or --stop-after-no-gain"),
+        ("--repeat", "earlier search whose settings and space the new search copies"),
+        ("--warm-start", "earlier search whose trials the searcher learns from"),
+    ):
+        complete_with(add(option, metavar="NAME", help=about), searches)
     add("--space", type=path, metavar="FILE", help="YAML of the search space (the preset's, in configs)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the space file)")
-    add(
-        "--searcher",
-        metavar="NAME",
-        help="tpe, gp, forecast, cmaes, random or quasi-random (as in the space file)",
-    )
-    add(
-        "--scheduler",
-        metavar="NAME",
-        help="asha, pausing-asha, freeze-thaw, hyperband, median, pbt or none (as in the space file)",
-    )
+    for option, names in (("--searcher", SEARCHERS), ("--scheduler", SCHEDULERS)):
+        about = f"{', '.join(names[:-1])} or {names[-1]} (as in the space file)"
+        complete_with(add(option, metavar="NAME", help=about), names)
     add = parser.add_argument_group("stopping").add_argument
     add(
         "--time-budget",
@@ -125,7 +123,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         printed |= {"registered": end.registered.address} if end.registered else {}
         print_json(printed | {"report": str(end.report) if end.report else None})
     else:
-        print_result(table(result, search.space.dimensions))
+        print_result(table(result, search.space.dimensions, columns()))
         if end.shown is not None:
             print_result(end.shown)
     for line in result.confirmation.lines() if result.confirmation else []:

@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from themo.cli.addressing import find_run, is_search
+from themo.cli.known_runs import complete_with, searches
 from themo.cli.options import Parser, add_json, natural, path
 from themo.config.settings import load
 from themo.process.output import print_json, print_result
@@ -19,7 +20,8 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
-    parser.add_argument("name", metavar="NAME", help="name or folder of a search")
+    name = parser.add_argument("name", metavar="NAME", help="name or folder of a search")
+    complete_with(name, searches)
     parser.add_argument("trial", metavar="TRIAL", type=natural, help="number of an ended or paused trial")
     group = parser.add_argument_group("why")
     group.add_argument("--logs-dir", type=path, default=Path("logs"), help="folder of the logs (logs)")

@@ -153,7 +153,7 @@ def write_report(tested: Examination, settings: Settings, version: Path) -> Path
 
 
 def _figures(tested: Examination) -> dict[str, Figure]:
-    drawn = {"places": found_by_place(tested.scores)}
+    drawn = {"places": found_by_place(tested.scores)} if tested.scores.ranks else {}
     if tested.pictured is not None:
         scenes = tested.pictured.scenes
         drawn["twins"] = shares({"": twin_shares(tested)}, 1, "share of pairs that are distinguished")

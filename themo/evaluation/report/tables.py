@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from themo.errors import InputError
-from themo.evaluation.score_names import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
+from themo.evaluation.score_names import (
+    ACCURACY,
+    CEILING,
+    DIRECTIONS,
+    IMAGE_TO_TEXT,
+    KS,
+    MEAN_RECALL,
+    RESERVED,
+    RETRIEVAL,
+    STUDENT,
+    TEST_SETS,
+    metric_name,
+)
 
 ROW_NAMES = {
     STUDENT: "student, Spanish",
@@ -83,7 +95,7 @@ def read_scores(path: Path) -> dict[str, Any]:
 
 
 def lay_out(scores: Mapping[str, Any]) -> list[TaskScores]:
-    """Lay out the tables of scores, given as by `themo.evaluation.scores.Scores.to_dict`."""
+    """Lay out the tables of scores, tasks then sets, given as by `themo.evaluation.scores.Scores.to_dict`."""
     keys = [key for key in scores if key not in RESERVED]
     tables = []
     for task, name, unit in _TASKS:
@@ -107,4 +119,31 @@ def lay_out(scores: Mapping[str, Any]) -> list[TaskScores]:
             for key, of_metric in scores.get("differences", {}).items()
         )
         tables.append(TaskScores(name, f"{int(scores['n'][task]):,} {unit}", rows, leads))
-    return tables
+    return tables + list(_of_sets(scores.get(TEST_SETS, {})))
+
+
+def _of_sets(sets: Mapping[str, Any]) -> Iterator[TaskScores]:
+    """Yield a table for each direction of each set; a row's name holds its mean recall."""
+    for of_set in sets.values():
+        for direction in DIRECTIONS:
+            metrics = [metric_name(direction, k) for k in KS]
+            rows = tuple(
+                (
+                    key,
+                    f"{ROW_NAMES.get(key, key)}; mean recall {row[f'{direction}_{MEAN_RECALL}']:.3f}",
+                    tuple(Cell(float(row[m]), *map(float, of_set["ci95"][key][m])) for m in metrics),
+                )
+                for key, row in of_set["rows"].items()
+            )
+            name = f"{of_set['title']}: {direction.replace('_', ' ')}"
+            yield TaskScores(name, queries_of_set(of_set, direction), rows, ())
+
+
+def queries_of_set(of_set: Mapping[str, Any], direction: str) -> str:
+    """Return number and kind of a direction's queries; languages have captions of their own number."""
+    if direction == IMAGE_TO_TEXT:
+        return f"{int(of_set['images']):,} images"
+    counts = {row["language"]: int(row["captions"]) for row in of_set["rows"].values()}
+    if len(set(counts.values())) == 1:
+        return f"{next(iter(counts.values())):,} captions"
+    return ", ".join(f"{n:,} captions ({code})" for code, n in counts.items())

@@ -1,0 +1,61 @@
+"""Chances by reference texts: numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from themo.image_search.chance import (
+    FEWEST_PICTURES,
+    FEWEST_REFERENCES,
+    Calibration,
+    too_few_pictures,
+    too_few_references,
+)
+from themo.image_search.references import References
+
+AXES = np.eye(4, dtype=np.float32)
+
+
+def calibration(scale: float = 2.0) -> Calibration:
+    """Two reference texts on axes of their own; queries and pictures have two more."""
+    return Calibration.of(References(AXES[:2], scale))
+
+
+def test_the_chance_is_the_softmax_over_references() -> None:
+    pictures = np.stack([AXES[2], AXES[0], (AXES[2] + AXES[0]) / math.sqrt(2)])
+    found = calibration().chances(AXES[2], pictures)
+    e = math.exp
+    s = math.sqrt(2)  # 2 times a cosine of 1 / sqrt(2)
+    assert found == pytest.approx([e(2) / (e(2) + 2), 1 / (1 + e(2) + 1), e(s) / (e(s) + e(s) + 1)], rel=1e-6)
+
+
+def test_references_of_the_same_meaning_do_not_compete() -> None:
+    similar = np.array([[0.6, 0.8, 0, 0]], np.float32)
+    of = Calibration.of(References(np.concatenate([AXES[:2], similar]), 2.0))
+    assert of.same_meaning == pytest.approx(0.8)
+    query = np.array([0.98, 0, 0.19899748, 0], np.float32)  # nearer to the first reference than 0.8
+    (chance,) = of.chances(query, AXES[:1])
+    own, second, third = math.exp(2 * 0.98), math.exp(0), math.exp(2 * 0.6)
+    assert chance == pytest.approx(own / (own + second + third), rel=1e-5)
+
+
+def test_a_great_scale_stays_finite() -> None:
+    found = calibration(scale=1e4).chances(AXES[2], AXES[[0, 2]])
+    assert found == pytest.approx([0, 1])
+    assert np.isfinite(found).all()
+
+
+def test_a_small_folder_has_no_chances_and_says_why() -> None:
+    assert too_few_pictures(FEWEST_PICTURES) is None
+    reason = too_few_pictures(FEWEST_PICTURES - 1)
+    assert reason == "the folder must hold at least 20 different pictures, it holds 19"
+
+
+def test_too_few_known_references_say_why() -> None:
+    enough = np.zeros((FEWEST_REFERENCES, 4), np.float32)
+    assert too_few_references(References(enough, 1.0)) is None
+    reason = too_few_references(References(enough[1:], 1.0))
+    assert reason == "the student must know the words of 40 reference texts, it knows 39"

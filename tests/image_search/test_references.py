@@ -1,0 +1,63 @@
+"""The choice of reference texts, and the texts that a student knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny import SettingsFactory, write_lines, write_version_of
+
+import themo
+from themo.image_search import references
+from themo.image_search.references import load_references, reference_texts
+from themo.image_search.subjects import SUBJECTS, subject_texts
+
+
+def test_general_subjects_are_distinct_and_have_two_texts() -> None:
+    assert len(set(SUBJECTS)) == len(SUBJECTS) > 200
+    assert subject_texts()[0] == ("un perro", "una foto de un perro")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [None, ["synset\ten", "n1\ta cat"]],
+    ids=["no file", "another language"],
+)
+def test_without_own_prompts_the_subjects_are_general(
+    tmp_path: Path, settings: SettingsFactory, lines: list[str] | None
+) -> None:
+    path = tmp_path / "prompts.tsv"
+    if lines is not None:
+        write_lines(path, lines)
+    assert reference_texts(settings(prompts=str(path))) == subject_texts()
+    assert reference_texts(settings()) == subject_texts()
+
+
+def test_own_prompts_are_grouped_by_class(tmp_path: Path, settings: SettingsFactory) -> None:
+    lines = ["synset\ten\tes", "n1\ta cat\tun gato", "n2\ta dog\tun perro", "n1\tcat\tgato"]
+    path = write_lines(tmp_path / "prompts.tsv", lines)
+    assert reference_texts(settings(prompts=str(path))) == [("un gato", "gato"), ("un perro",)]
+
+
+def test_texts_with_unknown_words_are_left_out(
+    tmp_path: Path, settings: SettingsFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = themo.load(write_version_of(settings(), tmp_path / "version_0", dimension=12))
+    assert model.reads(["el gato", "el \u4e2d gato"]) == [True, False]
+    texts = [("el gato", "\u4e2d"), ("\u4e2d",), ("el perro",)]
+    monkeypatch.setattr(references, "reference_texts", lambda _: texts)
+    found = load_references(model)
+    expected = model.encode(["el gato", "el perro"], normalize=True)
+    assert found.vectors_RE == pytest.approx(expected, abs=1e-6)
+    assert found.logit_scale == pytest.approx(model.teacher.logit_scale)
+
+
+def test_references_are_encoded_once(
+    tmp_path: Path, settings: SettingsFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = write_version_of(settings(), tmp_path / "version_0", dimension=12)
+    first = load_references(themo.load(version))
+    monkeypatch.setattr(references, "_encode", None)
+    again = load_references(themo.load(version))
+    assert (again.vectors_RE == first.vectors_RE).all()
+    assert again.logit_scale == first.logit_scale

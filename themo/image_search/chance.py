@@ -1,0 +1,78 @@
+"""The chance that a picture is relevant to a text: the text against general reference texts.
+
+CLIP's training makes the softmax of its scaled cosines the distribution over the texts that a picture may
+belong to (Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
+sections 2.3 and 3.1.2, arXiv:2103.00020). So with the teacher's logit scale L, a query's cosine s and the
+cosines r of the reference texts,
+
+    chance = exp(L s) / (exp(L s) + sum of exp(L r))
+
+A cosine alone does not tell a match from the best of nothing: its level differs between texts and between
+pictures. Here all texts are compared on the same picture. Reference texts that mean the same as the query are
+left out: those nearer to it than any two reference texts are to each other.
+
+Shape suffixes: R reference texts, M pictures, E dimensions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from themo.image_search.pieces import Vectors
+from themo.image_search.references import References
+
+FEWEST_PICTURES = 20
+"""Least number of different files of a folder; the cutoff was not measured in smaller ones."""
+FEWEST_REFERENCES = 40
+"""Least number of reference texts that the student can read; the miniature has 80."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Chances of pictures by a student's reference texts.
+
+    Attributes:
+        references: The reference texts.
+        same_meaning: Greatest cosine of two reference texts.
+    """
+
+    references: References
+    same_meaning: float
+
+    @classmethod
+    def of(cls, references: References) -> Calibration:
+        """Return the calibration by two or more reference texts."""
+        cosines_RR = references.vectors_RE @ references.vectors_RE.T
+        np.fill_diagonal(cosines_RR, -1.0)
+        return cls(references, float(cosines_RR.max()))
+
+    def chances(self, query_E: Vectors, pictures_ME: Vectors) -> Vectors:
+        """Return the (M,) chances, 0 to 1, that pictures are relevant to a text.
+
+        Args:
+            query_E: float32 vector of the text, of length 1.
+            pictures_ME: float32 vectors of length 1.
+        """
+        others_RE = self.references.vectors_RE
+        others_RE = others_RE[others_RE @ query_E <= self.same_meaning]
+        own_M = pictures_ME @ query_E
+        margins_RM = self.references.logit_scale * (others_RE @ pictures_ME.T - own_M)
+        chances: Vectors = 1 / (1 + np.exp(margins_RM.clip(max=60)).sum(axis=0))  # float32 ends at exp(88)
+        return chances
+
+
+def too_few_pictures(n: int) -> str | None:
+    """Return why a folder of `n` different files has no chances; None: it has."""
+    if n < FEWEST_PICTURES:
+        return f"the folder must hold at least {FEWEST_PICTURES} different pictures, it holds {n}"
+    return None
+
+
+def too_few_references(references: References) -> str | None:
+    """Return why a student's reference texts give no chances; None: they do."""
+    n = len(references.vectors_RE)
+    if n < FEWEST_REFERENCES:
+        return f"the student must know the words of {FEWEST_REFERENCES} reference texts, it knows {n}"
+    return None
