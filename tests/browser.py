@@ -15,6 +15,22 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 PATIENCE_SECONDS = 120
 """On a busy machine Plotly takes its time."""
 
+OVERLAPS = """() => {
+    const found = [];
+    for (const place of document.querySelectorAll(".js-plotly-plot, .plot.parallel")) {
+        const labels = [...place.querySelectorAll("svg text")].filter(label => label.textContent.trim() &&
+            !label.closest("text text, .hoverlayer") && getComputedStyle(label).display !== "none");
+        const boxes = labels.map(label => label.getBoundingClientRect()).map(box => ({
+            left: box.left + 1, right: box.right - 1, top: box.top + 1, bottom: box.bottom - 1}));
+        labels.forEach((label, i) => labels.slice(i + 1).forEach((other, j) => {
+            const a = boxes[i], b = boxes[i + 1 + j];
+            if (a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)
+                found.push(`${place.id}: ${label.textContent} | ${other.textContent}`);
+        }));
+    }
+    return found;
+}"""
+
 
 @dataclass
 class Opened:
@@ -29,11 +45,17 @@ class Opened:
     def drawn(self) -> dict[str, int]:
         """Names of the figures, each with the number of its traces' marks."""
         self.page.wait_for_selector("html[data-drawn=yes]", state="attached")
-        script = """() => Object.fromEntries([...document.querySelectorAll(".js-plotly-plot")].map(place => [
+        script = """() => Object.fromEntries(
+            [...document.querySelectorAll(".js-plotly-plot, .plot.parallel")].map(place => [
             place.id.replace("figure-", ""),
-            place.querySelectorAll("svg .point, svg .points path, svg path.js-line").length]))"""
+            place.querySelectorAll("svg .point, svg .points path, svg path.js-line, path.trial").length]))"""
         counted: dict[str, int] = self.page.evaluate(script)
         return counted
+
+    def overlaps(self) -> list[str]:
+        """Pairs of labels in one figure whose boxes overlap by more than a pixel."""
+        found: list[str] = self.page.evaluate(OVERLAPS)
+        return found
 
 
 def browser_path() -> str:

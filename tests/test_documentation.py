@@ -119,6 +119,7 @@ def test_cited_commits_are_in_the_history(page: Path) -> None:
 COMPLETED = {
     "train --config": "train --config best.yaml",
     "why NAME TRIAL": "why NAME 3",
+    "search --serve": "search --serve --images F",
     "test --report": "test --report --version-path VERSION",
     "test --version-path": "test --version-path VERSION",
     "tune --num-samples 32 --search-seed S": "tune --num-samples 32 --search-seed 1",

@@ -57,6 +57,8 @@ COVERED = {
     "python -m themo export --version-path beto --format sentence-transformers --output clip-es": (
         "tests/cli/test_export_command.py"
     ),
+    # it runs until Ctrl-C
+    "python -m themo search --serve --images ~/Pictures": "tests/cli/test_served_search.py",
     # searches take the longest: two whole ones and a resume are executed
     "python -m themo tune --num-samples 4 --searcher gp --scheduler pausing-asha --name gp": (
         "tests/tune/schedulers/test_pausing.py"
@@ -73,6 +75,8 @@ COVERED = {
     "python -m themo tune --repeat long --search-seed 1 --name long-other-seed --num-samples 2": (
         "tests/tune/driver/test_request.py"
     ),
+    "python -m themo report long --follow": "tests/tune/results/report/test_follow.py",  # ends by Ctrl-C
+    "python -m themo report long gp": "tests/tune/results/report/test_comparison.py",
     "make .env": COMPOSE,
     "docker compose up --detach --build --scale worker=2": COMPOSE,
     "docker compose run --rm tune --name first --num-samples 32 --gpus-per-trial 1": COMPOSE,

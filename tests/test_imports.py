@@ -139,6 +139,8 @@ def test_a_folder_imports_only_those_below_it(package: Path, rooms: tuple[str, .
         ("jinja2", {"evaluation/report/html_page.py"}),
         ("markupsafe", {"evaluation/report/html_page.py"}),
         ("rawpy", {"models/raw_previews.py"}),
+        ("starlette", {f"image_search/serving/{n}.py" for n in ("app", "endpoints", "guard", "workers")}),
+        ("uvicorn", {"image_search/serving/server.py"}),
         ("plotly", {f"evaluation/report/{name}.py" for name in ("html_page", "figures", "page")}),
     ],
 )
@@ -185,7 +187,7 @@ try:
     themo.cli.main.parse(["train", "--help"])
 except SystemExit:
     heavy = {"torch", "ray", "mlflow", "transformers", "open_clip", "optuna", "pyarrow", "numpy", "tune"}
-    heavy |= {"plotly", "jinja2"}
+    heavy |= {"plotly", "jinja2", "starlette", "uvicorn"}
     print("loaded:", sorted(heavy & set(sys.modules)))
 """
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

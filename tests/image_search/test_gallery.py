@@ -12,8 +12,9 @@ from browser import opened
 from PIL import Image, ImageOps
 from tiny import write_picture
 
-from themo.image_search.gallery import THUMBNAIL_PIXELS, Found, page
+from themo.image_search.gallery import Found, page
 from themo.image_search.index import Match
+from themo.image_search.small_copies import THUMBNAIL_PIXELS
 from themo.models.image_files import open_rgb
 
 

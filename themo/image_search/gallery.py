@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,11 +12,8 @@ from pathlib import Path
 from themo.errors import InputError
 from themo.image_search.index import Match
 from themo.image_search.pictures import printable
-from themo.models.image_files import open_rgb, upright
+from themo.image_search.small_copies import small_copy
 from themo.process.progress import track
-
-THUMBNAIL_PIXELS = 360
-"""Longer side of a small copy, in pixels; shown at half that size, for screens of double density."""
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #faf9f6; --ink: #22262b; --soft: #6a7078; --card: #ffffff;
@@ -91,8 +87,6 @@ def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) 
         f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     title = printable(" · ".join(found.query for found in results))
-    counted = f"{n_pictures:,}".replace(",", "\N{NO-BREAK SPACE}")
-    counted += " imagen" if n_pictures == 1 else " imágenes"
     return f"""<!DOCTYPE html>
 <html lang="es">
 <head>
@@ -105,7 +99,7 @@ def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) 
 <body>
 <header>
 <h1>Themo</h1>
-<p>Las mejores de {counted} de «{escape(printable(folder.resolve().name))}»</p>
+<p>Las mejores de {counted(n_pictures)} de «{escape(printable(folder.resolve().name))}»</p>
 </header>
 <main>{sections}
 </main>
@@ -113,6 +107,12 @@ def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) 
 </body>
 </html>
 """
+
+
+def counted(n_pictures: int) -> str:
+    """Return a number of pictures in Spanish, such as "12 345 imágenes"."""
+    number = f"{n_pictures:,}".replace(",", "\N{NO-BREAK SPACE}")
+    return f"{number} imagen" if n_pictures == 1 else f"{number} imágenes"
 
 
 def _section(found: Found, thumbnails: dict[str, str]) -> str:
@@ -163,13 +163,9 @@ def _image(source: str, name: str) -> str:
 def _thumbnail(path: Path) -> str:
     """Return an upright small copy as a data URI; empty if the file cannot be read any more."""
     try:
-        image = upright(open_rgb(path))
+        return "data:image/jpeg;base64," + base64.b64encode(small_copy(path)).decode()
     except InputError:
         return ""
-    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def _decimal(score: float) -> str:

@@ -11,7 +11,14 @@ from browser import opened
 from PIL import Image
 from plotly.graph_objects import Figure, Scatter
 
-from themo.evaluation.report.html_page import THUMBNAIL_PIXELS, count, thumbnail, write_page
+from themo.evaluation.report.html_page import (
+    THUMBNAIL_PIXELS,
+    breakable,
+    count,
+    render_page,
+    thumbnail,
+    write_page,
+)
 
 EVIL = "</script><script>document.title='broken'</script><img src=https://example.org/x onerror=alert(1)>"
 TEMPLATE = """{% extends "page.html" %}
@@ -63,6 +70,26 @@ def test_what_a_template_does_not_get_is_an_error(tmp_path: Path) -> None:
 
 def test_counts() -> None:
     assert count(143_949.0) == "143,949"
+
+
+def test_a_name_may_break_after_underscores_and_stays_escaped() -> None:
+    assert breakable("last_layer_norm") == "last_<wbr>layer_<wbr>norm"
+    assert breakable("val/<b>_") == "val/&lt;b&gt;_"
+
+
+def test_a_part_of_a_page_has_its_content_without_scripts(tmp_path: Path) -> None:
+    template = tmp_path / "own.html"
+    template.write_text(TEMPLATE, encoding="utf-8")
+    facts = {"name": "A search", "extra": "", "data": {"numbers": [1, 2], "text": "</script>"}}
+    whole, part = (render_page(template, {}, is_part=is_part, **facts) for is_part in (False, True))
+    assert whole.count("<script>") == 2
+    assert "<script>" not in part
+    for page in (whole, part):
+        data = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
+        assert data is not None
+        assert json.loads(data[1]) == facts["data"]
+        assert "<h1>A search</h1>" in page
+        assert "connect-src" not in page
 
 
 def test_thumbnails_are_small_and_keep_their_shape() -> None:

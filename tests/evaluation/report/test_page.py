@@ -246,9 +246,9 @@ def test_attributes_of_what_is_found(tested: Examination) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1240), ("dark", 1240), ("dark", 400)])
 def test_it_is_drawn_in_a_browser_without_the_network(
-    tested: Examination, tiny_settings: Settings, tmp_path: Path, scheme: str
+    tested: Examination, tiny_settings: Settings, tmp_path: Path, scheme: str, width: int
 ) -> None:
     scenes, _ = pictured_scenes(MiniatureRecipe(test_images=N_IMAGES), World(0), "test")
 
@@ -264,13 +264,14 @@ def test_it_is_drawn_in_a_browser_without_the_network(
     told = replace(tested, rows=rows, look=by_colour, pictured=pictured)
     written(told, tiny_settings, tmp_path / "version_0")
     path = tmp_path / "version_0" / "report.html"
-    with opened(path, scheme) as seen:
+    with opened(path, scheme, width) as seen:
         drawn = seen.drawn()
+        assert seen.overlaps() == []
         assert set(drawn) == {"places", "twins", "attributes", "values"}
         assert min(drawn.values()) > 0, drawn
         loaded = "[...document.images].map(image => image.complete && image.naturalWidth)"
         widths = seen.page.evaluate(loaded)
         assert len(widths) > 80
         assert min(widths) > 0
-        assert seen.page.evaluate("document.documentElement.scrollWidth") == 1240
+        assert seen.page.evaluate("document.documentElement.scrollWidth") == width
     assert (seen.errors, seen.requests) == ([], [path.as_uri()])

@@ -1,4 +1,4 @@
-"""``report``: write one HTML page about a search or a version's test."""
+"""``report``: write one HTML page about a search, two searches or a version's test, or serve it live."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ from themo.cli.addressing import (
     given_run,
     is_version,
 )
-from themo.cli.options import Parser, place
+from themo.cli.known_runs import complete_with, versions_and_searches
+from themo.cli.options import Parser, natural, place
 from themo.config.settings import load
 from themo.errors import InputError
 from themo.process.output import print_result
-from themo.process.progress import waiting
+from themo.process.progress import console, waiting
 
-SUMMARY = "Write an HTML report of a search or of a version's test."
+SUMMARY = "Write an HTML report of a search, of two searches side by side, or of a version's test."
 EXAMPLES = """\
   python -m themo report
   python -m themo report beto
+  python -m themo report beto roberta
+  python -m themo report beto --follow
   python -m themo report logs/miniature/version_0
 """
+DEFAULT_PORT = 8600
+"""The port of ``--follow``."""
 
 
 def add_options(parser: Parser) -> None:
@@ -35,38 +40,88 @@ def add_options(parser: Parser) -> None:
         group,
         "name or folder of a search, or a version directory, which is then tested (the newest of both)",
     )
+    other = parser.add_argument(
+        "other", nargs="?", metavar="OTHER", help="name or folder of a second search, to compare with NAME"
+    )
+    complete_with(other, versions_and_searches)
     group.add_argument("--logs-dir", type=place, metavar="FOLDER", help="folder of the logs (logs)")
+    group.add_argument(
+        "--follow",
+        action="store_true",
+        help="serve the page of a running search on 127.0.0.1 and keep it up to date until Ctrl-C",
+    )
+    group.add_argument(
+        "--port",
+        type=natural,
+        metavar="N",
+        help=f"port of --follow; 0: any free one ({DEFAULT_PORT})",
+    )
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    from tune.study.naming import search_folder
+    from tune.study.naming import is_starting, search_folder
     from tune.study.search import read_search
 
+    _refuse_contradictions(options)
     settings = load().override({"logs_dir": options.logs_dir} if options.logs_dir else {})
     logs_dir = Path(settings.paths.logs_dir)
     given = given_run(options)
     folder_of = partial(search_folder, settings=settings, asked_by="report NAME")
-    folder = (
-        find_newest_run(logs_dir, "report")
-        if given is None
-        else find_search_or_version(given, logs_dir, folder_of)
-    )
-    if folder is None:
+    folders = [
+        find_search_or_version(Path(name), logs_dir, folder_of)
+        for name in (given, options.other)
+        if name is not None
+    ]
+    if given is None:
+        folders = [_newest(logs_dir)]
+    version = next(filter(is_version, folders), None)
+    if version is not None:
+        _refuse_version(version, options)
+        print_result(str(_report_on_test(version)))
+        return
+    folders = [folder.resolve() for folder in folders]
+    is_new = options.follow and is_starting(folders[0])
+    searches = [] if is_new else [read_search(folder, asked_by="report NAME") for folder in folders]
+    with waiting("Loading libraries"):
+        from tune.results.parent_run import renew
+        from tune.results.report.comparison import write_comparison
+        from tune.results.report.follow import HOST, server_of
+        from tune.results.report.page import write_report
+    if options.follow:
+        with server_of(folders[0], DEFAULT_PORT if options.port is None else options.port) as server:
+            print_result(f"http://{HOST}:{server.server_address[1]}/")
+            console.print(f"Following search {folders[0].name}; Ctrl-C ends it")
+            server.serve_forever()
+    elif len(folders) == 2:
+        print_result(str(write_comparison(searches[0], folders[0], searches[1], folders[1])))
+    else:
+        print_result(str(write_report(searches[0], folders[0])))
+        renew(searches[0], folders[0])
+
+
+def _newest(logs_dir: Path) -> Path:
+    """Return the newest search or version directory, and print its name."""
+    newest = find_newest_run(logs_dir, "report")
+    if newest is None:
         raise InputError(
             f"report: {logs_dir / 'tune'} must hold a search, it holds none; "
             "make one with `python -m themo tune`, or give a version directory"
         )
-    if is_version(folder):
-        print_result(str(_report_on_test(folder)))
-        return
-    folder = folder.resolve()
-    search = read_search(folder, asked_by="report NAME")
-    with waiting("Loading libraries"):
-        from tune.results.parent_run import renew
-        from tune.results.report.page import write_report
-    print_result(str(write_report(search, folder)))
-    renew(search, folder)
+    return newest
+
+
+def _refuse_contradictions(options: Namespace) -> None:
+    if options.follow and options.other is not None:
+        raise InputError(f"--follow: must have one search, got {options.name} and {options.other}")
+    if options.port is not None and not options.follow:
+        raise InputError(f"--port: needs --follow, got {options.port}")
+
+
+def _refuse_version(version: Path, options: Namespace) -> None:
+    for what, is_asked in (("--follow", options.follow), ("report A B", options.other is not None)):
+        if is_asked:
+            raise InputError(f"{what}: must be a search, {version} is a version directory")
 
 
 def _report_on_test(version: Path) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, add_json, add_settings, path, positive
 from themo.cli.search_output import answer_to_json, print_answer
 from themo.cli.search_queries import add_query_options, read_queries, tell_unread
+from themo.cli.served_search import add_serving_options, open_port, refuse_serving_options, serve
 from themo.errors import InputError
 from themo.files.atomic import write_text
 from themo.image_search.left_out import LeftOut
@@ -20,8 +23,9 @@ from themo.process.output import print_json
 from themo.process.progress import console, waiting
 
 if TYPE_CHECKING:
-    from themo.image_search.answers import Answer
+    from themo.image_search.answers import Answer, Answerer
     from themo.image_search.index import ImageIndex
+    from themo.image_search.query import Query
     from themo.model import Model
 
 SUMMARY = "Find the pictures of a folder that match Spanish texts."
@@ -32,6 +36,7 @@ EXAMPLES = """\
   python -m themo search "una bici" --images DIR --version-path NAME
   python -m themo search "una bici" --images DIR --top 500 --min-chance 0.5
   python -m themo search --like beach.jpg --plus "de noche" --minus "gente" --images DIR
+  python -m themo search --serve --images ~/Pictures
 """
 N_BEST = 10
 """Number of pictures per text by default."""
@@ -61,26 +66,25 @@ def add_options(parser: Parser) -> None:
     group.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device for the models (auto)"
     )
+    add_serving_options(parser.add_argument_group("page"))
     add_settings(parser, ("paths",))
     add_json(parser)
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
+    refuse_serving_options(options)
+    if options.serve:
+        with closing(open_port(options)) as listener:  # before hours of encoding
+            version, answerer = _open(options)
+            _tell_limits([], answerer.uncalibrated, options.min_chance)
+            serve(options, listener, version, answerer)
+        return
     queries = read_queries(options)
     _refuse_page(options.html)
     _refuse_pictures(options)
-    found = _list_pictures(options)
-    version = find_version(options.version_path, options.settings, "to search with", sees_images)
-    with waiting("Loading the student"):
-        from themo.model import load
-
-        model = load(version, device=options.device, cache_dir=options.settings.get("cache_dir"))
-    tell_unread(model, queries)
-    index = _open_index(options.images, found, model)
-    from themo.image_search.answers import Answerer
-
-    answerer = Answerer(model, index)
+    version, answerer = _open(options, queries)
+    index = answerer.index
     answers = answerer.answer(
         queries,
         options.top or N_BEST,
@@ -102,6 +106,22 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
             print_answer(answer, options.images, options.min_chance)
     if options.html is not None:  # last: if it fails, the results are already printed
         _write_page(options, version, index, answers)
+
+
+def _open(options: Namespace, queries: Sequence[Query] = ()) -> tuple[Path, Answerer]:
+    """Return the version, and what answers queries with it over the up-to-date index."""
+    found = _list_pictures(options)
+    version = find_version(options.version_path, options.settings, "to search with", sees_images)
+    with waiting("Loading the student"):
+        from themo.model import load
+
+        model = load(version, device=options.device, cache_dir=options.settings.get("cache_dir"))
+    if queries:
+        tell_unread(model, queries)
+    index = _open_index(options.images, found, model)
+    from themo.image_search.answers import Answerer
+
+    return version, Answerer(model, index)
 
 
 def _list_pictures(options: Namespace) -> list[Stamp]:

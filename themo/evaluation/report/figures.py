@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from plotly.graph_objects import Figure, Scatter
-from plotly.subplots import make_subplots
 
 from themo.evaluation.metrics import wilson_interval
+from themo.evaluation.report.panels import Grid, Panel, layout_axes, trace_axes
 from themo.evaluation.report.tables import ROW_NAMES
 from themo.evaluation.score_names import ACCURACY, CEILING, RETRIEVAL, STUDENT
 from themo.evaluation.scores import N_FOUND, Scores
@@ -18,6 +19,12 @@ from themo.evaluation.scores import N_FOUND, Scores
 COLOURS = {STUDENT: "#3b7dd8", CEILING: "#8a94a3"}
 """Colours of the rows that every report has."""
 _OTHERS = ("#e8890c", "#1f9d68", "#8b5cf6")
+
+ABOVE = {"y": 1, "yref": "container", "yanchor": "top"}
+"""Place of the legend of a figure of panels: above their titles."""
+
+_LABELS = 118
+"""Pixels for the names of values left of a panel."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,10 @@ class Share:
 def found_by_place(scores: Scores) -> Figure:
     """Draw the share of queries with the right answer among the first k, for each k and row."""
     titles = {RETRIEVAL: "Retrieval: images found by caption", ACCURACY: "Accuracy: classes found by image"}
-    tasks = list(scores.ranks)
-    figure = make_subplots(cols=len(tasks), subplot_titles=[titles[task] for task in tasks])
+    figure = Figure()
     places = list(range(1, N_FOUND + 1))
-    for column, task in enumerate(tasks, start=1):
+    layout: dict[str, Any] = {}
+    for i, task in enumerate(scores.ranks):
         for row, colour in colours(scores.rows).items():
             figure.add_trace(
                 Scatter(
@@ -49,22 +56,21 @@ def found_by_place(scores: Scores) -> Figure:
                     y=[scores.share(row, task, k) for k in places],
                     name=ROW_NAMES.get(row, row),
                     legendgroup=row,
-                    showlegend=column == 1,
+                    showlegend=i == 0,
                     mode="lines+markers",
                     line={"color": colour, "width": 3 if row == STUDENT else 1.8},
                     marker={"size": 6},
                     hovertemplate="among the first %{x}: %{y:.3f}<extra>"
                     + ROW_NAMES.get(row, row)
                     + "</extra>",
-                ),
-                row=1,
-                col=column,
+                    **trace_axes(i),
+                )
             )
-    figure.update_xaxes(title={"text": "k, number of answers"}, dtick=1, zeroline=False)
-    figure.update_yaxes(rangemode="normal", zeroline=False)
-    figure.update_yaxes(title={"text": "share with the right answer"}, col=1)
-    figure.update_annotations(font={"size": 14})
-    return figure.update_layout(height=380, margin={"t": 70}, legend={"y": 1.14})
+        x = {"title": {"text": "k, number of answers"}, "dtick": 1, "zeroline": False}
+        y = {"title": {"text": "share with the right answer"}, "zeroline": False}
+        layout |= layout_axes(i, x, y if i == 0 else {"zeroline": False})
+    grid = Grid([Panel(titles[task], 260) for task in scores.ranks], columns=2, least=300, gap=60, below=True)
+    return figure.update_layout(meta=grid.to_meta(), legend=ABOVE, **layout)
 
 
 def shares(fields: Mapping[str, Mapping[str, Sequence[Share]]], columns: int, names: str) -> Figure:
@@ -75,45 +81,18 @@ def shares(fields: Mapping[str, Mapping[str, Sequence[Share]]], columns: int, na
         columns: Fields side by side.
         names: Title of the horizontal axis.
     """
-    n_rows = -(-len(fields) // columns)
-    heights = [
-        max(
-            len(next(iter(field.values())))
-            for field in list(fields.values())[i * columns : (i + 1) * columns]
-        )
-        for i in range(n_rows)
-    ]
-    figure = make_subplots(
-        rows=n_rows,
-        cols=columns,
-        subplot_titles=list(fields),
-        row_heights=[height + 1.5 for height in heights],
-        horizontal_spacing=0.16 if columns > 1 else 0,
-        vertical_spacing=0.3 / n_rows,
-    )
-    pixels = 70 * n_rows + 60
+    figure = Figure()
+    layout: dict[str, Any] = {}
     for i, of_row in enumerate(fields.values()):
-        place = {"row": i // columns + 1, "col": i % columns + 1}
         chosen = colours(tuple(of_row))
         for j, (row, values) in enumerate(of_row.items()):
             name = ROW_NAMES.get(row, row)
-            intervals = [wilson_interval(value.hits, value.n) for value in values]
-            points = [value.hits / value.n for value in values]
             offset = 0.16 * ((len(of_row) - 1) / 2 - j)  # rows above each other, without overlap
             figure.add_trace(
                 Scatter(
-                    x=points,
+                    x=[value.hits / value.n for value in values],
                     y=[len(values) - 1 - at + offset for at in range(len(values))],
-                    error_x={
-                        "type": "data",
-                        "symmetric": False,
-                        "array": [high - point for (_, high), point in zip(intervals, points, strict=True)],
-                        "arrayminus": [
-                            point - low for (low, _), point in zip(intervals, points, strict=True)
-                        ],
-                        "thickness": 1.4,
-                        "width": 0,
-                    },
+                    error_x=_intervals(values),
                     name=name,
                     legendgroup=row,
                     showlegend=i == 0,
@@ -121,24 +100,36 @@ def shares(fields: Mapping[str, Mapping[str, Sequence[Share]]], columns: int, na
                     marker={"color": chosen[row], "size": 8 if row == STUDENT else 6.5},
                     text=[f"{value.label}: {value.hits:,} of {value.n:,}" for value in values],
                     hovertemplate="%{text}, %{x:.3f}<extra>" + name + "</extra>",
-                ),
-                **place,
+                    **trace_axes(i),
+                )
             )
         labels = [value.label for value in next(iter(of_row.values()))]
-        figure.update_yaxes(
-            tickvals=list(range(len(labels) - 1, -1, -1)),
-            ticktext=labels,
-            range=[-0.6, len(labels) - 0.4],
-            zeroline=False,
-            **place,
-        )
-    figure.update_annotations(font={"size": 14})
-    pixels += sum(24 * height for height in heights)
-    figure.update_xaxes(zeroline=False, matches="x")
-    figure.update_xaxes(title={"text": names}, row=n_rows)
-    return figure.update_layout(
-        height=pixels, margin={"t": 70}, legend={"y": 1, "yref": "container", "yanchor": "top"}
-    )
+        x = {"title": {"text": names}, "zeroline": False, **({"matches": "x"} if i else {})}
+        y = {
+            "tickvals": list(range(len(labels) - 1, -1, -1)),
+            "ticktext": labels,
+            "range": [-0.6, len(labels) - 0.4],
+            "zeroline": False,
+        }
+        layout |= layout_axes(i, x, y)
+    heights = [30 + 24 * len(next(iter(of_row.values()))) for of_row in fields.values()]
+    panels = [Panel(title, height) for title, height in zip(fields, heights, strict=True)]
+    grid = Grid(panels, columns=columns, least=200, gap=_LABELS, left=_LABELS, between=60, below=True)
+    return figure.update_layout(meta=grid.to_meta(), legend=ABOVE, **layout)
+
+
+def _intervals(values: Sequence[Share]) -> dict[str, Any]:
+    """Plotly's error bars of the 95 % intervals of some shares."""
+    points = [value.hits / value.n for value in values]
+    intervals = [wilson_interval(value.hits, value.n) for value in values]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - point for (_, high), point in zip(intervals, points, strict=True)],
+        "arrayminus": [point - low for (low, _), point in zip(intervals, points, strict=True)],
+        "thickness": 1.4,
+        "width": 0,
+    }
 
 
 def share_of(label: str, right: NDArray[np.bool_], among: NDArray[np.bool_]) -> Share:

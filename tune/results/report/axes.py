@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from tune.space.dimensions import Choice, Dimension, FloatRange, IntRange, Scalar
+
+_LINE = 8
+"""Characters of a line of a choice's label, where the choice allows it."""
+_MOST_LINES = 3
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,25 @@ def log_ticks(low: float, high: float) -> dict[str, list[Any]]:
     }
 
 
-def wrapped(text: str) -> str:
-    """The text, broken into two lines if it is long."""
+def name_lines(text: str) -> list[str]:
+    """The text in one line, or in two if it is long."""
     if len(text) < 10:
-        return text
+        return [text]
     breaks = [
         i + (text[i] in "_/") for i, sign in enumerate(text) if sign in "_/+-" and 0 < i < len(text) - 1
     ]
     if not breaks:
-        return text
+        return [text]
     middle = min(breaks, key=lambda i: abs(i - len(text) / 2))
-    return f"{text[:middle]}<br>{text[middle:]}"
+    return [text[:middle], text[middle:]]
+
+
+def wrapped(text: str) -> str:
+    """A choice for Plotly's axis, in up to three short lines; of more the first and the last are shown."""
+    lines = [""]
+    for part in re.findall(r".+?(?:[_/*-]|(?=\+)|$)", text):
+        if lines[-1] and len(lines[-1] + part) > _LINE:
+            lines.append("")
+        lines[-1] += part
+    shown = lines if len(lines) <= _MOST_LINES else [lines[0], "…", lines[-1]]
+    return "<br>".join(shown)

@@ -14,6 +14,9 @@ from tune.results.report.outcomes import COLOURS, GREY, NAMES, about, by_outcome
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial
 
+SCALED = {"scaled": ["y"]}
+"""Meta of a figure whose vertical axis is the objective: the script of the page applies the chosen scale."""
+
 
 def history(study: Study, winner: Trial | None, objective: str) -> Figure:
     """Best objective of each trial, and the best so far."""
@@ -52,6 +55,7 @@ def history(study: Study, winner: Trial | None, objective: str) -> Figure:
         )
     return figure.update_layout(
         height=380,
+        meta=SCALED,
         xaxis={"title": {"text": "trial, in the order of proposal"}, "zeroline": False},
         yaxis={"title": {"text": objective}, "zeroline": False},
     )
@@ -84,7 +88,8 @@ def learning_curves(study: Study, winner: Trial | None, objective: str, stops: S
                 },
                 opacity=0.75 if kind == "stopped" else 1,
                 text=texts,
-                hovertemplate="%{text}: %{y:.4f} after %{x:,.0f} pairs<extra></extra>",
+                customdata=ys,
+                hovertemplate="%{text}: %{customdata:.4f} after %{x:,.0f} pairs<extra></extra>",
                 showlegend=bool(shown),
             )
         )
@@ -94,7 +99,7 @@ def learning_curves(study: Study, winner: Trial | None, objective: str, stops: S
             x=math.log10(rung.pairs),
             y=1,
             yref="paper",
-            text=f"rung at {rung.pairs:,}",
+            text=f"{rung.pairs:,}",
             font={"size": 11, "color": GREY},
             showarrow=False,
             xanchor="left",
@@ -103,6 +108,7 @@ def learning_curves(study: Study, winner: Trial | None, objective: str, stops: S
     seen = [pairs for trial in study for pairs in trial.values]
     return figure.update_layout(
         height=440,
+        meta=SCALED,
         xaxis={
             "title": {"text": "sentence pairs seen (logarithmic scale)"},
             "type": "log",
@@ -163,12 +169,12 @@ def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objec
         figure.add_vline(x=position + 0.5, line={"color": GREY, "width": 1, "dash": "dot"})
     return figure.update_layout(
         height=400,
+        meta=SCALED,
         xaxis={
             "tickvals": list(range(len(stops))),
-            "ticktext": [
-                f"{rung.pairs:,} pairs<br>{len(rung.reached)} reached, {len(rung.stopped)} stopped"
-                for rung in stops
-            ],
+            "ticktext": [f"{rung.pairs:,}<br>{len(rung.stopped)} of {len(rung.reached)}" for rung in stops],
+            "tickangle": 0,
+            "title": {"text": "rung in sentence pairs; stopped of reached"},
             "range": [-0.5, len(stops) - 0.5],
             "showgrid": False,
             "zeroline": False,

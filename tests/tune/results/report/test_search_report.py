@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,20 +13,19 @@ from pathlib import Path
 import pytest
 from browser import opened
 from formula_search import a_search
+from recorded_search import leave_best, record, searched_by, text_of
 from rich.console import Console
 
 from themo.cli.main import main
-from themo.config.yaml_files import write_yaml
 from themo.errors import InputError
 from themo.process import progress
 from tune.cluster.resources import Resources
-from tune.cluster.storage import Storage
-from tune.results.best_trials import write_best
 from tune.results.report.course_figures import history, learning_curves, rung_strips, time_line
 from tune.results.report.facts import lanes, rungs
 from tune.results.report.outcomes import about
 from tune.results.report.page import write_report
-from tune.results.report.setting_figures import parallel_coordinates
+from tune.results.report.parallel import parallel_coordinates
+from tune.results.report.scales import scales_of
 from tune.space.dimensions import Choice
 from tune.study.confirmation import Confirmation
 from tune.study.search import Search, read_search
@@ -35,62 +33,6 @@ from tune.study.study import Study
 from tune.study.trial_record import State, Takeover
 
 FIGURES = {"history", "curves", "rungs", "parallel", "slices", "importance", "time"}
-SCORES = {
-    "student": {"retrieval@01": 0.75, "retrieval@05": 0.9, "retrieval@10": 1.0},
-    "ceiling": {"retrieval@01": 0.95, "retrieval@05": 1.0, "retrieval@10": 1.0},
-    "teacher_es": {"retrieval@01": 0.05, "retrieval@05": 0.1, "retrieval@10": 0.2},
-    "n": {"retrieval": 24},
-    "ci95": {
-        row: {f"retrieval@{k}": [0.0, 1.0] for k in ("01", "05", "10")}
-        for row in ("student", "ceiling", "teacher_es")
-    },
-    "retention": 0.789,
-    "differences": {"teacher_es": {f"retrieval@{k}": [0.7, 0.5, 0.9] for k in ("01", "05", "10")}},
-}
-
-
-def record(logs_dir: Path, n: int = 12, running: int = 0) -> tuple[Search, Path]:
-    """A finished search of `n` trials: every third one passes the rungs, one diverges."""
-    search = a_search(logs_dir, "mine", Resources(max_concurrent=2))
-    folder = logs_dir / "tune" / "mine"
-    study = Study(folder / "study.json", "max")
-    names = {"learn_rate": 1e-3, "batch_size": 64, "weight_decay": 0.1, "warmup_steps": 10}
-    for i in range(n):
-        trial = study.add({**names, "learn_rate": 1e-5 * 1.8**i, "batch_size": 32 + 16 * (i % 8)})
-        n_reports = (0 if i == 1 else 9) if i % 3 == 1 else 1
-        for step in range(1, n_reports + 1):
-            metrics = {"pairs_seen": 100.0 * step, "epoch": step / 9, "val/match@01": (i + 1) * step / 200}
-            study.report(i, metrics, "val/match@01")
-        trial.enter_attempt(1e9 + 10 * (i // 2), 1e9 + 10 * (i // 2) + 9)
-        trial.seconds = 9.0
-        if n_reports:
-            trial.enter_checkpoint(f"session-1/trial-{i:04d}")
-            (folder / "trials" / f"session-1/trial-{i:04d}").mkdir(parents=True)
-        if i < n - running:
-            if n_reports == 0:
-                study.finish(i, "FAIL", "diverged: loss is nan <at once>")
-            else:
-                study.finish(i, "COMPLETE" if n_reports == 9 else "PRUNED")
-    study.save()
-    return search, folder
-
-
-def searched_by(search: Search, folder: Path, **changes: object) -> Search:
-    """The same search with other rules, on disk too."""
-    rules = search.space.search.model_copy(update=changes)
-    space = replace(search.space, first=(), search=rules)
-    search = Search(search.name, search.uid, space, search.settings, search.resources)
-    (folder / "search.yaml").write_text(write_yaml(search.to_tree()), encoding="utf-8")
-    return search
-
-
-def leave_best(search: Search, folder: Path) -> None:
-    """The winner with its scores, as `tune` leaves them."""
-    winner = Study.read(folder / "study.json").winner()
-    assert winner is not None
-    write_best(winner, search.settings, Storage(str(folder / "trials")), folder)
-    (folder / "best" / "summary.json").write_text('{"environment": {"torch": "2.9"}}', encoding="utf-8")
-    (folder / "best" / "test.json").write_text(json.dumps(SCORES), encoding="utf-8")
 
 
 @pytest.fixture
@@ -99,12 +41,6 @@ def finished(tmp_path: Path) -> tuple[Search, Path]:
     search = searched_by(search, folder, num_samples=12)
     leave_best(search, folder)
     return search, folder
-
-
-def text_of(path: Path) -> str:
-    """What a reader sees, figures aside."""
-    body = path.read_text(encoding="utf-8").partition("<main>")[2].partition("</main>")[0]
-    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
 def test_the_page_of_a_finished_search(finished: tuple[Search, Path]) -> None:
@@ -604,8 +540,9 @@ def test_a_conditional_setting_on_the_page(finished: tuple[Search, Path]) -> Non
     text = text_of(write_report(search, folder))
     assert "weight_decay - 0 to 1, where batch_size is 32 or 48" in " ".join(text.split())
     assert "A line is interrupted at a setting that is inactive in its trial." in text
-    figure = parallel_coordinates(study, winner, search.space, search.objective)
+    scales = scales_of([0.1, 0.5], "max")
+    data = parallel_coordinates(study, winner, search.space, search.objective, scales)
     at = list(search.space.dimensions).index("weight_decay")
-    (line,) = [trace for trace in figure.data if len(trace.x) == len(search.space.dimensions) + 2]
-    assert line.x[at] is None
-    assert [x for x in line.x if x is not None] == [x for x in range(len(line.x) - 1) if x != at]
+    (line,) = [line for line in data["trials"] if line["group"] == "winner"]
+    assert line["heights"][at] is None
+    assert [i for i, height in enumerate(line["heights"]) if height is None] == [at]

@@ -1,0 +1,25 @@
+"""The picture formats that browsers show."""
+
+from __future__ import annotations
+
+HEAD_BYTES = 12
+"""Number of first bytes of a file that tell its format."""
+
+
+def media_type(head: bytes) -> str | None:
+    """Return the media type of a picture by the first `HEAD_BYTES` of its file.
+
+    None: browsers do not all show the format (TIFF, HEIC), or it is no picture. The name does not count, as
+    for the index.
+    """
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image/webp"
+    if head[4:12] in (b"ftypavif", b"ftypavis"):
+        return "image/avif"
+    return "image/bmp" if head.startswith(b"BM") else None

@@ -1,0 +1,70 @@
+"""The commands that a report ends with: train, test, repeat, resume, compare."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from tune.results.best_trials import BEST_SETTINGS
+from tune.study.search import Search
+from tune.study.tracking_place import comparison_of
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command and its purpose."""
+
+    what: str
+    text: str
+
+
+def commands(
+    search: Search, folder: Path, is_settled: bool, is_repeatable: bool, version: Path | None
+) -> list[Command]:
+    """The commands for a search.
+
+    Args:
+        search: The search.
+        folder: Its directory.
+        is_settled: Whether neither trials nor runs of the confirmation are left.
+        is_repeatable: Whether training with ``best.yaml`` repeats the winner.
+        version: The winner's version; None: it is not there.
+    """
+    themo, base = "python -m themo", directory_of(folder)
+    of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent, base)}"  # its current directory
+    compare = Command("Compare the trials in MLflow", str(comparison_of(folder, search.uid)))
+    train = Command(
+        "Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS, base)}"
+    )
+    trains = [train] if is_repeatable else []
+    resume = f"{themo} tune --resume {of_search}"
+    if version is None:
+        what = "Write the winner's files again" if is_settled else "Resume the search, if it is not running"
+        return [Command(what, resume), *trains, compare]
+    resumes = [] if is_settled else [Command("Resume the search", resume)]
+    return [
+        *resumes,
+        *trains,
+        Command(
+            "Test the winner and all baselines, with a report",
+            f"{themo} test --version-path {_shown(version, base)} --baseline --report",
+        ),
+        Command("Search again", f"{themo} tune --repeat {of_search}"),
+        Command("Update this page", f"{themo} report {of_search}"),
+        compare,
+    ]
+
+
+def directory_of(folder: Path) -> Path:
+    """The directory where the page's commands run: the current one, or else the one that holds the logs.
+
+    All paths are relative to it: others read the page in MLflow, on other machines.
+    """
+    folder, here = folder.absolute(), Path.cwd()
+    return here if folder.is_relative_to(here) else folder.parents[2]
+
+
+def _shown(path: Path, base: Path) -> str:
+    """A path as typed in a shell in a directory."""
+    return shlex.quote(str(path.absolute().relative_to(base)))

@@ -1,0 +1,122 @@
+"""The contents of a search directory for a report: the record, the best trial, its files and its test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from themo.checkpoints.versions import TEST_FILE, read_summary
+from themo.config.settings import load
+from themo.errors import InputError
+from themo.evaluation.report.tables import read_scores
+from tune.confirmation.verdict import is_due
+from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
+from tune.study.limits import is_whole
+from tune.study.naming import STUDY_FILE, is_held
+from tune.study.search import Search
+from tune.study.study import Study
+from tune.study.trial_record import Trial
+
+
+class NoScoreError(InputError):
+    """A record holds no trial with a score, so there is nothing to report yet."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The contents of a search directory.
+
+    Attributes:
+        search: The search.
+        folder: The search directory.
+        study: The record; at rest if no process runs the search.
+        best: The winner, or the best trial so far.
+        is_running: Whether a process runs the search.
+        is_finished: Whether all trials are done.
+        is_settled: Whether the runs of the confirmation are done too.
+        has_settings: Whether ``best.yaml`` holds the best trial's settings.
+        version: The best trial's version directory; None: it is not there.
+        tested: Contents of its ``test.json``; None: it has not been tested.
+    """
+
+    search: Search
+    folder: Path
+    study: Study
+    best: Trial
+    is_running: bool
+    is_finished: bool
+    is_settled: bool
+    has_settings: bool
+    version: Path | None
+    tested: dict[str, Any] | None
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether training with ``best.yaml`` repeats the best trial: its settings did not change."""
+        return self.has_settings and not self.best.lineage
+
+
+def read_source(search: Search, folder: Path) -> Source:
+    """Read a search directory, which is not changed.
+
+    Args:
+        search: The search.
+        folder: The search directory, with its ``study.json``.
+
+    Raises:
+        NoScoreError: The record holds no score.
+        InputError: The record or the winner's ``test.json`` is damaged.
+    """
+    study = Study.read(folder / STUDY_FILE)
+    is_running = is_held(folder)
+    if not is_running:  # else `tune` holds the lock and has done this
+        study.come_to_rest()
+    best = study.leader()
+    if best is None:
+        reason = next((f"; the first one: {trial.reason}" for trial in study if trial.reason), "")
+        raise NoScoreError(
+            f"{folder / STUDY_FILE}: must hold a trial with a score, "
+            f"all {len(study)} failed or have not reported{reason}"
+        )
+    is_finished = is_whole(study, search.space)
+    if is_finished:
+        best = study.winner() or best
+    has_settings = _holds_settings(search, best, folder / BEST_SETTINGS)
+    version = folder / BEST_VERSION if has_settings and (folder / BEST_VERSION).is_dir() else None
+    if not is_finished and (version is None or not _holds_best(version, search, study, best)):
+        has_settings, version = False, None  # the files are of an earlier session
+    is_tested = version is not None and (version / TEST_FILE).exists()
+    return Source(
+        search=search,
+        folder=folder,
+        study=study,
+        best=best,
+        is_running=is_running,
+        is_finished=is_finished,
+        is_settled=is_finished and not is_due(study, search.space, search.settings),
+        has_settings=has_settings,
+        version=version,
+        tested=read_scores(version / TEST_FILE) if version is not None and is_tested else None,
+    )
+
+
+def _holds_settings(search: Search, best: Trial, path: Path) -> bool:
+    """Whether a file holds this trial's settings; not if a kill prevented the results from being written."""
+    if not path.is_file():
+        return False
+    try:  # compared as settings: the file may start with a note
+        kept = load(config=path)
+    except InputError:  # edited by hand, or damaged
+        return False
+    settings = search.settings.override(best.params)
+    return kept.model_copy(update={"paths": settings.paths}) == settings  # the search may have been moved
+
+
+def _holds_best(version: Path, search: Search, study: Study, best: Trial) -> bool:
+    """Whether a version is the best trial's current one, not one of an earlier session."""
+    try:
+        kept = read_summary(version)["best"][search.objective]
+    except (InputError, KeyError):
+        return False
+    return bool(kept == best.saved(study.mode))
