@@ -304,6 +304,17 @@ class TestCluster:
         assert len(kept) >= 1
         assert parents[0]["id"] in {path.parents[1].name for path in kept}
 
+    def test_mlflow_has_the_winner_in_the_run_of_the_search(self, cluster: Running) -> None:
+        """On PostgreSQL, through the server."""
+        (parent,) = [run for run in self._runs(cluster) if run["name"] == "first"]
+        best = (cluster.project.volume("logs") / "tune" / "first" / "best" / "run.txt").read_text().split()
+        assert best[0].endswith(f"/{parent['tags']['themo.winner.trial']}")
+        assert parent["tags"]["themo.winner.tested"] == "no"  # these settings name no test images
+        assert float(parent["tags"]["themo.winner.learn_rate"]) > 0
+        for name in ("best.yaml", "report.html"):
+            (path,) = cluster.project.volume("artifacts").rglob(name)
+            assert path.parents[1].name == parent["id"]
+
     def test_health_checks_pass_and_only_the_killed_service_restarts(self, cluster: Running) -> None:
         servers = [c for c in cluster.project.containers.values() if c.is_wanted]
         assert {c.name: c.health() for c in servers} == {c.name: True for c in servers}

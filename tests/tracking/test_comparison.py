@@ -23,6 +23,14 @@ def test_a_view_names_its_runs_its_axes_and_its_order() -> None:
     assert parallel_coordinates("", [], "best/val/loss")["orderByAsc"] is True
 
 
+def test_more_runs_than_a_page_are_named_in_the_title() -> None:
+    few, many = (
+        parallel_coordinates("", [], "best/val/loss", n)["compareRunSections"][0] for n in (100, 120)
+    )
+    assert few["name"] == "Settings of the trials"
+    assert many["name"] == "Best 100 of 120: Load more, below the list of runs, adds 100"
+
+
 def test_a_view_of_many_settings_fits_a_tag() -> None:
     view = parallel_coordinates(
         "tags.a = 'b'", [f"a_setting_of_length_{i}" for i in range(40)], "best/val/loss"

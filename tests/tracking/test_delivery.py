@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.chaos.server import ServerOnSqlite
 from themo.errors import InputError
+from themo.tracking import connection
 from themo.tracking import delivery as delivery_module
 from themo.tracking.delivery import AwayError, Delivery, RefusedError
 
@@ -376,7 +377,7 @@ def _make_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             both.wait()
         return answer
 
-    monkeypatch.setattr(delivery_module, "_alone", lambda _: nullcontext())
+    monkeypatch.setattr(connection, "_alone", lambda _: nullcontext())
     monkeypatch.setattr(MlflowClient, "get_experiment_by_name", ask)
     with ThreadPoolExecutor(2) as threads:
         made = [threads.submit(lambda: Delivery(uri, "both").connect()[1]) for _ in range(2)]
@@ -426,3 +427,94 @@ def test_a_database_of_another_version_of_mlflow(tmp_path: Path) -> None:
         database.commit()
     with pytest.raises(InputError, match="cannot be used: Can't locate revision"):
         Delivery(f"sqlite:///{path}", "other").connect()
+
+
+def test_a_server_without_a_registry_is_named_in_a_line(proxy: Proxy) -> None:
+    proxy.answer = (404, json.dumps({"error_code": "ENDPOINT_NOT_FOUND", "message": "no registry here"}))
+    with pytest.raises(InputError, match=rf"^MLflow at {proxy.uri} does not take the model 'es': .*no regis"):
+        Delivery(proxy.uri, "any").registered_before("es", "digest")
+
+
+# --- what comes after a run's end ---
+
+JOIN = BEGIN | {"do": "join", "name": "miniature/version_0", "settings": {"b": 2}}
+
+
+def measure(at: int = 5000, **metrics: float) -> dict[str, Any]:
+    return {"do": "measure", "run": "k", "metrics": metrics, "at": at}
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "FAILED"])
+def test_a_joined_run_keeps_its_state(uri: str, status: str) -> None:
+    delivery = Delivery(uri, f"join-{status}")
+    delivery.carry_out(BEGIN)
+    if status == "FAILED":
+        delivery.carry_out({"do": "finish", "run": "k", "status": status, "at": 3000})
+    later = Delivery(uri, f"join-{status}")
+    assert later.carry_out(JOIN) is None
+    later.carry_out(measure(score=0.5))
+    (run,) = runs(delivery)
+    assert (run.info.run_name, run.info.status, run.data.metrics) == ("run", status, {"score": 0.5})
+    assert run.info.end_time == (3000 if status == "FAILED" else None)
+
+
+def test_a_missing_run_is_made_once_and_named(uri: str) -> None:
+    place = f"MLflow at {uri}, experiment 'join-none'"
+    said = [Delivery(uri, "join-none").carry_out(JOIN) for _ in range(2)]
+    assert said == [f"{place}, has no run of miniature/version_0: it is logged as a new run", None]
+    (run,) = runs(Delivery(uri, "join-none"))
+    assert (run.info.run_name, run.info.status, run.data.params) == (
+        "miniature/version_0",
+        "FINISHED",
+        {"a": "1"},
+    )
+
+
+def test_the_last_score_counts_and_an_equal_one_adds_nothing(uri: str) -> None:
+    delivery = Delivery(uri, "measure")
+    delivery.carry_out(BEGIN)
+    delivery.carry_out(report(10, a=1.0))
+    for at, score in ((5000, 0.5), (6000, 0.5), (7000, 0.4)):
+        delivery.carry_out(measure(at, score=score))
+    delivery.carry_out(report(20, a=2.0))  # scores do not move the run's step
+    client, _ = delivery.connect()
+    (run,) = runs(delivery)
+    assert run.data.metrics == {"a": 2.0, "score": 0.4}
+    assert [m.value for m in client.get_metric_history(run.info.run_id, "score")] == [0.5, 0.4]
+
+
+def test_scores_of_a_missing_run_are_refused(uri: str) -> None:
+    delivery = Delivery(uri, "measure-none")
+    with pytest.raises(RefusedError, match=r"there is no run with the tag themo\.run 'k'"):
+        delivery.carry_out(measure(score=0.5))
+    assert runs(delivery) == []
+
+
+def test_replaced_tags_leave_those_of_other_prefixes(uri: str) -> None:
+    delivery = Delivery(uri, "replace")
+    delivery.carry_out(BEGIN | {"tags": {"w.trial": "1", "w.temperature": "0.1", "other": "x"}})
+    record = {"do": "replace tags", "run": "k", "prefix": "w.", "tags": {"w.trial": "2"}}
+    for _ in range(2):
+        delivery.carry_out(record)
+    (run,) = runs(delivery)
+    assert {name: value for name, value in run.data.tags.items() if name[:2] in ("w.", "ot")} == {
+        "w.trial": "2",
+        "other": "x",
+    }
+
+
+def test_a_file_is_kept_as_it_is_when_it_is_sent(uri: str, tmp_path: Path) -> None:
+    (tmp_path / "outbox").mkdir()
+    delivery = Delivery(uri, "file", tmp_path / "outbox")
+    delivery.carry_out(BEGIN)
+    record = {"do": "file", "run": "k", "path": "../report.html"}
+    with pytest.raises(RefusedError, match=r"report\.html: no such file"):
+        delivery.carry_out(record)
+    for text in ("first", "second"):
+        (tmp_path / "report.html").write_text(text)
+        delivery.carry_out(record)
+    (run,) = runs(delivery)
+    client, _ = delivery.connect()
+    assert [entry.path for entry in client.list_artifacts(run.info.run_id)] == ["report.html"]
+    kept = client.download_artifacts(run.info.run_id, "report.html", str(tmp_path / "outbox"))
+    assert Path(kept).read_text() == "second"

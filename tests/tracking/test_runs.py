@@ -385,7 +385,7 @@ def test_a_record_at_which_a_server_fails_each_time_is_set_aside(tmp_path, capsy
 def test_what_follows_a_record_that_is_set_aside_waits_with_it(store, tmp_path, monkeypatch, step, restarted):
     """One that fails while a run begins, or later; the run goes on and ends, and another one is as ever."""
     experiment = f"aside{step}-{restarted}"
-    plain_open, plain = delivery_module._open, getattr(Delivery, step)
+    plain_open, plain = delivery_module.open_experiment, getattr(Delivery, step)
     is_broken = [True]
 
     def fails(self, client, *arguments):
@@ -396,7 +396,7 @@ def test_what_follows_a_record_that_is_set_aside_waits_with_it(store, tmp_path, 
     monkeypatch.setattr(module, "_TRIES", 2)
     monkeypatch.setattr(module, "_LONGEST_WAIT", 0.01)
     monkeypatch.setattr(module, "check_reachable", lambda _: None)
-    monkeypatch.setattr(delivery_module, "_open", lambda _, name: plain_open(store, name))
+    monkeypatch.setattr(delivery_module, "open_experiment", lambda _, name: plain_open(store, name))
     monkeypatch.setattr(Delivery, step, fails)
     box, aside = tmp_path / "run.jsonl", tmp_path / "run.aside.jsonl"
 
@@ -485,7 +485,7 @@ def test_a_model_is_logged_and_registered_once_more(store, tmp_path):
     with opened(store, "models") as tracking:
         for expected in ("models:/encoder/1", "models:/encoder/2"):
             run = tracking.start("export", {})
-            assert tracking.register(run, tmp_path, "encoder") == expected
+            assert str(tracking.register(run, tmp_path, "encoder")) == expected
             run.finish()
     from mlflow import MlflowClient
 
@@ -501,3 +501,17 @@ def test_a_name_that_no_registry_takes(store, tmp_path):
         with pytest.raises(InputError, match=r"^MLflow at sqlite:.* does not take the model 'a/b': .*name"):
             tracking.register(run, tmp_path, "a/b")
         run.finish("FAILED")
+
+
+def test_the_same_student_is_registered_once_under_a_name(store, tmp_path):
+    (tmp_path / "MLmodel").write_text("flavors: {}\nmodel_uuid: x\n", encoding="utf-8")
+    with opened(store, "models") as tracking:
+        run = tracking.start("export", {})
+        found = [
+            str(tracking.register(run, tmp_path, name, student))
+            for name, student in (("once", "a"), ("once", "a"), ("once", "b"), ("once", "a"), ("two", "a"))
+        ]
+        run.finish()
+        assert tracking.registered_before("once", "c") is None
+    again = "models:/once/1 (registered before)"
+    assert found == ["models:/once/1", again, "models:/once/2", again, "models:/two/1"]

@@ -26,8 +26,12 @@ from tiny import TINY_MINIATURE
 
 from benchmarks.chaos.server import free_port
 from themo.config.settings import load
-from themo.tracking.comparison import UI_ADDRESS
+from themo.tracking.comparison import PAGE, UI_ADDRESS, view_address
 from themo.tracking.names import metric_name
+from themo.tracking.runs import Tracking
+from tune.driver.mlflow_runs import MlflowRuns
+from tune.study.study import Study
+from tune.study.trial_record import Trial
 
 pytestmark = [
     pytest.mark.slow,
@@ -309,3 +313,90 @@ def test_one_click_opens_the_trials_on_their_axes(server: str, searched: Searche
     assert "log10_learn_rate" in titles
     assert f"best/{OBJECTIVE}" in titles
     assert titles <= names | {f"best/{OBJECTIVE}"}
+
+
+def test_mlflow_shows_the_winner_on_the_page_of_the_search(server: str, searched: Searched) -> None:
+    from mlflow import MlflowClient
+
+    best = searched.result["best"]
+    client = MlflowClient(f"sqlite:///{searched.folder / 'logs' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("miniature").experiment_id
+    (run,) = client.search_runs([experiment], "run_name = 'small'")
+    assert run.data.tags["themo.winner.trial"] == str(best["trial"])
+    assert run.data.tags["themo.winner.pooling"] == best["settings"]["pooling"]
+    assert run.data.metrics["test/retrieval_at_01"] == searched.result["test"]["student"]["retrieval@01"]
+    page = f"{server}/#/experiments/{experiment}/runs/{run.info.run_id}"
+    with opened(page, width=1600) as seen:
+        seen.page.get_by_text("themo.winner.trial").first.wait_for(state="attached")
+        seen.page.get_by_text("test/retrieval_at_01", exact=True).first.wait_for(state="attached")
+    with opened(f"{page}/artifacts/report.html", width=1600) as seen:
+        seen.page.get_by_text("best.yaml", exact=True).first.wait_for(state="attached")
+        report = seen.page.frame_locator("iframe").first
+        report.locator("html[data-drawn=yes]").wait_for(state="attached")
+        text = report.locator("main").inner_text()
+    assert f"The winner: trial {best['trial']}" in text
+    assert "python -m themo train --config logs/tune/small/best.yaml" in text
+
+
+def test_more_trials_than_a_page_of_mlflow_compare(server: str, searched: Searched) -> None:
+    n_trials = PAGE + 20
+    scores = [number / n_trials for number in range(n_trials)]
+    trials = [
+        Trial(
+            number,
+            {"batch_size": 16 * (1 + number % 4)},
+            "COMPLETE",
+            values={1: score},
+            metrics={"pairs_seen": 1.0, "best/val/match@01": score},
+        )
+        for number, score in enumerate(scores)
+    ]
+    database = f"sqlite:///{searched.folder / 'logs' / 'mlflow.db'}"
+    with Tracking(database, "many", searched.folder / "logs" / "outbox" / "many.jsonl") as tracking:
+        study = Study(None, "max", trials)
+        MlflowRuns(tracking, study, "many", "uid", {}, ["batch_size"], "val/match@01").close("FINISHED")
+        assert tracking.flush(240)
+        address = view_address(server, str(tracking.experiment_id), "uid")
+    with opened(address, width=1600) as seen:
+        best = seen.page.get_by_text(f"trial {n_trials - 1} of many", exact=True).first
+        best.wait_for(state="attached")
+        seen.page.locator(".parcoords svg text.label").first.wait_for(state="attached")
+        seen.page.get_by_text(f"Best {PAGE} of {n_trials}: Load more").wait_for(state="attached")
+        worst = seen.page.get_by_text("trial 0 of many", exact=True)
+        assert worst.count() == 0
+        seen.page.get_by_role("button", name="Load more").click()
+        worst.first.wait_for(state="attached")
+        matching = re.compile(rf"^{n_trials} +matching runs$")
+        seen.page.get_by_text(matching).wait_for(state="attached")
+        assert seen.page.locator(".parcoords svg text.label").count() == 2
+
+
+def test_the_winner_is_registered_once_and_only_if_asked(searched: Searched) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{searched.folder / 'logs' / 'mlflow.db'}")
+    assert client.search_registered_models() == []
+    resume = ["tune", "--resume", "small", "--logs-dir", "logs"]
+    done = searched.themo(*resume, "--register", "small-es", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["registered"] == "models:/small-es/1"
+    again = searched.themo(*resume, "--register", "small-es")
+    assert again.returncode == 0, again.stderr
+    assert "Registered:    models:/small-es/1 (registered before)\n" in again.stderr
+    (registered,) = client.search_model_versions("name = 'small-es'")
+    assert client.get_run(str(registered.run_id)).info.run_name == "small"
+
+
+def test_a_test_of_the_winner_renews_the_searchs_run(searched: Searched) -> None:
+    from mlflow import MlflowClient
+
+    done = searched.themo("test", "--version-path", "small", "--logs-dir", "logs", "--json")
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(f"sqlite:///{searched.folder / 'logs' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("miniature").experiment_id
+    runs = {run.info.run_name: run for run in client.search_runs([experiment])}
+    assert set(runs) == {"small", *(f"trial {number} of small" for number in range(N_TRIALS))}
+    score = json.loads(done.stdout)["student"]["retrieval@01"]
+    assert runs["small"].data.metrics["test/retrieval_at_01"] == score
+    assert "test.json" in {file.path for file in client.list_artifacts(runs["small"].info.run_id)}
+    assert not any(value.startswith("/") for run in runs.values() for value in run.data.params.values())

@@ -25,7 +25,7 @@ from themo.process.output import typed
 from themo.tracking.runs import Tracking
 from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
-from tune.driver.conclusion import _tested
+from tune.driver.conclusion import Conclusion, _registered, _tested
 from tune.results.best_trials import SearchResult
 from tune.study.search import Search, alone
 from tune.study.study import Study
@@ -38,8 +38,8 @@ def logs(tmp_path: Path) -> Path:
 
 
 MAY_BE_GIVEN = (
-    "--num-samples, --stop-after-no-gain, --confirm, --time-budget, --logs-dir, --address, --max-concurrent "
-    "and its own --space may be given with it"
+    "--num-samples, --stop-after-no-gain, --confirm, --time-budget, --logs-dir, --address, --max-concurrent, "
+    "--register and its own --space may be given with it"
 )
 
 
@@ -90,6 +90,7 @@ MAY_BE_GIVEN = (
             "--gpus-per-trial: must be a number of at least 0, or auto, got 'many'",
         ),
         (["--gpus-per-trial", "1.5"], "--gpus-per-trial must be a whole number above 1, got 1.5"),
+        (["--register", "a/b"], "--register must be letters, digits, spaces and . _ -, got 'a/b'"),
         (["--resume", "old", "--num-samples", "0"], "--num-samples: must be a whole number above 0, got '0'"),
     ],
 )
@@ -276,6 +277,19 @@ def test_without_a_server_the_winner_is_still_tested(
         _tested(tmp_path)
     assert "Not tested" not in capsys.readouterr().err
     assert _tested(tmp_path) == (tested.to_dict(), f"Tested before: {tmp_path / 'test.json'}")
+
+
+def test_a_winner_that_is_not_registered_ends_in_a_line(tmp_path: Path) -> None:
+    search = a_search(tmp_path, "old", Resources())
+    registered, reason = _registered(search, search.folder / "best", "es")
+    assert registered is None
+    place = search.folder / "tracking.json"
+    assert reason == f"--register: {place}: no such file; `tune --resume old` writes it"
+    with pytest.raises(InputError) as refusal:
+        Conclusion(unregistered=reason).refuse_unregistered("tune --resume old --register es")
+    again = "the search is done; to register its winner: tune --resume old --register es"
+    assert str(refusal.value) == f"{reason}; {again}"
+    Conclusion().refuse_unregistered("")
 
 
 def _a_result(logs: Path) -> SearchResult:

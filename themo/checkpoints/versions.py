@@ -6,7 +6,7 @@
         summary.json    state of the run, best and last metrics, environment
         student/        the best student so far
         checkpoint/     the latest student, optimiser, random state
-        run.txt         key of the run in MLflow
+        run.txt         key of the run in MLflow; in a search's best/ also the key of the search's run
         test.json       scores of the last test; removed when the student changes
         report.html     page of the last `test --report`; removed by the next test
 
@@ -112,18 +112,22 @@ def new_version(logs_dir: Path, experiment: str) -> Path:
             return parent / f"version_{number}"
 
 
-def read_run_key(version: Path) -> str | None:
-    """Return the key of a version's run in MLflow; None if no key was recorded."""
+def read_run_keys(version: Path) -> list[str]:
+    """Return the keys of a version's runs in MLflow; empty if no key was recorded.
+
+    The first is the key of the run that trained it. The best version of a search has a second, that of the
+    search's run. The last one takes the scores of tests.
+    """
     try:
-        return (version / _RUN_FILE).read_text(encoding="utf-8").strip() or None
+        return (version / _RUN_FILE).read_text(encoding="utf-8").split()
     except (OSError, ValueError):
-        return None
+        return []
 
 
-def keep_run_key(version: Path, key: str) -> None:
-    """Record the key of a version's run in MLflow."""
-    if read_run_key(version) != key:
-        write_text(version / _RUN_FILE, f"{key}\n")
+def keep_run_keys(version: Path, *keys: str) -> None:
+    """Record the keys of a version's runs in MLflow; see `read_run_keys`."""
+    if read_run_keys(version) != list(keys):
+        write_text(version / _RUN_FILE, "".join(f"{key}\n" for key in keys))
 
 
 def write_version(

@@ -21,35 +21,31 @@ def score_and_record(
     floor: bool = False,
     must_answer: bool = True,
 ) -> Examination:
-    """Score a version, log to MLflow, write ``test.json`` and remove the report of an earlier test.
+    """Score a version, write ``test.json`` and remove the report of an earlier test.
 
-    `must_answer` is that of `Tracking`.
+    The scores are logged to the version's run in MLflow, those of a search's best version to the search's
+    run; scores of baselines alone are a run of their own. `must_answer` is that of `Tracking`.
     """
     from themo.files.atomic import write_text
 
     with waiting("Loading libraries"):
+        from themo.checkpoints.version_run import join_run, tracking_of
         from themo.checkpoints.versions import REPORT_FILE, TEST_FILE
         from themo.evaluation.encoders import examine
-        from themo.tracking.names import comparison_params
-        from themo.tracking.runs import Tracking, outbox_path
-        from themo.tracking.uri import tracking_uri
 
-    logs_dir = Path(settings.paths.logs_dir)
-    uri, outbox = tracking_uri(logs_dir), outbox_path(logs_dir)
-    with Tracking(uri, settings.paths.experiment, outbox, must_answer=must_answer) as tracking:
+    with tracking_of(settings, version, must_answer=must_answer) as tracking:
         tested = examine(settings, version, task=task, baseline=baseline, floor=floor)
-        scores = tested.scores
-        run = tracking.start(
-            f"test {version or 'baseline'}",
-            comparison_params(settings.leaves()) if version else {},
-            artifact=tested.to_dict(),
-            tags={"themo.kind": "test", "themo.version": str(version or "")},
-        )
-        run.report(scores.to_metrics(), step=0)
-        run.finish()
-        if version is not None:  # before waiting for MLflow
-            (version / REPORT_FILE).unlink(missing_ok=True)  # an older report would contradict these scores
-            text = json.dumps(tested.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-            write_text(version / TEST_FILE, text + "\n")
-            console.print(f"Written: {version / TEST_FILE}")
+        metrics = tested.scores.to_metrics()
+        if version is None:
+            with tracking.run("test baseline", {}, tested.to_dict(), {"themo.kind": "test"}) as run:
+                run.report(metrics, step=0)
+            return tested
+        run = join_run(tracking, version, settings)
+        run.measure(metrics)
+        run.artifact(tested.to_dict(), TEST_FILE)
+        # before waiting for MLflow
+        (version / REPORT_FILE).unlink(missing_ok=True)  # an older report would contradict these scores
+        text = json.dumps(tested.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(version / TEST_FILE, text + "\n")
+        console.print(f"Written: {version / TEST_FILE}")
     return tested

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 RETRIEVAL = "retrieval"
 ACCURACY = "accuracy"
 KS = (1, 5, 10)
@@ -23,3 +26,18 @@ MEAN_RECALL = "mean_recall"
 def metric_name(task: str, k: int) -> str:
     """Name a metric as files, tables and MLflow do: ``retrieval@01``."""
     return f"{task}@{k:02d}"
+
+
+def row_metric(row: str, name: str) -> str:
+    """Name a row's metric as MLflow does: ``test/retrieval@01``, of other rows ``test/ceiling/...``."""
+    return "/".join(["test", *([] if row == STUDENT else [row]), name])
+
+
+def logged_scores(tested: Mapping[str, Any]) -> dict[str, float]:
+    """Return the retrieval and accuracy of a ``test.json`` by MLflow's names, as `Scores.to_metrics`."""
+    return {
+        row_metric(row, name): float(value)
+        for row, shares in tested.items()
+        if row not in RESERVED
+        for name, value in shares.items()
+    }

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from themo.errors import InputError
+from themo.export.refusals import PACKAGES
 from themo.models.student import Student
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 MOST_BYTES = 2_000_000_000
 """Greatest size of weights: a graph is one file of at most 2 GiB."""
 _OPSET = 18

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from themo.checkpoints.versions import read_summary
@@ -10,6 +12,9 @@ from themo.process.output import typed
 
 FINISHED = ("finished", "stopped early")
 """States of a run's summary that allow an export."""
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""Packages that a graph needs."""
 
 
 def refuse_unfinished(version: Path) -> None:
@@ -41,3 +46,24 @@ def refuse_options(format_name: str, int8: bool, sentences: Path | None, reposit
         from themo.fetching.hub import refuse_repository
 
         refuse_repository(repository)
+
+
+def refuse_model_name(name: str) -> None:
+    """Refuse a name that no registry takes.
+
+    Raises:
+        InputError: It has other characters than letters, digits, spaces and ``. _ -``.
+    """
+    if not re.fullmatch(r"[\w][\w .-]*", name):
+        raise InputError(f"--register must be letters, digits, spaces and . _ -, got {name!r}")
+
+
+def refuse_missing_packages() -> None:
+    """Refuse a registration where the packages of the format `mlflow` are missing.
+
+    Raises:
+        InputError: One is.
+    """
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise InputError(f"--register needs {', '.join(missing)}: install themo with the extra 'export'")

@@ -2,7 +2,8 @@
 
 MLflow keeps a shared view as a tag of the experiment, ``mlflow.sharedViewState.KEY``, and opens it by
 ``?viewStateShareKey=KEY`` (3.17; its page reads the state as plain JSON too). The view draws parallel
-coordinates: a run that lacks one of the settings is missing there.
+coordinates: a run that lacks one of the settings is missing there. Its list of runs has `PAGE` of them, and
+a button for as many more; the chart shows those of the list.
 """
 
 from __future__ import annotations
@@ -17,18 +18,22 @@ VIEW_TAG = "mlflow.sharedViewState."
 UI_ADDRESS = "http://127.0.0.1:5000"
 """Where ``mlflow ui`` listens."""
 
+PAGE = 100
+"""Runs that MLflow's page reads at once."""
+
 _CHART, _SECTION = "themo-chart", "themo-section"
 _HEIGHT = 520
 """Of the chart, in pixels."""
 
 
-def parallel_coordinates(where: str, params: Sequence[str], metric: str) -> dict[str, Any]:
+def parallel_coordinates(where: str, params: Sequence[str], metric: str, n_runs: int = 0) -> dict[str, Any]:
     """The state of a view with one chart of parallel coordinates.
 
     Args:
         where: MLflow's filter of the runs, such as ``tags.`a` = 'b'``.
         params: The settings with an axis, by the names of the runs' params.
-        metric: The metric of the last axis and the colours, by Themo's name.
+        metric: The metric of the last axis and the colours, by Themo's name; the best runs come first.
+        n_runs: Number of runs so far.
     """
     name = metric_name(metric)
     chart = {
@@ -44,7 +49,7 @@ def parallel_coordinates(where: str, params: Sequence[str], metric: str) -> dict
     }
     section = {
         "uuid": _SECTION,
-        "name": "Settings of the trials",
+        "name": _title(n_runs),
         "columns": 1,
         "cardHeight": _HEIGHT,
         "display": True,
@@ -62,6 +67,13 @@ def parallel_coordinates(where: str, params: Sequence[str], metric: str) -> dict
         "runsHiddenMode": "SHOW_ALL",
         "selectedColumns": [*(f"params.`{param}`" for param in params), f"metrics.`{name}`"],
     }
+
+
+def _title(n_runs: int) -> str:
+    """The title above the chart, which MLflow cuts after some 25 characters."""
+    if n_runs <= PAGE:
+        return "Settings of the trials"
+    return f"Best {PAGE} of {n_runs}: Load more, below the list of runs, adds {PAGE}"
 
 
 def view_address(server: str, experiment_id: str, key: str) -> str:

@@ -7,20 +7,16 @@ steps of a run only increase: metrics at a step that the run has, or at an earli
 from __future__ import annotations
 
 import json
-import logging
-import os
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from themo.errors import InputError, reason_of
 from themo.tracking.comparison import VIEW_TAG
-from themo.tracking.uri import sqlite_file, without_password
+from themo.tracking.connection import open_experiment
+from themo.tracking.registry import Registered, register, registered_before
+from themo.tracking.uri import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,11 +64,13 @@ class Delivery:
     Args:
         uri: Server or database.
         experiment: Made if there is none of this name.
+        folder: Paths of files in records are relative to it.
     """
 
-    def __init__(self, uri: str, experiment: str) -> None:
+    def __init__(self, uri: str, experiment: str, folder: Path = Path()) -> None:
         self.uri = uri
         self.experiment = experiment
+        self._folder = folder
         self._run_ids: dict[str, str] = {}
         self._steps: dict[str, int] = {}
         self._children: dict[str, dict[str, _Run]] = {}
@@ -86,7 +84,7 @@ class Delivery:
             InputError: The server or database cannot be used, or refuses the experiment.
         """
         if self._connection is None:
-            self._connection = _open(self.uri, self.experiment)
+            self._connection = open_experiment(self.uri, self.experiment)
         return self._connection
 
     def can_read(self) -> bool:
@@ -113,20 +111,23 @@ class Delivery:
         """MLflow's id of a run that this delivery has begun."""
         return self._run_ids.get(key)
 
-    def carry_out(self, record: Mapping[str, Any]) -> None:
+    def carry_out(self, record: Mapping[str, Any]) -> str | None:
         """Do what a record says; doing it twice changes nothing.
+
+        Returns:
+            A line for the user, where MLflow lacked what the record takes for granted; else None.
 
         Raises:
             RefusedError: It never will be done.
             AwayError: It may be done later.
         """
         try:
-            self._carry_out(record)
+            return self._carry_out(record)
         except AwayError:
             self.forget_children()  # a run may have been made whose making was not answered
             raise
 
-    def _carry_out(self, record: Mapping[str, Any]) -> None:
+    def _carry_out(self, record: Mapping[str, Any]) -> str | None:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -137,12 +138,20 @@ class Delivery:
                     self._begin(client, experiment_id, record)
                 case "settle":
                     self._settle(client, experiment_id, record)
+                case "join":
+                    return self._join(client, experiment_id, record)
                 case "report":
                     self._report(client, record)
+                case "measure":
+                    self._measure(client, record)
                 case "tag":
                     self._tag(client, self._known(client, record["run"]), record["tags"])
+                case "replace tags":
+                    self._replace_tags(client, record)
                 case "artifact":
                     client.log_dict(self._known(client, record["run"]), record["content"], record["file"])
+                case "file":
+                    self._upload(client, record)
                 case "view":
                     self._keep_view(client, experiment_id, record)
                 case "finish":
@@ -158,6 +167,7 @@ class Delivery:
             raise AwayError(reason_of(error)) from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise RefusedError(f"a damaged record: {error!r}") from error
+        return None
 
     def _is_refusal(self, error: MlflowException) -> bool:
         """Whether MLflow itself says never: an answer of a proxy, or about credentials, may pass.
@@ -171,33 +181,23 @@ class Delivery:
         is_its_own = isinstance(error, RestException) or not self.uri.startswith("http")
         return is_its_own and 400 <= status < 500 and status not in _MAY_PASS
 
-    def register(self, key: str, folder: Path, name: str) -> str:
+    def register(self, key: str, folder: Path, name: str, student: str = "") -> Registered:
         """Log a model into a run that has begun, and register it; see `Tracking.register`.
 
         Raises:
             InputError: The server refuses it, or does not answer.
         """
-        from mlflow.entities import LoggedModelStatus
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
+        client, experiment_id = self.connect()
         try:
-            client, experiment_id = self.connect()
             run_id = self._known(client, key)
-            model = client.create_logged_model(experiment_id, name=name, source_run_id=run_id)
-            client.log_model_artifacts(model.model_id, str(folder))
-            client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-            if not client.search_registered_models(f"name = '{name}'"):
-                client.create_registered_model(name)
-            made = client.create_model_version(
-                name, source=model.artifact_location, run_id=run_id, model_id=model.model_id
-            )
-        except (MlflowException, SQLAlchemyError, OSError, RefusedError) as error:
-            reason = reason_of(error)
-            raise InputError(
-                f"MLflow at {without_password(self.uri)} does not take the model {name!r}: {reason}"
-            ) from None
-        return f"models:/{name}/{made.version}"
+        except RefusedError as error:
+            raise InputError(f"MLflow at {without_password(self.uri)}: {error}") from None
+        known = self.registered_before(name, student) if student else None
+        return known or register(client, self.uri, experiment_id, run_id, folder, name, student)
+
+    def registered_before(self, name: str, student: str) -> Registered | None:
+        """The entry of a student in the registry; see `Tracking.registered_before`."""
+        return registered_before(self.connect()[0], self.uri, name, student)
 
     def _begin(self, client: MlflowClient, experiment_id: str, record: Mapping[str, Any]) -> None:
         key, parent = record["run"], record.get("parent")
@@ -230,6 +230,19 @@ class Delivery:
         self._report(client, record)
         client.set_terminated(self._run_ids[record["run"]], status=record["status"], end_time=record["at"])
 
+    def _join(self, client: MlflowClient, experiment_id: str, record: Mapping[str, Any]) -> str | None:
+        """Take up a run in the state it has; make one that has ended where there is none."""
+        found = self._find(client, experiment_id, record["run"])
+        if found is not None:
+            self._take_up(record["run"], found)
+            return None
+        self._begin(client, experiment_id, record)
+        client.set_terminated(self._run_ids[record["run"]], status="FINISHED", end_time=record["at"])
+        return (
+            f"MLflow at {without_password(self.uri)}, experiment {self.experiment!r}, has no run of "
+            f"{record['name']}: it is logged as a new run"
+        )
+
     def _describe(self, client: MlflowClient, run_id: str, record: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
@@ -249,6 +262,32 @@ class Delivery:
         entries = [Metric(name, value, record["at"], step) for name, value in record["metrics"].items()]
         client.log_batch(run_id, metrics=entries, tags=[RunTag(_STEP_TAG, str(step))])
         self._steps[key] = step
+
+    def _measure(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
+        """Log metrics that have no step, where they changed."""
+        from mlflow.entities import Metric
+
+        run_id = self._known(client, record["run"])
+        known = client.get_run(run_id).data.metrics
+        changed = {name: value for name, value in record["metrics"].items() if known.get(name) != value}
+        if changed:
+            entries = [Metric(name, value, record["at"], 0) for name, value in changed.items()]
+            client.log_batch(run_id, metrics=entries)
+
+    def _replace_tags(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
+        """Set tags, and remove those of the same prefix that are no longer true."""
+        run_id, tags = self._known(client, record["run"]), record["tags"]
+        known = client.get_run(run_id).data.tags
+        for name in known.keys() - tags.keys():
+            if name.startswith(record["prefix"]):
+                client.delete_tag(run_id, name)
+        self._tag(client, run_id, tags)
+
+    def _upload(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
+        path = self._folder / record["path"]
+        if not path.is_file():
+            raise RefusedError(f"{path}: no such file")
+        client.log_artifact(self._known(client, record["run"]), str(path))
 
     def _tag(self, client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
@@ -303,86 +342,3 @@ class Delivery:
 def _by_key(key: str) -> str:
     """A search of runs by their key, which holds no quote."""
     return f"tags.`{KEY_TAG}` = '{key.replace(chr(39), '')}'"
-
-
-def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
-    # MLflow retries for minutes by default, and would make a run twice whose making took too long; the outbox
-    # has its own patience, and looks first
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where results belong
-    # MLflow announces every table that it makes; the loggers are set too, since it reads MLFLOW_LOGGING_LEVEL
-    # as it is imported, which a program may have done before
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    from alembic.util.exc import CommandError
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        with _alone(uri):
-            with _default_files_beside(sqlite_file(uri)):
-                client = MlflowClient(tracking_uri=uri)
-            known = client.get_experiment_by_name(experiment)
-            if known is None:
-                return client, _create(client, uri, experiment)
-        if known.lifecycle_stage != "active":
-            raise InputError(
-                f"MLflow experiment {experiment!r} at {without_password(uri)} was deleted: restore it, "
-                f"or choose another name"
-            )
-        return client, known.experiment_id
-    except InputError:
-        raise
-    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-        raise InputError(f"MLflow at {without_password(uri)} cannot be used: {reason_of(error)}") from None
-
-
-def _create(client: MlflowClient, uri: str, experiment: str) -> str:
-    """Make the experiment; with SQLite its files lie beside the database, not in the working directory."""
-    from mlflow.exceptions import MlflowException
-
-    file = sqlite_file(uri)
-    location = _files_beside(file) if file else None
-    try:
-        return str(client.create_experiment(experiment, artifact_location=location))
-    except MlflowException as error:
-        made = client.get_experiment_by_name(experiment)
-        if error.error_code != "RESOURCE_ALREADY_EXISTS" or made is None:
-            raise
-        return str(made.experiment_id)  # another command's, of this moment: a server knows no lock of ours
-
-
-_DEFAULT_FILES = "_MLFLOW_SERVER_ARTIFACT_ROOT"
-_one_at_a_time = threading.Lock()
-
-
-@contextmanager
-def _default_files_beside(database: Path | None) -> Iterator[None]:
-    """Keep the files of MLflow's own experiment 0, which it makes with the tables, beside a SQLite database.
-
-    MLflow (3.17) puts them into the working directory, whose name it writes into SQL as a Python literal: a
-    name with both kinds of quotes ends the statement. An address has no quotes.
-    """
-    with _one_at_a_time:  # of the threads, which share the environment
-        if database is None or _DEFAULT_FILES in os.environ:
-            yield
-            return
-        os.environ[_DEFAULT_FILES] = _files_beside(database)
-        try:
-            yield
-        finally:
-            del os.environ[_DEFAULT_FILES]
-
-
-def _files_beside(database: Path) -> str:
-    """The address of the folder of all artifacts."""
-    return (database.resolve().parent / "mlartifacts").as_uri()
-
-
-def _alone(uri: str) -> AbstractContextManager[object]:
-    """Keeps other processes from making tables or an experiment in a SQLite file at the same time."""
-    file = sqlite_file(uri)
-    return FileLock(file.with_name(f".{file.name}.lock")) if file else nullcontext()

@@ -7,7 +7,6 @@ there to MLflow (`themo.tracking.delivery`) in its order, as long as it may take
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from themo.errors import InputError, reason_of
 from themo.files.disk_space import IMPATIENT, Patience
@@ -24,12 +23,10 @@ from themo.process.output import typed
 from themo.process.progress import console
 from themo.tracking.aside import SUFFIX, Aside
 from themo.tracking.delivery import AwayError, Delivery, RefusedError
-from themo.tracking.names import metric_name
 from themo.tracking.outbox import Outbox, refuse_elsewhere
+from themo.tracking.registry import Registered
+from themo.tracking.run_log import RunLog, Status, loggable, now, plain
 from themo.tracking.uri import check_reachable, without_password
-
-Status = Literal["FINISHED", "FAILED", "KILLED"]
-"""How a run ends in MLflow; KILLED is a trial that was stopped early, or an interrupted run."""
 
 CLOSE_SECONDS = 30.0
 """A command that is done waits so long for a server to take what is left."""
@@ -74,7 +71,7 @@ class Tracking:
     ) -> None:
         self.uri = uri
         self.experiment = experiment
-        self._delivery = Delivery(uri, experiment)
+        self._delivery = Delivery(uri, experiment, outbox.resolve().parent)
         self._patience = patience
         self._outbox = patience(lambda: _opened(outbox, {"uri": uri, "experiment": experiment}))
         try:
@@ -117,14 +114,38 @@ class Tracking:
             key: Identifies the run: an existing run with this key is continued. None: no key.
         """
         run = RunLog(self, key or uuid.uuid4().hex)
-        run._put(
+        run.log(
             do="begin",
             name=name,
-            params={name: _plain(value) for name, value in params.items()},
+            params={name: plain(value) for name, value in params.items()},
             settings=artifact,
             tags=dict(tags or {}),
             parent=parent.key if parent else None,
-            at=_now(),
+            at=now(),
+        )
+        return run
+
+    def join(
+        self,
+        name: str,
+        params: Mapping[str, object],
+        *,
+        key: str,
+        tags: Mapping[str, str],
+        artifact: Mapping[str, Any] | None = None,
+    ) -> RunLog:
+        """Add to a run of another command, which keeps its state; a line names a run that MLflow lacks.
+
+        Arguments are those of `start`, for a run to be made where MLflow has none of this key.
+        """
+        run = RunLog(self, key)
+        run.log(
+            do="join",
+            name=name,
+            params={name: plain(value) for name, value in params.items()},
+            settings=artifact,
+            tags=dict(tags),
+            at=now(),
         )
         return run
 
@@ -144,16 +165,16 @@ class Tracking:
 
         Arguments are those of `start`, `RunLog.report` and `RunLog.finish`.
         """
-        RunLog(self, key)._put(
+        RunLog(self, key).log(
             do="settle",
             name=name,
-            params={name: _plain(value) for name, value in params.items()},
+            params={name: plain(value) for name, value in params.items()},
             tags=dict(tags),
             parent=parent.key,
-            metrics=_loggable(metrics),
+            metrics=loggable(metrics),
             step=step,
             status=status,
-            at=_now(),
+            at=now(),
         )
 
     @property
@@ -168,9 +189,13 @@ class Tracking:
         params: Mapping[str, object],
         artifact: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> Iterator[RunLog]:
-        """A run for the length of a block: FINISHED, FAILED if it raises, KILLED if it is interrupted."""
-        run = self.start(name, params, artifact, tags)
+        """A run for the length of a block: FINISHED, FAILED if it raises, KILLED if it is interrupted.
+
+        Arguments are those of `start`.
+        """
+        run = self.start(name, params, artifact, tags, key=key)
         try:
             yield run
         except BaseException as error:
@@ -178,22 +203,29 @@ class Tracking:
             raise
         run.finish("FINISHED")
 
-    def register(self, run: RunLog, folder: Path, name: str) -> str:
+    def register(self, run: RunLog, folder: Path, name: str, student: str = "") -> Registered:
         """Log a model that MLflow saved into a folder, and register it; waits for the server.
 
         Args:
             run: The model's run.
             folder: With ``MLmodel``.
             name: Of the registered model; made if there is none.
-
-        Returns:
-            Its address, ``models:/<name>/<version>``.
+            student: Digest of the student's files: one that is registered under this name is not added again.
+                Empty: unknown.
 
         Raises:
             InputError: The server refuses it.
         """
         self.flush()
-        return self._delivery.register(run.key, folder, name)
+        return self._delivery.register(run.key, folder, name, student)
+
+    def registered_before(self, name: str, student: str) -> Registered | None:
+        """The entry of a student in the registry, of the newest version; None without one.
+
+        Raises:
+            InputError: The server has no registry, refuses the name, or does not answer.
+        """
+        return self._delivery.registered_before(name, student)
 
     def flush(self, seconds: float = CLOSE_SECONDS) -> bool:
         """Wait until all that was logged so far is sent; false where that took too long."""
@@ -224,7 +256,12 @@ class Tracking:
         """MLflow's id of a run, once its beginning is sent; see `flush`."""
         return self._delivery.run_id(run.key)
 
-    def _put(self, record: dict[str, Any]) -> None:
+    def relative(self, path: Path) -> str:
+        """A file's path as records hold it: relative to the outbox, which may move with the logs."""
+        return os.path.relpath(path.resolve(), self._outbox.path.resolve().parent)
+
+    def put(self, record: dict[str, Any]) -> None:
+        """Add a record; one that does not fit on the disk is lost, with a warning."""
         try:
             self._patience(lambda: self._outbox.append(record))
         except OSError as error:  # tracking must never end a run
@@ -240,7 +277,7 @@ class Tracking:
                 if self._aside.is_for(record):
                     self._put_aside(record)
                 else:
-                    self._delivery.carry_out(record)
+                    self._say(self._delivery.carry_out(record))
             except RefusedError as error:
                 self._refused(str(error))
             except AwayError as error:
@@ -287,50 +324,14 @@ class Tracking:
             "aside", f"{why}; it and what its run logs later wait in {path} for: {typed('send', path)}"
         )
 
+    def _say(self, notice: str | None) -> None:
+        if notice:
+            console.print(notice, soft_wrap=True)
+
     def _warn(self, kind: str, message: str) -> None:
         if kind not in self._warned:
             self._warned.add(kind)
             console.print(f"Warning: MLflow at {without_password(self.uri)}: {message}")
-
-
-class RunLog:
-    """One run. All methods return at once; they take effect in the order of their calls."""
-
-    def __init__(self, tracking: Tracking, key: str) -> None:
-        self._tracking = tracking
-        self.key = key
-
-    @property
-    def run_id(self) -> str | None:
-        """MLflow's id, known once the run has begun; see `Tracking.flush`."""
-        return self._tracking.run_id(self)
-
-    def report(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics, the finite ones, at a step later than those before.
-
-        Searches and training count steps in sentence pairs. A run keeps the first report of a step: a trial
-        that resumes from a checkpoint repeats the reports after it.
-        """
-        self._put(do="report", metrics=_loggable(metrics), step=step, at=_now())
-
-    def tag(self, tags: Mapping[str, str]) -> None:
-        """Set tags."""
-        self._put(do="tag", tags=dict(tags))
-
-    def artifact(self, content: Mapping[str, Any], file: str) -> None:
-        """Keep a mapping as a JSON file of the run."""
-        self._put(do="artifact", content=dict(content), file=file)
-
-    def view(self, state: Mapping[str, Any]) -> None:
-        """Keep a view of the experiment's page, `themo.tracking.comparison`, under the run's key."""
-        self._put(do="view", state=dict(state))
-
-    def finish(self, status: Status = "FINISHED") -> None:
-        """End the run."""
-        self._put(do="finish", status=status, at=_now())
-
-    def _put(self, **record: Any) -> None:
-        self._tracking._put({"run": self.key, **record})
 
 
 @dataclass(frozen=True)
@@ -402,16 +403,3 @@ def _opened(path: Path, address: dict[str, str]) -> Outbox:
         box.close()
         raise
     return box
-
-
-def _loggable(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The finite metrics by MLflow's names."""
-    return {metric_name(name): float(v) for name, v in metrics.items() if math.isfinite(v)}
-
-
-def _plain(value: object) -> object:
-    return value if isinstance(value, str | int | float | None) else str(value)
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

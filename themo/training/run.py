@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from themo.checkpoints.versions import (
     Metrics,
     add_to_summary,
-    keep_run_key,
+    keep_run_keys,
     new_version,
     read_progress,
-    read_run_key,
+    read_run_keys,
     read_settings,
     read_summary,
 )
@@ -32,9 +32,10 @@ from themo.errors import InputError
 from themo.process.devices import Device, resolve_device
 from themo.process.output import typed
 from themo.process.progress import console, silence, track
-from themo.tracking.names import comparison_params
+from themo.tracking.names import comparison_params, version_name
 from themo.tracking.outbox import left_behind
-from themo.tracking.runs import RunLog, Status, Tracking, outbox_path
+from themo.tracking.run_log import RunLog, Status
+from themo.tracking.runs import Tracking, outbox_path
 from themo.tracking.uri import check_reachable, tracking_uri
 from themo.training.briefing import briefing
 from themo.training.loop import Report, refuse_unfit
@@ -172,7 +173,7 @@ class TrainingRun:
             return None
         settings = self._settings
         return self._tracking.start(
-            f"{settings.paths.experiment}/{self.version.name}",
+            version_name(self.version, Path(settings.paths.logs_dir)),
             comparison_params(settings.leaves()),
             artifact=settings.model_dump(mode="json"),
             tags={"themo.kind": "train", "themo.version": str(self.version)},
@@ -199,7 +200,7 @@ class TrainingRun:
 
     def _report(self, last: Report, run: RunLog | None, report: OnReport | None) -> None:
         if run is not None:
-            keep_run_key(self.version, self._key)
+            keep_run_keys(self.version, self._key)
         last.save(self.version)
         if run is not None:
             run.report(last.metrics, step=int(last.metrics["pairs_seen"]))
@@ -244,11 +245,14 @@ def training_run(
         data = _prepared(settings, is_new=resume is None)
     refuse_unfit(settings, data, resume)
     # a resumed version resumes its run in MLflow too; versions of older Themos have no key
-    key = (read_run_key(resume) if resume else None) or uuid.uuid4().hex
+    keys = read_run_keys(resume) if resume else []
+    key = keys[0] if keys else uuid.uuid4().hex
     with ExitStack() as stack:
         tracking, outbox = None, None
         if mlflow:
-            outbox = outbox_path(logs_dir, f"train-{key}")  # records left by a kill are sent first
+            outbox = outbox_path(
+                logs_dir, f"train-{key.replace('/', '-')}"
+            )  # records left by a kill are sent first
             tracking = stack.enter_context(Tracking(uri, settings.paths.experiment, outbox))
             for other in left_behind(outbox.parent):
                 send = typed("send", other)

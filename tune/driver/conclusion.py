@@ -15,6 +15,7 @@ from themo.process.progress import console
 if TYPE_CHECKING:
     from rich.console import Group
 
+    from themo.tracking.registry import Registered
     from tune.study.search import Search
 
 
@@ -26,21 +27,39 @@ class Conclusion:
         scores: As in ``test.json``; None if the winner was not tested.
         shown: The scores for the terminal; None with them.
         report: ``report.html``; None if it could not be written.
+        registered: The winner in MLflow's registry; None if that was not asked for, or failed.
+        unregistered: Why the winner is not registered, in one line; empty if it is, or if nobody asked.
     """
 
     scores: dict[str, Any] | None = None
     shown: Group | str | None = None
     report: Path | None = None
+    registered: Registered | None = None
+    unregistered: str = ""
+
+    def refuse_unregistered(self, resume_command: str) -> None:
+        """Refuse a result whose winner was to be registered and is not.
+
+        Args:
+            resume_command: Command that registers it.
+
+        Raises:
+            InputError: The winner is not registered.
+        """
+        if self.unregistered:
+            again = f"the search is done; to register its winner: {resume_command}"
+            raise InputError(f"{self.unregistered}; {again}")
 
 
-def conclude(search: Search, best: Path) -> Conclusion:
-    """Test the winner and write the report of a search.
+def conclude(search: Search, best: Path, register: str | None = None) -> Conclusion:
+    """Test the winner, write the report of a search, and bring both to MLflow.
 
     No failure of either loses the search's result: the reason is printed.
 
     Args:
         search: A search with a winner.
         best: The winner's version directory.
+        register: Name under which MLflow's registry takes the winner; None: nothing is registered.
     """
     from tune.results.report.page import write_report
     from tune.study.search import alone, read_search
@@ -50,10 +69,13 @@ def conclude(search: Search, best: Path) -> Conclusion:
         with alone(folder):  # a search resumed meanwhile could get another winner
             begun = replace(search, space=read_search(folder).space)  # its rungs are known since it began
             tested, report = _tested(best), _written(lambda: write_report(begun, folder))
+            _bring_to_mlflow(begun, folder)
+            registered, unregistered = _registered(begun, best, register)
     except InputError as error:
         console.print(f"Neither tested nor reported on: {reason_of(error)}")
-        return Conclusion()
-    return Conclusion(report=report) if tested is None else Conclusion(*tested, report)
+        return Conclusion(unregistered=f"--register: {reason_of(error)}" if register else "")
+    scores, shown = tested or (None, None)
+    return Conclusion(scores, shown, report, registered, unregistered)
 
 
 def _tested(best: Path) -> tuple[dict[str, Any], Group | str] | None:
@@ -85,3 +107,25 @@ def _written(write: Callable[[], Path]) -> Path | None:
     except Exception as error:  # no failure may lose the search's result
         console.print(f"No report was written: {reason_of(error)}")
         return None
+
+
+def _bring_to_mlflow(search: Search, folder: Path) -> None:
+    """Bring the winner to the search's run; print the reason if that fails."""
+    from tune.results.parent_run import bring_winner
+
+    try:
+        bring_winner(search, folder)
+    except Exception as error:  # no failure may lose the search's result
+        console.print(f"The winner is not in MLflow: {reason_of(error)}", soft_wrap=True)
+
+
+def _registered(search: Search, best: Path, name: str | None) -> tuple[Registered | None, str]:
+    """The winner in MLflow's registry, or else the reason why it is not there; neither if nobody asked."""
+    if name is None:
+        return None, ""
+    from tune.results.parent_run import register_winner
+
+    try:
+        return register_winner(search, best, name), ""
+    except Exception as error:  # no failure may lose the search's result
+        return None, f"--register: {reason_of(error)}"

@@ -14,8 +14,10 @@ from ray.tune import Callback
 
 from themo.tracking.comparison import parallel_coordinates
 from themo.tracking.names import LOG10_RATE, comparison_params
-from themo.tracking.runs import RunLog, Status, Tracking
+from themo.tracking.run_log import RunLog, Status
+from themo.tracking.runs import Tracking
 from tune.confirmation.verdict import verdict
+from tune.results.run_tags import confirmation_tags, run_key
 from tune.study.confirmation import SEED
 from tune.study.study import Study
 from tune.study.trial_record import State, Trial
@@ -26,8 +28,8 @@ TRIAL_TAG = "themo.trial"
 CONFIRMS_TAG = "themo.confirms"
 """Of a run that confirms the winner: the number of the trial whose settings it repeats."""
 
-CONFIRMATION_TAG = "themo.confirmation"
-"""Of the parent run: the outcome of the confirmation; one tag a comparison has its text."""
+_VIEW_TRIALS = 50
+"""The view of a running search is renewed after so many trials: settings differ that were equal before."""
 
 _STATUS: dict[State, Status] = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
@@ -114,11 +116,8 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
                 self._settle(trial)  # it waited all through this session
         self._open.clear()
         self._report_best()  # a kill, or no worker, kept the end of some trial from it
-        if self._confirms and (found := verdict(self._search)) is not None:
-            texts = {
-                f"{CONFIRMATION_TAG}.{c.role.replace(' ', '_')}": found.line(c) for c in found.comparisons
-            }
-            self.parent.tag({CONFIRMATION_TAG: found.outcome} | texts)
+        if self._confirms and (tags := confirmation_tags(verdict(self._search))):
+            self.parent.tag(tags)
         self._keep_view()
         self.parent.finish(status)
 
@@ -142,6 +141,8 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         run.finish(_STATUS[trial.state])
         self._open.discard(trial.number)
         self._report_best()
+        if self._search.n_done % _VIEW_TRIALS == 0:
+            self._keep_view()
 
     def _report_best(self) -> None:
         done = self._search.n_done
@@ -153,7 +154,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         """Keep the view that compares the trials on the settings in which they differ."""
         where = f"tags.`{SEARCH_TAG}` = '{self._uid}' AND tags.`{TRIAL_TAG}` LIKE '%'"
         axes = axes_of([trial.params for trial in self._search if trial.values], self._searched)
-        self.parent.view(parallel_coordinates(where, axes, f"best/{self._objective}"))
+        self.parent.view(parallel_coordinates(where, axes, f"best/{self._objective}", len(self._search)))
 
     def _settle(self, trial: Trial) -> None:
         """Bring the run of a trial that ended before to its end, if a kill kept it from it."""
@@ -176,7 +177,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
     def _key(self, trial: Trial) -> str:
         if trial.confirms is not None:  # its number may change where the search grows
             return f"{self._uid}/confirms-{trial.confirms}-seed-{trial.params[SEED]}"
-        return f"{self._uid}/{trial.number}"
+        return run_key(self._uid, trial)
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         if trial.confirms is not None:

@@ -61,7 +61,7 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
         raise InputError(
             f"--resume keeps the settings of the search: leave out {', '.join(map(option, given))}; "
             "--num-samples, --stop-after-no-gain, --confirm, --time-budget, --logs-dir, --address, "
-            "--max-concurrent and its own --space may be given with it"
+            "--max-concurrent, --register and its own --space may be given with it"
         )
     folder = search_folder(str(options.resume), settings, asked_by=RESUME)
     search = read_search(folder, to_go_on=True)

@@ -15,6 +15,7 @@ from themo.config.settings import Settings, load, load_for_training, option
 from themo.config.worlds import toy_parts
 from themo.data.sources import refuse_missing_files
 from themo.errors import InputError
+from themo.export.refusals import refuse_missing_packages, refuse_model_name
 from themo.process.output import typed
 from themo.process.progress import console, waiting
 from tune.cluster.address import asked_address, refuse_unreachable
@@ -50,6 +51,8 @@ class OpenSearch:
             for name in ("address", "max_concurrent"):
                 given = getattr(self.options, name)
                 where += [] if given is None else [option(name), str(given)]
+        if self.options.register is not None:
+            where += [option("register"), self.options.register]
         return typed("tune", "--resume", self.search.name, *where)
 
     def run(self) -> SearchResult:
@@ -119,6 +122,9 @@ def open_search(options: SearchOptions) -> OpenSearch:
     Raises:
         InputError: The cluster is unreachable, a setting or an option is wrong, or the name is taken.
     """
+    if options.register is not None:
+        refuse_model_name(options.register)
+        refuse_missing_packages()
     is_new = options.resume is None
     if is_new and options.repeat is None:
         settings = load_for_training(options.config, options.preset, options.settings)

@@ -18,6 +18,7 @@ class SearchOptions:
         time_budget: Seconds.
         confirm: Share of the search's sentence pairs; 0: off.
         gpus_per_trial: `themo.cli.options.AUTO_GPUS` for ``auto``.
+        register: Name under which MLflow's registry takes the winner; None: nothing is registered.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class SearchOptions:
     max_concurrent: int | None = None
     address: str | None = None
     storage_path: str | None = None
+    register: str | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> SearchOptions:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from themo.checkpoints.versions import keep_run_keys
 from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
@@ -30,7 +31,8 @@ from tune.driver.rungs_in_pairs import with_rungs
 from tune.driver.stages import confirmation_of, never_stopped, runs_of, trials_of
 from tune.driver.stoppers import TimeBudget
 from tune.results import best_trials as results
-from tune.results.best_trials import BEST_SETTINGS
+from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
+from tune.results.run_tags import run_key
 from tune.results.trial_table import TrialTable
 from tune.space.dimensions import Scalar
 from tune.space.read_dimensions import data_leaves
@@ -286,6 +288,7 @@ def _write_best(search: Search, study: Study, storage: Storage) -> None:
     if winner is not None:
         lines = found.lines() if found is not None else []
         results.write_best(winner, search.settings, storage, search.folder, lines)
+        keep_run_keys(search.folder / BEST_VERSION, run_key(search.uid, winner), search.uid)
 
 
 Data = dict[tuple[Scalar, ...], TrainingData]

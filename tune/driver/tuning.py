@@ -62,6 +62,7 @@ class TuneResult:
         test: The winner's scores as in ``test.json``; None if it was not tested.
         report: Page about the search; None if it could not be written.
         confirmation: The winner's leads with further seeds, as in ``tune --json``; None: no such runs.
+        registered: Address of the winner in MLflow's registry, ``models:/NAME/1``; None: not asked for.
     """
 
     name: str
@@ -73,6 +74,7 @@ class TuneResult:
     test: Mapping[str, Any] | None
     report: Path | None
     confirmation: Mapping[str, Any] | None = None
+    registered: str | None = None
 
     def __repr__(self) -> str:
         best = f"best {self.objective} {self.best.score:.4f} in trial {self.best.number}"
@@ -102,6 +104,7 @@ def tune(
     max_concurrent: int | None = None,
     address: str | None = None,
     storage_path: FilePath | None = None,
+    register: str | None = None,
     quiet: bool = False,
     **settings: Any,
 ) -> TuneResult:
@@ -138,11 +141,13 @@ def tune(
             ``RAY_ADDRESS``, or ``"local"``.
         storage_path: Folder or ``s3://``, ``gs://`` address that all machines share, for checkpoints. None:
             the search directory.
+        register: Name under which MLflow's registry takes the winner. None: nothing is registered.
         quiet: Print no progress on standard error.
         **settings: Settings by leaf name that all trials start from, as in YAML: ``epochs=4.0``.
 
     Raises:
-        InputError: An argument, a setting, or a file that they name is wrong, or the cluster is unfit.
+        InputError: An argument, a setting, or a file that they name is wrong, the cluster is unfit, or MLflow
+            does not register the winner: the search is done then, and `resume` returns its result.
         RuntimeError: All trials failed, or the cluster did.
         KeyboardInterrupt: Interrupted; the search can be resumed.
     """
@@ -168,11 +173,14 @@ def tune(
         max_concurrent=_read("max_concurrent", max_concurrent, positive),
         address=_text("address", address),
         storage_path=_read("storage_path", storage_path and os.fspath(storage_path), place),
+        register=_text("register", register),
     )
     with silence() if quiet else nullcontext():
         opened = open_search(options)
         result = opened.run()
-        return _told(opened.search.name, result, conclude(opened.search, result.folder / BEST_VERSION))
+        end = conclude(opened.search, result.folder / BEST_VERSION, register)
+        end.refuse_unregistered(opened.resume_command)
+        return _told(opened.search.name, result, end)
 
 
 def _told(name: str, result: SearchResult, end: Conclusion) -> TuneResult:
@@ -201,6 +209,7 @@ def _told(name: str, result: SearchResult, end: Conclusion) -> TuneResult:
         trials=trials,
         test=end.scores,
         report=end.report,
+        registered=end.registered.address if end.registered else None,
         confirmation=None if result.confirmation is None else result.confirmation.to_json(),
     )
 

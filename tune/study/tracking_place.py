@@ -36,12 +36,18 @@ class Place:
     experiment_id: str | None = None
 
 
-def refuse_another_place(folder: Path, experiment: str) -> None:
+def has_place(folder: Path) -> bool:
+    """Whether the server and the experiment of a search are saved."""
+    return (folder / TRACKING_FILE).exists()
+
+
+def refuse_another_place(folder: Path, experiment: str, asked_by: str = "--resume") -> None:
     """Refuse to log to another server or experiment than the search did so far, if that is known.
 
     Args:
         folder: The search directory.
         experiment: Name of the requested experiment, at `tracking_uri`.
+        asked_by: The option or command that an error message names.
 
     Raises:
         InputError: The server or the experiment differs, or the file is damaged.
@@ -58,7 +64,7 @@ def refuse_another_place(folder: Path, experiment: str) -> None:
     else:
         mend = "name the former in search.yaml"
     raise InputError(
-        f"--resume: {path}: the search logs to {without_password(was)}, experiment {known.experiment!r}, "
+        f"{asked_by}: {path}: the search logs to {without_password(was)}, experiment {known.experiment!r}, "
         f"requested is {without_password(now)}, experiment {experiment!r}: {mend}; or, to log to the latter "
         "from now on, remove that file"
     )

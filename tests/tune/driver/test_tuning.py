@@ -78,6 +78,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no CPU": ({"cpus_per_trial": 0}, "--cpus-per-trial must be above 0, got 0"),
     "no slot": ({"max_concurrent": 0}, "--max-concurrent: must be a whole number above 0"),
     "a number as name": ({"name": 5}, "--name: must be a string, got 5"),
+    "a model's name": (
+        {"register": "a/b"},
+        "--register must be letters, digits, spaces and . _ -, got 'a/b'",
+    ),
     "a searcher": ({"searcher": "grid"}, "--searcher: must be .*, got 'grid'"),
     "a range": ({"space": {"learn_rate": {"log": [1, 2]}}}, r"space: space\.learn_rate: must be a mapping"),
     "an unknown setting": ({"space": {"rate": {"choice": [1]}}}, r"space: space\.rate: no setting of this"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from argparse import Namespace
 from pathlib import Path
@@ -18,6 +17,7 @@ from themo.process.progress import console, waiting
 
 if TYPE_CHECKING:
     from themo.export.source import Source
+    from themo.tracking.registry import Registered
 
 SUMMARY = "Write a student in the format of another tool, with a model card."
 USAGE = "python -m themo export [NAME] [OPTION ...]"
@@ -113,7 +113,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
                 "notes": export.notes,
                 **({"int8": export.int8.to_dict()} if export.int8 else {}),
                 **({"hub": address} if address else {}),
-                **({"registered": registered} if registered else {}),
+                **({"registered": registered.address} if registered else {}),
             }
         )
         return
@@ -145,24 +145,29 @@ def _refuse_places(options: Namespace) -> None:
             "--push-to must have a format of the hub's libraries, got --format mlflow; "
             "--register NAME adds the model to MLflow's registry"
         )
-    if options.register is not None and not re.fullmatch(r"[\w][\w .-]*", options.register):
-        raise InputError(f"--register must be letters, digits, spaces and . _ -, got {options.register!r}")
+    if options.register is not None:
+        from themo.export.refusals import refuse_model_name
+
+        refuse_model_name(options.register)
 
 
-def _register(source: Source, folder: Path, name: str) -> str:
+def _register(source: Source, folder: Path, name: str) -> Registered:
     """Log the model to the MLflow of the settings and register it."""
-    from themo.tracking.names import comparison_params
+    from themo.export.registering import digest_of_student
+    from themo.tracking.names import comparison_params, version_name
     from themo.tracking.runs import Tracking, outbox_path
     from themo.tracking.uri import tracking_uri
 
     settings = source.settings
     logs_dir = Path(settings.paths.logs_dir)
     with Tracking(tracking_uri(logs_dir), settings.paths.experiment, outbox_path(logs_dir)) as tracking:
+        student = digest_of_student(source.version)
         run = tracking.run(
-            f"export {source.version}",
+            f"export {version_name(source.version, logs_dir)}",
             comparison_params(settings.leaves()),
             artifact=settings.model_dump(mode="json"),
             tags={"themo.kind": "export", "themo.version": str(source.version)},
+            key=f"export-{student}",  # the same student has one such run
         )
         with run as log:
-            return tracking.register(log, folder, name)
+            return tracking.register(log, folder, name, student)

@@ -95,6 +95,8 @@ def add_options(parser: Parser) -> None:
         metavar="PLACE",
         help="folder or s3://, gs:// address that all machines share, for checkpoints (the search's folder)",
     )
+    add = parser.add_argument_group("MLflow").add_argument
+    add("--register", metavar="NAME", help="name to register the winner under in MLflow (not registered)")
     add_presets(parser)
     add_settings(parser)
     add_json(parser)
@@ -115,9 +117,10 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     from tune.study.tracking_place import comparison_of
 
     best = result.folder / BEST_VERSION
-    end = conclude(search, best)
+    end = conclude(search, best, options.register)
     if options.json:
         printed = result.to_json() | ({"test": end.scores} if end.scores is not None else {})
+        printed |= {"registered": end.registered.address} if end.registered else {}
         print_json(printed | {"report": str(end.report) if end.report else None})
     else:
         print_result(table(result, search.space.dimensions, columns()))
@@ -136,12 +139,15 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         _print_next("Reproduce it:", typed("train", "--config", result.folder / BEST_SETTINGS))
     if end.report:
         _print_next("Report:", end.report)
+    if end.registered:
+        _print_next("Registered:", str(end.registered))
     if end.scores is not None:
         _print_next("Test it:", typed("test", "--version-path", best))
     comparison = comparison_of(result.folder, search.uid)
     _print_next("Compare runs:", comparison.command)
     if comparison.address is not None:
         _print_next("Its trials:", comparison.address)
+    end.refuse_unregistered(resume_hint[0])
 
 
 def _print_next(label: str, text: str | Path) -> None:

@@ -31,10 +31,12 @@ def commands(
         is_repeatable: Whether training with ``best.yaml`` repeats the winner.
         version: The winner's version; None: it is not there.
     """
-    themo = "python -m themo"
-    of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent)}"  # its current directory
+    themo, base = "python -m themo", directory_of(folder)
+    of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent, base)}"  # its current directory
     compare = Command("Compare the trials in MLflow", str(comparison_of(folder, search.uid)))
-    train = Command("Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS)}")
+    train = Command(
+        "Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS, base)}"
+    )
     trains = [train] if is_repeatable else []
     resume = f"{themo} tune --resume {of_search}"
     if version is None:
@@ -46,7 +48,7 @@ def commands(
         *trains,
         Command(
             "Test the winner and all baselines, with a report",
-            f"{themo} test --version-path {_shown(version)} --baseline --report",
+            f"{themo} test --version-path {_shown(version, base)} --baseline --report",
         ),
         Command("Search again", f"{themo} tune --repeat {of_search}"),
         Command("Update this page", f"{themo} report {of_search}"),
@@ -54,7 +56,15 @@ def commands(
     ]
 
 
-def _shown(path: Path) -> str:
-    """A path as typed in a shell in the current working directory."""
-    path = path.absolute()
-    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+def directory_of(folder: Path) -> Path:
+    """The directory where the page's commands run: the current one, or else the one that holds the logs.
+
+    All paths are relative to it: others read the page in MLflow, on other machines.
+    """
+    folder, here = folder.absolute(), Path.cwd()
+    return here if folder.is_relative_to(here) else folder.parents[2]
+
+
+def _shown(path: Path, base: Path) -> str:
+    """A path as typed in a shell in a directory."""
+    return shlex.quote(str(path.absolute().relative_to(base)))

@@ -18,7 +18,7 @@ from themo.process.progress import waiting
 from tune.confirmation.plan import plan
 from tune.confirmation.verdict import lead_in_words, verdict
 from tune.results.report import course_figures, facts, setting_figures
-from tune.results.report.commands import commands
+from tune.results.report.commands import commands, directory_of
 from tune.results.report.parallel import parallel_coordinates
 from tune.results.report.scales import scales_of
 from tune.results.report.source import Source, read_source
@@ -102,7 +102,7 @@ def content_of(source: Source) -> Content:
         "is_repeatable": source.is_repeatable,
         "has_version": source.version is not None,
         "commands": commands(search, source.folder, source.is_settled, source.is_repeatable, source.version),
-        "directory": Path.cwd(),
+        "directory": directory_of(source.folder),
         "environment": read_summary(source.version).get("environment", {}) if source.version else {},
     }
     data = {

@@ -57,8 +57,8 @@ def test_the_page_of_a_finished_search(finished: tuple[Search, Path]) -> None:
     assert "retention 0.789" in text
     assert "3 completed, 8 stopped early, 1 failed" in text
     assert "diverged: loss is nan &lt;at once&gt;" in text
-    assert f"python -m themo train --config {folder / 'best.yaml'}" in text
-    assert f"python -m themo test --version-path {folder / 'best'} --baseline --report" in text
+    assert "python -m themo train --config logs/tune/mine/best.yaml" in text
+    assert "python -m themo test --version-path logs/tune/mine/best --baseline --report" in text
     assert "torch 2.9" in text
 
 
@@ -215,7 +215,7 @@ def test_an_interrupted_searchs_page_shows_best_and_test(tmp_path: Path) -> None
     assert "The best so far: trial 4" in text
     assert "student, Spanish 0.750" in text
     assert "Resume the search python -m themo tune --resume mine" in text
-    assert f"python -m themo train --config {folder / 'best.yaml'}" in text
+    assert "python -m themo train --config logs/tune/mine/best.yaml" in text
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "PAUSED"])
@@ -252,7 +252,7 @@ def test_a_winner_without_version_repeats_from_its_settings(
     text = text_of(write_report(search, folder))
     assert "No test results: the winner's files are not beside this page" in text
     assert "Training with the winner's settings repeats it" in text
-    assert f"python -m themo train --config {folder / 'best.yaml'}" in text
+    assert "python -m themo train --config logs/tune/mine/best.yaml" in text
     assert "python -m themo tune --resume mine" in text
 
 
@@ -261,7 +261,7 @@ def test_a_winner_that_was_not_tested_has_the_command_for_it(finished: tuple[Sea
     (folder / "best" / "test.json").unlink()
     text = text_of(write_report(search, folder))
     assert "The winner has not been tested. See “Commands” at the end of this page." in text
-    assert f"python -m themo test --version-path {folder / 'best'} --baseline --report" in text
+    assert "python -m themo test --version-path logs/tune/mine/best --baseline --report" in text
 
 
 def test_a_search_that_waited_for_no_more_gains_is_finished(tmp_path: Path) -> None:

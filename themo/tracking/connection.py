@@ -1,0 +1,107 @@
+"""The connection to MLflow: its client and the experiment, which is made if there is none of its name."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from themo.errors import InputError, reason_of
+from themo.tracking.uri import sqlite_file, without_password
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def open_experiment(uri: str, experiment: str) -> tuple[MlflowClient, str]:
+    """The client of a server or database, and the id of an experiment.
+
+    Raises:
+        InputError: The server or database cannot be used, or the experiment was deleted.
+    """
+    # MLflow retries for minutes by default, and would make a run twice whose making took too long; the outbox
+    # has its own patience, and looks first
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where results belong
+    # MLflow announces every table that it makes; the loggers are set too, since it reads MLFLOW_LOGGING_LEVEL
+    # as it is imported, which a program may have done before
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from alembic.util.exc import CommandError
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with _alone(uri):
+            with _default_files_beside(sqlite_file(uri)):
+                client = MlflowClient(tracking_uri=uri)
+            known = client.get_experiment_by_name(experiment)
+            if known is None:
+                return client, _create(client, uri, experiment)
+        if known.lifecycle_stage != "active":
+            raise InputError(
+                f"MLflow experiment {experiment!r} at {without_password(uri)} was deleted: restore it, "
+                f"or choose another name"
+            )
+        return client, known.experiment_id
+    except InputError:
+        raise
+    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+        raise InputError(f"MLflow at {without_password(uri)} cannot be used: {reason_of(error)}") from None
+
+
+def _create(client: MlflowClient, uri: str, experiment: str) -> str:
+    """Make the experiment; with SQLite its files lie beside the database, not in the working directory."""
+    from mlflow.exceptions import MlflowException
+
+    file = sqlite_file(uri)
+    location = _files_beside(file) if file else None
+    try:
+        return str(client.create_experiment(experiment, artifact_location=location))
+    except MlflowException as error:
+        made = client.get_experiment_by_name(experiment)
+        if error.error_code != "RESOURCE_ALREADY_EXISTS" or made is None:
+            raise
+        return str(made.experiment_id)  # another command's, of this moment: a server knows no lock of ours
+
+
+_DEFAULT_FILES = "_MLFLOW_SERVER_ARTIFACT_ROOT"
+_one_at_a_time = threading.Lock()
+
+
+@contextmanager
+def _default_files_beside(database: Path | None) -> Iterator[None]:
+    """Keep the files of MLflow's own experiment 0, which it makes with the tables, beside a SQLite database.
+
+    MLflow (3.17) puts them into the working directory, whose name it writes into SQL as a Python literal: a
+    name with both kinds of quotes ends the statement. An address has no quotes.
+    """
+    with _one_at_a_time:  # of the threads, which share the environment
+        if database is None or _DEFAULT_FILES in os.environ:
+            yield
+            return
+        os.environ[_DEFAULT_FILES] = _files_beside(database)
+        try:
+            yield
+        finally:
+            del os.environ[_DEFAULT_FILES]
+
+
+def _files_beside(database: Path) -> str:
+    """The address of the folder of all artifacts."""
+    return (database.resolve().parent / "mlartifacts").as_uri()
+
+
+def _alone(uri: str) -> AbstractContextManager[object]:
+    """Keeps other processes from making tables or an experiment in a SQLite file at the same time."""
+    file = sqlite_file(uri)
+    return FileLock(file.with_name(f".{file.name}.lock")) if file else nullcontext()

@@ -1,0 +1,46 @@
+"""Keys and tags of a search's runs in MLflow, and the metrics and tags of its winner."""
+
+from __future__ import annotations
+
+from tune.confirmation.verdict import Verdict
+from tune.study.trial_record import Trial
+
+WINNER_TAG = "themo.winner."
+"""Begins the tags of the winner: ``trial``, ``tested``, and one a setting."""
+
+CONFIRMATION_TAG = "themo.confirmation"
+"""The outcome of the confirmation; one tag a comparison has its text."""
+
+
+def run_key(uid: str, trial: Trial) -> str:
+    """The key of a trial's run.
+
+    Args:
+        uid: The search's id, which is the key of its own run.
+        trial: The trial.
+    """
+    return f"{uid}/{trial.number}"
+
+
+def winner_tags(winner: Trial, *, is_tested: bool) -> dict[str, str]:
+    """Number and settings of a search's winner, as tags: params cannot change when the search is resumed."""
+    facts: dict[str, object] = {"trial": winner.number, "tested": "yes" if is_tested else "no"}
+    return {f"{WINNER_TAG}{name}": str(value) for name, value in (facts | dict(winner.params)).items()}
+
+
+def confirmation_tags(found: Verdict | None) -> dict[str, str]:
+    """The verdict on a search's winner, as tags; none without one."""
+    if found is None:
+        return {}
+    texts = {f"{CONFIRMATION_TAG}.{c.role.replace(' ', '_')}": found.line(c) for c in found.comparisons}
+    return {CONFIRMATION_TAG: found.outcome} | texts
+
+
+def leads(found: Verdict | None) -> dict[str, float]:
+    """The winner's leads with further seeds, as metrics: ``lead/runner_up``, and the ends of its interval."""
+    metrics: dict[str, float] = {}
+    for comparison in found.comparisons if found is not None else ():
+        name, lead = f"lead/{comparison.role.replace(' ', '_')}", comparison.lead
+        values = {name: lead.mean, f"{name}_low": lead.low, f"{name}_high": lead.high}
+        metrics |= {key: value for key, value in values.items() if value is not None}
+    return metrics
