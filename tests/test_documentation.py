@@ -127,6 +127,9 @@ COMPLETED = {
     "export --format open_clip": "export --version-path VERSION --format open_clip --output F",
     "export --format onnx --int8": "export --version-path VERSION --format onnx --int8 --output F",
     "export --format mlflow": "export --version-path VERSION --format mlflow --output F",
+    "export --format mlflow --register NAME": (
+        "export --version-path VERSION --format mlflow --output F --register NAME"
+    ),
 }
 """Parts of commands in the text, and a whole command of each."""
 

@@ -76,7 +76,7 @@ COVERED = {
         "tests/tune/driver/test_request.py"
     ),
     "python -m themo report long --follow": "tests/tune/results/report/test_follow.py",  # ends by Ctrl-C
-    "python -m themo report long gp": "tests/tune/results/report/test_comparison.py",
+    "python -m themo report long gp": "tests/tune/results/report/test_two_searches.py",
     "make .env": COMPOSE,
     "docker compose up --detach --build --scale worker=2": COMPOSE,
     "docker compose run --rm tune --name first --num-samples 32 --gpus-per-trial 1": COMPOSE,
@@ -225,12 +225,19 @@ def test_space_with_a_condition_is_read(tmp_path: Path) -> None:
     assert "hidden_size" in space.active(settings | {"backbone_weights": False})
 
 
+def test_settings_of_nested_widths_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "nested.yaml"
+    path.write_text(block("yaml", "# nested"), encoding="utf-8")
+    assert load(config=path).loss.nested_widths == (8, 16)
+
+
 def test_yaml_blocks_are_all_looked_at() -> None:
     preset = "preset: vit-l-14-beto"
     seen = (
         "# my",
         "# space",
         "# widths",
+        "# nested",
         f"{preset}\ndata",
         f"{preset}\npaths",
         "benchmarks:",

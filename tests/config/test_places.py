@@ -23,6 +23,8 @@ NO_PLACES = {
     "language",
     "loss",
     "captions_source",  # addresses
+    "xm3600_captions_source",
+    "xflickrco_captions_source",
     "images_source",
     "imagenet_source",
 }
@@ -31,6 +33,8 @@ TOGETHER = {
     "validation_images": {"validation_captions": "x"},
     "captions": {"images": "x"},
     "images": {"captions": "x"},
+    "xm3600_images": {"xm3600_captions": "x"},
+    "xflickrco_images": {"xflickrco_captions": "x"},
     "imagenet": {"prompts": "x", "class_names": None, "templates": None},
     "prompts": {"class_names": None, "templates": None},
     "class_names": {"templates": "x", "prompts": None},

@@ -146,7 +146,7 @@ def test_a_report_shows_a_set_without_the_other_tests(
     config = settings(**{name: place for name, place in sets.items() if name.startswith("xm3600")})
     version = version_of(config, tiny_data, tmp_path / "version_0")
     page = write_report(examine(config, version), config, version).read_text(encoding="utf-8")
-    shown = " ".join(page.partition("<h2>Scores</h2>")[2].split())
+    shown = " ".join(page.partition(">Scores</h2>")[2].split())
     assert "Crossmodal-3600: text to image</th>" in shown
     assert "24 captions (es), 12 captions (en)" in shown
     assert "Crossmodal-3600: image to text</th>" in shown

@@ -202,7 +202,7 @@ def test_a_language_that_is_not_there_is_refused_before_any_work() -> None:
 
 
 def test_reserved_names_and_nothing_to_do_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"must not be called n, ci95, .*, benchmarks, got 'ci95'"):
+    with pytest.raises(ValueError, match=r"must not be called n, ci95, .*, benchmarks, sizes, got 'ci95'"):
         evaluate({"ci95": rows()["student"]}, XTD10)
     with pytest.raises(ValueError, match="nothing to score"):
         evaluate(rows())

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 
 from tune.forecasts.coordinates import Coordinates, Floats
 
@@ -28,6 +28,8 @@ _MEAN_VARIANCE = 10.0
 """Prior variance of the two weights of the mean, in units of the standardized scores."""
 _JITTER = 1e-4
 _ITERATIONS = 40
+_BOUND = 4.0
+"""Deviations from its prior within which a hyperparameter is sought, so that no covariance degenerates."""
 
 # log-normal priors of the hyperparameters: median and standard deviation of the logarithm
 _INVERSE_SCALE = (0.3, 1.5)
@@ -109,8 +111,12 @@ class CurveProcess:
         """
         start = self._prior.copy()
         start[: self._coordinates.n] = 0.0
-        limit = {"maxiter": _ITERATIONS}
-        found: Floats = minimize(self._loss, start, jac=True, method="L-BFGS-B", options=limit).x
+        reach = _BOUND * self._deviation
+        bounds = Bounds(self._prior - reach, self._prior + reach)
+        options = {"maxiter": _ITERATIONS}
+        found: Floats = minimize(
+            self._loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        ).x
         return found
 
     def _covariance(self, theta: _Hyperparameters) -> Floats:

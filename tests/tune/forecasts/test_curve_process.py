@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from scipy.optimize import approx_fprime
 
 from tune.forecasts.coordinates import Coordinates, Floats
@@ -96,6 +99,17 @@ def test_ends_lie_in_intervals_that_say_something() -> None:
         widths += list(2 * half)
     assert n_inside >= 0.85 * 120
     assert np.median(widths) < 1.0  # all ends lie between 1 and 3
+
+
+@examples(max_examples=40, deadline=None)
+@given(st.lists(st.integers(-3, 5).map(float) | st.floats(-1e3, 1e3), min_size=10, max_size=10))
+@example([-1 / 3, 5.0, 0.0, 5.0, 4.0, 0.0, 0.0, 0.0, 4.0, 5.0])
+def test_any_scores_can_be_fitted(scores: list[float]) -> None:
+    settings = np.array([[0.1, 0.2], [0.1, 0.2], [0.9, 0.4], [0.5, 0.5]])
+    process = CurveProcess(COORDINATES, reports_of(settings, [5, 3, 1, 1]), np.array(scores))
+    means, deviations = process.predict(ends_of(settings, np.arange(4)))
+    assert np.isfinite(means).all()
+    assert (deviations > 0).all()
 
 
 def test_equal_hyperparameters_can_be_taken_over() -> None:

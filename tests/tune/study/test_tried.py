@@ -12,7 +12,7 @@ from formula_search import a_search
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from simulation import facts, play, play_with_kills
+from simulation import PAIRS, WHOLE, facts, play, play_with_kills
 
 from themo.config.settings import Settings
 from themo.errors import InputError
@@ -83,8 +83,8 @@ def test_the_gaussian_process_tries_two_choices_in_two_trials():
 @examples(max_examples=6, deadline=None)
 @given(slots=st.integers(1, 4), choices=st.lists(st.integers(0, 3), max_size=20))
 def test_a_search_of_a_finite_space_ends_by_each_rule(scheduler, slots, choices):
-    search = SearchSettings(scheduler=scheduler, searcher="random", num_samples=30, grace_pairs=100)
-    space = Space({"loss": Choice(["mse", "cosine"])}, (), search)
+    search = SearchSettings(scheduler=scheduler, searcher="random", num_samples=30, grace_share=PAIRS / WHOLE)
+    space = Space({"loss": Choice(["mse", "cosine"])}, (), search).for_trials(WHOLE)
     study = play(space, Study(None, "max"), lambda t, step: t.number + step, slots=slots, choices=choices)
     assert len(study) == 2
     assert all(trial.is_done for trial in study)

@@ -20,7 +20,7 @@ from themo.errors import InputError
 from themo.process.output import print_result
 from themo.process.progress import console, waiting
 
-SUMMARY = "Write an HTML report of a search, of two searches side by side, or of a version's test."
+SUMMARY = "Write an HTML report of a search, of two, or of a version's test."
 EXAMPLES = """\
   python -m themo report
   python -m themo report beto
