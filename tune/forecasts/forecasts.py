@@ -5,9 +5,8 @@ A pure function of the record, so that a resumed search, and `why`, find the sam
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
@@ -36,16 +35,15 @@ _NEW = -(10**9)
 
 @dataclass(frozen=True)
 class End:
-    """The predicted score of a trial at its end: a normal distribution.
+    """The promise of a trial, from its predicted end.
 
     Attributes:
-        mean, deviation: Mean and standard deviation of the score.
+        mean: The predicted score at the end.
         gain: Expected gain over the best score so far, for each whole trial's worth of pairs that it costs.
         chance: Probability that the score exceeds the best one so far.
     """
 
     mean: float
-    deviation: float
     gain: float
     chance: float
 
@@ -56,8 +54,8 @@ class Forecasts:
     Args:
         space: The search space, whose first rung is a share of a whole trial.
         study: The record, with reports of two trials at least (`are_possible`).
-        arriving: A trial that has just reported, and is judged; None: none. Other running trials count as if
-            they had ended as predicted.
+        arriving: A trial that has just reported, and is judged; None: none. To promises, other running trials
+            have ended as predicted.
     """
 
     def __init__(self, space: Space, study: Study, arriving: int | None = None) -> None:
@@ -74,20 +72,21 @@ class Forecasts:
         self._scores = self.scale.scores(np.array([value for *_, value in chosen]))
         own = [value for trial in study if trial.is_scored for value in trial.values.values()]
         self.best_score = float(self.scale.scores(np.array(own)).max() if own else self._scores.max())
-        self._process = CurveProcess(self._coordinates, self._known, self._scores)
-        self._believe([t for t in study if t.state == "RUNNING" and t.number != arriving])
+        self._fitted = CurveProcess(self._coordinates, self._known, self._scores)
+        self._process = self._fitted
+        running = [trial for trial in study if trial.state == "RUNNING" and trial.number != arriving]
+        if running:
+            self._believe(running)
 
     def _believe(self, running: Sequence[Trial]) -> None:
         """Count running trials as ended where they are predicted to, so that no other one repeats them."""
-        if not running:
-            return
         ends = self._rows([(trial, self._whole) for trial in running])
-        means, _ = self._process.predict(ends)
+        means, _ = self._fitted.predict(ends)
         known = Reports(
             *(np.concatenate([a, b]) for a, b in zip(_arrays(self._known), _arrays(ends), strict=True))
         )
         self._process = CurveProcess(
-            self._coordinates, known, np.concatenate([self._scores, means]), like=self._process
+            self._coordinates, known, np.concatenate([self._scores, means]), like=self._fitted
         )
         self.best_score = max(self.best_score, float(means.max()))
 
@@ -100,17 +99,28 @@ class Forecasts:
         )
 
     @cached_property
+    def predicted(self) -> dict[int, tuple[float, float]]:
+        """Mean and standard deviation of the score that each trial with a report will report at its end."""
+        means, deviations = self._fitted.predict(self._ends_of_reported)
+        deviations = np.hypot(deviations, self._fitted.noise)
+        return {
+            trial.number: (float(mean), float(deviation))
+            for trial, mean, deviation in zip(self._reported, means, deviations, strict=True)
+        }
+
+    @cached_property
     def ends(self) -> dict[int, End]:
-        """The predicted end of each trial with a report, by number; carried trials are among them."""
-        rows = self._rows([(trial, self._whole) for trial in self._reported])
-        means, deviations = self._process.predict(rows)
-        noise = self._process.noise
+        """The promise of each trial with a report, by number; carried trials are among them."""
+        means, deviations = self._process.predict(self._ends_of_reported)
         found = {}
         for trial, mean, deviation in zip(self._reported, means, deviations, strict=True):
             left = max(1 - trial.pairs_seen / self._whole, 0.0) + 0.5 * self._interval
-            end = self._end(float(mean), float(deviation), left)
-            found[trial.number] = replace(end, deviation=math.hypot(deviation, noise))
+            found[trial.number] = self._end(float(mean), float(deviation), left)
         return found
+
+    @cached_property
+    def _ends_of_reported(self) -> Reports:
+        return self._rows([(trial, self._whole) for trial in self._reported])
 
     @property
     def _interval(self) -> float:
@@ -119,11 +129,11 @@ class Forecasts:
 
     def _end(self, mean: float, deviation: float, cost: float) -> End:
         gains, chances = expected_gain(np.array([mean]), np.array([deviation]), self.best_score)
-        return End(mean, deviation, float(gains[0]) / cost, float(chances[0]))
+        return End(mean, float(gains[0]) / cost, float(chances[0]))
 
     @cached_property
     def best_new(self) -> End:
-        """The predicted end of the most promising new trial."""
+        """The promise of the most promising new trial."""
         return self._new[1]
 
     def proposals(self) -> Iterator[dict[str, Scalar]]:
@@ -133,7 +143,7 @@ class Forecasts:
 
     @cached_property
     def _new(self) -> tuple[Floats, End]:
-        """Points of the unit cube, the most promising first, and the end of the first one."""
+        """Points of the unit cube, the most promising first, and the promise of the first one."""
         places = self._candidates()
         settings = self._coordinates.of_places(places)
         asked = Reports(settings, np.zeros(len(places)), np.full(len(places), _NEW, dtype=np.int64))
@@ -173,7 +183,7 @@ def expected_gain(means: Floats, deviations: Floats, best: float) -> tuple[Float
     return gains, chances
 
 
-_latest: WeakKeyDictionary[Study, tuple[tuple[object, ...], Forecasts]] = WeakKeyDictionary()
+_latest: WeakKeyDictionary[Study, tuple[Space, object, Forecasts]] = WeakKeyDictionary()
 """The forecasts of the latest question about a record: a decision and the next proposal ask the same."""
 
 
@@ -188,12 +198,12 @@ def forecasts_of(space: Space, study: Study, arriving: int | None = None) -> For
         )
         for trial in study
     )
-    key = (space, states)
     known = _latest.get(study)
-    if known is None or known[0][0] is not space or known[0][1] != states:
-        known = (key, Forecasts(space, study, arriving))
-        _latest[study] = known
-    return known[1]
+    if known is not None and known[0] is space and known[1] == states:
+        return known[2]
+    found = Forecasts(space, study, arriving)
+    _latest[study] = (space, states, found)
+    return found
 
 
 def _chosen(trials: Sequence[Trial], mode: Mode) -> Iterator[tuple[Trial, float, float]]:

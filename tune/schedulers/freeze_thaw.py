@@ -159,8 +159,8 @@ def _where(pairs: int) -> str:
 
 def _forecast(found: Forecasts, study: Study, number: int) -> Forecast:
     """The end as an objective, no worse than what the trial has reached, whose student is kept."""
-    end, best = found.ends[number], study[number].best(study.mode)
+    (mean, deviation), best = found.predicted[number], study[number].best(study.mode)
     least = float(found.scale.scores(np.array([best], dtype=np.float64))[0])
-    scores = (end.mean + sigmas * end.deviation for sigmas in (-_REACH, 0.0, _REACH))
+    scores = (mean + sigmas * deviation for sigmas in (-_REACH, 0.0, _REACH))
     low, middle, high = (found.scale.objective(max(score, least)) for score in scores)
     return Forecast(middle, min(low, high), max(low, high))

@@ -73,6 +73,15 @@ def test_running_trials_are_not_proposed_twice() -> None:
     assert beside.best_new.gain < Forecasts(SPACE, study, arriving=number).best_new.gain
 
 
+def test_a_running_trial_is_predicted_as_if_it_paused() -> None:
+    study = a_study()
+    paused = Forecasts(SPACE, study).predicted
+    study[5].state = "RUNNING"
+    running = Forecasts(SPACE, study)
+    assert running.predicted == paused
+    assert running.ends[6].mean != Forecasts(SPACE, study, arriving=5).ends[6].mean
+
+
 def test_failures_lower_what_is_expected_nearby() -> None:
     study = a_study()
     rates = [0.68, 0.7, 0.72, 0.74]
