@@ -230,7 +230,7 @@ def test_a_corpus_of_dropped_pairs_says_why(tmp_path: Path) -> None:
 def test_split_of_too_few(tmp_path: Path) -> None:
     content = [(f"e{i}", f"s{i}") for i in range(9)]
     with pytest.raises(
-        InputError, match=r"^data.validation_pairs must be at most half of the 9 pairs, got 5: give less"
+        InputError, match=r"^data.validation_pairs must be at most half of the 9 pairs, got 5: give fewer"
     ):
         build(tmp_path, content, validation_pairs=5)
 

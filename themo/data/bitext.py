@@ -255,7 +255,7 @@ def _held_out(
     n_kept = int(kept.sum())
     if n_kept < 2 * n:
         raise InputError(
-            f"data.validation_pairs must be at most half of the {n_kept} pairs, got {n}: give less by "
+            f"data.validation_pairs must be at most half of the {n_kept} pairs, got {n}: give fewer with "
             f"--validation-pairs, or pairs of their own by --validation ({'; '.join(map(str, drops))})"
         )
     values, counts = np.unique(en[kept], return_counts=True)

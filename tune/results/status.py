@@ -108,6 +108,11 @@ class Status:
                 f"{trial.pairs_seen:,}",
                 " ".join(f"{name}={show(value)}" for name, value in trial.params.items()),
             )
+        if others[_TOP:]:
+            n = len(others) - _TOP
+            view.caption = (
+                f"{n:,} more {'trial' if n == 1 else 'trials'}: python -m themo report {self.search.name}"
+            )
         return view
 
     def lines(self) -> list[str]:

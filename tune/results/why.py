@@ -212,11 +212,11 @@ def _why_complete(search: Search, judged: list[Decision]) -> str:
     n_trusted = sum(decision.explanation.is_trusted for decision in judged)
     if n_trusted:
         times = "once" if n_trusted == 1 else f"{n_trusted} times"
-        return f"Its settings are trusted: it continued {times} where another would have been stopped"
+        return f"Its settings are trusted: it continued {times} where another would not have continued"
     if search.space.search.scheduler == "pbt":
         return "It was never stopped: population based training stops no trial with finite reports"
     lowest = max((d.explanation for d in judged), key=lambda found: found.rank or 0)
-    return f"It was never stopped: each time it was judged, it passed; its lowest rank: {lowest.line}"
+    return f"It was never stopped: each time it was judged, it passed; most narrowly with {lowest.line}"
 
 
 def _rivals(found: Explanation, mode: Mode) -> list[str]:
@@ -224,7 +224,8 @@ def _rivals(found: Explanation, mode: Mode) -> list[str]:
     if not found.compared:
         return ["No other trial had come as far"]
     ranked = sorted(found.compared.items(), key=lambda item: (loss_of(item[1], mode), item[0]))
-    return ["Compared with: " + ", ".join(f"trial {number} {value:.4f}" for number, value in ranked)]
+    what = "Compared with" if found.forecast is None else "Predicted ends of the others"
+    return [f"{what}: " + ", ".join(f"trial {number} {value:.4f}" for number, value in ranked)]
 
 
 def _word(decision: Decision) -> str:

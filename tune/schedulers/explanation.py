@@ -41,9 +41,11 @@ class Explanation:
         state: RUNNING: the trial continues. PAUSED, PRUNED: it does not.
         pairs: Sentence pairs at the trial's last report.
         where: The point of judgement, such as ``rung of 8,000 pairs``; empty: the trial is not judged here.
-        value: The trial's value in the comparison; None: no report was finite.
-        compared: Values of the other trials, by number.
-        rank: Rank of the value among all compared, from 1; None without a comparison.
+        value: The trial's best objective so far; None: no report was finite.
+        compared: Values of the other trials, by number: their predicted ends if there is a forecast, else
+            their objectives.
+        rank: Rank among all compared, from 1, by expected gain if there is a forecast, else by value; None
+            without a comparison.
         threshold: The worst value that would have continued; None: no value decides.
         rule: What lets a trial continue here, as a clause.
         forecast: The predicted end of the trial, of schedulers that predict.
@@ -69,7 +71,10 @@ class Explanation:
         if self.value is None:
             return f"no finite report at the {self.where}"
         rank = f", rank {self.rank} of {len(self.compared) + 1}" if self.rank is not None else ""
-        return f"{self.value:.4f} at the {self.where}{rank}; {self.rule}"
+        end = ""
+        if self.forecast is not None:
+            end, rank = f", predicted to end at {self.forecast.value:.4f}", f"{rank} by expected gain a pair"
+        return f"{self.value:.4f} at the {self.where}{end}{rank}; {self.rule}"
 
     def to_json(self) -> dict[str, Any]:
         """For ``why --json``."""
@@ -83,6 +88,7 @@ class Explanation:
             "threshold": self.threshold,
             "rule": self.rule,
             "compared": [{"trial": number, "value": value} for number, value in self.compared.items()],
+            "compared_by": "objective" if forecast is None else "forecast",
             "forecast": None
             if forecast is None
             else {

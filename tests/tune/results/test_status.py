@@ -165,6 +165,17 @@ def test_the_best_so_far_may_wait_and_has_not_failed(folder: Path) -> None:
     assert [list(rows[0].cells), list(rows[1].cells)] == [["2", "0"], ["paused", "complete"]]
 
 
+def test_trials_beyond_the_table_are_counted(folder: Path) -> None:
+    study = Study.read(folder / STUDY_FILE)
+    assert read_status(folder).to_table().caption is None
+    for value in range(5, 10):
+        number = study.add({"learn_rate": 1e-3, "batch_size": 64}).number
+        study.report(number, {"pairs_seen": 100, "val/match@01": value / 100}, "val/match@01")
+        study.finish(number, "PRUNED")
+    view = read_status(folder).to_table()
+    assert (view.row_count, view.caption) == (6, "1 more trial: python -m themo report mine")
+
+
 def test_a_search_may_be_given_by_its_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["search"] == "mine"

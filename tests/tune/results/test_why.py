@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -80,15 +81,27 @@ def test_a_complete_trial_names_its_lowest_rank(tmp_path: Path) -> None:
     why = explain_trial(a_folder(tmp_path, "asha", [2.7, 3.6, 0.9, 4.5]), 1)
     assert why.place == 2
     assert (
-        "It was never stopped: each time it was judged, it passed; its lowest rank: 0.4000 at the rung of "
+        "It was never stopped: each time it was judged, it passed; most narrowly with 0.4000 at the rung of "
         "100 pairs, rank 1 of 2; the best 1 of 2 continue, with 0.3000 or more"
     ) in why.lines()
+
+
+def test_a_forecast_is_told_apart_from_a_value(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path, "freeze-thaw", [2.7, 3.6, 0.9, 4.5, 1.8, 4.0, 0.5, 3.0, 2.0])
+    why = explain_trial(folder, 6)
+    line = why.lines()[3]
+    assert re.search(r"0\.\d{4} at the report of \d+ pairs, predicted to end at \d\.\d{4}, rank", line)
+    assert "by expected gain a pair" in line
+    assert why.lines()[4].startswith("Predicted ends of the others: trial ")
+    waited = why.to_json()["waited"]
+    assert waited["compared_by"] == "forecast"
+    assert waited["forecast"]["interval"][0] <= waited["forecast"]["value"]
 
 
 def test_a_trusted_trial_says_so(tmp_path: Path) -> None:
     why = explain_trial(a_folder(tmp_path, "asha", [4.5, 0.9, 3.6], n_trusted=2), 1)
     assert (
-        "Its settings are trusted: it continued 2 times where another would have been stopped" in why.lines()
+        "Its settings are trusted: it continued 2 times where another would not have continued" in why.lines()
     )
 
 

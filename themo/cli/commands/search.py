@@ -198,6 +198,7 @@ def _open_index(folder: Path, found: list[Stamp], model: Model) -> ImageIndex:
                 f"--images {folder}: must hold a readable picture, all {len(broken):,} are broken: "
                 f"{named}{rest}"
             )
-        console.print(f"{len(broken):,} of {len(found):,} pictures are broken and left out: {named}{rest}")
+        are = "picture is" if len(broken) == 1 else "pictures are"
+        console.print(f"{len(broken):,} of {len(found):,} {are} broken and left out: {named}{rest}")
     console.print(f"{len(index.names):,} pictures; {index.n_new:,} files were new or changed")
     return index
