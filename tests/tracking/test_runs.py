@@ -207,7 +207,7 @@ def test_a_lost_server_costs_a_warning_and_a_later_delivery(tmp_path, capsys):
             run.report({"loss": 1.0}, step=1)
         tracking.close(3.0)
         told = " ".join(capsys.readouterr().err.split())
-        assert f"MLflow at {server.uri} has 3 records to take: waiting for at most 3 s" in told
+        assert f"Sending 3 records to MLflow at {server.uri}, for at most 3 s" in told
         assert f"3 records are not sent yet; send them with: python -m themo send {box}" in told
         assert main(["send", str(box), "--seconds", "5"]) == 2
         assert "no MLflow server answers" in capsys.readouterr().err

@@ -239,8 +239,8 @@ class Tracking:
         if not sent and seconds > _PATIENT_SECONDS:
             if warn:
                 console.print(
-                    f"MLflow at {without_password(self.uri)} has {len(self._outbox):,} records to take: "
-                    f"waiting for at most {seconds:.0f} s"
+                    f"Sending {len(self._outbox):,} records to MLflow at {without_password(self.uri)}, "
+                    f"for at most {seconds:.0f} s"
                 )
             sent = self.flush(seconds - _PATIENT_SECONDS)
         if not sent and warn:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from rich import box
 from rich.table import Table
 
+from themo.checkpoints.versions import REPORT_FILE
 from themo.errors import InputError
 from themo.process.output import duration, typed
 from themo.process.progress import console
@@ -125,7 +126,9 @@ class Status:
         if notice := used_up(self.study, self.search.space):
             lines.append(notice)
         if self.study.leader():
-            lines.append(f"So far: {best_so_far(self.study, self.search.objective)}")
+            best = best_so_far(self.study, self.search.objective)
+            is_finished = self.activity == "finished"
+            lines.append(best[0].upper() + best[1:] if is_finished else f"So far: {best}")
         if (found := verdict(self.study)) is not None:
             lines += found.lines()
         if self.pairs_per_second is not None:
@@ -138,6 +141,8 @@ class Status:
             logs_dir = self.folder.resolve().parent.parent
             where = [] if logs_dir == Path("logs").resolve() else ["--logs-dir", str(logs_dir)]
             lines.append(f"To resume: {typed('tune', '--resume', self.search.name, *where)}")
+        if (report := self.folder / REPORT_FILE).exists():
+            lines.append(f"Report: {report}")
         lines += [
             f"Trial {trial.number} failed: {trial.reason or 'unknown reason'}" for trial in self.failures
         ]

@@ -86,6 +86,9 @@ def test_a_search_that_is_done_and_one_not_begun(folder: Path, tmp_path: Path) -
         study.finish(study.add({}).number, "FAIL", "x")
     assert read_status(folder).activity == "finished"
     assert read_status(folder).seconds_left is None
+    assert read_status(folder).lines()[1].startswith("Best val/match@01 0.7000 in trial 2: ")
+    (folder / "report.html").touch()
+    assert f"Report: {folder / 'report.html'}" in read_status(folder).lines()
     a_search(tmp_path, "fresh", Resources())
     fresh = read_status(search_folder("fresh", settings_in(tmp_path)))
     assert (fresh.activity, fresh.pairs_per_second, fresh.seconds_left) == ("not begun", None, None)
