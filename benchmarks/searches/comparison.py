@@ -141,6 +141,7 @@ def _rows(table: str, oracle: Oracle, courses: Mapping[Task, Course]) -> Iterato
 
 def draw(courses: Mapping[Task, Course], oracles: Mapping[str, Oracle], picture: Path) -> None:
     """Plot the median of the best objective so far over whole trainings, one panel a table."""
+    from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -148,6 +149,7 @@ def draw(courses: Mapping[Task, Course], oracles: Mapping[str, Oracle], picture:
     places = np.linspace(0.1, BUDGET, 240)
     for panel, (table, oracle) in enumerate(oracles.items()):
         axes = figure.add_subplot(1, len(oracles), panel + 1)
+        axes.set_prop_cycle(color=[colormaps["tab20"](i) for i in range(len(METHODS))])
         for method in METHODS:
             of = [c for t, c in courses.items() if (t.table, t.method) == (table, method)]
             if of:
