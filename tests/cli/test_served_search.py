@@ -178,7 +178,7 @@ def test_a_second_server_on_the_port_is_refused(start: Start) -> None:
 
 @pytest.mark.slow
 def test_json_and_a_host_that_others_reach(start: Start) -> None:
-    process = start("--json", "--host", "0.0.0.0", "--top", "2")  # noqa: S104 -- what it tests
+    process = start("--json", "--host", "0.0.0.0", "--top", "2")  # noqa: S104 -- the subject of the test
     assert process.stdout is not None
     assert process.stderr is not None
     result = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")

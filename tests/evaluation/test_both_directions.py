@@ -111,14 +111,14 @@ def test_a_version_is_scored_on_all_sets(
 ) -> None:
     config = settings(**sets)
     scores = score_version(config, version_of(config, tiny_data, tmp_path / "version_0"), baseline=True)
-    told = json.loads(scores.to_json())
-    assert set(told["test_sets"]) == {"xtd10", "xm3600", "xflickrco"}
+    printed = json.loads(scores.to_json())
+    assert set(printed["test_sets"]) == {"xtd10", "xm3600", "xflickrco"}
     for row in ("student", "ceiling", "teacher_es"):
-        xtd10 = told["test_sets"]["xtd10"]["rows"][row]
+        xtd10 = printed["test_sets"]["xtd10"]["rows"][row]
         assert [xtd10[f"text_to_image@{k}"] for k in ("01", "05", "10")] == [
-            told[row][f"retrieval@{k}"] for k in ("01", "05", "10")
+            printed[row][f"retrieval@{k}"] for k in ("01", "05", "10")
         ]
-    crossmodal = told["test_sets"]["xm3600"]
+    crossmodal = printed["test_sets"]["xm3600"]
     assert crossmodal["images"] == N_IMAGES
     assert crossmodal["rows"]["student"]["captions"] == 2 * N_IMAGES
     assert crossmodal["rows"]["ceiling"]["captions"] == N_IMAGES
@@ -178,18 +178,18 @@ def test_the_command_refuses_bad_files_with_exit_code_2(
     picture = next((tmp_path / "xm3600" / "images").glob("*.jpg"))
     picture.unlink()
     assert main(test) == 2
-    told = capsys.readouterr().err.splitlines()
+    printed = capsys.readouterr().err.splitlines()
     expected = f"Error: {tmp_path}/xm3600/images: 1 of {N_IMAGES} images are missing: {picture.name}"
-    assert told[-1] == expected
+    assert printed[-1] == expected
     no_spanish = [{"image/key": "a", "it": {"caption": ["un gatto"]}}]
     write_json_lines(tmp_path / "xm3600" / "captions.jsonl", no_spanish)
     assert main(test) == 2
-    told = capsys.readouterr().err.splitlines()
+    printed = capsys.readouterr().err.splitlines()
     expected = f"{tmp_path}/xm3600/captions.jsonl, line 1: must have captions in the language 'es', got it"
-    assert told[-1] == f"Error: {expected}"
+    assert printed[-1] == f"Error: {expected}"
     assert main([*test, "--xm3600-images", str(tmp_path / "nowhere")]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert told[-1] == f"Error: benchmarks.xm3600_images: no such file or folder: {tmp_path}/nowhere"
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[-1] == f"Error: benchmarks.xm3600_images: no such file or folder: {tmp_path}/nowhere"
 
 
 def test_images_without_captions_are_refused(settings: SettingsFactory) -> None:

@@ -115,7 +115,7 @@ class Delivery:
         """Do what a record says; doing it twice changes nothing.
 
         Returns:
-            A line for the user, where MLflow lacked what the record takes for granted; else None.
+            A line for the user, where MLflow lacked the run that the record belongs to; else None.
 
         Raises:
             RefusedError: It never will be done.

@@ -1,4 +1,4 @@
-"""Nested widths: a loss that also asks the first few values of a vector to say what the whole one says.
+"""Nested widths: the loss of whole vectors plus the same loss of their first few values.
 
 Matryoshka representation learning (Kusupati et al., 2022, https://arxiv.org/abs/2205.13147): the loss of
 whole vectors plus the losses of their prefixes, each scaled as if it were whole. Prefixes are taken along

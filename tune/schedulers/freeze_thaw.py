@@ -158,7 +158,7 @@ def _where(pairs: int) -> str:
 
 
 def _forecast(found: Forecasts, study: Study, number: int) -> Forecast:
-    """The end as an objective, no worse than what the trial has reached, whose student is kept."""
+    """The predicted end as an objective, at least the best so far, whose student is kept."""
     (mean, deviation), best = found.predicted[number], study[number].best(study.mode)
     least = float(found.scale.scores(np.array([best], dtype=np.float64))[0])
     scores = (mean + sigmas * deviation for sigmas in (-_REACH, 0.0, _REACH))

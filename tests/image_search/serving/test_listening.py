@@ -57,7 +57,7 @@ def test_ipv6_addresses_have_brackets() -> None:
 
 
 def test_every_address_is_served_by_names_of_the_machine() -> None:
-    with closing(listen("0.0.0.0", 0)) as listener:  # noqa: S104 -- what it tests
+    with closing(listen("0.0.0.0", 0)) as listener:  # noqa: S104 -- the subject of the test
         assert not is_loopback(listener)
         name = socket.gethostname()
         assert address_of(listener, "t") == f"http://{name}:{listener.getsockname()[1]}/t/"

@@ -1,4 +1,4 @@
-"""The run of a search in MLflow: what it says of the winner, once and up to date."""
+"""The run of a search in MLflow: the winner's facts, once and up to date."""
 
 from __future__ import annotations
 

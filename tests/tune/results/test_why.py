@@ -86,7 +86,7 @@ def test_a_complete_trial_names_its_lowest_rank(tmp_path: Path) -> None:
     ) in why.lines()
 
 
-def test_a_forecast_is_told_apart_from_a_value(tmp_path: Path) -> None:
+def test_forecasts_are_distinguished_from_values(tmp_path: Path) -> None:
     folder = a_folder(tmp_path, "freeze-thaw", [2.7, 3.6, 0.9, 4.5, 1.8, 4.0, 0.5, 3.0, 2.0])
     why = explain_trial(folder, 6)
     line = why.lines()[3]
