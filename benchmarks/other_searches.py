@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from tempfile import TemporaryDirectory
@@ -15,9 +15,8 @@ import optuna
 from optuna.pruners import BasePruner, MedianPruner
 
 from benchmarks.course import Course, Target
-from benchmarks.random_settings import RandomRun
+from benchmarks.searches.curves import Curve
 from themo.config import settings as config
-from themo.config.sections import Objective
 from themo.data.preparation import prepare_data
 from themo.process.progress import silence
 from themo.training.loop import Report, train
@@ -26,12 +25,21 @@ from tune.searchers.distributions import distributions_of
 from tune.space.search_space import Space
 
 
-def random_alone(runs: list[RandomRun], objective: Objective, target: Target, seed: int) -> Course:
-    """Random search without stopping, as in the original: trained settings in a random order."""
+def random_on_curves(curves: Sequence[Curve], epochs: float, target: Target, seed: int) -> Course:
+    """Random search without stopping, as in the original: recorded settings in a random order.
+
+    Args:
+        curves: Whole curves of random settings.
+        epochs: Epochs of a whole training.
+        target: The condition that ends the search.
+        seed: Seed of the order.
+    """
     course = Course(target)
-    for trial, number in enumerate(np.random.default_rng(seed).permutation(len(runs))):
-        for report in runs[number].curve:
-            course.enter(trial, report["epoch"], report[objective])
+    whole = max(curve.pairs[-1] for curve in curves)
+    for trial, number in enumerate(np.random.default_rng(seed).permutation(len(curves))):
+        curve = curves[number]
+        for pairs, value in zip(curve.pairs, curve.values, strict=True):
+            course.enter(trial, epochs * pairs / whole, value)
     return course
 
 

@@ -18,9 +18,9 @@ from benchmarks.__main__ import main
 from benchmarks.course import Course, Target
 from benchmarks.image_search import peak_mib
 from benchmarks.measure import Comparison, Goal, Options, Row, compare
-from benchmarks.other_searches import optuna_alone, random_alone, ray_stock
-from benchmarks.random_settings import RandomRun
+from benchmarks.other_searches import optuna_alone, random_on_curves, ray_stock
 from benchmarks.search_efficiency import search
+from benchmarks.searches.curves import Curve
 from benchmarks.synthetic import words, write_backbone, write_corpus
 from benchmarks.time_to_target import collect_courses, row
 from themo.config import settings as config
@@ -139,12 +139,10 @@ def test_a_search_below_the_bar_ends_at_its_limit() -> None:
 
 
 def test_random_search_trains_whole_runs_until_the_bar() -> None:
-    bests = [0.1, 0.2, 0.9, 0.3]
-    runs = [
-        RandomRun(i, 0, {}, [{"epoch": 1.0, "o": 0.0}, {"epoch": 2.0, "o": best}])
-        for i, best in enumerate(bests)
+    curves = [
+        Curve(i, 0, {}, (8, 16), (0.0, best), (1.0, 2.0)) for i, best in enumerate([0.1, 0.2, 0.9, 0.3])
     ]
-    untils = {random_alone(runs, "o", Target(0.9), order).until for order in range(40)}
+    untils = {random_on_curves(curves, 2.0, Target(0.9), order).until for order in range(40)}
     assert untils == {2.0, 4.0, 6.0, 8.0}
 
 
