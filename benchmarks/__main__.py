@@ -42,6 +42,7 @@ ON_CPU = (
     "search_overhead",
     "chaos",
     "image_search",
+    "text_runtimes",
     "nothing_like_that",
     "near_duplicates",
 )

@@ -17,22 +17,22 @@ import torch
 
 from themo.checkpoints.version_teacher import VersionTeacher
 from themo.checkpoints.versions import find_cache, find_part, read_settings
-from themo.config.sections import MAX_TOKENS
 from themo.config.settings import Settings
 from themo.data.sources import Sources
 from themo.errors import InputError
 from themo.evaluation.metrics import unit
+from themo.files.cache import Cache
 from themo.models.axes import read_axes, shorten
 from themo.models.static_table import StaticTable, load_table
-from themo.models.student import ENCODE_BATCH, Student, load_student
+from themo.models.student import ENCODE_BATCH
 from themo.models.table_folders import is_table
-from themo.models.tokens import Tokenizer
 from themo.process.devices import resolve_device
+from themo.runtimes.choice import PACKAGES, Chosen, Runtime, refuse_runtime
+from themo.runtimes.encoder import TextEncoder, open_encoder
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from themo.models.bert_layers import LayerWeights
     from themo.models.teacher import Teacher
 
     Picture = str | os.PathLike[str] | Image.Image
@@ -47,33 +47,39 @@ def load(
     version: str | os.PathLike[str],
     *,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    runtime: Runtime = "auto",
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Load the student of a version directory, or a static table that ``export --format static`` wrote.
 
     The teacher is loaded only if needed: for images, and once for the text projection of a student of text
-        states, which
-    is then cached. A version directory may be moved.
+    states, which is then cached. A version directory may be moved.
 
     Args:
         version: Folder of a static table, or version directory, such as ``logs/miniature/version_3`` or
             ``logs/tune/NAME/best``.
         device: Device of the models; ``"auto"``: a GPU if there is one.
+        runtime: What computes the vectors of texts: ``"torch"``, ``"onnx"`` (ONNX Runtime, float32) or
+            ``"openvino"`` (bfloat16 where the CPU has units for it), the last two on the CPU alone. Their
+            graph is built at the first load and kept in the cache. ``"auto"``: the fastest that is installed,
+            PyTorch on a GPU and for students of less than 80 MB. A static table needs none.
         cache_dir: Folder of the cache. None: the one of the version's settings, relative to the working
             directory or else to the nearest folder above the version that contains it.
 
     Raises:
-        InputError: The folder is no version directory or damaged, or the device is missing.
+        InputError: The folder is no version directory or damaged, the device is missing, or the runtime is
+            not installed or cannot hold the student.
     """
     folder = Path(version)
-    where = resolve_device(device)
+    refuse_runtime(runtime, device)
+    where = resolve_device("cpu" if runtime in PACKAGES else device)
     settings = read_settings(folder)
     cache = Path(cache_dir) if cache_dir is not None else find_cache(settings, folder)
     settings = settings.override({"cache_dir": str(cache)})
     if is_table(folder):
         return Model(folder, settings, load_table(folder))
-    student, tokenizer = load_student(find_part(folder, "student"))
-    return Model(folder, settings, StudentEncoder(student.to(where), tokenizer))
+    encoder = open_encoder(find_part(folder, "student"), runtime, where, Cache(cache.absolute()))
+    return Model(folder, settings, encoder)
 
 
 class Model:
@@ -86,14 +92,20 @@ class Model:
         settings: The version's settings; `paths.cache_dir` is the cache in use.
     """
 
-    def __init__(self, version: Path, settings: Settings, encoder: StudentEncoder | StaticTable) -> None:
+    def __init__(self, version: Path, settings: Settings, encoder: TextEncoder | StaticTable) -> None:
         self.version = version
         self.settings = settings
         self._encoder = encoder
         self._process = os.getpid()
 
     def __repr__(self) -> str:
-        return f"<themo.Model {str(self.version)!r} on {self.device}>"
+        runtime = "" if self.runtime in (None, "torch") else f" by {self.runtime}"
+        return f"<themo.Model {str(self.version)!r} on {self.device}{runtime}>"
+
+    @property
+    def runtime(self) -> Chosen | None:
+        """Runtime that computes the vectors of texts; None: a static table."""
+        return self._encoder.runtime if isinstance(self._encoder, TextEncoder) else None
 
     @property
     def dimension(self) -> int:
@@ -166,8 +178,7 @@ class Model:
         self._refuse_dimensions(dimensions)
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be 1 or more, got {batch_size}")
-        # a forked child stays in float32: bfloat16 products after the parent's threads are not tested there
-        vectors_ND = self._encoder.encode(texts, batch_size, may_round=os.getpid() == self._process)
+        vectors_ND = self._encoder.encode(texts, batch_size)
         mapping = self._to_image_space
         if mapping is not None:
             vectors_ND = vectors_ND @ mapping[:-1] + mapping[-1]
@@ -322,48 +333,6 @@ class Model:
                 f"dimensions, got {self._encoder.dimension}"
             )
         return mapping
-
-
-class StudentEncoder:
-    """A student with its tokenizer, under the names that `StaticTable` has too."""
-
-    def __init__(self, student: Student, tokenizer: Tokenizer) -> None:
-        self._student = student
-        self._tokenizer = tokenizer
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        return self._student.head.dimension
-
-    @property
-    def max_length(self) -> int:
-        """Greatest length of a text, in tokens with the special ones."""
-        return min(self._student.head.max_length, MAX_TOKENS)
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the student."""
-        return self._student.projection.weight.device
-
-    def encode(self, texts: Sequence[str], batch_size: int, *, may_round: bool) -> torch.Tensor:
-        """Return vectors, (N, D); products are in bfloat16 where they may be and are faster so."""
-        weights = self._weights if may_round else None
-        return self._student.encode(self._tokenizer, texts, batch_size, weights=weights)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each text, special ones included."""
-        counts: list[int] = self._tokenizer.encode(texts)[1].tolist()
-        return counts
-
-    def knows(self, texts: Sequence[str]) -> list[bool]:
-        """Return for each text whether no part of it becomes the unknown token."""
-        return self._tokenizer.knows(texts)
-
-    @cached_property
-    def _weights(self) -> list[LayerWeights] | None:
-        """The student's weights in the data type of `encode`'s products; None: its own."""
-        return self._student.weights_for_encoding()
 
 
 def _refuse_texts(texts: Sequence[str]) -> None:

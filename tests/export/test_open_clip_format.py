@@ -18,7 +18,7 @@ from torch.nn import functional
 from themo.errors import InputError
 from themo.evaluation.encoders import score_version
 from themo.export.exporting import export_version
-from themo.export.open_clip_format import without_bias
+from themo.export.open_clip_format import CHECKED, MODEL_TYPES, without_bias
 from themo.export.source import Source
 
 HEADS = [
@@ -89,9 +89,20 @@ def test_what_it_cannot_hold(version: Callable[..., Path], tmp_path: Path) -> No
         export_version(own, "open_clip", tmp_path / "export")
     opened.trained.head = replace(opened.trained.head, last_layer_norm=False)
     opened.trained.backbone.config.model_type = "electra"
-    with pytest.raises(InputError, match="takes bert, roberta, xlm-roberta, got a backbone of type electra"):
+    with pytest.raises(
+        InputError,
+        match=r"open_clip 3\.3\.0 takes bert, roberta, xlm-roberta, got a backbone of type electra; sent",
+    ):
         export_version(opened, "open_clip", tmp_path / "export")
     assert not (tmp_path / "export").exists()
+
+
+def test_the_types_are_those_of_the_checked_release() -> None:
+    from open_clip import hf_configs
+
+    assert open_clip.__version__ == CHECKED
+    assert set(MODEL_TYPES) <= set(hf_configs.arch_dict)
+    assert "modernbert" not in hf_configs.arch_dict
 
 
 def test_a_bias_that_a_dead_layer_norm_cannot_hold(source: Callable[..., Source], tmp_path: Path) -> None:

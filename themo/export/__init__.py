@@ -12,6 +12,7 @@ FORMATS = {
     "sentence-transformers": "sentence_transformers_format",
     "open_clip": "open_clip_format",
     "onnx": "onnx_format",
+    "openvino": "openvino_format",
     "mlflow": "mlflow_format",
     "immich": "immich_format",
     "static": "static_format",

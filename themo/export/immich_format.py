@@ -20,11 +20,13 @@ from torch.nn import functional
 from themo.data.sources import Sources
 from themo.errors import InputError
 from themo.export.backbone_files import write_tokenizer
-from themo.export.onnx_graph import open_graph, plain_attention, refuse_graph, write_module
+from themo.export.onnx_graph import refuse_graph
 from themo.export.quality import Sentences
 from themo.export.source import Source
 from themo.models.student import Student
 from themo.models.teacher import model_config
+from themo.runtimes.encoder import LEAST_COSINE, PROBES
+from themo.runtimes.graphs import open_graph, plain_attention, write_module
 
 LIBRARY = "onnx"
 TASK = "zero-shot-image-classification"
@@ -32,8 +34,6 @@ TEXTUAL, VISUAL = "textual", "visual"
 MODEL = "model.onnx"
 OUTPUT = "vectors"
 """immich takes the first output, whatever its name; "embedding" is a value inside torch's own graph."""
-_LEAST_COSINE = 0.9999
-_PROBES = ("sí", "el perro pequeño corre por la playa", "un gato " * 60)
 
 
 def refuse(source: Source) -> None:
@@ -74,11 +74,11 @@ def write(folder: Path, source: Source) -> list[str]:
 def _write_textual(folder: Path, source: Source) -> None:
     student, tokenizer = source.student, source.tokenizer
     write_tokenizer(folder, tokenizer, student.head.max_length)
-    ids = _padded(source, _PROBES)
+    ids = _padded(source, PROBES)
     graph = _TextTower(student, tokenizer.pad_id)
     with plain_attention(student):
         write_module(folder / MODEL, graph, {"text": ids}, OUTPUT, {"text": _any_batch()})
-    _check(folder / MODEL, {"text": ids}, student.encode(tokenizer, _PROBES))
+    _check(folder / MODEL, {"text": ids}, student.encode(tokenizer, PROBES))
 
 
 def _write_visual(path: Path, source: Source) -> None:
@@ -140,7 +140,7 @@ def _image_size(size: int | Sequence[int]) -> tuple[int, int]:
 def _check(path: Path, inputs: dict[str, Tensor], expected: Tensor) -> None:
     (found,) = open_graph(path).run(None, {name: np.asarray(value) for name, value in inputs.items()})
     cosine = functional.cosine_similarity(torch.from_numpy(found), expected).min().item()
-    if not cosine >= _LEAST_COSINE:
+    if not cosine >= LEAST_COSINE:
         raise RuntimeError(f"{path.parent.name}/{MODEL}: its vectors differ, least cosine {cosine:.6f}")
 
 

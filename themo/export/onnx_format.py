@@ -15,25 +15,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from themo.export.backbone_files import write_tokenizer
-from themo.export.onnx_graph import open_graph, plain_attention, refuse_graph, write_module
+from themo.export.onnx_graph import refuse_graph
 from themo.export.quality import Quality, Sentences, compare
 from themo.export.source import Source
 from themo.models.student import Student
+from themo.runtimes.encoder import LEAST_COSINE, PROBES
+from themo.runtimes.graphs import INPUTS, OUTPUT, open_graph, write_graph
 
 LIBRARY = "onnx"
 TASK = "feature-extraction"
 MODEL, INT8_MODEL, QUALITY = "model.onnx", "model_int8.onnx", "int8.json"
-INPUTS = ("input_ids", "attention_mask")
-OUTPUT = "sentence_embedding"
-_LEAST_COSINE = 0.9999
 _BATCH = 64
 _ALONE = 256
 """Sentences that are also encoded alone, to measure how much an 8-bit vector depends on its batch."""
-_PROBES = ("sí", "el perro pequeño corre por la playa", "un gato " * 60)
 
 
 def refuse(source: Source) -> None:
@@ -53,34 +51,13 @@ def write(folder: Path, source: Source) -> list[str]:
     """
     write_graph(folder / MODEL, source.student)
     write_tokenizer(folder, source.tokenizer, source.student.head.max_length)
-    probes = Sentences.of_texts(_PROBES, source)
+    probes = Sentences.of_texts(PROBES, source)
     cosine = functional.cosine_similarity(
-        encode(folder / MODEL, probes), source.student.encode(source.tokenizer, _PROBES)
+        encode(folder / MODEL, probes), source.student.encode(source.tokenizer, PROBES)
     )
-    if not bool((cosine >= _LEAST_COSINE).all()):
+    if not bool((cosine >= LEAST_COSINE).all()):
         raise RuntimeError(f"{MODEL}: vectors differ from the student's, least cosine {cosine.min():.6f}")
     return []
-
-
-def write_graph(path: Path, student: Student) -> None:
-    """Write a student as a graph from ids and mask, (B, L) int64, to vectors, (B, E) float32."""
-    example = torch.tensor([[1, 1, 1], [1, 1, 1]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=student.head.max_length)}
-    with plain_attention(student):
-        inputs = dict(zip(INPUTS, example, strict=True))
-        write_module(path, _Graph(student), inputs, OUTPUT, dict.fromkeys(INPUTS, axes))
-
-
-class _Graph(nn.Module):
-    """A student under the names of its inputs."""
-
-    def __init__(self, student: Student) -> None:
-        super().__init__()
-        self.student = student
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        vectors: Tensor = self.student(input_ids, attention_mask)
-        return vectors
 
 
 def write_int8(folder: Path, sentences: Sentences) -> tuple[Quality, list[str]]:
@@ -93,14 +70,7 @@ def write_int8(folder: Path, sentences: Sentences) -> tuple[Quality, list[str]]:
     Returns:
         The loss, also written as ``int8.json``, and its notes for the card.
     """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    level = logging.getLogger().level
-    try:
-        logging.getLogger().setLevel(logging.ERROR)  # silence advice that does not apply here
-        quantize_dynamic(folder / MODEL, folder / INT8_MODEL, weight_type=QuantType.QInt8, per_channel=True)
-    finally:
-        logging.getLogger().setLevel(level)
+    write_eight_bits(folder / MODEL, folder / INT8_MODEL)
     quality = compare(
         encode(folder / MODEL, sentences),
         encode(folder / INT8_MODEL, sentences),
@@ -114,6 +84,18 @@ def write_int8(folder: Path, sentences: Sentences) -> tuple[Quality, list[str]]:
         f"`{INT8_MODEL}` ({sizes[1]:,.1f} MB; `{MODEL}` has {sizes[0]:,.1f}) holds the matrices in 8 bits. "
         f"{quality.in_words(sentences.name)}"
     ]
+
+
+def write_eight_bits(graph: Path, path: Path) -> None:
+    """Write a copy of a graph whose matrices have 8 bits."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    level = logging.getLogger().level
+    try:
+        logging.getLogger().setLevel(logging.ERROR)  # silence advice that does not apply here
+        quantize_dynamic(graph, path, weight_type=QuantType.QInt8, per_channel=True)
+    finally:
+        logging.getLogger().setLevel(level)
 
 
 def encode(model: Path, sentences: Sentences, batch: int = _BATCH) -> Tensor:

@@ -22,15 +22,16 @@ from themo.export.source import Source
 from themo.models.backbones import longest_input
 from themo.models.student import Student
 from themo.models.teacher import model_config
+from themo.runtimes.encoder import LEAST_COSINE, PROBES
 
 LIBRARY = "open_clip"
 TASK = "zero-shot-image-classification"
 POOLERS = {"mean": "mean_pooler", "first": "cls_last_hidden_state_pooler"}
+CHECKED = "3.3.0"
+"""Release of open_clip that was checked for the types below."""
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 """Types of transformers encoders that `HFTextEncoder` supports."""
 _POSITIONS = "embeddings.position_embeddings.weight"
-_PROBES = ("sí", "el perro pequeño corre por la playa", "dos círculos rojos sobre un cuadrado azul grande")
-_LEAST_COSINE = 0.9999
 
 
 def refuse(source: Source) -> None:
@@ -49,7 +50,10 @@ def refuse(source: Source) -> None:
             "(student.last_layer_norm); sentence-transformers and onnx hold it"
         )
     elif kind not in MODEL_TYPES:
-        reason = f"open_clip's text tower takes {', '.join(MODEL_TYPES)}, got a backbone of type {kind}"
+        reason = (
+            f"the text tower of open_clip {CHECKED} takes {', '.join(MODEL_TYPES)}, got a backbone of type "
+            f"{kind}; sentence-transformers, onnx and openvino hold it"
+        )
     if reason is not None:
         raise InputError(f"--format open_clip cannot hold {source.version}: {reason}")
 
@@ -134,13 +138,13 @@ def without_bias(student: Student) -> Student:
 
 def _checked(student: Student, equal: Student, source: Source) -> Student:
     """Return `equal` if its vectors equal those of `student`, else refuse."""
-    vectors, same = (one.encode(source.tokenizer, _PROBES) for one in (student, equal))
+    vectors, same = (one.encode(source.tokenizer, PROBES) for one in (student, equal))
     cosine = functional.cosine_similarity(vectors, same).min().item()
-    if not cosine >= _LEAST_COSINE:
+    if not cosine >= LEAST_COSINE:
         raise InputError(
             f"--format open_clip cannot hold {source.version}: its projection has no bias "
             f"(student.projection_bias), and held by the backbone's last layer norm it moves the vectors "
-            f"to a cosine of {cosine:.6f}, less than {_LEAST_COSINE}; sentence-transformers and onnx hold it"
+            f"to a cosine of {cosine:.6f}, less than {LEAST_COSINE}; sentence-transformers and onnx hold it"
         )
     return equal
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from themo.checkpoints.versions import read_summary
 from themo.errors import InputError
 from themo.process.output import typed
+from themo.runtimes.choice import PACKAGES as RUNTIME_PACKAGES
 
 FINISHED = ("finished", "stopped early")
 """States of a run's summary that allow an export."""
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+PACKAGES = RUNTIME_PACKAGES["onnx"]
 """Packages that a graph needs."""
 
 

@@ -25,11 +25,11 @@ from themo.errors import InputError
 from themo.evaluation.encoders import Examination
 from themo.evaluation.metrics import hits_of_ranks, ranks_by_cosine, share
 from themo.evaluation.score_names import STUDENT
-from themo.export.onnx_format import INPUTS, INT8_MODEL, MODEL
-from themo.export.onnx_graph import open_graph
+from themo.export.onnx_format import INT8_MODEL, MODEL
 from themo.models.axes import AXES_FILE, read_axes, shorten
 from themo.models.static_table import WEIGHTS, load_table
 from themo.models.table_folders import is_table
+from themo.runtimes.graphs import INPUTS, open_graph
 
 Encode = Callable[[Sequence[str]], Tensor]
 N_ALONE = 30

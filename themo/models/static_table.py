@@ -66,7 +66,7 @@ class StaticTable:
         """Return for each text whether the table has all its words."""
         return self._read.knows(texts)
 
-    def encode(self, texts: Sequence[str], batch_size: int = _BATCH, *, may_round: bool = True) -> Tensor:  # noqa: ARG002 -- arguments of a student's
+    def encode(self, texts: Sequence[str], batch_size: int = _BATCH) -> Tensor:  # noqa: ARG002 -- a student's argument
         """Return the vectors of texts, (N, E) float32 of length 1; zeros for a text without a known word."""
         if not texts:
             return torch.empty(0, self.dimension)

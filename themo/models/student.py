@@ -161,19 +161,48 @@ class Student(nn.Module):
         was_training = self.training
         self.eval()
         device = self.projection.weight.device
-        flat, counts = tokenizer.encode(texts)
-        sentences = torch.from_numpy(flat.astype("int64")).split(counts.tolist())
-        vectors = torch.empty(len(texts), self.head.dimension)
-        for chosen in batches_by_length(counts.tolist(), batch_size, advance):
-            rows = [cut(sentences[i].tolist(), self.head.max_length, tokenizer.suffix) for i in chosen]
-            width = len(rows[-1])
-            ids_BL = torch.tensor([row + [tokenizer.pad_id] * (width - len(row)) for row in rows])
-            mask_BL = None  # where no row is padded
-            if len(rows[0]) < width:
-                mask_BL = torch.tensor([[j < len(row) for j in range(width)] for row in rows]).to(device)
-            vectors[chosen] = self(ids_BL.to(device), mask_BL, weights).cpu()
+
+        def forward(ids_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+            mask_BL = None if mask_BL is None else mask_BL.to(device)
+            vectors_BD: Tensor = self(ids_BL.to(device), mask_BL, weights)
+            return vectors_BD.cpu()
+
+        vectors = encode_by_length(forward, self.head, tokenizer, texts, batch_size, advance)
         self.train(was_training)
         return vectors
+
+
+def encode_by_length(
+    forward: Callable[[Tensor, Tensor | None], Tensor],
+    head: Head,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    batch_size: int = ENCODE_BATCH,
+    advance: Callable[[float], None] = lambda _: None,
+) -> Tensor:
+    """Encode texts in batches of like length: (N, D) float32 on the CPU, in their order.
+
+    Args:
+        forward: Returns the vectors (B, D) of ids (B, L) int64 and a mask (B, L) bool, None where no row is
+            padded.
+        head: The student's head.
+        tokenizer: The student's.
+        texts: N texts.
+        batch_size: Texts at a time.
+        advance: Called with the number of texts of each batch.
+    """
+    flat, counts = tokenizer.encode(texts)
+    sentences = torch.from_numpy(flat.astype("int64")).split(counts.tolist())
+    vectors = torch.empty(len(texts), head.dimension)
+    for chosen in batches_by_length(counts.tolist(), batch_size, advance):
+        rows = [cut(sentences[i].tolist(), head.max_length, tokenizer.suffix) for i in chosen]
+        width = len(rows[-1])
+        ids_BL = torch.tensor([row + [tokenizer.pad_id] * (width - len(row)) for row in rows])
+        mask_BL = None
+        if len(rows[0]) < width:
+            mask_BL = torch.tensor([[j < len(row) for j in range(width)] for row in rows])
+        vectors[chosen] = forward(ids_BL, mask_BL)
+    return vectors
 
 
 def pool(states_BLH: Tensor, mask_BL: Tensor | None, pooling: Literal["mean", "first"]) -> Tensor:
@@ -215,6 +244,18 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     return {f"backbone.{name}": t for name, t in backbone.items()} | load_file(folder / "head.safetensors")
 
 
+def load_head(folder: Path) -> Head:
+    """Read the head's settings from a student's folder.
+
+    Raises:
+        InputError: They are missing or damaged.
+    """
+    try:
+        return Head(**json.loads((folder / "head.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{folder}: is not a complete student: {reason_of(error)}") from error
+
+
 def load_student(folder: Path) -> tuple[Student, Tokenizer]:
     """Load a student that `save_student` wrote, in eval mode on the CPU.
 
@@ -222,7 +263,7 @@ def load_student(folder: Path) -> tuple[Student, Tokenizer]:
         InputError: A file is missing, damaged, or not of this student.
     """
     try:
-        head = Head(**json.loads((folder / "head.json").read_text(encoding="utf-8")))
+        head = load_head(folder)
         load_config(str(folder))
         student = Student(build_model(str(folder), weights=False), head)
         student.load_state_dict(read_weights(folder))

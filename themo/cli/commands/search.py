@@ -21,6 +21,7 @@ from themo.image_search.left_out import LeftOut
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
 from themo.process.output import print_json
 from themo.process.progress import console, waiting
+from themo.runtimes.choice import RUNTIMES, refuse_runtime
 
 if TYPE_CHECKING:
     from themo.image_search.answers import Answer, Answerer
@@ -66,6 +67,12 @@ def add_options(parser: Parser) -> None:
     group.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device for the models (auto)"
     )
+    group.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        default="auto",
+        help="what encodes the texts; auto: the fastest that is installed (auto)",
+    )
     add_serving_options(parser.add_argument_group("page"))
     add_settings(parser, ("paths",))
     add_json(parser)
@@ -74,6 +81,7 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     refuse_serving_options(options)
+    refuse_runtime(options.runtime, options.device)
     if options.serve:
         with closing(open_port(options)) as listener:  # before hours of encoding
             version, answerer = _open(options)
@@ -115,7 +123,8 @@ def _open(options: Namespace, queries: Sequence[Query] = ()) -> tuple[Path, Answ
     with waiting("Loading the student"):
         from themo.model import load
 
-        model = load(version, device=options.device, cache_dir=options.settings.get("cache_dir"))
+        cache = options.settings.get("cache_dir")
+        model = load(version, device=options.device, runtime=options.runtime, cache_dir=cache)
     if queries:
         tell_unread(model, queries)
     index = _open_index(options.images, found, model)
