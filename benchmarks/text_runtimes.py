@@ -2,8 +2,7 @@
 
     python -m benchmarks text_runtimes [--threads 2]
 
-Each runtime encodes the same sentences in turn, in rounds of opposite order, one sentence at a time and 32 at a
-time. Two rates are compared: by the clock, and by processor time of one thread, which other work on the
+Each runtime encodes the same sentences in turn, in rounds of opposite order, one at a time and 32 at a time. Two rates are compared: by the clock, and by processor time of one thread, which other work on the
 machine changes less. PyTorch in float32 is the build that answered in 63 ms; PyTorch as it ships multiplies
 bfloat16 where the CPU has units for it.
 
@@ -99,7 +98,7 @@ def _encoders(folder: Path, student: Student, tokenizer: Tokenizer) -> dict[str,
 
 
 def _eight_bit_weights(path: Path) -> Path:
-    """Write a graph whose matrices have 8 bits, a scale per output; OpenVINO rounds their inputs by groups."""
+    """Write a graph whose matrices have 8 bits, a scale per output; OpenVINO rounds inputs by groups."""
     import openvino
     import openvino.opset13 as ops
 

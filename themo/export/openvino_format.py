@@ -1,7 +1,7 @@
 """OpenVINO: the layout of sentence-transformers, its backbone as a graph of OpenVINO.
 
-`SentenceTransformer(folder, backend="openvino")` reads it with the package optimum-intel. Pooling and projection
-stay modules of sentence-transformers.
+`SentenceTransformer(folder, backend="openvino")` reads it with the package optimum-intel. Pooling and
+projection stay modules of sentence-transformers.
 """
 
 from __future__ import annotations
