@@ -2,9 +2,9 @@
 
     python -m benchmarks text_runtimes [--threads 2]
 
-Each runtime encodes the same sentences in turn, in rounds of opposite order, one at a time and 32 at a time. Two rates are compared: by the clock, and by processor time of one thread, which other work on the
-machine changes less. PyTorch in float32 is the build that answered in 63 ms; PyTorch as it ships multiplies
-bfloat16 where the CPU has units for it.
+Each runtime encodes the same sentences in turn, in rounds of opposite order, one and 32 at a time. Two rates
+are compared: by the clock, and by processor time, which other work on the machine changes less. PyTorch in
+float32 is the build that answered in 63 ms; PyTorch as it ships multiplies bfloat16 where the CPU has units.
 
 With `THEMO_BENCH_BERT`, a folder of an encoder with trained weights, cosines are also measured on that.
 """

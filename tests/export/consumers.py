@@ -18,6 +18,7 @@ from tiny import sentence_pairs
 from torch import Tensor
 from torch.nn import functional
 
+from themo.export.card_examples import N_VALUES
 from themo.export.source import Source
 
 LEAST_COSINE = 0.9999
@@ -107,6 +108,17 @@ def run_alone(command: Sequence[str], folder: Path, **variables: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def expected_values(folder: Path) -> np.ndarray:
+    """The values that a card tells to expect."""
+    (text,) = blocks(folder / "README.md", "text")
+    return np.array([line.split() for line in text.splitlines()], dtype=float)
+
+
+def first_values(vectors: np.ndarray) -> np.ndarray:
+    """The values of vectors that a card's are compared with."""
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True))[:, :N_VALUES]
 
 
 def files(folder: Path) -> list[str]:

@@ -32,7 +32,7 @@ HEADS = [
 def test_graph_and_modules_give_our_vectors(
     source: Callable[..., Source], tmp_path: Path, head: dict[str, Any]
 ) -> None:
-    """By OpenVINO and the library's own modules: its reader of graphs, optimum-intel, wants older packages."""
+    """By OpenVINO and the library's own modules; its reader of graphs wants older packages."""
     from sentence_transformers.models import Dense, LayerNorm, Pooling
 
     opened = source(**head)

@@ -54,6 +54,19 @@ def test_each_form_is_scored_timed_and_weighed(tested_version: Make, tmp_path: P
     assert to_table(sizes).row_count == 4
 
 
+def test_a_backbone_in_bfloat16_is_scored_beside_the_whole(tested_version: Make, tmp_path: Path) -> None:
+    version = tested_version()
+    whole, half = (
+        export_version(Source.open(version), "transformers", tmp_path / name, bf16=name == "half").folder
+        for name in ("whole", "half")
+    )
+    sizes = sizes_of(version, whole, half)
+    assert list(sizes) == ["student", "whole", "half"]
+    assert sizes["half"].megabytes < 0.8 * sizes["whole"].megabytes
+    assert sizes["half"].retrieval == pytest.approx(sizes["student"].retrieval, abs=0.1)
+    assert sizes["half"].dimension == 12
+
+
 def test_a_width_is_scored_along_the_versions_axes(tested_version: Make) -> None:
     version = tested_version(nested_widths=[4])
     # along the images' own axes and along arbitrary ones a width finds other images

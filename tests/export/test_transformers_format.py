@@ -5,12 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from consumers import assert_same, blocks, files, mixed_sentences, run_card
+from safetensors.torch import load_file
 from tokenizers import AddedToken
 from transformers import AutoModel, AutoTokenizer
 
+from themo.errors import InputError
+from themo.export.card_examples import example_sentences
 from themo.export.exporting import export_version
+from themo.export.refusals import refuse_options
 from themo.export.source import Source
+from themo.models.student import load_student
 
 HEADS = [
     {"pooling": "mean"},
@@ -81,5 +87,35 @@ def test_the_cards_lines_without_themo(source: Callable[..., Source], tmp_path: 
     folder = export_version(opened, "transformers", tmp_path / "export").folder
     sentences = mixed_sentences()
     assert_same(run_card(folder, sentences), opened, sentences)
-    own = ["un perro corre por la playa", "dos gatos duermen sobre una mesa"]
-    assert_same(run_card(folder), opened, own)
+    assert_same(run_card(folder), opened, example_sentences(opened))
+
+
+def test_the_card_needs_no_scrolling(source: Callable[..., Source], tmp_path: Path) -> None:
+    opened = source(last_layer_norm=True, projection_bias=True)
+    folder = export_version(opened, "transformers", tmp_path / "export").folder
+    (code,) = blocks(folder / "README.md", "python")
+    lines = code.splitlines()
+    assert len(lines) <= 18
+    assert max(map(len, lines)) <= 90
+
+
+def test_a_backbone_in_bfloat16(source: Callable[..., Source], tmp_path: Path) -> None:
+    opened = source(target="state")
+    whole = export_version(opened, "transformers", tmp_path / "whole").folder
+    export = export_version(opened, "transformers", tmp_path / "half", bf16=True)
+    before, after = ((f / "model.safetensors").stat().st_size for f in (whole, export.folder))
+    assert after < 0.7 * before
+    assert any("weights are in bfloat16" in note for note in export.notes)
+    assert {t.dtype for t in load_file(export.folder / "model.safetensors").values()} == {torch.bfloat16}
+    model = AutoModel.from_pretrained(export.folder, add_pooling_layer=False)
+    assert model.dtype == torch.float32
+    student, tokenizer = load_student(export.folder)
+    sentences = mixed_sentences(100)
+    assert_same(student.encode(tokenizer, sentences), opened, sentences)
+
+
+def test_bfloat16_is_refused_for_other_formats() -> None:
+    with pytest.raises(
+        InputError, match="--bf16 is for --format transformers and sentence-transformers, got --format onnx"
+    ):
+        refuse_options("onnx", False, None, None, True)

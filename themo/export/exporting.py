@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from themo.export import FORMATS, onnx_format
+from themo.export.backbone_files import round_backbone
+from themo.export.card_examples import example_vectors
 from themo.export.folders import refuse_taken, whole_folder
 from themo.export.model_card import Card
 from themo.export.quality import Quality, Sentences
@@ -43,6 +45,7 @@ def export_version(
     output: Path,
     *,
     int8: bool = False,
+    bf16: bool = False,
     sentences: Path | None = None,
     repository: str | None = None,
 ) -> Export:
@@ -53,6 +56,8 @@ def export_version(
         format_name: One of `FORMATS`.
         output: A folder, empty or new.
         int8: Also write an 8-bit graph; only for ``onnx``.
+        bf16: Store the backbone's weights in bfloat16; only for ``transformers`` and
+            ``sentence-transformers``.
         sentences: File of sentences for measuring the loss of 8 bits, or for distilling a static table; None:
             the version's validation or training pairs.
         repository: Hub repository of the export; None: none.
@@ -61,7 +66,7 @@ def export_version(
         InputError: The format cannot hold the student, `output` is not empty, or a needed file or package is
             missing.
     """
-    refuse_options(format_name, int8, sentences, repository)
+    refuse_options(format_name, int8, sentences, repository, bf16)
     refuse_taken(output)
     module = import_module(f"themo.export.{FORMATS[format_name]}")
     module.refuse(source)
@@ -76,13 +81,16 @@ def export_version(
         elif format_name == "static":
             address = (sentences,)
         notes = module.write(folder, source, *address)
+        if bf16:
+            notes = [*notes, round_backbone(folder)]
         if measured_on is not None:
             quality, words = onnx_format.write_int8(folder, measured_on)
             notes += words
         if format_name != "static":  # whose tokenizer is its own
             notes += _of_tokenizer(source.tokenizer)
         usage = module.usage(source.student, repository)
-        card = Card(source, module.LIBRARY, module.TASK, usage, notes, repository)
+        sentences_NE = example_vectors(folder, source)
+        card = Card(source, module.LIBRARY, module.TASK, usage, notes, repository, sentences_NE)
         write_text(folder / "README.md", card.render())
     return Export(output, format_name, source.student.head.dimension, notes, quality)
 

@@ -5,24 +5,27 @@ Facts that the record lacks are left out, or given as unknown.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from torch import Tensor
+
 from themo.config.catalogue import CATALOGUE, parse_weighted
 from themo.config.settings import Settings
 from themo.config.worlds import MINIATURE
 from themo.config.yaml_files import write_yaml
 from themo.evaluation.score_names import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
+from themo.export.card_examples import example_sentences, expected_values
 from themo.export.card_sets import lines_of_sets, results_of_sets
 from themo.export.source import Source
 from themo.models.student import Head
 from themo.models.teacher_names import hub_repository
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_SENTENCES = '["un perro corre por la playa", "dos gatos duermen sobre una mesa"]'
 _TASKS = {
     RETRIEVAL: ("Text-to-image retrieval", "recall", "R@{}"),
     ACCURACY: ("Zero-shot image classification", "accuracy", "accuracy@{}"),
@@ -42,6 +45,7 @@ class Card:
         usage: Lines of code, with ``<place>`` and ``<sentences>``.
         notes: Deviations from the student.
         repository: Hub repository of the export; None: none.
+        vectors_NE: Vectors of the example's sentences; None: the card gives no values.
     """
 
     source: Source
@@ -50,6 +54,7 @@ class Card:
     usage: str
     notes: Sequence[str]
     repository: str | None = None
+    vectors_NE: Tensor | None = None
 
     def render(self) -> str:
         """Return the text of the README."""
@@ -125,7 +130,9 @@ class Card:
                 "from huggingface_hub import snapshot_download\n\n"
                 f'place = snapshot_download("{self.repository}")'
             )
-        return self.usage.replace("<place>", place).replace("<sentences>", f"sentences = {_SENTENCES}")
+        sentences = json.dumps(example_sentences(self.source), ensure_ascii=False)
+        code = self.usage.replace("<place>", place).replace("<sentences>", f"sentences = {sentences}")
+        return code if self.vectors_NE is None else f"{code}\n{expected_values(self.vectors_NE)}"
 
 
 def _introduction(source: Source) -> str:

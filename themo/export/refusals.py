@@ -17,6 +17,9 @@ FINISHED = ("finished", "stopped early")
 PACKAGES = RUNTIME_PACKAGES["onnx"]
 """Packages that a graph needs."""
 
+IN_BFLOAT16 = ("transformers", "sentence-transformers")
+"""Formats whose backbone may be stored in bfloat16."""
+
 
 def refuse_unfinished(version: Path) -> None:
     """Refuse a version whose run is not finished.
@@ -33,7 +36,9 @@ def refuse_unfinished(version: Path) -> None:
         )
 
 
-def refuse_options(format_name: str, int8: bool, sentences: Path | None, repository: str | None) -> None:
+def refuse_options(
+    format_name: str, int8: bool, sentences: Path | None, repository: str | None, bf16: bool = False
+) -> None:
     """Refuse options that do not go together.
 
     Raises:
@@ -41,6 +46,8 @@ def refuse_options(format_name: str, int8: bool, sentences: Path | None, reposit
     """
     if int8 and format_name != "onnx":
         raise InputError(f"--int8 is for --format onnx, got --format {format_name}")
+    if bf16 and format_name not in IN_BFLOAT16:
+        raise InputError(f"--bf16 is for --format {' and '.join(IN_BFLOAT16)}, got --format {format_name}")
     if sentences is not None and not int8 and format_name != "static":
         raise InputError("--sentences needs --int8, whose loss is measured on them, or --format static")
     if repository is not None:

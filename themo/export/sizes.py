@@ -26,12 +26,16 @@ from themo.evaluation.encoders import Examination
 from themo.evaluation.metrics import hits_of_ranks, ranks_by_cosine, share
 from themo.evaluation.score_names import STUDENT
 from themo.export.onnx_format import INT8_MODEL, MODEL
+from themo.files.weights import SAFE_WEIGHTS
 from themo.models.axes import AXES_FILE, read_axes, shorten
 from themo.models.static_table import WEIGHTS, load_table
+from themo.models.student import load_student
 from themo.models.table_folders import is_table
 from themo.runtimes.graphs import INPUTS, open_graph
 
 Encode = Callable[[Sequence[str]], Tensor]
+HEAD = "head.json"
+"""File of a student's folder, and of an export of the format `transformers`."""
 N_ALONE = 30
 """Texts that are encoded alone, to measure the time of one."""
 _LEAST_SECONDS = 0.2
@@ -64,15 +68,16 @@ class Size:
 
 
 def refuse_other_folders(folders: Sequence[Path]) -> None:
-    """Refuse folders that hold neither a static table nor a graph.
+    """Refuse folders that hold no static table, graph or student.
 
     Raises:
         InputError: There is one.
     """
     for folder in folders:
-        if not (is_table(folder) or (folder / MODEL).is_file()):
+        if not (is_table(folder) or (folder / MODEL).is_file() or (folder / HEAD).is_file()):
             raise InputError(
-                f"--sizes {folder}: must be an export of --format static or --format onnx, it is neither"
+                f"--sizes {folder}: must be an export of --format static or --format onnx, or of --format "
+                "transformers, it is none"
             )
 
 
@@ -85,7 +90,7 @@ def measure_sizes(
         tested: Result of the version's test, with retrieval.
         settings: Settings of the version.
         version: Version directory.
-        folders: Exports of the version, static tables or graphs.
+        folders: Exports of the version: static tables, graphs, folders of transformers.
 
     Returns:
         A size by name: ``student``, ``width 32``, a folder's name, ``FOLDER/model_int8.onnx``.
@@ -137,6 +142,15 @@ def _forms(folder: Path) -> Iterator[tuple[str, Encode, float]]:
         table = load_table(folder)
         yield folder.name, table.encode, _megabytes(folder / WEIGHTS, tokenizer)
         return
+    if (folder / HEAD).is_file():
+        student, words = load_student(folder)
+        weights = student.weights_for_encoding()
+        files = [folder / name for name in (SAFE_WEIGHTS, HEAD, "head.safetensors", "config.json")]
+        yield (
+            folder.name,
+            lambda texts: student.encode(words, texts, weights=weights),
+            _megabytes(*files, tokenizer),
+        )
     for model in (MODEL, INT8_MODEL):
         if (folder / model).is_file():
             encode = _graph_encoder(folder / model, tokenizer)

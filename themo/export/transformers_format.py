@@ -40,23 +40,19 @@ def usage(student: Student, _repository: str | None) -> str:
     head = student.head
     if head.pooling == "mean":
         pooling = (
-            '    mask = batch["attention_mask"].unsqueeze(-1)\n'
-            "    pooled = (states * mask).sum(dim=1) / mask.sum(dim=1)\n"
+            'mask = batch["attention_mask"].unsqueeze(2)\npooled = (states * mask).sum(1) / mask.sum(1)\n'
         )
     else:
-        pooling = "    pooled = states[:, 0]\n"
+        pooling = "pooled = states[:, 0]\n"
     if head.last_layer_norm:
-        pooling += (
-            '    pooled = functional.layer_norm(pooled, pooled.shape[-1:], head["layer_norm.weight"], '
-            'head["layer_norm.bias"])\n'
-        )
+        norm = 'head["layer_norm.weight"], head["layer_norm.bias"]'
+        pooling += f"pooled = torch.layer_norm(pooled, pooled.shape[-1:], {norm})\n"
     no_pooler = ", add_pooling_layer=False" if has_pooler(student) else ""
-    bias = ', head["projection.bias"]' if head.projection_bias else ""
+    bias = ' + head["projection.bias"]' if head.projection_bias else ""
     return f"""\
 ```python
 import torch
 from safetensors.torch import load_file
-from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
 <place>
@@ -68,6 +64,6 @@ batch = tokenizer(sentences, padding=True, truncation=True, return_tensors="pt")
 with torch.inference_mode():
     states = model(**batch).last_hidden_state
 {pooling}\
-    vectors = functional.linear(pooled, head["projection.weight"]{bias})
+vectors = pooled @ head["projection.weight"].T{bias}
 ```
 """

@@ -28,6 +28,7 @@ EXAMPLES = """\
       --push-to OWNER/es-clip
   python -m themo export --version-path VERSION --format immich --output es-immich
   python -m themo export --version-path VERSION --format static --output es-static
+  python -m themo export --version-path VERSION --format transformers --bf16 --output es-bf16
   python -m themo export NAME --format mlflow --output es-mlflow --register es
 """
 
@@ -46,6 +47,11 @@ def add_options(parser: Parser) -> None:
     )
     add("--output", type=path, required=True, metavar="DIR", help="output folder, empty or new")
     add("--int8", action="store_true", help="onnx: also an 8-bit graph, with its measured loss of quality")
+    add(
+        "--bf16",
+        action="store_true",
+        help="transformers, sentence-transformers: weights of the backbone in bfloat16, half the size",
+    )
     add(
         "--sentences",
         type=path,
@@ -91,6 +97,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         options.format,
         options.output,
         int8=options.int8,
+        bf16=options.bf16,
         sentences=options.sentences,
         repository=options.push_to,
     )
@@ -130,7 +137,7 @@ def _refuse(options: Namespace) -> None:
     from themo.export.folders import refuse_taken
     from themo.export.refusals import refuse_options
 
-    refuse_options(options.format, options.int8, options.sentences, options.push_to)
+    refuse_options(options.format, options.int8, options.sentences, options.push_to, options.bf16)
     _refuse_places(options)
     refuse_taken(options.output)
 
