@@ -106,6 +106,7 @@ REFUSED = {
         "version",
     ],
     "search without pictures": ["search", "un gato", "--images", "empty"],
+    "runtime on a GPU": ["search", "un gato", "--images", "empty", "--runtime", "onnx", "--device", "cuda"],
     "search for nothing": ["search", "", "--images", "empty"],
     "send of no file": ["send", "none.jsonl"],
 }

@@ -70,6 +70,20 @@ def test_the_best_matches_are_those_of_the_model(
         np.testing.assert_allclose([match["score"] for match in found["matches"]], row[order], atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_another_runtime_finds_the_same(search: Search, capsys: Capture) -> None:
+    found = {}
+    for runtime in ("torch", "openvino"):
+        assert search("el gato rojo corre", "--top", 3, "--json", "--runtime", runtime) == 0
+        out, err = capsys.readouterr()
+        assert ("Preparing the text encoder for OpenVINO, once: " in err) == (runtime == "openvino")
+        found[runtime] = json.loads(out)["queries"][0]["matches"]
+    for ours, theirs in zip(*found.values(), strict=True):
+        assert ours["path"] == theirs["path"]
+        assert ours["score"] == pytest.approx(theirs["score"], abs=2e-3)
+
+
 def test_lines_for_people_and_a_page(search: Search, folder: Path, tmp_path: Path, capsys: Capture) -> None:
     assert search("el gato", "--top", 100, "--html", tmp_path / "found.html") == 0
     out, err = capsys.readouterr()

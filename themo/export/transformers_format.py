@@ -45,8 +45,10 @@ def usage(student: Student, _repository: str | None) -> str:
     else:
         pooling = "pooled = states[:, 0]\n"
     if head.last_layer_norm:
-        norm = 'head["layer_norm.weight"], head["layer_norm.bias"]'
-        pooling += f"pooled = torch.layer_norm(pooled, pooled.shape[-1:], {norm})\n"
+        pooling += (
+            'norm = [head[f"layer_norm.{name}"] for name in ("weight", "bias")]\n'
+            "pooled = torch.layer_norm(pooled, pooled.shape[-1:], *norm)\n"
+        )
     no_pooler = ", add_pooling_layer=False" if has_pooler(student) else ""
     bias = ' + head["projection.bias"]' if head.projection_bias else ""
     return f"""\
