@@ -64,6 +64,16 @@ def test_an_untrained_model_shows(
     assert np.abs(first_values(run_example(folder, monkeypatch)) - expected).max() > LIMIT
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["onnx", "immich", "mlflow"])
+def test_a_graph_gives_the_cards_values(
+    source: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = export_version(source(), name, tmp_path / "export").folder
+    found = first_values(run_example(folder, monkeypatch))
+    assert np.abs(found - expected_values(folder)).max() < LIMIT / 10
+
+
 def test_a_wrong_pooling_shows(
     source: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
