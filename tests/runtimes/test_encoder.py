@@ -108,7 +108,7 @@ def test_a_graph_of_other_vectors_is_refused(
     def write_another(path: Path, student: torch.nn.Module) -> None:
         before = student.projection.weight.clone()
         with torch.no_grad():
-            student.projection.weight[0] += 1
+            student.projection.weight[0] *= -3
             write_graph(path, student)
             student.projection.weight.copy_(before)
 
