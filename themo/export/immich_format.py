@@ -172,14 +172,15 @@ def usage(_student: Student, _repository: str | None) -> str:
     return """\
 ```python
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
 <place>
-length = json.load(open(f"{place}/config.json"))["text_cfg"]["context_length"]
-pad_token = json.load(open(f"{place}/textual/tokenizer_config.json"))["pad_token"]
+length = json.loads(Path(place, "config.json").read_text())["text_cfg"]["context_length"]
+pad_token = json.loads(Path(place, "textual/tokenizer_config.json").read_text())["pad_token"]
 tokenizer = Tokenizer.from_file(f"{place}/textual/tokenizer.json")
 tokenizer.enable_padding(length=length, pad_token=pad_token, pad_id=tokenizer.token_to_id(pad_token))
 tokenizer.enable_truncation(max_length=length)
