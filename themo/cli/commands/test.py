@@ -52,7 +52,7 @@ def add_options(parser: Parser) -> None:
         type=path,
         nargs="*",
         metavar="DIR",
-        help="also score and time the student's nested widths and these exports of it: static, onnx or transformers",
+        help="also score and time nested widths and these exports: static, onnx, transformers",
     )
     add_presets(parser)
     add_settings(parser, ("benchmarks", "paths"))
