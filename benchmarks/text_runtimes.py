@@ -35,7 +35,7 @@ from themo.runtimes.choice import fastest
 from themo.runtimes.graphs import write_graph, write_openvino
 from themo.runtimes.sessions import OnnxSession, OpenVinoSession, TorchSession
 
-ROUNDS = 7
+ROUNDS = 5
 BATCHES = {1: 16, 32: 64}
 """Sentences of a round, by batch."""
 N_TEXTS = 128

@@ -73,7 +73,7 @@ def write_openvino(
     """
     import openvino
 
-    onnx = path.with_suffix(".onnx")
+    onnx = path.with_name(f".{path.stem}.unfinished.onnx")  # beside a graph of that name
     write(onnx, student)
     openvino.save_model(openvino.Core().read_model(onnx), path, compress_to_fp16=True)
     onnx.unlink()
