@@ -51,7 +51,7 @@ def refuse_runtime(runtime: Runtime, device: str) -> None:
 def fastest(student: Path, device: str) -> Chosen:
     """Return the fastest installed runtime for a student whose vectors have a cosine of 0.9999 or more.
 
-    OpenVINO, at 4 to 5 times PyTorch's rate in float32; without it ONNX Runtime, at twice that rate, where
+    OpenVINO, at 4 times PyTorch's rate in float32; without it ONNX Runtime, at twice that rate, where
     the CPU does not multiply bfloat16, as PyTorch does else (docs/experiments/text-runtimes.md).
 
     Args:
