@@ -25,7 +25,7 @@ def open_experiment(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     Raises:
         InputError: The server or database cannot be used, or the experiment was deleted.
     """
-    # MLflow retries for minutes by default, and would make a run twice whose making took too long; the outbox
+    # MLflow retries for minutes by default, and would make a run twice whose making took too long; the thread
     # has its own patience, and looks first
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
