@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from themo.checkpoints.versions import METRICS_FILE, TEST_FILE, keep_run_keys, read_run_keys, read_summary
+from themo.checkpoints.versions import (
+    METRICS_FILE,
+    TEST_FILE,
+    keep_run_keys,
+    read_run_keys,
+    read_settings,
+    read_summary,
+)
 from themo.config.settings import Settings
 from themo.errors import InputError
 from themo.evaluation.score_names import logged_scores
 from themo.process.progress import console
 from themo.tracking.names import comparison_params, version_name
 from themo.tracking.projection import Point, Projection, Run, RunStatus
-from themo.tracking.runs import Tracking
+from themo.tracking.runs import Sent, Tracking, send
 from themo.tracking.unsent import destination_of
-from themo.tracking.uri import tracking_uri, without_password
+from themo.tracking.uri import URI_VARIABLE, tracking_uri, without_password
 
 ENDED = "ended"
 """Key of ``summary.json``: the status in MLflow of a run that failed or was interrupted."""
@@ -91,6 +99,33 @@ def _points(table: Path) -> tuple[Point, ...]:
     )
 
 
+def send_version(version: Path, seconds: float) -> Sent:
+    """Bring the run of a version to MLflow, to the server of the environment or else to its own.
+
+    Args:
+        version: The version directory.
+        seconds: To wait for the server.
+
+    Raises:
+        InputError: Its process is running, a file is damaged, or the server does not take its run in time.
+    """
+    settings, known = read_settings(version), destination_of(version)
+    key = _keys(version)[0]
+    uri = tracking_uri(version.resolve().parent.parent)
+    if known is not None and known.uri is not None and not os.environ.get(URI_VARIABLE):
+        uri = known.uri
+    return send(
+        uri, settings.paths.experiment, lambda: project_version(version, settings, key), version, seconds
+    )
+
+
+def _keys(version: Path) -> list[str]:
+    """The keys of a version's runs; one without a key, as of ``mlflow=False``, gets one."""
+    if not read_run_keys(version):
+        keep_run_keys(version, uuid.uuid4().hex)
+    return read_run_keys(version)
+
+
 @contextmanager
 def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) -> Iterator[Tracking]:
     """The run that takes a version's scores; at the end of the block ``test.json`` is brought there.
@@ -101,7 +136,7 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
 
     Args:
         settings: Of the version.
-        version: Its directory; one without a key, as of ``mlflow=False``, gets one.
+        version: Its directory.
         must_answer: That of `themo.tracking.runs.Tracking`.
 
     Raises:
@@ -109,9 +144,7 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
     """
     logs_dir, experiment = Path(settings.paths.logs_dir), settings.paths.experiment
     uri = tracking_uri(logs_dir)
-    if not read_run_keys(version):
-        keep_run_keys(version, uuid.uuid4().hex)
-    *_, key = keys = read_run_keys(version)
+    *_, key = keys = _keys(version)
     is_of_search = len(keys) > 1
     folder = version.parent if is_of_search else version
     is_whole = not is_of_search and destination_of(version) is not None  # its training was not sent

@@ -255,10 +255,12 @@ class Sent:
     Attributes:
         changed: Number of runs to which something was sent.
         rejected: Number of parts of runs that the server will never take: they are dropped.
+        experiment_id: MLflow's id of the experiment.
     """
 
     changed: int
     rejected: int = 0
+    experiment_id: str | None = None
 
     def __str__(self) -> str:
         rejected = f", {self.rejected:,} of their parts rejected and dropped" if self.rejected else ""
@@ -282,4 +284,4 @@ def send(uri: str, experiment: str, project: Project, folder: Path, seconds: flo
     if not tracking.close(seconds, warn=False):
         server = without_password(uri)
         raise InputError(f"{folder}: could not be sent to MLflow at {server} within {seconds:.0f} s")
-    return Sent(tracking.mirror.n_changed, tracking.mirror.n_rejected)
+    return Sent(tracking.mirror.n_changed, tracking.mirror.n_rejected, tracking.experiment_id)
