@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import make_url
+from themo.tracking.delivery import Delivery
+from themo.tracking.outbox import Outbox, refuse_elsewhere
 
 from themo.cli.main import main
 from themo.errors import InputError
-from themo.tracking.delivery import Delivery
-from themo.tracking.outbox import Outbox, refuse_elsewhere
 from themo.tracking.uri import (
     check_reachable,
     default_uri,

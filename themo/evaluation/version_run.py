@@ -26,7 +26,7 @@ from themo.tracking.names import comparison_params, version_name
 from themo.tracking.projection import Point, Projection, Run, RunStatus
 from themo.tracking.runs import Sent, Tracking, send
 from themo.tracking.unsent import destination_of
-from themo.tracking.uri import URI_VARIABLE, tracking_uri, without_password
+from themo.tracking.uri import URI_VARIABLE, default_uri, tracking_uri, without_password
 
 ENDED = "ended"
 """Key of ``summary.json``: the status in MLflow of a run that failed or was interrupted."""
@@ -111,9 +111,10 @@ def send_version(version: Path, seconds: float) -> Sent:
     """
     settings, known = read_settings(version), destination_of(version)
     key = _keys(version)[0]
-    uri = tracking_uri(version.resolve().parent.parent)
-    if known is not None and known.uri is not None and not os.environ.get(URI_VARIABLE):
-        uri = known.uri
+    if known is None or os.environ.get(URI_VARIABLE):
+        uri = tracking_uri(Path(settings.paths.logs_dir))
+    else:
+        uri = known.uri or default_uri(version.resolve().parent.parent)
     return send(
         uri, settings.paths.experiment, lambda: project_version(version, settings, key), version, seconds
     )

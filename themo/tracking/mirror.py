@@ -6,61 +6,24 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from themo.errors import InputError, reason_of
+from themo.tracking.answers import RejectedError, UnreachableError, ask
 from themo.tracking.comparison import VIEW_TAG
 from themo.tracking.connection import open_experiment
-from themo.tracking.projection import Point, Projection, Run, loggable
+from themo.tracking.known_runs import FILES_TAG, KEY_TAG, STEP_TAG, KnownRun, by_tag, search_runs
+from themo.tracking.projection import Point, Projection, Run, batches, loggable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 T = TypeVar("T")
 
-KEY_TAG = "themo.run"
-STEP_TAG = "themo.step"
-FILES_TAG = "themo.files"
-"""JSON object with a digest of each artefact's content, by name."""
-
 _PARENT_TAG = "mlflow.parentRunId"
 _PARAM_LENGTH = 6000
 _PARAMS_A_BATCH = 100
-_METRICS_A_BATCH = 900
-_RUNS_A_PAGE = 250
 _FAILURES_A_ROUND = 3
 """A round ends after so many runs in a row at which a server fails that answers otherwise."""
-_MAY_PASS = (401, 403, 408, 429)
-"""HTTP status: the client may be let in later, or there may be time for it."""
-
-
-class RejectedError(Exception):
-    """MLflow answers, and will never take this part of a run."""
-
-
-class UnreachableError(Exception):
-    """MLflow does not answer, or is in trouble: later it may take this part of a run."""
-
-
-@dataclass
-class _Known:
-    """State of a run on the server. A part that was rejected counts as there, so that it is sent once."""
-
-    run_id: str
-    status: str
-    step: int = -1
-    params: set[str] = field(default_factory=set)
-    tags: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, run: Any) -> _Known:
-        tags, data = run.data.tags, run.data
-        files = json.loads(tags.get(FILES_TAG, "{}"))
-        step = int(tags.get(STEP_TAG, -1))
-        return cls(run.info.run_id, run.info.status, step, set(data.params), tags, data.metrics, files)
 
 
 class Mirror:
@@ -73,7 +36,7 @@ class Mirror:
 
     Attributes:
         made: Names of the runs that were made.
-        n_changed: Number of runs, views included, to which something was sent.
+        n_changed: Number of runs to which something was sent.
         n_rejected: Number of rejected parts.
         is_stopped: Set by the owner, once nothing more is to be sent.
     """
@@ -86,7 +49,7 @@ class Mirror:
         self.is_stopped = False
         self._reject = reject
         self._connection: tuple[MlflowClient, str] | None = None
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, KnownRun] = {}
         self._views: dict[str, str] = {}
         self._is_read = False
         self._sent: dict[str, Run] = {}
@@ -121,7 +84,7 @@ class Mirror:
         if not projection.runs:
             return
         try:
-            self._guard(self._read, projection)
+            self._ask(self._read, projection)
             self._bring_all(projection)
         except (UnreachableError, RejectedError) as error:  # rejected: what was asked, not what was sent
             self._is_read = False
@@ -162,16 +125,16 @@ class Mirror:
         """Read the runs of a projection and the views, unless they are known."""
         client, experiment_id = self.connect()
         keys = [run.key for run in projection.runs if run.parent is None]
-        wanted = [_by_tag(KEY_TAG, key) for key in keys if not self._is_read or key not in self._known]
+        wanted = [by_tag(KEY_TAG, key) for key in keys if not self._is_read or key not in self._known]
         if projection.group is not None and not self._is_read:
-            wanted.append(_by_tag(*projection.group))
+            wanted.append(by_tag(*projection.group))
         if not self._is_read:
             self._known.clear()
             tags = client.get_experiment(experiment_id).tags if projection.views else {}
             self._views = {k.removeprefix(VIEW_TAG): v for k, v in tags.items() if k.startswith(VIEW_TAG)}
         for condition in wanted:
-            for run in _search(client, experiment_id, condition):
-                self._known.setdefault(run.data.tags.get(KEY_TAG, ""), _Known.of(run))
+            for run in search_runs(client, experiment_id, condition):
+                self._known.setdefault(run.tags.get(KEY_TAG, ""), run)
         self._is_read = True
 
     def _bring(self, run: Run) -> None:
@@ -179,9 +142,7 @@ class Mirror:
         known, changed = self._known.get(run.key), False
         parts = [self._bring_scores, self._bring_files]
         if known is None or not run.adds_only:
-            parts = [
-                self._bring_params, self._bring_points, self._bring_tags, *parts, self._bring_status
-            ]  # fmt: skip
+            parts = [self._bring_params, self._bring_points, self._bring_tags, *parts, self._bring_status]
         failure: UnreachableError | None = None
         if known is None:
             if not self._part(f"the run {run.name!r}", self._make, run):
@@ -203,7 +164,7 @@ class Mirror:
         tags = {KEY_TAG: run.key, "mlflow.source.name": "themo", **run.first_tags, **self._tags_of(run)}
         made = client.create_run(experiment_id, run.started or now(), tags, run.name)
         self.made.append(run.name)
-        self._known[run.key] = _Known(made.info.run_id, made.info.status, tags=tags)
+        self._known[run.key] = KnownRun(made.info.run_id, made.info.status, tags=tags)
 
     def _tags_of(self, run: Run) -> dict[str, str]:
         if run.parent is None:
@@ -213,7 +174,7 @@ class Mirror:
             raise UnreachableError(f"the server lacks the parent of {run.name!r}")
         return {**run.tags, _PARENT_TAG: parent.run_id}
 
-    def _bring_params(self, run: Run, known: _Known) -> bool:
+    def _bring_params(self, run: Run, known: KnownRun) -> bool:
         from mlflow.entities import Param
 
         missing = {name: value for name, value in run.params.items() if name not in known.params}
@@ -223,16 +184,16 @@ class Mirror:
         known.params |= missing.keys()
         return bool(missing)
 
-    def _bring_points(self, run: Run, known: _Known) -> bool:
+    def _bring_points(self, run: Run, known: KnownRun) -> bool:
         new = [point for point in run.points if point.step > known.step]
-        for batch in _batches(new):
+        for batch in batches(new):
             if not self._log_points(run, known, batch) and len(batch) > 1:
                 for point in batch:  # only those that are rejected are lost
                     self._log_points(run, known, [point])
             known.step = batch[-1].step
         return bool(new)
 
-    def _log_points(self, run: Run, known: _Known, points: Sequence[Point]) -> bool:
+    def _log_points(self, run: Run, known: KnownRun, points: Sequence[Point]) -> bool:
         from mlflow.entities import Metric, RunTag
 
         entries = [
@@ -244,7 +205,7 @@ class Mirror:
         what = "" if len(points) > 1 else f"metrics at step {points[0].step:,}"
         return not entries or self._log(run, what, known, metrics=entries, tags=step)
 
-    def _bring_scores(self, run: Run, known: _Known) -> bool:
+    def _bring_scores(self, run: Run, known: KnownRun) -> bool:
         from mlflow.entities import Metric
 
         scores = loggable(run.scores)
@@ -255,7 +216,7 @@ class Mirror:
         known.metrics |= new
         return bool(new)
 
-    def _bring_tags(self, run: Run, known: _Known) -> bool:
+    def _bring_tags(self, run: Run, known: KnownRun) -> bool:
         from mlflow.entities import RunTag
 
         client, _ = self.connect()
@@ -270,7 +231,7 @@ class Mirror:
         known.tags |= new
         return bool(new or old)
 
-    def _bring_files(self, run: Run, known: _Known) -> bool:
+    def _bring_files(self, run: Run, known: KnownRun) -> bool:
         from mlflow.entities import RunTag
 
         client, _ = self.connect()
@@ -283,7 +244,7 @@ class Mirror:
             self._log(run, "tags", known, tags=[RunTag(FILES_TAG, json.dumps(known.files))])
         return bool(new)
 
-    def _bring_status(self, run: Run, known: _Known) -> bool:
+    def _bring_status(self, run: Run, known: KnownRun) -> bool:
         client, _ = self.connect()
         wanted = run.status or ("FINISHED" if known.status == "RUNNING" else known.status)
         if known.status == wanted:
@@ -301,13 +262,17 @@ class Mirror:
         text = json.dumps(state, separators=(",", ":"), ensure_ascii=False)
         if self._views.get(key) != text:
             client.set_experiment_tag(experiment_id, f"{VIEW_TAG}{key}", text)
-            self.n_changed += 1
             self._views[key] = text
 
-    def _log(self, run: Run, what: str, known: _Known, **entries: Sequence[Any]) -> bool:
+    def _log(self, run: Run, what: str, known: KnownRun, **entries: Sequence[Any]) -> bool:
         client, _ = self.connect()
         said = f"{what} of {run.name!r}" if what else ""
         return self._part(said, client.log_batch, known.run_id, **entries)
+
+    def _ask(self, call: Callable[..., object], *arguments: Any, **options: Any) -> None:
+        if self.is_stopped:
+            raise UnreachableError("nothing more is sent")
+        ask(self.uri, lambda: call(*arguments, **options))
 
     def _part(self, what: str, send: Callable[..., object], *arguments: Any, **options: Any) -> bool:
         """Send a part; whether the server took it. A rejection is named if the part has a name.
@@ -316,66 +281,13 @@ class Mirror:
             UnreachableError: It may be taken later.
         """
         try:
-            self._guard(send, *arguments, **options)
+            self._ask(send, *arguments, **options)
         except RejectedError as error:
             if what:
                 self.n_rejected += 1
                 self._reject(f"rejected {what}; dropped: {error}")
             return False
         return True
-
-    def _guard(self, call: Callable[..., object], *arguments: Any, **options: Any) -> None:
-        """Do something with the server.
-
-        MLflow's own answers are JSON that names its error (`mlflow.utils.rest_utils`). All other answers, as
-        of a proxy, become an `MlflowException` with the error that fits their status: those may pass.
-        """
-        from mlflow.exceptions import MlflowException, RestException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        if self.is_stopped:
-            raise UnreachableError("nothing more is sent")
-        try:
-            call(*arguments, **options)
-        except (RejectedError, UnreachableError):
-            raise
-        except MlflowException as error:
-            status = error.get_http_status_code()
-            is_its_own = isinstance(error, RestException) or not self.uri.startswith("http")
-            if is_its_own and 400 <= status < 500 and status not in _MAY_PASS:
-                raise RejectedError(reason_of(error)) from error
-            raise UnreachableError(reason_of(error)) from error
-        except (SQLAlchemyError, OSError, InputError) as error:
-            raise UnreachableError(reason_of(error)) from error
-        except Exception as error:  # tracking must never end a run, whatever a server answers
-            raise RejectedError(reason_of(error)) from error
-
-
-def _search(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[Any]:
-    token: str | None = None
-    while token != "":
-        page = client.search_runs([experiment_id], condition, max_results=_RUNS_A_PAGE, page_token=token)
-        yield from page
-        token = page.token or ""
-
-
-def _by_tag(name: str, value: str) -> str:
-    """A search of runs by a tag's value, which holds no quote."""
-    return f"tags.`{name}` = '{value.replace(chr(39), '')}'"
-
-
-def _batches(points: Sequence[Point]) -> Iterator[list[Point]]:
-    """Reports in groups that one call takes."""
-    batch: list[Point] = []
-    n_metrics = 0
-    for point in points:
-        if batch and n_metrics + len(point.metrics) > _METRICS_A_BATCH:
-            yield batch
-            batch, n_metrics = [], 0
-        batch.append(point)
-        n_metrics += len(point.metrics)
-    if batch:
-        yield batch
 
 
 def _chunks(entries: list[T]) -> Iterator[list[T]]:

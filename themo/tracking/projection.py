@@ -13,7 +13,7 @@ again, and do not hold up the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +21,8 @@ from themo.tracking.names import metric_name
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 """How a run ends in MLflow; KILLED is a trial that was stopped early, or an interrupted run."""
+
+_METRICS_A_BATCH = 900
 
 RunStatus = Status | Literal["RUNNING"]
 
@@ -95,3 +97,17 @@ class Projection:
 def loggable(metrics: Mapping[str, float]) -> dict[str, float]:
     """The finite metrics by MLflow's names."""
     return {metric_name(name): float(v) for name, v in metrics.items() if math.isfinite(v)}
+
+
+def batches(points: Sequence[Point]) -> Iterator[list[Point]]:
+    """Reports in groups of which one call to MLflow takes all metrics."""
+    batch: list[Point] = []
+    n_metrics = 0
+    for point in points:
+        if batch and n_metrics + len(point.metrics) > _METRICS_A_BATCH:
+            yield batch
+            batch, n_metrics = [], 0
+        batch.append(point)
+        n_metrics += len(point.metrics)
+    if batch:
+        yield batch

@@ -17,7 +17,8 @@ from themo.errors import InputError, reason_of
 from themo.files.disk_space import IMPATIENT, Patience
 from themo.process.output import typed
 from themo.process.progress import console
-from themo.tracking.mirror import Mirror, UnreachableError
+from themo.tracking.answers import UnreachableError
+from themo.tracking.mirror import Mirror
 from themo.tracking.projection import Projection, Run, RunStatus
 from themo.tracking.registry import Registered, register, registered_before
 from themo.tracking.unsent import Destination, Mark, mark

@@ -46,10 +46,14 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     for folder in folders:
         try:
             if _is_search(folder):
-                from tune.results.parent_run import send_search as send
+                from tune.results.parent_run import send_search
+
+                sent = send_search(folder, options.seconds)
             else:
-                from themo.evaluation.version_run import send_version as send
-            print_result(f"{folder}: {send(folder, options.seconds)}")
+                from themo.evaluation.version_run import send_version
+
+                sent = send_version(folder, options.seconds)
+            print_result(f"{folder}: {sent}")
         except InputError as error:
             if len(folders) == 1:
                 raise
