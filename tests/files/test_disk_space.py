@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 from safetensors import SafetensorError
+from themo.tracking.outbox import Outbox
 
 from themo.files import disk_space as room
 from themo.files.disk_space import IMPATIENT, LossyFile, Patience, is_full
-from themo.tracking.outbox import Outbox
 
 FULL = Path("/dev/full")
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/full, which is always full")

@@ -71,7 +71,7 @@ def runs_of(uri: str, experiment: str) -> tuple[Any, dict[str, Any]]:
 
 def losses(uri: str, experiment: str) -> list[tuple[int, float]]:
     client, runs = runs_of(uri, experiment)
-    found = client.get_metric_history(runs["run"].info.run_id, "loss")
+    found = client.get_metric_history(runs["run"].info.run_id, "loss") if runs else []
     return [(entry.step, entry.value) for entry in sorted(found, key=lambda entry: entry.timestamp)]
 
 

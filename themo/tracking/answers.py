@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from themo.errors import InputError, reason_of
+from themo.errors import InputError
+from themo.tracking.uri import reason_without_password
 
 T = TypeVar("T")
 
@@ -46,9 +47,9 @@ def ask(uri: str, call: Callable[[], T]) -> T:
         status = error.get_http_status_code()
         is_its_own = isinstance(error, RestException) or not uri.startswith("http")
         if is_its_own and 400 <= status < 500 and status not in _MAY_PASS:
-            raise RejectedError(reason_of(error)) from error
-        raise UnreachableError(reason_of(error)) from error
+            raise RejectedError(reason_without_password(uri, error)) from error
+        raise UnreachableError(reason_without_password(uri, error)) from error
     except (SQLAlchemyError, OSError, InputError) as error:
-        raise UnreachableError(reason_of(error)) from error
+        raise UnreachableError(reason_without_password(uri, error)) from error
     except Exception as error:  # tracking must never end a run, whatever a server answers
-        raise RejectedError(reason_of(error)) from error
+        raise RejectedError(reason_without_password(uri, error)) from error

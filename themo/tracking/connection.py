@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from themo.errors import InputError, reason_of
-from themo.tracking.uri import sqlite_file, without_password
+from themo.errors import InputError
+from themo.tracking.uri import reason_without_password, sqlite_file, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,7 +56,7 @@ def open_experiment(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     except InputError:
         raise
     except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-        raise InputError(f"MLflow at {without_password(uri)} cannot be used: {reason_of(error)}") from None
+        raise InputError(f"MLflow at {without_password(uri)} cannot be used: {reason_without_password(uri, error)}") from None
 
 
 def _create(client: MlflowClient, uri: str, experiment: str) -> str:

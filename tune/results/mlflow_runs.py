@@ -7,7 +7,7 @@ still has one parent and one child a trial. The runs that confirm the winner are
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +147,14 @@ def _parent(search: Search, folder: Path, study: Study, at_rest: bool) -> Run:
             files |= of_best
             tested = folder / BEST_VERSION / TEST_FILE
             scores = (logged_scores(read_scores(tested)) if TEST_FILE in of_best else {}) | leads(found)
-    points = tuple(_best_by_ends(study, f"best/{search.objective}"))
+    name = f"best/{search.objective}"
+    points = [Point(n, at, {name: value, "trials": n}) for n, at, value in _best_by_ends(study, at_rest)]
     return Run(
         key=search.uid,
         name=search.name,
         params={"objective": search.objective, "search": search.name},
         tags=tags,
-        points=points,
+        points=tuple(points),
         scores=scores,
         files=files,
         owned=tuple(owned),
@@ -176,12 +177,16 @@ def _best_files(folder: Path, key: str) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in paths if path.is_file()}
 
 
-def _best_by_ends(study: Study, name: str) -> Iterator[Point]:
-    """The best objective and the number of ended trials at each end of a trial, as the journal tells."""
+def _best_by_ends(study: Study, at_rest: bool) -> list[tuple[int, int, float]]:
+    """Number of ended trials, time in milliseconds and best objective at each end of a trial.
+
+    The journal tells them; the last one is of the leader. An older search, without a journal, has the last.
+    """
+    ends: list[tuple[int, int, float]] = []
     values: dict[int, dict[int, float]] = {trial.number: {} for trial in study}
     best: dict[int, float] = {}
     done: set[int] = set()
-    pick, n_last, at = max if study.mode == "max" else min, 0, 0
+    pick, n_last = max if study.mode == "max" else min, 0
     for event in study.journal or ():
         number, detail = event.number, event.detail
         match event.kind:
@@ -201,15 +206,17 @@ def _best_by_ends(study: Study, name: str) -> Iterator[Point]:
         if values[number] and not (event.kind == "finish" and detail[0] == "FAIL"):
             best[number] = pick(values[number].values())
         if event.kind == "finish" and len(done) > n_last:
-            n_last, at = len(done), max(at, _milliseconds(study[number].ended) or 0)
+            n_last = len(done)
             if best:
-                yield Point(n_last, at, {name: pick(best.values()), "trials": n_last})
-    leader = study.leader()
-    if leader is not None and (n_last == 0 or study.n_done > n_last):  # an older search has no journal
-        value = leader.best(study.mode)
-        ended = max((trial.ended or 0.0 for trial in study), default=0.0)
-        if value is not None:
-            yield Point(study.n_done, max(at, int(ended * 1000)), {name: value, "trials": study.n_done})
+                at = max(ends[-1][1] if ends else 0, _milliseconds(study[number].ended) or 0)
+                ends.append((n_last, at, pick(best.values())))
+    leader, n_done = study.leader(), study.n_done
+    if leader is None or n_done < max(n_last, 0 if at_rest else 1):
+        return ends
+    if (value := leader.best(study.mode)) is not None:
+        at = max(_milliseconds(trial.ended) or 0 for trial in study)
+        ends = [end for end in ends if end[0] < n_done] + [(n_done, at, value)]
+    return ends
 
 
 def _view(search: Search, study: Study) -> Mapping[str, Any]:
