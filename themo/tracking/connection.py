@@ -56,7 +56,9 @@ def open_experiment(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     except InputError:
         raise
     except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-        raise InputError(f"MLflow at {without_password(uri)} cannot be used: {reason_without_password(uri, error)}") from None
+        raise InputError(
+            f"MLflow at {without_password(uri)} cannot be used: {reason_without_password(uri, error)}"
+        ) from None
 
 
 def _create(client: MlflowClient, uri: str, experiment: str) -> str:

@@ -248,9 +248,9 @@ def training_run(
                 console.print(f"Not all in MLflow: {other}; to send it: {typed('send', other)}")
             yield run
     finally:
-        if [path.name for path in run.version.iterdir()] == [MARK_FILE]:
-            (run.version / MARK_FILE).unlink()  # no report, so nothing to send
         with suppress(OSError):  # a version with a report is not empty and stays
+            if [path.name for path in run.version.iterdir()] == [MARK_FILE]:
+                (run.version / MARK_FILE).unlink()  # no report, so nothing to send
             run.version.rmdir()
 
 
