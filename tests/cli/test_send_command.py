@@ -60,7 +60,7 @@ def test_a_folder_that_cannot_be_sent_does_not_hold_up_others(logs: Path, capsys
     held = Mark(folders[2], Destination(None, "miniature"))  # of a training in progress
     assert main(["send", "--logs-dir", str(logs)]) == 2
     told = capsys.readouterr()
-    assert told.out == f"{folders[1]}: 1 runs sent\n"
+    assert told.out == f"{folders[1]}: 1 run sent\n"
     lines = " ".join(told.err.split())
     assert "Not sent: MLFLOW_TRACKING_URI: no MLflow server answers at http://127.0.0.1:9" in lines
     assert lines.endswith("Error: send: 1 of 2 folders could not be sent")

@@ -144,7 +144,18 @@ def test_scores_of_a_searchs_best_go_to_the_search(
     monkeypatch.setattr(Tracking.close, "__defaults__", (0.1,))
     with tracking_of(settings, best, must_answer=False):
         pass
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert destination_of(best.parent) == Destination(AWAY, "miniature"), "the search is to be sent"
+
+
+def test_scores_of_an_unsent_searchs_best_wait_for_it(settings: Settings, version: Path) -> None:
+    """Its own run would be that of a version; `send` brings the search with all."""
+    best = version.rename(version.with_name("best"))
+    keep_run_keys(best, f"{KEY}/3", KEY)
+    mark(best.parent, Destination(None, "miniature"))
+    score(settings, best, 0.5)
+    assert runs(settings) == []
+    assert destination_of(best.parent) is not None
 
 
 def test_another_server_gets_a_whole_run_and_the_user_is_told(

@@ -120,9 +120,7 @@ def test_rejected_parts_cost_one_warning(
     record.run = replace(record.run, points=tuple(Point(n, n, {"b" * 500: 1.0}) for n in (1, 2)))
     record.report(3)
     record.finish()
-    assert (
-        str(send(store, "rejected", record, folder)) == "1 runs sent, 2 of their parts rejected and dropped"
-    )
+    assert str(send(store, "rejected", record, folder)) == "1 run sent, 2 of their parts rejected and dropped"
     told = capsys.readouterr().err
     assert told.count("Warning: MLflow") == 1
     assert "rejected metrics at step 1 of 'run'; dropped: " in told
@@ -232,7 +230,7 @@ def test_a_lost_server_costs_a_warning_and_a_later_send(
             send(server.uri, "never", record, folder, 5.0)
         assert destination_of(folder) is not None
         server.start()
-        assert str(send(server.uri, "never", record, folder, 300.0)) == "1 runs sent"
+        assert str(send(server.uri, "never", record, folder, 300.0)) == "1 run sent"
         assert losses(server.uri, "never") == [(1, 1.0)]
         assert runs_of(server.uri, "never")[1]["run"].info.status == "FINISHED"
     assert not list(folder.iterdir())

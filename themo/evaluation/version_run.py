@@ -152,8 +152,8 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
     is_tested = False
 
     def project() -> Projection:
-        if not is_tested:
-            return Projection()
+        if not is_tested or (is_of_search and destination_of(folder) is not None):
+            return Projection()  # the search brings its test with all that waits
         return project_version(version, settings, key, adds_only=not is_whole)
 
     with Tracking(

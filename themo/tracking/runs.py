@@ -59,6 +59,7 @@ class Tracking:
 
     Attributes:
         mirror: What the server has.
+        failure: Reason of the last failure; empty without one.
 
     Raises:
         InputError: The server or database cannot be reached, or refuses the experiment; another process sends
@@ -80,6 +81,7 @@ class Tracking:
         self.uri = uri
         self.folder = folder
         self.mirror = Mirror(uri, experiment, self._reject)
+        self.failure = ""
         self._project = project
         self._mark: Mark | None = None
         if folder is not None and not adds_only:
@@ -213,6 +215,7 @@ class Tracking:
             self._news.wait(_SECONDS_BETWEEN_LOOKS)
 
     def _fail(self, error: Exception) -> None:
+        self.failure = reason_of(error)
         if isinstance(error, UnreachableError):
             self._warn("away", f"is unreachable or in trouble, to be tried again: {error}")
         else:
@@ -265,7 +268,7 @@ class Sent:
 
     def __str__(self) -> str:
         rejected = f", {self.rejected:,} of their parts rejected and dropped" if self.rejected else ""
-        return f"{self.changed:,} runs sent{rejected}"
+        return f"{self.changed:,} run{'' if self.changed == 1 else 's'} sent{rejected}"
 
 
 def send(uri: str, experiment: str, project: Project, folder: Path, seconds: float = CLOSE_SECONDS) -> Sent:
@@ -284,5 +287,6 @@ def send(uri: str, experiment: str, project: Project, folder: Path, seconds: flo
     tracking = Tracking(uri, experiment, project, folder)
     if not tracking.close(seconds, warn=False):
         server = without_password(uri)
-        raise InputError(f"{folder}: could not be sent to MLflow at {server} within {seconds:.0f} s")
+        reason = tracking.failure or f"it takes longer than {seconds:.0f} s"
+        raise InputError(f"{folder}: could not be sent to MLflow at {server}: {reason}")
     return Sent(tracking.mirror.n_changed, tracking.mirror.n_rejected, tracking.experiment_id)

@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from themo.errors import InputError
+from themo.files.disk_space import is_full
 from themo.files.locks import is_locked
 from themo.process.output import typed
-from themo.tracking.uri import default_uri, is_same_place, without_password
+from themo.tracking.uri import default_uri, is_same_place, sqlite_file, without_password
 
 MARK_FILE = ".unsent"
 
@@ -36,7 +37,7 @@ class Destination:
     @classmethod
     def of(cls, uri: str, experiment: str, logs_dir: Path) -> Destination:
         """The destination at an address that may hold a password."""
-        is_default = is_same_place(uri, default_uri(logs_dir))
+        is_default = sqlite_file(uri) is not None and is_same_place(uri, default_uri(logs_dir))
         return cls(None if is_default else without_password(uri), experiment)
 
 
@@ -114,7 +115,9 @@ def _locked(path: Path) -> int:
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except PermissionError as error:
+        except OSError as error:
+            if is_full(error):
+                raise
             raise InputError(f"{path}: cannot be written: {error.strerror}") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
