@@ -132,8 +132,8 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
     """The run that takes a version's scores; at the end of the block ``test.json`` is brought there.
 
     This is the version's own run, or for a search's best version that of the search. It gets the scores and
-    nothing else, unless it is not in MLflow: then it is made, and a line says so. What is not sent leaves the
-    version, or the search, marked.
+    nothing else, unless it is not in MLflow: then it is made, and a line says so. If the server did not take
+    them, the version, or the search, is marked.
 
     Args:
         settings: Of the version.

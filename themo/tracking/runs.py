@@ -58,7 +58,7 @@ class Tracking:
         patience: Whether to wait for space on a full disk for the mark of the folder.
 
     Attributes:
-        mirror: What the server has.
+        mirror: State of the server.
         failure: Reason of the last failure; empty without one.
 
     Raises:
