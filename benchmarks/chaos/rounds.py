@@ -26,7 +26,8 @@ from benchmarks.chaos.faults import KINDS, MANY, Fault, Kind, draw
 from benchmarks.chaos.server import ServerOnSqlite
 from benchmarks.measure import Goal, Options, Row
 from themo.errors import InputError
-from themo.tracking.runs import send
+from themo.tracking.unsent import MARK_FILE
+from tune.results.parent_run import send_search
 from tune.study.naming import SEARCH_FILE, STUDY_FILE
 from tune.study.search import TRIALS_FOLDER, read_search
 from tune.study.study import Study
@@ -157,9 +158,9 @@ class Site:
     def _account(self, name: str, storm: _Storm, whole: Study | None) -> None:
         outcome = storm.outcome
         self.server.await_answer()
-        for left in (self.logs_dir / "outbox").glob("*.jsonl"):
-            send(left, 300)
         folder = self.search_dir(name)
+        if (folder / MARK_FILE).exists():
+            send_search(folder, 300)
         search = read_search(folder)
         study = Study.read(folder / STUDY_FILE)
         attempts = accounts.read_attempts(self.work_dir(name) / formula.LOG_FILE)

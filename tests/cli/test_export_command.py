@@ -24,6 +24,9 @@ from themo.training.loop import train
 
 Capture = pytest.CaptureFixture[str]
 
+_statuses: list[str | None] = []
+"""Of the run of an export, each time that MLflow would be brought up to date."""
+
 
 @pytest.fixture
 def version(settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path) -> Path:
@@ -36,8 +39,10 @@ def version(settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path) 
 def _mlflow_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither its model format nor its database, which take seconds to begin."""
     monkeypatch.setattr("themo.export.mlflow_format.write", lambda *_: [])
-    monkeypatch.setattr("themo.tracking.delivery.Delivery.connect", lambda _: None)
-    monkeypatch.setattr("themo.tracking.delivery.Delivery.carry_out", lambda *_: None)
+    monkeypatch.setattr("themo.tracking.mirror.Mirror.connect", lambda _: None)
+    monkeypatch.setattr(
+        "themo.tracking.mirror.Mirror.sync", lambda _, projection: _statuses.append(projection.runs[0].status)
+    )
 
 
 def refusal(capture: Capture, *arguments: object) -> str:
@@ -155,16 +160,15 @@ def test_interrupted_after_the_export_names_no_refused_command(
     def press_ctrl_c(*_: object) -> None:
         raise KeyboardInterrupt
 
-    ends: list[str] = []
+    _statuses.clear()
     monkeypatch.setattr(step, press_ctrl_c)
-    monkeypatch.setattr("themo.tracking.runs.RunLog.finish", lambda _, status: ends.append(status))
     output = tmp_path / "my export"
     assert main(["export", "--version-path", str(version), "--output", str(output), *options]) == 130
     written, *_, last = capsys.readouterr().err.splitlines()
     assert written == f"Written:       {output}"
     assert last == f"Interrupted.{go_on.format(output=output)}"
     assert (output / "README.md").is_file()
-    assert ends == ([] if go_on else ["KILLED"])
+    assert _statuses[-1:] == ([] if go_on else ["KILLED"])
 
 
 def test_mlflow_registers_nothing_unless_it_is_asked(

@@ -25,8 +25,9 @@ from themo.checkpoints.versions import find_part
 from themo.cli.main import main
 from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
+from themo.evaluation.version_run import send_version
 from themo.models.student import load_student
-from themo.tracking.runs import send
+from themo.tracking.unsent import Destination, mark, marked
 from themo.training.loop import train
 
 Capture = pytest.CaptureFixture[str]
@@ -446,8 +447,9 @@ def test_an_interrupted_run_resumes_in_mlflow(
 ) -> None:
     version = shutil.copytree(trained, tmp_path / "version")  # it does not tell its run
     use_logs(version, logs, "interrupted")
-    (logs / "outbox").mkdir(exist_ok=True)
-    left = write(logs / "outbox" / "earlier run.jsonl", b'{"uri": "u", "experiment": "e"}\n{"do": "x"}\n')
+    left = logs / "tune" / "an earlier search"
+    left.mkdir(parents=True)
+    mark(left, Destination(None, "e"))
 
     def begin_and_stop(*arguments: Any, report: Callable[[Any], None], **options: Any) -> None:
         def report_and_stop(last: Any) -> None:
@@ -462,7 +464,7 @@ def test_an_interrupted_run_resumes_in_mlflow(
         assert main(command) == 130
     assert states_of_runs(logs, "interrupted") == ["KILLED"]
     assert f"python -m themo send '{left}'" in capsys.readouterr().err
-    left.unlink()
+    shutil.rmtree(left)
     assert main(command) == 0
     assert states_of_runs(logs, "interrupted") == ["FINISHED"]
     assert "themo send" not in capsys.readouterr().err
@@ -498,8 +500,7 @@ def test_a_finished_run_is_not_resumed(
     assert main(["train", "--resume", str(begun)]) == 130
     out, err = capsys.readouterr()
     assert out.startswith(f"{begun}  best val/match@01 0.")
-    outbox = tracking.call_args.args[2]
-    assert err.splitlines()[-1] == f"Interrupted. To resume: python -m themo send {outbox}"
+    assert err.splitlines()[-1] == f"Interrupted. To resume: python -m themo send {begun}"
 
 
 @pytest.mark.slow  # MLflow takes seconds to begin
@@ -607,19 +608,19 @@ def test_a_killed_run_is_resumed_to_the_same_end(tiny_config: Path, tmp_path: Pa
     assert table(version) == table(expected)
     for name in ("model.safetensors", "head.safetensors"):
         assert (version / "student" / name).read_bytes() == (expected / "student" / name).read_bytes()
-    said, outbox = (tmp_path / "stderr").read_text(), tmp_path / "logs" / "outbox"
-    assert list(outbox.iterdir()) == [] or "are not sent yet; send them with: python -m themo send" in said
-    assert states_of_runs(tmp_path / "logs", "cut") == ["FINISHED"]
-    assert list(outbox.iterdir()) == []
+    said, logs = (tmp_path / "stderr").read_text(), tmp_path / "logs"
+    assert marked(logs) == [] or "are not all sent yet; send them with: python -m themo send" in said
+    assert states_of_runs(logs, "cut") == ["FINISHED"]
+    assert marked(logs) == []
 
 
 def states_of_runs(logs: Path, experiment: str) -> list[str]:
     """Statuses of an MLflow experiment's runs, after all queued records have been sent."""
     from mlflow import MlflowClient
 
-    for left in (logs / "outbox").glob("*.jsonl"):
-        if f'"experiment": "{experiment}"' in left.read_text(encoding="utf-8"):
-            send(left, 300)
+    for left in marked(logs):
+        if left.parent.name == experiment:
+            send_version(left, 300)
     client = MlflowClient(f"sqlite:///{logs / 'mlflow.db'}")
     found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
     return [run.info.status for run in found]

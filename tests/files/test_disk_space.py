@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import shutil
 import signal
 import threading
@@ -14,7 +13,6 @@ from safetensors import SafetensorError
 
 from themo.files import disk_space as room
 from themo.files.disk_space import IMPATIENT, LossyFile, Patience, is_full
-from themo.tracking.outbox import Outbox
 
 FULL = Path("/dev/full")
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/full, which is always full")
@@ -81,42 +79,6 @@ def test_what_is_full_and_what_is_not(tmp_path: Path) -> None:
 def test_a_log_loses_lines_rather_than_failing() -> None:
     with io.TextIOWrapper(io.BufferedWriter(LossyFile(FULL, "ab")), encoding="utf-8") as log:
         print("x" * 100_000, file=log, flush=True)
-
-
-def test_an_outbox_on_a_full_disk_takes_a_record_whole_or_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write, left = os.write, [5]
-
-    def write_as_far_as_there_is_room(descriptor: int, data: bytes) -> int:
-        if left[0] == 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        n, left[0] = min(len(data), left[0]), 0
-        return write(descriptor, data[:n])
-
-    path, address = tmp_path / "a.jsonl", {"uri": "x", "experiment": "e"}
-    monkeypatch.setattr(os, "write", write_as_far_as_there_is_room)
-    with pytest.raises(OSError, match="No space left"):
-        Outbox(path, address)
-    monkeypatch.setattr(os, "write", write)
-    box = Outbox(path, address)
-    box.append({"i": 0})
-    left[0] = 5
-    monkeypatch.setattr(os, "write", write_as_far_as_there_is_room)
-    for _ in range(2):
-        with pytest.raises(OSError, match="No space left"):
-            box.append({"i": 1})
-    monkeypatch.setattr(os, "write", write)
-    box.append({"i": 2})
-    box.close()
-    again = Outbox(path, None)
-    found = []
-    while (record := again.next(0.0)) is not None:
-        found.append(record["i"])
-        again.done()
-    again.close()
-    assert found == [0, 2]
-    assert again.address == address
 
 
 def test_waits_grow_no_longer_so_that_room_is_soon_seen(

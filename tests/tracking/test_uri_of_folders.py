@@ -14,8 +14,10 @@ from sqlalchemy import make_url
 
 from themo.cli.main import main
 from themo.errors import InputError
-from themo.tracking.delivery import Delivery
-from themo.tracking.outbox import Outbox, refuse_elsewhere
+from themo.tracking.connection import open_experiment
+from themo.tracking.mirror import Mirror
+from themo.tracking.projection import Projection, Run
+from themo.tracking.unsent import MARK_FILE, destination_of
 from themo.tracking.uri import (
     check_reachable,
     default_uri,
@@ -86,9 +88,7 @@ def test_a_run_of_a_folder_stays_in_it(tmp_path: Path, name: str) -> None:
     logs = tmp_path / name
     uri = tracking_uri(logs)
     check_reachable(uri)
-    delivery = Delivery(uri, "here")
-    record = {"run": "key", "name": "run", "params": {}, "tags": {}, "settings": {"a": 1}, "at": 0}
-    delivery.carry_out({"do": "begin", **record})
+    Mirror(uri, "here").sync(Projection((Run("key", "run", files={"settings.json": "{}"}),)))
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (logs / "mlflow.db").is_file()
     assert [path.name for path in (logs / "mlartifacts").rglob("*.json")] == ["settings.json"]
@@ -103,7 +103,7 @@ def test_a_database_is_made_from_any_working_directory(
     here.mkdir()
     monkeypatch.chdir(here)
     variables = dict(os.environ)
-    client, _ = Delivery(tracking_uri(Path("logs")), "here").connect()
+    client, _ = open_experiment(tracking_uri(Path("logs")), "here")
     assert client.get_experiment("0").artifact_location.startswith("file://")
     assert {name for name in os.environ.keys() - variables if "ARTIFACT" in name} == set()
     assert [path.name for path in here.iterdir()] == ["logs"]
@@ -112,11 +112,10 @@ def test_a_database_is_made_from_any_working_directory(
 @given(names)
 def test_a_printed_command_is_one_that_the_shell_reads_back(name: str) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary).resolve() / name / "run.jsonl"
-        outbox = Outbox(path, {"uri": "http://a:1", "experiment": "x"})
-        outbox.append({"do": "begin"})
-        outbox.close()
+        folder = Path(temporary).resolve() / name
+        folder.mkdir(parents=True)
+        (folder / MARK_FILE).write_text("{")
         with pytest.raises(InputError) as refused:
-            refuse_elsewhere(path, {"uri": "http://a:1", "experiment": "x"}, {"uri": "b", "experiment": "x"})
-        command = str(refused.value).partition("send them first: ")[2].partition("; if that server")[0]
-        assert shlex.split(command) == ["python", "-m", "themo", "send", str(path)]
+            destination_of(folder)
+        command = str(refused.value).partition("name the folder in ")[2]
+        assert shlex.split(command) == ["python", "-m", "themo", "send", str(folder)]

@@ -21,15 +21,17 @@ import pytest
 import warm_start
 import yaml
 from browser import browser_path, opened
+from formula_search import a_search
 from playwright.sync_api import Page
 from tiny import TINY_MINIATURE
 
 from benchmarks.chaos.server import free_port
 from themo.config.settings import load
 from themo.tracking.comparison import PAGE, UI_ADDRESS, view_address
+from themo.tracking.mirror import Mirror
 from themo.tracking.names import metric_name
-from themo.tracking.runs import Tracking
-from tune.driver.mlflow_runs import MlflowRuns
+from tune.cluster.resources import Resources
+from tune.results.mlflow_runs import SearchRuns
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 
@@ -338,7 +340,7 @@ def test_mlflow_shows_the_winner_on_the_page_of_the_search(server: str, searched
     assert "python -m themo train --config logs/tune/small/best.yaml" in text
 
 
-def test_more_trials_than_a_page_of_mlflow_compare(server: str, searched: Searched) -> None:
+def test_more_trials_than_a_page_of_mlflow_compare(server: str, searched: Searched, tmp_path: Path) -> None:
     n_trials = PAGE + 20
     scores = [number / n_trials for number in range(n_trials)]
     trials = [
@@ -352,11 +354,11 @@ def test_more_trials_than_a_page_of_mlflow_compare(server: str, searched: Search
         for number, score in enumerate(scores)
     ]
     database = f"sqlite:///{searched.folder / 'logs' / 'mlflow.db'}"
-    with Tracking(database, "many", searched.folder / "logs" / "outbox" / "many.jsonl") as tracking:
-        study = Study(None, "max", trials)
-        MlflowRuns(tracking, study, "many", "uid", {}, ["batch_size"], "val/match@01").close("FINISHED")
-        assert tracking.flush(240)
-        address = view_address(server, str(tracking.experiment_id), "uid")
+    search = a_search(tmp_path, "many", Resources())
+    Study(search.folder / "study.json", "max", trials).save()
+    mirror = Mirror(database, "many")
+    mirror.sync(SearchRuns(search, search.folder)())
+    address = view_address(server, str(mirror.experiment_id), search.uid)
     with opened(address, width=1600) as seen:
         best = seen.page.get_by_text(f"trial {n_trials - 1} of many", exact=True).first
         best.wait_for(state="attached")

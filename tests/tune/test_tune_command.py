@@ -268,7 +268,7 @@ def test_without_a_server_the_winner_is_still_tested(
     monkeypatch.setattr("themo.evaluation.encoders.examine", lambda *_, **__: tested)
     close = Tracking.close
 
-    def press_ctrl_c_while_it_waits(tracking: Tracking) -> None:
+    def press_ctrl_c_while_it_waits(tracking: Tracking) -> bool:
         close(tracking, 0.0, warn=False)
         raise KeyboardInterrupt
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Metrics = dict[str, float]
 
+METRICS_FILE = "metrics.csv"
 TEST_FILE = "test.json"
 """File of the student's test scores (`themo.evaluation.scores.Scores.to_dict`)."""
 REPORT_FILE = "report.html"
@@ -155,7 +156,7 @@ def write_version(
         for name in OF_TESTS:  # results of the previous student
             (folder / name).unlink(missing_ok=True)
         replace_folder(folder / "student", save_student)
-    write_text(folder / "metrics.csv", _table(reports))
+    write_text(folder / METRICS_FILE, _table(reports))
     write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False))
     # last: after a kill, a resume from the previous checkpoint writes the other files again
     replace_folder(folder / "checkpoint", checkpoint.save)

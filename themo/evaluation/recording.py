@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,23 +30,34 @@ def score_and_record(
     from themo.files.atomic import write_text
 
     with waiting("Loading libraries"):
-        from themo.checkpoints.version_run import join_run, tracking_of
         from themo.checkpoints.versions import REPORT_FILE, TEST_FILE
         from themo.evaluation.encoders import examine
+        from themo.evaluation.version_run import tracking_of
 
-    with tracking_of(settings, version, must_answer=must_answer) as tracking:
+    if version is None:
+        return _score_baselines(settings, task, floor)
+    with tracking_of(settings, version, must_answer=must_answer):
         tested = examine(settings, version, task=task, baseline=baseline, floor=floor)
-        metrics = tested.scores.to_metrics()
-        if version is None:
-            with tracking.run("test baseline", {}, tested.to_dict(), {"themo.kind": "test"}) as run:
-                run.report(metrics, step=0)
-            return tested
-        run = join_run(tracking, version, settings)
-        run.measure(metrics)
-        run.artifact(tested.to_dict(), TEST_FILE)
         # before waiting for MLflow
         (version / REPORT_FILE).unlink(missing_ok=True)  # an older report would contradict these scores
         text = json.dumps(tested.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         write_text(version / TEST_FILE, text + "\n")
         console.print(f"Written: {version / TEST_FILE}")
+    return tested
+
+
+def _score_baselines(settings: Settings, task: Task, floor: bool) -> Examination:
+    """Score the baselines alone; their run in MLflow has no record on disk."""
+    from themo.evaluation.encoders import examine
+    from themo.tracking.projection import Projection, Run
+    from themo.tracking.runs import Tracking
+    from themo.tracking.uri import tracking_uri
+
+    runs: list[Run] = []
+    uri = tracking_uri(Path(settings.paths.logs_dir))
+    with Tracking(uri, settings.paths.experiment, lambda: Projection(tuple(runs))):
+        tested = examine(settings, None, task=task, baseline=True, floor=floor)
+        files = {"settings.json": json.dumps(tested.to_dict(), indent=2, ensure_ascii=False)}
+        scores, tags = tested.scores.to_metrics(), {"themo.kind": "test"}
+        runs.append(Run(uuid.uuid4().hex, "test baseline", tags=tags, scores=scores, files=files))
     return tested

@@ -17,6 +17,8 @@ RESERVED = (
     *(TEST_SETS, "benchmarks", "sizes"),
 )
 """Keys of `Scores.to_dict` that are no rows."""
+OF_ROWS = ("language", "captions")
+"""Keys of a row of a test set that are no shares."""
 TEXT_TO_IMAGE = "text_to_image"
 IMAGE_TO_TEXT = "image_to_text"
 DIRECTIONS = (TEXT_TO_IMAGE, IMAGE_TO_TEXT)
@@ -34,10 +36,13 @@ def row_metric(row: str, name: str) -> str:
 
 
 def logged_scores(tested: Mapping[str, Any]) -> dict[str, float]:
-    """Return the retrieval and accuracy of a ``test.json`` by MLflow's names, as `Scores.to_metrics`."""
+    """Return the shares of a ``test.json`` by MLflow's names, as `Scores.to_metrics`."""
+    rows = [(row, "", shares) for row, shares in tested.items() if row not in RESERVED]
+    for key, of_set in tested.get(TEST_SETS, {}).items():
+        rows += [(row, f"{key}/", shares) for row, shares in of_set["rows"].items()]
     return {
-        row_metric(row, name): float(value)
-        for row, shares in tested.items()
-        if row not in RESERVED
+        row_metric(row, prefix + name): float(value)
+        for row, prefix, shares in rows
         for name, value in shares.items()
+        if name not in OF_ROWS
     }

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 
 from themo.checkpoints.versions import find_part
 from themo.tracking.registry import Registered
-from themo.tracking.run_log import RunLog
 from themo.tracking.runs import Tracking
 
 
@@ -22,14 +21,14 @@ def digest_of_student(version: Path) -> str:
     return digest.hexdigest()
 
 
-def register_version(version: Path, name: str, tracking: Tracking, run: RunLog) -> Registered:
+def register_version(version: Path, name: str, tracking: Tracking, key: str) -> Registered:
     """Write a version in the format `mlflow` and register it, unless it is registered under this name.
 
     Args:
         version: The version directory.
         name: Name of the registered model.
         tracking: The experiment of the run.
-        run: The run that the model belongs to, which has begun.
+        key: Key of the run that the model belongs to.
 
     Raises:
         InputError: The student cannot be exported, or the server refuses it or does not answer.
@@ -43,4 +42,4 @@ def register_version(version: Path, name: str, tracking: Tracking, run: RunLog) 
         return known
     with TemporaryDirectory() as folder:
         export = export_version(Source.open(version), "mlflow", Path(folder) / "model")
-        return tracking.register(run, export.folder, name, student)
+        return tracking.register(key, export.folder, name, student)

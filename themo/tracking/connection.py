@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from themo.errors import InputError, reason_of
-from themo.tracking.uri import sqlite_file, without_password
+from themo.errors import InputError
+from themo.tracking.uri import reason_without_password, sqlite_file, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +25,7 @@ def open_experiment(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     Raises:
         InputError: The server or database cannot be used, or the experiment was deleted.
     """
-    # MLflow retries for minutes by default, and would make a run twice whose making took too long; the outbox
+    # MLflow retries for minutes by default, and would make a run twice whose making took too long; the thread
     # has its own patience, and looks first
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -56,7 +56,9 @@ def open_experiment(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     except InputError:
         raise
     except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-        raise InputError(f"MLflow at {without_password(uri)} cannot be used: {reason_of(error)}") from None
+        raise InputError(
+            f"MLflow at {without_password(uri)} cannot be used: {reason_without_password(uri, error)}"
+        ) from None
 
 
 def _create(client: MlflowClient, uri: str, experiment: str) -> str:

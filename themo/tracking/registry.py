@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from themo.errors import InputError, reason_of
-from themo.tracking.uri import without_password
+from themo.errors import InputError
+from themo.tracking.uri import reason_without_password, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -96,5 +96,5 @@ def register(
 
 
 def _refusal(uri: str, name: str, error: Exception) -> InputError:
-    reason = reason_of(error)
+    reason = reason_without_password(uri, error)
     return InputError(f"MLflow at {without_password(uri)} does not take the model {name!r}: {reason}")

@@ -122,6 +122,13 @@ def check_reachable(uri: str) -> None:
             raise InputError(f"{setting}: {uri} cannot be written: {error.strerror}") from None
 
 
+def reason_without_password(uri: str, error: BaseException) -> str:
+    """The reason of an error at an address, without the name and password that the address may bear."""
+    reason = reason_of(error).replace(uri.rstrip("/"), without_password(uri).rstrip("/"))
+    credentials = urlsplit(uri).netloc.rpartition("@")[0]
+    return reason.replace(f"{credentials}@", "") if credentials else reason
+
+
 def without_password(uri: str) -> str:
     """An address without the name and password that it may bear: those are not for screens and files."""
     parts = urlsplit(uri)

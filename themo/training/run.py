@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +29,13 @@ from themo.data.dataset import TrainingData
 from themo.data.preparation import prepare_data
 from themo.data.test_files import fetch_captions
 from themo.errors import InputError
+from themo.evaluation.version_run import ENDED, project_version
 from themo.process.devices import Device, resolve_device
 from themo.process.output import typed
 from themo.process.progress import console, silence, track
-from themo.tracking.names import comparison_params, version_name
-from themo.tracking.outbox import left_behind
-from themo.tracking.run_log import RunLog, Status
-from themo.tracking.runs import Tracking, outbox_path
+from themo.tracking.projection import Projection, RunStatus
+from themo.tracking.runs import Tracking
+from themo.tracking.unsent import MARK_FILE, marked
 from themo.tracking.uri import check_reachable, tracking_uri
 from themo.training.briefing import briefing
 from themo.training.loop import Report, refuse_unfit
@@ -127,7 +127,6 @@ class TrainingRun:
 
     Attributes:
         version: The version directory.
-        outbox: File of what MLflow has not received yet; None without MLflow.
     """
 
     def __init__(
@@ -135,17 +134,30 @@ class TrainingRun:
         settings: Settings,
         data: TrainingData,
         resume: Path | None,
-        tracking: Tracking | None,
-        key: str,
-        outbox: Path | None,
     ) -> None:
         self.version = resume or new_version(Path(settings.paths.logs_dir), settings.paths.experiment)
-        self.outbox = outbox
         self._settings = settings
         self._data = data
         self._resume = resume
-        self._tracking = tracking
-        self._key = key
+        self._tracking: Tracking | None = None
+        # a resumed version resumes its run in MLflow too; versions of older Themos have no key
+        self._key = next(iter(read_run_keys(resume) if resume else []), uuid.uuid4().hex)
+        self._status: RunStatus | None = None
+
+    def track(self) -> Tracking:
+        """Log to MLflow too; at the end of the context wait for it.
+
+        Raises:
+            InputError: The server is unreachable, or another process sends the version's run.
+        """
+        uri, experiment = tracking_uri(Path(self._settings.paths.logs_dir)), self._settings.paths.experiment
+        self._tracking = Tracking(uri, experiment, self._project, self.version)
+        return self._tracking
+
+    def _project(self) -> Projection:
+        if self._status is None:
+            return Projection()
+        return project_version(self.version, self._settings, self._key, self._status)
 
     def train(self, report: OnReport | None = None) -> TrainResult:
         """Train to the end, or until `report` returns ``"stop"``; the version is written at every report.
@@ -154,33 +166,19 @@ class TrainingRun:
             FloatingPointError, InputError: As of `themo.training.loop.train`; or `report` returned something
                 else than None and ``"stop"``.
         """
-        status: Status = "FAILED"
-        run = self._start_log()
+        self._status = "RUNNING"
         try:
             with suppress(_StoppedError):
-                self._train(run, report)
-            status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
+                self._train(report)
+        except BaseException as error:
+            self._status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            with suppress(OSError, InputError):  # a full disk, or no summary that can be read
+                add_to_summary(self.version, **{ENDED: self._status})
             raise
-        finally:
-            if run is not None:
-                run.finish(status)
+        self._status = "FINISHED"
         return read_result(self.version)
 
-    def _start_log(self) -> RunLog | None:
-        if self._tracking is None:
-            return None
-        settings = self._settings
-        return self._tracking.start(
-            version_name(self.version, Path(settings.paths.logs_dir)),
-            comparison_params(settings.leaves()),
-            artifact=settings.model_dump(mode="json"),
-            tags={"themo.kind": "train", "themo.version": str(self.version)},
-            key=self._key,
-        )
-
-    def _train(self, run: RunLog | None, report: OnReport | None) -> None:
+    def _train(self, report: OnReport | None) -> None:
         settings, resume = self._settings, self._resume
         done = int(read_progress(resume)["pairs_seen"]) if resume else 0
         total = round(settings.training.epochs * self._data.pairs_an_epoch)
@@ -188,7 +186,7 @@ class TrainingRun:
             train_student(
                 settings,
                 self._data,
-                report=lambda last: self._report(last, run, report),
+                report=lambda last: self._report(last, report),
                 resume=resume,
                 on_step=lambda pairs, loss: advance(pairs, f"loss {loss:.4f}"),
                 on_begin=self._tell,
@@ -198,12 +196,12 @@ class TrainingRun:
         for line in briefing(self._settings, self._data, facts):
             console.print(line, soft_wrap=True)
 
-    def _report(self, last: Report, run: RunLog | None, report: OnReport | None) -> None:
-        if run is not None:
+    def _report(self, last: Report, report: OnReport | None) -> None:
+        if self._tracking is not None:
             keep_run_keys(self.version, self._key)
         last.save(self.version)
-        if run is not None:
-            run.report(last.metrics, step=int(last.metrics["pairs_seen"]))
+        if self._tracking is not None:
+            self._tracking.wake()
         answer = report(last) if report is not None else None
         if answer not in (None, STOP):
             raise InputError(f"report must return None or {STOP!r}, got {answer!r}")
@@ -238,31 +236,22 @@ def training_run(
         console.print(line, soft_wrap=True)
     resolve_device(settings.training.device)
     logs_dir = Path(settings.paths.logs_dir)
-    uri = tracking_uri(logs_dir)
     if mlflow:
-        check_reachable(uri)
+        check_reachable(tracking_uri(logs_dir))
     if data is None:
         data = _prepared(settings, is_new=resume is None)
     refuse_unfit(settings, data, resume)
-    # a resumed version resumes its run in MLflow too; versions of older Themos have no key
-    keys = read_run_keys(resume) if resume else []
-    key = keys[0] if keys else uuid.uuid4().hex
-    with ExitStack() as stack:
-        tracking, outbox = None, None
-        if mlflow:
-            outbox = outbox_path(
-                logs_dir, f"train-{key.replace('/', '-')}"
-            )  # records left by a kill are sent first
-            tracking = stack.enter_context(Tracking(uri, settings.paths.experiment, outbox))
-            for other in left_behind(outbox.parent):
-                send = typed("send", other)
-                console.print(f"Unsent records of an earlier command; to send them: {send}")
-        run = TrainingRun(settings, data, resume, tracking, key, outbox)
-        try:
+    run = TrainingRun(settings, data, resume)
+    try:
+        with run.track() if mlflow else nullcontext():
+            for other in marked(logs_dir) if mlflow else []:
+                console.print(f"Not all in MLflow: {other}; to send it: {typed('send', other)}")
             yield run
-        finally:
-            with suppress(OSError):  # a version with a report is not empty and stays
-                run.version.rmdir()
+    finally:
+        with suppress(OSError):  # a version with a report is not empty and stays
+            if [path.name for path in run.version.iterdir()] == [MARK_FILE]:
+                (run.version / MARK_FILE).unlink()  # no report, so nothing to send
+            run.version.rmdir()
 
 
 def _prepared(settings: Settings, *, is_new: bool = True) -> TrainingData:

@@ -89,10 +89,6 @@ class Loop:
                 trial_dirname_creator=_trial_folder,
                 verbose=0,
             )
-        except BaseException:
-            study.come_to_rest()
-            stage.runs.close("KILLED")
-            raise
         finally:
             stage.view.close()
             if signal.getsignal(signal.SIGINT) is not on_ctrl_c:
@@ -104,7 +100,6 @@ class Loop:
             _write_what_fits(stage.tabulate)
             self._tidy()
         is_done = stage.is_done()
-        stage.runs.close("FINISHED" if is_done else "KILLED")
         if not is_done and breakdown.stop_all():
             raise ClusterError(f"{breakdown}: see {search.folder / FAILURES_FOLDER}")
         if not is_done and not budget.is_over:  # Ray returns normally after the first Ctrl-C

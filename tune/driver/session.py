@@ -15,7 +15,7 @@ from themo.data.dataset import TrainingData
 from themo.errors import InputError
 from themo.files.disk_space import Patience
 from themo.process.progress import console
-from themo.tracking.runs import Tracking, outbox_path
+from themo.tracking.runs import Tracking
 from themo.tracking.uri import tracking_uri, ui_command
 from themo.training.loop import train
 from tune.cluster import sharing
@@ -27,17 +27,20 @@ from tune.confirmation.plan import begin, plan
 from tune.confirmation.verdict import is_due, verdict
 from tune.driver.checkpoints import match_checkpoints
 from tune.driver.loop import Loop
+from tune.driver.mlflow_runs import MlflowRuns
 from tune.driver.rungs_in_pairs import with_rungs
-from tune.driver.stages import confirmation_of, never_stopped, runs_of, trials_of
+from tune.driver.stages import confirmation_of, never_stopped, trials_of
 from tune.driver.stoppers import TimeBudget
 from tune.results import best_trials as results
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
+from tune.results.mlflow_runs import SearchRuns
 from tune.results.run_tags import run_key
 from tune.results.trial_table import TrialTable
 from tune.space.dimensions import Scalar
 from tune.space.read_dimensions import data_leaves
 from tune.study.limits import is_whole, used_up
 from tune.study.naming import SEARCH_FILE, STUDY_FILE
+from tune.study.reports import ReportLog
 from tune.study.search import TRIALS_FOLDER, Search, alone, refuse_other_pairs
 from tune.study.study import Study
 from tune.study.tracking_place import keep_place, refuse_another_place
@@ -118,22 +121,16 @@ def _searched(
     is_resumed = len(study) > 0
     study.save()
     with ExitStack() as stack:
+        runs = SearchRuns(search, folder, is_running=True)
         tracking = stack.enter_context(
-            Tracking(
-                uri,
-                experiment,
-                outbox_path(logs_dir, f"{search.name}-{search.uid}"),
-                must_answer=not is_resumed,
-                patience=patience,
-            )
+            Tracking(uri, experiment, runs, folder, must_answer=not is_resumed, patience=patience)
         )
+        stack.callback(runs.rest)
         patience(lambda: keep_place(folder, experiment, tracking.experiment_id))
         if is_resumed:  # before anything is written to it: it may be full
             match_checkpoints(study, storage)
         # a kill may have come after the last trial or run, before the results
         if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
-            for confirms in {False, study.confirmation is not None}:
-                runs_of(search, study, tracking, confirms=confirms).close("FINISHED")
             return study, most_at_once(study)
         cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
         slots = _slots(search, study, cluster, time_budget)
@@ -152,12 +149,13 @@ def _searched(
         patience(lambda: refuse_other_pairs(folder, corpora))
         if search.resources.address is not None:
             work = replace(work, shipment=Shipment.of(work.data.values()))
+        reports = partial(MlflowRuns, log=ReportLog(folder, patience), tracking=tracking)
         budget = TimeBudget(math.inf if time_budget is None else time_budget)
         if not is_whole(study, search.space):
             loop = Loop(search, study, storage, patience)
-            stage = trials_of(search, study, storage, loop.session, patience, slots, tracking)
+            stage = trials_of(search, study, storage, loop.session, patience, slots, reports)
             loop.run(stage, work, slots, budget)
-        _confirm(search, study, storage, patience, tracking, work, slots, budget)
+        _confirm(search, study, storage, patience, reports, work, slots, budget)
     return study, max(slots.most, most_at_once(study))
 
 
@@ -166,7 +164,7 @@ def _confirm(
     study: Study,
     storage: Storage,
     patience: Patience,
-    tracking: Tracking,
+    runs: Callable[[Study], MlflowRuns],
     work: Work,
     slots: Slots,
     budget: TimeBudget,
@@ -192,7 +190,7 @@ def _confirm(
         soft_wrap=True,
     )
     loop = Loop(search, study, storage, patience)
-    stage = confirmation_of(search, study, storage, loop.session, patience, tracking)
+    stage = confirmation_of(search, study, storage, loop.session, patience, runs)
     try:
         loop.run(stage, replace(work, search=never_stopped(work.search)), slots, budget)
     except KeyboardInterrupt:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from ray.tune import Callback
+
 from themo.files.disk_space import Patience
-from themo.tracking.runs import Tracking
 from tune.cluster.slots import Slots
 from tune.cluster.storage import Storage
 from tune.confirmation.verdict import next_run, verdict
 from tune.driver.checkpoints import Keeper
-from tune.driver.mlflow_runs import MlflowRuns
 from tune.results.confirmation_view import ConfirmationView
 from tune.results.live import LiveView
 from tune.results.trial_table import TrialTable
@@ -47,7 +47,7 @@ class Stage:
         space: The space whose scheduler judges them.
         draw: Adds the next new trial; None: the space's searcher proposes it.
         keeper: Records checkpoints.
-        runs: The runs in MLflow.
+        runs: Keeps the reports for MLflow.
         view: Shows progress.
         tabulate: Writes the table of the trials at the end.
         is_done: Whether no trial is left.
@@ -57,7 +57,7 @@ class Stage:
     space: Space
     draw: Callable[[], Trial | None] | None
     keeper: Keeper
-    runs: MlflowRuns
+    runs: Callback
     view: View
     tabulate: Callable[[], None]
     is_done: Callable[[], bool]
@@ -70,7 +70,7 @@ def trials_of(
     session: str,
     patience: Patience,
     slots: Slots,
-    tracking: Tracking,
+    runs: Callable[[Study], Callback],
 ) -> Stage:
     """The trials of a search."""
     space = search.space
@@ -79,7 +79,7 @@ def trials_of(
         space=space,
         draw=None,
         keeper=Keeper(study, space, search.folder, storage, session, patience),
-        runs=runs_of(search, study, tracking),
+        runs=runs(study),
         view=LiveView(
             study,
             most_trials(study, space),
@@ -95,7 +95,12 @@ def trials_of(
 
 
 def confirmation_of(
-    search: Search, study: Study, storage: Storage, session: str, patience: Patience, tracking: Tracking
+    search: Search,
+    study: Study,
+    storage: Storage,
+    session: str,
+    patience: Patience,
+    runs: Callable[[Study], Callback],
 ) -> Stage:
     """The runs that confirm the winner of a search; none is stopped early, and no student is kept."""
     space = replace(search.space, first=(), search=never_stopped(search.space.search))
@@ -116,7 +121,7 @@ def confirmation_of(
         space=space,
         draw=draw,
         keeper=Keeper(study.runs, space, search.folder, storage, session, patience, keeps_students=False),
-        runs=runs_of(search, study, tracking, confirms=True),
+        runs=runs(study.runs),
         view=ConfirmationView(study),
         tabulate=lambda: None,
         is_done=is_over,
@@ -126,18 +131,3 @@ def confirmation_of(
 def never_stopped(search: SearchSettings) -> SearchSettings:
     """Settings of a search with which no trial is stopped early; checkpoints come every `grace_pairs`."""
     return search.model_copy(update={"scheduler": "none"})
-
-
-def runs_of(search: Search, study: Study, tracking: Tracking, *, confirms: bool = False) -> MlflowRuns:
-    """The MLflow runs of a search; runs of trials that ended earlier are closed."""
-    space = search.space
-    return MlflowRuns(
-        tracking,
-        study,
-        search.name,
-        search.uid,
-        search.to_tree(),
-        [name for name in space.dimensions if name not in space.conditions],  # some trials lack the others
-        search.objective,
-        confirms=confirms,
-    )

@@ -1,66 +1,35 @@
-"""The run of a search in MLflow: its winner with settings, files, test scores and lead over its rivals.
-
-`tune` brings them there at the end of each session, `report NAME` again. Records that a server cannot take
-wait in the search's outbox, behind those of its trials. Bringing them twice changes nothing.
-"""
+"""Brings a search to MLflow from its directory, after its session: the winner, its files and test with it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from themo.checkpoints.versions import TEST_FILE, read_run_keys
 from themo.errors import InputError
-from themo.evaluation.report.tables import read_scores
-from themo.evaluation.score_names import logged_scores
 from themo.export.registering import register_version
 from themo.process.progress import console, waiting
 from themo.tracking.registry import Registered
-from themo.tracking.run_log import RunLog
-from themo.tracking.runs import Tracking, outbox_path
-from themo.tracking.uri import sqlite_file, tracking_uri
-from tune.confirmation.verdict import verdict
-from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
-from tune.results.report.page import REPORT_FILE
-from tune.results.run_tags import CONFIRMATION_TAG, WINNER_TAG, confirmation_tags, leads, run_key, winner_tags
-from tune.study.naming import STUDY_FILE, is_held
-from tune.study.search import Search, alone
-from tune.study.study import Study
-from tune.study.tracking_place import TRACKING_FILE, has_place, refuse_another_place
-
-_FILES = (BEST_SETTINGS, REPORT_FILE)
+from themo.tracking.runs import Sent, Tracking, send
+from themo.tracking.uri import tracking_uri
+from tune.results.mlflow_runs import SearchRuns
+from tune.study.naming import is_held
+from tune.study.search import Search, alone, read_search
+from tune.study.tracking_place import TRACKING_FILE, has_place, keep_place, refuse_another_place, uri_of
 
 
 def bring_winner(search: Search, folder: Path) -> None:
-    """Bring a search's winner to the search's run in MLflow, which has begun.
+    """Bring a search whose session is over, and its winner, to MLflow.
 
     Args:
-        search: The search, whose place in MLflow is known.
+        search: The search.
         folder: The search directory.
 
     Raises:
-        InputError: Another process sends the search's records, the search logs to another server than this
+        InputError: Another process sends the search's runs, the search logs to another server than this
             command, or a file is damaged.
     """
-    if not has_place(folder):  # nothing of it is in MLflow
-        return
-    study = Study.read(folder / STUDY_FILE)
-    study.come_to_rest()
-    winner = study.winner()
-    if winner is None:
-        return
-    best, found = folder / BEST_VERSION, verdict(study)
-    is_written = read_run_keys(best)[:1] == [run_key(search.uid, winner)]  # a kill may have come before
-    tested = _scores(best / TEST_FILE) if is_written else {}
-    with _tracking(search, folder, must_answer=False) as tracking:
-        run = RunLog(tracking, search.uid)
-        run.replace_tags(
-            WINNER_TAG, winner_tags(winner, is_tested=is_written and (best / TEST_FILE).exists())
-        )
-        run.replace_tags(CONFIRMATION_TAG, confirmation_tags(found))
-        run.measure(tested | leads(found))
-        for name in _FILES if is_written else ():
-            if (folder / name).is_file():
-                run.file(folder / name)
+    if has_place(folder):  # else nothing of it is in MLflow
+        with _tracking(search, folder, must_answer=False):
+            pass
 
 
 def renew(search: Search, folder: Path) -> None:
@@ -79,6 +48,26 @@ def renew(search: Search, folder: Path) -> None:
         console.print(f"Not renewed in MLflow: {error}", soft_wrap=True)
 
 
+def send_search(folder: Path, seconds: float) -> Sent:
+    """Bring a search to MLflow from its directory, to the server of the environment or else to its own.
+
+    Args:
+        folder: The search directory.
+        seconds: To wait for the server.
+
+    Raises:
+        InputError: The search is running, a file is damaged, or the server does not take its runs in time.
+    """
+    search, uri = read_search(folder, asked_by="send"), uri_of(folder)
+    if is_held(folder):
+        raise InputError(f"{folder}: the search is running, and sends its runs itself")
+    experiment = search.settings.paths.experiment
+    with alone(folder):
+        sent = send(uri, experiment, SearchRuns(search, folder), folder, seconds)
+        keep_place(folder, experiment, sent.experiment_id, uri)
+    return sent
+
+
 def register_winner(search: Search, best: Path, name: str) -> Registered:
     """Register a search's winner in MLflow, as a model of the search's run; waits for the server.
 
@@ -91,27 +80,15 @@ def register_winner(search: Search, best: Path, name: str) -> Registered:
         InputError: The server has no registry, refuses the name or does not answer, or the student cannot be
             exported.
     """
-    with waiting("Registering the winner"), _tracking(search, best.parent, must_answer=True) as tracking:
-        return register_version(best, name, tracking, RunLog(tracking, search.uid))
+    folder = best.parent
+    if not has_place(folder):
+        raise InputError(f"{folder / TRACKING_FILE}: no such file; `tune --resume {folder.name}` writes it")
+    with waiting("Registering the winner"), _tracking(search, folder, must_answer=True) as tracking:
+        return register_version(best, name, tracking, search.uid)
 
 
 def _tracking(search: Search, folder: Path, *, must_answer: bool) -> Tracking:
-    logs_dir, experiment = folder.parent.parent, search.settings.paths.experiment
-    outbox = outbox_path(logs_dir, f"{search.name}-{search.uid}")
-    return Tracking(_place(folder, logs_dir, experiment), experiment, outbox, must_answer=must_answer)
-
-
-def _place(folder: Path, logs_dir: Path, experiment: str) -> str:
-    """The address of the search's MLflow."""
-    if not has_place(folder):
-        raise InputError(f"{folder / TRACKING_FILE}: no such file; `tune --resume {folder.name}` writes it")
+    experiment = search.settings.paths.experiment
     refuse_another_place(folder, experiment, asked_by=f"report {folder.name}")
-    uri = tracking_uri(logs_dir)
-    file = sqlite_file(uri)
-    if file is not None and not file.exists():
-        raise InputError(f"{file}: no such database; `tune --resume {folder.name}` makes the runs again")
-    return uri
-
-
-def _scores(path: Path) -> dict[str, float]:
-    return logged_scores(read_scores(path)) if path.exists() else {}
+    uri = tracking_uri(folder.parent.parent)
+    return Tracking(uri, experiment, SearchRuns(search, folder), folder, must_answer=must_answer)

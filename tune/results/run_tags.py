@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from tune.confirmation.verdict import Verdict
+from tune.study.confirmation import SEED
 from tune.study.trial_record import Trial
+
+SEARCH_TAG = "themo.search"
+TRIAL_TAG = "themo.trial"
+CONFIRMS_TAG = "themo.confirms"
+"""Of a run that confirms the winner: the number of the trial whose settings it repeats."""
 
 WINNER_TAG = "themo.winner."
 """Begins the tags of the winner: ``trial``, ``tested``, and one a setting."""
@@ -19,7 +25,21 @@ def run_key(uid: str, trial: Trial) -> str:
         uid: The search's id, which is the key of its own run.
         trial: The trial.
     """
-    return f"{uid}/{trial.number}"
+    return f"{uid}/{run_name(trial)}"
+
+
+def run_name(trial: Trial) -> str:
+    """The part of a run's key that tells it from others of its search."""
+    if trial.confirms is None:
+        return str(trial.number)
+    return f"confirms-{trial.confirms}-seed-{trial.params[SEED]}"  # its number may change as the search grows
+
+
+def trial_tags(trial: Trial) -> dict[str, str]:
+    """Which trial a run is of, and how it came to its end."""
+    tags = {TRIAL_TAG: str(trial.number)} if trial.confirms is None else {CONFIRMS_TAG: str(trial.confirms)}
+    ends = {"reason": trial.reason, "why": trial.why, "lineage": trial.lineage_in_words}
+    return tags | {f"themo.{name}": text for name, text in ends.items() if text}
 
 
 def winner_tags(winner: Trial, *, is_tested: bool) -> dict[str, str]:

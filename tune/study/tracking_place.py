@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from themo.errors import InputError
 from themo.files.atomic import write_text
 from themo.tracking.comparison import UI_ADDRESS, view_address
+from themo.tracking.unsent import Destination
 from themo.tracking.uri import (
     URI_VARIABLE,
     default_uri,
@@ -70,23 +72,24 @@ def refuse_another_place(folder: Path, experiment: str, asked_by: str = "--resum
     )
 
 
-def keep_place(folder: Path, experiment: str, experiment_id: str | None) -> None:
+def keep_place(folder: Path, experiment: str, experiment_id: str | None, uri: str | None = None) -> None:
     """Save the server and the experiment of a search, unless they are saved.
 
     Args:
         folder: The search directory.
         experiment: Name of the experiment.
         experiment_id: MLflow's id of it, if it is known.
+        uri: Server or database; None: that of the environment.
 
     Raises:
         OSError: The disk is full.
     """
-    known = _read(folder)
-    if known is not None and (experiment_id is None or known.experiment_id == experiment_id):
+    known, logs_dir = _read(folder), _logs_dir(folder)
+    uri = uri or tracking_uri(logs_dir)
+    is_there = known is not None and is_same_place(known.uri or default_uri(logs_dir), uri)
+    if is_there and known is not None and experiment_id in (None, known.experiment_id):
         return
-    uri = tracking_uri(_logs_dir(folder))
-    is_default = is_same_place(uri, default_uri(_logs_dir(folder)))
-    place = Place(None if is_default else without_password(uri), experiment, experiment_id)
+    place = Place(Destination.of(uri, experiment, logs_dir).uri, experiment, experiment_id)
     write_text(folder / TRACKING_FILE, json.dumps(asdict(place), indent=1, ensure_ascii=False) + "\n")
 
 
@@ -136,6 +139,18 @@ def command_to_see(folder: Path) -> str:
     known, now = _read(folder), tracking_uri(_logs_dir(folder))
     was = now if known is None else known.uri or default_uri(_logs_dir(folder))
     return ui_command(now if is_same_place(was, now) else was)  # only the environment has the password
+
+
+def uri_of(folder: Path) -> str:
+    """The address of a search's runs: that of the environment, or else the saved one.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    known = _read(folder)
+    if os.environ.get(URI_VARIABLE) or known is None or known.uri is None:
+        return tracking_uri(_logs_dir(folder))
+    return known.uri
 
 
 def _read(folder: Path) -> Place | None:

@@ -20,13 +20,14 @@ from formula_training import SECONDS_VARIABLE, height, train
 from themo.config.settings import Settings, load
 from themo.data.dataset import TrainingData
 from themo.data.preparation import prepare_data
-from themo.tracking.runs import send
+from themo.tracking.unsent import marked
 from themo.training.loop import Report
 from themo.training.loop import train as real_train
 from tune.cluster.resources import Resources
 from tune.confirmation.verdict import Verdict, verdict
 from tune.driver.session import run_search
 from tune.results.best_trials import SearchResult
+from tune.results.parent_run import send_search
 from tune.results.report.page import write_report
 from tune.results.status import read_status
 from tune.space.search_space import from_tree
@@ -102,8 +103,8 @@ def test_mlflow_shows_runs_and_leads(confirmed: tuple[Search, SearchResult]) -> 
 
     _, result = confirmed
     logs_dir = result.folder.parent.parent
-    for left in (logs_dir / "outbox").glob("*.jsonl"):
-        send(left, 300)
+    for left in marked(logs_dir):
+        send_search(left, 300)
     client = MlflowClient(f"sqlite:///{logs_dir / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("default")
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}

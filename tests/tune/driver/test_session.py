@@ -32,15 +32,16 @@ from themo.config.settings import Settings, load
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
 from themo.tracking.comparison import VIEW_TAG
-from themo.tracking.runs import send
+from themo.tracking.unsent import marked
 from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
 from tune.driver import session
-from tune.driver.mlflow_runs import axes_of
 from tune.driver.session import _finish, run_search
 from tune.results import best_trials as results
 from tune.results.best_trials import SearchResult
+from tune.results.mlflow_runs import axes_of
+from tune.results.parent_run import send_search
 from tune.searchers.history import to_optuna
 from tune.space.search_space import from_tree
 from tune.study.search import Search, grow, new_search, read_search
@@ -633,8 +634,8 @@ def _mlflow(logs_dir: Path) -> MlflowClient:
     """MLflow as it is once it has all that searches had no time to send."""
     from mlflow import MlflowClient
 
-    for left in (logs_dir / "outbox").glob("*.jsonl"):
-        send(left, 300)
+    for left in marked(logs_dir):
+        send_search(left, 300)
     return MlflowClient(f"sqlite:///{logs_dir / 'mlflow.db'}")
 
 

@@ -7,7 +7,6 @@ import json
 from contextlib import suppress
 from pathlib import Path
 from typing import get_args
-from unittest.mock import MagicMock
 
 import pytest
 from formula_search import a_search
@@ -19,9 +18,9 @@ from simulation import Killed, play, space_of
 from themo.config.settings import load
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
-from tune.driver.mlflow_runs import MlflowRuns
 from tune.driver.session import _finish
 from tune.results.best_trials import SearchResult, table
+from tune.results.mlflow_runs import SearchRuns
 from tune.results.report.page import write_report
 from tune.results.status import read_status
 from tune.space.search_settings import SchedulerName
@@ -116,11 +115,8 @@ def test_all_views_of_a_cut_search_name_the_same_winner(tmp_path: Path) -> None:
     page = " ".join(write_report(search, folder).read_text(encoding="utf-8").split())
     assert "best so far: trial 0</h2>" in page
     assert "0.8000" in page
-    runs = MlflowRuns(MagicMock(), study, "mine", "uid", {}, [], search.objective)
-    runs.close("KILLED")
-    runs.parent.report.assert_called_once_with(  # type: ignore[attr-defined]
-        {f"best/{search.objective}": 0.8, "trials": 1}, step=1
-    )
+    (point,) = SearchRuns(search, folder)().runs[0].points
+    assert (point.step, point.metrics) == (1, {f"best/{search.objective}": 0.8, "trials": 1})
 
 
 def test_a_resumed_search_writes_its_results_again(tmp_path: Path) -> None:

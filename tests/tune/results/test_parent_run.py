@@ -14,11 +14,11 @@ from mlflow import MlflowClient
 
 from themo.checkpoints.versions import keep_run_keys
 from themo.errors import InputError
-from themo.tracking.runs import Tracking, outbox_path, send
+from themo.tracking.runs import Tracking
+from themo.tracking.unsent import MARK_FILE, destination_of
 from themo.tracking.uri import tracking_uri
 from tune.cluster.resources import Resources
-from tune.driver.stages import runs_of
-from tune.results.parent_run import bring_winner, register_winner, renew
+from tune.results.parent_run import bring_winner, register_winner, renew, send_search
 from tune.results.run_tags import run_key
 from tune.study.search import Search, alone
 from tune.study.study import Study
@@ -46,12 +46,8 @@ def search(tmp_path: Path) -> Search:
     return a_search(tmp_path / "logs", "mine", Resources())
 
 
-def outbox(search: Search) -> Path:
-    return outbox_path(Path(search.settings.paths.logs_dir), f"mine-{search.uid}")
-
-
 def finish(search: Search, *values: float) -> None:
-    """End a trial a value, log them, and write the winner's files."""
+    """End a trial a value, and write the winner's files."""
     study = Study(search.folder / "study.json", search.mode)
     for number, value in enumerate(values):
         trial = study.add(
@@ -61,10 +57,7 @@ def finish(search: Search, *values: float) -> None:
         trial.checkpoint, trial.checkpoint_pairs = "somewhere", 1
         study.finish(trial.number, "COMPLETE")
     study.save()
-    logs_dir, experiment = Path(search.settings.paths.logs_dir), search.settings.paths.experiment
-    with Tracking(tracking_uri(logs_dir), experiment, outbox(search), must_answer=False) as tracking:
-        keep_place(search.folder, experiment, tracking.experiment_id)
-        runs_of(search, study, tracking).close("FINISHED")
+    keep_place(search.folder, search.settings.paths.experiment, None)
     winner = study.winner()
     assert winner is not None
     best = search.folder / "best"
@@ -104,11 +97,13 @@ def test_the_winner_is_brought_once(search: Search) -> None:
         **{f"test/{name.replace('@', '_at_')}": value for name, value in SHARES["student"].items()},
         **{f"test/ceiling/{name.replace('@', '_at_')}": value for name, value in SHARES["ceiling"].items()},
     }
-    assert run.info.status == "FINISHED"
+    assert run.info.status == "KILLED"  # 6 trials are left
     history = client.get_metric_history(run.info.run_id, "test/retrieval_at_01")
     assert [metric.value for metric in history] == [0.75]
     files = [file.path for file in client.list_artifacts(run.info.run_id)]
-    assert files == ["best.yaml", "report.html", "settings.json"]
+    assert files == ["best.yaml", "report.html", "settings.json", "test.json"]
+    names = sorted(run.info.run_name for run in runs(search)[1])
+    assert names == ["mine", "trial 0 of mine", "trial 1 of mine"]
 
 
 def test_another_winner_takes_the_place_of_the_first(search: Search) -> None:
@@ -135,19 +130,47 @@ def test_files_of_an_earlier_winner_are_left_out(search: Search) -> None:
 def test_a_server_that_is_away_gets_the_winner_later(
     search: Search, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with monkeypatch.context() as away:
-        away.setattr(Tracking, "_send", lambda _: None)
-        away.setattr("themo.tracking.runs.CLOSE_SECONDS", 0.0)
-        away.setattr(Tracking.close, "__defaults__", (0.0,))
-        finish(search, 0.9, 0.4)
-        (Path(search.settings.paths.logs_dir) / "mlflow.db").touch()
-        bring_winner(search, search.folder)
-    assert "records are not sent yet; send them with" in capsys.readouterr().err
-    sent = send(outbox(search))
-    assert (sent.refused, sent.aside) == (0, 0)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
+    monkeypatch.setattr(Tracking.close, "__defaults__", (0.1,))
+    finish(search, 0.9, 0.4)
+    bring_winner(search, search.folder)
+    hint = f"are not all sent yet; send them with: python -m themo send {search.folder}\n"
+    assert hint in capsys.readouterr().err
+    known = destination_of(search.folder)
+    assert known is not None
+    assert known.uri == "http://127.0.0.1:9"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(InputError, match=r"no MLflow server answers at http://127\.0\.0\.1:9"):
+        send_search(search.folder, 1.0)
+    here = tracking_uri(Path(search.settings.paths.logs_dir))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", here)  # the server has moved: it gets everything
+    assert str(send_search(search.folder, 60.0)) == "3 runs sent"
+    assert str(send_search(search.folder, 60.0)) == "0 runs sent"
+    assert not (search.folder / MARK_FILE).exists()
     _, found = runs(search)
     assert sorted(run.info.run_name for run in found) == ["mine", "trial 0 of mine", "trial 1 of mine"]
+    assert "RUNNING" not in {run.info.status for run in found}
     assert winner_tags(parent(search)[1])["trial"] == "0"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    bring_winner(search, search.folder)  # that place is kept
+
+
+def test_a_running_search_is_not_sent_by_others(search: Search) -> None:
+    finish(search, 0.9)
+    with (
+        alone(search.folder),
+        pytest.raises(InputError, match="the search is running, and sends its runs itself"),
+    ):
+        send_search(search.folder, 1.0)
+
+
+def test_a_removed_database_gets_all_runs_again(search: Search) -> None:
+    finish(search, 0.9, 0.4)
+    bring_winner(search, search.folder)
+    (Path(search.settings.paths.logs_dir) / "mlflow.db").unlink()
+    renew(search, search.folder)
+    _, found = runs(search)
+    assert sorted(run.info.run_name for run in found) == ["mine", "trial 0 of mine", "trial 1 of mine"]
 
 
 @pytest.fixture
@@ -158,11 +181,6 @@ def _finished(search: Search) -> None:
 @pytest.fixture
 def _elsewhere(_finished: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-
-
-@pytest.fixture
-def _without_database(_finished: None, search: Search) -> None:
-    (Path(search.settings.paths.logs_dir) / "mlflow.db").unlink()
 
 
 @pytest.fixture
@@ -178,7 +196,6 @@ def _running(_finished: None, search: Search) -> Iterator[None]:
             "_elsewhere",
             r"report mine: .*tracking\.json: the search logs to .*, requested is http://127.0.0.1:9",
         ),
-        ("_without_database", r"mlflow\.db: no such database; `tune --resume mine` makes the runs again"),
         ("_running", "the search is running, and renews its run at its end"),
     ],
 )

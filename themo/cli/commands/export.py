@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from argparse import Namespace
 from pathlib import Path
@@ -162,19 +163,19 @@ def _register(source: Source, folder: Path, name: str) -> Registered:
     """Log the model to the MLflow of the settings and register it."""
     from themo.export.registering import digest_of_student
     from themo.tracking.names import comparison_params, version_name
-    from themo.tracking.runs import Tracking, outbox_path
+    from themo.tracking.projection import Run
+    from themo.tracking.runs import one_run
     from themo.tracking.uri import tracking_uri
 
     settings = source.settings
     logs_dir = Path(settings.paths.logs_dir)
-    with Tracking(tracking_uri(logs_dir), settings.paths.experiment, outbox_path(logs_dir)) as tracking:
-        student = digest_of_student(source.version)
-        run = tracking.run(
-            f"export {version_name(source.version, logs_dir)}",
-            comparison_params(settings.leaves()),
-            artifact=settings.model_dump(mode="json"),
-            tags={"themo.kind": "export", "themo.version": str(source.version)},
-            key=f"export-{student}",  # the same student has one such run
-        )
-        with run as log:
-            return tracking.register(log, folder, name, student)
+    student = digest_of_student(source.version)
+    run = Run(
+        f"export-{student}",  # the same student has one such run
+        f"export {version_name(source.version, logs_dir)}",
+        comparison_params(settings.leaves()),
+        {"themo.kind": "export", "themo.version": str(source.version)},
+        files={"settings.json": json.dumps(settings.model_dump(mode="json"), indent=2, ensure_ascii=False)},
+    )
+    with one_run(tracking_uri(logs_dir), settings.paths.experiment, run) as tracking:
+        return tracking.register(run.key, folder, name, student)

@@ -1,4 +1,4 @@
-"""``send``: what MLflow was away for."""
+"""``send``: bring to MLflow what it lacks of searches and versions."""
 
 from __future__ import annotations
 
@@ -10,40 +10,75 @@ from themo.errors import InputError
 from themo.process.output import print_result
 from themo.process.progress import console
 
-SUMMARY = "Send to MLflow what it was away for when it was logged."
+SUMMARY = "Send to MLflow what it lacks of searches and versions."
 EXAMPLES = """\
   python -m themo send
-  python -m themo send logs/outbox/NAME.jsonl
+  python -m themo send logs/tune/NAME logs/miniature/version_0
 """
 
 
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
     parser.add_argument(
-        "files", nargs="*", type=path, metavar="FILE", help="left by a command (all of logs/outbox)"
+        "folders",
+        nargs="*",
+        type=path,
+        metavar="FOLDER",
+        help="search or version directory (all below the logs that are not sent)",
     )
     group = parser.add_argument_group("send")
-    group.add_argument("--logs-dir", type=path, default=Path("logs"), help="where outbox/ lies (logs)")
+    group.add_argument("--logs-dir", type=path, default=Path("logs"), help="directory of the logs (logs)")
     group.add_argument(
-        "--seconds", type=positive, default=300, metavar="N", help="to wait for the server, a file (300)"
+        "--seconds", type=positive, default=300, metavar="N", help="to wait for the server, a folder (300)"
     )
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
-    """Run the command: what cannot be sent, as that of a running search, does not hold up the others."""
-    from themo.tracking.runs import send
+    """Run the command: a folder that cannot be sent, as of a running search, does not hold up the others."""
+    for folder in options.folders:
+        _refuse(folder)
+    from themo.tracking.unsent import marked
 
-    files = options.files or sorted((options.logs_dir / "outbox").glob("*.jsonl"))
-    if not files:
-        print_result(f"Nothing waits in {options.logs_dir / 'outbox'}")
+    folders = options.folders or marked(options.logs_dir)
+    if not folders:
+        print_result(f"Nothing waits in {options.logs_dir}")
     n_left = 0
-    for file in files:
+    for folder in folders:
         try:
-            print_result(f"{file}: {send(file, options.seconds)}")
+            if _is_search(folder):
+                from tune.results.parent_run import send_search
+
+                sent = send_search(folder, options.seconds)
+            else:
+                from themo.evaluation.version_run import send_version
+
+                sent = send_version(folder, options.seconds)
+            print_result(f"{folder}: {sent}")
         except InputError as error:
-            if len(files) == 1:
+            if len(folders) == 1:
                 raise
             console.print(f"Not sent: {error}", soft_wrap=True)
             n_left += 1
     if n_left:
-        raise InputError(f"send: {n_left} of {len(files)} files could not be sent")
+        raise InputError(f"send: {n_left} of {len(folders)} folders could not be sent")
+
+
+def _is_search(folder: Path) -> bool:
+    return (folder / "search.yaml").is_file()
+
+
+def _refuse(folder: Path) -> None:
+    """Refuse what is no record.
+
+    Raises:
+        InputError: The path names no search and no version directory.
+    """
+    if folder.suffix == ".jsonl":
+        raise InputError(
+            f"{folder}: queues of older versions are no longer read: name the search or version directory, "
+            "whose record has all"
+        )
+    if _is_search(folder.parent) and folder.name == "best":
+        raise InputError(f"{folder}: is part of a search: name {folder.parent}")
+    if not _is_search(folder) and not (folder / "config.yaml").is_file():
+        raise InputError(f"{folder}: must be a search or version directory, it holds no config.yaml")

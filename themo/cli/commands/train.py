@@ -54,7 +54,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         print_result(f"{result.version}  best {result.objective} {result.best.score:.4f}")
         for command in test_it:
             console.print(f"Test it:       {command}")
-        resume_hint[:] = [typed("send", str(run.outbox))]  # while MLflow takes the remaining records
+        resume_hint[:] = [typed("send", run.version)]  # while MLflow takes what is left
     resume_hint[:] = test_it
     console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}")
 

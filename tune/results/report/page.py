@@ -10,7 +10,7 @@ from typing import Any
 
 from plotly.graph_objects import Figure
 
-from themo.checkpoints.versions import read_summary
+from themo.checkpoints.versions import REPORT_FILE, read_summary
 from themo.errors import InputError
 from themo.evaluation.report.html_page import write_page
 from themo.evaluation.report.tables import lay_out
@@ -27,8 +27,6 @@ from tune.results.report.winner import headline, settings_of
 from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.work_time import busy_share, most_at_once, session_seconds
-
-REPORT_FILE = "report.html"
 
 _HERE = Path(__file__).parent
 TEMPLATE = _HERE / "search.html"

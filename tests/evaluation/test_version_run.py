@@ -1,0 +1,204 @@
+"""The run of a version: one, computed from its directory, whoever adds to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from themo.checkpoints.versions import keep_run_keys, read_run_keys
+from themo.config.settings import Settings, load
+from themo.errors import InputError
+from themo.evaluation.version_run import project_version, send_version, tracking_of
+from themo.tracking.runs import Tracking
+from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of, mark
+from themo.tracking.uri import tracking_uri
+
+pytestmark = [
+    pytest.mark.slow,  # MLflow takes seconds to begin
+    # what mlflow and sqlalchemy do among themselves
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+]
+
+KEY = "0123456789abcdef"
+AWAY = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load(overrides={"logs_dir": str(tmp_path / "logs"), "learn_rate": 1e-3})
+
+
+@pytest.fixture
+def version(settings: Settings, tmp_path: Path) -> Path:
+    """A version whose training has finished."""
+    folder = tmp_path / "logs" / "miniature" / "version_0"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
+    (folder / "metrics.csv").write_text(
+        "pairs_seen,seconds,val/match@01\n100,1.5,0.25\n200,3.0,0.5\n", encoding="utf-8"
+    )
+    state(folder, state="finished")
+    return folder
+
+
+def state(version: Path, **summary: str) -> None:
+    (version / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+
+
+def score(settings: Settings, version: Path, value: float) -> None:
+    with tracking_of(settings, version):
+        test = {"student": {"retrieval@01": value}, "n": {"retrieval": 8}}
+        (version / "test.json").write_text(json.dumps(test), encoding="utf-8")
+
+
+def client_of(settings: Settings) -> MlflowClient:
+    return MlflowClient(tracking_uri(Path(settings.paths.logs_dir)))
+
+
+def runs(settings: Settings) -> list[Any]:
+    client = client_of(settings)
+    experiment = client.get_experiment_by_name(settings.paths.experiment)
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+@pytest.mark.parametrize(
+    ("summary", "status"),
+    [
+        ({"state": "finished"}, "FINISHED"),
+        ({"state": "stopped early"}, "FINISHED"),
+        ({"state": "running", "ended": "FAILED"}, "FAILED"),
+        ({"state": "running", "ended": "KILLED"}, "KILLED"),
+        ({"state": "running"}, "KILLED"),  # by a SIGKILL
+    ],
+)
+def test_a_run_ends_as_its_directory_says(
+    settings: Settings, version: Path, summary: dict[str, str], status: str
+) -> None:
+    state(version, **summary)
+    (run,) = project_version(version, settings, KEY).runs
+    assert run.status == status
+
+
+def test_reports_have_the_times_of_training(settings: Settings, version: Path) -> None:
+    (run,) = project_version(version, settings, KEY).runs
+    written = int((version / "metrics.csv").stat().st_mtime * 1000)
+    assert [(point.step, written - point.at) for point in run.points] == [(100, 1500), (200, 0)]
+    assert run.started == written - 3000
+
+
+def test_a_version_without_a_key_gets_one_whole_run(
+    settings: Settings, version: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for value in (0.5, 0.25):
+        score(settings, version, value)
+    (key,) = read_run_keys(version)
+    (run,) = runs(settings)
+    assert (run.info.run_name, run.info.status) == ("miniature/version_0", "FINISHED")
+    assert (run.data.tags["themo.run"], run.data.params["learn_rate"]) == (key, "0.001")
+    assert run.data.metrics["test/retrieval_at_01"] == 0.25
+    history = client_of(settings).get_metric_history(run.info.run_id, "val/match_at_01")
+    assert [(entry.step, entry.value) for entry in history] == [(100, 0.25), (200, 0.5)]
+    assert capsys.readouterr().err.count("has no run of miniature/version_0: it is logged as a new run") == 1
+
+
+def test_scores_join_the_run_of_the_training(
+    settings: Settings, version: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_run_keys(version, KEY)
+    uri, experiment = tracking_uri(Path(settings.paths.logs_dir)), settings.paths.experiment
+    with Tracking(uri, experiment, lambda: project_version(version, settings, KEY, "RUNNING")):
+        pass
+    score(settings, version, 0.5)  # of a training that another process runs
+    (run,) = runs(settings)
+    assert run.info.status == "RUNNING"
+    assert run.data.metrics["test/retrieval_at_01"] == 0.5
+    files = [file.path for file in client_of(settings).list_artifacts(run.info.run_id)]
+    assert files == ["settings.json", "test.json"]
+    assert capsys.readouterr().err == ""
+
+
+def test_scores_bring_a_training_that_was_not_sent(settings: Settings, version: Path) -> None:
+    """As after a training whose server was away at its end."""
+    keep_run_keys(version, KEY)
+    mark(version, Destination(None, "miniature"))
+    score(settings, version, 0.5)
+    (run,) = runs(settings)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["val/match_at_01"] == run.data.metrics["test/retrieval_at_01"] == 0.5
+    assert destination_of(version) is None
+
+
+def test_scores_of_a_searchs_best_go_to_the_search(
+    settings: Settings, version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = version.rename(version.with_name("best"))
+    keep_run_keys(best, f"{KEY}/3", KEY)
+    score(settings, best, 0.5)
+    (run,) = runs(settings)
+    assert run.data.tags["themo.run"] == KEY
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
+    monkeypatch.setattr(Tracking.close, "__defaults__", (0.1,))
+    with tracking_of(settings, best, must_answer=False):
+        pass
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert destination_of(best.parent) == Destination(AWAY, "miniature"), "the search is to be sent"
+
+
+def test_scores_of_an_unsent_searchs_best_wait_for_it(settings: Settings, version: Path) -> None:
+    """Its own run would be that of a version; `send` brings the search with all."""
+    best = version.rename(version.with_name("best"))
+    keep_run_keys(best, f"{KEY}/3", KEY)
+    mark(best.parent, Destination(None, "miniature"))
+    score(settings, best, 0.5)
+    assert runs(settings) == []
+    assert destination_of(best.parent) is not None
+
+
+def test_another_server_gets_a_whole_run_and_the_user_is_told(
+    settings: Settings,
+    version: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keep_run_keys(version, KEY)
+    score(settings, version, 0.5)
+    there = f"sqlite:///{tmp_path / 'there.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", there)
+    capsys.readouterr()
+    for _ in range(2):
+        score(settings, version, 0.5)
+    line = (
+        f"MLflow at {there}, experiment 'miniature', has no run of miniature/version_0: "
+        "it is logged as a new run\n"
+    )
+    assert capsys.readouterr().err == line
+    (run,) = runs(settings)
+    assert run.data.metrics["val/match_at_01"] == run.data.metrics["test/retrieval_at_01"] == 0.5
+
+
+def test_a_version_is_sent_to_its_place_or_elsewhere(
+    settings: Settings, version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_run_keys(version, KEY)
+    there = f"sqlite:///{tmp_path / 'there.db'}"
+    mark(version, Destination(there, "miniature"))
+    assert send_version(version, 60.0).changed == 1
+    assert not (version / MARK_FILE).exists()
+    assert not (tmp_path / "logs" / "mlflow.db").exists()
+    assert send_version(version, 60.0).changed == 1  # to the database beside the logs
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", there)
+    assert send_version(version, 60.0).changed == 0
+    (run,) = runs(settings)
+    assert (run.info.status, run.data.metrics["val/match_at_01"]) == ("FINISHED", 0.5)
+
+
+def test_a_training_in_progress_is_not_sent_by_others(version: Path) -> None:
+    held = Mark(version, Destination(None, "miniature"))
+    with pytest.raises(InputError, match="another process sends its runs"):
+        send_version(version, 1.0)
+    held.release(is_sent=True)

@@ -1,0 +1,93 @@
+"""The mark of a folder that MLflow does not have."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from themo.errors import InputError
+from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of, mark, marked
+from themo.tracking.uri import default_uri
+
+PLACE = Destination("http://server:5000", "any")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "e" / "version_0"
+    path.mkdir(parents=True)
+    return path
+
+
+def test_a_mark_stays_until_all_is_sent(folder: Path, tmp_path: Path) -> None:
+    for is_new in (True, False):
+        held = Mark(folder, PLACE)
+        assert held.is_new == is_new
+        assert marked(tmp_path) == [], "its process sends it"
+        held.release(is_sent=False)
+        assert marked(tmp_path) == [folder]
+        assert destination_of(folder) == PLACE
+    Mark(folder, PLACE).release(is_sent=True)
+    assert (marked(tmp_path), destination_of(folder)) == ([], None)
+
+
+def test_a_later_destination_replaces_the_first(folder: Path) -> None:
+    for place in (Destination("http://a-server-with-a-long-name:5000", "any"), Destination(None, "b")):
+        mark(folder, place)
+        assert destination_of(folder) == place
+
+
+def test_the_database_beside_the_logs_has_no_address(tmp_path: Path) -> None:
+    assert Destination.of(default_uri(tmp_path), "e", tmp_path) == Destination(None, "e")
+    assert Destination.of("http://a:b@server", "e", tmp_path) == Destination("http://server", "e")
+
+
+def test_a_killed_process_leaves_its_mark(folder: Path, tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from themo.tracking.unsent import Destination, Mark
+mark = Mark(Path({str(folder)!r}), Destination(None, "e"))
+print("held", flush=True)
+input()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script], text=True, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=f"^{folder}: another process sends its runs$"):
+            Mark(folder, PLACE)
+        mark(folder, PLACE)  # is left to that process
+        assert destination_of(folder) == Destination(None, "e")
+        os.kill(process.pid, signal.SIGKILL)
+    assert marked(tmp_path) == [folder]
+
+
+def test_a_mark_removed_before_it_is_locked_is_made_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that held it has sent all, and removed it between the opening and the lock."""
+    plain, path, n_left = fcntl.flock, folder / MARK_FILE, [1]
+
+    def lock(descriptor: int, how: int) -> None:
+        if n_left[0]:
+            n_left[0] -= 1
+            path.unlink()
+        plain(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    Mark(folder, PLACE).release(is_sent=False)
+    assert json.loads(path.read_text()) == {"uri": "http://server:5000", "experiment": "any"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"uri": 5, "experiment": "e"}', '{"uri": null}'])
+def test_a_damaged_mark_is_named(folder: Path, text: str) -> None:
+    (folder / MARK_FILE).write_text(text)
+    with pytest.raises(InputError, match=r"/\.unsent: must name the uri and the experiment of the runs"):
+        destination_of(folder)

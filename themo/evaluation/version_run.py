@@ -1,0 +1,166 @@
+"""The run of a version in MLflow, computed from the version directory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from themo.checkpoints.versions import (
+    METRICS_FILE,
+    TEST_FILE,
+    keep_run_keys,
+    read_run_keys,
+    read_settings,
+    read_summary,
+)
+from themo.config.settings import Settings
+from themo.errors import InputError
+from themo.evaluation.score_names import logged_scores
+from themo.process.progress import console
+from themo.tracking.names import comparison_params, version_name
+from themo.tracking.projection import Point, Projection, Run, RunStatus
+from themo.tracking.runs import Sent, Tracking, send
+from themo.tracking.unsent import destination_of
+from themo.tracking.uri import URI_VARIABLE, default_uri, tracking_uri, without_password
+
+ENDED = "ended"
+"""Key of ``summary.json``: the status in MLflow of a run that failed or was interrupted."""
+
+
+def project_version(
+    version: Path,
+    settings: Settings,
+    key: str,
+    status: RunStatus | None = None,
+    *,
+    adds_only: bool = False,
+) -> Projection:
+    """The run of a version.
+
+    Args:
+        version: The version directory; before the first report its files are missing.
+        settings: Of the version.
+        key: Key of the run.
+        status: Status of a run of this process; None: as the directory tells.
+        adds_only: As of `Run`.
+
+    Raises:
+        OSError, ValueError: A file is damaged.
+    """
+    files = {"settings.json": json.dumps(settings.model_dump(mode="json"), indent=2, ensure_ascii=False)}
+    scores, points = {}, _points(version / METRICS_FILE)
+    with suppress(FileNotFoundError):
+        files[TEST_FILE] = (version / TEST_FILE).read_text(encoding="utf-8")
+        scores = logged_scores(json.loads(files[TEST_FILE]))
+    if adds_only:
+        del files["settings.json"]
+    run = Run(
+        key=key,
+        name=version_name(version, Path(settings.paths.logs_dir)),
+        params=comparison_params(settings.leaves()),
+        first_tags={"themo.kind": "train", "themo.version": str(version)},
+        points=points,
+        scores=scores,
+        files=files,
+        started=points[0].at - int(1000 * points[0].metrics.get("seconds", 0.0)) if points else None,
+        ended=points[-1].at if points and status is None else None,
+        status=status or _status(version),
+        adds_only=adds_only,
+    )
+    return Projection((run,))
+
+
+def _status(version: Path) -> RunStatus | None:
+    try:
+        summary = read_summary(version)
+    except InputError:
+        return None
+    if summary.get("state") in ("finished", "stopped early"):
+        return "FINISHED"
+    return "FAILED" if summary.get(ENDED) == "FAILED" else "KILLED"
+
+
+def _points(table: Path) -> tuple[Point, ...]:
+    """The reports of a run. Their times follow from the table's own time and the seconds of training."""
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            rows = [{name: float(v) for name, v in row.items() if v} for row in csv.DictReader(file)]
+        written = table.stat().st_mtime
+    except FileNotFoundError:
+        return ()
+    begun = written - rows[-1].get("seconds", 0.0) if rows else 0.0
+    return tuple(
+        Point(int(row["pairs_seen"]), int(1000 * (begun + row.get("seconds", 0.0))), row) for row in rows
+    )
+
+
+def send_version(version: Path, seconds: float) -> Sent:
+    """Bring the run of a version to MLflow, to the server of the environment or else to its own.
+
+    Args:
+        version: The version directory.
+        seconds: To wait for the server.
+
+    Raises:
+        InputError: Its process is running, a file is damaged, or the server does not take its run in time.
+    """
+    settings, known = read_settings(version), destination_of(version)
+    key = _keys(version)[0]
+    if known is None or os.environ.get(URI_VARIABLE):
+        uri = tracking_uri(Path(settings.paths.logs_dir))
+    else:
+        uri = known.uri or default_uri(version.resolve().parent.parent)
+    return send(
+        uri, settings.paths.experiment, lambda: project_version(version, settings, key), version, seconds
+    )
+
+
+def _keys(version: Path) -> list[str]:
+    """The keys of a version's runs; one without a key, as of ``mlflow=False``, gets one."""
+    if not read_run_keys(version):
+        keep_run_keys(version, uuid.uuid4().hex)
+    return read_run_keys(version)
+
+
+@contextmanager
+def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) -> Iterator[Tracking]:
+    """The run that takes a version's scores; at the end of the block ``test.json`` is brought there.
+
+    This is the version's own run, or for a search's best version that of the search. It gets the scores and
+    nothing else, unless it is not in MLflow: then it is made, and a line says so. If the server did not take
+    them, the version, or the search, is marked.
+
+    Args:
+        settings: Of the version.
+        version: Its directory.
+        must_answer: That of `themo.tracking.runs.Tracking`.
+
+    Raises:
+        InputError: As of `themo.tracking.runs.Tracking`.
+    """
+    logs_dir, experiment = Path(settings.paths.logs_dir), settings.paths.experiment
+    uri = tracking_uri(logs_dir)
+    *_, key = keys = _keys(version)
+    is_of_search = len(keys) > 1
+    folder = version.parent if is_of_search else version
+    is_whole = not is_of_search and destination_of(version) is not None  # its training was not sent
+    is_tested = False
+
+    def project() -> Projection:
+        if not is_tested or (is_of_search and destination_of(folder) is not None):
+            return Projection()  # the search brings its test with all that waits
+        return project_version(version, settings, key, adds_only=not is_whole)
+
+    with Tracking(
+        uri, experiment, project, folder, must_answer=must_answer, adds_only=not is_whole
+    ) as tracking:
+        yield tracking
+        is_tested = True
+    for name in tracking.mirror.made:
+        place = f"MLflow at {without_password(uri)}, experiment {experiment!r}"
+        console.print(f"{place}, has no run of {name}: it is logged as a new run", soft_wrap=True)

@@ -1,0 +1,53 @@
+"""The state of runs on a server, as a search for a tag finds them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+KEY_TAG = "themo.run"
+STEP_TAG = "themo.step"
+FILES_TAG = "themo.files"
+"""JSON object with a digest of each artefact's content, by name."""
+
+_RUNS_A_PAGE = 250
+
+
+@dataclass
+class KnownRun:
+    """State of a run. A part that was rejected counts as there, so that it is sent once."""
+
+    run_id: str
+    status: str
+    step: int = -1
+    params: set[str] = field(default_factory=set)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: Any) -> KnownRun:
+        """The state in an answer of MLflow."""
+        tags, data = run.data.tags, run.data
+        files = json.loads(tags.get(FILES_TAG, "{}"))
+        step = int(tags.get(STEP_TAG, -1))
+        return cls(run.info.run_id, run.info.status, step, set(data.params), tags, data.metrics, files)
+
+
+def search_runs(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[KnownRun]:
+    """The runs of an experiment that meet a condition, read a page at a time."""
+    token: str | None = None
+    while token != "":
+        page = client.search_runs([experiment_id], condition, max_results=_RUNS_A_PAGE, page_token=token)
+        yield from map(KnownRun.of, page)
+        token = page.token or ""
+
+
+def by_tag(name: str, value: str) -> str:
+    """A search of runs by a tag's value, which holds no quote."""
+    return f"tags.`{name}` = '{value.replace(chr(39), '')}'"

@@ -1,0 +1,113 @@
+"""The runs that MLflow should show, computed from the record on disk.
+
+The record is the truth: ``study.json``, ``reports.jsonl`` and ``best/`` of a search; ``metrics.csv``,
+``summary.json`` and ``test.json`` of a version. A `Projection` is what follows from it: the runs with name,
+parent, params, tags, metrics by step, scores, files, start, end and status. `themo.tracking.mirror` reads
+once what the server has, by the tags of key and step, and sends only the difference: doing so twice changes
+nothing, and a kill, an unreachable server or another server needs no journal. `themo.tracking.runs` does so
+in a thread while a run goes and once at its end, and the command ``send`` later; training and searches never
+wait for it. Parts that a healthy server rejects are dropped with a warning; parts at which it fails are tried
+again, and do not hold up the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from themo.tracking.names import metric_name
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+"""How a run ends in MLflow; KILLED is a trial that was stopped early, or an interrupted run."""
+
+_METRICS_A_BATCH = 900
+
+RunStatus = Status | Literal["RUNNING"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A report of a run.
+
+    Attributes:
+        step: Searches and training count steps in sentence pairs.
+        at: Milliseconds since the epoch.
+        metrics: Values by Themo's names; MLflow gets the finite ones.
+    """
+
+    step: int
+    at: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as MLflow should show it.
+
+    Attributes:
+        key: Identifies the run on every server: its tag `themo.tracking.mirror.KEY_TAG`.
+        name: As the table of runs shows it.
+        params: Columns of the comparison view; those that the server has never change.
+        tags: All tags but those of `first_tags`.
+        first_tags: Tags of a new run, which are not renewed.
+        parent: Key of the run of which this is a child; None: of no run.
+        points: Reports in the order of their steps. A run keeps its first report of a step: a trial that
+            resumes from a checkpoint repeats the reports after it.
+        scores: Metrics without a step, such as scores of a test: the last value counts.
+        files: Content of text artefacts by name.
+        owned: Prefixes of tags that are removed where `tags` lacks them.
+        started, ended: Milliseconds since the epoch; None: unknown, the time of sending.
+        status: None: that of the server; a new or open run is FINISHED.
+        adds_only: Bring only scores and files to a run that is there.
+    """
+
+    key: str
+    name: str
+    params: Mapping[str, object] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    first_tags: Mapping[str, str] = field(default_factory=dict)
+    parent: str | None = None
+    points: tuple[Point, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    owned: tuple[str, ...] = ()
+    started: int | None = None
+    ended: int | None = None
+    status: RunStatus | None = None
+    adds_only: bool = False
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The runs of a folder, parents before children.
+
+    Attributes:
+        runs: The runs.
+        group: A tag, as name and value, that all runs bear; None: they are looked up by their keys.
+        views: Shared views of the experiment's page by key (`themo.tracking.comparison`).
+    """
+
+    runs: tuple[Run, ...] = ()
+    group: tuple[str, str] | None = None
+    views: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def loggable(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The finite metrics by MLflow's names."""
+    return {metric_name(name): float(v) for name, v in metrics.items() if math.isfinite(v)}
+
+
+def batches(points: Sequence[Point]) -> Iterator[list[Point]]:
+    """Reports in groups of which one call to MLflow takes all metrics."""
+    batch: list[Point] = []
+    n_metrics = 0
+    for point in points:
+        if batch and n_metrics + len(point.metrics) > _METRICS_A_BATCH:
+            yield batch
+            batch, n_metrics = [], 0
+        batch.append(point)
+        n_metrics += len(point.metrics)
+    if batch:
+        yield batch

@@ -1,0 +1,129 @@
+"""A mark in the folder of a search or version whose runs are not all in MLflow; its lock keeps others out.
+
+The file names the server, without a password, and the experiment. It is made before anything is logged, and
+removed once the server has all: so it stays after a kill, or where the server was unreachable.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from themo.errors import InputError
+from themo.files.disk_space import is_full
+from themo.files.locks import is_locked
+from themo.process.output import typed
+from themo.tracking.uri import default_uri, is_same_place, sqlite_file, without_password
+
+MARK_FILE = ".unsent"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the runs of a folder belong.
+
+    Attributes:
+        uri: Server or database, without a password; None: the database beside the logs.
+        experiment: Name of the experiment.
+    """
+
+    uri: str | None
+    experiment: str
+
+    @classmethod
+    def of(cls, uri: str, experiment: str, logs_dir: Path) -> Destination:
+        """The destination at an address that may hold a password."""
+        is_default = sqlite_file(uri) is not None and is_same_place(uri, default_uri(logs_dir))
+        return cls(None if is_default else without_password(uri), experiment)
+
+
+class Mark:
+    """The mark of a folder, held by this process until `release`.
+
+    Args:
+        folder: The folder of the search or version.
+        destination: Written into a mark.
+
+    Attributes:
+        is_new: Whether there was none.
+
+    Raises:
+        InputError: Another process holds it, or it cannot be written.
+        OSError: The disk is full.
+    """
+
+    def __init__(self, folder: Path, destination: Destination) -> None:
+        self.path = folder / MARK_FILE
+        self._descriptor = _locked(self.path)
+        self.is_new = not os.fstat(self._descriptor).st_size
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps(asdict(destination), ensure_ascii=False).encode(), 0)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def release(self, *, is_sent: bool) -> None:
+        """Let others have it; remove it where all is sent."""
+        if is_sent:
+            self.path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+def mark(folder: Path, destination: Destination) -> None:
+    """Mark a folder; one that another process holds is sent by that."""
+    with suppress(InputError, OSError):
+        Mark(folder, destination).release(is_sent=False)
+
+
+def marked(logs_dir: Path) -> list[Path]:
+    """The marked folders below a directory of logs that no process sends."""
+    marks = sorted(logs_dir.glob(f"*/*/{MARK_FILE}"))
+    return [mark.parent for mark in marks if not is_locked(mark)]
+
+
+def destination_of(folder: Path) -> Destination | None:
+    """The destination in a folder's mark; None without one.
+
+    Raises:
+        InputError: The mark is damaged.
+    """
+    path = folder / MARK_FILE
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        uri, experiment = tree["uri"], tree["experiment"]
+        if not isinstance(experiment, str) or not isinstance(uri, str | None):
+            raise TypeError
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{path}: must name the uri and the experiment of the runs: remove it, and name the folder in "
+            f"{typed('send', folder)}"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return Destination(uri, experiment)
+
+
+def _locked(path: Path) -> int:
+    """A descriptor of a file of this name, locked; made if there is none."""
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            if is_full(error):
+                raise
+            raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InputError(f"{path.parent}: another process sends its runs") from None
+        if os.fstat(descriptor).st_nlink:  # else the process that held it has removed it since
+            return descriptor
+        os.close(descriptor)
