@@ -21,7 +21,7 @@ from themo.training.loop import Report, is_better, train
 from themo.training.losses import build_loss
 from themo.training.validation import Validation
 
-TIMES = ("seconds", "pairs_per_second")
+TIMES = ("seconds", "training_seconds", "pairs_per_second")
 Metrics = dict[str, float]
 
 

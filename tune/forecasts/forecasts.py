@@ -125,7 +125,7 @@ class Forecasts:
     @property
     def _interval(self) -> float:
         """The share of a whole trial between two judgements."""
-        return self._space.search.first_rung / self._whole
+        return self._space.search.first_pairs / self._whole
 
     def _end(self, mean: float, deviation: float, cost: float) -> End:
         gains, chances = expected_gain(np.array([mean]), np.array([deviation]), self.best_score)
