@@ -53,7 +53,7 @@ def explain_at_rung(
     if best is None:
         return Explanation("PRUNED", trial.pairs_seen, where, None, others, rule=NOT_FINITE)
     if rungs.resource == "seconds":
-        best = rungs.values(trial, study.mode).get(rung)
+        best = rungs.value(rung, trial, study.mode)
         if best is None:  # its first report came later
             return Explanation("RUNNING", trial.pairs_seen)
     quota = n_passing(len(others) + 1, rungs.factor)

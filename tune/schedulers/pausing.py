@@ -57,7 +57,7 @@ class PausingAsha(Scheduler):
         place = self._place(study, number, at_rungs, at_least)
         if trial.best(study.mode) is None:
             return replace(place, state="PRUNED", rule=NOT_FINITE)
-        if place.value is None:  # its first report came after the rung, in seconds
+        if place.value is None and self.rungs.resource == "seconds":  # its first report came later
             return Explanation("RUNNING", trial.pairs_seen)
         first = self._next(study, number, at_rungs, at_least)
         if first == number:

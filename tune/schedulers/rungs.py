@@ -64,6 +64,13 @@ class Rungs:
         bests = {rung: trial.best(mode, up_to=pairs) for rung, pairs in self.passed(trial).items()}
         return {rung: best for rung, best in bests.items() if best is not None}
 
+    def value(self, rung: float, trial: Trial, mode: Mode) -> float | None:
+        """Best objective of a trial at one rung; None if it did not reach it, or reported later only."""
+        if self.resource == "seconds":
+            return self._interpolated(trial, mode).get(rung)
+        pairs = self.passed(trial).get(rung)
+        return None if pairs is None else trial.best(mode, up_to=pairs)
+
     def _interpolated(self, trial: Trial, mode: Mode) -> dict[float, float]:
         pick = max if mode == "max" else min
         times: list[float] = []
@@ -91,9 +98,5 @@ class Rungs:
 
     def results_at(self, rung: float, trials: Iterable[Trial], mode: Mode) -> dict[int, float]:
         """Best objective of each trial at one rung, by trial number."""
-        found = {}
-        for trial in trials:
-            best = self.values(trial, mode).get(rung)
-            if best is not None:
-                found[trial.number] = best
-        return found
+        bests = {trial.number: self.value(rung, trial, mode) for trial in trials}
+        return {number: best for number, best in bests.items() if best is not None}

@@ -15,7 +15,7 @@ from tune.space.dimensions import Choice, Dimension, FloatRange
 SearcherName = Literal["tpe", "gp", "forecast", "cmaes", "random", "quasi-random"]
 SchedulerName = Literal["asha", "pausing-asha", "freeze-thaw", "hyperband", "median", "pbt", "none"]
 Resource = Literal["pairs", "seconds"]
-"""The amount at which trials are compared: sentence pairs seen, or seconds of training (`tune.study.resource`)."""
+"""Amount at which trials are compared: sentence pairs, or seconds of training (`tune.study.resource`)."""
 
 CHANGEABLE = ("learn_rate", "weight_decay", "temperature")
 """Settings that may change when training resumes, as population based training does."""

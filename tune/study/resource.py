@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from tune.space.search_settings import Resource
 from tune.study.trial_record import TRAINING_SECONDS, Trial
 
+NAMES_OF_RESOURCES: Mapping[Resource, str] = {
+    "pairs": "sentence pairs seen",
+    "seconds": "seconds of training",
+}
+
 
 def amount_in(metrics: Mapping[str, float], resource: Resource) -> float:
     """The amount that a trial had used at a report: sentence pairs, or seconds of training.
