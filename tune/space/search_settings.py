@@ -52,9 +52,9 @@ _OF_SCHEDULERS: Mapping[str, frozenset[str]] = {
 _IN_PAIRS = frozenset({"grace_pairs"})
 _IN_SECONDS = frozenset({"grace_seconds", "trial_seconds"})
 _WITHOUT_SECONDS = {
-    "searcher": {"forecast": "it predicts the end of a trial of known sentence pairs"},
+    "searcher": {"forecast": "it predicts ends of trials of known pairs"},
     "scheduler": {
-        "freeze-thaw": "it predicts the end of a trial of known sentence pairs",
+        "freeze-thaw": "it predicts ends of trials of known pairs",
         "pbt": "its rounds are of equal sentence pairs",
     },
 }
@@ -233,11 +233,14 @@ def _contradictions_of_seconds(search: SearchSettings) -> list[tuple[str, str]]:
     ]
     if search.trial_seconds is None:
         problems.append(
-            ("resource", "seconds needs trial_seconds, the seconds of training of a whole trial, such as 600")
+            (
+                "resource",
+                "seconds needs trial_seconds (--trial-seconds 10m), the training time of a whole trial",
+            )
         )
     if search.grace_seconds is None and search.grace_share is None:
         problems.append(("resource", "seconds needs grace_share or grace_seconds, the first rung"))
     whole, first = search.trial_seconds, search.grace_seconds
     if whole is not None and first is not None and first >= whole:
-        problems.append(("grace_seconds", f"must be below trial_seconds {whole:g}, got {first:g}"))
+        problems.append(("trial_seconds", f"must be above grace_seconds {first:g}, got {whole:g}"))
     return problems

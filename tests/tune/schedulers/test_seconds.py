@@ -10,14 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import Killed, play, space_of
 
+from themo.config.settings import load
 from tune.schedulers.asha import Asha
 from tune.schedulers.decisions import decisions
 from tune.schedulers.median import Median
 from tune.schedulers.pausing import PausingAsha
 from tune.schedulers.rungs import Rungs
+from tune.searchers.history import to_optuna
 from tune.space.search_settings import SearchSettings
 from tune.study.study import Study
 from tune.study.trial_record import Mode
+from tune.study.work_time import rest_of_run
 
 SCHEDULERS = ("asha", "pausing-asha", "hyperband", "median", "none")
 N_REPORTS = 9
@@ -157,3 +160,20 @@ def test_lost_work_does_not_count_as_training(tmp_path):
     assert (resumed[0].pairs_seen, resumed[0].training_seconds) == (300, 3.0)
     study = play(space, resumed, lambda _trial, step: step / 9, pace=lambda _number, _step: 0.5)
     assert study[0].training_seconds == 3.0 + 6 * 0.5
+
+
+def test_samplers_count_milliseconds():
+    space = space_of("asha", 1, resource="seconds", trial_seconds=6, grace_share=0.5)
+    study = play(space, Study(None, "max"), lambda _trial, step: step / 9, pace=lambda *_: 1.25)
+    (trial,) = to_optuna(space, study).trials
+    assert list(trial.intermediate_values) == [1250, 2500, 3750, 5000, 6250]
+
+
+def test_a_cut_trial_has_no_epochs_left():
+    space = space_of("none", 1, resource="seconds", trial_seconds=4)
+    study = play(space, Study(None, "max"), lambda _trial, step: step / 9)
+    base = load().override({"epochs": 3.0})
+    study[0].params, study[0].metrics["epoch"] = {}, 1.0
+    assert rest_of_run(study[0], base) == 2
+    assert rest_of_run(study[0], base, trial_seconds=4) == 0
+    assert rest_of_run(study[0], base, trial_seconds=8) == 1
