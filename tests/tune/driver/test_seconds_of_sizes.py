@@ -46,6 +46,7 @@ def base(tiny_settings: Settings, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of Ray and MLflow
 def test_students_of_all_sizes_train_for_equal_seconds(
     base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +100,8 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "no time at all": (
         {},
         ["--resource", "seconds", "--trial-seconds", "0"],
-        "argument --trial-seconds: must be a time such as 2h30m, 45m or 90s, got '0'",
+        "argument --trial-seconds: must be a time such as 2h30m, 45m or 90s, got '0' "
+        "(see python -m themo tune --help)",
     ),
     "a first rung in pairs": (
         {"grace_share": None, "grace_pairs": 100},
@@ -127,10 +129,10 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
         ["--trial-seconds", "5"],
         "--trial-seconds: must be above grace_seconds 5, got 5",
     ),
-    "a grace in seconds of pairs": (
-        {"grace_share": None, "grace_seconds": 5},
+    "a file's time without the resource": (
+        {"trial_seconds": 60},
         [],
-        "space.yaml: search.grace_seconds: must be left out, resource pairs has no such setting, got 5",
+        "space.yaml: search.trial_seconds: must be left out, resource pairs has no such setting, got 60",
     ),
 }
 
