@@ -40,6 +40,7 @@ ON_CPU = (
     "search_efficiency",
     "time_to_target",
     "search_overhead",
+    "decision_time",
     "chaos",
     "image_search",
     "nothing_like_that",

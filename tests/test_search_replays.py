@@ -8,6 +8,8 @@ from itertools import product
 
 import pytest
 
+from benchmarks.early_stopping import best_of
+from benchmarks.early_stopping import search as given_settings
 from benchmarks.searches.curves import Curve
 from benchmarks.searches.ours import Ours
 from benchmarks.searches.peers import PEERS, Peer, PeerMissingError
@@ -132,6 +134,18 @@ def course_of(
     method: Method, oracle: Oracle, slots: int, n_trainings: float = 5, bar: float = math.inf
 ) -> Course:
     return replay(method, oracle, slots=slots, budget=n_trainings * oracle.whole, bar=bar)
+
+
+def test_given_settings_are_trained_in_their_order(finite: Oracle) -> None:
+    chosen = [one for one in finite.firsts if one.is_whole][:6]
+    whole = given_settings(finite, chosen, "none")
+    assert whole.pairs[-1] == sum(one.pairs[-1] for one in chosen)
+    assert (whole.n_trials, whole.bests[-1]) == (6, best_of(chosen))
+    assert whole.winner == max(range(6), key=lambda i: chosen[i].best)
+    best_first = sorted(chosen, key=lambda one: -one.best)
+    stopped = given_settings(finite, best_first, "asha")
+    assert (stopped.winner, stopped.bests[-1]) == (0, whole.bests[-1])
+    assert stopped.pairs[-1] < whole.pairs[-1]
 
 
 @pytest.mark.parametrize("slots", [1, 4])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from benchmarks.searches.replay import Job, Method
 from tune.schedulers.rules import scheduler_of
 from tune.searchers.by_name import propose
+from tune.space.dimensions import Scalar
 from tune.space.search_space import Space
 from tune.study.study import Study
 
@@ -16,10 +19,11 @@ class Ours(Method):
 
     Args:
         space: The search space with searcher, scheduler and seed, its rungs in pairs (`Space.for_trials`).
+        proposals: Settings of the first trials, in place of the searcher's.
     """
 
-    def __init__(self, space: Space) -> None:
-        self.study = Study(None, "max")
+    def __init__(self, space: Space, proposals: Sequence[Mapping[str, Scalar]] = ()) -> None:
+        self.study = Study(None, "max", proposals=proposals)
         self._space = space
         self._scheduler = scheduler_of(space.search, space)
 

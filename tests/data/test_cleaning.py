@@ -138,7 +138,7 @@ def test_a_slice_is_judged_like_its_copy() -> None:
 def test_drops_are_counted_and_reported() -> None:
     codes = [0, 0, 1, 7, 7]
     drops = Drops.count("own", pa.array(codes).to_numpy())
-    assert str(drops) == "own: 2 of 5 pairs kept; dropped 1 empty, 2 duplicate"
+    assert str(drops) == "own: 2 of 5 pairs kept; dropped: 1 empty, 2 duplicate"
     assert str(Drops.count("own", pa.array([0, 0]).to_numpy())) == "own: 2 of 2 pairs kept"
     assert Drops(**drops.to_json()) == drops
 
@@ -146,7 +146,7 @@ def test_drops_are_counted_and_reported() -> None:
 def test_most_pairs_in_another_language_are_asked_about() -> None:
     swapped = Drops("pairs.tsv", 4000, {"empty": 10, "in another language": 2190})
     assert str(swapped) == (
-        "pairs.tsv: 1,800 of 4,000 pairs kept; dropped 10 empty, 2,190 in another language "
+        "pairs.tsv: 1,800 of 4,000 pairs kept; dropped: 10 empty, 2,190 in another language "
         "(are its --columns English first, then Spanish?)"
     )
     assert "columns" not in str(Drops("pairs.tsv", 4000, {"in another language": 1999}))

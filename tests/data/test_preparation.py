@@ -142,7 +142,7 @@ def test_dropped_pairs_are_reported(
 ) -> None:
     content = [*sentence_pairs(), ("a", " "), ("b", ""), sentence_pairs()[0]]
     prepare_data(settings(corpus=[str(write_tsv(tmp_path / "own.tsv", content))]))
-    assert "own.tsv: 400 of 403 pairs kept; dropped 2 empty, 1 duplicate" in capsys.readouterr().err
+    assert "own.tsv: 400 of 403 pairs kept; dropped: 2 empty, 1 duplicate" in capsys.readouterr().err
 
 
 def test_data_travel_as_paths(tiny_data: TrainingData) -> None:

@@ -210,7 +210,7 @@ class Drops:
         kept = self.read - sum(self.dropped.values())
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.dropped.items())
         text = f"{self.name}: {kept:,} of {self.read:,} pairs kept" + (
-            f"; dropped {reasons}" if reasons else ""
+            f"; dropped: {reasons}" if reasons else ""
         )
         is_swapped = 2 * self.dropped.get("in another language", 0) > self.read
         return text + (" (are its --columns English first, then Spanish?)" if is_swapped else "")

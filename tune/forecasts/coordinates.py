@@ -30,6 +30,7 @@ class Coordinates:
         self._space = space
         self._dimensions = list(space.dimensions.items())
         self._is_choice = np.array([isinstance(dimension, Choice) for _, dimension in self._dimensions])
+        self._rows: dict[tuple[tuple[str, type, Scalar], ...], Floats] = {}
 
     @property
     def n(self) -> int:
@@ -37,11 +38,20 @@ class Coordinates:
         return len(self._dimensions)
 
     def of(self, params: Mapping[str, Scalar]) -> Floats:
-        """Coordinates of one setting, float64 of shape (n,); a value outside the space is an inactive one."""
-        known = self._known(params)
-        return np.array(
-            [_coordinate(d, known[name]) if name in known else _inactive(d) for name, d in self._dimensions]
-        )
+        """Coordinates of one setting, float64 of shape (n,); a value outside the space is an inactive one.
+
+        They are kept: a search asks for those of all its trials at every decision.
+        """
+        key = tuple((name, type(value), value) for name, value in params.items())  # True == 1 == 1.0
+        if key not in self._rows:
+            known = self._known(params)
+            self._rows[key] = np.array(
+                [
+                    _coordinate(d, known[name]) if name in known else _inactive(d)
+                    for name, d in self._dimensions
+                ]
+            )
+        return self._rows[key]
 
     def of_places(self, places: Floats) -> Floats:
         """Coordinates of points of the unit cube (`tune.space.cube`).
@@ -89,10 +99,24 @@ class Coordinates:
 
         Two choices differ by 1, or not at all.
         """
-        differences = a.T[:, :, None] - b.T[:, None, :]
-        differences[self._is_choice] = differences[self._is_choice] != 0
-        squared: Floats = differences**2
-        return squared
+        return np.stack([self._squared(i, a, b) for i in range(self.n)])
+
+    def squared_distances(self, a: Floats, b: Floats, weights: Floats) -> Floats:
+        """The weighted sum of `squared_differences`, float64 of shape (len(a), len(b)).
+
+        Args:
+            a: Coordinates, float64 of shape (len(a), n).
+            b: Coordinates, float64 of shape (len(b), n).
+            weights: One a coordinate, float64 of shape (n,).
+        """
+        found = np.zeros((len(a), len(b)))
+        for i, weight in enumerate(weights):
+            found += weight * self._squared(i, a, b)
+        return found
+
+    def _squared(self, i: int, a: Floats, b: Floats) -> Floats:
+        differences: Floats = a[:, i, None] - b[None, :, i]
+        return (differences != 0).astype(np.float64) if self._is_choice[i] else differences**2
 
 
 def stack(rows: Sequence[Floats], n: int) -> Floats:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import Bounds, minimize
 
 from tune.forecasts.coordinates import Coordinates, Floats
@@ -89,14 +90,19 @@ class CurveProcess:
     def predict(self, asked: Reports) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the noiseless scores at other reports, each of shape (asked,)."""
         theta, times = _Hyperparameters.of(self._theta), _Times(asked.times, self._known.times)
-        squares = self._coordinates.squared_differences(asked.settings, self._known.settings)
-        cross = theta.alike(squares) * times.mixed(theta.shared, theta.span) + times.of_mean
+        cross = self._alike(theta, asked) * times.mixed(theta.shared, theta.span) + times.of_mean
         cross += _same_trial(asked, self._known) * times.mixed(theta.own, theta.span)
         solved = solve_triangular(self._factor, cross.T, lower=True)
         level, slope, rough = theta.shared + theta.own
         prior = level + slope * asked.times**2 + rough + _MEAN_VARIANCE * (1 + asked.times**2)
         variance = np.maximum(prior - (solved**2).sum(axis=0), 1e-9)
         return self._center + self._unit * (cross @ self._weights), self._unit * np.sqrt(variance)
+
+    def _alike(self, theta: _Hyperparameters, asked: Reports) -> Floats:
+        """Kx of other and known reports, without the differences of all settings at once."""
+        distances = self._coordinates.squared_distances(asked.settings, self._known.settings, theta.inverse)
+        found: Floats = np.exp(-0.5 * distances)
+        return found
 
     @property
     def noise(self) -> float:
@@ -129,11 +135,11 @@ class CurveProcess:
     def _loss(self, logarithms: Floats) -> tuple[float, Floats]:
         """Negative logarithm of the posterior density of the hyperparameters, and its gradient."""
         theta = _Hyperparameters.of(logarithms)
-        factor = cho_factor(self._covariance(theta), lower=True)
-        weights = cho_solve(factor, self._scores)
+        factor = cho_factor(self._covariance(theta), lower=True, overwrite_a=True, check_finite=False)
+        weights = cho_solve(factor, self._scores, check_finite=False)
         distance = (logarithms - self._prior) / self._deviation
         loss = 0.5 * (self._scores @ weights + distance @ distance) + np.log(np.diag(factor[0])).sum()
-        slopes = 0.5 * (cho_solve(factor, np.eye(len(weights))) - np.outer(weights, weights))
+        slopes = 0.5 * (_inverse(factor[0]) - np.outer(weights, weights))
         return float(loss), self._gradient(theta, slopes) + distance / self._deviation
 
     def _gradient(self, theta: _Hyperparameters, slopes: Floats) -> Floats:
@@ -208,6 +214,13 @@ class _Times:
         level, slope, rough = weights
         found: Floats = level + slope * self.products + rough * self.near(span)
         return found
+
+
+def _inverse(factor: Floats) -> Floats:
+    """The inverse of a matrix from its lower Cholesky factor, in a third of the time of solving for it."""
+    lower, _ = dpotri(factor, lower=True)
+    whole: Floats = np.tril(lower) + np.tril(lower, -1).T
+    return whole
 
 
 def _same_trial(a: Reports, b: Reports) -> Floats:

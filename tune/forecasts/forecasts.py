@@ -5,13 +5,14 @@ A pure function of the record, so that a resumed search, and `why`, find the sam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from tune.forecasts.coordinates import Coordinates, Floats, stack
 from tune.forecasts.curve_process import CurveProcess, Reports, time_of
@@ -56,10 +57,17 @@ class Forecasts:
         study: The record, with reports of two trials at least (`are_possible`).
         arriving: A trial that has just reported, and is judged; None: none. To promises, other running trials
             have ended as predicted.
+        coordinates: Those of the space, of earlier forecasts; None: new ones.
     """
 
-    def __init__(self, space: Space, study: Study, arriving: int | None = None) -> None:
-        self._space, self._coordinates = space, Coordinates(space)
+    def __init__(
+        self,
+        space: Space,
+        study: Study,
+        arriving: int | None = None,
+        coordinates: Coordinates | None = None,
+    ) -> None:
+        self._space, self.coordinates = space, coordinates or Coordinates(space)
         self._whole = space.search.whole_pairs
         self._reported = [trial for trial in (*study.carried, *study) if trial.values]
         self._entropy = [space.search.seed, len(study), *study.salt]
@@ -72,7 +80,7 @@ class Forecasts:
         self._scores = self.scale.scores(np.array([value for *_, value in chosen]))
         own = [value for trial in study if trial.is_scored for value in trial.values.values()]
         self.best_score = float(self.scale.scores(np.array(own)).max() if own else self._scores.max())
-        self._fitted = CurveProcess(self._coordinates, self._known, self._scores)
+        self._fitted = CurveProcess(self.coordinates, self._known, self._scores)
         self._process = self._fitted
         running = [trial for trial in study if trial.state == "RUNNING" and trial.number != arriving]
         if running:
@@ -86,14 +94,14 @@ class Forecasts:
             *(np.concatenate([a, b]) for a, b in zip(_arrays(self._known), _arrays(ends), strict=True))
         )
         self._process = CurveProcess(
-            self._coordinates, known, np.concatenate([self._scores, means]), like=self._fitted
+            self.coordinates, known, np.concatenate([self._scores, means]), like=self._fitted
         )
         self.best_score = max(self.best_score, float(means.max()))
 
     def _rows(self, reports: Sequence[tuple[Trial, float]]) -> Reports:
-        settings = [self._coordinates.of(trial.params) for trial, _ in reports]
+        settings = [self.coordinates.of(trial.params) for trial, _ in reports]
         return Reports(
-            stack(settings, self._coordinates.n),
+            stack(settings, self.coordinates.n),
             np.array([time_of(pairs, self._whole) for _, pairs in reports]),
             np.array([trial.number for trial, _ in reports], dtype=np.int64),
         )
@@ -112,11 +120,10 @@ class Forecasts:
     def ends(self) -> dict[int, End]:
         """The promise of each trial with a report, by number; carried trials are among them."""
         means, deviations = self._process.predict(self._ends_of_reported)
-        found = {}
-        for trial, mean, deviation in zip(self._reported, means, deviations, strict=True):
-            left = max(1 - trial.pairs_seen / self._whole, 0.0) + 0.5 * self._interval
-            found[trial.number] = self._end(float(mean), float(deviation), left)
-        return found
+        seen = np.array([trial.pairs_seen for trial in self._reported]) / self._whole
+        costs = np.maximum(1 - seen, 0.0) + 0.5 * self._interval
+        ends = self._promises(means, deviations, costs)
+        return dict(zip((trial.number for trial in self._reported), ends, strict=True))
 
     @cached_property
     def _ends_of_reported(self) -> Reports:
@@ -127,9 +134,9 @@ class Forecasts:
         """The share of a whole trial between two judgements."""
         return self._space.search.first_pairs / self._whole
 
-    def _end(self, mean: float, deviation: float, cost: float) -> End:
-        gains, chances = expected_gain(np.array([mean]), np.array([deviation]), self.best_score)
-        return End(mean, float(gains[0]) / cost, float(chances[0]))
+    def _promises(self, means: Floats, deviations: Floats, costs: Floats) -> list[End]:
+        gains, chances = expected_gain(means, deviations, self.best_score)
+        return list(map(End, means.tolist(), (gains / costs).tolist(), chances.tolist()))
 
     @cached_property
     def best_new(self) -> End:
@@ -139,27 +146,27 @@ class Forecasts:
     def proposals(self) -> Iterator[dict[str, Scalar]]:
         """Settings for a new trial, the most promising ones first."""
         places, _ = self._new
-        yield from (self._coordinates.params(row) for row in places)
+        yield from (self.coordinates.params(row) for row in places)
 
     @cached_property
     def _new(self) -> tuple[Floats, End]:
         """Points of the unit cube, the most promising first, and the promise of the first one."""
         places = self._candidates()
-        settings = self._coordinates.of_places(places)
+        settings = self.coordinates.of_places(places)
         asked = Reports(settings, np.zeros(len(places)), np.full(len(places), _NEW, dtype=np.int64))
         means, deviations = self._process.predict(asked)
         gains, _ = expected_gain(means, deviations, self.best_score)
         order = np.argsort(-gains, kind="stable")
-        first = order[0]
-        return places[order], self._end(float(means[first]), float(deviations[first]), 1.0)
+        first = order[:1]
+        return places[order], self._promises(means[first], deviations[first], np.ones(1))[0]
 
     def _candidates(self) -> Floats:
         """Points of the unit cube, float64 of shape (points, n)."""
-        n = self._coordinates.n
+        n = self.coordinates.n
         random = np.random.default_rng(np.random.SeedSequence(self._entropy))
         drawn = random.random((_N_DRAWS, n))
         ranked = sorted(self._reported, key=lambda trial: (-self.ends[trial.number].mean, trial.number))
-        parents = [self._coordinates.places(trial.params) for trial in ranked[:_N_PARENTS]]
+        parents = [self.coordinates.places(trial.params) for trial in ranked[:_N_PARENTS]]
         near = np.repeat(stack(parents, n), _N_NEAR, axis=0)
         change, fresh = random.random(near.shape), random.random(near.shape)
         moved = np.clip(near + _STEP * random.standard_normal(near.shape), 0.0, 1.0)
@@ -178,8 +185,9 @@ def expected_gain(means: Floats, deviations: Floats, best: float) -> tuple[Float
     Jones et al., 1998, "Efficient Global Optimization of Expensive Black-Box Functions".
     """
     z = (means - best) / deviations
-    chances: Floats = norm.cdf(z)
-    gains: Floats = deviations * (z * chances + norm.pdf(z))
+    chances: Floats = ndtr(z)
+    density = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+    gains: Floats = deviations * (z * chances + density)
     return gains, chances
 
 
@@ -201,7 +209,8 @@ def forecasts_of(space: Space, study: Study, arriving: int | None = None) -> For
     known = _latest.get(study)
     if known is not None and known[0] is space and known[1] == states:
         return known[2]
-    found = Forecasts(space, study, arriving)
+    coordinates = known[2].coordinates if known is not None and known[0] is space else None
+    found = Forecasts(space, study, arriving, coordinates)
     _latest[study] = (space, states, found)
     return found
 

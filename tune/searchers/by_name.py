@@ -39,6 +39,8 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
     - ``gp``: Optuna's Gaussian process with expected improvement. A stopped trial counts with its best
       objective, a failed one as the worst of all.
     - ``cmaes``: `tune.searchers.evolution` for ranges, choices at random. Trials count as with ``gp``.
+    - ``forecast``: the largest expected gain at the end of a curve (`tune.forecasts`), after first points of
+      ``quasi-random``.
     - ``random``: uniform over each range or choice.
     - ``quasi-random``: `tune.searchers.quasi_random`, points that cover the space evenly. Trusted trials use
       no points.
