@@ -110,11 +110,9 @@ def play(
         trial = study[number]
         before = amount_of(trial, resource)
         spent[trial_id] += pace(number, step)
-        metrics = {
-            "pairs_seen": float(PAIRS * step),
-            "training_seconds": spent[trial_id],
-            OBJECTIVE: objective(trial, step),
-        }
+        metrics = {"pairs_seen": float(PAIRS * step), OBJECTIVE: objective(trial, step)}
+        if resource == "seconds":
+            metrics["training_seconds"] = spent[trial_id]
         report = TrialReport(
             number=number,
             metrics=metrics,

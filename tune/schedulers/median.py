@@ -27,7 +27,7 @@ class Median(Scheduler):
 
     Attributes:
         interval: Amount of the resource between judgements.
-        resource: What the amount counts.
+        resource: The counted resource.
     """
 
     interval: float

@@ -28,7 +28,7 @@ class Rungs:
     Attributes:
         first: Amount at the first rung.
         factor: Ratio of each rung to the previous one.
-        resource: What the amounts count.
+        resource: The counted resource.
     """
 
     first: float

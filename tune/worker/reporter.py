@@ -56,7 +56,7 @@ class Reporter:
         measure: Returns the trial's peak share of its GPU's memory.
         before: Amount of the search's resource that the trial had used before this attempt.
         send: Sends reports to the driver.
-        resource: What the amounts count.
+        resource: The counted resource.
         is_spent: Whether a trial is complete after so many seconds of training (`SearchSettings.is_spent`).
     """
 

@@ -98,6 +98,7 @@ def content_of(source: Source) -> Content:
         "busy": busy_share(study, n_slots),
         "has_rungs": facts.has_rungs(rules),
         "rungs": stops,
+        "rules": rules,
         "amount": partial(in_words, resource=rules.resource),
         "resource": NAMES_OF_RESOURCES[rules.resource],
         "departures": facts.departures(study, rules.resource),

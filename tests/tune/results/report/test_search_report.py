@@ -85,7 +85,8 @@ def test_the_page_shows_seconds_where_they_are_the_resource(finished: tuple[Sear
     study.save()
     text = text_of(write_report(search, folder))
     assert "val/match@01 over the seconds of training." in text
-    assert "4.5 s 3 3 0" in text
+    assert "rung, seconds" in text
+    assert "4.5 3 3 0" in text
     figure = learning_curves(study, study.winner(), "o", rungs(study, search.space.search), "seconds")
     assert figure.layout.xaxis.title.text == "seconds of training (logarithmic scale)"
     assert max(x for trace in figure.data for x in trace.x or () if x) == 18.0
