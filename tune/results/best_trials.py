@@ -120,7 +120,7 @@ def write_best(
         )
     is_cut = winner.state != "COMPLETE" or bool(winner.reason)  # one that its last epoch ended has no reason
     if winner.state == "COMPLETE" and is_cut:
-        note += f"# Trial {winner.number}: {winner.reason}. Training with these settings continues to its last epoch.\n"
+        note += f"# Trial {winner.number}: {winner.reason}. A run with these settings continues to its end.\n"
     best = folder / BEST_VERSION
     with unfinished(best) as new:
         storage.when_there(partial(_fetch_anew, storage, str(winner.checkpoint), new))
