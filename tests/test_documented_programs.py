@@ -69,6 +69,12 @@ COVERED = {
     "python -m themo tune --num-samples 4 --scheduler pbt --name population": (
         "tests/tune/schedulers/test_population.py"
     ),
+    "python -m themo tune --space sizes.yaml --trial-seconds 90s --num-samples 4 --name sizes": (
+        "tests/tune/driver/test_seconds_of_sizes.py"
+    ),
+    "python -m themo tune --space sizes.yaml --trial-seconds 10m --time-budget 6h --name by-six": (
+        "tests/tune/driver/test_seconds_of_sizes.py"
+    ),
     "python -m themo tune --warm-start long --num-samples 2 --name long-again": (
         "tests/tune/driver/test_warm_start.py"
     ),
@@ -225,6 +231,13 @@ def test_space_with_a_condition_is_read(tmp_path: Path) -> None:
     assert "hidden_size" in space.active(settings | {"backbone_weights": False})
 
 
+def test_space_of_sizes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "sizes.yaml"
+    path.write_text(block("yaml", "# sizes"), encoding="utf-8")
+    search = search_space.load(path, load()).search
+    assert (search.resource, search.first_rung) == ("seconds", 6.0)
+
+
 def test_settings_of_nested_widths_are_read(tmp_path: Path) -> None:
     path = tmp_path / "nested.yaml"
     path.write_text(block("yaml", "# nested"), encoding="utf-8")
@@ -237,6 +250,7 @@ def test_yaml_blocks_are_all_looked_at() -> None:
         "# my",
         "# space",
         "# widths",
+        "# sizes",
         "# nested",
         f"{preset}\ndata",
         f"{preset}\npaths",

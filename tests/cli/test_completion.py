@@ -13,9 +13,9 @@ import pytest
 from tiny import write_lines
 
 import themo
-from themo.cli.commands.tune import SCHEDULERS, SEARCHERS
+from themo.cli.commands.tune import RESOURCES, SCHEDULERS, SEARCHERS
 from themo.cli.main import main
-from tune.space.search_settings import SchedulerName, SearcherName
+from tune.space.search_settings import Resource, SchedulerName, SearcherName
 
 BIN = Path(sys.executable).parent
 needs_program = pytest.mark.skipif(not (BIN / "themo").is_file(), reason="needs the installed program")
@@ -163,3 +163,4 @@ def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None
 def test_names_of_searchers_and_schedulers_are_those_of_a_space() -> None:
     assert get_args(SearcherName) == SEARCHERS
     assert get_args(SchedulerName) == SCHEDULERS
+    assert get_args(Resource) == RESOURCES

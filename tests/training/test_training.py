@@ -1,5 +1,6 @@
 import csv
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from themo.training.loop import Report, is_better, train
 from themo.training.losses import build_loss
 from themo.training.validation import Validation
 
-TIMES = ("seconds", "pairs_per_second")
+TIMES = ("seconds", "training_seconds", "pairs_per_second")
 Metrics = dict[str, float]
 
 
@@ -109,7 +110,30 @@ def test_reports_count_pairs_steps_and_epochs(settings: SettingsFactory, tiny_da
         assert m["learn_rate"] == 1e-3
         assert m["train/loss"] == m["train/cosine"]
         assert m["pairs_per_second"] > 0
-    assert [m["seconds"] for m in metrics] == sorted(m["seconds"] for m in metrics)
+    for seconds in ("seconds", "training_seconds"):
+        assert [m[seconds] for m in metrics] == sorted(m[seconds] for m in metrics)
+    # not those of validation
+    assert all(0 < m["training_seconds"] < m["seconds"] for m in metrics)
+
+
+def test_training_seconds_are_those_of_the_steps_alone(
+    settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    last: list[Report] = []
+
+    def report(each: Report) -> None:
+        last.append(each)
+        if len(last) == 2:
+            each.save(tmp_path / "version")
+        time.sleep(0.1)  # as writing does, or a wait for a full disk
+
+    chosen = settings(epochs=2.0, report_pairs=len(tiny_data.train) // 3)
+    train(chosen, tiny_data, report=report)
+    whole = [each.metrics for each in last]
+    assert whole[-1]["seconds"] - whole[-1]["training_seconds"] > 0.1 * (len(whole) - 1)
+    del last[:]
+    train(chosen, tiny_data, report=report, resume=tmp_path / "version")
+    assert last[0].metrics["training_seconds"] > whole[1]["training_seconds"]
 
 
 def test_train_losses_are_means_over_pairs_since_the_last_report(

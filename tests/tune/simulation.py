@@ -13,6 +13,7 @@ from themo.config.settings import Settings
 from tune.driver.searcher import StudyScheduler, StudySearcher
 from tune.driver.stoppers import Breakdown
 from tune.space.search_space import Space, from_tree
+from tune.study.resource import amount_of
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 from tune.worker.trial_report import TrialReport
@@ -31,8 +32,12 @@ class Killed(Exception):  # noqa: N818 -- no error: what the test asked for
     """The process has gone."""
 
 
-def space_of(scheduler: str, n_trials: int) -> Space:
-    """Two settings, searched at random."""
+Pace = Callable[[int, int], float]
+"""Seconds of training of a report, of a trial's number and the number of the report."""
+
+
+def space_of(scheduler: str, n_trials: int, **search: object) -> Space:
+    """Two settings, searched at random; `search` has further settings of the search."""
     base = Settings.model_validate(
         {"data": {"corpus": ["a.tsv"]}, "teacher": {"architecture": "a"}, "student": {"backbone": "a"}}
     )
@@ -43,6 +48,7 @@ def space_of(scheduler: str, n_trials: int) -> Space:
             "searcher": "random",
             "num_samples": n_trials,
             "grace_share": PAIRS / WHOLE,
+            **search,
         },
     }
     return from_tree(tree, base, source="search.yaml").for_trials(WHOLE)
@@ -57,6 +63,7 @@ def play(
     choices: Iterable[int] = (),
     moments: int | None = None,
     deaths: Iterable[bool] = (),
+    pace: Pace = lambda _number, _step: 1.0,
 ) -> Study:
     """A search, or what is left of one.
 
@@ -69,7 +76,9 @@ def play(
         choices: Which of the trials at work reports next, taken modulo their number; then always the first.
         moments: So many steps are made before the process is killed; None: it lives.
         deaths: Whether the worker dies just after each report, before a version of it stands.
+        pace: Seconds of training of each report.
     """
+    resource = space.search.resource
     searcher = StudySearcher(space, study, lambda: slots)
     scheduler = StudyScheduler(space, study, OBJECTIVE, Breakdown(lambda: slots))
     chosen = iter(choices)
@@ -81,12 +90,14 @@ def play(
 
     at_work: dict[str, int] = {}
     taken_up: dict[str, float] = {}
+    spent: dict[str, float] = {}
     clock = count()
     dies = iter(deaths)
     n_begun = 0
     while True:
         while isinstance(config := searcher.suggest(str(n_begun)), dict):
             at_work[str(n_begun)] = config["checkpoint_pairs"] // PAIRS
+            spent[str(n_begun)] = config["training_seconds"]
             taken_up[str(n_begun)] = float(next(clock))
             n_begun += 1
             live()
@@ -97,8 +108,11 @@ def play(
         at_work[trial_id] += 1
         number, step = searcher.numbers[trial_id], at_work[trial_id]
         trial = study[number]
-        before = trial.pairs_seen
+        before = amount_of(trial, resource)
+        spent[trial_id] += pace(number, step)
         metrics = {"pairs_seen": float(PAIRS * step), OBJECTIVE: objective(trial, step)}
+        if resource == "seconds":
+            metrics["training_seconds"] = spent[trial_id]
         report = TrialReport(
             number=number,
             metrics=metrics,
@@ -117,7 +131,8 @@ def play(
             searcher.on_trial_complete(trial_id, error=True)  # of its last task Ray may tell too
             del at_work[trial_id]
             continue
-        if report.is_last or scheduler._scheduler.is_judged(number, before, trial.pairs_seen):
+        is_judged = scheduler._scheduler.is_judged(number, before, amount_of(trial, resource))
+        if report.is_last or is_judged or space.search.is_spent(spent[trial_id]):
             trial.enter_checkpoint(f"{number}/{step}")
             study.save()
             live()

@@ -47,7 +47,8 @@ class Report:
     """What `train` reports at the times of `themo.training.report_times` and at the end.
 
     Attributes:
-        metrics: ``pairs_seen``, ``step``, ``epoch``, ``seconds``, ``pairs_per_second``, ``learn_rate``,
+        metrics: ``pairs_seen``, ``step``, ``epoch``, ``seconds``, ``training_seconds`` (of the steps alone,
+            without validation, saving and waiting), ``pairs_per_second``, ``learn_rate``,
             ``train/loss`` and ``train/<term>`` (means since the last report), ``val/loss``, ``val/cosine``,
             ``val/match@01``, ``val/retrieval@01`` where there are validation images, the last two of each
             nested width as ``val/width32/match@01``, and ``best/...``: the validation metrics of the best
@@ -143,7 +144,7 @@ def train(
     on_begin(run.facts)
 
     progress, means = run.progress, RunningMeans()
-    clock, pace = time.monotonic() - progress.seconds, _Pace(progress.pairs_seen)
+    clock, pace = time.monotonic() - progress.seconds, _Pace(progress)
     lengths = token_counts(data.train, max_length)
     span = (progress.step, total_steps)
     for chosen in plan_steps(lengths, config.batch_size, config.seed, *span, parts=data.parts):
@@ -168,7 +169,7 @@ def train(
             continue
 
         means.check(progress.step, rate)
-        speed = pace.rate(progress.pairs_seen)
+        speed = pace.measure(progress.pairs_seen)
         measured = group.from_first(lambda: validate(student, loss_of, dtype))
         _refuse_not_finite(measured, progress.step, rate)
         progress.seconds = time.monotonic() - clock
@@ -177,6 +178,7 @@ def train(
             "step": progress.step,
             "epoch": progress.step / steps_an_epoch,
             "seconds": progress.seconds,
+            "training_seconds": round(pace.seconds, 3),
             "pairs_per_second": speed,
             "learn_rate": rate,
             **{f"train/{name}": value for name, value in means.take().items()},
@@ -252,16 +254,24 @@ class _Run:
 
 
 class _Pace:
-    """Sentence pairs a second between two reports, without validation and saving."""
+    """Sentence pairs a second between two reports, and the seconds so far, without validation and saving.
 
-    def __init__(self, pairs_seen: int) -> None:
-        self.restart(pairs_seen)
+    Args:
+        progress: Of the run that begins here, or continues.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        last = progress.reports[-1] if progress.reports else {}
+        self.seconds = last.get("training_seconds", progress.seconds)  # older versions measured only these
+        self.restart(progress.pairs_seen)
 
     def restart(self, pairs_seen: int) -> None:
         self._pairs, self._since = pairs_seen, time.monotonic()
 
-    def rate(self, pairs_seen: int) -> float:
-        return (pairs_seen - self._pairs) / (time.monotonic() - self._since)
+    def measure(self, pairs_seen: int) -> float:
+        elapsed = time.monotonic() - self._since
+        self.seconds += elapsed
+        return (pairs_seen - self._pairs) / elapsed
 
 
 def _refuse_not_finite(measured: Metrics, step: int, rate: float) -> None:

@@ -51,7 +51,7 @@ def plan(study: Study, space: Space, settings: Settings) -> Confirmation | str:
         return "no other trial is complete"
     spent = 0 if known is None else known.pairs_before + sum(run.pairs_seen for run in study.runs)
     budget = search.confirm * pairs_of_search(study)
-    costs = [pairs_of_run(trial, settings) for trial in (winner, *rivals)]
+    costs = [pairs_of_run(trial, settings, search.trial_seconds) for trial in (winner, *rivals)]
 
     def affordable(n_finalists: int) -> int:
         return min(search.confirm_seeds, math.floor((budget - spent) / sum(costs[:n_finalists])))
@@ -109,12 +109,12 @@ def pairs_of_search(study: Study) -> int:
     return sum(trial.pairs_seen for trial in study)
 
 
-def pairs_of_run(trial: Trial, settings: Settings) -> float:
+def pairs_of_run(trial: Trial, settings: Settings, trial_seconds: float | None = None) -> float:
     """Largest number of sentence pairs of a run with a complete trial's settings.
 
     `training.patience` may have ended the trial before its last epoch, and may not end the run.
     """
-    return trial.pairs_seen * (1 + (rest_of_run(trial, settings) or 0.0))
+    return trial.pairs_seen * (1 + (rest_of_run(trial, settings, trial_seconds) or 0.0))
 
 
 def begin(study: Study, chosen: Confirmation) -> None:

@@ -97,6 +97,12 @@ class OpenSearch:
             console.print(f"To resume: {self.resume_command}", soft_wrap=True)
 
         console.print(f"Search {search.name}: {search.folder}")
+        if search.space.search.resource == "seconds":
+            console.print(
+                "Resource: seconds of training. They differ from run to run, so that a search that is killed "
+                "and resumed does not repeat to the last bit",
+                soft_wrap=True,
+            )
         for line in toy_parts(search.settings):
             console.print(line, soft_wrap=True)
         budget = self.options.time_budget

@@ -32,7 +32,8 @@ def with_rungs(search: Search, data: Mapping[tuple[Scalar, ...], TrainingData]) 
         OSError: The disk is full.
     """
     rules = search.space.search
-    if rules.grace_share is None or rules.grace_pairs is not None:
+    is_known = rules.grace_pairs is not None or rules.resource == "seconds"
+    if rules.grace_share is None or is_known:
         return search
     whole = float(search.settings.training.epochs) * _base_data(search, data).pairs_an_epoch
     search = replace(search, space=search.space.for_trials(whole))
@@ -56,18 +57,18 @@ def idle_rungs(space: Space, settings: Settings, data: Iterable[TrainingData]) -
         data: Training data of each combination of searched data settings; the longest trial counts.
     """
     search, report_pairs = space.search, settings.training.report_pairs
-    if search.scheduler == "none":
+    if search.scheduler == "none" or search.resource == "seconds":  # seconds are known of no trial yet
         return ""
     pairs = _longest(space, settings) * max(each.pairs_an_epoch for each in data)
     before, last = last_reports_before_end(pairs, report_pairs)
-    if search.first_rung <= before:
+    if search.first_pairs <= before:
         return ""
-    stops = "no trial" if search.first_rung > last else "trials only shortly before their end"
+    stops = "no trial" if search.first_pairs > last else "trials only shortly before their end"
     given = "grace_pairs" if search.grace_share is None else "grace_share"
     remedy = f"lower search.{given} so that it is at most {before:,} pairs, or " if before > 0 else ""
     return (
         f"Warning: the scheduler {search.scheduler} can stop {stops}: its first rung is at "
-        f"{search.first_rung:,} sentence pairs, a whole trial has {pairs:,.0f} and is judged last at "
+        f"{search.first_pairs:,} sentence pairs, a whole trial has {pairs:,.0f} and is judged last at "
         f"{last:,}; {remedy}train for more epochs"
     )
 

@@ -16,6 +16,7 @@ class SearchOptions:
         settings: Settings by leaf name.
         space: File of the search space, or its content; its mapping of settings to ranges alone will do.
         time_budget: Seconds.
+        trial_seconds: Seconds of training of a whole trial.
         confirm: Share of the search's sentence pairs; 0: off.
         gpus_per_trial: `themo.cli.options.AUTO_GPUS` for ``auto``.
         register: Name under which MLflow's registry takes the winner; None: nothing is registered.
@@ -33,6 +34,8 @@ class SearchOptions:
     search_seed: int | None = None
     searcher: str | None = None
     scheduler: str | None = None
+    resource: str | None = None
+    trial_seconds: float | None = None
     time_budget: float | None = None
     stop_after_no_gain: int | None = None
     confirm: float | None = None

@@ -27,6 +27,7 @@ from tune.schedulers.rules import scheduler_of
 from tune.searchers.by_name import propose
 from tune.space.search_space import Space
 from tune.study.limits import wants_more
+from tune.study.resource import amount_of, progress_in_words
 from tune.study.study import Study
 from tune.study.trial_record import State, Trial
 from tune.study.work_time import sessions
@@ -119,7 +120,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         for trial in self._study:
             if trial.state == "PAUSED":
                 why = at_the_end(self._study, self._space, trial.number).line
-                self._study.finish(trial.number, "PRUNED", f"stopped at {trial.pairs_seen:,} pairs", why)
+                at = progress_in_words(trial, self._space.search.resource)
+                self._study.finish(trial.number, "PRUNED", f"stopped at {at}", why)
 
     def on_trial_complete(self, trial_id: str, error: bool = False, **_: object) -> None:
         """Record that a trial ended or is paused.
@@ -228,16 +230,20 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             if report.traceback and transition.state == "FAIL":  # a diverged trial has none
                 self._breakdown.lose(report.number, report.machine)
             return transition
-        before = record.pairs_seen
+        search = self._space.search
+        before = amount_of(record, search.resource)
         self._breakdown.report()
         self._study.report(report.number, report.metrics, self._objective)
         if report.is_last:
             return _Transition("COMPLETE")
+        at = progress_in_words(record, search.resource)
+        if search.is_spent(record.training_seconds):
+            return _Transition("COMPLETE", f"its {search.trial_seconds:g} s ended at {at}")
         found = decide(self._scheduler, self._space, self._study, report.number, before)
         if found.state == "RUNNING":
             return None
         word = "paused" if found.state == "PAUSED" else "stopped"
-        return _Transition(found.state, f"{word} at {record.pairs_seen:,} pairs", found.line)
+        return _Transition(found.state, f"{word} at {at}", found.line)
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
         """The waiting trial that was suggested first, after reporting trials that Ray gave up silently.

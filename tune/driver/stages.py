@@ -88,6 +88,7 @@ def trials_of(
             search.objective,
             search.settings,
             scheduler_of(space.search, space).forecast,
+            space.search,
         ),
         tabulate=TrialTable(study, space, search.folder, at_rest=True).write,
         is_done=lambda: is_whole(study, space),

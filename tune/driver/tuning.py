@@ -95,6 +95,8 @@ def tune(
     searcher: str | None = None,
     scheduler: str | None = None,
     search_seed: int | None = None,
+    resource: str | None = None,
+    trial_seconds: float | str | None = None,
     time_budget: float | str | None = None,
     stop_after_no_gain: int | None = None,
     confirm: float | Literal["off"] | None = None,
@@ -128,6 +130,10 @@ def tune(
         scheduler: ``asha``, ``pausing-asha``, ``freeze-thaw``, ``hyperband``, ``median``, ``pbt`` or
             ``none``. None: as the space says.
         search_seed: Seed of the proposals. None: as the space says.
+        resource: Amount at which trials are compared: ``pairs`` seen, or ``seconds`` of their own training.
+            None: as the space says.
+        trial_seconds: Seconds of training of a whole trial, or a time such as ``"10m"``, with resource
+            ``"seconds"``. None: as the space says.
         time_budget: Seconds, or a time such as ``"2h30m"``, after which the search stops. None: no limit.
         stop_after_no_gain: Trials without improvement after which the search stops. None: as the space says.
         confirm: Cost of proving the winner with further seeds, as a share of the search's sentence pairs, or
@@ -164,6 +170,8 @@ def tune(
         search_seed=_read("search_seed", search_seed, natural),
         searcher=searcher,
         scheduler=scheduler,
+        resource=resource,
+        trial_seconds=_read("trial_seconds", trial_seconds, _budget),
         time_budget=_read("time_budget", time_budget, _budget),
         stop_after_no_gain=_read("stop_after_no_gain", stop_after_no_gain, positive),
         confirm=_read("confirm", confirm, share_or_off),

@@ -88,7 +88,7 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
     """
     compared = _compared()
     expected = {leaf: value for leaf, value in settings.leaves().items() if leaf in compared}
-    task_of_search = _other_task(old, settings)
+    task_of_search = _other_task(old, space, settings)
     trials: list[Trial] = []
     foreign: list[Trial] = []
     task: set[str] = set()
@@ -122,11 +122,12 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
     return carried
 
 
-def _other_task(old: Search, settings: Settings) -> list[str]:
-    """Parts of the task that differ for all trials of the old search."""
+def _other_task(old: Search, space: Space, settings: Settings) -> list[str]:
+    """Parts of the task that differ for all trials of the old search; a trial's seconds are a part of it."""
     parts = {
         "objective": old.objective != settings.objective,
         "miniature": old.settings.miniature != settings.miniature,
+        "trial_seconds": old.space.search.trial_seconds != space.search.trial_seconds,
     }
     return [name for name, differs in parts.items() if differs]
 
@@ -134,7 +135,7 @@ def _other_task(old: Search, settings: Settings) -> list[str]:
 def _is_of_task(name: str) -> bool:
     """Whether a setting is a part of the task."""
     leaves = known_leaves()
-    return name in ("objective", "miniature") or leaves[name][0] in _TASK_SECTIONS
+    return name in ("objective", "miniature", "trial_seconds") or leaves[name][0] in _TASK_SECTIONS
 
 
 def _best_quarter(trials: Sequence[Trial], old: Search, space: Space) -> tuple[Mapping[str, Scalar], ...]:

@@ -132,7 +132,7 @@ class Forecasts:
     @property
     def _interval(self) -> float:
         """The share of a whole trial between two judgements."""
-        return self._space.search.first_rung / self._whole
+        return self._space.search.first_pairs / self._whole
 
     def _promises(self, means: Floats, deviations: Floats, costs: Floats) -> list[End]:
         gains, chances = expected_gain(means, deviations, self.best_score)

@@ -118,10 +118,13 @@ def write_best(
             f"# another run. The winner, trial {winner.number}, continued {winner.lineage_in_words};\n"
             "# study.json holds the settings before that.\n"
         )
+    is_cut = winner.state != "COMPLETE" or bool(winner.reason)  # one that its last epoch ended has no reason
+    if winner.state == "COMPLETE" and is_cut:
+        note += f"# Trial {winner.number}: {winner.reason}. A run with these settings continues to its end.\n"
     best = folder / BEST_VERSION
     with unfinished(best) as new:
         storage.when_there(partial(_fetch_anew, storage, str(winner.checkpoint), new))
-        if winner.state != "COMPLETE":
+        if is_cut:
             add_to_summary(new, state="stopped early")  # written when the trial might have gone on
         if winner.lineage:
             lineage = [{"donor": step.donor, "pairs": step.pairs} for step in winner.lineage]

@@ -23,6 +23,7 @@ from themo.process.progress import SECONDS_BETWEEN_LINES, console
 from tune.results.best_trials import best_so_far
 from tune.results.running_trials import RunningTrials
 from tune.schedulers.explanation import Forecast
+from tune.space.search_settings import SearchSettings
 from tune.study.study import Study
 from tune.study.work_time import seconds_left
 
@@ -42,6 +43,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         objective: Name of the optimized metric.
         settings: Base settings of the search.
         forecast: Returns the scheduler's prediction of a trial's end (`Scheduler.forecast`).
+        search: Settings of the search, with its resource; None: sentence pairs.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         objective: str,
         settings: Settings | None = None,
         forecast: Callable[[Study, int], Forecast | None] = lambda *_: None,
+        search: SearchSettings | None = None,
     ) -> None:
         self._settings = settings
-        self._rows = RunningTrials(study, settings, forecast)
+        self._search = search or SearchSettings()
+        self._rows = RunningTrials(study, settings, forecast, self._search)
         self._study = study
         self._total = total
         self._n_trusted = n_trusted
@@ -128,7 +132,14 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         ]
         if counts["PAUSED"]:
             parts.insert(2, f"{counts['PAUSED']} paused")
-        left = seconds_left(self._study, self._total, self._n_trusted, self._slots(), self._settings)
+        left = seconds_left(
+            self._study,
+            self._total,
+            self._n_trusted,
+            self._slots(),
+            self._settings,
+            self._search.trial_seconds,
+        )
         return ", ".join([*parts, f"about {duration(left)} left"] if left is not None else parts)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from textwrap import wrap
 
 from themo.config.settings import Settings
 from tune.results.best_trials import show
 from tune.schedulers.explanation import Forecast
+from tune.space.search_settings import SearchSettings
+from tune.study.resource import amount_of, in_words
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 from tune.study.work_time import rest_of_run
@@ -23,7 +25,7 @@ _INDENT = 4
 
 @dataclass(frozen=True)
 class RunningTrials:
-    """A row for each running trial: number, pairs, objective, forecast, device, settings.
+    """A row for each running trial: number, amount of the resource, objective, forecast, device, settings.
 
     Attributes:
         study: The record.
@@ -31,11 +33,13 @@ class RunningTrials:
             out.
         forecast: Returns the scheduler's prediction of a trial's end; None where it predicts nothing. The
             column appears once there is a prediction.
+        search: Settings of the search, with its resource.
     """
 
     study: Study
     settings: Settings | None
     forecast: Callable[[Study, int], Forecast | None]
+    search: SearchSettings = field(default_factory=SearchSettings)
 
     def lines(self, numbers: Sequence[int], width: int, height: int) -> list[str]:
         """A heading and the rows; settings wrap, and are cut where the height is too small.
@@ -59,7 +63,7 @@ class RunningTrials:
         forecasts = [self.forecast(self.study, trial.number) for trial in trials]
         columns = {
             "trial": [str(trial.number) for trial in trials],
-            "pairs": [self._pairs(trial) for trial in trials],
+            self.search.resource: [self._amount(trial) for trial in trials],
             "objective": [self._objective(trial) for trial in trials],
         }
         if any(forecasts):
@@ -91,10 +95,12 @@ class RunningTrials:
         names = dict.fromkeys(name for trial in compared for name in trial.params)
         return [name for name in names if len({repr(trial.params.get(name)) for trial in compared}) > 1]
 
-    def _pairs(self, trial: Trial) -> str:
-        rest = None if self.settings is None else rest_of_run(trial, self.settings)
+    def _amount(self, trial: Trial) -> str:
+        search, settings = self.search, self.settings
+        rest = None if settings is None else rest_of_run(trial, settings, search.trial_seconds)
         share = "" if rest is None else f" {100 / (1 + rest):.0f} %"
-        return f"{trial.pairs_seen:,}{share}"
+        number, _, _ = in_words(amount_of(trial, search.resource), search.resource).partition(" ")
+        return f"{number}{share}"
 
     def _objective(self, trial: Trial) -> str:
         best = trial.best(self.study.mode)

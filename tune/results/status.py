@@ -62,7 +62,12 @@ class Status:
             return None
         space, slots = self.search.space, max(1, most_at_once(self.study))
         return seconds_left(
-            self.study, most_trials(self.study, space), len(space.first), slots, self.search.settings
+            self.study,
+            most_trials(self.study, space),
+            len(space.first),
+            slots,
+            self.search.settings,
+            space.search.trial_seconds,
         )
 
     @property

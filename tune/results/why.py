@@ -16,6 +16,7 @@ from tune.results.status import read_status
 from tune.schedulers.decisions import Decision, at_the_end, decisions
 from tune.schedulers.explanation import Explanation
 from tune.study.naming import FAILURES_FOLDER
+from tune.study.resource import progress_in_words
 from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial, loss_of
@@ -72,7 +73,9 @@ class Why:
             "objective": self.search.objective,
             "best": trial.best(self.study.mode),
             "place": self.place,
+            "resource": self.search.space.search.resource,
             "pairs_seen": trial.pairs_seen,
+            "training_seconds": trial.training_seconds,
             "settings": dict(trial.params),
             "decisions": None if self.decisions is None else [_as_json(d) for d in self.decisions],
             "waited": None if self.waited is None else self.waited.to_json(),
@@ -96,6 +99,8 @@ class Why:
                 f"{len(self.study.ranked())} trials with a score"
             )
         lines.append("Settings: " + " ".join(f"{n}={show(value)}" for n, value in trial.params.items()))
+        if self.search.space.search.resource == "seconds":
+            lines.append("Trials are compared after equal seconds of their own training")
         if trial.lineage:
             lines.append(f"It continued {trial.lineage_in_words}")
         lines += self._failure() if trial.state == "FAIL" else self._course()
@@ -141,7 +146,8 @@ class Why:
         view = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         is_predicted = any(decision.explanation.forecast for decision in self.decisions or ())
         forecast = ("forecast",) if is_predicted else ()
-        for heading in ("pairs", "judged at", "value", "rank", "needed", *forecast, "decision"):
+        seconds = ("seconds",) if self.search.space.search.resource == "seconds" else ()
+        for heading in ("pairs", *seconds, "judged at", "value", "rank", "needed", *forecast, "decision"):
             is_text = heading in ("judged at", "decision")
             view.add_column(heading, justify="left" if is_text else "right", overflow="fold")
         for decision in self.decisions or ():
@@ -149,6 +155,7 @@ class Why:
             predicted = "" if found.forecast is None else found.forecast.short
             view.add_row(
                 f"{found.pairs:,}",
+                *(f"{found.seconds or 0:,.1f}" for _ in seconds),
                 found.where,
                 "" if found.value is None else f"{found.value:.4f}",
                 "" if found.rank is None else f"{found.rank} of {len(found.compared) + 1}",
@@ -180,7 +187,7 @@ def explain_trial(folder: Path, number: int) -> Why:
     if trial.state == "RUNNING":
         is_running = status.activity == "running"
         state = "still runs" if is_running else "was interrupted and resumes with the search"
-        at = f"at {trial.pairs_seen:,} pairs"
+        at = f"at {progress_in_words(trial, search.space.search.resource)}"
         raise InputError(f"why TRIAL: must be a trial that has ended, trial {number} {state}, {at}")
     found = None if study.journal is None else list(decisions(study, search.space, number))
     alike = failed_alike(study, trial) if trial.state == "FAIL" else []

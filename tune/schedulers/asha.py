@@ -1,6 +1,6 @@
-"""Asynchronous successive halving (ASHA) over sentence pairs seen, in its stopping form.
+"""Asynchronous successive halving (ASHA) over the search's resource, in its stopping form.
 
-Li et al., 2018, https://arxiv.org/abs/1810.05934: rungs lie at r * eta^k pairs (r is `grace_pairs`, eta
+Li et al., 2018, https://arxiv.org/abs/1810.05934: rungs lie at r * eta^k (r is the first rung, eta
 `reduction_factor`). In the stopping form, the default, a trial continues if it is among the best 1/eta of the
 trials that have reached the rung so far. `tune.schedulers.pausing` is the paper's own, promoting form.
 """
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tune.schedulers.explanation import NOT_FINITE, Explanation, or_better
 from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
+from tune.study.resource import amount_of, in_words
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial, loss_of
 
@@ -29,28 +30,32 @@ class Asha(Scheduler):
 
     rungs: Rungs
 
-    def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
+    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- all trials alike
         """Whether there is a rung between two reports."""
-        return self.rungs.between(before, pairs) is not None
+        return self.rungs.between(before, now) is not None
 
-    def explain(self, study: Study, number: int, before: int) -> Explanation:
+    def explain(self, study: Study, number: int, before: float) -> Explanation:
         """PRUNED at a rung unless among the best there, or if no report was finite yet."""
         return explain_at_rung(self.rungs, study, study.trials, number, before)
 
 
 def explain_at_rung(
-    rungs: Rungs, study: Study, rivals: Iterable[Trial], number: int, before: int
+    rungs: Rungs, study: Study, rivals: Iterable[Trial], number: int, before: float
 ) -> Explanation:
     """The decision after a trial's last report, compared with `rivals`, which may include the trial."""
     trial = study[number]
-    rung = rungs.between(before, trial.pairs_seen)
+    rung = rungs.between(before, amount_of(trial, rungs.resource))
     if rung is None:
         return Explanation("RUNNING", trial.pairs_seen)
     results = rungs.results_at(rung, rivals, study.mode)
     others = {other: value for other, value in results.items() if other != number}
-    best, where = trial.best(study.mode), f"rung of {rung:,} pairs"
+    best, where = trial.best(study.mode), f"rung of {in_words(rung, rungs.resource)}"
     if best is None:
         return Explanation("PRUNED", trial.pairs_seen, where, None, others, rule=NOT_FINITE)
+    if rungs.resource == "seconds":
+        best = rungs.value(rung, trial, study.mode)
+        if best is None:  # its first report came later
+            return Explanation("RUNNING", trial.pairs_seen)
     quota = n_passing(len(others) + 1, rungs.factor)
     goes_on = is_among_best(best, list(others.values()), rungs.factor, study.mode)
     losses = sorted(loss_of(value, study.mode) for value in others.values())

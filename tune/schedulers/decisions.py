@@ -14,6 +14,7 @@ from tune.schedulers.scheduler import Scheduler
 from tune.space.search_space import Space
 from tune.study.journal import Event
 from tune.study.replay import Replay
+from tune.study.resource import amount_of
 from tune.study.study import Study
 from tune.study.trial_record import State
 
@@ -39,7 +40,7 @@ class Decision:
     donor: int | None = None
 
 
-def decide(scheduler: Scheduler, space: Space, study: Study, number: int, before: int) -> Explanation:
+def decide(scheduler: Scheduler, space: Space, study: Study, number: int, before: float) -> Explanation:
     """The decision about a trial after its last report.
 
     Trials with trusted settings are never stopped early: they are references. They reach the first rung
@@ -51,9 +52,11 @@ def decide(scheduler: Scheduler, space: Space, study: Study, number: int, before
         space: The search space.
         study: All trials so far, including the report.
         number: The trial.
-        before: Sentence pairs at its previous report.
+        before: Amount of the search's resource at its previous report.
     """
     found = scheduler.explain(study, number, before)
+    if space.search.resource == "seconds":
+        found = replace(found, seconds=study[number].training_seconds)
     if found.state == "RUNNING" or not _is_reference(space, study, number):
         return found
     return replace(found, state="RUNNING", is_trusted=True)
@@ -82,7 +85,8 @@ def decisions(recorded: Study, space: Space, number: int | None = None) -> Itera
         if event.kind in ("take_over", "resume") and is_asked and taken_over != event.number:
             yield _resumed(scheduler, replay.study, event)
         taken_over = event.number if event.kind == "take_over" else None
-        before = replay.study[event.number].pairs_seen if event.kind == "report" else 0
+        is_report = event.kind == "report"
+        before = amount_of(replay.study[event.number], space.search.resource) if is_report else 0
         replay.apply(event)
         if event.kind == "limits":
             space = _limited(space, replay)

@@ -50,6 +50,7 @@ class Explanation:
         rule: What lets a trial continue here, as a clause.
         forecast: The predicted end of the trial, of schedulers that predict.
         is_trusted: Whether the trial continues because its settings are trusted.
+        seconds: Seconds of training at the last report, where they are the search's resource.
     """
 
     state: State
@@ -62,6 +63,7 @@ class Explanation:
     rule: str = ""
     forecast: Forecast | None = None
     is_trusted: bool = False
+    seconds: float | None = None
 
     @property
     def line(self) -> str:
@@ -81,6 +83,7 @@ class Explanation:
         forecast = self.forecast
         return {
             "pairs": self.pairs,
+            "seconds": self.seconds,
             "where": self.where,
             "value": self.value,
             "rank": self.rank,

@@ -57,11 +57,11 @@ class FreezeThaw(Scheduler):
     space: Space | None = None
     most: Callable[[Study], int] | None = None
 
-    def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
+    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- all trials alike
         """Whether a multiple of the interval lies between two reports."""
-        return crosses(self.interval, before, pairs)
+        return crosses(self.interval, before, now)
 
-    def explain(self, study: Study, number: int, before: int) -> Explanation:
+    def explain(self, study: Study, number: int, before: float) -> Explanation:
         """RUNNING if the trial promises most, else PAUSED; PRUNED if no report was finite."""
         trial = study[number]
         if not crosses(self.interval, before, trial.pairs_seen):

@@ -1,7 +1,7 @@
 """HyperBand: several brackets of successive halving, with their first rungs at increasing budgets.
 
 Li et al., 2016, https://arxiv.org/abs/1603.06560, with asynchronous brackets as in Li et al., 2018: bracket b
-has its rungs at r * eta^(b + k) pairs, and a trial is compared with trials of its own bracket only. The paper
+has its rungs at r * eta^(b + k), and a trial is compared with trials of its own bracket only. The paper
 gives each bracket the same budget, which determines its number of trials. A trial's number determines its
 bracket.
 """
@@ -34,13 +34,13 @@ class HyperBand(Scheduler):
     def rungs_of(self, number: int) -> Rungs:
         """The rungs of a trial's bracket."""
         bracket = bracket_of(number, self.brackets, self.rungs.factor)
-        return Rungs(self.rungs.first * self.rungs.factor**bracket, self.rungs.factor)
+        return replace(self.rungs, first=self.rungs.first * self.rungs.factor**bracket)
 
-    def is_judged(self, number: int, before: int, pairs: int) -> bool:
+    def is_judged(self, number: int, before: float, now: float) -> bool:
         """Whether a rung of the trial's bracket lies between two reports."""
-        return self.rungs_of(number).between(before, pairs) is not None
+        return self.rungs_of(number).between(before, now) is not None
 
-    def explain(self, study: Study, number: int, before: int) -> Explanation:
+    def explain(self, study: Study, number: int, before: float) -> Explanation:
         """PRUNED at a rung unless among the best of its bracket there."""
         rungs = self.rungs_of(number)
         rivals = (trial for trial in study if self.rungs_of(trial.number) == rungs)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from tune.schedulers.explanation import NOT_FINITE, Explanation, or_better, rank_among
 from tune.schedulers.rungs import crosses
 from tune.schedulers.scheduler import Scheduler
+from tune.space.search_settings import Resource
+from tune.study.resource import amount_of, curve_of, in_words
 from tune.study.study import Study
 from tune.study.trial_record import State, Trial, loss_of
 
@@ -24,27 +26,29 @@ class Median(Scheduler):
     """The median stopping rule; a checkpoint is written at each judgement too.
 
     Attributes:
-        interval: Sentence pairs between judgements.
+        interval: Amount of the resource between judgements.
+        resource: The counted resource.
     """
 
-    interval: int
+    interval: float
+    resource: Resource = "pairs"
 
-    def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
+    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- all trials alike
         """Whether a multiple of the interval lies between two reports."""
-        return crosses(self.interval, before, pairs)
+        return crosses(self.interval, before, now)
 
-    def explain(self, study: Study, number: int, before: int) -> Explanation:
+    def explain(self, study: Study, number: int, before: float) -> Explanation:
         """PRUNED if the best so far is worse than the median, or if no report was finite yet."""
         trial = study[number]
-        pairs = trial.pairs_seen
-        if not self.is_judged(number, before, pairs):
+        pairs, now = trial.pairs_seen, amount_of(trial, self.resource)
+        if not self.is_judged(number, before, now):
             return Explanation("RUNNING", pairs)
         averages = {
             other.number: average
             for other in study
-            if other.number != number and (average := running_average(other, pairs)) is not None
+            if other.number != number and (average := running_average(other, now, self.resource)) is not None
         }
-        best, where = trial.best(study.mode), f"report after {pairs:,} pairs"
+        best, where = trial.best(study.mode), f"report after {in_words(now, self.resource)}"
         if best is None:
             return Explanation("PRUNED", pairs, where, None, averages, rule=NOT_FINITE)
         rank = rank_among(best, averages, study.mode)
@@ -59,11 +63,12 @@ class Median(Scheduler):
         return Explanation(state, pairs, where, best, averages, rank, median, rule)
 
 
-def running_average(trial: Trial, pairs: int) -> float | None:
-    """Mean of a trial's reports up to a number of pairs; None if the trial has not reached it."""
-    if not trial.values or max(trial.values) < pairs:
+def running_average(trial: Trial, amount: float, resource: Resource = "pairs") -> float | None:
+    """Mean of a trial's reports up to an amount of the resource; None if the trial has not reached it."""
+    curve = curve_of(trial, resource)
+    if not curve or max(curve) < amount:
         return None
-    values = [value for at, value in trial.values.items() if at <= pairs]
+    values = [value for at, value in curve.items() if at <= amount]
     if not values:
         return None
     # rounding must not lift the mean of equal values above them: equal trials do not stop each other

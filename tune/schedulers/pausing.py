@@ -22,10 +22,11 @@ from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
 from tune.space.search_settings import SearchSettings
 from tune.study.limits import begins_more
+from tune.study.resource import amount_of, in_words
 from tune.study.study import Study
 from tune.study.trial_record import is_waiting, loss_of
 
-_AtRungs = Mapping[int, Mapping[int, float]]
+_AtRungs = Mapping[float, Mapping[int, float]]
 """Best objective of each trial at each rung that it reached: by rung, then by trial number."""
 
 
@@ -43,19 +44,21 @@ class PausingAsha(Scheduler):
     search: SearchSettings
     most: Callable[[Study], int] | None = None
 
-    def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
+    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- all trials alike
         """Whether there is a rung between two reports."""
-        return self.rungs.between(before, pairs) is not None
+        return self.rungs.between(before, now) is not None
 
-    def explain(self, study: Study, number: int, before: int) -> Explanation:
+    def explain(self, study: Study, number: int, before: float) -> Explanation:
         """PAUSED at a rung, unless the trial would be promoted next; PRUNED if no report was finite."""
         trial = study[number]
-        if self.rungs.between(before, trial.pairs_seen) is None:
+        if self.rungs.between(before, amount_of(trial, self.rungs.resource)) is None:
             return Explanation("RUNNING", trial.pairs_seen)
         at_rungs, at_least = self._at_rungs(study), self._at_least(study, number)
         place = self._place(study, number, at_rungs, at_least)
         if trial.best(study.mode) is None:
             return replace(place, state="PRUNED", rule=NOT_FINITE)
+        if place.value is None and self.rungs.resource == "seconds":  # its first report came later
+            return Explanation("RUNNING", trial.pairs_seen)
         first = self._next(study, number, at_rungs, at_least)
         if first == number:
             return replace(place, state="RUNNING")
@@ -89,12 +92,13 @@ class PausingAsha(Scheduler):
     def _place(self, study: Study, number: int, at_rungs: _AtRungs, at_least: int) -> Explanation:
         """A trial's rank at the highest rung that it has reached, and the number of promotions there."""
         trial = study[number]
-        rung = max(self.rungs.passed(trial).values(), default=self.rungs.between(0, trial.pairs_seen))
+        reached = self.rungs.between(0, amount_of(trial, self.rungs.resource))
+        rung = max(self.rungs.values(trial, study.mode), default=reached)
         if rung is None:
             return Explanation(trial.state, trial.pairs_seen)
         results = at_rungs.get(rung, {})
         others = {other: value for other, value in results.items() if other != number}
-        where, best = f"rung of {rung:,} pairs", results.get(number)
+        where, best = f"rung of {in_words(rung, self.rungs.resource)}", results.get(number)
         if best is None:
             return Explanation(trial.state, trial.pairs_seen, where, None, others)
         ranked, quota = _ranked(results, study), self._quota(len(results), at_least)

@@ -46,15 +46,15 @@ class PopulationBased(Scheduler):
     num_samples: int
     seed: int
 
-    def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
+    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- all trials alike
         """Whether a round ends between two reports."""
-        return crosses(self.interval, before, pairs)
+        return crosses(self.interval, before, now)
 
-    def explain(self, study: Study, number: int, before: int) -> Explanation:
+    def explain(self, study: Study, number: int, before: float) -> Explanation:
         """PAUSED at the end of a round; PRUNED if the report there was not finite, so that it has no rank."""
         trial = study[number]
         pairs = trial.pairs_seen
-        if not self.is_judged(number, before, pairs):
+        if not crosses(self.interval, before, pairs):
             return Explanation("RUNNING", pairs)
         where, value = self._where(trial), trial.values.get(pairs)
         if value is None:

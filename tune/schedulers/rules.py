@@ -24,16 +24,16 @@ class Never(Scheduler):
     """Stops no trial; checkpoints are written at intervals.
 
     Attributes:
-        interval: Sentence pairs between checkpoints.
+        interval: Amount of the search's resource between checkpoints.
     """
 
-    interval: int
+    interval: float
 
-    def is_judged(self, number: int, before: int, pairs: int) -> bool:  # noqa: ARG002 -- all trials alike
+    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- all trials alike
         """Whether a multiple of the interval lies between two reports."""
-        return crosses(self.interval, before, pairs)
+        return crosses(self.interval, before, now)
 
-    def explain(self, study: Study, number: int, before: int) -> Explanation:  # noqa: ARG002
+    def explain(self, study: Study, number: int, before: float) -> Explanation:  # noqa: ARG002
         """RUNNING: every trial continues, whatever it reached."""
         return Explanation("RUNNING", study[number].pairs_seen)
 
@@ -42,7 +42,7 @@ def scheduler_of(search: SearchSettings, space: Space | None = None) -> Schedule
     """The scheduler that a search names.
 
     Args:
-        search: Settings of the search; its first rung has a number of sentence pairs.
+        search: Settings of the search; its first rung is known.
         space: The search space, needed to know when a search ends; workers, which only ask whether a report
             is judged, leave it out.
 
@@ -50,7 +50,7 @@ def scheduler_of(search: SearchSettings, space: Space | None = None) -> Schedule
         ValueError: The first rung is a share of a trial whose sentence pairs are unknown.
     """
     first = search.first_rung
-    rungs = Rungs(first, search.reduction_factor)
+    rungs = Rungs(first, search.reduction_factor, search.resource)
     match search.scheduler:
         case "asha":
             return Asha(rungs)
@@ -61,12 +61,12 @@ def scheduler_of(search: SearchSettings, space: Space | None = None) -> Schedule
             from tune.schedulers.freeze_thaw import FreezeThaw  # SciPy takes a second
 
             most = None if space is None else partial(most_trials, space=space)
-            return FreezeThaw(first, space, most)
+            return FreezeThaw(search.first_pairs, space, most)
         case "hyperband":
             return HyperBand(rungs, search.brackets)
         case "median":
-            return Median(first)
+            return Median(first, search.resource)
         case "pbt":
-            return PopulationBased(first, search.num_samples, search.seed)
+            return PopulationBased(search.first_pairs, search.num_samples, search.seed)
         case "none":
             return Never(first)

@@ -2,64 +2,101 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from tune.space.search_settings import Resource
+from tune.study.resource import curve_of
 from tune.study.trial_record import Mode, Trial
 
 
-def crosses(interval: int, before: int, pairs: int) -> bool:
+def crosses(interval: float, before: float, now: float) -> bool:
     """Whether a multiple of an interval lies between two reports."""
-    return pairs // interval > before // interval
+    return now // interval > before // interval
 
 
 @dataclass(frozen=True)
 class Rungs:
     """The rungs of successive halving.
 
+    A trial's objective at a rung of sentence pairs is its best one at the first report that reaches the rung.
+    Reports are at equal pairs, so this compares trials after about equal pairs. Their seconds differ: a slow
+    trial's report may come long after a rung of seconds. There the best objective is interpolated between the
+    reports around the rung, and a trial whose first report comes after a rung is not compared at it.
+
     Attributes:
-        first: Sentence pairs at the first rung.
+        first: Amount at the first rung.
         factor: Ratio of each rung to the previous one.
+        resource: The counted resource.
     """
 
     first: float
     factor: float
+    resource: Resource = "pairs"
 
-    def between(self, before: int, pairs: int) -> int | None:
-        """The highest rung in the interval (`before`, `pairs`]; None if there is none."""
-        highest, rung = None, float(self.first)
-        while rung <= pairs:
-            if rung > before:
-                highest = round(rung)
-            rung *= self.factor
+    def between(self, before: float, now: float) -> float | None:
+        """The highest rung in the interval (`before`, `now`]; None if there is none."""
+        highest = None
+        for exact, rung in self._up_to(now):
+            if exact > before:
+                highest = rung
         return highest
 
-    def passed(self, trial: Trial) -> dict[int, int]:
-        """The rungs that a trial has reached, with the sentence pairs of the report that reached each."""
-        reports = sorted(trial.values)
-        highest, rung = {}, float(self.first)
-        while reports and rung <= reports[-1]:
-            highest[reports[bisect_left(reports, rung)]] = round(rung)
+    def _up_to(self, amount: float) -> Iterator[tuple[float, float]]:
+        """The rungs up to an amount, each exactly and as it is named: whole pairs, or milliseconds."""
+        rung = float(self.first)
+        while rung <= amount:
+            yield rung, round(rung) if self.resource == "pairs" else round(rung, 3)
             rung *= self.factor
+
+    def passed(self, trial: Trial) -> dict[float, int]:
+        """The rungs of pairs that a trial has reached, with the pairs of the report that reached each."""
+        reports = sorted(trial.values)
+        reached = self._up_to(reports[-1]) if reports else ()
+        highest = {reports[bisect_left(reports, exact)]: rung for exact, rung in reached}
         return {rung: pairs for pairs, rung in highest.items()}
 
-    def results(self, trials: Iterable[Trial], mode: Mode) -> dict[int, dict[int, float]]:
-        """Best objective of each trial at each rung that it reached: by rung, then by trial number."""
-        found: dict[int, dict[int, float]] = {}
-        for trial in trials:
-            for rung, pairs in self.passed(trial).items():
-                best = trial.best(mode, up_to=pairs)
-                if best is not None:
-                    found.setdefault(rung, {})[trial.number] = best
+    def values(self, trial: Trial, mode: Mode) -> dict[float, float]:
+        """Best objective of a trial at each rung that it reached, lowest rung first."""
+        if self.resource == "seconds":
+            return self._interpolated(trial, mode)
+        bests = {rung: trial.best(mode, up_to=pairs) for rung, pairs in self.passed(trial).items()}
+        return {rung: best for rung, best in bests.items() if best is not None}
+
+    def value(self, rung: float, trial: Trial, mode: Mode) -> float | None:
+        """Best objective of a trial at one rung; None if it did not reach it, or reported later only."""
+        if self.resource == "seconds":
+            return self._interpolated(trial, mode).get(rung)
+        pairs = self.passed(trial).get(rung)
+        return None if pairs is None else trial.best(mode, up_to=pairs)
+
+    def _interpolated(self, trial: Trial, mode: Mode) -> dict[float, float]:
+        pick = max if mode == "max" else min
+        times: list[float] = []
+        bests: list[float] = []
+        for at, value in sorted(curve_of(trial, self.resource).items()):
+            times.append(at)
+            bests.append(pick(bests[-1], value) if bests else value)
+        found = {}
+        for exact, rung in self._up_to(times[-1] if times else 0.0):
+            after = bisect_right(times, exact)
+            if after == len(times):
+                found[rung] = bests[-1]
+            elif after > 0:
+                share = (exact - times[after - 1]) / (times[after] - times[after - 1])
+                found[rung] = bests[after - 1] + share * (bests[after] - bests[after - 1])
         return found
 
-    def results_at(self, rung: int, trials: Iterable[Trial], mode: Mode) -> dict[int, float]:
-        """Best objective of each trial at one rung, by trial number."""
-        found = {}
+    def results(self, trials: Iterable[Trial], mode: Mode) -> dict[float, dict[int, float]]:
+        """Best objective of each trial at each rung that it reached: by rung, then by trial number."""
+        found: dict[float, dict[int, float]] = {}
         for trial in trials:
-            pairs = self.passed(trial).get(rung)
-            best = None if pairs is None else trial.best(mode, up_to=pairs)
-            if best is not None:
-                found[trial.number] = best
+            for rung, best in self.values(trial, mode).items():
+                found.setdefault(rung, {})[trial.number] = best
         return found
+
+    def results_at(self, rung: float, trials: Iterable[Trial], mode: Mode) -> dict[int, float]:
+        """Best objective of each trial at one rung, by trial number."""
+        bests = {trial.number: self.value(rung, trial, mode) for trial in trials}
+        return {number: best for number, best in bests.items() if best is not None}

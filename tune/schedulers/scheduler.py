@@ -16,26 +16,26 @@ class Scheduler(ABC):
     """
 
     @abstractmethod
-    def is_judged(self, number: int, before: int, pairs: int) -> bool:
+    def is_judged(self, number: int, before: float, now: float) -> bool:
         """Whether a trial is judged at a report and therefore writes a checkpoint.
 
         Args:
             number: The trial.
-            before: Sentence pairs at its previous report.
-            pairs: Sentence pairs at this report.
+            before: Amount of the search's resource (`tune.study.resource`) at its previous report.
+            now: The amount at this report.
         """
 
     @abstractmethod
-    def explain(self, study: Study, number: int, before: int) -> Explanation:
+    def explain(self, study: Study, number: int, before: float) -> Explanation:
         """The decision about a trial after its last report, with its grounds.
 
         Args:
             study: All trials so far, including this report.
             number: The trial.
-            before: Sentence pairs at its previous report.
+            before: Amount of the search's resource at its previous report.
         """
 
-    def judge(self, study: Study, number: int, before: int) -> State:
+    def judge(self, study: Study, number: int, before: float) -> State:
         """The state of a trial after its last report: RUNNING, PAUSED or PRUNED; arguments of `explain`."""
         return self.explain(study, number, before).state
 

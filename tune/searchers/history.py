@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tune.searchers.distributions import distribution_of
 from tune.space.dimensions import Scalar, contains
 from tune.space.search_space import Space
+from tune.study.resource import curve_of
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial
 
@@ -41,7 +42,7 @@ def to_optuna(space: Space, study: Study, sampler: BaseSampler | None = None) ->
     """The record as an Optuna study in memory; it proposes trials but accepts no results.
 
     A complete trial's value is its best report, which is that of the student kept. A pruned trial has only
-    its intermediate values, by sentence pairs seen. A failed trial has no value.
+    its intermediate values, by the search's resource. A failed trial has no value.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it prints a line for each study
     known_space, ended = _ended.get(study, (space, {}))
@@ -173,8 +174,15 @@ def _frozen(space: Space, trial: Trial, mode: Mode, position: int) -> FrozenTria
         value=trial.best(mode) if trial.state == "COMPLETE" else None,
         params=known,
         distributions={name: distribution_of(space.dimensions[name]) for name in known},
-        intermediate_values=dict(trial.values),
+        intermediate_values=_steps(trial, space),
     )
+
+
+def _steps(trial: Trial, space: Space) -> dict[int, float]:
+    """Values of the objective by Optuna's whole steps: sentence pairs, or milliseconds of training."""
+    if space.search.resource == "pairs":
+        return dict(trial.values)
+    return {round(1000 * at): value for at, value in curve_of(trial, "seconds").items()}
 
 
 def _trial(number: int, state: TrialState, **known: Any) -> FrozenTrial:

@@ -14,6 +14,8 @@ from tune.space.dimensions import Choice, Dimension, FloatRange
 
 SearcherName = Literal["tpe", "gp", "forecast", "cmaes", "random", "quasi-random"]
 SchedulerName = Literal["asha", "pausing-asha", "freeze-thaw", "hyperband", "median", "pbt", "none"]
+Resource = Literal["pairs", "seconds"]
+"""Amount at which trials are compared: sentence pairs, or seconds of training (`tune.study.resource`)."""
 
 CHANGEABLE = ("learn_rate", "weight_decay", "temperature")
 """Settings that may change when training resumes, as population based training does."""
@@ -21,8 +23,8 @@ CHANGEABLE = ("learn_rate", "weight_decay", "temperature")
 OFF = "off"
 """Value of `confirm` without a confirmation."""
 
-GRACES = ("grace_pairs", "grace_share")
-"""The two ways to give the first rung; a file has one of them."""
+GRACES = ("grace_pairs", "grace_seconds", "grace_share")
+"""The ways to give the first rung; a file has one of them."""
 
 DEFAULT_GRACE = 20_000
 """Sentence pairs at the first rung where neither is given."""
@@ -47,6 +49,17 @@ _OF_SCHEDULERS: Mapping[str, frozenset[str]] = {
 }
 """Settings that only some searchers and schedulers use."""
 
+_IN_PAIRS = frozenset({"grace_pairs"})
+_IN_SECONDS = frozenset({"grace_seconds", "trial_seconds"})
+_WITHOUT_SECONDS = {
+    "searcher": {"forecast": "it predicts ends of trials of known pairs"},
+    "scheduler": {
+        "freeze-thaw": "it predicts ends of trials of known pairs",
+        "pbt": "its rounds are of equal sentence pairs",
+    },
+}
+"""Searchers and schedulers that cannot count seconds, and why."""
+
 
 class SearchSettings(Section):
     """Settings of a search."""
@@ -61,12 +74,20 @@ class SearchSettings(Section):
     """Number of random trials before the searcher learns from results."""
     scheduler: SchedulerName = "asha"
     """Algorithm that stops or pauses trials (`tune.schedulers`)."""
+    resource: Resource = "pairs"
+    """Amount at which trials are compared: sentence pairs seen, or seconds of their own training."""
+    trial_seconds: float | None = Field(None, gt=0)
+    """Seconds of training after which a trial is complete, at its next report; null, with resource pairs: the
+    epochs alone end a trial."""
     grace_pairs: int | None = Field(None, ge=1)
     """Sentence pairs at the first rung, which every trial reaches. For schedulers without rungs, the interval
     between judgements, and checkpoints, in sentence pairs. Null: `grace_share` of a trial; unknown until the
     search begins."""
+    grace_seconds: float | None = Field(None, gt=0)
+    """The same in seconds of training, with resource seconds; null: `grace_share` of `trial_seconds`."""
     grace_share: float | None = Field(None, gt=0, lt=1)
-    """The same as a share of the sentence pairs of a whole trial; null: `grace_pairs`."""
+    """The same as a share of a whole trial: of its sentence pairs, or of `trial_seconds`; null: `grace_pairs`
+    or `grace_seconds`."""
     reduction_factor: float = Field(3.0, gt=1)
     """Ratio of each rung to the previous one; one trial in this many passes a rung."""
     brackets: int = Field(3, ge=1)
@@ -111,16 +132,30 @@ class SearchSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _first_rung_is_given(cls, tree: Any) -> Any:
-        if isinstance(tree, Mapping) and all(tree.get(name) is None for name in GRACES):
+        in_pairs = isinstance(tree, Mapping) and tree.get("resource", "pairs") == "pairs"
+        if in_pairs and all(tree.get(name) is None for name in GRACES):
             return {**tree, "grace_pairs": DEFAULT_GRACE}
         return tree
 
     @property
-    def first_rung(self) -> int:
-        """Sentence pairs at the first rung.
+    def first_rung(self) -> float:
+        """The first rung in the search's resource, sentence pairs or seconds.
 
         Raises:
             ValueError: It is given as a share, and the sentence pairs of a trial are unknown.
+        """
+        if self.grace_seconds is not None:
+            return self.grace_seconds
+        if self.trial_seconds is not None and self.grace_share is not None:
+            return self.grace_share * self.trial_seconds
+        return self.first_pairs
+
+    @property
+    def first_pairs(self) -> int:
+        """Sentence pairs at the first rung.
+
+        Raises:
+            ValueError: They are unknown: a share is given, or seconds.
         """
         if self.grace_pairs is None:
             raise ValueError(f"grace_share {self.grace_share} has no sentence pairs before the search begins")
@@ -135,7 +170,7 @@ class SearchSettings(Section):
         """
         if self.grace_share is None:
             raise ValueError(f"grace_pairs {self.grace_pairs} says nothing of a whole trial")
-        return self.first_rung / self.grace_share
+        return self.first_pairs / self.grace_share
 
     def unused(self) -> dict[str, str]:
         """Settings that this searcher or scheduler does not use, each with ``searcher`` or ``scheduler``."""
@@ -143,6 +178,14 @@ class SearchSettings(Section):
         schedulers = dict.fromkeys(frozenset().union(*_OF_SCHEDULERS.values()), "scheduler")
         used = _OF_SEARCHERS[self.searcher] | _OF_SCHEDULERS[self.scheduler]
         return {name: owner for name, owner in (schedulers | searchers).items() if name not in used}
+
+    def of_other_resource(self) -> frozenset[str]:
+        """Settings that only the other resource has."""
+        return _IN_SECONDS if self.resource == "pairs" else _IN_PAIRS
+
+    def is_spent(self, training_seconds: float) -> bool:
+        """Whether a trial is complete after so many seconds of training, whatever its epochs."""
+        return self.trial_seconds is not None and training_seconds >= self.trial_seconds
 
 
 def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) -> list[tuple[str, str]]:
@@ -153,6 +196,15 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         problems.append(
             ("searcher", f"cmaes needs a range of numbers in the space, got choices only: {names}")
         )
+    problems += [
+        (name, f"must be left out, resource {search.resource} has no such setting, got {value:g}")
+        for name in sorted(search.of_other_resource())
+        if (value := getattr(search, name)) is not None
+    ]
+    if search.resource == "seconds":
+        problems += _contradictions_of_seconds(search)
+    elif search.grace_pairs is None and search.grace_share is None:
+        problems.append(("resource", "pairs needs grace_pairs or grace_share, the first rung"))
     if search.grace_share is None:
         rule = "needs grace_share: it predicts the end of a whole trial, of which the first rung is a share"
         if search.searcher == "forecast":
@@ -169,4 +221,26 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         if search.stop_after_no_gain is not None:
             rule = "must be left out, scheduler pbt has no such setting: all trials start before any ends"
             problems.append(("stop_after_no_gain", f"{rule}, got {search.stop_after_no_gain}"))
+    return problems
+
+
+def _contradictions_of_seconds(search: SearchSettings) -> list[tuple[str, str]]:
+    """What does not go together with seconds as the resource, by setting."""
+    problems = [
+        (owner, f"{name} needs resource pairs, {reasons[name]}, got 'seconds'")
+        for owner, reasons in _WITHOUT_SECONDS.items()
+        if (name := getattr(search, owner)) in reasons
+    ]
+    if search.trial_seconds is None:
+        problems.append(
+            (
+                "resource",
+                "seconds needs trial_seconds (--trial-seconds 10m), the training time of a whole trial",
+            )
+        )
+    if search.grace_seconds is None and search.grace_share is None:
+        problems.append(("resource", "seconds needs grace_share or grace_seconds, the first rung"))
+    whole, first = search.trial_seconds, search.grace_seconds
+    if whole is not None and first is not None and first >= whole:
+        problems.append(("trial_seconds", f"must be above grace_seconds {first:g}, got {whole:g}"))
     return problems

@@ -92,7 +92,7 @@ class Space:
             name = str(item["loc"][0])
             option_of = _OPTIONS.get(name, option(name))
             raise InputError(f"{option_of}: must be {_rule_text(item)}, got {item['input']!r}") from None
-        for name in kept.unused():
+        for name in kept.unused().keys() | (kept.of_other_resource() - changes.keys()):
             kept = kept.model_copy(update={name: SearchSettings.model_fields[name].default})
         space = replace(self, search=kept)
         for name, problem in contradictions(space.search, self.dimensions):
@@ -100,8 +100,11 @@ class Space:
         return space
 
     def with_first_rung(self, pairs: int | None) -> Space:
-        """A copy whose share of a trial, `grace_share`, has a number of sentence pairs, or none yet."""
-        if self.search.grace_share is None:
+        """A copy whose share of a trial, `grace_share`, has a number of sentence pairs, or none yet.
+
+        With seconds as the resource it is the space itself: its first rung is known from the start.
+        """
+        if self.search.grace_share is None or self.search.resource == "seconds":
             return self
         return replace(self, search=self.search.model_copy(update={"grace_pairs": pairs}))
 
@@ -113,7 +116,8 @@ class Space:
     def to_tree(self) -> dict[str, Any]:
         """The content of the file, inverse to `from_tree`; the pairs of `grace_share` are left out."""
         is_share = self.search.grace_share is not None
-        left_out = {*self.search.unused(), "grace_pairs" if is_share else "grace_share"}
+        left_out = {*self.search.unused(), *self.search.of_other_resource()}
+        left_out |= {"grace_pairs", "grace_seconds"} if is_share else {"grace_share"}
         return {
             "space": {name: self._rule_of(name) for name in self.dimensions},
             "first": [dict(point) for point in self.first],
@@ -215,9 +219,10 @@ def _search(tree: object, source: str, problems: list[str]) -> SearchSettings:
             else:
                 problems.append(f"{source}: {key}: must be {_rule_text(item)}, got {item['input']!r}")
         return SearchSettings()
-    if search.grace_pairs is not None and search.grace_share is not None:
-        given = f"got {search.grace_pairs} and {search.grace_share}"
-        problems.append(f"{source}: search: must have one of grace_pairs and grace_share, {given}")
+    given = {name: value for name in GRACES if (value := getattr(search, name)) is not None}
+    if len(given) > 1:
+        values = " and ".join(map(str, given.values()))
+        problems.append(f"{source}: search: must have one of {' and '.join(given)}, got {values}")
     problems.extend(
         f"{source}: search.{name}: must be left out, {owner} {getattr(search, owner)} has no such setting, "
         f"got {getattr(search, name)!r}"

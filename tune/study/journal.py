@@ -24,10 +24,11 @@ class Event(NamedTuple):
     Attributes:
         kind: ``limits``: the search's limits from here on, `num_samples` and `stop_after_no_gain`.
             ``add``: a proposed trial. ``report``: sentence pairs, the objective (None: not finite) and, where
-            reported, the best cosine, which ranks equal trials. ``verdict``: the decided state, which takes
-            effect with the trial's last checkpoint. ``finish``: the state, and whether there is a checkpoint.
-            ``rewind``: the sentence pairs of the checkpoint that a trial returns to. ``resume``: a paused
-            trial runs. ``take_over``: the donor (`tune.schedulers.population`).
+            reported, the best cosine, which ranks equal trials, and the seconds of training. ``verdict``: the
+            decided state, which takes effect with the trial's last checkpoint. ``finish``: the state, and
+            whether there is a checkpoint. ``rewind``: the sentence pairs of the checkpoint that a trial
+            returns to. ``resume``: a paused trial runs. ``take_over``: the donor
+            (`tune.schedulers.population`).
         number: The trial; `SEARCH` for ``limits``.
         detail: Further values, by kind.
     """

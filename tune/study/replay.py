@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tune.space.dimensions import Scalar
 from tune.study.journal import Event
 from tune.study.study import COSINE, Study
-from tune.study.trial_record import Trial
+from tune.study.trial_record import TRAINING_SECONDS, Trial
 
 _OBJECTIVE = "objective"
 _CHECKPOINT = "replayed"
@@ -74,10 +74,19 @@ class Replay:
         of_stages = [*(step.params for step in trial.lineage), trial.params]
         return dict(of_stages[n_takeovers])
 
-    def _report(self, number: int, pairs: int, value: float | None, cosine: float | None = None) -> None:
+    def _report(
+        self,
+        number: int,
+        pairs: int,
+        value: float | None,
+        cosine: float | None = None,
+        seconds: float | None = None,
+    ) -> None:
         metrics = {"pairs_seen": float(pairs), _OBJECTIVE: math.nan if value is None else value}
         if cosine is not None:
             metrics[COSINE] = cosine
+        if seconds is not None:
+            metrics[TRAINING_SECONDS] = seconds
         self._reports.setdefault(number, {})[pairs] = metrics
         self.study.report(number, metrics, _OBJECTIVE)
 

@@ -76,7 +76,7 @@ class Search:
             "name": self.name,
             "uid": self.uid,
             **self.space.to_tree(),
-            **({FIRST_RUNG: search.first_rung} if is_known else {}),
+            **({FIRST_RUNG: search.first_pairs} if is_known else {}),
             "resources": asdict(self.resources),
             "settings": self.settings.model_dump(mode="json"),
         }

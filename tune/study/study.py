@@ -25,7 +25,7 @@ from themo.files.disk_space import IMPATIENT, Patience
 from tune.space.dimensions import Scalar
 from tune.study.confirmation import Confirmation, read_confirmation
 from tune.study.journal import SEARCH, Journal, Kind, read_journal
-from tune.study.trial_record import Mode, State, Takeover, Trial, loss_of, read_trial
+from tune.study.trial_record import TRAINING_SECONDS, Mode, State, Takeover, Trial, loss_of, read_trial
 
 COSINE = "best/val/cosine"
 """The metric that ranks trials with equal objectives."""
@@ -112,8 +112,11 @@ class Study:
         value = metrics.get(objective, math.nan)
         if math.isfinite(value):
             trial.values[trial.pairs_seen] = value
-        cosine = [metrics[COSINE]] if COSINE in metrics else []
-        self._note("report", number, trial.pairs_seen, value, *cosine)
+        further: list[float | None] = [metrics[COSINE]] if COSINE in metrics else []
+        if TRAINING_SECONDS in metrics:
+            trial.seconds_at[trial.pairs_seen] = trial.training_seconds
+            further = [metrics.get(COSINE), trial.training_seconds]
+        self._note("report", number, trial.pairs_seen, value, *further)
 
     def decide(self, number: int, verdict: State, reason: str = "", why: str = "") -> None:
         """Record a trial's next state, in memory until `save`; it takes effect by `finish` or `retry`."""
@@ -172,6 +175,7 @@ class Study:
         trial.params, trial.least_gpus = dict(params), other.least_gpus
         trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
         trial.values, trial.metrics = dict(other.values), dict(other.metrics)
+        trial.seconds_at = dict(other.seconds_at)
         trial.checkpoint_metrics = {}  # both are paused at their checkpoints
         self._note("take_over", number, donor)
 

@@ -17,6 +17,9 @@ PRUNED: stopped early. FAIL: diverged, or an error."""
 
 Mode = Literal["max", "min"]
 
+TRAINING_SECONDS = "training_seconds"
+"""The metric with the seconds of a trial's own training so far (`themo.training.loop.Report`)."""
+
 DIVERGED = "diverged: "
 """Prefix of a trial's reason if its loss or score was not finite."""
 
@@ -75,6 +78,7 @@ class Trial:
         why: One line with rank and threshold of the decision that paused or stopped the trial
             (`tune.schedulers.explanation`); empty otherwise, and in older records.
         values: Finite values of the objective by sentence pairs seen.
+        seconds_at: Seconds of training at each report, by sentence pairs seen; empty in older records.
         metrics: All metrics of the last report.
         seconds: Training time, without lost work.
         started, ended: Unix time on the worker, at the start of training and at the last report; pauses and
@@ -102,6 +106,7 @@ class Trial:
     reason: str = ""
     why: str = ""
     values: dict[int, float] = field(default_factory=dict)
+    seconds_at: dict[int, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     started: float | None = None
@@ -136,6 +141,11 @@ class Trial:
     def pairs_seen(self) -> int:
         """Sentence pairs at the last report."""
         return int(self.metrics.get("pairs_seen", 0))
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds of training at the last report, without validation, checkpoints, pauses and lost work."""
+        return self.metrics.get(TRAINING_SECONDS, 0.0)
 
     def best(self, mode: Mode, up_to: float = math.inf) -> float | None:
         """Best objective of the reports up to `up_to` pairs, which is that of the student kept."""
@@ -193,7 +203,10 @@ class Trial:
             self.metrics = dict(self.checkpoint_metrics)
         elif self.metrics:
             self.metrics["pairs_seen"] = self.checkpoint_pairs
+            if TRAINING_SECONDS in self.metrics:
+                self.metrics[TRAINING_SECONDS] = self.seconds_at.get(self.checkpoint_pairs, 0.0)
         self.values = {pairs: v for pairs, v in self.values.items() if pairs <= self.checkpoint_pairs}
+        self.seconds_at = {pairs: s for pairs, s in self.seconds_at.items() if pairs <= self.checkpoint_pairs}
         self.seconds = self.checkpoint_seconds
 
 
@@ -209,7 +222,9 @@ def read_trial(entry: dict[str, Any]) -> Trial:
         ValueError, KeyError, TypeError, AttributeError: The entry is invalid.
     """
     entry = dict(entry)
-    entry["values"] = {int(pairs): float(value) for pairs, value in entry["values"].items()}
+    for by_pairs in ("values", "seconds_at"):
+        known = entry["values"] if by_pairs == "values" else entry.get(by_pairs, {})
+        entry[by_pairs] = {int(pairs): float(value) for pairs, value in known.items()}
     for metrics in ("metrics", "checkpoint_metrics"):
         entry[metrics] = {str(name): float(value) for name, value in entry.get(metrics, {}).items()}
     entry["lineage"] = [Takeover(**step) for step in entry.get("lineage", [])]

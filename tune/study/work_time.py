@@ -59,21 +59,30 @@ def busy_share(study: Study, slots: int) -> float:
     return sum(trial.seconds for trial in study) / slot_seconds if slot_seconds > 0 else 0.0
 
 
-def rest_of_run(trial: Trial, settings: Settings) -> float | None:
-    """Sentence pairs left until a trial's last epoch ends, relative to the pairs seen; None before a report.
+def rest_of_run(trial: Trial, settings: Settings, trial_seconds: float | None = None) -> float | None:
+    """Sentence pairs left until a trial's end, relative to the pairs seen; None before a report.
 
     Args:
         trial: The trial; `training.patience` may end it sooner.
-        settings: Base settings of the search.
+        settings: Base settings of the search, with the epochs of a whole trial.
+        trial_seconds: Seconds of training after which a trial ends before its last epoch; None: no such end.
     """
     epoch = trial.metrics.get("epoch", 0.0)
     if epoch <= 0:
         return None
-    return max(0.0, float(settings.override(trial.params).training.epochs) / epoch - 1)
+    whole = float(settings.override(trial.params).training.epochs) / epoch
+    if trial_seconds is not None and trial.training_seconds > 0:
+        whole = min(whole, trial_seconds / trial.training_seconds)
+    return max(0.0, whole - 1)
 
 
 def seconds_left(
-    study: Study, n_trials: int, n_trusted: int, slots: int, settings: Settings | None = None
+    study: Study,
+    n_trials: int,
+    n_trusted: int,
+    slots: int,
+    settings: Settings | None = None,
+    trial_seconds: float | None = None,
 ) -> float | None:
     """Estimated time of the running and the remaining trials, from the times of ended and paused trials.
 
@@ -88,6 +97,7 @@ def seconds_left(
         n_trusted: Number of trusted trials.
         slots: Number of trials at once.
         settings: Base settings of the search; None: the last epoch of a trial is unknown.
+        trial_seconds: As of `rest_of_run`.
 
     Returns:
         Seconds, above 0; None if no trial serves as a reference yet.
@@ -107,7 +117,7 @@ def seconds_left(
         return None
 
     def rest(trial: Trial) -> float:
-        parts = None if settings is None else rest_of_run(trial, settings)
+        parts = None if settings is None else rest_of_run(trial, settings, trial_seconds)
         to_its_end = None if parts is None else parts * trial.seconds
         return min((s for s in (as_others(trial.seconds), to_its_end) if s is not None), default=0.0)
 

@@ -20,6 +20,8 @@ from themo.errors import reason_of
 from themo.files.disk_space import Patience
 from tune.cluster.storage import answers, wait_for_storage
 from tune.schedulers.scheduler import Scheduler
+from tune.space.search_settings import Resource
+from tune.study.resource import amount_in
 from tune.worker.trial_report import TrialReport
 
 Send = Callable[[TrialReport, Path | None], None]
@@ -52,8 +54,10 @@ class Reporter:
         number: The trial.
         scheduler: Decides at which reports the trial is judged.
         measure: Returns the trial's peak share of its GPU's memory.
-        pairs_seen: Sentence pairs seen by the trial before this attempt.
+        before: Amount of the search's resource that the trial had used before this attempt.
         send: Sends reports to the driver.
+        resource: The counted resource.
+        is_spent: Whether a trial is complete after so many seconds of training (`SearchSettings.is_spent`).
     """
 
     def __init__(
@@ -61,14 +65,18 @@ class Reporter:
         number: int,
         scheduler: Scheduler,
         measure: Callable[[], float | None],
-        pairs_seen: int,
+        before: float,
         send: Send,
+        resource: Resource = "pairs",
+        is_spent: Callable[[float], bool] = lambda _seconds: False,
     ) -> None:
         self._number = number
         self._scheduler = scheduler
         self._measure = measure
-        self._pairs = pairs_seen
+        self._before = before
         self._send = send
+        self._resource = resource
+        self._is_spent = is_spent
         self._started = time.time()
         self._clock = time.monotonic()
 
@@ -78,10 +86,10 @@ class Reporter:
         Raises:
             StorageError: The report cannot be stored.
         """
-        pairs = int(report.metrics["pairs_seen"])
-        is_judged = self._scheduler.is_judged(self._number, self._pairs, pairs)
-        self._pairs = pairs
-        if not (is_judged or report.is_last):
+        now = amount_in(report.metrics, self._resource)
+        is_judged = self._scheduler.is_judged(self._number, self._before, now)
+        self._before = now
+        if not (is_judged or report.is_last or self._is_spent(now)):
             self._deliver(self._report_of(report), None)
             return
         with ExitStack() as stack:

@@ -85,6 +85,7 @@ def configuration(trial: Trial) -> dict[str, Any]:
         "gpus": trial.gpus,
         "checkpoint": trial.checkpoint,
         "checkpoint_pairs": trial.checkpoint_pairs,
+        "training_seconds": trial.seconds_at.get(trial.checkpoint_pairs, 0.0),
     }
 
 
@@ -120,8 +121,10 @@ def run_trial(
         DeviceError: The GPU is broken.
     """
     _clear_device(config["gpus"])
+    search = work.search
+    before = config["checkpoint_pairs" if search.resource == "pairs" else "training_seconds"]
     reporter = Reporter(
-        config["number"], scheduler_of(work.search), work.measure, config["checkpoint_pairs"], send
+        config["number"], scheduler_of(search), work.measure, before, send, search.resource, search.is_spent
     )
     try:
         settings = work.settings.override(config["params"], source=f"trial {config['number']}")

@@ -163,6 +163,12 @@ def test_another_miniature_gives_settings_without_scores(settings: Settings) -> 
     assert (carried.trials, len(carried.proposals), carried.task) == ((), 2, ("miniature",))
 
 
+def test_trials_of_other_seconds_give_settings_without_scores(settings: Settings) -> None:
+    rules = {"resource": "seconds", "trial_seconds": 60, "grace_share": 0.1}
+    carried = of_another_task(settings, settings, **rules)
+    assert (carried.trials, len(carried.proposals), carried.task) == ((), 2, ("trial_seconds",))
+
+
 def test_proposals_fill_half_of_the_first_trials_at_most(settings: Settings) -> None:
     new = settings.override({"architecture": "another"})
     assert len(of_another_task(settings, new, startup_trials=2).proposals) == 1

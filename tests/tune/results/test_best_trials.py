@@ -70,7 +70,7 @@ def test_files_beside_the_winner_stay_until_it_changes(study, settings, tmp_path
         version = tmp_path / "trials" / f"v{number}"
         (version / "student").mkdir(parents=True)
         (version / "student" / "weights").write_bytes(bytes([number]) * 1000)
-        (version / "summary.json").write_text('{"state": "running"}')
+        (version / "summary.json").write_text('{"state": "running", "best": {}}')
         study[number].checkpoint = version.name
         results.write_best(study[number], settings, storage, tmp_path)
         assert not (best / "test.json").exists()
@@ -132,6 +132,16 @@ def test_a_winner_that_was_stopped_is_a_run_that_is_over(study, settings, tmp_pa
         results.write_best(study[number], settings, Storage(str(tmp_path / "trials")), tmp_path)
         assert json.loads((tmp_path / "best" / "summary.json").read_text())["state"] == state
     assert json.loads((version / "summary.json").read_text())["state"] == "running"
+
+
+def test_a_winner_whose_seconds_ended_says_so(study, settings, tmp_path):
+    version = tmp_path / "trials" / "v"
+    version.mkdir(parents=True)
+    (version / "summary.json").write_text('{"state": "running", "best": {}}')
+    study[0].checkpoint, study[0].reason = "v", "its 60 s ended at 61.5 s of training (30 pairs)"
+    results.write_best(study[0], settings, Storage(str(tmp_path / "trials")), tmp_path)
+    assert (tmp_path / "best.yaml").read_text().startswith("# Trial 0: its 60 s ended at 61.5 s of training")
+    assert json.loads((tmp_path / "best" / "summary.json").read_text())["state"] == "stopped early"
 
 
 def test_an_inactive_setting_is_a_dash_in_the_table(study):

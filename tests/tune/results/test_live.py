@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from themo.config.settings import load
 from tune.results import live
 from tune.results.live import LiveView
 from tune.schedulers.explanation import Forecast
+from tune.space.search_settings import SearchSettings
 from tune.study.study import Study
 
 
@@ -147,6 +149,21 @@ def test_a_forecast_machine_and_share_get_their_place(two_running, settings, mon
         "    learn_rate=0.002",
         "    2  12,288 25 %     0.6000  0.930 0.900–0.950  0.5 GPU node-2",
         "    learn_rate=0.003",
+    ]
+
+
+def test_seconds_are_shown_where_they_are_the_resource(two_running, monkeypatch):
+    for trial, seconds in zip(two_running, (9.0, 3.25, 120.4), strict=True):
+        trial.metrics |= {"training_seconds": seconds, "epoch": 0.5}
+    search = SearchSettings(resource="seconds", trial_seconds=240, grace_share=0.1)
+    base = load().override({"warmup_steps": 0, "epochs": 100.0})
+    for trial in two_running:
+        trial.params = {"learn_rate": 0.001 * (1 + trial.number)}
+    lines = shown(two_running, [1, 2], monkeypatch, settings=base, search=search)
+    assert lines[-3:] == [
+        "trial   seconds  objective  device  settings that differ",
+        "    1  3.25 1 %     0.4300     CPU  learn_rate=0.002",
+        "    2  120 50 %     0.6000     CPU  learn_rate=0.003",
     ]
 
 

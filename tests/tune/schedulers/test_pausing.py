@@ -139,3 +139,12 @@ def test_a_trial_left_waiting_resumes_in_an_enlarged_search():
     assert RULE.next_paused(study) == 0
     study[0].checkpoint = None  # a trial of another search has no checkpoint to resume from
     assert RULE.next_paused(study) is None
+
+
+def test_a_report_beyond_its_rung_has_a_rank_there():
+    study = Study(None, "max")
+    for value in (0.5, 0.4, 0.3):
+        assert arrive(study, value, pairs=104) == "PAUSED"
+    found = RULE.explain_waiting(study, 1)
+    assert (found.where, found.value, found.rank) == ("rung of 100 pairs", 0.4, 2)
+    assert found.compared == {0: 0.5, 2: 0.3}

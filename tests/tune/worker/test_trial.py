@@ -23,10 +23,13 @@ from ray.tune import Checkpoint
 from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
 from themo.files import disk_space as room
+from themo.training.loop import train as train_student
 from tune.cluster import shipping
 from tune.cluster.sharing import sign
 from tune.cluster.shipping import File, Item, Shipment
 from tune.cluster.storage import Storage
+from tune.schedulers.rungs import Rungs
+from tune.space.search_settings import SearchSettings
 from tune.space.search_space import from_tree
 from tune.study.trial_record import Trial
 from tune.worker import trial
@@ -61,6 +64,26 @@ def test_an_unfetchable_checkpoint_is_not_the_trials_failure(work: Work, tmp_pat
     with pytest.raises(StorageError, match="data or checkpoint cannot be fetched: "):
         run_trial(a_trial(), work, Checkpoint("gone", remote), lambda report, _: told.append(report))
     assert told == []
+
+
+def test_a_trial_in_seconds_saves_at_rungs_and_at_its_end(
+    tiny_settings: Settings, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    settings = tiny_settings.override({"epochs": 10.0})
+    search = SearchSettings(resource="seconds", trial_seconds=0.2, grace_seconds=0.02)
+    work = Work(settings, search, {(): tiny_data}, (), str(tmp_path), train_student, measure=lambda: None)
+    sent: list[tuple[float, bool, bool]] = []
+
+    def send(report: TrialReport, version: Path | None) -> None:
+        sent.append((report.metrics["training_seconds"], version is not None, report.is_last))
+
+    run_trial(configuration(Trial(0, {}, gpus=0.0)), work, None, send)
+    rungs, before = Rungs(0.02, 3.0, "seconds"), 0.0
+    for seconds, is_saved, is_last in sent:
+        is_judged = rungs.between(before, seconds) is not None
+        assert is_saved == (is_judged or is_last or seconds >= 0.2)
+        before = seconds
+    assert [is_last for *_, is_last in sent] == [False] * (len(sent) - 1) + [True]
 
 
 def test_a_broken_gpu_is_no_fault_of_the_trials(work: Work) -> None:

@@ -33,6 +33,7 @@ EXAMPLES = """\
 
 SEARCHERS = ("tpe", "gp", "forecast", "cmaes", "random", "quasi-random")
 SCHEDULERS = ("asha", "pausing-asha", "freeze-thaw", "hyperband", "median", "pbt", "none")
+RESOURCES = ("pairs", "seconds")
 """Names from `tune.space.search_settings`, which `--help` does without."""
 
 
@@ -52,6 +53,21 @@ def add_options(parser: Parser) -> None:
     for option, names in (("--searcher", SEARCHERS), ("--scheduler", SCHEDULERS)):
         about = f"{', '.join(names[:-1])} or {names[-1]} (as in the space file)"
         complete_with(add(option, metavar="NAME", help=about), names)
+    complete_with(
+        add(
+            "--resource",
+            metavar="NAME",
+            help="amount at which trials are compared: pairs, or seconds of their own training, for searches "
+            "over the student's size (as in the space file; pairs)",
+        ),
+        RESOURCES,
+    )
+    add(
+        "--trial-seconds",
+        type=seconds,
+        metavar="TIME",
+        help="training time of a whole trial with --resource seconds (90s, 10m; as in the space file)",
+    )
     add = parser.add_argument_group("stopping").add_argument
     add(
         "--time-budget",

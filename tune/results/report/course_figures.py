@@ -11,6 +11,8 @@ from plotly.graph_objects import Bar, Figure, Scatter
 from tune.results.report.axes import log_ticks
 from tune.results.report.facts import Lane, Rung, outcome
 from tune.results.report.outcomes import COLOURS, GREY, NAMES, about, by_outcome, grounds, marker, plain
+from tune.space.search_settings import Resource
+from tune.study.resource import NAMES_OF_RESOURCES, curve_of, in_words
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial
 
@@ -61,17 +63,20 @@ def history(study: Study, winner: Trial | None, objective: str) -> Figure:
     )
 
 
-def learning_curves(study: Study, winner: Trial | None, objective: str, stops: Sequence[Rung]) -> Figure:
-    """Objective of every trial over the sentence pairs seen."""
+def learning_curves(
+    study: Study, winner: Trial | None, objective: str, stops: Sequence[Rung], resource: Resource = "pairs"
+) -> Figure:
+    """Objective of every trial over the search's resource."""
     figure = Figure()
+    precise = ",.0f} pairs" if resource == "pairs" else ",.4~r} s"
     for kind, trials in by_outcome(study, winner):
         xs: list[float | None] = []
         ys: list[float | None] = []
         texts: list[str | None] = []
         shown = [trial for trial in trials if trial.values]
         for trial in shown:  # one trace an outcome, lines separated by a gap: fast with a thousand trials
-            points = sorted(trial.values.items())
-            xs += [pairs for pairs, _ in points] + [None]
+            points = sorted(curve_of(trial, resource).items())
+            xs += [at for at, _ in points] + [None]
             ys += [value for _, value in points] + [None]
             texts += [f"trial {trial.number}"] * (len(points) - 1)
             texts += [f"{_end_of(trial)}trial {trial.number}", None]
@@ -89,28 +94,28 @@ def learning_curves(study: Study, winner: Trial | None, objective: str, stops: S
                 opacity=0.75 if kind == "stopped" else 1,
                 text=texts,
                 customdata=ys,
-                hovertemplate="%{text}: %{customdata:.4f} after %{x:,.0f} pairs<extra></extra>",
+                hovertemplate=f"%{{text}}: %{{customdata:.4f}} after %{{x:{precise}<extra></extra>",
                 showlegend=bool(shown),
             )
         )
     for rung in stops:
-        figure.add_vline(x=rung.pairs, line={"color": GREY, "width": 1, "dash": "dot"})
+        figure.add_vline(x=rung.at, line={"color": GREY, "width": 1, "dash": "dot"})
         figure.add_annotation(
-            x=math.log10(rung.pairs),
+            x=math.log10(rung.at),
             y=1,
             yref="paper",
-            text=f"{rung.pairs:,}",
+            text=in_words(rung.at, resource).removesuffix(" pairs"),
             font={"size": 11, "color": GREY},
             showarrow=False,
             xanchor="left",
             yanchor="bottom",
         )
-    seen = [pairs for trial in study for pairs in trial.values]
+    seen = [at for trial in study for at in curve_of(trial, resource)]
     return figure.update_layout(
         height=440,
         meta=SCALED,
         xaxis={
-            "title": {"text": "sentence pairs seen (logarithmic scale)"},
+            "title": {"text": f"{NAMES_OF_RESOURCES[resource]} (logarithmic scale)"},
             "type": "log",
             **log_ticks(min(seen), max(seen)),
         },
@@ -130,7 +135,9 @@ def _group(rung: Rung, number: int, winner: Trial | None) -> str:
     return "stopped" if number in rung.stopped else "paused" if number in rung.waiting else "continued"
 
 
-def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objective: str) -> Figure:
+def rung_strips(
+    study: Study, stops: Sequence[Rung], winner: Trial | None, objective: str, resource: Resource = "pairs"
+) -> Figure:
     """Best objective of each trial at each rung, in the order of proposal, and whether it continued."""
     figure = Figure()
     groups: list[tuple[str, str, str]] = [
@@ -147,7 +154,7 @@ def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objec
                 if _group(rung, number, winner) == name:
                     xs.append(position - 0.36 + 0.72 * number / n)
                     ys.append(value)
-                    text = f"trial {number}: {value:.4f} at {rung.pairs:,} pairs, {name}"
+                    text = f"trial {number}: {value:.4f} at {in_words(rung.at, resource)}, {name}"
                     texts.append(text + (grounds(study[number]) if name in ("stopped", "paused") else ""))
         marker: dict[str, Any] = {"color": colour, "symbol": symbol, "size": 8 if symbol == "circle" else 9}
         if symbol == "x-thin-open":
@@ -172,9 +179,13 @@ def rung_strips(study: Study, stops: Sequence[Rung], winner: Trial | None, objec
         meta=SCALED,
         xaxis={
             "tickvals": list(range(len(stops))),
-            "ticktext": [f"{rung.pairs:,}<br>{len(rung.stopped)} of {len(rung.reached)}" for rung in stops],
+            "ticktext": [
+                f"{in_words(rung.at, resource).removesuffix(' pairs')}<br>"
+                f"{len(rung.stopped)} of {len(rung.reached)}"
+                for rung in stops
+            ],
             "tickangle": 0,
-            "title": {"text": "rung in sentence pairs; stopped of reached"},
+            "title": {"text": f"rung in {NAMES_OF_RESOURCES[resource]}; stopped of reached"},
             "range": [-0.5, len(stops) - 0.5],
             "showgrid": False,
             "zeroline": False,

@@ -16,8 +16,9 @@ from optuna.trial import TrialState, create_trial
 from themo.config.settings import Settings
 from tune.schedulers.rungs import Rungs
 from tune.searchers.history import to_optuna
-from tune.space.search_settings import SearchSettings
+from tune.space.search_settings import Resource, SearchSettings
 from tune.space.search_space import Space
+from tune.study.resource import progress_in_words
 from tune.study.study import Study
 from tune.study.trial_record import Attempt, State, Trial
 from tune.study.work_time import rest_of_run
@@ -50,13 +51,13 @@ class Rung:
     """A rung of successive halving and its trials.
 
     Attributes:
-        pairs: Sentence pairs of the rung.
+        at: Amount of the search's resource at the rung.
         reached: Best objective so far of each trial that reached the rung, by number.
         stopped: Numbers of the trials stopped at the rung.
         waiting: Numbers of the trials paused at the rung.
     """
 
-    pairs: int
+    at: float
     reached: dict[int, float]
     stopped: tuple[int, ...]
     waiting: tuple[int, ...] = ()
@@ -76,11 +77,11 @@ def rungs(study: Study, search: SearchSettings) -> list[Rung]:
     """The rungs that any trial reached, lowest first; empty if trials have no rungs in common."""
     if not has_rungs(search):
         return []
-    places = Rungs(search.first_rung, search.reduction_factor)
+    places = Rungs(search.first_rung, search.reduction_factor, search.resource)
     passed = dict(sorted(places.results(study, study.mode).items()))
-    last_rung = {number: pairs for pairs, reached in passed.items() for number in reached}
+    last_rung = {number: rung for rung, reached in passed.items() for number in reached}
 
-    def last_there(rung: int, state: State) -> tuple[int, ...]:
+    def last_there(rung: float, state: State) -> tuple[int, ...]:
         numbers = sorted(passed[rung])
         return tuple(n for n in numbers if study[n].state == state and last_rung[n] == rung)
 
@@ -90,10 +91,11 @@ def rungs(study: Study, search: SearchSettings) -> list[Rung]:
     ]
 
 
-def departures(study: Study) -> dict[str, list[str]]:
+def departures(study: Study, resource: Resource = "pairs") -> dict[str, list[str]]:
     """Decisions of a scheduler without common rungs: trials stopped, and trials that took over others."""
+    stopped = [trial for trial in study if trial.state == "PRUNED"]
     return {
-        "Stopped": [f"trial {t.number} at {t.pairs_seen:,} pairs" for t in study if t.state == "PRUNED"],
+        "Stopped": [f"trial {trial.number} at {progress_in_words(trial, resource)}" for trial in stopped],
         "Took over another trial": [f"trial {t.number} {t.lineage_in_words}" for t in study if t.lineage],
     }
 
@@ -155,17 +157,18 @@ class Cost:
         return self.saved_pairs / total if total else 0.0
 
 
-def cost(study: Study, settings: Settings) -> Cost:
+def cost(study: Study, settings: Settings, trial_seconds: float | None = None) -> Cost:
     """The cost of all trials, and the cost that stopped trials would have added.
 
     Args:
         study: The record.
         settings: Base settings of the search; `epochs` is the length of a full trial.
+        trial_seconds: Seconds of training that end a trial before its last epoch; None: none.
     """
     saved_pairs = saved_seconds = 0.0
     is_upper_bound = False
     for trial in study:
-        left = rest_of_run(trial, settings) if trial.state == "PRUNED" else None
+        left = rest_of_run(trial, settings, trial_seconds) if trial.state == "PRUNED" else None
         if left is not None:
             is_upper_bound |= settings.override(trial.params).training.patience is not None
             saved_pairs += left * trial.pairs_seen

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tune.results.report.scales import scales_of
 from tune.results.report.source import Source, read_source
 from tune.results.report.trial_rows import trial_table
 from tune.results.report.winner import headline, settings_of
+from tune.study.resource import NAMES_OF_RESOURCES, in_words
 from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.work_time import busy_share, most_at_once, session_seconds
@@ -68,7 +70,8 @@ def write_report(search: Search, folder: Path) -> Path:
 def content_of(source: Source) -> Content:
     """The content of a search's report."""
     search, study, best = source.search, source.study, source.best
-    stops, lanes = facts.rungs(study, search.space.search), facts.lanes(study)
+    rules = search.space.search
+    stops, lanes = facts.rungs(study, rules), facts.lanes(study)
     n_slots = most_at_once(study)
     found = facts.importances(facts.scored(search.space, study))
     scales = scales_of([value for trial in study for value in trial.values.values()], study.mode)
@@ -87,13 +90,16 @@ def content_of(source: Source) -> Content:
         "settings": settings_of(search, best),
         "tables": lay_out(source.tested) if source.tested else [],
         "headline": headline(source.tested),
-        "cost": facts.cost(study, search.settings),
+        "cost": facts.cost(study, search.settings, rules.trial_seconds),
         "wall": session_seconds(study),
         "n_slots": n_slots,
         "busy": busy_share(study, n_slots),
-        "has_rungs": facts.has_rungs(search.space.search),
+        "has_rungs": facts.has_rungs(rules),
         "rungs": stops,
-        "departures": facts.departures(study),
+        "rules": rules,
+        "amount": partial(in_words, resource=rules.resource),
+        "resource": NAMES_OF_RESOURCES[rules.resource],
+        "departures": facts.departures(study, rules.resource),
         "above_chance": [item.name for item in found if item.is_above_chance],
         "trials": trial_table(study, best, search.space.dimensions, search.objective, not source.is_running),
         "scales": scales,
@@ -127,13 +133,14 @@ def _figures(
     source: Source, stops: list[facts.Rung], lanes: list[facts.Lane], found: list[facts.Importance]
 ) -> dict[str, Figure]:
     study, best, objective = source.study, source.best, source.search.objective
+    resource = source.search.space.search.resource
     drawn = {
         "history": course_figures.history(study, best, objective),
-        "curves": course_figures.learning_curves(study, best, objective, stops),
+        "curves": course_figures.learning_curves(study, best, objective, stops, resource),
         "slices": setting_figures.slices(study, best, source.search.space, objective),
     }
     if stops:
-        drawn["rungs"] = course_figures.rung_strips(study, stops, best, objective)
+        drawn["rungs"] = course_figures.rung_strips(study, stops, best, objective, resource)
     if found:
         drawn["importance"] = setting_figures.importance_bars(found)
     if lanes:

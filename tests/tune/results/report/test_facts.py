@@ -44,7 +44,7 @@ def test_who_was_stopped_at_which_rung() -> None:
         ([0.2, 0.2], "PAUSED"),
     )
     found = rungs(study, SEARCH)
-    assert [rung.pairs for rung in found] == [100, 200, 400]
+    assert [rung.at for rung in found] == [100, 200, 400]
     assert [rung.reached for rung in found] == [
         {0: 0.1, 1: 0.05, 2: 0.3, 3: 0.4, 4: 0.6, 5: 0.2},
         {0: 0.2, 2: 0.3, 3: 0.5, 5: 0.2},  # the best so far, not the last; NaN is no value

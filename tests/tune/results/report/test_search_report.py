@@ -74,6 +74,24 @@ def confirm(folder: Path, n_seeds: int) -> None:
     study.save()
 
 
+def test_the_page_shows_seconds_where_they_are_the_resource(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    rules = {"resource": "seconds", "grace_pairs": None, "grace_seconds": 1.5, "trial_seconds": 20.0}
+    search = searched_by(search, folder, **rules)
+    study = Study.read(folder / "study.json")
+    for trial in study:  # a report every two seconds
+        trial.seconds_at = {pairs: pairs / 50 for pairs in trial.values}
+        trial.metrics["training_seconds"] = trial.pairs_seen / 50
+    study.save()
+    text = text_of(write_report(search, folder))
+    assert "val/match@01 over the seconds of training." in text
+    assert "rung, seconds" in text
+    assert "4.5 3 3 0" in text
+    figure = learning_curves(study, study.winner(), "o", rungs(study, search.space.search), "seconds")
+    assert figure.layout.xaxis.title.text == "seconds of training (logarithmic scale)"
+    assert max(x for trace in figure.data for x in trace.x or () if x) == 18.0
+
+
 @pytest.mark.parametrize(
     ("n_seeds", "told"),
     [
