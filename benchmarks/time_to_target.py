@@ -3,7 +3,7 @@
 Total epochs of all trials are counted from the reports, one trial at a time, so machine and load have no
 effect. All methods search the shipped space without its trusted settings, with Themo's training; Ray uses our
 rungs, Optuna its pruners' defaults. Random search is replayed from the recorded curves. Ended searches are
-cached in a file under ``logs/bench``; delete it after a change of commit. Draws docs/time-to-target.png.
+cached in a file under ``logs/bench``; delete it after a change of commit. Draws docs/real-searches.png.
 
     python -m benchmarks time_to_target
 """
@@ -35,7 +35,7 @@ TARGET = Target(bar=0.990, limit=28.8)
 (docs/experiments/training-saved.md)."""
 ORDERS = 400
 KEPT = Path("logs/bench/time_to_target.jsonl")
-PICTURE = Path("docs/time-to-target.png")
+PICTURE = Path("docs/real-searches.png")
 
 Method = Callable[[Space, config.Settings, Target, int], Course]
 
