@@ -9,6 +9,7 @@ import pytest
 from themo.cli.main import main
 from themo.config.settings import load
 from themo.tracking.unsent import Destination, Mark, mark
+from themo.tracking.uri import default_uri
 
 Capture = pytest.CaptureFixture[str]
 
@@ -35,7 +36,8 @@ def test_nothing_waits(logs: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        ("none", "must be a search or version directory, it holds no config.yaml"),
+        ("none", "must be a search or version directory, there is no such directory"),
+        ("tune", "must be a search or version directory, it holds no config.yaml"),
         (
             "outbox/a.jsonl",
             "queues of older versions are no longer read: name the search or version directory, whose record "
@@ -60,10 +62,10 @@ def test_a_folder_that_cannot_be_sent_does_not_hold_up_others(logs: Path, capsys
     held = Mark(folders[2], Destination(None, "miniature"))  # of a training in progress
     assert main(["send", "--logs-dir", str(logs)]) == 2
     told = capsys.readouterr()
-    assert told.out == f"{folders[1]}: 1 run sent\n"
+    assert told.out == f"{folders[1]}: 1 run sent; MLflow at {default_uri(logs)}\n"
     lines = " ".join(told.err.split())
-    assert "Not sent: MLFLOW_TRACKING_URI: no MLflow server answers at http://127.0.0.1:9" in lines
+    assert "Not sent: no MLflow server answers at http://127.0.0.1:9" in lines
     assert lines.endswith("Error: send: 1 of 2 folders could not be sent")
     held.release(is_sent=True)
     assert main(["send", str(folders[1]), "--logs-dir", str(logs)]) == 0
-    assert capsys.readouterr().out == f"{folders[1]}: 0 runs sent\n"
+    assert capsys.readouterr().out == f"{folders[1]}: 0 runs sent; MLflow at {default_uri(logs)}\n"

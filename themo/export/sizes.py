@@ -74,10 +74,12 @@ def refuse_other_folders(folders: Sequence[Path]) -> None:
         InputError: There is one.
     """
     for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"--sizes {folder}: must be the folder of an export, there is no such folder")
         if not (is_table(folder) or (folder / MODEL).is_file() or (folder / HEAD).is_file()):
             raise InputError(
                 f"--sizes {folder}: must be an export of --format static or --format onnx, or of --format "
-                "transformers, it is none"
+                "transformers, it holds none"
             )
 
 

@@ -31,7 +31,7 @@ def write(folder: Path, source: Source) -> list[str]:
     (folder / "head.json").write_text(json.dumps(asdict(student.head), indent=1), encoding="utf-8")
     return [
         "No class of transformers pools and projects as this encoder does: `AutoModel` gives the states of "
-        "tokens, and `head.safetensors` holds the rest, which the lines above apply."
+        "tokens, and `head.safetensors` holds the rest, which the lines of `README.md` apply."
     ]
 
 

@@ -260,11 +260,13 @@ class Sent:
         changed: Number of runs to which something was sent.
         rejected: Number of parts of runs that the server will never take: they are dropped.
         experiment_id: MLflow's id of the experiment.
+        place: The server or database, without a password.
     """
 
     changed: int
     rejected: int = 0
     experiment_id: str | None = None
+    place: str = ""
 
     def __str__(self) -> str:
         rejected = f", {self.rejected:,} of their parts rejected and dropped" if self.rejected else ""
@@ -289,4 +291,5 @@ def send(uri: str, experiment: str, project: Project, folder: Path, seconds: flo
         server = without_password(uri)
         reason = tracking.failure or f"it takes longer than {seconds:.0f} s"
         raise InputError(f"{folder}: could not be sent to MLflow at {server}: {reason}")
-    return Sent(tracking.mirror.n_changed, tracking.mirror.n_rejected, tracking.experiment_id)
+    mirror = tracking.mirror
+    return Sent(mirror.n_changed, mirror.n_rejected, tracking.experiment_id, without_password(uri))

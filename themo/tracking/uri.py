@@ -107,7 +107,8 @@ def check_reachable(uri: str) -> None:
             reason = f"HTTP status {error.code}"
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = reason_of(error) if not hasattr(error, "reason") else str(error.reason)
-        raise InputError(f"{URI_VARIABLE}: no MLflow server answers at {without_password(uri)}: {reason}")
+        asked_by = f"{URI_VARIABLE}: " if os.environ.get(URI_VARIABLE) else ""  # else a folder's record
+        raise InputError(f"{asked_by}no MLflow server answers at {without_password(uri)}: {reason}")
     if scheme in ("", "file"):
         raise InputError(
             f"{URI_VARIABLE}: must be a server (http://...) or a database (sqlite:////...), "

@@ -53,7 +53,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
                 from themo.evaluation.version_run import send_version
 
                 sent = send_version(folder, options.seconds)
-            print_result(f"{folder}: {sent}")
+            print_result(f"{folder}: {sent}; MLflow at {sent.place}")
         except InputError as error:
             if len(folders) == 1:
                 raise
@@ -80,5 +80,7 @@ def _refuse(folder: Path) -> None:
         )
     if _is_search(folder.parent) and folder.name == "best":
         raise InputError(f"{folder}: is part of a search: name {folder.parent}")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: must be a search or version directory, there is no such directory")
     if not _is_search(folder) and not (folder / "config.yaml").is_file():
         raise InputError(f"{folder}: must be a search or version directory, it holds no config.yaml")
