@@ -215,7 +215,7 @@ def _why_complete(search: Search, judged: list[Decision]) -> str:
     if search.space.search.scheduler == "none":
         return "It was never stopped: scheduler none stops no trial"
     if not judged:
-        return "It was never stopped: it reached no point at which trials are judged"
+        return "It was never stopped: it completed before a report at which trials are judged"
     n_trusted = sum(decision.explanation.is_trusted for decision in judged)
     if n_trusted:
         times = "once" if n_trusted == 1 else f"{n_trusted} times"
