@@ -61,9 +61,9 @@ def test_a_folder_that_cannot_be_sent_does_not_hold_up_others(logs: Path, capsys
     mark(folders[1], Destination(None, "miniature"))
     held = Mark(folders[2], Destination(None, "miniature"))  # of a training in progress
     assert main(["send", "--logs-dir", str(logs)]) == 2
-    told = capsys.readouterr()
-    assert told.out == f"{folders[1]}: 1 run sent; MLflow at {default_uri(logs)}\n"
-    lines = " ".join(told.err.split())
+    printed = capsys.readouterr()
+    assert printed.out == f"{folders[1]}: 1 run sent; MLflow at {default_uri(logs)}\n"
+    lines = " ".join(printed.err.split())
     assert "Not sent: no MLflow server answers at http://127.0.0.1:9" in lines
     assert lines.endswith("Error: send: 1 of 2 folders could not be sent")
     held.release(is_sent=True)

@@ -104,17 +104,17 @@ def test_what_a_proxy_answers_may_pass(proxy: Proxy, status: int, body: str) -> 
     ],
 )
 def test_what_mlflow_itself_answers(proxy: Proxy, status: int, error_code: str, is_rejected: bool) -> None:
-    told: list[str] = []
-    mirror = Mirror(proxy.uri, "any", told.append)
+    printed: list[str] = []
+    mirror = Mirror(proxy.uri, "any", printed.append)
     bring(mirror, RUN)
     proxy.answer = (status, json.dumps({"error_code": error_code, "message": "because"}))
     if is_rejected:
         bring(mirror, REPORTED)
-        assert told == [f"rejected metrics at step 10 of 'run'; dropped: {error_code}: because"]
+        assert printed == [f"rejected metrics at step 10 of 'run'; dropped: {error_code}: because"]
     else:
         with pytest.raises(UnreachableError):
             bring(mirror, REPORTED)
-        assert told == []
+        assert printed == []
 
 
 def test_a_server_that_is_away_may_come_back() -> None:

@@ -162,8 +162,8 @@ def test_more_params_and_metrics_than_a_batch_takes(uri: str) -> None:
 
 
 def test_a_rejected_report_costs_itself_only(uri: str) -> None:
-    told: list[str] = []
-    mirror = Mirror(uri, "rejected", told.append)
+    printed: list[str] = []
+    mirror = Mirror(uri, "rejected", printed.append)
     wrong = Point(20, 2020, {"a": 2.0, "b" * 500: 1.0})
     run = replace(RUN, points=(*points(10), wrong, *points(30)), status="FINISHED")
     for _ in range(2):
@@ -171,7 +171,7 @@ def test_a_rejected_report_costs_itself_only(uri: str) -> None:
     assert history(mirror) == [(10, 1.0), (30, 3.0)]
     assert history(mirror, "other") == [(10, 1.0)]
     assert runs(mirror)["run"].info.status == "FINISHED"
-    (line,) = told
+    (line,) = printed
     assert line.startswith("rejected metrics at step 20 of 'run'; dropped: ")
     assert mirror.n_rejected == 1
 

@@ -121,9 +121,9 @@ def test_rejected_parts_cost_one_warning(
     record.report(3)
     record.finish()
     assert str(send(store, "rejected", record, folder)) == "1 run sent, 2 of their parts rejected and dropped"
-    told = capsys.readouterr().err
-    assert told.count("Warning: MLflow") == 1
-    assert "rejected metrics at step 1 of 'run'; dropped: " in told
+    printed = capsys.readouterr().err
+    assert printed.count("Warning: MLflow") == 1
+    assert "rejected metrics at step 1 of 'run'; dropped: " in printed
     assert losses(store, "rejected") == [(3, 3.0)]
 
 
@@ -223,9 +223,9 @@ def test_a_lost_server_costs_a_warning_and_a_later_send(
         record.report(1)
         record.finish()
         assert not tracking.close(3.0)
-        told = " ".join(capsys.readouterr().err.split())
-        assert f"Sending the runs of {folder} to MLflow at {server.uri}, for at most 3 s" in told
-        assert f"are not all sent yet; send them with: python -m themo send {folder}" in told
+        printed = " ".join(capsys.readouterr().err.split())
+        assert f"Sending the runs of {folder} to MLflow at {server.uri}, for at most 3 s" in printed
+        assert f"are not all sent yet; send them with: python -m themo send {folder}" in printed
         with pytest.raises(InputError, match="no MLflow server answers"):
             send(server.uri, "never", record, folder, 5.0)
         assert destination_of(folder) is not None
@@ -266,9 +266,9 @@ def test_no_password_is_printed_or_written(folder: Path, capsys: pytest.CaptureF
     tracking = Tracking(uri, "any", Record(), folder, must_answer=False)
     assert not tracking.close(2.5)
     assert (folder / MARK_FILE).read_text() == '{"uri": "http://127.0.0.1:9", "experiment": "any"}'
-    told = capsys.readouterr().err
-    assert "secret" not in told
-    assert "MLflow at http://127.0.0.1:9" in told
+    printed = capsys.readouterr().err
+    assert "secret" not in printed
+    assert "MLflow at http://127.0.0.1:9" in printed
 
 
 def model(tmp_path: Path) -> Path:

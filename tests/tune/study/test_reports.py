@@ -77,10 +77,10 @@ while True:
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
-        told = [int(writer.stdout.readline()) for _ in range(200)]
+        printed = [int(writer.stdout.readline()) for _ in range(200)]
         os.kill(writer.pid, signal.SIGKILL)
     found = steps(ReadReports(tmp_path))
-    assert found[: len(told)] == told
+    assert found[: len(printed)] == printed
     assert found == list(range(1, len(found) + 1))
 
 
