@@ -79,8 +79,8 @@ def _keep_exit_code() -> None:
     """Let `python -m` end with the exit code, not with SIGINT.
 
     A `KeyboardInterrupt` that passes through `exec` of a string, as in `dataclass`, sets a flag of the
-    interpreter. `python -m` then kills itself at its end, although the exception was caught. The next `exec` of
-    a string clears the flag (`run_eval_code_obj` in CPython's Python/pythonrun.c).
+    interpreter. `python -m` then kills itself at its end, although the exception was caught. The next `exec`
+    of a string clears the flag (`run_eval_code_obj` in CPython's Python/pythonrun.c).
     """
     exec("")  # noqa: S102 -- nothing to run
 
