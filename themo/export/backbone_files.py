@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from themo.files.weights import SAFE_WEIGHTS, write_weights
+from themo.models.bert import BertEncoder
 from themo.models.student import Student
 from themo.models.tokens import Tokenizer
 
@@ -22,14 +23,16 @@ _SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "c
 def write_config(folder: Path, student: Student, tokenizer: Tokenizer) -> None:
     """Write the backbone's ``config.json``, without local paths."""
     config = copy.deepcopy(student.backbone.config)
-    config.architectures = [type(student.backbone).__name__]  # type: ignore[union-attr]
+    own = student.backbone
+    name = own.architecture if isinstance(own, BertEncoder) else type(own).__name__
+    config.architectures = [name]  # type: ignore[union-attr]
     config.pad_token_id = tokenizer.pad_id  # type: ignore[union-attr] # early configurations lack it
     config.save_pretrained(folder)  # type: ignore[union-attr, operator]
 
 
 def has_pooler(student: Student) -> bool:
     """Whether the backbone has a pooler in transformers; students never use it."""
-    return hasattr(student.backbone, "pooler")
+    return isinstance(student.backbone, BertEncoder) or hasattr(student.backbone, "pooler")
 
 
 def write_backbone(folder: Path, student: Student, tokenizer: Tokenizer) -> None:

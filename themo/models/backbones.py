@@ -1,4 +1,4 @@
-"""Encoders of transformers by name or folder: their configuration, tokenizer and weights."""
+"""Encoders by name or folder in transformers' layout: their configuration, tokenizer and weights."""
 
 from __future__ import annotations
 
@@ -8,22 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import (
-    MODEL_MAPPING,
-    AttentionInterface,
-    AttentionMaskInterface,
-    AutoConfig,
-    AutoModel,
-    AutoTokenizer,
-    BertConfig,
-    BertTokenizerFast,
-)
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import AutoConfig, AutoTokenizer, BertConfig, BertTokenizerFast
 
 from themo.errors import InputError, reason_of
 from themo.files.weights import refuse_code
+from themo.models.bert import BertEncoder, is_bert
 
 _CAPITALS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZÁÉÍÓÚÜÑ")
 _ACCENTED = frozenset("áéíóúüñÁÉÍÓÚÜÑ")
@@ -32,32 +21,9 @@ _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "
 """Names of the dropout rates of states and attention in transformers: those of BERT, then those of
 DistilBERT. ModernBERT has only the last."""
 
-ATTENTION = "themo_sdpa"
-
 DTYPE = torch.float32
 """Type of every encoder's weights. transformers would keep the published type, but half precision rounds an
 optimiser's steps away."""
-
-
-def _attention(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    **options: Any,
-) -> Any:
-    """SDPA; on a CPU in float32: torch's bfloat16 backward there takes half of a training step (measured)."""
-    if query.device.type != "cpu" or query.dtype == torch.float32:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    with torch.autocast("cpu", enabled=False):
-        return sdpa_attention_forward(
-            module, query.float(), key.float(), value.float(), attention_mask, **options
-        )
-
-
-AttentionInterface.register(ATTENTION, _attention)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
 def load_config(backbone: str) -> Any:
@@ -130,7 +96,7 @@ def longest_input(config: Any) -> int | None:
     if positions is None:
         return None
     with torch.device("meta"):  # needs no memory
-        encoder = AutoModel.from_config(copy.deepcopy(config))
+        encoder = untrained(copy.deepcopy(config))
     table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
     # RoBERTa's position tables have a row for padding; positions start after it
@@ -202,64 +168,32 @@ def build_model(
     """
     config = adapted_config(backbone, hidden_size=hidden_size, hidden_layers=hidden_layers, dropout=dropout)
     try:
-        model = (
-            _pretrained(backbone, config)
-            if weights
-            else AutoModel.from_config(config, attn_implementation=_attention_of(config), dtype=DTYPE)
-        )
+        return _pretrained(backbone, config) if weights else untrained(config)
     except Exception as error:  # safetensors, pickle, torch, JSON and transformers raise different errors
         refuse_code(error, f"student.backbone {backbone}")
         raise _refusal(backbone, "model", error) from error
-    if hasattr(model, "pooler"):
-        model.pooler = None  # BERT's next-sentence head: never used here
-    _keep_states_in_float32(model)
-    return model
 
 
-def _keep_states_in_float32(model: nn.Module) -> None:
-    """Make the states between layers float32 under a CPU's autocast, as they are under CUDA's.
+def untrained(config: Any) -> Any:
+    """The encoder of a configuration, with random weights in float32."""
+    config.dtype = DTYPE
+    if is_bert(config):
+        return BertEncoder(config)
+    from themo.models.other_encoders import of_config  # seconds of processor time
 
-    CUDA's autocast computes layer norms in float32, a CPU's in the type of their input. ELECTRA, ALBERT,
-    ConvBERT and others widen the embeddings by a matrix product, whose result is the first state and sets the
-    type of all others.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.LayerNorm):
-            module.register_forward_pre_hook(_in_float32)
-    for part in (model, getattr(model, "encoder", None)):
-        for child in part.children() if part is not None else ():
-            if isinstance(child, nn.Linear):
-                child.register_forward_hook(_out_float32)
-
-
-def _in_float32(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(value.float() for value in inputs)
-
-
-def _out_float32(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return output.float()
-
-
-def _attention_of(config: Any) -> str:
-    """`ATTENTION`, or transformers' plain one for encoders that take no other, such as ConvBERT."""
-    kind = MODEL_MAPPING.get(type(config), None)
-    return ATTENTION if getattr(kind, "_supports_sdpa", False) else "eager"
+    return of_config(config)
 
 
 def _pretrained(backbone: str, config: Any) -> Any:
-    model, loading = AutoModel.from_pretrained(
-        backbone,
-        config=config,
-        attn_implementation=_attention_of(config),
-        dtype=DTYPE,
-        weights_only=True,
-        output_loading_info=True,
-    )
-    # transformers would continue with random ones
-    missing = sorted(key for key in loading["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        raise ValueError(f"its weights lack {len(missing)} of the model's tensors, the first is {missing[0]}")
-    return model
+    from themo.models.other_encoders import of_weights
+
+    model = of_weights(backbone, config)
+    if not is_bert(config):
+        return model
+    with torch.device("meta"):  # draws no random weights
+        encoder = BertEncoder(model.config)
+    encoder.load_state_dict(model.state_dict(), assign=True)
+    return encoder
 
 
 def _is_early_bert(folder: Path) -> bool:

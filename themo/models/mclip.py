@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from themo.config.sections import MAX_TOKENS
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
 from themo.files.weights import read_weights
 from themo.models.backbones import DTYPE, longest_input
+from themo.models.bert import BertEncoder, is_bert
 from themo.models.student import Head, Student
 from themo.models.tokens import Tokenizer
 from themo.process.progress import track
@@ -132,7 +133,7 @@ def _load_tokenizer(folder: Path, config: Any, what: str) -> Tokenizer:
 
 def _build(config: Any, dimension: int, what: str) -> Student:
     try:
-        encoder = AutoModel.from_config(config, add_pooling_layer=False, dtype=DTYPE)
+        encoder = BertEncoder(config) if is_bert(config) else _by_transformers(config)
         head = Head(
             dimension=dimension,
             pooling="mean",
@@ -143,6 +144,12 @@ def _build(config: Any, dimension: int, what: str) -> Student:
         return Student(encoder, head)
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{what}: its base must be an encoder like XLM-R: {reason_of(error)}") from error
+
+
+def _by_transformers(config: Any) -> Any:
+    from transformers import AutoModel  # seconds of processor time
+
+    return AutoModel.from_config(config, add_pooling_layer=False, dtype=DTYPE)
 
 
 def _fill(student: Student, weights: Mapping[str, Tensor], what: str) -> None:

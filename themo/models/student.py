@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from themo.errors import InputError, reason_of
 from themo.files.weights import write_weights
 from themo.models.backbones import build_model, load_config, refuse_length
-from themo.models.bert_layers import LayerWeights, bert_states, bert_weights, has_bert_layers
+from themo.models.bert import BertEncoder, LayerWeights
 from themo.models.by_length import batches_by_length
 from themo.models.tokens import Tokenizer, cut
 from themo.process.devices import multiplies_bfloat16
@@ -49,7 +49,7 @@ class Student(nn.Module):
     """The student: maps token ids to vectors in the teacher's space.
 
     Args:
-        backbone: Encoder of transformers whose output has ``last_hidden_state`` (B, L, H).
+        backbone: `BertEncoder`, or one of transformers whose output has ``last_hidden_state`` (B, L, H).
         head: Pooling and projection.
     """
 
@@ -118,10 +118,8 @@ class Student(nn.Module):
         Returns:
             (B, D) float32.
         """
-        rounds = ids_BL.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        # in float32 transformers' own layers take no longer
-        if weights is not None or (rounds and has_bert_layers(self.backbone)):
-            states_BLH = bert_states(self.backbone, ids_BL, mask_BL, weights)
+        if isinstance(self.backbone, BertEncoder):
+            states_BLH = self.backbone(ids_BL, mask_BL, weights)
         else:
             states_BLH = self.backbone(input_ids=ids_BL, attention_mask=mask_BL).last_hidden_state
         pooled_BH = pool(states_BLH, mask_BL, self.head.pooling)
@@ -135,9 +133,9 @@ class Student(nn.Module):
         BERT's kin.
         """
         on_cpu = self.projection.weight.device.type == "cpu"
-        if not (on_cpu and multiplies_bfloat16() and has_bert_layers(self.backbone)):
+        if not (on_cpu and multiplies_bfloat16() and isinstance(self.backbone, BertEncoder)):
             return None
-        return bert_weights(self.backbone, torch.bfloat16)
+        return self.backbone.weights(torch.bfloat16)
 
     @torch.inference_mode()
     def encode(

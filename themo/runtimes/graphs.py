@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from themo.models.bert import BertEncoder
 from themo.models.student import Student
 
 INPUTS = ("input_ids", "attention_mask")
@@ -45,20 +46,20 @@ class _Graph(nn.Module):
 
 def write_graph(path: Path, student: Student) -> None:
     """Write a student as a graph from ids and mask, (B, L) int64, to vectors, (B, E) float32."""
-    _write(path, student, _Graph(student), OUTPUT)
+    _write(path, student, _Graph, OUTPUT)
 
 
 def write_states(path: Path, student: Student) -> None:
     """Write a student's backbone as a graph from ids and mask to states of tokens, (B, L, H) float32."""
-    _write(path, student, _States(student), "last_hidden_state")
+    _write(path, student, _States, "last_hidden_state")
 
 
-def _write(path: Path, student: Student, module: nn.Module, output: str) -> None:
+def _write(path: Path, student: Student, kind: Callable[[Student], nn.Module], output: str) -> None:
     example = torch.tensor([[1, 1, 1], [1, 1, 1]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=student.head.max_length)}
     with plain_attention(student):
         inputs = dict(zip(INPUTS, example, strict=True))
-        write_module(path, module, inputs, output, dict.fromkeys(INPUTS, axes))
+        write_module(path, kind(student), inputs, output, dict.fromkeys(INPUTS, axes))
 
 
 def write_openvino(
@@ -129,12 +130,22 @@ def open_graph(path: Path, threads: int | None = None) -> Any:
 @contextmanager
 def plain_attention(student: Student) -> Iterator[None]:
     """Attention as plain products and a softmax, which every runtime supports, for a block."""
-    attention = student.backbone.config._attn_implementation  # type: ignore[union-attr]
-    student.backbone.set_attn_implementation("eager")  # type: ignore[operator]
+    own: Any = student.backbone
+    if isinstance(own, BertEncoder):
+        from themo.models.other_encoders import with_plain_attention
+
+        student.backbone = with_plain_attention(own)
+        try:
+            yield
+        finally:
+            student.backbone = own
+        return
+    attention = own.config._attn_implementation
+    own.set_attn_implementation("eager")
     try:
         yield
     finally:
-        student.backbone.set_attn_implementation(attention)  # type: ignore[operator]
+        own.set_attn_implementation(attention)
 
 
 def _tidy(path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from themo.models.bert_layers import LayerWeights
+from themo.models.bert import LayerWeights
 from themo.models.student import Student
 from themo.runtimes.choice import Chosen
 from themo.runtimes.graphs import INPUTS, open_graph

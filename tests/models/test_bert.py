@@ -10,16 +10,14 @@ from transformers import (
     CamembertConfig,
     CamembertModel,
     DistilBertConfig,
-    DistilBertModel,
     ElectraConfig,
-    ElectraModel,
     RobertaConfig,
     RobertaModel,
     XLMRobertaConfig,
     XLMRobertaModel,
 )
 
-from themo.models.bert_layers import bert_states, bert_weights, has_bert_layers
+from themo.models.bert import BertEncoder, is_bert
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40,
@@ -41,9 +39,17 @@ KINDS = {
 }
 
 
-def build(kind: Any = BertModel, **changes: Any) -> Any:
+def build(kind: Any = BertModel, **changes: Any) -> BertEncoder:
     torch.manual_seed(0)
-    return kind(KINDS[kind](**SIZES | changes), add_pooling_layer=False)
+    return BertEncoder(KINDS[kind](**SIZES | changes))
+
+
+def by_transformers(model: BertEncoder) -> Any:
+    """The same encoder as a class of transformers, in float64: in float32 it rounds more than ours does."""
+    (kind,) = (kind for kind in KINDS if kind.__name__ == model.architecture)
+    other = kind(model.config, add_pooling_layer=False)
+    other.load_state_dict(model.state_dict())
+    return other.double()
 
 
 def batch(lengths: list[int], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,16 +77,13 @@ def test_states_and_gradients_equal_those_of_transformers(
     read = None if bool(mask.all()) else mask
     weights = torch.randn(24, generator=torch.Generator().manual_seed(seed))
     results = []
-    for fast in (False, True):
-        states = (
-            bert_states(model, ids, read)
-            if fast
-            else model(input_ids=ids, attention_mask=read).last_hidden_state
-        )
-        (states[mask] @ weights).square().mean().backward()
-        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-        model.zero_grad()
-        results.append((states[mask].detach(), gradients))
+    for encoder in (by_transformers(model), model):
+        states = encoder(ids, read)
+        if encoder is not model:
+            states = states.last_hidden_state
+        (states[mask] @ weights.to(states.dtype)).square().mean().backward()
+        gradients = {n: p.grad.float() for n, p in encoder.named_parameters() if p.grad is not None}
+        results.append((states[mask].detach().float(), gradients))
     (plain, plain_gradients), (fast_states, fast_gradients) = results
     torch.testing.assert_close(fast_states, plain, rtol=1e-5, atol=1e-5)
     assert plain_gradients.keys() == fast_gradients.keys()
@@ -93,12 +96,12 @@ def test_autocast_keeps_states_and_gradients_in_float32() -> None:
     model = build()
     ids, mask = batch([3, 9])
     with torch.autocast("cpu", torch.bfloat16):
-        states = bert_states(model, ids, mask)
+        states = model(ids, mask)
     states[mask].square().mean().backward()
     assert states.dtype == torch.float32
     assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
-    close = torch.cosine_similarity(states[mask], bert_states(model, ids, mask)[mask], dim=-1)
-    assert not torch.equal(states, bert_states(model, ids, mask))
+    close = torch.cosine_similarity(states[mask], model(ids, mask)[mask], dim=-1)
+    assert not torch.equal(states, model(ids, mask))
     assert close.min() > 0.999
 
 
@@ -106,8 +109,8 @@ def test_converted_weights_give_the_states_of_autocast() -> None:
     model = build().eval()
     ids, mask = batch([3, 9])
     with torch.autocast("cpu", torch.bfloat16):
-        expected = bert_states(model, ids, mask)
-    got = bert_states(model, ids, mask, bert_weights(model, torch.bfloat16))
+        expected = model(ids, mask)
+    got = model(ids, mask, model.weights(torch.bfloat16))
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
 
 
@@ -116,17 +119,36 @@ def test_dropout_falls_in_training_alone(length: int) -> None:
     ids, _ = batch([length] * 2)
     for option in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         model = build(**{option: 0.3}).train()
-        assert not torch.equal(bert_states(model, ids, None), bert_states(model, ids, None))
+        assert not torch.equal(model(ids, None), model(ids, None))
         model.eval()
-        assert torch.equal(bert_states(model, ids, None), bert_states(model, ids, None))
+        assert torch.equal(model(ids, None), model(ids, None))
 
 
-def test_other_encoders_keep_the_path_of_transformers() -> None:
+def test_others_are_left_to_transformers() -> None:
     small = {"vocab_size": 40, "hidden_size": 24, "num_attention_heads": 3, "intermediate_size": 40}
     others = [
-        DistilBertModel(DistilBertConfig(vocab_size=40, dim=24, n_heads=3, n_layers=1, hidden_dim=40)),
-        ElectraModel(ElectraConfig(**small, embedding_size=24, num_hidden_layers=1)),
-        build(is_decoder=True),
+        DistilBertConfig(vocab_size=40, dim=24, n_heads=3, n_layers=1, hidden_dim=40),
+        ElectraConfig(**small, embedding_size=24, num_hidden_layers=1),
+        BertConfig(**small, is_decoder=True),
+        BertConfig(**small, hidden_act="mish"),
     ]
-    assert all(has_bert_layers(build(kind)) for kind in KINDS)
-    assert not any(has_bert_layers(model) for model in others)
+    assert all(is_bert(kind(**small)) for kind in KINDS.values())
+    assert not any(is_bert(config) for config in others)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_gives_the_weights_of_transformers(kind: Any) -> None:
+    """Also those that are drawn afterwards, as the head's."""
+    config = KINDS[kind](**SIZES)
+    torch.manual_seed(7)
+    other, next_other = kind(config).state_dict(), torch.rand(3)
+    torch.manual_seed(7)
+    own, next_own = BertEncoder(config).state_dict(), torch.rand(3)
+    assert list(own) == [name for name in other if not name.startswith("pooler")]
+    assert all(torch.equal(own[name], other[name]) for name in own)
+    assert torch.equal(next_own, next_other)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of num_attention_heads, got 25 and 3"):
+        BertEncoder(BertConfig(**SIZES | {"hidden_size": 25}))
