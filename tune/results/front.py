@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tune.space.search_settings import SecondObjective
 from tune.study.front import UNITS, front_of
 from tune.study.search import Search
 from tune.study.study import Study
-from tune.study.trial_record import Trial
+from tune.study.trial_record import Mode, Trial
 
 FRONT_FOLDER = "front"
 """Folder of a search with a file of settings for each trial of its front, accepted by `train --config`."""
@@ -69,8 +70,10 @@ def front_as_json(search: Search, study: Study) -> dict[str, Any]:
     }
 
 
-def front_table(search: Search, study: Study, folder: Path) -> Table | None:
-    """The trials on the front, cheapest first; None with one objective, or before a report.
+def front_in_words(search: Search, study: Study, folder: Path) -> Iterator[Table | str]:
+    """The trials on the front, cheapest first, and the command that trains one again, once its file is written.
+
+    Yields nothing with one objective, or before a report.
 
     Args:
         search: The search.
@@ -79,33 +82,28 @@ def front_table(search: Search, study: Study, folder: Path) -> Table | None:
     """
     second, front = search.space.search.second_objective, front_of(study)
     if second is None or not front:
-        return None
+        return
+    yield _table(front, study.mode, search.objective, second)
+    path = settings_file(folder, front[0].number)
+    if path.is_file():
+        yield f"Train the one of least {UNITS[second]}: {typed('train', '--config', path)}"
+
+
+def _table(front: Sequence[Trial], mode: Mode, objective: str, second: SecondObjective) -> Table:
     view = Table(
         title="Front: no trial is better in one objective and no worse in the other",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        caption=_caption(folder, front[0], second),
-        caption_justify="left",
     )
-    for heading in ("trial", UNITS[second], search.objective):
+    for heading in ("trial", UNITS[second], objective):
         view.add_column(heading, justify="right", overflow="fold")
     view.add_column("settings", max_width=_SETTINGS_WIDTH, overflow="fold")
     for trial in front:
         view.add_row(
             str(trial.number),
             f"{trial.cost:.3g}",
-            f"{trial.best(study.mode):.4f}",
+            f"{trial.best(mode):.4f}",
             " ".join(f"{name}={show(value)}" for name, value in trial.params.items()),
         )
     return view
-
-
-def _caption(folder: Path, cheapest: Trial, second: SecondObjective) -> str | None:
-    """The command that trains the cheapest trial again; None before its settings are written."""
-    path = settings_file(folder, cheapest.number)
-    return (
-        f"Train the one of least {UNITS[second]}: {typed('train', '--config', path)}"
-        if path.is_file()
-        else None
-    )

@@ -140,7 +140,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
     from tune.driver.conclusion import conclude
     from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, table
-    from tune.results.front import front_table
+    from tune.results.front import front_in_words
     from tune.study.naming import STUDY_FILE
     from tune.study.study import Study
     from tune.study.tracking_place import comparison_of
@@ -153,8 +153,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         print_json(printed | {"report": str(end.report) if end.report else None})
     else:
         print_result(table(result, search.space.dimensions, columns()))
-        if (front := front_table(search, Study.read(result.folder / STUDY_FILE), result.folder)) is not None:
-            print_result(front)
+        for part in front_in_words(search, Study.read(result.folder / STUDY_FILE), result.folder):
+            print_result(part)
         if end.shown is not None:
             print_result(end.shown)
     for line in result.confirmation.lines() if result.confirmation else []:
