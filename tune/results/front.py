@@ -71,9 +71,9 @@ def front_as_json(search: Search, study: Study) -> dict[str, Any]:
 
 
 def front_in_words(search: Search, study: Study, folder: Path) -> Iterator[Table | str]:
-    """The trials on the front, cheapest first, and the command that trains one again, once its file is written.
+    """The trials on the front, cheapest first, and the command that trains one again.
 
-    Yields nothing with one objective, or before a report.
+    The command waits for its file. Nothing comes with one objective, or before a report.
 
     Args:
         search: The search.
