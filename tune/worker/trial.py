@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -139,9 +139,10 @@ def run_trial(
         with ExitStack() as stack:
             waits = reporter.wait if reports else _drop_notice
             data, resume = _fetched(data, work, newest, stack, waits)
-            if search.second_objective is not None and reports:
-                cost = config["cost"] or student_cost(settings, data, search.second_objective)
-                reporter.add_to_reports({cost_metric(search.second_objective): cost})
+            if (second := search.second_objective) is not None and reports:
+                measured = partial(student_cost, settings, data, second)
+                cost = config["cost"] or Patience(tell=waits)(measured)
+                reporter.add_to_reports({cost_metric(second): cost})
             work.train(settings, data, report=reporter if reports else _drop_report, resume=resume)
     except (
         PeerLostError,

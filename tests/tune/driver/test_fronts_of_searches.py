@@ -18,6 +18,7 @@ from tune.driver.search_options import SearchOptions
 from tune.results.why import explain_trial
 from tune.schedulers.decisions import decisions
 from tune.space.search_space import from_tree
+from tune.space.search_space import load as load_space
 from tune.study.naming import SEARCH_FILE
 from tune.study.search import read_search
 from tune.study.study import Study
@@ -161,8 +162,9 @@ def test_the_option_of_a_second_objective_is_read() -> None:
     assert options.second_objective == "ms"
 
 
-def test_a_second_objective_survives_its_file(tiny_settings: Settings) -> None:
-    space = from_tree(SPACE, tiny_settings, "space.yaml")
+def test_a_second_objective_survives_its_file(tiny_settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "front.yaml").write_text(BLOCK, encoding="utf-8")
+    space = load_space(tmp_path / "front.yaml", tiny_settings)
     again = from_tree(space.to_tree(), tiny_settings, "search.yaml")
     assert again.search.second_objective == "mb"
     assert again.searched_by(second_objective="ms").search.second_objective == "ms"

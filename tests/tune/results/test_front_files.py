@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from browser import opened
 from recorded_search import record, searched_by, text_of
 from rich.console import Console
 
@@ -139,3 +140,15 @@ def test_a_comparison_takes_searches_of_two_objectives(
     assert main(["report", "mine", "second", "--logs-dir", str(tmp_path / "logs")]) == 0
     text = text_of(tmp_path / "logs" / "tune" / "mine" / "report-beside-second.html")
     assert "search: second_objective mb null" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1240, 420])
+def test_the_front_in_a_browser(finished: tuple[Search, Path, Study], width: int) -> None:
+    search, folder, study = finished
+    write_front(search, study)
+    path = write_report(search, folder)
+    with opened(path, width=width) as seen:
+        assert seen.drawn()["front"] >= 11  # the trials with a report
+        assert not [labels for labels in seen.overlaps() if labels.startswith("figure-front")]
+        assert (seen.errors, seen.requests) == ([], [path.as_uri()])
