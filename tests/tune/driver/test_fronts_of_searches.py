@@ -92,6 +92,31 @@ def test_a_search_shows_its_front_of_quality_and_mb(base: Path, tmp_path: Path, 
     assert len(more.trials) == 7
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of Ray and MLflow
+def test_a_search_by_ms_says_that_it_does_not_repeat(base: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "front.yaml").write_text(BLOCK, encoding="utf-8")
+    words = [
+        "tune",
+        "--config",
+        str(base),
+        "--space",
+        str(tmp_path / "front.yaml"),
+        "--name",
+        "fast",
+        "--json",
+    ]
+    words += ["--second-objective", "ms", "--num-samples", "2", "--confirm", "off", "--gpus-per-trial", "0"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert "Second objective: milliseconds a text" in err
+    found = json.loads(out)
+    assert found["second_objective"] == "ms"
+    assert all(0 < entry["second_objective"] < 1000 for entry in found["front"])
+    study = Study.read(Path(found["folder"]) / "study.json")
+    assert [trial.cost for trial in study] == [trial.metrics["cost/ms"] for trial in study]
+
+
 REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "a scheduler that cannot": (
         {},
