@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from plotly.graph_objects import Figure, Scatter
 
+from tune.results.report.axes import log_ticks
 from tune.results.report.course_figures import SCALED
 from tune.results.report.outcomes import COLOURS, NAMES, about, by_outcome, marker
 from tune.space.search_settings import SecondObjective
@@ -22,7 +23,7 @@ def quality_against_cost(
     Args:
         study: The record.
         winner: The winner, or the best trial so far.
-        front: The trials on the front, by cost.
+        front: The trials on the front, by cost; at least one.
         objective: Name of the objective.
         second: The second objective.
     """
@@ -51,9 +52,11 @@ def quality_against_cost(
                 hovertemplate="%{text}<extra></extra>",
             )
         )
+    costs = [trial.cost for trial in study if trial.cost is not None]
+    axis = {"title": {"text": f"{UNITS[second]}, logarithmic"}, "type": "log", "zeroline": False}
     return figure.update_layout(
         height=420,
         meta=SCALED,
-        xaxis={"title": {"text": f"{UNITS[second]}, logarithmic"}, "type": "log", "zeroline": False},
+        xaxis={**axis, **log_ticks(min(costs), max(costs))},
         yaxis={"title": {"text": f"best {objective}"}, "zeroline": False},
     )
