@@ -34,7 +34,7 @@ from tune.results.run_tags import (
     winner_tags,
 )
 from tune.study.confirmation import SEED
-from tune.study.front import front_of
+from tune.study.front import cost_metric, front_of
 from tune.study.limits import is_whole
 from tune.study.naming import STUDY_FILE
 from tune.study.reports import ReadReports
@@ -240,7 +240,8 @@ def _view(search: Search, study: Study) -> Mapping[str, Any]:
     searched = [name for name in space.dimensions if name not in space.conditions]  # some trials lack others
     where = f"tags.`{SEARCH_TAG}` = '{search.uid}' AND tags.`{TRIAL_TAG}` LIKE '%'"
     axes = axes_of([trial.params for trial in study if trial.values], searched)
-    return parallel_coordinates(where, axes, f"best/{search.objective}", len(study))
+    costs = [] if space.search.second_objective is None else [cost_metric(space.search.second_objective)]
+    return parallel_coordinates(where, axes, f"best/{search.objective}", len(study), costs)
 
 
 def axes_of(settings: Sequence[Mapping[str, Any]], searched: Collection[str]) -> list[str]:

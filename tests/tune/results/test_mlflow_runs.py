@@ -194,6 +194,10 @@ def test_children_of_two_objectives_say_whether_on_the_front(search: Search, stu
     study.save()
     assert [run.tags["themo.front"] for run in runs().runs[1:]] == ["true", "false", "true"]
     assert runs().runs[1].points[-1].metrics["cost/mb"] == 2.0
+    (view,) = runs().views.values()
+    axes = ["cost/mb", "best/val/match_at_01"]
+    assert view["compareRunCharts"][0]["selectedMetrics"] == axes
+    assert view["selectedColumns"][-2:] == [f"metrics.`{name}`" for name in axes]
     metrics = {"pairs_seen": 200.0, search.objective: 0.9, "cost/mb": 1.0}
     study.report(2, metrics, search.objective)
     study.save()
