@@ -47,7 +47,11 @@ def play(space: Space, study: Study, n_trials: int) -> Study:
     return study
 
 
-@pytest.mark.parametrize("searcher", FOR_TWO_OBJECTIVES["searcher"])
+GP = pytest.param("gp", marks=pytest.mark.slow)
+"""A proposal of the Gaussian process takes seconds."""
+
+
+@pytest.mark.parametrize("searcher", [GP, *(n for n in FOR_TWO_OBJECTIVES["searcher"] if n != "gp")])
 def test_proposals_are_a_function_of_the_record(settings: Settings, searcher: str) -> None:
     space = a_space(settings, searcher)
     n_trials = 7 if searcher == "gp" else 14
@@ -56,7 +60,7 @@ def test_proposals_are_a_function_of_the_record(settings: Settings, searcher: st
     assert propose(space, again) == whole[n_trials - 1].params
 
 
-@pytest.mark.parametrize("searcher", ["tpe", "gp"])
+@pytest.mark.parametrize("searcher", ["tpe", GP])
 def test_proposals_depend_on_the_cost(settings: Settings, searcher: str) -> None:
     n_trials = 5 if searcher == "gp" else 12
     two = a_space(settings, searcher)
