@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, MarianConfig, MarianMTModel, MarianTokenizer
+from transformers import AutoConfig, MarianConfig
 
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
@@ -162,6 +162,8 @@ def _load_tokenizer(folder: Path, what: str) -> Any:
         with warnings.catch_warnings():
             # concerns a normalisation of punctuation that the tokenizer never applies itself
             warnings.filterwarnings("ignore", "Recommended: pip install sacremoses", UserWarning)
+            from transformers import MarianTokenizer
+
             return MarianTokenizer.from_pretrained(str(folder))
     except ImportError as error:
         raise InputError(f"{what}: needs the package sentencepiece: pip install sentencepiece") from error
@@ -175,6 +177,8 @@ def _load_model(folder: Path, what: str) -> Any:
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
         if config.model_type != MarianConfig.model_type:
             raise ValueError(f"must be of type {MarianConfig.model_type}, got {config.model_type}")
+        from transformers import MarianMTModel  # seconds of processor time
+
         model, loading = MarianMTModel.from_pretrained(
             str(folder), config=config, weights_only=True, dtype=torch.float32, output_loading_info=True
         )
