@@ -151,7 +151,8 @@ class _Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, ids_BL: Tensor) -> Tensor:
-        words_BLH = self.word_embeddings(ids_BL) + self.token_type_embeddings.weight[0]
+        types_BLH = self.token_type_embeddings(torch.zeros_like(ids_BL))
+        words_BLH = self.word_embeddings(ids_BL) + types_BLH
         states: Tensor = self.dropout(
             self.LayerNorm(words_BLH + self.position_embeddings(self._positions(ids_BL)))
         )
