@@ -1,0 +1,177 @@
+"""Approximate indexes of pictures: faiss, usearch and hnswlib beside the exact search.
+
+    python -m benchmarks approximate_index --tatoeba FOLDER [--pictures 100000 300000] [--indexes RaBitQ]
+
+Vectors are those of `benchmarks.picture_vectors`; queries are its texts. Every index names candidates whose
+stored float32 vectors are then compared: times and recall include that. An index looks at as little as gives
+`LEAST_RECALL` of the exact ten best of other texts. Queries run one at a time in one thread, all indexes in
+turn in each round; a ratio is that of two times of one round.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.ann_libraries import Library, libraries, missing
+from benchmarks.measure import Options, Row
+from benchmarks.memory import Memory
+from benchmarks.picture_vectors import PictureVectors, Vectors
+from themo.image_search.building import PIECE_ROWS
+from themo.image_search.index import ImageIndex
+from themo.image_search.pieces import MappedVectors
+
+N_TEXTS = 200
+N_TUNING = 100
+"""Texts that the effort is chosen by; times and recall are those of the others."""
+ROUNDS = 5
+N_BEST, N_MORE = 10, 100
+LEAST_RECALL = 0.95
+MOST_PRECISE = 1e-6
+"""Scores nearer than this are equal: products of different shapes round differently."""
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass
+class Built:
+    """An index that was built, stored and read again.
+
+    Attributes:
+        library: Its kind.
+        pictures: The exact index.
+        opened: The library's index.
+        effort: Number of lists or nodes that a query looks at.
+        seconds: Seconds of its building with all cores.
+        mb_on_disk, mb_in_memory: Megabytes of its file, and of resident memory after it was read and asked.
+    """
+
+    library: Library
+    pictures: ImageIndex
+    opened: Any
+    effort: int
+    seconds: float
+    mb_on_disk: float
+    mb_in_memory: float = 0.0
+
+    def scores(self, text: Vectors, k: int) -> Vectors:
+        """Return the exact scores of the best k candidates, the best first."""
+        rows = self.library.search(self.opened, text, self.library.candidates * k, self.effort)
+        scores: Vectors = -np.sort(-(self.pictures.vectors(rows) @ text))[:k]
+        return scores
+
+    def recall(self, texts: Vectors, exact: Vectors, k: int) -> float:
+        """Return the share of the exact k best that is found; `exact` holds each text's scores in order."""
+        found = [
+            self.scores(text, k) >= best[k - 1] - MOST_PRECISE
+            for text, best in zip(texts, exact, strict=True)
+        ]
+        return float(np.mean([each.sum() / k for each in found]))
+
+
+def run(options: Options) -> list[Row]:
+    """Rows for each number of pictures."""
+    why = missing() or (None if options.tatoeba else "skipped: give --tatoeba, or set THEMO_BENCH_TATOEBA")
+    if why is not None or options.tatoeba is None:
+        return [Row("approximate index", None, "ms", detail=str(why))]
+    rows = []
+    for n in options.pictures:
+        source = PictureVectors(options.tatoeba / "targets.npy", options.seed)
+        with tempfile.TemporaryDirectory() as folder:
+            rows += _measure(Path(folder), source, n, options)
+    return rows
+
+
+def _measure(folder: Path, source: PictureVectors, n: int, options: Options) -> list[Row]:
+    texts = source.texts(N_TEXTS)
+    pictures = _pictures(folder, source, n)
+    best = _best_scores(pictures, texts)
+    tuning, asked = texts[:N_TUNING], texts[N_TUNING:]
+    indexes = [
+        _build(library, pictures, tuning, best[:N_TUNING], folder / "index")
+        for library in libraries()
+        if not options.indexes or any(part in library.name for part in options.indexes)
+    ]
+    exact_ms, *all_ms = _alternate(pictures, indexes, asked)
+    rows = [_row(f"{n:,} pictures, exact search", exact_ms, exact_ms, options, "recall 1")]
+    for index, ms in zip(indexes, all_ms, strict=True):
+        recalls = (f"@{k} {index.recall(asked, best[N_TUNING:], k):.3f}" for k in (N_BEST, N_MORE))
+        detail = (
+            f"recall {', '.join(recalls)}; effort {index.effort}; built in {index.seconds:.0f} s; "
+            f"{index.mb_on_disk:.0f} MB on disk, {index.mb_in_memory:.0f} in memory"
+        )
+        rows.append(_row(f"{n:,} pictures, {index.library.name}", ms, exact_ms, options, detail))
+    return rows
+
+
+def _pictures(folder: Path, source: PictureVectors, n: int) -> ImageIndex:
+    """Return an exact index of n pictures, with pieces on disk."""
+    pieces = []
+    for number, rows in enumerate(source.pictures(n, PIECE_ROWS)):
+        np.save(folder / f"{number}.npy", rows)
+        pieces.append(MappedVectors(folder / f"{number}.npy"))
+    numbers = np.arange(n)
+    return ImageIndex(tuple(map(str, numbers)), tuple(pieces), {}, 0, file_of=numbers, twin_of=numbers)
+
+
+def _best_scores(pictures: ImageIndex, texts: Vectors) -> Vectors:
+    """Return each text's `N_MORE` best scores in order."""
+    best: Vectors = np.empty((len(texts), 0), np.float32)
+    for piece in pictures.pieces:
+        best = np.concatenate([best, texts @ piece.rows.T], axis=1)
+        best = -np.sort(-best, axis=1)[:, :N_MORE]
+        piece.release()
+    return best
+
+
+def _build(library: Library, pictures: ImageIndex, texts: Vectors, best: Vectors, path: Path) -> Built:
+    """Build an index, store and read it, and choose its effort."""
+    start = time.perf_counter()
+    made = library.build([piece.rows for piece in pictures.pieces])
+    seconds = time.perf_counter() - start
+    library.write(made, path)
+    del made
+    for piece in pictures.pieces:
+        piece.release()
+    gc.collect()
+    before = Memory.now().resident
+    built = Built(library, pictures, library.read(path), 0, seconds, path.stat().st_size / 1e6)
+    for effort in library.efforts:
+        built.effort = effort
+        if built.recall(texts, best, N_BEST) >= LEAST_RECALL:
+            break
+    for piece in pictures.pieces:
+        piece.release()
+    built.mb_in_memory = (Memory.now().resident - before) / 1e6
+    path.unlink()
+    return built
+
+
+def _alternate(pictures: ImageIndex, indexes: list[Built], texts: Vectors) -> list[list[float]]:
+    """Return the processor time of a query, in milliseconds, in each round: exact, then by each index."""
+    asks = [lambda text: pictures.search(text[None], N_BEST)]
+    asks += [lambda text, index=index: index.scores(text, N_BEST) for index in indexes]
+    taken: list[list[float]] = [[] for _ in asks]
+    for number, part in enumerate(np.array_split(texts, ROUNDS)):
+        for ask, ms in zip(asks, taken, strict=True):
+            if number == 0:
+                ask(part[0])  # warm-up
+            start = time.process_time()
+            for text in part:
+                ask(text)
+            ms.append(1000 * (time.process_time() - start) / len(part))
+    return taken
+
+
+def _row(name: str, ms: list[float], exact: list[float], options: Options, detail: str) -> Row:
+    ratio = statistics.median(a / b for a, b in zip(exact, ms, strict=True))
+    times = "" if ms is exact else f"{ratio:.1f} times as fast as exact; "
+    return Row(name, statistics.median(ms), "ms", None, (min(ms), max(ms)), times + detail, (options.seed,))
