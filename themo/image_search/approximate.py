@@ -139,11 +139,11 @@ def _build(index: ImageIndex) -> Built:
 
 def _covariance(index: ImageIndex) -> Vectors:
     """Return the (E, E) covariance of all vectors."""
-    dimension = index.pieces[0].rows.shape[1]
-    mean_E = torch.zeros(dimension, dtype=torch.float64)
-    products_EE = torch.zeros(dimension, dimension, dtype=torch.float64)
+    some_E = torch.from_numpy(index.pieces[0].rows).mean(0)  # near the mean, so that rounding takes little
+    mean_E = torch.zeros(len(some_E), dtype=torch.float64)
+    products_EE = torch.zeros(len(some_E), len(some_E), dtype=torch.float64)
     for piece in index.pieces:
-        rows = torch.from_numpy(piece.rows)
+        rows = torch.from_numpy(piece.rows) - some_E
         mean_E += rows.sum(0) / len(index.names)
         products_EE += rows.T @ rows / len(index.names)
         piece.release()
