@@ -11,22 +11,29 @@ turn in each round; a ratio is that of two times of one round.
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import torch
 
 from benchmarks.ann_libraries import Library, libraries, missing
 from benchmarks.measure import Options, Row
 from benchmarks.memory import Memory
 from benchmarks.picture_vectors import PictureVectors, Vectors
+from themo.image_search import approximate_folder
+from themo.image_search.approximate import ApproximateIndex
+from themo.image_search.approximate_folder import Recall
 from themo.image_search.building import PIECE_ROWS
 from themo.image_search.index import ImageIndex
+from themo.image_search.lists import Lists
 from themo.image_search.pieces import MappedVectors
 
 N_TEXTS = 200
@@ -38,7 +45,9 @@ LEAST_RECALL = 0.95
 MOST_PRECISE = 1e-6
 """Scores nearer than this are equal: products of different shapes round differently."""
 
-Rows = npt.NDArray[np.int64]
+
+Ask = Callable[[Vectors], object]
+"""Searches for a text."""
 
 
 @dataclass
@@ -100,9 +109,16 @@ def _measure(folder: Path, source: PictureVectors, n: int, options: Options) -> 
         for library in libraries()
         if not options.indexes or any(part in library.name for part in options.indexes)
     ]
-    exact_ms, *all_ms = _alternate(pictures, indexes, asked)
+    asks: list[Ask] = [lambda text: pictures.search(text[None], N_BEST)]
+    asks += [partial(index.scores, k=N_BEST) for index in indexes]
+    shipped = [_as_shipped(index) for index in indexes if isinstance(index.opened, Lists)]
+    exact_ms, *all_ms = _alternate(asks + shipped, asked)
     rows = [_row(f"{n:,} pictures, exact search", exact_ms, exact_ms, options, "recall 1")]
-    for index, ms in zip(indexes, all_ms, strict=True):
+    rows += [
+        _row(f"{n:,} pictures, search --approximate", ms, exact_ms, options, "from vector to matches")
+        for ms in all_ms[len(indexes) :]
+    ]
+    for index, ms in zip(indexes, all_ms, strict=False):
         recalls = (f"@{k} {index.recall(asked, best[N_TUNING:], k):.3f}" for k in (N_BEST, N_MORE))
         detail = (
             f"recall {', '.join(recalls)}; effort {index.effort}; built in {index.seconds:.0f} s; "
@@ -119,17 +135,26 @@ def _pictures(folder: Path, source: PictureVectors, n: int) -> ImageIndex:
         np.save(folder / f"{number}.npy", rows)
         pieces.append(MappedVectors(folder / f"{number}.npy"))
     numbers = np.arange(n)
-    return ImageIndex(tuple(map(str, numbers)), tuple(pieces), {}, 0, file_of=numbers, twin_of=numbers)
+    return ImageIndex(
+        tuple(map(str, numbers)),
+        tuple(pieces),
+        {},
+        0,
+        file_of=numbers,
+        twin_of=numbers,
+        piece_digests=tuple(map(str, range(len(pieces)))),
+    )
 
 
 def _best_scores(pictures: ImageIndex, texts: Vectors) -> Vectors:
     """Return each text's `N_MORE` best scores in order."""
-    best: Vectors = np.empty((len(texts), 0), np.float32)
+    best = torch.empty((len(texts), 0))
     for piece in pictures.pieces:
-        best = np.concatenate([best, texts @ piece.rows.T], axis=1)
-        best = -np.sort(-best, axis=1)[:, :N_MORE]
+        every = torch.cat([best, torch.from_numpy(texts) @ torch.from_numpy(piece.rows).T], dim=1)
+        best = every.topk(N_MORE).values
         piece.release()
-    return best
+    scores: Vectors = best.numpy()
+    return scores
 
 
 def _build(library: Library, pictures: ImageIndex, texts: Vectors, best: Vectors, path: Path) -> Built:
@@ -155,10 +180,17 @@ def _build(library: Library, pictures: ImageIndex, texts: Vectors, best: Vectors
     return built
 
 
-def _alternate(pictures: ImageIndex, indexes: list[Built], texts: Vectors) -> list[list[float]]:
-    """Return the processor time of a query, in milliseconds, in each round: exact, then by each index."""
-    asks = [lambda text: pictures.search(text[None], N_BEST)]
-    asks += [lambda text, index=index: index.scores(text, N_BEST) for index in indexes]
+def _as_shipped(index: Built) -> Ask:
+    """Return the search of ``search --approximate`` over the same lists."""
+    pictures = index.pictures
+    pieces = tuple((str(i), len(piece.rows)) for i, piece in enumerate(pictures.pieces))
+    covered = approximate_folder.Built(index.opened, np.empty((0, 0), np.float32), pieces)
+    approximate = ApproximateIndex(pictures, covered, Recall(math.nan, 0, index.effort, ""))
+    return lambda text: approximate.part(text, N_BEST).search(text[None], N_BEST)
+
+
+def _alternate(asks: Sequence[Ask], texts: Vectors) -> list[list[float]]:
+    """Return the processor time of a query, in milliseconds, in each round, for each search."""
     taken: list[list[float]] = [[] for _ in asks]
     for number, part in enumerate(np.array_split(texts, ROUNDS)):
         for ask, ms in zip(asks, taken, strict=True):

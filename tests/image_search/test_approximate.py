@@ -175,6 +175,15 @@ def test_gone_pictures_are_not_found(index: ImageIndex, texts: Vectors, vectors:
         assert found(lists, gone)[0].name == rest.search(gone[None], 1)[0][0].name
 
 
+def test_candidates_that_are_all_gone_are_none(index: ImageIndex, texts: Vectors, vectors: Vectors) -> None:
+    beach = unit(texts[0] + 0.01 * np.random.default_rng(2).standard_normal((250, E)))
+    pieces = np.split(vectors, PIECES)
+    ApproximateIndex.update(open_index(index.home, [beach, *pieces]), texts)
+    lists = ApproximateIndex.update(open_index(index.home, pieces), texts)
+    assert found(lists, texts[0])[0].score < 0.99
+    assert index.part(np.empty(0, np.intp)).search(texts[:1], 10) == [[]]
+
+
 def test_many_changes_build_the_lists_again(index: ImageIndex, texts: Vectors, vectors: Vectors) -> None:
     ApproximateIndex.update(index, texts)
     pieces = np.split(vectors, PIECES)

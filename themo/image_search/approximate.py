@@ -61,6 +61,7 @@ class ApproximateIndex:
         self._index = index
         self._built = built
         self._row_of, self._uncovered = _places(index, built.pieces)
+        built.lists.remove(np.flatnonzero(self._row_of < 0))
 
     @classmethod
     def update(cls, index: ImageIndex, references_RE: Vectors) -> ApproximateIndex:
@@ -77,7 +78,7 @@ class ApproximateIndex:
         if index.home is None:
             raise ValueError("an approximate index belongs to an index on disk")
         home = index.home.with_name(f"{index.home.name}.approximate")
-        texts_RE = references_RE[:MOST_TEXTS]
+        texts_RE = _spaced(references_RE, MOST_TEXTS)
         try:
             busy = f"{home}: another process is building it; waiting"
             with alone(home.with_name(f".{home.name}.lock"), busy):
@@ -106,13 +107,12 @@ class ApproximateIndex:
             n_best: Number of matches that are wanted.
         """
         n = CANDIDATES * max(n_best, N_COUNTED)
-        rows = self._row_of[self._built.lists.search(query_E, n, self.recall.n_probes)]
-        found = [rows[rows >= 0]]
+        found = [self._row_of[self._built.lists.search(query_E, n, self.recall.n_probes)]]
         for number in self._uncovered:
             piece = self._index.pieces[number]
-            best = np.argsort(-(piece.rows @ query_E))[:n]
+            scores = torch.mv(torch.from_numpy(piece.rows), torch.from_numpy(query_E))
             piece.release()
-            found.append(best + self._index.starts[number])
+            found.append(scores.topk(min(n, len(scores))).indices.numpy() + self._index.starts[number])
         return self._index.part(np.concatenate(found))
 
     def deviations(self, vectors_KE: Vectors) -> Vectors:
@@ -199,6 +199,13 @@ def _scores_of_place(index: ImageIndex, texts_RE: Vectors, place: int) -> Vector
         piece.release()
     scores_R: Vectors = (best[:, -1] - 1e-6).numpy()
     return scores_R
+
+
+def _spaced(references_RE: Vectors, most: int) -> Vectors:
+    """Return at most so many texts at equal distances: neighbours are of one kind, such as animals."""
+    places = np.linspace(0, len(references_RE) - 1, min(most, len(references_RE)))
+    texts_RE: Vectors = references_RE[places.astype(int)]
+    return texts_RE
 
 
 def _digest(texts_RE: Vectors) -> str:

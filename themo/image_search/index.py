@@ -200,8 +200,10 @@ class ImageIndex:
     def vectors(self, rows: Sequence[int] | npt.NDArray[np.intp]) -> Vectors:
         """Return the (n, E) vectors of n rows."""
         numbers = np.searchsorted(self.starts, rows, side="right") - 1
-        places = zip(rows, numbers, strict=True)
-        return np.stack([self.pieces[number].rows[row - self.starts[number]] for row, number in places])
+        vectors: Vectors = np.empty((len(rows), self.pieces[0].rows.shape[1]), np.float32)
+        for place, row, number in zip(vectors, rows, numbers, strict=True):
+            place[:] = self.pieces[number].rows[row - self.starts[number]]
+        return vectors
 
     @cached_property
     def starts(self) -> npt.NDArray[np.intp]:
@@ -214,7 +216,7 @@ class ImageIndex:
         of_all, by_twin = self._by_twin
         ends = np.searchsorted(of_all, twins, side="right")
         places = zip(np.searchsorted(of_all, twins), ends, strict=True)
-        rows = np.sort(np.concatenate([by_twin[start:end] for start, end in places]))
+        rows = np.sort(np.concatenate([rows[:0], *(by_twin[start:end] for start, end in places)]))
         vectors = self.vectors(rows)
         for piece in self.pieces:
             piece.release()

@@ -87,6 +87,13 @@ class Lists:
         """Number of lists."""
         return int(self._index.nlist)
 
+    def remove(self, ids: Ids) -> None:
+        """Remove pictures by their numbers; the others keep theirs."""
+        import faiss
+
+        if len(ids):
+            self._index.remove_ids(faiss.IDSelectorBatch(ids))
+
     def search(self, query_E: Vectors, n: int, n_probes: int) -> Ids:
         """Return the numbers of at most n pictures, those that seem nearest first.
 
