@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.picture_vectors import DIMENSION, Vectors
-from themo.image_search.lists import Lists, vectors_sample
+from themo.image_search.lists import ROUNDS, SAMPLE_PER_LIST, Lists, Piece, vectors_sample
 from themo.process.devices import cores
 
 Rows = npt.NDArray[np.int64]
 
 PROBES = (8, 16, 32, 64, 128, 256, 512)
 BREADTHS = (50, 100, 200, 400, 800, 1600)
-DEGREE, BUILDING_BREADTH = 32, 128
-"""Links of a node and breadth of the search that finds them, for every graph."""
+DEGREE, BUILDING_BREADTH = 16, 128
+"""Links of a node, twice as many on the ground, and breadth of the search that finds them, for every graph."""
 N_CODED = 50_000
 """Pictures that codes are trained on."""
 
@@ -42,7 +42,7 @@ class Library:
     name: str
     candidates: int
     efforts: Sequence[int]
-    build: Callable[[Sequence[Vectors]], Any]
+    build: Callable[[Sequence[Piece]], Any]
     write: Callable[[Any, Path], None]
     read: Callable[[Path], Any]
     search: Callable[[Any, Vectors, int, int], Rows]
@@ -79,19 +79,18 @@ def libraries() -> list[Library]:
 def _faiss(name: str, factory: str, candidates: int, efforts: Sequence[int]) -> Library:
     import faiss
 
-    def build(pieces: Sequence[Vectors]) -> Any:
-        n = sum(map(len, pieces))
-        n_lists = 2 ** round(math.log2(4 * math.sqrt(n)))
+    def build(pieces: Sequence[Piece]) -> Any:
+        n_lists = 2 ** round(math.log2(4 * math.sqrt(_count(pieces))))
         index = faiss.index_factory(DIMENSION, factory.format(n_lists), faiss.METRIC_INNER_PRODUCT)
         faiss.omp_set_num_threads(cores())
         n_trained = N_CODED
         if efforts is PROBES:
-            n_trained = 64 * n_lists
-            index.cp.niter = 10
+            n_trained = SAMPLE_PER_LIST * n_lists
+            index.cp.niter = ROUNDS
         else:
             index.hnsw.efConstruction = BUILDING_BREADTH
         index.train(vectors_sample(pieces, n_trained, seed=0))
-        for rows in pieces:
+        for rows in _each(pieces):
             index.add(rows)
         return index
 
@@ -116,11 +115,11 @@ def _faiss(name: str, factory: str, candidates: int, efforts: Sequence[int]) -> 
 def _usearch(dtype: str, candidates: int) -> Library:
     from usearch.index import Index
 
-    def build(pieces: Sequence[Vectors]) -> Any:
+    def build(pieces: Sequence[Piece]) -> Any:
         index = Index(
             ndim=DIMENSION, metric="ip", dtype=dtype, connectivity=DEGREE, expansion_add=BUILDING_BREADTH
         )
-        for rows in pieces:
+        for rows in _each(pieces):
             index.add(np.arange(len(index), len(index) + len(rows)), rows, threads=cores())
         return index
 
@@ -142,10 +141,10 @@ def _usearch(dtype: str, candidates: int) -> Library:
 def _hnswlib() -> Library:
     import hnswlib
 
-    def build(pieces: Sequence[Vectors]) -> Any:
+    def build(pieces: Sequence[Piece]) -> Any:
         index = hnswlib.Index(space="ip", dim=DIMENSION)
-        index.init_index(sum(map(len, pieces)), ef_construction=BUILDING_BREADTH, M=DEGREE // 2)
-        for rows in pieces:
+        index.init_index(_count(pieces), ef_construction=BUILDING_BREADTH, M=DEGREE)
+        for rows in _each(pieces):
             index.add_items(rows, num_threads=cores())
         return index
 
@@ -162,3 +161,14 @@ def _hnswlib() -> Library:
     return Library(
         "hnswlib f32", 1, BREADTHS, build, lambda index, path: index.save_index(str(path)), read, search
     )
+
+
+def _count(pieces: Sequence[Piece]) -> int:
+    return sum(len(piece.rows) for piece in pieces)
+
+
+def _each(pieces: Sequence[Piece]) -> Iterator[Vectors]:
+    """Yield the vectors of each piece, whose pages are released after it."""
+    for piece in pieces:
+        yield piece.rows
+        piece.release()

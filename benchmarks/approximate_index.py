@@ -160,7 +160,7 @@ def _best_scores(pictures: ImageIndex, texts: Vectors) -> Vectors:
 def _build(library: Library, pictures: ImageIndex, texts: Vectors, best: Vectors, path: Path) -> Built:
     """Build an index, store and read it, and choose its effort."""
     start = time.perf_counter()
-    made = library.build([piece.rows for piece in pictures.pieces])
+    made = library.build(pictures.pieces)
     seconds = time.perf_counter() - start
     library.write(made, path)
     del made

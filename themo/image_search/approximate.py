@@ -132,7 +132,7 @@ def too_few_to_approximate(n: int) -> str | None:
 def _build(index: ImageIndex) -> Built:
     n = len(index.names)
     with track("Building the approximate index", n, "pictures") as advance:
-        lists = Lists.build([piece.rows for piece in index.pieces], _SEED, advance)
+        lists = Lists.build(index.pieces, _SEED, advance)
     sizes = [len(piece.rows) for piece in index.pieces]
     return Built(lists, _covariance(index), tuple(zip(index.piece_digests, sizes, strict=True)))
 

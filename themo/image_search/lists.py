@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from themo.image_search.pieces import Vectors
+from themo.image_search.pieces import HeldVectors, MappedVectors, Vectors
 from themo.process.devices import cores
 
+Piece = MappedVectors | HeldVectors
 Ids = npt.NDArray[np.int64]
 
-SAMPLE_PER_LIST = 64
-"""Number of pictures that a centroid is trained on, in the mean."""
+SAMPLE_PER_LIST = 40
+"""Number of pictures that a centroid is trained on, in the mean; faiss advises 39 or more."""
 ROUNDS = 10
 """Rounds of k-means."""
 QUERY_BITS = 8
@@ -42,27 +43,30 @@ class Lists:
         self._index = index
 
     @classmethod
-    def build(cls, pieces: Sequence[Vectors], seed: int, advance: Callable[[int], object]) -> Lists:
+    def build(cls, pieces: Sequence[Piece], seed: int, advance: Callable[[int], object]) -> Lists:
         """Return lists of all pictures of some pieces.
 
         Args:
-            pieces: (n, E) float32 vectors of length 1.
+            pieces: float32 vectors of length 1.
             seed: Seed of the sample that centroids are trained on.
             advance: Called with the number of pictures just added.
         """
         import faiss
 
-        n = sum(map(len, pieces))
+        n = sum(len(piece.rows) for piece in pieces)
         n_lists = 2 ** round(math.log2(4 * math.sqrt(n)))
-        index = faiss.index_factory(pieces[0].shape[1], f"IVF{n_lists},RaBitQ", faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(
+            pieces[0].rows.shape[1], f"IVF{n_lists},RaBitQ", faiss.METRIC_INNER_PRODUCT
+        )
         index.cp.niter, index.cp.seed = ROUNDS, seed
         index.cp.min_points_per_centroid = 1  # else faiss warns of small folders
         index.qb = QUERY_BITS
         faiss.omp_set_num_threads(cores())
         index.train(vectors_sample(pieces, n_lists * SAMPLE_PER_LIST, seed))
-        for rows in pieces:
-            index.add(rows)
-            advance(len(rows))
+        for piece in pieces:
+            index.add(piece.rows)
+            advance(len(piece.rows))
+            piece.release()
         return cls(index)
 
     @classmethod
@@ -110,11 +114,13 @@ class Lists:
         return ids[ids >= 0]
 
 
-def vectors_sample(pieces: Sequence[Vectors], size: int, seed: int) -> Vectors:
+def vectors_sample(pieces: Sequence[Piece], size: int, seed: int) -> Vectors:
     """Return the vectors of random pictures, at most `size`."""
-    starts = np.cumsum([0, *map(len, pieces)])
+    starts = np.cumsum([0, *(len(piece.rows) for piece in pieces)])
     chosen = np.sort(np.random.default_rng(seed).permutation(starts[-1])[:size])
     parts = np.split(chosen, np.searchsorted(chosen, starts[1:-1]))
-    return np.concatenate(
-        [rows[part - start] for rows, part, start in zip(pieces, parts, starts[:-1], strict=True)]
-    )
+    sample = []
+    for piece, part, start in zip(pieces, parts, starts[:-1], strict=True):
+        sample.append(piece.rows[part - start])
+        piece.release()
+    return np.concatenate(sample)
