@@ -21,7 +21,7 @@ Rows = npt.NDArray[np.int64]
 PROBES = (8, 16, 32, 64, 128, 256, 512)
 BREADTHS = (50, 100, 200, 400, 800, 1600)
 DEGREE, BUILDING_BREADTH = 16, 128
-"""Links of a node, twice as many on the ground, and breadth of the search that finds them, for every graph."""
+"""Links of a node (twice as many on the ground) and breadth of the search for them, in every graph."""
 N_CODED = 50_000
 """Pictures that codes are trained on."""
 
