@@ -48,6 +48,25 @@ MOST_PRECISE = 1e-6
 
 Ask = Callable[[Vectors], object]
 """Searches for a text."""
+Scores = Callable[[Vectors, int], Vectors]
+"""Returns the scores of a text's best matches, of a number, the best first."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A search to be measured.
+
+    Attributes:
+        name: Its name.
+        ask: Its answer to a text, which is timed.
+        scores: Its scores, for the recall; None: it is exact.
+        detail: More about it.
+    """
+
+    name: str
+    ask: Ask
+    scores: Scores | None = None
+    detail: str = ""
 
 
 @dataclass
@@ -59,7 +78,7 @@ class Built:
         pictures: The exact index.
         opened: The library's index.
         effort: Number of lists or nodes that a query looks at.
-        seconds: Seconds of its building with all cores.
+        seconds: Seconds of processor time of its building.
         mb_on_disk, mb_in_memory: Megabytes of its file, and of resident memory after it was read and asked.
     """
 
@@ -77,13 +96,13 @@ class Built:
         scores: Vectors = -np.sort(-(self.pictures.vectors(rows) @ text))[:k]
         return scores
 
-    def recall(self, texts: Vectors, exact: Vectors, k: int) -> float:
-        """Return the share of the exact k best that is found; `exact` holds each text's scores in order."""
-        found = [
-            self.scores(text, k) >= best[k - 1] - MOST_PRECISE
-            for text, best in zip(texts, exact, strict=True)
-        ]
-        return float(np.mean([each.sum() / k for each in found]))
+    @property
+    def detail(self) -> str:
+        """Effort, building and sizes."""
+        return (
+            f"effort {self.effort}; built in {self.seconds:.0f} s; "
+            f"{self.mb_on_disk:.0f} MB on disk, {self.mb_in_memory:.0f} in memory"
+        )
 
 
 def run(options: Options) -> list[Row]:
@@ -99,6 +118,14 @@ def run(options: Options) -> list[Row]:
     return rows
 
 
+def _recall(scores: Scores, texts: Vectors, best: Vectors, k: int) -> float:
+    """Return the share of the exact k best that is found; `best` holds each text's exact scores in order."""
+    pairs = zip(texts, best, strict=True)
+    return float(
+        np.mean([(scores(text, k) >= exact[k - 1] - MOST_PRECISE).sum() / k for text, exact in pairs])
+    )
+
+
 def _measure(folder: Path, source: PictureVectors, n: int, options: Options) -> list[Row]:
     texts = source.texts(N_TEXTS)
     pictures = _pictures(folder, source, n)
@@ -109,22 +136,24 @@ def _measure(folder: Path, source: PictureVectors, n: int, options: Options) -> 
         for library in libraries()
         if not options.indexes or any(part in library.name for part in options.indexes)
     ]
-    asks: list[Ask] = [lambda text: pictures.search(text[None], N_BEST)]
-    asks += [partial(index.scores, k=N_BEST) for index in indexes]
-    shipped = [_as_shipped(index) for index in indexes if isinstance(index.opened, Lists)]
-    exact_ms, *all_ms = _alternate(asks + shipped, asked)
-    rows = [_row(f"{n:,} pictures, exact search", exact_ms, exact_ms, options, "recall 1")]
-    rows += [
-        _row(f"{n:,} pictures, search --approximate", ms, exact_ms, options, "from vector to matches")
-        for ms in all_ms[len(indexes) :]
-    ]
-    for index, ms in zip(indexes, all_ms, strict=False):
-        recalls = (f"@{k} {index.recall(asked, best[N_TUNING:], k):.3f}" for k in (N_BEST, N_MORE))
-        detail = (
-            f"recall {', '.join(recalls)}; effort {index.effort}; built in {index.seconds:.0f} s; "
-            f"{index.mb_on_disk:.0f} MB on disk, {index.mb_in_memory:.0f} in memory"
+    contenders = [Contender("exact search", lambda text: pictures.search(text[None], N_BEST))]
+    for index in indexes:
+        if isinstance(index.opened, Lists):
+            contenders.append(_as_shipped(index))
+        contenders.append(
+            Contender(index.library.name, partial(index.scores, k=N_BEST), index.scores, index.detail)
         )
-        rows.append(_row(f"{n:,} pictures, {index.library.name}", ms, exact_ms, options, detail))
+    exact_ms, *all_ms = _alternate([each.ask for each in contenders], asked)
+    rows = []
+    for each, ms in zip(contenders, [exact_ms, *all_ms], strict=True):
+        ratio = statistics.median(a / b for a, b in zip(exact_ms, ms, strict=True))
+        details = [f"{ratio:.1f} times as fast as exact", each.detail]
+        if each.scores is not None:
+            recalls = [_recall(each.scores, asked, best[N_TUNING:], k) for k in (N_BEST, N_MORE)]
+            details.insert(1, f"recall@{N_BEST} {recalls[0]:.3f}, @{N_MORE} {recalls[1]:.3f}")
+        name, spread = f"{n:,} pictures, {each.name}", (min(ms), max(ms))
+        detail = "; ".join(filter(None, details))
+        rows.append(Row(name, statistics.median(ms), "ms", None, spread, detail, (options.seed,)))
     return rows
 
 
@@ -159,9 +188,9 @@ def _best_scores(pictures: ImageIndex, texts: Vectors) -> Vectors:
 
 def _build(library: Library, pictures: ImageIndex, texts: Vectors, best: Vectors, path: Path) -> Built:
     """Build an index, store and read it, and choose its effort."""
-    start = time.perf_counter()
+    start = time.process_time()
     made = library.build(pictures.pieces)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     library.write(made, path)
     del made
     for piece in pictures.pieces:
@@ -171,7 +200,7 @@ def _build(library: Library, pictures: ImageIndex, texts: Vectors, best: Vectors
     built = Built(library, pictures, library.read(path), 0, seconds, path.stat().st_size / 1e6)
     for effort in library.efforts:
         built.effort = effort
-        if built.recall(texts, best, N_BEST) >= LEAST_RECALL:
+        if _recall(built.scores, texts, best, N_BEST) >= LEAST_RECALL:
             break
     for piece in pictures.pieces:
         piece.release()
@@ -180,13 +209,21 @@ def _build(library: Library, pictures: ImageIndex, texts: Vectors, best: Vectors
     return built
 
 
-def _as_shipped(index: Built) -> Ask:
+def _as_shipped(index: Built) -> Contender:
     """Return the search of ``search --approximate`` over the same lists."""
     pictures = index.pictures
     pieces = tuple((str(i), len(piece.rows)) for i, piece in enumerate(pictures.pieces))
     covered = approximate_folder.Built(index.opened, np.empty((0, 0), np.float32), pieces)
     approximate = ApproximateIndex(pictures, covered, Recall(math.nan, 0, index.effort, ""))
-    return lambda text: approximate.part(text, N_BEST).search(text[None], N_BEST)
+
+    def scores(text: Vectors, k: int) -> Vectors:
+        best: Vectors = -np.sort(-approximate.part(text, k).scores(text[None])[:, 0])[:k]
+        return best
+
+    def ask(text: Vectors) -> object:
+        return approximate.part(text, N_BEST).search(text[None], N_BEST)
+
+    return Contender("search --approximate", ask, scores)
 
 
 def _alternate(asks: Sequence[Ask], texts: Vectors) -> list[list[float]]:
@@ -201,9 +238,3 @@ def _alternate(asks: Sequence[Ask], texts: Vectors) -> list[list[float]]:
                 ask(text)
             ms.append(1000 * (time.process_time() - start) / len(part))
     return taken
-
-
-def _row(name: str, ms: list[float], exact: list[float], options: Options, detail: str) -> Row:
-    ratio = statistics.median(a / b for a, b in zip(exact, ms, strict=True))
-    times = "" if ms is exact else f"{ratio:.1f} times as fast as exact; "
-    return Row(name, statistics.median(ms), "ms", None, (min(ms), max(ms)), times + detail, (options.seed,))

@@ -106,8 +106,10 @@ class ApproximateIndex:
             query_E: float32 vector of length 1.
             n_best: Number of matches that are wanted.
         """
-        n = CANDIDATES * max(n_best, N_COUNTED)
-        found = [self._row_of[self._built.lists.search(query_E, n, self.recall.n_probes)]]
+        n_wanted = max(n_best, N_COUNTED)
+        n = CANDIDATES * n_wanted
+        n_probes = math.ceil(self.recall.n_probes * math.sqrt(n_wanted / N_COUNTED))  # more lie further out
+        found = [self._row_of[self._built.lists.search(query_E, n, n_probes)]]
         for number in self._uncovered:
             piece = self._index.pieces[number]
             scores = torch.mv(torch.from_numpy(piece.rows), torch.from_numpy(query_E))
