@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from themo.errors import InputError
-from themo.files.cache import digest
+from themo.files.cache import digest, digest_file
 from themo.image_search import approximate
 from themo.image_search.approximate import ApproximateIndex, too_few_to_approximate
 from themo.image_search.index import ImageIndex, Match
@@ -229,6 +229,20 @@ def test_another_version_is_built_again(index: ImageIndex, texts: Vectors, capsy
     ApproximateIndex.update(index, texts)
     assert "of another version" in capsys.readouterr().err
     assert json.loads(about.read_text()) == tree
+
+
+def test_lists_that_this_faiss_cannot_read_are_built_again(
+    index: ImageIndex, texts: Vectors, capsys: Capture
+) -> None:
+    ApproximateIndex.update(index, texts)
+    path, about = lists_file(index), lists_file(index).with_name("about.json")
+    tree, whole = json.loads(about.read_text()), path.read_bytes()
+    path.write_bytes(b"Ixxx" + whole[4:])
+    tree["files"]["lists.faiss"] = digest_file(path)
+    about.write_text(json.dumps(tree))
+    ApproximateIndex.update(index, texts)
+    assert "of another version; building it again" in capsys.readouterr().err
+    assert path.read_bytes()[:4] == whole[:4]
 
 
 KILLED = """

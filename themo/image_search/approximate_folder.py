@@ -75,10 +75,11 @@ class Built:
                 raise ValueError
             pieces = tuple((str(sha256), int(n)) for sha256, n in about["pieces"])
             recall = None if about["recall"] is None else Recall(**about["recall"])
+            lists, spread_EE = Lists.read(home / _LISTS), np.load(home / _SPREAD, allow_pickle=False)
         except (OSError, ValueError, KeyError, TypeError):
             console.print(f"{home} is damaged or of another version; building it again")
             return None
-        return cls(Lists.read(home / _LISTS), np.load(home / _SPREAD, allow_pickle=False), pieces, recall)
+        return cls(lists, spread_EE, pieces, recall)
 
     def write(self, home: Path) -> None:
         """Write the folder, in the place of a predecessor."""

@@ -71,16 +71,24 @@ class Lists:
 
     @classmethod
     def read(cls, path: Path) -> Lists:
-        """Read lists that `write` wrote; their digest is to be checked before."""
+        """Read lists that `write` wrote; their digest is to be checked before.
+
+        Raises:
+            ValueError: This version of faiss does not read them.
+        """
         import faiss
 
-        return cls(faiss.read_index(str(path)))
+        try:
+            return cls(faiss.deserialize_index(np.fromfile(path, np.uint8)))
+        except RuntimeError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def write(self, path: Path) -> None:
         """Write the lists to a file of faiss's format."""
         import faiss
 
-        faiss.write_index(self._index, str(path))
+        # faiss's own write_index returns also where the end of the file does not fit on the disk
+        path.write_bytes(faiss.serialize_index(self._index))
 
     def __len__(self) -> int:
         """Return the number of pictures."""
