@@ -20,7 +20,7 @@ Rows = npt.NDArray[np.int64]
 
 PROBES = (8, 16, 32, 64, 128, 256, 512)
 BREADTHS = (50, 100, 200, 400, 800, 1600)
-DEGREE, BUILDING_BREADTH = 16, 128
+DEGREE, BUILDING_BREADTH = 16, 100
 """Links of a node (twice as many on the ground) and breadth of the search for them, in every graph."""
 N_CODED = 50_000
 """Pictures that codes are trained on."""
@@ -80,7 +80,7 @@ def _faiss(name: str, factory: str, candidates: int, efforts: Sequence[int]) -> 
     import faiss
 
     def build(pieces: Sequence[Piece]) -> Any:
-        n_lists = 2 ** round(math.log2(4 * math.sqrt(_count(pieces))))
+        n_lists = 2 ** round(math.log2(2 * math.sqrt(_count(pieces))))
         index = faiss.index_factory(DIMENSION, factory.format(n_lists), faiss.METRIC_INNER_PRODUCT)
         faiss.omp_set_num_threads(cores())
         n_trained = N_CODED

@@ -26,7 +26,7 @@ Ids = npt.NDArray[np.int64]
 
 SAMPLE_PER_LIST = 40
 """Number of pictures that a centroid is trained on, in the mean; faiss advises 39 or more."""
-ROUNDS = 10
+ROUNDS = 8
 """Rounds of k-means."""
 QUERY_BITS = 8
 """Bits of a query's dimensions in comparisons."""
@@ -54,7 +54,7 @@ class Lists:
         import faiss
 
         n = sum(len(piece.rows) for piece in pieces)
-        n_lists = 2 ** round(math.log2(4 * math.sqrt(n)))
+        n_lists = 2 ** round(math.log2(2 * math.sqrt(n)))
         index = faiss.index_factory(
             pieces[0].rows.shape[1], f"IVF{n_lists},RaBitQ", faiss.METRIC_INNER_PRODUCT
         )
