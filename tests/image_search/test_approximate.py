@@ -103,7 +103,7 @@ def test_fewer_lists_are_looked_through_than_there_are(
     shutil.rmtree(lists_file(index).parent)
     monkeypatch.setattr(approximate, "LEAST_RECALL", 0.5)
     few = ApproximateIndex.update(index, texts)
-    assert few.recall.n_probes < every.recall.n_probes <= 256  # 4 times the root of 4,000, as a power of 2
+    assert few.recall.n_probes < every.recall.n_probes <= 128  # twice the root of 4,000, as a power of 2
     assert 0.5 <= few.recall.share < every.recall.share
 
 
