@@ -33,6 +33,7 @@ from tune.driver.stages import confirmation_of, never_stopped, trials_of
 from tune.driver.stoppers import TimeBudget
 from tune.results import best_trials as results
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
+from tune.results.front import front_as_json, write_front
 from tune.results.mlflow_runs import SearchRuns
 from tune.results.run_tags import run_key
 from tune.results.trial_table import TrialTable
@@ -262,6 +263,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
     if is_done and (notice := used_up(study, search.space)):
         console.print(notice, soft_wrap=True)
     _write_best(search, study, storage)
+    write_front(search, study)
     unconfirmed = plan(study, search.space, search.settings) if is_done else ""
     return results.SearchResult(
         folder=search.folder,
@@ -277,6 +279,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         is_whole=is_done and not is_due(study, search.space, search.settings),
         confirmation=found,
         unconfirmed=unconfirmed if isinstance(unconfirmed, str) else "",
+        front=front_as_json(search, study),
     )
 
 

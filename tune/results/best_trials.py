@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class SearchResult:
             ended the session.
         confirmation: The winner beside its rivals with further seeds; None: no such runs.
         unconfirmed: Why there are no such runs, in one line; empty if confirmation is off.
+        front: The second objective and the front, by `tune.results.front`; empty with one objective.
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class SearchResult:
     is_whole: bool
     confirmation: Verdict | None = None
     unconfirmed: str = ""
+    front: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def value(self) -> float:
@@ -88,6 +90,7 @@ class SearchResult:
             "num_samples": self.num_samples,
             "is_whole": self.is_whole,
             "confirmation": None if self.confirmation is None else self.confirmation.to_json(),
+            **self.front,
         }
 
 
