@@ -46,7 +46,7 @@ docs: $(INSTALLED_DOCS)  ## the documentation as a static site in site/; a broke
 	$(BIN)/zensical build --clean --strict
 
 # All extras but the peers', which only benchmarks need and which are pinned in pyproject.toml.
-LOCKED := $(foreach extra,bench cluster dev docs export pictures,--extra $(extra))
+LOCKED := $(foreach extra,approximate bench cluster dev docs export pictures,--extra $(extra))
 
 lock: $(INSTALLED)  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile pyproject.toml $(LOCKED) --universal --python-version 3.11 --upgrade \
