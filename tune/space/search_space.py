@@ -85,7 +85,7 @@ class Space:
             if not changes.keys().isdisjoint(GRACES):
                 own |= dict.fromkeys(GRACES)
             if changes.get("scheduler") == "pbt":
-                del own["searcher"], own["stop_after_no_gain"]
+                own = {name: value for name, value in own.items() if name not in ("searcher", *EARLY_ENDS)}
             kept = SearchSettings.model_validate(own | changes)
         except ValidationError as error:
             item = error.errors()[0]
