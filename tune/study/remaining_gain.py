@@ -1,0 +1,119 @@
+"""The chance that the remaining trials of a search gain more than a stated amount.
+
+A function of the record alone: of the best scores of the trials that have ended or are paused. A trial that
+was stopped early counts with the best score it reached, since its scheduler would stop such a trial again.
+
+The chance that any of the remaining `m` trials beats the best of `n` known ones by more than `gain` is
+
+    m q / (w + m q),    q = (S / (S + gain)) ** k,
+
+with two parts:
+
+1. If trials come in random order, the number of remaining ones that beat the best known one is geometric, and
+   the chance of any is m / (n + m) (Renyi, 1962, records of independent draws). A searcher that learns
+   proposes better settings later, so its known trials count a third: `w` is n / 3, else n.
+2. q is the chance that a trial which beats the best beats it by more than `gain`. Scores above the (k + 1)th
+   best one are taken as exponential with an unknown mean (its prior is 1 / mean): S is the sum of the leads
+   of the k best over the (k + 1)th. A score with an upper bound has a shorter tail, so its q is too large,
+   which ends a search later.
+
+How often ended searches would have gained more, and why the third: EXPERIMENTS.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tune.space.search_settings import SearchSettings
+from tune.study.study import Study
+from tune.study.trial_record import loss_of
+
+_SHARE_OF_BEST = 1 / 3
+_LEAST_BEST = 5
+"""The best trials that q is computed from: this share of the known ones, and at least so many."""
+_WEIGHT_OF_LEARNERS = 1 / 3
+"""Measured: with 1/2 and a stated chance of 0.2, TPE's ended searches gained in up to 0.23 of the cases."""
+_WITHOUT_LEARNING = ("random", "quasi-random")
+
+
+@dataclass(frozen=True)
+class RemainingGain:
+    """The promise of the trials that a search has not started.
+
+    Attributes:
+        chance: Estimated chance that any of them gains more than `amount`.
+        amount: The stated gain, in the objective's unit.
+        limit: The stated chance, below which no further trial starts.
+        n_left: Number of trials that have not started.
+    """
+
+    chance: float
+    amount: float
+    limit: float
+    n_left: int
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the chance is below the stated one."""
+        return self.chance < self.limit
+
+    def line(self, objective: str) -> str:
+        """Why no further trial starts."""
+        trials = "1 trial is" if self.n_left == 1 else f"{self.n_left} trials are"
+        return (
+            f"{trials} left out: the chance that they gain more than {self.amount:g} in {objective} is "
+            f"{self.chance:.2g}, below {self.limit:g}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "chance": self.chance,
+            "stop_gain": self.amount,
+            "stop_chance": self.limit,
+            "trials_left_out": self.n_left,
+        }
+
+
+def remaining_gain(study: Study, search: SearchSettings, most: int) -> RemainingGain | None:
+    """The promise of the trials that are still to start.
+
+    Args:
+        study: The record.
+        search: Its settings, with the stated amount and chance.
+        most: Maximum number of trials.
+
+    Returns:
+        None if no amount is stated, or no trial is left.
+    """
+    n_left = most - len(study)
+    if search.stop_gain is None or n_left <= 0:
+        return None
+    known = [trial for trial in study if trial.state != "RUNNING"]
+    bests = [trial.best(study.mode) for trial in known if trial.is_scored]
+    losses = sorted(loss_of(best, study.mode) for best in bests if best is not None)
+    excess = chance_of_excess(losses, len(known), search.stop_gain)
+    weight = len(known) * (1.0 if search.searcher in _WITHOUT_LEARNING else _WEIGHT_OF_LEARNERS)
+    chance = n_left * excess / (weight + n_left * excess) if known else 1.0
+    return RemainingGain(chance, search.stop_gain, search.gain_chance, n_left)
+
+
+def chance_of_excess(losses: Sequence[float], n_known: int, gain: float) -> float:
+    """The chance that a trial which beats the best one beats it by more than `gain`: q above.
+
+    Args:
+        losses: The best losses of the trials with a score, ascending.
+        n_known: Number of all known trials, with failed ones.
+        gain: The stated amount.
+
+    Returns:
+        1 where too few trials have a score, or the best ones are equal: nothing is known of their distances.
+    """
+    n_best = max(_LEAST_BEST, math.ceil(n_known * _SHARE_OF_BEST))
+    if len(losses) <= n_best:
+        return 1.0
+    leads = sum(losses[n_best] - loss for loss in losses[:n_best])
+    return float((leads / (leads + gain)) ** n_best) if leads > 0 else 1.0
