@@ -19,7 +19,7 @@ from tune.space import conditions as of_conditions
 from tune.space.conditions import Box, Condition
 from tune.space.dimensions import Dimension, Scalar, choices_of, contains, n_values, rule_of
 from tune.space.read_dimensions import read_dimensions
-from tune.space.search_settings import GRACES, SearchSettings, contradictions
+from tune.space.search_settings import EARLY_ENDS, GRACES, SearchSettings, contradictions
 
 _OPTIONS = {"seed": "--search-seed"}
 

@@ -46,7 +46,7 @@ def used_up(study: Study, space: Space) -> str:
 
 
 def early_end(study: Study, space: Space) -> RemainingGain | None:
-    """The small chance of a gain that ended a search before its last trial; None if another limit did, or none."""
+    """The small chance of a gain that ended a search before its last trial; None: it did not."""
     left = remaining_gain(study, space.search, most_trials(study, space))
     return left if left is not None and left.is_small else None
 

@@ -189,7 +189,8 @@ def grow(
         num_samples: Total number of trials; None: unchanged.
         stop_after_no_gain: See `tune.space.search_settings.SearchSettings`; None: unchanged.
         confirm: The same; 0: off.
-        stop_gain, stop_chance: The same; None: unchanged.
+        stop_gain: The same; None: unchanged.
+        stop_chance: The same; None: unchanged.
 
     Raises:
         InputError: The search has more trials already; or no further trial would start, because of
@@ -223,7 +224,8 @@ def grow(
         is_more = space.search.num_samples > own.num_samples
         is_more |= (stop_after_no_gain or 0) > (own.stop_after_no_gain or math.inf)
         if own.stop_gain is not None:
-            is_more |= space.search.stop_gain < own.stop_gain or space.search.gain_chance < own.gain_chance
+            is_more |= (stop_gain or math.inf) < own.stop_gain
+            is_more |= (stop_chance or math.inf) < own.gain_chance
         if is_more and is_exhausted(study, space.search):
             n_vain = trials_without_gain(study)
             raise InputError(
