@@ -39,7 +39,7 @@ GAINS = (0.002, 0.01, 0.03)
 CHANCES = (0.05, 0.2)
 
 
-class Watched(Ours):
+class Recorded(Ours):
     """A search that notes what is known in front of every new trial.
 
     Args:
@@ -152,21 +152,21 @@ def _rows(tallies: dict[tuple[str, float], list[Tally]]) -> Iterator[Row]:
         )
 
 
-def search(oracle: Oracle, slots: int, **changes: object) -> Watched:
+def search(oracle: Oracle, slots: int, **changes: object) -> Recorded:
     """A search replayed to its last trial."""
-    watched = Watched(oracle.space.searched_by(**changes).for_trials(oracle.whole))
-    replay(watched, oracle, slots=slots, budget=math.inf)
-    return watched
+    recorded = Recorded(oracle.space.searched_by(**changes).for_trials(oracle.whole))
+    replay(recorded, oracle, slots=slots, budget=math.inf)
+    return recorded
 
 
-def tally(name: str, searches: Sequence[Watched], rule: Rule, gain: float, chance: float) -> Tally:
+def tally(name: str, searches: Sequence[Recorded], rule: Rule, gain: float, chance: float) -> Tally:
     """The ends of some searches by a rule."""
     ends = [found for one in searches if (found := end(one, rule, gain, chance)) is not None]
     n_gained = sum(found.gain > gain for found in ends)
     return Tally(name, n_gained, len(ends), len(searches), sum(found.saved for found in ends) / len(searches))
 
 
-def end(searched: Watched, rule: Rule, gain: float, chance: float) -> End | None:
+def end(searched: Recorded, rule: Rule, gain: float, chance: float) -> End | None:
     """The end of a search by a rule; None: it ran to its last trial."""
     trials, learns = searched.study.trials, searched.is_learning
     for n, losses in enumerate(searched.known):

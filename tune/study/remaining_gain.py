@@ -63,7 +63,7 @@ class RemainingGain:
         """Why no further trial starts."""
         trials = "1 trial is" if self.n_left == 1 else f"{self.n_left} trials are"
         return (
-            f"{trials} left out: the chance that they gain more than {self.amount:g} in {objective} is "
+            f"{trials} left out: the chance of a gain above {self.amount:g} in {objective} is "
             f"{self.chance:.2g}, below {self.limit:g}"
         )
 

@@ -112,7 +112,7 @@ def test_a_search_that_hardly_gains_starts_no_more_trials():
     end = early_end(study, space)
     assert end is not None
     assert end.line("val/loss") == (
-        "2 trials are left out: the chance that they gain more than 0.2 in val/loss is 0.036, below 0.05"
+        "2 trials are left out: the chance of a gain above 0.2 in val/loss is 0.036, below 0.05"
     )
     assert end.to_json() == {
         "chance": pytest.approx(2 * Q / (9 + 2 * Q)),
