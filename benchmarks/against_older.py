@@ -64,7 +64,6 @@ SETUP = (
 VERSION = "logs/miniature/version_0"
 COMMANDS: Mapping[str, tuple[list[str], float]] = {
     "status": (["status", "made"], 1 / 3),
-    "status of a version": (["status", VERSION], 1 / 3),
     "prepare --dry-run": (["prepare", "--dry-run"], 1 / 3),
     "test of a prepared miniature": (["test", "--version-path", VERSION], 1 / 3),
 }
@@ -101,18 +100,19 @@ class Use:
 
 def run(options: Options) -> list[Row]:  # noqa: ARG001 -- nothing to choose
     """Rows of all commands."""
-    return compared(BEFORE, ROUNDS)
+    return list(compared(BEFORE, ROUNDS))
 
 
-def compared(commit: str, rounds: int, *, with_setup: bool = True) -> list[Row]:
+def compared(commit: str, rounds: int, *, with_setup: bool = True) -> Iterator[Row]:
     """Run every command in turn from both checkouts, every other round in the opposite order.
+
+    Yields the rows of a command once all its rounds are done: the whole takes an hour or more.
 
     Args:
         commit: The older commit.
         rounds: Runs of each command.
         with_setup: Whether each checkout first builds, trains and searches; else only what needs no data.
     """
-    rows = []
     with (
         checkout(commit) as before,
         _workplace(HERE, with_setup) as ours,
@@ -127,17 +127,15 @@ def compared(commit: str, rounds: int, *, with_setup: bool = True) -> list[Row]:
                     use = measured(arguments, tree, places[tree], code)
                     if number >= 0:
                         used[tree].append(use)
-            print(f"{name}: done", file=sys.stderr)
             return _rows(name, used[HERE], used[before], commit, goal)
 
         for name, words in REFUSALS.items():
-            rows += measure(f"refusal, {name}", ["-m", "themo", *words], 2, 0.1)
-        rows += measure("import themo", ["-c", "import themo"], 0, 1.1)
+            yield from measure(f"refusal, {name}", ["-m", "themo", *words], 2, 0.1)
+        yield from measure("import themo", ["-c", "import themo"], 0, 1.1)
         if with_setup:
             for name, (words, goal) in COMMANDS.items():
-                rows += measure(name, ["-m", "themo", *words], 0, goal)
-            rows += measure("first training step", ["-c", FIRST_STEP], 0, 0.5)
-    return rows
+                yield from measure(name, ["-m", "themo", *words], 0, goal)
+            yield from measure("first training step", ["-c", FIRST_STEP], 0, 0.5)
 
 
 def measured(arguments: list[str], tree: Path, place: Path, code: int) -> Use:
@@ -218,7 +216,10 @@ def main() -> None:
     options = parser.parse_args()
     for row in compared(options.commit, options.rounds, with_setup=not options.without_setup):
         least, greatest = row.spread or (float("nan"), float("nan"))
-        print(f"{row.name}: {row.figure:.3f} {row.unit} ({least:.3f} to {greatest:.3f}); {row.detail}")
+        print(
+            f"{row.name}: {row.figure:.3f} {row.unit} ({least:.3f} to {greatest:.3f}); {row.detail}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

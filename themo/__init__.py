@@ -25,7 +25,8 @@ from themo.errors import InputError
 if TYPE_CHECKING:
     from themo.model import Model, load
     from themo.training.loop import Report
-    from themo.training.run import BestStudent, TrainResult, prepare, train
+    from themo.training.result import BestStudent, TrainResult
+    from themo.training.run import prepare, train
     from tune.driver.tuning import TrialResult, TuneResult, tune
 
 __all__ = [
@@ -47,8 +48,8 @@ _HOMES = {
     "Model": "themo.model",
     "load": "themo.model",
     "Report": "themo.training.loop",
-    "BestStudent": "themo.training.run",
-    "TrainResult": "themo.training.run",
+    "BestStudent": "themo.training.result",
+    "TrainResult": "themo.training.result",
     "prepare": "themo.training.run",
     "train": "themo.training.run",
     "TrialResult": "tune.driver.tuning",

@@ -17,9 +17,19 @@ def forget_working_directory() -> None:
         del sys.path[0]
 
 
+def run() -> int:
+    """Load the command line and run it; return the exit code.
+
+    Loading takes a moment, in which Ctrl-C would end in a traceback.
+    """
+    try:
+        from themo.cli.main import main
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    return main()
+
+
 if __name__ == "__main__":
     forget_working_directory()
-
-    from themo.cli.main import main
-
-    sys.exit(main())
+    sys.exit(run())

@@ -112,6 +112,33 @@ def _ctrl_c_raises() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_ctrl_c_raises")
+def test_an_interrupted_exec_keeps_the_exit_code(tmp_path: Path) -> None:
+    """`python -m` would end with the signal: see `themo.cli.main._keep_exit_code`."""
+    (tmp_path / "program.py").write_text(
+        "import sys, themo.cli.main as line\n"
+        "line.parse = lambda words: exec('raise KeyboardInterrupt')\n"
+        "sys.exit(line.main(['prepare']))"
+    )
+    words = [sys.executable, "-m", "program"]
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "Interrupted. To resume: python -m themo prepare\n")
+
+
+@pytest.mark.usefixtures("_ctrl_c_raises")
+def test_ctrl_c_while_libraries_load() -> None:
+    program = (
+        "import signal, sys, themo.__main__ as module\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'safetensors': signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "sys.exit(module.run())"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "Interrupted.\n")
+
+
+@pytest.mark.usefixtures("_ctrl_c_raises")
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [

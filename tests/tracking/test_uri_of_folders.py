@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 from themo.cli.main import main
 from themo.errors import InputError
@@ -47,6 +47,7 @@ def test_a_database_address_leads_back_to_its_file(name: str) -> None:
     file = Path("/home") / name / "mlflow.db"
     uri = sqlite_uri(file)
     assert make_url(uri).database == str(file)
+    assert "%" in uri or uri == str(URL.create("sqlite", database=str(file)))
     assert uri.startswith("sqlite:///") == ("%" not in uri), "MLflow makes the encoded folder of the former"
     assert sqlite_file(uri) == file
     assert is_same_place(uri, uri)

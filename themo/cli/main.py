@@ -67,11 +67,22 @@ def _run(words: list[str]) -> int:
             said = "The terminal was closed." if end.number == signal.SIGHUP else "Terminated."
             code = end.exit_code
         console.print(" ".join([said, *(f"To resume: {hint}" for hint in resume_hint)]), soft_wrap=True)
+        _keep_exit_code()
         return code
     except (FloatingPointError, RuntimeError, OSError, SafetensorError) as error:
         console.print(f"Failed: {error}")
         return 1
     return 0
+
+
+def _keep_exit_code() -> None:
+    """Let `python -m` end with the exit code, not with SIGINT.
+
+    A `KeyboardInterrupt` that passes through `exec` of a string, as in `dataclass`, sets a flag of the
+    interpreter. `python -m` then kills itself at its end, although the exception was caught. The next `exec`
+    of a string clears the flag (`run_eval_code_obj` in CPython's Python/pythonrun.c).
+    """
+    exec("")  # noqa: S102 -- nothing to run
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

@@ -17,6 +17,8 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
 _REACH_SECONDS = 4.0
 _SQLITE = re.compile(r"sqlite(\+\w+)?:")
+_PLAIN = re.compile(r"(sqlite:///)?([A-Za-z0-9_./-]+)")
+"""A path, or the address of one, of which no character is encoded: sqlalchemy is not needed for these."""
 
 
 def tracking_uri(logs_dir: Path) -> str:
@@ -42,6 +44,8 @@ def sqlite_uri(file: Path) -> str:
     Raises:
         InputError: The path holds bytes that are no UTF-8, which neither the address nor SQLite can hold.
     """
+    if _PLAIN.fullmatch(str(file)):
+        return f"sqlite:///{file}"
     try:
         str(file).encode()
     except UnicodeEncodeError:
@@ -60,6 +64,8 @@ def sqlite_file(uri: str) -> Path | None:
     """The file of a SQLite database; None of a server, of a database in memory, and of what is no address."""
     if not _SQLITE.match(uri):
         return None
+    if plain := _PLAIN.fullmatch(uri):
+        return Path(plain[2])
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 

@@ -9,19 +9,15 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from themo.checkpoints.versions import (
-    Metrics,
     add_to_summary,
     keep_run_keys,
     new_version,
     read_progress,
     read_run_keys,
-    read_settings,
-    read_summary,
 )
 from themo.config.settings import Settings, load_for_training
 from themo.config.worlds import toy_parts
@@ -30,7 +26,7 @@ from themo.data.preparation import prepare_data
 from themo.data.test_files import fetch_captions
 from themo.errors import InputError
 from themo.evaluation.version_run import ENDED, project_version
-from themo.process.devices import Device, resolve_device
+from themo.process.devices import resolve_device
 from themo.process.output import typed
 from themo.process.progress import console, silence, track
 from themo.tracking.projection import Projection, RunStatus
@@ -41,9 +37,7 @@ from themo.training.briefing import briefing
 from themo.training.loop import Report, refuse_unfit
 from themo.training.loop import train as train_student
 from themo.training.request import settings_of_run
-
-if TYPE_CHECKING:
-    from themo.model import Model
+from themo.training.result import TrainResult, read_result
 
 STOP = "stop"
 """A callback returns it to end the run with its report."""
@@ -52,74 +46,6 @@ OnReport = Callable[[Report], str | None]
 """A callback of `train`, called at every report; returns None, or `STOP`."""
 
 FilePath = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, repr=False)
-class BestStudent:
-    """The best student of a run or of a search.
-
-    Attributes:
-        version: Its version directory.
-        score: Its value of the objective.
-        metrics: Its validation metrics, by name, such as ``val/match@01``.
-        settings: Settings by leaf name: of a run all, of a search those that were searched.
-        number: Its trial; None outside a search.
-    """
-
-    version: Path
-    score: float
-    metrics: Mapping[str, float]
-    settings: Mapping[str, Any]
-    number: int | None = None
-
-    def __repr__(self) -> str:
-        trial = "" if self.number is None else f"trial {self.number}, "
-        return f"<themo.BestStudent {str(self.version)!r}: {trial}score {self.score:.4f}>"
-
-    def load(self, *, device: Device = "auto") -> Model:
-        """The student as `themo.load` returns it.
-
-        Raises:
-            InputError: The version directory is gone or damaged, or there is no such device.
-        """
-        from themo.model import load
-
-        return load(self.version, device=device)
-
-
-@dataclass(frozen=True, repr=False)
-class TrainResult:
-    """The result of a training run.
-
-    Attributes:
-        version: The version directory.
-        state: ``finished``, or ``stopped early``: by `patience`, or by the callback.
-        objective: Name of the metric that decides which student is best.
-        reports: Metrics of every report, in their order.
-        best: The best student.
-    """
-
-    version: Path
-    state: str
-    objective: str
-    reports: list[Metrics]
-    best: BestStudent
-
-    def __repr__(self) -> str:
-        best = f"best {self.objective} {self.best.score:.4f}"
-        return f"<themo.TrainResult {str(self.version)!r}: {best}, {self.state}>"
-
-
-def read_result(version: Path) -> TrainResult:
-    """The result of the run that wrote a version directory.
-
-    Raises:
-        InputError: It is none, or it is damaged.
-    """
-    summary, settings = read_summary(version), read_settings(version)
-    objective, metrics = str(summary["objective"]), dict(summary["best"])
-    best = BestStudent(version, metrics[objective], metrics, settings.leaves())
-    return TrainResult(version, str(summary["state"]), objective, read_progress(version)["reports"], best)
 
 
 class TrainingRun:

@@ -15,7 +15,8 @@ from themo.cli.options import above_0, chance, gpus, natural, place, positive, s
 from themo.config.settings import option
 from themo.errors import InputError
 from themo.process.progress import silence
-from themo.training.run import BestStudent, FilePath, path_if_given, plain_settings
+from themo.training.result import BestStudent
+from themo.training.run import FilePath, path_if_given, plain_settings
 from tune.driver.conclusion import Conclusion, conclude
 from tune.driver.run import open_search
 from tune.driver.search_options import SearchOptions
