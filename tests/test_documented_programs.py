@@ -72,6 +72,12 @@ COVERED = {
     "python -m themo tune --space sizes.yaml --trial-seconds 90s --num-samples 4 --name sizes": (
         "tests/tune/driver/test_seconds_of_sizes.py"
     ),
+    "python -m themo tune --space front.yaml --num-samples 4 --name front": (
+        "tests/tune/driver/test_fronts_of_searches.py"
+    ),
+    "python -m themo tune --space front.yaml --second-objective ms --num-samples 4 --name front-ms": (
+        "tests/tune/driver/test_fronts_of_searches.py"
+    ),
     "python -m themo tune --space sizes.yaml --trial-seconds 10m --time-budget 6h --name by-six": (
         "tests/tune/driver/test_seconds_of_sizes.py"
     ),
@@ -238,6 +244,12 @@ def test_space_of_sizes_is_read(tmp_path: Path) -> None:
     assert (search.resource, search.first_rung) == ("seconds", 6.0)
 
 
+def test_space_of_two_objectives_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "front.yaml"
+    path.write_text(block("yaml", "# front"), encoding="utf-8")
+    assert search_space.load(path, load()).search.second_objective == "mb"
+
+
 def test_settings_of_nested_widths_are_read(tmp_path: Path) -> None:
     path = tmp_path / "nested.yaml"
     path.write_text(block("yaml", "# nested"), encoding="utf-8")
@@ -251,6 +263,7 @@ def test_yaml_blocks_are_all_looked_at() -> None:
         "# space",
         "# widths",
         "# sizes",
+        "# front",
         "# nested",
         f"{preset}\ndata",
         f"{preset}\npaths",

@@ -64,6 +64,7 @@ def play(
     moments: int | None = None,
     deaths: Iterable[bool] = (),
     pace: Pace = lambda _number, _step: 1.0,
+    costs: Sequence[float] = (),
 ) -> Study:
     """A search, or what is left of one.
 
@@ -77,6 +78,7 @@ def play(
         moments: So many steps are made before the process is killed; None: it lives.
         deaths: Whether the worker dies just after each report, before a version of it stands.
         pace: Seconds of training of each report.
+        costs: Cost of each trial's student in MB, by number; empty: the search has one objective.
     """
     resource = space.search.resource
     searcher = StudySearcher(space, study, lambda: slots)
@@ -113,6 +115,8 @@ def play(
         metrics = {"pairs_seen": float(PAIRS * step), OBJECTIVE: objective(trial, step)}
         if resource == "seconds":
             metrics["training_seconds"] = spent[trial_id]
+        if costs:
+            metrics["cost/mb"] = costs[number]
         report = TrialReport(
             number=number,
             metrics=metrics,

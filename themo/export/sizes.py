@@ -5,9 +5,8 @@ Shape suffixes: T captions, I images, E dimensions.
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,17 +26,15 @@ from themo.evaluation.metrics import hits_of_ranks, ranks_by_cosine, share
 from themo.evaluation.score_names import STUDENT
 from themo.export.onnx_format import INT8_MODEL, MODEL
 from themo.files.weights import SAFE_WEIGHTS
-from themo.models.axes import AXES_FILE, read_axes, shorten
+from themo.models.axes import read_axes, shorten
+from themo.models.cost import Encode, megabytes, milliseconds_alone
 from themo.models.static_table import WEIGHTS, load_table
 from themo.models.student import load_student
 from themo.models.table_folders import is_table
 from themo.runtimes.graphs import INPUTS, open_graph
 
-Encode = Callable[[Sequence[str]], Tensor]
 HEAD = "head.json"
 """File of a student's folder, and of an export of the format `transformers`."""
-N_ALONE = 30
-"""Texts that are encoded alone, to measure the time of one."""
 _LEAST_SECONDS = 0.2
 """A rate is measured for this long at least."""
 _BATCH = 64
@@ -107,7 +104,7 @@ def measure_sizes(
     row, student = tested.rows[STUDENT], find_part(version, "student")
     images_IE = row.images(tested.xtd10.images).float().cpu()
 
-    def measured(encode: Encode, megabytes: float, gallery_IE: Tensor = images_IE) -> Size:
+    def measured(encode: Encode, size: float, gallery_IE: Tensor = images_IE) -> Size:
         texts_TE = encode(captions)
         if texts_TE.shape[1] != gallery_IE.shape[1]:
             raise InputError(
@@ -115,12 +112,13 @@ def measure_sizes(
                 f"got {texts_TE.shape[1]}"
             )
         recall = share(hits_of_ranks(ranks_by_cosine(texts_TE, gallery_IE, right_T), 1))
-        return Size(recall, texts_TE.shape[1], megabytes, *_times(encode, captions))
+        alone, rate = milliseconds_alone(encode, captions), _rate(encode, captions)
+        return Size(recall, texts_TE.shape[1], size, alone, rate)
 
     def whole(texts: Sequence[str]) -> Tensor:
         return row.encode(texts).float().cpu()
 
-    sizes = {STUDENT: measured(whole, _megabytes(*student.iterdir()))}
+    sizes = {STUDENT: measured(whole, megabytes(*student.iterdir()))}
     axes = read_axes(student)
     for width in settings.loss.nested_widths or ():
         if axes is None or width >= len(axes):
@@ -132,8 +130,8 @@ def measure_sizes(
         gallery = shorten(images_IE, axes, width)
         sizes[f"width {width}"] = measured(cut, sizes[STUDENT].megabytes, gallery)
     for folder in folders:
-        for name, encode, megabytes in _forms(folder):
-            sizes[name] = measured(encode, megabytes)
+        for name, encode, size in _forms(folder):
+            sizes[name] = measured(encode, size)
     return sizes
 
 
@@ -142,7 +140,7 @@ def _forms(folder: Path) -> Iterator[tuple[str, Encode, float]]:
     tokenizer = folder / "tokenizer.json"
     if is_table(folder):
         table = load_table(folder)
-        yield folder.name, table.encode, _megabytes(folder / WEIGHTS, tokenizer)
+        yield folder.name, table.encode, megabytes(folder / WEIGHTS, tokenizer)
         return
     if (folder / HEAD).is_file():
         student, words = load_student(folder)
@@ -151,12 +149,12 @@ def _forms(folder: Path) -> Iterator[tuple[str, Encode, float]]:
         yield (
             folder.name,
             lambda texts: student.encode(words, texts, weights=weights),
-            _megabytes(*files, tokenizer),
+            megabytes(*files, tokenizer),
         )
     for model in (MODEL, INT8_MODEL):
         if (folder / model).is_file():
             encode = _graph_encoder(folder / model, tokenizer)
-            yield f"{folder.name}/{model}", encode, _megabytes(folder / model, tokenizer)
+            yield f"{folder.name}/{model}", encode, megabytes(folder / model, tokenizer)
 
 
 def _graph_encoder(model: Path, tokenizer_file: Path) -> Encode:
@@ -174,22 +172,13 @@ def _graph_encoder(model: Path, tokenizer_file: Path) -> Encode:
     return encode
 
 
-def _times(encode: Encode, texts: Sequence[str]) -> tuple[float, float]:
-    """Return the milliseconds of one text alone, and the texts a second of all together."""
-    alone = []
-    for text in texts[:N_ALONE]:
-        start = time.perf_counter()
-        encode([text])
-        alone.append(time.perf_counter() - start)
+def _rate(encode: Encode, texts: Sequence[str]) -> float:
+    """Return the texts a second of all together."""
     n, start = 0, time.perf_counter()
     while time.perf_counter() - start < _LEAST_SECONDS or not n:
         encode(texts)
         n += len(texts)
-    return 1000 * statistics.median(alone), n / (time.perf_counter() - start)
-
-
-def _megabytes(*files: Path) -> float:
-    return sum(file.stat().st_size for file in files if file.name != AXES_FILE) / 1e6
+    return n / (time.perf_counter() - start)
 
 
 def to_table(sizes: Mapping[str, Size]) -> Table:

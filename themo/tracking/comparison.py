@@ -26,7 +26,9 @@ _HEIGHT = 520
 """Of the chart, in pixels."""
 
 
-def parallel_coordinates(where: str, params: Sequence[str], metric: str, n_runs: int = 0) -> dict[str, Any]:
+def parallel_coordinates(
+    where: str, params: Sequence[str], metric: str, n_runs: int = 0, others: Sequence[str] = ()
+) -> dict[str, Any]:
     """The state of a view with one chart of parallel coordinates.
 
     Args:
@@ -34,14 +36,16 @@ def parallel_coordinates(where: str, params: Sequence[str], metric: str, n_runs:
         params: The settings with an axis, by the names of the runs' params.
         metric: The metric of the last axis and the colours, by Themo's name; the best runs come first.
         n_runs: Number of runs so far.
+        others: Further metrics with an axis, before the last one.
     """
     name = metric_name(metric)
+    metrics = [*map(metric_name, others), name]
     chart = {
         "type": "PARALLEL",
         "uuid": _CHART,
         "metricSectionId": _SECTION,
         "selectedParams": list(params),
-        "selectedMetrics": [name],
+        "selectedMetrics": metrics,
         "showAllRuns": True,
         "runsCountToCompare": 10,
         "deleted": False,
@@ -65,7 +69,7 @@ def parallel_coordinates(where: str, params: Sequence[str], metric: str, n_runs:
         "compareRunSections": [section],
         "isAccordionReordered": True,  # before the sections that MLflow adds, one a group of metrics
         "runsHiddenMode": "SHOW_ALL",
-        "selectedColumns": [*(f"params.`{param}`" for param in params), f"metrics.`{name}`"],
+        "selectedColumns": [f"params.`{param}`" for param in params] + [f"metrics.`{m}`" for m in metrics],
     }
 
 

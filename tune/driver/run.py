@@ -103,6 +103,12 @@ class OpenSearch:
                 "and resumed does not repeat to the last bit",
                 soft_wrap=True,
             )
+        if search.space.search.second_objective == "ms":
+            console.print(
+                "Second objective: milliseconds a text, measured on the trial's machine. They differ from "
+                "run to run, so that a repeated search is not bit-equal",
+                soft_wrap=True,
+            )
         for line in toy_parts(search.settings):
             console.print(line, soft_wrap=True)
         budget = self.options.time_budget

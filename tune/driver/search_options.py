@@ -34,6 +34,7 @@ class SearchOptions:
     search_seed: int | None = None
     searcher: str | None = None
     scheduler: str | None = None
+    second_objective: str | None = None
     resource: str | None = None
     trial_seconds: float | None = None
     time_budget: float | None = None

@@ -33,6 +33,7 @@ from tune.driver.stages import confirmation_of, never_stopped, trials_of
 from tune.driver.stoppers import TimeBudget
 from tune.results import best_trials as results
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
+from tune.results.front import front_as_json, write_front
 from tune.results.mlflow_runs import SearchRuns
 from tune.results.run_tags import run_key
 from tune.results.trial_table import TrialTable
@@ -264,6 +265,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
     if is_done and (end := early_end(study, search.space)) is not None:
         console.print(end.line(search.objective), soft_wrap=True)
     _write_best(search, study, storage)
+    write_front(search, study)
     unconfirmed = plan(study, search.space, search.settings) if is_done else ""
     return results.SearchResult(
         folder=search.folder,
@@ -280,6 +282,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         confirmation=found,
         unconfirmed=unconfirmed if isinstance(unconfirmed, str) else "",
         early_end=early_end(study, search.space) if is_done else None,
+        front=front_as_json(search, study),
     )
 
 

@@ -39,6 +39,7 @@ class TrialResult:
         state: ``complete``, ``pruned``, ``fail``, ``paused`` or ``interrupted``.
         pairs_seen: Sentence pairs that it was trained on.
         seconds: Time in training.
+        cost: The second objective; None: there is none.
     """
 
     number: int
@@ -47,6 +48,7 @@ class TrialResult:
     state: str
     pairs_seen: int
     seconds: float
+    cost: float | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,6 +66,7 @@ class TuneResult:
         report: Page about the search; None if it could not be written.
         confirmation: The winner's leads with further seeds, as in ``tune --json``; None: no such runs.
         registered: Address of the winner in MLflow's registry, ``models:/NAME/1``; None: not asked for.
+        front: Numbers of the trials on the front of two objectives, by cost; empty with one objective.
     """
 
     name: str
@@ -76,6 +79,7 @@ class TuneResult:
     report: Path | None
     confirmation: Mapping[str, Any] | None = None
     registered: str | None = None
+    front: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         best = f"best {self.objective} {self.best.score:.4f} in trial {self.best.number}"
@@ -96,6 +100,7 @@ def tune(
     searcher: str | None = None,
     scheduler: str | None = None,
     search_seed: int | None = None,
+    second_objective: str | None = None,
     resource: str | None = None,
     trial_seconds: float | str | None = None,
     time_budget: float | str | None = None,
@@ -133,6 +138,8 @@ def tune(
         scheduler: ``asha``, ``pausing-asha``, ``freeze-thaw``, ``hyperband``, ``median``, ``pbt`` or
             ``none``. None: as the space says.
         search_seed: Seed of the proposals. None: as the space says.
+        second_objective: Cost of a student that is minimised too: ``mb``, or ``ms`` a text. None: as the
+            space says.
         resource: Amount at which trials are compared: ``pairs`` seen, or ``seconds`` of their own training.
             None: as the space says.
         trial_seconds: Seconds of training of a whole trial, or a time such as ``"10m"``, with resource
@@ -176,6 +183,7 @@ def tune(
         search_seed=_read("search_seed", search_seed, natural),
         searcher=searcher,
         scheduler=scheduler,
+        second_objective=second_objective,
         resource=resource,
         trial_seconds=_read("trial_seconds", trial_seconds, _budget),
         time_budget=_read("time_budget", time_budget, _budget),
@@ -211,6 +219,7 @@ def _told(name: str, result: SearchResult, end: Conclusion) -> TuneResult:
             trial.state_name(at_rest=True),
             trial.pairs_seen,
             trial.seconds,
+            trial.cost,
         )
         for trial in Study.read(result.folder / STUDY_FILE)
     ]
@@ -227,6 +236,7 @@ def _told(name: str, result: SearchResult, end: Conclusion) -> TuneResult:
         report=end.report,
         registered=end.registered.address if end.registered else None,
         confirmation=None if result.confirmation is None else result.confirmation.to_json(),
+        front=tuple(trial["trial"] for trial in result.front.get("front", ())),
     )
 
 

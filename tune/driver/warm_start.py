@@ -128,6 +128,7 @@ def _other_task(old: Search, space: Space, settings: Settings) -> list[str]:
         "objective": old.objective != settings.objective,
         "miniature": old.settings.miniature != settings.miniature,
         "trial_seconds": old.space.search.trial_seconds != space.search.trial_seconds,
+        "second_objective": space.search.second_objective not in (None, old.space.search.second_objective),
     }
     return [name for name, differs in parts.items() if differs]
 
@@ -135,7 +136,10 @@ def _other_task(old: Search, space: Space, settings: Settings) -> list[str]:
 def _is_of_task(name: str) -> bool:
     """Whether a setting is a part of the task."""
     leaves = known_leaves()
-    return name in ("objective", "miniature", "trial_seconds") or leaves[name][0] in _TASK_SECTIONS
+    return (
+        name in ("objective", "miniature", "trial_seconds", "second_objective")
+        or leaves[name][0] in _TASK_SECTIONS
+    )
 
 
 def _best_quarter(trials: Sequence[Trial], old: Search, space: Space) -> tuple[Mapping[str, Scalar], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class SearchResult:
         confirmation: The winner beside its rivals with further seeds; None: no such runs.
         unconfirmed: Why there are no such runs, in one line; empty if confirmation is off.
         early_end: The small chance of a gain that ended the search before its last trial; None: it did not.
+        front: The second objective and the front, by `tune.results.front`; empty with one objective.
     """
 
     folder: Path
@@ -69,6 +70,7 @@ class SearchResult:
     confirmation: Verdict | None = None
     unconfirmed: str = ""
     early_end: RemainingGain | None = None
+    front: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def value(self) -> float:
@@ -92,6 +94,7 @@ class SearchResult:
             "is_whole": self.is_whole,
             "confirmation": None if self.confirmation is None else self.confirmation.to_json(),
             "early_end": None if self.early_end is None else self.early_end.to_json(),
+            **self.front,
         }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
 from tune.results.run_tags import (
     CONFIRMATION_TAG,
     EARLY_END_TAG,
+    FRONT_TAG,
     SEARCH_TAG,
     TRIAL_TAG,
     WINNER_TAG,
@@ -33,6 +35,7 @@ from tune.results.run_tags import (
     winner_tags,
 )
 from tune.study.confirmation import SEED
+from tune.study.front import cost_metric, front_of
 from tune.study.limits import early_end, is_whole
 from tune.study.naming import STUDY_FILE
 from tune.study.reports import ReadReports
@@ -58,7 +61,7 @@ class SearchRuns:
         self._search = search
         self._folder = folder
         self._reports = ReadReports(folder)
-        self._children: dict[str, tuple[Trial, bool, int, Run]] = {}
+        self._children: dict[str, tuple[Trial, bool, bool | None, int, Run]] = {}
         self._last: tuple[object, Projection] = (None, Projection())
 
     def rest(self) -> None:
@@ -88,17 +91,29 @@ class SearchRuns:
             return Projection()
         search = self._search
         parent = _parent(search, self._folder, study, at_rest)
-        children = tuple(self._child(trial, at_rest) for trial in [*study, *study.runs])
+        front = self._front(study)
+        places = {trial.number: None if front is None else trial.number in front for trial in study}
+        children = [self._child(trial, at_rest, places[trial.number]) for trial in study]
+        children += [self._child(run, at_rest, None) for run in study.runs]
         return Projection((parent, *children), (SEARCH_TAG, search.uid), {search.uid: _view(search, study)})
 
-    def _child(self, trial: Trial, at_rest: bool) -> Run:
+    def _front(self, study: Study) -> frozenset[int] | None:
+        """Numbers of the trials on the front; None with one objective."""
+        if self._search.space.search.second_objective is None:
+            return None
+        return frozenset(trial.number for trial in front_of(study))
+
+    def _child(self, trial: Trial, at_rest: bool, is_on_front: bool | None) -> Run:
         name = run_name(trial)
         points = self._reports.of(name)
         known = self._children.get(name)
-        if known is None or known[:3] != (trial, at_rest, len(points)):
+        state = (trial, at_rest, is_on_front, len(points))
+        if known is None or known[:4] != state:
             run = _child(self._search, trial, at_rest, points)
-            known = self._children[name] = (trial, at_rest, len(points), run)
-        return known[3]
+            if is_on_front is not None:
+                run = replace(run, tags={**run.tags, FRONT_TAG: str(is_on_front).lower()})
+            known = self._children[name] = (*state, run)
+        return known[4]
 
 
 def _child(search: Search, trial: Trial, at_rest: bool, points: Sequence[Point]) -> Run:
@@ -228,7 +243,8 @@ def _view(search: Search, study: Study) -> Mapping[str, Any]:
     searched = [name for name in space.dimensions if name not in space.conditions]  # some trials lack others
     where = f"tags.`{SEARCH_TAG}` = '{search.uid}' AND tags.`{TRIAL_TAG}` LIKE '%'"
     axes = axes_of([trial.params for trial in study if trial.values], searched)
-    return parallel_coordinates(where, axes, f"best/{search.objective}", len(study))
+    costs = [] if space.search.second_objective is None else [cost_metric(space.search.second_objective)]
+    return parallel_coordinates(where, axes, f"best/{search.objective}", len(study), costs)
 
 
 def axes_of(settings: Sequence[Mapping[str, Any]], searched: Collection[str]) -> list[str]:

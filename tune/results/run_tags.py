@@ -14,6 +14,9 @@ CONFIRMS_TAG = "themo.confirms"
 WINNER_TAG = "themo.winner."
 """Begins the tags of the winner: ``trial``, ``tested``, and one a setting."""
 
+FRONT_TAG = "themo.front"
+"""Of a trial of a search with two objectives: whether it is on the front, ``true`` or ``false``."""
+
 CONFIRMATION_TAG = "themo.confirmation"
 """The outcome of the confirmation; one tag a comparison has its text."""
 

@@ -16,6 +16,7 @@ from themo.process.output import duration, typed
 from themo.process.progress import console
 from tune.confirmation.verdict import is_due, verdict
 from tune.results.best_trials import best_so_far, counts_in_words, show
+from tune.results.front import front_as_json
 from tune.study.limits import early_end, is_whole, used_up
 from tune.study.naming import SEARCH_FILE, STUDY_FILE, is_held
 from tune.study.search import Search, read_search, search_folders
@@ -95,6 +96,7 @@ class Status:
             "seconds_left": self.seconds_left,
             "confirmation": None if (found := verdict(self.study)) is None else found.to_json(),
             "early_end": None if (end := early_end(self.study, self.search.space)) is None else end.to_json(),
+            **front_as_json(self.search, self.study),
             "failures": [{"trial": trial.number, "reason": trial.reason} for trial in self.failures],
         }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from themo.files.atomic import write_text
 from tune.space.search_space import Space
+from tune.study.front import cost_metric
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 
@@ -33,6 +34,7 @@ class TrialTable:
         self._study = study
         self._at_rest = at_rest
         self._searched = tuple(space.dimensions)
+        self._second = space.search.second_objective
         self._path = folder / TRIALS_FILE
         self._columns: list[str] = []
         self._rows: dict[int, tuple[tuple[object, ...], str]] = {}
@@ -43,7 +45,8 @@ class TrialTable:
         Raises:
             OSError: The write failed; the previous table is kept.
         """
-        columns = [*_FACTS, *self._searched, "reason"]
+        cost = [] if self._second is None else [cost_metric(self._second)]
+        columns = [*_FACTS, *cost, *self._searched, "reason"]
         if any(trial.lineage for trial in self._study):
             columns.append("lineage")
         if columns != self._columns:
@@ -78,6 +81,7 @@ class TrialTable:
             "started": "" if trial.started is None else f"{trial.started:.3f}",
             "ended": "" if trial.ended is None else f"{trial.ended:.3f}",
             **{name: trial.params.get(name) for name in self._searched},
+            **({} if self._second is None else {cost_metric(self._second): trial.cost}),
             "reason": trial.reason,
             "lineage": trial.lineage_in_words,
         }

@@ -15,6 +15,7 @@ from tune.results.failures import Shared, failed_alike, kind_of, shared_settings
 from tune.results.status import read_status
 from tune.schedulers.decisions import Decision, at_the_end, decisions
 from tune.schedulers.explanation import Explanation
+from tune.study.front import UNITS, cost_in_words
 from tune.study.naming import FAILURES_FOLDER
 from tune.study.resource import progress_in_words
 from tune.study.search import Search
@@ -146,8 +147,20 @@ class Why:
         view = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         is_predicted = any(decision.explanation.forecast for decision in self.decisions or ())
         forecast = ("forecast",) if is_predicted else ()
+        second = self.search.space.search.second_objective
+        two = () if second is None else (UNITS[second], "front")
         seconds = ("seconds",) if self.search.space.search.resource == "seconds" else ()
-        for heading in ("pairs", *seconds, "judged at", "value", "rank", "needed", *forecast, "decision"):
+        for heading in (
+            "pairs",
+            *seconds,
+            "judged at",
+            "value",
+            *two,
+            "rank",
+            "needed",
+            *forecast,
+            "decision",
+        ):
             is_text = heading in ("judged at", "decision")
             view.add_column(heading, justify="left" if is_text else "right", overflow="fold")
         for decision in self.decisions or ():
@@ -158,6 +171,7 @@ class Why:
                 *(f"{found.seconds or 0:,.1f}" for _ in seconds),
                 found.where,
                 "" if found.value is None else f"{found.value:.4f}",
+                *(_by_two(found) if two else ()),
                 "" if found.rank is None else f"{found.rank} of {len(found.compared) + 1}",
                 "" if found.threshold is None else f"{found.threshold:.4f}",
                 *([predicted] if is_predicted else []),
@@ -230,9 +244,20 @@ def _rivals(found: Explanation, mode: Mode) -> list[str]:
     """The trials that a decision compared, best first."""
     if not found.compared:
         return ["No other trial had come as far"]
+    if found.second is not None:
+        by_front = [
+            f"trial {n} {place.value:.4f}, {cost_in_words(place.cost, found.second)} (front {place.front})"
+            for n, place in found.rivals.items()
+        ]
+        return ["Compared with: " + "; ".join(by_front)]
     ranked = sorted(found.compared.items(), key=lambda item: (loss_of(item[1], mode), item[0]))
     what = "Compared with" if found.forecast is None else "Predicted ends of the others"
     return [f"{what}: " + ", ".join(f"trial {number} {value:.4f}" for number, value in ranked)]
+
+
+def _by_two(found: Explanation) -> tuple[str, str]:
+    """Cost and front of a trial where it was judged."""
+    return ("", "") if found.place is None else (f"{found.place.cost:.3g}", str(found.place.front))
 
 
 def _word(decision: Decision) -> str:

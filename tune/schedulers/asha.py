@@ -3,18 +3,22 @@
 Li et al., 2018, https://arxiv.org/abs/1810.05934: rungs lie at r * eta^k (r is the first rung, eta
 `reduction_factor`). In the stopping form, the default, a trial continues if it is among the best 1/eta of the
 trials that have reached the rung so far. `tune.schedulers.pausing` is the paper's own, promoting form.
+
+With two objectives the best are those of the first fronts (`tune.study.front`): MO-ASHA of Schmucker et al.,
+2021, https://arxiv.org/abs/2106.12639.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from tune.schedulers.explanation import NOT_FINITE, Explanation, or_better
 from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
+from tune.study.front import places
 from tune.study.resource import amount_of, in_words
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial, loss_of
@@ -57,6 +61,10 @@ def explain_at_rung(
         if best is None:  # its first report came later
             return Explanation("RUNNING", trial.pairs_seen)
     quota = n_passing(len(others) + 1, rungs.factor)
+    if rungs.second is not None:
+        found = by_two_objectives(study, number, {**others, number: best}, quota)
+        passes = found.rank is not None and found.rank <= quota
+        return replace(found, state="RUNNING" if passes else "PRUNED", where=where, second=rungs.second)
     goes_on = is_among_best(best, list(others.values()), rungs.factor, study.mode)
     losses = sorted(loss_of(value, study.mode) for value in others.values())
     threshold = loss_of(losses[quota - 1], study.mode) if len(losses) >= quota else None
@@ -69,6 +77,31 @@ def explain_at_rung(
         bisect_left(losses, loss_of(best, study.mode)) + 1,
         threshold,
         rung_rule(quota, len(others) + 1, threshold, study.mode),
+    )
+
+
+def by_two_objectives(study: Study, number: int, values: Mapping[int, float], quota: int) -> Explanation:
+    """A trial's place by two objectives among those at a rung, of which `quota` continue.
+
+    Args:
+        study: The record.
+        number: The trial.
+        values: Objective of each trial at the rung, its own included, by number.
+        quota: Number of trials that continue.
+    """
+    ranked = places(study, values)
+    own = ranked.pop(number)
+    last = [n for n, place in ranked.items() if place.rank <= quota][-1:]
+    until = f", of the others down to trial {last[0]}" if last else ""
+    return Explanation(
+        study[number].state,
+        study[number].pairs_seen,
+        value=own.value,
+        compared={n: place.value for n, place in ranked.items()},
+        rank=own.rank,
+        rule=f"the best {quota} of {len(values)} continue, front by front{until}",
+        place=own,
+        rivals=ranked,
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tune.space.search_settings import SecondObjective
+from tune.study.front import Place, cost_in_words
 from tune.study.trial_record import Mode, State, loss_of
 
 NOT_FINITE = "a trial without a finite report is stopped"
@@ -51,6 +53,9 @@ class Explanation:
         forecast: The predicted end of the trial, of schedulers that predict.
         is_trusted: Whether the trial continues because its settings are trusted.
         seconds: Seconds of training at the last report, where they are the search's resource.
+        place: The trial's place by two objectives; None: there is one objective.
+        rivals: The places of `compared`, best first; empty with one objective.
+        second: The second objective; None: there is none.
     """
 
     state: State
@@ -64,6 +69,9 @@ class Explanation:
     forecast: Forecast | None = None
     is_trusted: bool = False
     seconds: float | None = None
+    place: Place | None = None
+    rivals: Mapping[int, Place] = field(default_factory=dict)
+    second: SecondObjective | None = None
 
     @property
     def line(self) -> str:
@@ -74,6 +82,9 @@ class Explanation:
             return f"no finite report at the {self.where}"
         rank = f", rank {self.rank} of {len(self.compared) + 1}" if self.rank is not None else ""
         end = ""
+        if self.place is not None and self.second is not None:
+            end = f", {cost_in_words(self.place.cost, self.second)}"
+            rank = f", front {self.place.front}{rank}"
         if self.forecast is not None:
             end, rank = f", predicted to end at {self.forecast.value:.4f}", f"{rank} by expected gain a pair"
         return f"{self.value:.4f} at the {self.where}{end}{rank}; {self.rule}"
@@ -90,8 +101,9 @@ class Explanation:
             "of": None if self.rank is None else len(self.compared) + 1,
             "threshold": self.threshold,
             "rule": self.rule,
-            "compared": [{"trial": number, "value": value} for number, value in self.compared.items()],
+            "compared": [self._as_json(number, value) for number, value in self.compared.items()],
             "compared_by": "objective" if forecast is None else "forecast",
+            **({} if self.place is None else {"cost": self.place.cost, "front": self.place.front}),
             "forecast": None
             if forecast is None
             else {
@@ -101,6 +113,11 @@ class Explanation:
             },
             "is_trusted": self.is_trusted,
         }
+
+    def _as_json(self, number: int, value: float) -> dict[str, Any]:
+        place = self.rivals.get(number)
+        by_two = {} if place is None else {"cost": place.cost, "front": place.front}
+        return {"trial": number, "value": value, **by_two}
 
 
 def rank_among(value: float, compared: Mapping[int, float], mode: Mode) -> int:

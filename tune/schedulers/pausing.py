@@ -16,11 +16,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from tune.schedulers.asha import rung_rule
+from tune.schedulers.asha import by_two_objectives, rung_rule
 from tune.schedulers.explanation import NOT_FINITE, Explanation
 from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
 from tune.space.search_settings import SearchSettings
+from tune.study.front import places
 from tune.study.limits import begins_more
 from tune.study.resource import amount_of, in_words
 from tune.study.study import Study
@@ -83,7 +84,7 @@ class PausingAsha(Scheduler):
         further: set[int] = set()
         """Trials that have passed a higher rung."""
         for _, results in sorted(at_rungs.items(), reverse=True):
-            for number in _ranked(results, study)[: self._quota(len(results), at_least)]:
+            for number in self._ranked(results, study)[: self._quota(len(results), at_least)]:
                 if number in waiting - further:
                     return number
             further |= results.keys()
@@ -101,14 +102,23 @@ class PausingAsha(Scheduler):
         where, best = f"rung of {in_words(rung, self.rungs.resource)}", results.get(number)
         if best is None:
             return Explanation(trial.state, trial.pairs_seen, where, None, others)
-        ranked, quota = _ranked(results, study), self._quota(len(results), at_least)
+        quota = self._quota(len(results), at_least)
+        if self.rungs.second is not None:
+            found = by_two_objectives(study, number, results, quota)
+            rule = self._promotions(found.rule, quota, len(results))
+            return replace(found, where=where, rule=rule, second=self.rungs.second)
+        ranked = self._ranked(results, study)
         rivals = [other for other in ranked if other != number]
         threshold = others[rivals[quota - 1]] if 0 < quota <= len(rivals) else None
-        rule = rung_rule(quota, len(results), threshold, study.mode).replace("continue", "are promoted")
-        if not quota:
-            rule = f"none of {len(results)} is promoted before {math.ceil(self.rungs.factor)} are here"
+        rule = self._promotions(rung_rule(quota, len(results), threshold, study.mode), quota, len(results))
         rank = ranked.index(number) + 1
         return Explanation(trial.state, trial.pairs_seen, where, best, others, rank, threshold, rule)
+
+    def _promotions(self, rule: str, quota: int, n: int) -> str:
+        """The rule at a rung that `n` trials have reached, of which `quota` are promoted."""
+        if not quota:
+            return f"none of {n} is promoted before {math.ceil(self.rungs.factor)} are here"
+        return rule.replace("continue", "are promoted")
 
     def _at_rungs(self, study: Study) -> _AtRungs:
         """Best objective of each trial at each rung; failed trials take no place."""
@@ -125,7 +135,8 @@ class PausingAsha(Scheduler):
         most = self.search.num_samples if self.most is None else self.most(study)
         return 0 if is_any_running or begins_more(study, self.search, most) else 1
 
-
-def _ranked(results: Mapping[int, float], study: Study) -> list[int]:
-    """Numbers of the trials at a rung, best first; ties go to the earlier trial."""
-    return sorted(results, key=lambda number: (loss_of(results[number], study.mode), number))
+    def _ranked(self, results: Mapping[int, float], study: Study) -> list[int]:
+        """Numbers of the trials at a rung, best first; ties go to the earlier trial."""
+        if self.rungs.second is not None:
+            return list(places(study, results))
+        return sorted(results, key=lambda number: (loss_of(results[number], study.mode), number))

@@ -50,7 +50,7 @@ def scheduler_of(search: SearchSettings, space: Space | None = None) -> Schedule
         ValueError: The first rung is a share of a trial whose sentence pairs are unknown.
     """
     first = search.first_rung
-    rungs = Rungs(first, search.reduction_factor, search.resource)
+    rungs = Rungs(first, search.reduction_factor, search.resource, search.second_objective)
     match search.scheduler:
         case "asha":
             return Asha(rungs)

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tune.space.search_settings import Resource
+from tune.space.search_settings import Resource, SecondObjective
 from tune.study.resource import curve_of
 from tune.study.trial_record import Mode, Trial
 
@@ -29,11 +29,13 @@ class Rungs:
         first: Amount at the first rung.
         factor: Ratio of each rung to the previous one.
         resource: The counted resource.
+        second: The second objective, by which trials at a rung are ranked too; None: there is none.
     """
 
     first: float
     factor: float
     resource: Resource = "pairs"
+    second: SecondObjective | None = None
 
     def between(self, before: float, now: float) -> float | None:
         """The highest rung in the interval (`before`, `now`]; None if there is none."""

@@ -45,6 +45,9 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
     - ``quasi-random``: `tune.searchers.quasi_random`, points that cover the space evenly. Trusted trials use
       no points.
 
+    With two objectives ``tpe`` and ``gp`` model both, the cost by its logarithm; ``tpe`` then counts a
+    stopped trial with its best objective too.
+
     A conditional setting is drawn like all others and left out where it is inactive. ``tpe`` then models
     settings that are active together as a group. To ``gp`` an inactive setting has the middle of its range,
     to ``cmaes`` the mean of its distribution, which does not move.
@@ -146,7 +149,7 @@ class _Tpe(TPESampler):
 
 def _ask(space: Space, study: Study, sampler: BaseSampler) -> dict[str, Scalar]:
     """A proposal of one of Optuna's samplers."""
-    history = to_optuna(space, study, sampler)
+    history = to_optuna(space, study, sampler, by_cost=space.search.second_objective is not None)
     if trusted := _trusted(space, len(study)):
         history.enqueue_trial(trusted)
     trial = history.ask(distributions_of(space.dimensions))
@@ -188,11 +191,18 @@ def _all_complete(study: Study) -> Study:
     """The record for a searcher that learns from complete trials only."""
     sign = 1 if study.mode == "max" else -1
     scores = _scores(study)
+    dearest = max((trial for trial in study if trial.cost is not None), key=_cost, default=None)
 
     def complete(trial: Trial) -> Trial:
         if trial.number not in scores:
             return trial
-        return replace(trial, state="COMPLETE", values={trial.pairs_seen: sign * scores[trial.number]})
+        values = {trial.pairs_seen: sign * scores[trial.number]}
+        metrics = trial.metrics if dearest is None or trial.state != "FAIL" else dearest.metrics
+        return replace(trial, state="COMPLETE", values=values, metrics=metrics)
 
     carried = [complete(trial) for trial in study.carried]
     return Study(None, study.mode, [complete(trial) for trial in study], carried)
+
+
+def _cost(trial: Trial) -> float:
+    return trial.cost or 0.0

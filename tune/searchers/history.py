@@ -6,6 +6,7 @@ times as expensive.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
@@ -34,43 +35,49 @@ _STATES = {
 
 _STUDY_ID = 0
 
-_ended: WeakKeyDictionary[Study, tuple[Space, dict[int, FrozenTrial]]] = WeakKeyDictionary()
+_ended: WeakKeyDictionary[Study, tuple[Space, bool, dict[int, FrozenTrial]]] = WeakKeyDictionary()
 """Cache of ended trials, of the records of this process."""
 
 
-def to_optuna(space: Space, study: Study, sampler: BaseSampler | None = None) -> optuna.study.Study:
+def to_optuna(
+    space: Space, study: Study, sampler: BaseSampler | None = None, *, by_cost: bool = False
+) -> optuna.study.Study:
     """The record as an Optuna study in memory; it proposes trials but accepts no results.
 
     A complete trial's value is its best report, which is that of the student kept. A pruned trial has only
     its intermediate values, by the search's resource. A failed trial has no value.
+
+    With `by_cost` the logarithm of the cost is minimised too. Optuna has no pruned trials of two objectives,
+    so a pruned one with a report is complete, with its best objective.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it prints a line for each study
-    known_space, ended = _ended.get(study, (space, {}))
-    if known_space is not space:
+    known_space, known_by_cost, ended = _ended.get(study, (space, by_cost, {}))
+    if known_space is not space or known_by_cost != by_cost:
         ended = {}
-    _ended[study] = (space, ended)
+    _ended[study] = (space, by_cost, ended)
     trials = []
     for position, trial in enumerate((*study.carried, *study)):
         frozen = ended.get(position)
-        if frozen is None or not _is_still(frozen, trial):
-            frozen = _frozen(space, trial, study.mode, position)
+        if frozen is None or not _is_still(frozen, trial, by_cost):
+            frozen = _frozen(space, trial, study.mode, position, by_cost)
         if trial.is_done:
             ended[position] = frozen
         trials.append(frozen)
-    direction = StudyDirection.MAXIMIZE if study.mode == "max" else StudyDirection.MINIMIZE
-    return optuna.study.Study("record", History(direction, trials), sampler=sampler)
+    directions = [StudyDirection.MAXIMIZE if study.mode == "max" else StudyDirection.MINIMIZE]
+    directions += [StudyDirection.MINIMIZE] if by_cost else []
+    return optuna.study.Study("record", History(directions, trials), sampler=sampler)
 
 
 class History(BaseStorage):
     """Optuna storage of past trials, read only, and of the trials that Optuna proposes.
 
     Args:
-        direction: Direction of the objective.
+        directions: Directions of the objectives.
         past: Past trials, numbered from 0.
     """
 
-    def __init__(self, direction: StudyDirection, past: Sequence[FrozenTrial]) -> None:
-        self._direction = direction
+    def __init__(self, directions: Sequence[StudyDirection], past: Sequence[FrozenTrial]) -> None:
+        self._directions = list(directions)
         self._n_past = len(past)
         self._trials = list(past)
         self._attributes: dict[str, Any] = {}
@@ -84,8 +91,8 @@ class History(BaseStorage):
         return "record"
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:  # noqa: ARG002
-        """The direction of the objective."""
-        return [self._direction]
+        """The directions of the objectives."""
+        return self._directions
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:  # noqa: ARG002
         """None."""
@@ -160,18 +167,24 @@ class History(BaseStorage):
     set_trial_user_attr: Callable[..., None] = _not_of_a_record
 
 
-def _is_still(frozen: FrozenTrial, trial: Trial) -> bool:
+def _state(trial: Trial, by_cost: bool) -> TrialState:
+    is_complete = by_cost and trial.state in ("PAUSED", "PRUNED") and bool(trial.values)
+    return TrialState.COMPLETE if is_complete else _STATES[trial.state]
+
+
+def _is_still(frozen: FrozenTrial, trial: Trial, by_cost: bool) -> bool:
     """Whether a trial is unchanged since it was cached: a stopped one may resume in an enlarged search."""
     is_as_long = len(frozen.intermediate_values) == len(trial.values)
-    return frozen.state == _STATES[trial.state] and is_as_long
+    return frozen.state == _state(trial, by_cost) and is_as_long
 
 
-def _frozen(space: Space, trial: Trial, mode: Mode, position: int) -> FrozenTrial:
-    known = _within(space, trial.params)
+def _frozen(space: Space, trial: Trial, mode: Mode, position: int, by_cost: bool) -> FrozenTrial:
+    known, state = _within(space, trial.params), _state(trial, by_cost)
+    of_cost = [math.log(trial.cost)] if by_cost and trial.cost is not None else []
     return _trial(
         position,
-        _STATES[trial.state],
-        value=trial.best(mode) if trial.state == "COMPLETE" else None,
+        state,
+        values=[trial.best(mode), *of_cost] if state == TrialState.COMPLETE else None,
         params=known,
         distributions={name: distribution_of(space.dimensions[name]) for name in known},
         intermediate_values=_steps(trial, space),
@@ -187,7 +200,7 @@ def _steps(trial: Trial, space: Space) -> dict[int, float]:
 
 def _trial(number: int, state: TrialState, **known: Any) -> FrozenTrial:
     nothing: dict[str, Any] = {
-        "value": None,
+        "values": None,
         "params": {},
         "distributions": {},
         "intermediate_values": {},
@@ -201,6 +214,7 @@ def _trial(number: int, state: TrialState, **known: Any) -> FrozenTrial:
         state=state,
         datetime_start=None,
         datetime_complete=None,
+        value=None,
         **nothing | known,
     )
 

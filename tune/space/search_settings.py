@@ -14,6 +14,9 @@ from tune.space.dimensions import Choice, Dimension, FloatRange
 
 SearcherName = Literal["tpe", "gp", "forecast", "cmaes", "random", "quasi-random"]
 SchedulerName = Literal["asha", "pausing-asha", "freeze-thaw", "hyperband", "median", "pbt", "none"]
+SecondObjective = Literal["mb", "ms"]
+"""Cost of a student that a search minimises too (`tune.study.front`): the MB of its files, or the
+milliseconds of one text on one thread."""
 Resource = Literal["pairs", "seconds"]
 """Amount at which trials are compared: sentence pairs, or seconds of training (`tune.study.resource`)."""
 
@@ -54,6 +57,12 @@ _OF_SCHEDULERS: Mapping[str, frozenset[str]] = {
 }
 """Settings that only some searchers and schedulers use."""
 
+FOR_TWO_OBJECTIVES: Mapping[str, tuple[str, ...]] = {
+    "searcher": ("tpe", "gp", "random", "quasi-random"),
+    "scheduler": ("asha", "pausing-asha", "hyperband", "none"),
+}
+"""Searchers and schedulers that take a second objective."""
+
 _IN_PAIRS = frozenset({"grace_pairs"})
 _IN_SECONDS = frozenset({"grace_seconds", "trial_seconds"})
 _WITHOUT_SECONDS = {
@@ -79,6 +88,9 @@ class SearchSettings(Section):
     """Number of random trials before the searcher learns from results."""
     scheduler: SchedulerName = "asha"
     """Algorithm that stops or pauses trials (`tune.schedulers`)."""
+    second_objective: SecondObjective | None = None
+    """Cost of a student that the search minimises beside its objective: mb, the size of its files, or ms, the
+    time of one text; null: one objective."""
     resource: Resource = "pairs"
     """Amount at which trials are compared: sentence pairs seen, or seconds of their own training."""
     trial_seconds: float | None = Field(None, gt=0)
@@ -211,6 +223,12 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         problems.append(
             ("searcher", f"cmaes needs a range of numbers in the space, got choices only: {names}")
         )
+    if search.second_objective is not None:
+        problems += [
+            (owner, f"must be {_either(able)} with second_objective {search.second_objective}, got {name!r}")
+            for owner, able in FOR_TWO_OBJECTIVES.items()
+            if (name := getattr(search, owner)) not in able
+        ]
     problems += [
         (name, f"must be left out, resource {search.resource} has no such setting, got {value:g}")
         for name in sorted(search.of_other_resource())
@@ -240,6 +258,10 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         rule = "needs stop_gain, the gain that it is the chance of"
         problems.append(("stop_chance", f"{rule}, got {search.stop_chance:g}"))
     return problems
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _contradictions_of_seconds(search: SearchSettings) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from tune.space.dimensions import Scalar
 from tune.space.search_settings import EARLY_ENDS
 from tune.study.journal import Event
 from tune.study.study import COSINE, Study
-from tune.study.trial_record import TRAINING_SECONDS, Trial
+from tune.study.trial_record import COST, TRAINING_SECONDS, Trial
 
 _OBJECTIVE = "objective"
 _LIMITS = ("num_samples", *EARLY_ENDS)
@@ -90,6 +90,8 @@ class Replay:
             metrics[COSINE] = cosine
         if seconds is not None:
             metrics[TRAINING_SECONDS] = seconds
+        known = self._recorded[number].metrics  # the cost is equal in all reports
+        metrics |= {name: cost for name, cost in known.items() if name.startswith(COST)}
         self._reports.setdefault(number, {})[pairs] = metrics
         self.study.report(number, metrics, _OBJECTIVE)
 

@@ -20,6 +20,9 @@ Mode = Literal["max", "min"]
 TRAINING_SECONDS = "training_seconds"
 """The metric with the seconds of a trial's own training so far (`themo.training.loop.Report`)."""
 
+COST = "cost/"
+"""Begins the metric with a student's cost, such as ``cost/mb`` (`tune.study.front`)."""
+
 DIVERGED = "diverged: "
 """Prefix of a trial's reason if its loss or score was not finite."""
 
@@ -146,6 +149,11 @@ class Trial:
     def training_seconds(self) -> float:
         """Seconds of training at the last report, without validation, checkpoints, pauses and lost work."""
         return self.metrics.get(TRAINING_SECONDS, 0.0)
+
+    @property
+    def cost(self) -> float | None:
+        """The second objective, equal in all reports; None: there is none, or no report yet."""
+        return next((value for name, value in self.metrics.items() if name.startswith(COST)), None)
 
     def best(self, mode: Mode, up_to: float = math.inf) -> float | None:
         """Best objective of the reports up to `up_to` pairs, which is that of the student kept."""

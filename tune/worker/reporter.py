@@ -79,6 +79,11 @@ class Reporter:
         self._is_spent = is_spent
         self._started = time.time()
         self._clock = time.monotonic()
+        self._constant: Mapping[str, float] = {}
+
+    def add_to_reports(self, metrics: Mapping[str, float]) -> None:
+        """Add metrics, which do not change, to every report from now on."""
+        self._constant = metrics
 
     def __call__(self, report: Report) -> None:
         """Send a report.
@@ -104,7 +109,8 @@ class Reporter:
             self._deliver(self._report_of(report), version)  # with the time after writing
 
     def _report_of(self, report: Report) -> TrialReport:
-        return replace(self._now(), metrics=dict(report.metrics), is_last=report.is_last)
+        metrics = {**report.metrics, **self._constant}
+        return replace(self._now(), metrics=metrics, is_last=report.is_last)
 
     def _deliver(self, message: TrialReport, version: Path | None) -> None:
         try:

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,9 +33,11 @@ from tune.cluster.storage import Storage, answers, wait_for_storage
 from tune.schedulers.rules import scheduler_of
 from tune.space.dimensions import Scalar
 from tune.space.search_settings import SearchSettings
+from tune.study.front import cost_metric
 from tune.study.trial_record import DIVERGED, Trial
 from tune.worker.memory import keep_to_share, peak_memory
 from tune.worker.reporter import Report, Reporter, Send, StorageError, report_to_tune
+from tune.worker.student_cost import student_cost
 
 
 class Train(Protocol):
@@ -86,6 +88,7 @@ def configuration(trial: Trial) -> dict[str, Any]:
         "checkpoint": trial.checkpoint,
         "checkpoint_pairs": trial.checkpoint_pairs,
         "training_seconds": trial.seconds_at.get(trial.checkpoint_pairs, 0.0),
+        "cost": trial.cost,
     }
 
 
@@ -136,6 +139,10 @@ def run_trial(
         with ExitStack() as stack:
             waits = reporter.wait if reports else _drop_notice
             data, resume = _fetched(data, work, newest, stack, waits)
+            if (second := search.second_objective) is not None and reports:
+                measured = partial(student_cost, settings, data, second)
+                cost = config["cost"] or Patience(tell=waits)(measured)
+                reporter.add_to_reports({cost_metric(second): cost})
             work.train(settings, data, report=reporter if reports else _drop_report, resume=resume)
     except (
         PeerLostError,

@@ -250,3 +250,22 @@ def test_an_inactive_setting_with_an_effect_must_be_equal(settings: Settings) ->
     carried = carry_over(old, study, from_tree({"space": conditional}, new, "n"), new)
     assert [trial.params["pooling"] for trial in carried.trials] == ["first"]
     assert carried.left_out == {"with another dropout": 1}
+
+
+def test_another_second_objective_gives_settings_alone(settings: Settings) -> None:
+    carried = of_another_task(settings, settings, second_objective="mb")
+    assert (carried.trials, len(carried.proposals), carried.task) == ((), 2, ("second_objective",))
+
+
+def test_the_same_second_objective_carries_costs_over(settings: Settings) -> None:
+    two = {"space": SPACE, "search": {"second_objective": "mb"}}
+    space = from_tree(two, settings, "new.yaml")
+    old = Search("old", "uid", space, settings, Resources())
+    study = Study(None, "max")
+    study.add({"learn_rate": 1e-3, "pooling": "mean"})
+    metrics = {"pairs_seen": 100.0, settings.objective: 0.5, "cost/mb": 2.5}
+    study.report(0, metrics, settings.objective)
+    study.finish(0, "COMPLETE")
+    assert [trial.cost for trial in carry_over(old, study, space, settings).trials] == [2.5]
+    one = from_tree({"space": SPACE}, settings, "one.yaml")  # scores of the objective compare
+    assert len(carry_over(old, study, one, settings).trials) == 1

@@ -197,3 +197,29 @@ def test_axes_are_the_settings_in_which_trials_differ() -> None:
     assert axes_of(trials, searched) == ["log10_learn_rate"]  # a trial without temperature would be missing
     assert axes_of(trials[1:], searched) == ["log10_learn_rate", "pooling", "temperature", "loss"]
     assert axes_of([], searched) == ["log10_learn_rate", "pooling", "temperature", "loss"]
+
+
+def test_children_of_two_objectives_say_whether_on_the_front(search: Search, study: Study) -> None:
+    search = replace(search, space=search.space.searched_by(second_objective="mb"))
+    runs = SearchRuns(search, search.folder, is_running=True)
+    for number, (value, cost) in enumerate([(0.5, 2.0), (0.4, 3.0), (0.3, 1.0)]):
+        study.add(PARAMS)
+        metrics = {"pairs_seen": 100.0, search.objective: value, "cost/mb": cost}
+        study.report(number, metrics, search.objective)
+    study.save()
+    assert [run.tags["themo.front"] for run in runs().runs[1:]] == ["true", "false", "true"]
+    assert runs().runs[1].points[-1].metrics["cost/mb"] == 2.0
+    (view,) = runs().views.values()
+    axes = ["cost/mb", "best/val/match_at_01"]
+    assert view["compareRunCharts"][0]["selectedMetrics"] == axes
+    assert view["selectedColumns"][-2:] == [f"metrics.`{name}`" for name in axes]
+    metrics = {"pairs_seen": 200.0, search.objective: 0.9, "cost/mb": 1.0}
+    study.report(2, metrics, search.objective)
+    study.save()
+    assert [run.tags["themo.front"] for run in runs().runs[1:]] == ["false", "false", "true"]
+
+
+def test_children_of_one_objective_have_no_front(search: Search, study: Study) -> None:
+    study.add(PARAMS)
+    report(search, study, 0, 100, 0.5)
+    assert "themo.front" not in by_name(search, study)["trial 0 of mine"].tags

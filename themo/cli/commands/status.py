@@ -39,6 +39,7 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     from themo.cli.version_status import read_version_status
+    from tune.results.front import front_in_words
     from tune.results.status import overview, read_all, read_status
     from tune.study.naming import is_starting, search_folder, starting
     from tune.study.tracking_place import comparison_of
@@ -54,6 +55,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
             print_result(line)
         if len(status.study):
             print_result(status.to_table())
+        for part in front_in_words(status.search, status.study, folder):
+            print_result(part)
         print_result(f"Compare runs:  {comparison.command}")
         if comparison.address is not None:
             print_result(f"Its trials:    {comparison.address}")

@@ -35,6 +35,7 @@ EXAMPLES = """\
 
 SEARCHERS = ("tpe", "gp", "forecast", "cmaes", "random", "quasi-random")
 SCHEDULERS = ("asha", "pausing-asha", "freeze-thaw", "hyperband", "median", "pbt", "none")
+SECOND_OBJECTIVES = ("mb", "ms")
 RESOURCES = ("pairs", "seconds")
 """Names from `tune.space.search_settings`, which `--help` does without."""
 
@@ -55,6 +56,15 @@ def add_options(parser: Parser) -> None:
     for option, names in (("--searcher", SEARCHERS), ("--scheduler", SCHEDULERS)):
         about = f"{', '.join(names[:-1])} or {names[-1]} (as in the space file)"
         complete_with(add(option, metavar="NAME", help=about), names)
+    complete_with(
+        add(
+            "--second-objective",
+            metavar="NAME",
+            help="cost of the student to minimise too: mb, its size, or ms, the time of a text (as in the "
+            "space file; none)",
+        ),
+        SECOND_OBJECTIVES,
+    )
     complete_with(
         add(
             "--resource",
@@ -145,6 +155,9 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
     from tune.driver.conclusion import conclude
     from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, table
+    from tune.results.front import front_in_words
+    from tune.study.naming import STUDY_FILE
+    from tune.study.study import Study
     from tune.study.tracking_place import comparison_of
 
     best = result.folder / BEST_VERSION
@@ -155,6 +168,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         print_json(printed | {"report": str(end.report) if end.report else None})
     else:
         print_result(table(result, search.space.dimensions, columns()))
+        for part in front_in_words(search, Study.read(result.folder / STUDY_FILE), result.folder):
+            print_result(part)
         if end.shown is not None:
             print_result(end.shown)
     for line in result.confirmation.lines() if result.confirmation else []:

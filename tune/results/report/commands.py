@@ -6,8 +6,11 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from tune.results.best_trials import BEST_SETTINGS
+from tune.results.best_trials import BEST_SETTINGS, show
+from tune.results.front import settings_file
+from tune.study.front import front_of
 from tune.study.search import Search
+from tune.study.study import Study
 from tune.study.tracking_place import comparison_of
 
 
@@ -54,6 +57,32 @@ def commands(
         Command("Update this page", f"{themo} report {of_search}"),
         compare,
     ]
+
+
+@dataclass(frozen=True)
+class FrontRow:
+    """A trial of the front of two objectives; the command trains it again, and is empty without its file."""
+
+    number: int
+    value: float
+    cost: float
+    settings: str
+    command: str
+
+
+def front_rows(search: Search, study: Study, folder: Path) -> list[FrontRow]:
+    """The trials on the front, by cost; none with one objective."""
+    if search.space.search.second_objective is None:
+        return []
+    base, rows = directory_of(folder), []
+    for trial in front_of(study):
+        path = settings_file(folder, trial.number)
+        command = f"python -m themo train --config {_shown(path, base)}" if path.is_file() else ""
+        settings = ", ".join(f"{name} {show(value)}" for name, value in trial.params.items())
+        rows.append(
+            FrontRow(trial.number, trial.best(study.mode) or 0.0, trial.cost or 0.0, settings, command)
+        )
+    return rows
 
 
 def directory_of(folder: Path) -> Path:

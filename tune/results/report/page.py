@@ -19,12 +19,14 @@ from themo.process.progress import waiting
 from tune.confirmation.plan import plan
 from tune.confirmation.verdict import lead_in_words, verdict
 from tune.results.report import course_figures, facts, setting_figures
-from tune.results.report.commands import commands, directory_of
+from tune.results.report.commands import commands, directory_of, front_rows
+from tune.results.report.front_figure import quality_against_cost
 from tune.results.report.parallel import parallel_coordinates
 from tune.results.report.scales import scales_of
 from tune.results.report.source import Source, read_source
 from tune.results.report.trial_rows import trial_table
 from tune.results.report.winner import headline, settings_of
+from tune.study.front import UNITS, front_of
 from tune.study.limits import early_end
 from tune.study.resource import NAMES_OF_RESOURCES, in_words
 from tune.study.search import Search
@@ -103,7 +105,16 @@ def content_of(source: Source) -> Content:
         "resource": NAMES_OF_RESOURCES[rules.resource],
         "departures": facts.departures(study, rules.resource),
         "above_chance": [item.name for item in found if item.is_above_chance],
-        "trials": trial_table(study, best, search.space.dimensions, search.objective, not source.is_running),
+        "trials": trial_table(
+            study,
+            best,
+            search.space.dimensions,
+            search.objective,
+            not source.is_running,
+            rules.second_objective,
+        ),
+        "front": front_rows(search, study, source.folder),
+        "unit": None if rules.second_objective is None else UNITS[rules.second_objective],
         "scales": scales,
         "is_repeatable": source.is_repeatable,
         "has_version": source.version is not None,
@@ -141,6 +152,8 @@ def _figures(
         "curves": course_figures.learning_curves(study, best, objective, stops, resource),
         "slices": setting_figures.slices(study, best, source.search.space, objective),
     }
+    if (second := source.search.space.search.second_objective) is not None and (front := front_of(study)):
+        drawn["front"] = quality_against_cost(study, best, front, objective, second)
     if stops:
         drawn["rungs"] = course_figures.rung_strips(study, stops, best, objective, resource)
     if found:

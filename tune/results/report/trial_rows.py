@@ -9,6 +9,8 @@ from typing import Literal, TypeGuard
 from themo.process.output import duration
 from tune.results.best_trials import show_setting
 from tune.space.dimensions import Scalar
+from tune.space.search_settings import SecondObjective
+from tune.study.front import UNITS
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 
@@ -74,7 +76,12 @@ class TrialTable:
 
 
 def trial_table(
-    study: Study, best: Trial | None, names: Iterable[str], objective: str, at_rest: bool
+    study: Study,
+    best: Trial | None,
+    names: Iterable[str],
+    objective: str,
+    at_rest: bool,
+    second: SecondObjective | None = None,
 ) -> TrialTable:
     """The table of all trials of a search.
 
@@ -84,13 +91,15 @@ def trial_table(
         names: The searched settings.
         objective: Name of the objective.
         at_rest: Whether no process runs the search: a running trial is interrupted then.
+        second: The second objective; None: there is none.
     """
-    names = list(names)
+    names, costs = list(names), [] if second is None else [second]
     first: Direction = "descending" if study.mode == "max" else "ascending"
     columns = (
         Column("trial", is_number=True),
         Column("state"),
         Column(objective, is_number=True, first=first, sorted=first),
+        *(Column(UNITS[name], is_number=True) for name in costs),
         Column("pairs", is_number=True, first="descending"),
         Column("time", is_number=True, first="descending"),
         *(Column(name, is_number=_is_number(study, name)) for name in names),
@@ -98,10 +107,14 @@ def trial_table(
     )
     unscored = [trial for trial in study if not trial.is_scored]
     ordered = [*study.ranked(), *unscored]
-    return TrialTable(columns, tuple(_row(study, trial, best, names, at_rest) for trial in ordered))
+    return TrialTable(
+        columns, tuple(_row(study, trial, best, names, at_rest, bool(costs)) for trial in ordered)
+    )
 
 
-def _row(study: Study, trial: Trial, best: Trial | None, names: Sequence[str], at_rest: bool) -> Row:
+def _row(
+    study: Study, trial: Trial, best: Trial | None, names: Sequence[str], at_rest: bool, has_cost: bool
+) -> Row:
     value = trial.best(study.mode)
     state = STATES[trial.state_name(at_rest)]
     why = reason_of(trial)
@@ -109,6 +122,7 @@ def _row(study: Study, trial: Trial, best: Trial | None, names: Sequence[str], a
         Cell(str(trial.number), trial.number),
         Cell(state, state),
         Cell("" if value is None else f"{value:.4f}", value),
+        *([Cell("" if trial.cost is None else f"{trial.cost:.3g}", trial.cost)] if has_cost else []),
         Cell(f"{trial.pairs_seen:,}", trial.pairs_seen),
         Cell(duration(trial.seconds), trial.seconds),
         *(_setting(trial, name) for name in names),
