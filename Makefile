@@ -7,6 +7,9 @@ INSTALLED_BENCH := .venv/.installed-bench
 INSTALLED_DOCS := .venv/.installed-docs
 INSTALLED_PEERS := .venv/.installed-peers
 
+# Without its compiled modules, each of the many processes of a search or of the tests would compile Themo again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: tune test test-system fast check format bench bench-gpu peers docs lock clean
 
 tune: $(INSTALLED)  ## search over the miniature and test the winner
@@ -43,7 +46,7 @@ docs: $(INSTALLED_DOCS)  ## the documentation as a static site in site/; a broke
 	$(BIN)/zensical build --clean --strict
 
 # All extras but the peers', which only benchmarks need and which are pinned in pyproject.toml.
-LOCKED := $(foreach extra,bench cluster dev docs export pictures,--extra $(extra))
+LOCKED := $(foreach extra,approximate bench cluster dev docs export pictures,--extra $(extra))
 
 lock: $(INSTALLED)  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile pyproject.toml $(LOCKED) --universal --python-version 3.11 --upgrade \

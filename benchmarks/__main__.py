@@ -36,6 +36,7 @@ ON_CPU = (
     "student_sizes",
     "objectives",
     "early_stopping",
+    "ending",
     "searches",
     "search_efficiency",
     "time_to_target",
@@ -46,6 +47,7 @@ ON_CPU = (
     "text_runtimes",
     "nothing_like_that",
     "near_duplicates",
+    "approximate_index",
 )
 """Modules with ``run(options: Options) -> list[Row]``."""
 ON_GPU = ("training_rate", "teacher_rate")
@@ -75,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
         search,
         options.search_seeds,
         options.rounds,
+        options.pictures,
+        options.indexes,
     )
     torch.set_num_threads(shared.threads)
     rows: list[Row] = []
@@ -126,6 +130,17 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="seeds of complete searches (0 to 4); none: no new search",
     )
     parser.add_argument("--rounds", type=int, default=2, help="of chaos (2)")
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        nargs="+",
+        default=(100_000, 300_000),
+        metavar="N",
+        help="numbers of pictures of approximate_index (100000 300000)",
+    )
+    parser.add_argument(
+        "--indexes", nargs="+", default=(), metavar="PART", help="names of indexes of approximate_index (all)"
+    )
     return parser.parse_args(arguments)
 
 

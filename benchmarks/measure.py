@@ -36,6 +36,8 @@ class Options:
         search: Changed settings of the search, by name.
         search_seeds: Seeds of complete searches.
         rounds: Number of searches under faults.
+        pictures: Numbers of pictures of approximate indexes.
+        indexes: Parts of the names of approximate indexes to measure; empty: all.
     """
 
     tatoeba: Path | None = None
@@ -45,6 +47,8 @@ class Options:
     search: Mapping[str, str] = field(default_factory=dict)
     search_seeds: Sequence[int] = range(5)
     rounds: int = 2
+    pictures: Sequence[int] = (100_000, 300_000)
+    indexes: Sequence[str] = ()
 
     def why_no_real_data(self) -> str | None:
         """The reason why a benchmark on Tatoeba cannot run; None if it can."""

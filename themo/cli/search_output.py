@@ -27,6 +27,7 @@ def answer_to_json(answer: Answer, folder: Path) -> dict[str, Any]:
         "unlike": [readable(str(path)) for path in query.unlike],
         "nothing_like_that": answer.is_nothing_like_that,
         "folded": answer.n_folded,
+        "approximate": answer.is_approximate,
         "matches": [_match_to_json(match, folder) for match in answer.matches],
     }
 

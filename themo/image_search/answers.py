@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -18,6 +18,7 @@ from themo.image_search.query_terms import Terms, encode
 from themo.image_search.references import load_references
 
 if TYPE_CHECKING:
+    from themo.image_search.approximate import ApproximateIndex
     from themo.image_search.index import ImageIndex, Match
     from themo.model import Model
 
@@ -29,10 +30,12 @@ class Answer:
     Attributes:
         query: The query.
         matches: Matches, the best first.
+        is_approximate: Whether some of the best pictures may be missing.
     """
 
     query: Query
     matches: Sequence[Match]
+    is_approximate: bool = False
 
     @property
     def n_folded(self) -> int:
@@ -51,11 +54,13 @@ class Answerer:
     Args:
         model: The student, with its teacher.
         index: The pictures.
+        approximate: Names the candidates of a query; None: all pictures are compared.
     """
 
-    def __init__(self, model: Model, index: ImageIndex) -> None:
+    def __init__(self, model: Model, index: ImageIndex, approximate: ApproximateIndex | None = None) -> None:
         self.model = model
         self.index = index
+        self.approximate = approximate
 
     def answer(
         self,
@@ -80,15 +85,25 @@ class Answerer:
                 the cache cannot be written.
         """
         terms = encode(self.model, queries)
-        scores_NK = self.index.scores(np.concatenate([each.vectors_KE for each in terms]))
-        ends = np.cumsum([len(each.signs_K) for each in terms])
         answers = []
-        for query, each, part_NK in zip(queries, terms, np.split(scores_NK, ends[:-1], axis=1), strict=True):
-            matches = self._matches(query, each, part_NK, n_best, fold_duplicates)
+        for query, each, scored in zip(queries, terms, self._scored(terms, n_best), strict=True):
+            matches = self._matches(query, scored, n_best, fold_duplicates)
+            if scored.is_part and len(matches) < n_best:  # near-duplicates fill the candidates
+                (scored,) = self._all_scored([each])
+                matches = self._matches(query, scored, n_best, fold_duplicates)
             if min_chance is not None:
                 matches = [match for match in matches if match.chance is None or match.chance >= min_chance]
-            answers.append(Answer(query, matches))
+            answers.append(Answer(query, matches, scored.is_part))
         return answers
+
+    def nearest(self, query_E: Vectors, n_best: int) -> list[Match]:
+        """Return the best matches of a vector of length 1, the best first, without a chance."""
+        if self.approximate is not None and self.approximate.holds(n_best):
+            (matches,) = self.approximate.part(query_E, n_best).search(query_E[None], n_best)
+            if len(matches) == n_best:
+                return matches
+        (matches,) = self.index.search(query_E[None], n_best)
+        return matches
 
     @property
     def uncalibrated(self) -> str | None:
@@ -103,23 +118,57 @@ class Answerer:
         references = load_references(self.model)
         return too_few_references(references) or Calibration.of(references)
 
-    def _matches(
-        self, query: Query, terms: Terms, scores_NK: Vectors, n_best: int, fold_duplicates: bool
-    ) -> list[Match]:
-        scores_N, query_E = terms.combine(scores_NK)
-        ranked = self.index.ranked(scores_N, n_best)
+    def _scored(self, terms: Sequence[Terms], n_best: int) -> Iterable[_Scored]:
+        if self.approximate is None or not self.approximate.holds(n_best):
+            return self._all_scored(terms)
+        return (_part_scored(self.approximate, each, n_best) for each in terms)
+
+    def _all_scored(self, terms: Sequence[Terms]) -> Iterator[_Scored]:
+        """Yield all pictures with their scores; every vector is read once for all queries."""
+        scores_NK = self.index.scores(np.concatenate([each.vectors_KE for each in terms]))
+        ends = np.cumsum([len(each.signs_K) for each in terms])
+        for each, part_NK in zip(terms, np.split(scores_NK, ends[:-1], axis=1), strict=True):
+            yield _Scored(self.index, *each.combine(part_NK))
+
+    def _matches(self, query: Query, scored: _Scored, n_best: int, fold_duplicates: bool) -> list[Match]:
+        index, scores_N = scored.index, scored.scores_N
+        ranked = index.ranked(scores_N, n_best)
         if fold_duplicates:
-            folds = fold(ranked, self.index.vectors, n_best)
+            folds = fold(ranked, index.vectors, n_best)
         else:
             folds = [Fold(rows) for rows in islice(ranked, n_best)]
-        matches = [self._match(each, scores_N) for each in folds]
+        matches = [_match(index, each, scores_N) for each in folds]
         if not query.is_one_text or isinstance(self._calibration, str) or not folds:
             return matches
-        pictures_ME = self.index.vectors([each.rows[0] for each in folds])
-        chances = self._calibration.chances(query_E, pictures_ME)
+        pictures_ME = index.vectors([each.rows[0] for each in folds])
+        chances = self._calibration.chances(scored.query_E, pictures_ME)
         return [replace(match, chance=float(c)) for match, c in zip(matches, chances, strict=True)]
 
-    def _match(self, found: Fold, scores_N: Vectors) -> Match:
-        match = self.index.match(found.rows, scores_N)
-        names = (self.index.names[row] for rows in found.duplicates for row in rows)
-        return replace(match, duplicates=tuple(names))
+
+@dataclass(frozen=True)
+class _Scored:
+    """Pictures with their scores for a query.
+
+    Attributes:
+        index: All pictures, or a part of them.
+        scores_N: (N,) cosines of the pictures and the query.
+        query_E: float32 vector of the query, of length 1.
+        is_part: Whether the index is a part.
+    """
+
+    index: ImageIndex
+    scores_N: Vectors
+    query_E: Vectors
+    is_part: bool = False
+
+
+def _part_scored(approximate: ApproximateIndex, terms: Terms, n_best: int) -> _Scored:
+    query_E = terms.sum(approximate.deviations(terms.vectors_KE))
+    part = approximate.part(query_E, n_best)
+    return _Scored(part, part.scores(query_E[None])[:, 0], query_E, is_part=True)
+
+
+def _match(index: ImageIndex, found: Fold, scores_N: Vectors) -> Match:
+    match = index.match(found.rows, scores_N)
+    names = (index.names[row] for rows in found.duplicates for row in rows)
+    return replace(match, duplicates=tuple(names))

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from themo.files.cache import digest
 from themo.files.locks import alone
 from themo.image_search.building import Builder
 from themo.image_search.pictures import Stamp
-from themo.image_search.pieces import MappedVectors, Vectors
+from themo.image_search.pieces import HeldVectors, MappedVectors, Vectors
 from themo.process.progress import waiting
 
 if TYPE_CHECKING:
@@ -77,14 +78,18 @@ class ImageIndex:
         file_of: (N,) numbers, equal for files with the same bytes.
         twin_of: (N,) row of the first picture with the same pixels. Vectors of the same pixels differ by some
             3e-8 between batches, which must not decide their order.
+        home: Folder of the pieces; None: they are not on disk.
+        piece_digests: SHA-256 of each piece's vectors; empty if they are not on disk.
     """
 
     names: tuple[str, ...]
-    pieces: tuple[MappedVectors, ...]
+    pieces: tuple[MappedVectors | HeldVectors, ...]
     broken: Mapping[str, str]
     n_new: int
     file_of: npt.NDArray[np.intp]
     twin_of: npt.NDArray[np.intp]
+    home: Path | None = None
+    piece_digests: tuple[str, ...] = ()
 
     @classmethod
     def update(
@@ -135,7 +140,8 @@ class ImageIndex:
         _, file_of = _first_equals(digests_N4[:, :2])
         firsts, pixels_of = _first_equals(digests_N4[:, 2:])
         every_broken = dict(sorted((broken | builder.unreadable).items()))
-        return cls(names, pieces, every_broken, n_new, file_of, firsts[pixels_of])
+        sha256s = tuple(piece.sha256 for piece in builder.pieces)
+        return cls(names, pieces, every_broken, n_new, file_of, firsts[pixels_of], home, sha256s)
 
     def search(self, queries_QE: Vectors, n_best: int) -> list[list[Match]]:
         """Return the best matches of each query, the best first; equal pictures are ordered by name.
@@ -191,12 +197,44 @@ class ImageIndex:
         first, *others = (self.names[row] for row in rows)
         return Match(first, float(scores_N[rows[0]]), tuple(others))
 
-    def vectors(self, rows: Sequence[int]) -> Vectors:
+    def vectors(self, rows: Sequence[int] | npt.NDArray[np.intp]) -> Vectors:
         """Return the (n, E) vectors of n rows."""
-        starts = np.cumsum([0, *(len(piece.rows) for piece in self.pieces)])
-        numbers = np.searchsorted(starts, rows, side="right") - 1
-        places = zip(rows, numbers, strict=True)
-        return np.stack([self.pieces[number].rows[row - starts[number]] for row, number in places])
+        numbers = np.searchsorted(self.starts, rows, side="right") - 1
+        vectors: Vectors = np.empty((len(rows), self.pieces[0].rows.shape[1]), np.float32)
+        for place, row, number in zip(vectors, rows, numbers, strict=True):
+            place[:] = self.pieces[number].rows[row - self.starts[number]]
+        return vectors
+
+    @cached_property
+    def starts(self) -> npt.NDArray[np.intp]:
+        """First row of each piece, and at last N."""
+        return np.cumsum([0, *(len(piece.rows) for piece in self.pieces)])
+
+    def part(self, rows: npt.NDArray[np.intp]) -> ImageIndex:
+        """Return an index in memory of some rows and of all pictures with the same pixels."""
+        twins = np.unique(self.twin_of[rows])
+        of_all, by_twin = self._by_twin
+        ends = np.searchsorted(of_all, twins, side="right")
+        places = zip(np.searchsorted(of_all, twins), ends, strict=True)
+        rows = np.sort(np.concatenate([rows[:0], *(by_twin[start:end] for start, end in places)]))
+        vectors = self.vectors(rows)
+        for piece in self.pieces:
+            piece.release()
+        return replace(
+            self,
+            names=tuple(self.names[row] for row in rows),
+            pieces=(HeldVectors(vectors),),
+            file_of=self.file_of[rows],
+            twin_of=np.searchsorted(rows, self.twin_of[rows]),
+            home=None,
+            piece_digests=(),
+        )
+
+    @cached_property
+    def _by_twin(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """All values of `twin_of` in order, and their rows."""
+        order = np.argsort(self.twin_of, kind="stable")
+        return self.twin_of[order], order
 
 
 def _growing(n_best: int, n: int) -> Iterator[int]:

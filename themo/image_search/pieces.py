@@ -38,12 +38,14 @@ class Piece:
         stamps: The n pictures, in the order of the rows.
         broken: Reasons of unreadable pictures of the same batches.
         digests: (n, 4) uint64 digests of `Identified`.
+        sha256: SHA-256 of the file of vectors, in hexadecimal.
     """
 
     path: Path
     stamps: tuple[Stamp, ...]
     broken: Mapping[Stamp, str]
     digests: Digests
+    sha256: str
 
     @classmethod
     def read(cls, path: Path) -> Piece:
@@ -63,7 +65,7 @@ class Piece:
             raise ValueError(f"{path}: must describe a piece") from error
         if digest_file(path.with_suffix(".npy")) != expected:
             raise ValueError(f"{path}: the vectors do not match their digest")
-        return cls(path, stamps, broken, digests)
+        return cls(path, stamps, broken, digests, expected)
 
     @classmethod
     def write(
@@ -78,12 +80,13 @@ class Piece:
         with NpyWriter(path.with_suffix(".npy"), np.float32, vectors[0].shape[1:]) as out:
             for rows in vectors:
                 out.append(rows)
-        piece = cls(path, tuple(stamps), broken, np.concatenate(digests))
+        sha256 = digest_file(path.with_suffix(".npy"))
+        piece = cls(path, tuple(stamps), broken, np.concatenate(digests), sha256)
         tree = {
             "pictures": [_row(stamp) for stamp in piece.stamps],
             "broken": [[_row(stamp), reason] for stamp, reason in broken.items()],
             "digests": piece.digests.tobytes().hex(),
-            "sha256": digest_file(path.with_suffix(".npy")),
+            "sha256": piece.sha256,
         }
         write_text(path, json.dumps(tree))
         return piece
@@ -111,6 +114,16 @@ class MappedVectors:
         """Release the resident pages; they stay in the system's page cache."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class HeldVectors:
+    """Vectors of (n, E) float32 in memory."""
+
+    rows: Vectors
+
+    def release(self) -> None:
+        """Do nothing: no pages are mapped."""
 
 
 def _row(stamp: Stamp) -> list[Any]:

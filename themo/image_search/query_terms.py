@@ -51,17 +51,37 @@ class Terms:
         Raises:
             InputError: The terms cancel out.
         """
-        if len(self.signs_K) == 1 and self.signs_K[0] > 0:
+        if self._is_one:
             return scores_NK[:, 0], self.vectors_KE[0]
-        deviations_K: Vectors = scores_NK.std(axis=0)
-        deviations_K[deviations_K < SHORTEST] = 1  # in a folder of equal pictures no term tells them apart
-        weights_K: Vectors = self.signs_K / deviations_K
+        weights_K = self._weights(scores_NK.std(axis=0))
+        return scores_NK @ weights_K, weights_K @ self.vectors_KE
+
+    def sum(self, deviations_K: Vectors) -> Vectors:
+        """Return the sum of all terms, (E,) of length 1.
+
+        Args:
+            deviations_K: Standard deviation of each term's cosines with all pictures.
+
+        Raises:
+            InputError: The terms cancel out.
+        """
+        return self.vectors_KE[0] if self._is_one else self._weights(deviations_K) @ self.vectors_KE
+
+    @property
+    def _is_one(self) -> bool:
+        return len(self.signs_K) == 1 and bool(self.signs_K[0] > 0)
+
+    def _weights(self, deviations_K: Vectors) -> Vectors:
+        """Return the weight of each term in a sum of length 1."""
+        spreads_K = deviations_K.copy()
+        spreads_K[spreads_K < SHORTEST] = 1  # in a folder of equal pictures no term tells them apart
+        weights_K: Vectors = self.signs_K / spreads_K
         weights_K /= np.abs(weights_K).max()
-        sum_E: Vectors = weights_K @ self.vectors_KE
-        length = float(np.linalg.norm(sum_E))
+        length = float(np.linalg.norm(weights_K @ self.vectors_KE))
         if length < SHORTEST:
             raise InputError("search: the added and subtracted texts and pictures cancel out")
-        return scores_NK @ weights_K / length, sum_E / length
+        weights_K /= length
+        return weights_K
 
 
 def open_pictures(paths: Sequence[Path], option: str) -> list[Image.Image]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from themo.cli.addressing import VERSION_HELP, find_version, sees_images
+from themo.cli.approximate_search import open_approximate, recall_to_json, refuse_missing_faiss
 from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, add_json, add_settings, path, positive
 from themo.cli.search_output import answer_to_json, print_answer
@@ -65,6 +66,11 @@ def add_options(parser: Parser) -> None:
     add_query_options(group)
     group.add_argument("--html", type=path, metavar="FILE", help="HTML page of the pictures found")
     group.add_argument(
+        "--approximate",
+        action="store_true",
+        help="candidates of an index by faiss in place of all pictures; recall is stated (all are compared)",
+    )
+    group.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device for the models (auto)"
     )
     group.add_argument(
@@ -82,6 +88,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
     refuse_serving_options(options)
     refuse_runtime(options.runtime, options.device)
+    if options.approximate:
+        refuse_missing_faiss()
     if options.serve:
         with closing(open_port(options)) as listener:  # before hours of encoding
             version, answerer = _open(options)
@@ -107,6 +115,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
             "images": len(index.names),
             "broken": [readable(name) for name in index.broken],
             "uncalibrated": uncalibrated,
+            "approximate": recall_to_json(answerer.approximate),
         }
         print_json(facts | {"queries": [answer_to_json(answer, options.images) for answer in answers]})
     else:
@@ -130,7 +139,7 @@ def _open(options: Namespace, queries: Sequence[Query] = ()) -> tuple[Path, Answ
     index = _open_index(options.images, found, model)
     from themo.image_search.answers import Answerer
 
-    return version, Answerer(model, index)
+    return version, Answerer(model, index, open_approximate(index, model) if options.approximate else None)
 
 
 def _list_pictures(options: Namespace) -> list[Stamp]:

@@ -72,7 +72,7 @@ class Collection:
             LookupError: There is no such picture.
         """
         name = self._name(number)
-        (matches,) = self.index.search(self.index.vectors([number]), n_best + 1)
+        matches = self.answerer.nearest(self.index.vectors([number])[0], n_best + 1)
         others = [match for match in matches if name not in (match.name, *match.copies)]
         return {"name": printable(name)} | self._answer(others[:n_best])
 

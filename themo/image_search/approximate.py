@@ -1,0 +1,214 @@
+"""An approximate index beside an exact one: a query compares a part of the pictures only.
+
+Inverted lists (`themo.image_search.lists`) name candidates, and the stored float32 vectors of the candidates
+are compared. So the scores and the order of what is found are exact; some of the best pictures may be
+missing. The share that is found, the recall, is measured on the student's reference texts
+(`themo.image_search.references`), and the number of lists that a query looks through is chosen by it.
+
+Pictures of pieces that the lists do not cover, since they are new, are all compared. Lists are built again
+where new pictures and those that are gone make up more than `MOST_STALE` of all.
+
+Shape suffixes: N pictures, K terms of a query, R reference texts, E dimensions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from themo.errors import InputError
+from themo.files.locks import alone
+from themo.image_search.approximate_folder import Built, Pieces, Recall
+from themo.image_search.index import ImageIndex
+from themo.image_search.lists import Lists
+from themo.image_search.pieces import Vectors
+from themo.process.progress import track, waiting
+
+FEWEST_PICTURES = 50_000
+"""Least number of pictures: all of 100,000 are compared in 13 ms (docs/experiments/picture-search-speed.md)."""
+LEAST_RECALL = 0.95
+"""Recall that the number of lists looked through is chosen for."""
+N_COUNTED = 10
+"""Number of best pictures of a text that the recall counts."""
+MOST_TEXTS = 200
+"""Greatest number of reference texts of the measurement."""
+CANDIDATES = 20
+"""Number of candidates for each match that is wanted."""
+MOST_CANDIDATES = 0.1
+"""Greatest share of all pictures that candidates make up."""
+MOST_STALE = 0.1
+"""Greatest share of pictures, new ones and gone ones, with which lists are still used."""
+_SEED = 0
+
+
+class ApproximateIndex:
+    """Approximate lists over an open index.
+
+    Args:
+        index: The index.
+        built: Its lists.
+        recall: Their recall.
+    """
+
+    def __init__(self, index: ImageIndex, built: Built, recall: Recall) -> None:
+        self.recall = recall
+        self._index = index
+        self._built = built
+        self._row_of, self._uncovered = _places(index, built.pieces)
+        built.lists.remove(np.flatnonzero(self._row_of < 0))
+
+    @classmethod
+    def update(cls, index: ImageIndex, references_RE: Vectors) -> ApproximateIndex:
+        """Open the lists of an index; they are built, and their recall measured, where needed.
+
+        Args:
+            index: An index on disk.
+            references_RE: float32 vectors of the student's reference texts, of length 1.
+
+        Raises:
+            InputError: The cache cannot be written.
+            ValueError: The index is not on disk.
+        """
+        if index.home is None:
+            raise ValueError("an approximate index belongs to an index on disk")
+        home = index.home.with_name(f"{index.home.name}.approximate")
+        texts_RE = _spaced(references_RE, MOST_TEXTS)
+        try:
+            busy = f"{home}: another process is building it; waiting"
+            with alone(home.with_name(f".{home.name}.lock"), busy):
+                built = Built.read(home)
+                if built is None or _stale(index, built.pieces) > MOST_STALE:
+                    built = _build(index)
+                    built.write(home)
+                recall = built.recall
+                if recall is None or recall.texts != _digest(texts_RE):
+                    recall = _measure(index, built, texts_RE)
+                    replace(built, recall=recall).write_recall(home)
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"cache_dir {home.parent}: cannot write the index: {reason}") from error
+        return cls(index, built, recall)
+
+    def holds(self, n_best: int) -> bool:
+        """Whether the candidates for so many matches are few enough; else all pictures are compared."""
+        return CANDIDATES * max(n_best, N_COUNTED) <= MOST_CANDIDATES * len(self._index.names)
+
+    def part(self, query_E: Vectors, n_best: int) -> ImageIndex:
+        """Return the candidates of a query as an index in memory.
+
+        Args:
+            query_E: float32 vector of length 1.
+            n_best: Number of matches that are wanted.
+        """
+        n_wanted = max(n_best, N_COUNTED)
+        n = CANDIDATES * n_wanted
+        n_probes = math.ceil(self.recall.n_probes * math.sqrt(n_wanted / N_COUNTED))  # more lie further out
+        found = [self._row_of[self._built.lists.search(query_E, n, n_probes)]]
+        for number in self._uncovered:
+            piece = self._index.pieces[number]
+            scores = torch.mv(torch.from_numpy(piece.rows), torch.from_numpy(query_E))
+            piece.release()
+            found.append(scores.topk(min(n, len(scores))).indices.numpy() + self._index.starts[number])
+        return self._index.part(np.concatenate(found))
+
+    def deviations(self, vectors_KE: Vectors) -> Vectors:
+        """Return the (K,) standard deviations of vectors' products with all pictures of the lists."""
+        variances_K: Vectors = ((vectors_KE @ self._built.spread_EE) * vectors_KE).sum(axis=1)
+        deviations_K: Vectors = np.sqrt(variances_K.clip(min=0))
+        return deviations_K
+
+
+def too_few_to_approximate(n: int) -> str | None:
+    """Return why an exact search is used in a folder of n pictures; None: an approximate one is."""
+    if n >= FEWEST_PICTURES:
+        return None
+    return f"below {FEWEST_PICTURES:,} pictures it is fast enough, and the folder holds {n:,}"
+
+
+def _build(index: ImageIndex) -> Built:
+    n = len(index.names)
+    with track("Building the approximate index", n, "pictures") as advance:
+        lists = Lists.build(index.pieces, _SEED, advance)
+    sizes = [len(piece.rows) for piece in index.pieces]
+    return Built(lists, _covariance(index), tuple(zip(index.piece_digests, sizes, strict=True)))
+
+
+def _covariance(index: ImageIndex) -> Vectors:
+    """Return the (E, E) covariance of all vectors."""
+    some_E = torch.from_numpy(index.pieces[0].rows).mean(0)  # near the mean, so that rounding takes little
+    mean_E = torch.zeros(len(some_E), dtype=torch.float64)
+    products_EE = torch.zeros(len(some_E), len(some_E), dtype=torch.float64)
+    for piece in index.pieces:
+        rows = torch.from_numpy(piece.rows) - some_E
+        mean_E += rows.sum(0) / len(index.names)
+        products_EE += rows.T @ rows / len(index.names)
+        piece.release()
+    covariance_EE: Vectors = (products_EE - torch.outer(mean_E, mean_E)).float().numpy()
+    return covariance_EE
+
+
+def _places(index: ImageIndex, pieces: Pieces) -> tuple[npt.NDArray[np.intp], list[int]]:
+    """Return the row of each number of the lists, -1 if it is gone, and the pieces that no list covers."""
+    numbers = defaultdict(list)  # two pieces may hold equal vectors
+    for number, sha256 in enumerate(index.piece_digests):
+        numbers[sha256].append(number)
+    rows = []
+    for sha256, n in pieces:
+        start = index.starts[numbers[sha256].pop()] if numbers[sha256] else None
+        rows.append(np.full(n, -1) if start is None else np.arange(start, start + n))
+    return np.concatenate(rows), [number for rest in numbers.values() for number in rest]
+
+
+def _stale(index: ImageIndex, pieces: Pieces) -> float:
+    """Return the number of new and of gone pictures as a share of all."""
+    row_of, uncovered = _places(index, pieces)
+    n_new = sum(len(index.pieces[number].rows) for number in uncovered)
+    return (n_new + int((row_of < 0).sum())) / len(index.names)
+
+
+def _measure(index: ImageIndex, built: Built, texts_RE: Vectors) -> Recall:
+    """Return the recall with the least number of lists, of powers of two, that reaches `LEAST_RECALL`."""
+    n = min(N_COUNTED, len(index.names))
+    with waiting("Measuring the approximate index"):
+        least_R = _scores_of_place(index, texts_RE, n)
+        most = built.lists.n_lists
+        for n_probes in [2**i for i in range(3, 32) if 2**i < most] + [most]:
+            measured = Recall(math.nan, len(texts_RE), n_probes, _digest(texts_RE))
+            tried = ApproximateIndex(index, built, measured)
+            n_found = 0
+            for text_E, least in zip(texts_RE, least_R, strict=True):
+                scores = tried.part(text_E, n).scores(text_E[None])
+                n_found += min(int((scores >= least).sum()), n)  # of equal scores any will do
+            measured = replace(measured, share=n_found / (n * len(texts_RE)))
+            if measured.share >= LEAST_RECALL:
+                break
+    return measured
+
+
+def _scores_of_place(index: ImageIndex, texts_RE: Vectors, place: int) -> Vectors:
+    """Return the (R,) score of each text's picture at a place of its exact ranking, less the rounding."""
+    texts = torch.from_numpy(texts_RE)
+    best = torch.empty((len(texts_RE), 0))
+    for piece in index.pieces:
+        every = torch.cat([best, texts @ torch.from_numpy(piece.rows).T], dim=1)
+        best = every.topk(min(place, every.shape[1])).values
+        piece.release()
+    scores_R: Vectors = (best[:, -1] - 1e-6).numpy()
+    return scores_R
+
+
+def _spaced(references_RE: Vectors, most: int) -> Vectors:
+    """Return at most so many texts at equal distances: neighbours are of one kind, such as animals."""
+    places = np.linspace(0, len(references_RE) - 1, min(most, len(references_RE)))
+    texts_RE: Vectors = references_RE[places.astype(int)]
+    return texts_RE
+
+
+def _digest(texts_RE: Vectors) -> str:
+    return hashlib.sha256(texts_RE.tobytes()).hexdigest()

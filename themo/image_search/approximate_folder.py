@@ -1,0 +1,104 @@
+"""The files of an approximate index: the folder ``pictures-<digest>.approximate`` beside the exact index.
+
+    lists.faiss  inverted lists (`themo.image_search.lists`)
+    spread.npy   (E, E) float32 covariance of the vectors: weighs the terms of a query
+    about.json   form; SHA-256 of both files; SHA-256 and size of each piece that the lists cover; recall
+
+The folder is written under a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from themo.files.atomic import replace_folder, write_text
+from themo.files.cache import digest_file
+from themo.image_search.lists import Lists
+from themo.image_search.pieces import Vectors
+from themo.process.progress import console
+
+_FORM = 1
+"""Version of the format; a new number makes new lists."""
+_LISTS, _SPREAD, _ABOUT = "lists.faiss", "spread.npy", "about.json"
+
+Pieces = tuple[tuple[str, int], ...]
+"""SHA-256 and number of pictures of each piece, in the order of the lists' numbers."""
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The share of the exact best pictures that is found, as measured on some texts.
+
+    Attributes:
+        share: The share, 0 to 1; NaN while it is being measured.
+        n_texts: Number of texts.
+        n_probes: Number of lists that a query looks through.
+        texts: SHA-256 of the texts' vectors: another student's recall is another.
+    """
+
+    share: float
+    n_texts: int
+    n_probes: int
+    texts: str
+
+
+@dataclass(frozen=True)
+class Built:
+    """Lists and what belongs to them.
+
+    Attributes:
+        lists: The lists.
+        spread_EE: Covariance of the vectors.
+        pieces: The pieces that the lists cover.
+        recall: The last measurement; None: none yet.
+    """
+
+    lists: Lists
+    spread_EE: Vectors
+    pieces: Pieces
+    recall: Recall | None = None
+
+    @classmethod
+    def read(cls, home: Path) -> Built | None:
+        """Read a folder; None if it is missing, or damaged or of another version, which is said."""
+        if not home.exists():
+            return None
+        try:
+            about = json.loads((home / _ABOUT).read_text(encoding="utf-8"))
+            if (about["form"], about["files"]) != (_FORM, _digests(home)):
+                raise ValueError
+            pieces = tuple((str(sha256), int(n)) for sha256, n in about["pieces"])
+            recall = None if about["recall"] is None else Recall(**about["recall"])
+            lists, spread_EE = Lists.read(home / _LISTS), np.load(home / _SPREAD, allow_pickle=False)
+        except (OSError, ValueError, KeyError, TypeError):
+            console.print(f"{home} is damaged or of another version; building it again")
+            return None
+        return cls(lists, spread_EE, pieces, recall)
+
+    def write(self, home: Path) -> None:
+        """Write the folder, in the place of a predecessor."""
+
+        def fill(folder: Path) -> None:
+            self.lists.write(folder / _LISTS)
+            np.save(folder / _SPREAD, self.spread_EE)
+            (folder / _ABOUT).write_text(json.dumps(self._about(_digests(folder))), encoding="utf-8")
+
+        replace_folder(home, fill)
+
+    def write_recall(self, home: Path) -> None:
+        """Write the recall into the folder."""
+        write_text(home / _ABOUT, json.dumps(self._about(_digests(home))))
+
+    def _about(self, digests: Mapping[str, str]) -> dict[str, Any]:
+        recall = None if self.recall is None else asdict(self.recall)
+        return {"form": _FORM, "files": digests, "pieces": self.pieces, "recall": recall}
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: digest_file(folder / name) for name in (_LISTS, _SPREAD)}
