@@ -7,6 +7,9 @@ INSTALLED_BENCH := .venv/.installed-bench
 INSTALLED_DOCS := .venv/.installed-docs
 INSTALLED_PEERS := .venv/.installed-peers
 
+# Without its compiled modules, each of the many processes of a search or of the tests would compile Themo again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: tune test test-system fast check format bench bench-gpu peers docs lock clean
 
 tune: $(INSTALLED)  ## search over the miniature and test the winner

@@ -36,6 +36,7 @@ ON_CPU = (
     "student_sizes",
     "objectives",
     "early_stopping",
+    "ending",
     "searches",
     "search_efficiency",
     "time_to_target",

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
@@ -43,6 +44,12 @@ def is_of(node: ast.AST, module: str) -> TypeGuard[ast.Attribute]:
 
 def packages(tree: ast.AST) -> set[str]:
     return {name.partition(".")[0] for name in imports(tree)}
+
+
+@cache
+def packages_of(path: Path) -> set[str]:
+    """The packages that a module imports; many tests ask for those of every module."""
+    return packages(ast.parse(path.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -155,11 +162,7 @@ def test_a_folder_imports_only_those_below_it(package: Path, rooms: tuple[str, .
     ],
 )
 def test_each_library_has_its_home(module: str, allowed: set[str]) -> None:
-    users = {
-        str(path.relative_to(PACKAGE))
-        for path in MODULES
-        if module in packages(ast.parse(path.read_text(encoding="utf-8")))
-    }
+    users = {str(path.relative_to(PACKAGE)) for path in MODULES if module in packages_of(path)}
     assert users <= allowed
 
 
@@ -176,11 +179,8 @@ def test_the_code_of_an_mlflow_model_is_self_contained() -> None:
     ],
 )
 def test_each_library_of_the_searchers_has_its_home(module: str, homes: set[str]) -> None:
-    sources = {
-        str(path.relative_to(SEARCH_PACKAGE)): ast.parse(path.read_text(encoding="utf-8"))
-        for path in SEARCHES
-    }
-    assert {name for name, tree in sources.items() if module in packages(tree)} == homes
+    users = {str(path.relative_to(SEARCH_PACKAGE)) for path in SEARCHES if module in packages_of(path)}
+    assert users == homes
 
 
 def test_training_knows_neither_tracking_nor_the_command_line() -> None:

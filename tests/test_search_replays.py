@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks.early_stopping import best_of
 from benchmarks.early_stopping import search as given_settings
+from benchmarks.ending import Recorded, end, tally
+from benchmarks.ending_rules import RULES, SHIPPED
 from benchmarks.searches.curves import Curve
 from benchmarks.searches.ours import Ours
 from benchmarks.searches.peers import PEERS, Peer, PeerMissingError
@@ -192,3 +194,33 @@ def test_a_missing_package_is_named_in_one_line(finite: Oracle) -> None:
         PeerMissingError, match=r"^that: package no-such-package is not installed: make [a-z-]+$"
     ):
         peer(finite.space, 0, Facts.of(finite))
+
+
+@pytest.mark.parametrize("searcher", ["random", "tpe"])
+@pytest.mark.parametrize("gain", [0.005, 0.05])
+def test_an_end_is_that_of_a_search_with_the_limit(endless: Oracle, searcher: str, gain: float) -> None:
+    changes = {"searcher": searcher, "scheduler": "asha", "num_samples": 20}
+    space = endless.space.searched_by(**changes).for_trials(3 * EPOCH)
+    whole = Recorded(space)
+    replay(whole, endless, budget=math.inf)
+    limited = Ours(space.searched_by(stop_gain=gain, stop_chance=0.3))
+    course = replay(limited, endless, budget=math.inf)
+    found = end(whole, RULES[SHIPPED], gain, 0.3)
+    assert found is not None
+    total = sum(trial.pairs_seen for trial in whole.study)
+    best = max(max(trial.values.values(), default=0.0) for trial in whole.study if trial.is_scored)
+    assert found.saved == pytest.approx(1 - course.pairs[-1] / total) != 0
+    assert found.gain == pytest.approx(best - max(limited.study.leader().values.values()))
+    counted = tally("case", [whole, whole], RULES[SHIPPED], gain, 0.3)
+    assert (counted.n_gained, counted.n_ended, counted.n) == (2 * (found.gain > gain), 2, 2)
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_rules_of_an_end_give_chances(name: str) -> None:
+    rule = RULES[name]
+    losses = [-math.sin(i) for i in range(30)]
+    for n_known in (1, 2, 9, 30):
+        known = losses[:n_known]
+        chances = [rule(known, n_left, 0.01, is_learning=True) for n_left in (1, 5, 50)]
+        assert 0 <= chances[0] < chances[1] < chances[2] <= 1
+        assert rule(known, 5, 1.0, is_learning=True) <= chances[1]

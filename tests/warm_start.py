@@ -46,8 +46,6 @@ def begin() -> None:
                 stdout=log,
                 stderr=log,
                 check=True,
-                env=os.environ
-                | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
             )
 
 

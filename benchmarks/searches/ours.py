@@ -9,6 +9,7 @@ from tune.schedulers.rules import scheduler_of
 from tune.searchers.by_name import propose
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space
+from tune.study.limits import wants_more
 from tune.study.study import Study
 
 OBJECTIVE = "objective"
@@ -32,7 +33,7 @@ class Ours(Method):
         paused = self._scheduler.next_paused(self.study)
         if paused is not None:
             trial = self.study.resume(paused)
-        elif len(self.study) < self._space.search.num_samples:
+        elif wants_more(self.study, self._space):
             trial = self.study.add(propose(self._space, self.study))
         else:
             return None

@@ -39,7 +39,7 @@ class Surroundings:
             cwd=place,
             capture_output=True,
             encoding="utf-8",
-            env=({} if self.is_empty else os.environ | {"OMP_NUM_THREADS": "1"}) | self.variables,
+            env=({} if self.is_empty else os.environ) | self.variables,
             preexec_fn=self._limits(),
         )
 

@@ -78,7 +78,6 @@ def _start(start: Callable[[], None], end: Callable[[], None]) -> None:
 def _environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", PATH)
-        patch.setenv("OMP_NUM_THREADS", "1")
         for name, value in RAY_VARIABLES.items():
             patch.setenv(name, os.environ.get(name, value))
         yield

@@ -38,8 +38,8 @@ def logs(tmp_path: Path) -> Path:
 
 
 MAY_BE_GIVEN = (
-    "--num-samples, --stop-after-no-gain, --confirm, --time-budget, --logs-dir, --address, --max-concurrent, "
-    "--register and its own --space may be given with it"
+    "--num-samples, --stop-after-no-gain, --stop-gain, --stop-chance, --confirm, --time-budget, --logs-dir, "
+    "--address, --max-concurrent, --register and its own --space may be given with it"
 )
 
 
@@ -73,6 +73,11 @@ MAY_BE_GIVEN = (
             "--name: a search 'old' exists at .*/tune/old: choose another name, or --resume old",
         ),
         (["--stop-after-no-gain", "0"], "--stop-after-no-gain: must be a whole number above 0, got '0'"),
+        (["--stop-gain", "0"], "--stop-gain: must be a number above 0, got '0'"),
+        (["--stop-gain", "inf"], "--stop-gain: must be a number above 0, got 'inf'"),
+        (["--stop-chance", "1"], "--stop-chance: must be a chance above 0 and below 1, got '1'"),
+        (["--stop-chance", "none"], "--stop-chance: must be a chance above 0 and below 1, got 'none'"),
+        (["--stop-chance", "0.1"], "--stop-chance: needs stop_gain, the gain that it .* of, got 0.1"),
         (["--confirm-seeds", "1"], "--confirm-seeds: must be greater than or equal to 2, got 1"),
         (["--confirm", "on"], "--confirm: must be off or a share above 0, got 'on'"),
         (["--confirm", "0"], "--confirm: must be off or a share above 0, got '0'"),

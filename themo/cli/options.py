@@ -208,14 +208,26 @@ def gpus(text: str) -> float:
 
 def share_or_off(text: str) -> float:
     """Parse an option's share above 0 or ``off``, which is 0."""
-    if text == "off":
-        return 0.0
+    return 0.0 if text == "off" else _between_0_and(math.inf, text, "must be off or a share above 0")
+
+
+def above_0(text: str) -> float:
+    """Parse an option's number above 0."""
+    return _between_0_and(math.inf, text, "must be a number above 0")
+
+
+def chance(text: str) -> float:
+    """Parse an option's chance, above 0 and below 1."""
+    return _between_0_and(1.0, text, "must be a chance above 0 and below 1")
+
+
+def _between_0_and(end: float, text: str, rule: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be off or a share above 0, got {text!r}")
+    if not 0 < value < end:
+        raise argparse.ArgumentTypeError(f"{rule}, got {text!r}")
     return value
 
 

@@ -22,7 +22,7 @@ from tune.driver.warm_start import CarriedOver, carry_over
 from tune.space.dimensions import contains
 from tune.space.search_space import Space, from_tree, load
 from tune.study.naming import STUDY_FILE, Place, reserve, search_folder
-from tune.study.search import RESUME, Search, grow, new_search, read_search, refuse_another_space
+from tune.study.search import GROWABLE, RESUME, Search, grow, new_search, read_search, refuse_another_space
 from tune.study.study import Study
 from tune.study.tracking_place import refuse_another_place
 from tune.study.trial_record import Trial
@@ -63,8 +63,8 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
     if given:
         raise InputError(
             f"--resume keeps the settings of the search: leave out {', '.join(map(option, given))}; "
-            "--num-samples, --stop-after-no-gain, --confirm, --time-budget, --logs-dir, --address, "
-            "--max-concurrent, --register and its own --space may be given with it"
+            f"{', '.join(map(option, GROWABLE))}, --time-budget, --logs-dir, --address, --max-concurrent, "
+            "--register and its own --space may be given with it"
         )
     folder = search_folder(str(options.resume), settings, asked_by=RESUME)
     search = read_search(folder, to_go_on=True)
@@ -77,9 +77,9 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
     if options.space is not None:
         refuse_another_space(search, _space(options, search.settings), options.space_source)
     refuse_another_place(folder, search.settings.paths.experiment)
-    limits = (options.num_samples, options.stop_after_no_gain, options.confirm)
-    if any(limit is not None for limit in limits):
-        search = grow(search, *limits)
+    limits = _given(**{name: getattr(options, name) for name in GROWABLE})
+    if limits:
+        search = grow(search, **limits)
     machines = _given(address=options.address, max_concurrent=options.max_concurrent)
     return replace(search, resources=replace(search.resources, **machines))
 
@@ -120,6 +120,8 @@ def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
             resource=options.resource,
             trial_seconds=options.trial_seconds,
             stop_after_no_gain=options.stop_after_no_gain,
+            stop_gain=options.stop_gain,
+            stop_chance=options.stop_chance,
             confirm=options.confirm,
             confirm_seeds=options.confirm_seeds,
         )

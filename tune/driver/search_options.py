@@ -39,6 +39,8 @@ class SearchOptions:
     trial_seconds: float | None = None
     time_budget: float | None = None
     stop_after_no_gain: int | None = None
+    stop_gain: float | None = None
+    stop_chance: float | None = None
     confirm: float | None = None
     confirm_seeds: int | None = None
     gpus_per_trial: float | None = None

@@ -189,7 +189,8 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         self._study = study
         self._objective = objective
         self._scheduler = scheduler_of(space.search, space)
-        study.limit(space.search.num_samples, space.search.stop_after_no_gain)
+        search = space.search
+        study.limit(search.num_samples, search.stop_after_no_gain, search.stop_gain, search.stop_chance)
         self._session = max(sessions(study), default=0) + 1
         self._taken_up: dict[int, tuple[float, float]] = {}
         self._given_up: set[str] = set()

@@ -39,7 +39,7 @@ from tune.results.run_tags import run_key
 from tune.results.trial_table import TrialTable
 from tune.space.dimensions import Scalar
 from tune.space.read_dimensions import data_leaves
-from tune.study.limits import is_whole, used_up
+from tune.study.limits import early_end, is_whole, used_up
 from tune.study.naming import SEARCH_FILE, STUDY_FILE
 from tune.study.reports import ReportLog
 from tune.study.search import TRIALS_FOLDER, Search, alone, refuse_other_pairs
@@ -262,6 +262,8 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         raise InputError(f"--time-budget: {ended}: continue with --resume {search.name}")
     if is_done and (notice := used_up(study, search.space)):
         console.print(notice, soft_wrap=True)
+    if is_done and (end := early_end(study, search.space)) is not None:
+        console.print(end.line(search.objective), soft_wrap=True)
     _write_best(search, study, storage)
     write_front(search, study)
     unconfirmed = plan(study, search.space, search.settings) if is_done else ""
@@ -279,6 +281,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         is_whole=is_done and not is_due(study, search.space, search.settings),
         confirmation=found,
         unconfirmed=unconfirmed if isinstance(unconfirmed, str) else "",
+        early_end=early_end(study, search.space) if is_done else None,
         front=front_as_json(search, study),
     )
 

@@ -16,14 +16,31 @@ Williams, "Gaussian Processes for Machine Learning", 2006, chapters 2 and 5.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import Bounds, minimize
+from threadpoolctl import ThreadpoolController
 
 from tune.forecasts.coordinates import Coordinates, Floats
+
+_BLAS = ThreadpoolController()
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+def _on_one_thread(function: _Function) -> _Function:
+    """Limit the linear algebra of a function to one thread.
+
+    Threads that share a small matrix wait for each other, and beside trials on all cores they wait long. The
+    result also has the same bits on any number of cores.
+    """
+    limited: _Function = _BLAS.wrap(limits=1, user_api="blas")(function)
+    return limited
+
 
 _MEAN_VARIANCE = 10.0
 """Prior variance of the two weights of the mean, in units of the standardized scores."""
@@ -72,6 +89,7 @@ class CurveProcess:
         like: A process whose hyperparameters this one takes; None: they are fitted.
     """
 
+    @_on_one_thread
     def __init__(
         self, coordinates: Coordinates, known: Reports, scores: Floats, like: CurveProcess | None = None
     ) -> None:
@@ -87,6 +105,7 @@ class CurveProcess:
         self._factor = np.linalg.cholesky(self._covariance(_Hyperparameters.of(self._theta)))
         self._weights: Floats = cho_solve((self._factor, True), self._scores)
 
+    @_on_one_thread
     def predict(self, asked: Reports) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the noiseless scores at other reports, each of shape (asked,)."""
         theta, times = _Hyperparameters.of(self._theta), _Times(asked.times, self._known.times)

@@ -20,6 +20,7 @@ from themo.process.output import WIDTH_OF_FILES
 from tune.cluster.storage import Storage
 from tune.confirmation.verdict import Verdict
 from tune.space.dimensions import Scalar
+from tune.study.remaining_gain import RemainingGain
 from tune.study.study import Study
 from tune.study.trial_record import Mode, State, Trial
 
@@ -51,6 +52,7 @@ class SearchResult:
             ended the session.
         confirmation: The winner beside its rivals with further seeds; None: no such runs.
         unconfirmed: Why there are no such runs, in one line; empty if confirmation is off.
+        early_end: The small chance of a gain that ended the search before its last trial; None: it did not.
         front: The second objective and the front, by `tune.results.front`; empty with one objective.
     """
 
@@ -67,6 +69,7 @@ class SearchResult:
     is_whole: bool
     confirmation: Verdict | None = None
     unconfirmed: str = ""
+    early_end: RemainingGain | None = None
     front: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -90,6 +93,7 @@ class SearchResult:
             "num_samples": self.num_samples,
             "is_whole": self.is_whole,
             "confirmation": None if self.confirmation is None else self.confirmation.to_json(),
+            "early_end": None if self.early_end is None else self.early_end.to_json(),
             **self.front,
         }
 

@@ -22,6 +22,7 @@ from tune.confirmation.verdict import is_due, verdict
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
 from tune.results.run_tags import (
     CONFIRMATION_TAG,
+    EARLY_END_TAG,
     FRONT_TAG,
     SEARCH_TAG,
     TRIAL_TAG,
@@ -35,7 +36,7 @@ from tune.results.run_tags import (
 )
 from tune.study.confirmation import SEED
 from tune.study.front import cost_metric, front_of
-from tune.study.limits import is_whole
+from tune.study.limits import early_end, is_whole
 from tune.study.naming import STUDY_FILE
 from tune.study.reports import ReadReports
 from tune.study.search import Search
@@ -155,7 +156,9 @@ def _parent(search: Search, folder: Path, study: Study, at_rest: bool) -> Run:
     if at_rest:
         is_done = is_whole(study, search.space) and not is_due(study, search.space, search.settings)
         status = "FINISHED" if is_done else "KILLED"
-        owned.append(WINNER_TAG)
+        owned += [WINNER_TAG, EARLY_END_TAG]
+        if is_done and (end := early_end(study, search.space)) is not None:
+            tags[EARLY_END_TAG] = end.line(search.objective)
         if (winner := study.winner()) is not None:
             of_best = _best_files(folder, run_key(search.uid, winner))
             tags |= winner_tags(winner, is_tested=TEST_FILE in of_best)

@@ -20,6 +20,9 @@ FRONT_TAG = "themo.front"
 CONFIRMATION_TAG = "themo.confirmation"
 """The outcome of the confirmation; one tag a comparison has its text."""
 
+EARLY_END_TAG = "themo.early_end"
+"""Why the search ended before its last trial, with the chance of a gain."""
+
 
 def run_key(uid: str, trial: Trial) -> str:
     """The key of a trial's run.

@@ -17,7 +17,7 @@ from themo.process.progress import console
 from tune.confirmation.verdict import is_due, verdict
 from tune.results.best_trials import best_so_far, counts_in_words, show
 from tune.results.front import front_as_json
-from tune.study.limits import is_whole, used_up
+from tune.study.limits import early_end, is_whole, used_up
 from tune.study.naming import SEARCH_FILE, STUDY_FILE, is_held
 from tune.study.search import Search, read_search, search_folders
 from tune.study.study import Study
@@ -95,6 +95,7 @@ class Status:
             "pairs_per_second": self.pairs_per_second,
             "seconds_left": self.seconds_left,
             "confirmation": None if (found := verdict(self.study)) is None else found.to_json(),
+            "early_end": None if (end := early_end(self.study, self.search.space)) is None else end.to_json(),
             **front_as_json(self.search, self.study),
             "failures": [{"trial": trial.number, "reason": trial.reason} for trial in self.failures],
         }
@@ -132,6 +133,8 @@ class Status:
             lines[0] += f": {states}"
         if notice := used_up(self.study, self.search.space):
             lines.append(notice)
+        if (end := early_end(self.study, self.search.space)) is not None:
+            lines.append(end.line(self.search.objective))
         if self.study.leader():
             best = best_so_far(self.study, self.search.objective)
             is_finished = self.activity == "finished"

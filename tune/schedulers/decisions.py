@@ -114,11 +114,7 @@ def _resumed(scheduler: Scheduler, study: Study, event: Event) -> Decision:
 
 
 def _limited(space: Space, replay: Replay) -> Space:
-    if replay.limits is None:
-        return space
-    num_samples, stop_after_no_gain = replay.limits
-    changes = {"num_samples": num_samples, "stop_after_no_gain": stop_after_no_gain}
-    return replace(space, search=space.search.model_copy(update=changes))
+    return replace(space, search=space.search.model_copy(update=replay.limits))
 
 
 def _verdict(report: Event, following: Event | None) -> State:

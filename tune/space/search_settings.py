@@ -32,6 +32,11 @@ GRACES = ("grace_pairs", "grace_seconds", "grace_share")
 DEFAULT_GRACE = 20_000
 """Sentence pairs at the first rung where neither is given."""
 
+EARLY_ENDS = ("stop_after_no_gain", "stop_gain", "stop_chance")
+"""Settings that end a search before its last trial."""
+
+DEFAULT_STOP_CHANCE = 0.05
+
 _OF_SEARCHERS: Mapping[str, frozenset[str]] = {
     "tpe": frozenset({"startup_trials"}),
     "gp": frozenset({"startup_trials"}),
@@ -109,12 +114,22 @@ class SearchSettings(Section):
     stop_after_no_gain: int | None = Field(None, ge=1)
     """Number of ended trials since the best one after which no trial starts (`tune.study.limits`); null: no
     limit."""
+    stop_gain: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Gain, in the objective's unit: no trial starts once the remaining ones hardly gain more
+    (`tune.study.remaining_gain`); null: no limit."""
+    stop_chance: float | None = Field(None, gt=0, lt=1)
+    """The chance below which they hardly do; null: 0.05."""
 
     confirm: float = Field(0.25)
     """Largest cost of the winner's confirmation with further seeds (`tune.confirmation`), as a share of the
     search's sentence pairs; ``off``: none."""
     confirm_seeds: int = Field(6, ge=2, le=6)
     """Largest number of further seeds of each finalist."""
+
+    @property
+    def gain_chance(self) -> float:
+        """The chance of a gain above `stop_gain` below which no trial starts."""
+        return DEFAULT_STOP_CHANCE if self.stop_chance is None else self.stop_chance
 
     @property
     def is_confirmed(self) -> bool:
@@ -236,9 +251,12 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         if not any(isinstance(dimensions.get(name), FloatRange) for name in CHANGEABLE):
             rule = f"pbt needs a range of {', '.join(CHANGEABLE[:-1])} or {CHANGEABLE[-1]} in the space"
             problems.append(("scheduler", f"{rule}, got {', '.join(dimensions)}"))
-        if search.stop_after_no_gain is not None:
-            rule = "must be left out, scheduler pbt has no such setting: all trials start before any ends"
-            problems.append(("stop_after_no_gain", f"{rule}, got {search.stop_after_no_gain}"))
+        rule = "must be left out, scheduler pbt has no such setting: all trials start before any ends"
+        given = {name: getattr(search, name) for name in EARLY_ENDS}
+        problems += [(name, f"{rule}, got {value:g}") for name, value in given.items() if value is not None]
+    if search.stop_chance is not None and search.stop_gain is None:
+        rule = "needs stop_gain, the gain that it is the chance of"
+        problems.append(("stop_chance", f"{rule}, got {search.stop_chance:g}"))
     return problems
 
 

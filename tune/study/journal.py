@@ -22,7 +22,8 @@ class Event(NamedTuple):
     """A change of the record.
 
     Attributes:
-        kind: ``limits``: the search's limits from here on, `num_samples` and `stop_after_no_gain`.
+        kind: ``limits``: the search's limits from here on, `num_samples`, `stop_after_no_gain` and, if given,
+            `stop_gain` and `stop_chance`.
             ``add``: a proposed trial. ``report``: sentence pairs, the objective (None: not finite) and, where
             reported, the best cosine, which ranks equal trials, and the seconds of training. ``verdict``: the
             decided state, which takes effect with the trial's last checkpoint. ``finish``: the state, and

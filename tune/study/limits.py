@@ -1,9 +1,10 @@
-"""Limits of a search: number of trials, settings in the space, trials without gain."""
+"""Limits of a search: number of trials, settings in the space, trials without gain, small chance of gain."""
 
 from __future__ import annotations
 
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
+from tune.study.remaining_gain import RemainingGain, remaining_gain
 from tune.study.study import Study
 from tune.study.tried import most_trials
 
@@ -15,7 +16,10 @@ def wants_more(study: Study, space: Space) -> bool:
 
 def begins_more(study: Study, search: SearchSettings, most: int) -> bool:
     """Whether a search with a maximum number of trials, `most`, starts another one."""
-    return len(study) < most and not is_exhausted(study, search)
+    if len(study) >= most or is_exhausted(study, search):
+        return False
+    left = remaining_gain(study, search, most)
+    return left is None or not left.is_small
 
 
 def is_exhausted(study: Study, search: SearchSettings) -> bool:
@@ -39,6 +43,12 @@ def used_up(study: Study, space: Space) -> str:
         f"All {space.n_points:.0f} settings of the space have been tried{before}: "
         f"the search ends after {most} of {space.search.num_samples} trials"
     )
+
+
+def early_end(study: Study, space: Space) -> RemainingGain | None:
+    """The small chance of a gain that ended a search before its last trial; None: it did not."""
+    left = remaining_gain(study, space.search, most_trials(study, space))
+    return left if left is not None and left.is_small else None
 
 
 def trials_without_gain(study: Study) -> int:

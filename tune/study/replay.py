@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterator
 
 from tune.space.dimensions import Scalar
+from tune.space.search_settings import EARLY_ENDS
 from tune.study.journal import Event
 from tune.study.study import COSINE, Study
 from tune.study.trial_record import COST, TRAINING_SECONDS, Trial
 
 _OBJECTIVE = "objective"
+_LIMITS = ("num_samples", *EARLY_ENDS)
+"""Values of an event `limits`, in order; records without `stop_gain` have the first two."""
 _CHECKPOINT = "replayed"
 """In place of the path of a checkpoint, which decides nothing."""
 
@@ -26,13 +29,13 @@ class Replay:
 
     Attributes:
         study: The record after the events applied so far; in memory.
-        limits: `num_samples` and `stop_after_no_gain` at this moment; None: not recorded.
+        limits: The search's limits at this moment, by setting; empty: not recorded.
     """
 
     def __init__(self, recorded: Study) -> None:
         self._recorded = recorded
         self.study = Study(None, recorded.mode, carried=recorded.carried, proposals=recorded.proposals)
-        self.limits: tuple[int, int | None] | None = None
+        self.limits: dict[str, float | None] = {}
         self._reports: dict[int, dict[int, dict[str, float]]] = {}
 
     def events(self) -> Iterator[tuple[Event, Event | None]]:
@@ -48,7 +51,7 @@ class Replay:
         study, number, detail = self.study, event.number, event.detail
         match event.kind:
             case "limits":
-                self.limits = (detail[0], detail[1])
+                self.limits = dict.fromkeys(_LIMITS) | dict(zip(_LIMITS, detail, strict=False))
             case "add":
                 study.add(self._settings(number, n_takeovers=0))
             case "report":

@@ -22,7 +22,7 @@ from themo.files.locks import try_lock
 from tune.cluster.resources import Resources
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space, from_tree
-from tune.study.limits import is_exhausted, trials_without_gain
+from tune.study.limits import early_end, is_exhausted, trials_without_gain
 from tune.study.naming import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Place, reserve, search_folder
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial
@@ -38,7 +38,7 @@ FIRST_RUNG = "first_rung"
 RESUME = "--resume"
 """The option that resumes a search; all others only read it."""
 
-GROWABLE = ("num_samples", "stop_after_no_gain", "confirm")
+GROWABLE = ("num_samples", "stop_after_no_gain", "stop_gain", "stop_chance", "confirm")
 """Settings that may change when a search is resumed: its limits."""
 
 
@@ -178,6 +178,9 @@ def grow(
     num_samples: int | None = None,
     stop_after_no_gain: int | None = None,
     confirm: float | None = None,
+    *,
+    stop_gain: float | None = None,
+    stop_chance: float | None = None,
 ) -> Search:
     """Change the limits of a search, up or down, and save them in ``search.yaml``.
 
@@ -186,11 +189,13 @@ def grow(
         num_samples: Total number of trials; None: unchanged.
         stop_after_no_gain: See `tune.space.search_settings.SearchSettings`; None: unchanged.
         confirm: The same; 0: off.
+        stop_gain: The same; None: unchanged.
+        stop_chance: The same; None: unchanged.
 
     Raises:
         InputError: The search has more trials already; or no further trial would start, because of
-            `stop_after_no_gain` or because all settings have been tried; or the confirmation of the winner
-            has begun; or another process runs the search.
+            `stop_after_no_gain`, because a gain is unlikely or because all settings have been tried; or the
+            confirmation of the winner has begun; or another process runs the search.
     """
     folder = search.folder
     with alone(folder):
@@ -209,6 +214,8 @@ def grow(
         changes = {
             "num_samples": num_samples,
             "stop_after_no_gain": stop_after_no_gain,
+            "stop_gain": stop_gain,
+            "stop_chance": stop_chance,
             "confirm": confirm,
         }
         given = {name: value for name, value in changes.items() if value is not None}
@@ -216,11 +223,20 @@ def grow(
         own = search.space.search
         is_more = space.search.num_samples > own.num_samples
         is_more |= (stop_after_no_gain or 0) > (own.stop_after_no_gain or math.inf)
+        if own.stop_gain is not None:
+            is_more |= (stop_gain or math.inf) < own.stop_gain
+            is_more |= (stop_chance or math.inf) < own.gain_chance
         if is_more and is_exhausted(study, space.search):
             n_vain = trials_without_gain(study)
             raise InputError(
                 f"--stop-after-no-gain: must be at least {n_vain + 1} for {search.name} to start more "
                 f"trials, the last {n_vain} brought no gain, got {space.search.stop_after_no_gain}"
+            )
+        if is_more and (end := early_end(study, space)) is not None:
+            raise InputError(
+                f"--stop-chance: must be at most {_rounded_down(end.chance)} for {search.name} to start more "
+                f"trials, the chance that the remaining {end.n_left} gain more than {end.amount:g}, "
+                f"got {end.limit:g}"
             )
         if is_more and most_trials(study, space) <= len(study):
             raise InputError(
@@ -231,6 +247,12 @@ def grow(
         search = replace(search, space=space)
         write_text(folder / SEARCH_FILE, write_yaml(search.to_tree()))
     return search
+
+
+def _rounded_down(chance: float) -> str:
+    """A chance with two significant digits, not above it."""
+    digits = max(2, 1 - math.floor(math.log10(chance))) if chance > 0 else 2
+    return f"{math.floor(chance * 10**digits) / 10**digits:g}"
 
 
 def refuse_another_space(search: Search, space: Space, source: str) -> None:

@@ -142,11 +142,19 @@ class Study:
         self.rewind(number)
         self.save()
 
-    def limit(self, num_samples: int, stop_after_no_gain: int | None) -> None:
+    def limit(
+        self,
+        num_samples: int,
+        stop_after_no_gain: int | None,
+        stop_gain: float | None = None,
+        stop_chance: float | None = None,
+    ) -> None:
         """Record the limits of a session, in memory until `save`; they change what a scheduler promotes."""
+        of_gain = () if stop_gain is None else (stop_gain, stop_chance)
+        limits = (num_samples, stop_after_no_gain, *of_gain)
         last = None if self.journal is None else self.journal.last("limits")
-        if last is None or last.detail != (num_samples, stop_after_no_gain):
-            self._note("limits", SEARCH, num_samples, stop_after_no_gain)
+        if last is None or last.detail != limits:
+            self._note("limits", SEARCH, *limits)
 
     def _end(self, trial: Trial, state: State, reason: str = "") -> None:
         trial.end(state, reason)

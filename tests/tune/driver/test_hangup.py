@@ -39,7 +39,6 @@ def test_a_search_ends_with_its_terminal(tmp_path: Path) -> None:
         stdout=own_end,
         stderr=(tmp_path / "said").open("w"),
         start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     signal.signal(signal.SIGHUP, before)
     os.close(own_end)

@@ -399,6 +399,21 @@ def test_a_search_ends_when_trials_gain_nothing(cluster, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_search_ends_when_a_gain_is_unlikely(cluster, tmp_path, capsys):
+    limits = {"num_samples": 30, "searcher": "random", "stop_gain": 0.01, "stop_chance": 0.5}
+    search = a_search(tmp_path, "mine", Resources(max_concurrent=1), **limits)
+    result = run_search(search, no_data, train)
+    assert result.is_whole
+    n_begun = sum(result.counts.values())
+    assert 9 <= n_begun < 30
+    assert result.early_end.n_left == 30 - n_begun
+    assert result.to_json()["early_end"]["chance"] == result.early_end.chance < 0.5
+    assert result.early_end.line(search.objective) in capsys.readouterr().err
+    more = run_search(grow(search, stop_chance=0.1), no_data, train)
+    assert sum(more.counts.values()) > n_begun
+
+
+@pytest.mark.slow
 def test_resuming_a_finished_search_reports_also_to_mlflow(searched, monkeypatch):
     client = _mlflow(searched.logs_dir)
     experiment = client.get_experiment_by_name("default")

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from scipy.optimize import approx_fprime
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from tune.forecasts import curve_process
 from tune.forecasts.coordinates import Coordinates, Floats
 from tune.forecasts.curve_process import CurveProcess, Reports, time_of
 from tune.space.dimensions import FloatRange
@@ -55,6 +59,29 @@ def test_the_fit_is_more_probable_than_the_prior() -> None:
         COORDINATES, reports_of(settings, [5] * 6), np.concatenate([curve(s, random) for s in settings])
     )
     assert process._loss(process._theta)[0] < process._loss(process._prior)[0]
+
+
+def test_one_thread_computes_fit_and_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = np.random.default_rng(1).random((6, 2))
+    scores = np.concatenate([curve(s, np.random.default_rng(2)) for s in settings])
+    seen: list[int] = []
+
+    def threads() -> list[int]:
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    def noting(compute: Callable[..., Floats]) -> Callable[..., Floats]:
+        return lambda *args, **options: (seen.extend(threads()), compute(*args, **options))[1]
+
+    for name in ("cho_solve", "solve_triangular"):
+        monkeypatch.setattr(curve_process, name, noting(getattr(curve_process, name)))
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        process = CurveProcess(COORDINATES, reports_of(settings, [5] * 6), scores)
+        n_fitting = len(seen)
+        process.predict(ends_of(settings, np.arange(6)))
+        assert threads() == before
+    assert 0 < n_fitting < len(seen)
+    assert set(seen) == {1} != set(before)
 
 
 def test_a_forecast_gets_surer_the_longer_the_curve() -> None:

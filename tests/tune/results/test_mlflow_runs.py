@@ -86,6 +86,21 @@ def test_at_rest_no_run_is_open(search: Search, study: Study) -> None:
     assert [run.status for run in runs.values()] == ["KILLED", "FINISHED", "KILLED", "KILLED"]
 
 
+def test_the_parent_says_why_trials_are_left_out(search: Search, study: Study) -> None:
+    for _ in range(8):
+        number = study.add(PARAMS).number
+        report(search, study, number, 100, 0.5)
+        study.finish(number, "COMPLETE")
+    limits = {"num_samples": 9, "stop_gain": 0.01, "stop_chance": 0.5}
+    for end, told in (({}, None), (limits, True), (limits | {"stop_chance": 0.2}, None)):
+        ended = replace(search, space=search.space.searched_by(**end))
+        parent = by_name(ended, study, is_running=False)["mine"]
+        chance = 1 / (8 / 3 + 1)
+        line = f"1 trial is left out: the chance of a gain above 0.01 in {search.objective} is {chance:.2g}"
+        assert parent.tags.get("themo.early_end") == (told and f"{line}, below 0.5")
+        assert "themo.early_end" in parent.owned
+
+
 def test_a_child_has_all_metrics_of_each_report_once(search: Search, study: Study) -> None:
     study.add(PARAMS)
     for pairs, at in ((100, 1000), (200, 2000), (100, 3000), (200, 4000), (300, 5000)):  # a kill repeats some

@@ -50,6 +50,25 @@ def test_what_another_terminal_sees(folder: Path) -> None:
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_status_says_why_trials_are_left_out(tmp_path: Path) -> None:
+    limits = {"num_samples": 9, "stop_gain": 0.01, "stop_chance": 0.3}
+    search = a_search(tmp_path, "mine", Resources(), **limits)
+    study = Study(search.folder / STUDY_FILE, search.mode)
+    for n in range(8):
+        assert read_status(search.folder).to_json()["early_end"] is None
+        study.report(study.add({}).number, {"pairs_seen": 1, search.objective: 0.5}, search.objective)
+        study.finish(n, "COMPLETE")
+    status = read_status(search.folder)
+    assert status.to_json()["early_end"] == {
+        "chance": pytest.approx(3 / 11),
+        "stop_gain": 0.01,
+        "stop_chance": 0.3,
+        "trials_left_out": 1,
+    }
+    told = f"1 trial is left out: the chance of a gain above 0.01 in {search.objective} is 0.27, below 0.3"
+    assert told in status.lines()
+
+
 def test_neither_waiting_nor_a_pause_of_the_search_is_training(folder: Path) -> None:
     study = Study.read(folder / STUDY_FILE)
     study[0].enter_attempt(5000.0, 5100.0, session=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -95,6 +96,34 @@ def test_decisions_before_a_growth_keep_their_limits(scheduler, reports, slots, 
     grown = space.searched_by(num_samples=len(reports) + n_more, stop_after_no_gain=3)
     play(grown, study, objective, N_REPORTS, slots)
     refuse_unrepeated(list(decisions(study, grown)))
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "pausing-asha", "median"])
+@settings(max_examples=6, deadline=None)
+@given(
+    st.lists(st.lists(values, min_size=N_REPORTS, max_size=N_REPORTS), min_size=10, max_size=12),
+    st.lists(st.integers(1, 60), max_size=4),
+    st.floats(0.01, 0.5),
+    st.floats(0.05, 0.9),
+)
+def test_kills_change_no_end_by_chance(scheduler, reports, kills, gain, chance):
+    limits = {"stop_gain": gain, "stop_chance": chance}
+    space = space_of(scheduler, len(reports)).searched_by(**limits)
+
+    def objective(trial, step):
+        return reports[trial.number][step - 1]
+
+    whole = play(space, Study(None, "max"), objective, N_REPORTS)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "study.json"
+        Study(path, "max").save()
+        for moments in [*kills, None]:
+            study = Study.reopen(path)
+            with suppress(Killed):
+                play(space, study, objective, N_REPORTS, moments=moments)
+        again = Study.read(path)
+        assert [(t.state, t.values) for t in again] == [(t.state, t.values) for t in whole]
+        refuse_unrepeated(list(decisions(again, space.searched_by(stop_chance=0.99))))
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

@@ -171,6 +171,30 @@ def test_bad_files_are_refused(settings, tree, message):
 
 
 @pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ({"stop_gain": 0}, "search.stop_gain: must be greater than 0, got 0"),
+        ({"stop_gain": math.inf}, "search.stop_gain: must be a finite number, got inf"),
+        ({"stop_gain": 0.1, "stop_chance": 0}, "search.stop_chance: must be greater than 0, got 0"),
+        ({"stop_gain": 0.1, "stop_chance": 1}, "search.stop_chance: must be less than 1, got 1"),
+        (
+            {"stop_chance": 0.1},
+            "search.stop_chance: needs stop_gain, the gain that it is the chance of, got 0.1",
+        ),
+        (
+            {"scheduler": "pbt", "stop_gain": 0.1},
+            "search.stop_gain: must be left out, scheduler pbt has no such setting: all trials start before "
+            "any ends, got 0.1",
+        ),
+    ],
+)
+def test_a_bad_chance_of_a_gain_is_refused(settings, search, message):
+    tree = {"space": {"learn_rate": {"uniform": [0.1, 1]}}, "search": search}
+    with pytest.raises(InputError, match=f"^x.yaml: {re.escape(message)}$"):
+        from_tree(tree, settings, "x.yaml")
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"searcher": "grid"}, r"^--searcher: must be 'tpe', .* or 'quasi-random', got 'grid'$"),
@@ -196,8 +220,9 @@ def test_a_population_does_not_end_where_nothing_is_gained(settings):
         from_tree(
             space.to_tree() | {"search": {"scheduler": "pbt", "stop_after_no_gain": 3}}, settings, "x.yaml"
         )
-    of_file = space.searched_by(stop_after_no_gain=3)
-    assert of_file.searched_by(scheduler="pbt").search.stop_after_no_gain is None
+    of_file = space.searched_by(stop_after_no_gain=3, stop_gain=0.1, stop_chance=0.1)
+    search = of_file.searched_by(scheduler="pbt").search
+    assert (search.stop_after_no_gain, search.stop_gain, search.stop_chance) == (None, None, None)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -172,10 +173,41 @@ def test_a_search_without_gain_needs_a_larger_patience(tmp_path):
     assert wants_more(study, read_search(folder).space)
 
 
+def test_a_search_with_little_to_gain_needs_wider_limits(tmp_path):
+    limits = {"num_samples": 11, "searcher": "random", "stop_gain": 0.2}
+    search = a_search(tmp_path, "mine", Resources(), **limits)
+    study = Study(tmp_path / "tune" / "mine" / "study.json", search.mode)
+    for value in (0.5, *[0.6] * 8):
+        number = study.add({}).number
+        study.report(number, {"pairs_seen": 1, "o": value}, "o")
+        study.finish(number, "COMPLETE")
+    assert not wants_more(study, search.space)
+    for more, n_left, amount, limit in (
+        ({"num_samples": 12, "stop_chance": 0.3}, 3, 0.2, 0.3),
+        ({"stop_chance": 0.04}, 2, 0.2, 0.04),
+        ({"stop_gain": 0.19}, 2, 0.19, 0.05),
+    ):
+        with pytest.raises(InputError) as caught:
+            grow(search, **more)
+        q = (0.8 / (0.8 + amount)) ** 8
+        most = math.floor(1000 * n_left * q / (9 + n_left * q)) / 1000
+        assert str(caught.value) == (
+            f"--stop-chance: must be at most {most:g} for mine to start more trials, the chance that the "
+            f"remaining {n_left} gain more than {amount:g}, got {limit:g}"
+        )
+        assert read_search(tmp_path / "tune" / "mine") == search
+    assert grow(search, stop_chance=0.2).space.search.stop_chance == 0.2  # asks for no more
+    for more in ({"num_samples": 20}, {"stop_chance": 0.03}, {"stop_gain": 0.05}):
+        assert wants_more(study, grow(search, **more).space)
+        assert wants_more(study, read_search(tmp_path / "tune" / "mine").space)
+
+
 def test_a_population_is_not_given_an_end_that_it_cannot_have(tmp_path):
     search = a_search(tmp_path, "mine", Resources(), scheduler="pbt")
     with pytest.raises(InputError, match=r"^--stop-after-no-gain: must be left out, scheduler pbt has no"):
         grow(search, stop_after_no_gain=4)
+    with pytest.raises(InputError, match=r"^--stop-gain: must be left out, scheduler pbt has no"):
+        grow(search, stop_gain=0.1)
 
 
 def test_another_space_is_refused_and_what_differs_is_named(tmp_path):

@@ -8,9 +8,11 @@ from pathlib import Path
 from themo.cli.known_runs import complete_with, searches
 from themo.cli.options import (
     Parser,
+    above_0,
     add_json,
     add_presets,
     add_settings,
+    chance,
     gpus,
     natural,
     path,
@@ -44,7 +46,7 @@ def add_options(parser: Parser) -> None:
     add("--num-samples", type=positive, metavar="N", help="total number of trials (as in the space file)")
     add("--name", help="name of the search (the date and time)")
     for option, about in (
-        ("--resume", "search to resume; a finished one needs more --num-samples or --stop-after-no-gain"),
+        ("--resume", "search to resume; a finished one needs wider limits, such as more --num-samples"),
         ("--repeat", "earlier search whose settings and space the new search copies"),
         ("--warm-start", "earlier search whose trials the searcher learns from"),
     ):
@@ -90,6 +92,19 @@ def add_options(parser: Parser) -> None:
         type=positive,
         metavar="N",
         help="trials without improvement after which the search stops; not with pbt (as in the space file)",
+    )
+    add(
+        "--stop-gain",
+        type=above_0,
+        metavar="X",
+        help="gain in the objective's unit; the search stops once the chance that the remaining trials gain "
+        "more is below --stop-chance; not with pbt (as in the space file; no such limit)",
+    )
+    add(
+        "--stop-chance",
+        type=chance,
+        metavar="P",
+        help="chance of --stop-gain, above 0 and below 1 (as in the space file; 0.05)",
     )
     add = parser.add_argument_group("confirmation").add_argument
     add(

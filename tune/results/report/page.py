@@ -27,6 +27,7 @@ from tune.results.report.source import Source, read_source
 from tune.results.report.trial_rows import trial_table
 from tune.results.report.winner import headline, settings_of
 from tune.study.front import UNITS, front_of
+from tune.study.limits import early_end
 from tune.study.resource import NAMES_OF_RESOURCES, in_words
 from tune.study.search import Search
 from tune.study.study import Study
@@ -87,6 +88,7 @@ def content_of(source: Source) -> Content:
         "is_running": source.is_running,
         "confirmation": verdict(study),
         "unconfirmed": _unconfirmed(search, study) if source.is_finished else "",
+        "early_end": early_end(study, search.space),
         "lead_in_words": lead_in_words,
         "written": now_in_words(),
         "settings": settings_of(search, best),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -291,6 +292,18 @@ def test_a_search_that_waited_for_no_more_gains_is_finished(tmp_path: Path) -> N
     assert "Not finished" not in text
     assert "student, Spanish 0.750" in text
     assert "tune --resume" not in text
+
+
+def test_the_page_says_why_trials_are_left_out(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs")
+    assert "left out" not in text_of(write_report(search, folder))
+    search = searched_by(search, folder, num_samples=14, stop_gain=0.01, stop_chance=0.5)
+    leave_best(search, folder)
+    text = text_of(write_report(search, folder))
+    assert "12 of 14 trials" in text
+    assert "Not finished" not in text
+    told = r"2 trials are left out: the chance of a gain above 0.01 in val/match@01 is 0\.\d+, below 0.5"
+    assert re.search(told, text)
 
 
 def test_a_winner_with_changed_settings_has_its_scores(finished: tuple[Search, Path]) -> None:
