@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -12,6 +14,19 @@ from torch import Tensor, nn
 from themo.checkpoints.versions import Checkpoint, Metrics, find_part
 from themo.errors import InputError, reason_of
 from themo.models.student import read_weights
+
+
+class Moments(Protocol):
+    """An optimiser whose state is kept, as `themo.training.adam.Adam`.
+
+    Attributes:
+        state: Tensors of each parameter by name, by the parameter's number.
+    """
+
+    state: dict[int, dict[str, Tensor]]
+
+    def load(self, state: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Continue from a state."""
 
 
 @dataclass
@@ -37,10 +52,10 @@ class Progress:
     corpus: str | None = None
 
 
-def take_checkpoint(student: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Checkpoint:
+def take_checkpoint(student: nn.Module, optimizer: Moments, progress: Progress) -> Checkpoint:
     """Return a checkpoint of the run's current state, copied to the CPU."""
     tensors = {f"student.{name}": t.detach().cpu().contiguous() for name, t in student.state_dict().items()}
-    for i, moments in optimizer.state_dict()["state"].items():
+    for i, moments in optimizer.state.items():
         tensors |= {f"optimizer.{i}.{name}": t.detach().cpu().contiguous() for name, t in moments.items()}
     tensors["random"] = torch.get_rng_state()
     if torch.cuda.is_initialized():
@@ -48,9 +63,7 @@ def take_checkpoint(student: nn.Module, optimizer: torch.optim.Optimizer, progre
     return Checkpoint(tensors, asdict(progress))
 
 
-def restore(
-    version: Path, student: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, Tensor]]:
+def restore(version: Path, student: nn.Module, optimizer: Moments) -> tuple[Progress, dict[str, Tensor]]:
     """Restore student, optimiser and torch's random state from the checkpoint of a version directory.
 
     Returns:
@@ -71,7 +84,7 @@ def restore(
                 i, _, moment = rest.partition(".")
                 moments.setdefault(int(i), {})[moment] = tensor
         student.load_state_dict(weights)
-        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+        optimizer.load(moments)
         torch.set_rng_state(checkpoint.tensors["random"])
         if torch.cuda.is_initialized() and "random_cuda" in checkpoint.tensors:
             torch.cuda.set_rng_state(checkpoint.tensors["random_cuda"])

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, BertConfig, BertTokenizerFas
 
 from themo.errors import InputError, reason_of
 from themo.files.weights import refuse_code
-from themo.models.bert import BertEncoder, is_bert
+from themo.models.bert import BertEncoder, is_bert, refuse_heads
 
 _CAPITALS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZÁÉÍÓÚÜÑ")
 _ACCENTED = frozenset("áéíóúüñÁÉÍÓÚÜÑ")
@@ -95,6 +95,9 @@ def longest_input(config: Any) -> int | None:
     positions: int | None = getattr(config, "max_position_embeddings", None)
     if positions is None:
         return None
+    if is_bert(config):
+        refuse_heads(config)
+        return positions if config.model_type == "bert" else positions - config.pad_token_id - 1
     with torch.device("meta"):  # needs no memory
         encoder = untrained(copy.deepcopy(config))
     table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)

@@ -71,6 +71,19 @@ def is_bert(config: Any) -> bool:
     )
 
 
+def refuse_heads(config: Any) -> None:
+    """Refuse heads that do not divide the width.
+
+    Raises:
+        ValueError: They do not.
+    """
+    if config.hidden_size % config.num_attention_heads:
+        raise ValueError(
+            f"hidden_size must be a multiple of num_attention_heads, got {config.hidden_size} and "
+            f"{config.num_attention_heads}"
+        )
+
+
 class BertEncoder(nn.Module):
     """The encoder, without a pooler, in float32; random weights use torch's random state.
 
@@ -83,11 +96,7 @@ class BertEncoder(nn.Module):
 
     def __init__(self, config: Any) -> None:
         super().__init__()
-        if config.hidden_size % config.num_attention_heads:
-            raise ValueError(
-                f"hidden_size must be a multiple of num_attention_heads, got {config.hidden_size} and "
-                f"{config.num_attention_heads}"
-            )
+        refuse_heads(config)
         self.config = config
         self.embeddings = _Embeddings(config)
         self.encoder = _Layers(config)

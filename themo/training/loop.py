@@ -31,6 +31,7 @@ from themo.models.student import Head, Student, save_student
 from themo.models.tokens import Tokenizer
 from themo.process.devices import resolve_device, resolve_precision
 from themo.training import report_times
+from themo.training.adam import Adam
 from themo.training.distributed import Group
 from themo.training.losses import build_loss, is_contrastive
 from themo.training.nesting import Nesting, nest, refuse_wide
@@ -204,7 +205,7 @@ class _Run:
 
     settings: Settings
     student: Student
-    optimizer: torch.optim.Optimizer
+    optimizer: Adam
     tokenizer: Tokenizer
     progress: Progress
     best_weights: dict[str, Tensor] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from themo.data.batches import Batch
 from themo.errors import reason_of
 from themo.models.student import Student
 from themo.process.devices import autocast, is_out_of_memory
+from themo.training.adam import Adam, Optimizer
 from themo.training.distributed import Group
 from themo.training.losses import Loss
 
@@ -23,10 +24,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def build_optimizer(
-    student: nn.Module, name: Literal["adam", "adamw"], weight_decay: float
-) -> torch.optim.Optimizer:
-    """Fused Adam or AdamW; matrices decay, vectors (biases, layer norms) do not.
+def build_optimizer(student: nn.Module, name: Literal["adam", "adamw"], weight_decay: float) -> Adam:
+    """Adam or AdamW; matrices decay, vectors (biases, layer norms) do not.
 
     `Updater` sets the learning rate at each step.
     """
@@ -35,8 +34,7 @@ def build_optimizer(
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-    return optimizer(groups, fused=True)
+    return Adam(groups, decoupled=name == "adamw")
 
 
 class Updater:
@@ -65,7 +63,7 @@ class Updater:
     def __init__(
         self,
         student: Student,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizer,
         loss_of: Loss,
         dtype: torch.dtype,
         *,
