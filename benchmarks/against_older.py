@@ -1,6 +1,6 @@
 """Processor time and memory of whole commands, against an older commit of this repository, in turn.
 
-    python -m benchmarks.against_older [--commit COMMIT] [--rounds N] [--without-setup]
+    python -m benchmarks.against_older [--commit COMMIT] [--rounds N] [--without-setup | --without-refusals]
 
 Each command is a process of its own, from its start to its end. The older commit is checked out into a
 temporary folder and runs in the same environment; each checkout has a working directory of its own, in which
@@ -108,7 +108,9 @@ def run(options: Options) -> list[Row]:  # noqa: ARG001 -- nothing to choose
     return list(compared(BEFORE, ROUNDS))
 
 
-def compared(commit: str, rounds: int, *, with_setup: bool = True) -> Iterator[Row]:
+def compared(
+    commit: str, rounds: int, *, with_setup: bool = True, with_refusals: bool = True
+) -> Iterator[Row]:
     """Run every command in turn from both checkouts, every other round in the opposite order.
 
     Yields the rows of a command once all its rounds are done: the whole takes an hour or more.
@@ -117,6 +119,7 @@ def compared(commit: str, rounds: int, *, with_setup: bool = True) -> Iterator[R
         commit: The older commit.
         rounds: Runs of each command.
         with_setup: Whether each checkout first builds, trains and searches; else only what needs no data.
+        with_refusals: Whether commands are measured that end with exit code 2.
     """
     with (
         checkout(commit) as before,
@@ -134,7 +137,7 @@ def compared(commit: str, rounds: int, *, with_setup: bool = True) -> Iterator[R
                         used[tree].append(use)
             return _rows(name, used[HERE], used[before], commit, goal)
 
-        for name, words in REFUSALS.items():
+        for name, words in REFUSALS.items() if with_refusals else ():
             yield from measure(f"refusal, {name}", ["-m", "themo", *words], 2, 0.1)
         yield from measure("import themo", ["-c", "import themo"], 0, 1.1)
         if with_setup:
@@ -218,8 +221,14 @@ def main() -> None:
     parser.add_argument("--commit", default=BEFORE, help=f"the older commit (default {BEFORE})")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"runs of each command (default {ROUNDS})")
     parser.add_argument("--without-setup", action="store_true", help="only commands that need no data")
+    parser.add_argument("--without-refusals", action="store_true", help="only commands that do their work")
     options = parser.parse_args()
-    for row in compared(options.commit, options.rounds, with_setup=not options.without_setup):
+    for row in compared(
+        options.commit,
+        options.rounds,
+        with_setup=not options.without_setup,
+        with_refusals=not options.without_refusals,
+    ):
         least, greatest = row.spread or (float("nan"), float("nan"))
         print(
             f"{row.name}: {row.figure:.3f} {row.unit} ({least:.3f} to {greatest:.3f}); {row.detail}",
