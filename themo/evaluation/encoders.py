@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,13 +25,12 @@ from themo.evaluation.score_names import ACCURACY, CEILING, RETRIEVAL, STUDENT
 from themo.evaluation.scores import ImageEncoder, Row, Scores, evaluate
 from themo.evaluation.test_data import with_fetching_command
 from themo.miniature.pictured import Pictured
-from themo.models.image_vectors import image_vectors
+from themo.models.cached_teacher import CachedTeacher
 from themo.models.marian import Translator, translations
 from themo.models.mclip import MClip
 from themo.models.static_table import load_table
 from themo.models.student import load_student
 from themo.models.table_folders import is_table
-from themo.models.teacher import Teacher
 from themo.process.devices import resolve_device
 
 Task = Literal["all", "retrieval", "accuracy"]
@@ -117,8 +115,8 @@ def examine(
             f"{version}: must have a teacher to be tested on images, but was trained on data.targets "
             f"{settings.data.targets}"
         )
-    teacher = _load_teacher(settings, sources, settings.teacher.architecture, settings.teacher.pretrained)
-    images = _image_encoder(sources, teacher)
+    device = resolve_device(settings.training.device)
+    teacher = _teacher(sources, settings.teacher.architecture, settings.teacher.pretrained, device)
     rows = {}
     if version is not None and encoder is not None:
         target, (dimension, encode_on) = settings.teacher.target, encoder
@@ -126,21 +124,21 @@ def examine(
         of_version.refuse_other_dimension(teacher.dimension(target))
 
         def encode(texts: Sequence[str]) -> Tensor:
-            return teacher.to_image_space(encode_on(teacher.device, texts), target)
+            return teacher.to_image_space(encode_on(device, texts), target)
 
-        rows[STUDENT] = Row(encode, settings.benchmarks.language, images)
-
-    def read(texts: Sequence[str]) -> Tensor:
-        return torch.from_numpy(teacher.encode_texts(texts, "embedding"))
-
-    rows[CEILING] = Row(read, ENGLISH, images)
+        rows[STUDENT] = Row(encode, settings.benchmarks.language, teacher.encode_images)
+    rows[CEILING] = Row(teacher.encode_texts, ENGLISH, teacher.encode_images)
     if baseline:
-        rows |= _baselines(settings, sources, teacher, rows[CEILING])
+        rows |= _baselines(settings, sources, device, rows[CEILING])
     if baseline or floor:
-        rows[FLOOR] = Row(read, settings.benchmarks.language, images)
+        rows[FLOOR] = Row(teacher.encode_texts, settings.benchmarks.language, teacher.encode_images)
     pictured = sources.pictured(settings.benchmarks.captions or "") if xtd10 else None
     scores = evaluate(rows, xtd10, imagenet, caption_sets)
-    return Examination(settings.benchmarks, scores, xtd10, imagenet, rows, teacher.encode_images, pictured)
+
+    def look(paths: Sequence[Path]) -> Tensor:
+        return teacher.model.encode_images(paths)
+
+    return Examination(settings.benchmarks, scores, xtd10, imagenet, rows, look, pictured)
 
 
 def _load_encoder(version: Path) -> tuple[int, Callable[[torch.device, Sequence[str]], Tensor]]:
@@ -152,24 +150,24 @@ def _load_encoder(version: Path) -> tuple[int, Callable[[torch.device, Sequence[
     return student.head.dimension, lambda device, texts: student.to(device).encode(tokenizer, texts)
 
 
-def _baselines(settings: Settings, sources: Sources, teacher: Teacher, ceiling: Row) -> dict[str, Row]:
-    config, device = settings.benchmarks, str(teacher.device)
+def _baselines(settings: Settings, sources: Sources, device: torch.device, ceiling: Row) -> dict[str, Row]:
+    config = settings.benchmarks
     rows = {}
     if config.mclip is not None and config.mclip_architecture is not None:
-        mclip = MClip.load(sources.resolve(config.mclip), device)
-        own = _load_teacher(settings, sources, config.mclip_architecture, config.mclip_pretrained)
+        mclip = MClip.load(sources.resolve(config.mclip), str(device))
+        own = _teacher(sources, config.mclip_architecture, config.mclip_pretrained, device)
         if mclip.dimension != own.dimension("embedding"):
             raise InputError(
                 f"benchmarks.mclip {config.mclip}: its vectors must have the "
                 f"{own.dimension('embedding')} dimensions of {config.mclip_architecture}, "
                 f"got {mclip.dimension}"
             )
-        rows[BASELINE] = Row(mclip.encode, config.language, _image_encoder(sources, own))
+        rows[BASELINE] = Row(mclip.encode, config.language, own.encode_images)
     if config.translator is not None:
         name = sources.resolve(config.translator)
 
         def translate(texts: Sequence[str]) -> Tensor:
-            load = partial(Translator.load, name, device, ENGLISH)
+            load = partial(Translator.load, name, str(device), ENGLISH)
             return ceiling.encode(translations(sources.cache, name, texts, ENGLISH, load))
 
         rows[TRANSLATED] = Row(translate, config.language, ceiling.images)
@@ -185,7 +183,8 @@ def fetch_models(settings: Settings) -> None:
     sources, config = Sources(settings), settings.benchmarks
     if config.mclip is not None and config.mclip_architecture is not None:
         MClip.load(sources.resolve(config.mclip), "cpu")
-        _load_teacher(settings, sources, config.mclip_architecture, config.mclip_pretrained)
+        own = _teacher(sources, config.mclip_architecture, config.mclip_pretrained, torch.device("cpu"))
+        _ = own.model
     for name, target in ((config.translator, ENGLISH), (config.prompt_translator, config.language)):
         if name is not None:
             Translator.load(sources.resolve(name), "cpu", target)
@@ -207,17 +206,10 @@ def _prompts(settings: Settings, sources: Sources, imagenet: Path) -> Path:
     return translate_prompts(sources.cache, mapping, config.language, translator, device)
 
 
-def _load_teacher(settings: Settings, sources: Sources, architecture: str, pretrained: str | None) -> Teacher:
-    device = str(resolve_device(settings.training.device))
-    return Teacher.load(*sources.teacher(architecture, pretrained), device)
-
-
-def _image_encoder(sources: Sources, teacher: Teacher) -> ImageEncoder:
-    def encode(paths: Sequence[Path]) -> Tensor:
-        vectors = image_vectors(sources.cache, teacher.fingerprint, paths, load=lambda: teacher)
-        return torch.from_numpy(np.load(vectors, allow_pickle=False))
-
-    return encode
+def _teacher(
+    sources: Sources, architecture: str, pretrained: str | None, device: torch.device
+) -> CachedTeacher:
+    return CachedTeacher(sources.cache, *sources.teacher(architecture, pretrained), str(device))
 
 
 def _open_benchmarks(
