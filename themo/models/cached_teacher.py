@@ -1,4 +1,4 @@
-"""A teacher by its cached vectors: what it computed once is read, and the model is loaded for the rest.
+"""A teacher by its cached vectors; the model is loaded where one is missing.
 
 Loading a teacher, even a tiny one, takes seconds of processor time: open_clip imports torchvision and timm.
 """
