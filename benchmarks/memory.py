@@ -119,8 +119,6 @@ def _measure(stage: str, folder: Path, options: Options) -> tuple[Memory, Memory
 
 
 def _child(stage: str, folder: Path, threads: int, seed: int) -> None:
-    from transformers import BertModel  # noqa: F401 -- transformers imports it when it is first used
-
     from themo.config import settings as config
     from themo.data.preparation import prepare_data
     from themo.training.loop import Report, train
