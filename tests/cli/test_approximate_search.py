@@ -122,7 +122,7 @@ def test_without_faiss_the_command_is_named(
     out, err = capsys.readouterr()
     assert (out, err) == (
         "",
-        "Error: --approximate: needs faiss, which is not installed: pip install 'themo[approximate]'\n",
+        "Error: --approximate: needs faiss, which is not installed: pip install faiss-cpu\n",
     )
 
 

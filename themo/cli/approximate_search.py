@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from themo.image_search.index import ImageIndex
     from themo.model import Model
 
-INSTALL = "pip install 'themo[approximate]'"
+INSTALL = "pip install faiss-cpu"
 """Command that installs faiss."""
 
 

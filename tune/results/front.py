@@ -62,7 +62,9 @@ def front_as_json(search: Search, study: Study) -> dict[str, Any]:
             {
                 "trial": trial.number,
                 "objective": trial.best(study.mode),
-                "second_objective": trial.cost,
+                "cost": trial.cost,
+                "state": trial.state,
+                "pairs_seen": trial.pairs_seen,
                 "settings": dict(trial.params),
             }
             for trial in front_of(study)
@@ -84,9 +86,11 @@ def front_in_words(search: Search, study: Study, folder: Path) -> Iterator[Table
     if second is None or not front:
         return
     yield _table(front, study.mode, search.objective, second)
-    path = settings_file(folder, front[0].number)
-    if path.is_file():
-        yield f"Train the one of least {UNITS[second]}: {typed('train', '--config', path)}"
+    cheapest = front[0]
+    path = settings_file(folder, cheapest.number)
+    if cheapest is not front[-1] and path.is_file():  # the last one is the winner, whose student is in best/
+        again = "Train trial" if cheapest.state == "COMPLETE" else "Train to its end trial"
+        yield f"{again} {cheapest.number}, of least {UNITS[second]}: {typed('train', '--config', path)}"
 
 
 def _table(front: Sequence[Trial], mode: Mode, objective: str, second: SecondObjective) -> Table:
@@ -96,14 +100,17 @@ def _table(front: Sequence[Trial], mode: Mode, objective: str, second: SecondObj
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    for heading in ("trial", UNITS[second], objective):
+    for heading in ("trial", UNITS[second], objective, "pairs_seen"):
         view.add_column(heading, justify="right", overflow="fold")
+    view.add_column("ended", overflow="fold")
     view.add_column("settings", max_width=_SETTINGS_WIDTH, overflow="fold")
     for trial in front:
         view.add_row(
             str(trial.number),
             f"{trial.cost:.3g}",
             f"{trial.best(mode):.4f}",
+            f"{trial.pairs_seen:,}",
+            trial.state_name(at_rest=True),
             " ".join(f"{name}={show(value)}" for name, value in trial.params.items()),
         )
     return view

@@ -238,6 +238,11 @@ def grow(
                 f"trials, the chance that the remaining {end.n_left} gain more than {end.amount:g}, "
                 f"got {end.limit:g}"
             )
+        if is_more and space.search.num_samples <= len(study):
+            raise InputError(
+                f"--num-samples: must be above {len(study)} for {search.name} to start more trials, all of "
+                f"its {len(study)} have begun, got {space.search.num_samples}"
+            )
         if is_more and most_trials(study, space) <= len(study):
             raise InputError(
                 f"--num-samples: must be at most {len(study)}, all {space.n_points:.0f} settings of the "

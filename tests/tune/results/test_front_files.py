@@ -64,8 +64,12 @@ def test_the_table_names_a_command(finished: tuple[Search, Path, Study]) -> None
 
     assert "train --config" not in printed()
     write_front(search, study)
-    assert "Train the one of least MB: python -m themo train --config" in printed()
+    assert "Train to its end trial 2, of least MB: python -m themo train --config" in printed()
     assert printed().endswith("front/trial-0002.yaml")
+    assert f"{study[2].pairs_seen:,} pruned" in printed()
+    for number in FRONT[:-1]:
+        study[number].metrics["cost/mb"] = 99.0
+    assert "Train" not in printed()  # the winner alone is on the front, and its student is there
 
 
 def test_the_front_as_json_has_both_objectives(finished: tuple[Search, Path, Study]) -> None:
@@ -77,7 +81,9 @@ def test_the_front_as_json_has_both_objectives(finished: tuple[Search, Path, Stu
     assert found["front"][0] == {
         "trial": 2,
         "objective": first.best("max"),
-        "second_objective": 1.2,
+        "cost": 1.2,
+        "state": first.state,
+        "pairs_seen": first.pairs_seen,
         "settings": first.params,
     }
 

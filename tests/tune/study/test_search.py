@@ -202,6 +202,23 @@ def test_a_search_with_little_to_gain_needs_wider_limits(tmp_path):
         assert wants_more(study, read_search(tmp_path / "tune" / "mine").space)
 
 
+@pytest.mark.parametrize("more", [{"stop_gain": 0.1}, {"stop_chance": 0.01}, {"stop_after_no_gain": 9}])
+def test_a_search_that_has_run_whole_needs_more_trials(tmp_path, more):
+    limits = {"num_samples": 3, "searcher": "random", "stop_gain": 0.2, "stop_after_no_gain": 8}
+    search = a_search(tmp_path, "mine", Resources(), **limits)
+    study = Study(tmp_path / "tune" / "mine" / "study.json", search.mode)
+    for value in (0.5, 0.6, 0.6):
+        number = study.add({}).number
+        study.report(number, {"pairs_seen": 1, "o": value}, "o")
+        study.finish(number, "COMPLETE")
+    with pytest.raises(InputError) as caught:
+        grow(search, **more)
+    assert str(caught.value) == (
+        "--num-samples: must be above 3 for mine to start more trials, all of its 3 have begun, got 3"
+    )
+    assert read_search(tmp_path / "tune" / "mine") == search
+
+
 def test_a_population_is_not_given_an_end_that_it_cannot_have(tmp_path):
     search = a_search(tmp_path, "mine", Resources(), scheduler="pbt")
     with pytest.raises(InputError, match=r"^--stop-after-no-gain: must be left out, scheduler pbt has no"):
