@@ -92,7 +92,7 @@ def by_two_objectives(study: Study, number: int, values: Mapping[int, float], qu
     ranked = places(study, values)
     own = ranked.pop(number)
     last = [n for n, place in ranked.items() if place.rank <= quota][-1:]
-    until = f", of the others down to trial {last[0]}" if last else ""
+    until = f"; trial {last[0]} is the last of the others" if last else ""
     return Explanation(
         study[number].state,
         study[number].pairs_seen,

@@ -64,7 +64,7 @@ def test_a_small_trial_passes_beside_better_large_ones():
     found = Asha(TWO).explain(study, 5, 0)
     assert found.line == (
         "0.1000 at the rung of 100 pairs, 1 MB, front 1, rank 2 of 6; the best 2 of 6 continue, "
-        "front by front, of the others down to trial 0"
+        "front by front; trial 0 is the last of the others"
     )
     assert found.to_json()["compared"][0] == {"trial": 0, "value": 0.9, "cost": 8.0, "front": 1}
     assert (found.to_json()["front"], found.to_json()["cost"]) == (1, 1.0)
