@@ -40,7 +40,7 @@ Command = Callable[..., Any]
 @pytest.fixture
 def base(tiny_settings: Settings, tmp_path: Path) -> Path:
     path = tmp_path / "base.yaml"
-    logs = tiny_settings.override({"logs_dir": str(tmp_path / "logs"), "epochs": 40.0})
+    logs = tiny_settings.override({"logs_dir": str(tmp_path / "logs"), "epochs": 400.0})
     path.write_text(logs.to_yaml(), encoding="utf-8")
     return path
 
