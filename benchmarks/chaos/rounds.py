@@ -223,7 +223,9 @@ class _Storm:
                 self._site.disk.fill()
             if self._driver is not None and self._driver.poll() is not None:
                 if self._driver.returncode != 0:
-                    raise _StuckError(f"the driver ended with exit code {self._driver.returncode}")
+                    log = (self._site.work_dir(self._name) / "driver.log").read_text(errors="replace")
+                    last = log.strip().rpartition("\n")[2]
+                    raise _StuckError(f"the driver ended with exit code {self._driver.returncode}: {last}")
                 self._look_at_ends()
                 return
             if self._site.cluster.mend():  # a node ended by itself, as on a busy machine
