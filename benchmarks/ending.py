@@ -40,7 +40,7 @@ CHANCES = (0.05, 0.2)
 
 
 class Recorded(Ours):
-    """A search that notes what is known in front of every new trial.
+    """A search that notes the losses known in front of every new trial.
 
     Args:
         space: As of `Ours`.

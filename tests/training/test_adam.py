@@ -44,7 +44,7 @@ def test_steps_equal_those_of_torch(decoupled: bool) -> None:
             for group in optimizer.param_groups:
                 group["lr"] = 0.1 / (1 + step)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             assert all(parameter.grad is None for parameter in parameters)
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     saved = other.state_dict()["state"]

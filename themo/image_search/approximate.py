@@ -1,7 +1,7 @@
 """An approximate index beside an exact one: a query compares a part of the pictures only.
 
 Inverted lists (`themo.image_search.lists`) name candidates, and the stored float32 vectors of the candidates
-are compared. So the scores and the order of what is found are exact; some of the best pictures may be
+are compared. So the scores and the order of the matches are exact; some of the best pictures may be
 missing. The share that is found, the recall, is measured on the student's reference texts
 (`themo.image_search.references`), and the number of lists that a query looks through is chosen by it.
 

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, BertConfig, BertTokenizerFas
 
 from themo.errors import InputError, reason_of
 from themo.files.weights import refuse_code
-from themo.models.bert import BertEncoder, is_bert, refuse_heads
+from themo.models.bert import DTYPE, BertEncoder, is_bert, refuse_heads
 
 _CAPITALS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZÁÉÍÓÚÜÑ")
 _ACCENTED = frozenset("áéíóúüñÁÉÍÓÚÜÑ")
@@ -20,10 +20,6 @@ _ACCENTED = frozenset("áéíóúüñÁÉÍÓÚÜÑ")
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
 """Names of the dropout rates of states and attention in transformers: those of BERT, then those of
 DistilBERT. ModernBERT has only the last."""
-
-DTYPE = torch.float32
-"""Type of every encoder's weights. transformers would keep the published type, but half precision rounds an
-optimiser's steps away."""
 
 
 def load_config(backbone: str) -> Any:

@@ -22,6 +22,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+DTYPE = torch.float32
+"""Type of every encoder's weights. transformers would keep the published type, but half precision rounds an
+optimiser's steps away."""
+
 ARCHITECTURES: Mapping[str, str] = {
     "bert": "BertModel",
     "camembert": "CamembertModel",
@@ -137,7 +141,7 @@ class BertEncoder(nn.Module):
 
 
 def _attention_mask(mask_BL: Tensor) -> Tensor:
-    """On a CPU what is added to scores, float32; on a GPU, whose kernels take it, True for real tokens."""
+    """On a CPU the term that scores get, float32; on a GPU, whose kernels take it, True for real tokens."""
     if mask_BL.device.type != "cpu":
         return mask_BL[:, None, None]
     return torch.zeros(mask_BL.shape).masked_fill(~mask_BL, torch.finfo(torch.float32).min)[:, None, None]

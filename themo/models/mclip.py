@@ -19,8 +19,8 @@ from themo.config.sections import MAX_TOKENS
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
 from themo.files.weights import read_weights
-from themo.models.backbones import DTYPE, longest_input
-from themo.models.bert import BertEncoder, is_bert
+from themo.models.backbones import longest_input
+from themo.models.bert import DTYPE, BertEncoder, is_bert
 from themo.models.student import Head, Student
 from themo.models.tokens import Tokenizer
 from themo.process.progress import track

@@ -14,12 +14,7 @@ from transformers import MODEL_MAPPING, AttentionInterface, AttentionMaskInterfa
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from themo.models.bert import BertEncoder
-
-DTYPE = torch.float32
-"""Type of every encoder's weights. transformers would keep the published type, but half precision rounds an
-optimiser's steps away."""
-
+from themo.models.bert import DTYPE, BertEncoder
 
 ATTENTION = "themo_sdpa"
 

@@ -98,7 +98,7 @@ class Updater:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         return terms
 
     def _gradient(self, batch: Batch, n_pairs: int) -> dict[str, Tensor]:
@@ -124,7 +124,7 @@ class Updater:
                 if not is_out_of_memory(error) or self.parts >= len(batch.ids):
                     raise
             # after the exception, whose frames hold the graph
-            self._optimizer.zero_grad(set_to_none=True)
+            self._optimizer.zero_grad()
             torch.cuda.empty_cache()
             random.restore()
             self.parts = min(2 * self.parts, len(batch.ids))

@@ -65,8 +65,10 @@ def test_status_says_why_trials_are_left_out(tmp_path: Path) -> None:
         "stop_chance": 0.3,
         "trials_left_out": 1,
     }
-    told = f"1 trial is left out: the chance of a gain above 0.01 in {search.objective} is 0.27, below 0.3"
-    assert told in status.lines()
+    expected = (
+        f"1 trial is left out: the chance of a gain above 0.01 in {search.objective} is 0.27, below 0.3"
+    )
+    assert expected in status.lines()
 
 
 def test_neither_waiting_nor_a_pause_of_the_search_is_training(folder: Path) -> None:
@@ -140,9 +142,9 @@ def test_all_searches(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [row[0] for row in rows] == ["fresh", "mine"]
     assert rows[1][1:6] == ["interrupted", "2", "of", "8", "0.7000"]
     assert main(["status", "--logs-dir", str(tmp_path), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [search["search"] for search in told["searches"]] == ["fresh", "mine"]
-    assert told["newest"] == told["searches"][0]
+    expected = json.loads(capsys.readouterr().out)
+    assert [search["search"] for search in expected["searches"]] == ["fresh", "mine"]
+    assert expected["newest"] == expected["searches"][0]
     assert main(["status", "--logs-dir", str(tmp_path / "none")]) == 0
     assert capsys.readouterr().out == f"There is no search in {tmp_path / 'none' / 'tune'}\n"
 
@@ -155,8 +157,8 @@ def test_a_misspelt_name(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (folder / STUDY_FILE).read_bytes()
     assert main(["status", "mine", "--logs-dir", str(tmp_path), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["trials"] == {
+    expected = json.loads(capsys.readouterr().out)
+    assert expected["trials"] == {
         "running": 0,
         "interrupted": 1,
         "paused": 0,
@@ -164,8 +166,8 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         "pruned": 0,
         "fail": 1,
     }
-    assert told["best"]["trial"] == 2
-    assert told["failures"] == [{"trial": 1, "reason": "diverged: loss is nan"}]
+    assert expected["best"]["trial"] == 2
+    assert expected["failures"] == [{"trial": 1, "reason": "diverged: loss is nan"}]
     assert main(["status", "mine", "--logs-dir", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "0.5000" in out

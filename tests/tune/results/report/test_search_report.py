@@ -94,20 +94,20 @@ def test_the_page_shows_seconds_where_they_are_the_resource(finished: tuple[Sear
 
 
 @pytest.mark.parametrize(
-    ("n_seeds", "told"),
+    ("n_seeds", "expected"),
     [
         (2, "+0.1150 (2 seeds, too few for an interval) Trial 10 beside the trusted start, trial 7"),
         (3, "+0.1200 (90 % interval +0.1017 to +0.1383, 3 seeds) Trial 10 is better than the trusted start"),
     ],
 )
 def test_the_page_says_whether_the_winner_is_better(
-    finished: tuple[Search, Path], n_seeds: int, told: str
+    finished: tuple[Search, Path], n_seeds: int, expected: str
 ) -> None:
     search, folder = finished
     confirm(folder, n_seeds)
     text = text_of(write_report(search, folder))
     assert "Is the winner better?" in text
-    assert f"trusted start 7 {told}" in text
+    assert f"trusted start 7 {expected}" in text
     assert ("Not finished: at most 6 runs." in text) == (n_seeds == 2)
     assert ("tune --resume mine" in text) == (n_seeds == 2)
 
@@ -117,8 +117,8 @@ def test_the_page_says_why_a_winner_is_not_confirmed(finished: tuple[Search, Pat
     search, folder = finished
     search = searched_by(search, folder, num_samples=12, confirm=share)
     text = text_of(write_report(search, folder))
-    told = "Not confirmed: 2 further seeds of trials 10 and 7 take"
-    assert (told in text) == ("Is the winner better?" in text) == (share > 0)
+    expected = "Not confirmed: 2 further seeds of trials 10 and 7 take"
+    assert (expected in text) == ("Is the winner better?" in text) == (share > 0)
 
 
 def test_the_line_of_the_best_so_far_passes_by_those_that_failed(finished: tuple[Search, Path]) -> None:
@@ -302,8 +302,8 @@ def test_the_page_says_why_trials_are_left_out(tmp_path: Path) -> None:
     text = text_of(write_report(search, folder))
     assert "12 of 14 trials" in text
     assert "Not finished" not in text
-    told = r"2 trials are left out: the chance of a gain above 0.01 in val/match@01 is 0\.\d+, below 0.5"
-    assert re.search(told, text)
+    expected = r"2 trials are left out: the chance of a gain above 0.01 in val/match@01 is 0\.\d+, below 0.5"
+    assert re.search(expected, text)
 
 
 def test_a_winner_with_changed_settings_has_its_scores(finished: tuple[Search, Path]) -> None:
