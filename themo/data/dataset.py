@@ -96,7 +96,8 @@ class TrainingData:
 
     Attributes:
         train, validation: The pairs.
-        backbone: Folder or hub name of the student's backbone, resolved.
+        backbone: Folder or hub name of the student's backbone, resolved; without weights perhaps that of
+            `themo.models.plain_backbone`.
         images: Captioned images for validation, or None.
         parts: Number of training pairs of each corpus, in their order, and their repetitions per epoch;
             empty: one corpus without repetitions.

@@ -35,6 +35,7 @@ from themo.files.cache import Cache
 from themo.files.npy import NpyWriter
 from themo.models.backbones import load_config, refuse_length
 from themo.models.image_vectors import caption_vectors, image_vectors, map_to_image_space
+from themo.models.plain_backbone import plain_backbone
 from themo.models.teacher_names import fingerprint
 from themo.models.tokens import Tokenizer
 from themo.process.devices import resolve_device
@@ -56,14 +57,17 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
     """
     sources = Sources(settings)
     cache, inputs = sources.cache, _Inputs.of(settings, sources)
-    config = load_config(inputs.backbone)
+    backbone = inputs.backbone
+    if not settings.student.backbone_weights:  # transformers reads weights
+        backbone = plain_backbone(cache, backbone)
+    config = load_config(backbone)
     refuse_length(inputs.backbone, config, settings.student.max_length)  # before a run is booked
     folder = cache.entry("corpus", inputs.plan.digest(), inputs.plan.build)
     train, held, drops = open_bitexts(folder)
     for corpus in drops:
         console.print(f"Corpus {corpus}")
 
-    tokenizer = Tokenizer.load(inputs.backbone)
+    tokenizer = Tokenizer.load(backbone)
     is_own, images, to_image_space = isinstance(inputs.targets, Path), None, None
 
     def encode(part: Bitext, vectors: Path, rows: npt.NDArray[np.int64]) -> EncodedPairs:
@@ -87,7 +91,7 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
     prepared = TrainingData(
         training,
         validation,
-        inputs.backbone,
+        backbone,
         images,
         tuple((n, corpus.weight) for n, corpus in zip(train.sizes, inputs.plan.corpora, strict=True)),
         inputs.backbone_repository,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from themo.files.weights import SAFE_WEIGHTS, write_weights
 from themo.models.bert import BertEncoder
+from themo.models.other_encoders import config_of_transformers
 from themo.models.student import Student
 from themo.models.tokens import Tokenizer
 
@@ -22,12 +22,12 @@ _SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "c
 
 def write_config(folder: Path, student: Student, tokenizer: Tokenizer) -> None:
     """Write the backbone's ``config.json``, without local paths."""
-    config = copy.deepcopy(student.backbone.config)
+    config = config_of_transformers(student.backbone.config)
     own = student.backbone
     name = own.architecture if isinstance(own, BertEncoder) else type(own).__name__
-    config.architectures = [name]  # type: ignore[union-attr]
-    config.pad_token_id = tokenizer.pad_id  # type: ignore[union-attr] # early configurations lack it
-    config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+    config.architectures = [name]
+    config.pad_token_id = tokenizer.pad_id  # early configurations lack it
+    config.save_pretrained(folder)
 
 
 def has_pooler(student: Student) -> bool:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, BertConfig, BertTokenizerFast
 
 from themo.errors import InputError, reason_of
 from themo.files.weights import refuse_code
 from themo.models.bert import DTYPE, BertEncoder, is_bert, refuse_heads
+from themo.models.bert_files import plain_config
 
 _CAPITALS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZÁÉÍÓÚÜÑ")
 _ACCENTED = frozenset("áéíóúüñÁÉÍÓÚÜÑ")
@@ -23,30 +23,38 @@ DistilBERT. ModernBERT has only the last."""
 
 
 def load_config(backbone: str) -> Any:
-    """Load the transformers configuration of a backbone.
+    """Load the configuration of a backbone, of transformers' class or plain.
 
     Raises:
         InputError: The backbone is unknown or no text encoder.
     """
-    try:
-        config = (
-            BertConfig.from_json_file(Path(backbone) / "config.json")
-            if _is_early_bert(Path(backbone))
-            else AutoConfig.from_pretrained(backbone)
-        )
-    except Exception as error:  # malformed files raise any kind of error
-        raise _refusal(backbone, "configuration", error) from error
+    config: Any = plain_config(Path(backbone))
+    if config is None:
+        config = _config_of_transformers(backbone)
     if config.is_encoder_decoder or not hasattr(config, "vocab_size"):
         raise InputError(f"student.backbone {backbone}: must be a text encoder, got {config.model_type!r}")
     return config
 
 
+def _config_of_transformers(backbone: str) -> Any:
+    from transformers import AutoConfig, BertConfig  # a second of processor time
+
+    try:
+        if _is_early_bert(Path(backbone)):
+            return BertConfig.from_json_file(Path(backbone) / "config.json")
+        return AutoConfig.from_pretrained(backbone)
+    except Exception as error:  # malformed files raise any kind of error
+        raise _refusal(backbone, "configuration", error) from error
+
+
 def load_tokenizer(backbone: str) -> Any:
-    """Load the fast tokenizer of a backbone.
+    """Load the fast tokenizer of a backbone, of transformers' class.
 
     Raises:
         InputError: The tokenizer is missing, has no words, or has ids beyond the model's vocabulary.
     """
+    from transformers import AutoTokenizer  # a second of processor time
+
     folder = Path(backbone)
     try:
         inner = (
@@ -63,13 +71,22 @@ def load_tokenizer(backbone: str) -> Any:
             f"student.backbone {backbone}: has no usable tokenizer: its vocabulary must hold more than "
             "special tokens; are tokenizer.json or vocab.txt missing?"
         )
+    refuse_vocabulary(backbone, len(inner))
+    return inner
+
+
+def refuse_vocabulary(backbone: str, n_entries: int) -> None:
+    """Refuse a tokenizer whose ids lie beyond the model's vocabulary.
+
+    Raises:
+        InputError: They do.
+    """
     vocab_size = load_config(backbone).vocab_size
-    if len(inner) > vocab_size:
+    if n_entries > vocab_size:
         raise InputError(
             f"student.backbone {backbone}: the tokenizer's ids must lie within the model's vocabulary, "
-            f"got {len(inner)} entries for {vocab_size}"
+            f"got {n_entries} entries for {vocab_size}"
         )
-    return inner
 
 
 def refuse_length(backbone: str, config: Any, max_length: int) -> None:
@@ -238,6 +255,8 @@ def _casing_of(vocabulary: str) -> dict[str, bool | None]:
 
 
 def _early_tokenizer(folder: Path) -> Any:
+    from transformers import BertTokenizerFast
+
     vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8")
     return BertTokenizerFast(
         vocab_file=str(folder / "vocab.txt"),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, MarianConfig
 
 from themo.errors import InputError, reason_of
 from themo.fetching.hub import fetch_model
@@ -172,13 +171,13 @@ def _load_tokenizer(folder: Path, what: str) -> Any:
 
 
 def _load_model(folder: Path, what: str) -> Any:
+    from transformers import AutoConfig, MarianConfig, MarianMTModel  # seconds of processor time
+
     try:
         # not by MarianConfig: it gives defaults for a missing file
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
         if config.model_type != MarianConfig.model_type:
             raise ValueError(f"must be of type {MarianConfig.model_type}, got {config.model_type}")
-        from transformers import MarianMTModel  # seconds of processor time
-
         model, loading = MarianMTModel.from_pretrained(
             str(folder), config=config, weights_only=True, dtype=torch.float32, output_loading_info=True
         )

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer
 
 from themo.config.sections import MAX_TOKENS
 from themo.errors import InputError, reason_of
@@ -105,6 +104,8 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def _base_config(base: str, what: str) -> Any:
+    from transformers import AutoConfig  # a second of processor time
+
     folder = fetch_model(base, f"{what}: its base {base}", ["config.json"], weights=False)
     try:
         return AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
@@ -113,6 +114,8 @@ def _base_config(base: str, what: str) -> Any:
 
 
 def _load_tokenizer(folder: Path, config: Any, what: str) -> Tokenizer:
+    from transformers import AutoTokenizer
+
     try:
         # with the base's configuration: transformers has no model of type M-CLIP
         inner = AutoTokenizer.from_pretrained(str(folder), config=config, trust_remote_code=False)

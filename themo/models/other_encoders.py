@@ -10,11 +10,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AttentionInterface, AttentionMaskInterface, AutoModel
+from transformers import (
+    MODEL_MAPPING,
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoModel,
+    BertConfig,
+)
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from themo.models.bert import DTYPE, BertEncoder
+from themo.models.bert_files import PlainConfig
 
 ATTENTION = "themo_sdpa"
 
@@ -38,6 +45,11 @@ def _attention(
 
 AttentionInterface.register(ATTENTION, _attention)
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+def config_of_transformers(config: Any) -> Any:
+    """A copy of a configuration, of transformers' class also where it was plain."""
+    return BertConfig.from_dict(vars(config)) if isinstance(config, PlainConfig) else copy.deepcopy(config)
 
 
 def of_config(config: Any) -> Any:
@@ -85,6 +97,7 @@ def of_weights(backbone: str, config: Any) -> Any:
     Raises:
         ValueError: The weights lack a tensor.
     """
+    config = config_of_transformers(config)
     model, loading = AutoModel.from_pretrained(
         backbone,
         config=config,
@@ -102,7 +115,7 @@ def of_weights(backbone: str, config: Any) -> Any:
 
 def with_plain_attention(encoder: BertEncoder) -> Any:
     """The same encoder as a class of transformers, in eval mode, whose attention is plain products."""
-    config = copy.deepcopy(encoder.config)
+    config = config_of_transformers(encoder.config)
     model = AutoModel.from_config(config, attn_implementation="eager", dtype=DTYPE)
     model.pooler = None
     model.load_state_dict(encoder.state_dict())

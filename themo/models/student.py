@@ -19,6 +19,7 @@ from themo.errors import InputError, reason_of
 from themo.files.weights import write_weights
 from themo.models.backbones import build_model, load_config, refuse_length
 from themo.models.bert import BertEncoder, LayerWeights
+from themo.models.bert_files import CONFIG, write_config
 from themo.models.by_length import batches_by_length
 from themo.models.tokens import Tokenizer, cut
 from themo.process.devices import multiplies_bfloat16
@@ -231,9 +232,9 @@ def save_student(
     head_weights = {name: t for name, t in weights.items() if not name.startswith(prefix)}
     write_weights(backbone, folder / "model.safetensors", {"format": "pt"})
     write_weights(head_weights, folder / "head.safetensors", {"format": "pt"})
-    config.to_json_file(folder / "config.json", use_diff=False)
+    write_config(config, folder / CONFIG)
     (folder / "head.json").write_text(json.dumps(asdict(head), indent=1), encoding="utf-8")
-    tokenizer.inner.save_pretrained(folder)
+    tokenizer.save(folder)
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

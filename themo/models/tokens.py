@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,8 @@ from tokenizers import normalizers
 
 from themo.config.sections import MAX_TOKENS
 from themo.files.cache import digest
-from themo.models.backbones import load_tokenizer
+from themo.models.backbones import load_tokenizer, refuse_vocabulary
+from themo.models.bert_files import PlainTokenizer, plain_tokenizer
 from themo.models.normal_form import NORMAL_FORM, canonical, is_decomposable
 
 
@@ -22,26 +25,30 @@ class Tokenizer:
 
     It first converts every text to canonical form, and so does each ``tokenizer.json`` written from it.
 
+    Args:
+        own: The tokenizer, of transformers' class or plain.
+
     Attributes:
-        inner: The transformers tokenizer, for saving beside the student.
         pad_id: Id of padding, which is masked.
+        unknown_id: Id of the unknown token; None: there is none.
         suffix: Number of special tokens at the end of a sentence (1 for BERT's separator).
         fingerprint: Digest of the whole tokenizer.
         dtype: Smallest type that holds all ids.
     """
 
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-        self._backend = inner.backend_tokenizer
+    def __init__(self, own: Any) -> None:
+        self._own = own
+        self._backend = own.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
         _compose_first(self._backend)
-        self.pad_id: int = inner.pad_token_id if inner.pad_token_id is not None else 0
-        specials = inner("a", return_special_tokens_mask=True)["special_tokens_mask"]
-        self._blank: int = inner.unk_token_id if inner.unk_token_id is not None else self.pad_id
+        self.pad_id: int = own.pad_token_id if own.pad_token_id is not None else 0
+        self.unknown_id: int | None = own.unk_token_id
+        self._blank: int = self.unknown_id if self.unknown_id is not None else self.pad_id
+        specials = self._backend.encode("a").special_tokens_mask
         self.suffix: int = len(specials) - len("".join(map(str, specials)).rstrip("1"))
         self.fingerprint = digest([self._backend.to_str(), MAX_TOKENS])
-        self.dtype: type[np.integer[Any]] = np.uint16 if len(inner) <= np.iinfo(np.uint16).max else np.int32
+        self.dtype: type[np.integer[Any]] = np.uint16 if len(own) <= np.iinfo(np.uint16).max else np.int32
 
     @classmethod
     def load(cls, backbone: str) -> Tokenizer:
@@ -50,7 +57,22 @@ class Tokenizer:
         Raises:
             InputError: The backbone is unknown or has no fast tokenizer.
         """
-        return cls(load_tokenizer(backbone))
+        plain = plain_tokenizer(Path(backbone))
+        if plain is None:
+            return cls(load_tokenizer(backbone))
+        refuse_vocabulary(backbone, len(plain))
+        return cls(plain)
+
+    @cached_property
+    def inner(self) -> Any:
+        """The tokenizer as transformers' class, which takes a second to import."""
+        if not isinstance(self._own, PlainTokenizer):
+            return self._own
+        return Tokenizer(load_tokenizer(str(self._own.folder))).inner
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer's files as transformers does."""
+        self._own.save_pretrained(folder)
 
     def encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int64]]:
         """Return the concatenated ids of all texts, with special tokens, and the number of ids of each.
@@ -69,9 +91,8 @@ class Tokenizer:
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
         """Return for each text whether no part of it becomes the unknown token."""
-        unknown = self.inner.unk_token_id
         encodings = self._backend.encode_batch_fast([canonical(text) for text in texts])
-        return [unknown is None or unknown not in encoding.ids for encoding in encodings]
+        return [self.unknown_id is None or self.unknown_id not in encoding.ids for encoding in encodings]
 
 
 def uncomposed_tokens(tokenizer: Tokenizer) -> list[str]:
