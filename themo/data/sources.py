@@ -106,9 +106,12 @@ class Sources:
         Raises:
             InputError: The model is unknown or cannot be fetched.
         """
+        folder = self.resolve(name)
+        if Path(folder).is_dir():
+            return folder
         from themo.fetching.hub import fetch_model  # imports take a second
 
-        return str(fetch_model(self.resolve(name), f"student.backbone {name}", weights=weights))
+        return str(fetch_model(folder, f"student.backbone {name}", weights=weights))
 
     def backbone_repository(self, name: str) -> str | None:
         """Return the hub repository of a backbone; None if it is a folder."""

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from themo.errors import InputError, reason_of
-from themo.fetching.hub import fetch_model
 from themo.files.cache import Cache, digest, digest_folder
 from themo.files.weights import refuse_code
 from themo.models.by_length import batches_by_length
@@ -65,6 +64,8 @@ class Translator:
             InputError: The model is unknown or damaged, its weights hold code, or `target` is none of its
                 several target languages.
         """
+        from themo.fetching.hub import fetch_model  # imports take a second
+
         what = f"translation model {name}"
         # from a folder: for a name, transformers starts a thread that asks the hub to convert the weights
         folder = fetch_model(name, what)

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from themo.config.sections import MAX_TOKENS
 from themo.errors import InputError, reason_of
-from themo.fetching.hub import fetch_model
 from themo.files.weights import read_weights
 from themo.models.backbones import longest_input
 from themo.models.bert import DTYPE, BertEncoder, is_bert
@@ -53,6 +52,8 @@ class MClip:
         Raises:
             InputError: The model is unknown or damaged, or its weights have another shape or hold code.
         """
+        from themo.fetching.hub import fetch_model  # imports take a second
+
         what = f"M-CLIP model {name}"
         folder = fetch_model(name, what)
         settings = _read_settings(folder / "config.json")
@@ -105,6 +106,8 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 def _base_config(base: str, what: str) -> Any:
     from transformers import AutoConfig  # a second of processor time
+
+    from themo.fetching.hub import fetch_model
 
     folder = fetch_model(base, f"{what}: its base {base}", ["config.json"], weights=False)
     try:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from themo.errors import InputError
+from themo.tracking.known_databases import note_opened
 from themo.tracking.uri import reason_without_password, sqlite_file, without_password
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ def open_experiment(uri: str, experiment: str) -> tuple[MlflowClient, str]:
             with _default_files_beside(sqlite_file(uri)):
                 client = MlflowClient(tracking_uri=uri)
             known = client.get_experiment_by_name(experiment)
+            with suppress(OSError, sqlite3.Error):  # a read-only folder: MLflow is asked each time
+                note_opened(uri)
             if known is None:
                 return client, _create(client, uri, experiment)
         if known.lifecycle_stage != "active":

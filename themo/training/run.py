@@ -29,6 +29,7 @@ from themo.evaluation.version_run import ENDED, project_version
 from themo.process.devices import resolve_device
 from themo.process.output import typed
 from themo.process.progress import console, silence, track
+from themo.tracking.known_databases import opens
 from themo.tracking.projection import Projection, RunStatus
 from themo.tracking.runs import Tracking
 from themo.tracking.unsent import MARK_FILE, marked
@@ -77,7 +78,8 @@ class TrainingRun:
             InputError: The server is unreachable, or another process sends the version's run.
         """
         uri, experiment = tracking_uri(Path(self._settings.paths.logs_dir)), self._settings.paths.experiment
-        self._tracking = Tracking(uri, experiment, self._project, self.version)
+        must_answer = not opens(uri, experiment)  # else MLflow is loaded while the student trains
+        self._tracking = Tracking(uri, experiment, self._project, self.version, must_answer=must_answer)
         return self._tracking
 
     def _project(self) -> Projection:
