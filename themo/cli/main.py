@@ -91,8 +91,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     Raises:
         InputError: The command line is wrong.
     """
-    parser = _parser()
-    if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
+    completes = "_ARGCOMPLETE" in os.environ  # a shell asks for completions
+    parser = _parser(words[:1] if words and words[0] in NAMES and not completes else NAMES)
+    if completes:
         from themo.cli.commands.completion import answer
 
         answer(parser)
@@ -110,7 +111,8 @@ def _refuse(unknown: list[str], name: str, parser: Parser) -> NoReturn:
     command.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
-def _parser() -> Parser:
+def _parser(names: Sequence[str] = NAMES) -> Parser:
+    """Build the parser of some commands; one that is not asked for may import what others do without."""
     parser = Parser(
         prog="python -m themo",
         description="A Spanish text encoder for CLIP: distil it, search for its best settings, test it.",
@@ -121,7 +123,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"themo {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     parser.commands = commands.choices
-    for name in NAMES:
+    for name in names:
         command = _command(name)
         command.add_options(
             commands.add_parser(

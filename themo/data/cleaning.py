@@ -18,10 +18,6 @@ import pyarrow.compute as pc
 from themo.models.normal_form import PERHAPS_DECOMPOSED, VISIBLE, canonical
 
 
-def _words(text: str) -> pa.Array:
-    return pa.array(text.split(), pa.large_string())
-
-
 Reason = Literal[
     "empty",
     "too long",
@@ -61,10 +57,8 @@ _SMALL_WORDS = "of|the|and|a|an|in|on|at|for|to|with|from|by|de|la|el|los|las|de
 _TITLE = rf"{_TITLE_WORD}(?:[ ,:&]+(?:(?:{_SMALL_WORDS}) +){{0,3}}{_TITLE_WORD})+"
 """Capitalised words with small ones between them: a title or name, which is often not translated."""
 
-_ENGLISH = _words(
-    "the and of is are was were that with this have has not they you for his her which would there"
-)
-_SPANISH = _words("el la los las de que y en un una es por con se su para como del al lo más está pero muy")
+_ENGLISH = "the and of is are was were that with this have has not they you for his her which would there"
+_SPANISH = "el la los las de que y en un una es por con se su para como del al lo más está pero muy"
 
 
 @dataclass(frozen=True)
@@ -132,7 +126,9 @@ def _in_another_language(en: pa.Array, es: pa.Array) -> npt.NDArray[np.bool_]:
 def _looks_foreign(en: pa.Array, es: pa.Array) -> npt.NDArray[np.bool_]:
     foreign = np.zeros(len(en), dtype=np.bool_)
     n_words = []
-    for side, own, other in ((en, _ENGLISH, _SPANISH), (es, _SPANISH, _ENGLISH)):
+    # here, not as constants: pyarrow imports pandas with its first array
+    english, spanish = (pa.array(words.split(), pa.large_string()) for words in (_ENGLISH, _SPANISH))
+    for side, own, other in ((en, english, spanish), (es, spanish, english)):
         words = pc.ascii_split_whitespace(pc.ascii_lower(side))
         n_words.append(np.asarray(pc.list_value_length(words), dtype=np.int64))
         n_other = _count(words, other)

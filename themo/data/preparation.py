@@ -223,9 +223,10 @@ def _captioned_images(
     cache: Cache, test_set: Xtd10, language: str, tokenizer: Tokenizer, teacher: _LazyTeacher
 ) -> CaptionedImages:
     rows = np.array(test_set.image_of_caption, dtype=np.int64)
-    captions = pa.array(test_set.captions[language], pa.large_string())
-    key = [captions.to_pylist(), rows.tolist()]
-    tokens = _tokenize(cache, tokenizer, key, [captions], len(rows), rows, rows)
+    captions = test_set.captions[language]
+    # not before it is needed: pyarrow imports pandas with its first array
+    arrays = (pa.array(texts, pa.large_string()) for texts in [captions])
+    tokens = _tokenize(cache, tokenizer, [captions, rows.tolist()], arrays, len(rows), rows, rows)
     vectors = teacher.image_vectors(test_set.images)
     english = teacher.caption_vectors(test_set.captions[ENGLISH])
     return CaptionedImages(EncodedPairs(tokens, vectors), teacher.map_to_image_space(), english)
