@@ -1,10 +1,12 @@
 """Processor time and memory of whole commands, against an older commit of this repository, in turn.
 
-    python -m benchmarks.against_older [--commit COMMIT] [--rounds N] [--without-setup | --without-refusals]
+    python -m benchmarks.against_older [--commit COMMIT] [--rounds N] [--places FOLDER]
+        [--without-setup | --without-refusals]
 
 Each command is a process of its own, from its start to its end. The older commit is checked out into a
 temporary folder and runs in the same environment; each checkout has a working directory of its own, in which
-it has built the miniature, trained a version and searched. `benchmarks.miniature_build` compares that build.
+it has built the miniature, trained a version and searched; ``--places`` keeps them for the next comparison.
+`benchmarks.miniature_build` compares that build.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +63,7 @@ SETUP = (
     ["train", "--epochs", "0.05"],
     ["tune", "--name", "made", "--num-samples", "1", "--epochs", "0.05"],
 )
-VERSION = "logs/miniature/version_0"
+VERSION, SEARCH = "logs/miniature/version_0", "logs/tune/made/search.yaml"
 COMMANDS: Mapping[str, tuple[list[str], float]] = {
     "status": (["status", "made"], 1 / 3),
     "prepare --dry-run": (["prepare", "--dry-run"], 1 / 3),
@@ -109,7 +111,12 @@ def run(options: Options) -> list[Row]:  # noqa: ARG001 -- nothing to choose
 
 
 def compared(
-    commit: str, rounds: int, *, with_setup: bool = True, with_refusals: bool = True
+    commit: str,
+    rounds: int,
+    *,
+    with_setup: bool = True,
+    with_refusals: bool = True,
+    places: Path | None = None,
 ) -> Iterator[Row]:
     """Run every command in turn from both checkouts, every other round in the opposite order.
 
@@ -120,19 +127,21 @@ def compared(
         rounds: Runs of each command.
         with_setup: Whether each checkout first builds, trains and searches; else only what needs no data.
         with_refusals: Whether commands are measured that end with exit code 2.
+        places: Folder that keeps the working directories, ``now`` and the commit's name; None: they are
+            temporary.
     """
     with (
         checkout(commit) as before,
-        _workplace(HERE, with_setup) as ours,
-        _workplace(before, with_setup) as old,
+        _workplace(HERE, with_setup, places and places / "now") as ours,
+        _workplace(before, with_setup, places and places / commit) as old,
     ):
-        places = {HERE: ours, before: old}
+        place_of = {HERE: ours, before: old}
 
         def measure(name: str, arguments: list[str], code: int, goal: float) -> list[Row]:
             used: dict[Path, list[Use]] = {HERE: [], before: []}
             for number in range(-1, rounds):  # the first fills the disk's cache
                 for tree in (HERE, before) if number % 2 == 0 else (before, HERE):
-                    use = measured(arguments, tree, places[tree], code)
+                    use = measured(arguments, tree, place_of[tree], code)
                     if number >= 0:
                         used[tree].append(use)
             return _rows(name, used[HERE], used[before], commit, goal)
@@ -192,12 +201,13 @@ def _rows(name: str, ours: list[Use], older: list[Use], commit: str, goal: float
 
 
 @contextmanager
-def _workplace(tree: Path, with_setup: bool) -> Iterator[Path]:
+def _workplace(tree: Path, with_setup: bool, kept: Path | None) -> Iterator[Path]:
     """Yield a working directory of a checkout, with what its commands read."""
-    with tempfile.TemporaryDirectory(prefix="themo-bench-") as folder:
+    with nullcontext(kept) if kept else tempfile.TemporaryDirectory(prefix="themo-bench-") as folder:
         place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
         if with_setup:
-            for words in SETUP:
+            for words in SETUP if not (place / SEARCH).is_file() else ():
                 subprocess.run(
                     [sys.executable, "-m", "themo", *words],
                     cwd=place,
@@ -212,7 +222,9 @@ def _workplace(tree: Path, with_setup: bool) -> Iterator[Path]:
 
 
 def _environment(tree: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(tree)}  # before the installed package
+    """The environment of a user, whose Python keeps compiled modules, as that of some containers does not."""
+    of_user = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return of_user | {"PYTHONPATH": str(tree)}  # before the installed package
 
 
 def main() -> None:
@@ -222,12 +234,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"runs of each command (default {ROUNDS})")
     parser.add_argument("--without-setup", action="store_true", help="only commands that need no data")
     parser.add_argument("--without-refusals", action="store_true", help="only commands that do their work")
+    parser.add_argument(
+        "--places", type=Path, help="folder that keeps the working directories (temporary ones)"
+    )
     options = parser.parse_args()
     for row in compared(
         options.commit,
         options.rounds,
         with_setup=not options.without_setup,
         with_refusals=not options.without_refusals,
+        places=options.places,
     ):
         least, greatest = row.spread or (float("nan"), float("nan"))
         print(

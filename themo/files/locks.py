@@ -6,10 +6,12 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from themo.process.progress import console
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 SECONDS_OF_SILENCE = 2.0
 """A longer wait for a lock is announced."""
@@ -28,6 +30,8 @@ def alone(lock: Path, busy: str) -> Iterator[None]:
     """
     held = try_lock(lock, SECONDS_OF_SILENCE)
     if held is None:
+        from filelock import FileLock
+
         console.print(busy)
         held = FileLock(lock)
         held.acquire()
@@ -43,6 +47,8 @@ def try_lock(lock: Path, seconds: float = 0.0) -> FileLock | None:
     Raises:
         OSError: The file cannot be written.
     """
+    from filelock import FileLock, Timeout  # with asyncio, for those that hold locks alone
+
     held = FileLock(lock, thread_local=False)  # any thread may release it
     try:
         held.acquire(timeout=seconds)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TextIO, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from themo.process.streams import Stream
 
@@ -68,6 +67,8 @@ def waiting(description: str) -> Iterator[None]:
 
 @contextmanager
 def _bar(description: str, total: float, unit: str) -> Iterator[Advance]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import shlex
-import urllib.error
-import urllib.request
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -103,6 +100,10 @@ def check_reachable(uri: str) -> None:
     """
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
+        import http.client  # with ssl, for those that ask a server alone
+        import urllib.error
+        import urllib.request
+
         health = without_password(uri).rstrip("/") + "/health"
         try:
             with urllib.request.urlopen(health, timeout=_REACH_SECONDS):  # noqa: S310

@@ -14,12 +14,14 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-
-from filelock import FileLock
+from typing import TYPE_CHECKING
 
 from themo.config.settings import Settings
 from themo.errors import InputError
 from themo.files.locks import is_locked, try_lock
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 SEARCH_FILE = "search.yaml"
 STUDY_FILE = "study.json"
