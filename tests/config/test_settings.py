@@ -10,7 +10,7 @@ from tiny import SettingsFactory
 
 from themo.config.presets import presets
 from themo.config.sections import MAX_TOKENS, PathSettings
-from themo.config.settings import Settings, known_leaves, load
+from themo.config.settings import Settings, described, known_leaves, load
 from themo.config.worlds import experiment_of
 from themo.config.yaml_files import read_value, read_yaml
 from themo.errors import InputError
@@ -71,7 +71,7 @@ def test_leaf_names_are_unique_and_described() -> None:
     ]
     assert len(names) == len(set(names))
     assert set(names) == set(known_leaves())
-    assert all(field.description for _, field in known_leaves().values())
+    assert all(described()[leaf] for leaf in known_leaves())
 
 
 words = st.text("abcñ é.-_/:#'\"{}[]0123456789eE+~!*&%@`\\|>,?", min_size=1, max_size=12).filter(

@@ -151,7 +151,7 @@ def change(name: str, **values: object) -> Callable[[Path], object]:
         change("tokenizer_config.json", tokenizer_class="RobertaTokenizer"),
         change("tokenizer_config.json", do_lower_case=False),
         change("tokenizer_config.json", strip_accents=True),
-        change("tokenizer_config.json", pad_token="[OTHER]"),
+        change("tokenizer_config.json", pad_token="[OTHER]"),  # noqa: S106
         change("tokenizer.json", normalizer=None),
         change("tokenizer.json", model={"type": "WordPiece"}),
         change("config.json", model_type="roberta"),
@@ -203,4 +203,4 @@ def test_plain_files_load_in_transformers(tiny_backbone: Path, tmp_path: Path) -
     folder = plain_backbone(Cache(tmp_path), str(tiny_backbone))
     config = AutoConfig.from_pretrained(folder)
     assert BertModel(config).config.hidden_size == 32
-    assert AutoTokenizer.from_pretrained(folder).pad_token == "[PAD]"
+    assert AutoTokenizer.from_pretrained(folder).pad_token == "[PAD]"  # noqa: S105

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from themo.cli.known_runs import complete_with
 from themo.config.places import expand_home
 from themo.config.presets import DEFAULT_PRESET, presets
-from themo.config.settings import known_leaves, load, option
+from themo.config.settings import described, known_leaves, load, option
 from themo.config.yaml_files import read_value
 from themo.errors import InputError
 
@@ -90,13 +90,13 @@ def add_settings(parser: Parser, sections: tuple[str, ...] | None = None) -> Non
         if sections is None or section in sections:
             if section not in groups:
                 groups[section] = parser.add_argument_group(f"{section} settings")
-            _add_setting(groups[section], leaf, field)
+            _add_setting(groups[section], leaf, field, described()[leaf])
 
 
-def _add_setting(group: Any, leaf: str, field: FieldInfo) -> None:
+def _add_setting(group: Any, leaf: str, field: FieldInfo, description: str) -> None:
     # an absent option is no attribute, since None is a value (`--patience null`)
     add = partial(group.add_argument, option(leaf), dest=_SETTING + leaf, default=argparse.SUPPRESS)
-    summary = f"{field.description or ''} ({_default(leaf)})".replace("%", "%%")
+    summary = f"{description} ({_default(leaf)})".replace("%", "%%")
     kinds = _kinds(field.annotation)
     if bool in kinds:
         add(action=argparse.BooleanOptionalAction, help=summary)

@@ -31,9 +31,7 @@ HIGHER_IS_BETTER: dict[Objective, bool] = {
 class Section(BaseModel):
     """A group of settings: immutable, typed strictly, without unknown keys."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataSettings(Section):

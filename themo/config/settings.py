@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from themo.config.descriptions import descriptions
 from themo.config.miniature import MiniatureRecipe
 from themo.config.presets import DEFAULT_PRESET, preset_path
 from themo.config.sections import (
@@ -126,6 +128,16 @@ def known_leaves() -> dict[str, tuple[str, FieldInfo]]:
         leaf: (section, field)
         for section, fields in _SECTIONS_BUT_MINIATURE.items()
         for leaf, field in fields.items()
+    }
+
+
+@cache
+def described() -> Mapping[str, str]:
+    """Return the description of every setting by leaf name."""
+    return {
+        leaf: text
+        for section in _SECTIONS_BUT_MINIATURE
+        for leaf, text in descriptions(Settings.model_fields[section].annotation).items()  # type: ignore[arg-type]
     }
 
 

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from themo.models.normal_form import PERHAPS_DECOMPOSED, VISIBLE, canonical
 
-
 Reason = Literal[
     "empty",
     "too long",

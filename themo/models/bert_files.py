@@ -1,9 +1,9 @@
 """BERT's configuration and tokenizer from files that Themo wrote, read without transformers.
 
-Importing transformers takes 0.9 s of processor time and 100 MB; training and testing a BERT need nothing else of
-it. Transformers reads a backbone once and writes what it understood: all of the configuration, and the whole
-tokenizer as one ``tokenizer.json``. A student's folder has the same files. What differs from them in any way is
-left to transformers.
+Importing transformers takes 0.9 s of processor time; training and testing a BERT need nothing else of it.
+Transformers reads a backbone once and writes all of the configuration, and the whole tokenizer as one
+``tokenizer.json`` (`themo.models.plain_backbone`). A student's folder has the same files. Transformers reads
+files that differ from these in any way.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""BERT's configuration and tokenizer in the cache: transformers reads a backbone once, and no process after that."""
+"""BERT's configuration and tokenizer in the cache: only the first process reads them by transformers."""
 
 from __future__ import annotations
 

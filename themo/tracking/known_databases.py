@@ -1,7 +1,7 @@
 """SQLite databases that the installed MLflow has opened before: told without importing it.
 
-MLflow takes two seconds of processor time to import and to open a database, most of which a training process can
-spend after its first steps. A bad database must be refused before them.
+MLflow takes two seconds of processor time to import and to open a database. A training process spends them
+after its first steps, but refuses a bad database before.
 """
 
 from __future__ import annotations
