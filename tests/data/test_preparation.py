@@ -15,6 +15,8 @@ from themo.data.preparation import prepare_data
 from themo.data.test_sets import read_captions
 from themo.data.xflickrco import read_xflickrco
 from themo.errors import InputError
+from themo.models.backbones import load_config
+from themo.models.bert_files import PlainConfig
 from themo.models.teacher import Teacher
 from themo.models.tokens import Tokenizer
 
@@ -41,7 +43,8 @@ def test_pairs_keep_together(settings: SettingsFactory, tiny_teacher: Path, tiny
         assert len(set.union(*by_english.values())) == len(by_english)
     assert len(data.train) + len(data.validation) == len(sentence_pairs())
     assert data.dimension == 16
-    assert data.backbone == str(tiny_backbone)
+    assert isinstance(load_config(data.backbone), PlainConfig)
+    assert prepare_data(settings(backbone_weights=True)).backbone == str(tiny_backbone)
 
 
 def test_each_english_sentence_has_one_vector(tiny_data: TrainingData) -> None:
