@@ -15,6 +15,10 @@ import themo
 from themo.checkpoints.versions import read_summary
 from themo.config.settings import known_leaves
 from themo.data.dataset import TrainingData
+from themo.tracking.connection import open_experiment
+from themo.tracking.mirror import Mirror
+from themo.training.request import settings_of_run
+from themo.training.run import training_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # MLflow's
 
@@ -57,6 +61,35 @@ def test_stop_at_the_last_report_is_a_finished_run(tiny_config: Path, tiny_data:
 
     result = themo.train(config=tiny_config, data=tiny_data, mlflow=False, report=report)
     assert result.state == "finished"
+
+
+def test_a_known_database_gets_its_runs_after_the_first_step(
+    tiny_config: Path, tiny_data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    themo.train(config=tiny_config, data=tiny_data, epochs=0.1)
+    asked, connect = [], Mirror.connect
+
+    def note(mirror: Mirror) -> Any:
+        asked.append(mirror)
+        return connect(mirror)
+
+    monkeypatch.setattr(Mirror, "connect", note)
+    with training_run(settings_of_run(tiny_config, None, {"epochs": 0.1}), data=tiny_data) as run:
+        assert not asked
+        run.train()
+    database = f"sqlite:///{tmp_path / 'logs' / 'mlflow.db'}"
+    client, experiment = open_experiment(database, "tiny")
+    assert [known.info.status for known in client.search_runs([experiment])] == ["FINISHED"] * 2
+
+
+def test_a_deleted_experiment_is_refused_before_training(
+    tiny_config: Path, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    themo.train(config=tiny_config, data=tiny_data, epochs=0.1)
+    client, experiment = open_experiment(f"sqlite:///{tmp_path / 'logs' / 'mlflow.db'}", "tiny")
+    client.delete_experiment(experiment)
+    with pytest.raises(themo.InputError, match=r"MLflow experiment 'tiny' at .* was deleted"):
+        themo.train(config=tiny_config, data=tiny_data, report=lambda _: pytest.fail("trained"))
 
 
 def test_without_mlflow_no_database_is_made(

@@ -67,6 +67,7 @@ class TrainingRun:
         self._data = data
         self._resume = resume
         self._tracking: Tracking | None = None
+        self._has_stepped = False
         # a resumed version resumes its run in MLflow too; versions of older Themos have no key
         self._key = next(iter(read_run_keys(resume) if resume else []), uuid.uuid4().hex)
         self._status: RunStatus | None = None
@@ -78,7 +79,7 @@ class TrainingRun:
             InputError: The server is unreachable, or another process sends the version's run.
         """
         uri, experiment = tracking_uri(Path(self._settings.paths.logs_dir)), self._settings.paths.experiment
-        must_answer = not opens(uri, experiment)  # else MLflow is loaded while the student trains
+        must_answer = not opens(uri, experiment)  # else MLflow is loaded after the first step
         self._tracking = Tracking(uri, experiment, self._project, self.version, must_answer=must_answer)
         return self._tracking
 
@@ -111,12 +112,19 @@ class TrainingRun:
         done = int(read_progress(resume)["pairs_seen"]) if resume else 0
         total = round(settings.training.epochs * self._data.pairs_an_epoch)
         with track("Training", total - done, "pairs") as advance:
+
+            def step(pairs: int, loss: float) -> None:
+                advance(pairs, f"loss {loss:.4f}")
+                if self._tracking is not None and not self._has_stepped:
+                    self._tracking.wake()  # which loads MLflow
+                self._has_stepped = True
+
             train_student(
                 settings,
                 self._data,
                 report=lambda last: self._report(last, report),
                 resume=resume,
-                on_step=lambda pairs, loss: advance(pairs, f"loss {loss:.4f}"),
+                on_step=step,
                 on_begin=self._tell,
             )
 
