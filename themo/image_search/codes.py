@@ -1,10 +1,9 @@
 """Vectors rounded to a byte a dimension: a quarter of the memory traffic, and a bound on the rounding.
 
 A piece's vector v is split into the mean m of the piece, integers c of -127 to 127 with a scale s, and the
-rounding r that is left: v = m + s c + r. A query q is split twice, q = t (a + b / 254) + u, so that its own
-rounding u hardly counts. Then
+rounding r that is left: v = m + s c + r. A query is split alike: q = t a + u. Then
 
-    v q = m q + s t (c a + c b / 254) + (s c u + r q)
+    v q = m q + s t (c a) + (s c u + r q)
 
 where the last term is at most ``|s c| |u| + |r| |q|`` (Cauchy-Schwarz). Products of integers are exact.
 Centring matters: CLIP's vectors share a few large dimensions, which would set every scale.
@@ -26,8 +25,6 @@ Integers = npt.NDArray[np.int8]
 
 LARGEST = 127
 """Greatest absolute value of an integer."""
-_FINER = 2 * LARGEST
-"""The second integers of a query are so many times finer: they round what the first ones leave."""
 _ROUNDED_UP = 1 + 1e-6
 """Factor of lengths, so that float32 does not round a bound down."""
 
@@ -57,29 +54,29 @@ class Rounding:
 
     def bounds(self, integers_PE: Integers, query: RoundedQuery) -> Bounds:
         """Return the products of vectors with a query, by their integers."""
-        integers = torch.from_numpy(integers_PE)
-        coarse, fine = (torch._int_mm(integers, column[:, None])[:, 0] for column in query.integers)
-        products_P = (coarse + fine / _FINER).numpy() * (self.scales_P * np.float32(query.scale))
+        sums_P = torch._int_mm(torch.from_numpy(integers_PE), query.integers_E[:, None])[:, 0].numpy()
+        products_P = sums_P * (self.scales_P * np.float32(query.scale))
         # the sums of E products of float32 are rounded too, in the estimate and in the exact product
         rounding = 2 * len(self.mean_E) * float(np.finfo(np.float32).eps) * query.length
         constant = np.float32(self.longest * query.error + rounding)
-        return Bounds(products_P + self.mean_E @ query.vector_E, self.errors_P * query.length + constant)
+        estimates_P: Vectors = products_P + self.mean_E @ query.vector_E
+        return Bounds(estimates_P, self.errors_P * query.length + constant)
 
 
 @dataclass(frozen=True)
 class RoundedQuery:
-    """A query as two rows of integers.
+    """A query as integers.
 
     Attributes:
         vector_E: The float32 query.
-        integers: (E,) int8 tensors, coarse and fine.
-        scale: Scale of the coarse integers.
-        error: Length of what both leave, rounded up.
+        integers_E: int8 tensor.
+        scale: Scale of the integers.
+        error: Length of the rounding, rounded up.
         length: Length of the query, rounded up.
     """
 
     vector_E: Vectors
-    integers: tuple[torch.Tensor, torch.Tensor]
+    integers_E: torch.Tensor
     scale: float
     error: float
     length: float
@@ -89,12 +86,10 @@ class RoundedQuery:
         """Round a float32 query."""
         exact_E = query_E.astype(np.float64)
         scale = float(np.abs(exact_E).max(initial=0.0)) / LARGEST or 1.0
-        coarse_E = np.rint(exact_E / scale)
-        fine_E = np.rint((exact_E / scale - coarse_E) * _FINER)
-        error_E = exact_E - scale * (coarse_E + fine_E / _FINER)
-        integers = tuple(torch.from_numpy(each.astype(np.int8)) for each in (coarse_E, fine_E))
-        error, length = (_ROUNDED_UP * float(np.linalg.norm(each)) for each in (error_E, exact_E))
-        return cls(query_E, (integers[0], integers[1]), scale, error, length)
+        integers_E = np.rint(exact_E / scale)
+        error = _ROUNDED_UP * float(np.linalg.norm(exact_E - scale * integers_E))
+        length = _ROUNDED_UP * float(np.linalg.norm(exact_E))
+        return cls(query_E, torch.from_numpy(integers_E.astype(np.int8)), scale, error, length)
 
 
 def round_vectors(vectors_PE: Vectors) -> tuple[Integers, Rounding]:
