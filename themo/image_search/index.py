@@ -190,8 +190,6 @@ class ImageIndex:
         """Return the (n,) float32 products of some pictures with a query, equal for equal pixels."""
         twins, places = np.unique(self.twin_of[rows], return_inverse=True)
         scores: Vectors = torch.mv(torch.from_numpy(self.vectors(twins)), torch.from_numpy(query_E)).numpy()
-        for piece in self.pieces:
-            piece.release()
         return scores[places]
 
     def deviations(self, vectors_KE: Vectors) -> Vectors:
@@ -212,6 +210,7 @@ class ImageIndex:
         for number in np.unique(numbers):
             (places,) = np.nonzero(numbers == number)
             vectors[places] = self.pieces[number].rows[rows[places] - self.starts[number]]
+            self.pieces[number].release()  # a page read maps its neighbours too
         return vectors
 
     @cached_property
@@ -226,13 +225,10 @@ class ImageIndex:
         ends = np.searchsorted(of_all, twins, side="right")
         places = zip(np.searchsorted(of_all, twins), ends, strict=True)
         rows = np.sort(np.concatenate([rows[:0], *(by_twin[start:end] for start, end in places)]))
-        vectors = self.vectors(rows)
-        for piece in self.pieces:
-            piece.release()
         return replace(
             self,
             names=tuple(self.names[row] for row in rows),
-            pieces=(HeldVectors(vectors),),
+            pieces=(HeldVectors(self.vectors(rows)),),
             file_of=self.file_of[rows],
             twin_of=np.searchsorted(rows, self.twin_of[rows]),
             codes=(),
