@@ -74,8 +74,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         raise InputError(
             "test: --preset and --config are for --baseline without a version, which has its own settings"
         )
-    # a small student's batches take torch's threads milliseconds, between which they would spin: on busy cores
-    # a third of the command's processor time (measured)
+    # else torch's threads spin between the short batches of a small student: on busy cores a third of the
+    # command's processor time (measured)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from themo.checkpoints.versions import find_part, settings_here
     from themo.evaluation.test_data import refuse_missing_test_data
