@@ -1,4 +1,4 @@
-"""Databases that MLflow has opened before, told without it."""
+"""Databases that MLflow has opened before, recognised without it."""
 
 import json
 import os

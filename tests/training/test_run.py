@@ -74,7 +74,7 @@ def test_a_known_database_gets_its_runs_after_the_first_step(
         return connect(mirror)
 
     monkeypatch.setattr(Mirror, "connect", note)
-    with training_run(settings_of_run(tiny_config, None, {"epochs": 0.1}), data=tiny_data) as run:
+    with training_run(settings_of_run(tiny_config, None, {"epochs": 0.1}, None), data=tiny_data) as run:
         assert not asked
         run.train()
     database = f"sqlite:///{tmp_path / 'logs' / 'mlflow.db'}"

@@ -1,4 +1,4 @@
-"""SQLite databases that the installed MLflow has opened before: told without importing it.
+"""Recognition of SQLite databases that the installed MLflow has opened before, without importing it.
 
 MLflow takes two seconds of processor time to import and to open a database. A training process spends them
 after its first steps, but refuses a bad database before.
