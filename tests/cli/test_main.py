@@ -245,7 +245,7 @@ BAD_DATA: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "unknown teacher": (lambda _: ["--architecture", "X"], "teacher.architecture X: cannot be loaded: "),
     "a file for the cache": (
         lambda folder: ["--cache-dir", str(write(folder / "cache", b""))],
-        "cache: corpus cannot be written: File exists",
+        "cache: backbone cannot be written: File exists",
     ),
 }
 
@@ -270,7 +270,7 @@ def test_a_corrupt_cache_entry_is_built_again(capsys: Capture, tiny_config: Path
 
 
 def test_a_full_disk(capsys: Capture, tiny_config: Path, tmp_path: Path) -> None:
-    """The corpus is written where there is no room for it."""
+    """The first entry of the cache is written where there is no room for it."""
     disk = tmp_path / "disk"
     disk.mkdir()
     try:
@@ -280,7 +280,7 @@ def test_a_full_disk(capsys: Capture, tiny_config: Path, tmp_path: Path) -> None
         pytest.skip("needs the right to mount a tmpfs")
     try:
         message = refusal(capsys, "prepare", "--config", tiny_config, "--cache-dir", disk)
-        assert message.startswith(f"cache_dir {disk}: corpus cannot be written: ")
+        assert message.startswith(f"cache_dir {disk}: backbone cannot be written: ")
         assert re.search("no space left", message, re.IGNORECASE)
         assert [p for p in disk.iterdir() if p.suffix != ".lock"] == []
     finally:

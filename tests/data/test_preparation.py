@@ -43,8 +43,8 @@ def test_pairs_keep_together(settings: SettingsFactory, tiny_teacher: Path, tiny
         assert len(set.union(*by_english.values())) == len(by_english)
     assert len(data.train) + len(data.validation) == len(sentence_pairs())
     assert data.dimension == 16
-    assert isinstance(load_config(data.backbone), PlainConfig)
-    assert prepare_data(settings(backbone_weights=True)).backbone == str(tiny_backbone)
+    assert data.backbone == str(tiny_backbone)
+    assert isinstance(load_config(data.backbone_files), PlainConfig)
 
 
 def test_each_english_sentence_has_one_vector(tiny_data: TrainingData) -> None:

@@ -96,8 +96,7 @@ class TrainingData:
 
     Attributes:
         train, validation: The pairs.
-        backbone: Folder or hub name of the student's backbone, resolved; without weights perhaps that of
-            `themo.models.plain_backbone`.
+        backbone: Folder or hub name of the student's backbone, resolved.
         images: Captioned images for validation, or None.
         parts: Number of training pairs of each corpus, in their order, and their repetitions per epoch;
             empty: one corpus without repetitions.
@@ -105,6 +104,8 @@ class TrainingData:
         corpus: Key of the pairs, equal for equal pairs in equal order; None: unknown.
         to_image_space: ``.npy`` of the affine map from the targets to image space, as of `CaptionedImages`,
             for nested widths; None: the targets are in it, or there are no widths.
+        plain_backbone: Folder of the backbone's configuration and tokenizer that need no transformers
+            (`themo.models.plain_backbone`); None: the backbone's own are read.
     """
 
     train: EncodedPairs
@@ -115,6 +116,12 @@ class TrainingData:
     backbone_repository: str | None = None
     corpus: str | None = None
     to_image_space: Path | None = None
+    plain_backbone: str | None = None
+
+    @property
+    def backbone_files(self) -> str:
+        """Folder or hub name of the backbone's configuration and tokenizer."""
+        return self.plain_backbone or self.backbone
 
     @property
     def pairs_an_epoch(self) -> int:

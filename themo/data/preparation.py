@@ -57,9 +57,7 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
     """
     sources = Sources(settings)
     cache, inputs = sources.cache, _Inputs.of(settings, sources)
-    backbone = inputs.backbone
-    if not settings.student.backbone_weights:  # transformers reads weights
-        backbone = plain_backbone(cache, backbone)
+    backbone = plain_backbone(cache, inputs.backbone)
     config = load_config(backbone)
     refuse_length(inputs.backbone, config, settings.student.max_length)  # before a run is booked
     folder = cache.entry("corpus", inputs.plan.digest(), inputs.plan.build)
@@ -91,12 +89,13 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
     prepared = TrainingData(
         training,
         validation,
-        backbone,
+        inputs.backbone,
         images,
         tuple((n, corpus.weight) for n, corpus in zip(train.sizes, inputs.plan.corpora, strict=True)),
         inputs.backbone_repository,
         folder.name,
         to_image_space,
+        backbone,
     )
     pa.default_memory_pool().release_unused()  # memory that Arrow holds for reuse
     return prepared

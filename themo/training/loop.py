@@ -129,7 +129,9 @@ def train(
     validate = Validation(data, max_length, device, nesting)
     steps_an_epoch, total_steps = _steps(settings, data)
     total_pairs = data.pairs_an_epoch * total_steps / steps_an_epoch
-    run = _Run(settings, student, optimizer, Tokenizer.load(data.backbone), Progress(corpus=data.corpus))
+    run = _Run(
+        settings, student, optimizer, Tokenizer.load(data.backbone_files), Progress(corpus=data.corpus)
+    )
     run.axes = None if nesting is None else nesting.axes.cpu()
     run.facts = {
         "objective": settings.objective,
@@ -296,7 +298,7 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
     """
     student, training = settings.student, settings.training
     config = adapted_config(
-        data.backbone,
+        data.backbone_files,
         hidden_size=student.hidden_size,
         hidden_layers=student.hidden_layers,
         dropout=student.dropout,
@@ -338,7 +340,7 @@ def build_student(settings: Settings, data: TrainingData) -> Student:
         data.dimension, config.pooling, config.last_layer_norm, config.projection_bias, config.max_length
     )
     return Student.build(
-        data.backbone,
+        data.backbone if config.backbone_weights else data.backbone_files,
         head,
         weights=config.backbone_weights,
         projection_init=config.projection_init,

@@ -119,6 +119,7 @@ class Shipment:
             backbone=str(here(Path(data.backbone))) if data.backbone in self.items else data.backbone,
             images=data.images and images_here(data.images),
             to_image_space=data.to_image_space and here(data.to_image_space),
+            plain_backbone=data.plain_backbone and str(here(Path(data.plain_backbone))),
         )
 
     def _fetched(self, item: Item) -> Path:
@@ -178,5 +179,7 @@ def _paths(data: TrainingData) -> Iterable[Path]:
         yield data.images.to_image_space
     if data.to_image_space:
         yield data.to_image_space
+    if data.plain_backbone:
+        yield Path(data.plain_backbone)
     if Path(data.backbone).is_dir():
         yield Path(data.backbone)

@@ -29,7 +29,7 @@ def student_cost(settings: Settings, data: TrainingData, second: SecondObjective
     Raises:
         InputError: The student cannot be built from the settings.
     """
-    student, tokenizer = build_student(settings, data).eval(), Tokenizer.load(data.backbone)
+    student, tokenizer = build_student(settings, data).eval(), Tokenizer.load(data.backbone_files)
     return _mb(student, tokenizer) if second == "mb" else _ms(student, tokenizer, data.validation)
 
 
