@@ -106,12 +106,13 @@ def test_bad_dimensions_are_refused(settings, name, rule, message):
     [
         ({}, r"x.yaml: space must be a mapping of settings to ranges, got None"),
         ({"spaces": {}}, r"x.yaml: unknown key 'spaces', known are space, first, search"),
+        ({"search": {"zzz": 3}}, r"x.yaml: unknown key 'search.zzz', known are num_samples, seed, "),
         ({"first": {"a": 1}}, r"first must be a list of mappings"),
         ({"first": [{"batch_size": 33}]}, r"first\[0\].batch_size: must lie in {'integer'.*, got 33"),
         ({"first": [{"batch_size": 64.0}]}, r"first\[0\].batch_size: must lie in {'integer'.*, got 64.0"),
         ({"first": [{"pooling": "mean"}]}, r"first\[0\].pooling: must be a setting of space"),
         ({"search": {"num_samples": 0}}, r"search.num_samples: must be greater than or equal to 1, got 0"),
-        ({"search": {"samples": 3}}, r"unknown key 'search.samples', known are num_samples"),
+        ({"search": {"samples": 3}}, r"unknown key 'search.samples' \(did you mean 'num_samples'\?\)$"),
         ({"search": {"reduction_factor": 1.0}}, r"search.reduction_factor: must be greater than 1, got 1.0"),
         (
             {"search": {"searcher": "tpes"}},
