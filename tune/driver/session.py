@@ -283,6 +283,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         unconfirmed=unconfirmed if isinstance(unconfirmed, str) else "",
         early_end=early_end(study, search.space) if is_done else None,
         front=front_as_json(search, study),
+        search=search.space.search,
     )
 
 

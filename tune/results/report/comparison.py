@@ -36,7 +36,7 @@ def write_comparison(first: Search, first_folder: Path, second: Search, second_f
     Args:
         first: A search.
         first_folder: Its directory; only the page in it is changed.
-        second: Another search with the same objective; with the same second objective, or one of them has none.
+        second: Another search with the same objective, and the same second objective if both have one.
         second_folder: Its directory.
 
     Returns:
