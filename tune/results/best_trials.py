@@ -23,6 +23,7 @@ from tune.space.dimensions import Scalar
 from tune.space.search_settings import SearchSettings
 from tune.study.front import UNITS
 from tune.study.remaining_gain import RemainingGain
+from tune.study.resource import HEADINGS, number_of
 from tune.study.study import Study
 from tune.study.trial_record import Mode, State, Trial
 
@@ -186,7 +187,8 @@ def table(result: SearchResult, searched: Iterable[str], columns: int = WIDTH_OF
         columns: Width of the terminal; a narrow one shows fewer trials.
     """
     names = list(searched)
-    widest = max(map(len, ("trial", "pairs_seen", result.objective, *names)))
+    resource = result.search.resource
+    widest = max(map(len, ("trial", HEADINGS[resource], result.objective, *names)))
     n_shown = max(1, (columns - widest - _PADDING) // (_TRIAL_WIDTH + _PADDING))
     top = result.top[:n_shown]
     left_out = len(result.top) - len(top)
@@ -204,7 +206,7 @@ def table(result: SearchResult, searched: Iterable[str], columns: int = WIDTH_OF
     view.add_row(result.objective, *(f"{best:.4f}" if best is not None else "" for best in bests))
     if (second := result.search.second_objective) is not None:
         view.add_row(UNITS[second], *(cost_cell(trial) for trial in top))
-    view.add_row("pairs_seen", *(f"{trial.pairs_seen:,}" for trial in top))
+    view.add_row(HEADINGS[resource], *(number_of(trial, resource) for trial in top))
     view.add_row("ended", *(trial.state_name(at_rest=True) for trial in top), end_section=True)
     for name in names:
         view.add_row(name, *(show_setting(trial, name) for trial in top))

@@ -20,6 +20,7 @@ from tune.results.front import front_as_json
 from tune.study.front import UNITS
 from tune.study.limits import early_end, is_whole, used_up
 from tune.study.naming import SEARCH_FILE, STUDY_FILE, is_held
+from tune.study.resource import number_of
 from tune.study.search import Search, read_search, search_folders
 from tune.study.study import Study
 from tune.study.trial_record import Trial
@@ -107,7 +108,7 @@ class Status:
         rules = self.search.space.search
         costs = [] if rules.second_objective is None else [UNITS[rules.second_objective]]
         view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for heading in ("trial", "state", self.search.objective, *costs, "pairs"):
+        for heading in ("trial", "state", self.search.objective, *costs, rules.resource):
             view.add_column(heading, justify="left" if heading == "state" else "right", overflow="fold")
         view.add_column("settings", max_width=_SETTINGS_WIDTH, overflow="fold")
         others = [trial for trial in self.study.ranked() if trial.state != "RUNNING"]
@@ -118,7 +119,7 @@ class Status:
                 trial.state_name(at_rest=self.activity != "running"),
                 "" if best is None else f"{best:.4f}",
                 *(cost_cell(trial) for _ in costs),
-                f"{trial.pairs_seen:,}",
+                number_of(trial, rules.resource),
                 " ".join(f"{name}={show(value)}" for name, value in trial.params.items()),
             )
         if others[_TOP:]:

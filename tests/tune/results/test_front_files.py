@@ -11,6 +11,7 @@ import pytest
 from browser import opened
 from recorded_search import record, searched_by, text_of
 from rich.console import Console
+from rich.table import Table
 
 from themo.cli.main import main
 from themo.config.settings import load
@@ -83,6 +84,24 @@ def test_tables_of_trials_show_the_cost(finished: tuple[Search, Path, Study]) ->
     lines = console.export_text().splitlines()
     cells = {words[0]: words[1:] for line in lines if (words := line.split())}
     assert cells["MB"][cells["trial"].index("10")] == "2"
+
+
+def test_tables_of_a_search_in_seconds_show_seconds(finished: tuple[Search, Path, Study]) -> None:
+    search, folder, _ = finished
+    study = Study.read(folder / "study.json")
+    rules = {"resource": "seconds", "trial_seconds": 60, "grace_share": 0.1, "grace_pairs": None}
+    search = searched_by(search, folder, **rules)
+    for trial in study:
+        trial.metrics["training_seconds"] = 2.5 + trial.number
+    study.save()
+    front = next(front_in_words(search, study, folder))
+    assert isinstance(front, Table)
+    for view, heading in ((read_status(folder).to_table(), "seconds"), (front, "seconds")):
+        columns = {column.header: list(column.cells) for column in view.columns}
+        assert columns[heading][columns["trial"].index("10")] == "12.5"
+    best = table(result_of(search, study), search.space.dimensions)
+    rows = dict(zip(best.columns[0].cells, best.columns[1].cells, strict=True))
+    assert (best.columns[1].header, rows["seconds"]) == ("10", "12.5")
 
 
 def test_the_table_names_a_command(finished: tuple[Search, Path, Study]) -> None:
