@@ -22,7 +22,7 @@ from themo.files.locks import try_lock
 from tune.cluster.resources import Resources
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space, from_tree
-from tune.study.limits import early_end, is_exhausted, trials_without_gain
+from tune.study.limits import is_exhausted, small_gain, trials_without_gain
 from tune.study.naming import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Place, reserve, search_folder
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial
@@ -232,7 +232,7 @@ def grow(
                 f"--stop-after-no-gain: must be at least {n_vain + 1} for {search.name} to start more "
                 f"trials, the last {n_vain} brought no gain, got {space.search.stop_after_no_gain}"
             )
-        if is_more and (end := early_end(study, space)) is not None:
+        if is_more and (end := small_gain(study, space)) is not None:
             raise InputError(
                 f"--stop-chance: must be at most {_rounded_down(end.chance)} for {search.name} to start more "
                 f"trials, the chance that the remaining {end.n_left} gain more than {end.amount:g}, "
