@@ -19,7 +19,7 @@ from tune.space import conditions as of_conditions
 from tune.space.conditions import Box, Condition
 from tune.space.dimensions import Dimension, Scalar, choices_of, contains, n_values, rule_of
 from tune.space.read_dimensions import read_dimensions
-from tune.space.search_settings import EARLY_ENDS, GRACES, SearchSettings, contradictions
+from tune.space.search_settings import EARLY_ENDS, GRACES, OFF, SearchSettings, contradictions
 
 _OPTIONS = {"seed": "--search-seed"}
 
@@ -86,6 +86,8 @@ class Space:
                 own |= dict.fromkeys(GRACES)
             if changes.get("scheduler") == "pbt":
                 own = {name: value for name, value in own.items() if name not in ("searcher", *EARLY_ENDS)}
+            if changes.get("stop_gain") == OFF:
+                own["stop_chance"] = None
             kept = SearchSettings.model_validate(own | changes)
         except ValidationError as error:
             item = error.errors()[0]

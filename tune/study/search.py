@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from themo import __version__
 from themo.config.sections import HIGHER_IS_BETTER
@@ -176,10 +176,10 @@ def read_search(folder: Path, asked_by: str = RESUME, *, to_go_on: bool = False)
 def grow(
     search: Search,
     num_samples: int | None = None,
-    stop_after_no_gain: int | None = None,
+    stop_after_no_gain: int | Literal["off"] | None = None,
     confirm: float | None = None,
     *,
-    stop_gain: float | None = None,
+    stop_gain: float | Literal["off"] | None = None,
     stop_chance: float | None = None,
 ) -> Search:
     """Change the limits of a search, up or down, and save them in ``search.yaml``.
@@ -187,7 +187,7 @@ def grow(
     Args:
         search: The search.
         num_samples: Total number of trials; None: unchanged.
-        stop_after_no_gain: See `tune.space.search_settings.SearchSettings`; None: unchanged.
+        stop_after_no_gain: See `tune.space.search_settings.SearchSettings`, or ``off``; None: unchanged.
         confirm: The same; 0: off.
         stop_gain: The same; None: unchanged.
         stop_chance: The same; None: unchanged.
@@ -221,11 +221,11 @@ def grow(
         given = {name: value for name, value in changes.items() if value is not None}
         space = search.space.searched_by(**given)
         own = search.space.search
-        is_more = space.search.num_samples > own.num_samples
-        is_more |= (stop_after_no_gain or 0) > (own.stop_after_no_gain or math.inf)
+        new = space.search
+        is_more = new.num_samples > own.num_samples
+        is_more |= (new.stop_after_no_gain or math.inf) > (own.stop_after_no_gain or math.inf)
         if own.stop_gain is not None:
-            is_more |= (stop_gain or math.inf) < own.stop_gain
-            is_more |= (stop_chance or math.inf) < own.gain_chance
+            is_more |= (new.stop_gain or 0.0) < own.stop_gain or new.gain_chance < own.gain_chance
         if is_more and is_exhausted(study, space.search):
             n_vain = trials_without_gain(study)
             raise InputError(

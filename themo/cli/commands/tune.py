@@ -8,7 +8,7 @@ from pathlib import Path
 from themo.cli.known_runs import complete_with, searches
 from themo.cli.options import (
     Parser,
-    above_0,
+    above_0_or_off,
     add_json,
     add_presets,
     add_settings,
@@ -18,6 +18,7 @@ from themo.cli.options import (
     path,
     place,
     positive,
+    positive_or_off,
     seconds,
     share_or_off,
 )
@@ -89,16 +90,17 @@ def add_options(parser: Parser) -> None:
     )
     add(
         "--stop-after-no-gain",
-        type=positive,
+        type=positive_or_off,
         metavar="N",
-        help="trials without improvement after which the search stops; not with pbt (as in the space file)",
+        help="trials without improvement after which the search stops, or off; not with pbt (as in the space "
+        "file; off)",
     )
     add(
         "--stop-gain",
-        type=above_0,
+        type=above_0_or_off,
         metavar="X",
         help="gain in the objective's unit; the search stops once the chance that the remaining trials gain "
-        "more is below --stop-chance; not with pbt (as in the space file; no such limit)",
+        "more is below --stop-chance; or off; not with pbt (as in the space file; off)",
     )
     add(
         "--stop-chance",
