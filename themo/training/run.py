@@ -18,6 +18,7 @@ from themo.checkpoints.versions import (
     new_version,
     read_progress,
     read_run_keys,
+    training_lock,
 )
 from themo.config.settings import Settings, load_for_training
 from themo.config.worlds import toy_parts
@@ -156,7 +157,8 @@ def training_run(
         The run. A version directory without a report is removed.
 
     Raises:
-        InputError: The device, the data, the version to resume or MLflow's server is unfit.
+        InputError: The device, the data, the version to resume or MLflow's server is unfit, or another
+            process trains the version.
     """
     for line in toy_parts(settings):
         console.print(line, soft_wrap=True)
@@ -169,7 +171,7 @@ def training_run(
     refuse_unfit(settings, data, resume)
     run = TrainingRun(settings, data, resume)
     try:
-        with run.track() if mlflow else nullcontext():
+        with training_lock(run.version), run.track() if mlflow else nullcontext():
             for other in marked(logs_dir) if mlflow else []:
                 console.print(f"Not all in MLflow: {other}; to send it: {typed('send', other)}")
             yield run
