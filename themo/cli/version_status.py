@@ -10,7 +10,7 @@ from typing import Any
 from themo.checkpoints.versions import TEST_FILE, is_training, read_summary
 from themo.evaluation.report.tables import read_scores
 from themo.evaluation.score_names import STUDENT
-from themo.process.output import typed
+from themo.process.output import typed, with_command
 
 _RUNNING, _INTERRUPTED = "running", "interrupted"
 
@@ -62,9 +62,9 @@ class VersionStatus:
             )
         if self.state in (_RUNNING, _INTERRUPTED):
             label = "If killed: " if self.state == _RUNNING else "To resume:     "
-            lines.append(f"{label}{typed('train', '--resume', self.version)}")
+            lines.append(with_command(label, typed("train", "--resume", self.version)))
         elif self.test is None:
-            lines.append(f"Test it:       {typed('test', '--version-path', self.version)}")
+            lines.append(with_command("Test it:       ", typed("test", "--version-path", self.version)))
         return lines
 
 

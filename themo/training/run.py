@@ -28,7 +28,7 @@ from themo.data.test_files import fetch_captions
 from themo.errors import InputError
 from themo.evaluation.version_run import ENDED, project_version
 from themo.process.devices import resolve_device
-from themo.process.output import typed
+from themo.process.output import typed, with_command
 from themo.process.progress import console, silence, track
 from themo.tracking.projection import Projection, RunStatus
 from themo.tracking.runs import Tracking
@@ -173,7 +173,8 @@ def training_run(
     try:
         with training_lock(run.version), run.track() if mlflow else nullcontext():
             for other in marked(logs_dir) if mlflow else []:
-                console.print(f"Not all in MLflow: {other}; to send it: {typed('send', other)}")
+                label = f"Not all in MLflow: {other}; to send it: "
+                console.print(with_command(label, typed("send", other), console))
             yield run
     finally:
         with suppress(OSError):  # a version with a report is not empty and stays

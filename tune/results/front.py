@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from themo.files.atomic import write_text
-from themo.process.output import typed
+from themo.process.output import typed, with_command
 from tune.results.best_trials import cost_cell, show
 from tune.space.search_settings import SearchSettings
 from tune.study.front import UNITS, front_of
@@ -91,7 +91,8 @@ def front_in_words(search: Search, study: Study, folder: Path) -> Iterator[Table
     path = settings_file(folder, cheapest.number)
     if cheapest is not front[-1] and path.is_file():  # the last one is the winner, whose student is in best/
         again = "Train trial" if cheapest.state == "COMPLETE" else "Train to its end trial"
-        yield f"{again} {cheapest.number}, of least {UNITS[second]}: {typed('train', '--config', path)}"
+        label = f"{again} {cheapest.number}, of least {UNITS[second]}: "
+        yield with_command(label, typed("train", "--config", path))
 
 
 def _table(front: Sequence[Trial], mode: Mode, objective: str, rules: SearchSettings) -> Table:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from themo.checkpoints.versions import REPORT_FILE
 from themo.errors import InputError
-from themo.process.output import duration, typed
+from themo.process.output import duration, typed, with_command
 from themo.process.progress import console
 from tune.confirmation.verdict import is_due, verdict
 from tune.results.best_trials import best_so_far, cost_cell, counts_in_words, show
@@ -155,7 +155,7 @@ class Status:
         if self.activity in ("interrupted", "not begun"):
             logs_dir = self.folder.resolve().parent.parent
             where = [] if logs_dir == Path("logs").resolve() else ["--logs-dir", str(logs_dir)]
-            lines.append(f"To resume: {typed('tune', '--resume', self.search.name, *where)}")
+            lines.append(with_command("To resume: ", typed("tune", "--resume", self.search.name, *where)))
         if (report := self.folder / REPORT_FILE).exists():
             lines.append(f"Report: {report}")
         lines += [

@@ -22,7 +22,7 @@ from themo.cli.options import (
     seconds,
     share_or_off,
 )
-from themo.process.output import columns, print_json, print_result, typed
+from themo.process.output import columns, print_json, print_result, typed, with_command
 from themo.process.progress import console
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
@@ -180,19 +180,19 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         _print_next("Not confirmed:", result.unconfirmed)
     if not result.is_whole:
         n_done = sum(n for state, n in result.counts.items() if state not in ("RUNNING", "PAUSED"))
-        _print_next(
-            "Time is up:", f"{n_done} of {result.num_samples} trials are done; to resume: {resume_hint[0]}"
+        _print_command(
+            f"Time is up:    {n_done} of {result.num_samples} trials are done; to resume:", resume_hint[0]
         )
     if not result.best.lineage:  # no settings repeat a trial that was cloned
-        _print_next("Reproduce it:", typed("train", "--config", result.folder / BEST_SETTINGS))
+        _print_command("Reproduce it:", typed("train", "--config", result.folder / BEST_SETTINGS))
     if end.report:
         _print_next("Report:", end.report)
     if end.registered:
         _print_next("Registered:", str(end.registered))
     if end.scores is not None:
-        _print_next("Test it:", typed("test", "--version-path", best))
+        _print_command("Test it:", typed("test", "--version-path", best))
     comparison = comparison_of(result.folder, search.uid)
-    _print_next("Compare runs:", comparison.command)
+    _print_command("Compare runs:", comparison.command)
     if comparison.address is not None:
         _print_next("Its trials:", comparison.address)
     end.refuse_unregistered(resume_hint[0])
@@ -200,3 +200,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
 def _print_next(label: str, text: str | Path) -> None:
     console.print(f"{label:<14} {text}", soft_wrap=True)
+
+
+def _print_command(label: str, command: str) -> None:
+    console.print(with_command(f"{label:<14} ", command, console), soft_wrap=True)
