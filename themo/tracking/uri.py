@@ -130,7 +130,7 @@ def check_reachable(uri: str) -> None:
 
 
 _REQUEST = "API request to "
-"""Begins MLflow's message of a failed request, which goes on with 300 characters of each layer below."""
+"""Begins MLflow's message of a failed request, followed by 300 characters of each layer below."""
 
 
 def reason_without_password(uri: str, error: BaseException) -> str:
