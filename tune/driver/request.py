@@ -84,7 +84,8 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
     if limits:
         search = grow(search, **limits)
     machines = _given(address=options.address, max_concurrent=options.max_concurrent)
-    _tell_reached(search, limits, _given(time_budget=options.time_budget) | machines)
+    others = _given(time_budget=options.time_budget, max_concurrent=options.max_concurrent)
+    _tell_reached(search, limits, others)
     return replace(search, resources=replace(search.resources, **machines))
 
 
