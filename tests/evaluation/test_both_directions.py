@@ -16,7 +16,7 @@ from themo.data.dataset import TrainingData
 from themo.errors import InputError
 from themo.evaluation.both_directions import SetScores, score_set
 from themo.evaluation.encoders import examine, score_version
-from themo.evaluation.metrics import wilson_interval
+from themo.evaluation.intervals import wilson_interval
 from themo.evaluation.report.page import write_report
 from themo.evaluation.report.tables import lay_out
 from themo.evaluation.scores import Scores

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from themo.data.test_sets import ImageNet, Xtd10
 from themo.errors import InputError
-from themo.evaluation.metrics import wilson_interval
+from themo.evaluation.intervals import wilson_interval
 from themo.evaluation.scores import ImageEncoder, Row, Scores, TextEncoder, evaluate
 
 # Four images on four axes; an encoder is a dictionary of directions.

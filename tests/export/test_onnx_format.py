@@ -14,7 +14,7 @@ from tiny import write_lines
 
 from themo.data.preparation import prepare_data
 from themo.errors import InputError
-from themo.evaluation.metrics import MatchAt1
+from themo.evaluation.matching import MatchAt1
 from themo.export import onnx_format, onnx_graph
 from themo.export.exporting import export_version
 from themo.export.onnx_format import encode

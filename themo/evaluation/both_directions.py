@@ -17,14 +17,8 @@ from rich.table import Table
 
 from themo.data.caption_sets import CaptionSet
 from themo.evaluation.image_to_text import ranks_of_own_captions
-from themo.evaluation.metrics import (
-    Interval,
-    hits_of_ranks,
-    paired_difference,
-    ranks_by_cosine,
-    share,
-    wilson_interval,
-)
+from themo.evaluation.intervals import Interval, paired_difference, wilson_interval
+from themo.evaluation.metrics import hits_of_ranks, ranks_by_cosine, share
 from themo.evaluation.score_names import (
     CEILING,
     DIRECTIONS,

@@ -25,18 +25,14 @@ from themo.data.test_sets import ImageNet, Xtd10
 from themo.errors import InputError
 from themo.evaluation.both_directions import SetScores, score_set, table_of_sets
 from themo.evaluation.equal_prompts import EqualPrompts, equal_prompts, first_equal
-from themo.evaluation.metrics import (
+from themo.evaluation.intervals import (
     Difference,
-    Found,
     Interval,
-    find_by_cosine,
-    hits_of_ranks,
     lead_above_zero,
     paired_difference,
-    share,
-    unit,
     wilson_interval,
 )
+from themo.evaluation.metrics import Found, find_by_cosine, hits_of_ranks, share, unit
 from themo.evaluation.score_names import (
     ACCURACY,
     CEILING,

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from themo.data.batches import assemble, token_counts
 from themo.data.dataset import CaptionedImages, EncodedPairs, TrainingData
-from themo.evaluation.metrics import MatchAt1, hits_of_ranks, ranks_by_cosine, share
+from themo.evaluation.matching import MatchAt1
+from themo.evaluation.metrics import hits_of_ranks, ranks_by_cosine, share
 from themo.models.student import Student
 from themo.process.devices import autocast
 from themo.training.losses import Loss
