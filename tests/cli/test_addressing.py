@@ -221,7 +221,7 @@ def test_status_of_a_tested_version(logs: Path, capsys: Capture) -> None:
 
     version = logs / "tiny/version_0"
     scores = Scores({"retrieval": {"student": torch.tensor([0, 0, 2, 30])}})
-    (version / "test.json").write_text(scores.to_json(), encoding="utf-8")
+    (version / "test.json").write_text(json.dumps(scores.to_dict()), encoding="utf-8")
     assert main(["status", str(version)]) == 0
     out = capsys.readouterr().out
     assert "Test:          retrieval@01 0.500, retrieval@05 0.750, retrieval@10 0.750\n" in out

@@ -22,7 +22,8 @@ from themo.errors import InputError, MissingInputError
 from themo.evaluation.open_sets import open_caption_sets
 from themo.evaluation.prompts import fill_templates, translate_prompts
 from themo.evaluation.score_names import ACCURACY, CEILING, RETRIEVAL, STUDENT
-from themo.evaluation.scores import ImageEncoder, Row, Scores, evaluate
+from themo.evaluation.scores import Scores
+from themo.evaluation.scoring import ImageEncoder, Row, evaluate
 from themo.evaluation.test_data import with_fetching_command
 from themo.miniature.pictured import Pictured
 from themo.models.cached_teacher import CachedTeacher
@@ -67,18 +68,6 @@ class Examination:
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of ``test.json``: `Scores.to_dict` and the test sets as "benchmarks"."""
         return self.scores.to_dict() | {"benchmarks": self.benchmarks.model_dump(mode="json")}
-
-
-def score_version(
-    settings: Settings,
-    version: Path | None,
-    *,
-    task: Task = "all",
-    baseline: bool = False,
-    floor: bool = False,
-) -> Scores:
-    """Return the scores of `examine`; the arguments are the same."""
-    return examine(settings, version, task=task, baseline=baseline, floor=floor).scores
 
 
 def examine(

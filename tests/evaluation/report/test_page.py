@@ -24,7 +24,7 @@ from themo.errors import InputError
 from themo.evaluation.encoders import Examination
 from themo.evaluation.report.figures import quality_against_cost
 from themo.evaluation.report.page import attribute_shares, value_shares, write_report
-from themo.evaluation.scores import Row, evaluate
+from themo.evaluation.scoring import Row, evaluate
 from themo.miniature.pictured import Pictured, pictured_scenes
 from themo.miniature.scenes import World
 from themo.models.images import open_rgb
