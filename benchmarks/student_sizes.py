@@ -20,7 +20,7 @@ import themo
 from benchmarks.measure import Comparison, Goal, Options, Row, Work, compare
 from themo.checkpoints.versions import settings_here
 from themo.data.sources import Sources
-from themo.data.test_sets import read_captions
+from themo.data.xtd10 import read_captions
 from themo.evaluation.encoders import examine
 from themo.evaluation.score_names import RETRIEVAL, STUDENT
 from themo.export.exporting import export_version

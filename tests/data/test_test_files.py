@@ -14,8 +14,8 @@ from tiny import SettingsFactory, write_captioned_images, write_lines
 from themo.cli.main import main
 from themo.data.crossmodal3600 import read_crossmodal
 from themo.data.test_files import fetch_captions, fetch_parts, parts
-from themo.data.test_sets import Xtd10
 from themo.data.xflickrco import read_xflickrco
+from themo.data.xtd10 import Xtd10
 from themo.errors import InputError
 
 N_IMAGES = 6

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from themo.data.test_sets import ImageNet
+from themo.data.imagenet import ImageNet
 from themo.evaluation.equal_prompts import equal_prompts, first_equal
 from themo.evaluation.scores import Scores
 from themo.evaluation.scoring import Row, evaluate

@@ -7,7 +7,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from themo.data.test_sets import ImageNet, Xtd10
+from themo.data.imagenet import ImageNet
+from themo.data.xtd10 import Xtd10
 from themo.errors import InputError
 from themo.evaluation.intervals import wilson_interval
 from themo.evaluation.scores import Scores

@@ -30,7 +30,7 @@ from themo.data.dataset import CaptionedImages, EncodedPairs, TrainingData
 from themo.data.kept_out import texts_and_images_of_tests
 from themo.data.sources import Sources
 from themo.data.targets import EncodeElsewhere, own_vectors, teacher_vectors
-from themo.data.test_sets import ENGLISH, Xtd10
+from themo.data.xtd10 import ENGLISH, Xtd10
 from themo.files.cache import Cache
 from themo.files.npy import NpyWriter
 from themo.models.backbones import load_config, refuse_length

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from themo.config.sections import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.data.crossmodal3600 import CAPTIONS_FILE
-from themo.data.test_sets import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, listed_images
 from themo.data.xflickrco import captions_file
+from themo.data.xtd10 import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, listed_images
 from themo.errors import InputError
 from themo.fetching.archives import is_unpacked, unpack
 from themo.files.locks import alone

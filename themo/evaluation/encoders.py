@@ -16,8 +16,9 @@ from themo.checkpoints.versions import find_part
 from themo.config.sections import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.data.caption_sets import CaptionSet
+from themo.data.imagenet import ImageNet
 from themo.data.sources import Sources
-from themo.data.test_sets import ENGLISH, ImageNet, Xtd10
+from themo.data.xtd10 import ENGLISH, Xtd10
 from themo.errors import InputError, MissingInputError
 from themo.evaluation.open_sets import open_caption_sets
 from themo.evaluation.prompts import fill_templates, translate_prompts

@@ -10,8 +10,8 @@ from themo.config.worlds import MINIATURE
 from themo.data.caption_sets import CaptionSet, as_caption_set
 from themo.data.crossmodal3600 import open_crossmodal
 from themo.data.sources import Sources
-from themo.data.test_sets import Xtd10
 from themo.data.xflickrco import open_xflickrco
+from themo.data.xtd10 import Xtd10
 from themo.errors import InputError, MissingInputError
 from themo.process.progress import console
 

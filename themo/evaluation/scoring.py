@@ -15,7 +15,8 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from themo.data.caption_sets import CaptionSet
-from themo.data.test_sets import ImageNet, Xtd10
+from themo.data.imagenet import ImageNet
+from themo.data.xtd10 import Xtd10
 from themo.errors import InputError
 from themo.evaluation.both_directions import score_set
 from themo.evaluation.equal_prompts import EqualPrompts, equal_prompts, first_equal

@@ -19,7 +19,8 @@ from themo.cli.main import main
 from themo.config.miniature import MiniatureRecipe
 from themo.config.sections import BenchmarkSettings
 from themo.config.settings import Settings
-from themo.data.test_sets import ImageNet, Xtd10
+from themo.data.imagenet import ImageNet
+from themo.data.xtd10 import Xtd10
 from themo.errors import InputError
 from themo.evaluation.encoders import Examination
 from themo.evaluation.report.figures import quality_against_cost
