@@ -34,8 +34,9 @@ from themo.tracking.runs import Tracking
 from themo.tracking.unsent import MARK_FILE, marked
 from themo.tracking.uri import check_reachable, tracking_uri
 from themo.training.briefing import briefing
-from themo.training.loop import Report, refuse_unfit
+from themo.training.loop import Report
 from themo.training.loop import train as train_student
+from themo.training.preconditions import refuse_unfit
 from themo.training.request import settings_of_run
 from themo.training.result import TrainResult, read_result
 
