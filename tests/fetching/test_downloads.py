@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from themo.errors import InputError
 from themo.fetching import downloads
 from themo.fetching import hosts as themo_hosts
-from themo.fetching.downloads import Remote, fetch, probe
+from themo.fetching.downloads import fetch, probe
+from themo.fetching.partial_file import Remote
 
 CONTENT = bytes(range(256)) * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -20,7 +20,7 @@ from themo.files.locks import alone
 from themo.process.progress import console
 
 if TYPE_CHECKING:
-    from themo.fetching.downloads import Remote
+    from themo.fetching.partial_file import Remote
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _is_for_tests(member: str) -> bool:
 
 
 def _remote(url: str) -> Remote:
-    from themo.fetching.downloads import Remote  # with a client, which a run on local files does without
+    from themo.fetching.partial_file import Remote
 
     return Remote(url)
 
