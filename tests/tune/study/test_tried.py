@@ -22,9 +22,10 @@ from tune.searchers.quasi_random import points
 from tune.space.dimensions import Choice, FloatRange, IntRange
 from tune.space.search_settings import SchedulerName, SearcherName, SearchSettings
 from tune.space.search_space import Space, from_tree
+from tune.study.growth import grow
 from tune.study.limits import used_up, wants_more
 from tune.study.naming import STUDY_FILE
-from tune.study.search import grow, read_search
+from tune.study.search import read_search
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 from tune.study.tried import draw_untried, is_tried, key_of, most_trials
