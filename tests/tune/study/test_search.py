@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
-
 import pytest
 from filelock import FileLock
 from formula_search import a_search, settings_in
@@ -13,10 +10,7 @@ from themo import __version__
 from themo.errors import InputError
 from tune.cluster.resources import Resources
 from tune.results.status import read_all
-from tune.space.search_space import from_tree
-from tune.study.confirmation import Confirmation
-from tune.study.growth import grow, refuse_another_space
-from tune.study.limits import wants_more
+from tune.study.growth import grow
 from tune.study.naming import search_folder
 from tune.study.search import discard_untried, has_pairs, new_search, read_search, refuse_other_pairs
 from tune.study.study import Study

@@ -10,7 +10,6 @@ import pytest
 
 from themo.errors import InputError
 from themo.files.disk_space import Patience
-from tune.study import study as module
 from tune.study.study import Study
 
 
@@ -187,7 +186,9 @@ def test_what_was_carried_over_is_written_out_once(tmp_path, monkeypatch):
     carried = replace(_with_a_trial().trials[0], number=-1)
     study = Study(tmp_path / "study.json", "max", carried=[carried])
     written: list[int] = []
-    monkeypatch.setattr(module, "asdict", lambda trial: written.append(trial.number) or asdict(trial))
+    monkeypatch.setattr(
+        "tune.study.study_file.asdict", lambda trial: written.append(trial.number) or asdict(trial)
+    )
     study.save()
     study.add({})
     assert written == [-1, 0]
