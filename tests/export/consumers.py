@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tiny import sentence_pairs
+from tiny import early_bert, sentence_pairs
 from torch import Tensor
 from torch.nn import functional
 
@@ -128,23 +128,11 @@ def files(folder: Path) -> list[str]:
 
 
 def write_beto(folder: Path, *, accents: bool = True) -> Path:
-    """A folder as BETO's first release came: no tokenizer.json, no type, unusual ids, padding's id untold."""
+    """The first release of BETO, with unusual special ids and a vocabulary of the tests' sentences."""
     specials = ["[MASK]", "[PAD]", "[EOS]", "[UNK]", "[CLS]", "[SEP]"]
     words = sorted({word for _, es in sentence_pairs() for word in es.split()})
     if not accents:
         words = sorted({word.translate(str.maketrans("áéíóúñ", "aeioun")) for word in words})
     letters = sorted(set("".join(words)))
     vocabulary = [*specials, *letters, *(f"##{letter}" for letter in letters), *words]
-    config = {
-        "vocab_size": len(vocabulary),
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "max_position_embeddings": 20,
-        "hidden_act": "gelu",
-    }
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    return folder
+    return early_bert(folder, vocabulary)
