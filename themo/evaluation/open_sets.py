@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from themo.config.presets import MINIATURE
 from themo.config.settings import Settings
-from themo.config.worlds import MINIATURE
 from themo.data.caption_sets import CaptionSet, as_caption_set
 from themo.data.crossmodal3600 import open_crossmodal
 from themo.data.sources import Sources

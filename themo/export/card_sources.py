@@ -6,8 +6,8 @@ import re
 from pathlib import Path, PurePath
 
 from themo.config.catalogue import CATALOGUE, parse_weighted
+from themo.config.presets import MINIATURE
 from themo.config.settings import Settings
-from themo.config.worlds import MINIATURE
 from themo.evaluation.score_names import RETRIEVAL
 from themo.export.source import Source
 from themo.models.teacher_names import hub_repository

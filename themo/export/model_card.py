@@ -14,8 +14,8 @@ from typing import Any
 from torch import Tensor
 
 from themo.config.catalogue import CATALOGUE, parse_weighted
+from themo.config.presets import MINIATURE
 from themo.config.settings import Settings
-from themo.config.worlds import MINIATURE
 from themo.config.yaml_files import write_yaml
 from themo.evaluation.score_names import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
 from themo.export.card_examples import example_sentences, expected_values

@@ -19,8 +19,8 @@ from themo.checkpoints.versions import (
     read_progress,
     read_run_keys,
 )
-from themo.config.settings import Settings, load_for_training
-from themo.config.worlds import toy_parts
+from themo.config.settings import Settings
+from themo.config.worlds import load_for_training, toy_parts
 from themo.data.dataset import TrainingData
 from themo.data.preparation import prepare_data
 from themo.data.test_files import fetch_captions
