@@ -213,7 +213,7 @@ def test_import_themo_loads_nothing_heavy() -> None:
     assert out == "[]\n"
 
 
-def test_who_looks_for_a_cluster_does_not_load_ray() -> None:
+def test_looking_for_a_cluster_does_not_load_ray() -> None:
     script = "import sys, tune.cluster.address; print('ray' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out == "False\n"

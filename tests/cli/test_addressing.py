@@ -73,7 +73,7 @@ def test_a_folder_of_the_same_name_goes_before_the_search(
     assert find_run(Path("mine"), logs) == Path("mine")
 
 
-def test_what_is_neither_version_nor_search_is_refused(find: Find, logs: Path) -> None:
+def test_a_folder_of_neither_version_nor_search_is_refused(find: Find, logs: Path) -> None:
     with pytest.raises(
         InputError, match=r"^nosuch/x: must be a version directory, it holds no config\.yaml$"
     ):

@@ -336,7 +336,7 @@ def table(version: Path) -> list[dict[str, str]]:
         (["--hidden-size", "40"], "student.hidden_size must be a multiple of the head width 16, got 40"),
     ],
 )
-def test_what_cannot_be_trained_leaves_nothing(
+def test_a_refused_training_leaves_no_files(
     capsys: Capture, tiny_config: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     assert refusal(capsys, "train", "--config", tiny_config, *options) == message

@@ -158,7 +158,7 @@ def test_scores_of_an_unsent_searchs_best_wait_for_it(settings: Settings, versio
     assert destination_of(best.parent) is not None
 
 
-def test_another_server_gets_a_whole_run_and_the_user_is_told(
+def test_another_server_gets_a_whole_run_with_a_notice(
     settings: Settings,
     version: Path,
     tmp_path: Path,

@@ -101,7 +101,7 @@ def test_betos_padding_is_found_by_its_id(source: Callable[..., Source], tmp_pat
     assert_same(Immich(folder).encode(sentences), opened, sentences)
 
 
-def test_what_immich_cannot_hold(
+def test_students_that_immich_cannot_hold_are_refused(
     version: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = Source.open(version())

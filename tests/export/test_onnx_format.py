@@ -57,7 +57,7 @@ def test_an_xlm_roberta(source: Callable[..., Source], tmp_path: Path) -> None:
     assert_same(encode(folder / "model.onnx", Sentences.of_texts(sentences, opened)), opened, sentences)
 
 
-def test_int8_and_what_it_loses(source: Callable[..., Source], tmp_path: Path) -> None:
+def test_int8_loss_is_measured_on_validation_pairs(source: Callable[..., Source], tmp_path: Path) -> None:
     opened = source(pooling="first", target="state")
     export = export_version(opened, "onnx", tmp_path / "export", int8=True)
     written = json.loads((export.folder / "int8.json").read_text(encoding="utf-8"))

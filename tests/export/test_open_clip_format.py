@@ -75,7 +75,9 @@ def test_a_bias_is_held_to_the_last_digits(source: Callable[..., Source]) -> Non
     assert lost.max() < 0.9  # had it been left out
 
 
-def test_what_it_cannot_hold(version: Callable[..., Path], tmp_path: Path) -> None:
+def test_students_that_open_clip_cannot_hold_are_refused(
+    version: Callable[..., Path], tmp_path: Path
+) -> None:
     opened = Source.open(version(last_layer_norm=True))
     with pytest.raises(
         InputError,

@@ -298,7 +298,7 @@ def test_a_resolver_that_does_not_answer_is_not_waited_for(
 
 
 @pytest.mark.parametrize("url", ["file.tar", "ftp://127.0.0.1/x", "http://h:port/x", "http:///x"])
-def test_what_is_no_address_is_refused_at_once(path: Path, url: str) -> None:
+def test_an_invalid_address_is_refused_at_once(path: Path, url: str) -> None:
     assert refusal(Remote(url), path).startswith(f"{url}: is no address of a file: ")
 
 
@@ -511,7 +511,7 @@ def test_a_part_that_was_whole_is_only_checked(host: Host, path: Path) -> None:
     assert host.requests == []
 
 
-def test_the_hash_covers_what_was_there(host: Host, path: Path) -> None:
+def test_the_hash_covers_bytes_received_before(host: Host, path: Path) -> None:
     leave(host, path, 1000)
     path.with_name("file.tar.part").write_bytes(b"x" * 1000)
     assert "sha256 must be" in refusal(Remote(host.url(NAME), sha256=SHA256), path)
@@ -641,7 +641,7 @@ def test_a_probe_without_a_size_uses_the_published_one(host: Host, fault: Fault)
     assert len(host.requests) == 2
 
 
-def test_a_probe_for_what_is_not_there(host: Host) -> None:
+def test_a_probe_for_a_missing_file_is_refused(host: Host) -> None:
     with pytest.raises(InputError) as caught:
         probe(Remote(host.url("nothing")))
     assert str(caught.value) == f"{host.url('nothing')}: answers 404 Not Found; check the network"

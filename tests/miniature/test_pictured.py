@@ -73,7 +73,7 @@ def test_only_the_miniatures_retrieval_sets_have_scenes(tiny_miniature: Path) ->
         (scene(A), {"shape", "colour", "size", "count", "relation"}),  # the second group is missing
     ],
 )
-def test_what_of_two_groups_agrees(found: Scenes, expected: set[str]) -> None:
+def test_agreement_of_two_groups(found: Scenes, expected: set[str]) -> None:
     assert wrong(scene(A, B), found) == expected
 
 
@@ -86,7 +86,7 @@ def test_what_of_two_groups_agrees(found: Scenes, expected: set[str]) -> None:
         (scene(B, A), {"count", "relation"}),
     ],
 )
-def test_what_of_one_group_agrees(found: Scenes, expected: set[str]) -> None:
+def test_agreement_of_one_group(found: Scenes, expected: set[str]) -> None:
     assert wrong(scene(A), found) == expected
 
 

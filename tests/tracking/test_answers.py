@@ -79,7 +79,7 @@ def proxy() -> Iterator[Proxy]:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 413, 429, 502])
 @pytest.mark.parametrize("body", ["<html>not now</html>", '{"message": "no route matched"}', ""])
-def test_what_a_proxy_answers_may_pass(proxy: Proxy, status: int, body: str) -> None:
+def test_answers_of_a_proxy_are_retried(proxy: Proxy, status: int, body: str) -> None:
     mirror = Mirror(proxy.uri, "any")
     for run in (RUN, REPORTED):
         proxy.answer = (status, body)
@@ -103,7 +103,7 @@ def test_what_a_proxy_answers_may_pass(proxy: Proxy, status: int, body: str) -> 
         (503, "TEMPORARILY_UNAVAILABLE", False),
     ],
 )
-def test_what_mlflow_itself_answers(proxy: Proxy, status: int, error_code: str, is_rejected: bool) -> None:
+def test_answers_of_mlflow_itself(proxy: Proxy, status: int, error_code: str, is_rejected: bool) -> None:
     printed: list[str] = []
     mirror = Mirror(proxy.uri, "any", printed.append)
     bring(mirror, RUN)

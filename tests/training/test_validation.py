@@ -93,7 +93,7 @@ def images(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("target", ["state", "embedding", "unit"])
-def test_retrieval_is_what_the_test_measures(
+def test_retrieval_equals_that_of_the_test(
     settings: SettingsFactory, images: dict[str, str], tmp_path: Path, target: Any
 ) -> None:
     """The kept student, chosen by retrieval, scores on the same images as it did in training."""

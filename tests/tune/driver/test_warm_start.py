@@ -31,7 +31,7 @@ def searched(
     return search, study
 
 
-def test_what_the_new_search_could_have_run_carries_over(settings: Settings) -> None:
+def test_trials_within_the_new_space_carry_over(settings: Settings) -> None:
     old, study = searched(
         settings,
         SPACE | {"learn_rate": {"log_uniform": [1e-5, 1e-2]}},

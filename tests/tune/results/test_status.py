@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_another_terminal_sees(folder: Path) -> None:
+def test_status_in_another_terminal(folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.iterdir()}
     status = read_status(folder)
     assert status.activity == "interrupted"

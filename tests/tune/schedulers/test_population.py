@@ -58,7 +58,7 @@ def test_the_worst_quarter_takes_over_the_best(space):
         assert [trial.values[pairs] for pairs in (500, 600)] == [trial.number + 0.5, trial.number + 0.6]
 
 
-def test_settings_are_the_donors_with_what_may_change_multiplied(space):
+def test_changeable_settings_of_the_donor_are_multiplied(space):
     def curve(trial, step):  # after the first round all are equal
         return float(trial.number if step < 3 else 0)
 

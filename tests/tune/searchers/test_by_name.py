@@ -97,7 +97,7 @@ def test_running_and_paused_trials_count_in_proposals(space, searcher):
 
 
 @pytest.mark.parametrize("carried", [(), ("learn_rate",), ("learn_rate", "batch_size", "loss")])
-def test_tpe_proposes_what_optunas_own_would(space, carried, monkeypatch):
+def test_tpe_proposes_as_optunas_own(space, carried, monkeypatch):
     """Also beside trials of another search that had some of the settings only, or all."""
     old = Study(None, "max")
     play(space, old, 9)

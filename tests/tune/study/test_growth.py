@@ -38,7 +38,7 @@ def test_a_share_for_confirmation_changes_until_it_begins(tmp_path):
     assert grow(search, confirm=0.0).space.search.confirm == 0.0
 
 
-def test_a_search_grows_but_not_below_what_it_has(tmp_path):
+def test_a_search_grows_but_not_below_its_trials(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     folder = tmp_path / "tune" / "mine"
     study = Study(folder / "study.json", search.mode)
@@ -139,7 +139,7 @@ def test_a_population_is_not_given_an_end_that_it_cannot_have(tmp_path):
         grow(search, stop_gain=0.1)
 
 
-def test_another_space_is_refused_and_what_differs_is_named(tmp_path):
+def test_another_space_is_refused_with_the_differences(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     refuse_another_space(search, search.space, Path("same.yaml"))
     tree = search.space.to_tree()

@@ -130,7 +130,7 @@ def test_the_line_of_the_best_so_far_passes_by_those_that_failed(finished: tuple
     assert max(line.y) == study[10].best("max")
 
 
-def test_what_a_trial_failed_of_is_no_markup_for_plotly(finished: tuple[Search, Path]) -> None:
+def test_a_failure_reason_is_no_markup_for_plotly(finished: tuple[Search, Path]) -> None:
     _, folder = finished
     trial = Study.read(folder / "study.json")[1]
     trial.reason = "must be <class 'int'>, got <b> & co"

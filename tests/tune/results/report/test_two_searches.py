@@ -45,7 +45,7 @@ def test_the_page_shows_winners_scores_and_differences(two: Two) -> None:
     assert "search: num_samples 12 6" in text
 
 
-def test_what_differs_is_named_and_folders_are_not(two: Two) -> None:
+def test_differing_settings_are_named_but_no_folders(two: Two) -> None:
     first, _, second, _ = two
     settings = second.settings.override({"epochs": 3.0, "logs_dir": "elsewhere", "warmup_steps": 7})
     dimensions = {**second.space.dimensions, "pooling": Choice(["mean", "first"])}
