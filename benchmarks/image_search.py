@@ -36,7 +36,7 @@ GOAL = Goal(100.0, "<")
 GOAL_MIB = Goal(2 * PIECE_ROWS * DIMENSION * 4 / 2**20, "<")
 """Less than two pieces of the index: only one is mapped at a time."""
 GAIN = Goal(3.0)
-"""Of the default runtime over PyTorch in float32."""
+"""Gain of the default runtime over PyTorch in float32."""
 THREADS = 2
 N_BEST = 10
 N_WORDS = 8

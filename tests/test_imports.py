@@ -24,7 +24,7 @@ OF_SEARCHES = [
 """The commands that know `tune/`, in their function `run`."""
 
 TOP = PACKAGE / "__init__.py"
-"""It offers `themo.tune`: it names `tune/` for type checkers, and imports it at the first use."""
+"""The top level offers `themo.tune`: it names `tune/` for type checkers, and imports it at the first use."""
 
 
 def imports(tree: ast.AST) -> Iterator[str]:

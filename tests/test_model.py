@@ -1,4 +1,4 @@
-"""What programs use of a version: `themo.load`."""
+"""`themo.load` and its model, as programs use them."""
 
 from __future__ import annotations
 

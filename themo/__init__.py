@@ -10,7 +10,7 @@ Example::
     images = model.encode_images(["a.jpg", "b.jpg"])  # (2, D) float32, of length 1
     model.similarity(texts, images)                   # (1, 2) cosines
 
-`train`, `prepare` and `tune` do what the commands of these names do.
+`train`, `prepare` and `tune` are the commands of these names as functions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a shell offers when `themo` is completed."""
+"""Completions of `themo` in shells."""
 
 from __future__ import annotations
 

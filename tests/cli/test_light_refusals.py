@@ -1,4 +1,4 @@
-"""What needs no data is refused before heavy libraries are imported: the modules of a fresh process tell."""
+"""Refusals that need no data come before heavy libraries are imported, as a fresh process shows."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""``~`` in settings and options, and what is no home."""
+"""``~`` in settings and options, and paths that are no home."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ def quoted(content: Texts, quoting: int = csv.QUOTE_MINIMAL, newline: str = "\n"
 
 @given(quoted_rows, st.sampled_from(["\n", "\r\n"]), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
 def test_quoted_fields_round_trip(content: Texts, newline: str, quoting: int) -> None:
-    """As pandas writes them, tabs and line ends in sentences too."""
+    """Fields as pandas writes them, with tabs and line ends in sentences."""
     content = [*content, ('he said "no"', "dijo «no»")]
     with tempfile.TemporaryDirectory() as folder:
         assert read([tsv(Path(folder), quoted(content, quoting, newline))]) == content
@@ -349,7 +349,7 @@ def test_unreadable_files(mode: int) -> None:
 
 
 def test_fields_of_a_struct(tmp_path: Path) -> None:
-    """As OPUS-100 keeps its translations."""
+    """The layout of OPUS-100."""
     path = tmp_path / "pairs.parquet"
     parquet.write_table(pa.table({"translation": [{"en": "a", "es": "b"}, {"en": "c", "es": None}]}), path)
     assert read([path], ("translation.en", "translation.es")) == [("a", "b"), ("c", None)]

@@ -141,7 +141,7 @@ class Running:
     workers: list[Container]
     secret: dict[str, str]
     starts: dict[str, int]
-    """Of each server, until all were healthy: Ray may give up one on a busy machine as it starts."""
+    """Starts of each server until all were healthy: Ray may give one up on a busy machine."""
 
     def ask(self, url: str, token: str | None = None, **headers: str) -> tuple[int, Any]:
         """Status and body of a page, as a browser on the host sees it."""

@@ -129,7 +129,7 @@ def test_first_equal_is_the_first_of_the_same_shares(prompts: list[list[str]]) -
 
 
 def test_imagenets_first_names_hold_three_pairs() -> None:
-    """As CLIP reads them: crane and maillot twice, cardigan in either case."""
+    """Pairs as CLIP reads them: crane and maillot twice, cardigan in either case."""
     names = ["crane", "crane", "maillot", "maillot", "cardigan", "Cardigan", "missile"]
     prompts = {"en": tuple((f"a picture of a {name}",) for name in names)}
     pictures = tuple(Path(f"{i}.JPEG") for i in range(7))

@@ -33,7 +33,7 @@ IMAGENET = ImageNet(
 
 
 class Encoder:
-    """Looks vectors up, and remembers what it was asked."""
+    """Looks vectors up, and records its calls."""
 
     def __init__(self, vectors: dict[str, list[int]]) -> None:
         self.vectors = vectors

@@ -1,4 +1,4 @@
-"""What tests of exports share: sentences of all kinds, and the lines of a card run as a user runs them."""
+"""Sentences of all kinds for tests of exports, and the code of a card run as a user runs it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def mixed_sentences(n: int = 1000) -> list[str]:
 
 
 def own_vectors(source: Source, sentences: Sequence[str]) -> Tensor:
-    """Where Themo itself puts sentences among images, by the way of `test`; own vectors as they are."""
+    """Vectors of sentences in image space, computed as `test` does; own vectors unchanged."""
     vectors = source.trained.encode(source.tokenizer, sentences)
     if not source.has_teacher:
         return vectors
@@ -89,7 +89,7 @@ def run_card(folder: Path, sentences: Sequence[str] | None = None) -> np.ndarray
 
 
 def run_alone(command: Sequence[str], folder: Path, **variables: str) -> str:
-    """Run a program in a folder, offline; what it said."""
+    """Run a program in a folder, offline; return its output."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(folder.parent),
@@ -111,13 +111,13 @@ def run_alone(command: Sequence[str], folder: Path, **variables: str) -> str:
 
 
 def expected_values(folder: Path) -> np.ndarray:
-    """The values that a card tells to expect."""
+    """The values that a card gives."""
     (text,) = blocks(folder / "README.md", "text")
     return np.array([line.split() for line in text.splitlines()], dtype=float)
 
 
 def first_values(vectors: np.ndarray) -> np.ndarray:
-    """The values of vectors that a card's are compared with."""
+    """The first values of vectors, as on a card."""
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True))[:, :N_VALUES]
 
 

@@ -23,7 +23,7 @@ from themo.export.source import Source
 
 
 class Immich:
-    """What immich's loader does with the folder of an OpenCLIP model: one text or picture at a time."""
+    """Immich's loader of an OpenCLIP model's folder: one text or picture at a time."""
 
     def __init__(self, folder: Path) -> None:
         context = json.loads((folder / "config.json").read_text(encoding="utf-8"))["text_cfg"][

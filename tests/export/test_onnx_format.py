@@ -109,7 +109,7 @@ def test_int8_on_given_sentences(source: Callable[..., Source], tmp_path: Path) 
 def test_a_graph_that_is_not_the_student(
     source: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the export sees before it gives a graph away."""
+    """The export checks a graph before it writes the folder."""
     opened = source()
     write_graph = onnx_format.write_graph
 
@@ -126,7 +126,7 @@ def test_a_graph_that_is_not_the_student(
     assert not (tmp_path / "export").exists()
 
 
-def test_sentences_that_cannot_be_had(version: Callable[..., Path], tmp_path: Path) -> None:
+def test_unreadable_sentences_are_refused(version: Callable[..., Path], tmp_path: Path) -> None:
     folder = version()
     opened = Source.open(folder)
     for name, content, message in (

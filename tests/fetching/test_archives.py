@@ -55,7 +55,7 @@ def found(folder: Path) -> dict[str, bytes]:
 
 
 def beside(folder: Path) -> set[str]:
-    """What lies beside a folder, locks and archives left out."""
+    """Names beside a folder, without locks and archives."""
     names = {p.name for p in folder.parent.iterdir()} - {folder.name}
     return {name for name in names if not name.endswith((".lock", *SUFFIXES))}
 

@@ -50,7 +50,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def left(path: Path) -> set[str]:
-    """What lies beside a file, locks and it itself left out."""
+    """Names beside a file, without locks and the file itself."""
     return {p.name for p in path.parent.iterdir() if p.suffix != ".lock" and p != path}
 
 
@@ -210,7 +210,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Of who waits for a host, as long as it really would."""
+    """A clock that records the real waits for a host, without waiting."""
     monkeypatch.undo()
     clock = Clock()
     monkeypatch.setattr(themo_hosts, "time", clock)

@@ -267,7 +267,7 @@ def test_an_unknown_name() -> None:
 
 
 def test_pickled_weights(tmp_path: Path, tiny_backbone: Path) -> None:
-    """As BETO's: tensors are read, code is refused and does not run."""
+    """Weights like BETO's: tensors are read, code is refused and does not run."""
     folder = shutil.copytree(tiny_backbone, tmp_path / "pickled")
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()

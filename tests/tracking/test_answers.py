@@ -1,4 +1,4 @@
-"""What answers of a proxy and of MLflow itself do to the parts of a run."""
+"""Answers of a proxy and of MLflow itself, and their effect on the parts of a run."""
 
 import json
 import threading
@@ -26,7 +26,7 @@ def bring(mirror: Mirror, run: Run) -> None:
 
 
 class Proxy(ThreadingHTTPServer):
-    """What little of MLflow's server these tests ask, and a proxy before it that answers in its place.
+    """The routes of MLflow's server that these tests need, behind a proxy that answers in its place.
 
     Attributes:
         answer: Status and body of the proxy's answer to all about runs; None: it lets them pass.

@@ -1,4 +1,4 @@
-"""What `train` says before the first step."""
+"""Lines of `train` before the first step."""
 
 import re
 from dataclasses import replace

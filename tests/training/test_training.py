@@ -27,7 +27,7 @@ Metrics = dict[str, float]
 
 
 class Stop(Exception):  # noqa: N818 -- no error
-    """What a caller raises to stop, as a search or Ctrl-C does."""
+    """Raised by a caller to stop, like a search or Ctrl-C."""
 
 
 def run(

@@ -75,7 +75,7 @@ def leave_best(search: Search, folder: Path) -> None:
 
 
 def text_of(path: Path) -> str:
-    """What a reader sees, figures aside."""
+    """Text of a page, without its figures."""
     body = path.read_text(encoding="utf-8").partition("<main>")[2].partition("</main>")[0]
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 

@@ -27,7 +27,7 @@ WHOLE = 900
 """Sentence pairs of a whole trial."""
 
 Objective = Callable[[Trial, int], float]
-"""Of a trial and the number of its report, counted from 1."""
+"""Value of a trial's report, by the trial and the report's number from 1."""
 
 
 class Killed(Exception):  # noqa: N818 -- no error: the test asked for it

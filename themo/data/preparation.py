@@ -127,7 +127,7 @@ class _Inputs:
     Attributes:
         backbone: Folder of the student's backbone.
         backbone_repository: The hub's repository that it comes from; None: it is a folder of the user's.
-        plan: The corpora, and what is left out of them.
+        plan: The corpora, and the pairs to leave out.
         targets: File of the user's own vectors, or the teacher that computes them: architecture and weights.
         images: Images for validation and their captions; None: there are none.
     """

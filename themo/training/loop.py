@@ -44,7 +44,7 @@ STEPS_BETWEEN_CHECKS = 50
 
 @dataclass(frozen=True)
 class Report:
-    """What `train` reports at the times of `themo.training.report_times` and at the end.
+    """A report of `train`, at the times of `themo.training.report_times` and at the end.
 
     Attributes:
         metrics: ``pairs_seen``, ``step``, ``epoch``, ``seconds``, ``training_seconds`` (of the steps alone,

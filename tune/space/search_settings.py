@@ -216,7 +216,7 @@ class SearchSettings(Section):
 
 
 def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) -> list[tuple[str, str]]:
-    """What of the search does not go together, by setting."""
+    """Return contradictions between settings of the search, each with the setting to change."""
     problems = []
     if search.searcher == "cmaes" and all(isinstance(d, Choice) for d in dimensions.values()):
         names = ", ".join(dimensions)
@@ -265,7 +265,7 @@ def _either(names: tuple[str, ...]) -> str:
 
 
 def _contradictions_of_seconds(search: SearchSettings) -> list[tuple[str, str]]:
-    """What does not go together with seconds as the resource, by setting."""
+    """Return contradictions with seconds as the resource, each with the setting to change."""
     problems = [
         (owner, f"{name} needs resource pairs, {reasons[name]}, got 'seconds'")
         for owner, reasons in _WITHOUT_SECONDS.items()

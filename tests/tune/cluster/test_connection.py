@@ -238,7 +238,7 @@ def test_leaving_a_cluster_survives_threads_dropping_references(tmp_path: Path) 
 
 
 def _listening_sockets(pid: int) -> set[tuple[str, int]]:
-    """Where a process and all that it began listen."""
+    """Sockets on which a process and its children listen."""
     process, found = psutil.Process(pid), []
     for one in [process, *process.children(recursive=True)]:
         with suppress(psutil.NoSuchProcess):  # it has ended meanwhile

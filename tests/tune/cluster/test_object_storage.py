@@ -53,7 +53,7 @@ class Host:
         return f"gs://anonymous@{path}?endpoint_override={self.address}&scheme=http&retry_limit_seconds=10"
 
     def make_bucket(self) -> None:
-        """As the administrator would."""
+        """Make the bucket, as an administrator."""
         if self.protocol == "s3":
             fs.S3FileSystem(
                 endpoint_override=self.address, scheme="http", allow_bucket_creation=True

@@ -84,7 +84,7 @@ def test_without_gpus_a_trial_gets_none_by_default():
 
 
 class GrowingCluster:
-    """What `Slots` asks of a cluster."""
+    """The part of a cluster that `Slots` needs."""
 
     dashboard = None
 

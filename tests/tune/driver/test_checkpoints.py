@@ -65,7 +65,7 @@ def test_only_checkpoints_of_study_and_lineage_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_missing_checkpoint_is_refused_and_nothing_removed(tmp_path: Path) -> None:
-    """As with an unmounted storage: every trial that resumes from a checkpoint would fail."""
+    """The storage may be unmounted: every trial that resumes from a checkpoint would fail."""
     study, needed = a_study(tmp_path)
     shutil.rmtree(tmp_path / str(study[1].checkpoint))
     before = remaining(tmp_path)

@@ -211,7 +211,7 @@ CONDITIONAL = LOSSES | {"temperature": WARM | {"when": {"loss": "infonce"}}}
 
 
 def test_trials_with_an_inactive_temperature_carry_over(settings: Settings) -> None:
-    """Of an older search, whose trials have a temperature with every loss."""
+    """In an older search trials have a temperature with every loss."""
     old, study = searched(
         settings,
         LOSSES | {"temperature": {"log_uniform": [0.01, 1.0]}},

@@ -137,7 +137,7 @@ def test_takeovers_run_first_while_the_checkpoints_exist(space):
 
 
 def test_a_real_checkpoint_resumes_with_changed_settings(tiny_settings, tiny_data, tmp_path):
-    """What a search relies on: nothing in a checkpoint holds the old learning rate, decay or temperature."""
+    """Nothing in a checkpoint holds the old learning rate, decay or temperature."""
     old = {"learn_rate": 1e-3, "weight_decay": 0.1, "temperature": 0.1, "loss": "infonce", "epochs": 2.0}
     new = old | {"learn_rate": 2e-3, "weight_decay": 0.0, "temperature": 0.5}
     assert {name for name in old if old[name] != new[name]} == set(CHANGEABLE)

@@ -163,7 +163,7 @@ def test_where_trials_fail_is_avoided(space, searcher, n_trials):
 
 
 def test_quasi_random_points_leave_nothing_out(space):
-    """Of 16 points of a Sobol sequence one lies in each sixteenth of a range."""
+    """16 points of a Sobol sequence have one in each sixteenth of a range."""
     study = Study(None, "max")
     for _ in range(16):
         study.add(propose(replace(by(space, "quasi-random"), first=()), study))

@@ -95,7 +95,7 @@ def test_time_counts_once(spans: list[tuple[int, int]]) -> None:
 
 
 def a_search(*trials: tuple[str, float]) -> Study:
-    """Of trials by their states and seconds."""
+    """A search of trials with such states and seconds."""
     study = Study(None, "max")
     for state, seconds in trials:
         trial = study.add({})

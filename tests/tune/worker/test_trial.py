@@ -1,4 +1,4 @@
-"""A trial on a worker: what it leaves behind, what it trains on, and whose fault its end is."""
+"""A trial on a worker: its files, its device, and the blame for its end."""
 
 from __future__ import annotations
 

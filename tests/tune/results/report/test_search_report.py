@@ -250,7 +250,7 @@ def test_the_page_of_a_search_without_ended_trials(tmp_path: Path, state: State)
 
 
 def test_a_stale_best_version_is_not_the_winners(finished: tuple[Search, Path]) -> None:
-    """As after a kill between the last trial and the writing of the results."""
+    """The search was killed between its last trial and the writing of the results."""
     search, folder = finished
     other = search.settings.override({"learn_rate": 0.5})
     (folder / "best.yaml").write_text(other.to_yaml(), encoding="utf-8")
