@@ -74,7 +74,7 @@ def __dir__() -> list[str]:
 
 
 def _import_own_tune() -> None:
-    """Import the package `tune` that lies beside this one, whatever ``tune.py`` lies beside the program.
+    """Import the package `tune` beside this one, even if a ``tune.py`` lies beside the program.
 
     Raises:
         InputError: The program has imported another module of this name.

@@ -19,7 +19,7 @@ _OPEN: dict[str, tuple[str, Callable[[Path, Path, str], CaptionSet]]] = {
     "xm3600": ("Crossmodal-3600", open_crossmodal),
     "xflickrco": ("xFlickr&CO", open_xflickrco),
 }
-"""Prefix of a set's settings to its title and what reads it."""
+"""Prefix of a set's settings to its title and its reader."""
 
 
 def settings_of_sets(settings: Settings) -> list[str]:

@@ -1,4 +1,4 @@
-"""Names of tasks, rows and metrics in ``test.json``, without what computes the scores."""
+"""Names of tasks, rows and metrics in ``test.json``; imports no library."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ class _Run:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def enter(self, metrics: Metrics, measured: Metrics, *, keeps_weights: bool) -> Report:
-        """The report of what was measured; the best one's metrics and weights are kept."""
+        """Return the report of a validation; keep the metrics and weights of the best one."""
         progress = self.progress
         is_best = is_better(measured, progress.best, self.settings.objective)
         if is_best:

@@ -211,7 +211,7 @@ class SearchSettings(Section):
         return _IN_SECONDS if self.resource == "pairs" else _IN_PAIRS
 
     def is_spent(self, training_seconds: float) -> bool:
-        """Whether a trial is complete after so many seconds of training, whatever its epochs."""
+        """Whether a trial is complete after so many seconds of training, at any epoch."""
         return self.trial_seconds is not None and training_seconds >= self.trial_seconds
 
 
