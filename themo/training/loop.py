@@ -36,7 +36,7 @@ from themo.training.nesting import Nesting, nest
 from themo.training.optimization import RunningMeans, Updater, build_optimizer
 from themo.training.preconditions import count_steps, refuse_unfit
 from themo.training.schedules import learn_rate_at
-from themo.training.validation import Validation
+from themo.training.validation import Validation, refuse_not_finite
 
 STEPS_BETWEEN_CHECKS = 50
 """Steps between loss checks on a GPU, which each check synchronises; on a CPU every step is checked."""
@@ -130,15 +130,8 @@ def train(
     total_pairs = data.pairs_an_epoch * total_steps / steps_an_epoch
     run = _Run(settings, student, optimizer, Tokenizer.load(data.backbone), Progress(corpus=data.corpus))
     run.axes = None if nesting is None else nesting.axes.cpu()
-    run.facts = {
-        "objective": settings.objective,
-        "total_steps": total_steps,
-        "train_pairs": len(data.train),
-        "validation_pairs": len(data.validation),
-        "backbone_repository": data.backbone_repository,
-        "parameters": sum(p.numel() for p in student.parameters()),
-        "environment": describe(device, dtype) | ({"processes": group.size} if group.size > 1 else {}),
-    }
+    environment = describe(device, dtype) | ({"processes": group.size} if group.size > 1 else {})
+    run.facts = _facts(settings, data, student, total_steps) | {"environment": environment}
     if resume is not None:
         run.progress, run.best_weights = restore(resume, student, optimizer)
     on_begin(run.facts)
@@ -147,14 +140,15 @@ def train(
     clock, pace = time.monotonic() - progress.seconds, _Pace(progress)
     lengths = token_counts(data.train, max_length)
     span = (progress.step, total_steps)
+    rate_at = partial(
+        learn_rate_at,
+        peak=config.learn_rate,
+        schedule=config.schedule,
+        warmup_steps=config.warmup_steps,
+        total_steps=total_steps,
+    )
     for chosen in plan_steps(lengths, config.batch_size, config.seed, *span, parts=data.parts):
-        rate = learn_rate_at(
-            progress.step,
-            peak=config.learn_rate,
-            schedule=config.schedule,
-            warmup_steps=config.warmup_steps,
-            total_steps=total_steps,
-        )
+        rate = rate_at(progress.step)
         batch = assemble(data.train, group.share(chosen), max_length).to(device)
         group.seed(config.seed, progress.step)
         means.add(update(batch, rate, len(chosen)), len(chosen))
@@ -171,7 +165,7 @@ def train(
         means.check(progress.step, rate)
         speed = pace.measure(progress.pairs_seen)
         measured = group.from_first(lambda: validate(student, loss_of, dtype))
-        _refuse_not_finite(measured, progress.step, rate)
+        refuse_not_finite(measured, progress.step, rate)
         progress.seconds = time.monotonic() - clock
         metrics: Metrics = {
             "pairs_seen": progress.pairs_seen,
@@ -190,6 +184,18 @@ def train(
             break
         pace.restart(progress.pairs_seen)
     return last
+
+
+def _facts(settings: Settings, data: TrainingData, student: Student, total_steps: int) -> dict[str, Any]:
+    """Return the entries of the summary about the run as a whole, without its environment."""
+    return {
+        "objective": settings.objective,
+        "total_steps": total_steps,
+        "train_pairs": len(data.train),
+        "validation_pairs": len(data.validation),
+        "backbone_repository": data.backbone_repository,
+        "parameters": sum(p.numel() for p in student.parameters()),
+    }
 
 
 @dataclass
@@ -272,13 +278,6 @@ class _Pace:
         elapsed = time.monotonic() - self._since
         self.seconds += elapsed
         return (pairs_seen - self._pairs) / elapsed
-
-
-def _refuse_not_finite(measured: Metrics, step: int, rate: float) -> None:
-    """Raises `FloatingPointError` where the last update, whose loss was fine, broke the student."""
-    broken = [f"{name} is {value}" for name, value in measured.items() if not math.isfinite(value)]
-    if broken:
-        raise FloatingPointError(f"{', '.join(broken)} at step {step} (learn_rate={rate:.1e})")
 
 
 def build_student(settings: Settings, data: TrainingData) -> Student:
