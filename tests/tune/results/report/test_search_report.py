@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from browser import opened
 from formula_search import a_search
-from recorded_search import leave_best, record, searched_by, text_of
+from recorded_search import leave_best, record, refusal, searched_by, text_of
 from rich.console import Console
 
 from themo.cli.main import main
@@ -366,13 +366,6 @@ def test_scores_of_a_search_resumed_elsewhere_stay(finished: tuple[Search, Path]
 
 
 # --- bad input ---
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert main(["report", *map(str, arguments)]) == 2
-    out, err = capsys.readouterr()
-    assert (out, len(err.splitlines())) == ("", 1), err
-    return err.removeprefix("Error: ").strip()
 
 
 def test_the_command_prints_the_path(

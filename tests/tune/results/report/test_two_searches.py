@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import opened
-from recorded_search import leave_best, record, searched_by, text_of
+from recorded_search import leave_best, record, refusal, searched_by, text_of
 
 from themo.cli.main import main
 from themo.config.yaml_files import write_yaml
@@ -68,13 +68,6 @@ def test_the_command_takes_two_names(two: Two, capsys: pytest.CaptureFixture[str
     saved(two[2], two[3])
     assert main(["report", "first", "second", "--logs-dir", str(tmp_path / "logs")]) == 0
     assert capsys.readouterr().out == f"{two[1] / 'report-beside-second.html'}\n"
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert main(["report", *map(str, arguments)]) == 2
-    out, err = capsys.readouterr()
-    assert (out, len(err.splitlines())) == ("", 1), err
-    return err.removeprefix("Error: ").strip()
 
 
 def test_searches_of_different_objectives_are_refused(
