@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TypeGuard
 
@@ -42,6 +43,10 @@ def is_of(node: ast.AST, module: str) -> TypeGuard[ast.Attribute]:
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == module
 
 
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
 def packages(tree: ast.AST) -> set[str]:
     return {name.partition(".")[0] for name in imports(tree)}
 
@@ -66,7 +71,7 @@ def test_themo_never_imports_ray_or_pickle_nor_mostly_tune(path: Path) -> None:
         found = packages(tree)
     if path == TOP:
         (own,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "_import_own_tune")
-        (typed,) = (n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
+        (typed,) = filter(is_for_types, tree.body)
         for part in (own, typed):
             assert "tune" in packages(part)
             tree.body.remove(part)
@@ -127,6 +132,17 @@ def test_a_folder_imports_only_those_below_it(package: Path, rooms: tuple[str, .
             if of == package.name and other in rooms and rooms.index(other) > rooms.index(room):
                 wrong.add((str(path.relative_to(package)), name))
     assert not wrong
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in (*MODULES, *SEARCHES):
+        if path == TOP:  # it imports `tune/` at the first use
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree.body = [node for node in tree.body if not is_for_types(node)]
+        graph[".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)] = set(imports(tree))
+    TopologicalSorter({module: found & graph.keys() for module, found in graph.items()}).prepare()
 
 
 @pytest.mark.parametrize(
