@@ -1,11 +1,10 @@
 """Containers without a container engine: services of a compose file as processes in Linux namespaces.
 
 A service gets namespaces of its own for network, mounts and processes; a root that overlays this machine's,
-so that what it writes is its own; the volumes, secrets, user, capabilities and environment that the file
-says; and its very command. A namespace stands for the host as well, so that published ports are no ports of
-this machine. Networks are bridges in it. Health checks, start conditions and restart rules are followed.
+for its own files; the volumes, secrets, user, capabilities, environment and command of the file. The host is
+a namespace as well, so that published ports are no ports of this machine. Networks are bridges in it. Health checks, start conditions and restart rules are followed.
 
-What stands in for an image: this machine's files, with the interpreter that runs the tests first in PATH. It
+The substitute for an image: this machine's files, with the interpreter that runs the tests first in PATH. It
 needs root.
 """
 
@@ -269,7 +268,7 @@ class Project:
         _call("ip", "netns", "delete", self.host)
 
     def up(self, service: str, scale: int = 1) -> list[Container]:
-        """Start a service when what it depends on is healthy; wait until it is healthy itself.
+        """Start a service when its dependencies are healthy; wait until it is healthy itself.
 
         One container after the other: Ray gives up a node that takes 15 s to start, as several at once may.
         """

@@ -1,7 +1,7 @@
 """docker-compose.yml: read by Docker's own parser, and run, command by command, in namespaces.
 
-There is no container engine here. What is run is what the file says, with the same flags and the same
-environment; the containers themselves are those of `namespaces`.
+There is no container engine here. The commands of the file run with its flags and its environment, in the
+containers of `namespaces`.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def has_restarted(cluster: Running, container: Container) -> bool:
 @pytest.mark.system
 @pytest.mark.timeout(3000)
 class TestCluster:
-    """In this order: the search takes the longest, and what is asked before it needs none."""
+    """In this order: the search takes the longest, and the tests before it need none."""
 
     def test_only_the_two_pages_listen_and_only_on_this_machine(self, cluster: Running) -> None:
         forwarders = [p for c in cluster.project.containers.values() for p in c.helpers]

@@ -161,7 +161,7 @@ def test_a_folder_that_is_a_link(tmp_path: Path, folder: Path) -> None:
     unpack(write_archive(tmp_path / "a.tar", FILES), folder)
     assert found(tmp_path / "elsewhere" / "real") == FILES
     assert folder.is_symlink()
-    # what is temporary lies beside the real one: the link may lead to another disk
+    # temporary files lie beside the real folder: the link may lead to another disk
     assert (tmp_path / "elsewhere" / ".real.lock").exists()
 
 

@@ -37,7 +37,7 @@ def wrong(asked: Scenes, found: Scenes) -> set[str]:
 
 @pytest.mark.parametrize("split", ["validation", "test", "unseen"])
 def test_the_scenes_are_those_of_the_captions_on_disk(tmp_path: Path, split: Any) -> None:
-    """Told again from the scenes alone, with the builder's choice of words, the captions are the same."""
+    """Captions made from the scenes alone, with the builder's choice of words, are the same."""
     _write_pictures(RECIPE, World(RECIPE.seed), tmp_path)
     scenes, _ = pictured_scenes(RECIPE, World(RECIPE.seed), split)
     words = random.Random(f"{split} {RECIPE.seed}")

@@ -37,7 +37,7 @@ from tune.worker.reporter import StorageError
 from tune.worker.trial import DeviceError, Work, configuration, run_trial
 from tune.worker.trial_report import TrialReport
 
-# a trial collects garbage first: what the tests before it have left open
+# a trial collects garbage first, and with it files that earlier tests left open
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
