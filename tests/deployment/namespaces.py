@@ -2,7 +2,8 @@
 
 A service gets namespaces of its own for network, mounts and processes; a root that overlays this machine's,
 for its own files; the volumes, secrets, user, capabilities, environment and command of the file. The host is
-a namespace as well, so that published ports are no ports of this machine. Networks are bridges in it. Health checks, start conditions and restart rules are followed.
+a namespace as well, so that published ports are no ports of this machine. Networks are bridges in it. Health
+checks, start conditions and restart rules are followed.
 
 The substitute for an image: this machine's files, with the interpreter that runs the tests first in PATH. It
 needs root.
