@@ -5,8 +5,9 @@ Shape suffix: Q queries.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -112,26 +113,22 @@ class Scores:
             "equal_prompts" with the classes scored as one, by language, if there are any; "test_sets" with
             `SetScores.to_dict` of each set, if there are any.
         """
-        cells = [(task, k) for task in self.ranks for k in KS]
-        result: dict[str, Any] = {
-            row: {metric_name(task, k): self.share(row, task, k) for task, k in cells} for row in self.rows
-        }
-        result["n"] = self.n
-        result["ci95"] = {
-            row: {metric_name(task, k): list(self.interval(row, task, k)) for task, k in cells}
-            for row in self.rows
-        }
+
+        def by_metric(rows: Iterable[str], value: Callable[[str, str, int], object]) -> dict[str, Any]:
+            return {
+                row: {metric_name(task, k): value(row, task, k) for task in self.ranks for k in KS}
+                for row in rows
+            }
+
+        result = by_metric(self.rows, self.share) | {"n": self.n}
+        result["ci95"] = by_metric(self.rows, lambda *cell: list(self.interval(*cell)))
         if self.retention is not None:
             result["retention"] = self.retention
         if self.baselines:
-            result["differences"] = {
-                row: {metric_name(task, k): list(self.difference(STUDENT, row, task, k)) for task, k in cells}
-                for row in self.baselines
-            }
-            result["leads_above_0"] = {
-                row: {metric_name(task, k): self.lead_above_zero(STUDENT, row, task, k) for task, k in cells}
-                for row in self.baselines
-            }
+            result["differences"] = by_metric(
+                self.baselines, lambda *cell: list(self.difference(STUDENT, *cell))
+            )
+            result["leads_above_0"] = by_metric(self.baselines, partial(self.lead_above_zero, STUDENT))
         if self.equal_prompts:
             result["equal_prompts"] = {
                 language: [classes.to_dict() for classes in of_language]
