@@ -1,7 +1,7 @@
 """Small real parts that the tests share: a CLIP, a BERT, a corpus, and settings over them.
 
 Nothing here is a stand-in. The teacher is an open_clip model and the backbone a transformers folder, both
-with random weights and a few dimensions; what is random is seeded.
+with random weights and a few dimensions, all seeded.
 """
 
 from __future__ import annotations
@@ -84,6 +84,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_failure() -> Generator[None]:
+    """The disk is not waited for in this process: tests kill processes, but do not cut the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,7 @@ def test_recall_is_stated_where_it_was_measured(search: Search) -> None:
     )
 
 
-def test_a_small_folder_is_said_and_compared_whole(search: Search) -> None:
+def test_a_small_folder_is_named_and_compared_whole(search: Search) -> None:
     result, err = search(TEXT, "--approximate")
     assert result["approximate"] is None
     assert not result["queries"][0]["approximate"]

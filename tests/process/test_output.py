@@ -67,7 +67,7 @@ print_result(with_command("Short: ", typed("status")))
 
 
 def on_a_terminal(program: str = COMMAND, **variables: str) -> str:
-    """What a program shows on a terminal of 80 columns."""
+    """Output of a program on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     inherited = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
     environment = inherited | {"TERM": "xterm-256color"} | variables
