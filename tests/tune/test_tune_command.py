@@ -1,4 +1,4 @@
-"""What `python -m themo tune` refuses before anything is booked."""
+"""Refusals of `python -m themo tune` before it books a worker."""
 
 from __future__ import annotations
 
@@ -72,12 +72,22 @@ MAY_BE_GIVEN = (
             ["--name", "old"],
             "--name: a search 'old' exists at .*/tune/old: choose another name, or --resume old",
         ),
-        (["--stop-after-no-gain", "0"], "--stop-after-no-gain: must be a whole number above 0, got '0'"),
-        (["--stop-gain", "0"], "--stop-gain: must be a number above 0, got '0'"),
-        (["--stop-gain", "inf"], "--stop-gain: must be a number above 0, got 'inf'"),
+        (
+            ["--stop-after-no-gain", "0"],
+            "--stop-after-no-gain: must be off or a whole number above 0, got '0'",
+        ),
+        (["--stop-gain", "0"], "--stop-gain: must be off or a number above 0, got '0'"),
+        (["--stop-gain", "inf"], "--stop-gain: must be off or a number above 0, got 'inf'"),
         (["--stop-chance", "1"], "--stop-chance: must be a chance above 0 and below 1, got '1'"),
         (["--stop-chance", "none"], "--stop-chance: must be a chance above 0 and below 1, got 'none'"),
-        (["--stop-chance", "0.1"], "--stop-chance: needs stop_gain, the gain that it .* of, got 0.1"),
+        (
+            ["--stop-chance", "0.1"],
+            r"--stop-chance: needs stop_gain \(--stop-gain 0.01\), the gain that it .* of, got 0.1",
+        ),
+        (
+            ["--stop-gain", "off", "--stop-chance", "0.1"],
+            r"--stop-chance: needs stop_gain \(--stop-gain 0.01\), the gain that it .* of, got 0.1",
+        ),
         (["--confirm-seeds", "1"], "--confirm-seeds: must be greater than or equal to 2, got 1"),
         (["--confirm", "on"], "--confirm: must be off or a share above 0, got 'on'"),
         (["--confirm", "0"], "--confirm: must be off or a share above 0, got '0'"),
@@ -195,7 +205,7 @@ print(code, sorted({"torch", "ray", "mlflow", "transformers", "optuna", "pyarrow
 
 
 class NoGpus:
-    """What `tune` asks of a cluster."""
+    """The part of a cluster that `tune` needs."""
 
     dashboard = None
 
@@ -298,7 +308,7 @@ def test_a_winner_that_is_not_registered_ends_in_a_line(tmp_path: Path) -> None:
 
 
 def _a_result(logs: Path) -> SearchResult:
-    """Of a search `old` whose time was up after its first trial; the winner is tested."""
+    """The result of a search `old` whose time was up after its first trial; the winner is tested."""
     search, folder = a_search(logs, "old", Resources()), logs / "tune" / "old"
     study = Study(folder / "study.json", "max")
     study.add({})

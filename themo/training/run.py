@@ -18,16 +18,17 @@ from themo.checkpoints.versions import (
     new_version,
     read_progress,
     read_run_keys,
+    training_lock,
 )
-from themo.config.settings import Settings, load_for_training
-from themo.config.worlds import toy_parts
+from themo.config.settings import Settings
+from themo.config.worlds import load_for_training, toy_parts
 from themo.data.dataset import TrainingData
 from themo.data.preparation import prepare_data
 from themo.data.test_files import fetch_captions
 from themo.errors import InputError
 from themo.evaluation.version_run import ENDED, project_version
 from themo.process.devices import resolve_device
-from themo.process.output import typed
+from themo.process.output import typed, with_command
 from themo.process.progress import console, silence, track
 from themo.tracking.known_databases import opens
 from themo.tracking.projection import Projection, RunStatus
@@ -35,8 +36,9 @@ from themo.tracking.runs import Tracking
 from themo.tracking.unsent import MARK_FILE, marked
 from themo.tracking.uri import check_reachable, tracking_uri
 from themo.training.briefing import briefing
-from themo.training.loop import Report, refuse_unfit
+from themo.training.loop import Report
 from themo.training.loop import train as train_student
+from themo.training.preconditions import refuse_unfit
 from themo.training.request import settings_of_run
 from themo.training.result import TrainResult, read_result
 
@@ -166,7 +168,8 @@ def training_run(
         The run. A version directory without a report is removed.
 
     Raises:
-        InputError: The device, the data, the version to resume or MLflow's server is unfit.
+        InputError: The device, the data, the version to resume or MLflow's server is unfit, or another
+            process trains the version.
     """
     for line in toy_parts(settings):
         console.print(line, soft_wrap=True)
@@ -179,9 +182,10 @@ def training_run(
     refuse_unfit(settings, data, resume)
     run = TrainingRun(settings, data, resume)
     try:
-        with run.track() if mlflow else nullcontext():
+        with training_lock(run.version), run.track() if mlflow else nullcontext():
             for other in marked(logs_dir) if mlflow else []:
-                console.print(f"Not all in MLflow: {other}; to send it: {typed('send', other)}")
+                label = f"Not all in MLflow: {other}; to send it: "
+                console.print(with_command(label, typed("send", other), console))
             yield run
     finally:
         with suppress(OSError):  # a version with a report is not empty and stays

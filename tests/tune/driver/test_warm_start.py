@@ -31,7 +31,7 @@ def searched(
     return search, study
 
 
-def test_what_the_new_search_could_have_run_carries_over(settings: Settings) -> None:
+def test_trials_within_the_new_space_carry_over(settings: Settings) -> None:
     old, study = searched(
         settings,
         SPACE | {"learn_rate": {"log_uniform": [1e-5, 1e-2]}},
@@ -152,8 +152,7 @@ def test_another_task_gives_settings_without_scores(
         {"learn_rate": 4e-3, "pooling": "mean"},
     )
     assert str(carried) == (
-        f"0 of 5 trials carry over; left out: 5 with another {task}; "
-        f"the best 2 settings with another {task} are tried first, without their scores"
+        f"0 of 5 trials carry over; of 5 with another {task}, the best 2 are tried first, without scores"
     )
 
 
@@ -172,7 +171,9 @@ def test_trials_of_other_seconds_give_settings_without_scores(settings: Settings
 def test_proposals_fill_half_of_the_first_trials_at_most(settings: Settings) -> None:
     new = settings.override({"architecture": "another"})
     assert len(of_another_task(settings, new, startup_trials=2).proposals) == 1
-    assert len(of_another_task(settings, new, n=1).proposals) == 1
+    assert str(of_another_task(settings, new, n=1)) == (
+        "0 of 1 trials carry over; of 1 with another architecture, the best is tried first, without its score"
+    )
 
 
 def test_another_task_and_other_settings_give_nothing(settings: Settings) -> None:
@@ -211,7 +212,7 @@ CONDITIONAL = LOSSES | {"temperature": WARM | {"when": {"loss": "infonce"}}}
 
 
 def test_trials_with_an_inactive_temperature_carry_over(settings: Settings) -> None:
-    """Of an older search, whose trials have a temperature with every loss."""
+    """In an older search trials have a temperature with every loss."""
     old, study = searched(
         settings,
         LOSSES | {"temperature": {"log_uniform": [0.01, 1.0]}},

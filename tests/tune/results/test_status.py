@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_another_terminal_sees(folder: Path) -> None:
+def test_status_in_another_terminal(folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.iterdir()}
     status = read_status(folder)
     assert status.activity == "interrupted"
@@ -69,6 +69,22 @@ def test_status_says_why_trials_are_left_out(tmp_path: Path) -> None:
         f"1 trial is left out: the chance of a gain above 0.01 in {search.objective} is 0.27, below 0.3"
     )
     assert expected in status.lines()
+
+
+def test_status_states_no_chance_while_a_trial_runs(tmp_path: Path) -> None:
+    """A running trial may raise the chance; a search killed there does not end early."""
+    limits = {"num_samples": 10, "stop_gain": 0.01, "stop_chance": 0.3}
+    search = a_search(tmp_path, "mine", Resources(), **limits)
+    study = Study(search.folder / STUDY_FILE, search.mode)
+    for n in range(9):
+        study.report(study.add({}).number, {"pairs_seen": 1, search.objective: 0.5}, search.objective)
+        if n < 8:
+            study.finish(n, "COMPLETE")
+    status = read_status(search.folder)
+    assert (status.activity, status.to_json()["early_end"]) == ("interrupted", None)
+    assert not any("left out" in line for line in status.lines())
+    study.finish(8, "COMPLETE")
+    assert read_status(search.folder).to_json()["early_end"]["trials_left_out"] == 1
 
 
 def test_neither_waiting_nor_a_pause_of_the_search_is_training(folder: Path) -> None:
@@ -228,6 +244,6 @@ def test_a_damaged_record(folder: Path) -> None:
 
 
 def test_a_status_needs_no_models() -> None:
-    """It is asked for again and again, beside a search that has work for the machine."""
+    """`status` is often called beside a running search, so it must start fast."""
     script = "import sys, tune.results.status; assert not {'torch', 'transformers', 'ray'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import opened
-from recorded_search import leave_best, record, searched_by, text_of
+from recorded_search import leave_best, record, refusal, searched_by, text_of
 
 from themo.cli.main import main
 from themo.config.yaml_files import write_yaml
@@ -45,7 +45,7 @@ def test_the_page_shows_winners_scores_and_differences(two: Two) -> None:
     assert "search: num_samples 12 6" in text
 
 
-def test_what_differs_is_named_and_folders_are_not(two: Two) -> None:
+def test_differing_settings_are_named_but_no_folders(two: Two) -> None:
     first, _, second, _ = two
     settings = second.settings.override({"epochs": 3.0, "logs_dir": "elsewhere", "warmup_steps": 7})
     dimensions = {**second.space.dimensions, "pooling": Choice(["mean", "first"])}
@@ -70,13 +70,6 @@ def test_the_command_takes_two_names(two: Two, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == f"{two[1] / 'report-beside-second.html'}\n"
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert main(["report", *map(str, arguments)]) == 2
-    out, err = capsys.readouterr()
-    assert (out, len(err.splitlines())) == ("", 1), err
-    return err.removeprefix("Error: ").strip()
-
-
 def test_searches_of_different_objectives_are_refused(
     two: Two, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -86,6 +79,18 @@ def test_searches_of_different_objectives_are_refused(
     assert message == (
         "report A B: both searches must have the same objective, first has val/match@01, second has val/loss"
     )
+
+
+def test_searches_of_different_second_objectives_are_refused(
+    two: Two, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for search, folder, second in ((two[0], two[1], "mb"), (two[2], two[3], "ms")):
+        searched_by(search, folder, second_objective=second)
+    assert refusal(capsys, "first", "second", "--logs-dir", tmp_path / "logs") == (
+        "report A B: both searches must have the same second objective, first has mb, second has ms"
+    )
+    saved(two[2], two[3])
+    assert main(["report", "first", "second", "--logs-dir", str(tmp_path / "logs")]) == 0, "one has none"
 
 
 def test_other_pairs_of_names_are_refused(
