@@ -67,11 +67,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 _LONGEST = (
-    "test_documented_programs.py",
     "test_session.py",
+    "test_documented_programs.py",
+    "test_reports_of_commands.py",
     "test_surroundings.py",
+    "test_main.py",
     "test_confirmation.py",
     "test_real_recipe.py",
+    "test_runs.py",
+    "test_tune_command.py",
+    "test_training.py",
 )
 """Files of minutes, which begin first, so that no process works alone on one of them at the end."""
 
