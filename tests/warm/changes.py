@@ -33,19 +33,17 @@ def _change_services(services):
 
     A forked agent is no child of its raylet: it notices the raylet's end by a pipe, by an option of Ray.
     """
-    command_of, start = (
-        services._build_python_executable_command_memory_profileable,
-        services.start_ray_process,
-    )
+    command_of = services._build_python_executable_command_memory_profileable
+    start = services.start_ray_process
 
     def command_by_python(*arguments, **options):
         return _by_python(command_of(*arguments, **options))
 
     def start_by_python(command, process_type, *arguments, **options):
-        if process_type == services.ray_constants.PROCESS_TYPE_RAYLET:
-            by_pipe = {"RAY_enable_pipe_based_agent_to_parent_health_check": "1"}
-            options["env_updates"] = (options.get("env_updates") or {}) | by_pipe
-        elif command[0] == sys.executable:
+        # for all of them, which then come from one server that has imported Ray
+        by_pipe = {"RAY_enable_pipe_based_agent_to_parent_health_check": "1"}
+        options["env_updates"] = (options.get("env_updates") or {}) | by_pipe
+        if command[0] == sys.executable:
             command = _by_python(command)
         return start(command, process_type, *arguments, **options)
 
@@ -65,13 +63,16 @@ def _change_tables(database, file):
     def make_or_copy(engine):
         is_new = not database.sqlalchemy.inspect(engine).get_table_names()
         if engine.dialect.name != "sqlite" or not is_new:
-            return make(engine)
+            make(engine)
+            return
         with file.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not file.exists():
                 make(engine)
-                return _copy(engine.url.database, file)
-        return _copy(file, engine.url.database)
+                _copy(engine.url.database, file.with_suffix(".new"))
+                file.with_suffix(".new").replace(file)
+                return
+        _copy(file, engine.url.database)
 
     database._initialize_tables = make_or_copy
 
