@@ -102,6 +102,14 @@ def _variables_of_mlflow() -> Generator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_power_failure() -> Generator[None]:
+    """The disk is not waited for in this process: tests kill processes, but do not cut the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A TSV of 400 sentence pairs with a header, 300 English sentences among them."""

@@ -33,6 +33,7 @@ def test_examples_have_at_most_20_lines() -> None:
     assert max(lines.values()) <= 20, lines
 
 
+@pytest.mark.slow
 def test_the_training_example_prints_its_reports(tmp_path: Path, tiny_config: Path) -> None:
     first, *_, result, metrics = run("train", tmp_path, tiny_config).splitlines()
     assert first.partition(":")[0].endswith(" pairs")
@@ -40,6 +41,7 @@ def test_the_training_example_prints_its_reports(tmp_path: Path, tiny_config: Pa
     assert "'val/match@01'" in metrics
 
 
+@pytest.mark.slow
 def test_the_encoding_example_prints_cosines(tmp_path: Path, tiny_settings: Settings) -> None:
     folder = tmp_path / "logs" / "miniature"
     result = themo.train(
@@ -56,6 +58,7 @@ def _written(folder: Path, settings: Settings) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_optuna_example_runs_two_trials(tmp_path: Path, tiny_config: Path) -> None:
     run("optuna_study", tmp_path, tiny_config)
     assert len(list((tmp_path / "logs" / "tiny").glob("version_*/summary.json"))) == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -20,6 +20,7 @@ from themo.image_search.references import load_references
 if TYPE_CHECKING:
     from themo.image_search.approximate import ApproximateIndex
     from themo.image_search.index import ImageIndex, Match
+    from themo.image_search.ranking import Ranking
     from themo.model import Model
 
 
@@ -86,14 +87,16 @@ class Answerer:
         """
         terms = encode(self.model, queries)
         answers = []
-        for query, each, scored in zip(queries, terms, self._scored(terms, n_best), strict=True):
-            matches = self._matches(query, scored, n_best, fold_duplicates)
-            if scored.is_part and len(matches) < n_best:  # near-duplicates fill the candidates
-                (scored,) = self._all_scored([each])
-                matches = self._matches(query, scored, n_best, fold_duplicates)
+        for query, each, ranking in zip(queries, terms, self._rankings(terms, n_best), strict=True):
+            is_part = ranking.index is not self.index
+            matches = self._matches(query, ranking, n_best, fold_duplicates)
+            if is_part and len(matches) < n_best:  # near-duplicates fill the candidates
+                is_part = False
+                (ranking,) = self._exact_rankings([each])
+                matches = self._matches(query, ranking, n_best, fold_duplicates)
             if min_chance is not None:
                 matches = [match for match in matches if match.chance is None or match.chance >= min_chance]
-            answers.append(Answer(query, matches, scored.is_part))
+            answers.append(Answer(query, matches, is_part))
         return answers
 
     def nearest(self, query_E: Vectors, n_best: int) -> list[Match]:
@@ -118,57 +121,34 @@ class Answerer:
         references = load_references(self.model)
         return too_few_references(references) or Calibration.of(references)
 
-    def _scored(self, terms: Sequence[Terms], n_best: int) -> Iterable[_Scored]:
+    def _rankings(self, terms: Sequence[Terms], n_best: int) -> Iterable[Ranking]:
         if self.approximate is None or not self.approximate.holds(n_best):
-            return self._all_scored(terms)
-        return (_part_scored(self.approximate, each, n_best) for each in terms)
+            return self._exact_rankings(terms)
+        return (_part_ranking(self.approximate, each, n_best) for each in terms)
 
-    def _all_scored(self, terms: Sequence[Terms]) -> Iterator[_Scored]:
-        """Yield all pictures with their scores; every vector is read once for all queries."""
-        scores_NK = self.index.scores(np.concatenate([each.vectors_KE for each in terms]))
-        ends = np.cumsum([len(each.signs_K) for each in terms])
-        for each, part_NK in zip(terms, np.split(scores_NK, ends[:-1], axis=1), strict=True):
-            yield _Scored(self.index, *each.combine(part_NK))
+    def _exact_rankings(self, terms: Sequence[Terms]) -> list[Ranking]:
+        return self.index.rankings(np.stack([each.sum(self.index.deviations) for each in terms]))
 
-    def _matches(self, query: Query, scored: _Scored, n_best: int, fold_duplicates: bool) -> list[Match]:
-        index, scores_N = scored.index, scored.scores_N
-        ranked = index.ranked(scores_N, n_best)
+    def _matches(self, query: Query, ranking: Ranking, n_best: int, fold_duplicates: bool) -> list[Match]:
+        index, files = ranking.index, ranking.files(n_best)
         if fold_duplicates:
-            folds = fold(ranked, index.vectors, n_best)
+            folds = fold(files, index.vectors, n_best)
         else:
-            folds = [Fold(rows) for rows in islice(ranked, n_best)]
-        matches = [_match(index, each, scores_N) for each in folds]
+            folds = [Fold(rows) for rows in islice(files, n_best)]
+        matches = [_match(ranking, each) for each in folds]
         if not query.is_one_text or isinstance(self._calibration, str) or not folds:
             return matches
         pictures_ME = index.vectors([each.rows[0] for each in folds])
-        chances = self._calibration.chances(scored.query_E, pictures_ME)
+        chances = self._calibration.chances(ranking.query_E, pictures_ME)
         return [replace(match, chance=float(c)) for match, c in zip(matches, chances, strict=True)]
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """Pictures with their scores for a query.
-
-    Attributes:
-        index: All pictures, or a part of them.
-        scores_N: (N,) cosines of the pictures and the query.
-        query_E: float32 vector of the query, of length 1.
-        is_part: Whether the index is a part.
-    """
-
-    index: ImageIndex
-    scores_N: Vectors
-    query_E: Vectors
-    is_part: bool = False
+def _part_ranking(approximate: ApproximateIndex, terms: Terms, n_best: int) -> Ranking:
+    query_E = terms.sum(approximate.deviations)
+    (ranking,) = approximate.part(query_E, n_best).rankings(query_E[None])
+    return ranking
 
 
-def _part_scored(approximate: ApproximateIndex, terms: Terms, n_best: int) -> _Scored:
-    query_E = terms.sum(approximate.deviations(terms.vectors_KE))
-    part = approximate.part(query_E, n_best)
-    return _Scored(part, part.scores(query_E[None])[:, 0], query_E, is_part=True)
-
-
-def _match(index: ImageIndex, found: Fold, scores_N: Vectors) -> Match:
-    match = index.match(found.rows, scores_N)
-    names = (index.names[row] for rows in found.duplicates for row in rows)
-    return replace(match, duplicates=tuple(names))
+def _match(ranking: Ranking, found: Fold) -> Match:
+    names = (ranking.index.names[row] for rows in found.duplicates for row in rows)
+    return replace(ranking.match(found.rows), duplicates=tuple(names))

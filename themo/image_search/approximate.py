@@ -31,7 +31,7 @@ from themo.image_search.pieces import Vectors
 from themo.process.progress import track, waiting
 
 FEWEST_PICTURES = 50_000
-"""Least number of pictures: 100,000 are compared in 13 ms (docs/experiments/picture-search-speed.md)."""
+"""Least number of pictures: 100,000 take 8 ms exactly (docs/experiments/picture-search-speed.md)."""
 LEAST_RECALL = 0.95
 """Recall that the number of lists looked through is chosen for."""
 N_COUNTED = 10

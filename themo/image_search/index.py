@@ -3,8 +3,8 @@
 An index is the folder ``cache_dir/pictures-<digest of folder and teacher>`` of pieces
 (`themo.image_search.pieces`), which `themo.image_search.building` writes.
 
-All float32 vectors are compared: the ranking is exact. Vectors are memory-mapped and released piece by piece,
-so memory does not depend on their number.
+The ranking is that of all float32 vectors: exact. Vectors are memory-mapped and released piece by piece, so
+memory does not depend on their number.
 
 Shape suffixes: Q queries, n pictures of a piece, N pictures in all, E dimensions.
 """
@@ -12,10 +12,9 @@ Shape suffixes: Q queries, n pictures of a piece, N pictures in all, E dimension
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +26,11 @@ from themo.errors import InputError
 from themo.files.cache import digest
 from themo.files.locks import alone
 from themo.image_search.building import Builder
+from themo.image_search.codes import multiplies_bytes
+from themo.image_search.codes_folder import CodedPiece, update_codes
 from themo.image_search.pictures import Stamp
 from themo.image_search.pieces import HeldVectors, MappedVectors, Vectors
+from themo.image_search.ranking import AllScores, BoundedScores, Ranking
 from themo.process.progress import waiting
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class ImageIndex:
         file_of: (N,) numbers, equal for files with the same bytes.
         twin_of: (N,) row of the first picture with the same pixels. Vectors of the same pixels differ by some
             3e-8 between batches, which must not decide their order.
+        codes: Codes of each piece; empty: all vectors are compared.
         home: Folder of the pieces; None: they are not on disk.
         piece_digests: SHA-256 of each piece's vectors; empty if they are not on disk.
     """
@@ -88,6 +91,7 @@ class ImageIndex:
     n_new: int
     file_of: npt.NDArray[np.intp]
     twin_of: npt.NDArray[np.intp]
+    codes: tuple[CodedPiece, ...] = ()
     home: Path | None = None
     piece_digests: tuple[str, ...] = ()
 
@@ -128,6 +132,7 @@ class ImageIndex:
                 n_new = builder.add_new(load)
                 builder.tidy()
                 pieces = tuple(MappedVectors(piece.path.with_suffix(".npy")) for piece in builder.pieces)
+                codes = update_codes(home, builder.pieces) if multiplies_bytes() else ()
         except OSError as error:
             raise InputError(
                 f"cache_dir {cache_dir}: cannot write the index: {error.strerror or error}"
@@ -141,7 +146,7 @@ class ImageIndex:
         firsts, pixels_of = _first_equals(digests_N4[:, 2:])
         every_broken = dict(sorted((broken | builder.unreadable).items()))
         sha256s = tuple(piece.sha256 for piece in builder.pieces)
-        return cls(names, pieces, every_broken, n_new, file_of, firsts[pixels_of], home, sha256s)
+        return cls(names, pieces, every_broken, n_new, file_of, firsts[pixels_of], codes, home, sha256s)
 
     def search(self, queries_QE: Vectors, n_best: int) -> list[list[Match]]:
         """Return the best matches of each query, the best first; equal pictures are ordered by name.
@@ -152,11 +157,18 @@ class ImageIndex:
             queries_QE: float32 vectors of length 1.
             n_best: Greatest number of matches per query.
         """
-        scores_NQ = self.scores(queries_QE)
-        return [
-            [self.match(rows, scores_N) for rows in islice(self.ranked(scores_N, n_best), n_best)]
-            for scores_N in scores_NQ.T
-        ]
+        return [ranking.matches(n_best) for ranking in self.rankings(queries_QE)]
+
+    def rankings(self, queries_QE: Vectors) -> list[Ranking]:
+        """Return the ranking of each query.
+
+        Args:
+            queries_QE: float32 vectors of length 1.
+        """
+        if self.codes:
+            return [Ranking(self, query_E, BoundedScores(self, query_E)) for query_E in queries_QE]
+        scores_QN = self.scores(queries_QE).T
+        return [Ranking(self, *each) for each in zip(queries_QE, map(AllScores, scores_QN), strict=True)]
 
     def scores(self, queries_QE: Vectors) -> Vectors:
         """Return the (N, Q) float32 products of pictures with queries, equal for pictures of equal pixels.
@@ -174,35 +186,31 @@ class ImageIndex:
             start = end
         return scores_NQ[self.twin_of]
 
-    def ranked(self, scores_N: Vectors, n_first: int) -> Iterator[tuple[int, ...]]:
-        """Yield the rows of each distinct file, the best first; equal scores are ordered by name.
+    def scores_of(self, rows: npt.NDArray[np.intp], query_E: Vectors) -> Vectors:
+        """Return the (n,) float32 products of some pictures with a query, equal for equal pixels."""
+        twins, places = np.unique(self.twin_of[rows], return_inverse=True)
+        scores: Vectors = torch.mv(torch.from_numpy(self.vectors(twins)), torch.from_numpy(query_E)).numpy()
+        return scores[places]
 
-        Args:
-            scores_N: A column of `scores`.
-            n_first: Number of files that the caller probably takes; more are yielded on demand.
-        """
-        n_yielded = 0
-        for n in _growing(n_first, len(scores_N)):
-            worst = np.partition(scores_N, -n)[-n]
-            # with all pictures equal to the last one, so with all its copies
-            rows = np.flatnonzero(scores_N >= worst)
-            found: dict[int, list[int]] = {}
-            for row in sorted(rows, key=lambda row: (-scores_N[row], self.names[row])):
-                found.setdefault(int(self.file_of[row]), []).append(int(row))
-            yield from map(tuple, islice(found.values(), n_yielded, None))
-            n_yielded = len(found)
+    def deviations(self, vectors_KE: Vectors) -> Vectors:
+        """Return the (K,) standard deviations of float32 vectors' products with all pictures."""
+        deviations_K: Vectors = self.scores(vectors_KE).std(axis=0)
+        return deviations_K
 
-    def match(self, rows: Sequence[int], scores_N: Vectors) -> Match:
+    def match(self, rows: Sequence[int], score: float) -> Match:
         """Return the match of a file's rows."""
         first, *others = (self.names[row] for row in rows)
-        return Match(first, float(scores_N[rows[0]]), tuple(others))
+        return Match(first, score, tuple(others))
 
     def vectors(self, rows: Sequence[int] | npt.NDArray[np.intp]) -> Vectors:
         """Return the (n, E) vectors of n rows."""
+        rows = np.asarray(rows, np.intp)
         numbers = np.searchsorted(self.starts, rows, side="right") - 1
         vectors: Vectors = np.empty((len(rows), self.pieces[0].rows.shape[1]), np.float32)
-        for place, row, number in zip(vectors, rows, numbers, strict=True):
-            place[:] = self.pieces[number].rows[row - self.starts[number]]
+        for number in np.unique(numbers):
+            (places,) = np.nonzero(numbers == number)
+            vectors[places] = self.pieces[number].rows[rows[places] - self.starts[number]]
+            self.pieces[number].release()  # a page read maps its neighbours too
         return vectors
 
     @cached_property
@@ -217,15 +225,13 @@ class ImageIndex:
         ends = np.searchsorted(of_all, twins, side="right")
         places = zip(np.searchsorted(of_all, twins), ends, strict=True)
         rows = np.sort(np.concatenate([rows[:0], *(by_twin[start:end] for start, end in places)]))
-        vectors = self.vectors(rows)
-        for piece in self.pieces:
-            piece.release()
         return replace(
             self,
             names=tuple(self.names[row] for row in rows),
-            pieces=(HeldVectors(vectors),),
+            pieces=(HeldVectors(self.vectors(rows)),),
             file_of=self.file_of[rows],
             twin_of=np.searchsorted(rows, self.twin_of[rows]),
+            codes=(),
             home=None,
             piece_digests=(),
         )
@@ -235,15 +241,6 @@ class ImageIndex:
         """All values of `twin_of` in order, and their rows."""
         order = np.argsort(self.twin_of, kind="stable")
         return self.twin_of[order], order
-
-
-def _growing(n_best: int, n: int) -> Iterator[int]:
-    """Yield growing numbers of rows to inspect, up to all, until enough files differ."""
-    while 0 < n_best < n:
-        yield n_best
-        n_best *= 4
-    if n:
-        yield n
 
 
 def _first_equals(keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -15,7 +15,7 @@ import mmap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from themo.image_search.pictures import Stamp
 
 Vectors = npt.NDArray[np.float32]
 Digests = npt.NDArray[np.uint64]
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class Piece:
         self.path.with_suffix(".npy").unlink()
 
 
-class MappedVectors:
-    """A ``.npy`` of (n, E) float32, memory-mapped; it stays readable after the file is unlinked."""
+class Mapped(Generic[Number]):
+    """A ``.npy`` of two dimensions, memory-mapped; it stays readable after the file is unlinked."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -108,12 +109,16 @@ class MappedVectors:
             # a private, never written map: torch warns of read-only arrays
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         flat = np.frombuffer(self._map, dtype, int(np.prod(shape)), offset)
-        self.rows: Vectors = flat.reshape(shape)
+        self.rows: npt.NDArray[Number] = flat.reshape(shape)
 
     def release(self) -> None:
         """Release the resident pages; they stay in the system's page cache."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
+
+
+MappedVectors = Mapped[np.float32]
+"""A memory-mapped ``.npy`` of (n, E) float32."""
 
 
 @dataclass(frozen=True)

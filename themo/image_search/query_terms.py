@@ -10,7 +10,7 @@ Shape suffixes: K terms of a query, N pictures, E dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,30 +42,18 @@ class Terms:
     vectors_KE: Vectors
     signs_K: Vectors
 
-    def combine(self, scores_NK: Vectors) -> tuple[Vectors, Vectors]:
-        """Return the (N,) cosines of pictures with the sum of all terms, and the sum, (E,) of length 1.
-
-        Args:
-            scores_NK: Cosines of the pictures with each term.
-
-        Raises:
-            InputError: The terms cancel out.
-        """
-        if self._is_one:
-            return scores_NK[:, 0], self.vectors_KE[0]
-        weights_K = self._weights(scores_NK.std(axis=0))
-        return scores_NK @ weights_K, weights_K @ self.vectors_KE
-
-    def sum(self, deviations_K: Vectors) -> Vectors:
+    def sum(self, deviations: Callable[[Vectors], Vectors]) -> Vectors:
         """Return the sum of all terms, (E,) of length 1.
 
         Args:
-            deviations_K: Standard deviation of each term's cosines with all pictures.
+            deviations: Returns the (K,) standard deviations of (K, E) vectors' products with all pictures;
+                called for several terms.
 
         Raises:
             InputError: The terms cancel out.
         """
-        return self.vectors_KE[0] if self._is_one else self._weights(deviations_K) @ self.vectors_KE
+        weights_K = self.signs_K if self._is_one else self._weights(deviations(self.vectors_KE))
+        return weights_K @ self.vectors_KE
 
     @property
     def _is_one(self) -> bool:

@@ -95,14 +95,18 @@ class Coordinates:
         return {n: value for n, value in self._space.active(params).items() if contains(dimensions[n], value)}
 
     def squared_differences(self, a: Floats, b: Floats) -> Floats:
-        """Squared differences of each coordinate, float64 of shape (n, len(a), len(b)).
+        """Squared differences of each coordinate, row by row, float64 of shape (n, rows).
 
         Two choices differ by 1, or not at all.
+
+        Args:
+            a: Coordinates, float64 of shape (rows, n).
+            b: Coordinates, float64 of shape (rows, n).
         """
-        return np.stack([self._squared(i, a, b) for i in range(self.n)])
+        return np.stack([self._squared(i, a[:, i] - b[:, i]) for i in range(self.n)])
 
     def squared_distances(self, a: Floats, b: Floats, weights: Floats) -> Floats:
-        """The weighted sum of `squared_differences`, float64 of shape (len(a), len(b)).
+        """The weighted sum of the squared differences of all rows, float64 of shape (len(a), len(b)).
 
         Args:
             a: Coordinates, float64 of shape (len(a), n).
@@ -111,11 +115,10 @@ class Coordinates:
         """
         found = np.zeros((len(a), len(b)))
         for i, weight in enumerate(weights):
-            found += weight * self._squared(i, a, b)
+            found += weight * self._squared(i, a[:, i, None] - b[None, :, i])
         return found
 
-    def _squared(self, i: int, a: Floats, b: Floats) -> Floats:
-        differences: Floats = a[:, i, None] - b[None, :, i]
+    def _squared(self, i: int, differences: Floats) -> Floats:
         return (differences != 0).astype(np.float64) if self._is_choice[i] else differences**2
 
 

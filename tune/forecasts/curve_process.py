@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
@@ -96,21 +96,27 @@ class CurveProcess:
         self._coordinates, self._known = coordinates, known
         self._center, self._unit = float(scores.mean()), float(scores.std()) + 1e-6
         self._scores = (scores - self._center) / self._unit
-        self._squares = coordinates.squared_differences(known.settings, known.settings)
-        self._is_same = _same_trial(known, known)
-        self._times = _Times(known.times, known.times)
+        # all pairs of reports once, a triangle of the symmetric covariance: half the work
+        self._triangle = rows, columns = np.tril_indices(len(known))
+        self._transposed = columns * len(known) + rows  # flat, in the transpose: LAPACK's arrays lie so
+        self._is_diagonal = rows == columns
+        self._squares = coordinates.squared_differences(known.settings[rows], known.settings[columns])
+        self._is_same = (known.trials[rows] == known.trials[columns]).astype(np.float64)
+        self._times = _Times.of(known.times[rows], known.times[columns])
         priors = np.array([_INVERSE_SCALE] * coordinates.n + [*_SHARED, *_OWN, _NOISE, _SPAN])
         self._prior, self._deviation = np.log(priors[:, 0]), priors[:, 1]
         self._theta: Floats = self._fit() if like is None else like._theta
-        self._factor = np.linalg.cholesky(self._covariance(_Hyperparameters.of(self._theta)))
+        self._factor = np.linalg.cholesky(self._covariance(_Hyperparameters.of(self._theta)).lower)
         self._weights: Floats = cho_solve((self._factor, True), self._scores)
 
     @_on_one_thread
     def predict(self, asked: Reports) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the noiseless scores at other reports, each of shape (asked,)."""
-        theta, times = _Hyperparameters.of(self._theta), _Times(asked.times, self._known.times)
-        cross = self._alike(theta, asked) * times.mixed(theta.shared, theta.span) + times.of_mean
-        cross += _same_trial(asked, self._known) * times.mixed(theta.own, theta.span)
+        theta = _Hyperparameters.of(self._theta)
+        times = _Times.of(asked.times[:, None], self._known.times)
+        near, is_same = times.near(theta.span), asked.trials[:, None] == self._known.trials
+        cross = self._alike(theta, asked) * times.mixed(theta.shared, near) + times.of_mean
+        cross += is_same * times.mixed(theta.own, near)
         solved = solve_triangular(self._factor, cross.T, lower=True)
         level, slope, rough = theta.shared + theta.own
         prior = level + slope * asked.times**2 + rough + _MEAN_VARIANCE * (1 + asked.times**2)
@@ -144,37 +150,59 @@ class CurveProcess:
         ).x
         return found
 
-    def _covariance(self, theta: _Hyperparameters) -> Floats:
+    def _covariance(self, theta: _Hyperparameters) -> _Covariance:
         """Covariance of the known reports."""
-        shared = theta.alike(self._squares) * self._times.mixed(theta.shared, theta.span)
-        whole = shared + self._is_same * self._times.mixed(theta.own, theta.span) + self._times.of_mean
-        whole[np.diag_indices_from(whole)] += theta.noise + _JITTER
-        return whole
+        alike, near = theta.alike(self._squares), self._times.near(theta.span)
+        of_shared = alike * self._times.mixed(theta.shared, near)
+        entries = of_shared + self._is_same * self._times.mixed(theta.own, near) + self._times.of_mean
+        entries[self._is_diagonal] += theta.noise + _JITTER
+        lower = np.zeros((len(self._known), len(self._known)))
+        lower[self._triangle] = entries
+        return _Covariance(lower, alike, near, of_shared)
 
     def _loss(self, logarithms: Floats) -> tuple[float, Floats]:
         """Negative logarithm of the posterior density of the hyperparameters, and its gradient."""
         theta = _Hyperparameters.of(logarithms)
-        factor = cho_factor(self._covariance(theta), lower=True, overwrite_a=True, check_finite=False)
+        covariance = self._covariance(theta)
+        factor = cho_factor(covariance.lower, lower=True, overwrite_a=True, check_finite=False)
         weights = cho_solve(factor, self._scores, check_finite=False)
         distance = (logarithms - self._prior) / self._deviation
         loss = 0.5 * (self._scores @ weights + distance @ distance) + np.log(np.diag(factor[0])).sum()
-        slopes = 0.5 * (_inverse(factor[0]) - np.outer(weights, weights))
-        return float(loss), self._gradient(theta, slopes) + distance / self._deviation
+        inverse, _ = dpotri(factor[0], lower=True)  # a third of the time of solving for it
+        rows, columns = self._triangle
+        slopes = inverse.T.take(self._transposed) - weights[rows] * weights[columns]
+        slopes[self._is_diagonal] *= 0.5  # the others count twice
+        return float(loss), self._gradient(theta, covariance, slopes) + distance / self._deviation
 
-    def _gradient(self, theta: _Hyperparameters, slopes: Floats) -> Floats:
-        """Gradient of the loss without the priors, by that with respect to the covariance."""
-        times, alike = self._times, slopes * theta.alike(self._squares)
-        same = slopes * self._is_same
-        near = times.near(theta.span)
+    def _gradient(self, theta: _Hyperparameters, covariance: _Covariance, slopes: Floats) -> Floats:
+        """Gradient of the loss without the priors, by that with respect to the covariance's entries."""
+        times, near = self._times, covariance.near
+        alike, same = slopes * covariance.alike, slopes * self._is_same
         shared, own = (
-            weights * np.array([part.sum(), (part * times.products).sum(), (part * near).sum()])
+            weights * np.array([part.sum(), part @ times.products, part @ near])
             for weights, part in ((theta.shared, alike), (theta.own, same))
         )
-        of_shared = alike * times.mixed(theta.shared, theta.span)
-        of_settings = -0.5 * theta.inverse * np.tensordot(self._squares, of_shared, axes=2)
-        rough = (theta.shared[2] * alike + theta.own[2] * same) * near
-        of_span = (rough * times.spans).sum() / theta.span
-        return np.concatenate([of_settings, shared, own, [np.trace(slopes) * theta.noise, of_span]])
+        of_settings = -0.5 * theta.inverse * (self._squares @ (slopes * covariance.of_shared))
+        rough = theta.shared[2] * alike + theta.own[2] * same
+        of_span = rough @ (near * times.spans) / theta.span
+        of_noise = slopes[self._is_diagonal].sum() * theta.noise
+        return np.concatenate([of_settings, shared, own, [of_noise, of_span]])
+
+
+class _Covariance(NamedTuple):
+    """Covariance of the known reports, and its parts.
+
+    Attributes:
+        lower: Lower triangle, float64 of shape (reports, reports).
+        alike: Kx of each pair of reports, float64 of shape (pairs,).
+        near: Kt of each pair.
+        of_shared: Kx (a + b t t' + c Kt) of each pair.
+    """
+
+    lower: Floats
+    alike: Floats
+    near: Floats
+    of_shared: Floats
 
 
 @dataclass(frozen=True)
@@ -202,20 +230,20 @@ class _Hyperparameters:
 
     def alike(self, squares: Floats) -> Floats:
         """Kx, from the squared differences of all settings."""
-        found: Floats = np.exp(-0.5 * np.tensordot(self.inverse, squares, axes=1))
+        found: Floats = np.exp(-0.5 * (self.inverse @ squares))
         return found
 
 
+@dataclass(frozen=True)
 class _Times:
-    """Products and differences of two series of times.
+    """Products and differences of the times of pairs of reports, float64."""
 
-    Args:
-        a, b: The times, float64 of shapes (n_a,) and (n_b,).
-    """
+    products: Floats
+    spans: Floats
 
-    def __init__(self, a: Floats, b: Floats) -> None:
-        self.products: Floats = np.outer(a, b)
-        self.spans: Floats = np.abs(a[:, None] - b[None, :])
+    @classmethod
+    def of(cls, a: Floats, b: Floats) -> _Times:
+        return cls(a * b, np.abs(a - b))
 
     @property
     def of_mean(self) -> Floats:
@@ -228,24 +256,11 @@ class _Times:
         found: Floats = np.exp(-self.spans / span)
         return found
 
-    def mixed(self, weights: Floats, span: float) -> Floats:
+    def mixed(self, weights: Floats, near: Floats) -> Floats:
         """The sum of level, slope and rough part."""
         level, slope, rough = weights
-        found: Floats = level + slope * self.products + rough * self.near(span)
+        found: Floats = level + slope * self.products + rough * near
         return found
-
-
-def _inverse(factor: Floats) -> Floats:
-    """The inverse of a matrix from its lower Cholesky factor, in a third of the time of solving for it."""
-    lower, _ = dpotri(factor, lower=True)
-    whole: Floats = np.tril(lower) + np.tril(lower, -1).T
-    return whole
-
-
-def _same_trial(a: Reports, b: Reports) -> Floats:
-    """1 where two reports are of one trial, else 0."""
-    found: Floats = (a.trials[:, None] == b.trials[None, :]).astype(np.float64)
-    return found
 
 
 def time_of(pairs: float, whole: float) -> float:

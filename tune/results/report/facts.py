@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from optuna.importance import get_param_importances
 from optuna.study import Study as OptunaStudy
-from optuna.study import create_study
+from optuna.study import StudyDirection, create_study
 from optuna.trial import TrialState, create_trial
 
 from themo.config.settings import Settings
@@ -235,25 +235,20 @@ def importances(history: OptunaStudy, seed: int = 0) -> list[Importance]:
         return []
     found = _shares(history)
     rng = np.random.default_rng(seed)
-    shuffled = [_shares(_with_values(history, rng.permutation(values).tolist())) for _ in range(SHUFFLES)]
+    shuffled = [_shares(history, rng.permutation(values).tolist()) for _ in range(SHUFFLES)]
     return [
         Importance(name, share, float(np.quantile([random.get(name, 0.0) for random in shuffled], 0.95)))
         for name, share in found.items()
     ]
 
 
-def _shares(history: OptunaStudy) -> dict[str, float]:
-    with warnings.catch_warnings():  # a setting active in one trial: the shuffles show its chance
+def _shares(history: OptunaStudy, values: Sequence[float] | None = None) -> dict[str, float]:
+    """Return the importances for the objectives, or for other values of the trials."""
+    sign = -1 if history.direction == StudyDirection.MAXIMIZE else 1
+    with warnings.catch_warnings():
+        # a setting active in one trial: the shuffles show its chance
         warnings.filterwarnings("ignore", message="Some regimes for parameter")
-        return get_param_importances(history)
-
-
-def _with_values(history: OptunaStudy, values: Sequence[float]) -> OptunaStudy:
-    study = create_study(direction=history.direction)
-    study.add_trials(
-        [
-            create_trial(params=trial.params, distributions=trial.distributions, value=value)
-            for trial, value in zip(history.trials, values, strict=True)
-        ]
-    )
-    return study
+        if values is None:
+            return get_param_importances(history)
+        warnings.filterwarnings("ignore", message=".*to achieve low `target` values")
+        return get_param_importances(history, target=lambda trial: sign * values[trial.number])
