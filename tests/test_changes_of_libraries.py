@@ -48,13 +48,17 @@ def _is_agent(command: list[str]) -> bool:
     return warm_start.PYTHON[-1] in command and any(word.endswith(agents) for word in command)
 
 
-def _made_by(python: list[str], database: Path) -> list[str]:
-    """The statements that make the database again which a program has MLflow make, without times."""
-    program = f"import sys; from mlflow import MlflowClient; MlflowClient('sqlite:///{database}').get_experiment('0')"
+def _made_by(python: list[str], database: Path) -> list[list[str]]:
+    """The statements that make the database again which a program has MLflow make.
+
+    Without times, and with the lines of each sorted: the order of constraints differs between processes.
+    """
+    program = f"from mlflow import MlflowClient; MlflowClient('sqlite:///{database}').get_experiment('0')"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     subprocess.run([*python, "-c", program], check=True, capture_output=True, env=environment)
     with closing(sqlite3.connect(database)) as made:
-        return [re.sub(r"\b\d{13}\b", "MILLISECONDS", line) for line in made.iterdump()]
+        statements = [re.sub(r"\b\d{13}\b", "MILLISECONDS", statement) for statement in made.iterdump()]
+    return [sorted(line.strip(" ,\t") for line in statement.splitlines()) for statement in statements]
 
 
 def test_copied_tables_are_those_of_the_migrations(tmp_path: Path) -> None:
