@@ -51,14 +51,14 @@ def _is_agent(command: list[str]) -> bool:
 def _made_by(python: list[str], database: Path) -> list[list[str]]:
     """The statements that make the database again which a program has MLflow make.
 
-    Without times, and with the lines of each sorted: the order of constraints differs between processes.
+    Without times, and sorted as well as their lines: the order of indexes and constraints is chance.
     """
     program = f"from mlflow import MlflowClient; MlflowClient('sqlite:///{database}').get_experiment('0')"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     subprocess.run([*python, "-c", program], check=True, capture_output=True, env=environment)
     with closing(sqlite3.connect(database)) as made:
         statements = [re.sub(r"\b\d{13}\b", "MILLISECONDS", statement) for statement in made.iterdump()]
-    return [sorted(line.strip(" ,\t") for line in statement.splitlines()) for statement in statements]
+    return sorted(sorted(line.strip(" ,\t") for line in statement.splitlines()) for statement in statements)
 
 
 def test_copied_tables_are_those_of_the_migrations(tmp_path: Path) -> None:
