@@ -97,7 +97,7 @@ print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_s
 
 @dataclass(frozen=True)
 class Use:
-    """What a process took: processor seconds of its own and its children's, and its largest memory in MiB."""
+    """Processor seconds of a process and its children, and its largest memory in MiB."""
 
     seconds: float
     mib: float
@@ -147,7 +147,7 @@ def compared(
 
 
 def measured(arguments: list[str], tree: Path, place: Path, code: int) -> Use:
-    """What a Python process of a checkout takes.
+    """Return the use of a Python process of a checkout.
 
     Raises:
         RuntimeError: It ends with another exit code.

@@ -26,7 +26,7 @@ from benchmarks.searches.curves import read
 from benchmarks.searches.ours import Ours
 from benchmarks.searches.peers.__main__ import oracle_of
 from benchmarks.searches.replay import Job, Oracle, replay
-from themo.evaluation.metrics import wilson_interval
+from themo.evaluation.intervals import wilson_interval
 from themo.process.progress import track
 from tune.space.search_space import Space
 from tune.study.remaining_gain import known_losses

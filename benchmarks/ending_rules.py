@@ -54,7 +54,7 @@ def recent_gains(losses: Sequence[float], n_left: int, gain: float, *, is_learni
 
 
 def pareto_tail(losses: Sequence[float], n_left: int, gain: float, *, is_learning: bool) -> float:
-    """As the shipped rule, with a generalized Pareto distribution in place of the exponential one.
+    """The shipped rule with a generalized Pareto distribution in place of the exponential one.
 
     Shape and scale are integrated out on a grid; the shape is normal around 0 with deviation 0.3.
     """

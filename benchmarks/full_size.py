@@ -168,7 +168,7 @@ def settings_of(folder: Path, threads: int) -> config.Settings:
 
 def _child(stage: str, folder: Path, threads: int) -> None:
     from themo.data.preparation import prepare_data
-    from themo.evaluation.encoders import score_version
+    from themo.evaluation.encoders import examine
     from themo.training.loop import train
 
     settings = settings_of(folder, threads)
@@ -176,7 +176,7 @@ def _child(stage: str, folder: Path, threads: int) -> None:
     start = time.monotonic()
     with Peak() as peak:
         if stage == "test":
-            score_version(settings, folder / "version_0", task="retrieval", baseline=True)
+            examine(settings, folder / "version_0", task="retrieval", baseline=True)
         else:
             data = prepare_data(settings)
             if stage == "training step":

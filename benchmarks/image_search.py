@@ -38,7 +38,7 @@ GOAL = Goal(100.0, "<")
 GOAL_MIB = Goal(2 * PIECE_ROWS * DIMENSION * 4 / 2**20, "<")
 """Less than two pieces of the index: only one is mapped at a time."""
 GAIN = Goal(3.0)
-"""Of the default runtime and the codes over PyTorch in float32 and all vectors."""
+"""Gain of the default runtime and the codes over PyTorch in float32 and all vectors."""
 THREADS = 2
 N_BEST = 10
 N_WORDS = 8

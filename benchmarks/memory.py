@@ -119,25 +119,17 @@ def _measure(stage: str, folder: Path, options: Options) -> tuple[Memory, Memory
 
 
 def _child(stage: str, folder: Path, threads: int, seed: int) -> None:
-    from themo.config import settings as config
     from themo.data.preparation import prepare_data
     from themo.training.loop import Report, train
 
-    settings = config.load().override(
-        {
-            "corpus": [str(folder / "pairs.tsv")],
-            "targets": str(folder / "targets.npy"),
-            "architecture": "ViT-B-32",  # never loaded: the targets are there
-            "backbone": str(folder),
-            "backbone_weights": False,
-            "batch_size": BATCH_SIZE,
-            "epochs": STEPS * BATCH_SIZE / N_PAIRS,
-            "report_pairs": STEPS * BATCH_SIZE // 2,
-            "cache_dir": str(folder / "cache"),
-            "threads": threads,
-            "seed": seed,
-            "device": "cpu",
-        }
+    settings = synthetic.settings_of(
+        folder,
+        batch_size=BATCH_SIZE,
+        epochs=STEPS * BATCH_SIZE / N_PAIRS,
+        report_pairs=STEPS * BATCH_SIZE // 2,
+        threads=threads,
+        seed=seed,
+        device="cpu",
     )
 
     def report(last: Report) -> None:

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from benchmarks.measure import Goal, Options, Row
 from benchmarks.miniature_version import picture_paths, trained_model
 from themo.data.sources import Sources
-from themo.data.test_sets import read_lines
+from themo.data.text_lines import read_lines
 from themo.image_search.chance import Calibration
 from themo.image_search.index import CUTOFF
 from themo.image_search.references import References, load_references

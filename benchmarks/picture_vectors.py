@@ -25,7 +25,7 @@ import numpy.typing as npt
 Vectors = npt.NDArray[np.float32]
 
 DIMENSION = 768
-"""As CLIP ViT-L/14's."""
+"""Dimension of CLIP ViT-L/14's vectors."""
 N_HELD_OUT = 1_000
 CONE, NOISE = 1.0, 0.5
 """Lengths of the shared direction and of the noise beside a content of length 1."""

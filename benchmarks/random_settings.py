@@ -20,7 +20,7 @@ from themo.config import settings as config
 from themo.config.presets import space_path
 from themo.config.sections import HIGHER_IS_BETTER, Objective
 from themo.data.preparation import prepare_data
-from themo.evaluation.encoders import score_version
+from themo.evaluation.encoders import examine
 from themo.process.progress import silence, track
 from themo.training.loop import Report, train
 from tune.searchers.distributions import distributions_of
@@ -82,7 +82,7 @@ def train_one(
             train(settings, prepare_data(settings), report=report)
         except FloatingPointError as error:
             return RandomRun(number, seed, params, curve, diverged=str(error))
-        scores = score_version(settings, version, task="retrieval") if tested else None
+        scores = examine(settings, version, task="retrieval").scores if tested else None
     test = scores.share("student", "retrieval", 1) if scores else None
     return RandomRun(number, seed, params, curve, test=test)
 

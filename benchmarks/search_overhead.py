@@ -28,8 +28,9 @@ from tune.cluster.resources import Resources
 from tune.driver.session import run_search
 from tune.results.trial_table import TRIALS_FILE
 from tune.space.search_space import from_tree
+from tune.study.growth import grow
 from tune.study.naming import STUDY_FILE
-from tune.study.search import Search, grow, new_search
+from tune.study.search import Search, new_search
 from tune.study.study import Study
 from tune.study.work_time import session_seconds
 

@@ -20,8 +20,8 @@ import themo
 from benchmarks.measure import Comparison, Goal, Options, Row, Work, compare
 from themo.checkpoints.versions import settings_here
 from themo.data.sources import Sources
-from themo.data.test_sets import read_captions
-from themo.evaluation.encoders import score_version
+from themo.data.xtd10 import read_captions
+from themo.evaluation.encoders import examine
 from themo.evaluation.score_names import RETRIEVAL, STUDENT
 from themo.export.exporting import export_version
 from themo.export.source import Source
@@ -44,7 +44,7 @@ def _static(folder: Path, options: Options) -> list[Row]:
     export_version(Source.open(version), "static", table)
     settings = settings_here(version)
     whole, static = (
-        score_version(settings_here(place), place, task="retrieval").share(STUDENT, RETRIEVAL, 1)
+        examine(settings_here(place), place, task="retrieval").scores.share(STUDENT, RETRIEVAL, 1)
         for place in (version, table)
     )
     captions = Sources(settings).path(str(settings.benchmarks.captions), "benchmarks.captions")

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from themo.config.settings import Settings, load
+
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _CONSONANTS, _VOWELS = "bcdfglmnprstvz", "aeiou"
 _LINES_A_CHUNK = 50_000
@@ -87,3 +89,16 @@ def write_backbone(folder: Path, hidden_size: int, layers: int, vocab_size: int 
         "attention_probs_dropout_prob": 0.0,
     }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def settings_of(folder: Path, **others: object) -> Settings:
+    """Settings for ``pairs.tsv``, ``targets.npy`` and the backbone of a folder, which holds the cache too."""
+    places = {
+        "corpus": [str(folder / "pairs.tsv")],
+        "targets": str(folder / "targets.npy"),
+        "architecture": "ViT-B-32",  # never loaded: the targets are there
+        "backbone": str(folder),
+        "backbone_weights": False,
+        "cache_dir": str(folder / "cache"),
+    }
+    return load().override(places | others)

@@ -200,21 +200,14 @@ def run_on_gpu(options: Options) -> list[Row]:
         synthetic.write_backbone(folder, hidden_size=768, layers=12)
         synthetic.write_corpus(folder / "pairs.tsv", 200_000, options.seed)
         synthetic.write_targets(folder / "targets.npy", 200_000, 768, options.seed)
-        settings = config.load().override(
-            {
-                "corpus": [str(folder / "pairs.tsv")],
-                "targets": str(folder / "targets.npy"),
-                "architecture": "ViT-B-32",  # never loaded: the targets are there
-                "backbone": str(folder),
-                "backbone_weights": False,
-                "max_length": PADDED_LENGTH,
-                "loss": "mse",
-                "learn_rate": 8e-5,
-                "batch_size": 256,
-                "cache_dir": str(folder / "cache"),
-                "device": "cuda",
-                "seed": options.seed,
-            }
+        settings = synthetic.settings_of(
+            folder,
+            max_length=PADDED_LENGTH,
+            loss="mse",
+            learn_rate=8e-5,
+            batch_size=256,
+            device="cuda",
+            seed=options.seed,
         )
         data = prepare_data(settings)
         ours, theirs = Ours(settings, data, 10), Original(settings, data, 60)

@@ -59,7 +59,7 @@ class Opened:
 
 
 def browser_path() -> str:
-    """Where the browser is; the test is skipped where there is none."""
+    """Path of the browser; without one the test is skipped."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip(f"needs a browser: {', '.join(NAMES)}")

@@ -1,7 +1,7 @@
 """Small real parts that the tests share: a CLIP, a BERT, a corpus, and settings over them.
 
 Nothing here is a stand-in. The teacher is an open_clip model and the backbone a transformers folder, both
-with random weights and a few dimensions; what is random is seeded.
+with random weights and a few dimensions, all seeded.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def _write_xlm_tokenizer(folder: Path, pieces: Sequence[str]) -> None:
 
 
 def _mclip_weights(config: XLMRobertaConfig) -> dict[str, Tensor]:
-    """As the hub has them: with the pooler, and the position ids that were a part of the state once."""
+    """Weights as on the hub: with the pooler, and the position ids that older states hold."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = _spread(AutoModel.from_config(config))

@@ -27,7 +27,7 @@ BLOCK_BYTES = 1 << 14
 
 @dataclass
 class Request:
-    """What a client asked for, and how much of it went out."""
+    """A request, and the number of bytes sent in answer."""
 
     method: str
     path: str
@@ -36,7 +36,7 @@ class Request:
     headers: dict[str, str]
     """Names in lower case."""
     time: float
-    """Of `time.monotonic`, in seconds."""
+    """Value of `time.monotonic`, in seconds."""
     sent: int = 0
     """Bytes of the body."""
 
@@ -47,7 +47,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a route answers; of a 200, the host makes a 206 where a range is asked for."""
+    """The answer of a route; the host turns a 200 into a 206 for a request of a range."""
 
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ Route = Callable[[Request], Answer | None]
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with a path."""
+    """A fault of a path."""
 
     times: int | None = 1
     """With so many requests; None: with all."""
@@ -146,7 +146,7 @@ class Host:
         return [r for r in self.requests if r.method == "GET" and r.path == path]
 
     def answer(self, request: Request) -> Answer:
-        """That of the first route that has one, else a file, else 404."""
+        """Return the answer of the first route that has one, else a file, else 404."""
         for route in self.routes:
             answer = route(request)
             if answer is not None:

@@ -18,7 +18,7 @@ import themo
 from themo.config.catalogue import CATALOGUE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-"""Of all repositories."""
+"""Commit of all repositories."""
 
 
 def hub(models: Mapping[str, Path] | None = None, datasets: Mapping[str, Path] | None = None) -> Route:

@@ -282,7 +282,7 @@ case "$*" in *--block*) exec sleep 60 ;; esac
 
 @pytest.mark.parametrize(("nodes", "exists"), [(1, False), (3, True)])
 def test_slurm_job_starts_a_cluster_and_a_search(tmp_path: Path, nodes: int, exists: bool) -> None:
-    """Of the batch script all but Slurm and Ray is real; both note how they are called."""
+    """The batch script is real, Slurm and Ray are replaced: both record their arguments."""
     (script,) = blocks_of("bash").values()
     (tmp_path / "themo.sbatch").write_text(script, encoding="utf-8")
     programs = tmp_path / ".venv" / "bin"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TypeGuard
 
@@ -24,7 +25,7 @@ OF_SEARCHES = [
 """The commands that know `tune/`, in their function `run`."""
 
 TOP = PACKAGE / "__init__.py"
-"""It offers `themo.tune`: it names `tune/` for type checkers, and imports it at the first use."""
+"""The top level offers `themo.tune`: it names `tune/` for type checkers, and imports it at the first use."""
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -40,6 +41,10 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 def is_of(node: ast.AST, module: str) -> TypeGuard[ast.Attribute]:
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == module
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def packages(tree: ast.AST) -> set[str]:
@@ -66,7 +71,7 @@ def test_themo_never_imports_ray_or_pickle_nor_mostly_tune(path: Path) -> None:
         found = packages(tree)
     if path == TOP:
         (own,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "_import_own_tune")
-        (typed,) = (n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
+        (typed,) = filter(is_for_types, tree.body)
         for part in (own, typed):
             assert "tune" in packages(part)
             tree.body.remove(part)
@@ -129,6 +134,17 @@ def test_a_folder_imports_only_those_below_it(package: Path, rooms: tuple[str, .
     assert not wrong
 
 
+def test_modules_import_each_other_in_no_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in (*MODULES, *SEARCHES):
+        if path == TOP:  # it imports `tune/` at the first use
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree.body = [node for node in tree.body if not is_for_types(node)]
+        graph[".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)] = set(imports(tree))
+    TopologicalSorter({module: found & graph.keys() for module, found in graph.items()}).prepare()
+
+
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
@@ -144,6 +160,7 @@ def test_a_folder_imports_only_those_below_it(package: Path, rooms: tuple[str, .
             {
                 "models/phrases.py",  # splits and numbers the words of many texts at once
                 *(f"data/{n}.py" for n in ("bitext", "cleaning", "corpora", "image_ids", "preparation")),
+                "data/scan.py",
             },
         ),
         ("faiss", {"image_search/lists.py"}),
@@ -152,7 +169,7 @@ def test_a_folder_imports_only_those_below_it(package: Path, rooms: tuple[str, .
         ("onnxruntime", {"runtimes/graphs.py", "export/onnx_format.py", "export/mlflow_model.py"}),
         ("sentence_transformers", set()),
         ("clip_benchmark", set()),
-        ("httpx2", {"fetching/downloads.py", "fetching/hosts.py"}),
+        ("httpx2", {f"fetching/{n}.py" for n in ("downloads", "hosts", "partial_file")}),
         ("jinja2", {"evaluation/report/html_page.py"}),
         ("markupsafe", {"evaluation/report/html_page.py"}),
         ("rawpy", {"models/raw_previews.py"}),
@@ -212,7 +229,7 @@ def test_import_themo_loads_nothing_heavy() -> None:
     assert out == "[]\n"
 
 
-def test_who_looks_for_a_cluster_does_not_load_ray() -> None:
+def test_looking_for_a_cluster_does_not_load_ray() -> None:
     script = "import sys, tune.cluster.address; print('ray' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out == "False\n"

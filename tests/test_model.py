@@ -1,4 +1,4 @@
-"""What programs use of a version: `themo.load`."""
+"""`themo.load` and its model, as programs use them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def pictures(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def test_texts_come_in_their_order_whatever_the_batch(version: Path) -> None:
+def test_texts_keep_their_order_in_any_batch_size(version: Path) -> None:
     model = themo.load(version)
     student, tokenizer = load_student(version / "student")
     vectors = model.encode(TEXTS)
@@ -249,7 +249,9 @@ def test_refusals(version: Path, tmp_path: Path, case: str) -> None:
         call(themo.load(version), tmp_path)
 
 
-def test_what_is_no_version_is_refused(tmp_path: Path, version: Path, settings: SettingsFactory) -> None:
+def test_a_folder_that_is_no_version_is_refused(
+    tmp_path: Path, version: Path, settings: SettingsFactory
+) -> None:
     with pytest.raises(themo.InputError, match=r"must be a version directory, it holds no config\.yaml"):
         themo.load(tmp_path / "nosuch")
     shutil.rmtree(version / "student")

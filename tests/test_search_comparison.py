@@ -43,7 +43,7 @@ def test_courses_are_replayed_once(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", OURS)
-def test_our_searches_spend_what_they_are_given(miniature: Oracle, method: str, tmp_path: Path) -> None:
+def test_our_searches_spend_their_budget(miniature: Oracle, method: str, tmp_path: Path) -> None:
     task = Task("miniature", 1, method, 0)
     course = collect([task], {"miniature": miniature}, tmp_path / "kept.jsonl")[task]
     assert course.winner is not None

@@ -181,7 +181,7 @@ def test_methods_run_side_by_side_as_alone(name: str, endless: Oracle) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_diverging_setting_fails_and_the_rest_go_on(name: str, finite: Oracle) -> None:
+def test_a_diverging_trial_fails_and_the_others_continue(name: str, finite: Oracle) -> None:
     method = method_of(name, finite, 2)
     course = course_of(method, finite, 2, n_trainings=8)
     n_bad = sum(diverges(params) for params in method.params.values())

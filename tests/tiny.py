@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -120,4 +121,21 @@ def write_version_of(settings: Settings, folder: Path, dimension: int) -> Path:
         student = Student.build(settings.student.backbone, head, weights=False, projection_init="clip")
     save_student(folder / "student", student.state_dict(), head, student.backbone.config, tokenizer)
     (folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
+    return folder
+
+
+def early_bert(folder: Path, vocabulary: list[str]) -> Path:
+    """A folder as BETO's first release came: no model_type, no tokenizer.json."""
+    folder.mkdir()
+    config = {
+        "vocab_size": len(vocabulary),
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 20,
+        "hidden_act": "gelu",
+    }
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     return folder

@@ -63,7 +63,7 @@ def on_path(folder: Path) -> Path:
 
 
 def variables() -> dict[str, str]:
-    """What a program needs in an environment of its own."""
+    """Variables that a program with its own environment needs."""
     return {name: os.environ[name] for name in (_SOCKET, _OWNER)}
 
 

@@ -10,7 +10,7 @@ Example::
     images = model.encode_images(["a.jpg", "b.jpg"])  # (2, D) float32, of length 1
     model.similarity(texts, images)                   # (1, 2) cosines
 
-`train`, `prepare` and `tune` do what the commands of these names do.
+`train`, `prepare` and `tune` are the commands of these names as functions.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def __dir__() -> list[str]:
 
 
 def _import_own_tune() -> None:
-    """Import the package `tune` that lies beside this one, whatever ``tune.py`` lies beside the program.
+    """Import the package `tune` beside this one, even if a ``tune.py`` lies beside the program.
 
     Raises:
         InputError: The program has imported another module of this name.

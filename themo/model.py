@@ -327,11 +327,7 @@ class Model:
         cache = Sources(self.settings).cache
         path = map_to_image_space(cache, self.teacher_fingerprint, target, lambda: self.teacher)
         mapping = torch.from_numpy(np.load(str(path), allow_pickle=False))
-        if len(mapping) != self._encoder.dimension + 1:
-            raise InputError(
-                f"{self.version}: the student's vectors must have the teacher's {len(mapping) - 1} "
-                f"dimensions, got {self._encoder.dimension}"
-            )
+        self._of_teacher.refuse_other_dimension(len(mapping) - 1)
         return mapping
 
 

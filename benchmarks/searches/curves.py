@@ -71,7 +71,7 @@ def read(path: Path) -> list[Curve]:
 
 
 def read_about(path: Path) -> dict[str, str]:
-    """What a file says of its making: command, commits, machines."""
+    """Return the origin of a file: command, commits, machines."""
     about: dict[str, str] = json.loads(pq.read_schema(path).metadata[b"about"])
     return about
 

@@ -93,7 +93,7 @@ class Oracle:
 
 @dataclass
 class Course:
-    """What a replay came to, report by report.
+    """The course of a replay, report by report.
 
     Attributes:
         pairs: Sentence pairs of all trainings together at each report.

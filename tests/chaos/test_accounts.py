@@ -72,7 +72,7 @@ def test_a_rung_may_be_lost_to_a_kill(study: Study, reached: int) -> None:
     assert reports_lost(two) == max(1, reached - 1)
 
 
-def test_more_than_a_rung_may_not_and_nothing_without_a_kill(study: Study) -> None:
+def test_only_a_kill_loses_and_at_most_one_rung(study: Study) -> None:
     two = attempts(study, begun(10.0, 0, 4), begun(30.0, 1, 9))
     (found,) = wrong_in_work(study, two, [Kill(25.0, 25.1)])
     assert found == "trial 0 lost more than a rung: report 4 was begun, it resumed after 1"

@@ -54,7 +54,7 @@ def test_several_slots_under_faults_account_for_all_trials(site: Site, whole: St
     assert outcome.violations == []
     assert dict(outcome.faults) == COUNTS
     assert outcome.study is not None
-    # what is found depends on the order of arrival; halving keeps what is at least as good as the first trial
+    # the winner depends on the order of reports; halving keeps trials at least as good as the first one
     assert accounts.score(outcome.study) > min(whole[0].values.values())
 
 

@@ -227,7 +227,7 @@ def test_a_damaged_summary(version: Path, text: str) -> None:
         read_summary(version)
 
 
-def test_a_checkpoint_gives_back_what_it_was_given(tmp_path: Path) -> None:
+def test_a_checkpoint_round_trips(tmp_path: Path) -> None:
     tensors = {"student.a": torch.randn(3, 2), "random": torch.get_rng_state()}
     progress = {"pairs_seen": 3, "reports": [{"val/loss": 0.1 + 0.2}]}
     (tmp_path / "checkpoint").mkdir()

@@ -73,7 +73,7 @@ def test_a_folder_of_the_same_name_goes_before_the_search(
     assert find_run(Path("mine"), logs) == Path("mine")
 
 
-def test_what_is_neither_version_nor_search_is_refused(find: Find, logs: Path) -> None:
+def test_a_folder_of_neither_version_nor_search_is_refused(find: Find, logs: Path) -> None:
     with pytest.raises(
         InputError, match=r"^nosuch/x: must be a version directory, it holds no config\.yaml$"
     ):
@@ -221,7 +221,7 @@ def test_status_of_a_tested_version(logs: Path, capsys: Capture) -> None:
 
     version = logs / "tiny/version_0"
     scores = Scores({"retrieval": {"student": torch.tensor([0, 0, 2, 30])}})
-    (version / "test.json").write_text(scores.to_json(), encoding="utf-8")
+    (version / "test.json").write_text(json.dumps(scores.to_dict()), encoding="utf-8")
     assert main(["status", str(version)]) == 0
     out = capsys.readouterr().out
     assert "Test:          retrieval@01 0.500, retrieval@05 0.750, retrieval@10 0.750\n" in out

@@ -100,7 +100,7 @@ def test_min_chance_holds_for_candidates(search: Search) -> None:
     assert [m["chance"] for m in result["queries"][0]["matches"]] == [c for c in chances if c >= middle]
 
 
-def test_a_small_folder_is_said_and_compared_whole(search: Search) -> None:
+def test_a_small_folder_is_named_and_compared_whole(search: Search) -> None:
     result, err = search(TEXT, "--approximate")
     assert result["approximate"] is None
     assert not result["queries"][0]["approximate"]

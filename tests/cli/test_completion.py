@@ -1,4 +1,4 @@
-"""What a shell offers when `themo` is completed."""
+"""Completions of `themo` in shells."""
 
 from __future__ import annotations
 
@@ -47,21 +47,25 @@ printf '%s\\n' "${COMPREPLY[@]}"
 )
 def test_bash_offers_commands_options_values_and_files(tmp_path: Path, line: str, expected: set[str]) -> None:
     (tmp_path / "own.yaml").touch()
+    assert offered_by_bash(SCRIPT, line, tmp_path) == expected
+
+
+def offered_by_bash(script: str, line: str, folder: Path, **variables: str) -> set[str]:
+    """The words that a script's completion of a command line offers in a folder."""
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("needs bash")
-    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
     done = subprocess.run(
-        [bash, "--norc", "-c", SCRIPT, "bash", line],
-        cwd=tmp_path,
-        env=environment,
+        [bash, "--norc", "-c", script, "bash", line],
+        cwd=folder,
+        env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"} | variables,
         capture_output=True,
         text=True,
         timeout=300,
         check=True,
     )
-    assert {word.strip() for word in done.stdout.splitlines()} == expected
     assert done.stderr == ""
+    return {word.strip() for word in done.stdout.splitlines()}
 
 
 MODULE_SCRIPT = """
@@ -101,24 +105,8 @@ def test_bash_completes_the_module(tmp_path: Path, line: str, expected: set[str]
         "other/tune/one/search.yaml",
     ):
         write_lines(tmp_path / file, ["{}"])
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("needs bash")
-    environment = os.environ | {
-        "PATH": f"{BIN}:{os.environ['PATH']}",
-        "PYTHONPATH": str(Path(themo.__file__).parents[1]),
-    }
-    done = subprocess.run(
-        [bash, "--norc", "-c", MODULE_SCRIPT, "bash", line],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    assert {word.strip() for word in done.stdout.splitlines()} == expected
-    assert done.stderr == ""
+    root = str(Path(themo.__file__).parents[1])
+    assert offered_by_bash(MODULE_SCRIPT, line, tmp_path, PYTHONPATH=root) == expected
 
 
 @pytest.mark.slow  # starts the program twice

@@ -1,4 +1,4 @@
-"""``themo export`` as a user runs it: what it refuses, what it says, and what reaches the hub."""
+"""``themo export`` as a user runs it: refusals, output and uploads."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ from themo.training.loop import train
 Capture = pytest.CaptureFixture[str]
 
 _statuses: list[str | None] = []
-"""Of the run of an export, each time that MLflow would be brought up to date."""
+"""Statuses of an export's run, one for each update of MLflow."""
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_mlflow_registers_nothing_unless_it_is_asked(
 
 
 class Hub:
-    """What the hub's client needs to bring a folder into a repository."""
+    """A hub with the routes that its client needs to upload a folder."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""What needs no data is refused before heavy libraries are imported: the modules of a fresh process tell."""
+"""Refusals that need no data come before heavy libraries are imported, as a fresh process shows."""
 
 import json
 import subprocess
@@ -169,6 +169,6 @@ def test_a_refusal_comes_before_heavy_imports(name: str, place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ANSWERED)
-def test_what_reads_small_files_imports_nothing_heavy(name: str, place: Path) -> None:
+def test_readers_of_small_files_import_nothing_heavy(name: str, place: Path) -> None:
     code, loaded, said = run(ANSWERED[name], place)
     assert (code, loaded) == (0, []), said

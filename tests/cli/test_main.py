@@ -336,7 +336,7 @@ def table(version: Path) -> list[dict[str, str]]:
         (["--hidden-size", "40"], "student.hidden_size must be a multiple of the head width 16, got 40"),
     ],
 )
-def test_what_cannot_be_trained_leaves_nothing(
+def test_a_refused_training_leaves_no_files(
     capsys: Capture, tiny_config: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     assert refusal(capsys, "train", "--config", tiny_config, *options) == message
@@ -613,7 +613,7 @@ def test_the_miniature_from_prepare_to_test(tiny_miniature: Path, tmp_path: Path
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.slow
 def test_a_killed_run_is_resumed_to_the_same_end(tiny_config: Path, tmp_path: Path) -> None:
-    """SIGKILL at random moments; what is there can be read, and the end is that of an undisturbed run."""
+    """SIGKILL at random moments: all files are readable, and the result is that of an undisturbed run."""
     arguments = ["--config", tiny_config, "--epochs", "24", "--dropout", "0.1"]
     whole = themo("train", *arguments, "--experiment", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr

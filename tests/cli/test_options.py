@@ -33,7 +33,7 @@ def test_learn_rate_as_people_write_it(text: str) -> None:
     assert options.settings == {"batch_size": 256, "learn_rate": 8e-5}
 
 
-def test_what_is_not_given_is_not_set() -> None:
+def test_an_option_left_out_is_not_set() -> None:
     assert parse(["train"]).settings == {}
     assert parse(["test", "--baseline"]).settings == {}
 
@@ -146,7 +146,7 @@ def test_lengths_of_time(text: str, length: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0", "0h", "h", "-5m", "1.5h", "30m2h", "٣m", "soon"])
-def test_what_is_no_length_of_time(text: str) -> None:
+def test_invalid_lengths_of_time_are_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"must be a time such as 2h30m, 45m or 90s, got"):
         seconds(text)
 

@@ -46,7 +46,7 @@ def test_nothing_waits(logs: Path, capsys: Capture) -> None:
         ("tune/mine/best", "is part of a search: name {logs}/tune/mine"),
     ],
 )
-def test_what_is_no_record_is_refused(logs: Path, capsys: Capture, name: str, rule: str) -> None:
+def test_a_folder_without_a_record_is_refused(logs: Path, capsys: Capture, name: str, rule: str) -> None:
     (logs / "tune" / "mine").mkdir(parents=True)
     (logs / "tune" / "mine" / "search.yaml").touch()
     assert main(["send", str(logs / name)]) == 2

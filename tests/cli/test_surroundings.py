@@ -25,7 +25,7 @@ C_LOCALE = {"LC_ALL": "C"}
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What surrounds a command, beside the tests' own environment."""
+    """Folder and variables of a command, beside the tests' own environment."""
 
     folder: str = "plain"
     variables: dict[str, str] = field(default_factory=dict)

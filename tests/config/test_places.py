@@ -1,4 +1,4 @@
-"""``~`` in settings and options, and what is no home."""
+"""``~`` in settings and options, and paths that are no home."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_home_that_is_not_known_is_refused_in_a_line(capsys: pytest.CaptureFix
 
 
 @given(st.text("a~/.*: 2é", max_size=8))
-def test_what_does_not_begin_with_a_home_stays(text: str) -> None:
+def test_a_path_without_a_home_is_unchanged(text: str) -> None:
     plain = text.lstrip("~")
     if plain and not plain[0].isdigit():
         assert expand_home(plain) == plain

@@ -8,10 +8,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tiny import SettingsFactory
 
+from themo.config.corpus_names import experiment_of
 from themo.config.presets import presets
 from themo.config.sections import MAX_TOKENS, PathSettings
 from themo.config.settings import Settings, known_leaves, load
-from themo.config.worlds import experiment_of
 from themo.config.yaml_files import read_value, read_yaml
 from themo.errors import InputError
 

@@ -51,7 +51,7 @@ def refusal(path: Path, columns: tuple[str, str] = DEFAULT) -> str:
 
 
 @given(rows, st.sampled_from(["\n", "\r\n"]), st.booleans())
-def test_a_tsv_gives_back_what_was_written(content: Texts, newline: str, has_header: bool) -> None:
+def test_a_tsv_round_trips(content: Texts, newline: str, has_header: bool) -> None:
     content = [*content, ('a "word"', "una")]  # so no field is quoted as a whole
     lines = [*(["en\tes"] if has_header else []), *("\t".join(pair) for pair in content)]
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +64,7 @@ def test_a_tsv_gives_back_what_was_written(content: Texts, newline: str, has_hea
 
 
 @given(st.lists(st.tuples(st.none() | st.text(max_size=5), st.none() | st.text(max_size=5)), min_size=1))
-def test_a_parquet_gives_back_what_was_written(content: list[tuple[str | None, str | None]]) -> None:
+def test_a_parquet_file_round_trips(content: list[tuple[str | None, str | None]]) -> None:
     content = [
         tuple(t if t is None else t.encode("utf-8", "replace").decode() for t in pair)  # type: ignore[misc]
         for pair in content
@@ -203,8 +203,8 @@ def quoted(content: Texts, quoting: int = csv.QUOTE_MINIMAL, newline: str = "\n"
 
 
 @given(quoted_rows, st.sampled_from(["\n", "\r\n"]), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
-def test_quoted_fields_give_back_what_was_written(content: Texts, newline: str, quoting: int) -> None:
-    """As pandas writes them, tabs and line ends in sentences too."""
+def test_quoted_fields_round_trip(content: Texts, newline: str, quoting: int) -> None:
+    """Fields as pandas writes them, with tabs and line ends in sentences."""
     content = [*content, ('he said "no"', "dijo «no»")]
     with tempfile.TemporaryDirectory() as folder:
         assert read([tsv(Path(folder), quoted(content, quoting, newline))]) == content
@@ -349,7 +349,7 @@ def test_unreadable_files(mode: int) -> None:
 
 
 def test_fields_of_a_struct(tmp_path: Path) -> None:
-    """As OPUS-100 keeps its translations."""
+    """The layout of OPUS-100."""
     path = tmp_path / "pairs.parquet"
     parquet.write_table(pa.table({"translation": [{"en": "a", "es": "b"}, {"en": "c", "es": None}]}), path)
     assert read([path], ("translation.en", "translation.es")) == [("a", "b"), ("c", None)]

@@ -11,7 +11,7 @@ from themo.config.catalogue import CATALOGUE
 from themo.data.inventory import inventory
 
 
-def test_what_lies_on_this_machine(settings: SettingsFactory) -> None:
+def test_parts_on_this_machine_are_listed(settings: SettingsFactory) -> None:
     states = {item.name: item.state for item in inventory(settings(), offline=True)}
     assert set(states.values()) == {"there"}
     missing = settings(corpus=["nosuch.tsv"], architecture="./nosuch", backbone="miniature:student")

@@ -12,8 +12,8 @@ from tiny import SettingsFactory, sentence_pairs, write_captioned_images, write_
 from themo.data.crossmodal3600 import read_crossmodal
 from themo.data.dataset import EncodedPairs, TrainingData
 from themo.data.preparation import prepare_data
-from themo.data.test_sets import read_captions
 from themo.data.xflickrco import read_xflickrco
+from themo.data.xtd10 import read_captions
 from themo.errors import InputError
 from themo.models.teacher import Teacher
 from themo.models.tokens import Tokenizer

@@ -14,8 +14,8 @@ from tiny import SettingsFactory, write_captioned_images, write_lines
 from themo.cli.main import main
 from themo.data.crossmodal3600 import read_crossmodal
 from themo.data.test_files import fetch_captions, fetch_parts, parts
-from themo.data.test_sets import Xtd10
 from themo.data.xflickrco import read_xflickrco
+from themo.data.xtd10 import Xtd10
 from themo.errors import InputError
 
 N_IMAGES = 6
@@ -67,9 +67,7 @@ def test_all_is_fetched_once(settings: SettingsFactory, tmp_path: Path, host: Ho
         assert len(host.requests) == n_requests
 
 
-def test_what_was_put_there_by_hand_is_left_alone(
-    settings: SettingsFactory, tmp_path: Path, host: Host
-) -> None:
+def test_a_file_put_there_by_hand_is_kept(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
     with host:
         config = settings(**places(tmp_path, host))
         shutil.copytree(tmp_path / "served" / "mscoco", tmp_path / "data" / "mscoco")
@@ -79,7 +77,7 @@ def test_what_was_put_there_by_hand_is_left_alone(
 
 
 @pytest.mark.parametrize("missing", ["mscoco/val2014", "mscoco/train2014/COCO_train2014_000000000001.jpg"])
-def test_what_is_missing_of_the_images_is_fetched(
+def test_missing_images_are_fetched(
     settings: SettingsFactory, tmp_path: Path, host: Host, missing: str
 ) -> None:
     with host:

@@ -1,4 +1,4 @@
-"""What stands in for the images of docker-compose.yml: the Dockerfile's words, and Debian's PostgreSQL."""
+"""Substitutes for the images of docker-compose.yml: the Dockerfile's instructions, Debian's PostgreSQL."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if [ ! -s $PGDATA/PG_VERSION ]; then
     $as pg_ctl --wait stop
 fi
 """
-"""What the entry point of the official image does."""
+"""The entry point of the official image."""
 
 
 def themo() -> Image:

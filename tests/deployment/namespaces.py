@@ -1,11 +1,11 @@
 """Containers without a container engine: services of a compose file as processes in Linux namespaces.
 
 A service gets namespaces of its own for network, mounts and processes; a root that overlays this machine's,
-so that what it writes is its own; the volumes, secrets, user, capabilities and environment that the file
-says; and its very command. A namespace stands for the host as well, so that published ports are no ports of
-this machine. Networks are bridges in it. Health checks, start conditions and restart rules are followed.
+for its own files; the volumes, secrets, user, capabilities, environment and command of the file. The host is
+a namespace as well, so that published ports are no ports of this machine. Networks are bridges in it. Health
+checks, start conditions and restart rules are followed.
 
-What stands in for an image: this machine's files, with the interpreter that runs the tests first in PATH. It
+The substitute for an image: this machine's files, with the interpreter that runs the tests first in PATH. It
 needs root.
 """
 
@@ -53,7 +53,7 @@ async def main():
     await (await asyncio.start_server(serve, host, int(port))).serve_forever()
 asyncio.run(main())
 """
-"""What Docker does with a published port, for the address and the port that it is published at."""
+"""Docker's forwarding of a published port, for the address and port of the host."""
 
 
 def why_not() -> str:
@@ -93,7 +93,7 @@ def inside(namespace: str, function: Callable[[], T]) -> T:
 
 @dataclass(frozen=True)
 class Image:
-    """What an image brings to a service.
+    """The parts of a service that its image decides.
 
     Attributes:
         user: User and group of its processes, and of new volumes.
@@ -173,7 +173,7 @@ class Container:
         )
 
     def as_user(self) -> list[str]:
-        """What a command of it is run by: the image's user, without what the file drops."""
+        """Prefix of its commands: the image's user, without the capabilities that the file drops."""
         user, group = self.image.user
         by = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
         if "ALL" in (self.service.get("cap_drop") or []):
@@ -269,7 +269,7 @@ class Project:
         _call("ip", "netns", "delete", self.host)
 
     def up(self, service: str, scale: int = 1) -> list[Container]:
-        """Start a service when what it depends on is healthy; wait until it is healthy itself.
+        """Start a service when its dependencies are healthy; wait until it is healthy itself.
 
         One container after the other: Ray gives up a node that takes 15 s to start, as several at once may.
         """
@@ -356,7 +356,7 @@ class Project:
                 )
 
     def _script(self, container: Container) -> str:
-        """What makes the root of a container and becomes its first process."""
+        """Script that makes the root of a container and becomes its first process."""
         service, image, folder = container.service, container.image, container.folder
         root = folder / "root"
         kept = {folder / part for part in ("upper", "work", "tmp")}
@@ -454,7 +454,7 @@ def _readable(address: str) -> str:
 
 
 def _interpreter() -> list[Path]:
-    """Where the interpreter of the tests, its packages and this repository lie."""
+    """Folders of the interpreter of the tests, its packages and this repository."""
     repository = Path(__file__).parents[2]
     return sorted({repository, Path(sys.prefix), Path(sys.base_prefix)})
 

@@ -1,7 +1,7 @@
 """docker-compose.yml: read by Docker's own parser, and run, command by command, in namespaces.
 
-There is no container engine here. What is run is what the file says, with the same flags and the same
-environment; the containers themselves are those of `namespaces`.
+There is no container engine here. The commands of the file run with its flags and its environment, in the
+containers of `namespaces`.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Running:
     workers: list[Container]
     secret: dict[str, str]
     starts: dict[str, int]
-    """Of each server, until all were healthy: Ray may give up one on a busy machine as it starts."""
+    """Starts of each server until all were healthy: Ray may give one up on a busy machine."""
 
     def ask(self, url: str, token: str | None = None, **headers: str) -> tuple[int, Any]:
         """Status and body of a page, as a browser on the host sees it."""
@@ -232,7 +232,7 @@ def has_restarted(cluster: Running, container: Container) -> bool:
 @pytest.mark.system
 @pytest.mark.timeout(3000)
 class TestCluster:
-    """In this order: the search takes the longest, and what is asked before it needs none."""
+    """In this order: the search takes the longest, and the tests before it need none."""
 
     def test_only_the_two_pages_listen_and_only_on_this_machine(self, cluster: Running) -> None:
         forwarders = [p for c in cluster.project.containers.values() for p in c.helpers]

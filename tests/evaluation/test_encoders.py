@@ -17,7 +17,7 @@ from torch.nn import functional
 from themo.config.settings import Settings, load
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
-from themo.evaluation.encoders import score_version
+from themo.evaluation.encoders import examine
 from themo.evaluation.metrics import ranks_by_cosine
 from themo.models.marian import Translator
 from themo.models.mclip import MClip
@@ -66,7 +66,7 @@ def version(tested: Settings, tiny_data: TrainingData, tmp_path: Path) -> Path:
 
 
 def test_scores_of_student_ceiling_and_floor(tested: Settings, version: Path) -> None:
-    scores = score_version(tested, version, baseline=True).to_dict()
+    scores = examine(tested, version, baseline=True).scores.to_dict()
     assert set(scores) >= {"student", "ceiling", "teacher_es", "n", "ci95"}
     assert scores["n"] == {"retrieval": N_IMAGES, "accuracy": 2 * N_CLASSES}
     for row in ("student", "ceiling", "teacher_es"):
@@ -80,12 +80,12 @@ def test_decomposed_captions_and_prompts_score_as_composed(
 ) -> None:
     models = {"translator": str(write_marian(tmp_path / "marian"))}
     config = settings(**images, **models)
-    composed = score_version(config, version, baseline=True)
+    composed = examine(config, version, baseline=True).scores
     for path in [*Path(images["captions"]).glob("*.txt"), Path(images["prompts"])]:
         text = unicodedata.normalize("NFD", path.read_text(encoding="utf-8"))
         path.write_text(text, encoding="utf-8")
     assert "n\u0303" in text
-    decomposed = score_version(config, version, baseline=True)
+    decomposed = examine(config, version, baseline=True).scores
     assert decomposed.to_dict() == composed.to_dict()
     for task, rows in composed.ranks.items():
         for row, ranks in rows.items():
@@ -94,7 +94,7 @@ def test_decomposed_captions_and_prompts_score_as_composed(
 
 def test_the_student_is_scored_in_the_teachers_space(tested: Settings, version: Path) -> None:
     """Against the plain way: encode, project, compare."""
-    ranks = score_version(tested, version, task="retrieval").ranks["retrieval"]
+    ranks = examine(tested, version, task="retrieval").scores.ranks["retrieval"]
     assert set(ranks) == {"student", "ceiling"}
     teacher = Teacher.load(tested.teacher.architecture)
     student, tokenizer = load_student(version / "student")
@@ -118,11 +118,11 @@ def test_the_student_is_scored_in_the_teachers_space(tested: Settings, version: 
 
 @pytest.mark.parametrize(("task", "expected"), [("retrieval", ["retrieval"]), ("accuracy", ["accuracy"])])
 def test_one_task(tested: Settings, version: Path, task: Any, expected: list[str]) -> None:
-    assert list(score_version(tested, version, task=task).ranks) == expected
+    assert list(examine(tested, version, task=task).scores.ranks) == expected
 
 
 def test_baselines_without_a_student(tested: Settings) -> None:
-    assert score_version(tested, None, baseline=True).rows == ("ceiling", "teacher_es")
+    assert examine(tested, None, baseline=True).scores.rows == ("ceiling", "teacher_es")
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def foreign(tested: Settings, tmp_path: Path, tiny_teacher: Path) -> Settings:
 
 
 def test_all_baselines(foreign: Settings, version: Path) -> None:
-    scores = score_version(foreign, version, baseline=True)
+    scores = examine(foreign, version, baseline=True).scores
     assert scores.rows == ("student", "ceiling", "mclip", "translated", "teacher_es")
     captions = Path(str(foreign.benchmarks.captions)) / "test_1kcaptions_es.txt"
     spanish = captions.read_text(encoding="utf-8").splitlines()
@@ -164,13 +164,13 @@ def test_all_baselines(foreign: Settings, version: Path) -> None:
 
 
 def test_translations_are_kept(foreign: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = score_version(foreign, None, baseline=True).to_dict()
+    first = examine(foreign, None, baseline=True).scores.to_dict()
 
     def refuse(*_: object) -> Translator:
         raise AssertionError("the translator was loaded again")
 
     monkeypatch.setattr(Translator, "load", refuse)
-    assert score_version(foreign, None, baseline=True).to_dict() == first
+    assert examine(foreign, None, baseline=True).scores.to_dict() == first
 
 
 def test_a_baseline_of_another_image_tower(foreign: Settings, tmp_path: Path, tiny_teacher: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_baseline_of_another_image_tower(foreign: Settings, tmp_path: Path, ti
     with pytest.raises(
         InputError, match=r"benchmarks\.mclip .*: its vectors must have the 13 dimensions of .*, got 12"
     ):
-        score_version(foreign.override({"mclip_architecture": str(folder)}), None, baseline=True)
+        examine(foreign.override({"mclip_architecture": str(folder)}), None, baseline=True)
 
 
 def test_a_student_of_states_is_projected(
@@ -195,22 +195,22 @@ def test_a_student_of_states_is_projected(
 
     config = settings(**images, target="state")
     train(config, prepare_data(config), report=lambda last: last.save(tmp_path / "version"))
-    assert score_version(config, tmp_path / "version").rows == ("student", "ceiling")
+    assert examine(config, tmp_path / "version").scores.rows == ("student", "ceiling")
     with pytest.raises(InputError, match="student's vectors must have the teacher's 12 dimensions, got 16"):
-        score_version(config.override({"target": "embedding"}), tmp_path / "version")
+        examine(config.override({"target": "embedding"}), tmp_path / "version")
 
 
 def test_image_vectors_are_kept_until_an_image_changes(tested: Settings) -> None:
     cache = Path(tested.paths.cache_dir)
-    first = score_version(tested, None, task="retrieval").to_dict()
+    first = examine(tested, None, task="retrieval").scores.to_dict()
     entries = set(cache.glob("images-*"))
     assert len(entries) == 1
-    assert score_version(tested, None, task="retrieval").to_dict() == first
+    assert examine(tested, None, task="retrieval").scores.to_dict() == first
     assert set(cache.glob("images-*")) == entries
     image = next(Path(str(tested.benchmarks.images)).rglob("*.jpg"))
     later = time.time() + 10
     os.utime(image, (later, later))
-    score_version(tested, None, task="retrieval")
+    examine(tested, None, task="retrieval")
     assert len(set(cache.glob("images-*"))) == 2
 
 
@@ -218,7 +218,7 @@ def test_a_truncated_image(tested: Settings) -> None:
     image = next(Path(str(tested.benchmarks.images)).rglob("*.jpg"))
     os.truncate(image, 300)
     with pytest.raises(InputError) as caught:
-        score_version(tested, None)
+        examine(tested, None)
     assert str(caught.value).startswith(f"{image}: ")
     assert len(str(caught.value).splitlines()) == 1
     assert not list(Path(tested.paths.cache_dir).glob("images-*"))
@@ -226,27 +226,27 @@ def test_a_truncated_image(tested: Settings) -> None:
 
 def test_no_test_data(settings: SettingsFactory, tested: Settings) -> None:
     with pytest.raises(InputError, match="benchmarks: must name test data for --task all, got none"):
-        score_version(settings(), None)
+        examine(settings(), None)
     only = tested.override({"imagenet": None, "prompts": None})
     with pytest.raises(InputError, match="for --task accuracy, got none"):
-        score_version(only, None, task="accuracy")
+        examine(only, None, task="accuracy")
     with pytest.raises(InputError, match=r"^benchmarks\.captions: no such file or folder: nosuch$"):
-        score_version(tested.override({"captions": "nosuch"}), None)
+        examine(tested.override({"captions": "nosuch"}), None)
 
 
 def test_missing_images_are_named_with_the_fetch_command(tested: Settings, version: Path) -> None:
     image = min(Path(str(tested.benchmarks.images)).rglob("*.jpg"))
     image.unlink()
     with pytest.raises(InputError, match=rf"1 of {N_IMAGES} images are missing: \S*{image.name}$"):
-        score_version(tested, None)
+        examine(tested, None)
     fetched = tested.override({"images_source": "http://127.0.0.1:9/coco.tar.gz"})
     with pytest.raises(
         InputError, match=rf"{image.name}; `python -m themo prepare --tests`, with this test's"
     ):
-        score_version(fetched, None)
+        examine(fetched, None)
     config = version / "config.yaml"
     with pytest.raises(InputError, match=rf"`python -m themo prepare --tests --config {config}` fetches"):
-        score_version(fetched, version)
+        examine(fetched, version)
     assert load(config).benchmarks.captions == tested.benchmarks.captions
 
 
@@ -257,10 +257,10 @@ def test_classes_by_names_and_templates(tested: Settings, version: Path, tmp_pat
     write_lines(tmp_path / "templates.tsv", ["en\tes", "the {}\tel {}"])
     own = {"class_names": str(tmp_path / "names.tsv"), "templates": str(tmp_path / "templates.tsv")}
     named = tested.override({"prompts": None, **own})
-    scores = [score_version(of, version, task="accuracy").to_dict() for of in (tested, named)]
+    scores = [examine(of, version, task="accuracy").scores.to_dict() for of in (tested, named)]
     assert scores[0] == scores[1]  # the very sentences of prompts.tsv
     write_lines(tmp_path / "templates.tsv", ["en\tes", "the {}\tel {}", "a big {}\tun gran {}"])
-    assert score_version(named, version, task="accuracy").to_dict()["n"] == {"accuracy": 2 * N_CLASSES}
+    assert examine(named, version, task="accuracy").scores.to_dict()["n"] == {"accuracy": 2 * N_CLASSES}
 
 
 def test_a_student_of_own_targets_has_no_images(tested: Settings, version: Path, tmp_path: Path) -> None:
@@ -268,9 +268,9 @@ def test_a_student_of_own_targets_has_no_images(tested: Settings, version: Path,
     with pytest.raises(
         InputError, match=r"must have a teacher to be tested on images, but was trained on data\.targets"
     ):
-        score_version(own, version)
+        examine(own, version)
 
 
 def test_a_version_without_student(tested: Settings, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must be a version directory, it holds no student/"):
-        score_version(tested, tmp_path)
+        examine(tested, tmp_path)

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from themo.data.test_sets import ImageNet
+from themo.data.imagenet import ImageNet
 from themo.evaluation.equal_prompts import equal_prompts, first_equal
-from themo.evaluation.scores import Row, Scores, evaluate
+from themo.evaluation.scores import Scores
+from themo.evaluation.scoring import Row, evaluate
 
 AXES = {"crane": 0, "grulla": 0, "grúa": 1, "jersey": 2, "cardigan": 3, "bird": 0}
 IMAGENET = ImageNet(
@@ -70,7 +71,7 @@ def test_equal_vectors_of_different_prompts_are_still_ties() -> None:
 
 
 def test_json_lists_equal_prompts_by_language() -> None:
-    assert json.loads(scored().to_json())["equal_prompts"] == {
+    assert json.loads(json.dumps(scored().to_dict()))["equal_prompts"] == {
         "en": [
             {"prompt": "crane", "synsets": ["n0", "n1"], "images": 4},
             {"prompt": "cardigan", "synsets": ["n2", "n3"], "images": 2},
@@ -82,7 +83,7 @@ def test_json_lists_equal_prompts_by_language() -> None:
 
 def printed(scores: Scores) -> list[str]:
     stream = io.StringIO()
-    Console(file=stream, width=80, force_terminal=False).print(scores.to_table())
+    Console(file=stream, width=80, force_terminal=False).print(scores.to_tables())
     return [line.rstrip() for line in stream.getvalue().splitlines()]
 
 
@@ -128,7 +129,7 @@ def test_first_equal_is_the_first_of_the_same_shares(prompts: list[list[str]]) -
 
 
 def test_imagenets_first_names_hold_three_pairs() -> None:
-    """As CLIP reads them: crane and maillot twice, cardigan in either case."""
+    """Pairs as CLIP reads them: crane and maillot twice, cardigan in either case."""
     names = ["crane", "crane", "maillot", "maillot", "cardigan", "Cardigan", "missile"]
     prompts = {"en": tuple((f"a picture of a {name}",) for name in names)}
     pictures = tuple(Path(f"{i}.JPEG") for i in range(7))

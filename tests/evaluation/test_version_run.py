@@ -122,7 +122,7 @@ def test_scores_join_the_run_of_the_training(
 
 
 def test_scores_bring_a_training_that_was_not_sent(settings: Settings, version: Path) -> None:
-    """As after a training whose server was away at its end."""
+    """The server was unreachable at the end of training."""
     keep_run_keys(version, KEY)
     mark(version, Destination(None, "miniature"))
     score(settings, version, 0.5)
@@ -158,7 +158,7 @@ def test_scores_of_an_unsent_searchs_best_wait_for_it(settings: Settings, versio
     assert destination_of(best.parent) is not None
 
 
-def test_another_server_gets_a_whole_run_and_the_user_is_told(
+def test_another_server_gets_a_whole_run_with_a_notice(
     settings: Settings,
     version: Path,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""What tests of exports share: sentences of all kinds, and the lines of a card run as a user runs them."""
+"""Sentences of all kinds for tests of exports, and the code of a card run as a user runs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tiny import sentence_pairs
+from tiny import early_bert, sentence_pairs
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,7 +42,7 @@ def mixed_sentences(n: int = 1000) -> list[str]:
 
 
 def own_vectors(source: Source, sentences: Sequence[str]) -> Tensor:
-    """Where Themo itself puts sentences among images, by the way of `test`; own vectors as they are."""
+    """Vectors of sentences in image space, computed as `test` does; own vectors unchanged."""
     vectors = source.trained.encode(source.tokenizer, sentences)
     if not source.has_teacher:
         return vectors
@@ -89,7 +89,7 @@ def run_card(folder: Path, sentences: Sequence[str] | None = None) -> np.ndarray
 
 
 def run_alone(command: Sequence[str], folder: Path, **variables: str) -> str:
-    """Run a program in a folder, offline; what it said."""
+    """Run a program in a folder, offline; return its output."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(folder.parent),
@@ -111,13 +111,13 @@ def run_alone(command: Sequence[str], folder: Path, **variables: str) -> str:
 
 
 def expected_values(folder: Path) -> np.ndarray:
-    """The values that a card tells to expect."""
+    """The values that a card gives."""
     (text,) = blocks(folder / "README.md", "text")
     return np.array([line.split() for line in text.splitlines()], dtype=float)
 
 
 def first_values(vectors: np.ndarray) -> np.ndarray:
-    """The values of vectors that a card's are compared with."""
+    """The first values of vectors, as on a card."""
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True))[:, :N_VALUES]
 
 
@@ -128,23 +128,11 @@ def files(folder: Path) -> list[str]:
 
 
 def write_beto(folder: Path, *, accents: bool = True) -> Path:
-    """A folder as BETO's first release came: no tokenizer.json, no type, unusual ids, padding's id untold."""
+    """The first release of BETO, with unusual special ids and a vocabulary of the tests' sentences."""
     specials = ["[MASK]", "[PAD]", "[EOS]", "[UNK]", "[CLS]", "[SEP]"]
     words = sorted({word for _, es in sentence_pairs() for word in es.split()})
     if not accents:
         words = sorted({word.translate(str.maketrans("áéíóúñ", "aeioun")) for word in words})
     letters = sorted(set("".join(words)))
     vocabulary = [*specials, *letters, *(f"##{letter}" for letter in letters), *words]
-    config = {
-        "vocab_size": len(vocabulary),
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "max_position_embeddings": 20,
-        "hidden_act": "gelu",
-    }
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    return folder
+    return early_bert(folder, vocabulary)

@@ -96,7 +96,7 @@ def test_a_static_table_has_values_of_its_own(source: Callable[..., Source], tmp
     assert np.abs(vectors[:, :4] - expected_values(folder)).max() < LIMIT
 
 
-def test_examples_are_of_what_the_student_knows(source: Callable[..., Source]) -> None:
+def test_examples_are_sentences_that_the_student_knows(source: Callable[..., Source]) -> None:
     from dataclasses import replace
 
     opened = source()

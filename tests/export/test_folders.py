@@ -10,7 +10,7 @@ from themo.errors import InputError
 from themo.export.folders import refuse_taken, whole_folder
 
 
-def test_whole_or_not_there(tmp_path: Path) -> None:
+def test_an_export_is_complete_or_absent(tmp_path: Path) -> None:
     output = tmp_path / "new" / "export"
     with pytest.raises(ZeroDivisionError), whole_folder(output) as folder:
         (folder / "half.txt").write_text(str(1 / 0))

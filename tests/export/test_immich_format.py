@@ -23,7 +23,7 @@ from themo.export.source import Source
 
 
 class Immich:
-    """What immich's loader does with the folder of an OpenCLIP model: one text or picture at a time."""
+    """Immich's loader of an OpenCLIP model's folder: one text or picture at a time."""
 
     def __init__(self, folder: Path) -> None:
         context = json.loads((folder / "config.json").read_text(encoding="utf-8"))["text_cfg"][
@@ -101,7 +101,7 @@ def test_betos_padding_is_found_by_its_id(source: Callable[..., Source], tmp_pat
     assert_same(Immich(folder).encode(sentences), opened, sentences)
 
 
-def test_what_immich_cannot_hold(
+def test_students_that_immich_cannot_hold_are_refused(
     version: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = Source.open(version())

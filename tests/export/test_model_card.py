@@ -99,7 +99,7 @@ def test_every_figure_is_the_records(source: Make) -> None:
     assert f"torch {summary['environment']['torch']}" in text
 
 
-def test_what_is_not_recorded_is_not_said(source: Make, tmp_path: Path) -> None:
+def test_unrecorded_facts_are_left_out(source: Make, tmp_path: Path) -> None:
     opened = source()
     text = card(opened)
     assert "Not tested on images." in text
@@ -142,7 +142,7 @@ def test_a_run_with_changed_settings_is_described_as_such(source: Make) -> None:
     ) in card(changed)
 
 
-def test_the_miniature_is_called_what_it_is(source: Make) -> None:
+def test_the_card_names_the_miniature(source: Make) -> None:
     text = card(source(said=load().override({"target": "embedding"})))
     assert ModelCard(text).data.license == "mit"
     assert "not for photographs" in text

@@ -14,7 +14,7 @@ from tiny import write_lines
 
 from themo.data.preparation import prepare_data
 from themo.errors import InputError
-from themo.evaluation.metrics import MatchAt1
+from themo.evaluation.matching import MatchAt1
 from themo.export import onnx_format, onnx_graph
 from themo.export.exporting import export_version
 from themo.export.onnx_format import encode
@@ -57,7 +57,7 @@ def test_an_xlm_roberta(source: Callable[..., Source], tmp_path: Path) -> None:
     assert_same(encode(folder / "model.onnx", Sentences.of_texts(sentences, opened)), opened, sentences)
 
 
-def test_int8_and_what_it_loses(source: Callable[..., Source], tmp_path: Path) -> None:
+def test_int8_loss_is_measured_on_validation_pairs(source: Callable[..., Source], tmp_path: Path) -> None:
     opened = source(pooling="first", target="state")
     export = export_version(opened, "onnx", tmp_path / "export", int8=True)
     written = json.loads((export.folder / "int8.json").read_text(encoding="utf-8"))
@@ -109,7 +109,7 @@ def test_int8_on_given_sentences(source: Callable[..., Source], tmp_path: Path) 
 def test_a_graph_that_is_not_the_student(
     source: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the export sees before it gives a graph away."""
+    """The export checks a graph before it writes the folder."""
     opened = source()
     write_graph = onnx_format.write_graph
 
@@ -126,7 +126,7 @@ def test_a_graph_that_is_not_the_student(
     assert not (tmp_path / "export").exists()
 
 
-def test_sentences_that_cannot_be_had(version: Callable[..., Path], tmp_path: Path) -> None:
+def test_unreadable_sentences_are_refused(version: Callable[..., Path], tmp_path: Path) -> None:
     folder = version()
     opened = Source.open(folder)
     for name, content, message in (

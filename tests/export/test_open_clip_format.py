@@ -16,7 +16,7 @@ from tiny import write_captioned_images
 from torch.nn import functional
 
 from themo.errors import InputError
-from themo.evaluation.encoders import score_version
+from themo.evaluation.encoders import examine
 from themo.export.exporting import export_version
 from themo.export.open_clip_format import CHECKED, MODEL_TYPES, without_bias
 from themo.export.source import Source
@@ -75,7 +75,9 @@ def test_a_bias_is_held_to_the_last_digits(source: Callable[..., Source]) -> Non
     assert lost.max() < 0.9  # had it been left out
 
 
-def test_what_it_cannot_hold(version: Callable[..., Path], tmp_path: Path) -> None:
+def test_students_that_open_clip_cannot_hold_are_refused(
+    version: Callable[..., Path], tmp_path: Path
+) -> None:
     opened = Source.open(version(last_layer_norm=True))
     with pytest.raises(
         InputError,
@@ -170,7 +172,7 @@ def test_the_cards_lines_and_clip_benchmark(source: Callable[..., Source], tmp_p
     n = 24
     write_captioned_images(tmp_path, n)
     opened = source(captions=str(tmp_path / "xtd10"), images=str(tmp_path / "mscoco"), projection_bias=True)
-    scores = score_version(opened.settings, opened.version, task="retrieval")
+    scores = examine(opened.settings, opened.version, task="retrieval").scores
     folder = export_version(opened, "open_clip", tmp_path / "export").folder
     moved = Path(shutil.move(folder, tmp_path / "moved"))
     sentences = mixed_sentences()

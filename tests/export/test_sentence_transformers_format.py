@@ -11,7 +11,7 @@ from foreign_models import POSITIONS, write_mclip
 from tiny import sentence_pairs, write_captioned_images
 
 from themo.errors import InputError
-from themo.evaluation.encoders import score_version
+from themo.evaluation.encoders import examine
 from themo.export.exporting import export_version
 from themo.export.source import Source
 
@@ -46,7 +46,7 @@ def test_the_library_finds_the_images_that_we_find(source: Callable[..., Source]
 
     write_captioned_images(tmp_path, 24)
     opened = source(captions=str(tmp_path / "xtd10"), images=str(tmp_path / "mscoco"))
-    ranks = score_version(opened.settings, opened.version, task="retrieval").ranks["retrieval"]["student"]
+    ranks = examine(opened.settings, opened.version, task="retrieval").scores.ranks["retrieval"]["student"]
     export_version(opened, "sentence-transformers", tmp_path / "export")
     model = SentenceTransformer(str(tmp_path / "export"))
     captions = [sentence_pairs()[7 * i][1] for i in range(24)]

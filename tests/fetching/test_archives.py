@@ -55,7 +55,7 @@ def found(folder: Path) -> dict[str, bytes]:
 
 
 def beside(folder: Path) -> set[str]:
-    """What lies beside a folder, locks and archives left out."""
+    """Names beside a folder, without locks and archives."""
     names = {p.name for p in folder.parent.iterdir()} - {folder.name}
     return {name for name in names if not name.endswith((".lock", *SUFFIXES))}
 
@@ -86,7 +86,7 @@ def test_all_files_are_unpacked(tmp_path: Path, folder: Path, suffix: str) -> No
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_only_what_is_wanted_is_unpacked(tmp_path: Path, folder: Path, suffix: str) -> None:
+def test_only_wanted_members_are_unpacked(tmp_path: Path, folder: Path, suffix: str) -> None:
     archive = write_archive(
         tmp_path / f"a{suffix}", {f"./{name}": content for name, content in FILES.items()}
     )
@@ -161,7 +161,7 @@ def test_a_folder_that_is_a_link(tmp_path: Path, folder: Path) -> None:
     unpack(write_archive(tmp_path / "a.tar", FILES), folder)
     assert found(tmp_path / "elsewhere" / "real") == FILES
     assert folder.is_symlink()
-    # what is temporary lies beside the real one: the link may lead to another disk
+    # temporary files lie beside the real folder: the link may lead to another disk
     assert (tmp_path / "elsewhere" / ".real.lock").exists()
 
 
@@ -220,7 +220,9 @@ def test_a_refused_member_leaves_the_existing_folder_unchanged(tmp_path: Path, f
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("content", [b"", b"this is no archive", b"x" * 5000])
-def test_what_is_no_archive(tmp_path: Path, folder: Path, suffix: str, content: bytes) -> None:
+def test_a_file_that_is_no_archive_is_refused(
+    tmp_path: Path, folder: Path, suffix: str, content: bytes
+) -> None:
     archive = tmp_path / f"a{suffix}"
     archive.write_bytes(content)
     assert refusal(archive, folder).startswith(f"{archive}: is damaged or truncated: ")
@@ -290,7 +292,7 @@ def test_a_password(tmp_path: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_does_not_fit_the_disk(
+def test_an_archive_too_large_for_the_disk_is_refused(
     tmp_path: Path, folder: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = write_archive(tmp_path / f"a{suffix}", {"big": bytes(3_000_000), "small": b"x"})

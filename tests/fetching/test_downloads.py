@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from themo.errors import InputError
 from themo.fetching import downloads
 from themo.fetching import hosts as themo_hosts
-from themo.fetching.downloads import Remote, fetch, probe
+from themo.fetching.downloads import fetch, probe
+from themo.fetching.partial_file import Remote
 
 CONTENT = bytes(range(256)) * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -49,7 +50,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def left(path: Path) -> set[str]:
-    """What lies beside a file, locks and it itself left out."""
+    """Names beside a file, without locks and the file itself."""
     return {p.name for p in path.parent.iterdir() if p.suffix != ".lock" and p != path}
 
 
@@ -209,7 +210,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Of who waits for a host, as long as it really would."""
+    """A clock that records the real waits for a host, without waiting."""
     monkeypatch.undo()
     clock = Clock()
     monkeypatch.setattr(themo_hosts, "time", clock)
@@ -297,7 +298,7 @@ def test_a_resolver_that_does_not_answer_is_not_waited_for(
 
 
 @pytest.mark.parametrize("url", ["file.tar", "ftp://127.0.0.1/x", "http://h:port/x", "http:///x"])
-def test_what_is_no_address_is_refused_at_once(path: Path, url: str) -> None:
+def test_an_invalid_address_is_refused_at_once(path: Path, url: str) -> None:
     assert refusal(Remote(url), path).startswith(f"{url}: is no address of a file: ")
 
 
@@ -510,7 +511,7 @@ def test_a_part_that_was_whole_is_only_checked(host: Host, path: Path) -> None:
     assert host.requests == []
 
 
-def test_the_hash_covers_what_was_there(host: Host, path: Path) -> None:
+def test_the_hash_covers_bytes_received_before(host: Host, path: Path) -> None:
     leave(host, path, 1000)
     path.with_name("file.tar.part").write_bytes(b"x" * 1000)
     assert "sha256 must be" in refusal(Remote(host.url(NAME), sha256=SHA256), path)
@@ -640,7 +641,7 @@ def test_a_probe_without_a_size_uses_the_published_one(host: Host, fault: Fault)
     assert len(host.requests) == 2
 
 
-def test_a_probe_for_what_is_not_there(host: Host) -> None:
+def test_a_probe_for_a_missing_file_is_refused(host: Host) -> None:
     with pytest.raises(InputError) as caught:
         probe(Remote(host.url("nothing")))
     assert str(caught.value) == f"{host.url('nothing')}: answers 404 Not Found; check the network"

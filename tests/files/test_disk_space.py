@@ -60,7 +60,7 @@ def test_ctrl_c_ends_this_and_later_waits_despite_a_handler() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_what_is_full_and_what_is_not(tmp_path: Path) -> None:
+def test_errors_that_mean_a_full_disk(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "file").write_text("x")
     assert is_full(OSError(errno.EDQUOT, "Disk quota exceeded"))

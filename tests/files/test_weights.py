@@ -29,7 +29,7 @@ def test_code_is_refused_and_never_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [["a list"], {"weight": "no tensor"}, {1: torch.ones(1)}])
-def test_what_is_no_weights(tmp_path: Path, content: object) -> None:
+def test_a_file_without_weights_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / PICKLED_WEIGHTS)
     with pytest.raises(InputError, match="must hold tensors by name and nothing else"):
         read_weights(tmp_path, "toy")

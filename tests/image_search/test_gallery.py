@@ -68,7 +68,7 @@ def test_query_and_pictures_in_their_order(folder: Path) -> None:
     assert {"0,500", "0,375", "1", "2"} <= set(texts)
 
 
-def test_what_users_and_files_say_is_text_and_nothing_else(folder: Path) -> None:
+def test_texts_of_users_and_files_are_no_markup(folder: Path) -> None:
     result = shown(folder, 'b "><script>.jpg', query='</h2><script>alert(1)</script><img src="http://x/">')
     assert result.all("script") == []
     assert len(result.all("img")) == 1

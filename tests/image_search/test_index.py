@@ -304,7 +304,7 @@ def test_an_interruption_loses_only_the_batch_in_work(
     assert_is_of(index, folder, teacher)
 
 
-def test_what_a_killed_run_leaves_is_no_piece(
+def test_files_of_a_killed_run_are_no_pieces(
     update: Update, small_pieces: None, folder: Path, teacher: Teacher, tmp_path: Path
 ) -> None:
     update()

@@ -74,7 +74,7 @@ def test_a_stamp_changes_with_size_and_time(folder: Path) -> None:
     assert len(stamps() - first) == 1
 
 
-def test_what_is_no_folder_is_refused(folder: Path) -> None:
+def test_a_path_that_is_no_folder_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match=r"--images .*nosuch: must be a folder, it does not exist"):
         names(folder / "nosuch")
     with pytest.raises(InputError, match=r"--images .*b\.jpg: must be a folder, got a file"):

@@ -37,7 +37,7 @@ def wrong(asked: Scenes, found: Scenes) -> set[str]:
 
 @pytest.mark.parametrize("split", ["validation", "test", "unseen"])
 def test_the_scenes_are_those_of_the_captions_on_disk(tmp_path: Path, split: Any) -> None:
-    """Told again from the scenes alone, with the builder's choice of words, the captions are the same."""
+    """Captions made from the scenes alone, with the builder's choice of words, are the same."""
     _write_pictures(RECIPE, World(RECIPE.seed), tmp_path)
     scenes, _ = pictured_scenes(RECIPE, World(RECIPE.seed), split)
     words = random.Random(f"{split} {RECIPE.seed}")
@@ -73,7 +73,7 @@ def test_only_the_miniatures_retrieval_sets_have_scenes(tiny_miniature: Path) ->
         (scene(A), {"shape", "colour", "size", "count", "relation"}),  # the second group is missing
     ],
 )
-def test_what_of_two_groups_agrees(found: Scenes, expected: set[str]) -> None:
+def test_agreement_of_two_groups(found: Scenes, expected: set[str]) -> None:
     assert wrong(scene(A, B), found) == expected
 
 
@@ -86,7 +86,7 @@ def test_what_of_two_groups_agrees(found: Scenes, expected: set[str]) -> None:
         (scene(B, A), {"count", "relation"}),
     ],
 )
-def test_what_of_one_group_agrees(found: Scenes, expected: set[str]) -> None:
+def test_agreement_of_one_group(found: Scenes, expected: set[str]) -> None:
     assert wrong(scene(A), found) == expected
 
 

@@ -54,7 +54,7 @@ def test_a_single_group_has_no_twin_of_relation(scenes: Scenes, kind: Kind) -> N
     assert different[~scenes.single].mean() > (0.45 if kind == "swapped colours" else 0.99)
 
 
-def test_two_groups_exchange_what_they_have(scenes: Scenes) -> None:
+def test_twins_exchange_attributes_of_two_groups(scenes: Scenes) -> None:
     pairs = scenes[np.flatnonzero(~scenes.single)]
     exchanged = pairs.count[:, 0] != pairs.count[:, 1]
     assert (twins_of(pairs, "count").count == pairs.count[:, ::-1])[exchanged].all()

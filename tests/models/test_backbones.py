@@ -8,6 +8,7 @@ import pytest
 import torch
 from foreign_models import Trap
 from safetensors.torch import load_file
+from tiny import early_bert
 from tokenizers import normalizers
 from transformers import AutoConfig, AutoModel, DistilBertConfig
 
@@ -17,23 +18,6 @@ from themo.models.student import Head, Student
 from themo.process.devices import autocast
 
 CASED = ["[MASK]", "[PAD]", "[EOS]", "[UNK]", "[CLS]", "[SEP]", "El", "el", "ni", "##ño", "camión", "a"]
-
-
-def early_bert(folder: Path, vocabulary: list[str]) -> Path:
-    """A folder as BETO's first release came: no model_type, no tokenizer.json."""
-    folder.mkdir()
-    config = {
-        "vocab_size": len(vocabulary),
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "max_position_embeddings": 20,
-        "hidden_act": "gelu",
-    }
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    return folder
 
 
 def test_pretrained_weights(tiny_backbone: Path) -> None:
@@ -283,7 +267,7 @@ def test_an_unknown_name() -> None:
 
 
 def test_pickled_weights(tmp_path: Path, tiny_backbone: Path) -> None:
-    """As BETO's: tensors are read, code is refused and does not run."""
+    """Weights like BETO's: tensors are read, code is refused and does not run."""
     folder = shutil.copytree(tiny_backbone, tmp_path / "pickled")
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()

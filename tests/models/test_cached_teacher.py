@@ -38,7 +38,7 @@ def test_it_gives_the_teachers_numbers(tiny_teacher: Path, teacher: Teacher, tmp
         )
 
 
-def test_what_is_cached_needs_no_model(
+def test_cached_vectors_need_no_model(
     tiny_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_captioned_images(tmp_path, 3)

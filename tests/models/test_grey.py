@@ -36,7 +36,7 @@ STORED: dict[str, tuple[npt.NDArray[Any], dict[int, int]]] = {
 
 
 @pytest.mark.parametrize("kind", STORED)
-def test_the_same_picture_whatever_it_is_stored_in(tmp_path: Path, kind: str) -> None:
+def test_a_picture_is_equal_in_all_file_formats(tmp_path: Path, kind: str) -> None:
     values, tags = STORED[kind]
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     for tag, value in tags.items():
@@ -68,7 +68,7 @@ def test_big_endian_and_12_bits() -> None:
     assert np.array_equal(np.asarray(to_8_bits(scan)), LEVELS)
 
 
-def test_what_resampling_leaves_beyond_the_range_is_clipped() -> None:
+def test_resampled_values_out_of_range_are_clipped() -> None:
     image = Image.fromarray(np.array([[-0.001, 0.5, 1.001]], np.float32))
     assert np.asarray(to_8_bits(image)).tolist() == [[0, 128, 255]]
 

@@ -148,7 +148,7 @@ def write_heic(path: Path, image: Image.Image) -> None:
     heif.from_pillow(image).save(path, quality=95)
 
 
-def test_heic_is_read_whatever_its_name(tmp_path: Path) -> None:
+def test_heic_is_read_under_any_name(tmp_path: Path) -> None:
     write_heic(tmp_path / "a.jpg", picture())
     difference = np.asarray(open_rgb(tmp_path / "a.jpg")).astype(int) - np.asarray(picture())
     assert abs(difference).mean() < 8

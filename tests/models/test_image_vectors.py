@@ -44,7 +44,7 @@ def test_the_map_is_the_projection(teacher: Teacher, tmp_path: Path) -> None:
 
 
 def test_a_projection_with_a_bias(tiny_teacher: Path, tmp_path: Path) -> None:
-    """As SigLIP's towers have it."""
+    """A projection as in SigLIP's towers."""
     teacher = Teacher.load(str(tiny_teacher))
     linear = torch.nn.Linear(16, 12).requires_grad_(False)
     del teacher.model.text_projection

@@ -112,7 +112,7 @@ def test_save_and_load(tmp_path: Path, tiny_backbone: Path, pooling: str, extras
 
 
 def test_a_saved_student_is_a_transformers_folder(tmp_path: Path, tiny_backbone: Path) -> None:
-    """Its vectors can be had without Themo: mean of the states, times the projection."""
+    """Its vectors need no Themo: mean of the states, times the projection."""
     student = build(tiny_backbone)
     folder = save(student, tmp_path / "student", tiny_backbone)
     inner, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()

@@ -94,7 +94,7 @@ def test_order_does_not_matter(teacher: Teacher) -> None:
 def test_other_text_towers_of_open_clip(
     tmp_path: Path, tiny_teacher: Path, changes: dict[str, object]
 ) -> None:
-    """Where the end-of-text state may not be had in the short way, it is had in open_clip's."""
+    """Towers without the short way to the end-of-text state take open_clip's."""
     config = json.loads((tiny_teacher / "open_clip_config.json").read_text(encoding="utf-8"))
     config["model_cfg"]["text_cfg"] |= changes
     config["model_cfg"]["custom_text"] = True
@@ -217,7 +217,7 @@ def test_a_hub_without_answer_is_named_once(
 
 
 class Code:
-    """What a pickle may hold: it would be called when it is read."""
+    """Code in a pickle, called as it is read."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace

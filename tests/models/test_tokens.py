@@ -108,7 +108,7 @@ def test_cut(ids: list[int], length: int, suffix: int) -> None:
 def test_a_text_without_tokens_is_one_unknown_token(
     tiny_backbone: Path, pooling: Literal["mean", "first"]
 ) -> None:
-    """As an empty text of a tokenizer that adds no special ones."""
+    """An empty text of a tokenizer without special tokens."""
     inner = Tokenizer.load(str(tiny_backbone)).inner
     backend = Backend.from_str(inner.backend_tokenizer.to_str())
     backend.post_processor = TemplateProcessing(single="$A", special_tokens=[])

@@ -82,7 +82,7 @@ def test_a_name_of_no_device_is_refused() -> None:
         (ValueError("out of memory"), False),
     ],
 )
-def test_what_is_a_lack_of_memory(error: Exception, is_one: bool) -> None:
+def test_errors_that_mean_a_lack_of_memory(error: Exception, is_one: bool) -> None:
     assert is_out_of_memory(error) == is_one
 
 
@@ -97,5 +97,5 @@ def test_what_is_a_lack_of_memory(error: Exception, is_one: bool) -> None:
         (ValueError("CUDA error: of somebody else"), False),
     ],
 )
-def test_what_says_that_a_device_is_broken(error: Exception, is_fault: bool) -> None:
+def test_errors_that_mean_a_broken_device(error: Exception, is_fault: bool) -> None:
     assert is_device_fault(error) == is_fault

@@ -57,7 +57,7 @@ console.print("said")
 
 
 def on_a_terminal(**variables: str) -> str:
-    """What the command shows on a terminal."""
+    """Output of the command on a terminal."""
     ours, theirs = pty.openpty()
     inherited = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
     environment = inherited | {"TERM": "xterm-256color"} | variables

@@ -89,7 +89,7 @@ class Gone(io.StringIO):
 
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO])
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
-def test_a_stream_without_reader_loses_what_is_written(name, number: int, monkeypatch) -> None:
+def test_a_stream_without_reader_drops_its_text(name, number: int, monkeypatch) -> None:
     monkeypatch.setattr(sys, name, Gone(number))
     assert Stream(name).write("ñ") == 1
 

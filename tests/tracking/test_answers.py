@@ -1,4 +1,4 @@
-"""What answers of a proxy and of MLflow itself do to the parts of a run."""
+"""Answers of a proxy and of MLflow itself, and their effect on the parts of a run."""
 
 import json
 import threading
@@ -26,7 +26,7 @@ def bring(mirror: Mirror, run: Run) -> None:
 
 
 class Proxy(ThreadingHTTPServer):
-    """What little of MLflow's server these tests ask, and a proxy before it that answers in its place.
+    """The routes of MLflow's server that these tests need, behind a proxy that answers in its place.
 
     Attributes:
         answer: Status and body of the proxy's answer to all about runs; None: it lets them pass.
@@ -79,7 +79,7 @@ def proxy() -> Iterator[Proxy]:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 413, 429, 502])
 @pytest.mark.parametrize("body", ["<html>not now</html>", '{"message": "no route matched"}', ""])
-def test_what_a_proxy_answers_may_pass(proxy: Proxy, status: int, body: str) -> None:
+def test_answers_of_a_proxy_are_retried(proxy: Proxy, status: int, body: str) -> None:
     mirror = Mirror(proxy.uri, "any")
     for run in (RUN, REPORTED):
         proxy.answer = (status, body)
@@ -103,7 +103,7 @@ def test_what_a_proxy_answers_may_pass(proxy: Proxy, status: int, body: str) -> 
         (503, "TEMPORARILY_UNAVAILABLE", False),
     ],
 )
-def test_what_mlflow_itself_answers(proxy: Proxy, status: int, error_code: str, is_rejected: bool) -> None:
+def test_answers_of_mlflow_itself(proxy: Proxy, status: int, error_code: str, is_rejected: bool) -> None:
     printed: list[str] = []
     mirror = Mirror(proxy.uri, "any", printed.append)
     bring(mirror, RUN)

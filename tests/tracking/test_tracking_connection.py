@@ -47,7 +47,7 @@ def test_processes_that_open_a_new_database_at_once(tmp_path: Path) -> None:
 
 
 def _make_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What two get that ask for an experiment before either makes it."""
+    """Ids that two processes get if both ask for an experiment before either makes it."""
     from mlflow import MlflowClient
 
     plain, both = MlflowClient.get_experiment_by_name, threading.Barrier(2, timeout=60)

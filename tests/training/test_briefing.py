@@ -1,4 +1,4 @@
-"""What `train` says before the first step."""
+"""Lines of `train` before the first step."""
 
 import re
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tiny import SettingsFactory, write_captioned_images
 import themo
 from themo.checkpoints.versions import read_summary
 from themo.data.preparation import prepare_data
-from themo.data.test_sets import Xtd10
+from themo.data.xtd10 import Xtd10
 from themo.models.teacher import Teacher
 from themo.training.briefing import briefing, retrieval_of_teacher
 

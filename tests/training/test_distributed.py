@@ -166,7 +166,7 @@ def check_three(settings: Settings, data: TrainingData) -> None:
 
 
 def check_that_a_loss_is_told(folder: Path) -> None:
-    """The second process goes; the first hears of it as what it is."""
+    """The second process ends; the first raises an error that says so."""
     group = Group.current()
     if not group.is_first:
         return

@@ -125,7 +125,7 @@ def test_no_argument_has_the_name_of_a_setting(function: Callable[..., object]) 
     assert not names & known_leaves().keys()
 
 
-def test_the_top_names_what_it_offers() -> None:
+def test_the_top_level_lists_its_names() -> None:
     assert set(themo.__all__) <= set(dir(themo))
     for name in themo.__all__:
         assert getattr(themo, name) is not None

@@ -27,7 +27,7 @@ Metrics = dict[str, float]
 
 
 class Stop(Exception):  # noqa: N818 -- no error
-    """What a caller raises to stop, as a search or Ctrl-C does."""
+    """Raised by a caller to stop, like a search or Ctrl-C."""
 
 
 def run(
@@ -387,7 +387,7 @@ def test_a_batch_larger_than_the_corpus(settings: SettingsFactory, tiny_data: Tr
         train(settings(batch_size=1_000_000), tiny_data, report=lambda _: None)
 
 
-def test_a_batch_larger_than_what_weights_leave_of_the_corpus(
+def test_a_batch_above_the_weighted_corpus_is_refused(
     settings: SettingsFactory, tiny_data: TrainingData
 ) -> None:
     nothing = replace(tiny_data, parts=((len(tiny_data.train), 0.001),))

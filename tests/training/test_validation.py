@@ -10,7 +10,7 @@ from torch.nn import functional
 from themo.data.dataset import TrainingData
 from themo.data.preparation import prepare_data
 from themo.errors import InputError
-from themo.evaluation.encoders import score_version
+from themo.evaluation.encoders import examine
 from themo.models.student import Student
 from themo.training.loop import Report, build_student, train
 from themo.training.losses import build_loss
@@ -93,7 +93,7 @@ def images(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("target", ["state", "embedding", "unit"])
-def test_retrieval_is_what_the_test_measures(
+def test_retrieval_equals_that_of_the_test(
     settings: SettingsFactory, images: dict[str, str], tmp_path: Path, target: Any
 ) -> None:
     """The kept student, chosen by retrieval, scores on the same images as it did in training."""
@@ -112,7 +112,7 @@ def test_retrieval_is_what_the_test_measures(
     as_test = config.override(
         {"captions": images["validation_captions"], "images": images["validation_images"]}
     )
-    scores = score_version(as_test, tmp_path / "version", task="retrieval")
+    scores = examine(as_test, tmp_path / "version", task="retrieval").scores
     assert scores.share("student", "retrieval", 1) == max(seen)
 
 

@@ -53,5 +53,5 @@ def train_beside_another(
 
 
 def take_a_fifth() -> float:
-    """What a trial takes of its GPU's memory, in place of asking the GPU."""
+    """Share of the GPU's memory that a trial takes, without a GPU."""
     return 0.2

@@ -1,7 +1,7 @@
 """A search over the formula as a command, to be interrupted and killed.
 
-Arguments: LOGS_DIR NAME, then --resume, or settings of the search as NAME=VALUE, what a trial gets
-(`Resources`) and time_budget=SECONDS among them.
+Arguments: LOGS_DIR NAME, then --resume, or settings of the search, of `Resources` and
+time_budget=SECONDS, as NAME=VALUE.
 """
 
 from __future__ import annotations

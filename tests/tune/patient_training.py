@@ -19,7 +19,7 @@ TRAINERS = "trainers"
 
 
 def train_patiently(settings: Settings, data: TrainingData, **arguments: Any) -> object:
-    """As `train`; refuses a group that does not wait for days for a process, as for one that has no room."""
+    """Train; refuse a group that does not wait for days for a process, such as one without room."""
     begun = Path(settings.paths.logs_dir) / TRAINERS
     begun.mkdir(exist_ok=True)
     (begun / str(os.getpid())).touch()

@@ -7,8 +7,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from formula_search import a_search
 
+from themo.cli.main import main
 from themo.config.yaml_files import write_yaml
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
@@ -75,7 +77,7 @@ def leave_best(search: Search, folder: Path) -> None:
 
 
 def text_of(path: Path) -> str:
-    """What a reader sees, figures aside."""
+    """Text of a page, without its figures."""
     body = path.read_text(encoding="utf-8").partition("<main>")[2].partition("</main>")[0]
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
@@ -88,3 +90,11 @@ def add_trial(folder: Path, score: float) -> int:
     trial.enter_checkpoint(f"session-1/trial-{trial.number:04d}")
     study.finish(trial.number, "COMPLETE")
     return trial.number
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line with which `report` is refused."""
+    assert main(["report", *map(str, arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1), err
+    return err.removeprefix("Error: ").strip()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
@@ -25,10 +27,10 @@ WHOLE = 900
 """Sentence pairs of a whole trial."""
 
 Objective = Callable[[Trial, int], float]
-"""Of a trial and the number of its report, counted from 1."""
+"""Value of a trial's report, by the trial and the report's number from 1."""
 
 
-class Killed(Exception):  # noqa: N818 -- no error: what the test asked for
+class Killed(Exception):  # noqa: N818 -- no error: the test asked for it
     """The process has gone."""
 
 
@@ -66,17 +68,17 @@ def play(
     pace: Pace = lambda _number, _step: 1.0,
     costs: Sequence[float] = (),
 ) -> Study:
-    """A search, or what is left of one.
+    """Run a search, or the rest of it.
 
     Args:
-        space: What is searched; must not hold data settings.
+        space: The search space, without data settings.
         study: The record.
-        objective: What trials report.
+        objective: The value of each report.
         n_reports: Reports of a whole trial.
         slots: Trials at once.
-        choices: Which of the trials at work reports next, taken modulo their number; then always the first.
-        moments: So many steps are made before the process is killed; None: it lives.
-        deaths: Whether the worker dies just after each report, before a version of it stands.
+        choices: Index of the running trial that reports next, taken modulo their number; then always 0.
+        moments: Number of steps before the process is killed; None: it lives.
+        deaths: Whether the worker dies just after each report, before its checkpoint is complete.
         pace: Seconds of training of each report.
         costs: Cost of each trial's student in MB, by number; empty: the search has one objective.
     """
@@ -147,18 +149,19 @@ def play(
 
 
 def play_with_kills(
-    space: Space, path: Path, objective: Objective, kills: Sequence[int], n_reports: int = 9
+    space: Space, path: Path, objective: Objective, kills: Sequence[int], n_reports: int = 9, **others: Any
 ) -> Study:
-    """A search in one slot, killed after so many steps of each process and resumed from its file."""
+    """A search, killed after so many steps of each process and resumed from its file.
+
+    `others` are further arguments of `play`.
+    """
     Study(path, "max").save()
     for moments in kills:
-        try:
-            return play(space, Study.reopen(path), objective, n_reports, moments=moments)
-        except Killed:
-            pass
-    return play(space, Study.reopen(path), objective, n_reports)
+        with suppress(Killed):
+            return play(space, Study.reopen(path), objective, n_reports, moments=moments, **others)
+    return play(space, Study.reopen(path), objective, n_reports, **others)
 
 
 def facts(study: Study) -> list[tuple[object, ...]]:
-    """What must not depend on how often a search was killed."""
+    """The facts of a search that must not depend on its kills."""
     return [(t.params, t.state, t.reason, t.values, t.checkpoint) for t in study]

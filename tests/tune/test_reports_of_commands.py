@@ -1,4 +1,4 @@
-"""A whole small search over the miniature as users run it, and what it leaves, looked at in a browser."""
+"""A whole small search over the miniature as users run it, with its pages in a browser."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ SPACE = {
 
 OBJECTIVE = metric_name("val/retrieval@01")
 SELECT, OPTION = ".du-bois-light-select-selector", ".du-bois-light-select-item-option"
-"""Of MLflow's pages: a field that opens a list, and an entry of the list."""
+"""MLflow's pages: a field that opens a list, and an entry of the list."""
 OF_MLFLOW = ("Failed to load resource", "[.WebGL")
-"""How what its pages, or the browser's drawing, say on the console begins that is none of our affair."""
+"""Beginnings of console messages of MLflow's pages and of the browser's drawing, which are ignored."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def test_a_warm_start_names_the_trials_carried_over(searched: Searched) -> None:
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
-    """Of ``trials.csv``."""
+    """Rows of ``trials.csv``."""
     with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 

@@ -1,4 +1,4 @@
-"""What `python -m themo tune` refuses before anything is booked."""
+"""Refusals of `python -m themo tune` before it books a worker."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ print(code, sorted({"torch", "ray", "mlflow", "transformers", "optuna", "pyarrow
 
 
 class NoGpus:
-    """What `tune` asks of a cluster."""
+    """The part of a cluster that `tune` needs."""
 
     dashboard = None
 
@@ -298,7 +298,7 @@ def test_a_winner_that_is_not_registered_ends_in_a_line(tmp_path: Path) -> None:
 
 
 def _a_result(logs: Path) -> SearchResult:
-    """Of a search `old` whose time was up after its first trial; the winner is tested."""
+    """The result of a search `old` whose time was up after its first trial; the winner is tested."""
     search, folder = a_search(logs, "old", Resources()), logs / "tune" / "old"
     study = Study(folder / "study.json", "max")
     study.add({})

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from themo.config.presets import MINIATURE
 from themo.config.settings import Settings
-from themo.config.worlds import MINIATURE
 from themo.data.sources import Sources, miniature_is_built
 from themo.errors import InputError
 from themo.models.teacher_names import fingerprint

@@ -10,6 +10,9 @@ from themo.errors import InputError, did_you_mean
 
 DEFAULT_PRESET = "miniature"
 
+MINIATURE = f"{DEFAULT_PRESET}:"
+"""Prefix of names of files in the miniature."""
+
 _SPACE = "search"
 
 

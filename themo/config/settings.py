@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from themo.config.corpus_names import experiment_of, own_corpora
 from themo.config.miniature import MiniatureRecipe
 from themo.config.presets import DEFAULT_PRESET, preset_path
 from themo.config.sections import (
@@ -27,7 +28,6 @@ from themo.config.sections import (
     TeacherSettings,
     TrainingSettings,
 )
-from themo.config.worlds import experiment_of, own_corpora, refuse_toy_teacher
 from themo.config.yaml_files import key_lines, read_yaml, write_yaml
 from themo.errors import InputError, did_you_mean
 
@@ -157,20 +157,6 @@ def load(
     tree = _read_tree(path)
     origins = _apply(tree, overrides or {}, source="")
     return _validate(tree, origins, str(path), path)
-
-
-def load_for_training(
-    config: Path | None = None, preset: str | None = None, overrides: Mapping[str, Any] | None = None
-) -> Settings:
-    """Settings as `load` returns them, for whoever trains or prepares to.
-
-    Raises:
-        InputError: All problems in one line, or an own corpus has no teacher: no preset and no file is named.
-    """
-    settings = load(config, preset, overrides)
-    if config is None and preset is None:
-        refuse_toy_teacher(settings)
-    return settings
 
 
 def _read_tree(path: Path) -> dict[str, Any]:

@@ -6,35 +6,28 @@ without an error and learn nothing.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from pathlib import PurePath
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from themo.config.catalogue import parse_weighted
-from themo.config.presets import DEFAULT_PRESET, presets
+from themo.config.corpus_names import own_corpora
+from themo.config.presets import DEFAULT_PRESET, MINIATURE, presets
+from themo.config.settings import Settings, load
 from themo.errors import InputError
 
-if TYPE_CHECKING:
-    from themo.config.settings import Settings
 
-MINIATURE = f"{DEFAULT_PRESET}:"
-"""Prefix of names of files in the miniature."""
+def load_for_training(
+    config: Path | None = None, preset: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Return the settings of `load`, with a teacher that knows the corpus.
 
-_LONGEST_NAME = 60
-
-
-def own_corpora(names: Iterable[str]) -> list[str]:
-    """Return the corpora outside the miniature, without their weights."""
-    plain = [parse_weighted(name)[1] for name in names]
-    return [name for name in plain if not name.startswith(MINIATURE)]
-
-
-def experiment_of(names: Iterable[str]) -> str:
-    """Return an experiment's name from its own corpora: `pairs-talks` from `pairs.tsv` and `talks`."""
-    stems = [PurePath(name).name.partition(".")[0] for name in names]
-    plain = re.sub("[^A-Za-z0-9_-]+", "-", "-".join(stems))[:_LONGEST_NAME].strip("-_")
-    return plain if plain not in ("", DEFAULT_PRESET) else f"own-{plain or 'corpus'}"
+    Raises:
+        InputError: All problems in one line, or an own corpus has no teacher: no preset and no file is named.
+    """
+    settings = load(config, preset, overrides)
+    if config is None and preset is None:
+        refuse_toy_teacher(settings)
+    return settings
 
 
 def refuse_toy_teacher(settings: Settings) -> None:

@@ -1,20 +1,17 @@
 """A cleaned parallel corpus on disk, split into training and validation pairs.
 
-The corpus is read twice. The first pass keeps a code and three 64-bit hashes per pair in memory; from these
-it finds repetitions, held-out pairs and equal English sentences. The second pass writes the kept pairs to
-disk. So a pair takes some tens of bytes of memory, whatever its length.
+The corpus is read twice. The first pass (`themo.data.scan`) keeps only hashes of the pairs; from these follow
+repetitions, held-out pairs and equal English sentences. The second pass writes the kept pairs to disk.
 
 Two pairs are the same if both sides are canonically equal. Training pairs are compared with tests and
 validation in the wider form of `themo.models.normal_form.comparable`.
-
-Hashes replace texts: among ten million texts the odds of a collision are 1 in 400,000.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,15 +21,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from themo.data.cleaning import KEPT, Drops, Rules, code_of, judge, strip
-from themo.data.corpora import IMAGE, SIDES, Corpus
+from themo.data.cleaning import KEPT, Drops, Rules, code_of, strip
+from themo.data.corpora import Corpus
+from themo.data.scan import Hashes, Scan, scan_corpora
 from themo.errors import InputError
-from themo.models.normal_form import comparable
 from themo.process.progress import track
 
-Hashes = npt.NDArray[np.uint64]
 TRAIN, VALIDATION = "train", "validation"
 _DROPS = "drops.json"
 _FORM = 4
@@ -134,9 +129,9 @@ class Plan:
         Raises:
             InputError: A corpus cannot be read, or all its pairs are dropped.
         """
-        scan = _scan(self.corpora, self.rules, self.test_texts, self.test_images)
+        scan = scan_corpora(self.corpora, self.rules, self.test_texts, self.test_images)
         if self.validation is not None:
-            apart = _scan([self.validation], self.rules)
+            apart = scan_corpora([self.validation], self.rules)
             chosen = _at_most(apart.codes == KEPT, apart.pairs, self.validation_pairs)
             lost = Drops.count(self.validation.name, apart.codes)
             _refuse_none("data.validation", chosen, [lost])
@@ -166,79 +161,6 @@ def open_bitexts(folder: Path) -> tuple[Bitext, Bitext, list[Drops]]:
     """Open training pairs, validation pairs and counts of dropped pairs that `Plan.build` wrote."""
     drops = [Drops(**entry) for entry in json.loads((folder / _DROPS).read_text(encoding="utf-8"))]
     return Bitext(folder / TRAIN), Bitext(folder / VALIDATION), drops
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """Result of the first pass over R pairs: codes (R,), hashes of English and of both sides (R,).
-
-    `comparable_en` are hashes of the English sides' comparable form.
-    """
-
-    codes: npt.NDArray[np.uint8]
-    en: Hashes
-    comparable_en: Hashes
-    pairs: Hashes
-    sizes: tuple[int, ...]
-
-    def by_corpus(self) -> list[npt.NDArray[np.uint8]]:
-        return np.split(self.codes, np.cumsum(self.sizes)[:-1])
-
-
-def _scan(
-    corpora: Sequence[Corpus],
-    rules: Rules,
-    test_texts: frozenset[str] = frozenset(),
-    test_images: frozenset[str] = frozenset(),
-) -> _Scan:
-    codes, en, comparable_en, pairs, sizes = [], [], [], [], []
-    test = _hash_comparable(test_texts)
-    images = pa.array(sorted(test_images), pa.large_string())
-    for corpus in corpora:
-        n_rows = 0
-        for batch in map(strip, corpus.batches()):
-            code, (en_hash, es_hash) = judge(batch, rules), (_hash(batch.column(side)) for side in SIDES)
-            comparable_hash = _hash_comparable(batch.column("en").to_pylist())
-            if len(test):
-                of_tests = np.isin(comparable_hash, test)
-                of_tests |= np.isin(_hash_comparable(batch.column("es").to_pylist()), test)
-                code[of_tests & (code == KEPT)] = code_of("of the tests")
-            if IMAGE in batch.schema.names:
-                captions_one = np.asarray(pc.is_in(batch.column(IMAGE), value_set=images))
-                code[captions_one & (code == KEPT)] = code_of("of images of the tests")
-            codes.append(code)
-            en.append(en_hash)
-            comparable_en.append(comparable_hash)
-            pairs.append(en_hash * np.uint64(0x9E3779B97F4A7C15) ^ es_hash)  # odd: a bijection of hashes
-            n_rows += len(batch)
-        sizes.append(n_rows)
-    scan = _Scan(
-        np.concatenate(codes),
-        np.concatenate(en),
-        np.concatenate(comparable_en),
-        np.concatenate(pairs),
-        tuple(sizes),
-    )
-    kept = np.flatnonzero(scan.codes == KEPT)
-    repeated = np.ones(len(kept), dtype=np.bool_)
-    repeated[np.unique(scan.pairs[kept], return_index=True)[1]] = False
-    scan.codes[kept[repeated]] = code_of("duplicate")
-    return scan
-
-
-def _hash(texts: pa.Array) -> Hashes:
-    """Return (N,) uint64 hashes, equal for equal texts on every machine."""
-    return _hash_bytes(texts.cast(pa.large_binary()).to_pylist())
-
-
-def _hash_comparable(texts: Iterable[str]) -> Hashes:
-    """Return (N,) uint64 hashes, equal for texts of the same comparable form."""
-    return _hash_bytes(comparable(text).encode() for text in texts)
-
-
-def _hash_bytes(texts: Iterable[bytes]) -> Hashes:
-    digests = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
 def _held_out(
@@ -287,7 +209,7 @@ def _refuse_none(setting: str, kept: npt.NDArray[np.bool_], drops: Sequence[Drop
 
 
 def _write(
-    folder: Path, corpora: Sequence[Corpus], scan: _Scan, parts: dict[str, npt.NDArray[np.bool_]]
+    folder: Path, corpora: Sequence[Corpus], scan: Scan, parts: dict[str, npt.NDArray[np.bool_]]
 ) -> None:
     """Read the corpora again and write the chosen pairs."""
     firsts = {name: _write_arrays(folder / name, scan, chosen) for name, chosen in parts.items()}
@@ -312,7 +234,7 @@ def _write(
                 advance(len(batch))
 
 
-def _write_arrays(folder: Path, scan: _Scan, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _write_arrays(folder: Path, scan: Scan, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Write the arrays of a bitext; return (R,) True at the first appearance of each English text."""
     folder.mkdir()
     rows = np.flatnonzero(chosen)

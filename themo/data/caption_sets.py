@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from themo.data.test_sets import Xtd10, refuse_missing
+from themo.data.missing_files import refuse_missing
+from themo.data.xtd10 import Xtd10
 from themo.errors import InputError
 from themo.models.normal_form import canonical, is_blank
 

@@ -23,7 +23,7 @@ from themo.data.caption_sets import (
     required,
     sentences,
 )
-from themo.data.test_sets import ENGLISH
+from themo.data.xtd10 import ENGLISH
 from themo.errors import InputError
 
 CAPTIONS_FILE = "captions.jsonl"

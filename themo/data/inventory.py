@@ -11,8 +11,8 @@ from rich.filesize import decimal
 
 from themo.config.catalogue import CATALOGUE, parse_weighted
 from themo.config.places import LOCAL
+from themo.config.presets import MINIATURE
 from themo.config.settings import Settings
-from themo.config.worlds import MINIATURE
 from themo.data.sources import miniature_is_built
 from themo.data.test_files import parts
 from themo.errors import InputError

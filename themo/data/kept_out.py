@@ -9,8 +9,8 @@ from themo.config.settings import Settings
 from themo.data.caption_sets import Captions
 from themo.data.crossmodal3600 import read_crossmodal
 from themo.data.sources import Sources
-from themo.data.test_sets import read_captions, read_image_ids
 from themo.data.xflickrco import mscoco_ids, read_xflickrco
+from themo.data.xtd10 import read_captions, read_image_ids
 from themo.errors import InputError
 from themo.process.progress import console
 

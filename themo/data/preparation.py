@@ -30,7 +30,7 @@ from themo.data.dataset import CaptionedImages, EncodedPairs, TrainingData
 from themo.data.kept_out import texts_and_images_of_tests
 from themo.data.sources import Sources
 from themo.data.targets import EncodeElsewhere, own_vectors, teacher_vectors
-from themo.data.test_sets import ENGLISH, Xtd10
+from themo.data.xtd10 import ENGLISH, Xtd10
 from themo.files.cache import Cache
 from themo.files.npy import NpyWriter
 from themo.models.backbones import load_config, refuse_length
@@ -127,7 +127,7 @@ class _Inputs:
     Attributes:
         backbone: Folder of the student's backbone.
         backbone_repository: The hub's repository that it comes from; None: it is a folder of the user's.
-        plan: The corpora, and what is left out of them.
+        plan: The corpora, and the pairs to leave out.
         targets: File of the user's own vectors, or the teacher that computes them: architecture and weights.
         images: Images for validation and their captions; None: there are none.
     """

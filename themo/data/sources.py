@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, get_args
 from themo.config.catalogue import CATALOGUE, parse_weighted
 from themo.config.miniature import MiniatureRecipe
 from themo.config.places import LOCAL
+from themo.config.presets import MINIATURE
 from themo.config.settings import Settings
-from themo.config.worlds import MINIATURE
 from themo.errors import InputError, MissingInputError
 from themo.files.cache import Cache
 from themo.process.progress import console

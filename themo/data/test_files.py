@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from themo.config.sections import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.data.crossmodal3600 import CAPTIONS_FILE
-from themo.data.test_sets import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, listed_images
 from themo.data.xflickrco import captions_file
+from themo.data.xtd10 import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, listed_images
 from themo.errors import InputError
 from themo.fetching.archives import is_unpacked, unpack
 from themo.files.locks import alone
 from themo.process.progress import console
 
 if TYPE_CHECKING:
-    from themo.fetching.downloads import Remote
+    from themo.fetching.partial_file import Remote
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _is_for_tests(member: str) -> bool:
 
 
 def _remote(url: str) -> Remote:
-    from themo.fetching.downloads import Remote  # with a client, which a run on local files does without
+    from themo.fetching.partial_file import Remote
 
     return Remote(url)
 

@@ -22,7 +22,7 @@ from themo.data.caption_sets import (
     sentences,
 )
 from themo.data.image_ids import plain_id
-from themo.data.test_sets import ENGLISH
+from themo.data.xtd10 import ENGLISH
 from themo.errors import InputError, MissingInputError
 
 NAME = "img_path"

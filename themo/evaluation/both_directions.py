@@ -17,14 +17,8 @@ from rich.table import Table
 
 from themo.data.caption_sets import CaptionSet
 from themo.evaluation.image_to_text import ranks_of_own_captions
-from themo.evaluation.metrics import (
-    Interval,
-    hits_of_ranks,
-    paired_difference,
-    ranks_by_cosine,
-    share,
-    wilson_interval,
-)
+from themo.evaluation.intervals import Interval, paired_difference, wilson_interval
+from themo.evaluation.metrics import hits_of_ranks, ranks_by_cosine, share
 from themo.evaluation.score_names import (
     CEILING,
     DIRECTIONS,
@@ -73,18 +67,13 @@ class SetRow:
         """Return the mean of recall@1, @5 and @10."""
         return sum(self.share(direction, k) for k in KS) / len(KS)
 
-    def to_metrics(self) -> dict[str, float]:
-        """Return shares and mean recalls by name, such as ``text_to_image@01``."""
-        values: dict[str, float] = {}
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row of ``test.json``: language, number of captions, shares and mean recalls by name."""
+        values: dict[str, Any] = {"language": self.language, "captions": self.ranks[TEXT_TO_IMAGE].numel()}
         for direction in DIRECTIONS:
             values |= {metric_name(direction, k): self.share(direction, k) for k in KS}
             values[f"{direction}_{MEAN_RECALL}"] = self.mean_recall(direction)
         return values | {f"first_captions_{MEAN_RECALL}": self.first_captions_mean_recall}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the row of ``test.json``: `to_metrics`, "language" and the number of "captions"."""
-        n_captions = self.ranks[TEXT_TO_IMAGE].numel()
-        return {"language": self.language, "captions": n_captions, **self.to_metrics()}
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,15 @@ from themo.checkpoints.versions import find_part
 from themo.config.sections import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.data.caption_sets import CaptionSet
+from themo.data.imagenet import ImageNet
 from themo.data.sources import Sources
-from themo.data.test_sets import ENGLISH, ImageNet, Xtd10
+from themo.data.xtd10 import ENGLISH, Xtd10
 from themo.errors import InputError, MissingInputError
 from themo.evaluation.open_sets import open_caption_sets
 from themo.evaluation.prompts import fill_templates, translate_prompts
 from themo.evaluation.score_names import ACCURACY, CEILING, RETRIEVAL, STUDENT
-from themo.evaluation.scores import ImageEncoder, Row, Scores, evaluate
+from themo.evaluation.scores import Scores
+from themo.evaluation.scoring import ImageEncoder, Row, evaluate
 from themo.evaluation.test_data import with_fetching_command
 from themo.miniature.pictured import Pictured
 from themo.models.cached_teacher import CachedTeacher
@@ -67,18 +69,6 @@ class Examination:
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of ``test.json``: `Scores.to_dict` and the test sets as "benchmarks"."""
         return self.scores.to_dict() | {"benchmarks": self.benchmarks.model_dump(mode="json")}
-
-
-def score_version(
-    settings: Settings,
-    version: Path | None,
-    *,
-    task: Task = "all",
-    baseline: bool = False,
-    floor: bool = False,
-) -> Scores:
-    """Return the scores of `examine`; the arguments are the same."""
-    return examine(settings, version, task=task, baseline=baseline, floor=floor).scores
 
 
 def examine(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from themo.data.test_sets import ImageNet
+from themo.data.imagenet import ImageNet
 
 
 class EqualPrompts(NamedTuple):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from themo.config.presets import MINIATURE
 from themo.config.settings import Settings
-from themo.config.worlds import MINIATURE
 from themo.data.caption_sets import CaptionSet, as_caption_set
 from themo.data.crossmodal3600 import open_crossmodal
 from themo.data.sources import Sources
-from themo.data.test_sets import Xtd10
 from themo.data.xflickrco import open_xflickrco
+from themo.data.xtd10 import Xtd10
 from themo.errors import InputError, MissingInputError
 from themo.process.progress import console
 
@@ -19,7 +19,7 @@ _OPEN: dict[str, tuple[str, Callable[[Path, Path, str], CaptionSet]]] = {
     "xm3600": ("Crossmodal-3600", open_crossmodal),
     "xflickrco": ("xFlickr&CO", open_xflickrco),
 }
-"""Prefix of a set's settings to its title and what reads it."""
+"""Prefix of a set's settings to its title and its reader."""
 
 
 def settings_of_sets(settings: Settings) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from themo.data.test_sets import ENGLISH, SYNSET, read_lines, read_synonyms
+from themo.data.imagenet import SYNSET, read_synonyms
+from themo.data.text_lines import read_lines
+from themo.data.xtd10 import ENGLISH
 from themo.errors import InputError
 from themo.files.cache import Cache
 from themo.models.marian import Translator, translations

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from themo.config.settings import Settings
+from themo.evaluation.score_names import logged_scores
 from themo.process.progress import console, waiting
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def _score_baselines(settings: Settings, task: Task, floor: bool) -> Examination
     uri = tracking_uri(Path(settings.paths.logs_dir))
     with Tracking(uri, settings.paths.experiment, lambda: Projection(tuple(runs))):
         tested = examine(settings, None, task=task, baseline=True, floor=floor)
-        files = {"settings.json": json.dumps(tested.to_dict(), indent=2, ensure_ascii=False)}
-        scores, tags = tested.scores.to_metrics(), {"themo.kind": "test"}
+        result, tags = tested.to_dict(), {"themo.kind": "test"}
+        scores = logged_scores(result)
+        files = {"settings.json": json.dumps(result, indent=2, ensure_ascii=False)}
         runs.append(Run(uuid.uuid4().hex, "test baseline", tags=tags, scores=scores, files=files))
     return tested

@@ -1,4 +1,4 @@
-"""Names of tasks, rows and metrics in ``test.json``, without what computes the scores."""
+"""Names of tasks, rows and metrics in ``test.json``; imports no library."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def row_metric(row: str, name: str) -> str:
 
 
 def logged_scores(tested: Mapping[str, Any]) -> dict[str, float]:
-    """Return the shares of a ``test.json`` by MLflow's names, as `Scores.to_metrics`."""
+    """Return the shares of a ``test.json`` by MLflow's names: ``test/ceiling/xm3600/text_to_image@01``."""
     rows = [(row, "", shares) for row, shares in tested.items() if row not in RESERVED]
     for key, of_set in tested.get(TEST_SETS, {}).items():
         rows += [(row, f"{key}/", shares) for row, shares in of_set["rows"].items()]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from themo.config.presets import MINIATURE
 from themo.config.settings import Settings
-from themo.config.worlds import MINIATURE
 from themo.data.sources import Sources
 from themo.errors import InputError, MissingInputError
 from themo.evaluation.open_sets import settings_of_sets

@@ -121,7 +121,7 @@ def send_version(version: Path, seconds: float) -> Sent:
 
 
 def _keys(version: Path) -> list[str]:
-    """The keys of a version's runs; one without a key, as of ``mlflow=False``, gets one."""
+    """The keys of a version's runs; a version without one, trained with ``mlflow=False``, gets one."""
     if not read_run_keys(version):
         keep_run_keys(version, uuid.uuid4().hex)
     return read_run_keys(version)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from themo.config.worlds import MINIATURE
+from themo.config.presets import MINIATURE
 from themo.export.source import Source
 from themo.models.static_table import load_table
 from themo.models.table_folders import is_table

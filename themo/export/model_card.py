@@ -9,29 +9,35 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
 from typing import Any
 
 from torch import Tensor
 
 from themo.config.catalogue import CATALOGUE, parse_weighted
+from themo.config.presets import MINIATURE
 from themo.config.settings import Settings
-from themo.config.worlds import MINIATURE
 from themo.config.yaml_files import write_yaml
 from themo.evaluation.score_names import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
 from themo.export.card_examples import example_sentences, expected_values
 from themo.export.card_sets import lines_of_sets, results_of_sets
+from themo.export.card_sources import (
+    backbone_name,
+    base_models,
+    corpus_name,
+    datasets,
+    is_miniature,
+    name_of_test_set,
+    plain_name,
+    teacher_name,
+)
 from themo.export.source import Source
 from themo.models.student import Head
-from themo.models.teacher_names import hub_repository
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _TASKS = {
     RETRIEVAL: ("Text-to-image retrieval", "recall", "R@{}"),
     ACCURACY: ("Zero-shot image classification", "accuracy", "accuracy@{}"),
 }
 _ROWS = {STUDENT: "this model, Spanish", CEILING: "its teacher, English (ceiling)"}
-TEXT_TASK = "feature-extraction"
 
 
 @dataclass(frozen=True)
@@ -71,12 +77,12 @@ class Card:
         settings = self.source.settings
         metadata: dict[str, Any] = {
             "language": ["es"],
-            "license": "mit" if _is_miniature(settings) else "other",
+            "license": "mit" if is_miniature(settings) else "other",
             "library_name": self.library,
             "pipeline_tag": self.task,
             "tags": ["themo", "clip", "knowledge-distillation", "text-to-image-retrieval"],
         }
-        lists = {"base_model": _base_models(self.source), "datasets": _datasets(settings)}
+        lists = {"base_model": base_models(self.source), "datasets": datasets(settings)}
         metadata |= {key: names for key, names in lists.items() if names}
         results = list(self._results())
         if results:
@@ -96,7 +102,7 @@ class Card:
                 if scores is not None and metric_name(task, k) in scores[STUDENT]
             ]
             if metrics:
-                test_set = _test_set(self.source.settings, task)
+                test_set = name_of_test_set(self.source.settings, task)
                 yield {
                     "task": {"type": _slug(name), "name": name},
                     "dataset": {"type": _slug(test_set), "name": test_set},
@@ -139,19 +145,19 @@ def _introduction(source: Source) -> str:
     settings, head = source.settings, source.student.head
     text = (
         "A Spanish text encoder, distilled with Themo: "
-        f"{_backbone_name(source)} with {_pooling(source.trained.head)} and a linear projection. "
+        f"{backbone_name(source)} with {_pooling(source.trained.head)} and a linear projection. "
     )
     if source.has_teacher:
         text += (
             f"It maps a Spanish sentence to the vector that CLIP's English text tower "
-            f"({_teacher_name(settings)}) gives its "
+            f"({teacher_name(settings)}) gives its "
             f"translation, so its vectors of {head.dimension} dimensions can be compared with "
             "that CLIP's image vectors"
         )
     else:
         text += (
             f"It was trained on own vectors of {head.dimension} dimensions "
-            f"({_plain_name(str(settings.data.targets))}); they have no known image tower"
+            f"({plain_name(str(settings.data.targets))}); they have no known image tower"
         )
     return (
         f"{text}. Their length is not 1: compare them by cosine. Sentences are cut to {head.max_length} "
@@ -185,7 +191,7 @@ def _table(scores: Mapping[str, Any], settings: Settings) -> str:
         if task not in scores["n"]:
             continue
         unit = "captions" if task == RETRIEVAL else "images"
-        title = f"**{name}**, {_test_set(settings, task)}, {scores['n'][task]:,} {unit}"
+        title = f"**{name}**, {name_of_test_set(settings, task)}, {scores['n'][task]:,} {unit}"
         lines.append(f"| {title} |" + " |" * len(KS))
         for row in rows:
             cells = [f"{scores[row][metric_name(task, k)]:.3f} ({_range(scores, row, task, k)})" for k in KS]
@@ -211,12 +217,12 @@ def _made(source: Source) -> str:
     steps = summary.get("lineage", [])
     line = ", ".join(f"as trial {step['donor']} from {step['pairs']:,} pairs" for step in steps)
     rows = {
-        "backbone": _backbone_name(source)
+        "backbone": backbone_name(source)
         + ("" if settings.student.backbone_weights else ", from random weights"),
-        "teacher": f"{_teacher_name(settings)}, target {settings.teacher.target}"
+        "teacher": f"{teacher_name(settings)}, target {settings.teacher.target}"
         if source.has_teacher
-        else f"none: own vectors, {_plain_name(str(settings.data.targets))}",
-        "corpora": ", ".join(map(_corpus_name, settings.data.corpus)),
+        else f"none: own vectors, {plain_name(str(settings.data.targets))}",
+        "corpora": ", ".join(map(corpus_name, settings.data.corpus)),
         "sentence pairs": f"{summary['train_pairs']:,} to train" if "train_pairs" in summary else "",
         "loss": settings.loss.loss,
         "optimiser": f"{settings.training.optimizer}, learning rate {settings.training.learn_rate:g} "
@@ -257,89 +263,19 @@ def _limits(source: Source) -> Iterator[str]:
 
 def _licence(source: Source) -> Iterator[str]:
     settings = source.settings
-    if _is_miniature(settings):
+    if is_miniature(settings):
         yield "MIT: teacher, backbone and sentences are Themo's own miniature."
         return
     yield "The permitted uses of the weights depend on their sources:"
-    yield f"backbone {_backbone_name(source)}: the terms are its publisher's;"
+    yield f"backbone {backbone_name(source)}: the terms are its publisher's;"
     if settings.data.targets is None:
-        yield f"teacher {_teacher_name(settings)}: the terms are its publisher's;"
+        yield f"teacher {teacher_name(settings)}: the terms are its publisher's;"
     for corpus in settings.data.corpus:
         _, plain = parse_weighted(corpus)
         if plain in CATALOGUE:
             yield f"corpus {plain}: {CATALOGUE[plain].source};"
         else:
-            yield f"corpus {_plain_name(plain)}: its terms are not recorded."
-
-
-def _base_models(source: Source) -> list[str]:
-    settings, repository = source.settings, source.summary.get("backbone_repository")
-    names = []
-    if settings.student.backbone_weights and repository:
-        names.append(repository)
-    if settings.data.targets is None:
-        teacher = hub_repository(settings.teacher.architecture, settings.teacher.pretrained)
-        names += [teacher] if teacher else []
-    return names
-
-
-def _datasets(settings: Settings) -> list[str]:
-    plain = [parse_weighted(name)[1] for name in settings.data.corpus]
-    return [CATALOGUE[name].repository for name in plain if name in CATALOGUE]
-
-
-def _test_set(settings: Settings, task: str) -> str:
-    """Return the name of the test set, or of its folder if it has no known source."""
-    config = settings.benchmarks
-    place, source, layout = (
-        (config.captions, config.captions_source, "XTD10")
-        if task == RETRIEVAL
-        else (config.imagenet, config.imagenet_source, "ImageNet")
-    )
-    if place is not None and place.startswith(MINIATURE):
-        return f"Themo's miniature in {layout}'s layout"
-    if source is not None:
-        return f"{layout}, {config.language}"
-    return f"{_plain_name(str(place))} in {layout}'s layout, {config.language}"
-
-
-def _teacher_name(settings: Settings) -> str:
-    name = _plain_name(settings.teacher.architecture)
-    return f"{name}, {_plain_name(settings.teacher.pretrained)}" if settings.teacher.pretrained else name
-
-
-def _backbone_name(source: Source) -> str:
-    """Return the backbone's hub name if the record has one, else the last part of its folder."""
-    name, repository = source.settings.student.backbone, source.summary.get("backbone_repository")
-    if repository:
-        return str(repository)
-    is_folder = "backbone_repository" in source.summary and not name.startswith(MINIATURE)
-    return PurePath(name).name if is_folder else _plain_name(name)
-
-
-def _corpus_name(name: str) -> str:
-    weight, plain = parse_weighted(name)
-    shown = plain if plain in CATALOGUE else _plain_name(plain)
-    return shown if weight == 1 else f"{shown} ({weight:g} x)"
-
-
-def _plain_name(name: str) -> str:
-    """Return a name without local folders; hub names stay unchanged."""
-    if name.startswith(MINIATURE):
-        return f"Themo's miniature ({name.removeprefix(MINIATURE)})"
-    if name.startswith("hf-hub:") or _is_hub_name(name):
-        return name
-    return PurePath(name.removeprefix("local-dir:")).name
-
-
-def _is_hub_name(name: str) -> bool:
-    return _HUB_NAME.fullmatch(name) is not None and not Path(name).exists()
-
-
-def _is_miniature(settings: Settings) -> bool:
-    parts = [settings.student.backbone, *settings.data.corpus]
-    parts.append(settings.data.targets or settings.teacher.architecture)
-    return all(parse_weighted(part)[1].startswith(MINIATURE) for part in parts)
+            yield f"corpus {plain_name(plain)}: its terms are not recorded."
 
 
 def _pooling(head: Head) -> str:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from themo.data.preparation import prepare_data
 from themo.errors import InputError
-from themo.evaluation.metrics import MatchAt1
+from themo.evaluation.matching import MatchAt1
 from themo.export.source import Source
 from themo.models.normal_form import is_blank
 from themo.models.student import Head

@@ -1,4 +1,4 @@
-"""What cannot be exported, found out before any library of models is imported."""
+"""Refusals of exports before any library of models is imported."""
 
 from __future__ import annotations
 

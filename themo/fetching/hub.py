@@ -161,7 +161,7 @@ def _announced(what: str, repository: str, kind: str, patterns: Sequence[str]) -
 
 
 def _absence(error: Exception) -> str:
-    """Return why a file of the hub is missing, and what to do."""
+    """Return why a file of the hub is missing, and the remedy."""
     if constants.HF_HUB_OFFLINE:
         return (
             f"not among the hub's files in {constants.HF_HUB_CACHE}; --offline (HF_HUB_OFFLINE) forbids the "

@@ -34,7 +34,7 @@ def unfinished(folder: Path, suffix: str = "unfinished") -> Iterator[Path]:
     """An empty folder beside another, removed at the end of the block unless `put_in_place` renamed it.
 
     Args:
-        folder: Its parent exists. One process at a time writes it, so that what a killed one left is removed.
+        folder: Its parent exists. One process at a time writes it; files of a killed one are removed.
         suffix: Of the name ``.NAME.SUFFIX``; one of the process's own where several may write at once.
     """
     new = folder.with_name(f".{folder.name}.{suffix}")

@@ -38,7 +38,7 @@ def alone(lock: Path, busy: str) -> Iterator[None]:
 
 
 def try_lock(lock: Path, seconds: float = 0.0) -> FileLock | None:
-    """A lock, to be released; None while another process holds it, for so many seconds at least.
+    """Return a lock, to be released; None if another process holds it for so many seconds.
 
     Raises:
         OSError: The file cannot be written.
@@ -52,7 +52,7 @@ def try_lock(lock: Path, seconds: float = 0.0) -> FileLock | None:
 
 
 def is_locked(lock: Path) -> bool:
-    """Whether a process holds a lock; nothing is written, and those who ask do not disturb each other."""
+    """Return whether a process holds a lock; writes nothing, and several processes may ask at once."""
     try:
         with lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from themo.checkpoints.versions import find_part
+from themo.config.presets import MINIATURE
 from themo.config.settings import Settings
-from themo.config.worlds import MINIATURE
 from themo.data.sources import Sources, miniature_is_built
-from themo.data.test_sets import read_lines
+from themo.data.text_lines import read_lines
 from themo.files.cache import Cache
 from themo.image_search.pieces import Vectors
 from themo.image_search.subjects import subject_texts

@@ -35,7 +35,7 @@ def resolve_device(device: Device) -> torch.device:
 
 
 def refuse_missing_device(device: Device) -> None:
-    """As `resolve_device`, without torch where the device needs no look at it."""
+    """Refuse a device that is missing; imports torch only for a GPU."""
     if device == "cuda":
         resolve_device(device)
 

@@ -24,7 +24,7 @@ def print_result(result: Any) -> None:
 
 
 def columns() -> int:
-    """Return the width of what `print_result` prints to."""
+    """Return the width of the output of `print_result`."""
     return _printer().width
 
 
@@ -36,7 +36,7 @@ def _printer() -> Console:
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """Print an object as indented JSON in UTF-8, whatever the locale."""
+    """Print an object as indented JSON in UTF-8 in any locale."""
     text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
     try:
         content = text.encode("utf-8", "surrogateescape")  # file names in a locale that is not UTF-8

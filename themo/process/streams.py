@@ -87,7 +87,7 @@ class Stream(io.TextIOBase):
         return len(text)
 
     def write_bytes(self, content: bytes) -> None:
-        """Write bytes, whatever the stream's encoding; raises as `write` does."""
+        """Write bytes in any encoding of the stream; raises as `write` does."""
         binary = getattr(self._stream, "buffer", None)
         if binary is None:
             self.write(content.decode())

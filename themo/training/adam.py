@@ -18,7 +18,7 @@ EPS = 1e-8
 
 
 class Optimizer(Protocol):
-    """What `themo.training.optimization.Updater` needs of an optimiser; torch's have it.
+    """The part of torch's optimisers that `themo.training.optimization.Updater` needs.
 
     Attributes:
         param_groups: Groups of parameters, each with its learning rate ``lr``.

@@ -29,7 +29,7 @@ _BUCKET = 8 * 2**20
 
 
 class PeerLostError(ConnectionError):
-    """Another process of the group is gone, and with it what this one did since the last checkpoint."""
+    """Another process of the group is gone; training since the last checkpoint is lost."""
 
 
 class Group:
@@ -69,7 +69,7 @@ class Group:
         return self._counts(n_pairs)[self.rank]
 
     def seed(self, seed: int, step: int) -> None:
-        """Draw what is random in a step for this rank alone, as a function of seed, step and rank."""
+        """Seed the random draws of a step for this rank alone, by seed, step and rank."""
         if self.size > 1:
             (state,) = np.random.SeedSequence([seed, step, self.rank]).generate_state(1)
             torch.manual_seed(int(state))

@@ -19,14 +19,12 @@ from torch import Tensor
 
 from themo.checkpoints.environment import describe
 from themo.checkpoints.resumption import Progress, restore, take_checkpoint
-from themo.checkpoints.versions import Metrics, read_progress, write_version
+from themo.checkpoints.versions import Metrics, write_version
 from themo.config.sections import HIGHER_IS_BETTER, Objective
 from themo.config.settings import Settings
 from themo.data.batches import assemble, plan_steps, token_counts
 from themo.data.dataset import TrainingData
-from themo.errors import InputError
 from themo.models.axes import write_axes
-from themo.models.backbones import adapted_config, refuse_length
 from themo.models.student import Head, Student, save_student
 from themo.models.tokens import Tokenizer
 from themo.process.devices import resolve_device, resolve_precision
@@ -34,18 +32,19 @@ from themo.training import report_times
 from themo.training.adam import Adam
 from themo.training.distributed import Group
 from themo.training.losses import build_loss, is_contrastive
-from themo.training.nesting import Nesting, nest, refuse_wide
+from themo.training.nesting import Nesting, nest
 from themo.training.optimization import RunningMeans, Updater, build_optimizer
+from themo.training.preconditions import count_steps, refuse_unfit
 from themo.training.schedules import learn_rate_at
-from themo.training.validation import Validation
+from themo.training.validation import Validation, refuse_not_finite
 
 STEPS_BETWEEN_CHECKS = 50
-"""On a GPU, where looking at a loss waits for it, it is looked at this often; on a CPU at every step."""
+"""Steps between loss checks on a GPU, which each check synchronises; on a CPU every step is checked."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `train` reports at the times of `themo.training.report_times` and at the end.
+    """A report of `train`, at the times of `themo.training.report_times` and at the end.
 
     Attributes:
         metrics: ``pairs_seen``, ``step``, ``epoch``, ``seconds``, ``training_seconds`` (of the steps alone,
@@ -90,8 +89,8 @@ def train(
         data: Token ids and teacher vectors.
         report: Called in this thread at every report.
         resume: Version directory of an unfinished run with the same settings.
-        on_step: Called after every step with its number of pairs and its loss (on a GPU the last one looked
-            at), for a progress bar.
+        on_step: Called after every step with its number of pairs and its loss (on a GPU the last one
+            checked), for a progress bar.
         on_begin: Called before the first step with the facts of the run, as ``summary.json`` holds them.
 
     Returns:
@@ -127,19 +126,12 @@ def train(
         group=group,
     )
     validate = Validation(data, max_length, device, nesting)
-    steps_an_epoch, total_steps = _steps(settings, data)
+    steps_an_epoch, total_steps = count_steps(settings, data)
     total_pairs = data.pairs_an_epoch * total_steps / steps_an_epoch
     run = _Run(settings, student, optimizer, Tokenizer.load(data.backbone), Progress(corpus=data.corpus))
     run.axes = None if nesting is None else nesting.axes.cpu()
-    run.facts = {
-        "objective": settings.objective,
-        "total_steps": total_steps,
-        "train_pairs": len(data.train),
-        "validation_pairs": len(data.validation),
-        "backbone_repository": data.backbone_repository,
-        "parameters": sum(p.numel() for p in student.parameters()),
-        "environment": describe(device, dtype) | ({"processes": group.size} if group.size > 1 else {}),
-    }
+    environment = describe(device, dtype) | ({"processes": group.size} if group.size > 1 else {})
+    run.facts = _facts(settings, data, student, total_steps) | {"environment": environment}
     if resume is not None:
         run.progress, run.best_weights = restore(resume, student, optimizer)
     on_begin(run.facts)
@@ -148,14 +140,15 @@ def train(
     clock, pace = time.monotonic() - progress.seconds, _Pace(progress)
     lengths = token_counts(data.train, max_length)
     span = (progress.step, total_steps)
+    rate_at = partial(
+        learn_rate_at,
+        peak=config.learn_rate,
+        schedule=config.schedule,
+        warmup_steps=config.warmup_steps,
+        total_steps=total_steps,
+    )
     for chosen in plan_steps(lengths, config.batch_size, config.seed, *span, parts=data.parts):
-        rate = learn_rate_at(
-            progress.step,
-            peak=config.learn_rate,
-            schedule=config.schedule,
-            warmup_steps=config.warmup_steps,
-            total_steps=total_steps,
-        )
+        rate = rate_at(progress.step)
         batch = assemble(data.train, group.share(chosen), max_length).to(device)
         group.seed(config.seed, progress.step)
         means.add(update(batch, rate, len(chosen)), len(chosen))
@@ -172,7 +165,7 @@ def train(
         means.check(progress.step, rate)
         speed = pace.measure(progress.pairs_seen)
         measured = group.from_first(lambda: validate(student, loss_of, dtype))
-        _refuse_not_finite(measured, progress.step, rate)
+        refuse_not_finite(measured, progress.step, rate)
         progress.seconds = time.monotonic() - clock
         metrics: Metrics = {
             "pairs_seen": progress.pairs_seen,
@@ -193,6 +186,18 @@ def train(
     return last
 
 
+def _facts(settings: Settings, data: TrainingData, student: Student, total_steps: int) -> dict[str, Any]:
+    """Return the entries of the summary about the run as a whole, without its environment."""
+    return {
+        "objective": settings.objective,
+        "total_steps": total_steps,
+        "train_pairs": len(data.train),
+        "validation_pairs": len(data.validation),
+        "backbone_repository": data.backbone_repository,
+        "parameters": sum(p.numel() for p in student.parameters()),
+    }
+
+
 @dataclass
 class _Run:
     """State of a run: its reports, and the parts that a version directory keeps.
@@ -200,7 +205,7 @@ class _Run:
     Attributes:
         best_weights: Of the student at the best report, on the CPU.
         axes: Principal axes of the targets, (E, E) on the CPU; None without nested widths.
-        facts: What its summary tells of the run as a whole.
+        facts: Entries of the summary about the run as a whole.
     """
 
     settings: Settings
@@ -213,7 +218,7 @@ class _Run:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def enter(self, metrics: Metrics, measured: Metrics, *, keeps_weights: bool) -> Report:
-        """The report of what was measured; the best one's metrics and weights are kept."""
+        """Return the report of a validation; keep the metrics and weights of the best one."""
         progress = self.progress
         is_best = is_better(measured, progress.best, self.settings.objective)
         if is_best:
@@ -273,62 +278,6 @@ class _Pace:
         elapsed = time.monotonic() - self._since
         self.seconds += elapsed
         return (pairs_seen - self._pairs) / elapsed
-
-
-def _refuse_not_finite(measured: Metrics, step: int, rate: float) -> None:
-    """Raises `FloatingPointError` where the last update, whose loss was fine, broke the student."""
-    broken = [f"{name} is {value}" for name, value in measured.items() if not math.isfinite(value)]
-    if broken:
-        raise FloatingPointError(f"{', '.join(broken)} at step {step} (learn_rate={rate:.1e})")
-
-
-def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = None) -> None:
-    """Refuse what `train` cannot do, from settings and sizes alone: before anything is booked for it.
-
-    Args:
-        settings: As of `train`.
-        data: As of `train`.
-        resume: As of `train`.
-
-    Raises:
-        InputError: The backbone does not take the student's settings, a nested width is above the dimension,
-            a batch is larger than the corpus, or `resume` is finished or was begun with other pairs.
-    """
-    student, training = settings.student, settings.training
-    config = adapted_config(
-        data.backbone,
-        hidden_size=student.hidden_size,
-        hidden_layers=student.hidden_layers,
-        dropout=student.dropout,
-    )
-    refuse_length(data.backbone, config, student.max_length)
-    refuse_wide(settings.loss, data)
-    n_pairs = min(len(data.train), data.pairs_an_epoch)
-    if training.batch_size > n_pairs:
-        raise InputError(
-            f"training.batch_size must be at most the {n_pairs:,} training pairs, got {training.batch_size:,}"
-        )
-    if resume is None:
-        return
-    progress = read_progress(resume)
-    begun_with = progress.get("corpus")
-    if None not in (begun_with, data.corpus) and begun_with != data.corpus:
-        raise InputError(
-            f"{resume}: was begun with other sentence pairs: a corpus has changed since, or the captions of "
-            "tests that it is compared with; restore both, or start a new run"
-        )
-    step, stale, total_steps = progress.get("step", 0), progress.get("stale", 0), _steps(settings, data)[1]
-    if step >= total_steps:
-        raise InputError(f"{resume}: is finished, {step} of {total_steps} steps are done")
-    if training.patience is not None and stale >= training.patience:
-        raise InputError(f"{resume}: is finished, it stopped early at step {step}")
-
-
-def _steps(settings: Settings, data: TrainingData) -> tuple[int, int]:
-    """Steps of an epoch, and of all epochs."""
-    config = settings.training
-    steps_an_epoch = math.ceil(data.pairs_an_epoch / config.batch_size)
-    return steps_an_epoch, max(1, round(config.epochs * steps_an_epoch))
 
 
 def build_student(settings: Settings, data: TrainingData) -> Student:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from themo.config.loss_mixture import TERMS, parse_mixture
-from themo.evaluation.metrics import SAME_TARGET
+from themo.evaluation.matching import SAME_TARGET
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
 """(students_BD, teachers_BD) -> the mixed loss and each of its terms by name."""

@@ -115,7 +115,7 @@ class Updater:
         return terms
 
     def _fitting(self, batch: Batch, work: Callable[[list[Batch]], T]) -> T:
-        """What `work` makes of a batch's parts, which are cut smaller until the device has memory for one."""
+        """Return the result of `work` on a batch's parts, which are halved until one fits the device."""
         random = _RandomState(batch.ids.device)
         while True:
             try:

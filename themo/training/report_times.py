@@ -55,6 +55,6 @@ def last_reports_before_end(total_pairs: float, report_pairs: int) -> tuple[int,
 
 
 def _first_pairs(number: int, interval: float) -> int:
-    """The smallest whole number of pairs that holds so many intervals, counted as `is_due` counts."""
+    """Return the smallest number of pairs that holds so many intervals, counted as `is_due` counts."""
     pairs = math.ceil(number * interval) - 1
     return max(0, next(n for n in range(pairs, pairs + 3) if math.floor(n / interval) >= number))

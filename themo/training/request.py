@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from themo.checkpoints.versions import read_progress, read_settings
-from themo.config.settings import Settings, load_for_training
+from themo.config.settings import Settings
+from themo.config.worlds import load_for_training
 from themo.data.sources import refuse_missing_files
 from themo.errors import InputError
 from themo.process.devices import refuse_missing_device

@@ -19,8 +19,8 @@ from themo.checkpoints.versions import (
     read_progress,
     read_run_keys,
 )
-from themo.config.settings import Settings, load_for_training
-from themo.config.worlds import toy_parts
+from themo.config.settings import Settings
+from themo.config.worlds import load_for_training, toy_parts
 from themo.data.dataset import TrainingData
 from themo.data.preparation import prepare_data
 from themo.data.test_files import fetch_captions
@@ -34,8 +34,9 @@ from themo.tracking.runs import Tracking
 from themo.tracking.unsent import MARK_FILE, marked
 from themo.tracking.uri import check_reachable, tracking_uri
 from themo.training.briefing import briefing
-from themo.training.loop import Report, refuse_unfit
+from themo.training.loop import Report
 from themo.training.loop import train as train_student
+from themo.training.preconditions import refuse_unfit
 from themo.training.request import settings_of_run
 from themo.training.result import TrainResult, read_result
 

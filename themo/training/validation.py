@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from themo.checkpoints.versions import Metrics
 from themo.data.batches import assemble, token_counts
 from themo.data.dataset import CaptionedImages, EncodedPairs, TrainingData
-from themo.evaluation.metrics import MatchAt1, hits_of_ranks, ranks_by_cosine, share
+from themo.evaluation.matching import MatchAt1
+from themo.evaluation.metrics import hits_of_ranks, ranks_by_cosine, share
 from themo.models.student import Student
 from themo.process.devices import autocast
 from themo.training.losses import Loss
@@ -126,3 +130,14 @@ class _Sentences:
         own_ND = torch.empty_like(sorted_ND)
         own_ND[self._order] = sorted_ND
         return own_ND
+
+
+def refuse_not_finite(measured: Metrics, step: int, rate: float) -> None:
+    """Refuse the measures of a student that the last update broke, though its loss was finite.
+
+    Raises:
+        FloatingPointError: A measure is NaN or infinite.
+    """
+    broken = [f"{name} is {value}" for name, value in measured.items() if not math.isfinite(value)]
+    if broken:
+        raise FloatingPointError(f"{', '.join(broken)} at step {step} (learn_rate={rate:.1e})")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
-from themo.training.loop import refuse_unfit
+from themo.training.preconditions import refuse_unfit
 from tune.space.dimensions import Scalar, contains, ends_of
 from tune.space.read_dimensions import data_leaves
 from tune.space.search_space import Space

@@ -21,8 +21,9 @@ from tune.driver.search_options import SearchOptions
 from tune.driver.warm_start import CarriedOver, carry_over
 from tune.space.dimensions import contains
 from tune.space.search_space import Space, from_tree, load
+from tune.study.growth import GROWABLE, grow, refuse_another_space
 from tune.study.naming import STUDY_FILE, Place, reserve, search_folder
-from tune.study.search import GROWABLE, RESUME, Search, grow, new_search, read_search, refuse_another_space
+from tune.study.search import RESUME, Search, new_search, read_search
 from tune.study.study import Study
 from tune.study.tracking_place import refuse_another_place
 from tune.study.trial_record import Trial

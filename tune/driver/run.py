@@ -11,8 +11,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from themo.config.settings import Settings, load, load_for_training, option
-from themo.config.worlds import toy_parts
+from themo.config.settings import Settings, load, option
+from themo.config.worlds import load_for_training, toy_parts
 from themo.data.sources import refuse_missing_files
 from themo.errors import InputError
 from themo.export.refusals import refuse_missing_packages, refuse_model_name

@@ -51,14 +51,14 @@ _BOUND = 4.0
 
 # log-normal priors of the hyperparameters: median and standard deviation of the logarithm
 _INVERSE_SCALE = (0.3, 1.5)
-"""Of 1 / length scale squared, a setting, on ranges from 0 to 1."""
+"""Prior of 1 / length scale squared of a setting, on ranges from 0 to 1."""
 _SHARED = ((0.5, 1.0), (0.05, 1.0), (0.1, 1.0))
-"""Of a, b and c."""
+"""Priors of a, b and c."""
 _OWN = ((0.05, 1.0), (0.005, 1.0), (0.05, 1.0))
-"""Of d, e and f."""
+"""Priors of d, e and f."""
 _NOISE = (0.01, 1.0)
 _SPAN = (2.0, 0.7)
-"""Of the length scale of Kt, in doublings of the pairs."""
+"""Prior of the length scale of Kt, in doublings of the pairs."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Forecasts of all trials of a search: how each would end, and what its further training promises.
+"""Forecasts of all trials of a search: the end of each, and the gain of its further training.
 
 A pure function of the record, so that a resumed search, and `why`, find the same.
 """
@@ -27,7 +27,7 @@ _MOST_REPORTS = 120
 _MOST_FAILED = 20
 """Failed trials, the latest ones, that count as ended with the worst objective of all."""
 _N_DRAWS, _N_PARENTS, _N_NEAR = 256, 8, 24
-"""Points that compete to be the next trial: drawn uniformly, and beside so many best trials, each so many."""
+"""Candidates for the next trial: points drawn uniformly, number of best trials, points beside each."""
 _REDRAWN, _MOVED, _STEP = 0.2, 0.6, 0.1
 """Beside a trial: probability that a coordinate is drawn, that it is drawn or moved, deviation of a move."""
 _NEW = -(10**9)

@@ -9,13 +9,13 @@ from tune.study.trial_record import Trial
 SEARCH_TAG = "themo.search"
 TRIAL_TAG = "themo.trial"
 CONFIRMS_TAG = "themo.confirms"
-"""Of a run that confirms the winner: the number of the trial whose settings it repeats."""
+"""Tag of a run that confirms the winner: number of the trial whose settings it repeats."""
 
 WINNER_TAG = "themo.winner."
 """Begins the tags of the winner: ``trial``, ``tested``, and one a setting."""
 
 FRONT_TAG = "themo.front"
-"""Of a trial of a search with two objectives: whether it is on the front, ``true`` or ``false``."""
+"""Tag of a trial of a search with two objectives: whether it is on the front, ``true`` or ``false``."""
 
 CONFIRMATION_TAG = "themo.confirmation"
 """The outcome of the confirmation; one tag a comparison has its text."""

@@ -121,7 +121,7 @@ def _device(trial: Trial, has_machine: bool) -> str:
 
 
 def _cut(text: str, width: int, most: int) -> list[str]:
-    """The text in at most so many lines of a width, 0 for none; an ellipsis marks a cut."""
+    """Return the text cut to a number of lines of a width, 0 for none; an ellipsis marks a cut."""
     lines = wrap(text, width, break_on_hyphens=False) or [""]
     if len(lines) <= most or not most:
         return lines[:most]

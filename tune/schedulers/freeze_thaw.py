@@ -115,7 +115,7 @@ class FreezeThaw(Scheduler):
         return _Next(None, f"no trial that waits has a chance of {LEAST_CHANCE:.0%} to end best")
 
     def _place(self, study: Study, number: int, following: _Next, arriving: int | None) -> Explanation:
-        """A trial's rank by what its further training promises, among the waiting trials."""
+        """A trial's rank among the waiting trials, by the forecast gain of its further training."""
         trial = study[number]
         place = Explanation(
             trial.state,

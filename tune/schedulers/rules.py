@@ -34,7 +34,7 @@ class Never(Scheduler):
         return crosses(self.interval, before, now)
 
     def explain(self, study: Study, number: int, before: float) -> Explanation:  # noqa: ARG002
-        """RUNNING: every trial continues, whatever it reached."""
+        """RUNNING: every trial continues at any value."""
         return Explanation("RUNNING", study[number].pairs_seen)
 
 

@@ -211,12 +211,12 @@ class SearchSettings(Section):
         return _IN_SECONDS if self.resource == "pairs" else _IN_PAIRS
 
     def is_spent(self, training_seconds: float) -> bool:
-        """Whether a trial is complete after so many seconds of training, whatever its epochs."""
+        """Whether a trial is complete after so many seconds of training, at any epoch."""
         return self.trial_seconds is not None and training_seconds >= self.trial_seconds
 
 
 def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) -> list[tuple[str, str]]:
-    """What of the search does not go together, by setting."""
+    """Return contradictions between settings of the search, each with the setting to change."""
     problems = []
     if search.searcher == "cmaes" and all(isinstance(d, Choice) for d in dimensions.values()):
         names = ", ".join(dimensions)
@@ -265,7 +265,7 @@ def _either(names: tuple[str, ...]) -> str:
 
 
 def _contradictions_of_seconds(search: SearchSettings) -> list[tuple[str, str]]:
-    """What does not go together with seconds as the resource, by setting."""
+    """Return contradictions with seconds as the resource, each with the setting to change."""
     problems = [
         (owner, f"{name} needs resource pairs, {reasons[name]}, got 'seconds'")
         for owner, reasons in _WITHOUT_SECONDS.items()

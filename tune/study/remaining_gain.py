@@ -33,7 +33,7 @@ from tune.study.trial_record import loss_of
 
 _SHARE_OF_BEST = 1 / 3
 _LEAST_BEST = 8
-"""The best trials that q is computed from: this share of the known ones, and at least so many."""
+"""The best trials from which q is computed: share of the known ones, and least number."""
 _WEIGHT_OF_LEARNERS = 1 / 3
 """Measured: counted in full, 0.45 of TPE's ended searches gained more where 0.2 was stated."""
 

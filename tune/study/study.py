@@ -1,9 +1,9 @@
-"""The record of a search: every trial, its reports and its end, in one readable file.
+"""The record of a search: every trial, its reports and its end.
 
 `study.json` is the only state of a search. Ray runs the trials, Optuna proposes them, MLflow shows them; all
-three are rebuilt from this record, so none can disagree with it after a crash. The file is atomically written
-whenever a resumed search needs it: a trial is proposed, a checkpoint is complete, a trial ends. Reports since
-the last checkpoint come again when the trial resumes.
+three are rebuilt from this record, so none can disagree with it after a crash. The file (`study_file`) is
+atomically written whenever a resumed search needs it: a trial is proposed, a checkpoint is complete, a trial
+ends. Reports since the last checkpoint come again when the trial resumes.
 """
 
 from __future__ import annotations
@@ -14,23 +14,20 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
-from themo.errors import InputError
 from themo.files.atomic import write_text
 from themo.files.disk_space import IMPATIENT, Patience
 from tune.space.dimensions import Scalar
-from tune.study.confirmation import Confirmation, read_confirmation
-from tune.study.journal import SEARCH, Journal, Kind, read_journal
-from tune.study.trial_record import TRAINING_SECONDS, Mode, State, Takeover, Trial, loss_of, read_trial
+from tune.study.confirmation import Confirmation
+from tune.study.journal import SEARCH, Journal, Kind
+from tune.study.study_file import Content, TrialLines, read_content, to_text
+from tune.study.trial_record import TRAINING_SECONDS, Mode, State, Takeover, Trial, loss_of
 
 COSINE = "best/val/cosine"
 """The metric that ranks trials with equal objectives."""
-
-_FORMAT = 1
 
 
 class Study:
@@ -71,7 +68,7 @@ class Study:
         self.carried = tuple(carried)
         self.proposals = tuple(proposals)
         self.journal = Journal() if journal is None and not trials else journal
-        self._lines: dict[int, str] = {}  # of ended trials, which only `resume` changes
+        self._lines = TrialLines()
         self._has_news = False
         self._saved = time.monotonic()
         self._whole = whole
@@ -170,7 +167,7 @@ class Study:
         trial.state, trial.reason, trial.why = "RUNNING", "", ""
         if trial.checkpoint_pairs == trial.pairs_seen:
             trial.checkpoint_metrics = dict(trial.metrics)
-        self._lines.pop(number, None)
+        self._lines.forget(number)
         self._note("resume", number)
         self.save()
         return trial
@@ -204,7 +201,7 @@ class Study:
     def drop_checkpoint(self, number: int) -> None:
         """Record that an ended trial's checkpoint is not needed."""
         self[number].checkpoint = None
-        self._lines.pop(number, None)
+        self._lines.forget(number)
         self.save()
 
     def ranked(self) -> list[Trial]:
@@ -294,32 +291,18 @@ class Study:
             self._whole._write(patience)
         if self.path is None:
             return
-        text = f'{{"format": {_FORMAT}, "mode": "{self.mode}", "saved": {time.time():.3f}, '
-        text += f'"carried": {self._carried_line}, "proposals": {self._proposals_line}, '
-        text += f'"trials": {self._text()}'
-        if self.journal is not None:
-            text += f', "journal": {self.journal.to_json()}'
-        if self.confirmation is not None:
-            plan = json.dumps(self.confirmation.to_tree()).removesuffix("}")
-            text += f',\n"confirmation": {plan}, "runs": {self.runs._text()}}}'
-        path, text = self.path, text + "}\n"
+        path, runs = self.path, self.runs
+        content = Content(
+            self.mode,
+            self.trials,
+            self.carried,
+            self.proposals,
+            self.journal,
+            self.confirmation,
+            runs.trials,
+        )
+        text = to_text(content, self._lines, runs._lines)
         patience(lambda: write_text(path, text))
-
-    def _text(self) -> str:
-        """The trials as JSON, one line each."""
-        lines = []
-        for trial in self:
-            line = self._lines.get(trial.number)
-            if line is None:
-                line = json.dumps(asdict(trial), ensure_ascii=False)
-                if trial.is_done:
-                    self._lines[trial.number] = line
-            lines.append(line)
-        return "[\n" + ",\n".join(lines) + "\n]"
-
-    @cached_property
-    def _carried_line(self) -> str:
-        return json.dumps([asdict(trial) for trial in self.carried], ensure_ascii=False)
 
     @cached_property
     def salt(self) -> tuple[int, ...]:
@@ -332,10 +315,6 @@ class Study:
             return ()
         known = [[trial.params for trial in self.carried], [dict(params) for params in self.proposals]]
         return (zlib.crc32(json.dumps(known, sort_keys=True).encode()),)
-
-    @cached_property
-    def _proposals_line(self) -> str:
-        return json.dumps([dict(params) for params in self.proposals], ensure_ascii=False)
 
     @classmethod
     def reopen(cls, path: Path, patience: Patience = IMPATIENT) -> Study:
@@ -361,36 +340,13 @@ class Study:
         Raises:
             InputError: The file cannot be read or holds no study.
         """
-        try:
-            tree = json.loads(path.read_text(encoding="utf-8"))
-            if tree["format"] != _FORMAT:
-                raise InputError(f"{path}: format must be {_FORMAT}, got {tree['format']!r}")
-            trials = [read_trial(entry) for entry in tree["trials"]]
-            if tree["mode"] not in get_args(Mode):
-                raise ValueError(f"mode {tree['mode']!r}")
-            carried = [read_trial(entry) for entry in tree.get("carried", [])]
-            study = cls(
-                path,
-                tree["mode"],
-                trials,
-                carried,
-                proposals=[dict(params) for params in tree.get("proposals", [])],
-                journal=read_journal(tree["journal"]) if "journal" in tree else None,
-            )
-            if (confirmed := tree.get("confirmation")) is not None:
-                study.plan_confirmation(*read_confirmation(confirmed))
-            for numbered in (study, study.runs):
-                if [trial.number for trial in numbered] != list(range(len(numbered))):
-                    raise ValueError("its trials are not numbered from 0")
-            if study.confirmation is not None:
-                _ = [study[number] for number in study.confirmation.finalists]
-            return study
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path}: holds no study: {error!r}") from None
+        read = read_content(path)
+        study = cls(
+            path, read.mode, list(read.trials), read.carried, proposals=read.proposals, journal=read.journal
+        )
+        if read.confirmation is not None:
+            study.plan_confirmation(read.confirmation, read.runs)
+        return study
 
 
 def _once(write: Callable[[], None]) -> None:

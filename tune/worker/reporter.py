@@ -119,7 +119,7 @@ class Reporter:
             raise StorageError(f"a report cannot be stored: {reason_of(error)}") from error
 
     def wait(self, for_what: str) -> None:
-        """Tell the driver what the worker waits for."""
+        """Report to the driver the reason why the worker waits."""
         self._send(replace(self._now(), waits=for_what), None)
 
     def fail(self, reason: str, details: str = "", *, is_memory_fault: bool = False) -> None:
@@ -167,7 +167,7 @@ def report_to_tune(message: TrialReport, version: Path | None) -> None:
 
 
 def notify_tune_of_waiting(message: TrialReport, for_what: str) -> None:
-    """Tell the driver what a report waits for."""
+    """Report to the driver the reason why a report waits."""
     ray_tune.report(replace(message, metrics={}, is_last=False, waits=for_what).to_result())
 
 

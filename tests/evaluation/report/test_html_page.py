@@ -61,7 +61,7 @@ def test_only_the_pages_own_scripts_may_run(tmp_path: Path) -> None:
     assert "unsafe-eval" not in text.partition("</head>")[0]
 
 
-def test_what_a_template_does_not_get_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_value_of_a_template_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "own.html").write_text("{{ nothing }}", encoding="utf-8")
     with pytest.raises(Exception, match="'nothing' is undefined"):
         write_page(tmp_path / "page.html", tmp_path / "own.html", {})

@@ -19,12 +19,13 @@ from themo.cli.main import main
 from themo.config.miniature import MiniatureRecipe
 from themo.config.sections import BenchmarkSettings
 from themo.config.settings import Settings
-from themo.data.test_sets import ImageNet, Xtd10
+from themo.data.imagenet import ImageNet
+from themo.data.xtd10 import Xtd10
 from themo.errors import InputError
 from themo.evaluation.encoders import Examination
 from themo.evaluation.report.figures import quality_against_cost
 from themo.evaluation.report.page import attribute_shares, value_shares, write_report
-from themo.evaluation.scores import Row, evaluate
+from themo.evaluation.scoring import Row, evaluate
 from themo.miniature.pictured import Pictured, pictured_scenes
 from themo.miniature.scenes import World
 from themo.models.images import open_rgb
@@ -97,7 +98,7 @@ def articles(text: str) -> list[str]:
     return re.findall(r"<article.*?</article>", text, re.DOTALL)
 
 
-def test_the_worst_miss_is_shown_beside_what_the_teacher_finds(
+def test_the_worst_miss_is_shown_beside_the_teachers_answer(
     tested: Examination, tiny_settings: Settings, tmp_path: Path
 ) -> None:
     text = written(tested, tiny_settings, tmp_path / "version_0")
@@ -248,7 +249,7 @@ def test_quality_is_drawn_against_both_costs() -> None:
 # --- by attribute ---
 
 
-def test_attributes_of_what_is_found(tested: Examination) -> None:
+def test_attributes_of_found_images(tested: Examination) -> None:
     """The student finds the scene before the right one, the teacher the right one."""
     recipe = MiniatureRecipe(test_images=N_IMAGES)
     scenes, _ = pictured_scenes(recipe, World(0), "test")

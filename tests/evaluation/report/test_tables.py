@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ RANKS = {
 
 def test_a_test_file_comes_back_as_tables(tmp_path: Path) -> None:
     scores = Scores({"retrieval": RANKS, "accuracy": RANKS})
-    (tmp_path / "test.json").write_text(scores.to_json(), encoding="utf-8")
+    (tmp_path / "test.json").write_text(json.dumps(scores.to_dict()), encoding="utf-8")
     retrieval, accuracy = lay_out(read_scores(tmp_path / "test.json"))
     assert (retrieval.name, retrieval.queries) == ("Retrieval", "4 captions")
     assert (accuracy.name, accuracy.queries) == ("Accuracy", "4 images")

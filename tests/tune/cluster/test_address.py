@@ -36,7 +36,7 @@ def test_an_address_where_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize("address", [None, "local"])
-def test_a_cluster_that_is_yet_to_be_started_is_not_looked_for(address: str | None) -> None:
+def test_a_cluster_to_be_started_is_not_looked_for(address: str | None) -> None:
     refuse_unreachable(address)
 
 

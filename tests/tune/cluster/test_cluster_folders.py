@@ -30,7 +30,9 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"HOME": "/dev/null/x"}, "^HOME: must be a folder that can be written, since Ray keeps its token"),
     ],
 )
-def test_what_ray_cannot_use_is_refused(variables, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_ray_cannot_use_is_refused(
+    variables, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=message):

@@ -80,7 +80,7 @@ def test_an_error_of_ray_is_one_line_with_its_traceback_kept(tmp_path, monkeypat
     assert log.read_text().startswith("Traceback")
 
 
-def test_joining_a_cluster_leaves_what_sigterm_does(tmp_path, monkeypatch):
+def test_joining_a_cluster_keeps_the_handler_of_sigterm(tmp_path, monkeypatch):
     def init(**_: object) -> argparse.Namespace:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Ray puts one of its own there
         return argparse.Namespace(dashboard_url="")
@@ -238,7 +238,7 @@ def test_leaving_a_cluster_survives_threads_dropping_references(tmp_path: Path) 
 
 
 def _listening_sockets(pid: int) -> set[tuple[str, int]]:
-    """Where a process and all that it began listen."""
+    """Sockets on which a process and its children listen."""
     process, found = psutil.Process(pid), []
     for one in [process, *process.children(recursive=True)]:
         with suppress(psutil.NoSuchProcess):  # it has ended meanwhile

@@ -53,7 +53,7 @@ class Host:
         return f"gs://anonymous@{path}?endpoint_override={self.address}&scheme=http&retry_limit_seconds=10"
 
     def make_bucket(self) -> None:
-        """As the administrator would."""
+        """Make the bucket, as an administrator."""
         if self.protocol == "s3":
             fs.S3FileSystem(
                 endpoint_override=self.address, scheme="http", allow_bucket_creation=True
@@ -157,7 +157,7 @@ def test_a_bucket_unreachable_for_a_while_costs_only_time(host, tmp_path):
 
 
 @both
-def test_a_bucket_loses_what_nothing_needs(host):
+def test_unneeded_checkpoints_are_removed_from_a_bucket(host):
     storage = Storage(host.place("ours/leftovers"))
     kept, left = (f"session-1/trial-0000/checkpoint_00000{n}" for n in (0, 1))
     for path in (kept, left, "session-2/trial-0001-from-100/checkpoint_000000"):

@@ -87,7 +87,7 @@ def test_a_teacher_on_gpus_that_ray_does_not_have_is_refused(monkeypatch: pytest
 
 
 def _asked(monkeypatch: pytest.MonkeyPatch, machines: list[dict[str, float]]) -> list[Any]:
-    """What readers are asked for, on a cluster of such machines."""
+    """Readers that a cluster of such machines is asked for."""
     asked: list[Any] = []
 
     def encode(_: object, of_reader: object, n_readers: int) -> list[object]:

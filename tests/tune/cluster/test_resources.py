@@ -5,6 +5,6 @@ from dataclasses import replace
 from tune.cluster.resources import Resources
 
 
-def test_a_local_cluster_is_one_that_is_yet_to_be_started() -> None:
+def test_the_address_local_means_a_new_cluster() -> None:
     assert Resources(address="local") == Resources()
     assert replace(Resources(address="head:6379"), address="local") == Resources()

@@ -25,7 +25,7 @@ class TwoMachines:
     """The driver's folder, which the worker does not see."""
     share: Path
     fetched: Path
-    """Where the worker keeps what it fetched."""
+    """Folder of the worker's fetched files."""
 
     def search(self, name: str, *options: str) -> subprocess.CompletedProcess[str]:
         here = Path(__file__).parents[1]

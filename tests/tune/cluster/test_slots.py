@@ -27,7 +27,7 @@ MACHINES = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0}]
         (Resources(cpus_per_trial=8, gpus_per_trial=2), 1),
     ],
 )
-def test_slots_are_what_the_cluster_holds(resources, slots):
+def test_slots_fit_the_cluster(resources, slots):
     assert count_slots(resources, MACHINES) == slots
 
 
@@ -84,7 +84,7 @@ def test_without_gpus_a_trial_gets_none_by_default():
 
 
 class GrowingCluster:
-    """What `Slots` asks of a cluster."""
+    """The part of a cluster that `Slots` needs."""
 
     dashboard = None
 

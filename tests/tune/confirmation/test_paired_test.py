@@ -14,7 +14,7 @@ from tune.confirmation.paired_test import CRITICAL_T, LEVEL, MAX_SEEDS, Lead, le
 
 N_TESTS = 4000
 MOST_FALSE = LEVEL + 2.5 * math.sqrt(LEVEL * (1 - LEVEL) / N_TESTS)
-"""Of equal settings the share of claims exceeds this in 1 of 160 simulations if the test keeps its level."""
+"""The share of claims for equal settings exceeds this in 1 of 160 simulations if the test keeps its level."""
 
 plans = pytest.mark.parametrize("n_planned", CRITICAL_T)
 

@@ -48,7 +48,7 @@ def a_study(root: Path) -> tuple[Study, set[str]]:
     return study, {own[0], own[1], own[3], left}
 
 
-def test_what_study_and_lineage_need_stays_and_the_rest_goes(tmp_path: Path) -> None:
+def test_only_checkpoints_of_study_and_lineage_are_kept(tmp_path: Path) -> None:
     study, needed = a_study(tmp_path)
     study.carried = (Trial(-1, {}, checkpoint="session-1/trial-0007/checkpoint_000003"),)  # another search's
     for path in (
@@ -65,7 +65,7 @@ def test_what_study_and_lineage_need_stays_and_the_rest_goes(tmp_path: Path) -> 
 
 
 def test_a_missing_checkpoint_is_refused_and_nothing_removed(tmp_path: Path) -> None:
-    """As with an unmounted storage: every trial that resumes from a checkpoint would fail."""
+    """The storage may be unmounted: every trial that resumes from a checkpoint would fail."""
     study, needed = a_study(tmp_path)
     shutil.rmtree(tmp_path / str(study[1].checkpoint))
     before = remaining(tmp_path)
@@ -81,7 +81,7 @@ def test_a_missing_checkpoint_is_refused_and_nothing_removed(tmp_path: Path) -> 
         match_checkpoints(study, Storage(str(tmp_path / "empty")))
 
 
-def test_what_is_no_checkpoint_of_a_trial_is_left_alone(tmp_path: Path) -> None:
+def test_other_folders_than_checkpoints_are_kept(tmp_path: Path) -> None:
     others = {
         "mine/trial-0000/checkpoint_000000",
         "session-1/other/checkpoint_000000",
@@ -104,7 +104,7 @@ def test_without_a_place_there_is_nothing_to_remove(
     assert not capsys.readouterr().err
 
 
-def test_what_cannot_be_removed_costs_a_warning(
+def test_a_folder_that_cannot_be_removed_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in (1, 2, 3):

@@ -11,7 +11,7 @@ from tune.driver.loop import Loop, _next_session
 from tune.study.study import Study
 
 
-def test_what_cannot_be_tidied_up_costs_no_search(tmp_path, monkeypatch, capsys):
+def test_a_failed_clean_up_ends_no_search(tmp_path, monkeypatch, capsys):
     def refuse(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 

@@ -1,4 +1,4 @@
-"""What the options of `tune` make of a search; what they are refused for: test_tune_command.py."""
+"""Searches from the options of `tune`; their refusals are in test_tune_command.py."""
 
 from __future__ import annotations
 

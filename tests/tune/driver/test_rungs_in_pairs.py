@@ -28,7 +28,8 @@ from tune.schedulers.rungs import Rungs
 from tune.space.search_settings import SchedulerName
 from tune.space.search_space import Space, from_tree
 from tune.space.search_space import load as load_space
-from tune.study.search import Search, grow, new_search, read_search, refuse_another_space
+from tune.study.growth import grow, refuse_another_space
+from tune.study.search import Search, new_search, read_search
 
 SPACE: dict[str, Any] = {"learn_rate": {"log_uniform": [1e-5, 1e-2]}}
 MINIATURE_PAIRS = 47_983

@@ -44,7 +44,8 @@ from tune.results.mlflow_runs import axes_of
 from tune.results.parent_run import send_search
 from tune.searchers.history import to_optuna
 from tune.space.search_space import from_tree
-from tune.study.search import Search, grow, new_search, read_search
+from tune.study.growth import grow
+from tune.study.search import Search, new_search, read_search
 from tune.study.study import Study
 from tune.study.work_time import most_at_once
 

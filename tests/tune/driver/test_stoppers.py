@@ -84,7 +84,7 @@ def test_any_report_says_that_trials_are_trained(search: Search) -> None:
     assert not search.breakdown.stop_all()
 
 
-def test_what_trials_compute_is_no_breakdown(search: Search) -> None:
+def test_failures_of_trials_are_no_breakdown(search: Search) -> None:
     for _ in range(9):
         search.send("diverged: loss is nan at step 2")
     assert not search.breakdown.stop_all()

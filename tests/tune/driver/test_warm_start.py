@@ -31,7 +31,7 @@ def searched(
     return search, study
 
 
-def test_what_the_new_search_could_have_run_carries_over(settings: Settings) -> None:
+def test_trials_within_the_new_space_carry_over(settings: Settings) -> None:
     old, study = searched(
         settings,
         SPACE | {"learn_rate": {"log_uniform": [1e-5, 1e-2]}},
@@ -211,7 +211,7 @@ CONDITIONAL = LOSSES | {"temperature": WARM | {"when": {"loss": "infonce"}}}
 
 
 def test_trials_with_an_inactive_temperature_carry_over(settings: Settings) -> None:
-    """Of an older search, whose trials have a temperature with every loss."""
+    """In an older search trials have a temperature with every loss."""
     old, study = searched(
         settings,
         LOSSES | {"temperature": {"log_uniform": [0.01, 1.0]}},

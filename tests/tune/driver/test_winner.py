@@ -1,4 +1,4 @@
-"""Who wins a search that is cut: the best student on disk, in every view alike."""
+"""The winner of an interrupted search: the best student on disk, in every view alike."""
 
 from __future__ import annotations
 

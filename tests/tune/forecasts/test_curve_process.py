@@ -113,7 +113,7 @@ def test_a_new_setting_is_predicted_from_its_neighbours() -> None:
 
 
 def test_ends_lie_in_intervals_that_say_something() -> None:
-    """Of 120 curves cut after two to four of five reports."""
+    """120 curves, cut after two to four of five reports."""
     random = np.random.default_rng(4)
     n_inside, widths = 0, []
     for _ in range(12):

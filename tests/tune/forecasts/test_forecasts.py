@@ -82,7 +82,7 @@ def test_a_running_trial_is_predicted_as_if_it_paused() -> None:
     assert running.ends[6].mean != Forecasts(SPACE, study, arriving=5).ends[6].mean
 
 
-def test_failures_lower_what_is_expected_nearby() -> None:
+def test_failures_keep_proposals_away() -> None:
     study = a_study()
     rates = [0.68, 0.7, 0.72, 0.74]
     before = float(next(Forecasts(SPACE, study).proposals())["rate"])

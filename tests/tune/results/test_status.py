@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_another_terminal_sees(folder: Path) -> None:
+def test_status_in_another_terminal(folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.iterdir()}
     status = read_status(folder)
     assert status.activity == "interrupted"
@@ -228,6 +228,6 @@ def test_a_damaged_record(folder: Path) -> None:
 
 
 def test_a_status_needs_no_models() -> None:
-    """It is asked for again and again, beside a search that has work for the machine."""
+    """`status` is often called beside a running search, so it must start fast."""
     script = "import sys, tune.results.status; assert not {'torch', 'transformers', 'ray'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -13,7 +12,7 @@ from typing import get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import Killed, play, space_of
+from simulation import play, play_with_kills, space_of
 
 from tune.schedulers.decisions import Decision, decisions
 from tune.schedulers.rules import scheduler_of
@@ -72,14 +71,8 @@ def test_kills_and_deaths_leave_decisions_repeatable(scheduler, reports, order, 
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study.json"
-        Study(path, "max").save()
-        for moments in [*kills, None]:
-            study = Study.reopen(path)
-            try:
-                play(space, study, objective, N_REPORTS, slots, order, moments, deaths)
-            except Killed:
-                continue
-            break
+        others = {"slots": slots, "choices": order, "deaths": deaths}
+        study = play_with_kills(space, path, objective, kills, N_REPORTS, **others)
         study.save()
         refuse_unrepeated(list(decisions(Study.read(path), space)))
 
@@ -116,11 +109,7 @@ def test_kills_change_no_end_by_chance(scheduler, reports, kills, gain, chance):
     whole = play(space, Study(None, "max"), objective, N_REPORTS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study.json"
-        Study(path, "max").save()
-        for moments in [*kills, None]:
-            study = Study.reopen(path)
-            with suppress(Killed):
-                play(space, study, objective, N_REPORTS, moments=moments)
+        play_with_kills(space, path, objective, kills, N_REPORTS)
         again = Study.read(path)
         assert [(t.state, t.values) for t in again] == [(t.state, t.values) for t in whole]
         refuse_unrepeated(list(decisions(again, space.searched_by(stop_chance=0.99))))

@@ -73,7 +73,7 @@ def test_a_decision_says_forecast_and_reason(tmp_path: Path) -> None:
     assert "the largest expected gain a pair has trial " in rules
 
 
-def test_an_enlarged_search_resumes_what_waited() -> None:
+def test_an_enlarged_search_resumes_paused_trials() -> None:
     study = play(a_space(8), Study(None, "max"), rising)
     n_reports = [len(trial.values) for trial in study]
     grown = play(a_space(12), study, rising)

@@ -29,7 +29,7 @@ def test_a_running_average_is_of_the_reports_up_to_there():
 @pytest.mark.parametrize(
     ("best", "state"), [(0.3125, "RUNNING"), (0.25, "RUNNING"), (0.1875, "PRUNED")]
 )  # the others' averages at 100 pairs: 0.125, 0.25, 0.5
-def test_what_is_worse_than_the_median_is_stopped(best, state):
+def test_a_trial_below_the_median_is_stopped(best, state):
     others = [[0.125, 0.125, 0.9], [0.125, 0.375], [0.5, 0.5], [0.9]]  # the last has not come so far
     assert RULE.judge(study_of(*others, [best, 0.0]), 4, 50) == state
     negative = [[-value for value in curve] for curve in others]

@@ -58,7 +58,7 @@ def test_the_worst_quarter_takes_over_the_best(space):
         assert [trial.values[pairs] for pairs in (500, 600)] == [trial.number + 0.5, trial.number + 0.6]
 
 
-def test_settings_are_the_donors_with_what_may_change_multiplied(space):
+def test_changeable_settings_of_the_donor_are_multiplied(space):
     def curve(trial, step):  # after the first round all are equal
         return float(trial.number if step < 3 else 0)
 
@@ -137,7 +137,7 @@ def test_takeovers_run_first_while_the_checkpoints_exist(space):
 
 
 def test_a_real_checkpoint_resumes_with_changed_settings(tiny_settings, tiny_data, tmp_path):
-    """What a search relies on: nothing in a checkpoint holds the old learning rate, decay or temperature."""
+    """Nothing in a checkpoint holds the old learning rate, decay or temperature."""
     old = {"learn_rate": 1e-3, "weight_decay": 0.1, "temperature": 0.1, "loss": "infonce", "epochs": 2.0}
     new = old | {"learn_rate": 2e-3, "weight_decay": 0.0, "temperature": 0.5}
     assert {name for name in old if old[name] != new[name]} == set(CHANGEABLE)

@@ -1,4 +1,4 @@
-"""What holds for every scheduler, whatever trials report and in whatever order they do."""
+"""Rules of all schedulers, for any reports in any order."""
 
 from __future__ import annotations
 

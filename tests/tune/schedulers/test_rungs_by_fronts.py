@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import Killed, play, space_of
+from simulation import play, play_with_kills, space_of
 
 from tune.schedulers.asha import Asha, n_passing
 from tune.schedulers.decisions import decisions
@@ -87,20 +87,15 @@ def test_a_record_of_two_objectives_decides_alike(scheduler, reports, order, of_
     space = space_of(scheduler, len(reports), second_objective="mb")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study.json"
-        Study(path, "max").save()
-        for moments in [*kills, None]:
-            try:
-                play(
-                    space,
-                    Study.reopen(path),
-                    lambda trial, step: reports[trial.number][step - 1],
-                    slots=slots,
-                    choices=order,
-                    moments=moments,
-                    costs=of_trials,
-                )
-            except Killed:
-                continue
+        play_with_kills(
+            space,
+            path,
+            lambda trial, step: reports[trial.number][step - 1],
+            kills,
+            slots=slots,
+            choices=order,
+            costs=of_trials,
+        )
         study = Study.read(path)
     assert all(trial.is_done for trial in study)
     assert not [decision for decision in decisions(study, space) if not decision.is_repeated]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import Killed, play, space_of
+from simulation import Killed, play, play_with_kills, space_of
 
 from themo.config.settings import load
 from tune.schedulers.asha import Asha
@@ -51,20 +51,15 @@ def test_the_same_record_gives_the_same_decisions(scheduler, reports, order, pac
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study.json"
-        Study(path, "max").save()
-        for moments in [*kills, None]:
-            try:
-                play(
-                    space,
-                    Study.reopen(path),
-                    lambda trial, step: reports[trial.number][step - 1],
-                    slots=slots,
-                    choices=order,
-                    moments=moments,
-                    pace=seconds,
-                )
-            except Killed:
-                continue
+        play_with_kills(
+            space,
+            path,
+            lambda trial, step: reports[trial.number][step - 1],
+            kills,
+            slots=slots,
+            choices=order,
+            pace=seconds,
+        )
         study = Study.read(path)
     assert all(trial.is_done for trial in study)
     assert not [decision for decision in decisions(study, space) if not decision.is_repeated]

@@ -97,7 +97,7 @@ def test_running_and_paused_trials_count_in_proposals(space, searcher):
 
 
 @pytest.mark.parametrize("carried", [(), ("learn_rate",), ("learn_rate", "batch_size", "loss")])
-def test_tpe_proposes_what_optunas_own_would(space, carried, monkeypatch):
+def test_tpe_proposes_as_optunas_own(space, carried, monkeypatch):
     """Also beside trials of another search that had some of the settings only, or all."""
     old = Study(None, "max")
     play(space, old, 9)
@@ -163,7 +163,7 @@ def test_where_trials_fail_is_avoided(space, searcher, n_trials):
 
 
 def test_quasi_random_points_leave_nothing_out(space):
-    """Of 16 points of a Sobol sequence one lies in each sixteenth of a range."""
+    """16 points of a Sobol sequence have one in each sixteenth of a range."""
     study = Study(None, "max")
     for _ in range(16):
         study.add(propose(replace(by(space, "quasi-random"), first=()), study))

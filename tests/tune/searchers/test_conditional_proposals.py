@@ -81,7 +81,7 @@ def a_temperature(**search: object) -> Space:
 
 
 @pytest.mark.parametrize("searcher", FAST)
-def test_where_one_side_is_used_up_the_other_goes_on(searcher: str) -> None:
+def test_an_exhausted_choice_is_not_proposed_again(searcher: str) -> None:
     """The loss mse has no other setting: after its only trial all others have a temperature."""
     study = Study(None, "max")
     play(a_temperature(searcher=searcher), study, 20)

@@ -74,7 +74,7 @@ def test_samplers_propose_as_from_optunas_own_storage(settings, n, seed, is_last
         assert (ours.number, ours.params) == (theirs.number, theirs.params)
 
 
-def test_what_is_trusted_is_taken_from_the_queue(settings):
+def test_trusted_settings_are_taken_from_the_queue(settings):
     space = a_space(settings)
     history = to_optuna(space, a_record(space, 5, 0), RandomSampler(seed=0))
     history.enqueue_trial({"learn_rate": 1e-3})

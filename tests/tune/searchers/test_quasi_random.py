@@ -83,7 +83,7 @@ def test_the_sequence_itself_where_the_number_is_a_power_of_2(exponent, seed):
 
 
 def test_points_are_as_even_as_those_of_the_sequence():
-    """Of learning rate and batch size together, over 50 seeds; random points lie 8 times as unevenly."""
+    """Learning rate and batch size together, over 50 seeds; random points are 8 times as uneven."""
     dimensions = {"learn_rate": LEARN_RATE, "batch_size": IntRange(1, 15)}
     ours, plain = [], []
     for seed in range(50):

@@ -34,7 +34,7 @@ def test_the_file_that_comes_with_themo_suits_the_default_preset():
 
 
 @pytest.mark.parametrize("preset", presets())
-def test_the_space_of_each_preset_holds_what_the_preset_trusts(preset: str):
+def test_the_space_of_each_preset_holds_its_trusted_settings(preset: str):
     settings = config.load(preset=preset)
     space = load(space_path(presets()[preset]), settings)
     assert space.first[0] == space.active(settings.leaves())

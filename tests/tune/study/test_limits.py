@@ -1,32 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from ended_trials import a_space, a_study
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.space.dimensions import FloatRange
-from tune.space.search_settings import SearchSettings
-from tune.space.search_space import Space
 from tune.study.limits import is_exhausted, is_whole, trials_without_gain, wants_more
-from tune.study.study import Study
-from tune.study.trial_record import Mode
-
-
-def a_space(**search: int) -> Space:
-    return Space({"learn_rate": FloatRange(0, 1)}, (), SearchSettings(**search))
-
-
-def a_study(values: list[float | None], mode: Mode = "max", running: int = 0) -> Study:
-    """Trials that ended with such scores, None as failed, then some that run."""
-    study = Study(None, mode)
-    for value in values:
-        number = study.add({}).number
-        if value is not None:
-            study.report(number, {"pairs_seen": 1, "o": value}, "o")
-        study.finish(number, "FAIL" if value is None else "COMPLETE")
-    for _ in range(running):
-        study.add({})
-    return study
 
 
 @pytest.mark.parametrize(

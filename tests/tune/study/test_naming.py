@@ -78,7 +78,7 @@ def test_a_refused_search_leaves_nothing_and_its_name_free(tmp_path: Path) -> No
 
 
 def test_a_killed_start_leaves_its_name_free(tmp_path: Path, tiny_settings: Settings) -> None:
-    """Also one that was killed while it wrote what it had carried over."""
+    """Also a search that was killed while it wrote its carried trials."""
     folder = tmp_path / "tune" / "mine"
     folder.mkdir(parents=True)
     for name in (".lock", "study.json", ".search.yaml.77.tmp"):

@@ -4,35 +4,17 @@ import math
 
 import numpy as np
 import pytest
+from ended_trials import a_space, a_study
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.space.dimensions import FloatRange
 from tune.space.search_settings import SearchSettings
-from tune.space.search_space import Space
 from tune.study.limits import early_end, is_whole, wants_more
 from tune.study.remaining_gain import RemainingGain, chance_of_gain, known_losses, remaining_gain
-from tune.study.study import Study
-from tune.study.trial_record import Mode
 
 scores = st.lists(st.none() | st.floats(0, 1), max_size=30)
 gains = st.floats(1e-4, 1)
 chances = st.floats(0.01, 0.99)
-
-
-def a_space(**search: object) -> Space:
-    return Space({"learn_rate": FloatRange(0, 1)}, (), SearchSettings(**search))
-
-
-def a_study(values: list[float | None], mode: Mode = "max") -> Study:
-    """Trials that ended with such scores; None: failed."""
-    study = Study(None, mode)
-    for value in values:
-        number = study.add({}).number
-        if value is not None:
-            study.report(number, {"pairs_seen": 1, "o": value}, "o")
-        study.finish(number, "FAIL" if value is None else "COMPLETE")
-    return study
 
 
 EIGHT_ALIKE = [0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6]

@@ -27,7 +27,7 @@ def append(folder: Path, pairs: int, run: str = "0") -> None:
     ReportLog(folder, IMPATIENT).append(run, 1000 + pairs, {"pairs_seen": float(pairs), "a": 0.5})
 
 
-def test_each_look_reads_what_is_new(tmp_path: Path) -> None:
+def test_each_look_reads_only_new_reports(tmp_path: Path) -> None:
     reports = ReadReports(tmp_path)
     assert steps(reports) == []  # an older search has no file
     for n in (1, 2, 3):

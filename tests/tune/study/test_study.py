@@ -10,7 +10,6 @@ import pytest
 
 from themo.errors import InputError
 from themo.files.disk_space import Patience
-from tune.study import study as module
 from tune.study.study import Study
 
 
@@ -90,7 +89,7 @@ def test_equal_trials_rank_by_cosine_then_by_number():
     assert [trial.number for trial in study.ranked()] == [1, 2, 0]
 
 
-def test_reports_are_shown_to_who_reads_along(tmp_path):
+def test_reports_are_saved_for_other_readers(tmp_path):
     study = Study(tmp_path / "study.json", "max")
     study.add({})
     study.report(0, {"pairs_seen": 100, "o": 0.5}, "o")
@@ -183,11 +182,13 @@ def test_a_damaged_file_is_refused(tmp_path, text, message):
         Study.reopen(tmp_path / "study.json")
 
 
-def test_what_was_carried_over_is_written_out_once(tmp_path, monkeypatch):
+def test_carried_trials_are_serialized_once(tmp_path, monkeypatch):
     carried = replace(_with_a_trial().trials[0], number=-1)
     study = Study(tmp_path / "study.json", "max", carried=[carried])
     written: list[int] = []
-    monkeypatch.setattr(module, "asdict", lambda trial: written.append(trial.number) or asdict(trial))
+    monkeypatch.setattr(
+        "tune.study.study_file.asdict", lambda trial: written.append(trial.number) or asdict(trial)
+    )
     study.save()
     study.add({})
     assert written == [-1, 0]
@@ -201,7 +202,7 @@ def _with_a_trial() -> Study:
     return study
 
 
-def test_what_was_carried_over_stays_apart(tmp_path):
+def test_carried_trials_stay_apart(tmp_path):
     old = Study(None, "max")
     reported(old, 0.4)
     old.finish(0, "COMPLETE")

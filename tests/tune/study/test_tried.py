@@ -22,9 +22,10 @@ from tune.searchers.quasi_random import points
 from tune.space.dimensions import Choice, FloatRange, IntRange
 from tune.space.search_settings import SchedulerName, SearcherName, SearchSettings
 from tune.space.search_space import Space, from_tree
+from tune.study.growth import grow
 from tune.study.limits import used_up, wants_more
 from tune.study.naming import STUDY_FILE
-from tune.study.search import grow, read_search
+from tune.study.search import read_search
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 from tune.study.tried import draw_untried, is_tried, key_of, most_trials
@@ -112,7 +113,7 @@ def test_a_killed_search_of_a_finite_space_ends_undisturbed(searcher, scheduler,
 @pytest.mark.parametrize("searcher", ["random", "quasi-random", "tpe", "cmaes"])
 @examples(max_examples=10, deadline=None)
 @given(dimensions=finite, seed=st.integers(0, 9), n_known=st.integers(0, 30))
-def test_what_another_search_has_tried_is_not_proposed(searcher, dimensions, seed, n_known):
+def test_settings_tried_by_another_search_are_not_proposed(searcher, dimensions, seed, n_known):
     search = SearchSettings(searcher=searcher, num_samples=n_known or 1, seed=seed, startup_trials=3)
     old = Study(None, "max")
     run(Space(dimensions, (), search), old)
@@ -151,7 +152,7 @@ def test_trusted_settings_run_despite_another_searchs_trials(settings: Settings,
 
 
 @given(dimensions=finite, n_known=st.integers(0, 40), seed=st.integers(0, 99), data=st.data())
-def test_a_draw_finds_what_is_left(dimensions, n_known, seed, data):
+def test_a_draw_finds_the_untried_settings(dimensions, n_known, seed, data):
     space = Space(dimensions, (), SearchSettings(searcher="random", num_samples=99))
     study = Study(None, "max")
     while len(study) < min(n_known, space.n_points):

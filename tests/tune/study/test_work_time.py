@@ -95,7 +95,7 @@ def test_time_counts_once(spans: list[tuple[int, int]]) -> None:
 
 
 def a_search(*trials: tuple[str, float]) -> Study:
-    """Of trials by their states and seconds."""
+    """A search of trials with such states and seconds."""
     study = Study(None, "max")
     for state, seconds in trials:
         trial = study.add({})
@@ -121,7 +121,7 @@ def a_search(*trials: tuple[str, float]) -> Study:
         ([("FAIL", 0.0)] * 2, 0, 2, None),
     ],
 )
-def test_time_left_by_what_others_took(
+def test_time_left_follows_the_ended_trials(
     trials: list[tuple[str, float]], n_trusted: int, slots: int, left: float | None
 ) -> None:
     assert seconds_left(a_search(*trials), 8, n_trusted, slots) == left

@@ -52,7 +52,7 @@ def test_a_share_is_kept_to() -> None:
 
 
 @pytest.mark.gpu
-def test_the_peak_is_what_was_taken_at_most() -> None:
+def test_the_peak_is_the_largest_allocation() -> None:
     total = torch.cuda.mem_get_info()[1]
     keep_to_share(1.0)
     torch.empty(total // 5, dtype=torch.uint8, device="cuda")  # and gone
@@ -234,7 +234,7 @@ def test_out_of_memory_costs_the_trial_its_slot_only(one_gpu: None, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_trials_share_a_gpu_by_what_the_first_ones_took(one_gpu: None, tmp_path: Path) -> None:
+def test_trials_share_a_gpu_by_the_memory_of_the_first(one_gpu: None, tmp_path: Path) -> None:
     settings = settings_in(tmp_path).override({"device": "cpu"})
     space = a_space(settings, 0.1, 0.11, 0.12, 0.13, 0.4, 0.14, 0.15, 0.16)
     search = new_search("mine", space, settings, Resources(0.5, gpus_per_trial=1.0, by_memory=True))

@@ -88,7 +88,7 @@ def test_a_full_disk_is_waited_for_and_reported_to_the_driver(
 
     def save_where_there_is_room(report: FormulaReport, folder: Path) -> None:
         folder.mkdir()
-        (folder / "half").touch()  # what a full disk leaves must not be in the way of the next try
+        (folder / "half").touch()  # files of a failed try must not block the next one
         room_for_one()
         shutil.rmtree(folder)
         save(report, folder)

@@ -1,4 +1,4 @@
-"""A trial on a worker: what it leaves behind, what it trains on, and whose fault its end is."""
+"""A trial on a worker: its files, its device, and the blame for its end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tune.worker.reporter import StorageError
 from tune.worker.trial import DeviceError, Work, configuration, run_trial
 from tune.worker.trial_report import TrialReport
 
-# a trial collects garbage first: what the tests before it have left open
+# a trial collects garbage first, and with it files that earlier tests left open
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
@@ -139,7 +139,7 @@ def test_a_gpu_broken_before_is_not_the_next_trials_failure(
         ("cpu", 1.0, False, "cpu"),
     ],
 )
-def test_a_trial_trains_on_what_it_was_given(
+def test_a_trial_trains_on_its_device(
     work: Work, monkeypatch: pytest.MonkeyPatch, device: str, gpus: float, there_are: bool, trained_on: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there_are)
@@ -164,7 +164,7 @@ def test_a_trial_whose_gpu_is_not_there_does_not_train_without(
         run_trial(configuration(Trial(0, {"learn_rate": 1e-3}, gpus=0.5)), work, None, lambda *_: None)
 
 
-def test_room_is_waited_for_by_what_is_fetched(work: Work, tmp_path: Path) -> None:
+def test_fetching_waits_for_disk_space(work: Work, tmp_path: Path) -> None:
     version = tmp_path / "version"
     version.mkdir()
     (version / "progress.json").write_text('{"step": 7}')

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tune.worker.trial_report import TrialReport, read_report
 
 
-def test_a_report_comes_back_from_among_what_ray_adds() -> None:
+def test_a_report_is_read_back_among_the_keys_of_ray() -> None:
     report = TrialReport(
         number=3,
         metrics={"pairs_seen": 400.0, "val/match@01": 0.5, "seconds": 7.0},

@@ -6,8 +6,8 @@ import os
 from argparse import Namespace
 
 from themo.cli.options import Parser, add_json, add_presets, add_settings
-from themo.config.settings import Settings, load_for_training
-from themo.config.worlds import toy_parts
+from themo.config.settings import Settings
+from themo.config.worlds import load_for_training, toy_parts
 from themo.process.output import print_json, print_result
 from themo.process.progress import console, waiting
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from plotly.graph_objects import Figure, Scatter
 from plotly.subplots import make_subplots
 
-from themo.evaluation.metrics import wilson_interval
+from themo.evaluation.intervals import wilson_interval
 from themo.evaluation.report.panels import Grid, Panel, layout_axes, trace_axes
 from themo.evaluation.report.tables import ROW_NAMES
 from themo.evaluation.score_names import ACCURACY, CEILING, RETRIEVAL, STUDENT

@@ -15,7 +15,8 @@ from plotly.graph_objects import Figure
 
 from themo.checkpoints.versions import REPORT_FILE
 from themo.config.settings import Settings
-from themo.data.test_sets import ENGLISH, ImageNet, Xtd10
+from themo.data.imagenet import ImageNet
+from themo.data.xtd10 import ENGLISH, Xtd10
 from themo.errors import InputError
 from themo.evaluation.encoders import Examination
 from themo.evaluation.equal_prompts import first_equal

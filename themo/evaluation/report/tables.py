@@ -66,7 +66,7 @@ class TaskScores:
     Attributes:
         name: Title of the task, "Retrieval".
         queries: Number and kind of queries, "1,000 captions".
-        rows: Key and name of each row, with a cell for each of `themo.evaluation.scores.KS`.
+        rows: Key and name of each row, with a cell for each of `themo.evaluation.score_names.KS`.
         leads: The student's lead over each baseline.
     """
 

@@ -34,7 +34,7 @@ def study_of(*trials: tuple[list[float], str]) -> Study:
     return study
 
 
-def test_who_was_stopped_at_which_rung() -> None:
+def test_trials_stopped_at_each_rung() -> None:
     study = study_of(
         ([0.1, 0.2, 0.2, 0.9], "COMPLETE"),
         ([0.05], "PRUNED"),
@@ -55,7 +55,7 @@ def test_who_was_stopped_at_which_rung() -> None:
     assert [rung.went_on for rung in found] == [(0, 2, 3, 4, 5), (0, 3), (0,)]
 
 
-def test_what_became_of_a_trial() -> None:
+def test_outcome_of_a_trial() -> None:
     study = study_of(
         ([0.9], "COMPLETE"), ([0.1], "PRUNED"), ([], "FAIL"), ([], "RUNNING"), ([0.2], "COMPLETE")
     )
@@ -63,7 +63,7 @@ def test_what_became_of_a_trial() -> None:
     assert outcomes == ["winner", "stopped", "failed", "running", "complete"]
 
 
-def test_stopping_saves_what_the_stopped_trials_had_left(settings: Settings) -> None:
+def test_stopping_saves_the_rest_of_stopped_trials(settings: Settings) -> None:
     # an epoch is 1,000 pairs, and the settings ask for one: the stopped ones had 900 and 800 pairs to go
     study = study_of(([0.5] * 10, "COMPLETE"), ([0.1], "PRUNED"), ([0.1, 0.2], "PRUNED"), ([0.1], "FAIL"))
     spent = cost(study, settings)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from browser import opened
 from formula_search import a_search
-from recorded_search import leave_best, record, searched_by, text_of
+from recorded_search import leave_best, record, refusal, searched_by, text_of
 from rich.console import Console
 
 from themo.cli.main import main
@@ -130,7 +130,7 @@ def test_the_line_of_the_best_so_far_passes_by_those_that_failed(finished: tuple
     assert max(line.y) == study[10].best("max")
 
 
-def test_what_a_trial_failed_of_is_no_markup_for_plotly(finished: tuple[Search, Path]) -> None:
+def test_a_failure_reason_is_no_markup_for_plotly(finished: tuple[Search, Path]) -> None:
     _, folder = finished
     trial = Study.read(folder / "study.json")[1]
     trial.reason = "must be <class 'int'>, got <b> & co"
@@ -250,7 +250,7 @@ def test_the_page_of_a_search_without_ended_trials(tmp_path: Path, state: State)
 
 
 def test_a_stale_best_version_is_not_the_winners(finished: tuple[Search, Path]) -> None:
-    """As after a kill between the last trial and the writing of the results."""
+    """The search was killed between its last trial and the writing of the results."""
     search, folder = finished
     other = search.settings.override({"learn_rate": 0.5})
     (folder / "best.yaml").write_text(other.to_yaml(), encoding="utf-8")
@@ -366,13 +366,6 @@ def test_scores_of_a_search_resumed_elsewhere_stay(finished: tuple[Search, Path]
 
 
 # --- bad input ---
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert main(["report", *map(str, arguments)]) == 2
-    out, err = capsys.readouterr()
-    assert (out, len(err.splitlines())) == ("", 1), err
-    return err.removeprefix("Error: ").strip()
 
 
 def test_the_command_prints_the_path(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import opened
-from recorded_search import leave_best, record, searched_by, text_of
+from recorded_search import leave_best, record, refusal, searched_by, text_of
 
 from themo.cli.main import main
 from themo.config.yaml_files import write_yaml
@@ -45,7 +45,7 @@ def test_the_page_shows_winners_scores_and_differences(two: Two) -> None:
     assert "search: num_samples 12 6" in text
 
 
-def test_what_differs_is_named_and_folders_are_not(two: Two) -> None:
+def test_differing_settings_are_named_but_no_folders(two: Two) -> None:
     first, _, second, _ = two
     settings = second.settings.override({"epochs": 3.0, "logs_dir": "elsewhere", "warmup_steps": 7})
     dimensions = {**second.space.dimensions, "pooling": Choice(["mean", "first"])}
@@ -68,13 +68,6 @@ def test_the_command_takes_two_names(two: Two, capsys: pytest.CaptureFixture[str
     saved(two[2], two[3])
     assert main(["report", "first", "second", "--logs-dir", str(tmp_path / "logs")]) == 0
     assert capsys.readouterr().out == f"{two[1] / 'report-beside-second.html'}\n"
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert main(["report", *map(str, arguments)]) == 2
-    out, err = capsys.readouterr()
-    assert (out, len(err.splitlines())) == ("", 1), err
-    return err.removeprefix("Error: ").strip()
 
 
 def test_searches_of_different_objectives_are_refused(

@@ -1,0 +1,66 @@
+"""Conditions that settings and data must meet before a student is trained."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from themo.checkpoints.versions import read_progress
+from themo.config.settings import Settings
+from themo.data.dataset import TrainingData
+from themo.errors import InputError
+from themo.models.backbones import adapted_config, refuse_length
+from themo.training.nesting import refuse_wide
+
+
+def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = None) -> None:
+    """Refuse what `train` cannot do, from settings and sizes alone: before a GPU is booked.
+
+    Args:
+        settings: As of `themo.training.loop.train`.
+        data: The same.
+        resume: The same.
+
+    Raises:
+        InputError: The backbone does not take the student's settings, a nested width is above the dimension,
+            a batch is larger than the corpus, or `resume` is finished or was begun with other pairs.
+    """
+    student, training = settings.student, settings.training
+    config = adapted_config(
+        data.backbone,
+        hidden_size=student.hidden_size,
+        hidden_layers=student.hidden_layers,
+        dropout=student.dropout,
+    )
+    refuse_length(data.backbone, config, student.max_length)
+    refuse_wide(settings.loss, data)
+    n_pairs = min(len(data.train), data.pairs_an_epoch)
+    if training.batch_size > n_pairs:
+        raise InputError(
+            f"training.batch_size must be at most the {n_pairs:,} training pairs, got {training.batch_size:,}"
+        )
+    if resume is None:
+        return
+    progress = read_progress(resume)
+    begun_with = progress.get("corpus")
+    if None not in (begun_with, data.corpus) and begun_with != data.corpus:
+        raise InputError(
+            f"{resume}: was begun with other sentence pairs: a corpus has changed since, or the captions of "
+            "tests that it is compared with; restore both, or start a new run"
+        )
+    step, stale, total_steps = (
+        progress.get("step", 0),
+        progress.get("stale", 0),
+        count_steps(settings, data)[1],
+    )
+    if step >= total_steps:
+        raise InputError(f"{resume}: is finished, {step} of {total_steps} steps are done")
+    if training.patience is not None and stale >= training.patience:
+        raise InputError(f"{resume}: is finished, it stopped early at step {step}")
+
+
+def count_steps(settings: Settings, data: TrainingData) -> tuple[int, int]:
+    """Return the number of steps of an epoch, and of all epochs."""
+    config = settings.training
+    steps_an_epoch = math.ceil(data.pairs_an_epoch / config.batch_size)
+    return steps_an_epoch, max(1, round(config.epochs * steps_an_epoch))
