@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tiny import SettingsFactory, write_version_of
 
+from themo.checkpoints.versions import training_lock
 from themo.cli.addressing import find_newest_run, find_run, find_version, sees_images
 from themo.cli.main import main
 from themo.config.settings import Settings
@@ -194,7 +195,7 @@ def test_status_without_a_search_shows_the_newest_version(logs: Path, capsys: Ca
     out, err = capsys.readouterr()
     assert err == f"Version: {logs}/tiny/version_1, the newest (status NAME takes another)\n"
     assert out.splitlines()[0].startswith("There is no search in ")
-    assert out.splitlines()[1] == f"Version {logs}/tiny/version_1 (running): 2.00 epochs, 1,200 pairs"
+    assert out.splitlines()[1] == f"Version {logs}/tiny/version_1 (interrupted): 2.00 epochs, 1,200 pairs"
     assert main(["status", "--logs-dir", str(logs), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["newest"]["version"] == f"{logs}/tiny/version_1"
 
@@ -206,11 +207,18 @@ def test_report_of_a_version_tests_it(logs: Path, tested: list[Path | None]) -> 
 
 def test_status_of_a_version(logs: Path, capsys: Capture) -> None:
     running, finished = logs / "tiny/version_1", logs / "tiny/version_0"
-    assert main(["status", str(running)]) == 0
+    with training_lock(running):
+        assert main(["status", str(running)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"Version {running} (running): 2.00 epochs, 1,200 pairs",
         "Best:          val/match@01 0.5000",
         f"If killed: python -m themo train --resume {running}",
+    ]
+    assert main(["status", str(running)]) == 0, "killed since"
+    assert capsys.readouterr().out.splitlines() == [
+        f"Version {running} (interrupted): 2.00 epochs, 1,200 pairs",
+        "Best:          val/match@01 0.5000",
+        f"To resume:     python -m themo train --resume {running}",
     ]
     assert main(["status", str(finished)]) == 0
     assert f"Test it:       python -m themo test --version-path {finished}\n" in capsys.readouterr().out

@@ -100,6 +100,17 @@ def test_min_chance_holds_for_candidates(search: Search) -> None:
     assert [m["chance"] for m in result["queries"][0]["matches"]] == [c for c in chances if c >= middle]
 
 
+@pytest.mark.usefixtures("few")
+def test_recall_is_stated_where_it_was_measured(search: Search) -> None:
+    _, err = search(TEXT, "--approximate", "--top", 20)
+    assert err[-1].endswith("reference texts; the share of the best 20 is not known")
+    result, err = search(TEXT, "--approximate", "--top", 21)  # 20 candidates each, of 40 pictures 10 times
+    assert result["approximate"] is None
+    assert (
+        err[-1] == f"--approximate: all pictures are compared: --top 21 is above 1 in 2 of the {N} pictures"
+    )
+
+
 def test_a_small_folder_is_named_and_compared_whole(search: Search) -> None:
     result, err = search(TEXT, "--approximate")
     assert result["approximate"] is None
@@ -132,7 +143,7 @@ def answerer(version: Path, folder: Path, few: None, tmp_path: Path) -> Answerer
     found = find_pictures(folder, lambda _: None)
     cache = Path(model.settings.paths.cache_dir)
     index = ImageIndex.update(cache, folder, found, model.teacher_fingerprint, lambda: model.teacher)
-    return Answerer(model, index, open_approximate(index, model))
+    return Answerer(model, index, open_approximate(index, model, 10))
 
 
 def test_the_page_finds_similar_pictures_by_candidates(answerer: Answerer, folder: Path) -> None:

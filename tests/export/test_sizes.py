@@ -50,7 +50,14 @@ def test_each_form_is_scored_timed_and_weighed(tested_version: Make, tmp_path: P
     assert sizes["small"].megabytes == pytest.approx(
         sum((table / name).stat().st_size for name in ("model.safetensors", "tokenizer.json")) / 1e6
     )
-    assert all(size.ms_a_text > 0 and size.texts_a_second > 0 for size in sizes.values())
+    for size in sizes.values():
+        for value, (low, high) in (
+            (size.ms_a_text, size.ms_a_text_range),
+            (size.texts_a_second, size.texts_a_second_range),
+        ):
+            assert 0 < low <= value <= high
+    entry = sizes["small"].to_dict()
+    assert entry["ms_a_text_range"] == [*sizes["small"].ms_a_text_range]
     assert to_table(sizes).row_count == 4
 
 

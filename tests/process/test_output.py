@@ -56,13 +56,23 @@ console.print("said")
 """
 
 
-def on_a_terminal(**variables: str) -> str:
-    """Output of the command on a terminal."""
+WORDS = ("test", "--version-path", f"/logs/it's {'a' * 25}/version_0", "--top", "3", "--sizes", "b" * 30, "c")
+COPIED = f"""
+from themo.process.output import print_result, typed, with_command
+from themo.process.progress import console
+print_result(with_command("Test it: ", typed(*{WORDS!r})))
+console.print(with_command("w" * 50 + ": ", typed(*{WORDS!r}), console))
+print_result(with_command("Short: ", typed("status")))
+"""
+
+
+def on_a_terminal(program: str = COMMAND, **variables: str) -> str:
+    """Output of a program on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     inherited = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
     environment = inherited | {"TERM": "xterm-256color"} | variables
     with subprocess.Popen(
-        [sys.executable, "-c", COMMAND], stdout=theirs, stderr=theirs, env=environment
+        [sys.executable, "-c", program], stdout=theirs, stderr=theirs, env=environment
     ) as process:
         os.close(theirs)
         shown = b""
@@ -93,6 +103,31 @@ def test_no_escapes_in_a_pipe(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", COMMAND], capture_output=True, text=True, check=True)
     assert done.stdout == "result\n"
     assert done.stderr == "said\n"
+
+
+def pasted(text: str) -> tuple[str, ...]:
+    """The words that a shell reads from a command of Themo."""
+    shell = f'python() {{ printf "%s\\0" "$@"; }}\n{text}\n'
+    done = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True, check=True)
+    return tuple(done.stdout.split("\0")[2:-1])
+
+
+def test_a_long_command_is_broken_for_pasting_on_a_terminal() -> None:
+    shown = on_a_terminal(COPIED).replace("\r\n", "\n")
+    assert max(map(len, shown.splitlines())) <= 80
+    first, rest = shown.removeprefix("Test it: ").split("w" * 50 + ":\n")
+    second, short = rest.split("Short: ")
+    assert first.count(" \\\n    ") == 2
+    assert pasted(first) == pasted(second) == WORDS
+    assert short == "python -m themo status\n"
+
+
+def test_a_long_command_is_one_line_in_a_pipe() -> None:
+    done = subprocess.run([sys.executable, "-c", COPIED], capture_output=True, text=True, check=True)
+    command, short = done.stdout.splitlines()
+    assert pasted(command.removeprefix("Test it: ")) == WORDS
+    assert short == "Short: python -m themo status"
+    assert done.stderr.count("\n") == 1
 
 
 def test_waiting_says_nothing_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,3 +124,10 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"MLflow at sqlite:///.*mlflow.db cannot be used: ") as error:
         open_experiment(f"sqlite:///{tmp_path / 'mlflow.db'}", "any")
     assert "\n" not in str(error.value)
+
+
+def test_a_refused_connection_is_named_in_one_short_line() -> None:
+    with pytest.raises(InputError) as error:
+        open_experiment("http://127.0.0.1:1", "any")
+    assert str(error.value).startswith("MLflow at http://127.0.0.1:1 cannot be used: [Errno ")
+    assert str(error.value).endswith("] Connection refused")

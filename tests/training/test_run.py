@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import themo
-from themo.checkpoints.versions import read_summary
+from themo.checkpoints.versions import is_training, read_summary, training_lock
 from themo.config.settings import known_leaves
 from themo.data.dataset import TrainingData
 
@@ -49,6 +49,26 @@ def test_a_callback_stops_a_run_that_may_be_resumed(tiny_config: Path, tiny_data
     np.testing.assert_array_equal(
         resumed.best.load().encode("el perro"), whole.best.load().encode("el perro")
     )
+
+
+def test_a_version_that_another_process_trains_is_refused(tiny_config: Path, tiny_data: TrainingData) -> None:
+    begun = themo.train(config=tiny_config, data=tiny_data, mlflow=False, report=lambda _: "stop")
+    assert not is_training(begun.version)
+    with (
+        training_lock(begun.version),
+        pytest.raises(themo.InputError, match=r"^--resume .*version_0: another process trains it$"),
+    ):
+        themo.train(resume=begun.version, data=tiny_data, mlflow=False)
+    trained: list[bool] = []
+    themo.train(
+        resume=begun.version,
+        data=tiny_data,
+        mlflow=False,
+        report=lambda _: trained.append(is_training(begun.version)),
+    )
+    assert all(trained)
+    assert trained
+    assert not (begun.version / ".lock").exists()
 
 
 def test_stop_at_the_last_report_is_a_finished_run(tiny_config: Path, tiny_data: TrainingData) -> None:

@@ -9,6 +9,7 @@
         run.txt         key of the run in MLflow; in a search's best/ also the key of the search's run
         test.json       scores of the last test; removed when the student changes
         report.html     page of the last `test --report`; removed by the next test
+        .lock           held by the process that trains; removed at its end, left by a kill
 
 Every part is written under a temporary name and renamed, `checkpoint/` last. A directory replaces
 its predecessor in two renames. A reader or a resume between the two finds the predecessor under its `.old`
@@ -20,7 +21,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,7 @@ from safetensors import SafetensorError
 from themo.config.settings import Settings, load
 from themo.errors import InputError, reason_of
 from themo.files.atomic import old_name, replace_folder, write_text
+from themo.files.locks import is_locked, try_lock
 from themo.files.weights import write_weights
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ REPORT_FILE = "report.html"
 """HTML report of the test scores (`themo.evaluation.report.page`)."""
 OF_TESTS = (TEST_FILE, REPORT_FILE)
 
+_LOCK_FILE = ".lock"
 _RUN_FILE = "run.txt"
 
 
@@ -111,6 +115,30 @@ def new_version(logs_dir: Path, experiment: str) -> Path:
             number += 1
         else:
             return parent / f"version_{number}"
+
+
+@contextmanager
+def training_lock(version: Path) -> Iterator[None]:
+    """Hold the lock of a version directory for a block: one process trains it.
+
+    Raises:
+        InputError: Another process holds it.
+        OSError: The directory cannot be written.
+    """
+    path = version / _LOCK_FILE
+    lock = try_lock(path)
+    if lock is None:
+        raise InputError(f"--resume {version}: another process trains it")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # before the release: afterwards it may be another process's
+        lock.release()
+
+
+def is_training(version: Path) -> bool:
+    """Whether a process trains a version."""
+    return is_locked(version / _LOCK_FILE)
 
 
 def read_run_keys(version: Path) -> list[str]:

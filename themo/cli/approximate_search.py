@@ -27,13 +27,19 @@ def refuse_missing_faiss() -> None:
         raise InputError(f"--approximate: needs faiss, which is not installed: {INSTALL}")
 
 
-def open_approximate(index: ImageIndex, model: Model) -> ApproximateIndex | None:
-    """Return the approximate index and tell its recall; None, and a line says why, if all are compared."""
-    from themo.image_search.approximate import ApproximateIndex, too_few_to_approximate
+def open_approximate(index: ImageIndex, model: Model, n_best: int) -> ApproximateIndex | None:
+    """Return the approximate index and tell its recall; None, and a line says why, if all are compared.
+
+    Args:
+        index: The exact index.
+        model: The student.
+        n_best: Number of matches that are wanted.
+    """
+    from themo.image_search.approximate import N_COUNTED, ApproximateIndex, too_few_to_approximate
     from themo.image_search.chance import too_few_references
     from themo.image_search.references import load_references
 
-    unused = too_few_to_approximate(len(index.names))
+    unused = too_few_to_approximate(len(index.names), n_best)
     if unused is None:
         references = load_references(model)
         unused = too_few_references(references)
@@ -42,9 +48,10 @@ def open_approximate(index: ImageIndex, model: Model) -> ApproximateIndex | None
         return None
     approximate = ApproximateIndex.update(index, references.vectors_RE)
     recall = approximate.recall
+    unknown = f"; the share of the best {n_best:,} is not known" if n_best > N_COUNTED else ""
     console.print(
         f"Approximate: {recall.share:.1%} of the ten best pictures are found, "
-        f"as measured on {recall.n_texts} reference texts"
+        f"as measured on {recall.n_texts} reference texts{unknown}"
     )
     return approximate
 

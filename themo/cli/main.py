@@ -22,7 +22,7 @@ from themo import __version__
 from themo.cli.commands import NAMES
 from themo.cli.options import HelpLayout, Parser, collect_settings
 from themo.errors import InputError, did_you_mean
-from themo.process.output import typed
+from themo.process.output import typed, with_command
 from themo.process.progress import console
 from themo.process.signals import Terminated, ended_by_signals
 from themo.process.streams import Stream, let_all_characters_pass, open_closed_descriptors
@@ -66,7 +66,9 @@ def _run(words: list[str]) -> int:
         if isinstance(end, Terminated):
             said = "The terminal was closed." if end.number == signal.SIGHUP else "Terminated."
             code = end.exit_code
-        console.print(" ".join([said, *(f"To resume: {hint}" for hint in resume_hint)]), soft_wrap=True)
+        if resume_hint:
+            said = with_command(f"{said} To resume: ", resume_hint[0], console)
+        console.print(said, soft_wrap=True)
         _keep_exit_code()
         return code
     except (FloatingPointError, RuntimeError, OSError, SafetensorError) as error:

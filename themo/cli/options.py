@@ -178,14 +178,14 @@ def natural(text: str) -> int:
     return int(text)
 
 
-def positive(text: str) -> int:
-    """Parse an option's whole number above 0."""
+def positive(text: str, rule: str = "must be a whole number above 0") -> int:
+    """Parse an option's whole number above 0; `rule` is that of its error message."""
     try:
         value = int(text)
     except ValueError:
         value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"{rule}, got {text!r}")
     return value
 
 
@@ -211,9 +211,18 @@ def share_or_off(text: str) -> float:
     return 0.0 if text == "off" else _between_0_and(math.inf, text, "must be off or a share above 0")
 
 
-def above_0(text: str) -> float:
-    """Parse an option's number above 0."""
-    return _between_0_and(math.inf, text, "must be a number above 0")
+def positive_or_off(text: str) -> int | Literal["off"]:
+    """Parse an option's whole number above 0 or ``off``."""
+    if text == "off":
+        return "off"
+    return positive(text, "must be off or a whole number above 0")
+
+
+def above_0_or_off(text: str) -> float | Literal["off"]:
+    """Parse an option's number above 0 or ``off``."""
+    if text == "off":
+        return "off"
+    return _between_0_and(math.inf, text, "must be off or a number above 0")
 
 
 def chance(text: str) -> float:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from themo.checkpoints.versions import TEST_FILE, read_summary
+from themo.checkpoints.versions import TEST_FILE, is_training, read_summary
 from themo.evaluation.report.tables import read_scores
 from themo.evaluation.score_names import STUDENT
-from themo.process.output import typed
+from themo.process.output import typed, with_command
 
-_RUNNING = "running"
+_RUNNING, _INTERRUPTED = "running", "interrupted"
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,20 @@ class VersionStatus:
     Attributes:
         version: The directory.
         summary: Content of its ``summary.json``.
+        is_training: Whether a process trains it.
         test: The student's scores in its ``test.json``; None if it was not tested.
     """
 
     version: Path
     summary: Mapping[str, Any]
+    is_training: bool
     test: Mapping[str, float] | None
 
     @property
     def state(self) -> str:
-        """State of the run at its last report; a killed run stays "running"."""
-        return str(self.summary.get("state"))
+        """State of the run; "interrupted" where no process trains an unfinished one."""
+        state = str(self.summary.get("state"))
+        return _INTERRUPTED if state == _RUNNING and not self.is_training else state
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``status VERSION --json`` prints."""
@@ -57,10 +60,11 @@ class VersionStatus:
             lines.append(
                 "Test:          " + ", ".join(f"{name} {value:.3f}" for name, value in self.test.items())
             )
-        if self.state == _RUNNING:
-            lines.append(f"If killed: {typed('train', '--resume', self.version)}")
+        if self.state in (_RUNNING, _INTERRUPTED):
+            label = "If killed: " if self.state == _RUNNING else "To resume:     "
+            lines.append(with_command(label, typed("train", "--resume", self.version)))
         elif self.test is None:
-            lines.append(f"Test it:       {typed('test', '--version-path', self.version)}")
+            lines.append(with_command("Test it:       ", typed("test", "--version-path", self.version)))
         return lines
 
 
@@ -72,4 +76,4 @@ def read_version_status(version: Path) -> VersionStatus:
     """
     test_file = version / TEST_FILE
     test = read_scores(test_file).get(STUDENT) if test_file.is_file() else None
-    return VersionStatus(version, read_summary(version), test)
+    return VersionStatus(version, read_summary(version), is_training(version), test)

@@ -5,10 +5,12 @@ Shape suffixes: T captions, I images, E dimensions.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +37,10 @@ from themo.runtimes.graphs import INPUTS, open_graph
 
 HEAD = "head.json"
 """File of a student's folder, and of an export of the format `transformers`."""
+ROUNDS = 5
+"""Rounds of the times, each over all forms."""
+N_TOGETHER = 256
+"""Greatest number of texts of a rate: five rounds of them take about as long as 1,000 texts once."""
 _LEAST_SECONDS = 0.2
 """A rate is measured for this long at least."""
 _BATCH = 64
@@ -48,8 +54,10 @@ class Size:
         retrieval: retrieval@01.
         dimension: Values of a vector.
         megabytes: Files of the text encoder, in MB.
-        ms_a_text: Median time of one text alone, in milliseconds.
-        texts_a_second: Rate of many texts together.
+        ms_a_text: Time of one text alone, in milliseconds: the median of `ROUNDS` rounds.
+        texts_a_second: Rate of many texts together: the median of the rounds.
+        ms_a_text_range: Least and greatest time of a round.
+        texts_a_second_range: Least and greatest rate of a round.
     """
 
     retrieval: float
@@ -57,10 +65,14 @@ class Size:
     megabytes: float
     ms_a_text: float
     texts_a_second: float
+    ms_a_text_range: tuple[float, float]
+    texts_a_second_range: tuple[float, float]
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the size as in ``test.json``."""
-        values = asdict(self)
+        values = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
         return {"retrieval@01": values.pop("retrieval"), **values}
 
 
@@ -104,7 +116,7 @@ def measure_sizes(
     row, student = tested.rows[STUDENT], find_part(version, "student")
     images_IE = row.images(tested.xtd10.images).float().cpu()
 
-    def measured(encode: Encode, size: float, gallery_IE: Tensor = images_IE) -> Size:
+    def scored(encode: Encode, size: float, gallery_IE: Tensor = images_IE) -> _Form:
         texts_TE = encode(captions)
         if texts_TE.shape[1] != gallery_IE.shape[1]:
             raise InputError(
@@ -112,13 +124,12 @@ def measure_sizes(
                 f"got {texts_TE.shape[1]}"
             )
         recall = share(hits_of_ranks(ranks_by_cosine(texts_TE, gallery_IE, right_T), 1))
-        alone, rate = milliseconds_alone(encode, captions), _rate(encode, captions)
-        return Size(recall, texts_TE.shape[1], size, alone, rate)
+        return _Form(encode, recall, texts_TE.shape[1], size)
 
     def whole(texts: Sequence[str]) -> Tensor:
         return row.encode(texts).float().cpu()
 
-    sizes = {STUDENT: measured(whole, megabytes(*student.iterdir()))}
+    forms = {STUDENT: scored(whole, megabytes(*student.iterdir()))}
     axes = read_axes(student)
     for width in settings.loss.nested_widths or ():
         if axes is None or width >= len(axes):
@@ -128,11 +139,43 @@ def measure_sizes(
             return shorten(whole(texts), axes, width)
 
         gallery = shorten(images_IE, axes, width)
-        sizes[f"width {width}"] = measured(cut, sizes[STUDENT].megabytes, gallery)
+        forms[f"width {width}"] = scored(cut, forms[STUDENT].megabytes, gallery)
     for folder in folders:
         for name, encode, size in _forms(folder):
-            sizes[name] = measured(encode, size)
-    return sizes
+            forms[name] = scored(encode, size)
+    return _timed(forms, captions)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A form before it is timed."""
+
+    encode: Encode
+    retrieval: float
+    dimension: int
+    megabytes: float
+
+
+def _timed(forms: Mapping[str, _Form], captions: Sequence[str]) -> dict[str, Size]:
+    """Time forms in rounds, one form after another in each, so that a busy moment touches all of them."""
+    times: dict[str, list[float]] = {name: [] for name in forms}
+    rates: dict[str, list[float]] = {name: [] for name in forms}
+    for _ in range(ROUNDS):
+        for name, form in forms.items():
+            times[name].append(milliseconds_alone(form.encode, captions))
+            rates[name].append(_rate(form.encode, captions[:N_TOGETHER]))
+    return {
+        name: Size(
+            form.retrieval,
+            form.dimension,
+            form.megabytes,
+            statistics.median(times[name]),
+            statistics.median(rates[name]),
+            (min(times[name]), max(times[name])),
+            (min(rates[name]), max(rates[name])),
+        )
+        for name, form in forms.items()
+    }
 
 
 def _forms(folder: Path) -> Iterator[tuple[str, Encode, float]]:
@@ -181,9 +224,17 @@ def _rate(encode: Encode, texts: Sequence[str]) -> float:
     return n / (time.perf_counter() - start)
 
 
+def _range(ends: tuple[float, float], form: str) -> str:
+    return "–".join(format(end, form) for end in ends)
+
+
 def to_table(sizes: Mapping[str, Size]) -> Table:
     """Return the table that ``test --sizes`` prints."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption="times of this machine")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        caption=f"times of this machine: median of {ROUNDS} rounds, range",
+    )
     table.add_column("", overflow="fold")
     for name in ("R@1", "values", "MB", "ms a text", "texts/s"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -193,7 +244,7 @@ def to_table(sizes: Mapping[str, Size]) -> Table:
             f"{size.retrieval:.3f}",
             str(size.dimension),
             f"{size.megabytes:,.2f}",
-            f"{size.ms_a_text:.2f}",
-            f"{size.texts_a_second:,.0f}",
+            f"{size.ms_a_text:.2f} {_range(size.ms_a_text_range, '.2f')}",
+            f"{size.texts_a_second:,.0f} {_range(size.texts_a_second_range, ',.0f')}",
         )
     return table

@@ -97,7 +97,7 @@ class ApproximateIndex:
 
     def holds(self, n_best: int) -> bool:
         """Whether the candidates for so many matches are few enough; else all pictures are compared."""
-        return CANDIDATES * max(n_best, N_COUNTED) <= MOST_CANDIDATES * len(self._index.names)
+        return are_few(n_best, len(self._index.names))
 
     def part(self, query_E: Vectors, n_best: int) -> ImageIndex:
         """Return the candidates of a query as an index in memory.
@@ -124,11 +124,18 @@ class ApproximateIndex:
         return deviations_K
 
 
-def too_few_to_approximate(n: int) -> str | None:
-    """Return why an exact search is used in a folder of n pictures; None: an approximate one is."""
-    if n >= FEWEST_PICTURES:
-        return None
-    return f"below {FEWEST_PICTURES:,} pictures it is fast enough, and the folder holds {n:,}"
+def are_few(n_best: int, n: int) -> bool:
+    """Return whether the candidates for so many matches are few enough among n pictures."""
+    return CANDIDATES * max(n_best, N_COUNTED) <= MOST_CANDIDATES * n
+
+
+def too_few_to_approximate(n: int, n_best: int) -> str | None:
+    """Return why an exact search finds so many matches among n pictures; None: an approximate one does."""
+    if n < FEWEST_PICTURES:
+        return f"below {FEWEST_PICTURES:,} pictures it is fast enough, and the folder holds {n:,}"
+    if not are_few(n_best, n):
+        return f"--top {n_best:,} is above 1 in {CANDIDATES / MOST_CANDIDATES:.0f} of the {n:,} pictures"
+    return None
 
 
 def _build(index: ImageIndex) -> Built:

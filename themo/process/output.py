@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -14,6 +15,11 @@ from themo.process.streams import Stream
 
 WIDTH_OF_FILES = 10_000
 """Columns without a terminal: wide enough for any table."""
+
+_INDENT = "    "
+"""Begins the further lines of a command."""
+_WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")
+"""A word of a command, with its quotes."""
 
 _stdout = Stream("stdout")
 
@@ -51,6 +57,36 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def with_command(label: str, command: str, screen: Console | None = None) -> str:
+    """Return a label and a command; where a terminal is too narrow, the command in lines for pasting.
+
+    Lines but the last one end with a backslash, as a shell continues them. In a pipe it is one line.
+
+    Args:
+        label: Text before the command.
+        command: Command for a shell, its words quoted.
+        screen: Console that it is printed on; None: that of `print_result`.
+    """
+    screen = screen or _printer()
+    if not screen.file.isatty() or len(label) + len(command) <= screen.width:
+        return label + command
+    units: list[str] = []
+    for word in _WORD.findall(command):
+        if units and units[-1].startswith("--") and " " not in units[-1] and not word.startswith("-"):
+            units[-1] += f" {word}"  # an option and its value
+        else:
+            units.append(word)
+    is_long = len(label) > screen.width / 2  # the command begins on a line of its own
+    lines = [label.rstrip(), _INDENT + units[0]] if is_long else [label + units[0]]
+    for unit in units[1:]:
+        if len(lines[-1]) + len(unit) + len("  \\") <= screen.width:
+            lines[-1] += f" {unit}"
+        else:
+            lines[-1] += " \\"
+            lines.append(_INDENT + unit)
+    return "\n".join(lines)
 
 
 def typed(*words: str | Path) -> str:

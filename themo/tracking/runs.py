@@ -15,7 +15,7 @@ from pathlib import Path
 
 from themo.errors import InputError, reason_of
 from themo.files.disk_space import IMPATIENT, Patience
-from themo.process.output import typed
+from themo.process.output import typed, with_command
 from themo.process.progress import console
 from themo.tracking.answers import UnreachableError
 from themo.tracking.mirror import Mirror
@@ -148,8 +148,11 @@ class Tracking:
                 console.print(f"Sending {what} to MLflow at {server}, for at most {seconds:.0f} s")
             is_sent = self.flush(seconds - _PATIENT_SECONDS)
         if not is_sent and warn:
-            later = f"; send them with: {typed('send', self.folder)}" if self.folder else ""
-            self._warn("left", f"{what} are not all sent yet{later}" if later else f"{what} is not sent")
+            if self.folder:
+                label = f"{what} are not all sent yet; send them with: "
+                self._warn("left", label, typed("send", self.folder))
+            else:
+                self._warn("left", f"{what} is not sent")
         return is_sent
 
     def _release(self, *, is_sent: bool) -> None:
@@ -224,10 +227,11 @@ class Tracking:
     def _reject(self, message: str) -> None:
         self._warn("rejected", message)
 
-    def _warn(self, kind: str, message: str) -> None:
+    def _warn(self, kind: str, message: str, command: str = "") -> None:
         if kind not in self._warned:
             self._warned.add(kind)
-            console.print(f"Warning: MLflow at {without_password(self.uri)}: {message}", soft_wrap=True)
+            warning = f"Warning: MLflow at {without_password(self.uri)}: {message}"
+            console.print(with_command(warning, command, console) if command else warning, soft_wrap=True)
 
 
 @contextmanager

@@ -129,8 +129,18 @@ def check_reachable(uri: str) -> None:
             raise InputError(f"{setting}: {uri} cannot be written: {error.strerror}") from None
 
 
+_REQUEST = "API request to "
+"""Begins MLflow's message of a failed request, followed by 300 characters of each layer below."""
+
+
 def reason_without_password(uri: str, error: BaseException) -> str:
-    """The reason of an error at an address, without the name and password that the address may bear."""
+    """The reason of an error at an address, without the name and password that the address may bear.
+
+    Of a request that failed before an answer it is the first cause, such as ``Connection refused``.
+    """
+    is_of_request = str(error).startswith(_REQUEST)
+    while is_of_request and (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
     reason = reason_of(error).replace(uri.rstrip("/"), without_password(uri).rstrip("/"))
     credentials = urlsplit(uri).netloc.rpartition("@")[0]
     return reason.replace(f"{credentials}@", "") if credentials else reason

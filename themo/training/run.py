@@ -18,6 +18,7 @@ from themo.checkpoints.versions import (
     new_version,
     read_progress,
     read_run_keys,
+    training_lock,
 )
 from themo.config.settings import Settings
 from themo.config.worlds import load_for_training, toy_parts
@@ -27,7 +28,7 @@ from themo.data.test_files import fetch_captions
 from themo.errors import InputError
 from themo.evaluation.version_run import ENDED, project_version
 from themo.process.devices import resolve_device
-from themo.process.output import typed
+from themo.process.output import typed, with_command
 from themo.process.progress import console, silence, track
 from themo.tracking.projection import Projection, RunStatus
 from themo.tracking.runs import Tracking
@@ -157,7 +158,8 @@ def training_run(
         The run. A version directory without a report is removed.
 
     Raises:
-        InputError: The device, the data, the version to resume or MLflow's server is unfit.
+        InputError: The device, the data, the version to resume or MLflow's server is unfit, or another
+            process trains the version.
     """
     for line in toy_parts(settings):
         console.print(line, soft_wrap=True)
@@ -170,9 +172,10 @@ def training_run(
     refuse_unfit(settings, data, resume)
     run = TrainingRun(settings, data, resume)
     try:
-        with run.track() if mlflow else nullcontext():
+        with training_lock(run.version), run.track() if mlflow else nullcontext():
             for other in marked(logs_dir) if mlflow else []:
-                console.print(f"Not all in MLflow: {other}; to send it: {typed('send', other)}")
+                label = f"Not all in MLflow: {other}; to send it: "
+                console.print(with_command(label, typed("send", other), console))
             yield run
     finally:
         with suppress(OSError):  # a version with a report is not empty and stays

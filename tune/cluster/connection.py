@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -168,7 +169,7 @@ def _start(log: Path) -> str | None:
         if attempt > 1:
             console.print(f"Ray did not start within 30 s: attempt {attempt} of {_ATTEMPTS}")
         try:
-            with sparing_children():
+            with sparing_children(), _groups_of_their_own():
                 context = ray.init(
                     address=LOCAL,  # otherwise Ray joins any cluster on this machine
                     include_dashboard=False,
@@ -184,6 +185,23 @@ def _start(log: Path) -> str | None:
     raise ClusterError(
         f"Ray did not start within 30 s in {_ATTEMPTS} attempts: this machine is overloaded (more in {log})"
     )
+
+
+@contextmanager
+def _groups_of_their_own() -> Iterator[None]:
+    """Start Ray's processes outside this one's process group for a block.
+
+    A shell's `kill %1` and `timeout` send SIGTERM to the whole group. Without its cluster this process could
+    not say how to resume: Ray's core waits for 60 s, prints a line of its log and ends the process.
+    """
+    from ray._private import services
+
+    before = services.ConsolePopen
+    services.ConsolePopen = partial(before, process_group=0)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = before
 
 
 class _Places(list[str]):

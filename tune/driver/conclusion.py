@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from themo.errors import InputError, reason_of
 from themo.evaluation.recording import score_and_record
 from themo.process.progress import console
+from themo.tracking.unsent import destination_of
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -110,11 +111,16 @@ def _written(write: Callable[[], Path]) -> Path | None:
 
 
 def _bring_to_mlflow(search: Search, folder: Path) -> None:
-    """Bring the winner to the search's run; print the reason if that fails."""
+    """Bring the winner to the search's run; print the reason if that fails.
+
+    Where the session has waited for the server in vain, and has said how to send the search later, this does
+    nothing: the winner is sent with the rest.
+    """
     from tune.results.parent_run import bring_winner
 
     try:
-        bring_winner(search, folder)
+        if destination_of(folder) is None:
+            bring_winner(search, folder)
     except Exception as error:  # no failure may lose the search's result
         console.print(f"The winner is not in MLflow: {reason_of(error)}", soft_wrap=True)
 

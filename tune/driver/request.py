@@ -17,11 +17,14 @@ from themo.tracking.uri import check_reachable, tracking_uri
 from tune.cluster.address import LOCAL
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
+from tune.confirmation.verdict import is_due
 from tune.driver.search_options import SearchOptions
 from tune.driver.warm_start import CarriedOver, carry_over
 from tune.space.dimensions import contains
+from tune.space.search_settings import OFF
 from tune.space.search_space import Space, from_tree, load
 from tune.study.growth import GROWABLE, grow, refuse_another_space
+from tune.study.limits import is_whole, wants_more
 from tune.study.naming import STUDY_FILE, Place, reserve, search_folder
 from tune.study.search import RESUME, Search, new_search, read_search
 from tune.study.study import Study
@@ -82,7 +85,40 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
     if limits:
         search = grow(search, **limits)
     machines = _given(address=options.address, max_concurrent=options.max_concurrent)
+    others = _given(time_budget=options.time_budget, max_concurrent=options.max_concurrent)
+    _tell_reached(search, limits, others)
     return replace(search, resources=replace(search.resources, **machines))
+
+
+def _tell_reached(search: Search, limits: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+    """Print which of the given limits a search has reached already, and which options of a run do nothing.
+
+    Args:
+        search: The search, with its new limits.
+        limits: Given options of `GROWABLE`, by name.
+        others: Other given options, which do nothing once a search is finished.
+    """
+    path = search.folder / STUDY_FILE
+    if not path.exists():
+        return
+    study = Study.read(path)
+    n = f"{len(study)} trial{'' if len(study) == 1 else 's'}"
+    if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
+        given, reached = {**limits, **others}, f"{search.name} is finished, with {n}: nothing runs"
+    elif not wants_more(study, search.space):
+        given = {name: value for name, value in limits.items() if name != "confirm"}
+        reached = f"{search.name} has begun {n} and has reached its limits: no further trial starts"
+    else:
+        return
+    if given:
+        options = ", ".join(f"{option(name)} {_shown(name, value)}" for name, value in given.items())
+        console.print(f"{options}: search {reached}", soft_wrap=True)
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "time_budget":
+        return f"{value:g}s"
+    return OFF if name == "confirm" and value == 0 else str(value)
 
 
 def begin(options: SearchOptions, settings: Settings, place: Place | None = None) -> Search:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class SearchOptions:
     resource: str | None = None
     trial_seconds: float | None = None
     time_budget: float | None = None
-    stop_after_no_gain: int | None = None
-    stop_gain: float | None = None
+    stop_after_no_gain: int | Literal["off"] | None = None
+    stop_gain: float | Literal["off"] | None = None
     stop_chance: float | None = None
     confirm: float | None = None
     confirm_seeds: int | None = None

@@ -14,6 +14,7 @@ from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
 from themo.files.disk_space import Patience
+from themo.process.output import with_command
 from themo.process.progress import console
 from themo.tracking.runs import Tracking
 from themo.tracking.uri import tracking_uri, ui_command
@@ -139,7 +140,7 @@ def _searched(
         search.resources.on(machines).refuse_no_gpus(search.settings.training.device)
         patience(lambda: _refuse_unshared(search, storage, cluster))
         on_begin()
-        console.print(f"Runs in MLflow: {ui_command(uri)}", soft_wrap=True)
+        console.print(with_command("Runs in MLflow: ", ui_command(uri), console), soft_wrap=True)
         if cluster.dashboard:
             console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
         data = _data(search, data_for)
@@ -283,6 +284,7 @@ def _finish(search: Search, study: Study, slots: int, storage: Storage) -> resul
         unconfirmed=unconfirmed if isinstance(unconfirmed, str) else "",
         early_end=early_end(study, search.space) if is_done else None,
         front=front_as_json(search, study),
+        search=search.space.search,
     )
 
 

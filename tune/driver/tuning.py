@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from themo.cli.options import above_0, chance, gpus, natural, place, positive, seconds, share_or_off
+from themo.cli.options import (
+    above_0_or_off,
+    chance,
+    gpus,
+    natural,
+    place,
+    positive,
+    positive_or_off,
+    seconds,
+    share_or_off,
+)
 from themo.config.settings import option
 from themo.errors import InputError
 from themo.process.progress import silence
@@ -104,8 +114,8 @@ def tune(
     resource: str | None = None,
     trial_seconds: float | str | None = None,
     time_budget: float | str | None = None,
-    stop_after_no_gain: int | None = None,
-    stop_gain: float | None = None,
+    stop_after_no_gain: int | Literal["off"] | None = None,
+    stop_gain: float | Literal["off"] | None = None,
     stop_chance: float | None = None,
     confirm: float | Literal["off"] | None = None,
     confirm_seeds: int | None = None,
@@ -145,9 +155,10 @@ def tune(
         trial_seconds: Seconds of training of a whole trial, or a time such as ``"10m"``, with resource
             ``"seconds"``. None: as the space says.
         time_budget: Seconds, or a time such as ``"2h30m"``, after which the search stops. None: no limit.
-        stop_after_no_gain: Trials without improvement after which the search stops. None: as the space says.
+        stop_after_no_gain: Trials without improvement after which the search stops, or ``"off"``. None: as
+            the space says.
         stop_gain: Gain in the objective's unit: the search stops once the remaining trials gain more with a
-            chance below `stop_chance`. None: as the space says.
+            chance below `stop_chance`; or ``"off"``. None: as the space says.
         stop_chance: Above 0 and below 1; 0.05 where neither this nor the space says. None: as the space says.
         confirm: Cost of proving the winner with further seeds, as a share of the search's sentence pairs, or
             ``"off"``. None: as the space says.
@@ -187,8 +198,8 @@ def tune(
         resource=resource,
         trial_seconds=_read("trial_seconds", trial_seconds, _budget),
         time_budget=_read("time_budget", time_budget, _budget),
-        stop_after_no_gain=_read("stop_after_no_gain", stop_after_no_gain, positive),
-        stop_gain=_read("stop_gain", stop_gain, above_0),
+        stop_after_no_gain=_read("stop_after_no_gain", stop_after_no_gain, positive_or_off),
+        stop_gain=_read("stop_gain", stop_gain, above_0_or_off),
         stop_chance=_read("stop_chance", stop_chance, chance),
         confirm=_read("confirm", confirm, share_or_off),
         confirm_seeds=_read("confirm_seeds", confirm_seeds, positive),

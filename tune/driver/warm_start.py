@@ -34,27 +34,29 @@ class CarriedOver:
     Attributes:
         trials: Numbered from -1 downwards, with the settings of the new space. Diverged trials are included:
             no searcher learns from them, but the new search must not repeat them.
-        left_out: Number of trials left out, by reason.
-        proposals: Settings to try first: the best of those left out for another task alone, best first.
-        task: The settings in which that task differs.
+        left_out: Number of other trials, by reason.
+        proposals: Settings to try first: the best of `n_foreign` trials, best first.
+        task: The settings in which the task of those trials differs.
+        n_foreign: Number of trials with a score that differ in the task alone; 0 without `proposals`.
     """
 
     trials: tuple[Trial, ...]
     left_out: dict[str, int]
     proposals: tuple[Mapping[str, Scalar], ...] = ()
     task: tuple[str, ...] = ()
+    n_foreign: int = 0
 
     def __str__(self) -> str:
-        n_scored = sum(trial.is_scored for trial in self.trials)
-        reasons = ", ".join(f"{n} {reason}" for reason, n in self._without_score().items())
-        line = f"{n_scored} of {n_scored + sum(self._without_score().values())} trials carry over"
-        if reasons:
-            line += f"; left out: {reasons}"
+        n_scored, without_score = sum(trial.is_scored for trial in self.trials), self._without_score()
+        n_all = n_scored + self.n_foreign + sum(without_score.values())
+        line = f"{n_scored} of {n_all} trials carry over"
+        if without_score:
+            line += f"; left out: {', '.join(f'{n} {reason}' for reason, n in without_score.items())}"
         if self.proposals:
-            line += (
-                f"; the best {len(self.proposals)} settings with another {', '.join(self.task)} are tried "
-                "first, without their scores"
-            )
+            n = len(self.proposals)
+            are_tried = "is tried first, without its score" if n == 1 else "are tried first, without scores"
+            best = "the best" if n == 1 else f"the best {n}"
+            line += f"; of {self.n_foreign} with another {', '.join(self.task)}, {best} {are_tried}"
         return line
 
     def _without_score(self) -> Counter[str]:
@@ -111,12 +113,13 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
         if not other and not outside:
             trials.append(replace(here, number=-1 - len(trials)))
             continue
-        left_out[_reason(other, outside)] += 1
         if not outside and trial.is_scored and all(map(_is_of_task, other)):
             foreign.append(here)
             task.update(other)
+        else:
+            left_out[_reason(other, outside)] += 1
     proposals = _best_quarter(foreign, old, space)
-    carried = CarriedOver(tuple(trials), dict(left_out), proposals, tuple(sorted(task)))
+    carried = CarriedOver(tuple(trials), dict(left_out), proposals, tuple(sorted(task)), len(foreign))
     if not any(trial.is_scored for trial in trials) and not proposals:
         raise InputError(f"--warm-start {old.name}: {carried}")
     return carried

@@ -20,7 +20,10 @@ from themo.process.output import WIDTH_OF_FILES
 from tune.cluster.storage import Storage
 from tune.confirmation.verdict import Verdict
 from tune.space.dimensions import Scalar
+from tune.space.search_settings import SearchSettings
+from tune.study.front import UNITS
 from tune.study.remaining_gain import RemainingGain
+from tune.study.resource import HEADINGS, number_of
 from tune.study.study import Study
 from tune.study.trial_record import Mode, State, Trial
 
@@ -54,6 +57,7 @@ class SearchResult:
         unconfirmed: Why there are no such runs, in one line; empty if confirmation is off.
         early_end: The small chance of a gain that ended the search before its last trial; None: it did not.
         front: The second objective and the front, by `tune.results.front`; empty with one objective.
+        search: Settings of the search.
     """
 
     folder: Path
@@ -71,6 +75,7 @@ class SearchResult:
     unconfirmed: str = ""
     early_end: RemainingGain | None = None
     front: Mapping[str, Any] = field(default_factory=dict)
+    search: SearchSettings = field(default_factory=SearchSettings)
 
     @property
     def value(self) -> float:
@@ -182,7 +187,8 @@ def table(result: SearchResult, searched: Iterable[str], columns: int = WIDTH_OF
         columns: Width of the terminal; a narrow one shows fewer trials.
     """
     names = list(searched)
-    widest = max(map(len, ("trial", "pairs_seen", result.objective, *names)))
+    resource = result.search.resource
+    widest = max(map(len, ("trial", HEADINGS[resource], result.objective, *names)))
     n_shown = max(1, (columns - widest - _PADDING) // (_TRIAL_WIDTH + _PADDING))
     top = result.top[:n_shown]
     left_out = len(result.top) - len(top)
@@ -198,11 +204,18 @@ def table(result: SearchResult, searched: Iterable[str], columns: int = WIDTH_OF
         view.add_column(str(trial.number), justify="right", overflow="fold")
     bests = [trial.best(result.mode) for trial in top]
     view.add_row(result.objective, *(f"{best:.4f}" if best is not None else "" for best in bests))
-    view.add_row("pairs_seen", *(f"{trial.pairs_seen:,}" for trial in top))
+    if (second := result.search.second_objective) is not None:
+        view.add_row(UNITS[second], *(cost_cell(trial) for trial in top))
+    view.add_row(HEADINGS[resource], *(number_of(trial, resource) for trial in top))
     view.add_row("ended", *(trial.state_name(at_rest=True) for trial in top), end_section=True)
     for name in names:
         view.add_row(name, *(show_setting(trial, name) for trial in top))
     return view
+
+
+def cost_cell(trial: Trial) -> str:
+    """A trial's second objective as a number; empty before it is measured."""
+    return "" if trial.cost is None else f"{trial.cost:.3g}"
 
 
 def show_setting(trial: Trial, name: str) -> str:

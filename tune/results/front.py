@@ -10,10 +10,11 @@ from rich import box
 from rich.table import Table
 
 from themo.files.atomic import write_text
-from themo.process.output import typed
-from tune.results.best_trials import show
-from tune.space.search_settings import SecondObjective
+from themo.process.output import typed, with_command
+from tune.results.best_trials import cost_cell, show
+from tune.space.search_settings import SearchSettings
 from tune.study.front import UNITS, front_of
+from tune.study.resource import HEADINGS, number_of
 from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial
@@ -85,31 +86,33 @@ def front_in_words(search: Search, study: Study, folder: Path) -> Iterator[Table
     second, front = search.space.search.second_objective, front_of(study)
     if second is None or not front:
         return
-    yield _table(front, study.mode, search.objective, second)
+    yield _table(front, study.mode, search.objective, search.space.search)
     cheapest = front[0]
     path = settings_file(folder, cheapest.number)
     if cheapest is not front[-1] and path.is_file():  # the last one is the winner, whose student is in best/
         again = "Train trial" if cheapest.state == "COMPLETE" else "Train to its end trial"
-        yield f"{again} {cheapest.number}, of least {UNITS[second]}: {typed('train', '--config', path)}"
+        label = f"{again} {cheapest.number}, of least {UNITS[second]}: "
+        yield with_command(label, typed("train", "--config", path))
 
 
-def _table(front: Sequence[Trial], mode: Mode, objective: str, second: SecondObjective) -> Table:
+def _table(front: Sequence[Trial], mode: Mode, objective: str, rules: SearchSettings) -> Table:
+    costs = [] if rules.second_objective is None else [UNITS[rules.second_objective]]
     view = Table(
         title="Front: no trial is better in one objective and no worse in the other",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    for heading in ("trial", UNITS[second], objective, "pairs_seen"):
+    for heading in ("trial", *costs, objective, HEADINGS[rules.resource]):
         view.add_column(heading, justify="right", overflow="fold")
     view.add_column("ended", overflow="fold")
     view.add_column("settings", max_width=_SETTINGS_WIDTH, overflow="fold")
     for trial in front:
         view.add_row(
             str(trial.number),
-            f"{trial.cost:.3g}",
+            cost_cell(trial),
             f"{trial.best(mode):.4f}",
-            f"{trial.pairs_seen:,}",
+            number_of(trial, rules.resource),
             trial.state_name(at_rest=True),
             " ".join(f"{name}={show(value)}" for name, value in trial.params.items()),
         )

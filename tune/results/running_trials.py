@@ -10,7 +10,7 @@ from themo.config.settings import Settings
 from tune.results.best_trials import show
 from tune.schedulers.explanation import Forecast
 from tune.space.search_settings import SearchSettings
-from tune.study.resource import amount_of, in_words
+from tune.study.resource import number_of
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 from tune.study.work_time import rest_of_run
@@ -99,8 +99,7 @@ class RunningTrials:
         search, settings = self.search, self.settings
         rest = None if settings is None else rest_of_run(trial, settings, search.trial_seconds)
         share = "" if rest is None else f" {100 / (1 + rest):.0f} %"
-        number, _, _ = in_words(amount_of(trial, search.resource), search.resource).partition(" ")
-        return f"{number}{share}"
+        return f"{number_of(trial, search.resource)}{share}"
 
     def _objective(self, trial: Trial) -> str:
         best = trial.best(self.study.mode)

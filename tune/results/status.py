@@ -12,13 +12,15 @@ from rich.table import Table
 
 from themo.checkpoints.versions import REPORT_FILE
 from themo.errors import InputError
-from themo.process.output import duration, typed
+from themo.process.output import duration, typed, with_command
 from themo.process.progress import console
 from tune.confirmation.verdict import is_due, verdict
-from tune.results.best_trials import best_so_far, counts_in_words, show
+from tune.results.best_trials import best_so_far, cost_cell, counts_in_words, show
 from tune.results.front import front_as_json
+from tune.study.front import UNITS
 from tune.study.limits import early_end, is_whole, used_up
 from tune.study.naming import SEARCH_FILE, STUDY_FILE, is_held
+from tune.study.resource import number_of
 from tune.study.search import Search, read_search, search_folders
 from tune.study.study import Study
 from tune.study.trial_record import Trial
@@ -103,8 +105,10 @@ class Status:
     def to_table(self) -> Table:
         """A table with the running trials and the best of the others, one row each."""
         running = [trial for trial in self.study if trial.state == "RUNNING"]
+        rules = self.search.space.search
+        costs = [] if rules.second_objective is None else [UNITS[rules.second_objective]]
         view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for heading in ("trial", "state", self.search.objective, "pairs"):
+        for heading in ("trial", "state", self.search.objective, *costs, rules.resource):
             view.add_column(heading, justify="left" if heading == "state" else "right", overflow="fold")
         view.add_column("settings", max_width=_SETTINGS_WIDTH, overflow="fold")
         others = [trial for trial in self.study.ranked() if trial.state != "RUNNING"]
@@ -114,7 +118,8 @@ class Status:
                 str(trial.number),
                 trial.state_name(at_rest=self.activity != "running"),
                 "" if best is None else f"{best:.4f}",
-                f"{trial.pairs_seen:,}",
+                *(cost_cell(trial) for _ in costs),
+                number_of(trial, rules.resource),
                 " ".join(f"{name}={show(value)}" for name, value in trial.params.items()),
             )
         if others[_TOP:]:
@@ -150,7 +155,7 @@ class Status:
         if self.activity in ("interrupted", "not begun"):
             logs_dir = self.folder.resolve().parent.parent
             where = [] if logs_dir == Path("logs").resolve() else ["--logs-dir", str(logs_dir)]
-            lines.append(f"To resume: {typed('tune', '--resume', self.search.name, *where)}")
+            lines.append(with_command("To resume: ", typed("tune", "--resume", self.search.name, *where)))
         if (report := self.folder / REPORT_FILE).exists():
             lines.append(f"Report: {report}")
         lines += [

@@ -24,7 +24,7 @@ CHANGEABLE = ("learn_rate", "weight_decay", "temperature")
 """Settings that may change when training resumes, as population based training does."""
 
 OFF = "off"
-"""Value of `confirm` without a confirmation."""
+"""Value of `confirm` without a confirmation, and of the limits in place of null."""
 
 GRACES = ("grace_pairs", "grace_seconds", "grace_share")
 """The ways to give the first rung; a file has one of them."""
@@ -112,11 +112,11 @@ class SearchSettings(Section):
     max_failures: int = Field(3, ge=0)
     """Maximum worker deaths of a trial without a new checkpoint in between; one more fails the trial."""
     stop_after_no_gain: int | None = Field(None, ge=1)
-    """Number of ended trials since the best one after which no trial starts (`tune.study.limits`); null: no
-    limit."""
+    """Number of ended trials since the best one after which no trial starts (`tune.study.limits`); null or
+    ``off``: no limit."""
     stop_gain: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Gain, in the objective's unit: no trial starts once the remaining ones hardly gain more
-    (`tune.study.remaining_gain`); null: no limit."""
+    (`tune.study.remaining_gain`); null or ``off``: no limit."""
     stop_chance: float | None = Field(None, gt=0, lt=1)
     """The chance below which they hardly do; null: 0.05."""
 
@@ -144,6 +144,11 @@ class SearchSettings(Section):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise PydanticCustomError("confirm", "Input should be off or a share above 0")
         return float(value)
+
+    @field_validator("stop_after_no_gain", "stop_gain", mode="before")
+    @classmethod
+    def _off_is_no_limit(cls, value: object) -> object:
+        return None if value is False or value == OFF else value
 
     @field_serializer("confirm")
     def _no_share_is_off(self, value: float) -> float | str:
@@ -255,7 +260,7 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         given = {name: getattr(search, name) for name in EARLY_ENDS}
         problems += [(name, f"{rule}, got {value:g}") for name, value in given.items() if value is not None]
     if search.stop_chance is not None and search.stop_gain is None:
-        rule = "needs stop_gain, the gain that it is the chance of"
+        rule = "needs stop_gain (--stop-gain 0.01), the gain that it is the chance of"
         problems.append(("stop_chance", f"{rule}, got {search.stop_chance:g}"))
     return problems
 

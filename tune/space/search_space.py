@@ -14,12 +14,12 @@ from pydantic import ValidationError
 
 from themo.config.settings import Settings, option
 from themo.config.yaml_files import read_yaml
-from themo.errors import InputError
+from themo.errors import InputError, did_you_mean
 from tune.space import conditions as of_conditions
 from tune.space.conditions import Box, Condition
 from tune.space.dimensions import Dimension, Scalar, choices_of, contains, n_values, rule_of
 from tune.space.read_dimensions import read_dimensions
-from tune.space.search_settings import EARLY_ENDS, GRACES, SearchSettings, contradictions
+from tune.space.search_settings import EARLY_ENDS, GRACES, OFF, SearchSettings, contradictions
 
 _OPTIONS = {"seed": "--search-seed"}
 
@@ -86,6 +86,8 @@ class Space:
                 own |= dict.fromkeys(GRACES)
             if changes.get("scheduler") == "pbt":
                 own = {name: value for name, value in own.items() if name not in ("searcher", *EARLY_ENDS)}
+            if changes.get("stop_gain") == OFF:
+                own["stop_chance"] = None
             kept = SearchSettings.model_validate(own | changes)
         except ValidationError as error:
             item = error.errors()[0]
@@ -214,8 +216,9 @@ def _search(tree: object, source: str, problems: list[str]) -> SearchSettings:
         for item in error.errors():
             key = ".".join(["search", *map(str, item["loc"])])
             if item["type"] == "extra_forbidden":
-                known = ", ".join(SearchSettings.model_fields)
-                problems.append(f"{source}: unknown key {key!r}, known are {known}")
+                known = SearchSettings.model_fields
+                hint = did_you_mean(str(item["loc"][-1]), known) or f", known are {', '.join(known)}"
+                problems.append(f"{source}: unknown key {key!r}{hint}")
             else:
                 problems.append(f"{source}: {key}: must be {_rule_text(item)}, got {item['input']!r}")
         return SearchSettings()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 from themo.config.yaml_files import write_yaml
 from themo.errors import InputError
 from themo.files.atomic import write_text
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
-from tune.study.limits import early_end, is_exhausted, trials_without_gain
+from tune.study.limits import is_exhausted, small_gain, trials_without_gain
 from tune.study.naming import SEARCH_FILE, STUDY_FILE
 from tune.study.search import Search, alone
 from tune.study.study import Study
@@ -24,10 +24,10 @@ GROWABLE = ("num_samples", "stop_after_no_gain", "stop_gain", "stop_chance", "co
 def grow(
     search: Search,
     num_samples: int | None = None,
-    stop_after_no_gain: int | None = None,
+    stop_after_no_gain: int | Literal["off"] | None = None,
     confirm: float | None = None,
     *,
-    stop_gain: float | None = None,
+    stop_gain: float | Literal["off"] | None = None,
     stop_chance: float | None = None,
 ) -> Search:
     """Change the limits of a search, up or down, and save them in ``search.yaml``.
@@ -35,9 +35,9 @@ def grow(
     Args:
         search: The search.
         num_samples: Total number of trials; None: unchanged.
-        stop_after_no_gain: See `tune.space.search_settings.SearchSettings`; None: unchanged.
+        stop_after_no_gain: See `tune.space.search_settings.SearchSettings`, or ``off``; None: unchanged.
         confirm: The same; 0: off.
-        stop_gain: The same; None: unchanged.
+        stop_gain: The same, or ``off``; None: unchanged.
         stop_chance: The same; None: unchanged.
 
     Raises:
@@ -67,20 +67,19 @@ def grow(
             "confirm": confirm,
         }
         space = search.space.searched_by(**{k: value for k, value in changes.items() if value is not None})
-        if _asks_for_more(search.space.search, changes):
+        if _allows_more(search.space.search, space.search):
             _refuse_a_search_at_its_end(search, study, space)
         search = replace(search, space=space)
         write_text(folder / SEARCH_FILE, write_yaml(search.to_tree()))
     return search
 
 
-def _asks_for_more(own: SearchSettings, changes: Mapping[str, float | None]) -> bool:
-    """Whether changed limits allow more trials than a search's own."""
-    is_more = (changes["num_samples"] or 0) > own.num_samples
-    is_more |= (changes["stop_after_no_gain"] or 0) > (own.stop_after_no_gain or math.inf)
+def _allows_more(own: SearchSettings, new: SearchSettings) -> bool:
+    """Whether new limits allow more trials than a search's own."""
+    is_more = new.num_samples > own.num_samples
+    is_more |= (new.stop_after_no_gain or math.inf) > (own.stop_after_no_gain or math.inf)
     if own.stop_gain is not None:
-        is_more |= (changes["stop_gain"] or math.inf) < own.stop_gain
-        is_more |= (changes["stop_chance"] or math.inf) < own.gain_chance
+        is_more |= (new.stop_gain or 0.0) < own.stop_gain or new.gain_chance < own.gain_chance
     return is_more
 
 
@@ -96,7 +95,7 @@ def _refuse_a_search_at_its_end(search: Search, study: Study, space: Space) -> N
             f"--stop-after-no-gain: must be at least {n_vain + 1} for {search.name} to start more "
             f"trials, the last {n_vain} brought no gain, got {space.search.stop_after_no_gain}"
         )
-    if (end := early_end(study, space)) is not None:
+    if (end := small_gain(study, space)) is not None:
         raise InputError(
             f"--stop-chance: must be at most {_rounded_down(end.chance)} for {search.name} to start more "
             f"trials, the chance that the remaining {end.n_left} gain more than {end.amount:g}, "

@@ -45,10 +45,18 @@ def used_up(study: Study, space: Space) -> str:
     )
 
 
-def early_end(study: Study, space: Space) -> RemainingGain | None:
-    """The small chance of a gain that ended a search before its last trial; None: it did not."""
+def small_gain(study: Study, space: Space) -> RemainingGain | None:
+    """The small chance of a gain because of which no trial starts now; None: it is not small.
+
+    It may rise again: a trial that still runs may end as the best one.
+    """
     left = remaining_gain(study, space.search, most_trials(study, space))
     return left if left is not None and left.is_small else None
+
+
+def early_end(study: Study, space: Space) -> RemainingGain | None:
+    """The small chance of a gain that ended a search before its last trial; None: it has not ended so."""
+    return small_gain(study, space) if all(trial.is_done for trial in study) else None
 
 
 def trials_without_gain(study: Study) -> int:

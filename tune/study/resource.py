@@ -17,6 +17,10 @@ NAMES_OF_RESOURCES: Mapping[Resource, str] = {
 }
 
 
+HEADINGS: Mapping[Resource, str] = {"pairs": "pairs_seen", "seconds": "seconds"}
+"""Headings of the amount in tables of trials."""
+
+
 def amount_in(metrics: Mapping[str, float], resource: Resource) -> float:
     """The amount that a trial had used at a report: sentence pairs, or seconds of training.
 
@@ -43,6 +47,11 @@ def in_words(amount: float, resource: Resource) -> str:
     if resource == "pairs":
         return f"{amount:,} pairs"
     return f"{amount:,.0f} s" if amount >= 100 else f"{amount:.3g} s"
+
+
+def number_of(trial: Trial, resource: Resource) -> str:
+    """The amount that a trial has used, without its unit, such as ``8,000`` or ``12.5``."""
+    return in_words(amount_of(trial, resource), resource).partition(" ")[0]
 
 
 def progress_in_words(trial: Trial, resource: Resource) -> str:

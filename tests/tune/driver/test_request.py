@@ -88,6 +88,28 @@ def test_a_resumed_search_may_be_moved_and_grown(known: Search) -> None:
     assert more.uid == known.uid
 
 
+def test_limits_that_a_search_has_reached_are_printed(
+    known: Search, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Study(known.folder / STUDY_FILE, known.mode)
+    for value in (0.5, 0.4):
+        number = study.add({}).number
+        study.report(number, {"pairs_seen": 1, known.objective: value}, known.objective)
+        if value == 0.5:
+            study.finish(number, "COMPLETE")
+    asked(known, "--resume", "old", "--num-samples", "2", "--time-budget", "90s", "--confirm", "off")
+    reached = "has begun 2 trials and has reached its limits: no further trial starts"
+    assert capsys.readouterr().err == f"--num-samples 2: search old {reached}\n"
+    study.finish(1, "COMPLETE")
+    asked(known, "--resume", "old", "--stop-after-no-gain", "1", "--time-budget", "90s", "--confirm", "off")
+    assert capsys.readouterr().err == (
+        "--stop-after-no-gain 1, --confirm off, --time-budget 90s: search old is finished, with 2 trials: "
+        "nothing runs\n"
+    )
+    asked(known, "--resume", "old", "--num-samples", "9", "--stop-after-no-gain", "off")
+    assert capsys.readouterr().err == ""
+
+
 def test_settings_outside_the_space_are_printed(known: Search, capsys: pytest.CaptureFixture[str]) -> None:
     search = asked(known, "--name", "new", "--batch-size", "999")
     assert "batch_size" not in search.space.first[0]

@@ -11,13 +11,16 @@ import pytest
 from browser import opened
 from recorded_search import record, searched_by, text_of
 from rich.console import Console
+from rich.table import Table
 
 from themo.cli.main import main
 from themo.config.settings import load
+from tune.results.best_trials import SearchResult, table
 from tune.results.front import front_as_json, front_in_words, settings_file, write_front
 from tune.results.report.front_figure import quality_against_cost
 from tune.results.report.page import write_report
 from tune.results.report.trial_rows import trial_table
+from tune.results.status import read_status
 from tune.results.trial_table import TRIALS_FILE, TrialTable
 from tune.study.front import front_of
 from tune.study.search import Search
@@ -40,6 +43,25 @@ def finished(tmp_path: Path) -> tuple[Search, Path, Study]:
     return search, folder, study
 
 
+def result_of(search: Search, study: Study) -> SearchResult:
+    """The result of a finished search."""
+    top = tuple(study.ranked()[:5])
+    return SearchResult(
+        search.folder,
+        search.objective,
+        search.mode,
+        counts=study.counts(),
+        best=top[0],
+        slots=1,
+        busy=1.0,
+        seconds=1.0,
+        top=top,
+        num_samples=len(study),
+        is_whole=True,
+        search=search.space.search,
+    )
+
+
 def test_front_files_are_those_of_the_front(finished: tuple[Search, Path, Study]) -> None:
     search, folder, study = finished
     assert [trial.number for trial in front_of(study)] == FRONT
@@ -51,6 +73,35 @@ def test_front_files_are_those_of_the_front(finished: tuple[Search, Path, Study]
     study[2].metrics["cost/mb"] = 99.0
     write_front(search, study)
     assert sorted((folder / "front").iterdir()) == files[1:]
+
+
+def test_tables_of_trials_show_the_cost(finished: tuple[Search, Path, Study]) -> None:
+    search, folder, study = finished
+    columns = {column.header: list(column.cells) for column in read_status(folder).to_table().columns}
+    assert columns["MB"][columns["trial"].index("10")] == "2"
+    console = Console(width=100, file=io.StringIO(), record=True)
+    console.print(table(result_of(search, study), search.space.dimensions))
+    lines = console.export_text().splitlines()
+    cells = {words[0]: words[1:] for line in lines if (words := line.split())}
+    assert cells["MB"][cells["trial"].index("10")] == "2"
+
+
+def test_tables_of_a_search_in_seconds_show_seconds(finished: tuple[Search, Path, Study]) -> None:
+    search, folder, _ = finished
+    study = Study.read(folder / "study.json")
+    rules = {"resource": "seconds", "trial_seconds": 60, "grace_share": 0.1, "grace_pairs": None}
+    search = searched_by(search, folder, **rules)
+    for trial in study:
+        trial.metrics["training_seconds"] = 2.5 + trial.number
+    study.save()
+    front = next(front_in_words(search, study, folder))
+    assert isinstance(front, Table)
+    for view, heading in ((read_status(folder).to_table(), "seconds"), (front, "seconds")):
+        columns = {column.header: list(column.cells) for column in view.columns}
+        assert columns[heading][columns["trial"].index("10")] == "12.5"
+    best = table(result_of(search, study), search.space.dimensions)
+    rows = dict(zip(best.columns[0].cells, best.columns[1].cells, strict=True))
+    assert (best.columns[1].header, rows["seconds"]) == ("10", "12.5")
 
 
 def test_the_table_names_a_command(finished: tuple[Search, Path, Study]) -> None:

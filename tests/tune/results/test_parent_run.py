@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from mlflow import MlflowClient
 from themo.checkpoints.versions import keep_run_keys
 from themo.errors import InputError
 from themo.tracking.runs import Tracking
-from themo.tracking.unsent import MARK_FILE, destination_of
-from themo.tracking.uri import tracking_uri
+from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of
+from themo.tracking.uri import URI_VARIABLE, tracking_uri
 from tune.cluster.resources import Resources
+from tune.driver.conclusion import _bring_to_mlflow
 from tune.results.parent_run import bring_winner, register_winner, renew, send_search
 from tune.results.run_tags import run_key
 from tune.study.search import Search, alone
@@ -44,6 +46,20 @@ SCORES = SHARES | {
 @pytest.fixture
 def search(tmp_path: Path) -> Search:
     return a_search(tmp_path / "logs", "mine", Resources())
+
+
+def test_an_unsent_search_does_not_wait_for_its_winner(
+    search: Search, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The session has waited 30 s for the server, and has said how to send the search."""
+    monkeypatch.setenv(URI_VARIABLE, "http://127.0.0.1:1")
+    finish(search, 0.5)
+    Mark(search.folder, Destination("http://127.0.0.1:1", "x")).release(is_sent=False)
+    begun = time.monotonic()
+    _bring_to_mlflow(search, search.folder)
+    assert time.monotonic() - begun < 5
+    assert capsys.readouterr().err == ""
+    assert destination_of(search.folder) is not None
 
 
 def finish(search: Search, *values: float) -> None:

@@ -71,6 +71,22 @@ def test_status_says_why_trials_are_left_out(tmp_path: Path) -> None:
     assert expected in status.lines()
 
 
+def test_status_states_no_chance_while_a_trial_runs(tmp_path: Path) -> None:
+    """A running trial may raise the chance; a search killed there does not end early."""
+    limits = {"num_samples": 10, "stop_gain": 0.01, "stop_chance": 0.3}
+    search = a_search(tmp_path, "mine", Resources(), **limits)
+    study = Study(search.folder / STUDY_FILE, search.mode)
+    for n in range(9):
+        study.report(study.add({}).number, {"pairs_seen": 1, search.objective: 0.5}, search.objective)
+        if n < 8:
+            study.finish(n, "COMPLETE")
+    status = read_status(search.folder)
+    assert (status.activity, status.to_json()["early_end"]) == ("interrupted", None)
+    assert not any("left out" in line for line in status.lines())
+    study.finish(8, "COMPLETE")
+    assert read_status(search.folder).to_json()["early_end"]["trials_left_out"] == 1
+
+
 def test_neither_waiting_nor_a_pause_of_the_search_is_training(folder: Path) -> None:
     study = Study.read(folder / STUDY_FILE)
     study[0].enter_attempt(5000.0, 5100.0, session=2)

@@ -106,12 +106,13 @@ def test_bad_dimensions_are_refused(settings, name, rule, message):
     [
         ({}, r"x.yaml: space must be a mapping of settings to ranges, got None"),
         ({"spaces": {}}, r"x.yaml: unknown key 'spaces', known are space, first, search"),
+        ({"search": {"zzz": 3}}, r"x.yaml: unknown key 'search.zzz', known are num_samples, seed, "),
         ({"first": {"a": 1}}, r"first must be a list of mappings"),
         ({"first": [{"batch_size": 33}]}, r"first\[0\].batch_size: must lie in {'integer'.*, got 33"),
         ({"first": [{"batch_size": 64.0}]}, r"first\[0\].batch_size: must lie in {'integer'.*, got 64.0"),
         ({"first": [{"pooling": "mean"}]}, r"first\[0\].pooling: must be a setting of space"),
         ({"search": {"num_samples": 0}}, r"search.num_samples: must be greater than or equal to 1, got 0"),
-        ({"search": {"samples": 3}}, r"unknown key 'search.samples', known are num_samples"),
+        ({"search": {"samples": 3}}, r"unknown key 'search.samples' \(did you mean 'num_samples'\?\)$"),
         ({"search": {"reduction_factor": 1.0}}, r"search.reduction_factor: must be greater than 1, got 1.0"),
         (
             {"search": {"searcher": "tpes"}},
@@ -179,7 +180,8 @@ def test_bad_files_are_refused(settings, tree, message):
         ({"stop_gain": 0.1, "stop_chance": 1}, "search.stop_chance: must be less than 1, got 1"),
         (
             {"stop_chance": 0.1},
-            "search.stop_chance: needs stop_gain, the gain that it is the chance of, got 0.1",
+            "search.stop_chance: needs stop_gain (--stop-gain 0.01), the gain that it is the chance of, "
+            "got 0.1",
         ),
         (
             {"scheduler": "pbt", "stop_gain": 0.1},
@@ -192,6 +194,18 @@ def test_a_bad_chance_of_a_gain_is_refused(settings, search, message):
     tree = {"space": {"learn_rate": {"uniform": [0.1, 1]}}, "search": search}
     with pytest.raises(InputError, match=f"^x.yaml: {re.escape(message)}$"):
         from_tree(tree, settings, "x.yaml")
+
+
+def test_limits_of_a_file_can_be_switched_off(settings):
+    dimensions = {"learn_rate": {"uniform": [0.1, 1]}}
+    limits = {"stop_after_no_gain": 3, "stop_gain": 0.1, "stop_chance": 0.2}
+    space = from_tree({"space": dimensions, "search": limits}, settings, "x.yaml")
+    search = space.searched_by(stop_gain="off").search
+    assert (search.stop_after_no_gain, search.stop_gain, search.stop_chance) == (3, None, None)
+    assert space.searched_by(stop_after_no_gain="off").search.stop_after_no_gain is None
+    off = {"stop_after_no_gain": "off", "stop_gain": False}  # YAML reads `off` as false
+    search = from_tree({"space": dimensions, "search": off}, settings, "x.yaml").search
+    assert (search.stop_after_no_gain, search.stop_gain) == (None, None)
 
 
 @pytest.mark.parametrize(

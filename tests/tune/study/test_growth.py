@@ -80,6 +80,7 @@ def test_a_search_without_gain_needs_a_larger_patience(tmp_path):
         assert read_search(folder) == search
     assert grow(search, num_samples=6).space.search.num_samples == 6  # what asks for no more may be asked for
     assert grow(search, stop_after_no_gain=1).space.search.stop_after_no_gain == 1
+    assert wants_more(study, grow(search, stop_after_no_gain="off").space)
     grown = grow(search, num_samples=64, stop_after_no_gain=4)
     assert wants_more(study, grown.space)
     assert wants_more(study, read_search(folder).space)
@@ -109,7 +110,7 @@ def test_a_search_with_little_to_gain_needs_wider_limits(tmp_path):
         )
         assert read_search(tmp_path / "tune" / "mine") == search
     assert grow(search, stop_chance=0.2).space.search.stop_chance == 0.2  # asks for no more
-    for more in ({"num_samples": 20}, {"stop_chance": 0.03}, {"stop_gain": 0.05}):
+    for more in ({"num_samples": 20}, {"stop_chance": 0.03}, {"stop_gain": 0.05}, {"stop_gain": "off"}):
         assert wants_more(study, grow(search, **more).space)
         assert wants_more(study, read_search(tmp_path / "tune" / "mine").space)
 

@@ -15,6 +15,7 @@ from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, add_json, add_settings, path, positive
 from themo.cli.search_output import answer_to_json, print_answer
 from themo.cli.search_queries import add_query_options, read_queries, tell_unread
+from themo.cli.served_search import N_BEST as N_BEST_OF_PAGE
 from themo.cli.served_search import add_serving_options, open_port, refuse_serving_options, serve
 from themo.errors import InputError
 from themo.files.atomic import write_text
@@ -139,7 +140,9 @@ def _open(options: Namespace, queries: Sequence[Query] = ()) -> tuple[Path, Answ
     index = _open_index(options.images, found, model)
     from themo.image_search.answers import Answerer
 
-    return version, Answerer(model, index, open_approximate(index, model) if options.approximate else None)
+    n_best = options.top or (N_BEST_OF_PAGE if options.serve else N_BEST)
+    lists = open_approximate(index, model, n_best) if options.approximate else None
+    return version, Answerer(model, index, lists)
 
 
 def _list_pictures(options: Namespace) -> list[Stamp]:

@@ -16,7 +16,7 @@ from themo.cli.addressing import (
 )
 from themo.cli.options import Parser, add_json, path
 from themo.config.settings import load
-from themo.process.output import print_json, print_result
+from themo.process.output import print_json, print_result, with_command
 
 SUMMARY = "Show a search or a version, or all searches and the newest of both."
 EXAMPLES = """\
@@ -57,7 +57,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
             print_result(status.to_table())
         for part in front_in_words(status.search, status.study, folder):
             print_result(part)
-        print_result(f"Compare runs:  {comparison.command}")
+        print_result(with_command("Compare runs:  ", comparison.command))
         if comparison.address is not None:
             print_result(f"Its trials:    {comparison.address}")
 

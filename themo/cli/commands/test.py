@@ -12,7 +12,7 @@ from themo.cli.options import Parser, add_json, add_presets, add_settings, path
 from themo.config.settings import Settings, load
 from themo.errors import InputError
 from themo.evaluation.recording import score_and_record
-from themo.process.output import print_json, print_result
+from themo.process.output import print_json, print_result, with_command
 from themo.process.progress import console, waiting
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
             print_result(to_table(sizes))
     if report:
         console.print(f"Report:        {report}")
-    console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}")
+    command = ui_command(tracking_uri(Path(settings.paths.logs_dir)))
+    console.print(with_command("Compare runs:  ", command, console))
 
 
 def _measure_sizes(

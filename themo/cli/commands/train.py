@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from themo.cli.known_runs import complete_with, versions
 from themo.cli.options import Parser, add_presets, add_settings, path
-from themo.process.output import print_result, typed
+from themo.process.output import print_result, typed, with_command
 from themo.process.progress import console, waiting
 
 if TYPE_CHECKING:
@@ -53,10 +53,11 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         result = run.train(report)
         print_result(f"{result.version}  best {result.objective} {result.best.score:.4f}")
         for command in test_it:
-            console.print(f"Test it:       {command}")
+            console.print(with_command("Test it:       ", command, console))
         resume_hint[:] = [typed("send", run.version)]  # while MLflow takes what is left
     resume_hint[:] = test_it
-    console.print(f"Compare runs:  {ui_command(tracking_uri(Path(settings.paths.logs_dir)))}")
+    command = ui_command(tracking_uri(Path(settings.paths.logs_dir)))
+    console.print(with_command("Compare runs:  ", command, console))
 
 
 def _print_report(report: Report) -> None:

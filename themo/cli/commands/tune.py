@@ -8,7 +8,7 @@ from pathlib import Path
 from themo.cli.known_runs import complete_with, searches
 from themo.cli.options import (
     Parser,
-    above_0,
+    above_0_or_off,
     add_json,
     add_presets,
     add_settings,
@@ -18,10 +18,11 @@ from themo.cli.options import (
     path,
     place,
     positive,
+    positive_or_off,
     seconds,
     share_or_off,
 )
-from themo.process.output import columns, print_json, print_result, typed
+from themo.process.output import columns, print_json, print_result, typed, with_command
 from themo.process.progress import console
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
@@ -89,16 +90,17 @@ def add_options(parser: Parser) -> None:
     )
     add(
         "--stop-after-no-gain",
-        type=positive,
+        type=positive_or_off,
         metavar="N",
-        help="trials without improvement after which the search stops; not with pbt (as in the space file)",
+        help="trials without improvement after which the search stops, or off; not with pbt (as in the space "
+        "file; off)",
     )
     add(
         "--stop-gain",
-        type=above_0,
+        type=above_0_or_off,
         metavar="X",
         help="gain in the objective's unit; the search stops once the chance that the remaining trials gain "
-        "more is below --stop-chance; not with pbt (as in the space file; no such limit)",
+        "more is below --stop-chance; or off; not with pbt (as in the space file; off)",
     )
     add(
         "--stop-chance",
@@ -178,19 +180,19 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         _print_next("Not confirmed:", result.unconfirmed)
     if not result.is_whole:
         n_done = sum(n for state, n in result.counts.items() if state not in ("RUNNING", "PAUSED"))
-        _print_next(
-            "Time is up:", f"{n_done} of {result.num_samples} trials are done; to resume: {resume_hint[0]}"
+        _print_command(
+            f"Time is up:    {n_done} of {result.num_samples} trials are done; to resume:", resume_hint[0]
         )
     if not result.best.lineage:  # no settings repeat a trial that was cloned
-        _print_next("Reproduce it:", typed("train", "--config", result.folder / BEST_SETTINGS))
+        _print_command("Reproduce it:", typed("train", "--config", result.folder / BEST_SETTINGS))
     if end.report:
         _print_next("Report:", end.report)
     if end.registered:
         _print_next("Registered:", str(end.registered))
     if end.scores is not None:
-        _print_next("Test it:", typed("test", "--version-path", best))
+        _print_command("Test it:", typed("test", "--version-path", best))
     comparison = comparison_of(result.folder, search.uid)
-    _print_next("Compare runs:", comparison.command)
+    _print_command("Compare runs:", comparison.command)
     if comparison.address is not None:
         _print_next("Its trials:", comparison.address)
     end.refuse_unregistered(resume_hint[0])
@@ -198,3 +200,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
 def _print_next(label: str, text: str | Path) -> None:
     console.print(f"{label:<14} {text}", soft_wrap=True)
+
+
+def _print_command(label: str, command: str) -> None:
+    console.print(with_command(f"{label:<14} ", command, console), soft_wrap=True)

@@ -36,15 +36,15 @@ def write_comparison(first: Search, first_folder: Path, second: Search, second_f
     Args:
         first: A search.
         first_folder: Its directory; only the page in it is changed.
-        second: Another search with the same objective.
+        second: Another search with the same objective, and the same second objective if both have one.
         second_folder: Its directory.
 
     Returns:
         The HTML file, ``report-beside-NAME.html``.
 
     Raises:
-        InputError: The searches are one, or have different objectives; a record is damaged or holds no
-            score; or the page cannot be written.
+        InputError: The searches are one, or have different objectives or second objectives; a record is
+            damaged or holds no score; or the page cannot be written.
     """
     if first_folder.resolve() == second_folder.resolve():
         raise InputError(f"report A B: must be two different searches, got {first.name} twice")
@@ -52,6 +52,12 @@ def write_comparison(first: Search, first_folder: Path, second: Search, second_f
         raise InputError(
             f"report A B: both searches must have the same objective, {first.name} has {first.objective}, "
             f"{second.name} has {second.objective}"
+        )
+    costs = [search.space.search.second_objective for search in (first, second)]
+    if None not in costs and costs[0] != costs[1]:
+        raise InputError(
+            f"report A B: both searches must have the same second objective, {first.name} has {costs[0]}, "
+            f"{second.name} has {costs[1]}"
         )
     sources = read_source(first, first_folder), read_source(second, second_folder)
     path = first_folder / f"report-beside-{second_folder.name}.html"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
 from themo.process.output import duration
-from tune.results.best_trials import show_setting
+from tune.results.best_trials import cost_cell, show_setting
 from tune.space.dimensions import Scalar
 from tune.space.search_settings import SecondObjective
 from tune.study.front import UNITS
@@ -122,7 +122,7 @@ def _row(
         Cell(str(trial.number), trial.number),
         Cell(state, state),
         Cell("" if value is None else f"{value:.4f}", value),
-        *([Cell("" if trial.cost is None else f"{trial.cost:.3g}", trial.cost)] if has_cost else []),
+        *([Cell(cost_cell(trial), trial.cost)] if has_cost else []),
         Cell(f"{trial.pairs_seen:,}", trial.pairs_seen),
         Cell(duration(trial.seconds), trial.seconds),
         *(_setting(trial, name) for name in names),

@@ -81,6 +81,18 @@ def test_searches_of_different_objectives_are_refused(
     )
 
 
+def test_searches_of_different_second_objectives_are_refused(
+    two: Two, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for search, folder, second in ((two[0], two[1], "mb"), (two[2], two[3], "ms")):
+        searched_by(search, folder, second_objective=second)
+    assert refusal(capsys, "first", "second", "--logs-dir", tmp_path / "logs") == (
+        "report A B: both searches must have the same second objective, first has mb, second has ms"
+    )
+    saved(two[2], two[3])
+    assert main(["report", "first", "second", "--logs-dir", str(tmp_path / "logs")]) == 0, "one has none"
+
+
 def test_other_pairs_of_names_are_refused(
     two: Two, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
