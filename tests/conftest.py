@@ -61,16 +61,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     import torch
 
     torch.set_num_threads(1)
+    warm_start.share_tables()
     if not session.config.option.collectonly and any("slow" in item.keywords for item in session.items):
         warm_start.begin()
 
 
 _LONGEST = (
-    "test_documented_programs.py",
     "test_session.py",
+    "test_documented_programs.py",
+    "test_reports_of_commands.py",
     "test_surroundings.py",
+    "test_main.py",
     "test_confirmation.py",
     "test_real_recipe.py",
+    "test_runs.py",
+    "test_tune_command.py",
+    "test_training.py",
 )
 """Files of minutes, which begin first, so that no process works alone on one of them at the end."""
 
@@ -84,6 +90,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def _variables_of_mlflow() -> Generator[None]:
+    """Take back what Themo and MLflow set: a program that has inherited it would import MLflow again."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
+    yield
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session", autouse=True)

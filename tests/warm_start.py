@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from warm.ray_workers import begin_by_python
+from warm import changes
 
 _FOLDER = Path(__file__).parent / "warm"
 PYTHON = (sys.executable, "-IS", str(_FOLDER / "python.py"))
@@ -31,9 +31,14 @@ def allow() -> None:
     os.environ[_OWNER] = str(os.getpid())
 
 
+def share_tables() -> None:
+    """Have MLflow make the tables of a database once for all processes of the tests."""
+    changes.copy_tables(Path(os.environ[_SOCKET]).with_name("tables.db"))
+
+
 def begin() -> None:
     """Start the server, unless it has been: its imports take a while, meanwhile others can work."""
-    begin_by_python()  # a worker of Ray too
+    changes.begin_by_python()  # a worker of Ray too
     path = Path(os.environ[_SOCKET])
     with path.with_name("lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

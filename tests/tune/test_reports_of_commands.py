@@ -237,7 +237,12 @@ def server(searched: Searched) -> Iterator[str]:
         cwd=searched.folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"},
+        env=os.environ
+        | {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes, of no page looked at
+        },
         start_new_session=True,
     )
     try:

@@ -18,6 +18,7 @@ import sys
 READ_ONCE = ("LD_", "MALLOC_", "PYTHON")
 """Beginnings of the names of variables that an interpreter reads when it starts."""
 READ_LATER = {"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONBREAKPOINT"}
+SERVER = "THEMO_TESTS_WARM"
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 RAY_OPTIONS = ("--serialized-runtime-env-context", "--language")
 
@@ -55,8 +56,6 @@ def main(arguments):
 
 def run(arguments, environment):
     """Have it forked, and wait for its end."""
-    server = socket.socket(socket.AF_UNIX)
-    server.connect(environment.get("THEMO_TESTS_WARM") or os.environ["THEMO_TESTS_WARM"])
     dies_with_us, _ours = os.pipe()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     request = {
@@ -65,15 +64,12 @@ def run(arguments, environment):
         "folder": os.getcwd(),  # noqa: PTH109 -- pathlib is a tenth of a second
         "ignored": [number for number in FORWARDED if signal.getsignal(number) == signal.SIG_IGN],
     }
-    body = json.dumps(request).encode()
-    socket.send_fds(server, [len(body).to_bytes(8, "big")], [0, 1, 2, dies_with_us])
-    server.sendall(body)
-    os.close(dies_with_us)
-    answer = server.makefile("r")
-    pid = int(answer.readline() or 0)
-    if not pid:
+    try:
+        pid, answer = ask(environment.get(SERVER) or os.environ[SERVER], request, [0, 1, 2, dies_with_us])
+    except (OSError, KeyError):
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        raise OSError("it must be started by an interpreter of its own")
+        raise
+    os.close(dies_with_us)
 
     def forward(number, _frame):
         with contextlib.suppress(ProcessLookupError):
@@ -83,6 +79,21 @@ def run(arguments, environment):
         signal.signal(number, forward)
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return int(answer.readline() or -signal.SIGKILL)
+
+
+def ask(path, request, files):
+    """Have a server fork, or another one that it names; return the process, and where its end is told."""
+    body = json.dumps(request).encode()
+    while path.startswith("/"):
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(path)
+        socket.send_fds(server, [len(body).to_bytes(8, "big")], files)
+        server.sendall(body)
+        answer = server.makefile("r")
+        path = answer.readline().strip()
+    if pid := int(path or 0):
+        return pid, answer
+    raise OSError("it must be started by an interpreter of its own")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,17 @@
 Arguments: the socket's path, and the process whose end is this one's. Nothing of Themo is imported here: a
 program imports that itself, from the folders that its environment names. No thread runs here, and nothing is
 computed, so that a fork is as good as an interpreter.
+
+Ray's own agents and monitors come from forks of this server that have imported Ray too, one for each setting
+of the variables that Ray reads when it is imported.
 """
 
 import atexit
 import builtins
 import contextlib
 import fcntl
-import importlib
+import hashlib
+import importlib.util
 import json
 import os
 import runpy
@@ -22,7 +26,7 @@ import types
 import warnings
 from pathlib import Path
 
-import ray_workers  # the files beside this one
+import changes  # the files beside this one
 from python import FORWARDED, beginning, needs_interpreter
 
 LIBRARIES = [
@@ -63,9 +67,32 @@ LIBRARIES = [
     "scipy.optimize",
     "scipy.stats",
     "plotly.graph_objects",
+    "aiohttp.web",
+    "aiohttp_cors",
+    "colorful",
+    "fsspec",
+    "grpc.aio",
+    "msgpack",
+    "opencensus.stats.stats",
+    "opentelemetry.exporter.prometheus",
+    "opentelemetry.sdk.metrics",
 ]
 """Not Ray, whose C++ part reads its variables when it is imported, but what it imports."""
 
+OF_RAY = [
+    "ray._private.log_monitor",
+    "ray._private.runtime_env.agent.main",
+    "ray.autoscaler._private.monitor",
+    "ray.dashboard.agent",
+    "ray.dashboard.dashboard",
+    "ray.dashboard.modules.job.job_agent",
+    "ray.dashboard.modules.reporter.reporter_agent",
+]
+RAY_SETTINGS = ("RAY_", "TUNE_")
+OF_ONE_PROCESS = {"RAY_JOB_ID", "RAY_RAYLET_PID"}
+"""Variables that Ray reads when it is imported, but only in a worker: a worker imports Ray itself."""
+WORKER = "default_worker.py"
+RAY = str(Path(importlib.util.find_spec("ray").origin).parent)
 
 READ_AT_IMPORT = {
     ("huggingface_hub", "transformers", "open_clip", "timm"): (
@@ -83,38 +110,28 @@ where a program has others."""
 
 def main(path, owner):
     """Serve until the owner's end; in a fork, return what it runs."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen(64)
-        if os.fork():  # who has started this one waits until others can ask
-            os._exit(0)
-        os.setsid()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for name in LIBRARIES:
-                importlib.import_module(name)
-        children = {}
-        read, write = os.pipe()
-        os.set_blocking(write, False)
-        signal.set_wakeup_fd(write)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        while is_alive(owner):
-            ready, _, _ = select.select([listener, read], [], [], 1.0)
-            if read in ready:
-                os.read(read, 4096)
-                report_ends(children)
-            if listener in ready:
-                connection, _ = listener.accept()
-                program = answer(connection, children)
-                if program is not None:
-                    signal.set_wakeup_fd(-1)
-                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    for number in (read, write):
-                        os.close(number)
-                    for other in children.values():
-                        other.close()
-                    return program
-    return None
+    listener = listen(path)
+    if os.fork():  # who has started this one waits until others can ask
+        os._exit(0)
+    os.setsid()
+    load(LIBRARIES)
+    return Server(path, listener, owner).serve()
+
+
+def listen(path):
+    """A socket at which programs are asked for."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(64)
+    return listener
+
+
+def load(modules):
+    """Import these."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in modules:
+            importlib.import_module(name)
 
 
 def is_alive(pid):
@@ -125,45 +142,134 @@ def is_alive(pid):
     return False
 
 
-def report_ends(children):
-    """Tell those who wait for programs how they ended."""
-    with contextlib.suppress(ChildProcessError):
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            pid, status = ended
-            connection = children.pop(pid)
-            with contextlib.suppress(OSError):
-                connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+class Server:
+    """Forks itself for each request."""
+
+    def __init__(self, path, listener, owner, *, has_ray=False):
+        self.path = path
+        self.listener = listener
+        self.owner = owner
+        self.has_ray = has_ray
+        self.with_ray = set()  # paths of servers that have Ray
+        self.children = {}  # connections to those who wait for the end of a process
+
+    def serve(self):
+        """Serve until the owner's end; in a fork, return what it runs."""
+        self.pipe = ended, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        while is_alive(self.owner):
+            ready, _, _ = select.select([self.listener, ended], [], [], 1.0)
+            if ended in ready:
+                os.read(ended, 4096)
+                self.report_ends()
+            if self.listener in ready:
+                connection, _ = self.listener.accept()
+                program = self.answer(connection)
+                if program is not None:
+                    return program
+        return None
+
+    def leave(self):
+        """In a fork, close what is the server's."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in self.pipe:
+            os.close(number)
+        for other in (self.listener, *self.children.values()):
+            other.close()
+
+    def report_ends(self):
+        """Tell those who wait for programs how they ended."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                if (connection := self.children.pop(pid, None)) is None:
+                    continue  # a server
+                reply(connection, os.waitstatus_to_exitcode(status))
+                connection.close()
+
+    def answer(self, connection):
+        """Fork for one request, or name the server that does. In a fork, return the program; here, None."""
+        received = receive(connection)
+        if received is None:
             connection.close()
+            return None
+        request, files = received
+        elsewhere = self.elsewhere(request)
+        if elsewhere is None and (pid := os.fork()) == 0:
+            self.leave()
+            connection.close()
+            return become(request, files, Path(self.path).with_name("tables.db"))
+        for number in files:
+            os.close(number)
+        if elsewhere is None:
+            self.children[pid] = connection
+            reply(connection, str(pid))
+            return None
+        program = self.begin_with_ray(elsewhere, request["environment"], connection)
+        if program is None:
+            reply(connection, elsewhere)
+            connection.close()
+        return program
+
+    def elsewhere(self, request):
+        """The path of the server that forks for a request, "0" where an interpreter runs it, or None."""
+        environment = request["environment"]
+        if needs_interpreter(environment, os.environ):
+            return "0"
+        script = request["arguments"][0]
+        if self.has_ray or not script.startswith(RAY) or script.endswith(WORKER):
+            return None
+        settings = sorted(settings_of_ray(environment).items())
+        return f"{self.path}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
+
+    def begin_with_ray(self, path, environment, connection):
+        """Fork a server that imports Ray, if there is none. In its forks, return the program; here, None."""
+        if path == "0" or path in self.with_ray:
+            return None
+        self.with_ray.add(path)
+        listener = listen(path)
+        if os.fork():
+            listener.close()
+            return None
+        self.leave()
+        connection.close()
+        for name in beginning(os.environ, RAY_SETTINGS):
+            del os.environ[name]
+        os.environ.update(settings_of_ray(environment))
+        load(OF_RAY)
+        return Server(path, listener, self.owner, has_ray=True).serve()
 
 
-def answer(connection, children):
-    """Fork for one request. In the fork, return the program; here, None."""
+def settings_of_ray(environment):
+    """The variables that Ray reads when it is imported."""
+    read = beginning(environment, RAY_SETTINGS)
+    return {name: value for name, value in read.items() if name not in OF_ONE_PROCESS}
+
+
+def receive(connection):
+    """A request, and the files of who asks; None where it has gone."""
     try:
         size, files, _, _ = socket.recv_fds(connection, 8, 4)
         body = connection.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
-        request = json.loads(body)
+        return json.loads(body), files
     except (OSError, ValueError):
-        connection.close()
         return None
-    if needs_interpreter(request["environment"], os.environ):
-        connection.sendall(b"0\n")
-        pid = 0
-    elif (pid := os.fork()) == 0:
-        connection.close()
-        return become(request, files)
-    else:
-        children[pid] = connection
-        with contextlib.suppress(OSError):
-            connection.sendall(f"{pid}\n".encode())
-    for number in files:
-        os.close(number)
-    if not pid:
-        connection.close()
-    return None
 
 
-def become(request, files):
-    """Take over environment, folder and files of who asked; return the program."""
+def reply(connection, line):
+    """Tell who asks."""
+    with contextlib.suppress(OSError):
+        connection.sendall(f"{line}\n".encode())
+
+
+def become(request, files, tables):
+    """Take over environment, folder and files of who asked; return the program.
+
+    Databases of MLflow copy the file `tables`.
+    """
     os.setsid()
     *standard, lifeline = files
     die_with(lifeline)
@@ -187,7 +293,8 @@ def become(request, files):
     os.chdir(request["folder"])
     paths = request["environment"].get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:0] = [str(Path(path).absolute()) for path in paths if path]
-    ray_workers.begin_by_python()
+    changes.begin_by_python()
+    changes.copy_tables(tables)
     return request["arguments"]
 
 

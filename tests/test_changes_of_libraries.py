@@ -1,0 +1,69 @@
+"""What `warm/changes.py` changes in libraries leaves what they do as it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+import warm_start
+
+pytestmark = pytest.mark.slow
+
+CLUSTER = """
+import sys
+sys.path[:0] = {paths}
+from clusters import one_machine
+import psutil
+with one_machine(num_cpus=1):
+    (raylet,) = [child for child in psutil.Process().children() if child.name() == "raylet"]
+    print(raylet.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_forked_agents_end_with_their_raylet() -> None:
+    paths = [str(Path(__file__).parent / "tune"), str(Path(__file__).parents[1])]
+    command = [*warm_start.PYTHON, "-c", CLUSTER.format(paths=paths)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        raylet = psutil.Process(int(driver.stdout.readline()))
+        agents = [child for child in raylet.children() if _is_agent(child.cmdline())]
+        assert len(agents) == 2
+        raylet.kill()
+        _, left = psutil.wait_procs(agents, timeout=60)
+        driver.kill()
+    assert not left
+
+
+def _is_agent(command: list[str]) -> bool:
+    """Whether a process stands for an agent of Ray that is forked: it ends as that one does."""
+    agents = ("dashboard/agent.py", "runtime_env/agent/main.py")
+    return warm_start.PYTHON[-1] in command and any(word.endswith(agents) for word in command)
+
+
+def _made_by(python: list[str], database: Path) -> list[list[str]]:
+    """The statements that make the database again which a program has MLflow make.
+
+    Without times, and sorted as well as their lines: the order of indexes and constraints is chance.
+    """
+    program = f"from mlflow import MlflowClient; MlflowClient('sqlite:///{database}').get_experiment('0')"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    subprocess.run([*python, "-c", program], check=True, capture_output=True, env=environment)
+    with closing(sqlite3.connect(database)) as made:
+        statements = [re.sub(r"\b\d{13}\b", "MILLISECONDS", statement) for statement in made.iterdump()]
+    return sorted(sorted(line.strip(" ,\t") for line in statement.splitlines()) for statement in statements)
+
+
+def test_copied_tables_are_those_of_the_migrations(tmp_path: Path) -> None:
+    migrated = _made_by([sys.executable], tmp_path / "migrated.db")
+    for name in ("first.db", "second.db"):  # one of them may be the first of all, whose tables are made
+        copied = _made_by(list(warm_start.PYTHON), tmp_path / name)
+        assert len(copied) == len(migrated) > 100
+        assert copied == migrated
