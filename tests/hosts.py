@@ -235,8 +235,8 @@ class _Handler(BaseHTTPRequestHandler):
         end = min([len(body), *stops])
         while request.sent < end:
             block = body[request.sent : min(end, request.sent + BLOCK_BYTES)]
+            request.sent += len(block)  # first: the client may be done before this thread runs again
             self.wfile.write(b"%x\r\n%s\r\n" % (len(block), block) if fault.chunked else block)
-            request.sent += len(block)
             time.sleep(fault.seconds_per_block)
         if fault.hang_after is not None:
             self._hang()
