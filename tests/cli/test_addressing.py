@@ -205,6 +205,15 @@ def test_report_of_a_version_tests_it(logs: Path, tested: list[Path | None]) -> 
     assert tested == [logs / "tiny/version_0"]
 
 
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_a_path_to_nothing_names_what_is_beside_it(command: str, logs: Path, capsys: Capture) -> None:
+    wrong = logs / "tiny" / "version_7"
+    assert main([command, str(wrong), "--logs-dir", str(logs)]) == 2
+    assert capsys.readouterr().err == (
+        f"Error: {wrong}: is neither a version nor a search, there are version_0, version_1\n"
+    )
+
+
 def test_status_of_a_version(logs: Path, capsys: Capture) -> None:
     running, finished = logs / "tiny/version_1", logs / "tiny/version_0"
     with training_lock(running):

@@ -211,6 +211,7 @@ def test_the_objective_sees_images_where_there_are_any() -> None:
             "own.yaml: unknown key 'training.lern_rate' (did you mean 'learn_rate'?)",
         ),
         ("trainig", {"seed": 1}, "own.yaml: unknown key 'trainig' (did you mean 'training'?)"),
+        ("learn_rate", 3, "own.yaml: unknown key 'learn_rate': it belongs under 'training:'"),
         ("miniature", {"teacher_stepz": 1}, "own.yaml: unknown key 'miniature.teacher_stepz'"),
         (
             "training",

@@ -29,6 +29,8 @@ _SEARCH_FILE = "search.yaml"
 _STUDY_FILE = "study.json"
 """File names from `tune.study.naming`, which only the commands of searches import."""
 _BEST = "best"
+_N_NAMED = 5
+"""Runs beside a missing one that its error names."""
 
 
 def add_run(parser: Parser, group: Any, about: str) -> None:
@@ -85,11 +87,20 @@ def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str
         given: As of `find_run`.
         logs_dir: As of `find_run`.
         folder_of: Directory of a search by its name, for a name without a search.
+
+    Raises:
+        InputError: `given` is a path without a version or a search.
     """
     found = find_run(given, logs_dir)
     if is_version(found):
         return found
-    return found.resolve() if is_search(found) else folder_of(str(given))
+    if is_search(found):
+        return found.resolve()
+    if len(given.parts) > 1 and given.parent.is_dir():
+        runs = [path.name for path in sorted(given.parent.iterdir()) if is_version(path) or is_search(path)]
+        there_are = f", there are {', '.join(runs[:_N_NAMED])}" if runs else ""
+        raise InputError(f"{given}: is neither a version nor a search{there_are}")
+    return folder_of(str(given))
 
 
 def find_newest_run(logs_dir: Path, command: str) -> Path | None:

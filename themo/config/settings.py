@@ -258,6 +258,8 @@ def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> s
     value = item["input"]
     match item["type"]:
         case "extra_forbidden":
+            if len(path) == 1 and path[0] in (leaves := known_leaves()):
+                return f"{source}: unknown key {dotted!r}: it belongs under '{leaves[path[0]][0]}:'"
             siblings = _SECTIONS_BUT_MINIATURE.get(path[0], {}) if len(path) > 1 else Settings.model_fields
             return f"{source}: unknown key {dotted!r}{did_you_mean(path[-1], siblings)}"
         case "missing" if len(path) > 2:  # an item of `columns`

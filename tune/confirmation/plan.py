@@ -63,7 +63,8 @@ def plan(study: Study, space: Space, settings: Settings) -> Confirmation | str:
         share = math.ceil(100 * needed / pairs_of_search(study)) / 100
         return (
             f"{MIN_SEEDS} further seeds of trials {winner.number} and {rivals[0].number} take {needed:,.0f} "
-            f"pairs, the budget is {budget:,.0f}: --confirm {share:g} would do"
+            f"pairs, the budget is {budget:,.0f}, {search.confirm:g} of the search's: "
+            f"resume it with --confirm {share:g}"
         )
     chosen = rivals[:n_rivals]
     first = 1 + max(_seeds(study, settings))

@@ -98,7 +98,7 @@ def front_in_words(search: Search, study: Study, folder: Path) -> Iterator[Table
 def _table(front: Sequence[Trial], mode: Mode, objective: str, rules: SearchSettings) -> Table:
     costs = [] if rules.second_objective is None else [UNITS[rules.second_objective]]
     view = Table(
-        title="Front: no trial is better in one objective and no worse in the other",
+        title="Front: no trial is better than these in one objective and no worse in the other",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from themo.config.settings import Settings, known_leaves, option
-from themo.errors import InputError
+from themo.errors import InputError, did_you_mean
 from tune.space.conditions import Condition, ancestors, find_circle, read_condition, split_into_boxes
 from tune.space.dimensions import Choice, Dimension, Scalar, ends_of, read_rule, value_at
 
@@ -70,7 +70,7 @@ def read_dimensions(
 def _dimension(name: str, rule: object, where: str) -> Dimension:
     leaves = known_leaves()
     if name not in leaves:
-        raise InputError(f"{where}: no setting of this name")
+        raise InputError(f"{where}: no setting of this name{did_you_mean(name, leaves)}")
     section, _ = leaves[name]
     if section in FIXED_SECTIONS or name in FIXED_LEAVES:
         raise InputError(f"{where}: this setting must be equal for all trials; set it with {option(name)}")

@@ -80,7 +80,11 @@ def test_a_seed_of_the_search_confirms_nothing() -> None:
 @pytest.mark.parametrize(
     ("search", "told"),
     [
-        ({}, "2 further seeds of trials 1 and 0 take 400 pairs, the budget is 75: --confirm 1.34 would do"),
+        (
+            {},
+            "2 further seeds of trials 1 and 0 take 400 pairs, the budget is 75, 0.25 of the search's: "
+            "resume it with --confirm 1.34",
+        ),
         ({"confirm": "off"}, ""),
         ({"scheduler": "pbt"}, ""),
     ],

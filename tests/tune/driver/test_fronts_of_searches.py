@@ -78,7 +78,7 @@ def test_a_search_shows_its_front_of_quality_and_mb(base: Path, tmp_path: Path, 
     )
     assert main(["status", "sizes", *logs]) == 0
     shown = capsys.readouterr().out
-    assert "Front: no trial is better in one objective and no worse in the other" in shown
+    assert "Front: no trial is better than these in one objective and no worse in the other" in shown
     stopped = next(trial.number for trial in study if trial.state == "PRUNED")
     why = explain_trial(result.folder, stopped)
     assert why.is_repeated

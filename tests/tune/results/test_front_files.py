@@ -181,7 +181,7 @@ def test_status_and_why_speak_of_the_front(
 ) -> None:
     logs = ["--logs-dir", str(tmp_path / "logs")]
     assert main(["status", "mine", *logs]) == 0
-    assert "Front: no trial is better in one objective" in capsys.readouterr().out
+    assert "Front: no trial is better than these in one objective" in capsys.readouterr().out
     assert main(["status", "mine", "--json", *logs]) == 0
     assert [entry["trial"] for entry in json.loads(capsys.readouterr().out)["front"]] == FRONT
     assert main(["why", "mine", "6", *logs]) == 0

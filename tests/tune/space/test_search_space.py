@@ -63,7 +63,11 @@ def test_kinds_of_ranges_include_both_ends(settings):
 @pytest.mark.parametrize(
     ("name", "rule", "message"),
     [
-        ("learnrate", {"uniform": [0, 1]}, r"x.yaml: space.learnrate: no setting of this name"),
+        (
+            "learnrate",
+            {"uniform": [0, 1]},
+            r"x.yaml: space.learnrate: no setting of this name \(did you mean 'learn_rate'\?\)",
+        ),
         (
             "learn_rate",
             {"uniform": [1, 0.1]},

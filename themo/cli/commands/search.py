@@ -85,7 +85,7 @@ def add_options(parser: Parser) -> None:
     add_json(parser)
 
 
-def run(options: Namespace, _resume_hint: list[str]) -> None:
+def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     refuse_serving_options(options)
     refuse_runtime(options.runtime, options.device)
@@ -95,6 +95,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         with closing(open_port(options)) as listener:  # before hours of encoding
             version, answerer = _open(options)
             _tell_limits([], answerer.uncalibrated, options.min_chance)
+            resume_hint.clear()  # a server that ends has nothing to resume
             serve(options, listener, version, answerer)
         return
     queries = read_queries(options)
@@ -219,7 +220,8 @@ def _open_index(folder: Path, found: list[Stamp], model: Model) -> ImageIndex:
                 f"--images {folder}: must hold a readable picture, all {len(broken):,} are broken: "
                 f"{named}{rest}"
             )
-        are = "picture is" if len(broken) == 1 else "pictures are"
-        console.print(f"{len(broken):,} of {len(found):,} {are} broken and left out: {named}{rest}")
-    console.print(f"{len(index.names):,} pictures; {index.n_new:,} files were new or changed")
+        are = "is" if len(broken) == 1 else "are"
+        console.print(f"{len(broken):,} of {len(found):,} pictures {are} broken and left out: {named}{rest}")
+    files = "1 file was" if index.n_new == 1 else f"{index.n_new:,} files were"
+    console.print(f"{len(index.names):,} pictures; {files} new or changed")
     return index
