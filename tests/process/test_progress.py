@@ -1,4 +1,5 @@
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -19,6 +20,17 @@ def test_lines_where_there_is_no_terminal(
     assert err.endswith("/s loss 0.5\n")
 
 
+def test_earlier_work_counts_in_lines_but_not_in_the_rate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    seconds = iter((10.0, 12.0))
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
+    with track("Training", 200, "pairs", before=150) as advance:
+        advance(20)
+    assert capsys.readouterr().err == "Training: 170 of 200 pairs, 10/s\n"
+
+
 def test_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with track("Work", 1000, "texts") as advance:
         for _ in range(1000):
@@ -29,8 +41,8 @@ def test_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(progress, "console", Console(file=screen, force_terminal=True, width=120))
-    with track("Training", 200, "pairs") as advance:
-        advance(150, note="loss 0.25")
+    with track("Training", 200, "pairs", before=50) as advance:
+        advance(100, note="loss 0.25")
     shown = screen.getvalue()
     assert "Training" in shown
     assert "150/200" in shown

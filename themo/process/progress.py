@@ -37,22 +37,23 @@ def silence() -> Iterator[None]:
 
 
 @contextmanager
-def track(description: str, total: float, unit: str) -> Iterator[Advance]:
+def track(description: str, total: float, unit: str, before: float = 0.0) -> Iterator[Advance]:
     """Show the progress of a block: a bar with rate on a terminal, occasional lines elsewhere.
 
     Args:
         description: Activity, such as ``"Training"``.
         total: Number of units.
         unit: Name of a unit in the plural, such as ``"pairs"``.
+        before: Number of units that an earlier block has done; they do not count for the rate.
 
     Yields:
         A function to call with the number of units just done.
     """
     if console.is_terminal:
-        with _bar(description, total, unit) as advance:
+        with _bar(description, total, unit, before) as advance:
             yield advance
     else:
-        yield _lines(description, total, unit)
+        yield _lines(description, total, unit, before)
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def waiting(description: str) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(description: str, total: float, unit: str) -> Iterator[Advance]:
+def _bar(description: str, total: float, unit: str, before: float) -> Iterator[Advance]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -77,7 +78,7 @@ def _bar(description: str, total: float, unit: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(description, total=total, unit=unit, rate="", note="")
+        task = bar.add_task(description, total=total, completed=before, unit=unit, rate="", note="")
         start, done = time.monotonic(), 0.0
 
         def advance(n: float, note: str = "") -> None:
@@ -91,7 +92,7 @@ def _bar(description: str, total: float, unit: str) -> Iterator[Advance]:
         yield advance
 
 
-def _lines(description: str, total: float, unit: str) -> Advance:
+def _lines(description: str, total: float, unit: str, before: float) -> Advance:
     start = last = time.monotonic()
     done = 0.0
 
@@ -102,6 +103,7 @@ def _lines(description: str, total: float, unit: str) -> Advance:
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
             rate = done / (now - start)
-            console.print(f"{description}: {done:,.0f} of {total:,.0f} {unit}, {rate:,.0f}/s {note}".rstrip())
+            place = f"{before + done:,.0f} of {total:,.0f} {unit}"
+            console.print(f"{description}: {place}, {rate:,.0f}/s {note}".rstrip())
 
     return advance

@@ -113,7 +113,7 @@ class TrainingRun:
         settings, resume = self._settings, self._resume
         done = int(read_progress(resume)["pairs_seen"]) if resume else 0
         total = round(settings.training.epochs * self._data.pairs_an_epoch)
-        with track("Training", total - done, "pairs") as advance:
+        with track("Training", total, "pairs", before=done) as advance:
 
             def step(pairs: int, loss: float) -> None:
                 advance(pairs, f"loss {loss:.4f}")
