@@ -37,7 +37,7 @@ def silence() -> Iterator[None]:
 
 
 @contextmanager
-def track(description: str, total: float, unit: str, before: float = 0.0) -> Iterator[Advance]:
+def track(description: str, total: float, unit: str, before: int = 0) -> Iterator[Advance]:
     """Show the progress of a block: a bar with rate on a terminal, occasional lines elsewhere.
 
     Args:
@@ -67,7 +67,7 @@ def waiting(description: str) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(description: str, total: float, unit: str, before: float) -> Iterator[Advance]:
+def _bar(description: str, total: float, unit: str, before: int) -> Iterator[Advance]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -92,7 +92,7 @@ def _bar(description: str, total: float, unit: str, before: float) -> Iterator[A
         yield advance
 
 
-def _lines(description: str, total: float, unit: str, before: float) -> Advance:
+def _lines(description: str, total: float, unit: str, before: int) -> Advance:
     start = last = time.monotonic()
     done = 0.0
 
