@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -414,6 +415,15 @@ def test_another_process_at_the_same_pictures_is_reported(
 def test_a_cache_that_cannot_be_written(update: Update, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     with pytest.raises(InputError, match=r"cache_dir .*cache: cannot write the index: "):
+        update()
+
+
+def test_a_file_in_place_of_the_index_is_named(update: Update, tmp_path: Path) -> None:
+    update()
+    (home,) = (tmp_path / "cache").glob("pictures-*[!s]")
+    shutil.rmtree(home)
+    home.touch()
+    with pytest.raises(InputError, match=rf": File exists \({re.escape(str(home))}\)$"):
         update()
 
 

@@ -134,8 +134,9 @@ class ImageIndex:
                 pieces = tuple(MappedVectors(piece.path.with_suffix(".npy")) for piece in builder.pieces)
                 codes = update_codes(home, builder.pieces) if multiplies_bytes() else ()
         except OSError as error:
+            place = f" ({error.filename})" if error.filename else ""
             raise InputError(
-                f"cache_dir {cache_dir}: cannot write the index: {error.strerror or error}"
+                f"cache_dir {cache_dir}: cannot write the index: {error.strerror or error}{place}"
             ) from error
         names = tuple(stamp.name for piece in builder.pieces for stamp in piece.stamps)
         broken = {stamp.name: reason for piece in builder.pieces for stamp, reason in piece.broken.items()}
