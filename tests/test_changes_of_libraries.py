@@ -43,7 +43,7 @@ def test_forked_agents_end_with_their_raylet() -> None:
 
 
 def _is_agent(command: list[str]) -> bool:
-    """Whether a process stands for an agent of Ray that is forked: it ends as that one does."""
+    """Whether a process is the placeholder of a forked agent of Ray; it ends as the agent does."""
     agents = ("dashboard/agent.py", "runtime_env/agent/main.py")
     return warm_start.PYTHON[-1] in command and any(word.endswith(agents) for word in command)
 

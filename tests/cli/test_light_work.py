@@ -1,4 +1,4 @@
-"""What the commands that train and test import on prepared data: the modules of a fresh process tell."""
+"""Imports of `train` and `test` on prepared data, from the modules of a fresh process."""
 
 import json
 import subprocess

@@ -109,7 +109,7 @@ where a program has others."""
 
 
 def main(path, owner):
-    """Serve until the owner's end; in a fork, return what it runs."""
+    """Serve until the owner's end; in a fork, return its program."""
     listener = listen(path)
     if os.fork():  # who has started this one waits until others can ask
         os._exit(0)
@@ -154,7 +154,7 @@ class Server:
         self.children = {}  # connections to those who wait for the end of a process
 
     def serve(self):
-        """Serve until the owner's end; in a fork, return what it runs."""
+        """Serve until the owner's end; in a fork, return its program."""
         self.pipe = ended, write = os.pipe()
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write)
