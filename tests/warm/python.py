@@ -82,7 +82,7 @@ def run(arguments, environment):
 
 
 def ask(path, request, files):
-    """Fork in a server, or in one that it names; return the process and the connection that reports its end."""
+    """Fork in a server, or one that it names; return the process, and the connection that reports its end."""
     body = json.dumps(request).encode()
     while path.startswith("/"):
         server = socket.socket(socket.AF_UNIX)
