@@ -12,6 +12,7 @@ import atexit
 import builtins
 import contextlib
 import fcntl
+import gc
 import hashlib
 import importlib.util
 import json
@@ -89,7 +90,7 @@ OF_RAY = [
     "ray.dashboard.modules.reporter.reporter_agent",
 ]
 RAY_SETTINGS = ("RAY_", "TUNE_")
-OF_ONE_PROCESS = {"RAY_JOB_ID", "RAY_RAYLET_PID"}
+OF_ONE_PROCESS = {"RAY_JOB_ID", "RAY_NODE_ID", "RAY_RAYLET_PID"}
 """Variables that Ray reads when it is imported, but only in a worker: a worker imports Ray itself."""
 WORKER = "default_worker.py"
 RAY = str(Path(importlib.util.find_spec("ray").origin).parent)
@@ -127,11 +128,13 @@ def listen(path):
 
 
 def load(modules):
-    """Import these."""
+    """Import these, for good: no process that is forked looks for garbage among them, and copies their pages."""
+    gc.disable()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in modules:
             importlib.import_module(name)
+    gc.freeze()
 
 
 def is_alive(pid):
@@ -288,6 +291,7 @@ def become(request, files, tables):
         if beginning(request["environment"], names) != beginning(os.environ, names):
             for module in [name for name in sys.modules if name.partition(".")[0] in libraries]:
                 del sys.modules[module]
+    gc.enable()
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
