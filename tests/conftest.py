@@ -48,11 +48,12 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Import the tests without looking for garbage, a sixth of the time: modules stay."""
+    """Import the tests without looking for garbage, a sixth of the time, and never among them: modules stay."""
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
         gc.enable()
 
 

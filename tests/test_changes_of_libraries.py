@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -17,27 +18,38 @@ import warm_start
 pytestmark = pytest.mark.slow
 
 CLUSTER = """
-import sys
+import json, os, sys
 sys.path[:0] = {paths}
 from clusters import one_machine
-import psutil
+import psutil, ray
+
+class Looking:
+    def look(self):
+        return os.getpid(), os.getppid()
+
 with one_machine(num_cpus=1):
     (raylet,) = [child for child in psutil.Process().children() if child.name() == "raylet"]
-    print(raylet.pid, flush=True)
+    own = {{"env_vars": {{"OWN": "1"}}}}  # not those workers that the raylet has started ahead
+    workers = [ray.remote(num_cpus=0, runtime_env=own)(Looking).remote() for _ in range(2)]
+    print(json.dumps([raylet.pid, *ray.get([worker.look.remote() for worker in workers])]), flush=True)
     sys.stdin.read()
 """
 
 
-def test_forked_agents_end_with_their_raylet() -> None:
+def test_forked_agents_and_workers_end_with_their_raylet() -> None:
     paths = [str(Path(__file__).parent / "tune"), str(Path(__file__).parents[1])]
     command = [*warm_start.PYTHON, "-c", CLUSTER.format(paths=paths)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None
-        raylet = psutil.Process(int(driver.stdout.readline()))
+        raylet_pid, *workers = json.loads(driver.stdout.readline())
+        raylet = psutil.Process(raylet_pid)
         agents = [child for child in raylet.children() if _is_agent(child.cmdline())]
         assert len(agents) == 2
+        pids, (server,) = [pid for pid, _ in workers], {parent for _, parent in workers}
+        forked = [psutil.Process(pid) for pid in (server, *pids)]
+        assert len({process.pid for process in forked}) == 3
         raylet.kill()
-        _, left = psutil.wait_procs(agents, timeout=60)
+        _, left = psutil.wait_procs([*agents, *forked], timeout=60)
         driver.kill()
     assert not left
 

@@ -5,7 +5,8 @@ program imports that itself, from the folders that its environment names. No thr
 computed, so that a fork is as good as an interpreter.
 
 Ray's own agents and monitors come from forks of this server that have imported Ray too, one for each setting
-of the variables that Ray reads when it is imported.
+of the variables that Ray reads when it is imported. So do its workers: theirs name the raylet and the job. Those
+that a raylet starts ahead of all jobs import Ray themselves: most of them run nothing.
 """
 
 import atexit
@@ -89,9 +90,12 @@ OF_RAY = [
     "ray.dashboard.modules.job.job_agent",
     "ray.dashboard.modules.reporter.reporter_agent",
 ]
+"""What agents and monitors import."""
+OF_WORKERS = ["ray", "ray.tune"]
 RAY_SETTINGS = ("RAY_", "TUNE_")
-OF_ONE_PROCESS = {"RAY_JOB_ID", "RAY_NODE_ID", "RAY_RAYLET_PID"}
-"""Variables that Ray reads when it is imported, but only in a worker: a worker imports Ray itself."""
+RAYLET, JOB, NO_JOB = "RAY_RAYLET_PID", "RAY_JOB_ID", "ffffffff"
+OF_WORKERS_ALONE = {JOB, "RAY_NODE_ID", RAYLET}
+"""Variables of one cluster that a worker reads when it imports Ray; an agent reads them when it starts."""
 WORKER = "default_worker.py"
 RAY = str(Path(importlib.util.find_spec("ray").origin).parent)
 
@@ -148,12 +152,13 @@ def is_alive(pid):
 class Server:
     """Forks itself for each request."""
 
-    def __init__(self, path, listener, owner, *, has_ray=False):
+    def __init__(self, path, listener, owner, *, has_ray=False, raylet=None):
         self.path = path
         self.listener = listener
         self.owner = owner
         self.has_ray = has_ray
-        self.with_ray = set()  # paths of servers that have Ray
+        self.raylet = raylet  # whose workers this one forks
+        self.with_ray = {}  # paths of servers that have Ray, by process
         self.children = {}  # connections to those who wait for the end of a process
 
     def serve(self):
@@ -162,7 +167,7 @@ class Server:
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        while is_alive(self.owner):
+        while self.is_needed():
             ready, _, _ = select.select([self.listener, ended], [], [], 1.0)
             if ended in ready:
                 os.read(ended, 4096)
@@ -173,6 +178,10 @@ class Server:
                 if program is not None:
                     return program
         return None
+
+    def is_needed(self):
+        """Whether the owner is there, and the raylet or a worker of it."""
+        return is_alive(self.owner) and (self.raylet is None or is_alive(self.raylet) or self.children)
 
     def leave(self):
         """In a fork, close what is the server's."""
@@ -188,8 +197,10 @@ class Server:
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
-                if (connection := self.children.pop(pid, None)) is None:
-                    continue  # a server
+                if path := self.with_ray.pop(pid, None):
+                    Path(path).unlink()
+                    continue
+                connection = self.children.pop(pid)
                 reply(connection, os.waitstatus_to_exitcode(status))
                 connection.close()
 
@@ -211,7 +222,7 @@ class Server:
             self.children[pid] = connection
             reply(connection, str(pid))
             return None
-        program = self.begin_with_ray(elsewhere, request["environment"], connection)
+        program = self.begin_with_ray(elsewhere, request, connection)
         if program is None:
             reply(connection, elsewhere)
             connection.close()
@@ -223,33 +234,42 @@ class Server:
         if needs_interpreter(environment, os.environ):
             return "0"
         script = request["arguments"][0]
-        if self.has_ray or not script.startswith(RAY) or script.endswith(WORKER):
+        if self.has_ray or not script.startswith(RAY) or environment.get(JOB) == NO_JOB:
             return None
-        settings = sorted(settings_of_ray(environment).items())
+        settings = sorted(settings_of_ray(request).items())
         return f"{self.path}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
 
-    def begin_with_ray(self, path, environment, connection):
+    def begin_with_ray(self, path, request, connection):
         """Fork a server that imports Ray, if there is none. In its forks, return the program; here, None."""
-        if path == "0" or path in self.with_ray:
+        if path == "0" or path in self.with_ray.values():
             return None
-        self.with_ray.add(path)
         listener = listen(path)
-        if os.fork():
+        if pid := os.fork():
+            self.with_ray[pid] = path
             listener.close()
             return None
         self.leave()
         connection.close()
         for name in beginning(os.environ, RAY_SETTINGS):
             del os.environ[name]
-        os.environ.update(settings_of_ray(environment))
-        load(OF_RAY)
-        return Server(path, listener, self.owner, has_ray=True).serve()
+        os.environ.update(settings_of_ray(request))
+        if not is_worker(request):
+            load(OF_RAY)
+            return Server(path, listener, self.owner, has_ray=True).serve()
+        load(OF_WORKERS)
+        raylet = int(request["environment"][RAYLET])
+        return Server(path, listener, self.owner, has_ray=True, raylet=raylet).serve()
 
 
-def settings_of_ray(environment):
+def is_worker(request):
+    """Whether a worker of Ray is asked for."""
+    return request["arguments"][0].endswith(WORKER)
+
+
+def settings_of_ray(request):
     """The variables that Ray reads when it is imported."""
-    read = beginning(environment, RAY_SETTINGS)
-    return {name: value for name, value in read.items() if name not in OF_ONE_PROCESS}
+    read = beginning(request["environment"], RAY_SETTINGS)
+    return {name: read[name] for name in read if is_worker(request) or name not in OF_WORKERS_ALONE}
 
 
 def receive(connection):
