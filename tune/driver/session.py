@@ -14,7 +14,7 @@ from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
 from themo.files.disk_space import Patience
-from themo.process.output import with_command
+from themo.process.output import from_here, with_command
 from themo.process.progress import console
 from themo.tracking.runs import Tracking
 from themo.tracking.uri import tracking_uri, ui_command
@@ -197,7 +197,7 @@ def _confirm(
         loop.run(stage, replace(work, search=never_stopped(work.search)), slots, budget)
     except KeyboardInterrupt:
         console.print(
-            f"The confirmation was interrupted; the search is done: {search.folder / BEST_SETTINGS}",
+            f"The confirmation was interrupted; the search is done: {from_here(search.folder / BEST_SETTINGS)}",
             soft_wrap=True,
         )
         raise
