@@ -1,4 +1,4 @@
-"""What the parts of a session share: the search, its record, its checkpoints."""
+"""The state that the parts of a session share: the search, its record, its checkpoints."""
 
 from __future__ import annotations
 
