@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.searches import comparison
 from benchmarks.searches.calibration import held_ends
-from benchmarks.searches.comparison import BUDGET, OURS, TABLES, Task, bar_of, collect, draw
+from benchmarks.searches.comparison import BUDGET, OURS, TABLES, Task, collect, draw
 from benchmarks.searches.curves import read
 from benchmarks.searches.peers.__main__ import oracle_of
 from benchmarks.searches.replay import Oracle
@@ -23,10 +23,13 @@ def test_courses_are_replayed_once(
     miniature: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = tmp_path / "bench" / "searches.jsonl"
-    tasks = [Task("miniature", slots, "Themo: tpe, asha", seed) for slots in (1, 4) for seed in (0, 1)]
+    n_curves = len(miniature.firsts)
+    tasks = [
+        Task("miniature", slots, "Themo: tpe, asha", seed, n_curves) for slots in (1, 4) for seed in (0, 1)
+    ]
     courses = collect(tasks, {"miniature": miniature}, kept)
     for course in courses.values():
-        reached = course.bests[-1] >= bar_of(miniature)
+        reached = course.bests[-1] >= miniature.bar
         assert reached or course.pairs[-1] >= BUDGET * miniature.whole
         assert course.bests == sorted(course.bests)
     monkeypatch.setattr(comparison, "play", None)
@@ -44,7 +47,7 @@ def test_courses_are_replayed_once(
 @pytest.mark.slow
 @pytest.mark.parametrize("method", OURS)
 def test_our_searches_spend_their_budget(miniature: Oracle, method: str, tmp_path: Path) -> None:
-    task = Task("miniature", 1, method, 0)
+    task = Task("miniature", 1, method, 0, len(miniature.firsts))
     course = collect([task], {"miniature": miniature}, tmp_path / "kept.jsonl")[task]
     assert course.winner is not None
     assert course.n_trials > 2

@@ -3,9 +3,9 @@
     python -m benchmarks searches --search-seeds 0 1 2 3 4 5 6 7 8 9
 
 The tables are those of `benchmarks.searches.recording`. `make peers` installs the other libraries; those that
-are missing are named and left out. All search the shipped space without its trusted settings, until a table's
-best objective less 0.005, or for as many pairs as 24 whole trainings have. Courses are cached in a file under
-``logs/bench``; delete it after a change of commit. Draws docs/searches-on-curves.png.
+are missing are named and left out. All search the shipped space without its trusted settings, until one
+standard error below a table's best objective, or for as many pairs as 24 whole trainings have. Courses are
+cached in a file under ``logs/bench``; delete it after a change of commit. Draws docs/searches-on-curves.png.
 """
 
 from __future__ import annotations
@@ -39,8 +39,6 @@ PICTURE = Path("docs/searches-on-curves.png")
 SLOTS = (1, 4)
 BUDGET = 24
 """Whole trainings after which a replay ends."""
-MARGIN = 0.005
-"""Below a table's best objective lies the bar."""
 
 Factory = Callable[[Space, int, Facts], Method]
 
@@ -61,22 +59,24 @@ METHODS: Mapping[str, Factory] = {**OURS, **PEERS}
 
 @dataclass(frozen=True, order=True)
 class Task:
-    """One replay: table, slots, method and seed."""
+    """One replay: table, slots, method and seed, and the number of the table's curves, which grows."""
 
     table: str
     slots: int
     method: str
     seed: int
+    n_curves: int
 
 
 def run(options: Options) -> list[Row]:
     """Whole trainings until the bar for each method, and how often forecasts hold."""
-    oracles = {path.stem: oracle_of(read(path)) for path in sorted(TABLES.glob("*.parquet"))}
+    paths = [path for path in sorted(TABLES.glob("*.parquet")) if path.stem in options.worlds]
+    oracles = {path.stem: oracle_of(read(path)) for path in paths}
     missing = [line for peer in PEERS.values() if (line := peer.missing()) is not None]
     able = [name for name in METHODS if name not in PEERS or PEERS[name].missing() is None]
     tasks = [
-        Task(table, slots, method, seed)
-        for table in oracles
+        Task(table, slots, method, seed, len(oracle.firsts))
+        for table, oracle in oracles.items()
         for slots in SLOTS
         for method in able
         for seed in options.search_seeds
@@ -113,19 +113,14 @@ def _read(kept: Path) -> Iterator[tuple[Task, Course]]:
 def play(task: Task, oracle: Oracle) -> Course:
     """Replay one search."""
     method = METHODS[task.method](oracle.space, task.seed, Facts.of(oracle, task.slots))
-    return replay(method, oracle, slots=task.slots, budget=BUDGET * oracle.whole, bar=bar_of(oracle))
-
-
-def bar_of(oracle: Oracle) -> float:
-    """The objective to reach."""
-    return max(curve.best for curve in oracle.firsts) - MARGIN
+    return replay(method, oracle, slots=task.slots, budget=BUDGET * oracle.whole, bar=oracle.bar)
 
 
 def _rows(table: str, oracle: Oracle, courses: Mapping[Task, Course]) -> Iterator[Row]:
     for slots in SLOTS:
         of = {task: course for task, course in courses.items() if (task.table, task.slots) == (table, slots)}
         for method in dict.fromkeys(task.method for task in of):
-            reached = [c.until(bar_of(oracle)) / oracle.whole for t, c in of.items() if t.method == method]
+            reached = [c.until(oracle.bar) / oracle.whole for t, c in of.items() if t.method == method]
             low, high = np.quantile(reached, [0.25, 0.75], method="nearest")
             share = statistics.mean(map(math.isfinite, reached))
             yield Row(
@@ -134,7 +129,7 @@ def _rows(table: str, oracle: Oracle, courses: Mapping[Task, Course]) -> Iterato
                 "trainings",
                 spread=(float(low), float(high)),
                 detail=f"reached {share:.0%} of {len(reached)} seeds within {BUDGET}; quartiles; "
-                f"{len(oracle.firsts)} recorded curves, bar {bar_of(oracle):.4f}",
+                f"{len(oracle.firsts)} recorded curves, bar {oracle.bar:.4f}",
                 seeds=tuple(task.seed for task in of if task.method == method),
             )
 
@@ -156,7 +151,7 @@ def draw(courses: Mapping[Task, Course], oracles: Mapping[str, Oracle], picture:
                 bests = np.median([_bests(course, oracle, places) for course in of], axis=0)
                 style = {"linewidth": 2.4} if method in OURS else {"linewidth": 1.0, "linestyle": "--"}
                 axes.plot(places, 1 - bests, label=method, **style)
-        axes.axhline(1 - bar_of(oracle), color="black", linewidth=0.7)
+        axes.axhline(1 - oracle.bar, color="black", linewidth=0.7)
         axes.set(title=f"{table}: {len(oracle.firsts)} curves", xlabel="whole trainings", yscale="log")
         axes.set_ylabel("1 - best objective so far, median over seeds")
     figure.axes[-1].legend(fontsize="x-small")
