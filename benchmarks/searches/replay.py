@@ -18,7 +18,6 @@ from themo.config.settings import Settings
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space
 
-
 N_QUERIES = 1_000
 """Validation queries of both worlds, of which the objective is a share."""
 
