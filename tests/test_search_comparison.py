@@ -11,7 +11,7 @@ from benchmarks.searches.calibration import held_ends
 from benchmarks.searches.comparison import BUDGET, OURS, TABLES, Task, collect, draw
 from benchmarks.searches.curves import read
 from benchmarks.searches.peers.__main__ import oracle_of
-from benchmarks.searches.replay import Oracle
+from benchmarks.searches.replay import Course, Oracle
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +36,26 @@ def test_courses_are_replayed_once(
     assert collect(tasks, {}, kept) == courses
     rows = list(comparison._rows("miniature", miniature, courses))
     assert [row.name for row in rows] == [
-        "miniature, 1 slot: Themo: tpe, asha",
-        "miniature, 4 slots: Themo: tpe, asha",
+        "miniature, 1 slot, the best less an error: Themo: tpe, asha",
+        "miniature, 4 slots, the best less an error: Themo: tpe, asha",
     ]
     assert all(row.figure is not None and row.figure > 0 and row.seeds == (0, 1) for row in rows)
     draw(courses, {"miniature": miniature}, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_bar_is_the_median_of_random_search(miniature: Oracle) -> None:
+    bests = {0: 0.5, 1: 0.75, 2: 0.25}
+    courses = {
+        Task("miniature", 1, method, seed, len(miniature.firsts)): Course([seed + 1], [best])
+        for method in ("random", "optuna-median")
+        for seed, best in bests.items()
+    }
+    rows = {row.name: row for row in comparison._rows("miniature", miniature, courses)}
+    row = rows["miniature, 1 slot, as random search: optuna-median"]
+    assert "reached 67% of 3 seeds" in row.detail
+    assert "bar 0.5000" in row.detail
+    assert row.figure == 2 / miniature.whole  # 1, 2 and never
 
 
 @pytest.mark.slow
