@@ -5,8 +5,8 @@
 The tables are those of `benchmarks.searches.recording`. `make peers` installs the other libraries; those that
 are missing are named and left out. All search the shipped space without its trusted settings, until one
 standard error below a table's best objective, or for as many pairs as 24 whole trainings have. A second bar
-is the median of random search's best objectives after that. Courses are cached in a file under ``logs/bench``;
-delete it after a change of commit. Draws docs/searches-on-curves.png.
+is the median of random search's best objectives after that. Courses are cached in a file under
+``logs/bench``; delete it after a change of commit. Draws docs/searches-on-curves.png.
 """
 
 from __future__ import annotations
