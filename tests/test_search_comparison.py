@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.searches import comparison
 from benchmarks.searches.calibration import held_ends
 from benchmarks.searches.comparison import BUDGET, OURS, TABLES, Task, collect, draw
 from benchmarks.searches.curves import read
+from benchmarks.searches.left_out import Errors, errors_of
 from benchmarks.searches.peers.__main__ import oracle_of
 from benchmarks.searches.replay import Course, Oracle
 
@@ -72,3 +74,14 @@ def test_forecasts_of_recorded_curves_are_counted(miniature: Oracle) -> None:
     assert row.figure is not None
     assert 0.5 < row.figure <= 1
     assert "forecasts of" in row.detail
+
+
+def test_the_surrogate_is_judged_by_settings_left_out(miniature: Oracle) -> None:
+    errors = errors_of(miniature, folds=5)
+    assert len(errors.recorded) == sum(curve.is_whole for curve in miniature.firsts)
+    fitted = [miniature.predicted(curve.params).best for curve in miniature.firsts if curve.is_whole]
+    np.testing.assert_allclose(fitted, errors.recorded, atol=1e-6)  # a known setting has its own curve
+    assert errors.absolute.mean() > 0.01
+    assert errors.explained < 1
+    perfect = Errors(errors.recorded, errors.recorded)
+    assert (perfect.explained, perfect.absolute.max()) == (1, 0)

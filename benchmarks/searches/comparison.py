@@ -25,6 +25,7 @@ import numpy as np
 from benchmarks.measure import Options, Row
 from benchmarks.searches.calibration import held_ends
 from benchmarks.searches.curves import read
+from benchmarks.searches.left_out import error_row
 from benchmarks.searches.ours import Ours
 from benchmarks.searches.peers import PEERS
 from benchmarks.searches.peers.__main__ import oracle_of
@@ -71,7 +72,7 @@ class Task:
 
 
 def run(options: Options) -> list[Row]:
-    """Whole trainings until the bar for each method, and how often forecasts hold."""
+    """Whole trainings until the bars for each method, the surrogate's error, and how often forecasts hold."""
     paths = [path for path in sorted(TABLES.glob("*.parquet")) if path.stem in options.worlds]
     oracles = {path.stem: oracle_of(read(path)) for path in paths}
     missing = [line for peer in PEERS.values() if (line := peer.missing()) is not None]
@@ -86,7 +87,8 @@ def run(options: Options) -> list[Row]:
     courses = collect(tasks, oracles, KEPT)
     draw({task: course for task, course in courses.items() if task.slots == 1}, oracles, PICTURE)
     rows = [row for table, oracle in oracles.items() for row in _rows(table, oracle, courses)]
-    rows += [held_ends(table, oracle) for table, oracle in oracles.items()]
+    for table, oracle in oracles.items():
+        rows += [error_row(table, oracle), held_ends(table, oracle)]
     return rows + [Row("another library", None, "", detail=line) for line in missing]
 
 
