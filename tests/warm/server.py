@@ -5,8 +5,8 @@ program imports that itself, from the folders that its environment names. No thr
 computed, so that a fork is as good as an interpreter.
 
 Ray's own agents and monitors come from forks of this server that have imported Ray too, one for each setting
-of the variables that Ray reads when it is imported. So do its workers: theirs name the raylet and the job. Those
-that a raylet starts ahead of all jobs import Ray themselves: most of them run nothing.
+of the variables that Ray reads when it is imported. So do its workers: their variables name the raylet and the
+job. Those that a raylet starts ahead of all jobs import Ray themselves: most of them run nothing.
 """
 
 import atexit
@@ -132,7 +132,7 @@ def listen(path):
 
 
 def load(modules):
-    """Import these, for good: no process that is forked looks for garbage among them, and copies their pages."""
+    """Import these, for good: no fork looks for garbage among them, which would copy their pages."""
     gc.disable()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
