@@ -48,7 +48,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Import the tests without looking for garbage, a sixth of the time, nor later among them: modules stay."""
+    """Import the tests without looking for garbage, a sixth of the time, nor do so later: modules stay."""
     gc.disable()
     try:
         return (yield)

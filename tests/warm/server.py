@@ -5,8 +5,8 @@ program imports that itself, from the folders that its environment names. No thr
 computed, so that a fork is as good as an interpreter.
 
 Ray's own agents and monitors come from forks of this server that have imported Ray too, one for each setting
-of the variables that Ray reads when it is imported. So do its workers: their variables name the raylet and the
-job. Those that a raylet starts ahead of all jobs import Ray themselves: most of them run nothing.
+of the variables that Ray reads when it is imported. So do its workers: their variables name raylet and job.
+Those that a raylet starts ahead of all jobs import Ray themselves: most of them run nothing.
 """
 
 import atexit
