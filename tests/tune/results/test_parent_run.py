@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import PASSWORD, postgresql
 from formula_search import a_search
 from mlflow import MlflowClient
 
 from themo.checkpoints.versions import keep_run_keys
 from themo.errors import InputError
+from themo.tracking.comparison import VIEW_TAG
 from themo.tracking.runs import Tracking
 from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of
 from themo.tracking.uri import URI_VARIABLE, tracking_uri
@@ -24,7 +26,7 @@ from tune.results.parent_run import bring_winner, register_winner, renew, send_s
 from tune.results.run_tags import run_key
 from tune.study.search import Search, alone
 from tune.study.study import Study
-from tune.study.tracking_place import TRACKING_FILE, keep_place
+from tune.study.tracking_place import TRACKING_FILE, comparison_of, keep_place
 
 pytestmark = [
     pytest.mark.slow,  # MLflow takes seconds to begin
@@ -120,6 +122,32 @@ def test_the_winner_is_brought_once(search: Search) -> None:
     assert files == ["best.yaml", "report.html", "settings.json", "test.json"]
     names = sorted(run.info.run_name for run in runs(search)[1])
     assert names == ["mine", "trial 0 of mine", "trial 1 of mine"]
+
+
+def test_postgresql_holds_winner_and_comparison(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where MLflow puts the artefacts of a database without a server
+    with postgresql() as uri:
+        monkeypatch.setenv(URI_VARIABLE, uri)
+        finish(search, 0.9, 0.4)
+        assert str(send_search(search.folder, 120.0)) == "3 runs sent"
+        assert str(send_search(search.folder, 120.0)) == "0 runs sent"
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name(search.settings.paths.experiment)
+        runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+        assert sorted(runs) == ["mine", "trial 0 of mine", "trial 1 of mine"]
+        assert winner_tags(runs["mine"])["trial"] == "0"
+        assert runs["mine"].data.metrics["test/retrieval_at_01"] == 0.75
+        files = [file.path for file in client.list_artifacts(runs["mine"].info.run_id)]
+        assert files == ["best.yaml", "report.html", "settings.json", "test.json"]
+        (chart,) = json.loads(experiment.tags[f"{VIEW_TAG}{search.uid}"])["compareRunCharts"]
+        assert chart["selectedParams"] == ["log10_learn_rate"]
+        keep_place(search.folder, experiment.name, experiment.experiment_id)  # as a session does
+    address = comparison_of(search.folder, search.uid).address
+    assert address is not None
+    assert f"/experiments/{experiment.experiment_id}/runs?viewStateShareKey={search.uid}" in address
+    assert PASSWORD not in (search.folder / TRACKING_FILE).read_text(encoding="utf-8")
 
 
 def test_another_winner_takes_the_place_of_the_first(search: Search) -> None:

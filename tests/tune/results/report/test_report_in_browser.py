@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,6 +148,16 @@ def test_pointing_at_a_row_marks_its_line_and_back(seen: Opened) -> None:
     seen.page.mouse.move(*ends)
     assert "trial 10, best" in seen.page.locator("#tip").inner_text()
     assert seen.page.locator("tr.marked").get_attribute("data-trial") == "10"
+
+
+def test_numbers_on_bars_contrast_with_their_bars(seen: Opened) -> None:
+    script = "bars => bars.map(bar => getComputedStyle(bar.querySelector('text')).fill)"
+    bars = seen.page.locator("#figure-time .trace.bars")
+    stopped, completed = (
+        bars.filter(has=seen.page.locator("text", has_text=re.compile(f"^{number}$"))) for number in (2, 4)
+    )
+    assert stopped.evaluate_all(script) == ["rgb(68, 68, 68)"]  # dark on light grey
+    assert completed.evaluate_all(script) == ["rgb(255, 255, 255)"]
 
 
 def places(seen: Opened) -> dict[float, float]:
