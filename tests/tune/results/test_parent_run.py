@@ -15,8 +15,9 @@ from formula_search import a_search
 from mlflow import MlflowClient
 
 from themo.checkpoints.versions import keep_run_keys
+from themo.cli.main import main
 from themo.errors import InputError
-from themo.tracking.comparison import VIEW_TAG
+from themo.tracking.comparison import UI_ADDRESS, VIEW_TAG, view_address
 from themo.tracking.runs import Tracking
 from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of
 from themo.tracking.uri import URI_VARIABLE, tracking_uri
@@ -251,6 +252,15 @@ def test_a_report_that_is_not_renewed_says_why(
     renew(search, search.folder)
     (line,) = capsys.readouterr().err.splitlines()
     assert re.match(f"Not renewed in MLflow: .*{reason}", line)
+
+
+def test_a_report_names_the_page_that_compares(search: Search, capsys: pytest.CaptureFixture[str]) -> None:
+    finish(search, 0.9, 0.4)
+    keep_place(search.folder, search.settings.paths.experiment, "1")
+    assert main(["report", str(search.folder)]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{search.folder / 'report.html'}\n"
+    assert f"Its trials: {view_address(UI_ADDRESS, '1', search.uid)}\n" in err
 
 
 def test_a_search_that_never_logged_has_nothing_to_renew(
