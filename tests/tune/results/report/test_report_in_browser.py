@@ -197,6 +197,7 @@ def test_labels_do_not_overlap(path: Path, width: int) -> None:
     with opened(path, width=width) as seen:
         seen.drawn()
         assert seen.overlaps() == []
+        assert seen.clipped() == []
         assert seen.page.evaluate("document.documentElement.scrollWidth") == width
 
 
