@@ -38,6 +38,7 @@ class Options:
         rounds: Number of searches under faults.
         pictures: Numbers of pictures of approximate indexes.
         indexes: Parts of the names of approximate indexes to measure; empty: all.
+        worlds: Tables of recorded curves that searches are compared on.
     """
 
     tatoeba: Path | None = None
@@ -49,6 +50,7 @@ class Options:
     rounds: int = 2
     pictures: Sequence[int] = (100_000, 300_000)
     indexes: Sequence[str] = ()
+    worlds: Sequence[str] = ("miniature", "tatoeba")
 
     def why_no_real_data(self) -> str | None:
         """The reason why a benchmark on Tatoeba cannot run; None if it can."""
