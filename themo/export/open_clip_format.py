@@ -42,7 +42,7 @@ def refuse(source: Source) -> None:
     Raises:
         InputError: The format cannot hold this student.
     """
-    kind = source.trained.backbone.config.model_type  # type: ignore[union-attr]
+    kind = str(source.trained.backbone.config.model_type)  # type: ignore[union-attr]
     reason = None
     if not source.has_teacher:
         reason = f"it was trained on data.targets {source.settings.data.targets}, which have no image tower"

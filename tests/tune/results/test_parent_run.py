@@ -144,7 +144,6 @@ def test_postgresql_holds_winner_and_comparison(
         assert files == ["best.yaml", "report.html", "settings.json", "test.json"]
         (chart,) = json.loads(experiment.tags[f"{VIEW_TAG}{search.uid}"])["compareRunCharts"]
         assert chart["selectedParams"] == ["log10_learn_rate"]
-        keep_place(search.folder, experiment.name, experiment.experiment_id)  # as a session does
     address = comparison_of(search.folder, search.uid).address
     assert address is not None
     assert f"/experiments/{experiment.experiment_id}/runs?viewStateShareKey={search.uid}" in address
