@@ -136,7 +136,7 @@ def open_search(options: SearchOptions) -> OpenSearch:
     """
     if options.register is not None:
         refuse_model_name(options.register)
-        refuse_missing_packages()
+        refuse_missing_packages("--register")
     is_new = options.resume is None
     if is_new and options.repeat is None:
         settings = load_for_training(options.config, options.preset, options.settings)
