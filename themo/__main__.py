@@ -24,9 +24,9 @@ def forget_working_directory() -> None:
 def lighten_imports() -> None:
     """Spare the imports two costs that bring nothing here.
 
-    torch and MLflow make 400,000 objects that stay: with 700 new objects a collection, garbage collection took
-    a quarter of the processor time of their imports, with 10,000 a tenth (measured). Pydantic reads the
-    metadata of every installed package for plugins, a tenth of the time of ``status``.
+    torch and MLflow make 400,000 objects that stay. At 700 new objects a collection, garbage collection took a
+    quarter of the processor time of their imports; at 10,000 it took a tenth (measured). Pydantic reads the
+    metadata of every installed package for plugins: a tenth of the time of ``status``.
     """
     gc.set_threshold(NEW_OBJECTS_A_COLLECTION)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
