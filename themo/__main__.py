@@ -24,7 +24,7 @@ def forget_working_directory() -> None:
 def lighten_imports() -> None:
     """Spare the imports two costs that bring nothing here.
 
-    torch and MLflow make 400,000 objects that stay. At 700 new objects a collection, garbage collection took a
+    torch and MLflow make 400,000 objects that stay. At 700 new objects a collection, the collections took a
     quarter of the processor time of their imports; at 10,000 it took a tenth (measured). Pydantic reads the
     metadata of every installed package for plugins: a tenth of the time of ``status``.
     """
