@@ -79,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.rounds,
         options.pictures,
         options.indexes,
+        options.worlds,
     )
     torch.set_num_threads(shared.threads)
     rows: list[Row] = []
@@ -140,6 +141,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--indexes", nargs="+", default=(), metavar="PART", help="names of indexes of approximate_index (all)"
+    )
+    parser.add_argument(
+        "--worlds",
+        nargs="+",
+        choices=Options.worlds,
+        default=Options.worlds,
+        help="tables of recorded curves of searches (all)",
     )
     return parser.parse_args(arguments)
 

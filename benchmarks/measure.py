@@ -38,6 +38,7 @@ class Options:
         rounds: Number of searches under faults.
         pictures: Numbers of pictures of approximate indexes.
         indexes: Parts of the names of approximate indexes to measure; empty: all.
+        worlds: Tables of recorded curves that searches are compared on.
     """
 
     tatoeba: Path | None = None
@@ -49,6 +50,7 @@ class Options:
     rounds: int = 2
     pictures: Sequence[int] = (100_000, 300_000)
     indexes: Sequence[str] = ()
+    worlds: Sequence[str] = ("miniature", "tatoeba")
 
     def why_no_real_data(self) -> str | None:
         """The reason why a benchmark on Tatoeba cannot run; None if it can."""
@@ -143,27 +145,37 @@ Work = Callable[[int], float]
 """Does the work of a round (counted from 0; -1 is the warm-up) and returns the number of units done."""
 
 
-def compare(name: str, ours: Work, theirs: Work, rounds: int) -> Comparison:
-    """Warm up both variants, then measure them alternately."""
+def compare(
+    name: str, ours: Work, theirs: Work, rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> Comparison:
+    """Warm up both variants, then measure them alternately.
+
+    Args:
+        name: Name of the measurement, for the progress.
+        ours: One variant.
+        theirs: The other.
+        rounds: Number of rounds.
+        clock: Seconds by the clock; `time.process_time` for work on one thread of a busy machine.
+    """
     rates: dict[str, list[float]] = {"ours": [], "theirs": []}
     with track(f"Measuring {name}", rounds + 1, "rounds") as advance:
         for number in range(-1, rounds):
             pair = [("ours", ours), ("theirs", theirs)]
             for label, work in pair if number % 2 == 0 else pair[::-1]:
-                rate = rate_of(work, number)
+                rate = rate_of(work, number, clock)
                 if number >= 0:
                     rates[label].append(rate)
             advance(1)
     return Comparison(rates["ours"], rates["theirs"])
 
 
-def rate_of(work: Work, number: int) -> float:
+def rate_of(work: Work, number: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Units a second of one round; on a GPU, after a synchronisation."""
-    start = time.perf_counter()
+    start = clock()
     units = work(number)
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
-    return units / (time.perf_counter() - start)
+    return units / (clock() - start)
 
 
 def describe_machine() -> str:

@@ -30,7 +30,7 @@ from benchmarks.miniature_version import picture_paths, trained_model
 from themo.data.sources import Sources
 from themo.data.text_lines import read_lines
 from themo.image_search.chance import Calibration
-from themo.image_search.index import CUTOFF
+from themo.image_search.matches import CUTOFF
 from themo.image_search.references import References, load_references
 from themo.miniature.grammar import Content, Group, spanish_sentence
 from themo.miniature.lexicon import COLOURS, N_COMBINATIONS

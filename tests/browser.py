@@ -31,6 +31,14 @@ OVERLAPS = """() => {
     return found;
 }"""
 
+CLIPPED = """() => [
+    ...document.querySelectorAll(".js-plotly-plot svg text, .plot.parallel svg text")
+].filter(label => {
+    const box = label.getBoundingClientRect();
+    const room = label.closest(".js-plotly-plot, .plot.parallel").getBoundingClientRect();
+    return box.width && (box.left < room.left - 1 || box.right > room.right + 1);
+}).map(label => label.textContent)"""
+
 
 @dataclass
 class Opened:
@@ -55,6 +63,11 @@ class Opened:
     def overlaps(self) -> list[str]:
         """Pairs of labels in one figure whose boxes overlap by more than a pixel."""
         found: list[str] = self.page.evaluate(OVERLAPS)
+        return found
+
+    def clipped(self) -> list[str]:
+        """Labels that reach beyond the left or right side of their figure."""
+        found: list[str] = self.page.evaluate(CLIPPED)
         return found
 
 

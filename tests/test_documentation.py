@@ -153,7 +153,7 @@ def test_commands_in_the_text_are_parsed(page: Path) -> None:
 OF_OTHER_PROGRAMS = {
     *("--scale", "--rm", "--detach", "--no-deps", "--num-gpus", "--filename"),
     *("--rounds", "--seed", "--search-seeds", "--beto", "--tatoeba", "--folder"),  # benchmarks
-    *("--pictures", "--indexes", "--without-refusals"),  # benchmarks, too
+    *("--pictures", "--indexes", "--without-refusals", "--worlds"),  # benchmarks, too
 }
 
 

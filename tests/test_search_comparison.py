@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.searches import comparison
 from benchmarks.searches.calibration import held_ends
-from benchmarks.searches.comparison import BUDGET, OURS, TABLES, Task, bar_of, collect, draw
+from benchmarks.searches.comparison import BUDGET, OURS, TABLES, Task, collect, draw
 from benchmarks.searches.curves import read
+from benchmarks.searches.left_out import Errors, errors_of
 from benchmarks.searches.peers.__main__ import oracle_of
-from benchmarks.searches.replay import Oracle
+from benchmarks.searches.replay import Course, Oracle
 
 
 @pytest.fixture(scope="module")
@@ -23,28 +25,45 @@ def test_courses_are_replayed_once(
     miniature: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = tmp_path / "bench" / "searches.jsonl"
-    tasks = [Task("miniature", slots, "Themo: tpe, asha", seed) for slots in (1, 4) for seed in (0, 1)]
+    n_curves = len(miniature.firsts)
+    tasks = [
+        Task("miniature", slots, "Themo: tpe, asha", seed, n_curves) for slots in (1, 4) for seed in (0, 1)
+    ]
     courses = collect(tasks, {"miniature": miniature}, kept)
     for course in courses.values():
-        reached = course.bests[-1] >= bar_of(miniature)
+        reached = course.bests[-1] >= miniature.bar
         assert reached or course.pairs[-1] >= BUDGET * miniature.whole
         assert course.bests == sorted(course.bests)
     monkeypatch.setattr(comparison, "play", None)
     assert collect(tasks, {}, kept) == courses
     rows = list(comparison._rows("miniature", miniature, courses))
     assert [row.name for row in rows] == [
-        "miniature, 1 slot: Themo: tpe, asha",
-        "miniature, 4 slots: Themo: tpe, asha",
+        "miniature, 1 slot, the best less an error: Themo: tpe, asha",
+        "miniature, 4 slots, the best less an error: Themo: tpe, asha",
     ]
     assert all(row.figure is not None and row.figure > 0 and row.seeds == (0, 1) for row in rows)
     draw(courses, {"miniature": miniature}, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_second_bar_is_the_median_of_random_search(miniature: Oracle) -> None:
+    bests = {0: 0.5, 1: 0.75, 2: 0.25}
+    courses = {
+        Task("miniature", 1, method, seed, len(miniature.firsts)): Course([seed + 1], [best])
+        for method in ("random", "optuna-median")
+        for seed, best in bests.items()
+    }
+    rows = {row.name: row for row in comparison._rows("miniature", miniature, courses)}
+    row = rows["miniature, 1 slot, as random search: optuna-median"]
+    assert "reached 67% of 3 seeds" in row.detail
+    assert "bar 0.5000" in row.detail
+    assert row.figure == 2 / miniature.whole  # 1, 2 and never
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", OURS)
 def test_our_searches_spend_their_budget(miniature: Oracle, method: str, tmp_path: Path) -> None:
-    task = Task("miniature", 1, method, 0)
+    task = Task("miniature", 1, method, 0, len(miniature.firsts))
     course = collect([task], {"miniature": miniature}, tmp_path / "kept.jsonl")[task]
     assert course.winner is not None
     assert course.n_trials > 2
@@ -55,3 +74,14 @@ def test_forecasts_of_recorded_curves_are_counted(miniature: Oracle) -> None:
     assert row.figure is not None
     assert 0.5 < row.figure <= 1
     assert "forecasts of" in row.detail
+
+
+def test_the_surrogate_is_judged_by_settings_left_out(miniature: Oracle) -> None:
+    errors = errors_of(miniature, folds=5)
+    assert len(errors.recorded) == sum(curve.is_whole for curve in miniature.firsts)
+    fitted = [miniature.predicted(curve.params).best for curve in miniature.firsts if curve.is_whole]
+    np.testing.assert_allclose(fitted, errors.recorded, atol=1e-6)  # a known setting has its own curve
+    assert errors.absolute.mean() > 0.01
+    assert errors.explained < 1
+    perfect = Errors(errors.recorded, errors.recorded)
+    assert (perfect.explained, perfect.absolute.max()) == (1, 0)

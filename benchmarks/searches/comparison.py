@@ -3,8 +3,9 @@
     python -m benchmarks searches --search-seeds 0 1 2 3 4 5 6 7 8 9
 
 The tables are those of `benchmarks.searches.recording`. `make peers` installs the other libraries; those that
-are missing are named and left out. All search the shipped space without its trusted settings, until a table's
-best objective less 0.005, or for as many pairs as 24 whole trainings have. Courses are cached in a file under
+are missing are named and left out. All search the shipped space without its trusted settings, until one
+standard error below a table's best objective, or for as many pairs as 24 whole trainings have. A second bar
+is the median of random search's best objectives after that. Courses are cached in a file under
 ``logs/bench``; delete it after a change of commit. Draws docs/searches-on-curves.png.
 """
 
@@ -24,6 +25,7 @@ import numpy as np
 from benchmarks.measure import Options, Row
 from benchmarks.searches.calibration import held_ends
 from benchmarks.searches.curves import read
+from benchmarks.searches.left_out import error_row
 from benchmarks.searches.ours import Ours
 from benchmarks.searches.peers import PEERS
 from benchmarks.searches.peers.__main__ import oracle_of
@@ -39,8 +41,6 @@ PICTURE = Path("docs/searches-on-curves.png")
 SLOTS = (1, 4)
 BUDGET = 24
 """Whole trainings after which a replay ends."""
-MARGIN = 0.005
-"""Below a table's best objective lies the bar."""
 
 Factory = Callable[[Space, int, Facts], Method]
 
@@ -57,26 +57,29 @@ OURS: Mapping[str, Factory] = {
     "Themo: tpe, asha": partial(_ours, searcher="tpe", scheduler="asha"),
 }
 METHODS: Mapping[str, Factory] = {**OURS, **PEERS}
+RANDOM = "random"
 
 
 @dataclass(frozen=True, order=True)
 class Task:
-    """One replay: table, slots, method and seed."""
+    """One replay: table, slots, method and seed, and the number of the table's curves, which grows."""
 
     table: str
     slots: int
     method: str
     seed: int
+    n_curves: int
 
 
 def run(options: Options) -> list[Row]:
-    """Whole trainings until the bar for each method, and how often forecasts hold."""
-    oracles = {path.stem: oracle_of(read(path)) for path in sorted(TABLES.glob("*.parquet"))}
+    """Whole trainings until the bars for each method, the surrogate's error, and how often forecasts hold."""
+    paths = [path for path in sorted(TABLES.glob("*.parquet")) if path.stem in options.worlds]
+    oracles = {path.stem: oracle_of(read(path)) for path in paths}
     missing = [line for peer in PEERS.values() if (line := peer.missing()) is not None]
     able = [name for name in METHODS if name not in PEERS or PEERS[name].missing() is None]
     tasks = [
-        Task(table, slots, method, seed)
-        for table in oracles
+        Task(table, slots, method, seed, len(oracle.firsts))
+        for table, oracle in oracles.items()
         for slots in SLOTS
         for method in able
         for seed in options.search_seeds
@@ -84,7 +87,8 @@ def run(options: Options) -> list[Row]:
     courses = collect(tasks, oracles, KEPT)
     draw({task: course for task, course in courses.items() if task.slots == 1}, oracles, PICTURE)
     rows = [row for table, oracle in oracles.items() for row in _rows(table, oracle, courses)]
-    rows += [held_ends(table, oracle) for table, oracle in oracles.items()]
+    for table, oracle in oracles.items():
+        rows += [error_row(table, oracle), held_ends(table, oracle)]
     return rows + [Row("another library", None, "", detail=line) for line in missing]
 
 
@@ -113,30 +117,35 @@ def _read(kept: Path) -> Iterator[tuple[Task, Course]]:
 def play(task: Task, oracle: Oracle) -> Course:
     """Replay one search."""
     method = METHODS[task.method](oracle.space, task.seed, Facts.of(oracle, task.slots))
-    return replay(method, oracle, slots=task.slots, budget=BUDGET * oracle.whole, bar=bar_of(oracle))
-
-
-def bar_of(oracle: Oracle) -> float:
-    """The objective to reach."""
-    return max(curve.best for curve in oracle.firsts) - MARGIN
+    return replay(method, oracle, slots=task.slots, budget=BUDGET * oracle.whole, bar=oracle.bar)
 
 
 def _rows(table: str, oracle: Oracle, courses: Mapping[Task, Course]) -> Iterator[Row]:
     for slots in SLOTS:
         of = {task: course for task, course in courses.items() if (task.table, task.slots) == (table, slots)}
-        for method in dict.fromkeys(task.method for task in of):
-            reached = [c.until(bar_of(oracle)) / oracle.whole for t, c in of.items() if t.method == method]
-            low, high = np.quantile(reached, [0.25, 0.75], method="nearest")
-            share = statistics.mean(map(math.isfinite, reached))
-            yield Row(
-                f"{table}, {slots} {'slot' if slots == 1 else 'slots'}: {method}",
-                statistics.median_high(reached),
-                "trainings",
-                spread=(float(low), float(high)),
-                detail=f"reached {share:.0%} of {len(reached)} seeds within {BUDGET}; quartiles; "
-                f"{len(oracle.firsts)} recorded curves, bar {bar_of(oracle):.4f}",
-                seeds=tuple(task.seed for task in of if task.method == method),
-            )
+        for goal, bar in _bars(oracle, of).items():
+            for method in dict.fromkeys(task.method for task in of):
+                found = {task.seed: course for task, course in of.items() if task.method == method}
+                reached = [course.until(bar) / oracle.whole for course in found.values()]
+                low, high = np.quantile(reached, [0.25, 0.75], method="nearest")
+                share = statistics.mean(map(math.isfinite, reached))
+                yield Row(
+                    f"{table}, {slots} {'slot' if slots == 1 else 'slots'}, {goal}: {method}",
+                    statistics.median_high(reached),
+                    "trainings",
+                    spread=(float(low), float(high)),
+                    detail=f"reached {share:.0%} of {len(reached)} seeds within {BUDGET}; quartiles; "
+                    f"{len(oracle.firsts)} recorded curves, bar {bar:.4f}",
+                    seeds=tuple(found),
+                )
+
+
+def _bars(oracle: Oracle, of: Mapping[Task, Course]) -> dict[str, float]:
+    """Objectives to reach, by name."""
+    bars = {"the best less an error": oracle.bar}
+    if random := [course.bests[-1] for task, course in of.items() if task.method == RANDOM]:
+        bars["as random search"] = statistics.median(random)
+    return bars
 
 
 def draw(courses: Mapping[Task, Course], oracles: Mapping[str, Oracle], picture: Path) -> None:
@@ -156,7 +165,7 @@ def draw(courses: Mapping[Task, Course], oracles: Mapping[str, Oracle], picture:
                 bests = np.median([_bests(course, oracle, places) for course in of], axis=0)
                 style = {"linewidth": 2.4} if method in OURS else {"linewidth": 1.0, "linestyle": "--"}
                 axes.plot(places, 1 - bests, label=method, **style)
-        axes.axhline(1 - bar_of(oracle), color="black", linewidth=0.7)
+        axes.axhline(1 - oracle.bar, color="black", linewidth=0.7)
         axes.set(title=f"{table}: {len(oracle.firsts)} curves", xlabel="whole trainings", yscale="log")
         axes.set_ylabel("1 - best objective so far, median over seeds")
     figure.axes[-1].legend(fontsize="x-small")

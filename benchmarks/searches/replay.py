@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 
 import numpy as np
@@ -16,6 +17,9 @@ from benchmarks.searches.surrogate import Surrogate
 from themo.config.settings import Settings
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space
+
+N_QUERIES = 1_000
+"""Validation queries of both worlds, of which the objective is a share."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,12 @@ class Oracle:
         n_reports = max(len(curve.pairs) for curve in firsts)
         self.surrogate = Surrogate(space, firsts, n_reports)
         self._n_reports = n_reports
+
+    @cached_property
+    def bar(self) -> float:
+        """One standard error below the table's best objective, a share of `N_QUERIES`."""
+        best = max(curve.best for curve in self.firsts)
+        return best - math.sqrt(best * (1 - best) / N_QUERIES)
 
     def curve(self, params: dict[str, Scalar]) -> Curve:
         """The recorded curve of a setting, or the predicted one."""

@@ -115,7 +115,7 @@ def test_students_that_immich_cannot_hold_are_refused(
         export_version(opened, "immich", tmp_path / "export")
     monkeypatch.setattr(onnx_graph, "PACKAGES", ("onnx", "nosuchpackage"))
     monkeypatch.setattr(onnx_graph, "MOST_BYTES", 10**9)
-    with pytest.raises(InputError, match="--format immich needs nosuchpackage: install themo with the extra"):
+    with pytest.raises(InputError, match="--format immich needs nosuchpackage: pip install nosuchpackage"):
         export_version(opened, "immich", tmp_path / "export")
     assert not (tmp_path / "export").exists()
 

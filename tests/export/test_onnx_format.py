@@ -172,5 +172,5 @@ def test_without_its_packages(
     monkeypatch.setattr(onnx_graph, "PACKAGES", ("onnx", "nosuchpackage"))
     opened = source()
     for name in ("onnx", "mlflow"):
-        with pytest.raises(InputError, match=r"needs? nosuchpackage: install themo with the extra 'export'"):
+        with pytest.raises(InputError, match=r"^--format .* needs nosuchpackage: pip install nosuchpackage$"):
             export_version(opened, name, tmp_path / "export")

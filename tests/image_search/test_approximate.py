@@ -18,8 +18,9 @@ from themo.errors import InputError
 from themo.files.cache import digest, digest_file
 from themo.image_search import approximate
 from themo.image_search.approximate import ApproximateIndex, too_few_to_approximate
-from themo.image_search.index import ImageIndex, Match
+from themo.image_search.index import ImageIndex
 from themo.image_search.lists import Lists
+from themo.image_search.matches import Match
 from themo.image_search.pictures import Stamp
 from themo.image_search.pieces import MappedVectors, Piece
 

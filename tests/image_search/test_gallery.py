@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from tiny import write_picture
 
 from themo.image_search.gallery import Found, page
-from themo.image_search.index import Match
+from themo.image_search.matches import Match
 from themo.image_search.small_copies import THUMBNAIL_PIXELS
 from themo.models.image_files import open_rgb
 

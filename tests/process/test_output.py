@@ -13,7 +13,7 @@ import pytest
 from rich.table import Table
 
 from themo.process import progress
-from themo.process.output import duration, print_result
+from themo.process.output import duration, print_result, typed
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]")
 """The escape sequence of a foreground colour."""
@@ -141,3 +141,12 @@ def test_waiting_says_nothing_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> N
 )
 def test_durations(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+def test_commands_name_paths_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "a folder"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert typed("test", here / "logs" / "best").endswith(" test logs/best")
+    assert typed("test", tmp_path / "logs").endswith(f" test {tmp_path / 'logs'}")
+    assert typed("test", str(here)).endswith(f" test '{here}'")

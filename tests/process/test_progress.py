@@ -31,6 +31,17 @@ def test_earlier_work_counts_in_lines_but_not_in_the_rate(
     assert capsys.readouterr().err == "Training: 170 of 200 pairs, 10/s\n"
 
 
+def test_slow_units_show_their_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    seconds = iter((10.0, 200.0))
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
+    with track("Recording", 7, "trainings") as advance:
+        advance(2)
+    assert capsys.readouterr().err == "Recording: 2 of 7 trainings, 95.0 s each\n"
+
+
 def test_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with track("Work", 1000, "texts") as advance:
         for _ in range(1000):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from themo.image_search.answers import Answer
-    from themo.image_search.index import Match
+    from themo.image_search.matches import Match
 
 
 def answer_to_json(answer: Answer, folder: Path) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 from torch import nn
 
 from themo.errors import InputError
-from themo.export.refusals import PACKAGES
+from themo.export.refusals import PACKAGES, refuse_missing_packages
 from themo.runtimes.choice import MOST_BYTES
 
 
@@ -32,8 +31,4 @@ def refuse_graph(
             f"--format {format_name} cannot hold {part}: a graph has at most "
             f"{MOST_BYTES / 1e9:.1f} GB of weights, this one has {n_bytes / 1e9:.1f}"
         )
-    missing = [name for name in packages or PACKAGES if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"--format {format_name} needs {', '.join(missing)}: install themo with the extra 'export'"
-        )
+    refuse_missing_packages(f"--format {format_name}", packages or PACKAGES)

@@ -31,6 +31,8 @@ CHECKED = "3.3.0"
 """Release of open_clip that was checked for the types below."""
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 """Types of transformers encoders that `HFTextEncoder` supports."""
+COMING = {"modernbert": "4.1.0.dev0"}
+"""Types that a development version of open_clip takes (its commit 4630c00), by that version."""
 _POSITIONS = "embeddings.position_embeddings.weight"
 
 
@@ -40,7 +42,7 @@ def refuse(source: Source) -> None:
     Raises:
         InputError: The format cannot hold this student.
     """
-    kind = source.trained.backbone.config.model_type  # type: ignore[union-attr]
+    kind = str(source.trained.backbone.config.model_type)  # type: ignore[union-attr]
     reason = None
     if not source.has_teacher:
         reason = f"it was trained on data.targets {source.settings.data.targets}, which have no image tower"
@@ -50,9 +52,10 @@ def refuse(source: Source) -> None:
             "(student.last_layer_norm); sentence-transformers and onnx hold it"
         )
     elif kind not in MODEL_TYPES:
+        later = f" (taken from open_clip {COMING[kind]} on)" if kind in COMING else ""
         reason = (
             f"the text tower of open_clip {CHECKED} takes {', '.join(MODEL_TYPES)}, got a backbone of type "
-            f"{kind}; sentence-transformers, onnx and openvino hold it"
+            f"{kind}{later}; sentence-transformers, onnx and openvino hold it"
         )
     if reason is not None:
         raise InputError(f"--format open_clip cannot hold {source.version}: {reason}")

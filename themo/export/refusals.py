@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -66,12 +67,16 @@ def refuse_model_name(name: str) -> None:
         raise InputError(f"--register must be letters, digits, spaces and . _ -, got {name!r}")
 
 
-def refuse_missing_packages() -> None:
-    """Refuse a registration where the packages of the format `mlflow` are missing.
+def refuse_missing_packages(option: str, packages: Sequence[str] = PACKAGES) -> None:
+    """Refuse an option whose packages are missing, with the command that installs them.
+
+    Args:
+        option: The option, with its value if it has one.
+        packages: Its packages; by default those of a graph.
 
     Raises:
-        InputError: One is.
+        InputError: One is missing.
     """
-    missing = [name for name in PACKAGES if find_spec(name) is None]
+    missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise InputError(f"--register needs {', '.join(missing)}: install themo with the extra 'export'")
+        raise InputError(f"{option} needs {', '.join(missing)}: pip install {' '.join(missing)}")

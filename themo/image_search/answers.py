@@ -19,7 +19,8 @@ from themo.image_search.references import load_references
 
 if TYPE_CHECKING:
     from themo.image_search.approximate import ApproximateIndex
-    from themo.image_search.index import ImageIndex, Match
+    from themo.image_search.index import ImageIndex
+    from themo.image_search.matches import Match
     from themo.image_search.ranking import Ranking
     from themo.model import Model
 

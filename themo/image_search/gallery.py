@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from themo.errors import InputError
-from themo.image_search.index import Match
+from themo.image_search.matches import Match
 from themo.image_search.pictures import printable
 from themo.image_search.small_copies import small_copy
 from themo.process.progress import track

@@ -28,6 +28,7 @@ from themo.files.locks import alone
 from themo.image_search.building import Builder
 from themo.image_search.codes import multiplies_bytes
 from themo.image_search.codes_folder import CodedPiece, update_codes
+from themo.image_search.matches import Match
 from themo.image_search.pictures import Stamp
 from themo.image_search.pieces import HeldVectors, MappedVectors, Vectors
 from themo.image_search.ranking import AllScores, BoundedScores, Ranking
@@ -38,34 +39,6 @@ if TYPE_CHECKING:
 
 _FORM = 4
 """Version of the index's format and of the decoding; a new number makes a new index."""
-
-
-CUTOFF = 0.5
-"""Chance below which a match is unlikely; measured in ``docs/experiments/nothing-like-that.md``."""
-
-
-@dataclass(frozen=True)
-class Match:
-    """A picture found by a query.
-
-    Attributes:
-        name: Path below the folder.
-        score: Cosine of its vector and the query's.
-        copies: Other files with the same bytes, by name.
-        duplicates: Files of near-duplicates folded into this match, the best first.
-        chance: Chance that the picture is relevant, 0 to 1 (`themo.image_search.chance`); None: not known.
-    """
-
-    name: str
-    score: float
-    copies: tuple[str, ...] = ()
-    duplicates: tuple[str, ...] = ()
-    chance: float | None = None
-
-    @property
-    def is_unlikely(self) -> bool:
-        """Whether the chance is known and below `CUTOFF`."""
-        return self.chance is not None and self.chance < CUTOFF
 
 
 @dataclass(frozen=True)

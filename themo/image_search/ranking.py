@@ -9,23 +9,50 @@ Shape suffixes: N pictures, n some of them, E dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from themo.image_search.codes import RoundedQuery
+from themo.image_search.codes_folder import CodedPiece
+from themo.image_search.matches import Match
 from themo.image_search.pieces import Vectors
-
-if TYPE_CHECKING:
-    from themo.image_search.index import ImageIndex, Match
 
 Rows = npt.NDArray[np.intp]
 
 MOST_COMPARED = 1 / 8
 """Greatest share of pictures whose vectors are read one by one; of more, all vectors are read in order."""
+
+
+class Pictures(Protocol):
+    """The pictures that are ranked, as `themo.image_search.index.ImageIndex` holds them."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """N paths below the folder."""
+
+    @property
+    def file_of(self) -> Rows:
+        """(N,) numbers, equal for files with the same bytes."""
+
+    @property
+    def codes(self) -> tuple[CodedPiece, ...]:
+        """Codes of each piece of the vectors."""
+
+    def scores(self, queries_QE: Vectors) -> Vectors:
+        """Return the (N, Q) products of all pictures with queries."""
+
+    def scores_of(self, rows: Rows, query_E: Vectors) -> Vectors:
+        """Return the (n,) products of some pictures with a query."""
+
+    def vectors(self, rows: Sequence[int] | Rows) -> Vectors:
+        """Return the (n, E) vectors of some pictures."""
+
+    def match(self, rows: Sequence[int], score: float) -> Match:
+        """Return the match of a file's rows."""
 
 
 class Scores(Protocol):
@@ -55,11 +82,11 @@ class BoundedScores:
     """Scores of pictures that may be among the best, computed on demand.
 
     Args:
-        index: An index with codes.
+        index: Pictures with codes.
         query_E: float32 vector.
     """
 
-    def __init__(self, index: ImageIndex, query_E: Vectors) -> None:
+    def __init__(self, index: Pictures, query_E: Vectors) -> None:
         self._index = index
         self._query_E = query_E
         query = RoundedQuery.of(query_E)
@@ -81,12 +108,12 @@ class Ranking:
     """The files of an index, the best for a query first.
 
     Args:
-        index: The index.
+        index: The pictures.
         query_E: float32 vector of the query, of length 1.
         scores: Scores of the pictures.
     """
 
-    def __init__(self, index: ImageIndex, query_E: Vectors, scores: Scores) -> None:
+    def __init__(self, index: Pictures, query_E: Vectors, scores: Scores) -> None:
         self.index = index
         self.query_E = query_E
         self._scores = scores

@@ -167,16 +167,36 @@ class PhraseReader:
         if not len(others):
             return words_R, np.diff(bounds)
         # capitals beyond the simple, punctuation, two blanks: a raw word may hold no word, or several
-        numbers = {raw: self._numbers_of(raw) for raw in split.values.take(others).unique().to_pylist()}
-        holds_R = words_R[:, None].tolist()
-        for at, raw in zip(others.tolist(), split.values.take(others).to_pylist(), strict=True):
-            holds_R[at] = numbers[raw]
-        before = np.concatenate([[0], np.cumsum([len(held) for held in holds_R])])
-        return np.array([n for held in holds_R for n in held], np.int64), np.diff(before[bounds])
+        raws = split.values.take(others).dictionary_encode()
+        lists = [self._numbers_of(raw) for raw in raws.dictionary.to_pylist()]
+        words_W, counts_R = _spread(words_R, others, lists, raws.indices.to_numpy())
+        before = np.concatenate([[0], np.cumsum(counts_R)])
+        return words_W, np.diff(before[bounds])
 
     def _numbers_of(self, raw: str) -> list[int]:
         marked = self._normalize(raw)
         return [self._number.get(word, -1) for word in marked[1:-1].split(MARK + MARK) if word]
+
+
+def _spread(numbers_R: Ids, at: Ids, lists: Sequence[Sequence[int]], chosen: Ids) -> tuple[Ids, Ids]:
+    """Put a list in the place of some numbers.
+
+    Args:
+        numbers_R: Numbers, R of them.
+        at: Places in `numbers_R`.
+        lists: Lists of numbers, empty ones too.
+        chosen: The list of each place, by its position in `lists`.
+
+    Returns:
+        All numbers in order, and how many stand for each of the R.
+    """
+    sizes = np.array([len(numbers) for numbers in lists], np.int64)
+    source = np.concatenate([numbers_R, np.array([n for numbers in lists for n in numbers], np.int64)])
+    starts_R, counts_R = np.arange(len(numbers_R)), np.ones(len(numbers_R), np.int64)
+    starts_R[at] = len(numbers_R) + (np.cumsum(sizes) - sizes)[chosen]
+    counts_R[at] = sizes[chosen]
+    ends_R = np.cumsum(counts_R)
+    return source[np.repeat(starts_R - ends_R + counts_R, counts_R) + np.arange(counts_R.sum())], counts_R
 
 
 class _Trie:

@@ -90,5 +90,12 @@ def with_command(label: str, command: str, screen: Console | None = None) -> str
 
 
 def typed(*words: str | Path) -> str:
-    """Return a command of this program, quoted for a shell."""
-    return shlex.join(["python", "-m", "themo", *map(str, words)])
+    """Return a command of this program, quoted for a shell; paths as `from_here` shows them."""
+    shown = [from_here(word) if isinstance(word, Path) else word for word in words]
+    return shlex.join(["python", "-m", "themo", *shown])
+
+
+def from_here(path: Path) -> str:
+    """Return a path relative to the current folder if it lies below it, else as it is."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -84,8 +84,7 @@ def _bar(description: str, total: float, unit: str, before: int) -> Iterator[Adv
         def advance(n: float, note: str = "") -> None:
             nonlocal done
             done += n
-            rate = f"{done / max(time.monotonic() - start, 1e-9):,.0f}/s"
-            bar.update(task, advance=n, rate=rate)
+            bar.update(task, advance=n, rate=_rate(done, time.monotonic() - start))
             if note:
                 bar.update(task, note=note)
 
@@ -102,8 +101,12 @@ def _lines(description: str, total: float, unit: str, before: int) -> Advance:
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            rate = done / (now - start)
             place = f"{before + done:,.0f} of {total:,.0f} {unit}"
-            console.print(f"{description}: {place}, {rate:,.0f}/s {note}".rstrip())
+            console.print(f"{description}: {place}, {_rate(done, now - start)} {note}".rstrip())
 
     return advance
+
+
+def _rate(done: float, seconds: float) -> str:
+    rate = done / max(seconds, 1e-9)
+    return f"{rate:,.0f}/s" if rate >= 1 or not done else f"{1 / rate:,.1f} s each"

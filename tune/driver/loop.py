@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 from pyarrow import ArrowException
 
 from themo.errors import reason_of
-from themo.files.disk_space import Patience, is_full
+from themo.files.disk_space import is_full
 from themo.process.progress import console
 from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.cluster.slots import Slots
-from tune.cluster.storage import SESSION_PREFIX, TRIAL_PREFIX, Storage
+from tune.cluster.storage import SESSION_PREFIX, TRIAL_PREFIX
 from tune.study.naming import FAILURES_FOLDER
-from tune.study.search import Search
-from tune.study.study import Study
 from tune.worker.trial import Work, run
 
 if TYPE_CHECKING:
+    from tune.driver.session_state import SessionState
     from tune.driver.stages import Stage
     from tune.driver.stoppers import TimeBudget
 
@@ -33,18 +32,12 @@ class Loop:
     """The loop of one stage of a session, with a folder of its own in the storage.
 
     Args:
-        search: The search.
-        study: The record.
-        storage: The storage of checkpoints.
-        patience: Retries while the disk is full.
+        state: The search and its record.
     """
 
-    def __init__(self, search: Search, study: Study, storage: Storage, patience: Patience) -> None:
-        self._search = search
-        self._study = study
-        self._storage = storage
-        self._patience = patience
-        self._name = _next_session(storage.when_there(storage.folders))
+    def __init__(self, state: SessionState) -> None:
+        self._search, self._study, self._storage = state.search, state.study, state.storage
+        self._name = _next_session(self._storage.when_there(self._storage.folders))
 
     @property
     def session(self) -> str:

@@ -16,7 +16,7 @@ from themo.config.worlds import load_for_training, toy_parts
 from themo.data.sources import refuse_missing_files
 from themo.errors import InputError
 from themo.export.refusals import refuse_missing_packages, refuse_model_name
-from themo.process.output import typed, with_command
+from themo.process.output import from_here, typed, with_command
 from themo.process.progress import console, waiting
 from tune.cluster.address import asked_address, refuse_unreachable
 from tune.cluster.folders import refuse_unfit_folders
@@ -96,7 +96,7 @@ class OpenSearch:
             # at the start: some failures, such as the loss of a cluster's head, leave no chance to print
             console.print(with_command("To resume: ", self.resume_command, console), soft_wrap=True)
 
-        console.print(f"Search {search.name}: {search.folder}")
+        console.print(f"Search {search.name}: {from_here(search.folder)}")
         if search.space.search.resource == "seconds":
             console.print(
                 "Resource: seconds of training. They differ from run to run, so that a search that is killed "
@@ -136,7 +136,7 @@ def open_search(options: SearchOptions) -> OpenSearch:
     """
     if options.register is not None:
         refuse_model_name(options.register)
-        refuse_missing_packages()
+        refuse_missing_packages("--register")
     is_new = options.resume is None
     if is_new and options.repeat is None:
         settings = load_for_training(options.config, options.preset, options.settings)

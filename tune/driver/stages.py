@@ -12,11 +12,10 @@ from typing import Protocol
 
 from ray.tune import Callback
 
-from themo.files.disk_space import Patience
 from tune.cluster.slots import Slots
-from tune.cluster.storage import Storage
 from tune.confirmation.verdict import next_run, verdict
 from tune.driver.checkpoints import Keeper
+from tune.driver.session_state import SessionState
 from tune.results.confirmation_view import ConfirmationView
 from tune.results.live import LiveView
 from tune.results.trial_table import TrialTable
@@ -25,7 +24,6 @@ from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
 from tune.study.confirmation import SEED
 from tune.study.limits import is_whole
-from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 from tune.study.tried import most_trials
@@ -63,22 +61,22 @@ class Stage:
     is_done: Callable[[], bool]
 
 
-def trials_of(
-    search: Search,
-    study: Study,
-    storage: Storage,
-    session: str,
-    patience: Patience,
-    slots: Slots,
-    runs: Callable[[Study], Callback],
-) -> Stage:
-    """The trials of a search."""
+def trials_of(state: SessionState, session: str, slots: Slots, runs: Callable[[Study], Callback]) -> Stage:
+    """The trials of a search.
+
+    Args:
+        state: The search and its record.
+        session: Name of the loop's folder in the storage.
+        slots: Returns the current number of slots.
+        runs: Makes the callback that keeps the reports of a record for MLflow.
+    """
+    search, study = state.search, state.study
     space = search.space
     return Stage(
         record=study,
         space=space,
         draw=None,
-        keeper=Keeper(study, space, search.folder, storage, session, patience),
+        keeper=_keeper(state, study, space, session),
         runs=runs(study),
         view=LiveView(
             study,
@@ -95,15 +93,15 @@ def trials_of(
     )
 
 
-def confirmation_of(
-    search: Search,
-    study: Study,
-    storage: Storage,
-    session: str,
-    patience: Patience,
-    runs: Callable[[Study], Callback],
-) -> Stage:
-    """The runs that confirm the winner of a search; none is stopped early, and no student is kept."""
+def confirmation_of(state: SessionState, session: str, runs: Callable[[Study], Callback]) -> Stage:
+    """The runs that confirm the winner of a search; none is stopped early, and no student is kept.
+
+    Args:
+        state: The search and its record.
+        session: Name of the loop's folder in the storage.
+        runs: Makes the callback that keeps the reports of a record for MLflow.
+    """
+    search, study = state.search, state.study
     space = replace(search.space, first=(), search=never_stopped(search.space.search))
 
     def draw() -> Trial | None:
@@ -121,7 +119,7 @@ def confirmation_of(
         record=study.runs,
         space=space,
         draw=draw,
-        keeper=Keeper(study.runs, space, search.folder, storage, session, patience, keeps_students=False),
+        keeper=_keeper(state, study.runs, space, session, keeps_students=False),
         runs=runs(study.runs),
         view=ConfirmationView(study),
         tabulate=lambda: None,
@@ -135,3 +133,10 @@ def never_stopped(search: SearchSettings) -> SearchSettings:
     The runs of a confirmation are compared by the objective alone.
     """
     return search.model_copy(update={"scheduler": "none", "second_objective": None})
+
+
+def _keeper(
+    state: SessionState, record: Study, space: Space, session: str, *, keeps_students: bool = True
+) -> Keeper:
+    folder, storage, patience = state.search.folder, state.storage, state.patience
+    return Keeper(record, space, folder, storage, session, patience, keeps_students=keeps_students)

@@ -215,10 +215,10 @@ def tune(
         result = opened.run()
         end = conclude(opened.search, result.folder / BEST_VERSION, register)
         end.refuse_unregistered(opened.resume_command)
-        return _told(opened.search.name, result, end)
+        return _result_of(opened.search.name, result, end)
 
 
-def _told(name: str, result: SearchResult, end: Conclusion) -> TuneResult:
+def _result_of(name: str, result: SearchResult, end: Conclusion) -> TuneResult:
     from themo.checkpoints.versions import read_summary
 
     version, winner = result.folder / BEST_VERSION, result.best

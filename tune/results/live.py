@@ -127,7 +127,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         done = self._study.n_done
         parts = [
             f"{done} of {self._total} trials done",
-            f"{counts['COMPLETE']} completed, {counts['PRUNED']} stopped early, {counts['FAIL']} failed",
+            f"{counts['COMPLETE']} completed, {counts['PRUNED']} pruned, {counts['FAIL']} failed",
             f"{len(self._running)} of {self._slots()} slots busy",
         ]
         if counts["PAUSED"]:

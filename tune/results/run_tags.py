@@ -66,7 +66,8 @@ def leads(found: Verdict | None) -> dict[str, float]:
     """The winner's leads with further seeds, as metrics: ``lead/runner_up``, and the ends of its interval."""
     metrics: dict[str, float] = {}
     for comparison in found.comparisons if found is not None else ():
-        name, lead = f"lead/{comparison.role.replace(' ', '_')}", comparison.lead
+        role, lead = comparison.role.replace(" ", "_").replace("-", "_"), comparison.lead
+        name = f"lead/{role}"
         values = {name: lead.mean, f"{name}_low": lead.low, f"{name}_high": lead.high}
         metrics |= {key: value for key, value in values.items() if value is not None}
     return metrics

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from themo.checkpoints.versions import REPORT_FILE
 from themo.errors import InputError
-from themo.process.output import duration, typed, with_command
+from themo.process.output import duration, from_here, typed, with_command
 from themo.process.progress import console
 from tune.confirmation.verdict import is_due, verdict
 from tune.results.best_trials import best_so_far, cost_cell, counts_in_words, show
@@ -157,7 +157,7 @@ class Status:
             where = [] if logs_dir == Path("logs").resolve() else ["--logs-dir", str(logs_dir)]
             lines.append(with_command("To resume: ", typed("tune", "--resume", self.search.name, *where)))
         if (report := self.folder / REPORT_FILE).exists():
-            lines.append(f"Report: {report}")
+            lines.append(f"Report: {from_here(report)}")
         lines += [
             f"Trial {trial.number} failed: {trial.reason or 'unknown reason'}" for trial in self.failures
         ]

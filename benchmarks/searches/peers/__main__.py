@@ -59,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=10, help="replays of each peer (default: 10)")
     parser.add_argument("--slots", type=int, default=1, help="trainings at a time (default: 1)")
     parser.add_argument("--budget", type=float, default=32, help="whole trainings a replay (default: 32)")
-    parser.add_argument("--bar", type=float, help="objective to reach (default: the table's best less 0.005)")
+    parser.add_argument(
+        "--bar", type=float, help="objective to reach (default: a standard error below the best)"
+    )
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="NAME")
     asked = parser.parse_args(arguments)
     curves = read(asked.table)
@@ -68,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     oracle = oracle_of(curves)
     if asked.bar is None:
-        asked.bar = max(curve.best for curve in oracle.firsts) - 0.005
+        asked.bar = oracle.bar
     print(f"{len(oracle.firsts)} settings, bar {asked.bar:.4f}, {asked.slots} slots, {asked.seeds} seeds")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries' own deprecations

@@ -294,6 +294,7 @@ def test_it_is_drawn_in_a_browser_without_the_network(
     with opened(path, scheme, width) as seen:
         drawn = seen.drawn()
         assert seen.overlaps() == []
+        assert seen.clipped() == []
         assert set(drawn) == {"places", "twins", "attributes", "values"}
         assert min(drawn.values()) > 0, drawn
         loaded = "[...document.images].map(image => image.complete && image.naturalWidth)"

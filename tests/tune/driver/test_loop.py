@@ -8,6 +8,7 @@ from themo.files.disk_space import Patience
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
 from tune.driver.loop import Loop, _next_session
+from tune.driver.session_state import SessionState
 from tune.study.study import Study
 
 
@@ -18,7 +19,7 @@ def test_a_failed_clean_up_ends_no_search(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Storage, "remove_loose_files", refuse)
     search, folder = a_search(tmp_path, "mine", Resources()), tmp_path / "tune" / "mine"
     study = Study(None, "max")
-    Loop(search, study, Storage(str(folder / "trials")), Patience())._tidy()
+    Loop(SessionState(search, study, Storage(str(folder / "trials")), Patience()))._tidy()
     told = "Warning: unused files of session-1 cannot be removed: [Errno 5] Input/output error"
     assert told in capsys.readouterr().err
 

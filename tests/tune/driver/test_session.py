@@ -31,13 +31,16 @@ from optuna.trial import TrialState
 from themo.config.settings import Settings, load
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
+from themo.files.disk_space import Patience
 from themo.tracking.comparison import VIEW_TAG
 from themo.tracking.unsent import marked
 from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
 from tune.driver import session
-from tune.driver.session import _finish, run_search
+from tune.driver.outcome import finish
+from tune.driver.session import run_search
+from tune.driver.session_state import SessionState
 from tune.results import best_trials as results
 from tune.results.best_trials import SearchResult
 from tune.results.mlflow_runs import axes_of
@@ -360,7 +363,7 @@ def test_a_time_budget_without_a_good_trial_names_the_resume(tmp_path, n_failed,
     for number in range(1, n_failed + 1):
         study.finish(number, "FAIL", "RuntimeError: a bug")
     with pytest.raises(InputError) as caught:
-        _finish(search, study, 1, Storage(str(search.folder / "trials")))
+        finish(SessionState(search, study, Storage(str(search.folder / "trials")), Patience()), 1)
     assert str(caught.value) == f"--time-budget: {ended}: continue with --resume mine"
 
 

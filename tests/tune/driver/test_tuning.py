@@ -14,6 +14,7 @@ import pytest
 from formula_search import TREE, a_search, settings_in
 
 import themo
+from themo.export import refusals
 from tune.cluster.resources import Resources
 from tune.driver import session
 from tune.driver.search_options import SearchOptions
@@ -102,6 +103,14 @@ def test_bad_input_is_refused_in_one_line(
         themo.tune(**{"config": config} | ({} if "resume" in given else {"space": SPACE}) | given)
     assert "\n" not in str(refusal.value)
     assert not list(tmp_path.rglob(SEARCH_FILE))
+
+
+def test_registering_without_its_packages_is_refused(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "find_spec", lambda _: None)
+    packages = "onnx onnxscript onnxruntime"
+    message = f"^--register needs {packages.replace(' ', ', ')}: pip install {packages}$"
+    with pytest.raises(themo.InputError, match=message):
+        themo.tune(config=config, space=SPACE, register="es")
 
 
 @pytest.fixture

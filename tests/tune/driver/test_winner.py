@@ -16,9 +16,11 @@ from rich.console import Console
 from simulation import Killed, play, space_of
 
 from themo.config.settings import load
+from themo.files.disk_space import Patience
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
-from tune.driver.session import _finish
+from tune.driver import outcome
+from tune.driver.session_state import SessionState
 from tune.results.best_trials import SearchResult, table
 from tune.results.mlflow_runs import SearchRuns
 from tune.results.report.page import write_report
@@ -87,7 +89,8 @@ def cut(logs_dir: Path) -> tuple[Search, Study]:
 
 
 def finish(search: Search, study: Study) -> SearchResult:
-    return _finish(search, study, 1, Storage(str(search.folder / "trials")))
+    state = SessionState(search, study, Storage(str(search.folder / "trials")), Patience())
+    return outcome.finish(state, 1)
 
 
 def test_all_views_of_a_cut_search_name_the_same_winner(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then(study, monkeypat
     view.close()
     captured = capsys.readouterr()
     assert captured.err == (
-        "3 of 8 trials done, 1 completed, 1 stopped early, 1 failed, 1 of 2 slots busy; "
+        "3 of 8 trials done, 1 completed, 1 pruned, 1 failed, 1 of 2 slots busy; "
         "best val/match@01 0.7000 in trial 1: learn_rate=0.00123 loss=mse\n"
     )
     assert captured.out == ""
@@ -122,7 +122,7 @@ def two_running() -> Study:
 def test_each_running_trial_has_a_row_of_80_columns(two_running, monkeypatch):
     lines = shown(two_running, [2, 1], monkeypatch)
     assert lines[1:] == [
-        "1 of 8 trials done, 1 completed, 0 stopped early, 0 failed, 2 of 2 slots busy",
+        "1 of 8 trials done, 1 completed, 0 pruned, 0 failed, 2 of 2 slots busy",
         "best val/match@01 0.9000 in trial 0: learn_rate=0.001 weight_decay=0.0123",
         "warmup_share=0.05 batch_size=192 loss=mse+infonce temperature=0.0712",
         "pooling=mean schedule=cosine dropout=0.1 projection_bias=True",

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import PASSWORD, postgresql
 from formula_search import a_search
 from mlflow import MlflowClient
 
 from themo.checkpoints.versions import keep_run_keys
+from themo.cli.main import main
 from themo.errors import InputError
+from themo.tracking.comparison import UI_ADDRESS, VIEW_TAG, view_address
 from themo.tracking.runs import Tracking
 from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of
 from themo.tracking.uri import URI_VARIABLE, tracking_uri
@@ -24,7 +27,7 @@ from tune.results.parent_run import bring_winner, register_winner, renew, send_s
 from tune.results.run_tags import run_key
 from tune.study.search import Search, alone
 from tune.study.study import Study
-from tune.study.tracking_place import TRACKING_FILE, keep_place
+from tune.study.tracking_place import TRACKING_FILE, comparison_of, keep_place
 
 pytestmark = [
     pytest.mark.slow,  # MLflow takes seconds to begin
@@ -120,6 +123,31 @@ def test_the_winner_is_brought_once(search: Search) -> None:
     assert files == ["best.yaml", "report.html", "settings.json", "test.json"]
     names = sorted(run.info.run_name for run in runs(search)[1])
     assert names == ["mine", "trial 0 of mine", "trial 1 of mine"]
+
+
+def test_postgresql_holds_winner_and_comparison(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where MLflow puts the artefacts of a database without a server
+    with postgresql() as uri:
+        monkeypatch.setenv(URI_VARIABLE, uri)
+        finish(search, 0.9, 0.4)
+        assert str(send_search(search.folder, 120.0)) == "3 runs sent"
+        assert str(send_search(search.folder, 120.0)) == "0 runs sent"
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name(search.settings.paths.experiment)
+        runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+        assert sorted(runs) == ["mine", "trial 0 of mine", "trial 1 of mine"]
+        assert winner_tags(runs["mine"])["trial"] == "0"
+        assert runs["mine"].data.metrics["test/retrieval_at_01"] == 0.75
+        files = [file.path for file in client.list_artifacts(runs["mine"].info.run_id)]
+        assert files == ["best.yaml", "report.html", "settings.json", "test.json"]
+        (chart,) = json.loads(experiment.tags[f"{VIEW_TAG}{search.uid}"])["compareRunCharts"]
+        assert chart["selectedParams"] == ["log10_learn_rate"]
+    address = comparison_of(search.folder, search.uid).address
+    assert address is not None
+    assert f"/experiments/{experiment.experiment_id}/runs?viewStateShareKey={search.uid}" in address
+    assert PASSWORD not in (search.folder / TRACKING_FILE).read_text(encoding="utf-8")
 
 
 def test_another_winner_takes_the_place_of_the_first(search: Search) -> None:
@@ -223,6 +251,15 @@ def test_a_report_that_is_not_renewed_says_why(
     renew(search, search.folder)
     (line,) = capsys.readouterr().err.splitlines()
     assert re.match(f"Not renewed in MLflow: .*{reason}", line)
+
+
+def test_a_report_names_the_page_that_compares(search: Search, capsys: pytest.CaptureFixture[str]) -> None:
+    finish(search, 0.9, 0.4)
+    keep_place(search.folder, search.settings.paths.experiment, "1")
+    assert main(["report", str(search.folder)]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{search.folder / 'report.html'}\n"
+    assert f"Its trials: {view_address(UI_ADDRESS, '1', search.uid)}\n" in err
 
 
 def test_a_search_that_never_logged_has_nothing_to_renew(

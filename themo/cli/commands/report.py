@@ -88,6 +88,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         from tune.results.report.comparison import write_comparison
         from tune.results.report.follow import HOST, server_of
         from tune.results.report.page import write_report
+        from tune.study.tracking_place import comparison_of
     if options.follow:
         with server_of(folders[0], DEFAULT_PORT if options.port is None else options.port) as server:
             print_result(f"http://{HOST}:{server.server_address[1]}/")
@@ -98,6 +99,9 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     else:
         print_result(str(write_report(searches[0], folders[0])))
         renew(searches[0], folders[0])
+        comparison = comparison_of(folders[0], searches[0].uid)
+        if comparison.address is not None:
+            console.print(f"Its trials: {comparison.address}", soft_wrap=True)
 
 
 def _newest(logs_dir: Path) -> Path:

@@ -13,7 +13,7 @@ from themo.cli.options import Parser, add_json, add_presets, add_settings, path
 from themo.config.settings import Settings, load
 from themo.errors import InputError
 from themo.evaluation.recording import score_and_record
-from themo.process.output import print_json, print_result, with_command
+from themo.process.output import from_here, print_json, print_result, with_command
 from themo.process.progress import console, waiting
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
             print_result(to_table(sizes))
     if report:
-        console.print(f"Report:        {report}")
+        console.print(f"Report:        {from_here(report)}")
     command = ui_command(tracking_uri(Path(settings.paths.logs_dir)))
     console.print(with_command("Compare runs:  ", command, console))
 

@@ -22,7 +22,7 @@ from themo.cli.options import (
     seconds,
     share_or_off,
 )
-from themo.process.output import columns, print_json, print_result, typed, with_command
+from themo.process.output import columns, from_here, print_json, print_result, typed, with_command
 from themo.process.progress import console
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
@@ -199,7 +199,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
 
 def _print_next(label: str, text: str | Path) -> None:
-    console.print(f"{label:<14} {text}", soft_wrap=True)
+    shown = from_here(text) if isinstance(text, Path) else text
+    console.print(f"{label:<14} {shown}", soft_wrap=True)
 
 
 def _print_command(label: str, command: str) -> None:

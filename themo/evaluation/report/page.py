@@ -172,7 +172,7 @@ def _figures(tested: Examination) -> dict[str, Figure]:
         scenes = tested.pictured.scenes
         drawn["twins"] = shares({"": twin_shares(tested)}, 1, "share of pairs that are distinguished")
         found = {"": attribute_shares(tested.scores, scenes)}
-        drawn["attributes"] = shares(found, 1, "share of captions whose first image has the attribute right")
+        drawn["attributes"] = shares(found, 1, "share with the attribute right")
         drawn["values"] = shares(value_shares(tested.scores, scenes), 2, "retrieval@01")
     return drawn
 

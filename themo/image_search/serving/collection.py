@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from themo.image_search.index import ImageIndex, Match
+from themo.image_search.index import ImageIndex
+from themo.image_search.matches import Match
 from themo.image_search.pictures import printable
 from themo.image_search.query import Query
 

@@ -225,7 +225,7 @@ def time_line(found: Sequence[Lane], winner: Trial | None, mode: Mode) -> Figure
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
-                insidetextfont={"color": "white", "size": 11},
+                insidetextfont={"size": 11},  # Plotly takes the colour that contrasts with the bar,
                 customdata=[about(trial, mode) for _, trial, _ in bars],
                 hovertemplate="%{customdata}<extra></extra>",
                 showlegend=bool(bars),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,6 +150,16 @@ def test_pointing_at_a_row_marks_its_line_and_back(seen: Opened) -> None:
     assert seen.page.locator("tr.marked").get_attribute("data-trial") == "10"
 
 
+def test_numbers_on_bars_contrast_with_their_bars(seen: Opened) -> None:
+    script = "bars => bars.map(bar => getComputedStyle(bar.querySelector('text')).fill)"
+    bars = seen.page.locator("#figure-time .trace.bars")
+    stopped, completed = (
+        bars.filter(has=seen.page.locator("text", has_text=re.compile(f"^{number}$"))) for number in (2, 4)
+    )
+    assert stopped.evaluate_all(script) == ["rgb(68, 68, 68)"]  # dark on light grey
+    assert completed.evaluate_all(script) == ["rgb(255, 255, 255)"]
+
+
 def places(seen: Opened) -> dict[float, float]:
     """Pixels from the top of the points of the history, by their scores."""
     script = """() => { const place = document.getElementById("figure-history"), found = {};
@@ -186,6 +197,7 @@ def test_labels_do_not_overlap(path: Path, width: int) -> None:
     with opened(path, width=width) as seen:
         seen.drawn()
         assert seen.overlaps() == []
+        assert seen.clipped() == []
         assert seen.page.evaluate("document.documentElement.scrollWidth") == width
 
 

@@ -125,4 +125,6 @@ def test_the_comparison_in_a_browser(two: Two, width: int) -> None:
         assert seen.drawn()["progress"] > 0
         assert seen.overlaps() == []
         assert seen.page.evaluate("document.documentElement.scrollWidth") == width
+        cut = "tables => tables.filter(table => table.scrollWidth > table.clientWidth).length"
+        assert seen.page.locator(".scores").evaluate_all(cut) == 0
     assert (seen.errors, seen.requests) == ([], [path.as_uri()])
