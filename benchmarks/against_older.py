@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from benchmarks.measure import Goal, Options, Row
 from benchmarks.miniature_build import BEFORE, HERE, ROUNDS, checkout
+from benchmarks.search_memory import DRIVER, WORKER, most_memory
 
 REFUSALS: Mapping[str, list[str]] = {
     "wrong number": ["train", "--batch-size", "x"],
@@ -70,6 +72,10 @@ COMMANDS: Mapping[str, tuple[list[str], float]] = {
     "test of a prepared miniature": (["test", "--version-path", VERSION], 1 / 3),
 }
 """Commands on what `SETUP` has made, and the ratio of processor time to reach."""
+
+SEARCH_OF_ONE_REPORT = ["tune", "--num-samples", "1", "--epochs", "0.05", "--name"]
+GOAL_OF_SEARCHES = 0.6
+"""Ratio of resident memory to reach, of driver and worker."""
 
 FIRST_STEP = """
 import os, runpy, sys, torch
@@ -137,13 +143,17 @@ def compared(
     ):
         place_of = {HERE: ours, before: old}
 
-        def measure(name: str, arguments: list[str], code: int, goal: float) -> list[Row]:
-            used: dict[Path, list[Use]] = {HERE: [], before: []}
+        def turns() -> Iterator[tuple[int, Path]]:
             for number in range(-1, rounds):  # the first fills the disk's cache
                 for tree in (HERE, before) if number % 2 == 0 else (before, HERE):
-                    use = measured(arguments, tree, place_of[tree], code)
-                    if number >= 0:
-                        used[tree].append(use)
+                    yield number, tree
+
+        def measure(name: str, arguments: list[str], code: int, goal: float) -> list[Row]:
+            used: dict[Path, list[Use]] = {HERE: [], before: []}
+            for number, tree in turns():
+                use = measured(arguments, tree, place_of[tree], code)
+                if number >= 0:
+                    used[tree].append(use)
             return _rows(name, used[HERE], used[before], commit, goal)
 
         for name, words in REFUSALS.items() if with_refusals else ():
@@ -153,6 +163,15 @@ def compared(
             for name, (words, goal) in COMMANDS.items():
                 yield from measure(name, ["-m", "themo", *words], 0, goal)
             yield from measure("first training step", ["-c", FIRST_STEP], 0, 0.5)
+            most: dict[Path, list[dict[str, float]]] = {HERE: [], before: []}
+            for number, tree in turns():
+                if number >= 0:
+                    name = f"memory-{time.time_ns()}"
+                    command = [sys.executable, "-m", "themo", *SEARCH_OF_ONE_REPORT, name]
+                    most[tree].append(most_memory(command, place_of[tree], _environment(tree)))
+            for role in (DRIVER, WORKER):
+                now, then = ([each[role] for each in most[tree]] for tree in (HERE, before))
+                yield _row(f"{role}, memory", now, then, "MiB", commit, Goal(GOAL_OF_SEARCHES, "<"))
 
 
 def measured(arguments: list[str], tree: Path, place: Path, code: int) -> Use:
@@ -176,28 +195,31 @@ def measured(arguments: list[str], tree: Path, place: Path, code: int) -> Use:
 
 
 def _rows(name: str, ours: list[Use], older: list[Use], commit: str, goal: float) -> list[Row]:
-    rows = []
-    for what, unit, now, then in (
-        ("processor time", "s", [use.seconds for use in ours], [use.seconds for use in older]),
-        ("memory", "MiB", [use.mib for use in ours], [use.mib for use in older]),
-    ):
-        ratios = [a / b for a, b in zip(now, then, strict=True)]
-        medians = f"{statistics.median(now):.2f} {unit}, {statistics.median(then):.2f} {unit}"
-        rows.append(
-            Row(
-                f"{name}, {what}",
-                statistics.median(ratios),
-                "x",
-                Goal(goal, "<") if what == "processor time" else None,
-                (min(ratios), max(ratios)),
-                f"ratio to {commit}, median of {len(ratios)} rounds; medians {medians}",
-            )
-        )
+    rows = [
+        _row(
+            f"{name}, processor time",
+            [use.seconds for use in ours],
+            [use.seconds for use in older],
+            "s",
+            commit,
+            Goal(goal, "<"),
+        ),
+        _row(f"{name}, memory", [use.mib for use in ours], [use.mib for use in older], "MiB", commit),
+    ]
     if name.startswith("refusal"):
         mib = [use.mib for use in ours]
         spread = (min(mib), max(mib))
         rows.append(Row(f"{name}, most memory", max(mib), "MiB", Goal(MIB_A_REFUSAL, "<"), spread))
     return rows
+
+
+def _row(
+    name: str, now: list[float], then: list[float], unit: str, commit: str, goal: Goal | None = None
+) -> Row:
+    ratios = [a / b for a, b in zip(now, then, strict=True)]
+    medians = f"{statistics.median(now):.2f} {unit}, {statistics.median(then):.2f} {unit}"
+    detail = f"ratio to {commit}, median of {len(ratios)} rounds; medians {medians}"
+    return Row(name, statistics.median(ratios), "x", goal, (min(ratios), max(ratios)), detail)
 
 
 @contextmanager
