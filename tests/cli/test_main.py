@@ -686,7 +686,7 @@ def test_interrupted(tiny_config: Path, tmp_path: Path, number: int, code: int, 
     process.send_signal(number)
     err = process.communicate(timeout=300)[1]
     assert process.returncode == code
-    assert err.splitlines()[-1] == f"{said}. To resume: python -m themo train --resume {version}"
+    assert err.splitlines()[-1] == f"{said}. To resume: python -m themo train --resume logs/tiny/version_0"
     assert "Traceback" not in err
     assert states_of_runs(tmp_path / "logs", "tiny") == ["KILLED"]
 

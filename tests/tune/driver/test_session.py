@@ -37,11 +37,10 @@ from themo.tracking.unsent import marked
 from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
-from tune.driver import session
+from tune.driver import outcome, session
 from tune.driver.outcome import finish
 from tune.driver.session import run_search
 from tune.driver.session_state import SessionState
-from tune.results import best_trials as results
 from tune.results.best_trials import SearchResult
 from tune.results.mlflow_runs import axes_of
 from tune.results.parent_run import send_search
@@ -172,15 +171,15 @@ def test_ctrl_c_after_a_search_is_not_swallowed(cluster, tmp_path):
 @pytest.mark.slow
 def test_no_resume_while_the_results_are_written(cluster, tmp_path, monkeypatch):
     search = a_search(tmp_path, "mine", Resources(), num_samples=1)
-    write_best, written = results.write_best, []
+    write_winner, written = outcome.write_winner, []
 
     def write(*arguments: Any) -> None:
         with pytest.raises(InputError, match="another process runs the search"):
             grow(search, 40)
-        write_best(*arguments)
+        write_winner(*arguments)
         written.append(arguments)
 
-    monkeypatch.setattr(results, "write_best", write)
+    monkeypatch.setattr(outcome, "write_winner", write)
     run_search(search, no_data, train)
     assert len(written) == 1
     assert grow(search, 40).space.search.num_samples == 40
