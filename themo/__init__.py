@@ -59,7 +59,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, imported at its first use: ``import themo`` loads neither torch nor Ray."""
+    """Import a public name at its first use: ``import themo`` loads neither torch nor Ray."""
     if name not in _HOMES:
         raise AttributeError(f"module 'themo' has no attribute {name!r}")
     if _HOMES[name].startswith("tune."):

@@ -67,8 +67,8 @@ def load(
             directory or else to the nearest folder above the version that contains it.
 
     Raises:
-        InputError: The folder is no version directory or damaged, the device is missing, or the runtime is
-            not installed or cannot hold the student.
+        InputError: The folder is not a version directory or is damaged, the device is missing, or the runtime
+            is not installed or does not support the student.
     """
     folder = Path(version)
     refuse_runtime(runtime, device)
@@ -83,7 +83,7 @@ def load(
 
 
 class Model:
-    """A student or a static table and, if images or its projection need it, its teacher.
+    """A student or a static table, with its teacher for images and the text projection.
 
     Build one with `load`.
 
@@ -109,7 +109,7 @@ class Model:
 
     @property
     def dimension(self) -> int:
-        """D, length of a vector; a student of text states needs the teacher's projection for it."""
+        """Length D of a vector; a student of text states takes it from the teacher's projection."""
         mapping = self._to_image_space
         return self._encoder.dimension if mapping is None else mapping.shape[1]
 
@@ -149,19 +149,19 @@ class Model:
     ) -> Vector | Vectors:
         """Vectors of Spanish texts in the teacher's image space.
 
-        Tokens of a text beyond `max_length` are ignored; `count_tokens` counts them. A student of own vectors
-        (``--targets``) gives vectors in their space. In a forked process it computes on one thread.
+        Tokens of a text beyond `max_length` are ignored; `count_tokens` counts them. A student trained on the
+        user's vectors (``--targets``) returns vectors in their space. In a forked process it computes on one
+        thread.
 
         Args:
             texts: N texts, or one.
-            batch_size: Texts at once, 1 or more; they are sorted by length first.
+            batch_size: Texts per batch, 1 or more; texts are sorted by length first.
             normalize: Scale every vector to length 1.
-            dimensions: Length of short vectors, along the principal axes of a student trained with
-                `nested_widths`; compare them with images of equal `dimensions`. None: whole vectors.
+            dimensions: Length of shortened vectors, along the principal axes of a student trained with
+                `nested_widths`; compare them with images of equal `dimensions`. None: full vectors.
 
         Returns:
-            (N, D) float32, in the order of `texts`; (D,) of one text that is no list. With `dimensions` that
-            many values in place of D.
+            (N, D) float32, in the order of `texts`; (D,) for a single text. `dimensions` replaces D.
 
         Raises:
             InputError: `texts` is neither a text nor a list of texts, `dimensions` is above D or the student
@@ -202,17 +202,17 @@ class Model:
         (``PIL.ImageOps.exif_transpose``).
 
         Args:
-            images: N files, or pictures of Pillow; or one.
-            workers: Processes that decode; 0: this one does. A script that asks for some needs the guard
-                ``if __name__ == "__main__":``, since they import it.
-            dimensions: Length of short vectors, as of `encode`. None: whole vectors.
+            images: N files or Pillow images, or a single one.
+            workers: Processes that decode images; 0: the current process. With 1 or more, a script needs the
+                guard ``if __name__ == "__main__":``, since every process imports the script.
+            dimensions: Length of shortened vectors, as in `encode`. None: full vectors.
 
         Returns:
-            (N, D) float32 of length 1, in the order of `images`; (D,) of one image that is no list.
+            (N, D) float32 of length 1, in the order of `images`; (D,) for a single image.
 
         Raises:
-            InputError: The student was trained on own vectors, which have no image tower; the teacher cannot
-                be loaded; an image is damaged; or `dimensions` is refused as by `encode`.
+            InputError: The student was trained on the user's vectors, which have no image tower; the teacher
+                cannot be loaded; an image is damaged; or `dimensions` is invalid, as in `encode`.
         """
         from PIL import Image
 
@@ -252,7 +252,7 @@ class Model:
         return self._encoder.count_tokens(texts)
 
     def reads(self, texts: Sequence[str]) -> list[bool]:
-        """Return for each text whether the tokenizer knows all of it: no part becomes the unknown token.
+        """Return, for each text, whether its tokens include no unknown token.
 
         Raises:
             InputError: `texts` is no list of texts.
@@ -280,7 +280,7 @@ class Model:
 
     @cached_property
     def axes(self) -> Vectors | None:
-        """Principal axes of a student trained with nested widths, (D, D); None: it has none.
+        """Principal axes of a student trained with nested widths, (D, D); None: no nested widths.
 
         ``image @ axes[:, :32]`` is the short vector of an image vector in the teacher's space.
         """
@@ -318,7 +318,7 @@ class Model:
 
     @cached_property
     def _to_image_space(self) -> torch.Tensor | None:
-        """The affine map from the student's vectors to image space, bias last; None if they are in it."""
+        """The affine map from the student's vectors to image space, bias last; None: the identity."""
         target = self.settings.teacher.target
         if self.settings.data.targets is not None or target != "state":
             return None

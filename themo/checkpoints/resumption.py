@@ -17,7 +17,7 @@ from themo.models.student import read_weights
 
 
 class Moments(Protocol):
-    """An optimiser whose state is kept, as `themo.training.adam.Adam`.
+    """Optimiser with a state to save, such as `themo.training.adam.Adam`.
 
     Attributes:
         state: Tensors of each parameter by name, by the parameter's number.
@@ -26,7 +26,7 @@ class Moments(Protocol):
     state: dict[int, dict[str, Tensor]]
 
     def load(self, state: Mapping[int, Mapping[str, Tensor]]) -> None:
-        """Continue from a state."""
+        """Load a state."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ def restore(version: Path, student: nn.Module, optimizer: Moments) -> tuple[Prog
         The run's progress and the weights of its best student.
 
     Raises:
-        InputError: The checkpoint is missing, incomplete or of other settings.
+        InputError: The checkpoint is missing or incomplete, or belongs to other settings.
     """
     checkpoint = Checkpoint.load(version)
     moments: dict[int, dict[str, Tensor]] = {}

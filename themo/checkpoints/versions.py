@@ -246,7 +246,7 @@ def read_summary(version: Path) -> dict[str, Any]:
 
 
 def add_to_summary(version: Path, **facts: Any) -> None:
-    """Add facts to the summary of a version directory; do nothing without one."""
+    """Add facts to the summary of a version directory; do nothing without a summary."""
     path = version / "summary.json"
     if path.is_file():
         write_text(path, json.dumps(read_summary(version) | facts, indent=1, ensure_ascii=False))

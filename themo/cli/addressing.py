@@ -84,8 +84,8 @@ def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str
     """Return the directory of the run that a user means, a search's as an absolute path.
 
     Args:
-        given: As of `find_run`.
-        logs_dir: As of `find_run`.
+        given: As in `find_run`.
+        logs_dir: As in `find_run`.
         folder_of: Directory of a search by its name, for a name without a search.
 
     Raises:

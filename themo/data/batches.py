@@ -1,4 +1,4 @@
-"""Tokenised pairs into length-bucketed batches.
+"""Batches of tokenised pairs, bucketed by length.
 
 A sentence of 14 tokens padded to 77 costs five times as much. A batch holds sentences of nearly equal length
 and is as wide as the longest: over an epoch the padding is at most ``batch_size * (longest - shortest)``

@@ -52,8 +52,8 @@ def assemble(
     """Make a `CaptionSet` of captions by language and image.
 
     Args:
-        key: As of `CaptionSet`.
-        title: As of `CaptionSet`.
+        key: As in `CaptionSet`.
+        title: As in `CaptionSet`.
         captions: Language code to the captions of each image; all languages have the same images.
         path_of: Path of an image, by its name.
         folder: Folder of the images, for the message about missing ones.

@@ -63,7 +63,7 @@ class Corpus:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the pairs in the files' order: columns ``en``, ``es`` and, with `image_column`, ``image``.
 
-        All columns are large strings; null stays null. Images are ids as of `themo.data.image_ids.image_ids`.
+        All columns are large strings; null stays null. Images are ids as in `themo.data.image_ids.image_ids`.
 
         Raises:
             InputError: A file cannot be read or has no pair, lacks a column, has a row with more or fewer

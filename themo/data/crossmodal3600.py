@@ -50,7 +50,7 @@ def read_crossmodal(folder: Path, language: str) -> dict[str, Captions]:
     """Return the captions of each image in English and another language, by language code.
 
     Raises:
-        InputError: As of `open_crossmodal`, apart from images.
+        InputError: As in `open_crossmodal`, apart from images.
     """
     captions: dict[str, dict[str, Sequence[str]]] = {
         code: {}

@@ -80,7 +80,7 @@ class CaptionedImages:
         captions: Token ids of T captions; `vectors` holds the teacher's vectors of I images, (I, E), and
             `rows` the image of each caption.
         to_image_space: ``.npy`` of the affine map from the student's vectors to the images', (D + 1, E)
-            float32 with the bias in the last row; None if both are in one space.
+            float32 with the bias in the last row; None: both are in one space.
         english: ``.npy`` of the teacher's vectors of the T English captions, (T, E), whose retrieval is the
             ceiling of validation; None: unknown.
     """
@@ -102,8 +102,8 @@ class TrainingData:
             empty: one corpus without repetitions.
         backbone_repository: Hub repository of the backbone; None: the backbone is a folder.
         corpus: Key of the pairs, equal for equal pairs in equal order; None: unknown.
-        to_image_space: ``.npy`` of the affine map from the targets to image space, as of `CaptionedImages`,
-            for nested widths; None: the targets are in it, or there are no widths.
+        to_image_space: ``.npy`` of the affine map from the targets to image space, as in `CaptionedImages`,
+            for nested widths; None: the targets are in image space, or there are no widths.
         plain_backbone: Folder of the backbone's configuration and tokenizer that need no transformers
             (`themo.models.plain_backbone`); None: the backbone's own are read.
     """

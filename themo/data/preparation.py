@@ -125,14 +125,14 @@ def training_sentences(settings: Settings, most: int) -> list[str]:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """All that the settings name, found; nothing is computed yet.
+    """Files and models that the settings name, located; nothing is computed yet.
 
     Attributes:
         backbone: Folder of the student's backbone.
-        backbone_repository: The hub's repository that it comes from; None: it is a folder of the user's.
+        backbone_repository: Hub repository of the backbone; None: a folder of the user.
         plan: The corpora, and the pairs to leave out.
         targets: File of the user's own vectors, or the teacher that computes them: architecture and weights.
-        images: Images for validation and their captions; None: there are none.
+        images: Images for validation and their captions; None: no images.
     """
 
     backbone: str
@@ -143,7 +143,7 @@ class _Inputs:
 
     @classmethod
     def of(cls, settings: Settings, sources: Sources) -> _Inputs:
-        """Find them.
+        """Locate the inputs of settings.
 
         Raises:
             InputError: A file is missing or cannot be fetched.
@@ -182,7 +182,7 @@ def _plan(settings: Settings, sources: Sources) -> Plan:
 
 
 class _LazyTeacher:
-    """A teacher that is loaded when something must be computed."""
+    """A teacher that is loaded at its first computation."""
 
     def __init__(
         self,

@@ -137,9 +137,10 @@ class Sources:
 
 
 def refuse_missing_files(settings: Settings) -> None:
-    """Refuse settings whose training data are not there, without reading them.
+    """Refuse settings whose training data are missing, without reading the data.
 
-    Corpora of the catalogue, which are fetched, and files of the miniature, which are built, count as there.
+    Corpora of the catalogue, which are fetched, and files of the miniature, which are built, count as
+    present.
 
     Raises:
         InputError: A file or folder does not exist or cannot be reached; the message names the setting.

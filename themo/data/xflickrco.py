@@ -62,7 +62,7 @@ def read_xflickrco(folder: Path, language: str) -> dict[str, Captions]:
     """Return the captions of each image in English and another language, by language code.
 
     Raises:
-        InputError: As of `open_xflickrco`, apart from images.
+        InputError: As in `open_xflickrco`, apart from images.
     """
     captions = {code: _of_language(folder, code) for code in dict.fromkeys((language, ENGLISH))}
     own, english = captions[language], captions[ENGLISH]

@@ -138,8 +138,8 @@ def lead_above_zero(first_Q: torch.Tensor, second_Q: torch.Tensor) -> float | No
     on the number of queries that differ. It needs at least 4, since with 3 it cannot pass 1.96.
 
     Args:
-        first_Q: As of `paired_difference`.
-        second_Q: As of `paired_difference`.
+        first_Q: As in `paired_difference`.
+        second_Q: As in `paired_difference`.
 
     Returns:
         The lead, as a difference of shares, for these models' number of differing queries; None for fewer

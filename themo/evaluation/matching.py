@@ -61,7 +61,7 @@ class MatchAt1:
 
         Args:
             students_ND: Floating, of any length; row i of the Spanish side of pair i.
-            max_scores: As of `ranks_by_cosine`.
+            max_scores: As in `ranks_by_cosine`.
         """
         n_rows = max(1, max_scores // (2 * len(self._gallery_GD)))  # cosines to the right ones are scores too
         chunks = zip(

@@ -85,11 +85,11 @@ def find_by_cosine(
     """Compute `ranks_by_cosine` and the k items that each query finds first, from the same similarities.
 
     Args:
-        queries_QE: As of `ranks_by_cosine`.
-        gallery_GE: As of `ranks_by_cosine`.
-        right_Q: As of `ranks_by_cosine`.
+        queries_QE: As in `ranks_by_cosine`.
+        gallery_GE: As in `ranks_by_cosine`.
+        right_Q: As in `ranks_by_cosine`.
         k: Number of items, at most G.
-        max_scores: As of `ranks_by_cosine`.
+        max_scores: As in `ranks_by_cosine`.
 
     Returns:
         The ranks, and (Q, min(k, G)) rows of the gallery, the best first. The right one is at its rank:

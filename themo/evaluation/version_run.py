@@ -47,7 +47,7 @@ def project_version(
         settings: Of the version.
         key: Key of the run.
         status: Status of a run of this process; None: as the directory tells.
-        adds_only: As of `Run`.
+        adds_only: As in `Run`.
 
     Raises:
         OSError, ValueError: A file is damaged.
@@ -141,7 +141,7 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
         must_answer: That of `themo.tracking.runs.Tracking`.
 
     Raises:
-        InputError: As of `themo.tracking.runs.Tracking`.
+        InputError: As in `themo.tracking.runs.Tracking`.
     """
     logs_dir, experiment = Path(settings.paths.logs_dir), settings.paths.experiment
     uri = tracking_uri(logs_dir)

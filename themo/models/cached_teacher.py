@@ -29,7 +29,7 @@ class CachedTeacher:
 
     Args:
         cache: Cache of the vectors.
-        architecture: As of `Teacher.load`.
+        architecture: As in `Teacher.load`.
         pretrained: The same.
         device: Device of the model.
 

@@ -244,7 +244,7 @@ def one_run(uri: str, experiment: str, run: Run) -> Iterator[Tracking]:
         run: The run; it becomes FINISHED, FAILED if the block raises, KILLED if it is interrupted.
 
     Raises:
-        InputError: As of `Tracking`.
+        InputError: As in `Tracking`.
     """
     status: RunStatus = "RUNNING"
     with Tracking(uri, experiment, lambda: Projection((replace(run, status=status),))) as tracking:

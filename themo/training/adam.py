@@ -27,7 +27,7 @@ class Optimizer(Protocol):
     param_groups: list[dict[str, Any]]
 
     def step(self) -> Any:
-        """Change the parameters by their gradients."""
+        """Update the parameters with their gradients."""
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -37,13 +37,13 @@ class Adam:
     """Adam (Kingma and Ba, 2015), or AdamW (Loshchilov and Hutter, 2019).
 
     Args:
-        groups: Each with ``params``, a list of parameters, and their ``weight_decay``.
-        decoupled: Whether weights decay by themselves, as in AdamW, and not by their gradients.
+        groups: Parameter groups: ``params``, a list of parameters, and their ``weight_decay``.
+        decoupled: Whether weights decay directly, as in AdamW, instead of through their gradients.
 
     Attributes:
         param_groups: The groups, with the learning rate ``lr`` of each, which the caller sets.
-        state: ``step``, ``exp_avg`` and ``exp_avg_sq`` of each parameter that had a gradient, by its number,
-            counted through all groups.
+        state: ``step``, ``exp_avg`` and ``exp_avg_sq`` of each parameter that had a gradient, by its index
+            over all groups.
     """
 
     def __init__(self, groups: Sequence[Mapping[str, Any]], *, decoupled: bool) -> None:
@@ -57,7 +57,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the parameters that have gradients, in place."""
+        """Update the parameters that have gradients, in place."""
         number = 0
         for group in self.param_groups:
             moved: list[nn.Parameter] = []
@@ -102,11 +102,11 @@ class Adam:
             parameter.grad = None
 
     def load(self, state: Mapping[int, Mapping[str, Tensor]]) -> None:
-        """Continue from a `state`, such as a checkpoint's; its tensors are copied to the parameters' devices.
+        """Load a `state`, such as a checkpoint's; tensors are copied to the parameters' devices.
 
         Raises:
-            ValueError: It is of other parameters.
-            KeyError: It lacks a moment.
+            ValueError: The state belongs to other parameters.
+            KeyError: A moment is missing.
         """
         parameters = self._parameters
         loaded = {}

@@ -1,11 +1,11 @@
-"""Data parallelism: a batch shared out over the processes that torch.distributed connects, a device each.
+"""Data parallelism: the ranks of torch.distributed, one device each, share every batch.
 
-Every process, a rank, holds the whole student and the whole plan of batches, works on its share of a batch,
-and makes the same update by the sum of all gradients. A contrastive loss compares all pairs of a batch: every
-rank takes it of the vectors of all. So a batch gives the gradient that it gives on one device, but for
-rounding, and a run the same student; only dropout falls otherwise, for every rank draws its own.
+Every rank holds the whole student and the plan of all batches, processes its share of a batch, and applies
+the same update from the sum of all gradients. A contrastive loss compares all pairs of a batch: every rank
+computes it from the vectors of all ranks. A batch therefore gives the same gradient as on one device, and a
+run the same student, except for rounding and dropout: every rank draws its own dropout masks.
 
-One process alone is a group of one, for which all of this is nothing.
+A single process is a group of size 1, whose operations are identities.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from themo.process.devices import is_out_of_memory
 T = TypeVar("T")
 
 _BUCKET = 8 * 2**20
-"""Values summed at once: enough to make a call's own cost small, without a second copy of all gradients."""
+"""Values per all-reduce: amortises the cost of a call without a second copy of all gradients."""
 
 
 class PeerLostError(ConnectionError):
@@ -46,14 +46,14 @@ class Group:
 
     @classmethod
     def current(cls) -> Group:
-        """All that torch.distributed connects; this process alone where it connects none."""
+        """The default group of torch.distributed; a group of this process without one."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank is the one that validates, reports and saves."""
+        """Whether this is rank 0, which validates, reports and saves."""
         return self.rank == 0
 
     def share(self, chosen: Indices) -> Indices:
@@ -65,7 +65,7 @@ class Group:
         return chosen[self.rank :: self.size] if self.count(len(chosen)) else chosen[:1]
 
     def count(self, n_pairs: int) -> int:
-        """How many of a batch's pairs count with this rank."""
+        """Number of a batch's pairs in this rank's share."""
         return self._counts(n_pairs)[self.rank]
 
     def seed(self, seed: int, step: int) -> None:

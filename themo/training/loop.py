@@ -1,7 +1,7 @@
 """The reusable training function: settings and data in, reports out.
 
-It knows neither Ray nor MLflow nor the command line. Whoever calls it passes `report`, which may save, log or
-raise to stop.
+It depends on neither Ray, MLflow nor the command line. The caller passes `report`, which may save, log, or
+raise to stop the training.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Report:
             report so far.
         is_best: No earlier report had a better objective.
         is_last: Training ends with it.
-        save: Writes the present state of the run into a folder, new or its own, as a version directory. Call
-            it before the report returns: training changes the weights.
+        save: Writes the current state of the run as a version directory, into a new folder or the run's own.
+            Call it before the report returns: training changes the weights.
     """
 
     metrics: Metrics
@@ -76,16 +76,16 @@ def train(
 ) -> Report:
     """Train a student.
 
-    On a CPU the result is a function of settings and data to the last bit, also when the run is cut at any
-    report and resumed.
+    On a CPU, settings and data determine the result bit by bit, also if the run is interrupted at a report
+    and resumed.
 
-    Where torch.distributed connects this process with others that call this too, they train one student
-    together (`themo.training.distributed`), and only the first of them reports.
+    Under torch.distributed all ranks train one student together (`themo.training.distributed`), and only rank
+    0 reports.
 
-    `training.threads` stays set for the process when it returns; with 0 it keeps what the process has.
+    `training.threads` remains the process's number of threads afterwards; 0 leaves the number unchanged.
 
     Args:
-        settings: All of them; `training.seed` determines every random choice.
+        settings: Settings of the run; `training.seed` determines every random choice.
         data: Token ids and teacher vectors.
         report: Called in this thread at every report.
         resume: Version directory of an unfinished run with the same settings.
@@ -97,7 +97,7 @@ def train(
         The last report.
 
     Raises:
-        FloatingPointError: The loss, or what validation measures, is no longer finite.
+        FloatingPointError: The loss or a validation metric is not finite.
         InputError: The student cannot be built from the settings, a batch is larger than the corpus, or
             `resume` is damaged, finished, or was begun with other pairs.
     """
@@ -205,7 +205,7 @@ class _Run:
     """State of a run: its reports, and the parts that a version directory keeps.
 
     Attributes:
-        best_weights: Of the student at the best report, on the CPU.
+        best_weights: Weights of the student at the best report, on the CPU.
         axes: Principal axes of the targets, (E, E) on the CPU; None without nested widths.
         facts: Entries of the summary about the run as a whole.
     """
@@ -262,10 +262,10 @@ class _Run:
 
 
 class _Pace:
-    """Sentence pairs a second between two reports, and the seconds so far, without validation and saving.
+    """Pairs per second between two reports, and training time so far, without validation and saving.
 
     Args:
-        progress: Of the run that begins here, or continues.
+        progress: Progress of the new or resumed run.
     """
 
     def __init__(self, progress: Progress) -> None:

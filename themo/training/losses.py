@@ -29,7 +29,7 @@ def mse(students_BD: Tensor, teachers_BD: Tensor) -> Tensor:
 
 
 def cosine(students_BD: Tensor, teachers_BD: Tensor) -> Tensor:
-    """Mean over pairs of 1 - cosine: blind to length, as retrieval is.
+    """Mean over pairs of 1 - cosine; independent of length, like retrieval.
 
     Raises:
         ValueError: The shapes differ.
@@ -42,8 +42,8 @@ def infonce(students_BD: Tensor, teachers_BD: Tensor, temperature: float) -> Ten
     """Cross-entropy of finding each sentence's own teacher vector among those of the batch.
 
     InfoNCE (van den Oord et al., 2018, https://arxiv.org/abs/1807.03748) over cosines divided by
-    `temperature`, from students to teachers. Other rows with the same teacher vector, which parallel corpora
-    are full of, are no negatives: they are left out of the sum.
+    `temperature`, from students to teachers. Other rows with the same teacher vector, frequent in parallel
+    corpora, are not negatives: the sum excludes them.
 
     Raises:
         ValueError: The shapes differ.
@@ -63,7 +63,7 @@ def build_loss(mixture: str, temperature: float) -> Loss:
     """The loss of a mix such as ``cosine+0.1*infonce`` (grammar: `themo.config.loss_mixture`).
 
     Raises:
-        ValueError: The mix is not of the grammar.
+        ValueError: The mix does not match the grammar.
     """
     weights = parse_mixture(mixture)
     terms: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -82,7 +82,7 @@ def build_loss(mixture: str, temperature: float) -> Loss:
 
 
 def is_contrastive(mixture: str) -> bool:
-    """Whether a mixture is no mean over pairs: one of its terms compares a pair with others of the batch."""
+    """Whether a term of a mixture compares a pair with others of the batch: no mean over pairs."""
     return "infonce" in parse_mixture(mixture)
 
 

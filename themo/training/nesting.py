@@ -28,15 +28,14 @@ from themo.training.losses import Loss
 
 @dataclass(frozen=True)
 class Nesting:
-    """Widths of a training, with the axes that their values lie on.
+    """Nested widths of a run, with the principal axes of its targets.
 
     Attributes:
         widths: K, ascending, below E.
         weights: Factor of each width's loss.
         whole_weight: Factor of the loss of whole vectors.
         axes: (E, E) principal axes of the targets, in image space.
-        to_image_space: Affine map from the student's vectors to image space, (D + 1, E); None: they are in
-            it.
+        to_image_space: Affine map from the student's vectors to image space, (D + 1, E); None: the identity.
     """
 
     widths: tuple[int, ...]
@@ -47,12 +46,12 @@ class Nesting:
 
     @classmethod
     def of(cls, settings: LossSettings, data: TrainingData, resume: Path | None = None) -> Nesting | None:
-        """Return the nesting of settings; None if they ask for none.
+        """Return the nesting of settings; None without nested widths.
 
         Args:
-            settings: With the widths.
-            data: Their targets give the axes.
-            resume: Version directory to resume, whose axes are taken.
+            settings: Settings of the loss, with the widths.
+            data: Training data, whose targets determine the axes.
+            resume: Version directory to resume, whose axes are used; None: a new run.
 
         Raises:
             InputError: A width is above the dimension, or the version's axes are damaged.
@@ -86,9 +85,9 @@ class Nesting:
 def nest(loss_of: Loss, nesting: Nesting) -> Loss:
     """Return a loss plus its values on the vectors of each width.
 
-    A vector of width K is scaled to (K / E)^0.5 of the length of the whole teacher vector, the student's like
-    the teacher's: its values are then as great as those of whole vectors, which matters to
-    `mse` alone. Its terms are those of whole vectors, and ``width32`` for the loss at a width of 32.
+    Student and teacher vectors of width K are scaled to (K / E)^0.5 of the full teacher vector's length:
+    their values are then as large as those of full vectors, which matters to `mse` alone. The terms are those
+    of full vectors, and ``width32`` for the loss at width 32.
     """
 
     def loss(students_BD: Tensor, teachers_BD: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -118,7 +117,7 @@ def refuse_wide(settings: LossSettings, data: TrainingData) -> None:
     """Refuse a width above the dimension of the vectors.
 
     Raises:
-        InputError: There is one.
+        InputError: A width is above the dimension.
     """
     dimension = data.dimension
     if data.to_image_space is not None:

@@ -1,4 +1,4 @@
-"""Updates of the student, and the means of its losses."""
+"""Updates of the student, and running means of its losses."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ def build_optimizer(student: nn.Module, name: Literal["adam", "adamw"], weight_d
 
 
 class Updater:
-    """Updates a student, a batch at a time.
+    """Updates a student with one batch at a time.
 
-    A batch is cut into parts where settings say so, and where the device has no memory for the whole: then
-    into twice as many until it has, for good. Cut or whole, a batch gives the same gradient but for rounding,
-    and for dropout, which falls otherwise. Means over pairs simply add up. A contrastive loss looks at all
-    pairs at once: it is taken of all vectors, computed part by part without their graphs, and its gradient
-    then led through each part, computed again (gradient caching: Gao et al., 2021,
-    https://arxiv.org/abs/2101.06983), for one more forward pass.
-    Where several processes train together, each has a share of the batch, and cuts it for itself.
+    Settings may split a batch into microbatches. If the device runs out of memory, their number doubles until
+    they fit, for the rest of the run. Microbatches give the gradient of the batch except for rounding and
+    other dropout masks. Gradients of a mean over pairs add up. A contrastive loss compares all pairs of a
+    batch: it is computed from all vectors, encoded per microbatch without graphs, and its gradient is
+    propagated through each microbatch, encoded again (gradient caching: Gao et al., 2021,
+    https://arxiv.org/abs/2101.06983). This costs one more forward pass. Each rank splits its own share of the
+    batch.
 
     Args:
-        student: Changed in place.
-        optimizer: Of its parameters.
-        loss_of: The loss to minimise.
-        dtype: Of matrix products.
-        contrastive: Whether the loss is no mean over pairs.
-        clip_norm: Greatest norm of the gradient; None: any.
-        parts: Into which a batch is cut from the start.
+        student: Student, changed in place.
+        optimizer: Optimiser of the student's parameters.
+        loss_of: Loss to minimise.
+        dtype: Dtype of matrix products.
+        contrastive: Whether the loss compares pairs of a batch.
+        clip_norm: Greatest norm of the gradient; None: no limit.
+        parts: Initial number of microbatches.
         compiled: Whether torch.compile translates the student.
-        group: The processes that train together; None: this one alone.
+        group: The processes that train together; None: this process.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Updater:
         self.parts = parts
 
     def __call__(self, batch: Batch, rate: float, n_pairs: int | None = None) -> dict[str, Tensor]:
-        """One update; the loss and its terms, each a mean over the batch.
+        """Update the student; return the loss and its terms, each a mean over the batch.
 
         Args:
             batch: The batch, or this process's share of it.
@@ -115,7 +115,7 @@ class Updater:
         return terms
 
     def _fitting(self, batch: Batch, work: Callable[[list[Batch]], T]) -> T:
-        """Return the result of `work` on a batch's parts, which are halved until one fits the device."""
+        """Return the result of `work` on a batch's microbatches, halved until they fit the device."""
         random = _RandomState(batch.ids.device)
         while True:
             try:
@@ -146,12 +146,12 @@ class Updater:
     def _add_cached_gradients(
         self, batch: Batch, n_pairs: int, on_parts: Callable[[Callable[[list[Batch]], Any]], Any]
     ) -> dict[str, Tensor]:
-        """Gradients of a loss of all vectors, of all processes, at once; an uncut share is computed once.
+        """Add the gradients of a contrastive loss; an unsplit share is encoded once.
 
         Args:
             batch: The batch, or this process's share of it.
             n_pairs: Pairs of the batch over all processes.
-            on_parts: Calls a function with the parts of `batch` and returns what it returns.
+            on_parts: Calls a function with the microbatches of `batch` and returns its result.
         """
         group, random = self._group, _RandomState(batch.ids.device)
         own_BD: Tensor = on_parts(self._vectors_of_parts)
@@ -165,10 +165,10 @@ class Updater:
         def lead_back(parts: list[Batch]) -> None:
             nonlocal graph_BD
             if graph_BD is not None:
-                whole_BD, graph_BD = graph_BD, None  # it serves once: a retry computes the microbatches again
+                whole_BD, graph_BD = graph_BD, None  # used once: a retry computes the microbatches again
                 whole_BD.backward(gradient_BD)
                 return
-            random.restore()  # dropout must fall alike both times, and does unless the share was cut between
+            random.restore()  # equal dropout masks in both passes, unless the share was split between
             sizes = [len(part.ids) for part in parts]
             for part, gradient in zip(parts, gradient_BD.split(sizes), strict=True):
                 self._vectors(part).backward(gradient)
@@ -177,7 +177,7 @@ class Updater:
         return {"loss": loss.detach(), **terms}
 
     def _vectors_of_parts(self, parts: list[Batch]) -> Tensor:
-        """Vectors of all parts, with their graph if there is one part only."""
+        """Vectors of all microbatches; with their graph if there is only one."""
         with torch.set_grad_enabled(len(parts) == 1):
             return torch.cat([self._vectors(part) for part in parts])
 
@@ -195,7 +195,7 @@ class Updater:
 
 
 class _RandomState:
-    """torch's random state as it was when this was made."""
+    """Snapshot of torch's random state."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -221,7 +221,7 @@ def _parts(batch: Batch, n: int) -> list[Batch]:
 
 
 def _clip(student: nn.Module, greatest: float) -> None:
-    """Scale the gradient down to a norm; on a CPU without touching it where it is smaller already."""
+    """Scale the gradient down to a norm; on a CPU a smaller gradient is not touched."""
     gradients = [p.grad for p in student.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     if norm.device.type != "cpu" or norm > greatest:
@@ -236,7 +236,7 @@ class RunningMeans:
         self._pairs = 0
         self._latest = torch.tensor(math.nan)
         self.last = math.nan
-        """The loss of the last step that was looked at."""
+        """The loss at the last check."""
 
     def add(self, terms: dict[str, Tensor], pairs: int) -> None:
         """Add a step: scalar tensors ``loss`` and its terms, each a mean over `pairs` pairs."""
@@ -246,10 +246,10 @@ class RunningMeans:
         self._latest = terms["loss"]
 
     def check(self, step: int, rate: float) -> None:
-        """Look at the loss, which on a GPU waits for it.
+        """Check that the losses are finite; on a GPU this synchronises.
 
         Raises:
-            FloatingPointError: A loss since the last look is not finite.
+            FloatingPointError: A loss since the last check is not finite.
         """
         self.last = self._latest.item()
         if not math.isfinite(self._totals["loss"].item()):

@@ -14,12 +14,12 @@ from themo.training.nesting import refuse_wide
 
 
 def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = None) -> None:
-    """Refuse what `train` cannot do, from settings and sizes alone: before a GPU is booked.
+    """Refuse settings and data that `train` cannot run, before a GPU is booked.
 
     Args:
-        settings: As of `themo.training.loop.train`.
-        data: The same.
-        resume: The same.
+        settings: Settings of the run.
+        data: Training data.
+        resume: Version directory of an unfinished run; None: a new run.
 
     Raises:
         InputError: The backbone does not take the student's settings, a nested width is above the dimension,

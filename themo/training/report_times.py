@@ -1,8 +1,7 @@
-"""When a run reports: often enough to stop early, where rungs lie, and never just before its end.
+"""Times of a run's reports: at rungs, often enough to stop early, and never just before the end.
 
 A search compares trials at rungs of sentence pairs, usually multiples of `report_pairs`. A report between
-them does no harm, one that comes after a rung instead of at it does: so the interval is a whole part of
-`report_pairs`.
+rungs is harmless; one after a rung instead of at it is not. The interval therefore divides `report_pairs`.
 """
 
 from __future__ import annotations
@@ -10,24 +9,26 @@ from __future__ import annotations
 import math
 
 FEWEST = 5
-"""Reports of a run at least, as far as its steps allow: fewer choose no student and stop nothing early."""
+"""Minimum number of reports of a run with as many steps, to choose the best student and stop early."""
 
 
 def report_interval(total_pairs: float, report_pairs: int) -> float:
-    """Sentence pairs between two reports: `report_pairs`, or the largest whole part that gives `FEWEST`.
+    """Return the sentence pairs between two reports.
+
+    It is `report_pairs`, or the largest integer fraction of it that gives `FEWEST` reports.
 
     Args:
-        total_pairs: Of the whole run, above 0.
+        total_pairs: Sentence pairs of the whole run, above 0.
         report_pairs: The setting, 1 or more.
     """
     return report_pairs / max(1, math.ceil(FEWEST * report_pairs / total_pairs))
 
 
 def is_due(before: int, after: int, total_pairs: float, report_pairs: int) -> bool:
-    """Whether a step passed a time to report; the end of the run, which always reports, is left out.
+    """Whether a step passed a time to report; the final report is not counted.
 
-    The times are the multiples of `report_interval`. One less than half an interval before the end is left
-    out as well: the last report replaces it.
+    The times are the multiples of `report_interval`. A time less than half an interval before the end is left
+    out: the final report replaces it.
 
     Args:
         before: Sentence pairs seen before the step.
@@ -41,7 +42,7 @@ def is_due(before: int, after: int, total_pairs: float, report_pairs: int) -> bo
 
 
 def last_reports_before_end(total_pairs: float, report_pairs: int) -> tuple[int, int]:
-    """Sentence pairs of a run's last two reports before its end, in order; 0 for one that there is not.
+    """Sentence pairs of a run's last two reports before the final one, in order; 0 for a missing one.
 
     A run with larger steps reports at the first step that reaches these.
 
@@ -55,6 +56,6 @@ def last_reports_before_end(total_pairs: float, report_pairs: int) -> tuple[int,
 
 
 def _first_pairs(number: int, interval: float) -> int:
-    """Return the smallest number of pairs that holds so many intervals, counted as `is_due` counts."""
+    """Return the fewest pairs that contain `number` intervals, counted as in `is_due`."""
     pairs = math.ceil(number * interval) - 1
     return max(0, next(n for n in range(pairs, pairs + 3) if math.floor(n / interval) >= number))

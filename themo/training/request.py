@@ -1,4 +1,4 @@
-"""Checks of a training run that need no library of models."""
+"""Checks of a training run before model libraries are imported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def settings_of_run(
         config: YAML file of settings; excludes `preset`.
         preset: Name of a preset.
         overrides: Values by leaf name.
-        resume: Version directory of an unfinished run; excludes all others.
+        resume: Version directory of an unfinished run; excludes the other arguments.
 
     Raises:
         InputError: All problems in one line.
@@ -44,7 +44,7 @@ def refuse_unfit_request(settings: Settings, resume: Path | None) -> None:
         resume: Version directory of an unfinished run; None: a new run.
 
     Raises:
-        InputError: One of them is missing or damaged.
+        InputError: A file, checkpoint, device or server is missing or damaged.
     """
     if resume is not None:
         read_progress(resume)

@@ -22,8 +22,8 @@ class BestStudent:
         version: Its version directory.
         score: Its value of the objective.
         metrics: Its validation metrics, by name, such as ``val/match@01``.
-        settings: Settings by leaf name: of a run all, of a search those that were searched.
-        number: Its trial; None outside a search.
+        settings: Settings by leaf name: all of a run, the searched ones of a search.
+        number: Number of its trial; None outside a search.
     """
 
     version: Path
@@ -74,7 +74,7 @@ def read_result(version: Path) -> TrainResult:
     """The result of the run that wrote a version directory.
 
     Raises:
-        InputError: It is none, or it is damaged.
+        InputError: The folder is not a version directory, or is damaged.
     """
     summary, settings = read_summary(version), read_settings(version)
     objective, metrics = str(summary["objective"]), dict(summary["best"])

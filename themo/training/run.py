@@ -43,7 +43,7 @@ from themo.training.request import settings_of_run
 from themo.training.result import TrainResult, read_result
 
 STOP = "stop"
-"""A callback returns it to end the run with its report."""
+"""Return value of a callback that ends the run after the report."""
 
 OnReport = Callable[[Report], str | None]
 """A callback of `train`, called at every report; returns None, or `STOP`."""
@@ -75,7 +75,7 @@ class TrainingRun:
         self._status: RunStatus | None = None
 
     def track(self) -> Tracking:
-        """Log to MLflow too; at the end of the context wait for it.
+        """Log to MLflow within a context, whose end waits for MLflow.
 
         Raises:
             InputError: The server is unreachable, or another process sends the version's run.
@@ -94,7 +94,7 @@ class TrainingRun:
         """Train to the end, or until `report` returns ``"stop"``; the version is written at every report.
 
         Raises:
-            FloatingPointError, InputError: As of `themo.training.loop.train`; or `report` returned something
+            FloatingPointError, InputError: As in `themo.training.loop.train`; or `report` returned something
                 else than None and ``"stop"``.
         """
         self._status = "RUNNING"
@@ -201,7 +201,7 @@ def _prepared(settings: Settings, *, is_new: bool = True) -> TrainingData:
 
 
 def plain_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a program as YAML would have them: paths are strings."""
+    """Convert settings of a program to YAML values: paths become strings."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, os.PathLike):
@@ -212,7 +212,7 @@ def plain_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def path_if_given(path: FilePath | None) -> Path | None:
-    """A path of a program, its ``~`` expanded; None as None."""
+    """Return a path with ``~`` expanded; None for None."""
     return None if path is None else Path(path).expanduser()
 
 
@@ -242,8 +242,8 @@ def train(
         **settings: Settings by leaf name, as in YAML: ``batch_size=256``, ``corpus=["pairs.tsv"]``.
 
     Raises:
-        InputError: Something in the settings, the files that they name, or what `report` returns is wrong.
-        FloatingPointError: The loss is no longer finite.
+        InputError: A setting, a file that it names, or the return value of `report` is invalid.
+        FloatingPointError: The loss or a validation metric is not finite.
     """
     version = path_if_given(resume)
     chosen = settings_of_run(path_if_given(config), preset, plain_settings(settings), version)
@@ -257,13 +257,13 @@ def train(
 def prepare(
     *, config: FilePath | None = None, preset: str | None = None, quiet: bool = False, **settings: Any
 ) -> TrainingData:
-    """Prepare the training data of settings, as the command ``prepare`` does; arguments as of `train`.
+    """Prepare the training data of settings, as the command ``prepare`` does; arguments as in `train`.
 
     Returns:
         Token ids and teacher vectors, memory-mapped, for `train` with `data`.
 
     Raises:
-        InputError: Something in the settings or the files that they name is wrong.
+        InputError: A setting or a file that it names is invalid.
     """
     chosen = load_for_training(path_if_given(config), preset, plain_settings(settings))
     with silence() if quiet else nullcontext():

@@ -1,4 +1,4 @@
-"""Learning rate as a pure function of the step, so that a resume needs no state of it."""
+"""Learning rate as a pure function of the step, so that a resume needs no schedule state."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def learn_rate_at(
     """Learning rate of a step.
 
     Args:
-        step: From 0.
-        peak: Reached at the end of the warm-up.
+        step: Step, from 0.
+        peak: Learning rate at the end of the warm-up.
         schedule: What follows the warm-up: the peak, or a fall to 0 at `total_steps`.
         warmup_steps: Steps of a linear rise; step 0 has ``peak / warmup_steps``.
         total_steps: Steps of the whole run.

@@ -28,8 +28,8 @@ class Validation:
 
     Args:
         data: The held-out pairs, N, and the images.
-        max_length: Tokens of a sentence that are read.
-        device: Where the student is.
+        max_length: Greatest number of tokens of a sentence; further tokens are cut.
+        device: Device of the student.
         nesting: Widths to score too, with tensors on the device; None: whole vectors only.
     """
 
@@ -54,7 +54,7 @@ class Validation:
 
         ``val/cosine`` is the mean cosine to the own target. ``val/match@01`` is the share of Spanish
         sentences whose nearest teacher vector among all held-out English sentences is that of their own
-        translation. ``val/retrieval@01`` is what `test` calls retrieval@01, on the validation images.
+        translation. ``val/retrieval@01`` is the retrieval@01 of `test`, on the validation images.
         ``val/width32/match@01`` and ``val/width32/retrieval@01`` are those of the vectors of width 32.
         """
         student.eval()
@@ -133,10 +133,10 @@ class _Sentences:
 
 
 def refuse_not_finite(measured: Metrics, step: int, rate: float) -> None:
-    """Refuse the measures of a student that the last update broke, though its loss was finite.
+    """Refuse validation metrics that are not finite, as after an update that broke the student.
 
     Raises:
-        FloatingPointError: A measure is NaN or infinite.
+        FloatingPointError: A metric is NaN or infinite.
     """
     broken = [f"{name} is {value}" for name, value in measured.items() if not math.isfinite(value)]
     if broken:

@@ -61,7 +61,7 @@ class OpenSearch:
         A new search that is refused before its first trial is removed.
 
         Raises:
-            InputError, KeyboardInterrupt, RuntimeError: As of `tune.driver.session.run_search`.
+            InputError, KeyboardInterrupt, RuntimeError: As in `tune.driver.session.run_search`.
         """
         with waiting("Loading libraries"):  # after all checks that do without them
             from themo.data.preparation import prepare_data

@@ -149,7 +149,7 @@ def _confirm(
     """Confirm the winner of a search whose trials are done, unless it is confirmed or time is up.
 
     Raises:
-        KeyboardInterrupt, ClusterError: As of `Loop.run`; the results of the search are written before.
+        KeyboardInterrupt, ClusterError: As in `Loop.run`; the results of the search are written before.
     """
     search, study = state.search, state.study
     if not is_whole(study, search.space) or not is_due(study, search.space, search.settings):

@@ -285,7 +285,7 @@ def _number(text: str) -> float:
 
 
 def _budget(text: str) -> float:
-    """A time as of `seconds`, or a number of seconds above 0."""
+    """A time as in `seconds`, or a number of seconds above 0."""
     try:
         value = float(text)
     except ValueError:

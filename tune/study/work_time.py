@@ -97,7 +97,7 @@ def seconds_left(
         n_trusted: Number of trusted trials.
         slots: Number of trials at once.
         settings: Base settings of the search; None: the last epoch of a trial is unknown.
-        trial_seconds: As of `rest_of_run`.
+        trial_seconds: As in `rest_of_run`.
 
     Returns:
         Seconds, above 0; None if no trial serves as a reference yet.
