@@ -1,1 +1,1 @@
-"""Whether a search's winner is better: a sequential paired test over further seeds."""
+"""Confirmation of a search's winner by a sequential paired test over further seeds."""

@@ -6,8 +6,8 @@ look at which the interval excludes 0 ends the test. Repeated looks at one fixed
 so all looks of a test share one stricter level (Pocock, 1977, https://doi.org/10.1093/biomet/64.2.191),
 applied to the t statistic (the significance level approach of Jennison and Turnbull, 1999, "Group Sequential
 Methods with Applications to Clinical Trials", chapter 4). For so few seeds the level was computed by
-simulation, so that a test claims a lead that is not there in at most 5 % of cases, over all of its looks. The
-interval at a look is a repeated confidence interval (the same book, chapter 9): of 90 %, 5 % on each side.
+simulation, so that at most 5 % of tests claim a false lead, over all looks. The interval at a look is a
+repeated confidence interval (the same book, chapter 9): of 90 %, 5 % on each side.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from itertools import pairwise
 from statistics import fmean, stdev
 
 LEVEL = 0.05
-"""Largest share of tests that claim a lead that is not there."""
+"""Largest false-positive rate of a test, over all its looks."""
 
 COVERAGE = 1 - 2 * LEVEL
 """Coverage of the interval of a lead, over all looks of a test."""
@@ -74,7 +74,7 @@ class Lead:
 
 
 def lead_after(ours: Sequence[float], theirs: Sequence[float], n_planned: int) -> Lead:
-    """The lead as the test states it after some seeds.
+    """Return the lead, with its interval, after some seeds.
 
     The first look that excludes 0 decides, so later seeds change nothing.
 

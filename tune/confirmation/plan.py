@@ -21,8 +21,7 @@ from tune.study.tried import key_of
 from tune.study.work_time import rest_of_run
 
 SEEDS_FOR_RUNNER_UP = 3
-"""The least seeds at which a runner-up is worth a third of the budget: a test of two seeds has one degree of
-freedom."""
+"""Minimum number of seeds with which a runner-up is added: a test of two seeds has one degree of freedom."""
 
 
 def plan(study: Study, space: Space, settings: Settings) -> Confirmation | str:

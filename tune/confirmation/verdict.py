@@ -23,13 +23,13 @@ Outcome = Literal["proven", "not separated", "worse", "open"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """The winner beside one rival.
+    """Comparison of the winner with one rival.
 
     Attributes:
         rival: Number of the rival.
         role: Whether the rival has the trusted settings or is the runner-up.
         lead: The winner's lead, above 0 where the winner is better, in the objective's unit.
-        failure: Why the comparison ended without a result; empty if it did not.
+        failure: Reason why the comparison ended without a result; else empty.
         is_claimed: Whether the winner is proven better: its interval lies above 0, and so do those of the
             comparisons before. Claims in a fixed order need no correction for their number (Glimm, Maurer and
             Bretz, 2010, https://doi.org/10.1002/sim.3748).
@@ -53,7 +53,7 @@ class Verdict:
 
     Attributes:
         winner: Number of the trial that won the search by its score.
-        comparisons: In the order of the claims.
+        comparisons: Comparisons, in the order of the claims.
         is_over: Whether no run is left.
         pairs: Sentence pairs of the runs.
         n_runs: Number of ended runs.
@@ -69,7 +69,7 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """The winner beside its first rival, the trusted start where there is one."""
+        """The outcome: of the first rival (the trusted start, if any), unless a rival is proven better."""
         first = self.comparisons[0]
         if not self.is_over:
             return "open"
@@ -88,7 +88,7 @@ class Verdict:
         return self.winner if least is None or not self.is_over else least.rival
 
     def lines(self) -> list[str]:
-        """The verdict for people, a line a comparison."""
+        """The verdict as text, one line per comparison."""
         lines = [self.line(comparison) for comparison in self.comparisons]
         if not self.is_over:
             lines.append(f"Confirmation: {self.n_runs} of at most {self.n_most} runs are done")
@@ -113,7 +113,7 @@ class Verdict:
         return f"The lead of trial {self.winner} over {rival} is not separated from chance: {how_much}"
 
     def to_json(self) -> dict[str, Any]:
-        """For ``tune --json`` and ``status --json``."""
+        """Return a JSON object for ``tune --json`` and ``status --json``."""
         return {
             "outcome": self.outcome,
             "winner": self.winner,
@@ -149,7 +149,7 @@ def lead_in_words(lead: Lead) -> str:
 
 
 def verdict(study: Study) -> Verdict | None:
-    """The verdict of a record; None without a plan, or if another trial has won since it was made."""
+    """The verdict of a record; None without a plan, or if another trial has won since."""
     chosen, winner = study.confirmation, study.scored_winner()
     if chosen is None or winner is None or winner.number != chosen.winner:
         return None

@@ -1,4 +1,4 @@
-"""What follows the last trial of a session: the test of the winner and the report of the search."""
+"""Tests the winner and writes the report of the search after the last trial of a session."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Conclusion:
     """The winner's test and the report of a search.
 
     Attributes:
-        scores: As in ``test.json``; None if the winner was not tested.
-        shown: The scores for the terminal; None with them.
+        scores: Test scores, as in ``test.json``; None if the winner was not tested.
+        shown: The scores for the terminal; None without `scores`.
         report: ``report.html``; None if it could not be written.
-        registered: The winner in MLflow's registry; None if that was not asked for, or failed.
-        unregistered: Why the winner is not registered, in one line; empty if it is, or if nobody asked.
+        registered: The winner in MLflow's registry; None: not requested, or failed.
+        unregistered: Reason why registration failed, in one line; empty if it succeeded or was not requested.
     """
 
     scores: dict[str, Any] | None = None
@@ -39,7 +39,7 @@ class Conclusion:
     unregistered: str = ""
 
     def refuse_unregistered(self, resume_command: str) -> None:
-        """Refuse a result whose winner was to be registered and is not.
+        """Refuse a result whose winner could not be registered.
 
         Args:
             resume_command: Command that registers it.
@@ -53,9 +53,9 @@ class Conclusion:
 
 
 def conclude(search: Search, best: Path, register: str | None = None) -> Conclusion:
-    """Test the winner, write the report of a search, and bring both to MLflow.
+    """Test the winner, write the report of a search, and send both to MLflow.
 
-    No failure of either loses the search's result: the reason is printed.
+    A failure prints its reason and keeps the search's result.
 
     Args:
         search: A search with a winner.
@@ -82,7 +82,7 @@ def conclude(search: Search, best: Path, register: str | None = None) -> Conclus
 def _tested(best: Path) -> tuple[dict[str, Any], Group | str] | None:
     """Return the winner's scores and a table of them; None if it was not tested.
 
-    An earlier test, as of a finished search that is resumed, is kept: it may cover more.
+    An earlier test is kept, as when a finished search is resumed: it may cover more.
     """
     from themo.checkpoints.versions import TEST_FILE, read_settings
     from themo.evaluation.report.tables import read_scores
@@ -111,10 +111,10 @@ def _written(write: Callable[[], Path]) -> Path | None:
 
 
 def _bring_to_mlflow(search: Search, folder: Path) -> None:
-    """Bring the winner to the search's run; print the reason if that fails.
+    """Send the winner to the search's run in MLflow; print the reason if that fails.
 
-    Where the session has waited for the server in vain, and has said how to send the search later, this does
-    nothing: the winner is sent with the rest.
+    Does nothing if the session found the server unreachable and printed the command that sends the search
+    later, which includes the winner.
     """
     from tune.results.parent_run import bring_winner
 
@@ -126,7 +126,7 @@ def _bring_to_mlflow(search: Search, folder: Path) -> None:
 
 
 def _registered(search: Search, best: Path, name: str | None) -> tuple[Registered | None, str]:
-    """The winner in MLflow's registry, or else the reason why it is not there; neither if nobody asked."""
+    """The winner in MLflow's registry, and the reason of a failure; None and "" if not requested."""
     if name is None:
         return None, ""
     from tune.results.parent_run import register_winner

@@ -1,4 +1,4 @@
-"""Keeps the reports of a search's trials, and wakes the thread that brings them to MLflow."""
+"""Records the reports of a search's trials, and wakes the thread that sends them to MLflow."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tune.worker.trial_report import read_report
 
 
 class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
-    """Ray callback of a stage.
+    """Ray callback that records the reports of a stage.
 
     Args:
         record: The trials of the stage.
-        log: The file of all reports.
-        tracking: The thread.
+        log: Log file of all reports.
+        tracking: Thread that sends to MLflow.
     """
 
     def __init__(self, record: Study, log: ReportLog, tracking: Tracking) -> None:
@@ -29,20 +29,20 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         self._tracking = tracking
 
     def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
-        """Keep a report."""
+        """Append a report to the log."""
         report = read_report(result)
         if report.metrics:
             self._log.append(run_name(self._record[report.number]), int(time.time() * 1000), report.metrics)
         self._tracking.wake()
 
     def on_trial_start(self, **_: object) -> None:
-        """Bring the new trial to MLflow."""
+        """Send the new trial to MLflow."""
         self._tracking.wake()
 
     def on_trial_complete(self, **_: object) -> None:
-        """Bring the end of the trial to MLflow."""
+        """Send the end of the trial to MLflow."""
         self._tracking.wake()
 
     def on_trial_error(self, **_: object) -> None:
-        """Bring the end of a trial whose worker died once too often to MLflow."""
+        """Send the end of a trial that failed after too many worker deaths to MLflow."""
         self._tracking.wake()

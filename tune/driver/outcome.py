@@ -22,7 +22,7 @@ _TOP = 5
 
 
 def finish(state: SessionState, slots: int) -> SearchResult:
-    """Write the results of a session whose trials rest.
+    """Write the results of a session without running trials.
 
     Args:
         state: The search and its record.

@@ -36,9 +36,10 @@ def refuse_unfit_ends(space: Space, settings: Settings, data: TrainingData) -> N
 
 
 def _corners(space: Space, settings: Settings) -> Iterator[dict[str, Scalar]]:
-    """Settings to check: each end of each range once, with all other ranges at their first ends.
+    """Yield the settings to check: each end of each range once, with all other ranges at their first ends.
 
-    In a conditional space, of each box with the data of `settings`, beside first values of the parents.
+    In a conditional space, they come from each box with the data of `settings`, with the parents' first
+    values.
     """
     own, of_data = settings.leaves(), data_leaves()
     parents = {parent for condition in space.conditions.values() for parent in condition} - of_data

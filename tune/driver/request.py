@@ -183,7 +183,7 @@ def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
 
 
 def _space(options: SearchOptions, settings: Settings) -> Space:
-    """The space that was given, or that comes with the preset."""
+    """The space given by an option, or the preset's space."""
     if isinstance(options.space, Mapping):
         tree = options.space if "space" in options.space else {"space": options.space}
         return from_tree(tree, settings, options.space_source)
@@ -225,7 +225,7 @@ def _tell_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions)
 
 
 def _repeated(options: SearchOptions, settings: Settings) -> tuple[Search, CarriedOver]:
-    """The search to repeat, and all that it carried over from another search."""
+    """The search to repeat, and the trials that it carried over from another search."""
     others = ("config", "preset", "space", "warm_start")
     given = [name for name in others if getattr(options, name) is not None]
     if given:
@@ -266,5 +266,5 @@ def _resources(options: SearchOptions, settings: Settings, known: Resources) -> 
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """The names of the options that were given."""
+    """The given options, by name."""
     return {name: value for name, value in options.items() if value is not None}

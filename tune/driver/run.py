@@ -1,4 +1,4 @@
-"""A search from its options to its results: opened, run, concluded.
+"""Opens, runs and concludes a search.
 
 The command ``tune`` and the function `themo.tune` call this. Heavy libraries are imported inside functions:
 an unreachable cluster is refused before they load, and ``status`` shows a new search at once.
@@ -44,7 +44,7 @@ class OpenSearch:
 
     @property
     def resume_command(self) -> str:
-        """The command that resumes it."""
+        """The command that resumes the search."""
         logs_dir = self.search.settings.paths.logs_dir
         where = [] if logs_dir == load().paths.logs_dir else ["--logs-dir", logs_dir]
         if self.options.resume is not None:  # a new search records these options, a resume does not
@@ -56,9 +56,9 @@ class OpenSearch:
         return typed("tune", "--resume", self.search.name, *where)
 
     def run(self) -> SearchResult:
-        """Run the trials that are left, and write the results.
+        """Run the remaining trials, and write the results.
 
-        A new search that is refused before its first trial is removed.
+        A new search that fails before its first trial is removed.
 
         Raises:
             InputError, KeyboardInterrupt, RuntimeError: As in `tune.driver.session.run_search`.

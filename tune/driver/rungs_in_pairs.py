@@ -49,7 +49,7 @@ def _base_data(search: Search, data: Mapping[tuple[Scalar, ...], TrainingData]) 
 
 
 def idle_rungs(space: Space, settings: Settings, data: Iterable[TrainingData]) -> str:
-    """A warning if the rungs can stop no trial before its last report but one; else empty.
+    """A warning if no rung can stop a trial before its penultimate report; else empty.
 
     Args:
         space: The search space, with its first rung in sentence pairs.

@@ -1,4 +1,4 @@
-"""The options of a search, as the command ``tune`` or the function `themo.tune` was given them."""
+"""The options of a search, as passed to the command ``tune`` or the function `themo.tune`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SearchOptions:
 
     Attributes:
         settings: Settings by leaf name.
-        space: File of the search space, or its content; its mapping of settings to ranges alone will do.
+        space: File or content of the search space, or only its mapping of settings to ranges.
         time_budget: Seconds.
         trial_seconds: Seconds of training of a whole trial.
         confirm: Share of the search's sentence pairs; 0: off.

@@ -161,9 +161,9 @@ class _Transition(NamedTuple):
 
     Attributes:
         state: RUNNING: the trial starts again from that checkpoint.
-        reason: Why, in a line; empty for a trial that is complete.
-        why: The grounds of the decision in a line, if the scheduler made it.
-        gpus: GPUs, or part of one, that the trial gets from then on; None: as before.
+        reason: Reason for the state, in one line; empty for a complete trial.
+        why: Explanation of the scheduler's decision, in one line; else empty.
+        gpus: New number of GPUs, or fraction of a GPU, of the trial; None: unchanged.
     """
 
     state: State
@@ -215,7 +215,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.STOP)
 
     def _enter(self, record: Trial, report: TrialReport) -> None:
-        """Record when and where a trial ran, and what it took."""
+        """Record time, machine, session and GPU memory of an attempt at a trial."""
         record.reason = ""
         record.enter_attempt(report.started, report.ended, report.machine, self._session)
         if record.gpus == 1 and report.gpu_memory is not None:
@@ -249,8 +249,8 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
         """The waiting trial that was suggested first, after reporting trials that Ray gave up silently.
 
-        Ray gives a trial up when a worker does not release its previous trial; without this report the slot
-        would stay taken for ever. Ray's own method scans all trials of the session.
+        Ray gives up a trial when a worker does not release its previous trial; without this report the slot
+        would remain occupied. Ray's own method scans all trials of the session.
         """
         live = list(tune_controller.get_live_trials())
         for trial in live:
@@ -278,7 +278,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
 
 
 def _after_memory_fault(failure: str, had: float) -> _Transition:
-    """A retry with a larger share of a GPU; with a whole one the trial fails."""
+    """A retry with a larger share of a GPU; failure if the trial had a whole GPU."""
     where = f"on {had:g} of a GPU" if had < 1 else "on a whole GPU" if had == 1 else f"on {had:g} GPUs"
     more = larger_share(had)
     if more is None:

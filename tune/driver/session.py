@@ -76,8 +76,8 @@ def run_search(
     Raises:
         InputError: The cluster is too small (a resumed search waits for its cluster first), the MLflow server
             is unreachable or not the search's, another process runs this search, a machine does not share
-            the storage, checkpoints are missing, the data is invalid or not the search's, trials are set to
-            GPUs and get none, or no trial reached a checkpoint within the time budget.
+            the storage, checkpoints are missing, the data is invalid or not the search's, trials require GPUs
+            and get none, or no trial reached a checkpoint within the time budget.
         KeyboardInterrupt: Interrupted; the search can be resumed.
         ClusterError: Ray failed, or too many trials in a row; the search can be resumed.
         RuntimeError: All trials failed.

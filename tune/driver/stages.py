@@ -38,7 +38,7 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Stage:
-    """The trials that a loop trains, and their surroundings.
+    """The trials that a loop trains, with their record, callbacks and view.
 
     Attributes:
         record: The trials of the stage.
@@ -128,7 +128,7 @@ def confirmation_of(state: SessionState, session: str, runs: Callable[[Study], C
 
 
 def never_stopped(search: SearchSettings) -> SearchSettings:
-    """Settings of a search with which no trial is stopped early; checkpoints come every `grace_pairs`.
+    """Copy of search settings that stops no trial early; a checkpoint is written every `grace_pairs`.
 
     The runs of a confirmation are compared by the objective alone.
     """

@@ -8,18 +8,18 @@ from collections.abc import Callable
 from ray.tune import Stopper
 
 MORE_THAN_SLOTS = 3
-"""A passing cause, such as a machine that leaves, takes at most the running trials, which are retried next.
-A session ends after this many further losses without a report: the cause has persisted."""
+"""Losses without a report, beyond the number of slots, that end a session. A temporary cause, such as a
+machine that leaves, loses at most the running trials, which are retried."""
 
 
 class TimeBudget(Stopper):  # type: ignore[misc]  # Ray has no types
-    """Ends a session when its time is up and records that it did, which Ray's own stopper does not.
+    """Ends a session at its time budget, and records this end, unlike Ray's own stopper.
 
     Args:
         seconds: Time budget, from now on.
 
     Attributes:
-        is_over: Whether it has ended the session.
+        is_over: Whether the budget has ended the session.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -74,8 +74,8 @@ class TuneResult:
         trials: All trials, in the order of their numbers.
         test: The winner's scores as in ``test.json``; None if it was not tested.
         report: Page about the search; None if it could not be written.
-        confirmation: The winner's leads with further seeds, as in ``tune --json``; None: no such runs.
-        registered: Address of the winner in MLflow's registry, ``models:/NAME/1``; None: not asked for.
+        confirmation: The winner's leads over further seeds, as in ``tune --json``; None: no confirmation.
+        registered: Address of the winner in MLflow's registry, ``models:/NAME/1``; None: not requested.
         front: Numbers of the trials on the front of two objectives, by cost; empty with one objective.
     """
 
@@ -252,14 +252,14 @@ def _result_of(name: str, result: SearchResult, end: Conclusion) -> TuneResult:
 
 
 def _plain(value: Any) -> Any:
-    """The content of a space as YAML would have it: tuples are lists."""
+    """Convert the content of a space to YAML values: tuples become lists."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _read(name: str, value: object, read: Callable[[str], Read]) -> Read | None:
-    """An argument by the rule of the command's option of this name; None as None."""
+    """Parse an argument by the rule of the command's option of this name; None for None."""
     if value is None:
         return None
     try:
@@ -285,7 +285,7 @@ def _number(text: str) -> float:
 
 
 def _budget(text: str) -> float:
-    """A time as in `seconds`, or a number of seconds above 0."""
+    """Parse a time, as in `seconds`, or a number of seconds above 0."""
     try:
         value = float(text)
     except ValueError:

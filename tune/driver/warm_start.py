@@ -154,7 +154,7 @@ def _best_quarter(trials: Sequence[Trial], old: Search, space: Space) -> tuple[M
 
 
 def _compared() -> frozenset[str]:
-    """The settings that change a score: they must be equal unless they are searched."""
+    """Settings that change a score and must be equal unless they are searched."""
     return frozenset(
         leaf
         for leaf, (section, _) in known_leaves().items()

@@ -33,7 +33,7 @@ def data_of_trials(search: Search, data_for: Callable[[Settings], TrainingData])
 def work_of_search(
     state: SessionState, data: Data, train: Train, measure: Callable[[], float | None]
 ) -> Work:
-    """What workers need to run trials; on an existing cluster the data is shipped to them."""
+    """Return the inputs that workers share; on an existing cluster the data is shipped to them."""
     search = state.search
     return Work(
         search.settings,

@@ -40,7 +40,7 @@ class Coordinates:
     def of(self, params: Mapping[str, Scalar]) -> Floats:
         """Coordinates of one setting, float64 of shape (n,); a value outside the space is an inactive one.
 
-        They are kept: a search asks for those of all its trials at every decision.
+        Results are cached: every decision needs the coordinates of all trials.
         """
         key = tuple((name, type(value), value) for name, value in params.items())  # True == 1 == 1.0
         if key not in self._rows:
@@ -97,7 +97,7 @@ class Coordinates:
     def squared_differences(self, a: Floats, b: Floats) -> Floats:
         """Squared differences of each coordinate, row by row, float64 of shape (n, rows).
 
-        Two choices differ by 1, or not at all.
+        Different choices have a difference of 1.
 
         Args:
             a: Coordinates, float64 of shape (rows, n).

@@ -1,10 +1,10 @@
 """A Gaussian process over settings and sentence pairs seen: one model of all learning curves of a search.
 
-After "Freeze-Thaw Bayesian Optimization" (Swersky et al., 2014, https://arxiv.org/abs/1406.3896): curves of
-similar settings are alike, and a curve deviates from its neighbours in its own way, which its further course
-keeps. Here a score is a line in t, the logarithm of the pairs, plus a rough part. On a scale logarithmic in
-the error a line is a power law. Level and slope depend smoothly on the settings, and each trial deviates from
-them. The covariance of two reports is
+After "Freeze-Thaw Bayesian Optimization" (Swersky et al., 2014, https://arxiv.org/abs/1406.3896): similar
+settings have similar curves, and each curve has its own persistent deviation from them. Here a score is a
+line in t, the logarithm of the pairs, plus a rough part. On a scale logarithmic in the error a line is a
+power law. Level and slope depend smoothly on the settings, and each trial deviates from them. The covariance
+of two reports is
 
     Kx (a + b t t' + c Kt) + [same trial] (d + e t t' + f Kt) + noise [same report],
 
@@ -35,8 +35,8 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 def _on_one_thread(function: _Function) -> _Function:
     """Limit the linear algebra of a function to one thread.
 
-    Threads that share a small matrix wait for each other, and beside trials on all cores they wait long. The
-    result also has the same bits on any number of cores.
+    Threads that share a small matrix wait for each other, especially while trials use all cores. The result
+    is also bitwise equal on any number of cores.
     """
     limited: _Function = _BLAS.wrap(limits=1, user_api="blas")(function)
     return limited
@@ -47,7 +47,7 @@ _MEAN_VARIANCE = 10.0
 _JITTER = 1e-4
 _ITERATIONS = 40
 _BOUND = 4.0
-"""Deviations from its prior within which a hyperparameter is sought, so that no covariance degenerates."""
+"""Bound of a hyperparameter, in standard deviations of its prior, so that no covariance degenerates."""
 
 # log-normal priors of the hyperparameters: median and standard deviation of the logarithm
 _INVERSE_SCALE = (0.3, 1.5)
@@ -80,13 +80,13 @@ class Reports:
 
 
 class CurveProcess:
-    """The process, fitted to scores at reports.
+    """Gaussian process of learning curves, fitted to scores at reports.
 
     Args:
-        coordinates: Differences of settings.
+        coordinates: Coordinates of settings in the search space.
         known: The reports.
         scores: Score of each report, higher is better, float64 of shape (reports,).
-        like: A process whose hyperparameters this one takes; None: they are fitted.
+        like: A process with the hyperparameters to use; None: they are fitted.
     """
 
     @_on_one_thread
@@ -124,7 +124,7 @@ class CurveProcess:
         return self._center + self._unit * (cross @ self._weights), self._unit * np.sqrt(variance)
 
     def _alike(self, theta: _Hyperparameters, asked: Reports) -> Floats:
-        """Kx of other and known reports, without the differences of all settings at once."""
+        """Kx of `asked` and known reports, without an array of all differences."""
         distances = self._coordinates.squared_distances(asked.settings, self._known.settings, theta.inverse)
         found: Floats = np.exp(-0.5 * distances)
         return found
@@ -137,8 +137,8 @@ class CurveProcess:
     def _fit(self) -> Floats:
         """The most probable hyperparameters, as logarithms.
 
-        From length scales as long as a range the search finds the optimum that explains scores by settings;
-        from longer ones often the one that explains them by each trial's own deviation.
+        From initial length scales of a full range, the optimiser finds the optimum that explains scores by
+        settings. From longer ones it often finds the one that explains scores by each trial's own deviation.
         """
         start = self._prior.copy()
         start[: self._coordinates.n] = 0.0
@@ -211,8 +211,8 @@ class _Hyperparameters:
 
     Attributes:
         inverse: Inverse squared length scales of the settings, float64 of shape (n,).
-        shared, own: Weights of level, slope and rough part, of what trials share and of each one's own,
-            float64 of shape (3,).
+        shared, own: Weights of level, slope and rough part: shared by trials, and each trial's own, float64
+            of shape (3,).
         noise: Variance of a report's noise.
         span: Length scale of the rough part.
     """

@@ -1,6 +1,6 @@
 """Forecasts of all trials of a search: the end of each, and the gain of its further training.
 
-A pure function of the record, so that a resumed search, and `why`, find the same.
+A pure function of the record, so that a resumed search and `why` compute the same forecasts.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial, loss_of
 
 _MOST_REPORTS = 120
-"""Reports that the process is fitted to, at most; its time grows with their cube."""
+"""Maximum number of reports that the process is fitted to; its time grows with their cube."""
 _MOST_FAILED = 20
-"""Failed trials, the latest ones, that count as ended with the worst objective of all."""
+"""Number of latest failed trials that count as ended with the worst objective of all."""
 _N_DRAWS, _N_PARENTS, _N_NEAR = 256, 8, 24
 """Candidates for the next trial: points drawn uniformly, number of best trials, points beside each."""
 _REDRAWN, _MOVED, _STEP = 0.2, 0.6, 0.1
@@ -36,7 +36,7 @@ _NEW = -(10**9)
 
 @dataclass(frozen=True)
 class End:
-    """The promise of a trial, from its predicted end.
+    """Predicted end of a trial, and expected gain of training it further.
 
     Attributes:
         mean: The predicted score at the end.
@@ -55,9 +55,9 @@ class Forecasts:
     Args:
         space: The search space, whose first rung is a share of a whole trial.
         study: The record, with reports of two trials at least (`are_possible`).
-        arriving: A trial that has just reported, and is judged; None: none. To promises, other running trials
-            have ended as predicted.
-        coordinates: Those of the space, of earlier forecasts; None: new ones.
+        arriving: A trial that has just reported and is judged; None: no trial. Other running trials count as
+            ended at their predictions.
+        coordinates: Coordinates of the space from earlier forecasts; None: new ones.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Forecasts:
             self._believe(running)
 
     def _believe(self, running: Sequence[Trial]) -> None:
-        """Count running trials as ended where they are predicted to, so that no other one repeats them."""
+        """Count running trials as ended at their predictions, so that no other trial repeats them."""
         ends = self._rows([(trial, self._whole) for trial in running])
         means, _ = self._fitted.predict(ends)
         known = Reports(
@@ -108,7 +108,7 @@ class Forecasts:
 
     @cached_property
     def predicted(self) -> dict[int, tuple[float, float]]:
-        """Mean and standard deviation of the score that each trial with a report will report at its end."""
+        """Mean and standard deviation of the final score of each trial with a report."""
         means, deviations = self._fitted.predict(self._ends_of_reported)
         deviations = np.hypot(deviations, self._fitted.noise)
         return {
@@ -118,7 +118,7 @@ class Forecasts:
 
     @cached_property
     def ends(self) -> dict[int, End]:
-        """The promise of each trial with a report, by number; carried trials are among them."""
+        """The `End` of each trial with a report, carried ones included, by number."""
         means, deviations = self._process.predict(self._ends_of_reported)
         seen = np.array([trial.pairs_seen for trial in self._reported]) / self._whole
         costs = np.maximum(1 - seen, 0.0) + 0.5 * self._interval
@@ -140,7 +140,7 @@ class Forecasts:
 
     @cached_property
     def best_new(self) -> End:
-        """The promise of the most promising new trial."""
+        """The `End` of the most promising new trial."""
         return self._new[1]
 
     def proposals(self) -> Iterator[dict[str, Scalar]]:
@@ -150,7 +150,7 @@ class Forecasts:
 
     @cached_property
     def _new(self) -> tuple[Floats, End]:
-        """Points of the unit cube, the most promising first, and the promise of the first one."""
+        """Points of the unit cube, the most promising first, and the `End` of the first one."""
         places = self._candidates()
         settings = self.coordinates.of_places(places)
         asked = Reports(settings, np.zeros(len(places)), np.full(len(places), _NEW, dtype=np.int64))
@@ -175,7 +175,7 @@ class Forecasts:
 
 
 def are_possible(study: Study) -> bool:
-    """Whether two trials have reported, the least that a forecast needs."""
+    """Whether a forecast is possible: at least two trials have reported."""
     return sum(bool(trial.values) for trial in (*study.carried, *study)) >= 2
 
 
@@ -192,11 +192,11 @@ def expected_gain(means: Floats, deviations: Floats, best: float) -> tuple[Float
 
 
 _latest: WeakKeyDictionary[Study, tuple[Space, object, Forecasts]] = WeakKeyDictionary()
-"""The forecasts of the latest question about a record: a decision and the next proposal ask the same."""
+"""Cache of the latest forecasts of each record, shared by a decision and the next proposal."""
 
 
 def forecasts_of(space: Space, study: Study, arriving: int | None = None) -> Forecasts:
-    """`Forecasts`, kept until the record changes."""
+    """Return the `Forecasts` of a record, cached until the record changes."""
     states = tuple(
         (
             len(trial.values),

@@ -1,4 +1,4 @@
-"""The scale on which curves are modelled."""
+"""Scales of objectives on which learning curves are modelled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tune.study.trial_record import Mode
 
 _LEAST_ERROR = 1e-3
 _TAIL = 3.0
-"""Interquartile distances below the lower quartile beyond which a score counts as at this bound."""
+"""Lower bound of a score, in interquartile ranges below the lower quartile."""
 
 
 class Scale(ABC):
@@ -35,7 +35,7 @@ class Scale(ABC):
 
 
 class ErrorScale(Scale):
-    """For accuracies and other shares: logarithmic in the error. 0.98 is as far from 0.99 as 0.8 from 0.9."""
+    """Scale of shares such as accuracies, logarithmic in the error: 0.98 to 0.99 equals 0.8 to 0.9."""
 
     def scores(self, objectives: Floats) -> Floats:
         """The negative logarithm of the error."""
@@ -43,12 +43,12 @@ class ErrorScale(Scale):
         return found
 
     def objective(self, score: float) -> float:
-        """The share that has an error; at most 1."""
+        """The share whose error `score` encodes; at most 1."""
         return self._sign * min(1 + _LEAST_ERROR - math.pow(10.0, -score), 1.0)
 
 
 class PlainScale(Scale):
-    """For all other objectives: linear, but for a bound that keeps single bad values from deciding all.
+    """Scale of other objectives: linear, with a bound that limits the effect of outliers.
 
     Args:
         mode: Whether the objective is maximized or minimized.
@@ -73,7 +73,7 @@ class PlainScale(Scale):
 def scale_of(mode: Mode, objectives: Floats) -> Scale:
     """The scale for the objectives of a search: `ErrorScale` if all of them are shares to maximize.
 
-    To minimize x is to maximize -x here too.
+    Minimizing x equals maximizing -x here too.
     """
     scores = objectives if mode == "max" else -objectives
     if scores.min() >= 0 and scores.max() <= 1:

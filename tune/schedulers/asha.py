@@ -26,10 +26,10 @@ from tune.study.trial_record import Mode, Trial, loss_of
 
 @dataclass(frozen=True)
 class Asha(Scheduler):
-    """The stopping form.
+    """ASHA in its stopping form.
 
     Attributes:
-        rungs: Where trials are judged.
+        rungs: Rungs at which trials are judged.
     """
 
     rungs: Rungs

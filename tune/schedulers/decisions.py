@@ -1,6 +1,6 @@
-"""Decisions of a search, made and computed again.
+"""Decisions of a search: made during the search, and recomputed from its journal.
 
-The driver and the command `why` share `decide`, so that both weigh the same record in the same way.
+The driver and the command `why` share `decide`, so that the same record leads to the same decision.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from tune.study.trial_record import State
 
 @dataclass(frozen=True)
 class Decision:
-    """A recorded decision beside the one computed again.
+    """A recorded decision and its recomputation.
 
     Attributes:
         number: The trial.
-        explanation: The decision computed again from the record of that moment.
+        explanation: The decision recomputed from the record of that moment.
         decided: The recorded state; RUNNING: the trial continued, or was resumed.
         is_resume: Whether a paused trial was resumed; otherwise it was judged at a report.
         is_repeated: Whether the computed decision equals the recorded one.
-        donor: The trial that a resumed one took over; None: it continued itself.
+        donor: The trial whose checkpoint a resumed one took over; None: its own.
     """
 
     number: int
@@ -68,7 +68,7 @@ def _is_reference(space: Space, study: Study, number: int) -> bool:
 
 
 def decisions(recorded: Study, space: Space, number: int | None = None) -> Iterator[Decision]:
-    """Every recorded decision of a search, computed again, in order.
+    """Yield every recorded decision of a search, recomputed, in order.
 
     Reports between points of judgement, at which every trial continues, are left out if they were followed.
 

@@ -1,4 +1,4 @@
-"""The grounds of a scheduler's decision, for people."""
+"""Explanations of a scheduler's decisions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tune.study.front import Place, cost_in_words
 from tune.study.trial_record import Mode, State, loss_of
 
 NOT_FINITE = "a trial without a finite report is stopped"
-"""Rule of all schedulers that stop trials."""
+"""Rule shared by all schedulers that stop trials."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Explanation:
         rank: Rank among all compared, from 1, by expected gain if there is a forecast, else by value; None
             without a comparison.
         threshold: The worst value that would have continued; None: no value decides.
-        rule: What lets a trial continue here, as a clause.
-        forecast: The predicted end of the trial, of schedulers that predict.
+        rule: Condition under which a trial continues here, as a clause.
+        forecast: The predicted end of the trial; None: the scheduler does not predict.
         is_trusted: Whether the trial continues because its settings are trusted.
         seconds: Seconds of training at the last report, where they are the search's resource.
-        place: The trial's place by two objectives; None: there is one objective.
+        place: The trial's place by two objectives; None with one objective.
         rivals: The places of `compared`, best first; empty with one objective.
-        second: The second objective; None: there is none.
+        second: The second objective; None with one objective.
     """
 
     state: State
@@ -90,7 +90,7 @@ class Explanation:
         return f"{self.value:.4f} at the {self.where}{end}{rank}; {self.rule}"
 
     def to_json(self) -> dict[str, Any]:
-        """For ``why --json``."""
+        """Return a JSON object for ``why --json``."""
         forecast = self.forecast
         return {
             "pairs": self.pairs,

@@ -24,18 +24,18 @@ from tune.study.study import Study
 from tune.study.trial_record import is_waiting
 
 LEAST_CHANCE = 0.05
-"""A trial stays paused, once no more trials start, if the chance that it ends best is smaller."""
+"""Least chance of ending best with which a paused trial resumes once no more trials start."""
 _REACH = 2.92
 """Half the width of an interval of probability 0.9, in standard deviations: Student's t with two degrees of
-freedom instead of a normal distribution, since the process is fitted to few trials. Of the recorded curves'
-ends EXPERIMENTS.md says how many such intervals hold."""
+freedom instead of a normal distribution, since the process is fitted to few trials. EXPERIMENTS.md gives the
+measured coverage of such intervals."""
 
 
 class _Next(NamedTuple):
-    """The waiting trial to train next, and why it is this one.
+    """The waiting trial to train next, and the reason.
 
     Attributes:
-        number: The trial; None: none, a new trial starts if there is one.
+        number: The trial; None: a new trial starts, if any is left.
         rule: The reason, as a clause.
     """
 
@@ -142,7 +142,7 @@ class FreezeThaw(Scheduler):
 
 
 def _waiting(study: Study, arriving: int | None) -> list[int]:
-    """The trials that may continue; without a report nothing is known of one."""
+    """The trials that may continue; a trial without a report cannot be forecast."""
     return [
         trial.number for trial in study if trial.values and (trial.number == arriving or is_waiting(trial))
     ]

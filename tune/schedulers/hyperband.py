@@ -21,7 +21,7 @@ from tune.study.study import Study
 
 @dataclass(frozen=True)
 class HyperBand(Scheduler):
-    """Brackets of the stopping form.
+    """HyperBand with brackets of stopping ASHA.
 
     Attributes:
         rungs: Rungs of the first bracket, which stops trials earliest.

@@ -18,7 +18,7 @@ from tune.study.study import Study
 from tune.study.trial_record import State, Trial, loss_of
 
 MIN_OTHERS = 3
-"""Number of other trials needed to stop one; our choice, the paper names no number."""
+"""Minimum number of other trials for a decision; assumption, since the paper names no number."""
 
 
 @dataclass(frozen=True)

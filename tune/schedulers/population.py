@@ -100,7 +100,7 @@ class PopulationBased(Scheduler):
         return min(waiting, key=lambda number: (number not in worst, number), default=None)
 
     def donor(self, study: Study, number: int) -> int | None:
-        """The trial whose settings and checkpoint a paused trial takes over; None: it keeps its own."""
+        """The trial whose settings and checkpoint a paused trial takes over; None: no takeover."""
         ended = self._round(study[number])
         best, worst = self._ranked(study, ended)
         if number not in worst:

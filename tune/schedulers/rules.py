@@ -1,4 +1,4 @@
-"""Builds the scheduler that a search names."""
+"""Builds the scheduler of a search."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tune.study.tried import most_trials
 
 @dataclass(frozen=True)
 class Never(Scheduler):
-    """Stops no trial; checkpoints are written at intervals.
+    """Scheduler that stops no trial; checkpoints are written at intervals.
 
     Attributes:
         interval: Amount of the search's resource between checkpoints.
@@ -34,12 +34,12 @@ class Never(Scheduler):
         return crosses(self.interval, before, now)
 
     def explain(self, study: Study, number: int, before: float) -> Explanation:  # noqa: ARG002
-        """RUNNING: every trial continues at any value."""
+        """RUNNING for every trial."""
         return Explanation("RUNNING", study[number].pairs_seen)
 
 
 def scheduler_of(search: SearchSettings, space: Space | None = None) -> Scheduler:
-    """The scheduler that a search names.
+    """Return the scheduler of a search.
 
     Args:
         search: Settings of the search; its first rung is known.

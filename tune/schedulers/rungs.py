@@ -1,4 +1,4 @@
-"""Points where trials are judged: rungs at geometric distances, or equal intervals."""
+"""Points at which trials are judged: rungs at geometric distances, or equal intervals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Rungs:
         first: Amount at the first rung.
         factor: Ratio of each rung to the previous one.
         resource: The counted resource.
-        second: The second objective, by which trials at a rung are ranked too; None: there is none.
+        second: The second objective, by which trials at a rung are ranked too; None: one objective.
     """
 
     first: float
@@ -46,7 +46,7 @@ class Rungs:
         return highest
 
     def _up_to(self, amount: float) -> Iterator[tuple[float, float]]:
-        """The rungs up to an amount, each exactly and as it is named: whole pairs, or milliseconds."""
+        """Yield the rungs up to an amount, each exact and rounded, to whole pairs or to milliseconds."""
         rung = float(self.first)
         while rung <= amount:
             yield rung, round(rung) if self.resource == "pairs" else round(rung, 3)

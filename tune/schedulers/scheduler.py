@@ -12,7 +12,7 @@ from tune.study.trial_record import State
 class Scheduler(ABC):
     """Decides which trials continue. Stateless, so that a resumed search makes the same decisions.
 
-    A decision is its explanation's state, so that `why` can only give the grounds on which it was made.
+    The explanation contains the decision, so that `why` reports its actual reasons.
     """
 
     @abstractmethod
@@ -27,7 +27,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def explain(self, study: Study, number: int, before: float) -> Explanation:
-        """The decision about a trial after its last report, with its grounds.
+        """The decision about a trial after its last report, with its reasons.
 
         Args:
             study: All trials so far, including this report.
@@ -40,7 +40,7 @@ class Scheduler(ABC):
         return self.explain(study, number, before).state
 
     def explain_waiting(self, study: Study, number: int) -> Explanation:
-        """The place of a paused trial among the others: why it resumes, or waits.
+        """The rank of a paused trial among the others, which explains why it resumes or waits.
 
         Args:
             study: All trials so far.
@@ -57,5 +57,5 @@ class Scheduler(ABC):
         return None
 
     def donor(self, study: Study, number: int) -> int | None:  # noqa: ARG002 -- for schedulers without takeovers
-        """The trial that a paused one takes over (`population.take_over`); None: it continues itself."""
+        """The trial whose checkpoint a paused one takes over (`population.take_over`); None: its own."""
         return None

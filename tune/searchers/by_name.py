@@ -1,4 +1,4 @@
-"""Proposes the settings of the next trial, with the searcher that a search names."""
+"""Proposes the settings of the next trial by the searcher of a search."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _draw(space: Space, study: Study, seed: int) -> dict[str, Scalar]:
                 return _ask(space, study, sampler)
             return _ask(space, study, _Tpe(n_startup_trials=n_startup, seed=seed))
         case "gp":
-            # two at least: of a single trial no process can be fitted
+            # at least two: a process cannot be fitted to a single trial
             gp = GPSampler(n_startup_trials=max(2, n_startup), seed=seed, warn_independent_sampling=False)
             return _ask(space, _all_complete(_filled(space, study)), gp)
         case (

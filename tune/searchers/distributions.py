@@ -17,7 +17,7 @@ from tune.space.dimensions import Choice, Dimension, FloatRange, IntRange
 
 @cache
 def distribution_of(dimension: Dimension) -> BaseDistribution:
-    """A dimension as Optuna takes it, the same object at each call."""
+    """Optuna's distribution of a dimension, the same object at each call."""
     match dimension:
         case Choice(choices=choices):
             return CategoricalDistribution(choices)
@@ -28,5 +28,5 @@ def distribution_of(dimension: Dimension) -> BaseDistribution:
 
 
 def distributions_of(dimensions: Mapping[str, Dimension]) -> dict[str, BaseDistribution]:
-    """The dimensions of a space as Optuna takes them, by setting."""
+    """Optuna's distributions of the dimensions of a space, by setting."""
     return {name: distribution_of(dimension) for name, dimension in dimensions.items()}

@@ -28,7 +28,7 @@ def sample(space: Space, study: Study, scores: Mapping[int, float], seed: int) -
     The first generation lies around the best of the `startup_trials` and the carried trials. Later trials
     with a score form generations in the order of proposal; with several slots, some of them were proposed by
     an earlier distribution than the one that they update. An inactive setting counts with the mean of its
-    distribution: it moves the mean nowhere.
+    distribution, which leaves the mean unchanged.
 
     Args:
         space: The search space; its first `startup_trials` trials were proposed at random.

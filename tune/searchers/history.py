@@ -27,7 +27,7 @@ from tune.study.trial_record import Mode, Trial
 
 _STATES = {
     "RUNNING": TrialState.RUNNING,
-    "PAUSED": TrialState.PRUNED,  # until it resumes, its values are all that is known
+    "PAUSED": TrialState.PRUNED,  # until it resumes, only its values are known
     "COMPLETE": TrialState.COMPLETE,
     "PRUNED": TrialState.PRUNED,
     "FAIL": TrialState.FAIL,

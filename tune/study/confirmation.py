@@ -1,4 +1,4 @@
-"""The confirmation of a search's winner in the record: its plan, and its runs.
+"""The record of a winner's confirmation: its plan and its runs.
 
 Data only: `tune.confirmation` plans it and reads its result. The plan is fixed before the first run, since a
 test that continues until it succeeds proves nothing.
@@ -13,7 +13,7 @@ from typing import Any
 from tune.study.trial_record import Trial, read_trial
 
 SEED = "seed"
-"""The setting by which the runs of a trial's settings differ."""
+"""The setting that differs between runs that repeat a trial."""
 
 
 @dataclass
@@ -23,11 +23,11 @@ class Confirmation:
     Attributes:
         winner: Number of the trial with the best student on disk when the confirmation was planned.
         rivals: Numbers of the trials that the winner is compared with, in the order of the claims.
-        trusted: The rival with the first trusted settings; None: there is none.
+        trusted: The rival with the first trusted settings; None: no such rival.
         seeds: The planned further seeds of training, in order.
-        pairs_before: Sentence pairs of runs for earlier winners, which are not among this one's runs.
-        handed_over: Number of the trial whose student the search hands over, once that is decided: the
-            winner, or a rival that is proven better.
+        pairs_before: Sentence pairs of runs for earlier winners, which this winner's runs exclude.
+        handed_over: Number of the trial whose student is the result of the search, once decided: the winner,
+            or a rival that is proven better.
     """
 
     winner: int
@@ -43,7 +43,7 @@ class Confirmation:
         return (self.winner, *self.rivals)
 
     def to_tree(self) -> dict[str, Any]:
-        """The plan as ``study.json`` has it."""
+        """The plan as a JSON object of ``study.json``."""
         return {**vars(self), "rivals": list(self.rivals), "seeds": list(self.seeds)}
 
 

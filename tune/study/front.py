@@ -1,12 +1,12 @@
 """Searches with two objectives: the metric of the search, and the cost of a student, which is minimised.
 
 A trial dominates another one if it is no worse in both and better in one. The first front holds the trials
-that no other dominates, the next one those that only trials of the first dominate, and so on.
+that no other trial dominates, the second front those that only trials of the first dominate, and so on.
 
 Within a front the trial with the best objective comes first, then always the one farthest from those before
 it (an epsilon-net, as in Schmucker et al., 2021, https://arxiv.org/abs/2106.12639): the first few trials of a
-front cover it. Distances are of the objective, and of the logarithm of the cost, each as a share of the
-front's range: a student of 1 MB is as far from one of 2 MB as 100 from 200.
+front cover it. Distances are differences of the objective and of the logarithm of the cost, each as a share
+of the front's range: a student of 1 MB is as far from one of 2 MB as 100 MB from 200 MB.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def fronts(points: Mapping[int, Point]) -> list[list[int]]:
 
 
 def spread(points: Mapping[int, Point]) -> list[int]:
-    """The numbers of a front: the least loss, then always the farthest from those before.
+    """Order the numbers of a front: the least loss, then always the trial farthest from those before it.
 
     Ties go to the lower loss, then to the earlier trial.
     """

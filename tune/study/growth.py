@@ -1,4 +1,4 @@
-"""Changes of a search when it is resumed: new limits, but no other space."""
+"""Changes of a resumed search: new limits, but the same space."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def grow(
         search: The search.
         num_samples: Total number of trials; None: unchanged.
         stop_after_no_gain: See `tune.space.search_settings.SearchSettings`, or ``off``; None: unchanged.
-        confirm: The same; 0: off.
-        stop_gain: The same, or ``off``; None: unchanged.
-        stop_chance: The same; None: unchanged.
+        confirm: See `SearchSettings`; 0: off; None: unchanged.
+        stop_gain: See `SearchSettings`, or ``off``; None: unchanged.
+        stop_chance: See `SearchSettings`; None: unchanged.
 
     Raises:
         InputError: The search has more trials already; or no further trial would start, because of
@@ -115,7 +115,7 @@ def _refuse_a_search_at_its_end(search: Search, study: Study, space: Space) -> N
 
 
 def _rounded_down(chance: float) -> str:
-    """A chance with two significant digits, not above it."""
+    """Round a chance down to two significant digits."""
     digits = max(2, 1 - math.floor(math.log10(chance))) if chance > 0 else 2
     return f"{math.floor(chance * 10**digits) / 10**digits:g}"
 

@@ -34,7 +34,7 @@ def is_whole(study: Study, space: Space) -> bool:
 
 
 def used_up(study: Study, space: Space) -> str:
-    """A message if a search has tried all settings of its space; else empty."""
+    """A message that a search has tried all settings of its space; else empty."""
     most = most_trials(study, space)
     if not most == len(study) < space.search.num_samples:
         return ""
@@ -46,7 +46,7 @@ def used_up(study: Study, space: Space) -> str:
 
 
 def small_gain(study: Study, space: Space) -> RemainingGain | None:
-    """The small chance of a gain because of which no trial starts now; None: it is not small.
+    """The chance of a gain if it is too small for another trial to start; else None.
 
     It may rise again: a trial that still runs may end as the best one.
     """
@@ -55,7 +55,7 @@ def small_gain(study: Study, space: Space) -> RemainingGain | None:
 
 
 def early_end(study: Study, space: Space) -> RemainingGain | None:
-    """The small chance of a gain that ended a search before its last trial; None: it has not ended so."""
+    """The small chance of a gain that ended a search before its last trial; else None."""
     return small_gain(study, space) if all(trial.is_done for trial in study) else None
 
 

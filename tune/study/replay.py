@@ -15,7 +15,7 @@ _OBJECTIVE = "objective"
 _LIMITS = ("num_samples", *EARLY_ENDS)
 """Values of an event `limits`, in order; records without `stop_gain` have the first two."""
 _CHECKPOINT = "replayed"
-"""In place of the path of a checkpoint, which decides nothing."""
+"""Placeholder for the path of a checkpoint, which no decision depends on."""
 
 
 class Replay:
@@ -39,15 +39,15 @@ class Replay:
         self._reports: dict[int, dict[int, dict[str, float]]] = {}
 
     def events(self) -> Iterator[tuple[Event, Event | None]]:
-        """Each event before it is applied, with the following one; None after the last one.
+        """Yield each event before it is applied, with the next event; None after the last one.
 
-        The caller applies it by `apply`.
+        The caller applies the event with `apply`.
         """
         events = list(self._recorded.journal or ())
         yield from zip(events, [*events[1:], None], strict=True)
 
     def apply(self, event: Event) -> None:
-        """Change the record as an event did."""
+        """Apply an event to the record."""
         study, number, detail = self.study, event.number, event.detail
         match event.kind:
             case "limits":

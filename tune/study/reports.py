@@ -34,7 +34,7 @@ class ReportLog:
         self._patience = patience
 
     def append(self, run: str, at: int, metrics: Mapping[str, float]) -> None:
-        """Add a report, whole or not at all.
+        """Append a report atomically.
 
         Raises:
             OSError: The file cannot be written.
@@ -55,7 +55,7 @@ class ReportLog:
 
 
 class ReadReports:
-    """The reports of a search, of which each look reads only the new ones.
+    """Incremental reader of a search's reports: each `look` reads only the new ones.
 
     Args:
         folder: The search directory.
@@ -70,11 +70,11 @@ class ReadReports:
         self._points: dict[str, tuple[Point, ...]] = defaultdict(tuple)
 
     def of(self, run: str) -> tuple[Point, ...]:
-        """The reports of a run in the order of their steps, as of the last `look`."""
+        """The reports of a run at the last `look`, in the order of their steps."""
         return self._points.get(run, ())
 
     def look(self) -> None:
-        """Read what was added; an older search has no file."""
+        """Read the new reports; an older search has no file."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self.n_read)
@@ -95,7 +95,7 @@ class ReadReports:
 
 
 def _whole(path: Path) -> int:
-    """Bytes of the whole lines of a file."""
+    """Number of bytes of the complete lines of a file."""
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(0, size - _LONGEST_LINE))

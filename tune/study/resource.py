@@ -1,7 +1,7 @@
 """The resource of a search: the amount at which schedulers compare trials.
 
-Sentence pairs seen compare trials of one size. Where trials differ in size, width and depth are searched, a
-pair costs each of them another time; then they are compared after equal seconds of their own training.
+Trials of one size are compared after equal sentence pairs. If width and depth are searched, a pair takes each
+trial a different time; trials are then compared after equal seconds of their own training.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def amount_in(metrics: Mapping[str, float], resource: Resource) -> float:
     """The amount that a trial had used at a report: sentence pairs, or seconds of training.
 
     Raises:
-        KeyError: The report does not hold it.
+        KeyError: The report lacks the amount.
     """
     return int(metrics["pairs_seen"]) if resource == "pairs" else metrics[TRAINING_SECONDS]
 
 
 def amount_of(trial: Trial, resource: Resource) -> float:
-    """The amount that a trial has used at its last report; 0 before."""
+    """The amount that a trial has used at its last report; 0 before its first report."""
     return trial.pairs_seen if resource == "pairs" else trial.training_seconds
 
 

@@ -39,13 +39,14 @@ class Study:
         trials: Existing trials.
         carried: Trials of another search that the searcher also learns from (`tune.driver.warm_start`),
             numbered from -1 downwards.
-        proposals: Settings that are proposed after the trusted ones, as the best of another search.
+        proposals: Settings that are proposed after the trusted ones, such as the best of another search.
         patience: Retries while the disk is full.
-        whole: The study that these trials are the confirmation's runs of, and are saved with; None: none.
+        whole: The study of the search if these trials are its confirmation's runs, which are saved with it;
+            else None.
         journal: The events so far; None: none, or unknown if there are trials, as in an older record.
 
     Attributes:
-        confirmation: Plan of the winner's confirmation; None: there is none.
+        confirmation: Plan of the winner's confirmation; None: no plan.
         journal: The events in order; None: unknown. Those of the confirmation's runs are not saved.
     """
 
@@ -308,8 +309,8 @@ class Study:
     def salt(self) -> tuple[int, ...]:
         """Entropy that a warm start adds to all random draws; empty without one.
 
-        With the same seed a search would else draw the very points of the search that it learns from, also
-        those that failed there and did not carry over.
+        Otherwise a search with the same seed would draw the same points as the search that it learns from,
+        including those that failed there and did not carry over.
         """
         if not self.carried and not self.proposals:
             return ()

@@ -20,7 +20,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Content:
-    """The content of the file; `tune.study.study.Study` has the meaning of each part."""
+    """The content of the file; `tune.study.study.Study` documents each part."""
 
     mode: Mode
     trials: Sequence[Trial]
@@ -61,7 +61,7 @@ def to_text(content: Content, lines: TrialLines, lines_of_runs: TrialLines) -> s
     Args:
         content: The content.
         lines: Known lines of the ended trials.
-        lines_of_runs: The same of the confirmation's runs.
+        lines_of_runs: Known lines of the confirmation's runs.
     """
     carried = ", ".join(map(lines.line, content.carried))
     proposals = json.dumps([dict(params) for params in content.proposals], ensure_ascii=False)

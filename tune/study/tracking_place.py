@@ -28,7 +28,7 @@ class Place:
     """An MLflow server or database, and an experiment.
 
     Attributes:
-        uri: Address without a password; None: the database beside the logs, also after these are moved.
+        uri: Address without a password; None: the database beside the logs, which may move with them.
         experiment: Name of the experiment.
         experiment_id: MLflow's id of it; None if no server has answered yet, and in older searches.
     """
@@ -95,7 +95,7 @@ def keep_place(folder: Path, experiment: str, experiment_id: str | None, uri: st
 
 @dataclass(frozen=True)
 class Comparison:
-    """How to see the trials of a search side by side in MLflow.
+    """Command and address that show the trials of a search side by side in MLflow.
 
     Attributes:
         command: Command that starts MLflow's page, or the server's address.
@@ -114,14 +114,14 @@ class Comparison:
 
 
 def comparison_of(folder: Path, uid: str) -> Comparison:
-    """How to compare the trials of a search in MLflow, independent of the environment.
+    """Return command and address that compare the trials of a search, independent of the environment.
 
     Args:
         folder: The search directory.
         uid: The search's id.
 
     Raises:
-        InputError: The file of its place is damaged.
+        InputError: The file of the server and the experiment is damaged.
     """
     known, command = _read(folder), command_to_see(folder)
     if known is None or known.experiment_id is None:

@@ -25,7 +25,7 @@ Key = tuple[object, ...]
 
 
 def key_of(space: Space, params: Mapping[str, Scalar]) -> Key:
-    """A key that is equal for settings of the same run; an inactive setting is empty."""
+    """A key that is equal for settings of the same run; inactive settings are blank in it."""
     return tuple(
         ()
         if name in space.conditions and not space.is_active(name, params)
@@ -91,7 +91,7 @@ def _candidates(
     near: Mapping[str, Scalar],
     most: int,
 ) -> Iterator[dict[str, Scalar]]:
-    """Points to choose from, at most `most` of each kind, which is more than there are tried ones."""
+    """Candidate points, at most `most` of each kind, more than the number of tried ones."""
     narrowed = {name: Choice([fixed[name]]) if name in fixed else d for name, d in space.dimensions.items()}
     boxes = replace(space, dimensions=narrowed).boxes
     sizes = [math.prod(map(n_values, box.values())) for box in boxes]

@@ -65,7 +65,7 @@ def rest_of_run(trial: Trial, settings: Settings, trial_seconds: float | None = 
     Args:
         trial: The trial; `training.patience` may end it sooner.
         settings: Base settings of the search, with the epochs of a whole trial.
-        trial_seconds: Seconds of training after which a trial ends before its last epoch; None: no such end.
+        trial_seconds: Seconds of training after which a trial ends before its last epoch; None: no limit.
     """
     epoch = trial.metrics.get("epoch", 0.0)
     if epoch <= 0:
@@ -97,7 +97,7 @@ def seconds_left(
         n_trusted: Number of trusted trials.
         slots: Number of trials at once.
         settings: Base settings of the search; None: the last epoch of a trial is unknown.
-        trial_seconds: As in `rest_of_run`.
+        trial_seconds: Seconds of training after which a trial ends; None: no limit.
 
     Returns:
         Seconds, above 0; None if no trial serves as a reference yet.
