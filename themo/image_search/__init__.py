@@ -1,1 +1,1 @@
-"""Picture search: an index of a folder's pictures, searched by Spanish texts."""
+"""Picture search: an index of the pictures in a folder, searched with Spanish texts."""

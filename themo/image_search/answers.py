@@ -1,4 +1,4 @@
-"""Answers to the queries of a picture search: the one way from texts and pictures to matches."""
+"""Answers of a picture search: from queries of texts and pictures to ranked matches."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Answer:
 
     @property
     def is_nothing_like_that(self) -> bool:
-        """Whether there are matches, and all of them are unlikely."""
+        """Whether all matches are unlikely; False without matches."""
         return bool(self.matches) and all(match.is_unlikely for match in self.matches)
 
 
@@ -56,7 +56,7 @@ class Answerer:
     Args:
         model: The student, with its teacher.
         index: The pictures.
-        approximate: Names the candidates of a query; None: all pictures are compared.
+        approximate: Index that selects candidates for a query; None: all pictures are compared.
     """
 
     def __init__(self, model: Model, index: ImageIndex, approximate: ApproximateIndex | None = None) -> None:
@@ -83,7 +83,7 @@ class Answerer:
             fold_duplicates: Whether near-duplicates are folded into the best of them.
 
         Raises:
-            InputError: A picture of a query is none or cannot be read, the terms of a query cancel out, or
+            InputError: A query's file is not a picture or cannot be read, the terms of a query cancel out, or
                 the cache cannot be written.
         """
         terms = encode(self.model, queries)
@@ -111,7 +111,7 @@ class Answerer:
 
     @property
     def uncalibrated(self) -> str | None:
-        """Reason why no match has a chance; None: matches of a single text have one."""
+        """Reason why matches have no chance; None: matches of a single text have a chance."""
         return self._calibration if isinstance(self._calibration, str) else None
 
     @cached_property

@@ -1,12 +1,12 @@
-"""An approximate index beside an exact one: a query compares a part of the pictures only.
+"""Approximate index over an exact one: a query compares only some of the pictures.
 
-Inverted lists (`themo.image_search.lists`) name candidates, and the stored float32 vectors of the candidates
-are compared. So the scores and the order of the matches are exact; some of the best pictures may be
-missing. The share that is found, the recall, is measured on the student's reference texts
-(`themo.image_search.references`), and the number of lists that a query looks through is chosen by it.
+Inverted lists (`themo.image_search.lists`) select candidates, and the stored float32 vectors of the
+candidates are compared. Scores and order of the matches are therefore exact, but some of the best pictures
+may be missing. Recall is measured on the student's reference texts (`themo.image_search.references`) and
+determines the number of lists that a query searches.
 
-Pictures of pieces that the lists do not cover, since they are new, are all compared. Lists are built again
-where new pictures and those that are gone make up more than `MOST_STALE` of all.
+New pictures, which the lists do not cover, are all compared. Lists are rebuilt when new and deleted pictures
+exceed `MOST_STALE` of all.
 
 Shape suffixes: N pictures, K terms of a query, R reference texts, E dimensions.
 """
@@ -33,17 +33,17 @@ from themo.process.progress import track, waiting
 FEWEST_PICTURES = 50_000
 """Least number of pictures: 100,000 take 8 ms exactly (docs/experiments/picture-search-speed.md)."""
 LEAST_RECALL = 0.95
-"""Recall that the number of lists looked through is chosen for."""
+"""Target recall, which determines the number of lists to search."""
 N_COUNTED = 10
-"""Number of best pictures of a text that the recall counts."""
+"""The k of the measured recall@k."""
 MOST_TEXTS = 200
 """Greatest number of reference texts of the measurement."""
 CANDIDATES = 20
-"""Number of candidates for each match that is wanted."""
+"""Number of candidates per requested match."""
 MOST_CANDIDATES = 0.1
-"""Greatest share of all pictures that candidates make up."""
+"""Greatest number of candidates, as a share of all pictures."""
 MOST_STALE = 0.1
-"""Greatest share of pictures, new ones and gone ones, with which lists are still used."""
+"""Greatest share of new and deleted pictures with which lists are still used."""
 _SEED = 0
 
 
@@ -65,7 +65,7 @@ class ApproximateIndex:
 
     @classmethod
     def update(cls, index: ImageIndex, references_RE: Vectors) -> ApproximateIndex:
-        """Open the lists of an index; they are built, and their recall measured, where needed.
+        """Open the lists of an index; build them and measure their recall if needed.
 
         Args:
             index: An index on disk.
@@ -96,7 +96,7 @@ class ApproximateIndex:
         return cls(index, built, recall)
 
     def holds(self, n_best: int) -> bool:
-        """Whether the candidates for so many matches are few enough; else all pictures are compared."""
+        """Whether candidates for `n_best` matches are few enough; else all pictures are compared."""
         return are_few(n_best, len(self._index.names))
 
     def part(self, query_E: Vectors, n_best: int) -> ImageIndex:
@@ -104,7 +104,7 @@ class ApproximateIndex:
 
         Args:
             query_E: float32 vector of length 1.
-            n_best: Number of matches that are wanted.
+            n_best: Number of requested matches.
         """
         n_wanted = max(n_best, N_COUNTED)
         n = CANDIDATES * n_wanted
@@ -118,19 +118,19 @@ class ApproximateIndex:
         return self._index.part(np.concatenate(found))
 
     def deviations(self, vectors_KE: Vectors) -> Vectors:
-        """Return the (K,) standard deviations of vectors' products with all pictures of the lists."""
+        """Return the (K,) standard deviations of products of vectors with all pictures in the lists."""
         variances_K: Vectors = ((vectors_KE @ self._built.spread_EE) * vectors_KE).sum(axis=1)
         deviations_K: Vectors = np.sqrt(variances_K.clip(min=0))
         return deviations_K
 
 
 def are_few(n_best: int, n: int) -> bool:
-    """Return whether the candidates for so many matches are few enough among n pictures."""
+    """Return whether candidates for `n_best` matches are few enough among `n` pictures."""
     return CANDIDATES * max(n_best, N_COUNTED) <= MOST_CANDIDATES * n
 
 
 def too_few_to_approximate(n: int, n_best: int) -> str | None:
-    """Return why an exact search finds so many matches among n pictures; None: an approximate one does."""
+    """Return the reason to search `n` pictures exactly for `n_best` matches; None: search approximately."""
     if n < FEWEST_PICTURES:
         return f"below {FEWEST_PICTURES:,} pictures it is fast enough, and the folder holds {n:,}"
     if not are_few(n_best, n):
@@ -161,7 +161,7 @@ def _covariance(index: ImageIndex) -> Vectors:
 
 
 def _places(index: ImageIndex, pieces: Pieces) -> tuple[npt.NDArray[np.intp], list[int]]:
-    """Return the row of each number of the lists, -1 if it is gone, and the pieces that no list covers."""
+    """Return the row of each picture in the lists, -1 if deleted, and the pieces that no list covers."""
     numbers = defaultdict(list)  # two pieces may hold equal vectors
     for number, sha256 in enumerate(index.piece_digests):
         numbers[sha256].append(number)
@@ -173,14 +173,14 @@ def _places(index: ImageIndex, pieces: Pieces) -> tuple[npt.NDArray[np.intp], li
 
 
 def _stale(index: ImageIndex, pieces: Pieces) -> float:
-    """Return the number of new and of gone pictures as a share of all."""
+    """Return the share of new and deleted pictures."""
     row_of, uncovered = _places(index, pieces)
     n_new = sum(len(index.pieces[number].rows) for number in uncovered)
     return (n_new + int((row_of < 0).sum())) / len(index.names)
 
 
 def _measure(index: ImageIndex, built: Built, texts_RE: Vectors) -> Recall:
-    """Return the recall with the least number of lists, of powers of two, that reaches `LEAST_RECALL`."""
+    """Return the recall at the least power-of-two number of lists that reaches `LEAST_RECALL`."""
     n = min(N_COUNTED, len(index.names))
     with waiting("Measuring the approximate index"):
         least_R = _scores_of_place(index, texts_RE, n)
@@ -199,7 +199,7 @@ def _measure(index: ImageIndex, built: Built, texts_RE: Vectors) -> Recall:
 
 
 def _scores_of_place(index: ImageIndex, texts_RE: Vectors, place: int) -> Vectors:
-    """Return the (R,) score of each text's picture at a place of its exact ranking, less the rounding."""
+    """Return the (R,) score at a place of each text's exact ranking, minus the rounding error."""
     texts = torch.from_numpy(texts_RE)
     best = torch.empty((len(texts_RE), 0))
     for piece in index.pieces:
@@ -211,7 +211,7 @@ def _scores_of_place(index: ImageIndex, texts_RE: Vectors, place: int) -> Vector
 
 
 def _spaced(references_RE: Vectors, most: int) -> Vectors:
-    """Return at most so many texts at equal distances: neighbours are of one kind, such as animals."""
+    """Return at most `most` evenly spaced texts: neighbours are of one kind, such as animals."""
     places = np.linspace(0, len(references_RE) - 1, min(most, len(references_RE)))
     texts_RE: Vectors = references_RE[places.astype(int)]
     return texts_RE

@@ -33,13 +33,13 @@ Pieces = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class Recall:
-    """The share of the exact best pictures that is found, as measured on some texts.
+    """Measured recall of the lists: the share of the exact best pictures that they find.
 
     Attributes:
         share: The share, 0 to 1; NaN while it is being measured.
         n_texts: Number of texts.
-        n_probes: Number of lists that a query looks through.
-        texts: SHA-256 of the texts' vectors: another student's recall is another.
+        n_probes: Number of lists that a query searches.
+        texts: SHA-256 of the texts' vectors, since recall depends on the student.
     """
 
     share: float
@@ -50,7 +50,7 @@ class Recall:
 
 @dataclass(frozen=True)
 class Built:
-    """Lists and what belongs to them.
+    """Inverted lists with their covariance, pieces and recall.
 
     Attributes:
         lists: The lists.
@@ -66,7 +66,7 @@ class Built:
 
     @classmethod
     def read(cls, home: Path) -> Built | None:
-        """Read a folder; None if it is missing, or damaged or of another version, which is said."""
+        """Read a folder; None if missing, and with a warning if damaged or of another version."""
         if not home.exists():
             return None
         try:
@@ -82,7 +82,7 @@ class Built:
         return cls(lists, spread_EE, pieces, recall)
 
     def write(self, home: Path) -> None:
-        """Write the folder, in the place of a predecessor."""
+        """Write the folder, replacing a previous one."""
 
         def fill(folder: Path) -> None:
             self.lists.write(folder / _LISTS)

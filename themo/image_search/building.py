@@ -1,6 +1,6 @@
-"""Building of an index: new pictures are encoded into pieces, worn and small pieces are rewritten.
+"""Builds an index: encodes new pictures into pieces, and rewrites stale and small pieces.
 
-A new piece is written at a fixed interval, so that a killed run loses little. Small pieces are merged. Pieces
+Pieces are written at a fixed interval, which limits the loss of a killed run. Small pieces are merged. Pieces
 with changed or deleted pictures are rewritten.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from themo.models.teacher import Teacher
 
 SECONDS_BETWEEN_PIECES = 20.0
-"""Seconds between pieces: the loss of a killed run, beside its current batch."""
+"""Seconds between pieces: a killed run loses this time and its current batch."""
 PIECE_ROWS = 16_384
 """Greatest number of pictures of a piece; 48 MiB at 768 dimensions, the memory that a search maps."""
 MOST_SMALL = 16
@@ -70,7 +70,7 @@ class Builder:
                 path.unlink()
 
     def add_new(self, load: Callable[[], Teacher]) -> int:
-        """Encode the pictures that no piece holds; return their number."""
+        """Encode the pictures that are in no piece; return their number."""
         new = sorted(self.found - self._known)
         if not new:
             return 0
@@ -149,7 +149,7 @@ class _Part:
         return time.monotonic() - self._start
 
     def look(self, teacher: Teacher, batch: Sequence[tuple[Stamp, Identified | InputError]]) -> None:
-        """Encode a batch and add its pictures, with the broken ones."""
+        """Encode a batch; add its pictures and the reasons of unreadable ones."""
         whole = {stamp: image for stamp, image in batch if isinstance(image, Identified)}
         broken = {stamp: str(image) for stamp, image in batch if isinstance(image, InputError)}
         vectors = np.empty((0, teacher.dimension("embedding")), np.float32)

@@ -1,4 +1,4 @@
-"""The chance that a picture is relevant to a text: the text against general reference texts.
+"""The chance that a picture is relevant to a text, by comparison with general reference texts.
 
 CLIP's training makes the softmax of its scaled cosines the distribution over the texts that a picture may
 belong to (Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
@@ -7,9 +7,9 @@ cosines r of the reference texts,
 
     chance = exp(L s) / (exp(L s) + sum of exp(L r))
 
-A cosine alone does not tell a match from the best of nothing: its level differs between texts and between
-pictures. Here all texts are compared on the same picture. Reference texts that mean the same as the query are
-left out: those nearer to it than any two reference texts are to each other.
+A cosine alone does not distinguish a match from the best of irrelevant pictures: its level differs between
+texts and between pictures. Here all texts are compared on the same picture. Reference texts that mean the
+same as the query are left out: those nearer to it than any two reference texts are to each other.
 
 Shape suffixes: R reference texts, M pictures, E dimensions.
 """
@@ -64,14 +64,14 @@ class Calibration:
 
 
 def too_few_pictures(n: int) -> str | None:
-    """Return why a folder of `n` different files has no chances; None: it has."""
+    """Return the reason why a folder of `n` different files has no chances; None: enough files."""
     if n < FEWEST_PICTURES:
         return f"the folder must hold at least {FEWEST_PICTURES} different pictures, it holds {n}"
     return None
 
 
 def too_few_references(references: References) -> str | None:
-    """Return why a student's reference texts give no chances; None: they do."""
+    """Return the reason why a student's reference texts give no chances; None: enough texts."""
     n = len(references.vectors_RE)
     if n < FEWEST_REFERENCES:
         return f"the student must know the words of {FEWEST_REFERENCES} reference texts, it knows {n}"

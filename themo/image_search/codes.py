@@ -1,7 +1,7 @@
-"""Vectors rounded to a byte a dimension: a quarter of the memory traffic, and a bound on the rounding.
+"""Vectors quantised to int8: a quarter of the memory traffic, with error bounds of their products.
 
 A piece's vector v is split into the mean m of the piece, integers c of -127 to 127 with a scale s, and the
-rounding r that is left: v = m + s c + r. A query is split alike: q = t a + u. Then
+rounding error r: v = m + s c + r. A query is split alike: q = t a + u. Then
 
     v q = m q + s t (c a) + (s c u + r q)
 
@@ -30,7 +30,7 @@ _ROUNDED_UP = 1 + 1e-6
 
 
 class Bounds(NamedTuple):
-    """Products of vectors with a query: each lies within its error of its estimate."""
+    """Estimated products of vectors with a query, each with its error bound."""
 
     estimates_P: Vectors
     errors_P: Vectors
@@ -38,12 +38,12 @@ class Bounds(NamedTuple):
 
 @dataclass(frozen=True)
 class Rounding:
-    """What integers lack to bound the products of vectors.
+    """Mean, scales and rounding errors that turn products of integers into bounds.
 
     Attributes:
         mean_E: float32 mean of the vectors.
         scales_P: float32 scale of each vector's integers.
-        errors_P: float32 length of each vector's rounding, rounded up.
+        errors_P: float32 length of each vector's rounding error, rounded up.
         longest: Greatest length of a vector's scaled integers, rounded up.
     """
 
@@ -53,7 +53,7 @@ class Rounding:
     longest: float
 
     def bounds(self, integers_PE: Integers, query: RoundedQuery) -> Bounds:
-        """Return the products of vectors with a query, by their integers."""
+        """Return the bounds of products of vectors with a query, from their integers."""
         sums_P = torch._int_mm(torch.from_numpy(integers_PE), query.integers_E[:, None])[:, 0].numpy()
         products_P = sums_P * (self.scales_P * np.float32(query.scale))
         # the sums of E products of float32 are rounded too, in the estimate and in the exact product
@@ -71,7 +71,7 @@ class RoundedQuery:
         vector_E: The float32 query.
         integers_E: int8 tensor.
         scale: Scale of the integers.
-        error: Length of the rounding, rounded up.
+        error: Length of the rounding error, rounded up.
         length: Length of the query, rounded up.
     """
 
@@ -93,7 +93,7 @@ class RoundedQuery:
 
 
 def round_vectors(vectors_PE: Vectors) -> tuple[Integers, Rounding]:
-    """Return the integers of float32 vectors, and their rounding."""
+    """Return the integers of float32 vectors, and their `Rounding`."""
     n, dimension = vectors_PE.shape
     mean_E: Vectors = vectors_PE.mean(axis=0) if n else np.zeros(dimension, np.float32)
     rest_PE = vectors_PE - mean_E
@@ -107,7 +107,7 @@ def round_vectors(vectors_PE: Vectors) -> tuple[Integers, Rounding]:
 
 
 def multiplies_bytes() -> bool:
-    """Whether this processor has instructions for products of bytes; without them codes save no time.
+    """Whether the CPU has instructions for int8 products; without them codes save no time.
 
     Without them oneDNN may also saturate sums of two products, so that they are not exact.
     """

@@ -3,8 +3,8 @@
     <SHA-256 of a piece's vectors>.npy   their integers, (P, E) int8
     <SHA-256 of a piece's vectors>.json  mean, scales and errors, and the digest of the integers
 
-The JSON is written last and makes the codes valid. Codes that are missing or damaged are made again from the
-vectors; those of pieces that are gone are removed.
+The JSON is written last and makes the codes valid. Missing or damaged codes are recomputed from the vectors;
+codes of deleted pieces are removed.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class CodedPiece:
     rounding: Rounding
 
     def bounds(self, query: RoundedQuery) -> Bounds:
-        """Return the products of the piece's vectors with a query."""
+        """Return the bounds of products of the piece's vectors with a query."""
         bounds = self.rounding.bounds(self.integers.rows, query)
         self.integers.release()
         return bounds
 
 
 def update_codes(home: Path, pieces: Sequence[Piece]) -> tuple[CodedPiece, ...]:
-    """Open the codes of an index's pieces; what lacks is made.
+    """Open the codes of an index's pieces; compute missing ones.
 
     Args:
         home: Folder of the pieces.

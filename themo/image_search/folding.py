@@ -1,4 +1,4 @@
-"""Folding of near-duplicates: of pictures that look the same, a ranking shows the best."""
+"""Folding of near-duplicates: a ranking shows only the best of pictures that look the same."""
 
 from __future__ import annotations
 

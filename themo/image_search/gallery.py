@@ -58,7 +58,7 @@ class Found:
     Attributes:
         query: The text.
         matches: Matches, the best first.
-        is_nothing_like_that: Whether all of them are unlikely.
+        is_nothing_like_that: Whether all matches are unlikely.
     """
 
     query: str
@@ -67,7 +67,7 @@ class Found:
 
 
 def page(results: Sequence[Found], folder: Path, n_pictures: int, version: str) -> str:
-    """Return the page: one section per query with small copies of the pictures, no script, no external files.
+    """Return the page: a section per query with thumbnails, without scripts or external files.
 
     Args:
         results: The queries.

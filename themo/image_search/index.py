@@ -3,7 +3,7 @@
 An index is the folder ``cache_dir/pictures-<digest of folder and teacher>`` of pieces
 (`themo.image_search.pieces`), which `themo.image_search.building` writes.
 
-The ranking is that of all float32 vectors: exact. Vectors are memory-mapped and released piece by piece, so
+The ranking is exact, from all float32 vectors. Vectors are memory-mapped and released piece by piece, so
 memory does not depend on their number.
 
 Shape suffixes: Q queries, n pictures of a piece, N pictures in all, E dimensions.
@@ -51,9 +51,9 @@ class ImageIndex:
         broken: Reasons of unreadable pictures, by name.
         n_new: Number of pictures that were new or changed since the last update.
         file_of: (N,) numbers, equal for files with the same bytes.
-        twin_of: (N,) row of the first picture with the same pixels. Vectors of the same pixels differ by some
-            3e-8 between batches, which must not decide their order.
-        codes: Codes of each piece; empty: all vectors are compared.
+        twin_of: (N,) row of the first picture with the same pixels. Vectors of equal pixels differ by about
+            3e-8 between batches, which must not affect the order.
+        codes: int8 codes of each piece; empty: all vectors are compared.
         home: Folder of the pieces; None: they are not on disk.
         piece_digests: SHA-256 of each piece's vectors; empty if they are not on disk.
     """
@@ -189,7 +189,7 @@ class ImageIndex:
 
     @cached_property
     def starts(self) -> npt.NDArray[np.intp]:
-        """First row of each piece, and at last N."""
+        """First row of each piece, followed by N."""
         return np.cumsum([0, *(len(piece.rows) for piece in self.pieces)])
 
     def part(self, rows: npt.NDArray[np.intp]) -> ImageIndex:

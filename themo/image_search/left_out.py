@@ -1,4 +1,4 @@
-"""Files left out of a picture search: thumbnails of systems, excluded names, unsupported formats."""
+"""Files that a picture search skips: system thumbnails, excluded names, unsupported formats."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FOREIGN_SUFFIXES = frozenset(
 
 
 class LeftOut:
-    """Decides by name which files are left out of a search, and counts them.
+    """Filter that skips files of a search by name, and counts them.
 
     Args:
         exclude: Patterns of the user with ``*``, ``?`` and ``[...]``: of the name of a file or folder or,
@@ -57,7 +57,7 @@ class LeftOut:
         self._unread = FOREIGN_SUFFIXES | _unread_suffixes()
 
     def holds_folder(self, below: str) -> bool:
-        """Whether a folder is left out, by its path below the searched one; does not count hidden ones."""
+        """Whether a folder is skipped, by its path below the searched one; hidden ones are not counted."""
         name = below.rpartition("/")[2]
         if name.lower() in SYSTEM_FOLDERS:
             self._system[name] += 1
@@ -65,7 +65,7 @@ class LeftOut:
         return name.startswith(".") or self._is_excluded(below)
 
     def holds_file(self, below: str, suffix: str) -> bool:
-        """Whether a picture is left out, by its path below the searched folder."""
+        """Whether a picture is skipped, by its path below the searched folder."""
         if self._is_excluded(below):
             return True
         if suffix in self._unread:

@@ -1,9 +1,9 @@
-"""Inverted lists of faiss: the pictures around each centroid, at a bit a dimension.
+"""Inverted lists of faiss: the pictures around each centroid, at one bit per dimension.
 
-A query looks through the lists of the centroids that are nearest to it. The codes are those of RaBitQ (Gao
-and Long 2024, arXiv:2405.12497): the sign of each dimension of the difference to the centroid, with two
-corrections. They order pictures roughly, so that the stored vectors of more pictures than are wanted must be
-compared. ``docs/experiments/approximate-picture-search.md`` compares other indexes.
+A query searches the lists of its nearest centroids. The codes are those of RaBitQ (Gao and Long 2024,
+arXiv:2405.12497): the sign of each dimension of the difference to the centroid, with two corrections. The
+codes rank pictures roughly, so that the stored vectors of more pictures than requested are compared.
+``docs/experiments/approximate-picture-search.md`` compares other indexes.
 
 Shape suffixes: Q queries, E dimensions.
 """
@@ -25,7 +25,7 @@ Piece = MappedVectors | HeldVectors
 Ids = npt.NDArray[np.int64]
 
 SAMPLE_PER_LIST = 40
-"""Number of pictures that a centroid is trained on, in the mean; faiss advises 39 or more."""
+"""Mean number of training pictures per centroid; faiss advises 39 or more."""
 ROUNDS = 8
 """Rounds of k-means."""
 QUERY_BITS = 8
@@ -71,7 +71,7 @@ class Lists:
 
     @classmethod
     def read(cls, path: Path) -> Lists:
-        """Read lists that `write` wrote; their digest is to be checked before.
+        """Read lists that `write` wrote; the caller checks their digest first.
 
         Raises:
             ValueError: This version of faiss does not read them.
@@ -107,12 +107,12 @@ class Lists:
             self._index.remove_ids(faiss.IDSelectorBatch(ids))
 
     def search(self, query_E: Vectors, n: int, n_probes: int) -> Ids:
-        """Return the numbers of at most n pictures, those that seem nearest first.
+        """Return the numbers of at most n pictures, the nearest first by approximate distance.
 
         Args:
             query_E: float32 vector of length 1.
             n: Greatest number of pictures.
-            n_probes: Number of lists to look through.
+            n_probes: Number of lists to search.
         """
         import faiss
 

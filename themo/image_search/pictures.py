@@ -27,7 +27,7 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 @dataclass(frozen=True, order=True)
 class Stamp:
-    """A listed picture: its content counts as unchanged while all attributes stay equal.
+    """A listed picture; its content counts as unchanged while all attributes are equal.
 
     The inode is no attribute: exFAT and sshfs assign new ones at each mount.
 

@@ -1,4 +1,4 @@
-"""A query of a picture search: texts and pictures, added and subtracted."""
+"""A query of a picture search: texts and pictures to resemble or to avoid."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The vectors of a query's texts and pictures, and their sum.
 
-A text and a picture cannot be added as they are: in CLIP's space the cosines of pictures with pictures vary
-several times as much as those of texts with pictures, so the picture would decide alone. Each term is divided
-by the standard deviation of its scores over the folder. The sum of standardised scores is again the score of
-one vector, so the ranking stays exact.
+The vectors of a text and a picture cannot be added unscaled: in CLIP's space picture-picture cosines vary
+several times as much as text-picture cosines, so that the picture would dominate. Each term is divided by the
+standard deviation of its scores over the folder. The sum of standardised scores is again the score of one
+vector, so the ranking stays exact.
 
 Shape suffixes: K terms of a query, N pictures, E dimensions.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from themo.model import Model
 
 SHORTEST = 1e-6
-"""Least length of a sum of terms; a shorter one is rounding."""
+"""Least length of a sum of terms; a shorter sum is rounding error."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Terms:
 
     Attributes:
         vectors_KE: float32 of length 1.
-        signs_K: 1 for what is added, -1 for what is subtracted.
+        signs_K: 1 for added terms, -1 for subtracted ones.
     """
 
     vectors_KE: Vectors
@@ -76,7 +76,7 @@ def open_pictures(paths: Sequence[Path], option: str) -> list[Image.Image]:
     """Decode the pictures of an option, upright.
 
     Raises:
-        InputError: A file is no picture, or cannot be read; the message names the option.
+        InputError: A file is not a picture or cannot be read; the message names the option.
     """
     pictures = []
     for path in paths:

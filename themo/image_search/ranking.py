@@ -1,8 +1,7 @@
-"""The ranking of an index's pictures for a query, exact and read as far as it is wanted.
+"""Exact, lazy ranking of an index's pictures for a query.
 
-Where an index has codes (`themo.image_search.codes`), they bound the score of every picture, and the stored
-vectors are compared only of pictures that may be among the best. The ranking is the same as that of all
-vectors.
+If an index has codes (`themo.image_search.codes`), they bound the score of every picture, and stored vectors
+are read only for pictures that may be among the best. The ranking equals that of all vectors.
 
 Shape suffixes: N pictures, n some of them, E dimensions.
 """
@@ -24,7 +23,7 @@ from themo.image_search.pieces import Vectors
 Rows = npt.NDArray[np.intp]
 
 MOST_COMPARED = 1 / 8
-"""Greatest share of pictures whose vectors are read one by one; of more, all vectors are read in order."""
+"""Greatest share of pictures whose vectors are read one by one; beyond it, all vectors are read in order."""
 
 
 class Pictures(Protocol):
@@ -123,7 +122,7 @@ class Ranking:
         """Yield the rows of each distinct file, the best first; equal scores are ordered by name.
 
         Args:
-            n_first: Number of files that the caller probably takes; more are yielded on demand.
+            n_first: Expected number of files that the caller takes; more are yielded on demand.
         """
         names, file_of = self.index.names, self.index.file_of
         yielded: set[int] = set()
@@ -146,12 +145,12 @@ class Ranking:
 
 
 def _not_below(scores: Vectors, n: int) -> Rows:
-    """Return the places of the n greatest scores and of all equal to the last of them."""
+    """Return the indices of the n greatest scores, and of ties with the last of them."""
     return np.flatnonzero(scores >= np.partition(scores, -n)[-n])
 
 
 def _growing(n_best: int, n: int) -> Iterator[int]:
-    """Yield growing numbers of rows to inspect, up to all, until enough files differ."""
+    """Yield growing numbers of rows to inspect, up to all `n`."""
     while 0 < n_best < n:
         yield n_best
         n_best *= 4

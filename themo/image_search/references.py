@@ -1,4 +1,4 @@
-"""The reference texts of a student: what its pictures commonly show, as vectors in image space."""
+"""Reference texts of a student, of common subjects of pictures, as vectors in image space."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def load_references(model: Model) -> References:
 
 
 def reference_texts(settings: Settings) -> list[tuple[str, ...]]:
-    """Return the texts of each subject: the settings' own class prompts if they are here, else general ones.
+    """Return the texts of each subject: the class prompts of the settings if present, else general texts.
 
     Raises:
         InputError: The file of prompts is damaged.

@@ -1,6 +1,7 @@
 """General reference texts: Spanish names of subjects that photographs often show.
 
-A picture's chance is that of a query against these texts (`themo.image_search.chance`). No two name the same.
+A picture's chance is that of a query against these texts (`themo.image_search.chance`). The subjects are
+distinct.
 """
 
 from __future__ import annotations

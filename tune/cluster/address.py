@@ -1,4 +1,4 @@
-"""The address of a Ray cluster, and whether a cluster answers there."""
+"""The address of a Ray cluster, and the check that a cluster answers there."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ LOCAL = "local"
 """Address that starts a cluster on this machine even where RAY_ADDRESS is set."""
 
 _ANSWER_SECONDS = 9.0
-"""To resolve the name and open a connection, and again for the cluster's answer."""
+"""Timeout of name resolution and connection, and again of the cluster's answer."""
 
 _REACH_SECONDS = 4.0
-"""For each IP address of a name."""
+"""Timeout of a connection, per IP address of a name."""
 
 _IMPORT_SECONDS = 60.0
-"""For the import of Ray on a busy machine."""
+"""Timeout of the import of Ray on a busy machine."""
 
 _RAY_CLIENT = re.compile(r"ray://(?P<host>\[[^\]]*\]|[^:/?]*)")
 
 
 def asked_address(given: str | None) -> str | None:
-    """The address that ``--address`` gives, or else RAY_ADDRESS, which Ray sets for submitted jobs."""
+    """The address of ``--address``, or else of RAY_ADDRESS, which Ray sets for submitted jobs."""
     return os.environ.get("RAY_ADDRESS") or None if given is None else given
 
 
 def refuse_unreachable(address: str | None) -> None:
-    """Refuse an address that no search can run at, within seconds; Ray itself would try for minutes.
+    """Refuse an unusable cluster address within seconds; Ray itself would try for minutes.
 
     Args:
         address: ``HOST:PORT``, ``auto``, or None or ``local`` to start a cluster on this machine.
 
     Raises:
-        InputError: The address has another form, nobody listens there, the listener is no Ray cluster, or the
-            cluster refuses our token.
+        InputError: The address is malformed, no process listens there, the listener is not a Ray cluster, or
+            the cluster refuses our token.
     """
     if address in (None, LOCAL):
         return
@@ -68,7 +68,7 @@ def _refuse_ray_client(address: str) -> None:
 
 
 def _reach(address: str) -> None:
-    """Refuse an address where nobody listens."""
+    """Refuse an address on which no process listens."""
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdigit():
         raise InputError(f"--address (or RAY_ADDRESS) must be HOST:PORT, auto or local, got {address!r}")
@@ -91,7 +91,7 @@ def _reach(address: str) -> None:
 
 @functools.cache  # a search checks twice: before it prepares data, and when it connects
 def _refuse_stranger(address: str) -> None:
-    """Refuse a listener that is no Ray cluster, or a cluster that refuses our token."""
+    """Refuse a listener that is not a Ray cluster, or a cluster that refuses our token."""
     try:
         answer = subprocess.run(
             # -P: modules beside the script or in the working directory do not replace others

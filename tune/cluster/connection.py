@@ -69,11 +69,11 @@ class Cluster:
 
 @contextmanager
 def connect(address: str | None, log: Path) -> Iterator[Cluster]:
-    """Join or start a cluster for the length of a block.
+    """Join or start a cluster for the duration of a block.
 
     Args:
         address: A running cluster; None starts one on this machine, unless this process is connected already.
-        log: File for all that Ray would print: errors of workers would reach standard output, which is for
+        log: File for Ray's output; otherwise errors of workers would reach standard output, which is for
             results.
 
     Yields:
@@ -134,7 +134,7 @@ def leave() -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line of an error of Ray's: the last line if the message holds a traceback."""
+    """One line of a Ray error: the last line if the message contains a traceback."""
     return str(error).strip().splitlines()[-1] if "Traceback" in str(error) else reason_of(error)
 
 
@@ -189,7 +189,7 @@ def _start(log: Path) -> str | None:
 
 @contextmanager
 def _groups_of_their_own() -> Iterator[None]:
-    """Start Ray's processes outside this one's process group for a block.
+    """Start Ray's processes outside this process's group for a block.
 
     A shell's `kill %1` and `timeout` send SIGTERM to the whole group. Without its cluster this process could
     not say how to resume: Ray's core waits for 60 s, prints a line of its log and ends the process.
@@ -234,7 +234,7 @@ def _own_packages() -> list[str]:
 
 @contextmanager
 def _on_this_machine() -> Iterator[None]:
-    """A cluster started in this block listens on 127.0.0.1 only, as on macOS and Windows.
+    """Make a cluster started in this block listen on 127.0.0.1 only, as on macOS and Windows.
 
     After the block, the process can join or start a cluster of several machines again.
     """
@@ -256,7 +256,7 @@ def _on_this_machine() -> Iterator[None]:
 
 @contextmanager
 def _logging_to(file: TextIO) -> Iterator[logging.Handler]:
-    """Ray's log lines into a file instead of onto standard error."""
+    """Redirect Ray's log from standard error to a file."""
     logger = logging.getLogger("ray")
     before = logger.handlers[:]
     handler = logging.StreamHandler(file)

@@ -1,4 +1,4 @@
-"""The device of a worker: a GPU only if Ray assigned one; Ray hides no GPU from a worker without."""
+"""The device of a worker: a GPU only if Ray assigned one. Ray hides no GPU from other workers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from themo.process.devices import Device
 
 
 class DeviceError(Exception):
-    """The worker cannot use its GPU, or no longer; not the fault of the trial."""
+    """The worker cannot use its GPU; the trial is not the cause."""
 
 
 def own_device(device: Device, gpus: float, owner: str) -> Device:

@@ -11,7 +11,7 @@ import sys
 
 
 def main(address: str, seconds: float) -> None:
-    """Ask the cluster; imports Ray here, so that the caller need not."""
+    """Connect to the cluster; import Ray here instead of in the caller."""
     from ray._private import services
     from ray._private.authentication.authentication_token_setup import (
         maybe_enable_token_auth_if_token_available,

@@ -77,7 +77,7 @@ class Resources:
             )
 
     def on(self, machines: Sequence[Machine]) -> Resources:
-        """These resources with `gpus_per_trial` set, by the GPUs of the machines."""
+        """Return a copy with `gpus_per_trial` set from the GPUs of the machines."""
         if self.gpus_per_trial is not None:
             return self
         return replace(self, gpus_per_trial=float(any(machine.get("GPU", 0.0) >= 1 for machine in machines)))

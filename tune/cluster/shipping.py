@@ -17,7 +17,7 @@ from themo.errors import InputError
 from themo.files.cache import Cache
 
 CHUNK_BYTES = 32 << 20
-"""Bytes that are read and sent at a time, so that no file has to fit into memory."""
+"""Chunk size of transfers, so that files need not fit into memory."""
 
 FOLDER_VARIABLE = "THEMO_SHIPPED_DIR"
 """Variable with the folder of fetched files on a machine; default ``~/.cache/themo/shipped``."""
@@ -78,7 +78,7 @@ class Shipment:
     """The files of training data, and the actor that serves them.
 
     Attributes:
-        items: The files and folders that the data names, by those names.
+        items: The files and folders that the data names, by name.
         source: Ray actor on the driver's machine.
     """
 

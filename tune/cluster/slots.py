@@ -24,7 +24,7 @@ class Slots:
         wait: Maximum seconds to wait for machines to come back if the cluster cannot hold a trial now.
 
     Raises:
-        InputError: The cluster cannot hold a trial, and the wait is over.
+        InputError: The cluster cannot hold a trial after the wait.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Slots:
         self._now = self.most = self._count()
 
     def __call__(self) -> int:
-        """The number, at least 1: a trial that no machine can hold waits in Ray's queue."""
+        """The number of slots, at least 1: a trial that fits no machine waits in Ray's queue."""
         is_old = time.monotonic() - self._counted > _SECONDS_BETWEEN_COUNTS
         if is_old or (self._share and self._share() != self._resources.gpus_per_trial):
             self._count_again()

@@ -54,7 +54,7 @@ class Storage:
             raise InputError(f"--storage-path must name a bucket, as in s3://BUCKET/FOLDER, got {place!r}")
         storage = cls(place if "://" in place else str(Path(place).resolve()))
         try:
-            storage.filesystem  # noqa: B018 -- made when it is first asked for
+            storage.filesystem  # noqa: B018 -- created at first access
         except (ValueError, OSError) as error:
             raise InputError(
                 f"--storage-path must be a folder or a URI such as s3://BUCKET/FOLDER, got {place!r}: "
@@ -63,7 +63,7 @@ class Storage:
         return storage
 
     def __truediv__(self, part: str) -> Storage:
-        """A folder below."""
+        """A subfolder of the storage."""
         if "://" not in self.place:
             return Storage(f"{self.place}/{part}")
         uri = urlsplit(self.place)
@@ -101,7 +101,7 @@ class Storage:
         return found
 
     def fetch(self, path: str, folder: Path) -> None:
-        """Copy a folder of it to a new one of this machine."""
+        """Copy a folder of the storage to a new folder on this machine."""
         from pyarrow import fs
 
         folder.mkdir(parents=True)
@@ -113,7 +113,7 @@ class Storage:
         )
 
     def when_there(self, work: Callable[[], T]) -> T:
-        """Do work with the storage on the driver; retries, with a warning, while it is full or unreachable.
+        """Call `work` on the driver; retry, with a warning, while the storage is full or unreachable.
 
         Raises:
             OSError: The work fails although the storage answers and has space.
@@ -139,7 +139,7 @@ class Storage:
                 raise
 
     def remove(self, path: str) -> None:
-        """Remove a folder of it, if it is there."""
+        """Remove a folder of the storage, if it exists."""
         from pyarrow import fs
 
         if self.filesystem.get_file_info(f"{self.root}/{path}").type != fs.FileType.NotFound:
@@ -179,7 +179,7 @@ def answers(filesystem: fs.FileSystem, path: str) -> bool:
 
 
 def wait_for_storage(work: Callable[[], T], is_there: Callable[[], bool], waits: Callable[[str], None]) -> T:
-    """Do work with a storage; retries while the storage is full or unreachable.
+    """Call `work`; retry while the storage is full or unreachable.
 
     Args:
         work: Reads or writes; may be called many times.

@@ -9,14 +9,14 @@ from themo.errors import InputError, did_you_mean
 from tune.space.dimensions import Choice, Dimension, FloatRange, Scalar, contains, n_values, rule_of, value_at
 
 Condition = Mapping[str, Choice]
-"""By parent, another setting, its values at which a setting is active; all parents must have one of them."""
+"""Values of each parent setting at which a setting is active; all parents must have one of their values."""
 
 Box = Mapping[str, Dimension]
 """A product of dimensions, in which all points have the same settings."""
 
 
 def read_condition(name: str, when: object, dimensions: Mapping[str, Dimension], where: str) -> Condition:
-    """The condition of a setting as the file has it, such as ``{loss: [infonce]}``.
+    """Read the condition of a setting, such as ``{loss: [infonce]}``.
 
     Args:
         name: The setting.
@@ -52,7 +52,7 @@ def _values(values: object, parent: str, dimensions: Mapping[str, Dimension], wh
 
 
 def find_circle(conditions: Mapping[str, Condition]) -> list[str]:
-    """Settings that depend on each other, the first one again at the end; empty if there are none."""
+    """A cycle of dependent settings, with the first one repeated at the end; empty without a cycle."""
 
     def follow(path: list[str]) -> list[str]:
         for parent in conditions.get(path[-1], ()):
@@ -66,7 +66,7 @@ def find_circle(conditions: Mapping[str, Condition]) -> list[str]:
 
 
 def is_active(name: str, values: Mapping[str, Scalar], conditions: Mapping[str, Condition]) -> bool:
-    """Whether a setting applies beside other settings; a parent that is missing or inactive has no value."""
+    """Whether a setting applies given other settings; a missing or inactive parent has no value."""
     return all(
         parent in values and contains(allowed, values[parent]) and is_active(parent, values, conditions)
         for parent, allowed in conditions.get(name, {}).items()
@@ -74,7 +74,7 @@ def is_active(name: str, values: Mapping[str, Scalar], conditions: Mapping[str, 
 
 
 def ancestors(name: str, conditions: Mapping[str, Condition]) -> set[str]:
-    """All settings that a setting depends on, also through others."""
+    """All settings that a setting depends on, directly or indirectly."""
     parents = set(conditions.get(name, ()))
     return parents.union(*(ancestors(parent, conditions) for parent in parents))
 

@@ -33,7 +33,7 @@ def decode(dimension: Dimension, place: float) -> Scalar:
 
 
 def encode(dimension: Dimension, value: Scalar) -> float:
-    """A place at which `decode` gives the value; of a whole number or a choice the middle of its part."""
+    """A place that `decode` maps to the value; for an integer or a choice, the middle of its interval."""
     match dimension:
         case Choice(choices=choices):
             places = [

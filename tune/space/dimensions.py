@@ -42,7 +42,7 @@ class IntRange:
 
 @dataclass(frozen=True, init=False, eq=False)
 class Choice:
-    """Values without an order; two choices are equal where their values also have equal types."""
+    """Unordered values; two choices are equal only if their values also have equal types."""
 
     choices: tuple[Scalar, ...]
 
@@ -65,7 +65,7 @@ _KINDS = ("uniform", "log_uniform", "integer", "log_integer", "choice")
 
 
 def read_rule(rule: object, where: str) -> Dimension:
-    """A dimension as the file has it, such as ``{log_uniform: [1e-5, 1e-3]}``.
+    """Read a dimension from its rule, such as ``{log_uniform: [1e-5, 1e-3]}``.
 
     Raises:
         InputError: The rule is invalid; the message starts with `where`.
@@ -123,7 +123,7 @@ def contains(dimension: Dimension, value: object) -> bool:
 
 
 def rule_of(dimension: Dimension) -> dict[str, Any]:
-    """A dimension as `read_rule` reads it."""
+    """The rule of a dimension, the inverse of `read_rule`."""
     match dimension:
         case Choice():
             return {"choice": list(dimension.choices)}
@@ -156,7 +156,7 @@ def choices_of(dimension: Dimension) -> list[Scalar]:
 
 
 def n_values(dimension: Dimension) -> float:
-    """How many values a dimension has; infinity for a range of real numbers."""
+    """Number of values of a dimension; infinity for a range of real numbers."""
     match dimension:
         case Choice(choices=choices):
             return len(choices)

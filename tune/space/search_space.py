@@ -33,7 +33,8 @@ class Space:
         first: Trusted settings, tried before any proposal and never stopped early. Each names some of the
             dimensions.
         search: Settings of the search.
-        conditions: Of conditional settings by name. A trial has no inactive setting; the base value applies.
+        conditions: Conditions of conditional settings, by name. A trial omits inactive settings; base values
+            apply.
     """
 
     dimensions: Mapping[str, Dimension]
@@ -42,7 +43,7 @@ class Space:
     conditions: Mapping[str, Condition] = field(default_factory=dict)
 
     def is_active(self, name: str, values: Mapping[str, Scalar]) -> bool:
-        """Whether a setting of the space applies beside other settings."""
+        """Whether a setting of the space applies given other settings."""
         return of_conditions.is_active(name, values, self.conditions)
 
     def active(self, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -52,7 +53,7 @@ class Space:
         }
 
     def is_complete(self, params: Mapping[str, Scalar]) -> bool:
-        """Whether settings name all dimensions that are active beside them."""
+        """Whether settings contain all dimensions that are active given them."""
         return all(name in params for name in self.dimensions if self.is_active(name, params))
 
     @cached_property
@@ -102,9 +103,9 @@ class Space:
         return space
 
     def with_first_rung(self, pairs: int | None) -> Space:
-        """A copy whose share of a trial, `grace_share`, has a number of sentence pairs, or none yet.
+        """A copy with the sentence pairs of `grace_share`; `pairs` None: not yet known.
 
-        With seconds as the resource it is the space itself: its first rung is known from the start.
+        With seconds as the resource, returns the space itself: its first rung is known from the start.
         """
         if self.search.grace_share is None or self.search.resource == "seconds":
             return self

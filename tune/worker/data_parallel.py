@@ -44,10 +44,10 @@ from tune.worker.trial_report import TrialReport
 
 _TICK_SECONDS = 1.0
 _START_SECONDS = "300"
-"""Until all workers have started: they load PyTorch, and may wait for the workers of an ended trial."""
+"""Timeout of the start of all workers: they load PyTorch, and may wait for workers of an ended trial."""
 
 _PATIENCE_SECONDS = 14 * 24 * 3600
-"""How long a worker waits for rank 0, which may itself wait without limit for a disk or the storage.
+"""Timeout of a worker for rank 0, which may itself wait indefinitely for a disk or the storage.
 
 A worker's death needs no timeout: gloo notices the closed connection, and Ray Train ends the other workers in
 any case. The limit is 24 days, 31 bits of milliseconds.
@@ -200,7 +200,7 @@ def _unpack(files: Files, folder: Path) -> None:
 
 
 class _Backend(_TorchBackend):  # type: ignore[misc]  # Ray has no types
-    """Ray's backend, but each worker names its device: Ray's GPUs may not exist, as in tests."""
+    """Ray's backend with a device named by each worker: Ray's GPUs may not exist, as in tests."""
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         """Connect the workers."""

@@ -1,6 +1,6 @@
 """A Ray actor that passes reports from the workers of a trial to the trial's actor, one at a time.
 
-A module of its own, without PyTorch, so that its process starts quickly.
+This module imports no PyTorch, so that its process starts quickly.
 """
 
 from __future__ import annotations

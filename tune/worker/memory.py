@@ -1,7 +1,7 @@
 """Device memory: the peak memory of a trial, and its share of a GPU.
 
 Training itself splits a batch that does not fit into microbatches (`themo.training.optimization`); this
-module handles what does not fit even then: a single pair, the student, the held-out pairs.
+module handles the rest: a single pair, the student or the held-out pairs do not fit.
 
 If trials share GPUs by measured memory, the first trials have a GPU each. Their peaks determine the share of
 later trials, and of trials resumed after a pause. Later trials may need more, as settings differ: then their
@@ -18,7 +18,7 @@ MEASURED_FIRST = 3
 """Number of trials with a GPU each before others share GPUs: a single trial might be a small one."""
 
 HEAD_ROOM = 1.25
-"""Share of a trial relative to the largest peak: PyTorch cannot use all memory that it reserves."""
+"""Ratio of a trial's share to the largest peak: PyTorch cannot use all memory that it reserves."""
 
 MOST_A_GPU = 8
 """Maximum number of trials on a GPU: each needs a few hundred megabytes for CUDA, and computing time."""
@@ -55,7 +55,7 @@ def peak_memory() -> float | None:
 
 
 def keep_to_share(gpus: float) -> None:
-    """Limit this process to its share of the device's memory, so that no trial takes another one's.
+    """Limit this process to its share of the device's memory, so that trials do not take each other's.
 
     CUDA's own memory, a few hundred megabytes a process, is not counted.
     """

@@ -1,4 +1,4 @@
-"""Sends a trial's reports and checkpoints from the worker; waits for a full disk or an absent storage."""
+"""Sends a trial's reports and checkpoints from the worker; waits for a full disk or unreachable storage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Send = Callable[[TrialReport, Path | None], None]
 
 
 class StorageError(Exception):
-    """Data or a checkpoint did not reach the worker, or a report the driver; the trial is retried."""
+    """Data, a checkpoint or a report did not arrive; the trial is retried."""
 
 
 class Report(Protocol):
@@ -57,7 +57,8 @@ class Reporter:
         before: Amount of the search's resource that the trial had used before this attempt.
         send: Sends reports to the driver.
         resource: The counted resource.
-        is_spent: Whether a trial is complete after so many seconds of training (`SearchSettings.is_spent`).
+        is_spent: Whether a trial is complete after a number of seconds of training
+            (`SearchSettings.is_spent`).
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Reporter:
 
 
 def report_to_tune(message: TrialReport, version: Path | None) -> None:
-    """Report to Ray Tune; if the storage is full or away, notify the driver and wait."""
+    """Report to Ray Tune; if the storage is full or unreachable, notify the driver and wait."""
     result = message.to_result()
     if version is None:
         ray_tune.report(result)

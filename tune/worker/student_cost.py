@@ -18,7 +18,7 @@ from tune.space.search_settings import SecondObjective
 
 
 def student_cost(settings: Settings, data: TrainingData, second: SecondObjective) -> float:
-    """The cost of the student that settings describe, on a CPU; training does not change it.
+    """Return the cost of the student of some settings, on a CPU; training does not change it.
 
     Args:
         settings: Settings of a trial.

@@ -179,7 +179,7 @@ def _clear_device(gpus: float) -> None:
 
 @cache
 def _spare_what_is_imported() -> None:
-    """Exclude imported modules from garbage collection, once a process: it took most time between trials."""
+    """Exclude imported modules from garbage collection, which took most of the time between trials."""
     gc.freeze()
     atexit.register(gc.unfreeze)  # else extensions report leaks at exit
 
@@ -215,7 +215,7 @@ def _fetched(
 
 
 def newest_checkpoint(checkpoint: str | None, storage: str) -> ray_tune.Checkpoint | None:
-    """The checkpoint to resume a trial from; None: from the start. To Ray a retried trial is a new one."""
+    """The checkpoint to resume a trial from; None: a new start. To Ray a retried trial is a new one."""
     if checkpoint is None:
         return None
     filesystem, root = pyarrow.fs.FileSystem.from_uri(storage)

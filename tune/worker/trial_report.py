@@ -24,7 +24,7 @@ class TrialReport:
         started, ended: Unix time on the worker, of the trial's start and of this report.
         machine: Name of the worker's machine.
         gpu_memory: Peak share of the GPU's memory since the start.
-        waits: Reason for which the worker waits, in a report without metrics; else empty.
+        waits: Reason why the worker waits, in a report without metrics; else empty.
     """
 
     number: int

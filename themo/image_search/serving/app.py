@@ -27,7 +27,7 @@ def application(collection: Collection, n_best: int) -> Starlette:
 
     Args:
         collection: The pictures.
-        n_best: Number of matches that the page asks for at first.
+        n_best: Number of matches that the page requests initially.
     """
     endpoints = Endpoints(collection)
     parts = {name: (_PAGE / name).read_text(encoding="utf-8") for name in _PARTS}
@@ -65,5 +65,5 @@ def _sender(text: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
 
 
 async def _end(_: Request, __: Exception) -> Response:
-    """Return an answer that nobody waits for."""
+    """Return an empty response to a closed connection."""
     return Response(status_code=499)

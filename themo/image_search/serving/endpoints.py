@@ -33,7 +33,7 @@ CONVERTED_PIXELS = 4096
 CONVERTED_QUALITY = 90
 
 FRESH = {"Cache-Control": "private, no-cache"}
-"""A browser asks every time, and so learns that a picture has vanished; unchanged ones are not sent again."""
+"""A browser revalidates every picture, and so notices a deleted one; unchanged ones are not resent."""
 
 SHOWN = FRESH | {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
 """Headers of a picture in full: a browser that opens it by itself lays it out with a style of its own."""
@@ -65,7 +65,7 @@ class Endpoints:
         return JSONResponse(matches)
 
     async def similar(self, request: Request) -> Response:
-        """Answer ``?n=24`` with the pictures that are most like a picture."""
+        """Answer ``?n=24`` with the pictures most similar to a picture."""
         number = _number(request, len(self._collection))
         matches = await self._searchers.run(request, self._collection.similar_to, number, _n_matches(request))
         return JSONResponse(matches)
@@ -146,5 +146,5 @@ def _n_matches(request: Request) -> int:
 
 
 def _whole(text: str) -> int | None:
-    """Return the whole number of a text of at most 9 digits, else None; int() reads more and raises."""
+    """Return the integer of a text of at most 9 digits, else None; int() accepts more and raises."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

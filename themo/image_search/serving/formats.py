@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 HEAD_BYTES = 12
-"""Number of first bytes of a file that tell its format."""
+"""Number of leading bytes that identify the format of a file."""
 
 
 def media_type(head: bytes) -> str | None:
     """Return the media type of a picture by the first `HEAD_BYTES` of its file.
 
-    None: browsers do not all show the format (TIFF, HEIC), or it is no picture. The name does not count, as
-    for the index.
+    None: not all browsers show the format (TIFF, HEIC), or the file is not a picture. The name is ignored, as
+        in the index.
     """
     if head.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"

@@ -1,4 +1,4 @@
-"""The guard of a served page: who may ask, and what a browser may do with an answer."""
+"""The guard of a served page: authorises requests, and restricts what a browser does with responses."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ HEADERS = {
 """Headers of answers: own scripts and pictures only, no frame, no other site, no address in a referrer."""
 
 METHODS = ("GET", "HEAD")
-"""Nothing can be changed."""
+"""Allowed methods: the server is read-only."""
 
 
 class Guard:
     """An ASGI application that passes on requests with the token, and adds `HEADERS` to answers.
 
-    An answer that has such a header keeps its own.
+    A response that sets such a header keeps its own value.
 
     The token is the first part of the path, so that relative addresses of the page carry it. A cookie would
     be sent to every other port of the machine too.

@@ -23,16 +23,16 @@ _HOST_HEADER = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:]+))(?
 def listen(host: str, port: int) -> socket.socket:
     """Open a listening TCP socket.
 
-    It listens at once, so that a second server on the port is refused before either has work to lose.
+    The socket listens at once, so that a second server on the port fails before it does any work.
 
     Args:
         host: Address or name of this machine.
         port: Port; 0: any free one.
 
     Raises:
-        InputError: The host is none of this machine's, or the port is taken or forbidden.
+        InputError: The host is not an address of this machine, or the port is taken or forbidden.
     """
-    if not host:  # the system would take it for every address
+    if not host:  # the system would listen on every address
         raise InputError("--host: must be an address or a name of this machine, got ''")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -70,7 +70,7 @@ class Hosts:
 
     Attributes:
         names: Accepted addresses and names, in lower case.
-        any_address: Whether every IP address is accepted: it is no name that another site can own.
+        any_address: Whether every IP address is accepted: another site cannot own an address as its name.
     """
 
     names: frozenset[str]

@@ -14,7 +14,7 @@ from themo.image_search.serving.guard import Guard
 from themo.image_search.serving.listening import Hosts, address_of
 
 _PATIENCE_SECONDS = 2
-"""Seconds that open requests have to end after Ctrl-C."""
+"""Seconds after Ctrl-C in which open requests may end."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Server:
             collection: The pictures.
             listener: Socket of `themo.image_search.serving.listening.listen`; the server closes it.
             host: Host that the socket was asked to listen on.
-            n_best: Number of matches that the page asks for at first.
+            n_best: Number of matches that the page requests initially.
         """
         token = secrets.token_urlsafe(16)
         config = uvicorn.Config(

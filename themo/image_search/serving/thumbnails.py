@@ -1,4 +1,4 @@
-"""A cache of small copies, bounded by their bytes."""
+"""A cache of thumbnails with bounded size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_BYTES = 64 * 2**20
 
 
 class Thumbnails:
-    """Small copies by key; those unused for longest are dropped. Threads may share it.
+    """Thread-safe LRU cache of thumbnails.
 
     Args:
         most_bytes: Greatest size of all copies.
@@ -19,7 +19,7 @@ class Thumbnails:
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self.n_bytes = 0
-        """Size of all copies."""
+        """Total size of all copies, in bytes."""
         self._most_bytes = most_bytes
         self._copies: OrderedDict[Hashable, bytes] = OrderedDict()
         self._lock = Lock()

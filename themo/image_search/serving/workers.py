@@ -1,4 +1,4 @@
-"""Threads for the work of requests."""
+"""Threads that process requests."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class GivenUpError(Exception):
 class Workers:
     """Threads that do one kind of work, in the order of the requests.
 
-    A request whose browser no longer waits, since its user has typed on, is not worked on.
+    A request is skipped if its browser no longer waits, as when the user has typed more.
 
     Args:
-        n: Number of threads. torch keeps a pool of threads for each thread that calls it: use one.
+        n: Number of threads; 1 for torch, which keeps a thread pool for each calling thread.
         name: Name of the threads.
     """
 
@@ -34,7 +34,7 @@ class Workers:
         """Run ``work(*arguments)`` in a thread when its turn comes.
 
         Raises:
-            GivenUpError: The browser does not wait any more.
+            GivenUpError: The browser has closed the connection.
         """
         async with self._turn:
             if await request.is_disconnected():
