@@ -42,7 +42,7 @@ def add_run(parser: Parser, group: Any, about: str) -> None:
 
 
 def given_run(options: Namespace) -> Path | None:
-    """Return the run that a command line names; None: the newest is meant.
+    """Return the run of a command line; None: no run given, so that the newest applies.
 
     Raises:
         InputError: NAME and ``--version-path`` are both given.
@@ -66,7 +66,7 @@ def is_search(folder: Path) -> bool:
 
 
 def find_run(given: Path, logs_dir: Path) -> Path:
-    """Find the version or search directory that a user means.
+    """Find a version or search directory by path or name.
 
     Args:
         given: Path of a version or search, or name of a search.
@@ -104,7 +104,7 @@ def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str
 
 
 def find_newest_run(logs_dir: Path, command: str) -> Path | None:
-    """Return the version or search directory that was written last, and print its name; None: there is none.
+    """Return the most recently written version or search directory, and print its name; None without any.
 
     A search is as new as its last report. A damaged one is passed over.
 

@@ -21,19 +21,19 @@ def refuse_missing_faiss() -> None:
     """Refuse an approximate search where faiss is not installed.
 
     Raises:
-        InputError: It is not.
+        InputError: faiss is not installed.
     """
     if find_spec("faiss") is None:
         raise InputError(f"--approximate: needs faiss, which is not installed: {INSTALL}")
 
 
 def open_approximate(index: ImageIndex, model: Model, n_best: int) -> ApproximateIndex | None:
-    """Return the approximate index and tell its recall; None, and a line says why, if all are compared.
+    """Return the approximate index, and print its recall; None, with a printed reason, for an exact search.
 
     Args:
         index: The exact index.
         model: The student.
-        n_best: Number of matches that are wanted.
+        n_best: Number of requested matches.
     """
     from themo.image_search.approximate import N_COUNTED, ApproximateIndex, too_few_to_approximate
     from themo.image_search.chance import too_few_references

@@ -90,7 +90,7 @@ def read_queries(options: Namespace) -> list[Query]:
 
 
 def tell_unread(model: Model, queries: Sequence[Query]) -> None:
-    """Say which texts the student cuts."""
+    """Warn of texts that the student cuts."""
     texts = list(dict.fromkeys(text for query in queries for text in (*query.texts, *query.minus)))
     for text, count in zip(texts, model.count_tokens(texts), strict=True):
         if count > model.max_length:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from themo.image_search.answers import Answerer
 
 N_BEST = 24
-"""Number of matches of the page at first."""
+"""Initial number of matches of the page."""
 _FIRST_TEXT = "hola"
 """Text that is searched before the first request, which then takes no longer than others."""
 _LAST_PORT = 65_535
@@ -67,7 +67,7 @@ def open_port(options: Namespace) -> socket.socket:
     """Return the listening socket of ``--host`` and ``--port``; a host that others reach is said.
 
     Raises:
-        InputError: The port is taken, or the host is none of this machine's.
+        InputError: The port is taken, or the host is not an address of this machine.
     """
     from themo.image_search.serving.listening import listen
 

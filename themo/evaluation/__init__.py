@@ -1,1 +1,1 @@
-"""Scores of text encoders on images, their metrics and their report."""
+"""Scoring of text encoders on images: metrics and reports."""

@@ -1,4 +1,4 @@
-"""Whether the test data are there that settings name, looked up before any model is loaded."""
+"""Check that the test data of settings exist, before any model is loaded."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _FETCHED = ("captions", "images", "imagenet", "xm3600_captions", "xflickrco_capt
 
 
 def refuse_missing_test_data(settings: Settings, version: Path | None, task: str) -> None:
-    """Refuse settings that name no test data for a task, or such that are not there.
+    """Refuse settings whose test data for a task are missing or not named.
 
-    Files of the miniature, which are built, count as there.
+    Files of the miniature, which are built, count as present.
 
     Args:
-        settings: Of the test.
+        settings: Settings of the test.
         version: Version directory that is tested; None: baselines alone.
         task: "retrieval", "accuracy" or "all".
 

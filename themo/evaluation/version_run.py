@@ -46,7 +46,7 @@ def project_version(
         version: The version directory; before the first report its files are missing.
         settings: Of the version.
         key: Key of the run.
-        status: Status of a run of this process; None: as the directory tells.
+        status: Status of a run of this process; None: read from the directory.
         adds_only: As in `Run`.
 
     Raises:
@@ -100,11 +100,11 @@ def _points(table: Path) -> tuple[Point, ...]:
 
 
 def send_version(version: Path, seconds: float) -> Sent:
-    """Bring the run of a version to MLflow, to the server of the environment or else to its own.
+    """Send the run of a version to MLflow, to the server of the environment or else to its own.
 
     Args:
         version: The version directory.
-        seconds: To wait for the server.
+        seconds: Longest wait for the server.
 
     Raises:
         InputError: Its process is running, a file is damaged, or the server does not take its run in time.
@@ -129,7 +129,7 @@ def _keys(version: Path) -> list[str]:
 
 @contextmanager
 def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) -> Iterator[Tracking]:
-    """The run that takes a version's scores; at the end of the block ``test.json`` is brought there.
+    """Track the run that takes a version's scores; the end of the block sends ``test.json``.
 
     This is the version's own run, or for a search's best version that of the search. It gets the scores and
     nothing else, unless it is not in MLflow: then it is made, and a line says so. If the server did not take
@@ -138,7 +138,7 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
     Args:
         settings: Of the version.
         version: Its directory.
-        must_answer: That of `themo.tracking.runs.Tracking`.
+        must_answer: See `themo.tracking.runs.Tracking`.
 
     Raises:
         InputError: As in `themo.tracking.runs.Tracking`.

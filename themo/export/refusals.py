@@ -26,7 +26,7 @@ def refuse_unfinished(version: Path) -> None:
     """Refuse a version whose run is not finished.
 
     Raises:
-        InputError: It is not, or its summary is missing or damaged.
+        InputError: The run is not finished, or its summary is missing or damaged.
     """
     summary = read_summary(version)
     state = summary.get("state") if isinstance(summary, dict) else None
@@ -43,7 +43,7 @@ def refuse_options(
     """Refuse options that do not go together.
 
     Raises:
-        InputError: They do not, or `repository` is no name of the hub.
+        InputError: Options contradict each other, or `repository` is not a name of the hub.
     """
     if int8 and format_name != "onnx":
         raise InputError(f"--int8 is for --format onnx, got --format {format_name}")
@@ -61,7 +61,7 @@ def refuse_model_name(name: str) -> None:
     """Refuse a name that no registry takes.
 
     Raises:
-        InputError: It has other characters than letters, digits, spaces and ``. _ -``.
+        InputError: The name has other characters than letters, digits, spaces and ``. _ -``.
     """
     if not re.fullmatch(r"[\w][\w .-]*", name):
         raise InputError(f"--register must be letters, digits, spaces and . _ -, got {name!r}")
@@ -75,7 +75,7 @@ def refuse_missing_packages(option: str, packages: Sequence[str] = PACKAGES) -> 
         packages: Its packages; by default those of a graph.
 
     Raises:
-        InputError: One is missing.
+        InputError: A package is missing.
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:

@@ -12,7 +12,7 @@ from themo.tracking.runs import Tracking
 
 
 def digest_of_student(version: Path) -> str:
-    """SHA-256 of a version's student, by which the registry knows it again."""
+    """SHA-256 of a version's student, which identifies it in the registry."""
     folder, digest = find_part(version, "student"), hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file():

@@ -42,7 +42,7 @@ ROUNDS = 5
 N_TOGETHER = 256
 """Greatest number of texts of a rate: five rounds of them take about as long as 1,000 texts once."""
 _LEAST_SECONDS = 0.2
-"""A rate is measured for this long at least."""
+"""Minimum duration of a measurement of a rate."""
 _BATCH = 64
 
 
@@ -80,7 +80,7 @@ def refuse_other_folders(folders: Sequence[Path]) -> None:
     """Refuse folders that hold no static table, graph or student.
 
     Raises:
-        InputError: There is one.
+        InputError: A folder holds none of these.
     """
     for folder in folders:
         if not folder.is_dir():

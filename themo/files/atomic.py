@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name, then rename it, so that no reader sees half of it.
+    """Write a file under a temporary name, then rename it, so that no reader sees a partial file.
 
     The file is synced before the rename: after a power failure the old or the new text is complete.
 
@@ -35,7 +35,8 @@ def unfinished(folder: Path, suffix: str = "unfinished") -> Iterator[Path]:
 
     Args:
         folder: Its parent exists. One process at a time writes it; files of a killed one are removed.
-        suffix: Of the name ``.NAME.SUFFIX``; one of the process's own where several may write at once.
+        suffix: Suffix of the temporary name ``.NAME.SUFFIX``; unique per process if several may write at
+            once.
     """
     new = folder.with_name(f".{folder.name}.{suffix}")
     shutil.rmtree(new, ignore_errors=True)
@@ -47,7 +48,7 @@ def unfinished(folder: Path, suffix: str = "unfinished") -> Iterator[Path]:
 
 
 def put_in_place(new: Path, folder: Path, *, replace: bool = True) -> None:
-    """Rename a folder, written to the end, after bringing its files to the disk.
+    """Sync a complete folder to disk, and rename it to its place.
 
     Args:
         new: The folder, beside its place.
@@ -71,11 +72,11 @@ def put_in_place(new: Path, folder: Path, *, replace: bool = True) -> None:
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder whole or not at all, in the place of a predecessor.
+    """Write a folder atomically, replacing a previous one.
 
     Args:
         folder: Its parent exists.
-        write: Fills the empty folder that it is given.
+        write: Writes the content into a given empty folder.
     """
     with unfinished(folder) as new:
         write(new)

@@ -37,7 +37,7 @@ def is_full(error: Exception) -> bool:
 
 
 def warn_of_waiting(for_what: str) -> None:
-    """Print on this process's console that it waits."""
+    """Print a warning that this process waits."""
     console.print(f"Warning: waiting for {for_what}")
 
 
@@ -47,13 +47,13 @@ def retry(
     warn: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Do something, again after a while as long as it fails for a reason that passes.
+    """Call `work`, and retry it while it fails for a temporary reason.
 
     Args:
         work: May be called many times; each call does all or nothing.
-        waits_for: What has to pass before another try, as a noun phrase; None: the error is raised.
+        waits_for: Returns the temporary reason of an error, as a noun phrase; None: the error is raised.
         warn: Called with that noun phrase at the first failure and once a minute.
-        pause: Sleeps for so many seconds.
+        pause: Sleeps for a number of seconds.
     """
     warned = -math.inf
     while True:
@@ -76,7 +76,7 @@ class Patience:
 
     Args:
         is_over: Never retry.
-        tell: Called repeatedly with the thing waited for.
+        tell: Called repeatedly with the reason of the wait.
     """
 
     def __init__(self, *, is_over: bool = False, tell: Callable[[str], None] = warn_of_waiting) -> None:

@@ -1,4 +1,4 @@
-"""Locks between processes, each on a file; the system releases them with the process that holds them."""
+"""File locks between processes; the system releases them when the process ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 SECONDS_OF_SILENCE = 2.0
-"""A longer wait for a lock is announced."""
+"""Seconds of waiting for a lock before a message is printed."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def alone(lock: Path, busy: str) -> Iterator[None]:
 
 
 def try_lock(lock: Path, seconds: float = 0.0) -> FileLock | None:
-    """Return a lock, to be released; None if another process holds it for so many seconds.
+    """Acquire and return a lock; None if another process still holds it after `seconds`.
 
     Raises:
         OSError: The file cannot be written.

@@ -1,4 +1,4 @@
-"""Principal axes of a teacher's vectors, so that the first few values of a vector say most.
+"""Principal axes of a teacher's vectors, along which a vector's first values carry most information.
 
 The dimensions of a published teacher are in no order. A rotation to the axes of greatest second moment
 (principal components without a shift of the mean) keeps every cosine of whole vectors, and of all rotations
@@ -41,7 +41,7 @@ def principal_axes(
     Args:
         vectors: Teacher vectors, (U, D).
         rows: (N,) the row of each training pair; a row counts as often as it occurs.
-        to_image_space: Affine map to image space, (D + 1, E); None: the vectors are in it.
+        to_image_space: Affine map to image space, (D + 1, E); None: the identity.
     """
     counts_U = np.bincount(rows, minlength=len(vectors))
     moment: npt.NDArray[np.float64] | None = None

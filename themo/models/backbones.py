@@ -79,7 +79,7 @@ def refuse_vocabulary(backbone: str, n_entries: int) -> None:
     """Refuse a tokenizer whose ids lie beyond the model's vocabulary.
 
     Raises:
-        InputError: They do.
+        InputError: An id lies beyond the vocabulary.
     """
     vocab_size = load_config(backbone).vocab_size
     if n_entries > vocab_size:

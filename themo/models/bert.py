@@ -1,4 +1,4 @@
-"""The encoder of BERT and its kin: transformers' weights and function, in fewer operations and fewer modules.
+"""The encoder of BERT and its variants: transformers' weights and outputs, in fewer operations and modules.
 
 Importing transformers' class takes as much processor time as importing torch, and 200 MB in each process.
 Names of modules and weights, states, and the random weights of a seed are those of its class.
@@ -79,7 +79,7 @@ def refuse_heads(config: Any) -> None:
     """Refuse heads that do not divide the width.
 
     Raises:
-        ValueError: They do not.
+        ValueError: The number of heads does not divide the width.
     """
     if config.hidden_size % config.num_attention_heads:
         raise ValueError(
@@ -126,7 +126,7 @@ class BertEncoder(nn.Module):
         Args:
             ids_BL: int64 token ids.
             mask_BL: bool, True for real tokens; None where all are.
-            weights: What `weights` returned; None: converted now, to the data type of autocast.
+            weights: Result of `weights`; None: converted now, to the data type of autocast.
         """
         device = ids_BL.device.type
         is_mixed = torch.is_autocast_enabled(device)

@@ -1,4 +1,4 @@
-"""A teacher by its cached vectors; the model is loaded where one is missing.
+"""Teacher vectors from the cache; the model is loaded only if one is missing.
 
 Loading a teacher, even a tiny one, takes seconds of processor time: open_clip imports torchvision and timm.
 """
@@ -30,7 +30,7 @@ class CachedTeacher:
     Args:
         cache: Cache of the vectors.
         architecture: As in `Teacher.load`.
-        pretrained: The same.
+        pretrained: As in `Teacher.load`.
         device: Device of the model.
 
     Attributes:
@@ -46,7 +46,7 @@ class CachedTeacher:
         """The model.
 
         Raises:
-            InputError: It is missing, unknown or damaged.
+            InputError: The model is missing, unknown or damaged.
         """
         from themo.models.teacher import Teacher  # slow to import
 

@@ -114,7 +114,7 @@ class Student(nn.Module):
         Args:
             ids_BL: int64 token ids.
             mask_BL: bool, True for real tokens; None if all are real.
-            weights: What `weights_for_encoding` returned; None: the backbone's own.
+            weights: Result of `weights_for_encoding`; None: the backbone's own.
 
         Returns:
             (B, D) float32.
@@ -154,7 +154,7 @@ class Student(nn.Module):
             texts: N texts.
             batch_size: Texts at a time.
             advance: Called with the number of texts of each batch.
-            weights: What `weights_for_encoding` returned: vectors differ by its rounding to bfloat16; None:
+            weights: Result of `weights_for_encoding`, whose rounding to bfloat16 changes the vectors; None:
                 the backbone's own.
         """
         was_training = self.training
@@ -247,7 +247,7 @@ def load_head(folder: Path) -> Head:
     """Read the head's settings from a student's folder.
 
     Raises:
-        InputError: They are missing or damaged.
+        InputError: The settings are missing or damaged.
     """
     try:
         return Head(**json.loads((folder / "head.json").read_text(encoding="utf-8")))

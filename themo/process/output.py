@@ -17,7 +17,7 @@ WIDTH_OF_FILES = 10_000
 """Columns without a terminal: wide enough for any table."""
 
 _INDENT = "    "
-"""Begins the further lines of a command."""
+"""Indentation of a command's continuation lines."""
 _WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")
 """A word of a command, with its quotes."""
 

@@ -14,7 +14,7 @@ from themo.process.streams import Stream
 console = Console(
     file=cast(TextIO, Stream("stderr")), highlight=False, soft_wrap=True, markup=False, emoji=False
 )
-"""Console for all but results, on standard error."""
+"""Console on standard error for all output except results."""
 
 Advance = Callable[..., None]
 """``advance(n, note="loss 0.12")``: count n more units; the note replaces the last one."""

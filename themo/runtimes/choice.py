@@ -24,9 +24,9 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 MOST_BYTES = 2_000_000_000
 """Greatest size of a graph's weights: it is one file of at most 2 GiB."""
 _LEAST_BYTES = 80_000_000
-"""Smaller students are encoded by PyTorch: a graph is not worth the seconds that its building takes."""
+"""Least size of a student for a graph: smaller students do not repay the time to build one."""
 _KINDS = ("bert", "camembert", "roberta", "xlm-roberta")
-"""Types of encoders whose speed `benchmarks/text_runtimes.py` speaks of."""
+"""Types of encoders that `benchmarks/text_runtimes.py` measures."""
 
 
 def missing_packages(runtime: str) -> list[str]:
@@ -35,10 +35,10 @@ def missing_packages(runtime: str) -> list[str]:
 
 
 def refuse_runtime(runtime: Runtime, device: str) -> None:
-    """Refuse a runtime that is unknown, not installed, or asked for on a GPU.
+    """Refuse a runtime that is unknown, not installed, or requested on a GPU.
 
     Raises:
-        InputError: It is.
+        InputError: The runtime is refused.
     """
     if runtime not in RUNTIMES:
         raise InputError(f"runtime: must be one of {', '.join(RUNTIMES)}, got {runtime!r}")

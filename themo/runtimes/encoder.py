@@ -38,7 +38,7 @@ _SESSIONS: dict[str, type[OnnxSession | OpenVinoSession]] = {
 
 
 class TextEncoder:
-    """A student, under the names that `StaticTable` has too.
+    """A student in a runtime, with the interface of `StaticTable`.
 
     Args:
         head: The student's head.

@@ -1,4 +1,4 @@
-"""What answers of MLflow mean: a rejection for good, or a failure that may pass."""
+"""Classifies MLflow's errors: permanent rejection, or temporary failure."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from themo.tracking.uri import reason_without_password
 T = TypeVar("T")
 
 _MAY_PASS = (401, 403, 408, 429)
-"""HTTP status: the client may be let in later, or there may be time for it."""
+"""HTTP status codes of temporary failures: authentication, time-out and rate limit."""
 
 
 class RejectedError(Exception):
-    """MLflow answers, and will never take this part of a run."""
+    """MLflow rejects this part of a run permanently."""
 
 
 class UnreachableError(Exception):
-    """MLflow does not answer, or is in trouble: later it may take this part of a run."""
+    """MLflow is unreachable or fails; a retry may succeed."""
 
 
 def ask(uri: str, call: Callable[[], T]) -> T:
-    """Ask a server or database something.
+    """Call a server or database; translate its errors.
 
-    A server's own answers are JSON that names its error (`mlflow.utils.rest_utils`). All other answers, as of
-    a proxy, become an `MlflowException` with the error that fits their status: those may pass.
+    A server's own answers are JSON that names its error (`mlflow.utils.rest_utils`). All other responses,
+    such as a proxy's, become an `MlflowException` with the error of their status: a retry may succeed.
 
     Args:
         uri: Server or database.
-        call: Asks it.
+        call: Sends the request.
 
     Raises:
-        RejectedError: It will never take this.
-        UnreachableError: It does not answer, or is in trouble.
+        RejectedError: MLflow rejects the request permanently.
+        UnreachableError: MLflow is unreachable or fails.
     """
     from mlflow.exceptions import MlflowException, RestException
     from sqlalchemy.exc import SQLAlchemyError

@@ -1,4 +1,4 @@
-"""A ready view of MLflow's page of an experiment: chosen runs side by side, on chosen axes.
+"""Predefined view of an experiment in MLflow: chosen runs side by side, on chosen axes.
 
 MLflow keeps a shared view as a tag of the experiment, ``mlflow.sharedViewState.KEY``, and opens it by
 ``?viewStateShareKey=KEY`` (3.17; its page reads the state as plain JSON too). The view draws parallel
@@ -16,14 +16,14 @@ from themo.tracking.names import metric_name
 
 VIEW_TAG = "mlflow.sharedViewState."
 UI_ADDRESS = "http://127.0.0.1:5000"
-"""Where ``mlflow ui`` listens."""
+"""Default address of ``mlflow ui``."""
 
 PAGE = 100
-"""Runs that MLflow's page reads at once."""
+"""Number of runs that MLflow's page loads at once."""
 
 _CHART, _SECTION = "themo-chart", "themo-section"
 _HEIGHT = 520
-"""Of the chart, in pixels."""
+"""Height of the chart, in pixels."""
 
 
 def parallel_coordinates(

@@ -1,4 +1,4 @@
-"""The connection to MLflow: its client and the experiment, which is made if there is none of its name."""
+"""The connection to MLflow: its client and the experiment, created if missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def open_experiment(uri: str, experiment: str) -> tuple[MlflowClient, str]:
-    """The client of a server or database, and the id of an experiment.
+    """Return the client of a server or database, and the id of an experiment.
 
     Raises:
         InputError: The server or database cannot be used, or the experiment was deleted.
@@ -103,11 +103,11 @@ def _default_files_beside(database: Path | None) -> Iterator[None]:
 
 
 def _files_beside(database: Path) -> str:
-    """The address of the folder of all artifacts."""
+    """Return the address of the folder of all artifacts."""
     return (database.resolve().parent / "mlartifacts").as_uri()
 
 
 def _alone(uri: str) -> AbstractContextManager[object]:
-    """Keeps other processes from making tables or an experiment in a SQLite file at the same time."""
+    """Lock out other processes while tables or an experiment are created in a SQLite file."""
     file = sqlite_file(uri)
     return FileLock(file.with_name(f".{file.name}.lock")) if file else nullcontext()

@@ -1,6 +1,6 @@
 """Recognition of SQLite databases that the installed MLflow has opened before, without importing it.
 
-MLflow takes two seconds of processor time to import and to open a database. A training process spends them
+MLflow takes two seconds of processor time to import and to open a database. A training process imports MLflow
 after its first steps, but refuses a bad database before.
 """
 
@@ -35,7 +35,7 @@ def note_opened(uri: str) -> None:
 def opens(uri: str, experiment: str) -> bool:
     """Whether the installed MLflow opened a SQLite database of the same schema, and the experiment is active.
 
-    False says nothing: then MLflow must be asked.
+    False is inconclusive: then MLflow must open the database.
     """
     file = sqlite_file(uri)
     if file is None or not os.access(file, os.W_OK) or not os.access(file.parent, os.W_OK):

@@ -1,4 +1,4 @@
-"""The state of runs on a server, as a search for a tag finds them."""
+"""State of the runs on a server, found by a tag."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RUNS_A_PAGE = 250
 
 @dataclass
 class KnownRun:
-    """State of a run. A part that was rejected counts as there, so that it is sent once."""
+    """State of a run on the server. A rejected part counts as present, so that it is sent once."""
 
     run_id: str
     status: str
@@ -32,7 +32,7 @@ class KnownRun:
 
     @classmethod
     def of(cls, run: Any) -> KnownRun:
-        """The state in an answer of MLflow."""
+        """Read the state from MLflow's run."""
         tags, data = run.data.tags, run.data
         files = json.loads(tags.get(FILES_TAG, "{}"))
         step = int(tags.get(STEP_TAG, -1))
@@ -49,5 +49,5 @@ def search_runs(client: MlflowClient, experiment_id: str, condition: str) -> Ite
 
 
 def by_tag(name: str, value: str) -> str:
-    """A search of runs by a tag's value, which holds no quote."""
+    """Return MLflow's filter of runs by a tag's value, which contains no quote."""
     return f"tags.`{name}` = '{value.replace(chr(39), '')}'"

@@ -1,4 +1,4 @@
-"""What an MLflow server has of a projection; `Mirror.sync` sends the rest."""
+"""Mirror of a projection on an MLflow server: `Mirror.sync` sends the missing parts."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _PARENT_TAG = "mlflow.parentRunId"
 _PARAM_LENGTH = 6000
 _PARAMS_A_BATCH = 100
 _FAILURES_A_ROUND = 3
-"""A round ends after so many runs in a row at which a server fails that answers otherwise."""
+"""Number of consecutive runs with a server failure after which a round ends."""
 
 
 class Mirror:
-    """Brings projections to one experiment of one server.
+    """Sends projections to one experiment of one server.
 
     Args:
         uri: Server or database.
-        experiment: Made if there is none of this name.
+        experiment: Name of the experiment; created if missing.
         reject: Called with a line for each part that the server rejected.
 
     Attributes:
-        made: Names of the runs that were made.
+        made: Names of the created runs.
         n_changed: Number of runs to which something was sent.
         n_rejected: Number of rejected parts.
-        is_stopped: Set by the owner, once nothing more is to be sent.
+        is_stopped: Set by the owner to send nothing more.
     """
 
     def __init__(self, uri: str, experiment: str, reject: Callable[[str], None] = lambda _: None) -> None:
@@ -70,23 +70,23 @@ class Mirror:
         return None if self._connection is None else self._connection[1]
 
     def run_id(self, key: str) -> str | None:
-        """MLflow's id of a run; None while the server is not known to have it."""
+        """MLflow's id of a run; None if the run is not known to be on the server."""
         return self._known[key].run_id if key in self._known else None
 
     def sync(self, projection: Projection) -> None:
-        """Send what the server lacks of a projection.
+        """Send the parts of a projection that the server lacks.
 
-        After a failure the server is read again: it may have taken what it did not answer.
+        After a failure the server is read again: it may have processed a request without a response.
 
         Raises:
-            UnreachableError: Something is not sent; all else is, where the server answers.
+            UnreachableError: A part was not sent; all other parts were, if the server answers.
         """
         if not projection.runs:
             return
         try:
             self._ask(self._read, projection)
             self._bring_all(projection)
-        except (UnreachableError, RejectedError) as error:  # rejected: what was asked, not what was sent
+        except (UnreachableError, RejectedError) as error:  # rejected: a read, not a sent part
             self._is_read = False
             self._sent.clear()
             raise UnreachableError(str(error)) from error
@@ -111,7 +111,7 @@ class Mirror:
             raise failure
 
     def _can_read(self) -> bool:
-        """Whether a server answers at a single failure; a database in a file fails as a whole."""
+        """Whether the server still answers after a failure; a SQLite file fails as a whole."""
         if self._connection is None or not self.uri.startswith("http"):
             return False
         client, experiment_id = self._connection
@@ -138,7 +138,7 @@ class Mirror:
         self._is_read = True
 
     def _bring(self, run: Run) -> None:
-        """Bring a run to its projected state, one part after another; each part may fail alone."""
+        """Send a run part by part; each part may fail alone."""
         known, changed = self._known.get(run.key), False
         parts = [self._bring_scores, self._bring_files]
         if known is None or not run.adds_only:
@@ -275,10 +275,10 @@ class Mirror:
         ask(self.uri, lambda: call(*arguments, **options))
 
     def _part(self, what: str, send: Callable[..., object], *arguments: Any, **options: Any) -> bool:
-        """Send a part; whether the server took it. A rejection is named if the part has a name.
+        """Send a part; return whether the server accepted it. Report the rejection of a part with a name.
 
         Raises:
-            UnreachableError: It may be taken later.
+            UnreachableError: The server is unreachable or fails.
         """
         try:
             self._ask(send, *arguments, **options)

@@ -1,4 +1,4 @@
-"""Metrics and settings by the names that MLflow takes and its plots compare."""
+"""MLflow's names of metrics and settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOG10_RATE = "log10_learn_rate"
 
 
 def metric_name(name: str) -> str:
-    """A metric's name as MLflow takes it: ``val/match@01`` is refused, ``val/match_at_01`` is not."""
+    """Return a metric's name in MLflow: ``val/match_at_01`` for ``val/match@01``, which MLflow refuses."""
     return re.sub(r"[^\w/.\- ]", "_", name.replace("@", "_at_"))
 
 

@@ -1,13 +1,13 @@
 """The runs that MLflow should show, computed from the record on disk.
 
-The record is the truth: ``study.json``, ``reports.jsonl`` and ``best/`` of a search; ``metrics.csv``,
-``summary.json`` and ``test.json`` of a version. A `Projection` is what follows from it: the runs with name,
-parent, params, tags, metrics by step, scores, files, start, end and status. `themo.tracking.mirror` reads
-once what the server has, by the tags of key and step, and sends only the difference: doing so twice changes
-nothing, and a kill, an unreachable server or another server needs no journal. `themo.tracking.runs` does so
-in a thread while a run goes and once at its end, and the command ``send`` later; training and searches never
-wait for it. Parts that a healthy server rejects are dropped with a warning; parts at which it fails are tried
-again, and do not hold up the others.
+The source of truth is the record: ``study.json``, ``reports.jsonl`` and ``best/`` of a search;
+``metrics.csv``, ``summary.json`` and ``test.json`` of a version. A `Projection` holds the runs that follow
+from the record: name, parent, params, tags, metrics by step, scores, files, start, end and status.
+`themo.tracking.mirror` reads the server's state once, by the tags of key and step, and sends only the
+difference. Sending is idempotent, so that a kill, an unreachable server or another server needs no journal.
+`themo.tracking.runs` sends in a thread during a run and once at its end, the command ``send`` later; training
+and searches never wait for it. Parts that a healthy server rejects are dropped with a warning; failed parts
+are retried and do not block the others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Literal
 from themo.tracking.names import metric_name
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-"""How a run ends in MLflow; KILLED is a trial that was stopped early, or an interrupted run."""
+"""Final status of a run in MLflow; KILLED: a trial that was stopped early, or an interrupted run."""
 
 _METRICS_A_BATCH = 900
 
@@ -48,19 +48,19 @@ class Run:
 
     Attributes:
         key: Identifies the run on every server: its tag `themo.tracking.mirror.KEY_TAG`.
-        name: As the table of runs shows it.
-        params: Columns of the comparison view; those that the server has never change.
+        name: Name in MLflow's table of runs.
+        params: Columns of the comparison view; a param on the server never changes.
         tags: All tags but those of `first_tags`.
-        first_tags: Tags of a new run, which are not renewed.
-        parent: Key of the run of which this is a child; None: of no run.
+        first_tags: Tags of a new run, which are not updated.
+        parent: Key of the parent run; None: no parent.
         points: Reports in the order of their steps. A run keeps its first report of a step: a trial that
             resumes from a checkpoint repeats the reports after it.
         scores: Metrics without a step, such as scores of a test: the last value counts.
         files: Content of text artefacts by name.
         owned: Prefixes of tags that are removed where `tags` lacks them.
         started, ended: Milliseconds since the epoch; None: unknown, the time of sending.
-        status: None: that of the server; a new or open run is FINISHED.
-        adds_only: Bring only scores and files to a run that is there.
+        status: Final status; None: the server's status, FINISHED for a new or open run.
+        adds_only: Send only scores and files to a run that exists.
     """
 
     key: str
@@ -85,7 +85,7 @@ class Projection:
 
     Attributes:
         runs: The runs.
-        group: A tag, as name and value, that all runs bear; None: they are looked up by their keys.
+        group: Tag of all runs, as name and value; None: runs are looked up by their keys.
         views: Shared views of the experiment's page by key (`themo.tracking.comparison`).
     """
 
@@ -95,12 +95,12 @@ class Projection:
 
 
 def loggable(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The finite metrics by MLflow's names."""
+    """Return the finite metrics by MLflow's names."""
     return {metric_name(name): float(v) for name, v in metrics.items() if math.isfinite(v)}
 
 
 def batches(points: Sequence[Point]) -> Iterator[list[Point]]:
-    """Reports in groups of which one call to MLflow takes all metrics."""
+    """Yield reports in groups whose metrics fit into one call of MLflow."""
     batch: list[Point] = []
     n_metrics = 0
     for point in points:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STUDENT_TAG = "themo.student"
-"""Of a registered version: digest of the student's files."""
+"""Tag of a registered version: digest of the student's files."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def register(
         uri: Address of the server, for messages.
         experiment_id: MLflow's id of the run's experiment.
         run_id: MLflow's id of the run.
-        folder: With ``MLmodel``.
-        name: Name of the registered model; made if there is none.
+        folder: Folder of the model, with ``MLmodel``.
+        name: Name of the registered model; created if missing.
         student: Digest of the student's files; empty: unknown.
 
     Raises:

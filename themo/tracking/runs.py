@@ -1,7 +1,7 @@
 """The thread that keeps MLflow up to date with the record of a search, a version or a command.
 
-SQLite beside the logs by default, a server where ``MLFLOW_TRACKING_URI`` names one. Nothing here is global,
-and no caller ever waits for the server, but for a while at the end.
+The default is SQLite beside the logs, or the server of ``MLFLOW_TRACKING_URI``. Nothing here is global, and
+no caller waits for the server, except for a limited time at the end.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from themo.tracking.unsent import Destination, Mark, mark
 from themo.tracking.uri import check_reachable, without_password
 
 CLOSE_SECONDS = 30.0
-"""A command that is done waits so long for a server to take what is left."""
+"""Seconds that a finished command waits for the server to take the rest."""
 
 _PATIENT_SECONDS = 2.0
-"""A command waits so long without a word."""
+"""Seconds that a command waits before it prints a message."""
 
 _SECONDS_BETWEEN_LOOKS = 5.0
-"""The record is looked at so often, without being asked to."""
+"""Seconds between checks of the record without `wake`."""
 _LEAST_PAUSE, _PAUSE_SHARE = 0.2, 10
-"""A pause between two looks, in seconds, and as a multiple of the time that the last one took."""
+"""Least pause between two checks, in seconds, and as a multiple of the duration of the last one."""
 _LONGEST_WAIT = 20.0
-"""Between two tries at a server that is unreachable, in seconds."""
+"""Longest wait between two retries of an unreachable server, in seconds."""
 
 Project = Callable[[], Projection]
 """Computes the runs from the record; called in a thread of its own."""
 
 
 class Tracking:
-    """Brings a projection to one MLflow experiment, again whenever its record changes.
+    """Sends a projection to one MLflow experiment whenever its record changes.
 
     Use as a context manager, so that everything is sent before the program ends. A folder that is not sent
     then stays marked (`themo.tracking.unsent`), for the next program or the command ``send``.
@@ -52,7 +52,7 @@ class Tracking:
         experiment: Made if there is none of this name.
         project: Computes the runs from the record.
         folder: The folder of the record; None: the runs are of this program alone.
-        must_answer: Refuse a server that does not answer now; else it may come later.
+        must_answer: Refuse a server that is unreachable now; else it may become reachable later.
         adds_only: Another program may send the other runs of the folder, which is marked only if this one
             could not send its part.
         patience: Whether to wait for space on a full disk for the mark of the folder.
@@ -113,11 +113,11 @@ class Tracking:
         return self.mirror.experiment_id
 
     def wake(self) -> None:
-        """Look at the record soon: it has changed."""
+        """Request a check of the record, which has changed."""
         self._news.set()
 
     def flush(self, seconds: float = CLOSE_SECONDS) -> bool:
-        """Wait until the server has the record as it is now; false where that took too long."""
+        """Wait until the server has the current record; return False after `seconds`."""
         with self._state:
             self._asked += 1
             asked = self._asked
@@ -126,7 +126,7 @@ class Tracking:
             return self._state.wait_for(lambda: self._done >= asked, seconds)
 
     def close(self, seconds: float = CLOSE_SECONDS, *, warn: bool = True) -> bool:
-        """Send what is left, wait for it so long, and end the thread; whether the server has all."""
+        """Send the rest within `seconds`, and end the thread; return whether the server has all."""
         if self._is_closed:
             return True
         is_sent = False
@@ -169,14 +169,14 @@ class Tracking:
         """Log a model that MLflow saved into a folder, and register it; waits for the server.
 
         Args:
-            key: Of the model's run.
+            key: Key of the model's run.
             folder: With ``MLmodel``.
-            name: Of the registered model; made if there is none.
+            name: Name of the registered model; created if missing.
             student: Digest of the student's files: one that is registered under this name is not added again.
                 Empty: unknown.
 
         Raises:
-            InputError: The server refuses it, or has no such run.
+            InputError: The server refuses the model, or has no such run.
         """
         self.flush()
         run_id = self.mirror.run_id(key)
@@ -236,7 +236,7 @@ class Tracking:
 
 @contextmanager
 def one_run(uri: str, experiment: str, run: Run) -> Iterator[Tracking]:
-    """A run without a record on disk, for the length of a block, after which it has ended.
+    """Track a run without a record on disk for a block; the run ends with the block.
 
     Args:
         uri: From `tracking_uri`.
@@ -258,7 +258,7 @@ def one_run(uri: str, experiment: str, run: Run) -> Iterator[Tracking]:
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of the record of a folder.
+    """Result of sending the record of a folder.
 
     Attributes:
         changed: Number of runs to which something was sent.
@@ -278,14 +278,14 @@ class Sent:
 
 
 def send(uri: str, experiment: str, project: Project, folder: Path, seconds: float = CLOSE_SECONDS) -> Sent:
-    """Bring the runs of a folder to MLflow.
+    """Send the runs of a folder to MLflow.
 
     Args:
         uri: Server or database.
         experiment: Name of the experiment.
         project: Computes the runs from the record.
         folder: The folder of the record.
-        seconds: To wait for the server.
+        seconds: Longest wait for the server.
 
     Raises:
         InputError: Another process sends them, or the server does not answer or take them in time.

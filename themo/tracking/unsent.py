@@ -1,7 +1,7 @@
-"""A mark in the folder of a search or version whose runs are not all in MLflow; its lock keeps others out.
+"""Mark and lock in the folder of a search or version whose runs are not all in MLflow.
 
-The file names the server, without a password, and the experiment. It is made before anything is logged, and
-removed once the server has all: so it stays after a kill, or where the server was unreachable.
+The file names the server, without a password, and the experiment. It is created before anything is logged and
+removed once the server has all runs: it remains after a kill, or if the server was unreachable.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MARK_FILE = ".unsent"
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the runs of a folder belong.
+    """Server and experiment of a folder's runs.
 
     Attributes:
         uri: Server or database, without a password; None: the database beside the logs.
@@ -46,13 +46,13 @@ class Mark:
 
     Args:
         folder: The folder of the search or version.
-        destination: Written into a mark.
+        destination: Destination to write into the mark.
 
     Attributes:
-        is_new: Whether there was none.
+        is_new: Whether the folder had no mark.
 
     Raises:
-        InputError: Another process holds it, or it cannot be written.
+        InputError: Another process holds the mark, or the mark cannot be written.
         OSError: The disk is full.
     """
 
@@ -68,14 +68,14 @@ class Mark:
             raise
 
     def release(self, *, is_sent: bool) -> None:
-        """Let others have it; remove it where all is sent."""
+        """Release the lock; remove the mark if all runs are sent."""
         if is_sent:
             self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
 
 def mark(folder: Path, destination: Destination) -> None:
-    """Mark a folder; one that another process holds is sent by that."""
+    """Mark a folder, unless another process holds its mark and sends it."""
     with suppress(InputError, OSError):
         Mark(folder, destination).release(is_sent=False)
 
@@ -111,7 +111,7 @@ def destination_of(folder: Path) -> Destination | None:
 
 
 def _locked(path: Path) -> int:
-    """A descriptor of a file of this name, locked; made if there is none."""
+    """Open and lock a file, created if missing; return its descriptor."""
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

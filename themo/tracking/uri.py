@@ -1,4 +1,4 @@
-"""Where MLflow is: its address, whether anybody answers there, and how people open it."""
+"""MLflow's address: default, reachability, and the command that opens its page."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _REACH_SECONDS = 4.0
 _SQLITE = re.compile(r"sqlite(\+\w+)?:")
 _PLAIN = re.compile(r"(sqlite:///)?([A-Za-z0-9_./-]+)")
-"""A path, or the address of one, of which no character is encoded: sqlalchemy is not needed for these."""
+"""Path or SQLite address without encoded characters, which is parsed without sqlalchemy."""
 
 
 def tracking_uri(logs_dir: Path) -> str:
-    """Where runs go: what ``MLFLOW_TRACKING_URI`` names, or ``<logs_dir>/mlflow.db``; a file is absolute."""
+    """Return the address of ``MLFLOW_TRACKING_URI``, or ``<logs_dir>/mlflow.db``; files are absolute."""
     uri = os.environ.get(URI_VARIABLE) or default_uri(logs_dir)
     file = sqlite_file(uri)
     if file is None or file.is_absolute() or "?" in uri:
@@ -33,13 +33,13 @@ def default_uri(logs_dir: Path) -> str:
 
 
 def sqlite_uri(file: Path) -> str:
-    """The address of a SQLite database, whatever characters its path has.
+    """Return the address of a SQLite database at any path.
 
     Where an address begins with ``sqlite:///``, MLflow (3.17) makes the folder without decoding its name: an
     empty ``a%3Fb`` beside ``a?b``. It makes none where the address names the driver too.
 
     Raises:
-        InputError: The path holds bytes that are no UTF-8, which neither the address nor SQLite can hold.
+        InputError: The path is not UTF-8, as the address and SQLite require.
     """
     if _PLAIN.fullmatch(str(file)):
         return f"sqlite:///{file}"
@@ -58,7 +58,7 @@ def sqlite_uri(file: Path) -> str:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of a SQLite database; None of a server, of a database in memory, and of what is no address."""
+    """Return the file of a SQLite database; None for a server, a database in memory, or no address."""
     if not _SQLITE.match(uri):
         return None
     if plain := _PLAIN.fullmatch(uri):
@@ -76,7 +76,7 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def is_same_place(uri: str, other: str) -> bool:
-    """Whether two addresses are one, whoever asks there."""
+    """Whether two addresses are equal, ignoring user and password."""
     file = sqlite_file(uri)
     if file is not None and file == sqlite_file(other):
         return True
@@ -93,10 +93,10 @@ def ui_command(uri: str) -> str:
 
 
 def check_reachable(uri: str) -> None:
-    """Refuse an address where nobody answers, within five seconds and before anything is booked.
+    """Refuse an unreachable address within five seconds.
 
     Raises:
-        InputError: No server answers, or the address is of no known kind.
+        InputError: No server answers, or the kind of address is unknown.
     """
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
@@ -135,9 +135,9 @@ _REQUEST = "API request to "
 
 
 def reason_without_password(uri: str, error: BaseException) -> str:
-    """The reason of an error at an address, without the name and password that the address may bear.
+    """Return the reason of an error at an address, without the address's user and password.
 
-    Of a request that failed before an answer it is the first cause, such as ``Connection refused``.
+    For a request without a response, it is the first cause, such as ``Connection refused``.
     """
     is_of_request = str(error).startswith(_REQUEST)
     while is_of_request and (cause := error.__cause__ or error.__context__) is not None:
@@ -148,7 +148,7 @@ def reason_without_password(uri: str, error: BaseException) -> str:
 
 
 def without_password(uri: str) -> str:
-    """An address without the name and password that it may bear: those are not for screens and files."""
+    """Return an address without user and password, for screens and files."""
     parts = urlsplit(uri)
     if "@" in parts.netloc:
         parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])

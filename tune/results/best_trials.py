@@ -53,8 +53,8 @@ class SearchResult:
         num_samples: Requested number of trials.
         is_whole: Whether all trials and all runs of the confirmation are done; otherwise the time budget
             ended the session.
-        confirmation: The winner beside its rivals with further seeds; None: no such runs.
-        unconfirmed: Why there are no such runs, in one line; empty if confirmation is off.
+        confirmation: Comparison of the winner with its rivals over further seeds; None: no confirmation.
+        unconfirmed: Reason for no confirmation, in one line; empty if it is off.
         early_end: The small chance of a gain that ended the search before its last trial; None: it did not.
         front: The second objective and the front, by `tune.results.front`; empty with one objective.
         search: Settings of the search.
@@ -83,7 +83,7 @@ class SearchResult:
         return self.best.values[self.best.best_pairs(self.mode)]
 
     def to_json(self) -> dict[str, Any]:
-        """For ``tune --json``."""
+        """Return a JSON object for ``tune --json``."""
         return {
             "folder": str(self.folder),
             "objective": self.objective,

@@ -13,7 +13,7 @@ from tune.study.study import Study
 from tune.study.trial_record import Trial
 
 CHANCE = 0.05
-"""Most probability, over all settings together, that trials chosen at random would share as much."""
+"""Significance level, over all settings: probability that randomly chosen trials share as much."""
 
 
 @dataclass(frozen=True)

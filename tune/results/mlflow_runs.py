@@ -47,7 +47,7 @@ _STATUS: dict[State, Status] = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAI
 
 
 class SearchRuns:
-    """Computes the runs of a search; of trials that did not change since the last time they are kept.
+    """Computes the runs of a search; caches the runs of unchanged trials.
 
     Args:
         search: The search.
@@ -69,7 +69,7 @@ class SearchRuns:
         self._is_running = False
 
     def __call__(self) -> Projection:
-        """The runs as the record has them now; none before the first trial.
+        """Compute the runs from the current record; empty before the first trial.
 
         Raises:
             InputError: The record is damaged.
@@ -198,7 +198,8 @@ def _best_files(folder: Path, key: str) -> dict[str, str]:
 def _best_by_ends(study: Study, at_rest: bool) -> list[tuple[int, int, float]]:
     """Number of ended trials, time in milliseconds and best objective at each end of a trial.
 
-    The journal tells them; the last one is of the leader. An older search, without a journal, has the last.
+    They come from the journal; the last is the leader's. An older search, without a journal, has only the
+    last.
     """
     ends: list[tuple[int, int, float]] = []
     values: dict[int, dict[int, float]] = {trial.number: {} for trial in study}

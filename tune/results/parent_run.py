@@ -1,4 +1,4 @@
-"""Brings a search to MLflow from its directory, after its session: the winner, its files and test with it."""
+"""Sends a search to MLflow from its directory after a session, with winner, files and test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tune.study.tracking_place import TRACKING_FILE, has_place, keep_place, refu
 
 
 def bring_winner(search: Search, folder: Path) -> None:
-    """Bring a search whose session is over, and its winner, to MLflow.
+    """Send a search whose session is over, and its winner, to MLflow.
 
     Args:
         search: The search.
@@ -27,13 +27,13 @@ def bring_winner(search: Search, folder: Path) -> None:
         InputError: Another process sends the search's runs, the search logs to another server than this
             command, or a file is damaged.
     """
-    if has_place(folder):  # else nothing of it is in MLflow
+    if has_place(folder):  # else the search is not in MLflow
         with _tracking(search, folder, must_answer=False):
             pass
 
 
 def renew(search: Search, folder: Path) -> None:
-    """Bring report and winner of a search to MLflow again, unless the search is running; print why not.
+    """Send report and winner of a search to MLflow again, unless it is running; print failures.
 
     Args:
         search: The search.
@@ -49,11 +49,11 @@ def renew(search: Search, folder: Path) -> None:
 
 
 def send_search(folder: Path, seconds: float) -> Sent:
-    """Bring a search to MLflow from its directory, to the server of the environment or else to its own.
+    """Send a search to MLflow from its directory, to the server of the environment or else to its own.
 
     Args:
         folder: The search directory.
-        seconds: To wait for the server.
+        seconds: Longest wait for the server.
 
     Raises:
         InputError: The search is running, a file is damaged, or the server does not take its runs in time.

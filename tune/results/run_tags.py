@@ -35,14 +35,14 @@ def run_key(uid: str, trial: Trial) -> str:
 
 
 def run_name(trial: Trial) -> str:
-    """The part of a run's key that tells it from others of its search."""
+    """The part of a run's key that is unique within its search."""
     if trial.confirms is None:
         return str(trial.number)
     return f"confirms-{trial.confirms}-seed-{trial.params[SEED]}"  # its number may change as the search grows
 
 
 def trial_tags(trial: Trial) -> dict[str, str]:
-    """Which trial a run is of, and how it came to its end."""
+    """Tags with the trial of a run and the reason of its end."""
     tags = {TRIAL_TAG: str(trial.number)} if trial.confirms is None else {CONFIRMS_TAG: str(trial.confirms)}
     ends = {"reason": trial.reason, "why": trial.why, "lineage": trial.lineage_in_words}
     return tags | {f"themo.{name}": text for name, text in ends.items() if text}

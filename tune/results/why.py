@@ -1,4 +1,4 @@
-"""Why a trial was stopped, failed, or was trained to its end: computed again from the record."""
+"""Explains from the record why a trial was stopped, failed, or was trained to its end."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Why:
             reports.
         waited: The place of a paused trial at the end of the record; None: the trial does not wait.
         alike: The trials that failed in the same way, itself included; empty unless it failed.
-        shared: The settings that these share and few others have.
-        traceback: File with the traceback of its failure; None: there is none.
+        shared: The settings that these trials share and few other trials have.
+        traceback: File with the traceback of its failure; None: no file.
     """
 
     search: Search
@@ -52,7 +52,7 @@ class Why:
 
     @property
     def is_repeated(self) -> bool | None:
-        """Whether every decision, computed again, is as recorded; None: the record keeps no order."""
+        """Whether every recomputed decision equals the recorded one; None: the record keeps no order."""
         if self.decisions is None:
             return None
         return all(decision.is_repeated for decision in self.decisions)

@@ -128,7 +128,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
 
 def _open(options: Namespace, queries: Sequence[Query] = ()) -> tuple[Path, Answerer]:
-    """Return the version, and what answers queries with it over the up-to-date index."""
+    """Return the version, and its `Answerer` over the updated index."""
     found = _list_pictures(options)
     version = find_version(options.version_path, options.settings, "to search with", sees_images)
     with waiting("Loading the student"):

@@ -1,4 +1,4 @@
-"""``send``: bring to MLflow what it lacks of searches and versions."""
+"""``send``: send the missing parts of searches and versions to MLflow."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _is_search(folder: Path) -> bool:
 
 
 def _refuse(folder: Path) -> None:
-    """Refuse what is no record.
+    """Refuse a path that holds no search and no version.
 
     Raises:
         InputError: The path names no search and no version directory.

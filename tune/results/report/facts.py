@@ -163,7 +163,7 @@ def cost(study: Study, settings: Settings, trial_seconds: float | None = None) -
     Args:
         study: The record.
         settings: Base settings of the search; `epochs` is the length of a full trial.
-        trial_seconds: Seconds of training that end a trial before its last epoch; None: none.
+        trial_seconds: Seconds of training that end a trial before its last epoch; None: no limit.
     """
     saved_pairs = saved_seconds = 0.0
     is_upper_bound = False
@@ -200,7 +200,7 @@ def scored(space: Space, study: Study) -> OptunaStudy:
 
 @dataclass(frozen=True)
 class Importance:
-    """How much a setting matters.
+    """Importance of a setting.
 
     Attributes:
         name: The setting.
