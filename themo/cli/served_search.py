@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 N_BEST = 24
 """Initial number of matches of the page."""
 _FIRST_TEXT = "hola"
-"""Text that is searched before the first request, which then takes no longer than others."""
+"""Text that is searched before the first request, as a warm-up."""
 _LAST_PORT = 65_535
 
 
@@ -64,7 +64,7 @@ def refuse_serving_options(options: Namespace) -> None:
 
 
 def open_port(options: Namespace) -> socket.socket:
-    """Return the listening socket of ``--host`` and ``--port``; a host that others reach is said.
+    """Return the listening socket of ``--host`` and ``--port``; print a warning if other machines reach it.
 
     Raises:
         InputError: The port is taken, or the host is not an address of this machine.

@@ -31,7 +31,7 @@ from themo.process.progress import track
 TRAIN, VALIDATION = "train", "validation"
 _DROPS = "drops.json"
 _FORM = 4
-"""Version of the code in the digest; raised when the same corpora and rules give other pairs."""
+"""Version of the code in the digest; increase it when the same corpora and rules give other pairs."""
 _TEXT = pa.schema([("text", pa.large_string())])
 
 

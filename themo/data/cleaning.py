@@ -173,7 +173,7 @@ def _count_beyond_latin(side: pa.Array) -> npt.NDArray[np.int64]:
 
 
 def _count(words: pa.Array, wanted: pa.Array) -> npt.NDArray[np.int64]:
-    """Count the wanted words of each sentence."""
+    """Count the words of each sentence that are in `wanted`."""
     hits = np.asarray(pc.is_in(pc.ascii_trim(words.values, ".,;:!?\"'()"), value_set=wanted))
     counts = np.concatenate([[0], np.cumsum(hits)])
     ends = np.asarray(words.offsets)

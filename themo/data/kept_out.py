@@ -21,8 +21,8 @@ KeptOut = tuple[Iterable[str], Iterable[str]]
 def texts_and_images_of_tests(settings: Settings, sources: Sources) -> tuple[frozenset[str], frozenset[str]]:
     """Return the captions of tests and validation and the MSCOCO ids of their images.
 
-    Own targets have no image tower: their student is never tested on images. A test set that cannot be read
-    is named and left out, since training is possible without it.
+    With the user's own targets there is no image tower, and no test on images. An unreadable test set is
+    skipped with a warning, since training is possible without it.
 
     Raises:
         InputError: The captions for validation are missing or malformed.

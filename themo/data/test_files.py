@@ -34,7 +34,7 @@ class Part:
         signs: Files and non-empty folders that show that an archive's content was copied by hand; empty for a
             plain file.
         captions: Folder that lists the images of an archive, if it exists yet.
-        keep: Whether a member of the archive is wanted.
+        keep: Returns whether to unpack a member of the archive.
         is_captions: Whether training needs the part, to keep captions of the tests out of its pairs.
     """
 

@@ -1,4 +1,4 @@
-"""Classes with equal prompts: no text encoder can tell them apart, so they are scored as one class.
+"""Classes with equal prompts, which no text encoder distinguishes: they are scored as one class.
 
 Prompts are compared, not vectors: an encoder that gives different prompts the same vector fails, since ties
 count against it. The comparison ignores case, Unicode form and white space.

@@ -1,4 +1,4 @@
-"""Confidence intervals of shares: Wilson's of one, Tango's of a difference on the same queries.
+"""Confidence intervals: Wilson's of a share, Tango's of a difference of shares on the same queries.
 
 Shape suffix: Q queries.
 """
@@ -45,7 +45,7 @@ def wilson_interval(n_hits: int, n: int) -> Interval:
 
 
 class Difference(NamedTuple):
-    """How much larger the first share is than the second, with its 95 % interval."""
+    """Difference of the first share minus the second, with its 95 % interval."""
 
     difference: float
     low: float

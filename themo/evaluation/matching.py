@@ -1,4 +1,4 @@
-"""``val/match@01``: whether a student tells held-out sentences apart.
+"""``val/match@01``: retrieval accuracy of a student among held-out sentences.
 
 Shape suffixes: N held-out pairs, G different teacher vectors, D dimensions.
 """
@@ -20,10 +20,10 @@ class MatchAt1:
 
     The share of Spanish sentences whose nearest teacher vector by cosine, among all held-out English
     sentences, is that of their own translation. Equal English sentences count as the same, and so do
-    different ones to which the teacher gives the same vector but for rounding (CLIP reads "Hello" as
-    "hello"): a nearest *vector* whose cosine to the right one is above `SAME_TARGET` is right.
-    Chance is about 1 / N, so compare values only between equal N.
-    It measures how well sentences are distinguished, not the distance to the teacher.
+    different ones with the same teacher vector up to rounding (CLIP reads "Hello" as "hello"): a nearest
+    *vector* whose cosine to the right one is above `SAME_TARGET` is right. Chance is about 1 / N, so compare
+    values only between equal N. It measures how well sentences are distinguished, not the distance to the
+    teacher.
 
     Args:
         teachers_ND: (N, D) floating teacher vectors, row i of the English side of pair i; read once, kept

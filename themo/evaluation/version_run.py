@@ -44,7 +44,7 @@ def project_version(
 
     Args:
         version: The version directory; before the first report its files are missing.
-        settings: Of the version.
+        settings: Settings of the version.
         key: Key of the run.
         status: Status of a run of this process; None: read from the directory.
         adds_only: As in `Run`.
@@ -131,12 +131,12 @@ def _keys(version: Path) -> list[str]:
 def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) -> Iterator[Tracking]:
     """Track the run that takes a version's scores; the end of the block sends ``test.json``.
 
-    This is the version's own run, or for a search's best version that of the search. It gets the scores and
-    nothing else, unless it is not in MLflow: then it is made, and a line says so. If the server did not take
-    them, the version, or the search, is marked.
+    This is the version's own run, or for a search's best version that of the search. It gets only the scores;
+    if it is not in MLflow, it is created with a message. If the server did not take the scores, the version
+    or the search is marked as unsent.
 
     Args:
-        settings: Of the version.
+        settings: Settings of the version.
         version: Its directory.
         must_answer: See `themo.tracking.runs.Tracking`.
 

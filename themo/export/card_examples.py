@@ -1,4 +1,4 @@
-"""The example of a card: sentences that a wrong model tells apart in another way, and their vectors.
+"""The example of a card: sentences whose vectors reveal a wrongly loaded model.
 
 Two sentences have the same words in another order, and one is shorter, so that lost positions, a wrong
 pooling, a wrong mask and untrained weights all show in the printed values.

@@ -60,7 +60,7 @@ def export_version(
             ``sentence-transformers``.
         sentences: File of sentences for measuring the loss of 8 bits, or for distilling a static table; None:
             the version's validation or training pairs.
-        repository: Hub repository of the export; None: none.
+        repository: Hub repository of the export; None: not published.
 
     Raises:
         InputError: The format cannot hold the student, `output` is not empty, or a needed file or package is
@@ -86,7 +86,7 @@ def export_version(
         if measured_on is not None:
             quality, words = onnx_format.write_int8(folder, measured_on)
             notes += words
-        if format_name != "static":  # whose tokenizer is its own
+        if format_name != "static":  # its tokenizer is not the student's
             notes += _of_tokenizer(source.tokenizer)
         usage = module.usage(source.student, repository)
         sentences_NE = example_vectors(folder, source)

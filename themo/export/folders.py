@@ -29,7 +29,7 @@ def refuse_taken(output: Path) -> None:
 
 @contextmanager
 def whole_folder(output: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `output` that replaces it at the end of the block, or is removed.
+    """Yield an empty folder beside `output`, which replaces `output` at the end of the block or is removed.
 
     Raises:
         InputError: `output` is not empty, or cannot be written.

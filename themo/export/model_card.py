@@ -50,7 +50,7 @@ class Card:
         task: The hub's name of the task.
         usage: Lines of code, with ``<place>`` and ``<sentences>``.
         notes: Deviations from the student.
-        repository: Hub repository of the export; None: none.
+        repository: Hub repository of the export; None: not published.
         vectors_NE: Vectors of the example's sentences; None: the card gives no values.
     """
 

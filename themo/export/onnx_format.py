@@ -31,7 +31,7 @@ TASK = "feature-extraction"
 MODEL, INT8_MODEL, QUALITY = "model.onnx", "model_int8.onnx", "int8.json"
 _BATCH = 64
 _ALONE = 256
-"""Sentences that are also encoded alone, to measure how much an 8-bit vector depends on its batch."""
+"""Number of sentences also encoded alone, to measure the effect of the batch on 8-bit vectors."""
 
 
 def refuse(source: Source) -> None:

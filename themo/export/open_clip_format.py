@@ -32,7 +32,7 @@ CHECKED = "3.3.0"
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 """Types of transformers encoders that `HFTextEncoder` supports."""
 COMING = {"modernbert": "4.1.0.dev0"}
-"""Types that a development version of open_clip takes (its commit 4630c00), by that version."""
+"""Types that only a development version of open_clip (commit 4630c00) supports, with that version."""
 _POSITIONS = "embeddings.position_embeddings.weight"
 
 

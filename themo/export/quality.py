@@ -103,7 +103,7 @@ class Quality:
         cosine_mean: Mean cosine between the two.
         cosine_least: Least cosine.
         batch_cosine_least: Least cosine between the encoder's vector of a sentence alone and in a batch. In 8
-            bits it is below 1: the scale of activations is that of the whole batch.
+            bits it is below 1, since activations have one scale per batch.
         match: ``match@01`` of the student and of the encoder; None if it is unknown.
     """
 
@@ -144,9 +144,9 @@ def compare(vectors_NE: Tensor, others_NE: Tensor, alone_KE: Tensor, sentences: 
     """Compare two encoders' vectors of the same sentences.
 
     Args:
-        vectors_NE: The student's.
-        others_NE: The encoder's, in batches.
-        alone_KE: The encoder's of the first K sentences, each encoded alone.
+        vectors_NE: The student's vectors.
+        others_NE: The encoder's vectors, in batches.
+        alone_KE: The encoder's vectors of the first K sentences, each encoded alone.
         sentences: The sentences.
     """
     cosine_N = functional.cosine_similarity(vectors_NE, others_NE)

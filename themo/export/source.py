@@ -66,7 +66,7 @@ class Source:
 
     @property
     def has_teacher(self) -> bool:
-        """Whether the student's space has images: not for a student of own vectors."""
+        """Whether the student's space has images; False for a student of the user's vectors."""
         return self.settings.data.targets is None
 
     @cached_property
@@ -83,7 +83,7 @@ class Source:
         """Return the student with vectors in the teacher's image space.
 
         For a student of text states, the teacher's text projection is merged into the student's. A student of
-        own vectors stays in their space.
+        the user's vectors stays in their space.
 
         Raises:
             InputError: The teacher is needed and cannot be loaded.

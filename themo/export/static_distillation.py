@@ -1,7 +1,7 @@
 """Distillation of a student into a static table (`themo.models.static_table`).
 
-The vector of a token begins as the student's vector of its words alone, as in model2vec, and is then fitted
-with all others: means of tokens to the student's vectors of whole sentences, by cosine and InfoNCE.
+The initial vector of a token is the student's vector of its words alone, as in model2vec. All token vectors
+are then fitted: their means to the student's vectors of whole sentences, by cosine and InfoNCE.
 
 Shape suffixes: V tokens, N sentences, B of a batch, E dimensions.
 """
@@ -55,7 +55,7 @@ def distil(
 
 
 def _fitted(vectors_VE: Tensor, read: PhraseReader, sentences: Sequence[str], targets_NE: Tensor) -> Tensor:
-    """Return token vectors fitted to sentences; those of tokens that no sentence holds stay."""
+    """Return token vectors fitted to sentences; vectors of tokens outside the sentences are unchanged."""
     parameter_VE = torch.nn.Parameter(vectors_VE.clone())
     optimizer = torch.optim.Adam([parameter_VE], lr=LEARN_RATE)
     loss_of = build_loss(LOSS, TEMPERATURE)

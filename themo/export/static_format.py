@@ -1,7 +1,7 @@
 """A static table in model2vec's form: one vector per word or phrase, no network.
 
-A table is small and fast, and blind to what words say in their places: it is distilled from the student on
-sentences of its training corpus, or on the user's own.
+A table is small and fast, but ignores word order beyond phrases. It is distilled from the student on
+sentences of the training corpus, or on the user's own.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from themo.models.student import Student
 LIBRARY = "model2vec"
 TASK = "feature-extraction"
 MOST_SENTENCES = 50_000
-"""Sentences to learn from at most, a random choice."""
+"""Maximum number of sentences to learn from, chosen at random."""
 MOST_TOKENS = 32_000
 _SHARE = 0.075
-"""Share of the student's bytes that the table has at most."""
+"""Maximum size of the table as a share of the student's bytes."""
 _BYTES_A_NAME = 40
-"""Bytes of a token in ``tokenizer.json``, about."""
+"""Approximate bytes of a token in ``tokenizer.json``."""
 _LEAST_TOKENS = 200
 
 
@@ -68,7 +68,7 @@ def write(folder: Path, source: Source, sentences: Path | None) -> list[str]:
 
 
 def n_tokens(student: Student) -> int:
-    """Return how many tokens fit a table that is a small share of the student's size."""
+    """Return the number of tokens that fit a table of `_SHARE` of the student's size."""
     n_bytes = sum(p.numel() * p.element_size() for p in student.parameters())
     fitting = int(_SHARE * n_bytes / (student.head.dimension + _BYTES_A_NAME))
     return max(_LEAST_TOKENS, min(MOST_TOKENS, fitting))

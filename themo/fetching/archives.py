@@ -41,7 +41,7 @@ def unpack(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _: 
     Args:
         archive: ``.tar``, ``.tar.gz``, ``.tgz`` or ``.zip``.
         folder: Folder of the files; its parents are made.
-        keep: Whether a member is wanted, by its relative name with ``/``.
+        keep: Returns whether to unpack a member, by its relative name with ``/``.
 
     Raises:
         InputError: The archive is of another kind, damaged, or too large for the disk, or a member is a link

@@ -30,7 +30,7 @@ PROBE_SECONDS = 5.0
 """Read time-out of a probe, in seconds."""
 
 HEADWAY_BYTES = 1 << 20
-"""Progress of a try, in bytes, after which all waits are available again."""
+"""Progress of a try, in bytes, that resets the backoff."""
 
 
 def fetch(remote: Remote, path: Path, *, offline: bool = False) -> Path:
@@ -84,7 +84,7 @@ def probe(remote: Remote) -> int | None:
                     announced = length_of(response)
                     return remote.size if announced is None else announced
             except HostError as failure:
-                # many hosts that serve a file answer HEAD with 403, 405 or 429: that says nothing about GET
+                # many hosts answer HEAD with 403, 405 or 429, and GET with the file
                 if failure.status is not None and failure.status not in (404, 410):
                     return remote.size
                 if not backoff.waits_after(failure):

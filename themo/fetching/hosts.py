@@ -56,11 +56,11 @@ class HostError(Exception):
 
 
 class Backoff:
-    """Longer and longer waits between tries of one host, until it is given up.
+    """Increasing waits between retries of one host, up to a limit.
 
     Args:
-        url: For messages.
-        within: Latest start of a retry, in seconds after the first try; None: no such limit.
+        url: Address for messages.
+        within: Latest start of a retry, in seconds after the first try; None: no limit.
     """
 
     def __init__(self, url: str, within: float | None = None) -> None:

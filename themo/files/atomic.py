@@ -58,7 +58,7 @@ def put_in_place(new: Path, folder: Path, *, replace: bool = True) -> None:
             empty.
 
     Raises:
-        OSError: `folder` holds something and is not replaced, or the disk is full.
+        OSError: `folder` is not empty and not to be replaced, or the disk is full.
     """
     sync_below(new)
     old = old_name(folder)

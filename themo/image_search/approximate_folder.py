@@ -56,7 +56,7 @@ class Built:
         lists: The lists.
         spread_EE: Covariance of the vectors.
         pieces: The pieces that the lists cover.
-        recall: The last measurement; None: none yet.
+        recall: The last measurement; None: not measured yet.
     """
 
     lists: Lists

@@ -62,7 +62,7 @@ class Terms:
     def _weights(self, deviations_K: Vectors) -> Vectors:
         """Return the weight of each term in a sum of length 1."""
         spreads_K = deviations_K.copy()
-        spreads_K[spreads_K < SHORTEST] = 1  # in a folder of equal pictures no term tells them apart
+        spreads_K[spreads_K < SHORTEST] = 1  # in a folder of equal pictures all scores are equal
         weights_K: Vectors = self.signs_K / spreads_K
         weights_K /= np.abs(weights_K).max()
         length = float(np.linalg.norm(weights_K @ self.vectors_KE))

@@ -1,4 +1,4 @@
-"""The things of the miniature world and their words in English and Spanish.
+"""The lexicon of the miniature world in English and Spanish.
 
 An index in a table is the number in a scene: `SHAPES[4]` are the words of shape 4.
 """

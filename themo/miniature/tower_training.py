@@ -17,7 +17,7 @@ LARGEST_NORM = 1.0
 
 
 class TowerTraining:
-    """Trains a tower by the gradients of its vectors.
+    """Trains a tower with the gradients of its vectors.
 
     Args:
         tower: Tower, changed in place.
@@ -51,9 +51,10 @@ class TowerTraining:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread: equal results on any number of cores, and small layers gain little by more.
+    """Compute on one thread, so that results are equal on any number of cores.
 
-    On a busy machine two threads wait for each other at every layer and take several times as long.
+    Small layers gain little from more threads, and on a busy machine two threads, which wait for each other
+    at every layer, take several times as long.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -123,7 +123,7 @@ def plain_tokenizer(folder: Path) -> PlainTokenizer | None:
 
 
 def _is_as_written(stated: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
-    """Whether transformers would read nothing else than ``tokenizer.json`` has."""
+    """Whether transformers' tokenizer would equal the one in ``tokenizer.json``."""
     normalizers = (state.get("normalizer") or {}).get("normalizers") or [{}]
     own = normalizers[-1]
     if [part.get("type") for part in normalizers] != [NORMAL_FORM, "BertNormalizer"]:
@@ -135,7 +135,7 @@ def _is_as_written(stated: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return a JSON object; None if there is none: transformers' message is better."""
+    """Return a JSON object; None if the file holds none: transformers' message is better."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

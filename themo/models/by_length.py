@@ -10,10 +10,10 @@ def batches_by_length(
 ) -> Iterator[list[int]]:
     """Positions of N texts in batches, shortest texts first; equally long ones keep their order.
 
-    A caller restores the order by writing what it makes of a batch to the positions of the batch.
+    A caller restores the order by writing results of a batch to the positions of the batch.
 
     Args:
-        lengths: Of the N texts, in any unit.
+        lengths: Lengths of the N texts, in any unit.
         size: Texts a batch; the last may have fewer.
         advance: Called with the number of texts of a batch when the next one is asked for.
     """

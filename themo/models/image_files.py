@@ -34,7 +34,7 @@ MOST_COEFFICIENT_BYTES = 2**31
 _BYTES_A_PIXEL = 4
 _PNG = b"\x89PNG\r\n\x1a\n"
 _UNREAD_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-"""Chunks of a PNG that no pixel depends on, and that Pillow refuses if they are long."""
+"""Chunks of a PNG that do not affect pixels and that Pillow refuses if they are long."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)
 """Errors of Pillow's readers on other formats, on which `Image.open` also tries the next reader."""

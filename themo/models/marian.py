@@ -34,7 +34,7 @@ _THREE_LETTERS = {
     "ru": "rus",
     "tr": "tur",
 }
-"""ISO 639-3 codes, for newer models, of the languages of XTD10's captions."""
+"""ISO 639-3 codes of XTD10's languages, for newer models."""
 
 
 class Translator:

@@ -1,4 +1,4 @@
-"""Tokens of a static table: words, and phrases of words that often stand together.
+"""Tokens of a static table: words, and phrases of frequently adjacent words.
 
 A tokenizer reads lower-case words between marks, ``▁dos▁▁rombos▁rojos``, and takes the longest token at each
 place, from left to right. A mark on both sides of each word keeps tokens on the bounds of words: a phrase is
@@ -38,7 +38,7 @@ def learn_tokens(texts: Iterable[str], n_tokens: int) -> list[str]:
     """Return the tokens for texts, the unknown token first, then single characters, words and phrases.
 
     Half of the tokens at most are words, the most frequent ones; the others are phrases, made like byte pairs
-    (Sennrich et al., 2016): the two neighbours that stand together most often become one.
+    (Sennrich et al., 2016): the most frequent pair of neighbours is merged.
 
     Args:
         texts: Texts to count in.
@@ -114,7 +114,7 @@ def build_tokenizer(tokens: Sequence[str]) -> Tokenizer:
 class PhraseReader:
     """Reads the words and phrases of many texts at once, as the tokenizer that `build_tokenizer` made does.
 
-    Single characters, which stand for unknown words, are left out: their vectors are 0.
+    Single characters, the tokens of unknown words, are omitted: their vectors are 0.
 
     Args:
         tokenizer: The tokenizer.
@@ -188,7 +188,7 @@ def _spread(numbers_R: Ids, at: Ids, lists: Sequence[Sequence[int]], chosen: Ids
         chosen: The list of each place, by its position in `lists`.
 
     Returns:
-        All numbers in order, and how many stand for each of the R.
+        All numbers in order, and the count that replaces each of the R.
     """
     sizes = np.array([len(numbers) for numbers in lists], np.int64)
     source = np.concatenate([numbers_R, np.array([n for numbers in lists for n in numbers], np.int64)])

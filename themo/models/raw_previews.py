@@ -1,4 +1,4 @@
-"""Previews of RAW files: the JPEG that the camera stored, which is developed as its owner saw it."""
+"""Previews of RAW files: the JPEG that the camera developed and stored."""
 
 from __future__ import annotations
 

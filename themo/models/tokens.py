@@ -30,7 +30,7 @@ class Tokenizer:
 
     Attributes:
         pad_id: Id of padding, which is masked.
-        unknown_id: Id of the unknown token; None: there is none.
+        unknown_id: Id of the unknown token; None: no such token.
         suffix: Number of special tokens at the end of a sentence (1 for BERT's separator).
         fingerprint: Digest of the whole tokenizer.
         dtype: Smallest type that holds all ids.

@@ -83,7 +83,7 @@ def multiplies_bfloat16() -> bool:
 def _capabilities() -> dict[str, object]:
     import torch
 
-    # torch tells only since 2.10 or so; without its word float32 is safe
+    # available since about torch 2.10; without it float32 is safe
     known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return known
 

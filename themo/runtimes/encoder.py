@@ -90,8 +90,8 @@ def open_encoder(folder: Path, runtime: Runtime, device: torch.device, cache: Ca
 
     Args:
         folder: Folder of the student.
-        runtime: A runtime that `refuse_runtime` let pass. ``"auto"``: the fastest; where its graph cannot be
-            built, PyTorch, which is said.
+        runtime: A runtime that `refuse_runtime` let pass. ``"auto"``: the fastest; if its graph cannot be
+            built, PyTorch, with a message.
         device: Device of PyTorch's student; graphs are computed on the CPU.
         cache: Cache of the graphs.
 

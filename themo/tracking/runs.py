@@ -49,7 +49,7 @@ class Tracking:
 
     Args:
         uri: From `tracking_uri`.
-        experiment: Made if there is none of this name.
+        experiment: Name of the experiment; created if missing.
         project: Computes the runs from the record.
         folder: The folder of the record; None: the runs are of this program alone.
         must_answer: Refuse a server that is unreachable now; else it may become reachable later.
@@ -170,7 +170,7 @@ class Tracking:
 
         Args:
             key: Key of the model's run.
-            folder: With ``MLmodel``.
+            folder: Folder of the model, with ``MLmodel``.
             name: Name of the registered model; created if missing.
             student: Digest of the student's files: one that is registered under this name is not added again.
                 Empty: unknown.
@@ -240,7 +240,7 @@ def one_run(uri: str, experiment: str, run: Run) -> Iterator[Tracking]:
 
     Args:
         uri: From `tracking_uri`.
-        experiment: Made if there is none of this name.
+        experiment: Name of the experiment; created if missing.
         run: The run; it becomes FINISHED, FAILED if the block raises, KILLED if it is interrupted.
 
     Raises:

@@ -29,7 +29,7 @@ _BUCKET = 8 * 2**20
 
 
 class PeerLostError(ConnectionError):
-    """Another process of the group is gone; training since the last checkpoint is lost."""
+    """Another process of the group has ended; training since the last checkpoint is lost."""
 
 
 class Group:
@@ -59,8 +59,8 @@ class Group:
     def share(self, chosen: Indices) -> Indices:
         """This rank's pairs of a batch, every `size`-th one, so that lengths are alike on all ranks.
 
-        Where a batch has fewer pairs than there are ranks, the others get its first pair, which counts for
-        nothing with them: they take part in all that follows.
+        If a batch has fewer pairs than ranks, the remaining ranks get its first pair with weight 0, so that
+        they take part in all collective operations.
         """
         return chosen[self.rank :: self.size] if self.count(len(chosen)) else chosen[:1]
 
@@ -75,10 +75,10 @@ class Group:
             torch.manual_seed(int(state))
 
     def gather(self, values: Tensor, n_pairs: int) -> Tensor:
-        """(n_pairs, D) what all ranks have for their pairs, rank after rank; without gradient.
+        """Gather the values of all ranks, (n_pairs, D), in the order of ranks; without gradient.
 
         Args:
-            values: (B, D) of this rank's `share`.
+            values: (B, D) values of this rank's `share`.
             n_pairs: Pairs of the whole batch.
         """
         if self.size == 1:
@@ -91,7 +91,7 @@ class Group:
         return torch.cat([part[:count] for part, count in zip(everyones, counts, strict=True)])
 
     def own(self, values: Tensor, n_pairs: int) -> Tensor:
-        """(B, D) this rank's rows of what `gather` gave; zero for a pair that counts for nothing."""
+        """Return this rank's rows of gathered values, (B, D); zeros for a pair of weight 0."""
         counts = self._counts(n_pairs)
         if not counts[self.rank]:
             return torch.zeros_like(values[:1])
@@ -99,7 +99,7 @@ class Group:
         return values[start : start + counts[self.rank]]
 
     def add_up(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The sum over all ranks of each of some scalars."""
+        """Return the sum of each scalar over all ranks."""
         if self.size == 1:
             return terms
         totals = torch.stack([value.float() for value in terms.values()])
@@ -116,7 +116,7 @@ class Group:
             vector_to_parameters(flat, bucket)
 
     def from_first(self, ask: Callable[[], T]) -> T:
-        """The answer of `ask` on rank 0, sent to every rank; plain values."""
+        """Broadcast the result of `ask` on rank 0, a plain value, to all ranks."""
         if self.size == 1:
             return ask()
         answer = [ask() if self.is_first else None]
@@ -142,7 +142,7 @@ def _reach(collective: Callable[[], object]) -> None:
     """Run a collective operation.
 
     Raises:
-        PeerLostError: It failed because a rank is not there any more.
+        PeerLostError: The operation failed because another rank has ended.
     """
     try:
         collective()

@@ -33,7 +33,7 @@ def is_due(before: int, after: int, total_pairs: float, report_pairs: int) -> bo
     Args:
         before: Sentence pairs seen before the step.
         after: Sentence pairs seen after it.
-        total_pairs: Of the whole run.
+        total_pairs: Sentence pairs of the whole run.
         report_pairs: The setting.
     """
     interval = report_interval(total_pairs, report_pairs)
@@ -47,7 +47,7 @@ def last_reports_before_end(total_pairs: float, report_pairs: int) -> tuple[int,
     A run with larger steps reports at the first step that reaches these.
 
     Args:
-        total_pairs: Of the whole run, above 0.
+        total_pairs: Sentence pairs of the whole run, above 0.
         report_pairs: The setting.
     """
     interval = report_interval(total_pairs, report_pairs)

@@ -40,7 +40,7 @@ def refuse_unfit_request(settings: Settings, resume: Path | None) -> None:
     """Refuse a run whose files, checkpoint, device or MLflow server are missing.
 
     Args:
-        settings: Of the run.
+        settings: Settings of the run.
         resume: Version directory of an unfinished run; None: a new run.
 
     Raises:

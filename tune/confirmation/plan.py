@@ -25,7 +25,7 @@ SEEDS_FOR_RUNNER_UP = 3
 
 
 def plan(study: Study, space: Space, settings: Settings) -> Confirmation | str:
-    """The plan for the winner of a search whose trials are done, or why there is none, in one line.
+    """Plan the confirmation of a finished search's winner, or give the reason for none, in one line.
 
     A function of the record. A winner's plan in the record stays as it is, even if the search grew.
 

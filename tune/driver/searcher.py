@@ -47,8 +47,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         slots: Returns the current number of slots.
         share: Returns the current number of GPUs, or fraction of a GPU, for a trial that starts or resumes
             after a pause. A trial that ran out of memory gets at least its `least_gpus`.
-        draw: Adds the next new trial to the record; returns None if there is none now. Left out: the space's
-            searcher proposes it.
+        draw: Adds the next new trial to the record; returns None if no trial can start now. Left out: the
+            space's searcher proposes it.
         is_share_open: Whether an interrupted trial gets the current share too, instead of its previous one:
             the number of GPUs may have changed.
     """

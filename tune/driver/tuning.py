@@ -49,7 +49,7 @@ class TrialResult:
         state: ``complete``, ``pruned``, ``fail``, ``paused`` or ``interrupted``.
         pairs_seen: Sentence pairs that it was trained on.
         seconds: Time in training.
-        cost: The second objective; None: there is none.
+        cost: The second objective; None with one objective.
     """
 
     number: int

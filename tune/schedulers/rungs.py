@@ -38,7 +38,7 @@ class Rungs:
     second: SecondObjective | None = None
 
     def between(self, before: float, now: float) -> float | None:
-        """The highest rung in the interval (`before`, `now`]; None if there is none."""
+        """The highest rung in the interval (`before`, `now`]; None without a rung."""
         highest = None
         for exact, rung in self._up_to(now):
             if exact > before:

@@ -79,7 +79,7 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
 
 
 def _proposal(space: Space, study: Study) -> dict[str, Scalar] | None:
-    """The warm start's proposal for the next trial; None: there is none left, or it has been tried."""
+    """The warm start's proposal for the next trial; None: no proposal left, or already tried."""
     place = len(study) - len(space.first)
     if not 0 <= place < len(study.proposals):
         return None

@@ -43,7 +43,7 @@ class Study:
         patience: Retries while the disk is full.
         whole: The study of the search if these trials are its confirmation's runs, which are saved with it;
             else None.
-        journal: The events so far; None: none, or unknown if there are trials, as in an older record.
+        journal: The events so far; None: no events, or unknown if trials exist, as in an older record.
 
     Attributes:
         confirmation: Plan of the winner's confirmation; None: no plan.

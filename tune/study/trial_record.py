@@ -152,7 +152,7 @@ class Trial:
 
     @property
     def cost(self) -> float | None:
-        """The second objective, equal in all reports; None: there is none, or no report yet."""
+        """The second objective, equal in all reports; None: one objective, or no report yet."""
         return next((value for name, value in self.metrics.items() if name.startswith(COST)), None)
 
     def best(self, mode: Mode, up_to: float = math.inf) -> float | None:

@@ -1,9 +1,8 @@
 """Self-contained HTML pages: a template and figures of an embedded Plotly, without network access.
 
 A page holds Plotly's script once, the figures as JSON, and a short script that draws them in the reader's
-light or dark colours. A content security policy lets these scripts run and nothing else, and forbids every
-connection, but for a served page's to its own server. Texts are escaped by the template, figures where they
-become JSON.
+light or dark colours. A content security policy allows only these scripts, and forbids every connection
+except a served page's to its own server. Texts are escaped by the template, figures where they become JSON.
 """
 
 from __future__ import annotations

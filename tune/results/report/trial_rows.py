@@ -91,7 +91,7 @@ def trial_table(
         names: The searched settings.
         objective: Name of the objective.
         at_rest: Whether no process runs the search: a running trial is interrupted then.
-        second: The second objective; None: there is none.
+        second: The second objective; None with one objective.
     """
     names, costs = list(names), [] if second is None else [second]
     first: Direction = "descending" if study.mode == "max" else "ascending"
