@@ -59,12 +59,12 @@ def load(
         version: Folder of a static table, or version directory, such as ``logs/miniature/version_3`` or
             ``logs/tune/NAME/best``.
         device: Device of the models; ``"auto"``: a GPU if there is one.
-        runtime: What computes the vectors of texts: ``"torch"``, ``"onnx"`` (ONNX Runtime, float32) or
+        runtime: Library that encodes texts: ``"torch"``, ``"onnx"`` (ONNX Runtime, float32) or
             ``"openvino"`` (bfloat16 where the CPU has units for it), the last two on the CPU alone. Their
             graph is built at the first load and kept in the cache. ``"auto"``: the fastest that is installed,
-            PyTorch on a GPU and for students of less than 80 MB. A static table needs none.
-        cache_dir: Folder of the cache. None: the one of the version's settings, relative to the working
-            directory or else to the nearest folder above the version that contains it.
+            PyTorch on a GPU and for students of less than 80 MB. A static table uses no runtime.
+        cache_dir: Folder of the cache. None: `paths.cache_dir` of the version's settings, relative to the
+            working directory, or else to the nearest folder above the version that contains it.
 
     Raises:
         InputError: The folder is not a version directory or is damaged, the device is missing, or the runtime

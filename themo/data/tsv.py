@@ -175,7 +175,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def has_quoted_fields(path: Path) -> bool:
-    """Whether the fields of a TSV are quoted in the way of pandas and Python's csv module.
+    """Whether the fields of a TSV are quoted as by pandas and Python's csv module.
 
     They are if every field with a quotation mark begins and ends with one and holds further ones only in
     pairs, and if some field holds such a pair or all fields are quoted. Otherwise quotation marks belong to

@@ -54,7 +54,7 @@ class Examination:
         xtd10: The retrieval set, if it was tested.
         imagenet: The classification set, if it was tested.
         rows: Scored encoders.
-        look: Encodes image files by the teacher, without caching.
+        look: Encodes image files with the teacher, without caching.
         pictured: Scenes of the retrieval set's pictures, if the set is the miniature's.
     """
 

@@ -44,7 +44,7 @@ N_NAMED = 3
 
 @dataclass(frozen=True)
 class Scores:
-    """Ranks of every query, and statistics of them."""
+    """Ranks of every query, and their statistics."""
 
     ranks: Mapping[str, Mapping[str, torch.Tensor]]
     """Task ("retrieval", "accuracy") to row to (Q,) int64 ranks of the right answers, 0 the best."""

@@ -107,7 +107,8 @@ def send_version(version: Path, seconds: float) -> Sent:
         seconds: Longest wait for the server.
 
     Raises:
-        InputError: Its process is running, a file is damaged, or the server does not take its run in time.
+        InputError: The version is being trained, a file is damaged, or the server does not take the run in
+            time.
     """
     settings, known = read_settings(version), destination_of(version)
     key = _keys(version)[0]
@@ -137,7 +138,7 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
 
     Args:
         settings: Settings of the version.
-        version: Its directory.
+        version: The version directory.
         must_answer: See `themo.tracking.runs.Tracking`.
 
     Raises:

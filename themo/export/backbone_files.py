@@ -43,7 +43,7 @@ def write_backbone(folder: Path, student: Student, tokenizer: Tokenizer) -> None
 
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer, max_length: int) -> None:
-    """Write ``tokenizer.json``, which pads and cuts by itself, and ``tokenizer_config.json``.
+    """Write ``tokenizer.json``, with padding and truncation, and ``tokenizer_config.json``.
 
     Every tokenizer is written as the plain class around ``tokenizer.json``: other classes, such as BERT's,
     override the handling of accents and capitals when they are loaded.

@@ -72,7 +72,7 @@ def refuse_missing_packages(option: str, packages: Sequence[str] = PACKAGES) -> 
 
     Args:
         option: The option, with its value if it has one.
-        packages: Its packages; by default those of a graph.
+        packages: Packages of the option; default: those of a graph.
 
     Raises:
         InputError: A package is missing.

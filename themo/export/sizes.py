@@ -40,7 +40,7 @@ HEAD = "head.json"
 ROUNDS = 5
 """Rounds of the times, each over all forms."""
 N_TOGETHER = 256
-"""Greatest number of texts of a rate: five rounds of them take about as long as 1,000 texts once."""
+"""Maximum number of texts of a rate: five rounds take about as long as 1,000 texts once."""
 _LEAST_SECONDS = 0.2
 """Minimum duration of a measurement of a rate."""
 _BATCH = 64

@@ -29,7 +29,7 @@ class Source:
     """A finished version.
 
     Attributes:
-        version: Its directory.
+        version: The version directory.
         settings: Settings of its run.
         summary: Content of its ``summary.json``.
         scores: Content of its ``test.json``; None if it was not tested.

@@ -34,7 +34,8 @@ def unfinished(folder: Path, suffix: str = "unfinished") -> Iterator[Path]:
     """An empty folder beside another, removed at the end of the block unless `put_in_place` renamed it.
 
     Args:
-        folder: Its parent exists. One process at a time writes it; files of a killed one are removed.
+        folder: The final folder, in an existing one. One process writes at a time; remains of a killed
+            process are removed.
         suffix: Suffix of the temporary name ``.NAME.SUFFIX``; unique per process if several may write at
             once.
     """
@@ -51,8 +52,8 @@ def put_in_place(new: Path, folder: Path, *, replace: bool = True) -> None:
     """Sync a complete folder to disk, and rename it to its place.
 
     Args:
-        new: The folder, beside its place.
-        folder: Its place.
+        new: The complete folder, beside its final path.
+        folder: The final path.
         replace: Rename a predecessor as `old_name` says, and remove it last: a reader that comes, or a
             process that dies, between the two renames finds it there. Otherwise `folder` must be missing or
             empty.
@@ -75,7 +76,7 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     """Write a folder atomically, replacing a previous one.
 
     Args:
-        folder: Its parent exists.
+        folder: The final path, in an existing folder.
         write: Writes the content into a given empty folder.
     """
     with unfinished(folder) as new:

@@ -22,7 +22,7 @@ def alone(lock: Path, busy: str) -> Iterator[None]:
     """Hold a lock for a block; waits for a process that holds it.
 
     Args:
-        lock: Its file.
+        lock: File of the lock.
         busy: Printed before a long wait, such as ``"x.zip: another process is fetching it; waiting"``.
 
     Raises:

@@ -52,8 +52,8 @@ class ApproximateIndex:
 
     Args:
         index: The index.
-        built: Its lists.
-        recall: Their recall.
+        built: Lists of the index.
+        recall: Recall of the lists.
     """
 
     def __init__(self, index: ImageIndex, built: Built, recall: Recall) -> None:

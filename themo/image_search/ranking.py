@@ -58,7 +58,7 @@ class Scores(Protocol):
     """Scores of pictures for a query."""
 
     def best(self, n: int) -> tuple[Rows, Vectors]:
-        """Return the rows of the n best pictures, with all equal to the last of them, and their scores."""
+        """Return rows and scores of the n best pictures, and of all ties with the last one."""
 
 
 class AllScores:
@@ -72,7 +72,7 @@ class AllScores:
         self._scores_N = scores_N
 
     def best(self, n: int) -> tuple[Rows, Vectors]:
-        """Return the rows of the n best pictures, with all equal to the last of them, and their scores."""
+        """Return rows and scores of the n best pictures, and of all ties with the last one."""
         rows = _not_below(self._scores_N, n)
         return rows, self._scores_N[rows]
 
@@ -94,7 +94,7 @@ class BoundedScores:
         self._greatest_N = np.concatenate([each.estimates_P + each.errors_P for each in bounds])
 
     def best(self, n: int) -> tuple[Rows, Vectors]:
-        """Return the rows of the n best pictures, with all equal to the last of them, and their scores."""
+        """Return rows and scores of the n best pictures, and of all ties with the last one."""
         candidates = np.flatnonzero(self._greatest_N >= np.partition(self._least_N, -n)[-n])
         if len(candidates) > MOST_COMPARED * len(self._least_N):
             return AllScores(self._index.scores(self._query_E[None])[:, 0]).best(n)

@@ -1,6 +1,6 @@
 """BERT's configuration and tokenizer from files that Themo wrote, read without transformers.
 
-Importing transformers takes 0.9 s of processor time; training and testing a BERT need nothing else of it.
+Importing transformers takes 0.9 s of processor time; to train and test a BERT, nothing else of it is needed.
 Transformers reads a backbone once and writes all of the configuration, and the whole tokenizer as one
 ``tokenizer.json`` (`themo.models.plain_backbone`). A student's folder has the same files. Transformers reads
 files that differ from these in any way.

@@ -42,7 +42,7 @@ class Translator:
 
     Attributes:
         model: The transformers model in eval mode.
-        tokenizer: Its tokenizer.
+        tokenizer: Tokenizer of the model.
         prefix: Prefix of every sentence: the target language's code for a multilingual model, else empty.
     """
 

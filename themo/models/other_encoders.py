@@ -92,7 +92,7 @@ def of_weights(backbone: str, config: Any) -> Any:
 
     Args:
         backbone: Name or folder.
-        config: Its configuration.
+        config: Configuration of the backbone.
 
     Raises:
         ValueError: The weights lack a tensor.

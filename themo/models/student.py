@@ -131,7 +131,7 @@ class Student(nn.Module):
         """Convert the backbone's weights to bfloat16 for `encode`, where that makes it faster.
 
         None on a GPU, on a CPU that does not multiply bfloat16 in hardware, and for a backbone that is not
-        BERT's kin.
+        a variant of BERT.
         """
         on_cpu = self.projection.weight.device.type == "cpu"
         if not (on_cpu and multiplies_bfloat16() and isinstance(self.backbone, BertEncoder)):

@@ -90,7 +90,7 @@ class Tokenizer:
         return flat, lengths
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
-        """Return for each text whether no part of it becomes the unknown token."""
+        """Return, for each text, whether its tokens include no unknown token."""
         encodings = self._backend.encode_batch_fast([canonical(text) for text in texts])
         return [self.unknown_id is None or self.unknown_id not in encoding.ids for encoding in encodings]
 

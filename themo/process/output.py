@@ -96,6 +96,6 @@ def typed(*words: str | Path) -> str:
 
 
 def from_here(path: Path) -> str:
-    """Return a path relative to the current folder if it lies below it, else as it is."""
+    """Return a path relative to the current folder if below it, else unchanged."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -42,8 +42,8 @@ class TextEncoder:
 
     Args:
         head: The student's head.
-        tokenizer: Its tokenizer.
-        session: Computes its vectors.
+        tokenizer: Tokenizer of the student.
+        session: Session that computes the student's vectors.
     """
 
     def __init__(self, head: Head, tokenizer: Tokenizer, session: Session) -> None:
@@ -81,7 +81,7 @@ class TextEncoder:
         return counts
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
-        """Return for each text whether no part of it becomes the unknown token."""
+        """Return, for each text, whether its tokens include no unknown token."""
         return self._tokenizer.knows(texts)
 
 

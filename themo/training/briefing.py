@@ -21,8 +21,8 @@ def briefing(settings: Settings, data: TrainingData, facts: Mapping[str, Any]) -
 
     Args:
         settings: Settings of the run.
-        data: Its data.
-        facts: From `themo.training.loop.train`.
+        data: Training data of the run.
+        facts: Facts from `on_begin` of `themo.training.loop.train`.
     """
     environment, parameters = facts["environment"], int(facts["parameters"])
     threads = environment["threads"]

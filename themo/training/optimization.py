@@ -105,7 +105,7 @@ class Updater:
         if not self._contrastive:
             terms = self._fitting(batch, partial(self._add_gradients, n_pairs))
             terms = self._group.add_up(terms)
-        elif self._group.size > 1:  # each process cuts its share by itself, between the exchanges of vectors
+        elif self._group.size > 1:  # each rank splits its own share, between the exchanges of vectors
             terms = self._add_cached_gradients(batch, n_pairs, partial(self._fitting, batch))
         else:
             terms = self._fitting(

@@ -19,9 +19,9 @@ class BestStudent:
     """The best student of a run or of a search.
 
     Attributes:
-        version: Its version directory.
-        score: Its value of the objective.
-        metrics: Its validation metrics, by name, such as ``val/match@01``.
+        version: Version directory of the student.
+        score: Best value of the objective.
+        metrics: Validation metrics by name, such as ``val/match@01``.
         settings: Settings by leaf name: all of a run, the searched ones of a search.
         number: Number of its trial; None outside a search.
     """

@@ -19,7 +19,7 @@ def learn_rate_at(
     Args:
         step: Step, from 0.
         peak: Learning rate at the end of the warm-up.
-        schedule: What follows the warm-up: the peak, or a fall to 0 at `total_steps`.
+        schedule: Shape after the warm-up: constant at the peak, or decay to 0 at `total_steps`.
         warmup_steps: Steps of a linear rise; step 0 has ``peak / warmup_steps``.
         total_steps: Steps of the whole run.
     """

@@ -45,7 +45,7 @@ class TrialResult:
     Attributes:
         number: From 0, in the order of proposal.
         settings: The searched settings by leaf name.
-        score: Its best value of the objective; None without a report.
+        score: Best value of the objective; None without a report.
         state: ``complete``, ``pruned``, ``fail``, ``paused`` or ``interrupted``.
         pairs_seen: Sentence pairs that it was trained on.
         seconds: Time in training.

@@ -80,7 +80,7 @@ def front_in_words(search: Search, study: Study, folder: Path) -> Iterator[Table
 
     Args:
         search: The search.
-        study: Its record.
+        study: The record.
         folder: The search directory.
     """
     second, front = search.space.search.second_objective, front_of(study)

@@ -31,7 +31,7 @@ class Why:
 
     Attributes:
         search: The search.
-        study: Its record.
+        study: The record.
         trial: The trial.
         decisions: The scheduler's decisions about it in order; None: an older record keeps no order of
             reports.

@@ -27,7 +27,7 @@ OFF = "off"
 """Value of `confirm` without a confirmation, and of the limits in place of null."""
 
 GRACES = ("grace_pairs", "grace_seconds", "grace_share")
-"""The ways to give the first rung; a file has one of them."""
+"""Settings that define the first rung; a file has one of these."""
 
 DEFAULT_GRACE = 20_000
 """Sentence pairs at the first rung where neither is given."""
@@ -174,7 +174,7 @@ class SearchSettings(Section):
         """The first rung in the search's resource, sentence pairs or seconds.
 
         Raises:
-            ValueError: It is given as a share, and the sentence pairs of a trial are unknown.
+            ValueError: The first rung is a share of a trial whose sentence pairs are unknown.
         """
         if self.grace_seconds is not None:
             return self.grace_seconds
@@ -187,7 +187,7 @@ class SearchSettings(Section):
         """Sentence pairs at the first rung.
 
         Raises:
-            ValueError: They are unknown: a share is given, or seconds.
+            ValueError: The pairs are unknown: the first rung is a share, or in seconds.
         """
         if self.grace_pairs is None:
             raise ValueError(f"grace_share {self.grace_share} has no sentence pairs before the search begins")
@@ -198,7 +198,7 @@ class SearchSettings(Section):
         """Sentence pairs of a whole trial.
 
         Raises:
-            ValueError: The first rung is not a share of it, or its sentence pairs are unknown.
+            ValueError: The first rung is not a share of a trial, or its sentence pairs are unknown.
         """
         if self.grace_share is None:
             raise ValueError(f"grace_pairs {self.grace_pairs} says nothing of a whole trial")

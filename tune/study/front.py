@@ -41,10 +41,10 @@ class Place:
     """The place of a trial among others by two objectives.
 
     Attributes:
-        value: Its objective.
-        cost: Its cost.
+        value: Objective of the trial.
+        cost: Cost of the trial.
         front: Number of its front, from 1.
-        rank: Its rank among all, from 1: front by front.
+        rank: Rank among all trials, from 1, front by front.
     """
 
     value: float

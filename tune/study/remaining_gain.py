@@ -82,7 +82,7 @@ def remaining_gain(study: Study, search: SearchSettings, most: int) -> Remaining
 
     Args:
         study: The record.
-        search: Its settings, with the stated amount and chance.
+        search: Settings of the search, with the stated amount and chance.
         most: Maximum number of trials.
 
     Returns:

@@ -30,7 +30,8 @@ class Place:
     Attributes:
         uri: Address without a password; None: the database beside the logs, which may move with them.
         experiment: Name of the experiment.
-        experiment_id: MLflow's id of it; None if no server has answered yet, and in older searches.
+        experiment_id: MLflow's id of the experiment; None before a server has answered, and in older
+            searches.
     """
 
     uri: str | None
@@ -78,7 +79,7 @@ def keep_place(folder: Path, experiment: str, experiment_id: str | None, uri: st
     Args:
         folder: The search directory.
         experiment: Name of the experiment.
-        experiment_id: MLflow's id of it, if it is known.
+        experiment_id: MLflow's id of the experiment, if known.
         uri: Server or database; None: that of the environment.
 
     Raises:

@@ -22,7 +22,7 @@ def student_cost(settings: Settings, data: TrainingData, second: SecondObjective
 
     Args:
         settings: Settings of a trial.
-        data: Its data, whose held-out sentences are encoded.
+        data: Data of the trial, whose held-out sentences are encoded.
         second: ``mb``: MB of the files that a version stores, exact. ``ms``: milliseconds of one text alone
             on one thread, the median of `N_ALONE`. Both by the code of ``test --sizes``.
 

@@ -194,7 +194,7 @@ def _fetched(
     """Training data and checkpoint on this machine, the latter until `stack` closes; waits on a full disk.
 
     Raises:
-        StorageError: They cannot be fetched.
+        StorageError: Data or checkpoint cannot be fetched.
     """
     shipment, storage = work.shipment, Storage(work.storage)
     try:

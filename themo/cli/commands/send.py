@@ -34,7 +34,7 @@ def add_options(parser: Parser) -> None:
 
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
-    """Run the command: a folder that cannot be sent, as of a running search, does not hold up the others."""
+    """Run the command: a folder that cannot be sent, such as a running search, does not block others."""
     for folder in options.folders:
         _refuse(folder)
     from themo.tracking.unsent import marked

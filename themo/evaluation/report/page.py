@@ -95,7 +95,7 @@ class Confusion:
         n: Number of the class's images that the student takes for the other class.
         n_images: Number of images of the class.
         n_teacher: Number of the class's images that the teacher, reading English, takes for the other class.
-        examples: Some of those images.
+        examples: Some images that the student confuses.
     """
 
     right: tuple[str, str]

@@ -16,7 +16,7 @@ class Panel:
     """A small plot.
 
     Attributes:
-        title: Its title, above it.
+        title: Title above the plot.
         height: Height of the plot in pixels, without ticks and title.
     """
 

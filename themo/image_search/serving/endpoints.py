@@ -36,7 +36,7 @@ FRESH = {"Cache-Control": "private, no-cache"}
 """A browser revalidates every picture, and so notices a deleted one; unchanged ones are not resent."""
 
 SHOWN = FRESH | {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
-"""Headers of a picture in full: a browser that opens it by itself lays it out with a style of its own."""
+"""Headers of a full picture: a browser that opens the picture alone adds its own inline style."""
 
 
 class Endpoints:

@@ -29,7 +29,7 @@ def commands(
 
     Args:
         search: The search.
-        folder: Its directory.
+        folder: The search directory.
         is_settled: Whether neither trials nor runs of the confirmation are left.
         is_repeatable: Whether training with ``best.yaml`` repeats the winner.
         version: The winner's version; None: it is not there.

@@ -35,9 +35,9 @@ def write_comparison(first: Search, first_folder: Path, second: Search, second_f
 
     Args:
         first: A search.
-        first_folder: Its directory; only the page in it is changed.
+        first_folder: Directory of the first search; only its page is changed.
         second: Another search with the same objective, and the same second objective if both have one.
-        second_folder: Its directory.
+        second_folder: Directory of the second search.
 
     Returns:
         The HTML file, ``report-beside-NAME.html``.
@@ -114,7 +114,7 @@ def progress(sources: tuple[Source, Source]) -> Figure:
 
 @dataclass(frozen=True)
 class Pair:
-    """A property of two searches: its name, and its text for each of them."""
+    """A property of two searches: its name, and its text for each search."""
 
     name: str
     first: str

@@ -32,7 +32,7 @@ class Column:
     """A column.
 
     Attributes:
-        name: Its heading.
+        name: Heading of the column.
         is_number: Whether its cells are numbers, aligned at the right.
         first: Direction of the first sort by it.
         sorted: Direction in which the rows are sorted by it; None: they are not.
