@@ -1,4 +1,4 @@
-"""Distillation losses on student and teacher vectors of shape (B, D).
+"""Distillation losses on student and teacher vectors of shape (B, D); each returns a scalar.
 
 Shape suffixes: B pairs of a batch, D dimensions.
 """
