@@ -11,7 +11,7 @@ from benchmarks.searches import comparison
 from benchmarks.searches.calibration import held_ends
 from benchmarks.searches.comparison import BUDGET, OURS, TABLES, Task, collect, draw
 from benchmarks.searches.curves import read
-from benchmarks.searches.left_out import Errors, errors_of
+from benchmarks.searches.left_out import Errors, errors_of, reach_row
 from benchmarks.searches.peers.__main__ import oracle_of
 from benchmarks.searches.replay import Course, Oracle
 
@@ -56,7 +56,7 @@ def test_a_second_bar_is_the_median_of_random_search(miniature: Oracle) -> None:
     rows = {row.name: row for row in comparison._rows("miniature", miniature, courses)}
     row = rows["miniature, 1 slot, as random search: optuna-median"]
     assert "reached 67% of 3 seeds" in row.detail
-    assert "bar 0.5000" in row.detail
+    assert "bar 0.5000, median best 0.500" in row.detail
     assert row.figure == 2 / miniature.whole  # 1, 2 and never
 
 
@@ -85,3 +85,11 @@ def test_the_surrogate_is_judged_by_settings_left_out(miniature: Oracle) -> None
     assert errors.explained < 1
     perfect = Errors(errors.recorded, errors.recorded)
     assert (perfect.explained, perfect.absolute.max()) == (1, 0)
+
+
+def test_the_surrogate_promises_no_more_than_was_recorded(miniature: Oracle) -> None:
+    row = reach_row("miniature", miniature, n=20)
+    assert row.figure is not None
+    assert 0 < row.figure <= max(curve.best for curve in miniature.firsts)
+    n_above = sum(curve.best >= miniature.bar for curve in miniature.firsts)
+    assert f"20 uniform draws and {n_above} of {len(miniature.firsts)} recorded settings" in row.detail

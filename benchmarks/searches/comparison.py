@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.measure import Options, Row
 from benchmarks.searches.calibration import held_ends
 from benchmarks.searches.curves import read
-from benchmarks.searches.left_out import error_row
+from benchmarks.searches.left_out import error_row, reach_row
 from benchmarks.searches.ours import Ours
 from benchmarks.searches.peers import PEERS
 from benchmarks.searches.peers.__main__ import oracle_of
@@ -88,7 +88,7 @@ def run(options: Options) -> list[Row]:
     draw({task: course for task, course in courses.items() if task.slots == 1}, oracles, PICTURE)
     rows = [row for table, oracle in oracles.items() for row in _rows(table, oracle, courses)]
     for table, oracle in oracles.items():
-        rows += [error_row(table, oracle), held_ends(table, oracle)]
+        rows += [error_row(table, oracle), reach_row(table, oracle), held_ends(table, oracle)]
     return rows + [Row("another library", None, "", detail=line) for line in missing]
 
 
@@ -129,13 +129,14 @@ def _rows(table: str, oracle: Oracle, courses: Mapping[Task, Course]) -> Iterato
                 reached = [course.until(bar) / oracle.whole for course in found.values()]
                 low, high = np.quantile(reached, [0.25, 0.75], method="nearest")
                 share = statistics.mean(map(math.isfinite, reached))
+                best = statistics.median(course.bests[-1] for course in found.values())
                 yield Row(
                     f"{table}, {slots} {'slot' if slots == 1 else 'slots'}, {goal}: {method}",
                     statistics.median_high(reached),
                     "trainings",
                     spread=(float(low), float(high)),
                     detail=f"reached {share:.0%} of {len(reached)} seeds within {BUDGET}; quartiles; "
-                    f"{len(oracle.firsts)} recorded curves, bar {bar:.4f}",
+                    f"{len(oracle.firsts)} recorded curves, bar {bar:.4f}, median best {best:.3f}",
                     seeds=tuple(found),
                 )
 
