@@ -32,8 +32,8 @@ from tune.study.study import Study
 from tune.study.trial_record import State, Trial
 from tune.study.work_time import sessions
 from tune.worker.memory import larger_share
-from tune.worker.trial import configuration
 from tune.worker.trial_report import TrialReport, read_report
+from tune.worker.work import configuration
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
