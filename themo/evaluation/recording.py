@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from themo.config.settings import Settings
 from themo.evaluation.score_names import logged_scores
+from themo.process.imports import uncollected
 from themo.process.progress import console, waiting
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def score_and_record(
     """
     from themo.files.atomic import write_text
 
-    with waiting("Loading libraries"):
+    with waiting("Loading libraries"), uncollected():
         from themo.checkpoints.versions import REPORT_FILE, TEST_FILE
         from themo.evaluation.encoders import examine
         from themo.evaluation.version_run import tracking_of

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from themo.errors import InputError
+from themo.process.imports import uncollected
 from themo.tracking.known_databases import note_opened
 from themo.tracking.uri import reason_without_password, sqlite_file, without_password
 
@@ -37,10 +38,11 @@ def open_experiment(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    from alembic.util.exc import CommandError
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+    with uncollected():
+        from alembic.util.exc import CommandError
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
     try:
         with _alone(uri):

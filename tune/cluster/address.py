@@ -14,9 +14,7 @@ from threading import Thread
 
 from themo.errors import InputError
 from tune.cluster import probe
-
-LOCAL = "local"
-"""Address that starts a cluster on this machine even where RAY_ADDRESS is set."""
+from tune.cluster.resources import LOCAL
 
 _ANSWER_SECONDS = 9.0
 """Timeout of name resolution and connection, and again of the cluster's answer."""

@@ -19,8 +19,9 @@ from themo.errors import InputError, reason_of
 from themo.files.disk_space import LossyFile
 from themo.process.progress import console
 from themo.process.signals import sparing_children
-from tune.cluster.address import LOCAL, refuse_unreachable, submission
+from tune.cluster.address import refuse_unreachable, submission
 from tune.cluster.folders import refuse_unfit_folders
+from tune.cluster.resources import LOCAL
 
 RAY_VARIABLES = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from themo.config.places import expand_home
 from themo.errors import InputError
-from tune.cluster.address import LOCAL
+from tune.cluster.resources import LOCAL
 
 _LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
 """Maximum length of the path of a Unix socket, in bytes."""

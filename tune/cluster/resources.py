@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from themo.errors import InputError
-from tune.cluster.address import LOCAL
-from tune.cluster.connection import Machine
 
 if TYPE_CHECKING:
     from themo.process.devices import Device
+    from tune.cluster.connection import Machine
+
+LOCAL = "local"
+"""Address that starts a cluster on this machine even where RAY_ADDRESS is set."""
 
 
 @dataclass(frozen=True)

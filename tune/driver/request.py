@@ -14,8 +14,7 @@ from themo.errors import InputError
 from themo.process.devices import refuse_missing_device
 from themo.process.progress import console
 from themo.tracking.uri import check_reachable, tracking_uri
-from tune.cluster.address import LOCAL
-from tune.cluster.resources import Resources
+from tune.cluster.resources import LOCAL, Resources
 from tune.cluster.storage import Storage
 from tune.confirmation.verdict import is_due
 from tune.driver.search_options import SearchOptions

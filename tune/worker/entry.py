@@ -12,13 +12,15 @@ from typing import Any
 
 from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
+from themo.process.imports import uncollected
 from tune.worker.reporter import Report, report_to_tune
 from tune.worker.work import Work
 
 
 def run(config: dict[str, Any], *, work: Work) -> None:
     """Run one trial; called by Ray on a worker."""
-    from tune.worker.trial import newest_checkpoint, run_trial
+    with uncollected():
+        from tune.worker.trial import newest_checkpoint, run_trial
 
     run_trial(config, work, newest_checkpoint(config["checkpoint"], work.storage), report_to_tune)
 

@@ -8,6 +8,7 @@ from argparse import Namespace
 from themo.cli.options import Parser, add_json, add_presets, add_settings
 from themo.config.settings import Settings
 from themo.config.worlds import load_for_training, toy_parts
+from themo.process.imports import uncollected
 from themo.process.output import print_json, print_result
 from themo.process.progress import console, waiting
 
@@ -46,7 +47,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
     refuse_missing_files(settings)
     Sources(settings).fetch_repositories()  # before the slow imports
-    with waiting("Loading libraries"):
+    with waiting("Loading libraries"), uncollected():
         from themo.data.preparation import prepare_data
 
     from themo.data.test_files import fetch_captions, fetch_parts

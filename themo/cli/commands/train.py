@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from themo.cli.known_runs import complete_with, versions
 from themo.cli.options import Parser, add_presets, add_settings, path
+from themo.process.imports import uncollected
 from themo.process.output import print_result, typed, with_command
 from themo.process.progress import console, waiting
 
@@ -40,7 +41,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
     settings = settings_of_run(options.config, options.preset, options.settings, options.resume)
     refuse_unfit_request(settings, options.resume)
-    with waiting("Loading libraries"):  # after all checks that do without them
+    with waiting("Loading libraries"), uncollected():  # after all checks that do without them
         from themo.training.run import training_run
     can_test = settings.benchmarks.names_tests and settings.data.targets is None
     with training_run(settings, resume=options.resume) as run:
