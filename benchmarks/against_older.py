@@ -26,7 +26,7 @@ from pathlib import Path
 
 from benchmarks.measure import Goal, Options, Row
 from benchmarks.miniature_build import BEFORE, HERE, ROUNDS, checkout
-from benchmarks.search_memory import DRIVER, WORKER, most_memory
+from benchmarks.search_memory import DRIVER, WORKER, Memory, most_memory
 
 REFUSALS: Mapping[str, list[str]] = {
     "wrong number": ["train", "--batch-size", "x"],
@@ -74,8 +74,8 @@ COMMANDS: Mapping[str, tuple[list[str], float]] = {
 """Commands on what `SETUP` has made, and the ratio of processor time to reach."""
 
 SEARCH_OF_ONE_REPORT = ["tune", "--num-samples", "1", "--epochs", "0.05", "--name"]
-GOAL_OF_SEARCHES = 0.6
-"""Ratio of resident memory to reach, of driver and worker."""
+MOMENTS = {"at the first report": Goal(0.6, "<"), "until the end of the search": None}
+"""Ends of the measurement of driver and worker, and the ratio of resident memory to reach."""
 
 FIRST_STEP = """
 import os, runpy, sys, torch
@@ -163,15 +163,17 @@ def compared(
             for name, (words, goal) in COMMANDS.items():
                 yield from measure(name, ["-m", "themo", *words], 0, goal)
             yield from measure("first training step", ["-c", FIRST_STEP], 0, 0.5)
-            most: dict[Path, list[dict[str, float]]] = {HERE: [], before: []}
+            most: dict[Path, list[tuple[Memory, Memory]]] = {HERE: [], before: []}
             for number, tree in turns():
                 if number >= 0:
                     name = f"memory-{time.time_ns()}"
                     command = [sys.executable, "-m", "themo", *SEARCH_OF_ONE_REPORT, name]
-                    most[tree].append(most_memory(command, place_of[tree], _environment(tree)))
-            for role in (DRIVER, WORKER):
-                now, then = ([each[role] for each in most[tree]] for tree in (HERE, before))
-                yield _row(f"{role}, memory", now, then, "MiB", commit, Goal(GOAL_OF_SEARCHES, "<"))
+                    study = Path("logs", "tune", name, "study.json")
+                    most[tree].append(most_memory(command, study, place_of[tree], _environment(tree)))
+            for until, (moment, goal) in enumerate(MOMENTS.items()):
+                for role in (DRIVER, WORKER):
+                    now, then = ([each[until][role] for each in most[tree]] for tree in (HERE, before))
+                    yield _row(f"{role}, memory {moment}", now, then, "MiB", commit, goal)
 
 
 def measured(arguments: list[str], tree: Path, place: Path, code: int) -> Use:

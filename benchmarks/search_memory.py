@@ -1,10 +1,11 @@
-"""Greatest resident memory of a search's driver and of its trial's worker, until the end of one short trial.
+"""Greatest resident memory of a search's driver and of its trial's worker, at the first report and at the end.
 
 Pages of shared libraries count in each process that maps them, as `top` shows them.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -19,17 +20,29 @@ SECONDS_BETWEEN_SAMPLES = 0.2
 _TITLE = "ray::ImplicitFunc"
 """Begins the title that Ray gives to a process with a trial."""
 
+Memory = dict[str, float]
+"""MiB by `DRIVER` and `WORKER`."""
 
-def most_memory(command: Sequence[str], place: Path, environment: Mapping[str, str]) -> dict[str, float]:
-    """Run a search; return the greatest resident memory of driver and worker, in MiB.
+
+def most_memory(
+    command: Sequence[str], study: Path, place: Path, environment: Mapping[str, str]
+) -> tuple[Memory, Memory]:
+    """Run a search; return the greatest memory until its first report is recorded, and until its end.
+
+    Args:
+        command: Command of the search.
+        study: Its ``study.json``, within `place`.
+        place: Working directory.
+        environment: Environment variables.
 
     Raises:
-        RuntimeError: The search fails, or no worker was seen.
+        RuntimeError: The search fails, or no worker was seen before the first report.
     """
     process = psutil.Popen(
         command, cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    most = {DRIVER: 0.0, WORKER: 0.0}
+    most: Memory = {DRIVER: 0.0, WORKER: 0.0}
+    first: Memory | None = None
     while process.poll() is None:
         for each in _family(process):
             with suppress(psutil.Error, IndexError):  # it has just ended
@@ -37,10 +50,18 @@ def most_memory(command: Sequence[str], place: Path, environment: Mapping[str, s
                 if is_worker or each.pid == process.pid:
                     role = WORKER if is_worker else DRIVER
                     most[role] = max(most[role], each.memory_info().rss / 2**20)
+        if first is None and _has_report(place / study):
+            first = most.copy()
         time.sleep(SECONDS_BETWEEN_SAMPLES)
-    if process.returncode or not most[WORKER]:
-        raise RuntimeError(f"{' '.join(command)}: exit code {process.returncode}, memory {most}")
-    return most
+    if process.returncode or first is None or not first[WORKER]:
+        raise RuntimeError(f"{' '.join(command)}: exit code {process.returncode}, memory {first}, {most}")
+    return first, most
+
+
+def _has_report(study: Path) -> bool:
+    if not study.is_file():
+        return False
+    return any(trial["values"] for trial in json.loads(study.read_text(encoding="utf-8"))["trials"])
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:

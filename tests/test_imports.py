@@ -233,3 +233,11 @@ def test_looking_for_a_cluster_does_not_load_ray() -> None:
     script = "import sys, tune.cluster.address; print('ray' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out == "False\n"
+
+
+def test_the_driver_of_a_search_does_not_load_torch() -> None:
+    modules = ("session", "searcher", "stoppers", "range_ends", "rungs_in_pairs", "conclusion")
+    names = ["themo.data.preparation", "tune.cluster.teacher_vectors", *(f"tune.driver.{m}" for m in modules)]
+    script = f"import sys, {', '.join(names)}; print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out == "False\n"

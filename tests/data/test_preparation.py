@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +61,23 @@ def test_the_second_time_nothing_is_computed(settings: SettingsFactory) -> None:
     second = prepare_data(settings(batch_size=3, learn_rate=1.0, max_length=20))
     assert (second.train.folder, second.train.vectors) == (first.train.folder, first.train.vectors)
     assert {p: p.stat().st_mtime_ns for p in Path(settings().paths.cache_dir).rglob("*.npy")} == entries
+
+
+def test_prepared_data_are_found_without_torch(settings: SettingsFactory, tiny_config: Path) -> None:
+    prepare_data(settings())
+    script = """
+import sys
+from pathlib import Path
+from themo.config.settings import load
+from themo.data.preparation import prepare_data
+from themo.training.preconditions import refuse_unfit
+settings = load(Path(sys.argv[1]))
+refuse_unfit(settings, prepare_data(settings))
+print("torch" in sys.modules)
+"""
+    words = [sys.executable, "-c", script, str(tiny_config)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_decomposed_texts_are_prepared_like_composed_ones(settings: SettingsFactory, tmp_path: Path) -> None:
