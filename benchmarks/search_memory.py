@@ -1,4 +1,4 @@
-"""Greatest resident memory of a search's driver and of its trial's worker, at the first report and at the end.
+"""Greatest resident memory of a search's driver and worker, until the first report and until the end.
 
 Pages of shared libraries count in each process that maps them, as `top` shows them.
 """

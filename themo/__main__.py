@@ -39,7 +39,9 @@ def spare_last_collections() -> None:
     They took a quarter of the processor time of ``test`` and a fifth of ``status`` (measured). Files are
     closed by their contexts, and functions of `atexit` run as before.
     """
-    gc.freeze()
+    from themo.process.imports import freeze
+
+    freeze()
 
 
 def run() -> int:

@@ -1,18 +1,21 @@
-"""Imports of large libraries without garbage collection."""
+"""Objects of large libraries, which stay until the end of a process, without garbage collection."""
 
 from __future__ import annotations
 
+import atexit
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Import libraries without garbage collection, and exclude their objects from all later collections.
+    """Import libraries without garbage collection, and `freeze` their objects.
 
-    torch and MLflow create 440,000 objects that stay until the end of the process. To look through them took
-    a tenth of the processor time of ``test`` (measured). Does nothing where collection is disabled.
+    torch and MLflow create 440,000 objects. To look through them took a tenth of the processor time of
+    ``test`` (measured). Does nothing where collection is disabled.
     """
     if not gc.isenabled():
         yield
@@ -21,5 +24,21 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()
+        freeze()
         gc.enable()
+
+
+def freeze() -> None:
+    """Exclude all objects from later collections, those at the interpreter's end included."""
+    gc.freeze()
+    _register_end()
+
+
+@cache
+def _register_end() -> None:
+    atexit.register(_unfreeze_bindings)
+
+
+def _unfreeze_bindings() -> None:
+    if "triton" in sys.modules:  # nanobind, which binds it, prints a report of objects that are not collected
+        gc.unfreeze()

@@ -6,7 +6,6 @@ time is training time.
 
 from __future__ import annotations
 
-import atexit
 import gc
 import traceback
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from themo.data.dataset import TrainingData
 from themo.errors import reason_of
 from themo.files.disk_space import Patience
 from themo.process.devices import is_device_fault, is_out_of_memory
+from themo.process.imports import freeze
 from themo.training.distributed import PeerLostError
 from tune.cluster.own_device import DeviceError, own_device
 from tune.cluster.sharing import refuse_unsigned
@@ -119,8 +119,7 @@ def _clear_device(gpus: float) -> None:
 @cache
 def _spare_what_is_imported() -> None:
     """Exclude imported modules from garbage collection, which took most of the time between trials."""
-    gc.freeze()
-    atexit.register(gc.unfreeze)  # else extensions report leaks at exit
+    freeze()
 
 
 def _fetched(
