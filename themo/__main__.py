@@ -50,7 +50,10 @@ def run() -> int:
     Ctrl-C during loading prints no traceback and returns 130.
     """
     try:
-        from themo.cli.main import main
+        from themo.process.imports import uncollected
+
+        with uncollected():
+            from themo.cli.main import main
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130

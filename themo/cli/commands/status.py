@@ -16,6 +16,7 @@ from themo.cli.addressing import (
 )
 from themo.cli.options import Parser, add_json, path
 from themo.config.settings import load
+from themo.process.imports import uncollected
 from themo.process.output import print_json, print_result, with_command
 
 SUMMARY = "Show a search or a version, or all searches and the newest of both."
@@ -38,11 +39,12 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, _resume_hint: list[str]) -> None:
     """Run the command."""
-    from themo.cli.version_status import read_version_status
-    from tune.results.front import front_in_words
-    from tune.results.status import overview, read_all, read_status
-    from tune.study.naming import is_starting, search_folder, starting
-    from tune.study.tracking_place import comparison_of
+    with uncollected():
+        from themo.cli.version_status import read_version_status
+        from tune.results.front import front_in_words
+        from tune.results.status import overview, read_all, read_status
+        from tune.study.naming import is_starting, search_folder, starting
+        from tune.study.tracking_place import comparison_of
 
     def show(folder: Path) -> None:
         if is_version(folder):
