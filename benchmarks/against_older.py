@@ -170,10 +170,10 @@ def compared(
                     command = [sys.executable, "-m", "themo", *SEARCH_OF_ONE_REPORT, name]
                     study = Path("logs", "tune", name, "study.json")
                     most[tree].append(most_memory(command, study, place_of[tree], _environment(tree)))
-            for until, (moment, goal) in enumerate(MOMENTS.items()):
+            for until, (moment, at_most) in enumerate(MOMENTS.items()):
                 for role in (DRIVER, WORKER):
                     now, then = ([each[until][role] for each in most[tree]] for tree in (HERE, before))
-                    yield _row(f"{role}, memory {moment}", now, then, "MiB", commit, goal)
+                    yield _row(f"{role}, memory {moment}", now, then, "MiB", commit, at_most)
 
 
 def measured(arguments: list[str], tree: Path, place: Path, code: int) -> Use:
