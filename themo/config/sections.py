@@ -162,7 +162,7 @@ class LossSettings(Section):
         return weights
 
     @model_validator(mode="after")
-    def _a_weight_each(self) -> LossSettings:
+    def _weights_match_widths(self) -> LossSettings:
         widths, weights = len(self.nested_widths or ()), self.nested_weights
         if weights is not None and len(weights) != widths:
             raise ValueError(

@@ -112,7 +112,7 @@ class Storage:
             destination_filesystem=fs.LocalFileSystem(),
         )
 
-    def when_there(self, work: Callable[[], T]) -> T:
+    def retry_until_reachable(self, work: Callable[[], T]) -> T:
         """Call `work` on the driver; retry, with a warning, while the storage is full or unreachable.
 
         Raises:
@@ -190,11 +190,11 @@ def wait_for_storage(work: Callable[[], T], is_there: Callable[[], bool], waits:
         OSError: The work fails although the storage answers and has space.
     """
 
-    def waits_for(error: Exception) -> str | None:
+    def reason_to_wait(error: Exception) -> str | None:
         if not isinstance(error, OSError):
             return None
         if is_full(error):
             return f"space on a full disk: {reason_of(error)}"
         return None if is_there() else f"the storage: {reason_of(error)}"
 
-    return room.retry(work, waits_for, waits)
+    return room.retry(work, reason_to_wait, waits)

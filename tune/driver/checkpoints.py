@@ -65,7 +65,9 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         record = self._study[trial.config["number"]]
         before = record.checkpoint
         path = f"{self._session}/{checkpoint.path.rpartition(f'/{self._session}/')[2]}"
-        self._storage.when_there(lambda: self._storage.sync(path))  # before the previous one is removed
+        self._storage.retry_until_reachable(
+            lambda: self._storage.sync(path)
+        )  # before the previous one is removed
         record.enter_checkpoint(path)
         self._study.save()
         in_use = {other.checkpoint for other in self._study}  # other trials may resume from it too

@@ -228,7 +228,7 @@ class Study:
     def winner(self) -> Trial | None:
         """The trial whose student the search hands over: `scored_winner`, or a rival that is proven better.
 
-        After `come_to_rest` it equals the leader.
+        After `reset_to_checkpoints` it equals the leader.
         """
         return self._handed_over(self.scored_winner())
 
@@ -244,7 +244,7 @@ class Study:
         able = (trial for trial in self if trial.is_scored and trial.saved(self.mode) is not None)
         return min(able, key=lambda trial: self._place(trial, trial.saved(self.mode)), default=None)
 
-    def come_to_rest(self) -> bool:
+    def reset_to_checkpoints(self) -> bool:
         """Reset the running trials to their last checkpoints; in memory until `save`.
 
         Their later reports come again when the search is resumed. Trials whose end was decided but not yet
@@ -253,7 +253,7 @@ class Study:
         Returns:
             Whether any trial ended.
         """
-        has_ended = self._whole is None and self.runs.come_to_rest()
+        has_ended = self._whole is None and self.runs.reset_to_checkpoints()
         for trial in self:
             if trial.is_done:
                 continue
@@ -330,7 +330,7 @@ class Study:
         """
         study = cls.read(path)
         study._patience = patience
-        if study.come_to_rest():
+        if study.reset_to_checkpoints():
             study.save()
         return study
 

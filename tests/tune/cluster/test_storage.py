@@ -136,5 +136,5 @@ def test_the_driver_waits_for_a_storage_that_is_away_and_says_so(tmp_path, monke
             raise error
         return "done"
 
-    assert Storage(str(tmp_path)).when_there(work) == "done"
+    assert Storage(str(tmp_path)).retry_until_reachable(work) == "done"
     assert capsys.readouterr().err == "Warning: waiting for the storage: [Errno 112] Host is down\n"

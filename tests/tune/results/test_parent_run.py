@@ -23,7 +23,7 @@ from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of
 from themo.tracking.uri import URI_VARIABLE, tracking_uri
 from tune.cluster.resources import Resources
 from tune.driver.conclusion import _bring_to_mlflow
-from tune.results.parent_run import bring_winner, register_winner, renew, send_search
+from tune.results.parent_run import register_winner, renew, send_search, send_winner
 from tune.results.run_tags import run_key
 from tune.study.search import Search, alone
 from tune.study.study import Study
@@ -107,7 +107,7 @@ def winner_tags(run: Any) -> dict[str, str]:
 def test_the_winner_is_brought_once(search: Search) -> None:
     finish(search, 0.9, 0.4)
     for _ in range(2):  # as by a resume of the finished search
-        bring_winner(search, search.folder)
+        send_winner(search, search.folder)
     client, run = parent(search)
     assert winner_tags(run) == {"trial": "0", "tested": "yes", "learn_rate": "0.001", "weight_decay": "0.1"}
     assert run.data.metrics == {
@@ -152,7 +152,7 @@ def test_postgresql_holds_winner_and_comparison(
 
 def test_another_winner_takes_the_place_of_the_first(search: Search) -> None:
     finish(search, 0.9, 0.4)
-    bring_winner(search, search.folder)
+    send_winner(search, search.folder)
     finish(search, 0.9, 0.4, 0.95)
     (search.folder / "best" / "test.json").unlink()  # its test failed
     renew(search, search.folder)
@@ -165,7 +165,7 @@ def test_another_winner_takes_the_place_of_the_first(search: Search) -> None:
 def test_files_of_an_earlier_winner_are_left_out(search: Search) -> None:
     finish(search, 0.9, 0.4)
     keep_run_keys(search.folder / "best", f"{search.uid}/1", search.uid)  # as a kill leaves it
-    bring_winner(search, search.folder)
+    send_winner(search, search.folder)
     client, run = parent(search)
     assert winner_tags(run)["tested"] == "no"
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["settings.json"]
@@ -177,7 +177,7 @@ def test_a_server_that_is_away_gets_the_winner_later(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
     monkeypatch.setattr(Tracking.close, "__defaults__", (0.1,))
     finish(search, 0.9, 0.4)
-    bring_winner(search, search.folder)
+    send_winner(search, search.folder)
     hint = f"are not all sent yet; send them with: python -m themo send {search.folder}\n"
     assert hint in capsys.readouterr().err
     known = destination_of(search.folder)
@@ -196,7 +196,7 @@ def test_a_server_that_is_away_gets_the_winner_later(
     assert "RUNNING" not in {run.info.status for run in found}
     assert winner_tags(parent(search)[1])["trial"] == "0"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    bring_winner(search, search.folder)  # that place is kept
+    send_winner(search, search.folder)  # that place is kept
 
 
 def test_a_running_search_is_not_sent_by_others(search: Search) -> None:
@@ -210,7 +210,7 @@ def test_a_running_search_is_not_sent_by_others(search: Search) -> None:
 
 def test_a_removed_database_gets_all_runs_again(search: Search) -> None:
     finish(search, 0.9, 0.4)
-    bring_winner(search, search.folder)
+    send_winner(search, search.folder)
     (Path(search.settings.paths.logs_dir) / "mlflow.db").unlink()
     renew(search, search.folder)
     _, found = runs(search)

@@ -94,7 +94,7 @@ def test_a_full_disk_is_waited_for_and_reported_to_the_driver(
         save(report, folder)
 
     monkeypatch.setattr(FormulaReport, "save", save_where_there_is_room)
-    assert_told_when_there_is_room(tmp_path)
+    assert_wait_for_space_is_reported(tmp_path)
 
 
 def test_room_for_the_folder_of_a_version_is_waited_for_too(
@@ -108,10 +108,10 @@ def test_room_for_the_folder_of_a_version_is_waited_for_too(
         return make(*args, **options)
 
     monkeypatch.setattr(tempfile, "mkdtemp", make_where_there_is_room)
-    assert_told_when_there_is_room(tmp_path)
+    assert_wait_for_space_is_reported(tmp_path)
 
 
-def assert_told_when_there_is_room(logs_dir: Path) -> None:
+def assert_wait_for_space_is_reported(logs_dir: Path) -> None:
     sent: list[TrialReport] = []
     a_reporter(lambda report, _: sent.append(report))(a_report(logs_dir, 200))
     assert [(report.waits, report.metrics.get("pairs_seen")) for report in sent] == [
