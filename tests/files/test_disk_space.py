@@ -100,10 +100,10 @@ def test_retry_ends_with_a_reason_that_does_not_pass(monkeypatch: pytest.MonkeyP
     def fail() -> None:
         raise failures.pop(0)
 
-    def waits_for(error: Exception) -> str | None:
+    def reason_to_wait(error: Exception) -> str | None:
         return f"it: {error}" if isinstance(error, OSError) else None
 
     with pytest.raises(ValueError, match="wrong"):
-        room.retry(fail, waits_for, warned.append, paused.append)
+        room.retry(fail, reason_to_wait, warned.append, paused.append)
     assert warned == ["it: away"]
     assert paused == [room.SECONDS_BETWEEN_TRIES] * 2

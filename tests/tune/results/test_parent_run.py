@@ -22,8 +22,8 @@ from themo.tracking.runs import Tracking
 from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of
 from themo.tracking.uri import URI_VARIABLE, tracking_uri
 from tune.cluster.resources import Resources
-from tune.driver.conclusion import _bring_to_mlflow
-from tune.results.parent_run import register_winner, renew, send_search, send_winner
+from tune.driver.conclusion import _send_to_mlflow
+from tune.results.parent_run import register_winner, send_search, send_winner, update_in_mlflow
 from tune.results.run_tags import run_key
 from tune.study.search import Search, alone
 from tune.study.study import Study
@@ -59,7 +59,7 @@ def test_an_unsent_search_does_not_wait_for_its_winner(
     finish(search, 0.5)
     Mark(search.folder, Destination("http://127.0.0.1:1", "x")).release(is_sent=False)
     begun = time.monotonic()
-    _bring_to_mlflow(search, search.folder)
+    _send_to_mlflow(search, search.folder)
     assert time.monotonic() - begun < 5
     assert capsys.readouterr().err == ""
     assert destination_of(search.folder) is not None
@@ -155,7 +155,7 @@ def test_another_winner_takes_the_place_of_the_first(search: Search) -> None:
     send_winner(search, search.folder)
     finish(search, 0.9, 0.4, 0.95)
     (search.folder / "best" / "test.json").unlink()  # its test failed
-    renew(search, search.folder)
+    update_in_mlflow(search, search.folder)
     client, run = parent(search)
     assert winner_tags(run) == {"trial": "2", "tested": "no", "learn_rate": "0.003"}
     kept = client.download_artifacts(run.info.run_id, "best.yaml", str(search.folder))
@@ -212,7 +212,7 @@ def test_a_removed_database_gets_all_runs_again(search: Search) -> None:
     finish(search, 0.9, 0.4)
     send_winner(search, search.folder)
     (Path(search.settings.paths.logs_dir) / "mlflow.db").unlink()
-    renew(search, search.folder)
+    update_in_mlflow(search, search.folder)
     _, found = runs(search)
     assert sorted(run.info.run_name for run in found) == ["mine", "trial 0 of mine", "trial 1 of mine"]
 
@@ -248,7 +248,7 @@ def test_a_report_that_is_not_renewed_says_why(
 ) -> None:
     request.getfixturevalue(state)
     capsys.readouterr()
-    renew(search, search.folder)
+    update_in_mlflow(search, search.folder)
     (line,) = capsys.readouterr().err.splitlines()
     assert re.match(f"Not renewed in MLflow: .*{reason}", line)
 
@@ -268,7 +268,7 @@ def test_a_search_that_never_logged_has_nothing_to_renew(
     finish(search, 0.9)
     (search.folder / TRACKING_FILE).unlink()
     capsys.readouterr()
-    renew(search, search.folder)
+    update_in_mlflow(search, search.folder)
     assert capsys.readouterr().err == ""
     with pytest.raises(InputError, match=r"tracking\.json: no such file; `tune --resume mine` writes it"):
         register_winner(search, search.folder / "best", "es")

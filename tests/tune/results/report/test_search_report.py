@@ -23,7 +23,7 @@ from themo.process import progress
 from tune.cluster.resources import Resources
 from tune.results.report.course_figures import history, learning_curves, rung_strips, time_line
 from tune.results.report.facts import lanes, rungs
-from tune.results.report.outcomes import about
+from tune.results.report.outcomes import hover_text
 from tune.results.report.page import write_report
 from tune.results.report.parallel import parallel_coordinates
 from tune.results.report.scales import scales_of
@@ -135,7 +135,7 @@ def test_a_failure_reason_is_no_markup_for_plotly(finished: tuple[Search, Path])
     trial = Study.read(folder / "study.json")[1]
     trial.reason = "must be <class 'int'>, got <b> & co"
     trial.params["pooling"] = "<i>"
-    text = about(trial, "max")
+    text = hover_text(trial, "max")
     assert "must be &lt;class 'int'&gt;, got &lt;b&gt; &amp; co<br>" in text
     assert "pooling &lt;i&gt;" in text
 
