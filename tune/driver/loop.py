@@ -54,7 +54,8 @@ class Loop:
         from ray import tune as ray_tune
         from ray.tune.stopper import CombinedStopper
 
-        from tune.driver.searcher import StudyScheduler, StudySearcher
+        from tune.driver.scheduler import StudyScheduler
+        from tune.driver.searcher import StudySearcher
         from tune.driver.stoppers import Breakdown
 
         search, study, record = self._search, self._study, stage.record
