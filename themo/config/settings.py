@@ -15,12 +15,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from themo.config.benchmarks import BenchmarkSettings
 from themo.config.corpus_names import experiment_of, own_corpora
 from themo.config.descriptions import descriptions
 from themo.config.miniature import MiniatureRecipe
 from themo.config.presets import DEFAULT_PRESET, preset_path
 from themo.config.sections import (
-    BenchmarkSettings,
     DataSettings,
     LossSettings,
     Objective,

@@ -5,23 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from themo.tracking.answers import RejectedError, UnreachableError, ask
 from themo.tracking.comparison import VIEW_TAG
 from themo.tracking.connection import open_experiment
 from themo.tracking.known_runs import FILES_TAG, KEY_TAG, STEP_TAG, KnownRun, by_tag, search_runs
-from themo.tracking.projection import Point, Projection, Run, batches, loggable
+from themo.tracking.projection import Point, Projection, Run, batches, entry_batches, loggable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-T = TypeVar("T")
-
 _PARENT_TAG = "mlflow.parentRunId"
 _PARAM_LENGTH = 6000
-_PARAMS_A_BATCH = 100
 _FAILURES_A_ROUND = 3
 """Number of consecutive runs with a server failure after which a round ends."""
 
@@ -179,7 +176,7 @@ class Mirror:
 
         missing = {name: value for name, value in run.params.items() if name not in known.params}
         entries = [Param(name, str(value)[:_PARAM_LENGTH]) for name, value in missing.items()]
-        for batch in _chunks(entries):
+        for batch in entry_batches(entries):
             self._log(run, "params", known, params=batch)
         known.params |= missing.keys()
         return bool(missing)
@@ -226,7 +223,7 @@ class Mirror:
         for name in old:
             self._part(f"tags of {run.name!r}", client.delete_tag, known.run_id, name)
             del known.tags[name]
-        for batch in _chunks(list(new.items())):
+        for batch in entry_batches(list(new.items())):
             self._log(run, "tags", known, tags=[RunTag(name, value) for name, value in batch])
         known.tags |= new
         return bool(new or old)
@@ -288,11 +285,6 @@ class Mirror:
                 self._reject(f"rejected {what}; dropped: {error}")
             return False
         return True
-
-
-def _chunks(entries: list[T]) -> Iterator[list[T]]:
-    for start in range(0, len(entries), _PARAMS_A_BATCH):
-        yield entries[start : start + _PARAMS_A_BATCH]
 
 
 def now() -> int:
