@@ -230,10 +230,11 @@ class Study:
         for trial in self:
             if trial.is_done:
                 continue
-            if trial.verdict == "FAIL" or (trial.verdict not in ("", "RUNNING") and trial.is_at_checkpoint):
-                self._end(trial, trial.verdict)
+            verdict = trial.verdict
+            if verdict == "FAIL" or (verdict and verdict != "RUNNING" and trial.is_at_checkpoint):
+                self._end(trial, verdict)
                 has_ended = True
-            elif trial.verdict or not trial.is_at_checkpoint:
+            elif verdict or not trial.is_at_checkpoint:
                 self.rewind(trial.number)
             else:
                 trial.rewind()  # drops training time after the checkpoint
