@@ -111,6 +111,4 @@ def _alone(uri: str) -> AbstractContextManager[object]:
     file = sqlite_file(uri)
     if file is None:
         return nullcontext()
-    return alone(
-        file.with_name(f".{file.name}.lock"), f"{file}: another process creates its tables; waiting"
-    )
+    return alone(file.with_name(f".{file.name}.lock"), f"{file}: another process creates its tables; waiting")
