@@ -23,12 +23,12 @@ from themo.evaluation.metrics import unit
 from themo.files.cache import Cache
 from themo.models.arguments import refuse_dimensions, refuse_no_list, refuse_texts
 from themo.models.axes import read_axes, shorten
+from themo.models.runtimes.choice import PACKAGES, Chosen, Runtime, refuse_runtime
+from themo.models.runtimes.encoder import TextEncoder, open_encoder
 from themo.models.static_table import StaticTable, load_table
 from themo.models.student import ENCODE_BATCH
 from themo.models.table_folders import is_table
 from themo.process.devices import resolve_device
-from themo.runtimes.choice import PACKAGES, Chosen, Runtime, refuse_runtime
-from themo.runtimes.encoder import TextEncoder, open_encoder
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -28,7 +28,7 @@ def write_to(path: Path) -> str:
     return path.name
 
 
-def test_it_waits_until_there_is_room_and_says_so_once(
+def test_a_write_waits_for_disk_space_and_warns_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     places = [FULL, FULL, FULL, tmp_path / "kept"]
@@ -37,7 +37,7 @@ def test_it_waits_until_there_is_room_and_says_so_once(
     assert said == ["Warning: waiting for space on a full disk: [Errno 28] No space left on device"]
 
 
-def test_without_patience_and_for_other_errors_it_does_not_wait(tmp_path: Path) -> None:
+def test_other_errors_and_impatience_raise_at_once(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device"):
         IMPATIENT(lambda: write_to(FULL))
     with pytest.raises(FileNotFoundError):

@@ -23,9 +23,9 @@ from themo.export.onnx_graph import refuse_graph
 from themo.export.quality import Quality, Sentences, compare
 from themo.export.source import Source
 from themo.models.by_length import batches_by_length
+from themo.models.runtimes.encoder import LEAST_COSINE, PROBES
+from themo.models.runtimes.graphs import INPUTS, OUTPUT, open_graph, write_graph
 from themo.models.student import Student
-from themo.runtimes.encoder import LEAST_COSINE, PROBES
-from themo.runtimes.graphs import INPUTS, OUTPUT, open_graph, write_graph
 
 LIBRARY = "onnx"
 TASK = "feature-extraction"

@@ -20,7 +20,7 @@ def reported(study: Study, *values: float) -> int:
     return number
 
 
-def test_it_comes_back_as_it_was_saved(tmp_path):
+def test_a_saved_study_is_read_back_whole(tmp_path):
     study = Study(tmp_path / "study.json", "max")
     reported(study, 0.1, 0.30000000000000004)
     study.finish(0, "COMPLETE")

@@ -21,9 +21,9 @@ from themo.errors import InputError
 from themo.files.atomic import write_text
 from themo.image_search.left_out import LeftOut
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
+from themo.models.runtimes.choice import RUNTIMES, refuse_runtime
 from themo.process.output import print_json
 from themo.process.progress import console, waiting
-from themo.runtimes.choice import RUNTIMES, refuse_runtime
 
 if TYPE_CHECKING:
     from themo.image_search.answers import Answer, Answerer

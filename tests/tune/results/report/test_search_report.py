@@ -393,7 +393,7 @@ def test_a_search_may_be_given_by_its_folder(
     assert capsys.readouterr().out == f"{finished[1] / 'report.html'}\n"
 
 
-def test_a_terminal_shows_that_it_works(
+def test_a_terminal_shows_progress(
     finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = io.StringIO()
@@ -538,7 +538,7 @@ def test_it_is_drawn_in_a_browser_without_the_network(shown: Path, scheme: str) 
 
 
 @pytest.mark.slow
-def test_it_fits_a_telephone(shown: Path) -> None:
+def test_the_report_fits_a_telephone(shown: Path) -> None:
     with opened(shown, width=400) as seen:
         seen.drawn()
         assert seen.page.evaluate("document.documentElement.scrollWidth") == 400
