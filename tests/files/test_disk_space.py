@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors import SafetensorError
 
-from themo.files import disk_space as room
+from themo.files import disk_space
 from themo.files.disk_space import IMPATIENT, LossyFile, Patience, is_full
 
 FULL = Path("/dev/full")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/fu
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr(disk_space, "SECONDS_BETWEEN_TRIES", 0.01)
 
 
 def write_to(path: Path) -> str:
@@ -85,14 +85,14 @@ def test_waits_grow_no_longer_so_that_room_is_soon_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=waits.append))
+    monkeypatch.setattr(disk_space, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=waits.append))
     places = [*[FULL] * 20, tmp_path / "kept"]
     assert Patience()(lambda: write_to(places.pop(0))) == "kept"
     assert waits == [0.01] * 20
 
 
 def test_retry_ends_with_a_reason_that_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "SECONDS_BETWEEN_WARNINGS", 600.0)
+    monkeypatch.setattr(disk_space, "SECONDS_BETWEEN_WARNINGS", 600.0)
     failures: list[Exception] = [OSError("away"), OSError("away"), ValueError("wrong")]
     warned: list[str] = []
     paused: list[float] = []
@@ -104,6 +104,6 @@ def test_retry_ends_with_a_reason_that_does_not_pass(monkeypatch: pytest.MonkeyP
         return f"it: {error}" if isinstance(error, OSError) else None
 
     with pytest.raises(ValueError, match="wrong"):
-        room.retry(fail, reason_to_wait, warned.append, paused.append)
+        disk_space.retry(fail, reason_to_wait, warned.append, paused.append)
     assert warned == ["it: away"]
-    assert paused == [room.SECONDS_BETWEEN_TRIES] * 2
+    assert paused == [disk_space.SECONDS_BETWEEN_TRIES] * 2

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from themo.errors import InputError, reason_of
-from themo.files import disk_space as room
 from themo.files.atomic import sync_below
-from themo.files.disk_space import is_full
+from themo.files.disk_space import is_full, retry, warn_of_waiting
 
 if TYPE_CHECKING:
     from pyarrow import fs
@@ -118,7 +117,7 @@ class Storage:
         Raises:
             OSError: The work fails although the storage answers and has space.
         """
-        return wait_for_storage(work, lambda: answers(self.filesystem, self.root), room.warn_of_waiting)
+        return wait_for_storage(work, lambda: answers(self.filesystem, self.root), warn_of_waiting)
 
     def sync(self, path: str) -> None:
         """Flush a folder of a local storage to the disk, since Arrow only copies into the page cache.
@@ -197,4 +196,4 @@ def wait_for_storage(work: Callable[[], T], is_there: Callable[[], bool], waits:
             return f"space on a full disk: {reason_of(error)}"
         return None if is_there() else f"the storage: {reason_of(error)}"
 
-    return room.retry(work, reason_to_wait, waits)
+    return retry(work, reason_to_wait, waits)

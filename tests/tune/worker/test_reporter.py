@@ -11,7 +11,7 @@ from disks import WAITS_FOR_ROOM, a_full_disk_then
 from formula_search import settings_in
 from formula_training import FormulaReport
 
-from themo.files import disk_space as room
+from themo.files import disk_space
 from tune.schedulers.asha import Asha
 from tune.schedulers.rungs import Rungs
 from tune.worker.reporter import Reporter, Send, StorageError
@@ -20,7 +20,7 @@ from tune.worker.trial_report import TrialReport
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr(disk_space, "SECONDS_BETWEEN_TRIES", 0.01)
 
 
 def a_reporter(send: Send, pairs_seen: int = 0) -> Reporter:
