@@ -133,6 +133,11 @@ def test_a_folder_imports_only_those_below_it(package: Path, rooms: tuple[str, .
     assert not wrong
 
 
+def test_root_of_themo_has_4_modules_and_14_folders() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 4
+    assert len(list(PACKAGE.glob("*/__init__.py"))) <= 14
+
+
 def test_modules_import_each_other_in_no_circle() -> None:
     graph: dict[str, set[str]] = {}
     for path in (*MODULES, *SEARCHES):
