@@ -336,7 +336,7 @@ def _refuse_texts(texts: Sequence[str]) -> None:
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
-        raise InputError("`texts` must be Unicode, got a half of a surrogate pair") from None
+        raise InputError("`texts` must be Unicode, got an unpaired surrogate") from None
 
 
 def _refuse_no_list(values: object, name: str, kinds: type | tuple[type, ...]) -> None:
@@ -344,4 +344,4 @@ def _refuse_no_list(values: object, name: str, kinds: type | tuple[type, ...]) -
         raise InputError(f"`{name}` must be a list, got {type(values).__name__}")
     for value in values:
         if not isinstance(value, kinds):
-            raise InputError(f"`{name}` must hold only {name}, got {type(value).__name__}")
+            raise InputError(f"`{name}` must contain only {name}, got {type(value).__name__}")

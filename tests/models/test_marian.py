@@ -234,7 +234,7 @@ def test_missing_and_damaged_files(
 def test_a_name_that_is_not_to_be_had() -> None:
     with pytest.raises(
         InputError,
-        match=r"^translation model toy/en-es: is no folder, and not among the hub's files in \S+; ",
+        match=r"^translation model toy/en-es: is not a folder, and not among the hub's files in \S+; ",
     ) as caught:
         Translator.load("toy/en-es")
     assert len(str(caught.value).splitlines()) == 1

@@ -211,7 +211,7 @@ def test_a_hub_without_answer_is_named_once(
 ) -> None:
     with pytest.raises(InputError) as caught:
         Teacher.load(*names)
-    advice = f"; it comes from {ENDPOINT}: check the network, or name a folder that holds it"
+    advice = f"; it comes from {ENDPOINT}: check the network, or give a folder that contains it"
     assert str(caught.value).endswith(advice)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 

@@ -125,5 +125,7 @@ def test_a_graph_of_other_vectors_is_refused(
 
 def test_a_student_beyond_a_graphs_size(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "MOST_BYTES", 1000)
-    with pytest.raises(themo.InputError, match=r"runtime 'onnx' takes at most 0\.0 GB of weights, got 0\.0"):
+    with pytest.raises(
+        themo.InputError, match=r"runtime 'onnx' supports at most 0\.0 GB of weights, got 0\.0"
+    ):
         themo.load(version, runtime="onnx")
