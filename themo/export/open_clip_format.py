@@ -93,8 +93,8 @@ def write(folder: Path, source: Source, address: str) -> list[str]:
     _set_positions(folder / "config.json", n_positions)
     if n_positions > student.head.max_length:
         notes.append(
-            f"The encoder reads {student.head.max_length} tokens, which is what open_clip's tokenizer gives; "
-            f"its positions begin after the padding's id, so that the model's `context_length` says "
+            f"The encoder reads {student.head.max_length} tokens, the length of open_clip's tokenizer output."
+            f" Its positions start after the padding id, so the model's `context_length` is "
             f"{n_positions}."
         )
     write_tokenizer(folder, source.tokenizer, student.head.max_length)
@@ -147,8 +147,8 @@ def _checked(student: Student, equal: Student, source: Source) -> Student:
         raise InputError(
             f"--format open_clip cannot export {source.version}: open_clip's projection has no "
             f"bias (student.projection_bias); moved into the backbone's last layer norm, the bias changes "
-            f"the vectors to a cosine of {cosine:.6f}, less than {LEAST_COSINE}; sentence-transformers and onnx "
-            "support it"
+            f"the vectors to a cosine of {cosine:.6f}, less than {LEAST_COSINE}; sentence-transformers and "
+            "onnx support it"
         )
     return equal
 

@@ -216,7 +216,7 @@ def _graph_encoder(model: Path, tokenizer_file: Path) -> Encode:
 
 
 def _rate(encode: Encode, texts: Sequence[str]) -> float:
-    """Return the texts a second of all together."""
+    """Return the number of texts encoded per second."""
     n, start = 0, time.perf_counter()
     while time.perf_counter() - start < _LEAST_SECONDS or not n:
         encode(texts)
