@@ -210,7 +210,7 @@ def test_a_path_to_nothing_names_what_is_beside_it(command: str, logs: Path, cap
     wrong = logs / "tiny" / "version_7"
     assert main([command, str(wrong), "--logs-dir", str(logs)]) == 2
     assert capsys.readouterr().err == (
-        f"Error: {wrong}: is neither a version nor a search, there are version_0, version_1\n"
+        f"Error: {wrong}: is neither a version nor a search; known runs: version_0, version_1\n"
     )
 
 

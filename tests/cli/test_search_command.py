@@ -209,7 +209,10 @@ REFUSED: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "an empty pattern": (lambda _: ["a", "--exclude", "/"], "--exclude: must be a pattern such as"),
     "no folder": (lambda f: ["a", "--images", f / "x"], "x: must be a folder, it does not exist"),
     "a file": (lambda f: ["a", "--images", f / "a.txt"], "a.txt: must be a folder, got a file"),
-    "no pictures": (lambda f: ["a", "--images", f / "texts"], "texts: must hold pictures (.jpg, .png, ...)"),
+    "no pictures": (
+        lambda f: ["a", "--images", f / "texts"],
+        "texts: must contain pictures (.jpg, .png, ...)",
+    ),
     "only broken ones": (
         lambda f: ["a", "--images", f / "broken"],
         "broken: must contain a readable picture, but all 1 are broken: ",

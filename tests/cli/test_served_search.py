@@ -51,7 +51,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
         ["--port", "-1"],
         "argument --port: must be a whole number of at least 0, got '-1'",
     ),
-    "no pictures": (["--port", "0", "--images", "version"], "--images version: must hold pictures"),
+    "no pictures": (["--port", "0", "--images", "version"], "--images version: must contain pictures"),
 }
 
 

@@ -222,7 +222,9 @@ def test_captions_of_images_of_tests_are_kept_out(tmp_path: Path, suffix: str) -
 
 
 def test_a_corpus_of_dropped_pairs_says_why(tmp_path: Path) -> None:
-    rule = r"^data\.corpus: .* one usable pair, all were dropped \(.*0 of 2 pairs kept; dropped: 2 empty\)$"
+    rule = (
+        r"^data\.corpus: .* one usable pair, but all were dropped \(.*0 of 2 pairs kept; dropped: 2 empty\)$"
+    )
     with pytest.raises(InputError, match=rule):
         build(tmp_path, [("", "a"), ("b", "")], validation_pairs=5)
 

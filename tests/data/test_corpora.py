@@ -297,7 +297,7 @@ def test_archives_are_named(tmp_path: Path) -> None:
     assert refusal(tsv(tmp_path, gzip.compress(b""), "pairs.parquet.gz")) == (
         "corpus pairs.parquet.gz: must be an uncompressed Parquet file, got .gz: unpack it"
     )
-    assert refusal(tsv(tmp_path, gzip.compress(b""), "x.gz")).endswith("the file is empty")
+    assert refusal(tsv(tmp_path, gzip.compress(b""), "x.gz")).endswith("but is empty")
 
 
 @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ def test_bad_image_id_in_a_tsv_is_refused_with_its_line(
     path = tsv(tmp_path, f"\ufeff{header}{rows}\n\nb\ty\tdog.jpg\nc\tz\t7\n")
     with pytest.raises(
         InputError,
-        match=rf"^corpus .*pairs\.tsv:{23 + bool(header)}: --image-column {image} must hold image ids .*"
+        match=rf"^corpus .*pairs\.tsv:{23 + bool(header)}: --image-column {image} must contain image ids .*"
         r"got 'dog\.jpg'$",
     ):
         list(Corpus("own", (path,), columns, image_column=image).batches())
@@ -407,9 +407,9 @@ def test_bad_image_id_in_a_tsv_is_refused_with_its_line(
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ([1.0, None, 2.5], r", row 3: --image-column image must hold image ids .*got '2\.5'$"),
-        (["1", "", "x.jpg"], r", row 3: --image-column image must hold image ids .*got 'x\.jpg'$"),
-        ([[1], [2], [3]], r": --image-column image must hold image ids .*got list<.*>$"),
+        ([1.0, None, 2.5], r", row 3: --image-column image must contain image ids .*got '2\.5'$"),
+        (["1", "", "x.jpg"], r", row 3: --image-column image must contain image ids .*got 'x\.jpg'$"),
+        ([[1], [2], [3]], r": --image-column image must contain image ids .*got list<.*>$"),
     ],
 )
 def test_a_parquet_file_with_an_image_that_is_no_id_is_refused(

@@ -197,7 +197,7 @@ def test_training_fetches_test_data_unless_interrupted(
         asked = len(host.requests)
         (version,) = (tmp_path / "logs").glob("*/version_0")
         assert main(["train", "--resume", str(version)]) == 2
-        assert "was begun with other sentence pairs: a corpus has changed since, or the captions" in (
+        assert "was started with other sentence pairs: a corpus has changed, or the test captions" in (
             capsys.readouterr().err
         )
         assert len(host.requests) == asked

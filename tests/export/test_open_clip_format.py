@@ -137,7 +137,7 @@ def test_an_xlm_roberta(source: Callable[..., Source], tmp_path: Path, max_lengt
     model, _, tokenizer = load(export.folder)
     table = model.text.transformer.embeddings.position_embeddings
     assert model.context_length == len(table.weight) == max_length + table.padding_idx + 1
-    assert any(f"`context_length` says {model.context_length}." in note for note in export.notes)
+    assert any(f"`context_length` is {model.context_length}." in note for note in export.notes)
     sentences = mixed_sentences(300)
     with torch.inference_mode():
         assert_same(model.encode_text(tokenizer(sentences)), opened, sentences)

@@ -132,7 +132,7 @@ def test_a_test_on_other_data_is_described_as_such(version: Callable[..., Path])
     assert Source.open(folder).settings.benchmarks.language == "it"
     scores["benchmarks"]["language"] = 7
     (folder / "test.json").write_text(json.dumps(scores), encoding="utf-8")
-    with pytest.raises(InputError, match=r"test\.json: is no record of a version's test"):
+    with pytest.raises(InputError, match=r"test\.json: is not a valid test record"):
         Source.open(folder)
 
 

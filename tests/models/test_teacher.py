@@ -234,8 +234,7 @@ def test_code_in_weights_is_refused_and_never_run(tmp_path: Path, tiny_teacher: 
     with pytest.raises(InputError) as caught:
         Teacher.load(str(folder))
     assert str(caught.value) == (
-        f"teacher.architecture {folder}: its weights must hold tensors by name and nothing else; code there "
-        "is never run"
+        f"teacher.architecture {folder}: its weights must contain only named tensors; code in it is never run"
     )
     assert not trace.exists()
 

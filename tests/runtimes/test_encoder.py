@@ -114,7 +114,7 @@ def test_a_graph_of_other_vectors_is_refused(
 
     monkeypatch.setattr(encoders, "write_graph", write_another)
     with pytest.raises(
-        themo.InputError, match=r"runtime 'onnx' gives other vectors than PyTorch: .* 0\.9999"
+        themo.InputError, match=r"the vectors of runtime 'onnx' differ from PyTorch's: .* 0\.9999"
     ):
         themo.load(version, runtime="onnx")
     monkeypatch.setattr(encoders, "fastest", lambda *_: "onnx")

@@ -82,11 +82,11 @@ MAY_BE_GIVEN = (
         (["--stop-chance", "none"], "--stop-chance: must be a chance above 0 and below 1, got 'none'"),
         (
             ["--stop-chance", "0.1"],
-            r"--stop-chance: needs stop_gain \(--stop-gain 0.01\), the gain that it .* of, got 0.1",
+            r"--stop-chance: needs stop_gain \(--stop-gain 0.01\): stop_chance is .* gain, got 0.1",
         ),
         (
             ["--stop-gain", "off", "--stop-chance", "0.1"],
-            r"--stop-chance: needs stop_gain \(--stop-gain 0.01\), the gain that it .* of, got 0.1",
+            r"--stop-chance: needs stop_gain \(--stop-gain 0.01\): stop_chance is .* gain, got 0.1",
         ),
         (["--confirm-seeds", "1"], "--confirm-seeds: must be greater than or equal to 2, got 1"),
         (["--confirm", "on"], "--confirm: must be off or a share above 0, got 'on'"),

@@ -167,7 +167,7 @@ def test_all_searches(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_a_misspelt_name(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "mime", "--logs-dir", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.endswith("it holds no search.yaml (did you mean 'mine'?)\n")
+    assert capsys.readouterr().err.endswith("search.yaml is missing (did you mean 'mine'?)\n")
 
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,7 +110,7 @@ def test_bad_dimensions_are_refused(settings, name, rule, message):
     [
         ({}, r"x.yaml: space must be a mapping of settings to ranges, got None"),
         ({"spaces": {}}, r"x.yaml: unknown key 'spaces'; known keys: space, first, search"),
-        ({"search": {"zzz": 3}}, r"x.yaml: unknown key 'search.zzz', known are num_samples, seed, "),
+        ({"search": {"zzz": 3}}, r"x.yaml: unknown key 'search.zzz'; known keys: num_samples, seed, "),
         ({"first": {"a": 1}}, r"first must be a list of mappings"),
         ({"first": [{"batch_size": 33}]}, r"first\[0\].batch_size: must lie in {'integer'.*, got 33"),
         ({"first": [{"batch_size": 64.0}]}, r"first\[0\].batch_size: must lie in {'integer'.*, got 64.0"),

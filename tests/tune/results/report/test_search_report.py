@@ -405,7 +405,7 @@ def test_a_terminal_shows_that_it_works(
 
 def test_a_name_without_a_search(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     message = refusal(capsys, "nosuch", "--logs-dir", tmp_path)
-    assert message == f"report NAME: there is no search at {tmp_path}/tune/nosuch: it holds no search.yaml"
+    assert message == f"report NAME: there is no search at {tmp_path}/tune/nosuch: search.yaml is missing"
     message = refusal(capsys, "a b", "--logs-dir", tmp_path)
     assert message.startswith("report NAME must be letters, digits, '.', '_' and '-', got 'a b'")
     message = refusal(capsys, tmp_path / "x", "--logs-dir", tmp_path)
