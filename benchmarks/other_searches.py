@@ -30,7 +30,7 @@ def random_on_curves(curves: Sequence[Curve], epochs: float, target: Target, see
 
     Args:
         curves: Whole curves of random settings.
-        epochs: Epochs of a whole training.
+        epochs: Epochs of a full training.
         target: The condition that ends the search.
         seed: Seed of the order.
     """
@@ -98,7 +98,7 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
     whole = settings.training.epochs * data.pairs_an_epoch
 
     class Account(ray_tune.Stopper):  # type: ignore[misc]  # Ray has no types
-        """Records every report on the driver; stops the search when it is over, but no single trial."""
+        """Records every report on the driver; stops the search when it is over, never a single trial."""
 
         def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
             if not course.is_over:

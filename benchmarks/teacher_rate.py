@@ -52,11 +52,11 @@ def _compare(
     return [
         comparison.row("teacher rate, trimmed: padded = 1", goal, "texts", detail, options.seed),
         Row(
-            "greatest difference of a trimmed vector, relative",
+            "largest relative difference of a trimmed vector",
             float(difference),
             "",
             Goal(GREATEST_DIFFERENCE, "<"),
-            detail=f"{len(few)} vectors; over the greatest value",
+            detail=f"{len(few)} vectors; relative to the largest value",
             seeds=(options.seed,),
         ),
     ]

@@ -81,7 +81,7 @@ def test_a_terminal_shows_progress(version: Path, tmp_path: Path, monkeypatch: p
     [
         (
             ["--format", "onnx", "--output", "x", "--logs-dir", "nosuch"],
-            "nosuch must hold a version to export",
+            "nosuch must contain a version to export",
         ),
         (["--version-path", "v", "--output", "x"], "the following arguments are required: --format"),
         (["--version-path", "v", "--format", "onnx"], "the following arguments are required: --output"),
@@ -103,7 +103,7 @@ def test_a_terminal_shows_progress(version: Path, tmp_path: Path, monkeypatch: p
         ),
         (
             ["--version-path", "nosuch", "--output", "x", "--format", "onnx"],
-            "nosuch: must be a version directory, it holds no config.yaml",
+            "nosuch: must be a version directory, but has no config.yaml",
         ),
     ],
 )
@@ -125,7 +125,7 @@ def test_bad_input(version: Path, tmp_path: Path, capsys: Capture) -> None:
         refusal(capsys, *into, "transformers", "--push-to", "a/b/c")
         == "--push-to must be a repository of the hub, owner/name, got 'a/b/c'"
     )
-    assert f"--output {version}: must be an empty or new folder, it holds 5 entries" == refusal(
+    assert f"--output {version}: must be an empty or new folder, but has 5 entries" == refusal(
         capsys, *given, version, "--format", "transformers"
     )
     summary = json.loads((version / "summary.json").read_text(encoding="utf-8"))

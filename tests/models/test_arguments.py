@@ -20,7 +20,7 @@ AXES = np.eye(12, dtype=np.float32)
         ("un perro", "`texts` must be a list, got str"),
         (None, "`texts` must be a list, got NoneType"),
         ([1], "`texts` must hold only texts, got int"),
-        (["\ud800"], "`texts` must be Unicode, got a half of a surrogate pair"),
+        (["\ud800"], "`texts` must be Unicode, got an unpaired surrogate"),
     ],
 )
 def test_other_arguments_than_texts_are_refused(texts: Any, message: str) -> None:

@@ -106,6 +106,6 @@ class VersionTeacher:
             # space
             raise InputError(
                 f"{self.version}: its teacher {names[0]} must be in the cache of the training run, but "
-                f"{settings.paths.cache_dir} does not hold it (cache_dir)"
+                f"{settings.paths.cache_dir} does not contain it (cache_dir)"
             )
         return sources.teacher(*names)

@@ -164,7 +164,7 @@ def load(
             problems of a file come one per line with line number, others in one line.
     """
     if config is not None and preset is not None:
-        raise InputError("--config and --preset exclude each other")
+        raise InputError("--config and --preset cannot be combined")
     path = config if config is not None else preset_path(preset or DEFAULT_PRESET)
     tree = _read_tree(path)
     origins = _apply(tree, overrides or {}, source="")

@@ -20,7 +20,7 @@ def refuse_taken(output: Path) -> None:
     if output.is_dir():
         n = sum(1 for _ in output.iterdir())
         if n:
-            raise InputError(f"--output {output}: must be an empty or new folder, it holds {n} entries")
+            raise InputError(f"--output {output}: must be an empty or new folder, but has {n} entries")
         if output.resolve().is_mount():
             raise InputError(f"--output {output}: must be a folder below a mount point, got a mount point")
     elif output.exists() or output.is_symlink():

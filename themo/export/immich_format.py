@@ -44,7 +44,7 @@ def refuse(source: Source) -> None:
     """
     if not source.has_teacher:
         raise InputError(
-            f"--format immich cannot hold {source.version}: it was trained on data.targets "
+            f"--format immich cannot export {source.version}: it was trained on data.targets "
             f"{source.settings.data.targets}, which have no image tower"
         )
     refuse_graph("immich", str(source.version), source.trained)

@@ -82,7 +82,7 @@ def write_int8(folder: Path, sentences: Sentences) -> tuple[Quality, list[str]]:
     content = {"sentences": sentences.name, **quality.to_dict()}
     (folder / QUALITY).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
     return quality, [
-        f"`{INT8_MODEL}` ({sizes[1]:,.1f} MB; `{MODEL}` has {sizes[0]:,.1f}) holds the matrices in 8 bits. "
+        f"`{INT8_MODEL}` ({sizes[1]:,.1f} MB; `{MODEL}` has {sizes[0]:,.1f}) has 8-bit matrices. "
         f"{quality.in_words(sentences.name)}"
     ]
 

@@ -84,11 +84,11 @@ def refuse_other_folders(folders: Sequence[Path]) -> None:
     """
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"--sizes {folder}: must be the folder of an export, there is no such folder")
+            raise InputError(f"--sizes {folder}: must be the folder of an export, but does not exist")
         if not (is_table(folder) or (folder / MODEL).is_file() or (folder / HEAD).is_file()):
             raise InputError(
                 f"--sizes {folder}: must be an export of --format static or --format onnx, or of --format "
-                "transformers, it holds none"
+                "transformers, but has none"
             )
 
 
@@ -216,7 +216,7 @@ def _graph_encoder(model: Path, tokenizer_file: Path) -> Encode:
 
 
 def _rate(encode: Encode, texts: Sequence[str]) -> float:
-    """Return the texts a second of all together."""
+    """Return the number of texts encoded per second."""
     n, start = 0, time.perf_counter()
     while time.perf_counter() - start < _LEAST_SECONDS or not n:
         encode(texts)
@@ -236,7 +236,7 @@ def to_table(sizes: Mapping[str, Size]) -> Table:
         caption=f"times of this machine: median of {ROUNDS} rounds, range",
     )
     table.add_column("", overflow="fold")
-    for name in ("R@1", "values", "MB", "ms a text", "texts/s"):
+    for name in ("R@1", "values", "MB", "ms per text", "texts/s"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, size in sizes.items():
         table.add_row(

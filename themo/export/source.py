@@ -131,6 +131,6 @@ def _read_scores(path: Path) -> dict[str, Any] | None:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"{path}: is no record of a version's test; `test --version-path {path.parent}` writes it again"
+            f"{path}: is not a valid test record; `test --version-path {path.parent}` writes a new one"
         ) from None
     return scores

@@ -100,8 +100,8 @@ def _is_there(remote: Remote, path: Path) -> bool:
         raise InputError(f"{path}: must be a file")
     if remote.size not in (None, size):
         raise InputError(
-            f"{path}: must have the {remote.size:,} bytes that are published for {remote.url}, got {size:,}; "
-            "remove it to have it fetched"
+            f"{path}: must have {remote.size:,} bytes, as published for {remote.url}, got {size:,}; "
+            "remove it to download it again"
         )
     return True
 

@@ -161,7 +161,7 @@ class PartialFile:
         if self.total is None:
             self.total = self.size
         elif not self.is_whole:
-            raise HostError(f"the transfer was cut after {self.size:,} of {self.total:,} bytes")
+            raise HostError(f"the transfer was interrupted after {self.size:,} of {self.total:,} bytes")
 
     def finish(self) -> None:
         """Check the hash and give the file its name.

@@ -158,7 +158,7 @@ class World:
             n_single = min(n_single, n_singles // 2)
         if distinct and n - n_single > n_doubles:
             raise InputError(
-                f"miniature: the split {split!r} holds {n_doubles:,} scenes of two groups, "
+                f"miniature: the split {split!r} has {n_doubles:,} scenes of two groups, "
                 f"asked for {n - n_single:,}"
             )
         if distinct:

@@ -15,13 +15,13 @@ def refuse_texts(texts: Sequence[str]) -> None:
     """Refuse texts that are no list of Unicode texts.
 
     Raises:
-        InputError: Not a list, another type in it, or a text with a half of a surrogate pair.
+        InputError: Not a list, another type in it, or a text with an unpaired surrogate.
     """
     refuse_no_list(texts, "texts", str)
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
-        raise InputError("`texts` must be Unicode, got a half of a surrogate pair") from None
+        raise InputError("`texts` must be Unicode, got an unpaired surrogate") from None
 
 
 def refuse_no_list(values: object, name: str, kinds: type | tuple[type, ...]) -> None:
@@ -34,7 +34,7 @@ def refuse_no_list(values: object, name: str, kinds: type | tuple[type, ...]) ->
         raise InputError(f"`{name}` must be a list, got {type(values).__name__}")
     for value in values:
         if not isinstance(value, kinds):
-            raise InputError(f"`{name}` must hold only {name}, got {type(value).__name__}")
+            raise InputError(f"`{name}` must contain only {name}, got {type(value).__name__}")
 
 
 def refuse_dimensions(dimensions: int | None, axes: npt.NDArray[np.float32] | None, version: Path) -> None:

@@ -129,7 +129,9 @@ class Updater:
             random.restore()
             self.parts = min(2 * self.parts, len(batch.ids))
             logger.warning(
-                "A batch of %d pairs does not fit the device: cut into %d parts", len(batch.ids), self.parts
+                "A batch of %d pairs does not fit into device memory: split into %d microbatches",
+                len(batch.ids),
+                self.parts,
             )
 
     def _add_gradients(self, n_pairs: int, parts: list[Batch]) -> dict[str, Tensor]:
@@ -188,7 +190,7 @@ class Updater:
             except Exception as error:  # the compiler's own, and those of the tools that it calls
                 if self._forward is self._student or is_out_of_memory(error):
                     raise
-                logger.warning("torch.compile cannot translate the student: %s", reason_of(error))
+                logger.warning("torch.compile cannot compile the student: %s", reason_of(error))
                 self._forward = self._student
                 vectors = self._forward(part.ids, part.mask)
         return vectors

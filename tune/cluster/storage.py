@@ -45,7 +45,7 @@ class Storage:
         """
         if "://" in place and urlsplit(place).netloc.rpartition("@")[0] not in ("", "anonymous"):
             raise InputError(
-                "--storage-path must hold no keys, since the search records it: set "
+                "--storage-path must not contain keys, because the search records it: set "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS, on all "
                 "machines instead"
             )

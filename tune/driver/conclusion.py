@@ -73,7 +73,7 @@ def conclude(search: Search, best: Path, register: str | None = None) -> Conclus
             _send_to_mlflow(begun, folder)
             registered, unregistered = _registered(begun, best, register)
     except InputError as error:
-        console.print(f"Neither tested nor reported on: {reason_of(error)}")
+        console.print(f"Not tested, and no report written: {reason_of(error)}")
         return Conclusion(unregistered=f"--register: {reason_of(error)}" if register else "")
     scores, shown = tested or (None, None)
     return Conclusion(scores, shown, report, registered, unregistered)

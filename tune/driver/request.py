@@ -74,7 +74,7 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
     search = read_search(folder, to_resume=True)
     if search.name != folder.name:  # a copy would resume the original's checkpoints
         raise InputError(
-            f"{RESUME}: {folder} holds the search {search.name!r}: its directory must have that name"
+            f"{RESUME}: {folder} contains the search {search.name!r}: the directory must have this name"
         )
     if search.folder != folder:  # moved since its start
         search = replace(search, settings=search.settings.override({"logs_dir": str(folder.parent.parent)}))
@@ -104,10 +104,10 @@ def _print_reached_limits(search: Search, limits: Mapping[str, Any], others: Map
     study = Study.read(path)
     n = f"{len(study)} trial{'' if len(study) == 1 else 's'}"
     if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
-        given, reached = {**limits, **others}, f"{search.name} is finished, with {n}: nothing runs"
+        given, reached = {**limits, **others}, f"{search.name} is finished, with {n}: nothing to run"
     elif not wants_more(study, search.space):
         given = {name: value for name, value in limits.items() if name != "confirm"}
-        reached = f"{search.name} has begun {n} and has reached its limits: no further trial starts"
+        reached = f"{search.name} has started {n} and has reached its limits: no further trial starts"
     else:
         return
     if given:
@@ -198,7 +198,7 @@ def _print_settings_outside(space: Space, settings: Settings) -> None:
     outside = [f"{n} {value}" for n, value in active.items() if not contains(space.dimensions[n], value)]
     if outside and space.first:
         console.print(
-            f"Outside the space, so that each trial gets others: {', '.join(outside)}", soft_wrap=True
+            f"Settings outside the space, changed in trusted trials: {', '.join(outside)}", soft_wrap=True
         )
 
 
@@ -218,7 +218,7 @@ def _check_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions
     if most < space.search.num_samples:
         tried = f", {space.n_points - most:.0f} of them tried" if most < space.n_points else ""
         console.print(
-            f"The space holds {space.n_points:.0f} settings{tried}: the search ends after {most} trials, "
+            f"The space has {space.n_points:.0f} settings{tried}: the search ends after {most} trials, "
             f"not {space.search.num_samples}",
             soft_wrap=True,
         )

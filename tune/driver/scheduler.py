@@ -152,8 +152,8 @@ def _after_memory_fault(failure: str, had: float) -> _Transition:
     where = f"on {had:g} of a GPU" if had < 1 else "on a whole GPU" if had == 1 else f"on {had:g} GPUs"
     more = larger_share(had)
     if more is None:
-        return _Transition("FAIL", f"{failure} {where}, with its batches cut as far as they go")
-    return _Transition("RUNNING", f"{failure} {where}, again on {more:g}", gpus=more)
+        return _Transition("FAIL", f"{failure} {where}, even with the smallest microbatches")
+    return _Transition("RUNNING", f"{failure} {where}, retried on {more:g}", gpus=more)
 
 
 def _account(error_file: Path) -> str:

@@ -41,11 +41,11 @@ def update_in_mlflow(search: Search, folder: Path) -> None:
     """
     try:
         if is_held(folder):
-            raise InputError("the search is running, and renews its run at its end")
+            raise InputError("the search is running and updates its run at its end")
         with alone(folder):
             send_winner(search, folder)
     except InputError as error:
-        console.print(f"Not renewed in MLflow: {error}", soft_wrap=True)
+        console.print(f"Not updated in MLflow: {error}", soft_wrap=True)
 
 
 def send_search(folder: Path, seconds: float) -> Sent:
@@ -60,7 +60,7 @@ def send_search(folder: Path, seconds: float) -> Sent:
     """
     search, uri = read_search(folder, asked_by="send"), uri_of(folder)
     if is_held(folder):
-        raise InputError(f"{folder}: the search is running, and sends its runs itself")
+        raise InputError(f"{folder}: the search is running and sends its runs itself")
     experiment = search.settings.paths.experiment
     with alone(folder):
         sent = send(uri, experiment, SearchRuns(search, folder), folder, seconds)

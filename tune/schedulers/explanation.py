@@ -86,7 +86,10 @@ class Explanation:
             end = f", {cost_in_words(self.place.cost, self.second)}"
             rank = f", front {self.place.front}{rank}"
         if self.forecast is not None:
-            end, rank = f", predicted to end at {self.forecast.value:.4f}", f"{rank} by expected gain a pair"
+            end, rank = (
+                f", predicted to end at {self.forecast.value:.4f}",
+                f"{rank} by expected gain per pair",
+            )
         return f"{self.value:.4f} at the {self.where}{end}{rank}; {self.rule}"
 
     def to_json(self) -> dict[str, Any]:

@@ -117,7 +117,9 @@ class PausingAsha(Scheduler):
     def _promotions(self, rule: str, quota: int, n: int) -> str:
         """The rule at a rung that `n` trials have reached, of which `quota` are promoted."""
         if not quota:
-            return f"none of {n} is promoted before {math.ceil(self.rungs.factor)} are here"
+            return (
+                f"no trial is promoted before {math.ceil(self.rungs.factor)} have reached the rung, {n} have"
+            )
         return rule.replace("continue", "are promoted")
 
     def _at_rungs(self, study: Study) -> _AtRungs:

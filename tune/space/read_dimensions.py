@@ -119,7 +119,7 @@ def _conditions(
         box = next((box for box in boxes if name in box), None)
         if box is None:
             problems.append(
-                f"{source}: space.{name}.when: must hold somewhere, its parents exclude each other"
+                f"{source}: space.{name}.when: must be satisfiable, but its parents are never active together"
             )
             continue
         beside = {parent: value_at(box[parent], 0) for parent in ancestors(name, conditions)}

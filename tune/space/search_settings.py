@@ -201,7 +201,7 @@ class SearchSettings(Section):
             ValueError: The first rung is not a share of a trial, or its sentence pairs are unknown.
         """
         if self.grace_share is None:
-            raise ValueError(f"grace_pairs {self.grace_pairs} says nothing of a whole trial")
+            raise ValueError(f"grace_pairs {self.grace_pairs} does not determine the pairs of a full trial")
         return self.first_pairs / self.grace_share
 
     def unused(self) -> dict[str, str]:
@@ -263,7 +263,7 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         given = {name: getattr(search, name) for name in EARLY_ENDS}
         problems += [(name, f"{rule}, got {value:g}") for name, value in given.items() if value is not None]
     if search.stop_chance is not None and search.stop_gain is None:
-        rule = "needs stop_gain (--stop-gain 0.01), the gain that it is the chance of"
+        rule = "needs stop_gain (--stop-gain 0.01): stop_chance is the chance of this gain"
         problems.append(("stop_chance", f"{rule}, got {search.stop_chance:g}"))
     return problems
 

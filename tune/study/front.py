@@ -20,7 +20,7 @@ from tune.space.search_settings import SecondObjective
 from tune.study.study import Study
 from tune.study.trial_record import COST, Trial, loss_of
 
-UNITS: Mapping[SecondObjective, str] = {"mb": "MB", "ms": "ms a text"}
+UNITS: Mapping[SecondObjective, str] = {"mb": "MB", "ms": "ms per text"}
 
 Point = tuple[float, float]
 """Objective as a loss, and cost; less is better."""

@@ -56,7 +56,7 @@ def grow(
             )
         if confirm and study.confirmation is not None:
             raise InputError(
-                f"--confirm: must be off or left out, the confirmation of {search.name} has begun: a test "
+                f"--confirm: must be off or left out, the confirmation of {search.name} has started: a test "
                 f"that continues until it succeeds proves nothing, got {confirm:g}"
             )
         changes = {
@@ -104,7 +104,7 @@ def _refuse_exhausted_search(search: Search, study: Study, space: Space) -> None
     if space.search.num_samples <= len(study):
         raise InputError(
             f"--num-samples: must be above {len(study)} for {search.name} to start more trials, all of "
-            f"its {len(study)} have begun, got {space.search.num_samples}"
+            f"its {len(study)} have started, got {space.search.num_samples}"
         )
     if most_trials(study, space) <= len(study):
         raise InputError(

@@ -144,13 +144,13 @@ def read_search(folder: Path, asked_by: str = RESUME, *, to_resume: bool = False
     if not path.is_file():
         others = [other.name for other in search_folders(folder.parent)]
         hint = did_you_mean(folder.name, others)
-        raise InputError(f"{asked_by}: there is no search at {folder}: it holds no {SEARCH_FILE}{hint}")
+        raise InputError(f"{asked_by}: there is no search at {folder}: {SEARCH_FILE} is missing{hint}")
     tree = read_yaml(path)
     version = tree.pop("themo", __version__)
     of = "" if version == __version__ else f", started by themo {version}, this is {__version__}"
     if of and to_resume:
         raise InputError(
-            f"{path}: was started by themo {version}, this is {__version__}: resume it with that one"
+            f"{path}: was started by themo {version}, this is {__version__}: resume it with themo {version}"
         )
     try:
         settings = Settings.model_validate(tree.pop("settings"))
@@ -213,7 +213,7 @@ def alone(folder: Path) -> Iterator[None]:
             (folder / LOCK_FILE).unlink()
             with suppress(OSError):  # the folder holds files of others
                 folder.rmdir()
-            raise InputError(f"--resume: there is no search at {folder} any more")
+            raise InputError(f"--resume: the search at {folder} no longer exists")
         yield
     finally:
         lock.release()

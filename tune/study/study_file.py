@@ -106,4 +106,4 @@ def read_content(path: Path) -> Content:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: holds no study: {error!r}") from None
+        raise InputError(f"{path}: has no valid study: {error!r}") from None

@@ -40,7 +40,9 @@ def test_a_uri_without_a_bucket_is_refused(place):
 
 
 def test_keys_in_a_uri_are_refused_and_not_shown():
-    with pytest.raises(InputError, match=r"--storage-path must hold no keys, .*AWS_ACCESS_KEY_ID") as caught:
+    with pytest.raises(
+        InputError, match=r"--storage-path must not contain keys, .*AWS_ACCESS_KEY_ID"
+    ) as caught:
         Storage.named("s3://someone:secret@bucket/folder")
     assert "secret@" not in str(caught.value)
 

@@ -48,7 +48,7 @@ def entered(gpus: float = 0.0, **facts: Any) -> tuple[str, Trial, Breakdown]:
             1.0,
             {"metrics": {}, "failure": FULL, "traceback": "...", "is_memory_fault": True},
             "FAIL",
-            f"{FULL} on a whole GPU, with its batches cut as far as they go",
+            f"{FULL} on a whole GPU, even with the smallest microbatches",
             1.0,
         ),
         (0.0, {"metrics": {}, "waits": "room on a full disk"}, "", "", 0.0),

@@ -203,7 +203,7 @@ def test_a_running_search_is_not_sent_by_others(search: Search) -> None:
     finish(search, 0.9)
     with (
         alone(search.folder),
-        pytest.raises(InputError, match="the search is running, and sends its runs itself"),
+        pytest.raises(InputError, match="the search is running and sends its runs itself"),
     ):
         send_search(search.folder, 1.0)
 
@@ -240,7 +240,7 @@ def _running(_finished: None, search: Search) -> Iterator[None]:
             "_elsewhere",
             r"report mine: .*tracking\.json: the search logs to .*, requested is http://127.0.0.1:9",
         ),
-        ("_running", "the search is running, and renews its run at its end"),
+        ("_running", "the search is running and updates its run at its end"),
     ],
 )
 def test_a_report_that_is_not_renewed_says_why(
@@ -250,7 +250,7 @@ def test_a_report_that_is_not_renewed_says_why(
     capsys.readouterr()
     update_in_mlflow(search, search.folder)
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.match(f"Not renewed in MLflow: .*{reason}", line)
+    assert re.match(f"Not updated in MLflow: .*{reason}", line)
 
 
 def test_a_report_names_the_page_that_compares(search: Search, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,5 +89,5 @@ def test_a_damaged_confirmation_is_refused(path: Path, damage: Callable[[Any], o
     tree = json.loads(path.read_text())
     damage(tree["confirmation"])
     path.write_text(json.dumps(tree))
-    with pytest.raises(InputError, match=r"study\.json: holds no study: "):
+    with pytest.raises(InputError, match=r"study\.json: has no valid study: "):
         Study.read(path)

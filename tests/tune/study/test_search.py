@@ -36,7 +36,7 @@ def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
 
 def test_there_must_be_something_to_resume(tmp_path):
     with pytest.raises(
-        InputError, match=r"--resume: there is no search at .*nothing: it holds no search.yaml"
+        InputError, match=r"--resume: there is no search at .*nothing: search.yaml is missing"
     ):
         read_search(tmp_path / "nothing")
 
@@ -119,7 +119,7 @@ def test_a_search_resumed_by_another_process_is_kept(tmp_path):
 def test_a_discarded_search_is_not_resumed(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     discard_untried(search)
-    with pytest.raises(InputError, match=r"--resume: there is no search at .*mine any more"):
+    with pytest.raises(InputError, match=r"--resume: the search at .*mine no longer exists"):
         grow(search, 40)
     assert a_search(tmp_path, "mine", Resources()).name == "mine"
 

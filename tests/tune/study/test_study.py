@@ -170,9 +170,9 @@ def test_a_paused_trial_is_not_done_and_resumes(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"study.json: holds no study"),
-        ("[]", r"holds no study"),
-        ('{"format": 1, "mode": "max", "trials": [{"a": 1}]}', r"holds no study"),
+        ("", r"study.json: has no valid study"),
+        ("[]", r"has no valid study"),
+        ('{"format": 1, "mode": "max", "trials": [{"a": 1}]}', r"has no valid study"),
         ('{"format": 7, "mode": "max", "trials": []}', r"study.json: format must be 1, got 7"),
     ],
 )
@@ -239,5 +239,5 @@ def test_proposals_and_journal_come_back_as_saved(tmp_path):
 def test_a_damaged_journal_is_refused(tmp_path, journal):
     path = tmp_path / "study.json"
     path.write_text(f'{{"format": 1, "mode": "max", "trials": [], "journal": {journal}}}')
-    with pytest.raises(InputError, match="holds no study"):
+    with pytest.raises(InputError, match="has no valid study"):
         Study.read(path)

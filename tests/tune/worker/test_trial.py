@@ -199,7 +199,7 @@ def test_a_machine_without_the_shared_storage_waits_for_it(work: Work) -> None:
 
     run_trial(a_trial(), work, None, send)
     first, *reports = told
-    assert "does not see the files of other machines in" in first.waits
+    assert "cannot see the files of other machines in" in first.waits
     assert [report.metrics["step"] for report in reports] == [*range(1, REPORTS + 1)]
 
 

@@ -69,7 +69,7 @@ def add_options(parser: Parser) -> None:
     group.add_argument(
         "--approximate",
         action="store_true",
-        help="candidates of an index by faiss in place of all pictures; recall is stated (all are compared)",
+        help="candidates of a faiss index instead of all pictures; prints the recall (all pictures)",
     )
     group.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device for the models (auto)"
@@ -78,7 +78,7 @@ def add_options(parser: Parser) -> None:
         "--runtime",
         choices=RUNTIMES,
         default="auto",
-        help="what encodes the texts; auto: the fastest that is installed (auto)",
+        help="runtime for the texts; auto: the fastest installed one (auto)",
     )
     add_serving_options(parser.add_argument_group("page"))
     add_settings(parser, ("paths",))
@@ -158,8 +158,8 @@ def _list_pictures(options: Namespace) -> list[Stamp]:
     for line in left_out.lines():
         console.print(printable(line), soft_wrap=True)
     if not found:
-        none = "none that can be read" if unlisted else "none"
-        raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), found {none}")
+        none = "no readable ones" if unlisted else "none"
+        raise InputError(f"--images {options.images}: must contain pictures (.jpg, .png, ...), found {none}")
     return found
 
 
@@ -217,7 +217,7 @@ def _open_index(folder: Path, found: list[Stamp], model: Model) -> ImageIndex:
         named = "; ".join(map(printable, broken[:N_NAMED]))
         if not index.names:
             raise InputError(
-                f"--images {folder}: must hold a readable picture, all {len(broken):,} are broken: "
+                f"--images {folder}: must contain a readable picture, but all {len(broken):,} are broken: "
                 f"{named}{rest}"
             )
         are = "is" if len(broken) == 1 else "are"

@@ -58,7 +58,7 @@ def add_options(parser: Parser) -> None:
         add(
             "--second-objective",
             metavar="NAME",
-            help="cost of the student to minimise too: mb, its size, or ms, the time of a text (as in the "
+            help="second cost to minimise: mb, the student's size, or ms, its time per text (as in the "
             "space file; none)",
         ),
         SECOND_OBJECTIVES,
@@ -67,7 +67,7 @@ def add_options(parser: Parser) -> None:
         add(
             "--resource",
             metavar="NAME",
-            help="amount at which trials are compared: pairs, or seconds of their own training, for searches "
+            help="resource by which trials are compared: pairs, or seconds of training, for searches "
             "over the student's size (as in the space file; pairs)",
         ),
         RESOURCES,
@@ -76,7 +76,7 @@ def add_options(parser: Parser) -> None:
         "--trial-seconds",
         type=seconds,
         metavar="TIME",
-        help="training time of a whole trial with --resource seconds (90s, 10m; as in the space file)",
+        help="training time of a full trial with --resource seconds (90s, 10m; as in the space file)",
     )
     add = parser.add_argument_group("stopping").add_argument
     add(
@@ -124,7 +124,7 @@ def add_options(parser: Parser) -> None:
         "--gpus-per-trial",
         type=gpus,
         metavar="X",
-        help="GPUs per trial, also fractions; 0: CPU only; auto: by a trial's memory (1 if there are any)",
+        help="GPUs per trial, fractions too; 0: CPU only; auto: from a trial's memory (1, or 0 without GPUs)",
     )
     add("--cpus-per-trial", type=float, metavar="X", help="CPUs per trial (1)")
     add("--max-concurrent", type=int, metavar="N", help="trials at the same time (as many as fit)")

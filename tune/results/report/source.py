@@ -76,8 +76,8 @@ def read_source(search: Search, folder: Path) -> Source:
     if best is None:
         reason = next((f"; the first one: {trial.reason}" for trial in study if trial.reason), "")
         raise NoScoreError(
-            f"{folder / STUDY_FILE}: must hold a trial with a score, "
-            f"all {len(study)} failed or have not reported{reason}"
+            f"{folder / STUDY_FILE}: must contain a trial with a score, "
+            f"but all {len(study)} failed or have not reported{reason}"
         )
     is_finished = is_whole(study, search.space)
     if is_finished:
