@@ -17,7 +17,8 @@ from tune.cluster.resources import Resources
 from tune.cluster.slots import Slots
 from tune.cluster.storage import SESSION_PREFIX, TRIAL_PREFIX
 from tune.study.naming import FAILURES_FOLDER
-from tune.worker.trial import Work, run
+from tune.worker.entry import run
+from tune.worker.work import Work
 
 if TYPE_CHECKING:
     from tune.driver.session_state import SessionState

@@ -24,7 +24,7 @@ from tune.study.limits import wants_more
 from tune.study.resource import progress_in_words
 from tune.study.study import Study
 from tune.study.trial_record import Trial
-from tune.worker.trial import configuration
+from tune.worker.work import configuration
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types

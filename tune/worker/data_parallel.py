@@ -39,8 +39,9 @@ from ray.util.placement_group import PlacementGroup, placement_group_table, remo
 from themo.files.disk_space import Patience
 from tune.worker.mailbox import Files, Mailbox, Message
 from tune.worker.reporter import folder_for_version, notify_tune_of_waiting, report_to_tune
-from tune.worker.trial import Work, newest_checkpoint, run_trial
+from tune.worker.trial import newest_checkpoint, run_trial
 from tune.worker.trial_report import TrialReport
+from tune.worker.work import Work
 
 _TICK_SECONDS = 1.0
 _START_SECONDS = "300"

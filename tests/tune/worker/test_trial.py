@@ -34,8 +34,9 @@ from tune.space.search_space import from_tree
 from tune.study.trial_record import Trial
 from tune.worker import trial
 from tune.worker.reporter import StorageError
-from tune.worker.trial import DeviceError, Work, configuration, run_trial
+from tune.worker.trial import DeviceError, run_trial
 from tune.worker.trial_report import TrialReport
+from tune.worker.work import Work, configuration
 
 # a trial collects garbage first, and with it files that earlier tests left open
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
