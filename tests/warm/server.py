@@ -318,7 +318,8 @@ def become(request, files, tables):
     paths = request["environment"].get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:0] = [str(Path(path).absolute()) for path in paths if path]
     changes.begin_by_python()
-    changes.copy_tables(tables)
+    changes.keep_files_in_the_cache()
+    changes.ease_databases(tables)
     return request["arguments"]
 
 

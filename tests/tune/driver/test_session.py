@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -510,7 +509,7 @@ def test_a_conditional_search_with_a_share_runs_to_its_end(tiny_settings: Settin
 @pytest.mark.timeout(1500)
 def test_interrupted_and_killed_searches_end_like_undisturbed(in_one_slot, tmp_path):
     folder = tmp_path / "tune" / "mine"
-    first = _start(tmp_path, python=[sys.executable])
+    first = _start(tmp_path, python=warm_start.INTERPRETER)
     _wait_for(first, lambda: _reported(folder) >= 1)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does: to all processes
     _, errors = first.communicate(timeout=500)
@@ -536,7 +535,7 @@ def test_interrupted_and_killed_searches_end_like_undisturbed(in_one_slot, tmp_p
 def test_a_terminated_search_ends_as_an_interrupted_one(tmp_path):
     """Ray's processes are spared: without them Ray would print its log and end the driver after 60 s."""
     folder = tmp_path / "tune" / "mine"
-    process = _start(tmp_path, python=[sys.executable])
+    process = _start(tmp_path, python=warm_start.INTERPRETER)
     _wait_for(process, lambda: _reported(folder) >= 1)
     os.killpg(process.pid, signal.SIGTERM)  # as `timeout` and a shell's `kill %1` do: to all processes
     _, errors = process.communicate(timeout=500)
