@@ -20,6 +20,7 @@ READ_ONCE = ("LD_", "MALLOC_", "PYTHON")
 READ_LATER = {"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONBREAKPOINT"}
 SERVER = "THEMO_TESTS_WARM"
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+WORKER = "default_worker.py"
 RAY_OPTIONS = ("--serialized-runtime-env-context", "--language")
 
 
@@ -38,7 +39,8 @@ def main(arguments):
     """Run a program and return how it ended: its exit code, or less than 0 by a signal."""
     environment = dict(os.environ)
     context = {}
-    if any(argument.endswith("default_worker.py") for argument in arguments):
+    if any(argument.endswith(WORKER) for argument in arguments):
+        end_with_parent()
         options = dict(a.split("=", 1) for a in arguments if a.startswith(RAY_OPTIONS))
         arguments = [a for a in arguments if not a.startswith(RAY_OPTIONS)]
         context = json.loads(options.get(RAY_OPTIONS[0]) or "{}")
@@ -52,6 +54,13 @@ def main(arguments):
         return run(arguments, environment)
     except (OSError, KeyError):  # no server
         os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
+
+
+def end_with_parent():
+    """Be killed when the parent, the raylet, ends."""
+    import ctypes  # not for all programs
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def run(arguments, environment):
