@@ -19,6 +19,8 @@ READ_ONCE = ("LD_", "MALLOC_", "PYTHON")
 """Beginnings of the names of variables that an interpreter reads when it starts."""
 READ_LATER = {"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONBREAKPOINT"}
 SERVER = "THEMO_TESTS_WARM"
+TO_GROUP = "THEMO_TESTS_TO_GROUP"
+"""A variable with which signals are passed on to the program's process group, as a terminal sends them."""
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 WORKER = "default_worker.py"
 RAY_OPTIONS = ("--serialized-runtime-env-context", "--language")
@@ -65,6 +67,7 @@ def end_with_parent():
 
 def run(arguments, environment):
     """Have it forked, and wait for its end."""
+    send = os.killpg if environment.pop(TO_GROUP, None) else os.kill
     dies_with_us, _ours = os.pipe()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     request = {
@@ -82,7 +85,7 @@ def run(arguments, environment):
 
     def forward(number, _frame):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+            send(pid, number)
 
     for number in FORWARDED:
         signal.signal(number, forward)

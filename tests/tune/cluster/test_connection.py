@@ -200,7 +200,7 @@ def test_after_a_cluster_of_this_machine_others_may_be_joined(
     monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
     if said is not None:
         monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", said)
-    subprocess.run([*warm_start.INTERPRETER, "-c", AFTER_A_CLUSTER, str(tmp_path / "ray.log")], check=True)
+    subprocess.run([*warm_start.PYTHON, "-c", AFTER_A_CLUSTER, str(tmp_path / "ray.log")], check=True)
 
 
 COLLECT_WHILE_LEAVING = """
