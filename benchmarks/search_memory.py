@@ -1,4 +1,4 @@
-"""Greatest resident memory of a search's driver and worker, until the first report and until the end.
+"""Peak resident memory of a search's driver and worker, until the first report and until the end.
 
 Pages of shared libraries count in each process that maps them, as `top` shows them.
 """
@@ -27,7 +27,7 @@ Memory = dict[str, float]
 def most_memory(
     command: Sequence[str], study: Path, place: Path, environment: Mapping[str, str]
 ) -> tuple[Memory, Memory]:
-    """Run a search; return the greatest memory until its first report is recorded, and until its end.
+    """Run a search; return the peak memory until its first report is recorded, and until its end.
 
     Args:
         command: Command of the search.

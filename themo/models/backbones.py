@@ -68,7 +68,7 @@ def load_tokenizer(backbone: str) -> Any:
         raise InputError(f"student.backbone {backbone}: must have a fast tokenizer (tokenizer.json)")
     if len(inner) <= len(inner.all_special_ids):  # transformers makes an empty one if the files are missing
         raise InputError(
-            f"student.backbone {backbone}: has no usable tokenizer: its vocabulary must hold more than "
+            f"student.backbone {backbone}: has no usable tokenizer: its vocabulary must contain more than "
             "special tokens; are tokenizer.json or vocab.txt missing?"
         )
     refuse_vocabulary(backbone, len(inner))

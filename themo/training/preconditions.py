@@ -47,8 +47,8 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
     begun_with = progress.get("corpus")
     if None not in (begun_with, data.corpus) and begun_with != data.corpus:
         raise InputError(
-            f"{resume}: was begun with other sentence pairs: a corpus has changed since, or the captions of "
-            "tests that it is compared with; restore both, or start a new run"
+            f"{resume}: was started with other sentence pairs: a corpus has changed, or the test captions "
+            "that are removed from it; restore them, or start a new run"
         )
     step, stale, total_steps = (
         progress.get("step", 0),

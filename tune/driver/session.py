@@ -164,7 +164,7 @@ def _confirm(
         return
     others = " and ".join(map(str, chosen.rivals))
     console.print(
-        f"Confirming trial {chosen.winner} beside {others} with {len(chosen.seeds)} further seeds at most",
+        f"Confirming trial {chosen.winner} against {others} with at most {len(chosen.seeds)} further seeds",
         soft_wrap=True,
     )
     loop = Loop(state)

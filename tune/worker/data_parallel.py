@@ -169,8 +169,8 @@ def _report(message: Message) -> None:
             _unpack(files, folder)
             return folder
 
-        wait_for_room = Patience(tell=lambda for_what: notify_tune_of_waiting(message.report, for_what))
-        report_to_tune(message.report, wait_for_room(unpacked))
+        patience = Patience(warn=lambda for_what: notify_tune_of_waiting(message.report, for_what))
+        report_to_tune(message.report, patience(unpacked))
 
 
 def _train_on_worker(loop: dict[str, Any]) -> None:

@@ -80,7 +80,7 @@ def run_trial(
             data, resume = _fetched(data, work, newest, stack, waits)
             if (second := search.second_objective) is not None and reports:
                 measured = partial(student_cost, settings, data, second)
-                cost = config["cost"] or Patience(tell=waits)(measured)
+                cost = config["cost"] or Patience(warn=waits)(measured)
                 reporter.add_to_reports({cost_metric(second): cost})
             work.train(settings, data, report=reporter if reports else _drop_report, resume=resume)
     except (
@@ -107,7 +107,7 @@ def _clear_device(gpus: float) -> None:
         DeviceError: The GPU does not respond, perhaps since the previous trial.
     """
     gc.collect()
-    _spare_what_is_imported()
+    _exclude_imports_from_collection()
     try:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -117,7 +117,7 @@ def _clear_device(gpus: float) -> None:
 
 
 @cache
-def _spare_what_is_imported() -> None:
+def _exclude_imports_from_collection() -> None:
     """Exclude imported modules from garbage collection, which took most of the time between trials."""
     freeze()
 
@@ -138,7 +138,7 @@ def _fetched(
     try:
         if shipment is not None:  # this machine may have joined after the others were checked
             wait_for_storage(lambda: refuse_unsigned(storage), lambda: False, waits)
-            data = Patience(tell=waits)(lambda: shipment.unpack(data))
+            data = Patience(warn=waits)(lambda: shipment.unpack(data))
         if newest is None:
             return data, None
         return data, Path(
