@@ -39,7 +39,7 @@ def spare_last_collections() -> None:
     They took a quarter of the processor time of ``test`` and a fifth of ``status`` (measured). Files are
     closed by their contexts, and functions of `atexit` run as before.
     """
-    from themo.process.imports import freeze
+    from themo.process.garbage import freeze
 
     freeze()
 
@@ -50,7 +50,7 @@ def run() -> int:
     Ctrl-C during loading prints no traceback and returns 130.
     """
     try:
-        from themo.process.imports import uncollected
+        from themo.process.garbage import uncollected
 
         with uncollected():
             from themo.cli.main import main

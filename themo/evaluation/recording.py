@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from themo.config.settings import Settings
 from themo.evaluation.score_names import logged_scores
-from themo.process.imports import uncollected
+from themo.process.garbage import uncollected
 from themo.process.progress import console, waiting
 
 if TYPE_CHECKING:

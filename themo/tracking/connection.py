@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from themo.errors import InputError
 from themo.files.locks import alone
-from themo.process.imports import uncollected
+from themo.process.garbage import uncollected
 from themo.tracking.known_databases import note_opened
 from themo.tracking.uri import reason_without_password, sqlite_file, without_password
 

@@ -16,7 +16,7 @@ from themo.config.worlds import load_for_training, toy_parts
 from themo.data.sources import refuse_missing_files
 from themo.errors import InputError
 from themo.export.refusals import refuse_missing_packages, refuse_model_name
-from themo.process.imports import uncollected
+from themo.process.garbage import uncollected
 from themo.process.output import from_here, typed, with_command
 from themo.process.progress import console, waiting
 from tune.cluster.address import asked_address, refuse_unreachable

@@ -12,7 +12,7 @@ from typing import Any
 
 from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
-from themo.process.imports import uncollected
+from themo.process.garbage import uncollected
 from tune.worker.reporter import Report, report_to_tune
 from tune.worker.work import Work
 

@@ -22,7 +22,7 @@ from themo.data.dataset import TrainingData
 from themo.errors import reason_of
 from themo.files.disk_space import Patience
 from themo.process.devices import is_device_fault, is_out_of_memory
-from themo.process.imports import freeze
+from themo.process.garbage import freeze
 from themo.training.distributed import PeerLostError
 from tune.cluster.own_device import DeviceError, own_device
 from tune.cluster.sharing import refuse_unsigned

@@ -8,7 +8,7 @@ from argparse import Namespace
 from themo.cli.options import Parser, add_json, add_presets, add_settings
 from themo.config.settings import Settings
 from themo.config.worlds import load_for_training, toy_parts
-from themo.process.imports import uncollected
+from themo.process.garbage import uncollected
 from themo.process.output import print_json, print_result
 from themo.process.progress import console, waiting
 

@@ -16,7 +16,7 @@ from themo.cli.addressing import (
 )
 from themo.cli.options import Parser, add_json, path
 from themo.config.settings import load
-from themo.process.imports import uncollected
+from themo.process.garbage import uncollected
 from themo.process.output import print_json, print_result, with_command
 
 SUMMARY = "Show a search or a version, or all searches and the newest of both."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from themo.cli.known_runs import complete_with, versions
 from themo.cli.options import Parser, add_presets, add_settings, path
-from themo.process.imports import uncollected
+from themo.process.garbage import uncollected
 from themo.process.output import print_result, typed, with_command
 from themo.process.progress import console, waiting
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from themo.process.imports import uncollected
+from themo.process.garbage import uncollected
 
 
 class Cycle:
@@ -56,6 +56,6 @@ def test_disabled_collection_stays_disabled() -> None:
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="comes with torch's CUDA build")
 def test_bindings_report_no_leaks_at_the_end() -> None:
-    script = "from themo.process.imports import uncollected\nwith uncollected():\n    import triton"
+    script = "from themo.process.garbage import uncollected\nwith uncollected():\n    import triton"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr == ""
