@@ -167,7 +167,8 @@ def find_version(
     if not given.exists() and len(given.parts) == 1:
         names = [folder.parent.name for folder in logs_dir.glob(f"tune/*/{_SEARCH_FILE}")]
         hint = f", and {logs_dir / 'tune'} has no search of this name{did_you_mean(given.name, names)}"
-    raise InputError(f"{given}: must be a version directory, but has no {_VERSION_FILE}{hint}")
+    fault = f"has no {_VERSION_FILE}" if given.exists() else "does not exist"
+    raise InputError(f"{given}: must be a version directory, but {fault}{hint}")
 
 
 def sees_images(_version: Path, settings: Settings) -> bool:
