@@ -158,8 +158,8 @@ def find_version(
     if is_search(found):
         if not is_version(found / _BEST):
             raise InputError(
-                f"--version-path {given}: the search must have a best version; {found} has none before the "
-                f"search ends: until then give a trial's version below {found / 'trials'}"
+                f"{given}: must be a search that has ended, for its best version; before, give a trial's "
+                f"version below {found / 'trials'}"
             )
         console.print(f"Version: {found / _BEST}, the best of this search")
         return found / _BEST
