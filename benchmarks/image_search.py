@@ -24,10 +24,10 @@ from themo.image_search.building import PIECE_ROWS
 from themo.image_search.codes_folder import write_codes
 from themo.image_search.index import ImageIndex
 from themo.image_search.pieces import MappedVectors
+from themo.models.runtimes.choice import TITLES
+from themo.models.runtimes.encoder import open_encoder
 from themo.models.student import Head, Student, save_student
 from themo.models.tokens import Tokenizer
-from themo.runtimes.choice import TITLES
-from themo.runtimes.encoder import open_encoder
 
 N_PICTURES, DIMENSION = 100_000, 768
 ROUNDS = 15

@@ -105,7 +105,7 @@ def classification(teacher: BuiltTeacher, folder: Path) -> float:
 def pairs_right(teacher: BuiltTeacher, world: World, kind: Kind) -> float:
     """Return the share of twin pairs of the test split that are distinguished."""
     rng, words = np.random.default_rng(0), random.Random(0)
-    base = world.draw_by_lot("test", N_PAIRS, 0, rng)
+    base = world.random_scenes("test", N_PAIRS, 0, rng)
     others = twins(base, kind, world, rng, "test")
     has_twin = np.flatnonzero(differ(base, others))
     scenes = (base[has_twin], others[has_twin])

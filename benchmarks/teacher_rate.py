@@ -76,6 +76,6 @@ def _texts(options: Options, n: int) -> tuple[list[str], str]:
         chosen = np.random.default_rng(options.seed).choice(len(lines), n, replace=n > len(lines))
         return [lines[i].partition("\t")[0] for i in chosen], "English of Tatoeba"
     words = random.Random(options.seed)
-    scenes = World(0).draw_by_lot("train", n, 40, np.random.default_rng(options.seed))
+    scenes = World(0).random_scenes("train", n, 40, np.random.default_rng(options.seed))
     captions = [english_sentence(scenes.content(i), words.choice) for i in range(n)]
     return captions, "English captions of the miniature"

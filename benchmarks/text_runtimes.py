@@ -29,12 +29,12 @@ from benchmarks.measure import Goal, Options, Row
 from benchmarks.synthetic import words
 from themo.export.onnx_format import write_eight_bits
 from themo.models.backbones import build_model
+from themo.models.runtimes.choice import fastest
+from themo.models.runtimes.graphs import write_graph, write_openvino
+from themo.models.runtimes.sessions import OnnxSession, OpenVinoSession, TorchSession
 from themo.models.student import Head, Student, encode_by_length, save_student
 from themo.models.tokens import Tokenizer
 from themo.process.progress import track
-from themo.runtimes.choice import fastest
-from themo.runtimes.graphs import write_graph, write_openvino
-from themo.runtimes.sessions import OnnxSession, OpenVinoSession, TorchSession
 
 ROUNDS = 5
 BATCHES = {1: 16, 32: 64}

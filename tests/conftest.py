@@ -62,7 +62,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     import torch
 
     torch.set_num_threads(1)
-    warm_start.share_tables()
+    warm_start.ease_databases()
     if not session.config.option.collectonly and any("slow" in item.keywords for item in session.items):
         warm_start.begin()
 
@@ -79,14 +79,18 @@ _LONGEST = (
     "test_tune_command.py",
     "test_training.py",
 )
-"""Files of minutes, which begin first, so that no process works alone on one of them at the end."""
+"""Files of minutes, which begin first, so that no process works alone on one of them at the end.
+
+The other files with slow tests follow; those of fast tests alone fill all processes to the end.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests marked `gpu` are skipped where there is none; files that take longest come first."""
     import torch
 
-    items.sort(key=lambda item: (*_LONGEST, item.path.name).index(item.path.name))
+    slow = {item.path for item in items if "slow" in item.keywords}
+    items.sort(key=lambda i: ((*_LONGEST, i.path.name).index(i.path.name), i.path not in slow))
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:

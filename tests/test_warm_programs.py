@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import warm_start
 
@@ -92,6 +93,21 @@ def test_a_signal_ends_the_program(number: signal.Signals) -> None:
         while True:
             os.kill(pid, 0)
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("to_group", [False, True])
+def test_a_signal_to_the_group_reaches_children(to_group: bool) -> None:
+    program = "import subprocess as s; p = s.Popen(['sleep', '300']); print(p.pid, flush=True); p.wait()"
+    variables = warm_start.TO_ITS_GROUP if to_group else {}
+    command = [*warm_start.PYTHON, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | variables) as process:
+        assert process.stdout is not None
+        child = psutil.Process(int(process.stdout.readline()))
+        process.terminate()
+        assert process.wait(60) == -signal.SIGTERM
+        assert bool(psutil.wait_procs([child], timeout=60 if to_group else 0.2)[0]) == to_group
+        if not to_group:
+            child.kill()
 
 
 def test_without_a_server_an_interpreter_runs_the_program(tmp_path: Path) -> None:

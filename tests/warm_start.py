@@ -2,7 +2,8 @@
 
 `warm/server.py` has imported them; a program of `PYTHON` is forked from it: a process of its own, which
 imports Themo and Ray itself, can be killed, and ends as any. A test that looks at process groups, at memory
-or at what is imported starts `sys.executable` instead.
+or at what is imported starts `sys.executable` instead, or `INTERPRETER` where it has a cluster: importing the
+libraries in all its processes takes most of such a test's time.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from warm import changes
 _FOLDER = Path(__file__).parent / "warm"
 PYTHON = (sys.executable, "-IS", str(_FOLDER / "python.py"))
 """In place of `sys.executable` in a command."""
+TO_ITS_GROUP = {"THEMO_TESTS_TO_GROUP": "1"}
+"""Variables with which signals reach the whole process group of a program of `PYTHON`, as a terminal's do."""
+INTERPRETER = (sys.executable, str(_FOLDER / "interpreter.py"))
+"""An interpreter for a test that looks at the program's children; its Ray clusters take forks."""
 
 _SOCKET, _OWNER = "THEMO_TESTS_WARM", "THEMO_TESTS_OWNER"
 
@@ -31,9 +36,9 @@ def allow() -> None:
     os.environ[_OWNER] = str(os.getpid())
 
 
-def share_tables() -> None:
-    """Have MLflow make the tables of a database once for all processes of the tests."""
-    changes.copy_tables(Path(os.environ[_SOCKET]).with_name("tables.db"))
+def ease_databases() -> None:
+    """Have MLflow make its tables once for all processes of the tests, and not wait for the disk."""
+    changes.ease_databases(Path(os.environ[_SOCKET]).with_name("tables.db"))
 
 
 def begin() -> None:

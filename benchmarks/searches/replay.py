@@ -161,10 +161,10 @@ def replay(method: Method, oracle: Oracle, *, slots: int = 1, budget: float, bar
         if total >= budget or course.bests[-1] >= bar:
             return course
         is_end = i + 1 == len(curve.pairs)
-        goes_on = method.report(job.trial, pairs, value, is_last=is_end and curve.is_whole)
+        continues = method.report(job.trial, pairs, value, is_last=is_end and curve.is_whole)
         if is_end and not curve.is_whole:
             method.fail(job.trial)
-        elif goes_on and not is_end:
+        elif continues and not is_end:
             heapq.heappush(running, (now + _seconds(curve, i + 1), next(order), job, curve, i + 1))
 
 

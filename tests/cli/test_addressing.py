@@ -206,7 +206,7 @@ def test_report_of_a_version_tests_it(logs: Path, tested: list[Path | None]) -> 
 
 
 @pytest.mark.parametrize("command", ["status", "report"])
-def test_a_path_to_nothing_names_what_is_beside_it(command: str, logs: Path, capsys: Capture) -> None:
+def test_a_missing_path_names_its_neighbours(command: str, logs: Path, capsys: Capture) -> None:
     wrong = logs / "tiny" / "version_7"
     assert main([command, str(wrong), "--logs-dir", str(logs)]) == 2
     assert capsys.readouterr().err == (

@@ -67,9 +67,7 @@ def test_a_folder_and_its_json(version: Path, tmp_path: Path, capsys: Capture) -
     assert ModelCard((tmp_path / "a" / "README.md").read_text(encoding="utf-8")).data.language == ["es"]
 
 
-def test_a_terminal_shows_that_it_works(
-    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_shows_progress(version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(progress, "console", Console(file=screen, force_terminal=True, width=120))
     arguments = ["--version-path", version, "--output", tmp_path / "a", "--format", "transformers"]

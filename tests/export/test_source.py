@@ -10,7 +10,7 @@ from consumers import assert_same, own_vectors
 from torch.nn import functional
 
 from themo.checkpoints.versions import read_settings
-from themo.config.sections import BenchmarkSettings
+from themo.config.benchmarks import BenchmarkSettings
 from themo.errors import InputError
 from themo.export.source import Source
 

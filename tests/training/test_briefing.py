@@ -55,7 +55,7 @@ def test_ceilings_of_the_other_objectives(settings: SettingsFactory, objective: 
     assert ceiling == f"Ceiling:       {said}"
 
 
-def test_a_run_says_it_before_its_first_report(
+def test_a_run_prints_its_briefing_first(
     settings: SettingsFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = settings(epochs=0.2)

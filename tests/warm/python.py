@@ -19,7 +19,10 @@ READ_ONCE = ("LD_", "MALLOC_", "PYTHON")
 """Beginnings of the names of variables that an interpreter reads when it starts."""
 READ_LATER = {"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONBREAKPOINT"}
 SERVER = "THEMO_TESTS_WARM"
+TO_GROUP = "THEMO_TESTS_TO_GROUP"
+"""A variable with which signals are passed on to the program's process group, as a terminal sends them."""
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+WORKER = "default_worker.py"
 RAY_OPTIONS = ("--serialized-runtime-env-context", "--language")
 
 
@@ -38,7 +41,8 @@ def main(arguments):
     """Run a program and return how it ended: its exit code, or less than 0 by a signal."""
     environment = dict(os.environ)
     context = {}
-    if any(argument.endswith("default_worker.py") for argument in arguments):
+    if any(argument.endswith(WORKER) for argument in arguments):
+        end_with_parent()
         options = dict(a.split("=", 1) for a in arguments if a.startswith(RAY_OPTIONS))
         arguments = [a for a in arguments if not a.startswith(RAY_OPTIONS)]
         context = json.loads(options.get(RAY_OPTIONS[0]) or "{}")
@@ -54,8 +58,16 @@ def main(arguments):
         os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
 
 
+def end_with_parent():
+    """Be killed when the parent, the raylet, ends."""
+    import ctypes  # not for all programs
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def run(arguments, environment):
     """Have it forked, and wait for its end."""
+    send = os.killpg if environment.pop(TO_GROUP, None) else os.kill
     dies_with_us, _ours = os.pipe()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     request = {
@@ -73,7 +85,7 @@ def run(arguments, environment):
 
     def forward(number, _frame):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+            send(pid, number)
 
     for number in FORWARDED:
         signal.signal(number, forward)

@@ -5,8 +5,8 @@ program imports that itself, from the folders that its environment names. No thr
 computed, so that a fork is as good as an interpreter.
 
 Ray's own agents and monitors come from forks of this server that have imported Ray too, one for each setting
-of the variables that Ray reads when it is imported. So do its workers: their variables name raylet and job.
-Those that a raylet starts ahead of all jobs import Ray themselves: most of them run nothing.
+of the variables that Ray reads when it is imported. So do its workers: their variables name the job, by a
+number that most clusters share, and the raylet, with which `python.py` ends, and so the worker.
 """
 
 import atexit
@@ -29,7 +29,7 @@ import warnings
 from pathlib import Path
 
 import changes  # the files beside this one
-from python import FORWARDED, beginning, needs_interpreter
+from python import FORWARDED, WORKER, beginning, needs_interpreter
 
 LIBRARIES = [
     "numpy",
@@ -93,10 +93,9 @@ OF_RAY = [
 """What agents and monitors import."""
 OF_WORKERS = ["ray", "ray.tune"]
 RAY_SETTINGS = ("RAY_", "TUNE_")
-RAYLET, JOB, NO_JOB = "RAY_RAYLET_PID", "RAY_JOB_ID", "ffffffff"
-OF_WORKERS_ALONE = {JOB, "RAY_NODE_ID", RAYLET}
-"""Variables of one cluster that a worker reads when it imports Ray; an agent reads them when it starts."""
-WORKER = "default_worker.py"
+RAYLET, JOB = "RAY_RAYLET_PID", "RAY_JOB_ID"
+OF_A_MACHINE = {"RAY_NODE_ID", RAYLET}
+"""Agents read these when they start. Workers read the raylet when they import Ray, and end without it."""
 RAY = str(Path(importlib.util.find_spec("ray").origin).parent)
 
 READ_AT_IMPORT = {
@@ -152,12 +151,11 @@ def is_alive(pid):
 class Server:
     """Forks itself for each request."""
 
-    def __init__(self, path, listener, owner, *, has_ray=False, raylet=None):
+    def __init__(self, path, listener, owner, *, has_ray=False):
         self.path = path
         self.listener = listener
         self.owner = owner
         self.has_ray = has_ray
-        self.raylet = raylet  # whose workers this one forks
         self.with_ray = {}  # paths of servers that have Ray, by process
         self.children = {}  # connections to those who wait for the end of a process
 
@@ -167,7 +165,7 @@ class Server:
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        while self.is_needed():
+        while is_alive(self.owner):
             ready, _, _ = select.select([self.listener, ended], [], [], 1.0)
             if ended in ready:
                 os.read(ended, 4096)
@@ -178,10 +176,6 @@ class Server:
                 if program is not None:
                     return program
         return None
-
-    def is_needed(self):
-        """Whether the owner is there, and the raylet or a worker of it."""
-        return is_alive(self.owner) and (self.raylet is None or is_alive(self.raylet) or self.children)
 
     def leave(self):
         """In a fork, close what is the server's."""
@@ -234,7 +228,7 @@ class Server:
         if needs_interpreter(environment, os.environ):
             return "0"
         script = request["arguments"][0]
-        if self.has_ray or not script.startswith(RAY) or environment.get(JOB) == NO_JOB:
+        if self.has_ray or not script.startswith(RAY):
             return None
         settings = sorted(settings_of_ray(request).items())
         return f"{self.path}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
@@ -253,12 +247,10 @@ class Server:
         for name in beginning(os.environ, RAY_SETTINGS):
             del os.environ[name]
         os.environ.update(settings_of_ray(request))
-        if not is_worker(request):
-            load(OF_RAY)
-            return Server(path, listener, self.owner, has_ray=True).serve()
-        load(OF_WORKERS)
-        raylet = int(request["environment"][RAYLET])
-        return Server(path, listener, self.owner, has_ray=True, raylet=raylet).serve()
+        if is_worker(request):
+            os.environ[RAYLET] = str(self.owner)  # a process that outlives all workers
+        load(OF_WORKERS if is_worker(request) else OF_RAY)
+        return Server(path, listener, self.owner, has_ray=True).serve()
 
 
 def is_worker(request):
@@ -269,7 +261,8 @@ def is_worker(request):
 def settings_of_ray(request):
     """The variables that Ray reads when it is imported."""
     read = beginning(request["environment"], RAY_SETTINGS)
-    return {name: read[name] for name in read if is_worker(request) or name not in OF_WORKERS_ALONE}
+    others = OF_A_MACHINE if is_worker(request) else {*OF_A_MACHINE, JOB}
+    return {name: read[name] for name in read if name not in others}
 
 
 def receive(connection):
@@ -318,7 +311,8 @@ def become(request, files, tables):
     paths = request["environment"].get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:0] = [str(Path(path).absolute()) for path in paths if path]
     changes.begin_by_python()
-    changes.copy_tables(tables)
+    changes.keep_files_in_the_cache()
+    changes.ease_databases(tables)
     return request["arguments"]
 
 

@@ -89,7 +89,7 @@ def read_queries(options: Namespace) -> list[Query]:
     return [Query((text, *added), **rest) for text in texts] or [Query(added, **rest)]
 
 
-def tell_unread(model: Model, queries: Sequence[Query]) -> None:
+def warn_of_cut_texts(model: Model, queries: Sequence[Query]) -> None:
     """Warn of texts that the student cuts."""
     texts = list(dict.fromkeys(text for query in queries for text in (*query.texts, *query.minus)))
     for text, count in zip(texts, model.count_tokens(texts), strict=True):

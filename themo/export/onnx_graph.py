@@ -8,7 +8,7 @@ from torch import nn
 
 from themo.errors import InputError
 from themo.export.refusals import PACKAGES, refuse_missing_packages
-from themo.runtimes.choice import MOST_BYTES
+from themo.models.runtimes.choice import MOST_BYTES
 
 
 def refuse_graph(

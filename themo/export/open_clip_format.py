@@ -20,9 +20,9 @@ from themo.errors import InputError
 from themo.export.backbone_files import write_config, write_tensors, write_tokenizer
 from themo.export.source import Source
 from themo.models.backbones import longest_input
+from themo.models.runtimes.encoder import LEAST_COSINE, PROBES
 from themo.models.student import Student
 from themo.models.teacher import model_config
-from themo.runtimes.encoder import LEAST_COSINE, PROBES
 
 LIBRARY = "open_clip"
 TASK = "zero-shot-image-classification"

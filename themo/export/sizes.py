@@ -30,10 +30,10 @@ from themo.export.onnx_format import INT8_MODEL, MODEL
 from themo.files.weights import SAFE_WEIGHTS
 from themo.models.axes import read_axes, shorten
 from themo.models.cost import Encode, megabytes, milliseconds_alone
+from themo.models.runtimes.graphs import INPUTS, open_graph
 from themo.models.static_table import WEIGHTS, load_table
 from themo.models.student import load_student
 from themo.models.table_folders import is_table
-from themo.runtimes.graphs import INPUTS, open_graph
 
 HEAD = "head.json"
 """File of a student's folder, and of an export of the format `transformers`."""

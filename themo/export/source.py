@@ -13,7 +13,7 @@ from torch import Tensor
 
 from themo.checkpoints.version_teacher import VersionTeacher
 from themo.checkpoints.versions import TEST_FILE, find_part, read_summary, settings_here
-from themo.config.sections import BenchmarkSettings
+from themo.config.benchmarks import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.errors import InputError
 from themo.evaluation.report.tables import read_scores

@@ -66,13 +66,13 @@ class Backoff:
     def __init__(self, url: str, within: float | None = None) -> None:
         self._url, self._within = url, within
         self._reached = False
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """Reset the policy after progress."""
         self._tries, self._start = 0, time.monotonic()
 
-    def waits_after(self, failure: HostError) -> bool:
+    def wait_to_retry(self, failure: HostError) -> bool:
         """Wait before a retry; return False if the limit is reached."""
         self._reached |= failure.reached
         if not failure.again or self._tries == len(BACKOFF_SECONDS) or failure.wait > RETRY_AFTER_SECONDS:

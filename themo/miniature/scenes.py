@@ -134,7 +134,7 @@ class World:
                     split = SPLITS.index("unseen") if held_out[a] and held_out[b] else -1
                 self.split_of[a, b] = self.split_of[b, a] = split
 
-    def draw_by_lot(
+    def random_scenes(
         self, split: Split, n: int, single_percent: int, rng: np.random.Generator, distinct: bool = True
     ) -> Scenes:
         """Return `n` scenes of a split in random order.

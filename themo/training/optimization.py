@@ -164,7 +164,7 @@ class Updater:
         (gradient_BD,) = torch.autograd.grad(loss, vectors_BD)
         gradient_BD = group.own(gradient_BD, n_pairs)
 
-        def lead_back(parts: list[Batch]) -> None:
+        def backpropagate(parts: list[Batch]) -> None:
             nonlocal graph_BD
             if graph_BD is not None:
                 whole_BD, graph_BD = graph_BD, None  # used once: a retry computes the microbatches again
@@ -175,7 +175,7 @@ class Updater:
             for part, gradient in zip(parts, gradient_BD.split(sizes), strict=True):
                 self._vectors(part).backward(gradient)
 
-        on_parts(lead_back)
+        on_parts(backpropagate)
         return {"loss": loss.detach(), **terms}
 
     def _vectors_of_parts(self, parts: list[Batch]) -> Tensor:

@@ -50,15 +50,15 @@ def refuse_unseen(storage: Storage, node_ids: Iterable[str]) -> None:
         }
         for node_id, answer in looks.items():
             try:
-                machine, trouble = ray.get(answer, timeout=_ANSWER_SECONDS)
+                machine, failure = ray.get(answer, timeout=_ANSWER_SECONDS)
             except ray.exceptions.RayError as error:
                 if not any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes()):
                     continue  # the machine has just died
-                machine, trouble = f"node {node_id[:8]}", reason_of(error)
-            if trouble:
+                machine, failure = f"node {node_id[:8]}", reason_of(error)
+            if failure:
                 raise InputError(
                     f"--storage-path {storage.place}: must be shared by all machines of the cluster, but "
-                    f"{machine} {trouble}"
+                    f"{machine} {failure}"
                 )
     finally:
         mark.remove()

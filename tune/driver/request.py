@@ -25,7 +25,7 @@ from tune.space.search_settings import OFF
 from tune.space.search_space import Space, from_tree, load
 from tune.study.growth import GROWABLE, grow, refuse_another_space
 from tune.study.limits import is_whole, wants_more
-from tune.study.naming import STUDY_FILE, Place, reserve, search_folder
+from tune.study.naming import STUDY_FILE, ReservedFolder, reserve, search_folder
 from tune.study.search import RESUME, Search, new_search, read_search
 from tune.study.study import Study
 from tune.study.tracking_place import refuse_another_place
@@ -71,7 +71,7 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
             "--register and its own --space may be given with it"
         )
     folder = search_folder(str(options.resume), settings, asked_by=RESUME)
-    search = read_search(folder, to_go_on=True)
+    search = read_search(folder, to_resume=True)
     if search.name != folder.name:  # a copy would resume the original's checkpoints
         raise InputError(
             f"{RESUME}: {folder} contains the search {search.name!r}: the directory must have this name"
@@ -86,11 +86,11 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
         search = grow(search, **limits)
     machines = _given(address=options.address, max_concurrent=options.max_concurrent)
     others = _given(time_budget=options.time_budget, max_concurrent=options.max_concurrent)
-    _tell_reached(search, limits, others)
+    _print_reached_limits(search, limits, others)
     return replace(search, resources=replace(search.resources, **machines))
 
 
-def _tell_reached(search: Search, limits: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+def _print_reached_limits(search: Search, limits: Mapping[str, Any], others: Mapping[str, Any]) -> None:
     """Print which of the given limits a search has reached already, and which options of a run do nothing.
 
     Args:
@@ -121,7 +121,7 @@ def _shown(name: str, value: Any) -> str:
     return OFF if name == "confirm" and value == 0 else str(value)
 
 
-def begin(options: SearchOptions, settings: Settings, place: Place | None = None) -> Search:
+def begin(options: SearchOptions, settings: Settings, place: ReservedFolder | None = None) -> Search:
     """Create a new search and its directory; with ``--repeat NAME`` a copy of an earlier search.
 
     Args:
@@ -136,13 +136,13 @@ def begin(options: SearchOptions, settings: Settings, place: Place | None = None
         return _begin(options, settings, held)
 
 
-def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
+def _begin(options: SearchOptions, settings: Settings, place: ReservedFolder) -> Search:
     logs_dir = settings.paths.logs_dir
     carried = CarriedOver((), {})
     resources = Resources()
     if options.repeat is None:
         space = _space(options, settings)
-        _tell_untrusted(space, settings)
+        _print_settings_outside(space, settings)
     else:
         known, carried = _repeated(options, settings)
         settings, resources = known.settings.override(options.settings), known.resources
@@ -176,7 +176,7 @@ def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
     if options.warm_start is not None:
         carried = _carried(options.warm_start, space, settings)
     check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
-    _tell_size(space, carried.trials, options)
+    _check_size(space, carried.trials, options)
     return new_search(
         place.folder.name, space, settings, resources, carried.trials, place, proposals=carried.proposals
     )
@@ -191,7 +191,7 @@ def _space(options: SearchOptions, settings: Settings) -> Space:
     return load(options.space or space_path(options.config or preset), settings)
 
 
-def _tell_untrusted(space: Space, settings: Settings) -> None:
+def _print_settings_outside(space: Space, settings: Settings) -> None:
     """Print the settings whose base values lie outside the space: trusted trials get other values."""
     own = settings.leaves()
     active = space.active(own)
@@ -202,7 +202,7 @@ def _tell_untrusted(space: Space, settings: Settings) -> None:
         )
 
 
-def _tell_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions) -> None:
+def _check_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions) -> None:
     """Print a note if the space has fewer distinct settings than the requested number of trials.
 
     Raises:

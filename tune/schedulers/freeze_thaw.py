@@ -19,7 +19,7 @@ from tune.schedulers.explanation import NOT_FINITE, Explanation, Forecast
 from tune.schedulers.rungs import crosses
 from tune.schedulers.scheduler import Scheduler
 from tune.space.search_space import Space
-from tune.study.limits import begins_more
+from tune.study.limits import starts_another
 from tune.study.study import Study
 from tune.study.trial_record import is_waiting
 
@@ -91,15 +91,15 @@ class FreezeThaw(Scheduler):
         space = self._space()
         waiting, n_startup = _waiting(study, arriving), space.search.startup_trials
         most = space.search.num_samples if self.most is None else self.most(study)
-        begins_another = begins_more(study, space.search, most)
-        if begins_another and len(study) < n_startup:
+        is_another_due = starts_another(study, space.search, most)
+        if is_another_due and len(study) < n_startup:
             return _Next(None, f"{n_startup} trials start before any continues")
         if not waiting:
             return _Next(None, "no trial is waiting")
         if not are_possible(study):
             return _Next(waiting[0], "a forecast needs two trials")
         found = forecasts_of(space, study, arriving)
-        if begins_another:
+        if is_another_due:
             first = _most_promising(found, waiting)
             if found.ends[first].gain < found.best_new.gain:
                 return _Next(None, "a new trial has a larger expected gain per pair")

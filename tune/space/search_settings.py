@@ -138,7 +138,7 @@ class SearchSettings(Section):
 
     @field_validator("confirm", mode="before")
     @classmethod
-    def _off_is_no_share(cls, value: object) -> object:
+    def _read_confirm(cls, value: object) -> object:
         if value is False or value == OFF:  # YAML reads `off` as false
             return 0.0
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
@@ -147,11 +147,11 @@ class SearchSettings(Section):
 
     @field_validator("stop_after_no_gain", "stop_gain", mode="before")
     @classmethod
-    def _off_is_no_limit(cls, value: object) -> object:
+    def _read_off_as_none(cls, value: object) -> object:
         return None if value is False or value == OFF else value
 
     @field_serializer("confirm")
-    def _no_share_is_off(self, value: float) -> float | str:
+    def _write_confirm(self, value: float) -> float | str:
         return value or OFF
 
     @model_validator(mode="before")
@@ -230,7 +230,10 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         )
     if search.second_objective is not None:
         problems += [
-            (owner, f"must be {_either(able)} with second_objective {search.second_objective}, got {name!r}")
+            (
+                owner,
+                f"must be {_one_of(able)} with second_objective {search.second_objective}, got {name!r}",
+            )
             for owner, able in FOR_TWO_OBJECTIVES.items()
             if (name := getattr(search, owner)) not in able
         ]
@@ -265,7 +268,7 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
     return problems
 
 
-def _either(names: tuple[str, ...]) -> str:
+def _one_of(names: tuple[str, ...]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 

@@ -68,7 +68,7 @@ def grow(
         }
         space = search.space.searched_by(**{k: value for k, value in changes.items() if value is not None})
         if _allows_more(search.space.search, space.search):
-            _refuse_a_search_at_its_end(search, study, space)
+            _refuse_exhausted_search(search, study, space)
         search = replace(search, space=space)
         write_text(folder / SEARCH_FILE, write_yaml(search.to_tree()))
     return search
@@ -83,7 +83,7 @@ def _allows_more(own: SearchSettings, new: SearchSettings) -> bool:
     return is_more
 
 
-def _refuse_a_search_at_its_end(search: Search, study: Study, space: Space) -> None:
+def _refuse_exhausted_search(search: Search, study: Study, space: Space) -> None:
     """Refuse limits with which no further trial would start.
 
     Raises:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import ray
 import ray.tune
+import warm_start
 
 from themo.errors import InputError
 from tune.cluster import connection as module
@@ -148,6 +149,7 @@ def test_a_local_cluster_listens_locally_and_needs_its_token(
     sockets = _listening_sockets(pid)
     assert len(sockets) > 3
     assert {host for host, _ in sockets} == {"127.0.0.1"}
+    assert len(_workers(pid)) == 1, "Ray has started workers ahead of the task"
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # else Ray asks at the network's address
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
@@ -198,7 +200,7 @@ def test_after_a_cluster_of_this_machine_others_may_be_joined(
     monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
     if said is not None:
         monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", said)
-    subprocess.run([sys.executable, "-c", AFTER_A_CLUSTER, str(tmp_path / "ray.log")], check=True)
+    subprocess.run([*warm_start.PYTHON, "-c", AFTER_A_CLUSTER, str(tmp_path / "ray.log")], check=True)
 
 
 COLLECT_WHILE_LEAVING = """
@@ -231,10 +233,22 @@ print("left", len(references))
 @pytest.mark.slow
 def test_leaving_a_cluster_survives_threads_dropping_references(tmp_path: Path) -> None:
     """Ray ends a process, with exit code 1 and no word of ours, that collects garbage as it shuts down."""
-    command = [sys.executable, "-c", COLLECT_WHILE_LEAVING, str(tmp_path / "ray.log")]
+    command = [*warm_start.INTERPRETER, "-c", COLLECT_WHILE_LEAVING, str(tmp_path / "ray.log")]
     left = subprocess.run(command, check=False, capture_output=True, text=True)
     assert left.returncode == 0, left.stderr
     assert int(left.stdout.removeprefix("left")) > 0, "none was dropped at the end"
+
+
+def _workers(pid: int) -> list[list[str]]:
+    """Command lines of Ray's workers among a process's children, before and after they take a name."""
+    found = [child.cmdline() for child in psutil.Process(pid).children(recursive=True)]
+    agents = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+    return [
+        command
+        for command in found
+        if any(word.endswith("default_worker.py") or word.startswith("ray::") for word in command)
+        and command[0].strip() not in agents
+    ]
 
 
 def _listening_sockets(pid: int) -> set[tuple[str, int]]:

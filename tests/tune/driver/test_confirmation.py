@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -170,7 +169,8 @@ def test_a_run_trains_a_finalists_settings_with_its_seed(
 
 def test_kills_do_not_change_the_verdict(confirmed: tuple[Search, SearchResult], tmp_path: Path) -> None:
     folder = tmp_path / "tune" / "mine"
-    first = _start(tmp_path, *(f"{name}={value}" for name, value in CONFIRM.items()), python=[sys.executable])
+    settings = [f"{name}={value}" for name, value in CONFIRM.items()]
+    first = _start(tmp_path, *settings, **warm_start.TO_ITS_GROUP)
     _wait_for(first, lambda: _begun_runs(folder) >= 1)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does: to all processes
     _, errors = first.communicate(timeout=500)
@@ -217,16 +217,14 @@ def _begun_runs(folder: Path) -> int:
     return sum(bool(run["checkpoint"]) or run["state"] != "RUNNING" for run in runs)
 
 
-def _start(
-    logs_dir: Path, *options: str, seconds: float = 0.3, python: list[str] | None = None
-) -> subprocess.Popen[str]:
+def _start(logs_dir: Path, *options: str, seconds: float = 0.3, **variables: str) -> subprocess.Popen[str]:
     script = str(Path(__file__).parents[1] / "formula_search.py")
     return subprocess.Popen(
-        [*(python or warm_start.PYTHON), script, str(logs_dir), "mine", *options],
+        [*warm_start.PYTHON, script, str(logs_dir), "mine", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {SECONDS_VARIABLE: str(seconds), "PYTHONPATH": PATH},
+        env=os.environ | {SECONDS_VARIABLE: str(seconds), "PYTHONPATH": PATH} | variables,
         start_new_session=True,
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+import warm_start
 import yaml
 from mlflow import MlflowClient
 from tiny import TINY_MINIATURE
@@ -29,7 +29,7 @@ def test_a_search_ends_with_its_terminal(tmp_path: Path) -> None:
         "miniature": TINY_MINIATURE,
     }
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    command = [sys.executable, "-m", "themo", "tune", "--config", "own.yaml", "--name", "mine"]
+    command = [*warm_start.INTERPRETER, "-m", "themo", "tune", "--config", "own.yaml", "--name", "mine"]
     terminal, own_end = os.openpty()
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # where these tests run under nohup
     process = subprocess.Popen(

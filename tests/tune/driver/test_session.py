@@ -9,9 +9,8 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +37,7 @@ from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
 from tune.driver import outcome, session
+from tune.driver.checkpoints import checkpoints_to_keep
 from tune.driver.outcome import finish
 from tune.driver.session import run_search
 from tune.driver.session_state import SessionState
@@ -431,7 +431,7 @@ def test_resuming_a_finished_search_reports_also_to_mlflow(searched, monkeypatch
     monkeypatch.setattr("tune.driver.session.connect", lambda *_: pytest.fail("it needs no cluster"))
     again = run_search(read_search(searched.folder), _unasked, train)
     kept = {str(path.relative_to(trials)) for path in trials.rglob("checkpoint_*")}
-    assert kept == searched.study.checkpoints()
+    assert kept == checkpoints_to_keep(searched.study)
     assert again.best == searched.study[0]
     assert again.counts == searched.result.counts
     assert again.slots == most_at_once(searched.study)  # whatever this machine could hold
@@ -510,7 +510,7 @@ def test_a_conditional_search_with_a_share_runs_to_its_end(tiny_settings: Settin
 @pytest.mark.timeout(1500)
 def test_interrupted_and_killed_searches_end_like_undisturbed(in_one_slot, tmp_path):
     folder = tmp_path / "tune" / "mine"
-    first = _start(tmp_path, python=[sys.executable])
+    first = _start(tmp_path, **warm_start.TO_ITS_GROUP)
     _wait_for(first, lambda: _reported(folder) >= 1)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does: to all processes
     _, errors = first.communicate(timeout=500)
@@ -536,7 +536,7 @@ def test_interrupted_and_killed_searches_end_like_undisturbed(in_one_slot, tmp_p
 def test_a_terminated_search_ends_as_an_interrupted_one(tmp_path):
     """Ray's processes are spared: without them Ray would print its log and end the driver after 60 s."""
     folder = tmp_path / "tune" / "mine"
-    process = _start(tmp_path, python=[sys.executable])
+    process = _start(tmp_path, **warm_start.TO_ITS_GROUP)
     _wait_for(process, lambda: _reported(folder) >= 1)
     os.killpg(process.pid, signal.SIGTERM)  # as `timeout` and a shell's `kill %1` do: to all processes
     _, errors = process.communicate(timeout=500)
@@ -618,12 +618,12 @@ def _start(
     logs_dir: Path,
     *options: str,
     seconds: float = 0.3,
-    python: Sequence[str] = warm_start.PYTHON,
     **variables: str,
 ) -> subprocess.Popen[str]:
     """The search as a process, whose trials take so long for a report: long enough to be cut in one."""
+    script = str(Path(__file__).parents[1] / "formula_search.py")
     return subprocess.Popen(
-        [*python, str(Path(__file__).parents[1] / "formula_search.py"), str(logs_dir), "mine", *options],
+        [*warm_start.PYTHON, script, str(logs_dir), "mine", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -132,7 +132,7 @@ def test_a_search_that_has_run_whole_needs_more_trials(tmp_path, more):
     assert read_search(tmp_path / "tune" / "mine") == search
 
 
-def test_a_population_is_not_given_an_end_that_it_cannot_have(tmp_path):
+def test_early_ends_are_refused_with_pbt(tmp_path):
     search = a_search(tmp_path, "mine", Resources(), scheduler="pbt")
     with pytest.raises(InputError, match=r"^--stop-after-no-gain: must be left out, scheduler pbt has no"):
         grow(search, stop_after_no_gain=4)

@@ -61,7 +61,7 @@ def test_another_version_of_themo_reads_but_cannot_resume(tmp_path):
     path = tmp_path / "tune" / "mine" / "search.yaml"
     path.write_text(path.read_text().replace(f"themo: {__version__}", "themo: 0.0.7"))
     with pytest.raises(InputError, match=r"search\.yaml: was started by themo 0\.0\.7, this is"):
-        read_search(path.parent, to_go_on=True)
+        read_search(path.parent, to_resume=True)
     for asked_by in ("status NAME", "report NAME", "--warm-start", "--repeat"):
         assert read_search(path.parent, asked_by) == search
     assert [status.search for status in read_all(tmp_path)] == [search]

@@ -13,7 +13,8 @@ from formula_search import no_data, settings_in
 
 from themo.config.settings import Settings
 from tune.cluster.resources import Resources
-from tune.driver.searcher import StudyScheduler, StudySearcher
+from tune.driver.scheduler import StudyScheduler
+from tune.driver.searcher import StudySearcher
 from tune.driver.session import run_search
 from tune.driver.stoppers import Breakdown
 from tune.space.search_space import Space, from_tree

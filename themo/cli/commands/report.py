@@ -84,7 +84,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     is_new = options.follow and is_starting(folders[0])
     searches = [] if is_new else [read_search(folder, asked_by="report NAME") for folder in folders]
     with waiting("Loading libraries"):
-        from tune.results.parent_run import renew
+        from tune.results.parent_run import update_in_mlflow
         from tune.results.report.comparison import write_comparison
         from tune.results.report.follow import HOST, server_of
         from tune.results.report.page import write_report
@@ -98,7 +98,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         print_result(str(write_comparison(searches[0], folders[0], searches[1], folders[1])))
     else:
         print_result(str(write_report(searches[0], folders[0])))
-        renew(searches[0], folders[0])
+        update_in_mlflow(searches[0], folders[0])
         comparison = comparison_of(folders[0], searches[0].uid)
         if comparison.address is not None:
             console.print(f"Its trials: {comparison.address}", soft_wrap=True)

@@ -14,16 +14,16 @@ from themo.cli.approximate_search import open_approximate, recall_to_json, refus
 from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, add_json, add_settings, path, positive
 from themo.cli.search_output import answer_to_json, print_answer
-from themo.cli.search_queries import add_query_options, read_queries, tell_unread
+from themo.cli.search_queries import add_query_options, read_queries, warn_of_cut_texts
 from themo.cli.served_search import N_BEST as N_BEST_OF_PAGE
 from themo.cli.served_search import add_serving_options, open_port, refuse_serving_options, serve
 from themo.errors import InputError
 from themo.files.atomic import write_text
 from themo.image_search.left_out import LeftOut
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
+from themo.models.runtimes.choice import RUNTIMES, refuse_runtime
 from themo.process.output import print_json
 from themo.process.progress import console, waiting
-from themo.runtimes.choice import RUNTIMES, refuse_runtime
 
 if TYPE_CHECKING:
     from themo.image_search.answers import Answer, Answerer
@@ -94,7 +94,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     if options.serve:
         with closing(open_port(options)) as listener:  # before hours of encoding
             version, answerer = _open(options)
-            _tell_limits([], answerer.uncalibrated, options.min_chance)
+            _print_limits([], answerer.uncalibrated, options.min_chance)
             resume_hint.clear()  # a server that ends has nothing to resume
             serve(options, listener, version, answerer)
         return
@@ -110,7 +110,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         fold_duplicates=not options.duplicates,
     )
     uncalibrated = answerer.uncalibrated if any(query.is_one_text for query in queries) else None
-    _tell_limits(answers, uncalibrated, options.min_chance)
+    _print_limits(answers, uncalibrated, options.min_chance)
     if options.json:
         facts = {
             "version": readable(str(version)),
@@ -137,7 +137,7 @@ def _open(options: Namespace, queries: Sequence[Query] = ()) -> tuple[Path, Answ
         cache = options.settings.get("cache_dir")
         model = load(version, device=options.device, runtime=options.runtime, cache_dir=cache)
     if queries:
-        tell_unread(model, queries)
+        warn_of_cut_texts(model, queries)
     index = _open_index(options.images, found, model)
     from themo.image_search.answers import Answerer
 
@@ -173,7 +173,7 @@ def _refuse_pictures(options: Namespace) -> None:
         open_pictures(getattr(options, name), f"--{name}")
 
 
-def _tell_limits(answers: list[Answer], uncalibrated: str | None, min_chance: float | None) -> None:
+def _print_limits(answers: list[Answer], uncalibrated: str | None, min_chance: float | None) -> None:
     n_folded = sum(answer.n_folded for answer in answers)
     if n_folded:
         files = "file" if n_folded == 1 else "files"

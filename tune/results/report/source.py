@@ -71,7 +71,7 @@ def read_source(search: Search, folder: Path) -> Source:
     study = Study.read(folder / STUDY_FILE)
     is_running = is_held(folder)
     if not is_running:  # else `tune` holds the lock and has done this
-        study.come_to_rest()
+        study.reset_to_checkpoints()
     best = study.leader()
     if best is None:
         reason = next((f"; the first one: {trial.reason}" for trial in study if trial.reason), "")

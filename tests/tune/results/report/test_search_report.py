@@ -23,7 +23,7 @@ from themo.process import progress
 from tune.cluster.resources import Resources
 from tune.results.report.course_figures import history, learning_curves, rung_strips, time_line
 from tune.results.report.facts import lanes, rungs
-from tune.results.report.outcomes import about
+from tune.results.report.outcomes import hover_text
 from tune.results.report.page import write_report
 from tune.results.report.parallel import parallel_coordinates
 from tune.results.report.scales import scales_of
@@ -135,7 +135,7 @@ def test_a_failure_reason_is_no_markup_for_plotly(finished: tuple[Search, Path])
     trial = Study.read(folder / "study.json")[1]
     trial.reason = "must be <class 'int'>, got <b> & co"
     trial.params["pooling"] = "<i>"
-    text = about(trial, "max")
+    text = hover_text(trial, "max")
     assert "must be &lt;class 'int'&gt;, got &lt;b&gt; &amp; co<br>" in text
     assert "pooling &lt;i&gt;" in text
 
@@ -393,7 +393,7 @@ def test_a_search_may_be_given_by_its_folder(
     assert capsys.readouterr().out == f"{finished[1] / 'report.html'}\n"
 
 
-def test_a_terminal_shows_that_it_works(
+def test_a_terminal_shows_progress(
     finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = io.StringIO()
@@ -541,7 +541,7 @@ def test_it_is_drawn_in_a_browser_without_the_network(shown: Path, scheme: str) 
 
 
 @pytest.mark.slow
-def test_it_fits_a_telephone(shown: Path) -> None:
+def test_the_report_fits_a_telephone(shown: Path) -> None:
     with opened(shown, width=400) as seen:
         seen.drawn()
         assert seen.page.evaluate("document.documentElement.scrollWidth") == 400

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from simulation import space_of
 
-from tune.driver.searcher import StudyScheduler
+from tune.driver.scheduler import StudyScheduler
 from tune.driver.stoppers import Breakdown
 from tune.schedulers.explanation import Explanation
 from tune.study.study import Study
@@ -83,7 +83,7 @@ def test_rung_decides_state_and_reason(monkeypatch: pytest.MonkeyPatch, state: S
             judged.append(before)
             return Explanation(state, 1_500, "rung of 1,000 pairs", 0.1, {7: 0.2}, 2, 0.2, "0.2 or more")
 
-    monkeypatch.setattr("tune.driver.searcher.scheduler_of", lambda *_: Rule())
+    monkeypatch.setattr("tune.driver.scheduler.scheduler_of", lambda *_: Rule())
     decision, trial, _ = entered(metrics={"pairs_seen": 1_500.0, "o": 0.1})
     word = "paused" if state == "PAUSED" else "stopped"
     assert (decision, trial.verdict, trial.reason) == ("STOP", state, f"{word} at 1,500 pairs")

@@ -12,12 +12,12 @@ from themo.config.sections import MAX_TOKENS
 from themo.errors import InputError
 from themo.files.cache import Cache, digest_folder
 from themo.files.weights import SAFE_WEIGHTS
+from themo.models.runtimes.choice import MOST_BYTES, TITLES, Chosen, Runtime, fastest
+from themo.models.runtimes.graphs import write_graph, write_openvino
+from themo.models.runtimes.sessions import OnnxSession, OpenVinoSession, Session, TorchSession
 from themo.models.student import Head, encode_by_length, load_head, load_student
 from themo.models.tokens import Tokenizer
 from themo.process.progress import console, waiting
-from themo.runtimes.choice import MOST_BYTES, TITLES, Chosen, Runtime, fastest
-from themo.runtimes.graphs import write_graph, write_openvino
-from themo.runtimes.sessions import OnnxSession, OpenVinoSession, Session, TorchSession
 
 LEAST_COSINE = 0.9999
 """Least cosine of a graph's vectors with the student's."""

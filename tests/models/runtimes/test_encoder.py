@@ -16,8 +16,8 @@ from tiny import write_version_of
 import themo
 from themo.config.settings import Settings
 from themo.files.weights import write_weights
+from themo.models.runtimes import encoder as encoders
 from themo.models.student import load_student
-from themo.runtimes import encoder as encoders
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
