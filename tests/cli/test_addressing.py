@@ -81,7 +81,7 @@ def test_a_folder_of_neither_version_nor_search_is_refused(find: Find, logs: Pat
         find("mime")
     (logs / "tune/mine/best/config.yaml").unlink()
     with pytest.raises(
-        InputError, match=r"^mine: must be a search that has ended, for its best version; before, give a trial's"
+        InputError, match=r"^mine: must be a search that has ended, for its best version; before, give a"
     ):
         find("mine")
 
