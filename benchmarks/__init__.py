@@ -1,1 +1,1 @@
-"""Benchmarks of all figures of speed, memory and results in README and EXPERIMENTS.md: ``make bench``."""
+"""Benchmarks of the speed, memory and results stated in README and EXPERIMENTS.md: ``make bench``."""

@@ -58,13 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks named on the command line; return the exit code."""
     options = _parse(arguments)
     if options.gpu and not torch.cuda.is_available():
-        print("Error: --gpu needs a CUDA device, and torch sees none", file=sys.stderr)
+        print("Error: --gpu needs a CUDA device, but torch finds none", file=sys.stderr)
         return 2
     known = ON_GPU if options.gpu else ON_CPU
     unknown = [name for name in options.names if name not in known]
     if unknown:
         print(
-            f"Error: no such benchmark: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr
+            f"Error: unknown benchmark: {', '.join(unknown)}; choose from {', '.join(known)}", file=sys.stderr
         )
         return 2
     named = {"searcher": options.searcher, "scheduler": options.scheduler}
@@ -101,7 +101,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, or some of {', '.join(ON_CPU)}")
     parser.add_argument("--gpu", action="store_true", help=f"on a CUDA device: {', '.join(ON_GPU)}")
-    parser.add_argument("--json", action="store_true", help="print one JSON line a row instead of a table")
+    parser.add_argument("--json", action="store_true", help="print one JSON line per row instead of a table")
     parser.add_argument(
         "--tatoeba",
         type=Path,

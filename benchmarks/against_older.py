@@ -1,11 +1,11 @@
-"""Processor time and memory of whole commands, against an older commit of this repository, in turn.
+"""CPU time and memory of whole commands, alternating with an older commit of this repository.
 
     python -m benchmarks.against_older [--commit COMMIT] [--rounds N] [--places FOLDER]
         [--without-setup | --without-refusals]
 
-Each command is a process of its own, from its start to its end. The older commit is checked out into a
-temporary folder and runs in the same environment; each checkout has a working directory of its own, in which
-it has built the miniature, trained a version and searched; ``--places`` keeps them for the next comparison.
+Each command is measured as a process, from start to end. The older commit is checked out into a temporary
+folder and runs in the same environment. Each checkout has its own working directory, in which it has built
+the miniature, trained a version and searched. ``--places`` keeps these directories for the next comparison.
 `benchmarks.miniature_build` compares that build.
 """
 
@@ -71,11 +71,11 @@ COMMANDS: Mapping[str, tuple[list[str], float]] = {
     "prepare --dry-run": (["prepare", "--dry-run"], 1 / 3),
     "test of a prepared miniature": (["test", "--version-path", VERSION], 1 / 3),
 }
-"""Commands on what `SETUP` has made, and the ratio of processor time to reach."""
+"""Commands on the results of `SETUP`, and the goal for their ratio of CPU time."""
 
 SEARCH_OF_ONE_REPORT = ["tune", "--num-samples", "1", "--epochs", "0.05", "--name"]
 GOAL_OF_SEARCHES = 0.6
-"""Ratio of resident memory to reach, of driver and worker."""
+"""Goal for the ratio of resident memory, for driver and worker."""
 
 FIRST_STEP = """
 import os, runpy, sys, torch
@@ -89,7 +89,7 @@ for name in ("_fused_adam_", "_fused_adamw_"):
 sys.argv = ["themo", "train"]
 runpy.run_module("themo", run_name="__main__")
 """
-"""Ends the process after the first step of its optimiser."""
+"""Ends the process after the first step of its optimizer."""
 
 MIB_A_REFUSAL = 120
 
@@ -105,7 +105,7 @@ print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_s
 
 @dataclass(frozen=True)
 class Use:
-    """Processor seconds of a process and its children, and its largest memory in MiB."""
+    """CPU seconds of a process and its children, and its peak memory in MiB."""
 
     seconds: float
     mib: float
@@ -124,17 +124,17 @@ def compared(
     with_refusals: bool = True,
     places: Path | None = None,
 ) -> Iterator[Row]:
-    """Run every command in turn from both checkouts, every other round in the opposite order.
+    """Run every command alternately from both checkouts, with the order reversed in every other round.
 
-    Yields the rows of a command once all its rounds are done: the whole takes an hour or more.
+    Yields the rows of a command once all its rounds are done. All commands together take an hour or more.
 
     Args:
         commit: The older commit.
         rounds: Runs of each command.
-        with_setup: Whether each checkout first builds, trains and searches; else only what needs no data.
-        with_refusals: Whether commands are measured that end with exit code 2.
-        places: Folder that keeps the working directories, ``now`` and the commit's name; None: they are
-            temporary.
+        with_setup: Whether each checkout first builds, trains and searches; else only commands without data.
+        with_refusals: Whether to measure commands that end with exit code 2.
+        places: Folder that keeps the working directories, ``now`` and the commit's name; None: temporary
+            directories.
     """
     with (
         checkout(commit) as before,
@@ -175,10 +175,10 @@ def compared(
 
 
 def measured(arguments: list[str], tree: Path, place: Path, code: int) -> Use:
-    """Return the use of a Python process of a checkout.
+    """Return CPU time and memory of a Python process of a checkout.
 
     Raises:
-        RuntimeError: It ends with another exit code.
+        RuntimeError: The process ends with another exit code.
     """
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", MEASURE, sys.executable, *arguments],
@@ -197,7 +197,7 @@ def measured(arguments: list[str], tree: Path, place: Path, code: int) -> Use:
 def _rows(name: str, ours: list[Use], older: list[Use], commit: str, goal: float) -> list[Row]:
     rows = [
         _row(
-            f"{name}, processor time",
+            f"{name}, CPU time",
             [use.seconds for use in ours],
             [use.seconds for use in older],
             "s",
@@ -209,7 +209,7 @@ def _rows(name: str, ours: list[Use], older: list[Use], commit: str, goal: float
     if name.startswith("refusal"):
         mib = [use.mib for use in ours]
         spread = (min(mib), max(mib))
-        rows.append(Row(f"{name}, most memory", max(mib), "MiB", Goal(MIB_A_REFUSAL, "<"), spread))
+        rows.append(Row(f"{name}, peak memory", max(mib), "MiB", Goal(MIB_A_REFUSAL, "<"), spread))
     return rows
 
 
@@ -224,7 +224,7 @@ def _row(
 
 @contextmanager
 def _workplace(tree: Path, with_setup: bool, kept: Path | None) -> Iterator[Path]:
-    """Yield a working directory of a checkout, with what its commands read."""
+    """Yield a working directory of a checkout, with the files that its commands read."""
     with nullcontext(kept) if kept else tempfile.TemporaryDirectory(prefix="themo-bench-") as folder:
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
@@ -244,7 +244,7 @@ def _workplace(tree: Path, with_setup: bool, kept: Path | None) -> Iterator[Path
 
 
 def _environment(tree: Path) -> dict[str, str]:
-    """The environment of a user, whose Python keeps compiled modules, as that of some containers does not."""
+    """The environment of a user: Python keeps compiled modules, unlike in some containers."""
     of_user = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return of_user | {"PYTHONPATH": str(tree)}  # before the installed package
 
@@ -254,10 +254,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Whole commands against an older commit.")
     parser.add_argument("--commit", default=BEFORE, help=f"the older commit (default {BEFORE})")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"runs of each command (default {ROUNDS})")
-    parser.add_argument("--without-setup", action="store_true", help="only commands that need no data")
-    parser.add_argument("--without-refusals", action="store_true", help="only commands that do their work")
     parser.add_argument(
-        "--places", type=Path, help="folder that keeps the working directories (temporary ones)"
+        "--without-setup", action="store_true", help="measure only commands that need no data"
+    )
+    parser.add_argument(
+        "--without-refusals", action="store_true", help="measure only commands that do their work"
+    )
+    parser.add_argument(
+        "--places", type=Path, help="folder that keeps the working directories (default: temporary folders)"
     )
     options = parser.parse_args()
     for row in compared(

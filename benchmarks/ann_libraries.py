@@ -1,4 +1,4 @@
-"""The indexes that `benchmarks.approximate_index` compares, each with how it is built, stored and asked."""
+"""The indexes that `benchmarks.approximate_index` compares: functions to build, store and search them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Rows = npt.NDArray[np.int64]
 PROBES = (8, 16, 32, 64, 128, 256, 512)
 BREADTHS = (50, 100, 200, 400, 800, 1600)
 DEGREE, BUILDING_BREADTH = 16, 100
-"""Links of a node (twice as many on the ground) and breadth of the search for them, in every graph."""
+"""Links per node (twice as many in the bottom layer) and construction breadth of every graph."""
 N_CODED = 50_000
-"""Pictures that codes are trained on."""
+"""Number of pictures on which codes are trained."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Library:
     Attributes:
         name: Library and kind.
         candidates: Number of candidates for each match: more for coarser codes.
-        efforts: Numbers of lists, or of nodes, that a query looks at.
-        build: Builds the index of some pieces with all cores.
-        write, read: Store it.
-        search: Returns the rows of a text, given the number of candidates and the effort, in one thread.
+        efforts: Numbers of lists, or of nodes, that a query visits.
+        build: Builds an index of pieces of vectors, with all cores.
+        write, read: Write the index to a file and read it.
+        search: Returns the candidate rows for a text, given their number and the effort, in one thread.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Library:
 
 
 def missing() -> str | None:
-    """Return why the benchmark cannot run; None if it can."""
+    """Return the reason why the benchmark cannot run; None if it can."""
     names = [name for name in ("faiss", "usearch", "hnswlib") if find_spec(name) is None]
     return f"skipped: not installed: {', '.join(names)} (pip install '.[indexes]')" if names else None
 
@@ -168,7 +168,7 @@ def _count(pieces: Sequence[Piece]) -> int:
 
 
 def _each(pieces: Sequence[Piece]) -> Iterator[Vectors]:
-    """Yield the vectors of each piece, whose pages are released after it."""
+    """Yield the vectors of each piece; its pages are released afterwards."""
     for piece in pieces:
         yield piece.rows
         piece.release()

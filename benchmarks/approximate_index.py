@@ -2,10 +2,10 @@
 
     python -m benchmarks approximate_index --tatoeba FOLDER [--pictures 100000 300000] [--indexes RaBitQ]
 
-Vectors are those of `benchmarks.picture_vectors`; queries are its texts. Every index names candidates whose
-stored float32 vectors are then compared: times and recall include that. An index looks at as little as gives
-`LEAST_RECALL` of the exact ten best of other texts. Queries run one at a time in one thread, all indexes in
-turn in each round; a ratio is that of two times of one round.
+Vectors are those of `benchmarks.picture_vectors`; queries are its texts. Every index returns candidates,
+whose stored float32 vectors are then compared; times and recall include this comparison. An index visits as
+few lists or nodes as give `LEAST_RECALL` of the exact ten best of other texts. Queries run one at a time in
+one thread. All indexes take turns in each round; a ratio divides two times of the same round.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from themo.image_search.pieces import MappedVectors
 
 N_TEXTS = 200
 N_TUNING = 100
-"""Texts that the effort is chosen by; times and recall are those of the others."""
+"""Texts on which the effort is chosen; times and recall are measured on the others."""
 ROUNDS = 5
 N_BEST, N_MORE = 10, 100
 LEAST_RECALL = 0.95
 MOST_PRECISE = 1e-6
-"""Scores nearer than this are equal: products of different shapes round differently."""
+"""Scores with a smaller difference count as equal: products of different shapes round differently."""
 
 
 Ask = Callable[[Vectors], object]
 """Searches for a text."""
 Scores = Callable[[Vectors, int], Vectors]
-"""Returns the scores of a text's best matches, of a number, the best first."""
+"""Returns the scores of a given number of best matches of a text, best first."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Contender:
 
     Attributes:
         name: Its name.
-        ask: Its answer to a text, which is timed.
-        scores: Its scores, for the recall; None: it is exact.
-        detail: More about it.
+        ask: Answers a text; this call is timed.
+        scores: Returns scores for the recall; None: the search is exact.
+        detail: Effort and sizes, for the row.
     """
 
     name: str
@@ -75,12 +75,12 @@ class Built:
     """An index that was built, stored and read again.
 
     Attributes:
-        library: Its kind.
+        library: Kind of the index.
         pictures: The exact index.
         opened: The library's index.
-        effort: Number of lists or nodes that a query looks at.
-        seconds: Seconds of processor time of its building.
-        mb_on_disk, mb_in_memory: Megabytes of its file, and of resident memory after it was read and asked.
+        effort: Number of lists or nodes that a query visits.
+        seconds: CPU seconds to build the index.
+        mb_on_disk, mb_in_memory: Megabytes of its file, and of resident memory after a read and a search.
     """
 
     library: Library
@@ -99,7 +99,7 @@ class Built:
 
     @property
     def detail(self) -> str:
-        """Effort, building and sizes."""
+        """Effort, build time and sizes."""
         return (
             f"effort {self.effort}; built in {self.seconds:.0f} s; "
             f"{self.mb_on_disk:.0f} MB on disk, {self.mb_in_memory:.0f} in memory"
@@ -120,7 +120,7 @@ def run(options: Options) -> list[Row]:
 
 
 def _recall(scores: Scores, texts: Vectors, best: Vectors, k: int) -> float:
-    """Return the share of the exact k best that is found; `best` holds each text's exact scores in order."""
+    """Return the share of the exact k best that is found; `best` has each text's exact scores in order."""
     pairs = zip(texts, best, strict=True)
     return float(
         np.mean([(scores(text, k) >= exact[k - 1] - MOST_PRECISE).sum() / k for text, exact in pairs])
@@ -234,7 +234,7 @@ def _as_shipped(index: Built) -> Contender:
 
 
 def _alternate(asks: Sequence[Ask], texts: Vectors) -> list[list[float]]:
-    """Return the processor time of a query, in milliseconds, in each round, for each search."""
+    """Return the CPU time of a query, in milliseconds, in each round, for each search."""
     taken: list[list[float]] = [[] for _ in asks]
     for number, part in enumerate(np.array_split(texts, ROUNDS)):
         for ask, ms in zip(asks, taken, strict=True):

@@ -1,7 +1,7 @@
 """Cost and best objective of a search, report by report: one measure for all search methods.
 
 The target is the result of random search over 32 settings, each trained to its end as in the original. To
-reduce the effect of luck, more settings are trained; the bar is the median best over many choices of 32.
+reduce the effect of luck, more settings are trained; the target is the median best over many choices of 32.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from themo.config import settings as config
 SETTINGS, TRAINED = 32, 40
 CHOICES = 10_000
 GIVE_UP = 0.3
-"""Share of random search's epochs after which a search has missed the target."""
+"""Share of random search's epochs after which the search counts as failed."""
 LOG = Path("logs/bench/random_settings.jsonl")
 
 
@@ -28,7 +28,7 @@ class Target:
 
     Attributes:
         bar: Objective to reach.
-        limit: Total epochs of all trials after which the search is given up.
+        limit: Total epochs of all trials after which the search ends without success.
     """
 
     bar: float
@@ -70,12 +70,12 @@ class Course:
 
     @property
     def until(self) -> float:
-        """Epochs until the bar was reached; infinite if it was not."""
+        """Epochs until the target was reached; infinite if it was not."""
         return next((spent for _, spent, value in self.reports if value >= self.target.bar), math.inf)
 
     @property
     def is_over(self) -> bool:
-        """Whether the bar is reached, or the search given up."""
+        """Whether the target is reached, or the search has ended without it."""
         return self.best >= self.target.bar or self.epochs >= self.target.limit
 
     def best_at(self, epochs: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Time of a search's decisions with 1,000 trials behind it, rules in turn.
+"""Time of a search's decisions after 1,000 trials, alternating between rules.
 
 A decision is what the driver computes for one more trial: it asks for a waiting trial, proposes settings and
-judges the first report. Curves are a formula. Work of Ray, of files and of MLflow is not part of it; see
+judges the first report. A formula gives the curves. The time excludes Ray, files and MLflow; see
 `benchmarks.search_overhead`.
 
     python -m benchmarks decision_time
@@ -31,7 +31,7 @@ RULES = {
 }
 BEHIND, DECISIONS = 1_000, 10
 WHOLE, INTERVAL = 143_949, 8_000
-"""Pairs of a whole trial of the miniature, and between its reports."""
+"""Pairs of a full trial of the miniature, and between its reports."""
 _OBJECTIVE = "objective"
 
 

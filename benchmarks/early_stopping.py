@@ -1,8 +1,8 @@
-"""Compares schedulers on recorded settings in random orders: pairs trained, and whether the best one wins.
+"""Compares schedulers on recorded settings in random orders: pairs trained, and whether the best wins.
 
 Each curve is known to its end, so the cost of any scheduler can be computed. There is no searcher and only
-one slot: the schedulers alone differ. A winner is the same if no chosen curve is better than it. The tables
-are those of `benchmarks.searches.recording`.
+one slot, so only the schedulers differ. A search keeps the winner if no chosen curve is better than the curve
+of its winner. The tables are those of `benchmarks.searches.recording`.
 
     python -m benchmarks early_stopping
 """
@@ -31,7 +31,7 @@ SHARE = 0.75
 
 def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its seeds are its own
     """Rows for each table and scheduler."""
-    names = [name for name in get_args(SchedulerName) if name != "pbt"]  # it changes settings in training
+    names = [name for name in get_args(SchedulerName) if name != "pbt"]  # pbt changes settings in training
     oracles = {path.stem: oracle_of(read(path)) for path in sorted(TABLES.glob("*.parquet"))}
     rows = []
     with track("Replaying", len(names) * len(oracles) * ORDERS, "searches") as advance:
@@ -70,8 +70,8 @@ def _row(table: str, scheduler: SchedulerName, ends: Sequence[tuple[float, float
     low, high = np.quantile(shares, [0.1, 0.9], method="nearest")
     worse = lost[lost > 0]
     detail = (
-        f"the same winner in {np.mean(lost <= 0):.1%} of {len(ends)} orders, else worse by "
-        f"{worse.mean() if len(worse) else 0:.4f} in the mean; spread: 10 and 90 %"
+        f"the same winner in {np.mean(lost <= 0):.1%} of {len(ends)} orders, otherwise worse by "
+        f"{worse.mean() if len(worse) else 0:.4f} on average; spread: 10 and 90 % quantiles"
     )
     figure = float(np.quantile(shares, 0.5, method="nearest"))
     return Row(f"{table}: {scheduler}", figure, "of all pairs", None, (float(low), float(high)), detail)

@@ -1,12 +1,13 @@
-"""How often a search that `stop_gain` ended would have gained more, and how much training it left out.
+"""How often a search that `stop_gain` ended would have gained more, and how much training it saved.
 
     python -m benchmarks ending
 
 Searches on the recorded tables (`benchmarks.searches`), without trusted settings, are replayed to their last
-trial. In front of every new trial a rule gives the chance that the remaining trials gain more than an amount.
-The first one below a stated chance ends the search there; trials that had begun count as they do in the whole
-search. A rule is calibrated if at most the stated chance of the searches that it ended would have gained more
-than the amount. The shipped rule has a row a case; of the others the worst case is shown.
+trial. Before every new trial, a rule estimates the chance that the remaining trials gain more than an amount.
+The search ends at the first estimate below a stated chance. Trials that are running then count with their
+results in the full search. A rule is calibrated if, of the searches that it ended, at most a share equal to
+the stated chance would have gained more than the amount. The shipped rule has a row per case; the other rules
+have a row with their worst case.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tune.space.search_space import Space
 from tune.study.remaining_gain import known_losses
 
 METHODS = (("random", "none"), ("random", "asha"), ("tpe", "none"), ("tpe", "asha"))
-"""Searcher and scheduler; the last ones are the shipped ones. Forecasts take a minute a replay."""
+"""Searcher and scheduler; the last pair is shipped. Forecasts are missing: a replay takes a minute."""
 SEEDS = {32: 100, 128: 20}
 """Number of searches by their number of trials."""
 GAINS = (0.002, 0.01, 0.03)
@@ -40,13 +41,13 @@ CHANCES = (0.05, 0.2)
 
 
 class Recorded(Ours):
-    """A search that notes the losses known in front of every new trial.
+    """A search that records the losses known before every new trial.
 
     Args:
         space: As of `Ours`.
 
     Attributes:
-        known: The losses known in front of each trial, from `known_losses`.
+        known: The losses known before each trial, from `known_losses`.
     """
 
     def __init__(self, space: Space) -> None:
@@ -55,7 +56,7 @@ class Recorded(Ours):
         self.is_learning = space.search.searcher != "random"
 
     def ask(self) -> Job | None:
-        """The next training, as without the notes."""
+        """The next training, unchanged by the record."""
         losses, job = known_losses(self.study), super().ask()
         if len(self.study) > len(self.known):
             self.known.append(losses)
@@ -67,8 +68,8 @@ class End:
     """The end of a search by a rule.
 
     Attributes:
-        gain: How much the whole search gained later.
-        saved: Share of the whole search's sentence pairs that are left out.
+        gain: Later gain of the full search.
+        saved: Share of the full search's sentence pairs that the rule saved.
     """
 
     gain: float
@@ -84,7 +85,7 @@ class Tally:
         n_gained: Number of ended searches that gained more than the amount later.
         n_ended: Number of ended searches.
         n: Number of searches.
-        saved: Mean share of the pairs that is left out, over all searches.
+        saved: Mean share of pairs saved, over all searches.
     """
 
     name: str
@@ -99,11 +100,9 @@ class Tally:
         return self.n_gained / self.n_ended if self.n_ended else 0.0
 
     def row(self, name: str, chance: float, detail: str = "") -> Row:
-        """The share as a row, with its interval of 95 %."""
+        """The share as a row, with its 95 % interval."""
         interval = wilson_interval(self.n_gained, self.n_ended) if self.n_ended else None
-        counts = (
-            f"{self.n_gained} of {self.n_ended} ended, of {self.n}; {self.saved:.1%} of the pairs left out"
-        )
+        counts = f"{self.n_gained} of {self.n_ended} ended, of {self.n}; {self.saved:.1%} of the pairs saved"
         return Row(
             name,
             self.share if interval else None,
@@ -148,7 +147,7 @@ def _rows(tallies: dict[tuple[str, float], list[Tally]]) -> Iterator[Row]:
         yield worst.row(
             f"{rule}, chance {chance:g}: worst of {len(found)} cases",
             chance,
-            f" ({worst.name}); {n_above} cases above the chance; over all cases {saved:.1%} left out",
+            f" ({worst.name}); {n_above} cases above the chance; over all cases {saved:.1%} saved",
         )
 
 

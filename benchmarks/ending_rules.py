@@ -1,4 +1,4 @@
-"""Rules that estimate the chance of a further gain: the shipped one, and others that it was chosen from."""
+"""Rules that estimate the chance of a further gain: the shipped rule and its alternatives."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def without_learning(losses: Sequence[float], n_left: int, gain: float, *, is_le
 
 
 def order_alone(losses: Sequence[float], n_left: int, gain: float, *, is_learning: bool) -> float:  # noqa: ARG001
-    """The chance that the best of all trials is among the remaining ones, were their order random."""
+    """The chance that the best of all trials is a remaining one, if their order is random."""
     return n_left / (len(losses) + n_left)
 
 
 def near_the_best(losses: Sequence[float], n_left: int, gain: float, *, is_learning: bool) -> float:  # noqa: ARG001
-    """The chance that all trials within the amount of the best one would be among the remaining ones."""
+    """The chance that all trials within the amount of the best one are remaining ones, in random order."""
     n_near = sum(loss <= min(losses) + gain for loss in losses)
     return float(order_alone(losses, n_left, gain, is_learning=False) ** n_near)
 

@@ -26,7 +26,7 @@ class FormulaReport:
     n_bytes: int = 0
 
     def save(self, folder: Path) -> None:
-        """Write a version of a few files; ``progress.json`` holds the metrics, for a resumed trial."""
+        """Write a version of a few files; ``progress.json`` has the metrics, for a resumed trial."""
         folder.mkdir()
         (folder / "config.yaml").write_text(self.settings.to_yaml())
         (folder / "state.safetensors").write_bytes(bytes(self.n_bytes))

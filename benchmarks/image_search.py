@@ -24,10 +24,10 @@ from themo.image_search.building import PIECE_ROWS
 from themo.image_search.codes_folder import write_codes
 from themo.image_search.index import ImageIndex
 from themo.image_search.pieces import MappedVectors
+from themo.models.runtimes.choice import TITLES
+from themo.models.runtimes.encoder import open_encoder
 from themo.models.student import Head, Student, save_student
 from themo.models.tokens import Tokenizer
-from themo.runtimes.choice import TITLES
-from themo.runtimes.encoder import open_encoder
 
 N_PICTURES, DIMENSION = 100_000, 768
 ROUNDS = 15
@@ -45,7 +45,7 @@ N_WORDS = 8
 
 
 def run(options: Options) -> list[Row]:
-    """The rows of `measured` with `THREADS`, since the goals are for two cores; ignores ``--threads``."""
+    """The rows of `measured` with `THREADS`, as the goals are for two cores; ``--threads`` has no effect."""
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
@@ -100,7 +100,7 @@ def measured(options: Options) -> list[Row]:
             f"{name}, text to answer",
             answers,
             options,
-            f"includes encoding by a student of BETO's size in {TITLES[default.runtime]}",
+            f"includes encoding with a student of BETO's size in {TITLES[default.runtime]}",
             GOAL,
         ),
         *_gains(f"{name}, text to answer: float32 everywhere = 1", answers, plain, options),
@@ -117,8 +117,8 @@ def measured(options: Options) -> list[Row]:
             peak,
             "MiB",
             GOAL_MIB,
-            detail=f"resident, beyond that before the first of {N_WATCHED} searches; "
-            f"{vectors_NE.nbytes / 2**20:.0f} MiB lie on disk",
+            detail=f"resident, beyond the memory before the first of {N_WATCHED} searches; "
+            f"{vectors_NE.nbytes / 2**20:.0f} MiB on disk",
             seeds=(options.seed,),
         ),
     ]
@@ -134,7 +134,7 @@ def _milliseconds(
         "ms",
         goal,
         (min(walls), max(walls)),
-        f"median of {len(times)}; {statistics.median(processor):.0f} ms of processor time; {detail}",
+        f"median of {len(times)}; {statistics.median(processor):.0f} ms of CPU time; {detail}",
         (options.seed,),
     )
 
@@ -142,9 +142,9 @@ def _milliseconds(
 def _gains(
     name: str, ours: list[tuple[float, float]], theirs: list[tuple[float, float]], options: Options
 ) -> list[Row]:
-    """Rows of the ratio of theirs to ours, by the clock and by processor time."""
+    """Rows with the ratio of theirs to ours, by wall-clock time and by CPU time."""
     rows = []
-    for i, measured_by in enumerate(("by the clock", "by processor time")):
+    for i, measured_by in enumerate(("by wall-clock time", "by CPU time")):
         ratios = [b[i] / a[i] for a, b in zip(ours, theirs, strict=True)]
         spread = min(ratios), max(ratios)
         median = statistics.median(ratios)
@@ -174,9 +174,9 @@ def beto_student(folder: Path, seed: int) -> tuple[Student, Tokenizer]:
 
 
 def _alternate(*works: Callable[[], object]) -> list[list[tuple[float, float]]]:
-    """Milliseconds of each work over alternating rounds after a warm-up: wall time and processor time.
+    """Milliseconds of each work over alternating rounds after a warm-up: wall-clock time and CPU time.
 
-    With one thread, processor time is about the wall time of an idle machine.
+    With one thread, CPU time is about the wall-clock time on an idle machine.
     """
     times: list[list[tuple[float, float]]] = [[] for _ in works]
     for number in range(-1, ROUNDS):
@@ -189,9 +189,9 @@ def _alternate(*works: Callable[[], object]) -> list[list[tuple[float, float]]]:
 
 
 def peak_mib(work: Callable[[], object], times: int) -> float:
-    """Peak resident memory of repeated work, beyond that before, in MiB.
+    """Peak resident memory of repeated work, beyond the memory before it, in MiB.
 
-    Mapped pages count, also those that the work releases at its end.
+    Mapped pages count, even those that the work releases at its end.
     """
     before = Memory.now().resident
     with Peak() as peak:

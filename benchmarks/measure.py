@@ -113,10 +113,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rates of two variants over rounds, in units a second.
+    """Rates of two variants over rounds, in units per second.
 
     Attributes:
-        ours, theirs: One rate a round.
+        ours, theirs: One rate per round.
     """
 
     ours: list[float]
@@ -128,7 +128,7 @@ class Comparison:
         return [a / b for a, b in zip(self.ours, self.theirs, strict=True)]
 
     def row(self, name: str, goal: float | None, unit: str, detail: str = "", seed: int = 0) -> Row:
-        """The median ratio as a row; `detail` gets both median rates in front."""
+        """The median ratio as a row; its detail begins with both median rates."""
         rates = f"{statistics.median(self.ours):,.0f} against {statistics.median(self.theirs):,.0f} {unit}/s"
         return Row(
             name,
@@ -155,7 +155,7 @@ def compare(
         ours: One variant.
         theirs: The other.
         rounds: Number of rounds.
-        clock: Seconds by the clock; `time.process_time` for work on one thread of a busy machine.
+        clock: Function that returns seconds; `time.process_time` for work on one thread of a busy machine.
     """
     rates: dict[str, list[float]] = {"ours": [], "theirs": []}
     with track(f"Measuring {name}", rounds + 1, "rounds") as advance:
@@ -170,7 +170,7 @@ def compare(
 
 
 def rate_of(work: Work, number: int, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Units a second of one round; on a GPU, after a synchronisation."""
+    """Units per second of one round; on a GPU, after a synchronization."""
     start = clock()
     units = work(number)
     if torch.cuda.is_initialized():

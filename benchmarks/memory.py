@@ -2,7 +2,7 @@
 
 Each step runs in a process of its own, which records its memory after the imports and its peak afterwards.
 There are two figures: all resident memory, including pages of memory-mapped files, which the system can
-reclaim at any moment; and the anonymous part, which it cannot.
+reclaim at any moment, and the anonymous part, which the system cannot reclaim.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.measure import Goal, Options, Row
 N_PAIRS = 1_000_000
 DIMENSION = 512
 MANY_PAIRS, FEW_DIMENSIONS = 10_000_000, 16
-"""To prepare alone, whose memory does not depend on the vectors' length."""
+"""Pairs to prepare only; the memory does not depend on the vectors' length."""
 STEPS = 200
 BATCH_SIZE = 256
 GOAL_GB = 1.5

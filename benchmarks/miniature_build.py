@@ -37,12 +37,12 @@ build(MiniatureRecipe(seed=int(sys.argv[2])), Path(sys.argv[1]))
 
 
 def run(options: Options) -> list[Row]:
-    """Rows with wall and processor time of a build, as ratios to the older commit's."""
+    """Rows with wall-clock and CPU time of a build, as ratios to the older commit's."""
     return compared(BEFORE, ROUNDS, options.seed)
 
 
 def compared(commit: str, rounds: int, seed: int) -> list[Row]:
-    """Build from both checkouts alternately, every other round in the opposite order."""
+    """Build from both checkouts alternately, with the order reversed in every other round."""
     wall: dict[Path, list[float]] = {}
     processor: dict[Path, list[float]] = {}
     with checkout(commit) as before:
@@ -56,7 +56,7 @@ def compared(commit: str, rounds: int, seed: int) -> list[Row]:
                 file=sys.stderr,
             )
     rows = []
-    for name, times, goal in (("wall time", wall, GOAL), ("processor time", processor, None)):
+    for name, times, goal in (("wall time", wall, GOAL), ("CPU time", processor, None)):
         ratios = [now / then for now, then in zip(times[HERE], times[before], strict=True)]
         medians = f"{statistics.median(times[HERE]):.1f} s, {statistics.median(times[before]):.1f} s"
         rows.append(
@@ -75,7 +75,7 @@ def compared(commit: str, rounds: int, seed: int) -> list[Row]:
 
 @contextmanager
 def checkout(commit: str) -> Iterator[Path]:
-    """Yield a folder that holds a commit of this repository."""
+    """Yield a folder with a commit of this repository."""
     with tempfile.TemporaryDirectory(prefix="themo-bench-") as folder:
         tree = Path(folder) / "tree"
         git = ["git", "-C", str(HERE), "worktree"]
@@ -87,7 +87,7 @@ def checkout(commit: str) -> Iterator[Path]:
 
 
 def _build_seconds(tree: Path, seed: int) -> tuple[float, float]:
-    """Return wall time, and processor time with that of its processes."""
+    """Return wall-clock time, and CPU time including child processes."""
     with tempfile.TemporaryDirectory(prefix="themo-bench-") as world:
         used, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         subprocess.run(

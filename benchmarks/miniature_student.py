@@ -31,7 +31,7 @@ from themo.process.progress import track
 
 SEEDS = 3
 PAIRS = (12_000, 24_000)
-"""Numbers of pairs, below the shipped 48,000."""
+"""Numbers of pairs, all below the shipped 48,000."""
 DEVIATIONS = (0.001, 0.02)
 """Standard deviations of initial weights beside the shipped one; 0.02 is BERT's default."""
 ORIGINAL = {"batch_size": 256, "learn_rate": 8e-5}

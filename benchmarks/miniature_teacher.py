@@ -2,9 +2,9 @@
 
     python -m benchmarks.miniature_teacher [--folder FOLDER] [--json]
 
-Builds the default world in a temporary folder (minutes) unless a folder with a built one is given. Pictures
-and captions of the sets are read from its files; the pairs are drawn from the test split, 1,000 a kind. A
-pair is right when each of its two captions is nearer to its own picture than to the other (chance: 0.25).
+Builds the default world in a temporary folder (minutes) unless you give the folder of a built world. Pictures
+and captions of the sets come from its files; 1,000 pairs of each kind are drawn from the test split. A pair
+is right when each of its two captions is nearer to its own picture than to the other (chance: 0.25).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from themo.miniature.twins import Kind, differ, twins
 from themo.miniature.vocabulary import CONTEXT_LENGTH, encoder
 
 N_PAIRS = 1_000
-"""Pairs drawn for each kind of twins; those without a twin in the test split are left out."""
+"""Pairs drawn for each kind of twins; pairs without a twin in the test split are left out."""
 
 GOALS = {"test R@1": Goal(0.981), "accuracy@1": Goal(0.978), "build, seconds": Goal(180, "<")}
 """The build time is for two idle cores."""
@@ -76,7 +76,7 @@ class BuiltTeacher:
 
 
 def retrieval(teacher: BuiltTeacher, folder: Path) -> dict[str, float]:
-    """Return R@1, R@5 and R@10 from English captions to pictures, one right picture a caption."""
+    """Return R@1, R@5 and R@10 from English captions to pictures, one right picture per caption."""
     names = (folder / "xtd10" / "test_image_names.txt").read_text(encoding="utf-8").splitlines()
     captions = (folder / "xtd10" / "test_1kcaptions_en.txt").read_text(encoding="utf-8").splitlines()
     images_ID = teacher.files([folder / "mscoco" / name.split("_")[1] / name for name in names])
@@ -105,7 +105,7 @@ def classification(teacher: BuiltTeacher, folder: Path) -> float:
 def pairs_right(teacher: BuiltTeacher, world: World, kind: Kind) -> float:
     """Return the share of twin pairs of the test split that are distinguished."""
     rng, words = np.random.default_rng(0), random.Random(0)
-    base = world.draw_by_lot("test", N_PAIRS, 0, rng)
+    base = world.random_scenes("test", N_PAIRS, 0, rng)
     others = twins(base, kind, world, rng, "test")
     has_twin = np.flatnonzero(differ(base, others))
     scenes = (base[has_twin], others[has_twin])

@@ -3,8 +3,8 @@
     python -m benchmarks near_duplicates
 
 Pictures of the test scenes are saved again as JPEG or WebP, resized, or brightened; `NEAR_DUPLICATE` should
-be below the cosines of these copies and above those of different pictures. Then large JPEGs are encoded whole
-and from the reduced size at which the index decodes them.
+be below the cosines of these copies and above those of different pictures. Large JPEGs are
+also encoded twice: at full size, and from the reduced size at which the index decodes them.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _row(name: str, cosines_N: npt.NDArray[np.float32]) -> Row:
     shares = "; ".join(f"{(cosines_N >= bound).mean():.3f} at {bound:g}" for bound in THRESHOLDS)
     spread = (float(cosines_N.min()), float(cosines_N.max()))
     return Row(
-        f"{name}: median cosine", float(np.median(cosines_N)), "", None, spread, f"share from: {shares}"
+        f"{name}: median cosine", float(np.median(cosines_N)), "", None, spread, f"share above: {shares}"
     )
 
 

@@ -1,16 +1,16 @@
-"""How well a chance tells present from absent subjects, with the student of the miniature's preset.
+"""How well a chance distinguishes present from absent subjects, with the student of the miniature's preset.
 
     python -m benchmarks nothing_like_that
 
 A subject is a shape of a colour, one object in a picture. In each round the 80 subjects are halved at random:
 a cutoff is calibrated on one half and measured on the other. Half of each half is present in the folder, with
-12 pictures a subject; of the others the folder has no picture. The calibrated cutoff lies midway between the
-score above which 95 % of the relevant pictures are, and that which the best pictures of 95 % of the absent
-subjects stay below. A query is a random Spanish sentence about its subject. A false hit is an absent subject
+12 pictures per subject; the others are absent. The calibrated cutoff lies midway between two scores: 95 % of
+the relevant pictures are above the first, and the best pictures of 95 % of the absent subjects are below the
+second. A query is a random Spanish sentence about its subject. A false hit is an absent subject
 with any picture above the cutoff.
 
-Also measured: the shipped cutoff; the same rounds by cosine alone; folders of one picture a subject;
-reference texts that lack the measured half; captions of scenes with two groups of objects.
+Also measured: the shipped cutoff; the same rounds by cosine alone; folders of one picture per subject;
+reference texts without the measured half; captions of scenes with two groups of objects.
 """
 
 from __future__ import annotations

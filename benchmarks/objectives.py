@@ -2,7 +2,8 @@
 
 Trains random settings of the search space for half an epoch, each with several seeds. Compares the rankings
 of the kept students by val/loss, val/cosine, val/match@01 and val/retrieval@01 with the ranking by retrieval
-on the test images. Test data is used here once, to choose between four metrics; no setting is chosen by it.
+on the test images. Test data is used only once, to choose between four metrics, and never to choose a
+setting.
 
     python -m benchmarks objectives
 """

@@ -30,7 +30,7 @@ def random_on_curves(curves: Sequence[Curve], epochs: float, target: Target, see
 
     Args:
         curves: Whole curves of random settings.
-        epochs: Epochs of a whole training.
+        epochs: Epochs of a full training.
         target: The condition that ends the search.
         seed: Seed of the order.
     """
@@ -65,8 +65,8 @@ def optuna_alone(
     while not course.is_over:
         trial = study.ask(distributions_of(space.dimensions))
         try:
-            tell = partial(_tell, trial, count(1), objective, course)
-            last = train(settings.override(trial.params), data, report=tell)
+            report = partial(_report_to_optuna, trial, count(1), objective, course)
+            last = train(settings.override(trial.params), data, report=report)
             study.tell(trial, last.metrics[f"best/{objective}"])
         except optuna.TrialPruned:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -75,7 +75,9 @@ def optuna_alone(
     return course
 
 
-def _tell(trial: optuna.Trial, steps: Iterator[int], objective: str, course: Course, report: Report) -> None:
+def _report_to_optuna(
+    trial: optuna.Trial, steps: Iterator[int], objective: str, course: Course, report: Report
+) -> None:
     course.enter(trial.number, report.metrics["epoch"], report.metrics[objective])
     trial.report(report.metrics[objective], next(steps))
     if course.is_over or (not report.is_last and trial.should_prune()):
@@ -96,7 +98,7 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
     whole = settings.training.epochs * data.pairs_an_epoch
 
     class Account(ray_tune.Stopper):  # type: ignore[misc]  # Ray has no types
-        """Records every report on the driver; stops the search when it is over, but no single trial."""
+        """Records every report on the driver; stops the search when it is over, never a single trial."""
 
         def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
             if not course.is_over:
@@ -163,7 +165,7 @@ def _start_ray(attempts: int = 5) -> None:
 def _train_on_worker(params: dict[str, Any], settings: config.Settings) -> None:
     from ray import tune as ray_tune
 
-    def tell(report: Report) -> None:
+    def report(report: Report) -> None:
         metrics = report.metrics
         ray_tune.report(
             {
@@ -173,4 +175,4 @@ def _train_on_worker(params: dict[str, Any], settings: config.Settings) -> None:
             }
         )
 
-    train(settings.override(params), prepare_data(settings), report=tell)
+    train(settings.override(params), prepare_data(settings), report=report)

@@ -1,10 +1,10 @@
 """Vectors that look like CLIP's for pictures and for texts, in any number, from real sentence vectors.
 
-Real picture vectors cannot be had in such numbers here. These take their content from Tatoeba's 118,175
-sentence vectors (`targets.npy`, 128 dimensions, a real encoder's): a picture is a mixture of two of them, a
-text one of the `N_HELD_OUT` that no picture uses. Three properties of CLIP's spaces are added:
+A million real picture vectors are not available. The content comes from Tatoeba's 118,175 sentence vectors of
+a real encoder (`targets.npy`, 128 dimensions): a picture is a mixture of two of them, a text is one of the
+`N_HELD_OUT` that no picture uses. Three properties of CLIP's spaces are added:
 
-- Content lies in few of many dimensions: it is turned into 768, and noise in all of them is added.
+- Content lies in few of many dimensions: it is projected to 768 dimensions, with noise in all of them.
 - Each modality lies in a cone of its own (Liang et al. 2022, "Mind the Gap", arXiv:2203.02053): pictures
   share one direction, texts another. So texts come from outside the pictures' distribution, which makes
   approximate search of pictures by text harder than of pictures by pictures.
@@ -30,7 +30,7 @@ N_HELD_OUT = 1_000
 CONE, NOISE = 1.0, 0.5
 """Lengths of the shared direction and of the noise beside a content of length 1."""
 SERIES, SERIES_NOISE = 0.1, 0.2
-"""Share of pictures that repeat the one before, and the length of their difference."""
+"""Share of pictures that repeat the previous picture, and the length of their difference."""
 
 
 class PictureVectors:
@@ -38,7 +38,7 @@ class PictureVectors:
 
     Args:
         targets: (N, D) ``.npy`` of real vectors of length 1.
-        seed: Seed of all that is random.
+        seed: Seed of all random numbers.
     """
 
     def __init__(self, targets: Path, seed: int) -> None:

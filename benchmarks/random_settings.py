@@ -56,7 +56,7 @@ class RandomRun:
 
 
 def draw(n: int, seed: int = 0) -> list[dict[str, Any]]:
-    """`n` random settings of the shipped search space, inactive ones too: training ignores them."""
+    """`n` random settings of the shipped search space, with inactive dimensions, which training ignores."""
     space = load_space(space_path(), config.load())
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))

@@ -1,11 +1,11 @@
-"""Training and encoding rate against an older commit of the same checkout, in turn on the same machine.
+"""Training and encoding rate against an older commit of this repository, alternating on the same machine.
 
     python -m benchmarks.rate_against [--commit COMMIT] [--rounds N] [--tatoeba FOLDER --beto FOLDER]
 
-The older commit is checked out beside this one, in a temporary folder, and runs in the same environment. Each
-tree has one process, which waits for the word to do a round, so that rounds alternate without a new start.
-A rate counts processor time: of one thread that is the wall time of a quiet machine, and other work on the
-machine changes it less.
+The older commit is checked out into a temporary folder and runs in the same environment. Each tree has one
+process, which waits for a request to run a round, so that rounds alternate without a new start. A rate counts
+CPU time: for one thread this equals the wall-clock time of an idle machine, and other work on the machine
+changes it less.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def run(options: Options) -> list[Row]:
 
 
 def compared(commit: str, rounds: int, options: Options) -> list[Row]:
-    """Measure the miniature's student, and with real data Tatoeba's student and a student of BETO's size."""
+    """Measure the miniature's student and, with real data, Tatoeba's student and a student of BETO's size."""
     refusal = options.why_no_real_data()
     with checkout(commit) as before:
         rows = [_training("miniature", before, commit, rounds, options)]
@@ -104,7 +104,7 @@ def _training(corpus: str, before: Path, commit: str, rounds: int, options: Opti
     with tempfile.TemporaryDirectory(prefix="themo-bench-") as folder:
         comparison = _alternate(corpus, before, rounds, options, Path(folder), batch=0)
     name = f"training rate, {corpus}: {commit} = 1"
-    return comparison.row(name, TRAINING_GOAL, "pairs", "processor time", options.seed)
+    return comparison.row(name, TRAINING_GOAL, "pairs", "CPU time", options.seed)
 
 
 def _encoding(batch: int, before: Path, commit: str, rounds: int, options: Options) -> list[Row]:
@@ -116,11 +116,9 @@ def _encoding(batch: int, before: Path, commit: str, rounds: int, options: Optio
     what = f"encoding {N_TEXTS:,} sentences, batch {batch}"
     detail = "student of BETO's size, random weights"
     return [
-        comparison.row(
-            f"{what}: {commit} = 1", ENCODING_GOAL, "texts", f"{detail}, processor time", options.seed
-        ),
+        comparison.row(f"{what}: {commit} = 1", ENCODING_GOAL, "texts", f"{detail}, CPU time", options.seed),
         Row(
-            f"{what}, least cosine to {commit}", least, "", Goal(LEAST_COSINE), None, detail, (options.seed,)
+            f"{what}, lowest cosine to {commit}", least, "", Goal(LEAST_COSINE), None, detail, (options.seed,)
         ),
     ]
 
@@ -128,7 +126,7 @@ def _encoding(batch: int, before: Path, commit: str, rounds: int, options: Optio
 def _alternate(
     what: str, before: Path, rounds: int, options: Options, folder: Path, *, batch: int
 ) -> Comparison:
-    """Run rounds in turn in both trees, every other one in the opposite order, after one to warm up."""
+    """Run alternating rounds in both trees after a warm-up, with the order reversed in every other round."""
     rates: dict[str, list[float]] = {"now": [], "before": []}
     real = [str(path) if path else None for path in (options.tatoeba, options.beto)]
     with tempfile.TemporaryDirectory(prefix="themo-bench-") as caches:
@@ -152,7 +150,7 @@ def _alternate(
 
 @contextmanager
 def _started(tree: Path, asked: Sequence[Any]) -> Iterator[subprocess.Popen[str]]:
-    """Yield a process of a tree that does a round for each number on its standard input."""
+    """Yield a process of a tree that runs a round for each number on its standard input."""
     command = [sys.executable, "-c", ROUND, json.dumps(asked)]
     process = subprocess.Popen(
         command,
@@ -186,10 +184,10 @@ def main() -> None:
     """Compare and print."""
     parser = argparse.ArgumentParser(description="Training and encoding rate against an older commit.")
     parser.add_argument("--commit", default=BEFORE, help=f"the older commit (default {BEFORE})")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each (default {ROUNDS})")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds of each tree (default {ROUNDS})")
     parser.add_argument("--tatoeba", type=Path, help="folder of spa.txt and targets.npy")
     parser.add_argument("--beto", type=Path, help="folder of config.json and vocab.txt of BETO")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and orders (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and orders (default 0)")
     asked = parser.parse_args()
     options = Options(asked.tatoeba, asked.beto, 1, asked.seed)
     for row in compared(asked.commit, asked.rounds, options):

@@ -3,7 +3,7 @@
 Random search trains every setting to its end, as the original did. The search uses TPE and successive
 halving, or the given `--searcher` and `--scheduler`, with the shipped space and rungs. It runs the product's
 own code, one trial after the other in one process, so the result does not depend on the number of workers.
-The trusted settings of `first` are left out: they would give the search the answer.
+The trusted settings of `first` are left out, because they would give the search the answer.
 
     python -m benchmarks search_efficiency
     python -m benchmarks search_efficiency --scheduler pausing-asha --search-seeds 0 2

@@ -1,4 +1,4 @@
-"""Greatest resident memory of a search's driver and of its trial's worker, until the end of one short trial.
+"""Peak resident memory of a search's driver and of its trial's worker, until the end of one short trial.
 
 Pages of shared libraries count in each process that maps them, as `top` shows them.
 """
@@ -21,7 +21,7 @@ _TITLE = "ray::ImplicitFunc"
 
 
 def most_memory(command: Sequence[str], place: Path, environment: Mapping[str, str]) -> dict[str, float]:
-    """Run a search; return the greatest resident memory of driver and worker, in MiB.
+    """Run a search; return the peak resident memory of driver and worker, in MiB.
 
     Raises:
         RuntimeError: The search fails, or no worker was seen.

@@ -2,7 +2,7 @@
 
     python -m benchmarks search_overhead
 
-Trials sleep, so slots are logical ones and the machine's cores do not matter. Workers start once a search,
+Trials sleep, so slots are logical ones and the machine's cores do not matter. Workers start once per search,
 import PyTorch and are reused; their start is measured separately from the gaps between trials.
 """
 
@@ -38,13 +38,13 @@ SLOTS = (2, 4, 8)
 WAVES = 3
 """Number of trials in each slot."""
 GOALS = {5.0: 0.85, 60.0: 0.98}
-"""Goals of the training share of a slot's time, by seconds a trial."""
+"""Goals of the training share of a slot's time, by seconds per trial."""
 NOTHING = EncodedPairs(Path(), Path())
 NO_DATA = TrainingData(NOTHING, NOTHING, backbone="none")
 REPORTS = 8
 PAIRS_A_REPORT = 10_000
 VERSION_BYTES = 2_000_000
-"""About the size of a student of the miniature."""
+"""Approximate size of a student of the miniature, in bytes."""
 MANY, FIRST = 1_000, 100
 """Number of trials of a long search, and of its first and last trials that are compared."""
 
@@ -58,7 +58,7 @@ def sleep(
     seconds: float,
     reports: int = REPORTS,
 ) -> None:
-    """A trial of known length whose result depends on its learning rate alone."""
+    """A trial of known length; its result depends only on its learning rate."""
     for n in range(1, reports + 1):
         time.sleep(seconds / reports)
         value = n * settings.training.learn_rate
@@ -88,7 +88,7 @@ def busy(seconds: float, slots: int) -> Row:
     length = statistics.fmean(end - start for start, end in spans)
     first = sorted(start for start, _ in spans)[slots - 1] - min(start for start, _ in spans)
     detail = (
-        f"{slots * WAVES} trials; empty for {between:.2f} s between two, {length - seconds:.2f} s of a trial "
+        f"{slots * WAVES} trials; idle for {between:.2f} s between two, {length - seconds:.2f} s of a trial "
         f"for reports and its version; all slots busy {first:.1f} s after the first, share including that "
         f"{seconds * len(study) / (slots * session_seconds(study)):.3f}; whole search {whole:.1f} s"
     )
@@ -102,7 +102,7 @@ def busy(seconds: float, slots: int) -> Row:
 
 
 def many() -> list[Row]:
-    """A long search with early stopping: what its first trials cost the driver, what its last; a resume."""
+    """A long search with early stopping: the driver's cost of its first and last trials, and of a resume."""
     with tempfile.TemporaryDirectory() as folder, cluster_of(2):
         search = a_search(Path(folder), MANY, 1)
         trial = partial(sleep, seconds=0.0)
@@ -116,10 +116,10 @@ def many() -> list[Row]:
     stopped = result.counts["PRUNED"]
     return [
         Row(
-            f"search of {MANY:,} trials: the driver's processor time a trial, last {FIRST}",
+            f"search of {MANY:,} trials: the driver's CPU time per trial, last {FIRST}",
             1000 * last,
             "ms",
-            detail=f"first {FIRST}: {1000 * first:.0f} ms; by the clock, of trials without length in 2 "
+            detail=f"first {FIRST}: {1000 * first:.0f} ms; wall-clock time of empty trials in 2 "
             f"slots: last {1000 * last_clock:.0f} ms, first {1000 * first_clock:.0f} ms; {stopped} stopped "
             "early",
         ),
@@ -130,7 +130,7 @@ def many() -> list[Row]:
             Goal(1.5, "<"),
         ),
         Row(
-            f"search of {MANY:,} trials resumed for one more: the driver's processor time",
+            f"search of {MANY:,} trials resumed for one more: the driver's CPU time",
             resumed,
             "s",
         ),
@@ -138,7 +138,7 @@ def many() -> list[Row]:
 
 
 class DriverClock:
-    """Reads this process's processor time and the clock as rows come into a search's table of trials.
+    """Reads this process's CPU time and the clock as rows arrive in a search's table of trials.
 
     Use as a context manager around the search.
 
@@ -161,7 +161,7 @@ class DriverClock:
         self._thread.join()
 
     def cost(self, after: int, upto: int) -> tuple[float, float]:
-        """Seconds a trial, of the processor and by the clock, between two numbers of trials, or nearly."""
+        """CPU and wall-clock seconds per trial between two numbers of trials, or the nearest recorded."""
         begin = next(reading for reading in self._readings if reading[0] >= after)
         end = next(reading for reading in self._readings if reading[0] >= upto)
         trials, processor, clock = (late - early for early, late in zip(begin, end, strict=True))
@@ -179,7 +179,7 @@ class DriverClock:
 
 
 def a_search(folder: Path, num_samples: int, reports: int) -> Search:
-    """Over two settings; with one rung, at the end, so that each trial has its full length."""
+    """A space of two settings with one rung, at the end, so that each trial has its full length."""
     tree = {
         "space": {
             "learn_rate": {"log_uniform": [1e-5, 1e-2]},
@@ -194,7 +194,7 @@ def a_search(folder: Path, num_samples: int, reports: int) -> Search:
 
 @contextmanager
 def cluster_of(slots: int) -> Iterator[Any]:
-    """A cluster of logical slots, and none left behind."""
+    """Starts a cluster of logical slots and stops it at the end."""
     import ray
 
     try:

@@ -1,9 +1,9 @@
 """Training rate of Themo's path against sentence-transformers' trainer with MSELoss, on Tatoeba.
 
 Same backbone, pooling, projection, pairs, batch size and learning rate. The trainer shuffles, tokenises each
-batch in its loop and pads it to its longest sentence, in float32. The time runs from the end of a round's
-first step to the end of its last, with tokenising but without setup. Themo is measured without and with
-tokenising, which it does once for all epochs.
+batch in its loop and pads it to its longest sentence, in float32. The measured time is from the end of a
+round's first step to the end of its last. It includes tokenizing but no setup. Themo is measured without and
+with tokenizing, which it does once for all epochs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def run(options: Options) -> list[Row]:
     detail = f"batch {settings.training.batch_size}, mse, ours in {str(ours.dtype).removeprefix('torch.')}"
     seed = options.seed
     return [
-        rates.row(NAME, GOAL, "pairs", f"{detail}; theirs tokenises as it goes, ours has", seed),
+        rates.row(NAME, GOAL, "pairs", f"{detail}; theirs tokenizes during training, ours has", seed),
         with_tokens.row(f"{NAME}, one epoch with our tokenising", None, "pairs", detail, seed),
     ]
 
@@ -112,7 +112,7 @@ class SentenceTransformers:
         ]
 
     def __call__(self, number: int) -> float:
-        """Train a round; return pairs a second."""
+        """Train a round; return pairs per second."""
         from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
         from sentence_transformers.sentence_transformer.losses import MSELoss
         from transformers import PrinterCallback, ProgressCallback, TrainerCallback

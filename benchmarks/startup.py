@@ -32,8 +32,8 @@ def run(options: Options) -> list[Row]:  # noqa: ARG001 -- no options
         later = [_seconds(lambda: cache.has("vectors", 0)) for _ in range(RUNS)]
     return [
         _row("python -m themo --help", _of_runs(command), Goal(GOAL_SECONDS, "<")),
-        Row("first look at 1 GB in the cache", first, "s", detail="right after it was written"),
-        _row("later look at 1 GB in the cache", later),
+        Row("first check of 1 GB in the cache", first, "s", detail="directly after writing"),
+        _row("later check of 1 GB in the cache", later),
     ]
 
 

@@ -1,9 +1,10 @@
-"""Measures what smaller forms of a student keep: a static table on the miniature, nested widths on Tatoeba.
+"""Measures the quality of smaller forms of a student: a static table (miniature), nested widths (Tatoeba).
 
 The miniature's student is trained with 12 epochs at a learning rate of 4e-3, and its table is distilled as
-`export --format static` does. Rates are of one thread's processor time, rounds alternate; of captions as they
-are, and with a full stop, since raw words with punctuation are read in another way. On Tatoeba a student of
-width 128 is trained for two epochs with a nested width of 32 of its targets' 128 dimensions, and one without.
+`export --format static` does. Rates are per second of one thread's CPU time, in alternating rounds, for
+captions without and with a full stop, since words with punctuation take another code path. On Tatoeba a
+student of width 128 is trained for two epochs with a nested width of 32 of its targets' 128 dimensions, and
+one without.
 
     python -m benchmarks student_sizes
 """
@@ -57,7 +58,7 @@ def _static(folder: Path, options: Options) -> list[Row]:
     return [
         Row("static table: share of the student's R@1", static / whole, "", Goal(0.85), None,
             f"{static:.3f} of {whole:.3f}, miniature"),
-        rates.row("static table: texts a second, student = 1", 50.0, "texts"),
+        rates.row("static table: texts per second, student = 1", 50.0, "texts"),
         with_stops.row("static table: the same with full stops", 50.0, "texts"),
         Row("static table: share of the student's MB", sizes[1] / sizes[0], "", Goal(0.1, "<"), None,
             f"{sizes[1]:.3f} of {sizes[0]:.3f} MB"),
@@ -65,7 +66,7 @@ def _static(folder: Path, options: Options) -> list[Row]:
 
 
 def _rates(ours: Callable[..., Any], theirs: Callable[..., Any], texts: list[str]) -> Comparison:
-    """Texts a second of the table and of the student, on one thread; the table reads 40 times as many."""
+    """Texts per second of the table and of the student, on one thread; the table encodes 40 times as many."""
 
     def work(encode: Callable[..., Any], times: int) -> Work:
         def encode_all(_number: int) -> float:

@@ -47,14 +47,14 @@ def write_corpus(path: Path, n_pairs: int, seed: int) -> None:
             lengths = random.lognormal(_MEAN_LOG_WORDS, _SPREAD_LOG_WORDS, n).round().clip(3, _MOST_WORDS)
             ends = np.cumsum(lengths).astype(np.int64)
             drawn = vocabulary[np.searchsorted(cumulative, random.random(int(ends[-1])), side="right")]
-            # the number makes every line a sentence of its own: none is dropped as a duplicate
+            # the number makes every line unique, so that none is dropped as a duplicate
             for i, sentence in enumerate(np.split(drawn, ends[:-1])):
                 text = " ".join(sentence)
                 file.write(f"{text} {start + i}\t{start + i} {text}\n")
 
 
 def write_targets(path: Path, n_rows: int, dimension: int, seed: int) -> None:
-    """Write random float16 vectors (n_rows, dimension) in blocks, without holding them all in memory."""
+    """Write random float16 vectors (n_rows, dimension) in blocks, without keeping all of them in memory."""
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(n_rows, dimension))
     random = np.random.default_rng(seed)
     for start in range(0, n_rows, _LINES_A_CHUNK):
@@ -72,7 +72,7 @@ def write_backbone(folder: Path, hidden_size: int, layers: int, vocab_size: int 
         folder: An existing folder.
         hidden_size: Width; a head is 64 wide.
         layers: Layers.
-        vocab_size: Entries of the embedding, BETO's 31,002; those without a word are never looked up.
+        vocab_size: Entries of the embedding, BETO's 31,002; entries without a word are never used.
     """
     pieces = [*SPECIAL, *words(4_900), *"0123456789", *(f"##{digit}" for digit in range(10))]
     filler = [f"[unused{i}]" for i in range(vocab_size - len(pieces))]
@@ -92,7 +92,7 @@ def write_backbone(folder: Path, hidden_size: int, layers: int, vocab_size: int 
 
 
 def settings_of(folder: Path, **others: object) -> Settings:
-    """Settings for ``pairs.tsv``, ``targets.npy`` and the backbone of a folder, which holds the cache too."""
+    """Settings for ``pairs.tsv``, ``targets.npy`` and the backbone of a folder, which also has the cache."""
     places = {
         "corpus": [str(folder / "pairs.tsv")],
         "targets": str(folder / "targets.npy"),

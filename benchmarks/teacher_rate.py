@@ -52,11 +52,11 @@ def _compare(
     return [
         comparison.row("teacher rate, trimmed: padded = 1", goal, "texts", detail, options.seed),
         Row(
-            "greatest difference of a trimmed vector, relative",
+            "largest relative difference of a trimmed vector",
             float(difference),
             "",
             Goal(GREATEST_DIFFERENCE, "<"),
-            detail=f"{len(few)} vectors; over the greatest value",
+            detail=f"{len(few)} vectors; relative to the largest value",
             seeds=(options.seed,),
         ),
     ]
@@ -76,6 +76,6 @@ def _texts(options: Options, n: int) -> tuple[list[str], str]:
         chosen = np.random.default_rng(options.seed).choice(len(lines), n, replace=n > len(lines))
         return [lines[i].partition("\t")[0] for i in chosen], "English of Tatoeba"
     words = random.Random(options.seed)
-    scenes = World(0).draw_by_lot("train", n, 40, np.random.default_rng(options.seed))
+    scenes = World(0).random_scenes("train", n, 40, np.random.default_rng(options.seed))
     captions = [english_sentence(scenes.content(i), words.choice) for i in range(n)]
     return captions, "English captions of the miniature"

@@ -2,11 +2,12 @@
 
     python -m benchmarks text_runtimes [--threads 2]
 
-Each runtime encodes the same sentences in turn, in rounds of opposite order, one and 32 at a time. Two rates
-are compared: by the clock, and by processor time, which other work on the machine changes less. PyTorch in
-float32 is the build that answered in 63 ms; PyTorch as it ships multiplies bfloat16 where the CPU has units.
+All runtimes encode the same sentences, one and 32 at a time, in rounds of alternating order. Rates are
+compared by wall-clock time and by CPU time, which other work on the machine changes less. PyTorch in float32
+is the version that answered in 63 ms; PyTorch as shipped multiplies bfloat16 where the CPU has units for it.
 
-With `THEMO_BENCH_BERT`, a folder of an encoder with trained weights, cosines are also measured on that.
+With `THEMO_BENCH_BERT`, a folder of an encoder with trained weights, cosines are also measured on this
+encoder.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from benchmarks.measure import Goal, Options, Row
 from benchmarks.synthetic import words
 from themo.export.onnx_format import write_eight_bits
 from themo.models.backbones import build_model
+from themo.models.runtimes.choice import fastest
+from themo.models.runtimes.graphs import write_graph, write_openvino
+from themo.models.runtimes.sessions import OnnxSession, OpenVinoSession, TorchSession
 from themo.models.student import Head, Student, encode_by_length, save_student
 from themo.models.tokens import Tokenizer
 from themo.process.progress import track
-from themo.runtimes.choice import fastest
-from themo.runtimes.graphs import write_graph, write_openvino
-from themo.runtimes.sessions import OnnxSession, OpenVinoSession, TorchSession
 
 ROUNDS = 5
 BATCHES = {1: 16, 32: 64}
@@ -129,7 +130,7 @@ def _cosines(weights: str, encoders: dict[str, Encode], texts: list[str]) -> lis
             cosines = functional.cosine_similarity(encode(texts, 32), exact)
             goal = EXACT if name in ("OpenVINO", "ONNX float32") else None
             detail = f"mean {cosines.mean():.6f}, {len(texts)} sentences, {weights}"
-            rows.append(Row(f"{name}, least cosine", cosines.min().item(), "", goal, detail=detail))
+            rows.append(Row(f"{name}, lowest cosine", cosines.min().item(), "", goal, detail=detail))
     return rows
 
 
@@ -162,8 +163,8 @@ def _rates(
                     "x",
                     FAST if name == default and base == PLAIN else None,
                     (min(by_processor), max(by_processor)),
-                    f"by processor time, {statistics.median(processor[name]):.1f} ms a text; by the clock "
-                    f"{statistics.median(ratios):.2f} x, {statistics.median(clock[name]):.1f} ms a text",
+                    f"by CPU time, {statistics.median(processor[name]):.1f} ms per text; by wall-clock time "
+                    f"{statistics.median(ratios):.2f} x, {statistics.median(clock[name]):.1f} ms per text",
                     (options.seed,),
                 )
             )
@@ -173,7 +174,7 @@ def _rates(
 def _trained(options: Options) -> list[Row]:
     place = os.environ.get(TRAINED)
     if place is None:
-        return [Row("trained weights, least cosines", None, "", detail=f"skipped: set {TRAINED}")]
+        return [Row("trained weights, lowest cosines", None, "", detail=f"skipped: set {TRAINED}")]
     backbone = build_model(place, weights=True)
     width = backbone.config.hidden_size
     student = Student(backbone, Head(width, "mean", False, False, 77))

@@ -1,9 +1,10 @@
 """Epochs until a real search reaches a target: Themo and others, by seed.
 
-Total epochs of all trials are counted from the reports, one trial at a time, so machine and load have no
-effect. All methods search the shipped space without its trusted settings, with Themo's training; Ray uses our
-rungs, Optuna its pruners' defaults. Random search is replayed from the recorded curves. Ended searches are
-cached in a file under ``logs/bench``; delete it after a change of commit. Draws docs/real-searches.png.
+The figures are total epochs of all trials, counted from the reports, with one trial at a time. Machine and
+load have no effect. All methods search the shipped space without its trusted settings, with Themo's training;
+Ray uses our rungs, Optuna its pruners' defaults. Random search is replayed from the recorded curves. Ended
+searches are cached in a file under ``logs/bench``; delete it after a change of commit. Draws
+docs/real-searches.png.
 
     python -m benchmarks time_to_target
 """
@@ -31,7 +32,7 @@ from themo.process.progress import track
 from tune.space.search_space import Space
 
 TARGET = Target(bar=0.990, limit=28.8)
-"""val/retrieval@01 that random search of 32 whole settings reaches in the median, and 0.3 of its epochs
+"""Median val/retrieval@01 of random search with 32 full trials, and 0.3 of its epochs
 (docs/experiments/training-saved.md)."""
 ORDERS = 400
 KEPT = Path("logs/bench/time_to_target.jsonl")
@@ -57,7 +58,7 @@ RANDOM = "random, no stopping"
 
 
 def run(options: Options) -> list[Row]:
-    """Rows with each method's epochs to the bar: median, minimum and maximum over seeds or orders."""
+    """Rows with each method's epochs to the target: median, minimum and maximum over seeds or orders."""
     settings = config.load()
     n_random = AMOUNTS["miniature"].n_random
     recorded = read(FILES / "miniature.parquet")
@@ -69,8 +70,10 @@ def run(options: Options) -> list[Row]:
     courses = {name: [found[name, seed] for seed in seeds] for name, seeds in kept.items() if seeds}
     draw({RANDOM: random, **courses}, TARGET, PICTURE)
     low, high = np.quantile([course.until for course in random], [0.1, 0.9], method="nearest")
-    detail = f"{ORDERS} orders of {len(curves)} recorded settings; bar {TARGET.bar}"
-    rows = [row(RANDOM, random, f"{detail}; spread: 10 and 90 %", (float(low), float(high)), seeds=(0,))]
+    detail = f"{ORDERS} orders of {len(curves)} recorded settings; target {TARGET.bar}"
+    rows = [
+        row(RANDOM, random, f"{detail}; spread: 10 and 90 % quantiles", (float(low), float(high)), seeds=(0,))
+    ]
     return rows + [
         row(name, of_seeds, ", ".join(map(str, of_seeds)), seeds=kept[name])
         for name, of_seeds in courses.items()
@@ -84,7 +87,7 @@ def row(
     spread: tuple[float, float] | None = None,
     seeds: Sequence[int] = (),
 ) -> Row:
-    """A row with the median epochs to the bar; infinite if half of the searches or more missed it."""
+    """A row with the median epochs to the target; infinite if half of the searches or more missed it."""
     epochs = [course.until for course in courses]
     median = statistics.median_high(epochs)
     spread = spread or (min(epochs), max(epochs))
@@ -98,7 +101,7 @@ def collect_courses(
     kept: Path,
     methods: Mapping[str, Method] = METHODS,
 ) -> dict[tuple[str, int], Course]:
-    """The cached courses, and missing ones, which are run one after the other."""
+    """The cached courses, and the missing courses, run one after the other."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     known = read_courses(kept, target)
     space = without_first(settings)
@@ -136,7 +139,7 @@ def read_courses(kept: Path, target: Target) -> dict[tuple[str, int], Course]:
 
 
 def draw(courses: Mapping[str, Sequence[Course]], target: Target, picture: Path) -> None:
-    """Plot the best objective over epochs, one panel a method: median, and a band from worst to best seed.
+    """Plot the best objective over epochs, one panel per method: median, and a band from worst to best seed.
 
     Random search's band spans the 10th to the 90th percentile of its orders; its median is in every panel.
     """

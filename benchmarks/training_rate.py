@@ -1,6 +1,6 @@
 """Training rate of Themo compared with the original's recipe: same student, pairs and loss.
 
-The original's recipe: texts tokenised beforehand, a plain shuffle, every batch padded to 77 tokens with an
+The original's recipe: texts tokenized beforehand, a plain shuffle, every batch padded to 77 tokens with an
 attention mask, float32, torch's default AdamW. Themo runs the step of `themo.training.loop.train`, with the
 precision of the settings and without reports.
 """
@@ -75,12 +75,12 @@ def tatoeba_settings(options: Options, cache: Path) -> Settings:
 
 
 class Ours:
-    """Steps of `themo.training.loop.train`, with an equal share of an epoch's batches each round.
+    """Steps of `themo.training.loop.train`, with an equal share of an epoch's batches in each round.
 
     Args:
         settings: The settings.
         data: The training pairs.
-        rounds_an_epoch: Number of rounds an epoch; each round has batches of all lengths.
+        rounds_an_epoch: Number of rounds per epoch; each round has batches of all lengths.
     """
 
     def __init__(self, settings: Settings, data: TrainingData, rounds_an_epoch: int) -> None:
@@ -111,7 +111,7 @@ class Ours:
         self.step = 0
 
     def __call__(self, number: int) -> float:
-        """Train a round; how many pairs it held."""
+        """Train a round; return its number of pairs."""
         training = self.settings.training
         n_pairs = 0
         part = self.rounds[number % len(self.rounds)]
@@ -139,7 +139,7 @@ class Original:
     Args:
         settings: Settings; student, loss, batch size, learning rate and seed are used.
         data: The training pairs.
-        rounds_an_epoch: Number of rounds an epoch.
+        rounds_an_epoch: Number of rounds per epoch.
     """
 
     def __init__(self, settings: Settings, data: TrainingData, rounds_an_epoch: int) -> None:
@@ -166,7 +166,7 @@ class Original:
         self.position = 0
 
     def __call__(self, number: int) -> float:  # noqa: ARG002 -- rounds follow one another
-        """Train a round; how many pairs it held."""
+        """Train a round; return its number of pairs."""
         for _ in range(self.steps_a_round):
             rows = slice(self.position, self.position + self.batch_size)
             self.position = (self.position + self.batch_size) % len(self.ids)
@@ -230,7 +230,7 @@ def _absolute_on_gpu(settings: Settings, data: TrainingData, what: str, options:
     ours = Ours(settings, data, 5)
     ours(-1)
     rates = [rate_of(ours, number) for number in range(GPU_ROUNDS)]
-    # forward and backward: 6 operations a token and weight of a matrix, attention itself left out
+    # forward and backward: 6 operations per token and matrix weight, attention itself excluded
     weights = sum(p.numel() for name, p in ours.student.named_parameters() if "embeddings" not in name)
     tokens_a_pair = sum(ours.tokens) / sum(len(chosen) for part in ours.rounds for chosen in part)
     rate = statistics.median(rates)
@@ -238,7 +238,7 @@ def _absolute_on_gpu(settings: Settings, data: TrainingData, what: str, options:
     batch = f"batch {settings.training.batch_size}"
     goal = GOAL_SHARE_OF_GPU if settings.training.batch_size == LARGE_BATCH else None
     memory = torch.cuda.max_memory_allocated() / 1e9
-    detail = f"{batch}, {tokens_a_pair:.1f} tokens a pair, {str(ours.dtype).removeprefix('torch.')}"
+    detail = f"{batch}, {tokens_a_pair:.1f} tokens per pair, {str(ours.dtype).removeprefix('torch.')}"
     seeds = (options.seed,)
     spread = (min(rates), max(rates))
     return [
@@ -249,7 +249,7 @@ def _absolute_on_gpu(settings: Settings, data: TrainingData, what: str, options:
 
 
 def _peak_flops(dtype: torch.dtype) -> float:
-    """Measured operations a second of a large matrix product."""
+    """Measured operations per second of a large matrix product."""
     n, repeats = 8192, 20
     a = torch.randn(n, n, device="cuda", dtype=dtype)
     a @ a

@@ -1,12 +1,12 @@
 #!/bin/bash
-# transformers 5.23.0: BertTokenizer reads tokenizer.json without its normalizer, and saves over it.
+# transformers 5.23.0: BertTokenizer reads tokenizer.json without its normalizer, and overwrites the file without it.
 #
-# Expected: a tokenizer that is saved and loaded gives the same ids; tokenizer.json holds the whole pipeline, and
-#   other classes (PreTrainedTokenizerFast) load it as it stands.
-# Behaviour: BertTokenizer takes the vocabulary alone from tokenizer.json and makes a BertNormalizer of its own, from
-#   `do_lower_case` and `strip_accents` of tokenizer_config.json or, where these are not there, from its defaults: it
-#   lower-cases, and strips accents where it lower-cases. A normalizer set by hand (here NFC before BERT's own) is
-#   lost without a word, and so are the settings in a tokenizer.json that comes without tokenizer_config.json.
+# Expected: a tokenizer gives the same ids after it is saved and loaded. tokenizer.json contains the whole pipeline, and
+#   other classes (PreTrainedTokenizerFast) load it unchanged.
+# Behaviour: BertTokenizer reads only the vocabulary from tokenizer.json. It makes a new BertNormalizer from
+#   `do_lower_case` and `strip_accents` of tokenizer_config.json; if these are missing, it uses its defaults: it
+#   lower-cases and strips accents. A normalizer set by hand (here NFC before BERT's own) is lost without a message.
+#   The settings of a tokenizer.json without tokenizer_config.json are lost, too.
 # Output seen:
 #   saved: [2, 5, 3]; loaded: [2, 1, 3]; loaded as PreTrainedTokenizerFast: [2, 5, 3]
 #   cased tokenizer.json without tokenizer_config.json: ['El', 'año'] is read as ['el', 'ano']
@@ -30,7 +30,7 @@ from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "año", "El", "el", "ano"]
 vocabulary = {piece: i for i, piece in enumerate(PIECES)}
 
-# a normalizer of one's own
+# a normalizer set by hand
 tokenizer = BertTokenizer(vocab=vocabulary, do_lower_case=False, strip_accents=False)
 backend = tokenizer.backend_tokenizer
 backend.normalizer = normalizers.Sequence([normalizers.NFC(), backend.normalizer])

@@ -1,12 +1,12 @@
 #!/bin/bash
-# clip_benchmark 1.6.2: Crossmodal-3600 is scored with the first caption of each image; the others are left out.
+# clip_benchmark 1.6.2: Crossmodal-3600 is scored with the first caption of each image; the other captions are ignored.
 #
-# Expected: every caption of the file is a query, as for clip_benchmark's other sets with several captions an image
+# Expected: every caption of the file is a query, as for clip_benchmark's other sets with several captions per image
 #   (Flickr30k), and as big_vision and MTEB score Crossmodal-3600.
 # Behaviour: the captions of a language are a list, two for most images. `create_annotation_file` writes the first and
-#   drops the rest without a word. Text to image has half the queries. Image to text takes an image as right by its
-#   first caption alone. Here a model knows the second caption of each image: its image-to-text recall is 0 by what
-#   clip_benchmark reads, and 1 by clip_benchmark's own metric over all captions.
+#   drops the rest without a message. Text to image has half of the queries. Image to text counts an image as correct
+#   only by its first caption. In this script a model knows the second caption of each image. Its image-to-text recall
+#   is 0 with the captions that clip_benchmark reads, and 1 with clip_benchmark's own metric over all captions.
 # Output seen:
 #   captions in the file: 6; captions that are scored: 3
 #   text_retrieval_recall@1 over the first captions 0.00, over all captions 1.00
@@ -28,7 +28,7 @@ from clip_benchmark.datasets.crossmodal3600 import Crossmodal3600, create_annota
 from clip_benchmark.metrics.zeroshot_retrieval import evaluate
 from PIL import Image
 
-# The layout of the published files: one line an image, a list of captions a language.
+# The layout of the published files: one line per image, with a list of captions per language.
 CAPTIONS = {
     "a": ["un perro", "perro en la playa"],
     "b": ["un gato", "gato en el sofá"],
@@ -50,7 +50,7 @@ print(f"captions in the file: {n_captions}; captions that are scored: {len(score
 
 
 class Model:
-    """Knows second captions, and takes each first caption for one of the next image, with a lower score."""
+    """Matches second captions to their image, and each first caption to the next image with a lower score."""
 
     def encode_image(self, numbers: torch.Tensor) -> torch.Tensor:
         return torch.eye(3)[numbers]

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# faiss-cpu 1.15.1: `write_index` returns as if all were well though the end of the file does not fit on the disk.
+# faiss-cpu 1.15.1: `write_index` returns without an error although the end of the file does not fit on the disk.
 #
-# Expected: an exception, as from Python's own `close`, and as `write_index` raises where the disk is full before
-#   the last 4 KiB.
-# Behaviour: what is left in the buffer of the C library is written when the file is closed. If that fails, faiss
-#   prints a line on standard error and returns; the file is cut. `serialize_index` and a write by Python raise.
+# Expected: an exception. Python's own `close` raises one, and so does `write_index` if the disk is full before the
+#   last 4 KiB.
+# Behaviour: the C library writes the rest of its buffer when the file is closed. If that fails, faiss prints a line
+#   on standard error and returns; the file is truncated. `serialize_index` and a write by Python raise an exception.
 # Seen: "write_index: returned", "serialize_index and write_bytes: OSError: No space left on device".
 set -eu
 folder=$(mktemp -d)

@@ -1,10 +1,10 @@
 #!/bin/bash
-# mlflow 3.17.2: a model of sentences that gets a table of two columns predicts on the first one, without a word.
+# mlflow 3.17.2: a model of sentences that receives a table of two columns uses the first one, without a warning.
 #
-# Expected: input that a signature does not describe is refused, or named in a warning, as a signature whose column
-#   has a name does ("Found extra inputs in the model input that are not defined in the model signature").
-# Behaviour: where the one column of the signature has no name, as for a list of strings, a table is cut to its first
-#   column; where the signature comes from the type hint `list[str]`, the first column of strings is taken. A table of
+# Expected: mlflow refuses input that the signature does not describe, or names it in a warning. A signature with a
+#   named column does so ("Found extra inputs in the model input that are not defined in the model signature").
+# Behaviour: if the only column of the signature has no name, as for a list of strings, mlflow cuts a table to its first
+#   column. If the signature comes from the type hint `list[str]`, mlflow uses the first column of strings. A table of
 #   `id` and `text` gives predictions for the ids; the same table with its columns exchanged, for the texts.
 # Output seen:
 #   column without a name: a1, b2; 0 warnings
@@ -34,21 +34,21 @@ logging.getLogger("mlflow").setLevel(logging.ERROR)
 
 
 class Table(mlflow.pyfunc.PythonModel):
-    """Gives back the first column that it gets."""
+    """Returns the first column of its input."""
 
     def predict(self, context, model_input, params=None):
         return model_input.iloc[:, 0].tolist()
 
 
 class Sentences(mlflow.pyfunc.PythonModel):
-    """Gives back the sentences that it gets."""
+    """Returns the sentences of its input."""
 
     def predict(self, model_input: list[str]) -> list[str]:
         return list(model_input)
 
 
 def predicted(name, model, table, column=None):
-    """Predictions of a saved model, and the number of warnings on the way."""
+    """Predictions of a saved model, and the number of warnings."""
     signature = column and ModelSignature(inputs=Schema([column]))
     mlflow.pyfunc.save_model(name, python_model=model, signature=signature)
     loaded = mlflow.pyfunc.load_model(name)

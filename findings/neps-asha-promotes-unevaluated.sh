@@ -1,12 +1,13 @@
 #!/bin/bash
-# NePS 0.17.0: `asha` promotes settings that have no result yet, and most of those that have one.
+# NePS 0.17.0: `asha` promotes settings that have no result yet, and most settings that have a result.
 #
 # Expected: ASHA (https://arxiv.org/abs/1810.05934) promotes a setting when its result is among the best third of its
 #   rung, with `eta=3`; while four workers train their first settings, it can promote none and samples a new one.
-# Behaviour: settings without a result count as members of the rung and are promoted: the fourth worker is handed the
-#   first one's setting at the next rung, though the first still trains it at the lowest one. And the third is taken
-#   of those not yet promoted, so that from the third result on each new one promotes another: of nine settings, each
-#   worse than those before it, six are promoted where three are the best third.
+# Behaviour: settings without a result count as members of the rung and are promoted. The fourth worker receives the
+#   first worker's setting at the next rung, although the first worker still trains it at the lowest rung. Moreover,
+#   NePS computes the best third among the settings that are not yet promoted, so from the third result on each new
+#   result promotes another setting. Of nine settings, each worse than the one before it, NePS promotes six; the best
+#   third has three.
 # Output seen:
 #   four workers, no result yet: 1_rung_0, 2_rung_0, 3_rung_0, 1_rung_1
 #   one worker, losses 1 to 9 in turn at the lowest rung: 1, 2, 3, 4, 5, 6 are promoted

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Pillow 13.0.0: a TIFF whose zero is white is inverted when read at 8 bits, and not at 16 bits or as floats.
+# Pillow 13.0.0: a TIFF whose zero is white is inverted when read at 8 bits, but not at 16 bits or as floats.
 #
 # Expected: PhotometricInterpretation 0 (WhiteIsZero, TIFF 6.0 page 37) means the same at every depth.
-# Behaviour: the 8-bit picture is read with its levels inverted, the 16-bit and the float one as they are
-#   stored, so the same picture comes as its negative. Nothing in the picture's mode says so.
+# Behaviour: Pillow inverts the levels of the 8-bit picture and reads the 16-bit and the float picture as stored, so
+#   the same picture is read as its negative. The picture's mode does not show this.
 # Seen: "8 bits: stored 0, read 255", "16 bits: stored 0, read 0", "floats: stored 0, read 0.0".
 set -eu
 folder=$(mktemp -d)
@@ -20,7 +20,7 @@ from PIL import Image
 
 
 def tiff(pixels: np.ndarray, sample_format: int) -> bytes:
-    """A plain little-endian TIFF of one strip, zero being white."""
+    """A plain little-endian TIFF of one strip, in which zero is white."""
     tags = {
         256: pixels.shape[1], 257: pixels.shape[0], 258: pixels.itemsize * 8, 259: 1, 262: 0,
         273: 8 + 2 + 10 * 12 + 4, 277: 1, 278: pixels.shape[0], 279: pixels.nbytes, 339: sample_format,

@@ -1,11 +1,11 @@
 #!/bin/bash
-# pyarrow 25.0.1: `pyarrow.compute.utf8_normalize(..., form="NFC")` leaves letters and accents apart.
+# pyarrow 25.0.1: `pyarrow.compute.utf8_normalize(..., form="NFC")` decomposes letters and accents.
 #
-# Expected: NFC composes, as in Python's unicodedata and in the function's own name for the form: "n" followed by
+# Expected: NFC composes, as in Python's unicodedata and as the name of the form says: "n" followed by
 #   U+0303 becomes U+00F1, and U+00F1 stays.
-# Behaviour: NFC and NFKC give what NFD and NFKD give. Text that was composed is taken apart, so that a table
-#   "normalised" to NFC no longer matches strings in NFC, and a tokenizer reads other tokens.
-#   (github.com/apache/arrow/issues/51225; mended after 25.0.1.)
+# Behaviour: NFC and NFKC give the results of NFD and NFKD. Composed text is decomposed, so a table "normalized" to NFC
+#   no longer matches strings in NFC, and a tokenizer reads other tokens.
+#   (github.com/apache/arrow/issues/51225; fixed after 25.0.1.)
 # Output seen:
 #   NFC of U+00F1: U+006E U+0303, expected U+00F1
 #   NFC of U+006E U+0303: U+006E U+0303, expected U+00F1

@@ -1,13 +1,13 @@
 #!/bin/bash
-# Syne Tune 0.16.0: TPE and BOHB draw at random long after the number of trials that their documentation states.
+# Syne Tune 0.16.0: TPE and BOHB propose at random for many more trials than their documentation states.
 #
 # Expected: `num_min_data_points` is the "minimum number of data points that we use to fit the KDEs. As long as less
 #   observations have been received, randomly drawn configurations are returned"; the default is the number of
 #   settings. So with 4 settings proposals come from the model, except for a third, once 4 trials are known.
-# Behaviour: the good trials number max(num_min_data_points, 15 % of all), the model needs more good trials than
-#   settings, and with the default these are equal: every proposal is random until 15 % of all trials exceed the
-#   number of settings, that is the 34th trial with 4 settings and the 94th with 13. Nothing is logged. With one more
-#   than the number of settings the model begins at twice that number of trials.
+# Behaviour: the number of good trials is max(num_min_data_points, 15 % of all). The model needs more good trials than
+#   settings, and with the default these are equal. Every proposal is therefore random until 15 % of all trials exceed
+#   the number of settings: until the 34th trial with 4 settings, and the 94th with 13. Nothing is logged. If
+#   num_min_data_points is the number of settings plus one, the model starts at twice that number of trials.
 # Output seen:
 #   4 settings, default: first fit with 34 trials
 #   4 settings, num_min_data_points=5: first fit with 10 trials

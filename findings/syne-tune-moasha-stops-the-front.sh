@@ -1,12 +1,12 @@
 #!/bin/bash
-# Syne Tune 0.16.0: MOASHA stops the trial that is best in all objectives as often as the last but one.
+# Syne Tune 0.16.0: MOASHA stops the trial that is best in all objectives as often as the second worst.
 #
 # Expected: asynchronous successive halving for several objectives continues the best third of a rung by its
 #   non-dominated sort. A trial that is better than all others in every objective is the first of that sort.
 # Behaviour: the default `NonDominatedPriority` must return a priority for each trial, "lower elements are picked
-#   first". It returns what `nondominated_sort` does: the numbers of the trials in sorted order. MOASHA reads the last
-#   entry as the priority of the newest trial: it is the number of the trial that was sorted last. So the newest trial
-#   continues where the worst trial came early, unless it is the worst itself. `LinearScalarizationPriority` is right.
+#   first". It returns the result of `nondominated_sort`: the numbers of the trials in sorted order. MOASHA reads the
+#   last entry as the priority of the newest trial, but it is the number of the trial that was sorted last. So the newest
+#   trial continues if the worst trial came early, unless it is the worst itself. `LinearScalarizationPriority` is right.
 # Output seen (1,000 rungs with nine earlier trials each, seed 0):
 #   NonDominatedPriority: continues 0.440 of the best of ten, 0.440 of the last but one
 #   LinearScalarizationPriority: continues 1.000 of the best of ten, 0.000 of the last but one

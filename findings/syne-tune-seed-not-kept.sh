@@ -1,11 +1,11 @@
 #!/bin/bash
 # Syne Tune 0.16.0: RandomSearch and TPE with the same `random_seed` propose different settings.
 #
-# Expected: `random_seed` is the "seed for initializing random number generators": two schedulers with one seed that
-#   hear the same results propose the same settings.
-# Behaviour: random proposals come from NumPy's global state and not from the seed: all of RandomSearch's, and those
-#   of TPE that are not from its model. ASHA and BOHB pass on to the same code after their first results. A search
-#   repeats only if `numpy.random.seed` is called, too.
+# Expected: `random_seed` is the "seed for initializing random number generators": two schedulers with the same
+#   seed and the same results propose the same settings.
+# Behaviour: random proposals come from NumPy's global state and not from the seed. This affects all proposals of
+#   RandomSearch, and the proposals of TPE that are not from its model. ASHA and BOHB call the same code after their
+#   first results. A search is reproducible only if the script calls `numpy.random.seed`, too.
 # Output seen:
 #   RandomSearch: 0 of 10 proposals equal with the same seed, 10 after numpy.random.seed(0)
 #   TPE: 0 of 10 proposals equal with the same seed, 10 after numpy.random.seed(0)

@@ -1,12 +1,12 @@
 #!/bin/bash
-# torch 2.15.0, onnx 1.23.2: torch.onnx.export writes an invalid graph if an output's name is that of an inner value.
+# torch 2.15.0, onnx 1.23.2: torch.onnx.export writes an invalid graph if an output has the name of an inner value.
 #
-# Expected: `output_names` renames the outputs; an inner value of the same name gets another one, or the export is refused.
-# Behaviour: the exporter names inner values after ATen's operations (embedding, linear, softmax, ...) and gives the
-#   output the asked name without looking for it among them. A text encoder whose output is to be called "embedding"
-#   has two values "embedding", since the word embedding is called so too. The export succeeds without a warning;
+# Expected: `output_names` renames the outputs. An inner value of the same name gets another name, or the export fails.
+# Behaviour: the exporter names inner values after ATen's operations (embedding, linear, softmax, ...). It gives the
+#   output the requested name without a check for inner values of that name. A text encoder with an output "embedding"
+#   has two values "embedding", because the word embedding has the same name. The export succeeds without a warning;
 #   onnx.checker and ONNX Runtime refuse the file.
-# Output seen (names of inner values: see the behaviour):
+# Output seen (the list has the names of inner values and of the output):
 #   output named "embedding": ['embedding', 'val_1', 'linear', 'embedding']
 #   Graph must be in single static assignment (SSA) form, however 'embedding' has been used as output names multiple times.
 #   output named "sentence": valid

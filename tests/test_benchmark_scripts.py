@@ -85,7 +85,7 @@ def test_memory_that_a_search_gives_back_counts() -> None:
 
 def test_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["speed"]) == 2
-    assert capsys.readouterr().err.startswith("Error: no such benchmark: speed; there are startup,")
+    assert capsys.readouterr().err.startswith("Error: unknown benchmark: speed; choose from startup,")
 
 
 def test_real_data_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ def test_backticks_and_fences_are_closed(page: Path) -> None:
     assert prose(page).count("`") % 2 == 0
 
 
+def test_readme_has_less_than_7000_characters() -> None:
+    assert len(text_of(PROJECT / "README.md")) < 7_000
+
+
 def test_menu_lists_every_page() -> None:
     project = tomllib.loads((PROJECT / "zensical.toml").read_text(encoding="utf-8"))["project"]
     listed = list(_leaves(project["nav"]))

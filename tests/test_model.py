@@ -228,7 +228,7 @@ def test_a_miniature_that_is_not_there_is_not_built_in_silence(
 REFUSED: dict[str, tuple[Callable[[themo.Model, Path], object], str]] = {
     "bytes": (lambda model, _: model.encode(b"el perro"), "`texts` must be a list, got bytes"),  # type: ignore[arg-type]
     "a lone text to count": (lambda model, _: model.count_tokens("el"), "`texts` must be a list, got str"),
-    "numbers": (lambda model, _: model.encode([1]), "`texts` must hold only texts, got int"),  # type: ignore[list-item]
+    "numbers": (lambda model, _: model.encode([1]), "`texts` must contain only texts, got int"),  # type: ignore[list-item]
     "half a character": (lambda model, _: model.encode(["\udce1"]), "`texts` must be Unicode"),
     "a lone file that is not there": (
         lambda model, folder: model.encode_images(folder / "a.jpg"),
@@ -252,10 +252,10 @@ def test_refusals(version: Path, tmp_path: Path, case: str) -> None:
 def test_a_folder_that_is_no_version_is_refused(
     tmp_path: Path, version: Path, settings: SettingsFactory
 ) -> None:
-    with pytest.raises(themo.InputError, match=r"must be a version directory, it holds no config\.yaml"):
+    with pytest.raises(themo.InputError, match=r"must be a version directory, but has no config\.yaml"):
         themo.load(tmp_path / "nosuch")
     shutil.rmtree(version / "student")
-    with pytest.raises(themo.InputError, match="it holds no student/"):
+    with pytest.raises(themo.InputError, match="but has no student/"):
         themo.load(version)
     if not torch.cuda.is_available():
         with pytest.raises(themo.InputError, match="must be auto or cpu"):

@@ -56,7 +56,7 @@ def test_a_second_bar_is_the_median_of_random_search(miniature: Oracle) -> None:
     rows = {row.name: row for row in comparison._rows("miniature", miniature, courses)}
     row = rows["miniature, 1 slot, as random search: optuna-median"]
     assert "reached 67% of 3 seeds" in row.detail
-    assert "bar 0.5000, median best 0.500" in row.detail
+    assert "target 0.5000, median best 0.500" in row.detail
     assert row.figure == 2 / miniature.whole  # 1, 2 and never
 
 

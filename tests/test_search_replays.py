@@ -109,11 +109,11 @@ class Watched(Method):
         assert trial in self.running, "a report after a stop"
         assert pairs > self.pairs.get(trial, 0)
         self.pairs[trial] = pairs
-        goes_on = self.method.report(trial, pairs, value, is_last=is_last)
-        self.calls.append((trial, pairs, value, goes_on))
-        if is_last or not goes_on:
+        continues = self.method.report(trial, pairs, value, is_last=is_last)
+        self.calls.append((trial, pairs, value, continues))
+        if is_last or not continues:
             self.running.discard(trial)
-        return goes_on
+        return continues
 
     def fail(self, trial: int) -> None:
         self.running.discard(trial)

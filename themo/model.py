@@ -18,17 +18,17 @@ import torch
 from themo.checkpoints.version_teacher import VersionTeacher
 from themo.checkpoints.versions import find_cache, find_part, read_settings
 from themo.config.settings import Settings
-from themo.data.sources import Sources
 from themo.errors import InputError
 from themo.evaluation.metrics import unit
 from themo.files.cache import Cache
+from themo.models.arguments import refuse_dimensions, refuse_no_list, refuse_texts
 from themo.models.axes import read_axes, shorten
+from themo.models.runtimes.choice import PACKAGES, Chosen, Runtime, refuse_runtime
+from themo.models.runtimes.encoder import TextEncoder, open_encoder
 from themo.models.static_table import StaticTable, load_table
 from themo.models.student import ENCODE_BATCH
 from themo.models.table_folders import is_table
 from themo.process.devices import resolve_device
-from themo.runtimes.choice import PACKAGES, Chosen, Runtime, refuse_runtime
-from themo.runtimes.encoder import TextEncoder, open_encoder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -173,9 +173,9 @@ class Model:
                 [texts], batch_size=batch_size, normalize=normalize, dimensions=dimensions
             )[0]
             return vector
-        _refuse_texts(texts)
+        refuse_texts(texts)
         self._refuse_fork()
-        self._refuse_dimensions(dimensions)
+        refuse_dimensions(dimensions, self.axes, self.version)
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be 1 or more, got {batch_size}")
         vectors_ND = self._encoder.encode(texts, batch_size)
@@ -219,9 +219,9 @@ class Model:
         if isinstance(images, str | os.PathLike | Image.Image):
             vector: Vector = self.encode_images([images], workers=workers, dimensions=dimensions)[0]
             return vector
-        _refuse_no_list(images, "images", (str, os.PathLike, Image.Image))
+        refuse_no_list(images, "images", (str, os.PathLike, Image.Image))
         self._refuse_fork()
-        self._refuse_dimensions(dimensions)
+        refuse_dimensions(dimensions, self.axes, self.version)
         teacher = self.teacher
         pictures = [image if isinstance(image, Image.Image) else Path(image) for image in images]
         vectors_ND = teacher.encode_images(pictures, workers)
@@ -248,7 +248,7 @@ class Model:
         Raises:
             InputError: `texts` is no list of texts.
         """
-        _refuse_texts(texts)
+        refuse_texts(texts)
         return self._encoder.count_tokens(texts)
 
     def reads(self, texts: Sequence[str]) -> list[bool]:
@@ -257,7 +257,7 @@ class Model:
         Raises:
             InputError: `texts` is no list of texts.
         """
-        _refuse_texts(texts)
+        refuse_texts(texts)
         return self._encoder.knows(texts)
 
     @cached_property
@@ -289,17 +289,6 @@ class Model:
         axes = read_axes(find_part(self.version, "student"))
         return None if axes is None else axes.numpy()
 
-    def _refuse_dimensions(self, dimensions: int | None) -> None:
-        if dimensions is None:
-            return
-        if self.axes is None:
-            raise InputError(
-                f"{self.version}: `dimensions` needs a student trained with loss.nested_widths, got "
-                f"{dimensions} for one of whole vectors"
-            )
-        if not 1 <= dimensions <= len(self.axes):
-            raise InputError(f"`dimensions` must be from 1 to {len(self.axes)}, got {dimensions}")
-
     def _shortened(self, vectors_ND: torch.Tensor, dimensions: int | None) -> torch.Tensor:
         if dimensions is None or self.axes is None:
             return vectors_ND
@@ -319,29 +308,4 @@ class Model:
     @cached_property
     def _to_image_space(self) -> torch.Tensor | None:
         """The affine map from the student's vectors to image space, bias last; None: the identity."""
-        target = self.settings.teacher.target
-        if self.settings.data.targets is not None or target != "state":
-            return None
-        from themo.models.image_vectors import map_to_image_space
-
-        cache = Sources(self.settings).cache
-        path = map_to_image_space(cache, self.teacher_fingerprint, target, lambda: self.teacher)
-        mapping = torch.from_numpy(np.load(str(path), allow_pickle=False))
-        self._of_teacher.refuse_other_dimension(len(mapping) - 1)
-        return mapping
-
-
-def _refuse_texts(texts: Sequence[str]) -> None:
-    _refuse_no_list(texts, "texts", str)
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError:
-        raise InputError("`texts` must be Unicode, got a half of a surrogate pair") from None
-
-
-def _refuse_no_list(values: object, name: str, kinds: type | tuple[type, ...]) -> None:
-    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
-        raise InputError(f"`{name}` must be a list, got {type(values).__name__}")
-    for value in values:
-        if not isinstance(value, kinds):
-            raise InputError(f"`{name}` must hold only {name}, got {type(value).__name__}")
+        return self._of_teacher.to_image_space(lambda: self.teacher)

@@ -25,7 +25,7 @@ class Attempt:
     Attributes:
         since: Unix time of the start.
         start: Number of reports in the checkpoint at the start.
-        begun: Reports that the attempt began, with their times.
+        begun: Reports that the attempt started, with their times.
     """
 
     since: float
@@ -34,7 +34,7 @@ class Attempt:
 
     @property
     def reached(self) -> int:
-        """The last report that the attempt began."""
+        """The last report that the attempt started."""
         return max(self.begun, default=self.start)
 
 
@@ -65,7 +65,7 @@ def read_attempts(log: Path) -> dict[str, list[Attempt]]:
 
 
 def reports_lost(attempts: Mapping[str, Sequence[Attempt]]) -> int:
-    """Number of reports that were begun more than once."""
+    """Number of reports that were started more than once."""
     pairs = [pair for of in attempts.values() for pair in pairwise(of)]
     return sum(max(0, before.reached - after.start) for before, after in pairs)
 
@@ -95,7 +95,7 @@ def _wrong_in_version(trial: Trial, trials_folder: Path) -> Iterator[str]:
         yield f"trial {trial.number}: its version cannot be read: {error}"
         return
     if kept != trial.pairs_seen or trial.checkpoint_pairs != trial.pairs_seen:
-        yield f"trial {trial.number} ended at {trial.pairs_seen} pairs, and its version is of {kept}"
+        yield f"trial {trial.number} ended at {trial.pairs_seen} pairs, but its version is of {kept}"
     if size != VERSION_BYTES:
         yield f"trial {trial.number}: its version has {size} bytes instead of {VERSION_BYTES}"
 
@@ -103,7 +103,7 @@ def _wrong_in_version(trial: Trial, trials_folder: Path) -> Iterator[str]:
 def wrong_in_work(
     study: Study, attempts: Mapping[str, Sequence[Attempt]], kills: Sequence[Kill]
 ) -> Iterator[str]:
-    """Violations in the work log: training after the end, repeats without a kill, more than a rung lost.
+    """Violations in the work log: training after the end, repeats without a kill, losses of more than a rung.
 
     Args:
         study: The finished record.
@@ -122,12 +122,12 @@ def wrong_in_work(
                 yield f"trial {trial.number} was started twice without a kill"
             if any(after.start < rung < before.reached for rung in RUNGS):
                 yield (
-                    f"trial {trial.number} lost more than a rung: report {before.reached} was begun, "
+                    f"trial {trial.number} lost more than a rung: report {before.reached} was started, "
                     f"it resumed after {after.start}"
                 )
     names = {name_of(trial.params) for trial in study}
     for name in attempts.keys() - names:
-        yield f"a trial was trained that the study does not have: {name}"
+        yield f"the study lacks a trial that was trained: {name}"
 
 
 class Ends:
@@ -191,7 +191,7 @@ def _wrong_in_run(client: Any, run: Any, trial: Trial, parents: Sequence[Any]) -
     if set(run.data.params) != {*trial.params, "log10_learn_rate"}:
         yield f"{said} has the params {sorted(run.data.params)}"
     if run.data.tags.get("themo.reason", "") != trial.reason:
-        yield f"{said} says {run.data.tags.get('themo.reason')!r} instead of {trial.reason!r}"
+        yield f"{said} has the reason {run.data.tags.get('themo.reason')!r} instead of {trial.reason!r}"
     history = client.get_metric_history(run.info.run_id, metric_name(METRIC)) if trial.values else []
     history.sort(key=lambda entry: entry.timestamp)
     if [(entry.step, entry.value) for entry in history] != list(trial.values.items()):

@@ -50,7 +50,7 @@ for _ in sys.stdin:
     try:
         nodes = GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10)
         print(sum(node.state == 0 for node in nodes.values()), flush=True)
-    except Exception:  # of several kinds: it does not answer yet
+    except Exception:  # of several kinds: the cluster does not answer yet
         print(0, flush=True)
 """
 """Program that prints the number of alive nodes; a process of its own, as Ray keeps one token a process."""
@@ -106,8 +106,8 @@ class Node:
 class Cluster:
     """A head and some nodes of one slot each; use as a context manager.
 
-    Nodes start one after the other: Ray gives up a node that takes more than 15 s to start, as several nodes
-    at once do on a busy machine.
+    Nodes start one after the other: Ray gives up a node that takes more than 15 s to start. Several nodes
+    that start at once take longer on a busy machine.
 
     Args:
         nodes: Number of nodes.

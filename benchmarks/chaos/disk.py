@@ -19,14 +19,14 @@ _CHUNK = bytes(1 << 16)
 def why_not() -> str:
     """The reason why no file system can be mounted here; empty if one can."""
     if sys.platform != "linux" or shutil.which("mount") is None:
-        return "needs Linux and its command mount"
+        return "needs Linux and its mount command"
     if os.geteuid() != 0:
         return "needs root, to mount a file system"
     try:
         with TemporaryDirectory() as folder, SmallDisk(Path(folder), megabytes=1):
             return ""
     except subprocess.CalledProcessError as error:
-        return f"may mount nothing on this machine: {error.stderr.decode().strip()}"
+        return f"cannot mount a file system on this machine: {error.stderr.decode().strip()}"
 
 
 class SmallDisk:

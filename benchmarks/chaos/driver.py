@@ -44,7 +44,7 @@ def main(logs_dir: str, work_dir: str, name: str, address: str, max_concurrent: 
 
 
 def _await_answer(address: str) -> None:
-    """Wait for the cluster longer than the search does, which then skips its own check."""
+    """Wait for the cluster longer than the search does; the search then skips its own check."""
     for _ in range(8):
         with suppress(InputError):
             refuse_unreachable(address)

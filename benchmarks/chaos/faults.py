@@ -24,10 +24,10 @@ class Fault:
 
     Attributes:
         kind: Kind of the fault.
-        after: Total number of reports begun before the fault.
+        after: Total number of reports started before the fault.
         delay: Further delay in seconds, to hit moments without reports too, such as a driver's start.
-        lasts: Seconds until the repair: a node is added, the driver resumed, the server restarted, or the
-            disk freed.
+        lasts: Seconds until the repair, which adds a node, resumes the driver, restarts the server, or
+            frees the disk.
     """
 
     kind: Kind

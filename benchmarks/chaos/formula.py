@@ -25,11 +25,11 @@ PAIRS_A_REPORT = 100
 METRIC = "val/match@01"
 
 VERSION_BYTES = 200_000
-"""Size of a version, too large for a full disk."""
+"""Size of a version; a full disk has no room for it."""
 
 LOG_FILE = "work.jsonl"
 PACE_FILE = "pace"
-"""Seconds a report, beside the log."""
+"""Name of the file with the seconds per report, beside the log."""
 
 TREE: dict[str, Any] = {
     "space": {

@@ -127,7 +127,7 @@ class Site:
             slots: Number of trials at once.
             faults: Faults to inject.
             rng: Chooses the victims.
-            pace: Seconds a report.
+            pace: Seconds per report.
             changes: Changed settings of the search.
             whole: The undisturbed record that the result must equal; None: the order of reports is random.
         """
@@ -215,7 +215,7 @@ class _Storm:
             if n_begun != seen:
                 seen, changed = n_begun, now
             if now - changed > _PATIENCE:
-                raise _StuckError(f"no report was begun in {_PATIENCE:.0f} s, after {n_begun}")
+                raise _StuckError(f"no report was started in {_PATIENCE:.0f} s, after {n_begun}")
             for repair in [entry for entry in self._repairs if entry[0] <= now]:
                 self._repairs.remove(repair)
                 repair[1]()
@@ -297,7 +297,7 @@ class _Storm:
                 self._repairs.append((end, site.server.begin))
             case "disk":
                 if site.disk is None:
-                    raise ValueError(f"there is no disk to be filled: {why_not()}")
+                    raise ValueError(f"no disk to fill: {why_not()}")
                 if site.disk.is_filled:
                     return False
                 site.disk.fill()
@@ -383,7 +383,7 @@ class Tally:
 def run(options: Options) -> list[Row]:
     """Run rounds in one slot and in several alternately, and undisturbed searches beside the latter.
 
-    Prints a line a round. Ctrl-C ends the benchmark with rows of the rounds so far.
+    Prints a line per round. Ctrl-C ends the benchmark with rows of the rounds so far.
     """
     rng, seeds = random.Random(options.seed), (options.seed,)
     tally = Tally()
@@ -428,7 +428,7 @@ def undisturbed(site: Site, name: str, slots: int, changes: Mapping[str, object]
     """The record of a search without faults.
 
     Raises:
-        RuntimeError: There is a violation even so.
+        RuntimeError: The search has a violation without faults.
     """
     pace = 0.0 if slots == 1 else 0.05  # in one slot, time has no effect
     outcome = site.run(name, slots, [], random.Random(0), pace, changes)

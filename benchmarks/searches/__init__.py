@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 def run(options: Options) -> list[Row]:
     """The rows of ``python -m benchmarks searches``."""
-    from benchmarks.searches.comparison import run  # not needed by those that import another module
+    from benchmarks.searches.comparison import run  # importers of other modules do not need it
 
     return run(options)

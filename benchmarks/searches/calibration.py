@@ -1,4 +1,4 @@
-"""How often the end of a recorded curve lies in the interval that was forecast from its beginning."""
+"""How often the end of a recorded curve lies in the interval forecast from its beginning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tune.study.study import Study
 
 ROUNDS = 30
 N_TRIALS = 16
-"""Trials of a search, a quarter of them whole, the others cut after a number of reports drawn uniformly."""
+"""Trials of a search: a quarter complete, the others cut after a uniformly random number of reports."""
 LEAST = 0.85
 
 
@@ -32,18 +32,18 @@ def held_ends(table: str, oracle: Oracle, rounds: int = ROUNDS, seed: int = 0) -
     held = [forecast.low <= end <= forecast.high for forecast, end in found]
     widths = [forecast.high - forecast.low for forecast, _ in found]
     return Row(
-        f"{table}: ends within their interval of 90 %",
+        f"{table}: ends within their 90 % interval",
         float(np.mean(held)),
         "share",
         Goal(LEAST),
         detail=f"{len(held)} forecasts of {len(whole)} curves, median width {np.median(widths):.3f}; "
-        "below 0.95 wanted too",
+        "goal also below 0.95",
         seeds=(seed,),
     )
 
 
 def _forecasts(oracle: Oracle, drawn: list[Curve], lengths: list[int]) -> list[tuple[Forecast, float]]:
-    """The forecast of each trial that was cut, beside its recorded end."""
+    """The forecast of each cut trial, with its recorded end."""
     space = oracle.space.searched_by(searcher="forecast", scheduler="freeze-thaw").for_trials(oracle.whole)
     study = Study(None, "max")
     for curve, length in zip(drawn, lengths, strict=True):

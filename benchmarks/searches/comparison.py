@@ -1,12 +1,13 @@
-"""Searches compared on recorded learning curves, in virtual time: the product's and those of other libraries.
+"""Compares searches of Themo and of other libraries on recorded learning curves, in virtual time.
 
     python -m benchmarks searches --search-seeds 0 1 2 3 4 5 6 7 8 9
 
-The tables are those of `benchmarks.searches.recording`. `make peers` installs the other libraries; those that
-are missing are named and left out. All search the shipped space without its trusted settings, until one
-standard error below a table's best objective, or for as many pairs as 24 whole trainings have. A second bar
-is the median of random search's best objectives after that. Courses are cached in a file under
-``logs/bench``; delete it after a change of commit. Draws docs/searches-on-curves.png.
+The tables are those of `benchmarks.searches.recording`. `make peers` installs the other libraries; missing
+libraries are named and left out. All methods search the shipped space without its trusted settings. The first
+target is one standard error below a table's best objective; a replay ends there, or after the pairs of 24
+full trainings. The second target is the median of random search's best objectives after 24 full trainings.
+Courses are cached in a file under ``logs/bench``; delete it after a change of commit. Draws
+docs/searches-on-curves.png.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ KEPT = Path("logs/bench/searches.jsonl")
 PICTURE = Path("docs/searches-on-curves.png")
 SLOTS = (1, 4)
 BUDGET = 24
-"""Whole trainings after which a replay ends."""
+"""Full trainings after which a replay ends."""
 
 Factory = Callable[[Space, int, Facts], Method]
 
@@ -62,7 +63,7 @@ RANDOM = "random"
 
 @dataclass(frozen=True, order=True)
 class Task:
-    """One replay: table, slots, method and seed, and the number of the table's curves, which grows."""
+    """One replay: table, slots, method, seed, and the current number of the table's curves."""
 
     table: str
     slots: int
@@ -72,7 +73,7 @@ class Task:
 
 
 def run(options: Options) -> list[Row]:
-    """Whole trainings until the bars for each method, the surrogate's error, and how often forecasts hold."""
+    """Full trainings until the targets for each method, surrogate's error, and forecasts' coverage."""
     paths = [path for path in sorted(TABLES.glob("*.parquet")) if path.stem in options.worlds]
     oracles = {path.stem: oracle_of(read(path)) for path in paths}
     missing = [line for peer in PEERS.values() if (line := peer.missing()) is not None]
@@ -136,7 +137,7 @@ def _rows(table: str, oracle: Oracle, courses: Mapping[Task, Course]) -> Iterato
                     "trainings",
                     spread=(float(low), float(high)),
                     detail=f"reached {share:.0%} of {len(reached)} seeds within {BUDGET}; quartiles; "
-                    f"{len(oracle.firsts)} recorded curves, bar {bar:.4f}, median best {best:.3f}",
+                    f"{len(oracle.firsts)} recorded curves, target {bar:.4f}, median best {best:.3f}",
                     seeds=tuple(found),
                 )
 
@@ -150,7 +151,7 @@ def _bars(oracle: Oracle, of: Mapping[Task, Course]) -> dict[str, float]:
 
 
 def draw(courses: Mapping[Task, Course], oracles: Mapping[str, Oracle], picture: Path) -> None:
-    """Plot the median of the best objective so far over whole trainings, one panel a table."""
+    """Plot the median of the best objective so far over full trainings, one panel per table."""
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -167,7 +168,7 @@ def draw(courses: Mapping[Task, Course], oracles: Mapping[str, Oracle], picture:
                 style = {"linewidth": 2.4} if method in OURS else {"linewidth": 1.0, "linestyle": "--"}
                 axes.plot(places, 1 - bests, label=method, **style)
         axes.axhline(1 - oracle.bar, color="black", linewidth=0.7)
-        axes.set(title=f"{table}: {len(oracle.firsts)} curves", xlabel="whole trainings", yscale="log")
+        axes.set(title=f"{table}: {len(oracle.firsts)} curves", xlabel="full trainings", yscale="log")
         axes.set_ylabel("1 - best objective so far, median over seeds")
     figure.axes[-1].legend(fontsize="x-small")
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +178,7 @@ def draw(courses: Mapping[Task, Course], oracles: Mapping[str, Oracle], picture:
 def _bests(
     course: Course, oracle: Oracle, places: np.ndarray[tuple[int], np.dtype[np.float64]]
 ) -> list[float]:
-    """The best objective so far at numbers of whole trainings; 0 before the first report."""
+    """The best objective so far at numbers of full trainings; 0 before the first report."""
     spent = np.array(course.pairs) / oracle.whole
     indices = np.searchsorted(spent, places, side="right") - 1
     return [course.bests[i] if i >= 0 else 0.0 for i in indices]

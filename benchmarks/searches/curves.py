@@ -23,8 +23,8 @@ class Curve:
         params: The searched settings.
         pairs: Sentence pairs seen at each report, int, ascending.
         values: The objective at each report, higher is better.
-        seconds: Processor time of the training at each report, in seconds, with its validations.
-        reason: Why the training ended before its time; empty if it did not.
+        seconds: CPU seconds of the training at each report, validations included.
+        reason: Why the training ended early; empty if it did not.
     """
 
     number: int
@@ -42,7 +42,7 @@ class Curve:
 
     @property
     def best(self) -> float:
-        """Best objective of all reports, which is that of the student kept; -inf if the training failed."""
+        """Best objective of all reports, that of the kept student; -inf if the training failed."""
         return max(self.values, default=float("-inf")) if self.is_whole else float("-inf")
 
 
@@ -77,7 +77,7 @@ def read_about(path: Path) -> dict[str, str]:
 
 
 def write(path: Path, curves: Sequence[Curve], about: dict[str, str]) -> None:
-    """Write the curves, whole or not at all."""
+    """Write the curves atomically."""
     ordered = sorted(curves, key=lambda curve: (curve.number, curve.seed))
     rows = [vars(curve) | {"params": json.dumps(curve.params)} for curve in ordered]
     table = pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata({"about": json.dumps(about)}))

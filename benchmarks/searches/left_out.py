@@ -1,4 +1,4 @@
-"""The surrogate on settings that it was not fitted to: its error, and the best objective that it predicts."""
+"""The surrogate on settings outside its training data: its error, and the best predicted objective."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Errors:
 
 
 def errors_of(oracle: Oracle, folds: int = FOLDS, seed: int = 0) -> Errors:
-    """Predict the whole recorded curves, those of a fold by a surrogate of the other folds."""
+    """Predict the complete recorded curves of each fold with a surrogate of the other folds."""
     whole = [curve for curve in oracle.firsts if curve.is_whole]
     order = np.random.default_rng(seed).permutation(len(whole))
     n_reports = max(len(curve.pairs) for curve in whole)
@@ -62,7 +62,7 @@ def error_row(table: str, oracle: Oracle) -> Row:
         "objective",
         spread=(float(low), float(high)),
         detail=f"{len(found.recorded)} whole curves, {FOLDS} folds; quartiles; rank correlation {rank:.2f}; "
-        f"{found.explained:.0%} of the variance explained, by the logarithm of the error",
+        f"{found.explained:.0%} of the variance explained, on a logarithmic scale",
         seeds=(0,),
     )
 
@@ -78,6 +78,6 @@ def reach_row(table: str, oracle: Oracle, n: int = N_DRAWS) -> Row:
         max(bests),
         "objective",
         detail=f"{n_above} of {n:,} uniform draws and {n_curves} of {len(oracle.firsts)} recorded settings "
-        f"reach the bar, {oracle.bar:.4f}",
+        f"reach the target, {oracle.bar:.4f}",
         seeds=(0,),
     )

@@ -40,7 +40,7 @@ class Ours(Method):
         return Job(trial.number, trial.params, trial.pairs_seen)
 
     def report(self, trial: int, pairs: int, value: float, *, is_last: bool) -> bool:
-        """Enter a report and decide."""
+        """Record a report and decide."""
         record = self.study[trial]
         before = record.pairs_seen
         self.study.report(trial, {"pairs_seen": pairs, OBJECTIVE: value}, OBJECTIVE)

@@ -1,11 +1,11 @@
-"""Records whole learning curves of the search space, one file a world; goes on where it stopped.
+"""Records complete learning curves of the search space, one file per world; continues an existing file.
 
     python -m benchmarks.searches.recording miniature
     python -m benchmarks.searches.recording tatoeba --tatoeba FOLDER --beto FOLDER
 
-Two thirds of the settings are uniform draws. The last third lies beside the best of them, where searchers
-look. The best ones and the trusted settings are trained with further seeds. Each training has one thread. The
-file is written after every training, so that a kill loses the running ones alone.
+Two thirds of the settings are uniform draws. The last third lies near the best of them, where searchers
+search. The best settings and the trusted settings are trained with further seeds. Each training has one
+thread. The file is written after every training, so that a kill loses only the running trainings.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ FILES = Path("benchmarks/searches/tables")
 TRUSTED = 1_000
 """Number of the first trusted setting; the space's settings have lower ones."""
 _REDRAWN, _SHIFT, _PARENTS = 0.25, 0.08, 20
-"""Settings beside good ones: share of dimensions redrawn; standard deviation of the others in the cube."""
+"""Settings near good ones: share of redrawn dimensions; standard deviation of the others in the unit cube."""
 
 
 @dataclass(frozen=True)
 class Amount:
-    """How much is recorded: settings in all, settings with further seeds, seeds of each of those."""
+    """Amount to record: number of settings, of settings with further seeds, and of seeds per setting."""
 
     n_settings: int
     n_seeded: int = 30
@@ -70,7 +70,7 @@ Job = tuple[int, int, dict[str, Scalar]]
 def jobs(
     amount: Amount, space: Space, trusted: Sequence[Mapping[str, Scalar]], known: Sequence[Curve]
 ) -> list[Job]:
-    """The next stage of trainings: uniform settings, then those beside the best, then further seeds."""
+    """The next stage of trainings: uniform settings, then settings near the best, then further seeds."""
     drawn = dict(enumerate(draw(amount.n_random))) | {
         TRUSTED + i: dict(params) for i, params in enumerate(trusted)
     }
@@ -129,7 +129,7 @@ def record(job: Job, settings: Settings) -> Curve:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Record what is missing; return the exit code."""
+    """Record the missing curves; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.searches.recording", description=__doc__)
     parser.add_argument("world", choices=list(WORLDS))
     parser.add_argument("--tatoeba", type=Path, default=os.environ.get("THEMO_BENCH_TATOEBA"))

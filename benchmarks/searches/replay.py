@@ -19,7 +19,7 @@ from tune.space.dimensions import Scalar
 from tune.space.search_space import Space
 
 N_QUERIES = 1_000
-"""Validation queries of both worlds, of which the objective is a share."""
+"""Number of validation queries of both worlds; the objective is a share of them."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Job:
     Attributes:
         trial: The method's name of the trial.
         params: Its settings.
-        after: Sentence pairs that it was trained on before.
+        after: Sentence pairs of its earlier training.
     """
 
     trial: int
@@ -42,7 +42,7 @@ class Method(ABC):
 
     @abstractmethod
     def ask(self) -> Job | None:
-        """The next training for a free slot; None while there is none."""
+        """The next training for a free slot; None if there is none at the moment."""
 
     @abstractmethod
     def report(self, trial: int, pairs: int, value: float, *, is_last: bool) -> bool:
@@ -90,7 +90,7 @@ class Oracle:
         return tuple(sorted(self.space.active(params).items()))
 
     def predicted(self, params: dict[str, Scalar]) -> Curve:
-        """The predicted curve of a setting; its reports fall where a training's would."""
+        """The predicted curve of a setting; its reports are at the pairs of a training's reports."""
         found = self.surrogate.predict(params)
         size = params.get("batch_size", 1)
         assert isinstance(size, int)
@@ -109,7 +109,7 @@ class Course:
         pairs: Sentence pairs of all trainings together at each report.
         bests: The best objective so far at each report.
         seconds: Virtual time at each report.
-        n_trials: Number of trainings begun.
+        n_trials: Number of trainings started.
         winner: Trial of the best objective; None without a report.
     """
 
@@ -120,7 +120,7 @@ class Course:
     winner: int | None = None
 
     def until(self, bar: float) -> float:
-        """Sentence pairs until the best objective reached a bar; infinite if it never did."""
+        """Sentence pairs until the best objective reached a target; infinite if it did not."""
         return next((p for p, best in zip(self.pairs, self.bests, strict=True) if best >= bar), math.inf)
 
 
@@ -130,7 +130,7 @@ def replay(method: Method, oracle: Oracle, *, slots: int = 1, budget: float, bar
     Args:
         method: The search method.
         oracle: The curves.
-        slots: Trainings at a time; each takes its processor seconds.
+        slots: Number of simultaneous trainings; each takes its recorded CPU seconds.
         budget: Sentence pairs after which the replay ends.
         bar: Objective at which it ends.
     """
@@ -161,10 +161,10 @@ def replay(method: Method, oracle: Oracle, *, slots: int = 1, budget: float, bar
         if total >= budget or course.bests[-1] >= bar:
             return course
         is_end = i + 1 == len(curve.pairs)
-        goes_on = method.report(job.trial, pairs, value, is_last=is_end and curve.is_whole)
+        continues = method.report(job.trial, pairs, value, is_last=is_end and curve.is_whole)
         if is_end and not curve.is_whole:
             method.fail(job.trial)
-        elif goes_on and not is_end:
+        elif continues and not is_end:
             heapq.heappush(running, (now + _seconds(curve, i + 1), next(order), job, curve, i + 1))
 
 

@@ -1,8 +1,8 @@
-"""Learning curves of settings that were not recorded: a forest fitted to those that were.
+"""Predicts the learning curves of unrecorded settings with a forest fitted to recorded curves.
 
 Extremely randomized trees (Geurts et al., 2006, https://doi.org/10.1007/s10994-006-6226-1), grown until every
 leaf holds equal curves, give a recorded setting its recorded curve, and others a mean of recorded ones: the
-forest never promises more than was seen.
+forest never predicts more than the best recorded value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 def spread(values: Floats) -> Floats:
-    """Scores of 0 to 1 on a scale logarithmic in the error, on which 0.98 to 0.99 is as far as 0.8 to 0.9."""
+    """Scores of 0 to 1 on a scale logarithmic in the error, where 0.98 to 0.99 is as far as 0.8 to 0.9."""
     return -np.log10(1.001 - np.clip(values, 0.0, 1.0))
 
 
@@ -33,7 +33,7 @@ def unspread(places: Floats) -> Floats:
 
 
 class Features:
-    """Settings as numbers: the place within a range, and one number a choice; 0.5 for an inactive one."""
+    """Settings as numbers: the position in a range, one number per choice, 0.5 for an inactive dimension."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -54,7 +54,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A predicted curve: the objective at each report interval, and processor seconds of the whole."""
+    """A predicted curve: the objective at each report interval, and the CPU seconds of the full training."""
 
     values: Floats
     seconds: float
@@ -66,7 +66,7 @@ class Surrogate:
     Args:
         space: The search space.
         curves: Recorded curves with the first seed.
-        n_reports: Reports of a whole training.
+        n_reports: Reports of a full training.
         n_trees: Trees of the forest.
     """
 
@@ -84,7 +84,7 @@ class Surrogate:
 
 
 def _outputs(curve: Curve, n_reports: int) -> Floats:
-    """Values at every report, spread, and the logarithm of the seconds; a failed training stays at 0."""
+    """Values at every report, spread, and the logarithm of the seconds; a failed training has 0."""
     values = np.zeros(n_reports)
     values[: len(curve.values)] = curve.values[:n_reports]
     share = len(curve.values) / n_reports

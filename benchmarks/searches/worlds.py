@@ -21,7 +21,7 @@ def tatoeba(options: Options) -> Settings:
     """One epoch of Tatoeba's pairs for a BERT of two layers of 128 with BETO's vocabulary.
 
     Raises:
-        FileNotFoundError: `options` name no folders of the data.
+        FileNotFoundError: `options` lack the folders of the data.
     """
     refusal = options.why_no_real_data()
     if refusal is not None or options.tatoeba is None or options.beto is None:

@@ -62,7 +62,7 @@ def test_a_missing_trial_a_hole_and_an_old_version(study: Study, tmp_path: Path)
     found = "\n".join(wrong_in_study(study, 3, tmp_path))
     assert "the study has 2 trials instead of 3" in found
     assert "trial 0 has values at [100, 200, 400" in found
-    assert "trial 1 ended at 100 pairs, and its version is of 0" in found
+    assert "trial 1 ended at 100 pairs, but its version is of 0" in found
 
 
 @pytest.mark.parametrize("reached", [1, 2, 3])
@@ -75,7 +75,7 @@ def test_a_rung_may_be_lost_to_a_kill(study: Study, reached: int) -> None:
 def test_only_a_kill_loses_and_at_most_one_rung(study: Study) -> None:
     two = attempts(study, begun(10.0, 0, 4), begun(30.0, 1, 9))
     (found,) = wrong_in_work(study, two, [Kill(25.0, 25.1)])
-    assert found == "trial 0 lost more than a rung: report 4 was begun, it resumed after 1"
+    assert found == "trial 0 lost more than a rung: report 4 was started, it resumed after 1"
     two = attempts(study, begun(10.0, 0, 3), begun(30.0, 1, 9))
     kills = [Kill(5.0, 9.9), Kill(45.0, 45.1)]
     assert list(wrong_in_work(study, two, kills)) == ["trial 0 was started twice without a kill"]
@@ -90,7 +90,7 @@ def test_work_after_the_end_or_of_nobody(study: Study) -> None:
     late = attempts(study, begun(95.0, 0, 9)) | {"nobody": [begun(1.0, 0, 1)]}
     found = list(wrong_in_work(study, late, []))
     assert found[0] == "trial 0 was trained after its end"
-    assert found[1] == "a trial was trained that the study does not have: nobody"
+    assert found[1] == "the study lacks a trial that was trained: nobody"
 
 
 def test_a_changed_end_is_a_violation(study: Study) -> None:

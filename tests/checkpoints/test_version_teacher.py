@@ -19,7 +19,7 @@ def test_a_miniature_of_another_machine_is_not_rebuilt(tmp_path: Path) -> None:
             asked()
         assert str(caught.value) == (
             f"logs/version_0: its teacher miniature:teacher must be in the cache of the training run, but "
-            f"{tmp_path / 'empty'} does not hold it (cache_dir)"
+            f"{tmp_path / 'empty'} does not contain it (cache_dir)"
         )
     assert not (tmp_path / "empty").exists()
 

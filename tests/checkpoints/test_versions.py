@@ -186,7 +186,7 @@ def test_a_part_between_its_two_renames_is_found(version: Path) -> None:
 
 
 def test_no_version(tmp_path: Path) -> None:
-    message = re.escape(f"{tmp_path}: must be a version directory, it holds no ")
+    message = re.escape(f"{tmp_path}: must be a version directory, but has no ")
     with pytest.raises(InputError, match=message + "config.yaml"):
         read_settings(tmp_path)
     with pytest.raises(InputError, match=message + "student/"):

@@ -60,7 +60,7 @@ def test_a_search_gives_its_best_version(find: Find, logs: Path, capsys: Capture
 
 def test_nothing_given_takes_the_newest_and_names_it(find: Find, logs: Path, capsys: Capture) -> None:
     assert find(None) == logs / "tiny/version_1"
-    expected = f"Version: {logs}/tiny/version_1, the newest (--version-path takes another)\n"
+    expected = f"Version: {logs}/tiny/version_1, the newest (--version-path selects another)\n"
     assert capsys.readouterr().err == expected
 
 
@@ -75,11 +75,9 @@ def test_a_folder_of_the_same_name_goes_before_the_search(
 
 
 def test_a_folder_of_neither_version_nor_search_is_refused(find: Find, logs: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"^nosuch/x: must be a version directory, it holds no config\.yaml$"
-    ):
+    with pytest.raises(InputError, match=r"^nosuch/x: must be a version directory, but has no config\.yaml$"):
         find("nosuch/x")
-    with pytest.raises(InputError, match=r"tune holds no search of this name \(did you mean 'mine'\?\)$"):
+    with pytest.raises(InputError, match=r"tune has no search of this name \(did you mean 'mine'\?\)$"):
         find("mime")
     (logs / "tune/mine/best/config.yaml").unlink()
     with pytest.raises(
@@ -89,7 +87,9 @@ def test_a_folder_of_neither_version_nor_search_is_refused(find: Find, logs: Pat
 
 
 def test_logs_without_a_version_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none must hold a version to test, it holds none; make one with"):
+    with pytest.raises(
+        InputError, match="none must contain a version to test, but has none; create one with"
+    ):
         find_version(None, {"logs_dir": str(tmp_path / "none")}, "to test", sees_images)
 
 
@@ -168,7 +168,7 @@ def test_argument_and_option_together_are_refused(command: str, logs: Path, caps
     format_and_output = ["--format", "onnx", "--output", "x"] if command == "export" else []
     given = [command, "mine", "--version-path", "other", "--logs-dir", str(logs), *format_and_output]
     assert main(given) == 2
-    expected = f"Error: {command}: NAME and --version-path exclude each other, got 'mine' and 'other'\n"
+    expected = f"Error: {command}: NAME and --version-path cannot be combined, got 'mine' and 'other'\n"
     assert capsys.readouterr().err == expected
 
 
@@ -178,14 +178,14 @@ def test_status_and_report_take_the_newest_of_both_kinds(
     (logs / "tune/mine/search.yaml").write_text("{}", encoding="utf-8")
     os.utime(logs / "tune/mine/search.yaml", (2000, 2000))
     assert find_newest_run(logs, "status") == logs / "tune/mine"
-    assert capsys.readouterr().err == "Search: mine, the newest (status NAME takes another)\n"
+    assert capsys.readouterr().err == "Search: mine, the newest (status NAME shows another)\n"
     os.utime(logs / "tune/mine/search.yaml", (500, 500))
     (logs / "tune/mine/study.json").touch()  # a report
     assert find_newest_run(logs, "status") == logs / "tune/mine"
     (logs / "tune/mine/study.json").unlink()
     assert main(["report", "--logs-dir", str(logs)]) == 130
     assert tested == [logs / "tiny/version_1"]
-    said = f"Version: {logs}/tiny/version_1, the newest (report NAME takes another)"
+    said = f"Version: {logs}/tiny/version_1, the newest (report NAME shows another)"
     assert said in capsys.readouterr().err.splitlines()
 
 
@@ -193,7 +193,7 @@ def test_status_without_a_search_shows_the_newest_version(logs: Path, capsys: Ca
     (logs / "tune/mine/search.yaml").unlink()
     assert main(["status", "--logs-dir", str(logs)]) == 0
     out, err = capsys.readouterr()
-    assert err == f"Version: {logs}/tiny/version_1, the newest (status NAME takes another)\n"
+    assert err == f"Version: {logs}/tiny/version_1, the newest (status NAME shows another)\n"
     assert out.splitlines()[0].startswith("There is no search in ")
     assert out.splitlines()[1] == f"Version {logs}/tiny/version_1 (interrupted): 2.00 epochs, 1,200 pairs"
     assert main(["status", "--logs-dir", str(logs), "--json"]) == 0
@@ -206,11 +206,11 @@ def test_report_of_a_version_tests_it(logs: Path, tested: list[Path | None]) -> 
 
 
 @pytest.mark.parametrize("command", ["status", "report"])
-def test_a_path_to_nothing_names_what_is_beside_it(command: str, logs: Path, capsys: Capture) -> None:
+def test_a_missing_path_names_its_neighbours(command: str, logs: Path, capsys: Capture) -> None:
     wrong = logs / "tiny" / "version_7"
     assert main([command, str(wrong), "--logs-dir", str(logs)]) == 2
     assert capsys.readouterr().err == (
-        f"Error: {wrong}: is neither a version nor a search, there are version_0, version_1\n"
+        f"Error: {wrong}: is neither a version nor a search; known runs: version_0, version_1\n"
     )
 
 

@@ -117,7 +117,7 @@ def test_a_small_folder_is_named_and_compared_whole(search: Search) -> None:
     assert not result["queries"][0]["approximate"]
     assert err[-1] == (
         "--approximate: all pictures are compared: "
-        f"below 50,000 pictures it is fast enough, and the folder holds {N}"
+        f"below 50,000 pictures this is fast enough, and the folder has {N}"
     )
 
 

@@ -67,9 +67,7 @@ def test_a_folder_and_its_json(version: Path, tmp_path: Path, capsys: Capture) -
     assert ModelCard((tmp_path / "a" / "README.md").read_text(encoding="utf-8")).data.language == ["es"]
 
 
-def test_a_terminal_shows_that_it_works(
-    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_shows_progress(version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(progress, "console", Console(file=screen, force_terminal=True, width=120))
     arguments = ["--version-path", version, "--output", tmp_path / "a", "--format", "transformers"]
@@ -83,7 +81,7 @@ def test_a_terminal_shows_that_it_works(
     [
         (
             ["--format", "onnx", "--output", "x", "--logs-dir", "nosuch"],
-            "nosuch must hold a version to export",
+            "nosuch must contain a version to export",
         ),
         (["--version-path", "v", "--output", "x"], "the following arguments are required: --format"),
         (["--version-path", "v", "--format", "onnx"], "the following arguments are required: --output"),
@@ -105,7 +103,7 @@ def test_a_terminal_shows_that_it_works(
         ),
         (
             ["--version-path", "nosuch", "--output", "x", "--format", "onnx"],
-            "nosuch: must be a version directory, it holds no config.yaml",
+            "nosuch: must be a version directory, but has no config.yaml",
         ),
     ],
 )
@@ -127,7 +125,7 @@ def test_bad_input(version: Path, tmp_path: Path, capsys: Capture) -> None:
         refusal(capsys, *into, "transformers", "--push-to", "a/b/c")
         == "--push-to must be a repository of the hub, owner/name, got 'a/b/c'"
     )
-    assert f"--output {version}: must be an empty or new folder, it holds 5 entries" == refusal(
+    assert f"--output {version}: must be an empty or new folder, but has 5 entries" == refusal(
         capsys, *given, version, "--format", "transformers"
     )
     summary = json.loads((version / "summary.json").read_text(encoding="utf-8"))

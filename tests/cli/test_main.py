@@ -68,12 +68,12 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["train", "--batch-size", "2", "--accumulate", "4"], "accumulate=4, batch_size=2"),
         (["train", "--columns", "en"], "--columns: is too short, got ['en']"),
         (["train", "--experiment", "a b"], "--experiment: must match pattern"),
-        (["train", "--resume", "nosuch"], "nosuch: must be a version directory, it holds no config.yaml"),
+        (["train", "--resume", "nosuch"], "nosuch: must be a version directory, but has no config.yaml"),
         (["train", "--resume", "x", "--seed", "3"], "--resume uses the settings of the version"),
-        (["test", "--logs-dir", "nosuch"], "nosuch must hold a version to test, it holds none"),
+        (["test", "--logs-dir", "nosuch"], "nosuch must contain a version to test, but has none"),
         (
             ["test", "--version-path", "nosuch"],
-            "nosuch: must be a version directory, it holds no config.yaml",
+            "nosuch: must be a version directory, but has no config.yaml",
         ),
         (["test", "--version-path", "x", "--preset", "miniature"], "has its own settings"),
         (["tune", "--num-samples", "0"], "--num-samples: must be a whole number above 0, got '0'"),
@@ -220,8 +220,8 @@ BAD_DATA: dict[str, tuple[Callable[[Path], list[str]], str]] = {
         lambda _: ["--corpus", "nosuch.tsv"],
         "data.corpus: no such file or folder: nosuch.tsv",
     ),
-    "empty corpus": (corpus(b""), "own.tsv: must hold at least one sentence pair, the file is empty"),
-    "header alone": (corpus(b"en\tes\n"), "own.tsv: must hold at least one sentence pair, got none"),
+    "empty corpus": (corpus(b""), "own.tsv: must contain at least one sentence pair, but is empty"),
+    "header alone": (corpus(b"en\tes\n"), "own.tsv: must contain at least one sentence pair, got none"),
     "a tab too many": (corpus(b"en\tes\na\tb\na\tb\tc\n"), "own.tsv:3: must have 2 columns, got 3"),
     "invalid UTF-8": (corpus(b"en\tes\na\tb\nc\t\xff\n"), "own.tsv:3: must be UTF-8, got byte 0xff"),
     "wrong columns": (lambda _: ["--columns", "en,fr"], "--columns must name two columns of the header"),
@@ -240,7 +240,7 @@ BAD_DATA: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     ),
     "unknown backbone": (
         lambda _: ["--backbone", "nosuch/model"],
-        "student.backbone nosuch/model: is no folder, and",
+        "student.backbone nosuch/model: is not a folder, and",
     ),
     "unknown teacher": (lambda _: ["--architecture", "X"], "teacher.architecture X: cannot be loaded: "),
     "a file for the cache": (
@@ -416,12 +416,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_data: TrainingData, r
 DAMAGED_FOR_RESUME: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (
         lambda v: (v / "config.yaml").unlink(),
-        "must be a version directory, it holds no config.yaml",
+        "must be a version directory, but has no config.yaml",
     ),
     "a broken config": (lambda v: write(v / "config.yaml", b"a: [1"), "config.yaml:1: is not valid YAML"),
     "no checkpoint": (
         lambda v: shutil.rmtree(v / "checkpoint"),
-        "must be a version directory, it holds no checkpoint/",
+        "must be a version directory, but has no checkpoint/",
     ),
     "a truncated checkpoint": (
         lambda v: os.truncate(v / "checkpoint" / "state.safetensors", 999),
@@ -431,7 +431,7 @@ DAMAGED_FOR_RESUME: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda v: write(v / "checkpoint" / "progress.json", b"{"),
         "checkpoint: is not a complete checkpoint: ",
     ),
-    "no student": (lambda v: shutil.rmtree(v / "student"), "it holds no student/"),
+    "no student": (lambda v: shutil.rmtree(v / "student"), "but has no student/"),
     "a truncated student": (
         lambda v: os.truncate(v / "student" / "model.safetensors", 999),
         "the checkpoint does not match the settings: ",
@@ -553,7 +553,7 @@ def use_logs(version: Path, logs: Path, experiment: str = "resumed") -> None:
 
 
 DAMAGED_FOR_TEST: dict[str, tuple[Callable[[Path], object], str]] = {
-    "nothing there": (shutil.rmtree, "must be a version directory, it holds no config.yaml"),
+    "nothing there": (shutil.rmtree, "must be a version directory, but has no config.yaml"),
     "no test data": (lambda _: None, "test_image_names.txt"),
 }
 

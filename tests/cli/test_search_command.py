@@ -25,7 +25,7 @@ from themo.config.settings import Settings
 
 Capture = pytest.CaptureFixture[str]
 N = 7
-NO_CHANCE = f"Matches have no chance: the folder must hold at least 20 different pictures, it holds {N}"
+NO_CHANCE = f"Matches have no chance: the folder must contain at least 20 different pictures, but has {N}"
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_unreadable_files_are_reported_and_counted(
     *told, more, refused = capsys.readouterr().err.splitlines()
     assert told == [f"{i}.jpg: is left out: Permission denied" for i in range(5)]
     assert more == "2 more are left out"
-    assert refused.endswith("pictures: must hold pictures (.jpg, .png, ...), found none that can be read")
+    assert refused.endswith("pictures: must contain pictures (.jpg, .png, ...), found no readable ones")
 
 
 def test_thumbnails_excluded_and_unread_files_are_named(
@@ -195,7 +195,7 @@ def test_the_newest_version_is_taken_and_named(
         os.utime(path / "student", (i, i))
     arguments = ["search", "el gato", "--images", str(folder), "--logs-dir", str(logs)]
     assert main(arguments) == 0
-    assert f"Version: {newer}, the newest (--version-path takes another)" in capsys.readouterr().err
+    assert f"Version: {newer}, the newest (--version-path selects another)" in capsys.readouterr().err
     assert main([*arguments, "--experiment", "tiny"]) == 0
     assert f"Version: {version}, the newest" in capsys.readouterr().err
 
@@ -209,10 +209,13 @@ REFUSED: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "an empty pattern": (lambda _: ["a", "--exclude", "/"], "--exclude: must be a pattern such as"),
     "no folder": (lambda f: ["a", "--images", f / "x"], "x: must be a folder, it does not exist"),
     "a file": (lambda f: ["a", "--images", f / "a.txt"], "a.txt: must be a folder, got a file"),
-    "no pictures": (lambda f: ["a", "--images", f / "texts"], "texts: must hold pictures (.jpg, .png, ...)"),
+    "no pictures": (
+        lambda f: ["a", "--images", f / "texts"],
+        "texts: must contain pictures (.jpg, .png, ...)",
+    ),
     "only broken ones": (
         lambda f: ["a", "--images", f / "broken"],
-        "broken: must hold a readable picture, all 1 are broken: ",
+        "broken: must contain a readable picture, but all 1 are broken: ",
     ),
     "no version": (lambda f: ["a", "--version-path", f / "x"], "x: must be a version directory"),
     "a page without a folder": (
@@ -271,7 +274,7 @@ def test_a_student_without_a_teacher_and_logs_without_a_version(
     assert main(["search", "a", "--images", str(folder), "--version-path", str(blind)]) == 2
     assert "version_0: must have a teacher with an image tower, but was trained" in capsys.readouterr().err
     assert main(["search", "a", "--images", str(folder), "--logs-dir", str(tmp_path / "logs")]) == 2
-    assert "logs must hold a version to search with, it holds none" in capsys.readouterr().err
+    assert "logs must contain a version to search with, but has none" in capsys.readouterr().err
 
 
 def test_names_that_are_no_utf8(search: Search, folder: Path, tmp_path: Path, capsys: Capture) -> None:

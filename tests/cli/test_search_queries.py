@@ -114,7 +114,7 @@ def test_a_small_folder_is_said_and_the_cutoff_not_applied(
     for i in range(3):
         (small / f"{i}.jpg").write_bytes((folder / f"{i:02d}.jpg").read_bytes())
     result, err = search("el niño", "--min-chance", 0.5, images=small)
-    reason = "the folder must hold at least 20 different pictures, it holds 3"
+    reason = "the folder must contain at least 20 different pictures, but has 3"
     assert result["uncalibrated"] == reason
     assert [match["chance"] for match in result["queries"][0]["matches"]] == [None] * 3
     assert err[-1] == f"Matches have no chance: {reason}; --min-chance 0.5 is not applied"
@@ -167,7 +167,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "nan": (["a", "--min-chance", "nan"], "--min-chance: must be a number from 0 to 1, got 'nan'"),
     "a chance of a sum": (
         ["a", "--min-chance", "0.5", "--minus", "b"],
-        "Error: --min-chance: must be without --minus, since only texts alone have a chance",
+        "Error: --min-chance cannot be combined with --minus: only texts alone have a chance",
     ),
 }
 

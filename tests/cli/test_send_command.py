@@ -30,20 +30,20 @@ def version(logs: Path, number: int) -> Path:
 
 def test_nothing_waits(logs: Path, capsys: Capture) -> None:
     assert main(["send", "--logs-dir", str(logs)]) == 0
-    assert capsys.readouterr().out == f"Nothing waits in {logs}\n"
+    assert capsys.readouterr().out == f"Nothing to send in {logs}\n"
 
 
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        ("none", "must be a search or version directory, there is no such directory"),
-        ("tune", "must be a search or version directory, it holds no config.yaml"),
+        ("none", "must be a search or version directory, but does not exist"),
+        ("tune", "must be a search or version directory, but has no config.yaml"),
         (
             "outbox/a.jsonl",
-            "queues of older versions are no longer read: name the search or version directory, whose record "
-            "has all",
+            "queues of older versions are no longer read: give the search or version directory, which has "
+            "all records",
         ),
-        ("tune/mine/best", "is part of a search: name {logs}/tune/mine"),
+        ("tune/mine/best", "is part of a search: give {logs}/tune/mine"),
     ],
 )
 def test_a_folder_without_a_record_is_refused(logs: Path, capsys: Capture, name: str, rule: str) -> None:

@@ -36,12 +36,12 @@ def place(tmp_path: Path, tiny_settings: Settings) -> Path:
 
 
 REFUSED: dict[str, tuple[list[str], str]] = {
-    "a text": (["un perro"], "--serve: takes its texts and pictures in the page, got 'un perro'"),
+    "a text": (["un perro"], "--serve: enter texts and pictures in the page, got 'un perro'"),
     "a picture": (
         ["--like", "a.jpg"],
-        "--serve: takes its texts and pictures in the page, got --like 'a.jpg'",
+        "--serve: enter texts and pictures in the page, got --like 'a.jpg'",
     ),
-    "a page": (["--html", "found.html"], "--serve: writes no page, got --html found.html"),
+    "a page": (["--html", "found.html"], "--serve: cannot be combined with --html, got found.html"),
     "a host elsewhere": (
         ["--host", "no.such.host.invalid"],
         "--host: must be an address or a name of this machine, got 'no.such.host.invalid'",
@@ -51,7 +51,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
         ["--port", "-1"],
         "argument --port: must be a whole number of at least 0, got '-1'",
     ),
-    "no pictures": (["--port", "0", "--images", "version"], "--images version: must hold pictures"),
+    "no pictures": (["--port", "0", "--images", "version"], "--images version: must contain pictures"),
 }
 
 
@@ -81,8 +81,8 @@ def test_a_taken_port_is_refused_before_any_work(capsys: Capture) -> None:
         port = taken.getsockname()[1]
         assert main(["search", "--serve", "--images", "no-such-folder", "--port", str(port)]) == 2
     assert capsys.readouterr().err == (
-        f"Error: --port {port}: must be free, another program listens on 127.0.0.1 "
-        "(--port takes another; 0: any free one)\n"
+        f"Error: --port {port}: must be free, but another program listens on 127.0.0.1 "
+        "(choose another --port; 0: any free port)\n"
     )
 
 
@@ -152,8 +152,8 @@ def test_a_signal_ends_the_server(start: Start, number: int, code: int, said: st
     *lines, last = err.splitlines()
     assert lines == [
         "3 pictures; 3 files were new or changed",
-        "Matches have no chance: the folder must hold at least 20 different pictures, it holds 3",
-        "Serving until Ctrl-C. Pictures that come later are not searched.",
+        "Matches have no chance: the folder must contain at least 20 different pictures, but has 3",
+        "Serving until Ctrl-C. New pictures are not searched.",
     ]
     assert last == said
     with pytest.raises(urllib.error.URLError):
@@ -168,8 +168,8 @@ def test_a_second_server_on_the_port_is_refused(start: Start) -> None:
     out, err = second.communicate(timeout=300)
     assert (second.returncode, out) == (2, "")
     assert err == (
-        f"Error: --port {port}: must be free, another program listens on 127.0.0.1 "
-        "(--port takes another; 0: any free one)\n"
+        f"Error: --port {port}: must be free, but another program listens on 127.0.0.1 "
+        "(choose another --port; 0: any free port)\n"
     )
     assert status_of(address) == 200
 

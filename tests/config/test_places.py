@@ -123,7 +123,7 @@ def test_a_home_that_is_not_known_is_refused_in_a_line(capsys: pytest.CaptureFix
     assert cli.main(["status", "--logs-dir=~nobody-here/x"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
-        "Error: argument --logs-dir: must begin with a known home (no user 'nobody-here' is known; "
+        "Error: argument --logs-dir: must begin with a known home (unknown user 'nobody-here'; "
         "./~nobody-here is a folder of that name), got '~nobody-here/x'"
     )
 

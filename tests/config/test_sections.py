@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from themo.config.sections import HIGHER_IS_BETTER, BenchmarkSettings, Objective, TrainingSettings
+from themo.config.sections import HIGHER_IS_BETTER, Objective, TrainingSettings
 
 
 def test_a_section_cannot_be_changed() -> None:
@@ -16,28 +16,3 @@ def test_a_section_cannot_be_changed() -> None:
 
 def test_every_objective_has_a_direction() -> None:
     assert set(HIGHER_IS_BETTER) == set(get_args(Objective))
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"images": "i"}, "`captions` and `images` must be given together"),
-        ({"imagenet": "i"}, "`imagenet` needs `prompts`"),
-        ({"templates": "t"}, "`class_names` and `templates` must be given together"),
-        (
-            {"templates": "t", "class_names": "c", "prompts": "p"},
-            "`prompts` and `class_names` must not be given together",
-        ),
-        ({"mclip": "b"}, "`mclip` and `mclip_architecture` must be given together"),
-    ],
-)
-def test_test_data_that_is_named_by_half_is_refused(values: dict[str, str], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        BenchmarkSettings.model_validate(values)
-
-
-@pytest.mark.parametrize(
-    ("values", "named"), [({}, False), ({"captions": "c", "images": "i"}, True), ({"language": "en"}, False)]
-)
-def test_whether_there_is_anything_to_test_on(values: dict[str, str], named: bool) -> None:
-    assert BenchmarkSettings.model_validate(values).names_tests == named

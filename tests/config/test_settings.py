@@ -427,7 +427,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
 def test_preset_and_config() -> None:
     with pytest.raises(InputError, match=r"--preset must be one of .*miniature, .* got 'big'"):
         load(preset="big")
-    with pytest.raises(InputError, match="--config and --preset exclude each other"):
+    with pytest.raises(InputError, match="--config and --preset cannot be combined"):
         load(config=Path("a.yaml"), preset="miniature")
 
 

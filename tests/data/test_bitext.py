@@ -123,7 +123,7 @@ def test_captions_of_tests_are_kept_out_of_training_alone(tmp_path: Path) -> Non
     )
     assert texts(train) == [("a dog", "un perro")]
     assert len(held) == 2
-    assert str(drops[0]) == "c0: 1 of 3 pairs kept; dropped: 2 of the tests"
+    assert str(drops[0]) == "c0: 1 of 3 pairs kept; dropped: 2 in the tests"
 
 
 VARIANTS: list[Callable[[str], str]] = [
@@ -158,7 +158,7 @@ def test_test_captions_in_any_spelling_are_kept_out(
     folder = tmp_path_factory.mktemp("leaks")
     train, _, drops = build(folder, content, validation=[("v", "v")], test_texts=frozenset(captions))
     assert texts(train) == content[-1:]
-    assert drops[0].dropped == {"of the tests": 10}
+    assert drops[0].dropped == {"in the tests": 10}
 
 
 def test_composed_and_decomposed_copies_are_one_pair(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_english_of_a_validation_file_is_kept_out_of_training(tmp_path: Path) ->
     assert texts(train) == [("a dog", "un perro")]
     assert texts(held) == held_out[:2]
     assert [str(each).partition(": ")[2] for each in drops] == [
-        "1 of 4 pairs kept; dropped: 3 of the validation pairs",
+        "1 of 4 pairs kept; dropped: 3 in the validation pairs",
         "2 of 3 pairs kept; dropped: 1 empty",
     ]
 
@@ -218,11 +218,13 @@ def test_captions_of_images_of_tests_are_kept_out(tmp_path: Path, suffix: str) -
     plan.build(tmp_path / "built")
     train, _, drops = open_bitexts(tmp_path / "built")
     assert texts(train) == [("c", "z"), ("d", "w")]
-    assert str(drops[0]) == "captions: 2 of 6 pairs kept; dropped: 4 of images of the tests"
+    assert str(drops[0]) == "captions: 2 of 6 pairs kept; dropped: 4 of test images"
 
 
 def test_a_corpus_of_dropped_pairs_says_why(tmp_path: Path) -> None:
-    rule = r"^data\.corpus: .* one usable pair, all were dropped \(.*0 of 2 pairs kept; dropped: 2 empty\)$"
+    rule = (
+        r"^data\.corpus: .* one usable pair, but all were dropped \(.*0 of 2 pairs kept; dropped: 2 empty\)$"
+    )
     with pytest.raises(InputError, match=rule):
         build(tmp_path, [("", "a"), ("b", "")], validation_pairs=5)
 

@@ -71,7 +71,11 @@ def test_good_pairs_stay(en: str, es: str) -> None:
         ("hello", "\u2060 \ufeff\u00ad", "empty"),
         ("\u200b\u3000\u200b", "hola", "empty"),
         ("\x00\x7f", "hola", "empty"),
-        ("Yes.", "Sí. " + "Y después vino todo lo demás que nadie había pedido, " * 3, "of another length"),
+        (
+            "Yes.",
+            "Sí. " + "Y después vino todo lo demás que nadie había pedido, " * 3,
+            "with unequal lengths",
+        ),
         ("the dog and the cat are here", "the dog and the cat are here", "in another language"),
         ("The president of the company said that", "The chair of the firm, and that", "in another language"),
         ("el perro de la casa", "el perro de la casa es de mi hermana", "in another language"),

@@ -111,8 +111,8 @@ def test_a_byte_order_mark_and_empty_lines_are_passed_over(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "columns", "message"),
     [
-        (b"", DEFAULT, "corpus pairs.tsv: must hold at least one sentence pair, the file is empty"),
-        (b"en\tes\n", DEFAULT, "corpus pairs.tsv: must hold at least one sentence pair, got none"),
+        (b"", DEFAULT, "corpus pairs.tsv: must contain at least one sentence pair, but is empty"),
+        (b"en\tes\n", DEFAULT, "corpus pairs.tsv: must contain at least one sentence pair, got none"),
         (b"en\tes\na\tb\nc\td\te\n", DEFAULT, "corpus pairs.tsv:3: must have 2 columns, got 3"),
         (b"en\tes\n\na\tb\n\nc\n", DEFAULT, "corpus pairs.tsv:5: must have 2 columns, got 1"),
         (b"en\tes\na\tb\nc\t\xf1o\n", DEFAULT, "corpus pairs.tsv:3: must be UTF-8, got byte 0xf1"),
@@ -176,9 +176,9 @@ def test_refusals_of_a_parquet(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"en": ["a"], "fr": ["b"]}), path)
     assert refusal(path) == "corpus pairs.parquet: --columns names es, but the file has en, fr"
     parquet.write_table(pa.table({"en": ["a"], "es": [1]}), path)
-    assert refusal(path) == "corpus pairs.parquet: column es must hold text, got int64"
+    assert refusal(path) == "corpus pairs.parquet: column es must contain text, got int64"
     parquet.write_table(pa.table({"en": pa.array([], pa.string()), "es": pa.array([], pa.string())}), path)
-    assert refusal(path) == "corpus pairs.parquet: must hold at least one sentence pair, got none"
+    assert refusal(path) == "corpus pairs.parquet: must contain at least one sentence pair, got none"
 
 
 def test_a_truncated_parquet(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_archives_are_named(tmp_path: Path) -> None:
     assert refusal(tsv(tmp_path, gzip.compress(b""), "pairs.parquet.gz")) == (
         "corpus pairs.parquet.gz: must be an uncompressed Parquet file, got .gz: unpack it"
     )
-    assert refusal(tsv(tmp_path, gzip.compress(b""), "x.gz")).endswith("the file is empty")
+    assert refusal(tsv(tmp_path, gzip.compress(b""), "x.gz")).endswith("but is empty")
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ def test_rows_of_one_language_alone(tmp_path: Path) -> None:
     parquet.write_table(pa.table(content), path)
     read = [batch.to_pydict() for batch in Corpus("own", (path,), only=("language", "es")).batches()]
     assert read == [{"en": ["a", "c"], "es": ["x", "z"]}]
-    with pytest.raises(InputError, match="must hold at least one sentence pair, got none"):
+    with pytest.raises(InputError, match="must contain at least one sentence pair, got none"):
         list(Corpus("own", (path,), only=("language", "de")).batches())
     with pytest.raises(InputError, match="names code, but the file has en, es, language"):
         list(Corpus("own", (path,), only=("code", "de")).batches())
@@ -398,7 +398,7 @@ def test_bad_image_id_in_a_tsv_is_refused_with_its_line(
     path = tsv(tmp_path, f"\ufeff{header}{rows}\n\nb\ty\tdog.jpg\nc\tz\t7\n")
     with pytest.raises(
         InputError,
-        match=rf"^corpus .*pairs\.tsv:{23 + bool(header)}: --image-column {image} must hold image ids .*"
+        match=rf"^corpus .*pairs\.tsv:{23 + bool(header)}: --image-column {image} must contain image ids .*"
         r"got 'dog\.jpg'$",
     ):
         list(Corpus("own", (path,), columns, image_column=image).batches())
@@ -407,9 +407,9 @@ def test_bad_image_id_in_a_tsv_is_refused_with_its_line(
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ([1.0, None, 2.5], r", row 3: --image-column image must hold image ids .*got '2\.5'$"),
-        (["1", "", "x.jpg"], r", row 3: --image-column image must hold image ids .*got 'x\.jpg'$"),
-        ([[1], [2], [3]], r": --image-column image must hold image ids .*got list<.*>$"),
+        ([1.0, None, 2.5], r", row 3: --image-column image must contain image ids .*got '2\.5'$"),
+        (["1", "", "x.jpg"], r", row 3: --image-column image must contain image ids .*got 'x\.jpg'$"),
+        ([[1], [2], [3]], r": --image-column image must contain image ids .*got list<.*>$"),
     ],
 )
 def test_a_parquet_file_with_an_image_that_is_no_id_is_refused(

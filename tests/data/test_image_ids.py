@@ -50,7 +50,7 @@ NAMES = ["dog.jpg", "flickr_12.jpg", "12.gif", "12.jpg.txt", "COCO_12.jpg", "COC
 
 @pytest.mark.parametrize("cell", NUMBERS + NAMES)
 def test_other_cells_are_refused_with_their_row(cell: str) -> None:
-    with pytest.raises(NoImageIdError, match=r"must hold image ids .*436508.*, got '") as caught:
+    with pytest.raises(NoImageIdError, match=r"must contain image ids .*436508.*, got '") as caught:
         image_ids(pa.array(["1", "", cell, "2"]))
     assert caught.value.row == 2
     assert repr(cell) in str(caught.value)

@@ -142,7 +142,7 @@ def test_imagenet_without_images(imagenet: tuple[Path, Path]) -> None:
     for path in (imagenet[0] / "ILSVRC/Data/CLS-LOC/val").iterdir():
         path.unlink()
     with pytest.raises(
-        InputError, match=r"CLS-LOC/val: must hold ImageNet's validation files \*\.JPEG, got none"
+        InputError, match=r"CLS-LOC/val: must contain ImageNet's validation files \*\.JPEG, got none"
     ):
         ImageNet.open(*imagenet)
 

@@ -189,15 +189,15 @@ def one_vector(tmp_path: Path) -> dict[str, Any]:
         (lambda _: {"targets": "nosuch.npy"}, "data.targets: no such file or folder: nosuch.npy"),
         (lambda _: {"validation": "nosuch.tsv"}, "data.validation: no such file or folder: nosuch.tsv"),
         (lambda _: {"columns": ["en", "fr"]}, "--columns must name two columns"),
-        (bad_corpus, "data.corpus: must hold at least one usable pair, all were dropped ("),
+        (bad_corpus, "data.corpus: must contain at least one usable pair, but all were dropped ("),
         (
             empty_corpus_with_validation,
-            "data.corpus: must hold at least one usable pair, all were dropped (",
+            "data.corpus: must contain at least one usable pair, but all were dropped (",
         ),
-        (empty_validation, "data.validation: must hold at least one usable pair, all were dropped ("),
+        (empty_validation, "data.validation: must contain at least one usable pair, but all were dropped ("),
         (short_targets, "must have a row for each of the corpus's 400 rows, got 399"),
         (lambda _: {"validation_pairs": 201}, "must be at most half of the 400 pairs, got 201"),
-        (lambda _: {"backbone": "nosuch/model"}, "student.backbone nosuch/model: is no folder, and "),
+        (lambda _: {"backbone": "nosuch/model"}, "student.backbone nosuch/model: is not a folder, and "),
         (lambda _: {"architecture": "NoSuch-99"}, "teacher.architecture NoSuch-99: cannot be loaded: "),
     ],
 )
@@ -227,7 +227,7 @@ def test_captions_of_the_tests_are_kept_out(
     captions = read_captions(tmp_path / "xtd10", "es")
     trained = {*spanish(data.train, tiny_backbone), *spanish(data.validation, tiny_backbone)}
     assert not trained & set(captions["es"])
-    assert "of the tests" in capsys.readouterr().err
+    assert "in the tests" in capsys.readouterr().err
     (tmp_path / "xtd10").rename(tmp_path / "away")
     assert len(prepare_data(settings(**tests)).train) > len(data.train)
     assert "Training pairs are not compared with the captions of the tests" in capsys.readouterr().err

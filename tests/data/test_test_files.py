@@ -190,14 +190,14 @@ def test_training_fetches_test_data_unless_interrupted(
         of = places(tmp_path, host)
         options = ["--captions", of["captions"], "--images", of["images"], "--captions-source", host.address]
         assert main(["train", "--config", str(tiny_config), *options]) == 0
-        assert "of the tests" in capsys.readouterr().err  # those left out are counted
+        assert "in the tests" in capsys.readouterr().err  # those left out are counted
         captions = tmp_path / "data" / "xtd10"
         assert (captions / "XTD10" / "test_1kcaptions_es.txt").is_file()
         shutil.rmtree(captions)
         asked = len(host.requests)
         (version,) = (tmp_path / "logs").glob("*/version_0")
         assert main(["train", "--resume", str(version)]) == 2
-        assert "was begun with other sentence pairs: a corpus has changed since, or the captions" in (
+        assert "was started with other sentence pairs: a corpus has changed, or the test captions" in (
             capsys.readouterr().err
         )
         assert len(host.requests) == asked
@@ -219,7 +219,7 @@ def test_prepare_fetches_the_captions_that_training_must_not_see(
         assert not host.requests
         done = prepare(tiny_config, tmp_path, host.address, *options)
         assert done.returncode == 0, done.stderr
-        assert "of the tests" in done.stderr  # those left out are counted
+        assert "in the tests" in done.stderr  # those left out are counted
         assert "Training pairs are not compared" not in done.stderr
         assert not host.gets("coco.tar.gz")
         assert (tmp_path / "data" / "xtd10" / "XTD10" / "test_1kcaptions_es.txt").is_file()

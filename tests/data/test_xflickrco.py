@@ -42,7 +42,7 @@ def test_ids_of_mscoco_alone(folder: Path) -> None:
 
 def test_a_language_without_a_file_is_refused(folder: Path) -> None:
     with pytest.raises(
-        InputError, match=r"xflickrco: must hold it/test\.jsonl for the language 'it', got en, es$"
+        InputError, match=r"xflickrco: must contain it/test\.jsonl for the language 'it', got en, es$"
     ):
         open_xflickrco(folder, folder, "it")
 

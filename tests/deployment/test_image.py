@@ -36,7 +36,7 @@ def test_copied_files_exist_and_are_not_ignored() -> None:
     assert all((REPOSITORY / source).exists() for source in copied)
 
 
-def test_it_runs_as_a_plain_user_and_installs_by_the_lock() -> None:
+def test_image_runs_as_a_plain_user_with_locked_packages() -> None:
     text = DOCKERFILE.read_text()
     assert re.findall(r"^USER (\S+)$", text, re.MULTILINE)[-1] == "1000:1000"
     flat = text.replace("\\\n", " ")

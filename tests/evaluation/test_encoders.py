@@ -272,5 +272,5 @@ def test_a_student_of_own_targets_has_no_images(tested: Settings, version: Path,
 
 
 def test_a_version_without_student(tested: Settings, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="must be a version directory, it holds no student/"):
+    with pytest.raises(InputError, match="must be a version directory, but has no student/"):
         examine(tested, tmp_path)

@@ -38,9 +38,9 @@ def test_every_name_goes_into_every_template(tmp_path: Path) -> None:
         (["en\tes", "a\tb"], TEMPLATES, "names.tsv, line 1: the header must be 'synset' and language codes"),
         ([*NAMES, "n1\tx"], TEMPLATES, "names.tsv, line 4: must have 3 columns, none empty, got 'n1, x'"),
         (NAMES, ["en\tfr", "{}\t{}"], "templates.tsv, line 1: the header must be the language codes of "),
-        (NAMES, ["en\tes"], "templates.tsv: must hold at least one row of templates, got none"),
-        (NAMES, ["en\tes", "{}\tuna foto"], "line 2: a template must hold {} once, got 'una foto'"),
-        (NAMES, ["en\tes", "{} {}\t{}"], "line 2: a template must hold {} once, got '{} {}'"),
+        (NAMES, ["en\tes"], "templates.tsv: must contain at least one row of templates, got none"),
+        (NAMES, ["en\tes", "{}\tuna foto"], "line 2: a template must contain {} once, got 'una foto'"),
+        (NAMES, ["en\tes", "{} {}\t{}"], "line 2: a template must contain {} once, got '{} {}'"),
     ],
 )
 def test_refusals(tmp_path: Path, names: list[str], templates: list[str], message: str) -> None:

@@ -180,7 +180,7 @@ def test_table_says_from_which_lead_an_interval_lies_above_0() -> None:
     ranks = {"student": (places < 100).long(), "mclip": (places >= 900).long(), "twin": (places < 100).long()}
     lines = [line.strip() for line in printed(Scores({"retrieval": ranks})).splitlines()]
     at = lines.index("student - mclip, retrieval@01: +0.000, -0.028 to +0.028")
-    assert lines[at + 1] == "least lead separated from chance: +0.028"  # 1.96 sqrt(200) queries
+    assert lines[at + 1] == "smallest lead with an interval above 0: +0.028"  # 1.96 sqrt(200) queries
     assert "student - twin, retrieval@01: +0.000, -0.004 to +0.004" in lines  # none differs
     assert Scores({"retrieval": ranks}).to_dict()["leads_above_0"]["mclip"]["retrieval@01"] == 0.028
     few = printed(evaluate({**rows(), "mclip": rows()["student"]}, imagenet=IMAGENET))

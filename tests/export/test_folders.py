@@ -63,7 +63,7 @@ def test_mount_points_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_taken_folders(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(InputError, match=r"--output .*: must be an empty or new folder, it holds 1 ent"),
+        pytest.raises(InputError, match=r"--output .*: must be an empty or new folder, but has 1 ent"),
         whole_folder(tmp_path),
     ):
         pass

@@ -107,11 +107,11 @@ def test_students_that_immich_cannot_hold_are_refused(
     opened = Source.open(version())
     own = replace(opened, settings=opened.settings.override({"targets": "own.npy"}))
     with pytest.raises(
-        InputError, match=r"--format immich cannot hold .*own\.npy, which have no image tower"
+        InputError, match=r"--format immich cannot export .*own\.npy, which have no image tower"
     ):
         export_version(own, "immich", tmp_path / "export")
     monkeypatch.setattr(onnx_graph, "MOST_BYTES", 10_000)
-    with pytest.raises(InputError, match=r"--format immich cannot hold .*: a graph has at most 0\.0 GB"):
+    with pytest.raises(InputError, match=r"--format immich cannot export .*: a graph has at most 0\.0 GB"):
         export_version(opened, "immich", tmp_path / "export")
     monkeypatch.setattr(onnx_graph, "PACKAGES", ("onnx", "nosuchpackage"))
     monkeypatch.setattr(onnx_graph, "MOST_BYTES", 10**9)

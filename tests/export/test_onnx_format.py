@@ -131,7 +131,7 @@ def test_unreadable_sentences_are_refused(version: Callable[..., Path], tmp_path
     opened = Source.open(folder)
     for name, content, message in (
         ("nosuch.txt", None, r"--sentences .*nosuch\.txt: cannot be read: No such file or directory"),
-        ("empty.txt", b"\n \n", r"--sentences .*empty\.txt: must hold one sentence per line, got none"),
+        ("empty.txt", b"\n \n", r"--sentences .*empty\.txt: must contain one sentence per line, got none"),
         ("wide.txt", "gato\n".encode("utf-16-le"), r"--sentences .*wide\.txt: cannot be read: is not UTF-8"),
         ("latin.txt", b"ni\xf1o\n", r"--sentences .*latin\.txt: cannot be read: is not UTF-8"),
     ):
@@ -162,7 +162,9 @@ def test_too_large_for_a_file(
 ) -> None:
     opened = source()
     monkeypatch.setattr(onnx_graph, "MOST_BYTES", 10_000)
-    with pytest.raises(InputError, match=r"mlflow cannot hold .*_0: a graph has at most 0\.0 GB of weights"):
+    with pytest.raises(
+        InputError, match=r"mlflow cannot export .*_0: a graph has at most 0\.0 GB of weights"
+    ):
         export_version(opened, "mlflow", tmp_path / "export")
 
 

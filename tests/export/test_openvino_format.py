@@ -15,7 +15,7 @@ from themo.export import openvino_format
 from themo.export.exporting import export_version
 from themo.export.openvino_format import MODEL
 from themo.export.source import Source
-from themo.runtimes.sessions import OpenVinoSession
+from themo.models.runtimes.sessions import OpenVinoSession
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,7 +10,7 @@ from consumers import assert_same, own_vectors
 from torch.nn import functional
 
 from themo.checkpoints.versions import read_settings
-from themo.config.sections import BenchmarkSettings
+from themo.config.benchmarks import BenchmarkSettings
 from themo.errors import InputError
 from themo.export.source import Source
 
@@ -65,24 +65,24 @@ def test_an_unfinished_run(version: Callable[..., Path]) -> None:
     ("damage", "message"),
     [
         (lambda v: (v / "summary.json").unlink(), r"has no readable summary\.json"),
-        (lambda v: (v / "config.yaml").unlink(), r"must be a version directory, it holds no config\.yaml"),
+        (lambda v: (v / "config.yaml").unlink(), r"must be a version directory, but has no config\.yaml"),
         (
             lambda v: os.truncate(v / "student" / "model.safetensors", 100),
             r"student: is not a complete student",
         ),
         (
             lambda v: (v / "test.json").write_text("{}"),
-            r"test\.json: is no record of a test",
+            r"test\.json: is not a valid test record",
         ),
         (lambda v: (v / "summary.json").write_text("[]"), r"must be finished to be exported, .* says None"),
         (
             lambda v: (v / "test.json").write_text('{"student": {}, "n": {"retrieval": 3}, "ci95": {}}'),
-            r"test\.json: is no record of a test",
+            r"test\.json: is not a valid test record",
         ),
-        (lambda v: (v / "test.json").write_text("[1]"), r"test\.json: is no record of a test"),
+        (lambda v: (v / "test.json").write_text("[1]"), r"test\.json: is not a valid test record"),
         (
             lambda v: (v / "test.json").write_text('{"n": {}, "ci95": {}}'),
-            r"test\.json: is no record of a version's test; `test --version-path .*` writes it again",
+            r"test\.json: is not a valid test record; `test --version-path .*` writes a new one",
         ),
     ],
 )
@@ -132,7 +132,7 @@ def test_a_test_on_other_data_is_described_as_such(version: Callable[..., Path])
     assert Source.open(folder).settings.benchmarks.language == "it"
     scores["benchmarks"]["language"] = 7
     (folder / "test.json").write_text(json.dumps(scores), encoding="utf-8")
-    with pytest.raises(InputError, match=r"test\.json: is no record of a version's test"):
+    with pytest.raises(InputError, match=r"test\.json: is not a valid test record"):
         Source.open(folder)
 
 

@@ -99,8 +99,8 @@ def test_an_existing_file_of_another_size_is_kept_and_refused(host: Host, path: 
     with pytest.raises(InputError) as caught:
         fetch(remote, path)
     assert str(caught.value) == (
-        f"{path}: must have the 256,000 bytes that are published for {remote.url}, got 4; "
-        "remove it to have it fetched"
+        f"{path}: must have 256,000 bytes, as published for {remote.url}, got 4; "
+        "remove it to download it again"
     )
     assert path.read_bytes() == b"mine"
     assert host.requests == []
@@ -128,14 +128,14 @@ def test_a_cut_transfer_is_completed(
     assert path.read_bytes() == CONTENT
     assert ranges(host) == [None, "bytes=100000-", "bytes=150000-"]
     assert sum(request.sent for request in host.requests) == len(CONTENT)
-    assert "the transfer was cut" in capsys.readouterr().err
+    assert "the transfer was interrupted" in capsys.readouterr().err
 
 
 def test_a_host_that_always_cuts_fails_and_the_next_run_resumes(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(cut_after=10_000, times=None))
     remote = Remote(host.url(NAME), sha256=SHA256)
     message = refusal(remote, path)
-    assert message.startswith(f"{remote.url}: the transfer was cut: ")
+    assert message.startswith(f"{remote.url}: the transfer was interrupted: ")
     assert message.endswith(f"; check the network, or put the file at {path} yourself")
     assert len(host.requests) == 4
     assert left(path) == {"file.tar.part", "file.tar.part.json"}
@@ -173,7 +173,7 @@ def test_a_host_that_hangs_always_is_given_up(
 ) -> None:
     monkeypatch.setattr(downloads, "READ_SECONDS", 0.5)
     host.fault(NAME, Fault(silent=True, times=None))
-    assert f"{host.url(NAME)}: no byte came for 0.5 s; check the network" in refusal(
+    assert f"{host.url(NAME)}: no data arrived for 0.5 s; check the network" in refusal(
         Remote(host.url(NAME)), path
     )
     assert len(host.requests) == 4
@@ -294,12 +294,12 @@ def test_a_resolver_that_does_not_answer_is_not_waited_for(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(1))
     url = "http://far.example/x"
     message = refusal(Remote(url), path)
-    assert message.startswith(f"{url}: cannot be reached: no address of far.example was found in 0.1 s; ")
+    assert message.startswith(f"{url}: cannot be reached: no address of far.example was found within 0.1 s; ")
 
 
 @pytest.mark.parametrize("url", ["file.tar", "ftp://127.0.0.1/x", "http://h:port/x", "http:///x"])
 def test_an_invalid_address_is_refused_at_once(path: Path, url: str) -> None:
-    assert refusal(Remote(url), path).startswith(f"{url}: is no address of a file: ")
+    assert refusal(Remote(url), path).startswith(f"{url}: is not a valid file address: ")
 
 
 def test_a_wrong_hash(host: Host, path: Path) -> None:
@@ -661,6 +661,6 @@ def test_a_probe_of_a_host_that_hangs(host: Host, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(themo_hosts, "REACH_SECONDS", 0.1)
     monkeypatch.setattr(downloads, "REACH_SECONDS", 0.1)
     host.fault(NAME, Fault(silent=True, times=None))
-    with pytest.raises(InputError, match=r": no byte came for 0\.2 s; check the network$"):
+    with pytest.raises(InputError, match=r": no data arrived for 0\.2 s; check the network$"):
         probe(Remote(host.url(NAME)))
     assert len(host.requests) == 1

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors import SafetensorError
 
-from themo.files import disk_space as room
+from themo.files import disk_space
 from themo.files.disk_space import IMPATIENT, LossyFile, Patience, is_full
 
 FULL = Path("/dev/full")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/fu
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr(disk_space, "SECONDS_BETWEEN_TRIES", 0.01)
 
 
 def write_to(path: Path) -> str:
@@ -28,7 +28,7 @@ def write_to(path: Path) -> str:
     return path.name
 
 
-def test_it_waits_until_there_is_room_and_says_so_once(
+def test_a_write_waits_for_disk_space_and_warns_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     places = [FULL, FULL, FULL, tmp_path / "kept"]
@@ -37,7 +37,7 @@ def test_it_waits_until_there_is_room_and_says_so_once(
     assert said == ["Warning: waiting for space on a full disk: [Errno 28] No space left on device"]
 
 
-def test_without_patience_and_for_other_errors_it_does_not_wait(tmp_path: Path) -> None:
+def test_other_errors_and_impatience_raise_at_once(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device"):
         IMPATIENT(lambda: write_to(FULL))
     with pytest.raises(FileNotFoundError):
@@ -85,14 +85,14 @@ def test_waits_grow_no_longer_so_that_room_is_soon_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=waits.append))
+    monkeypatch.setattr(disk_space, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=waits.append))
     places = [*[FULL] * 20, tmp_path / "kept"]
     assert Patience()(lambda: write_to(places.pop(0))) == "kept"
     assert waits == [0.01] * 20
 
 
 def test_retry_ends_with_a_reason_that_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "SECONDS_BETWEEN_WARNINGS", 600.0)
+    monkeypatch.setattr(disk_space, "SECONDS_BETWEEN_WARNINGS", 600.0)
     failures: list[Exception] = [OSError("away"), OSError("away"), ValueError("wrong")]
     warned: list[str] = []
     paused: list[float] = []
@@ -100,10 +100,10 @@ def test_retry_ends_with_a_reason_that_does_not_pass(monkeypatch: pytest.MonkeyP
     def fail() -> None:
         raise failures.pop(0)
 
-    def waits_for(error: Exception) -> str | None:
+    def reason_to_wait(error: Exception) -> str | None:
         return f"it: {error}" if isinstance(error, OSError) else None
 
     with pytest.raises(ValueError, match="wrong"):
-        room.retry(fail, waits_for, warned.append, paused.append)
+        disk_space.retry(fail, reason_to_wait, warned.append, paused.append)
     assert warned == ["it: away"]
-    assert paused == [room.SECONDS_BETWEEN_TRIES] * 2
+    assert paused == [disk_space.SECONDS_BETWEEN_TRIES] * 2

@@ -294,7 +294,7 @@ def test_many_wanted_matches_need_all_pictures(index: ImageIndex, texts: Vectors
 
 def test_a_small_folder_is_compared_whole() -> None:
     assert too_few_to_approximate(approximate.FEWEST_PICTURES, 250) is None
-    assert "the folder holds 49,999" in str(too_few_to_approximate(49_999, 10))
+    assert "the folder has 49,999" in str(too_few_to_approximate(49_999, 10))
 
 
 def test_a_full_cache_is_named(

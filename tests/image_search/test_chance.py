@@ -51,11 +51,11 @@ def test_a_great_scale_stays_finite() -> None:
 def test_a_small_folder_has_no_chances_and_says_why() -> None:
     assert too_few_pictures(FEWEST_PICTURES) is None
     reason = too_few_pictures(FEWEST_PICTURES - 1)
-    assert reason == "the folder must hold at least 20 different pictures, it holds 19"
+    assert reason == "the folder must contain at least 20 different pictures, but has 19"
 
 
 def test_too_few_known_references_say_why() -> None:
     enough = np.zeros((FEWEST_REFERENCES, 4), np.float32)
     assert too_few_references(References(enough, 1.0)) is None
     reason = too_few_references(References(enough[1:], 1.0))
-    assert reason == "the student must know the words of 40 reference texts, it knows 39"
+    assert reason == "the student must know the words of 40 reference texts, but knows 39"

@@ -75,7 +75,7 @@ def test_texts_of_users_and_files_are_no_markup(folder: Path) -> None:
     assert '</h2><script>alert(1)</script><img src="http://x/">' in result.texts
 
 
-def test_it_may_load_and_run_nothing(folder: Path) -> None:
+def test_the_page_may_load_and_run_nothing(folder: Path) -> None:
     text = page([Found("a", [Match("a.jpg", 0.5)])], folder, 2, "v")
     (policy,) = (m["content"] for m in Page(text).all("meta") if m.get("http-equiv"))
     style = text.partition("<style>")[2].partition("</style>")[0]

@@ -12,7 +12,7 @@ from themo.miniature.scenes import Scenes, World, class_scenes
 
 @pytest.fixture(scope="module")
 def scenes() -> Scenes:
-    return World(seed=0).draw_by_lot("train", 2_000, 20, np.random.default_rng(0))
+    return World(seed=0).random_scenes("train", 2_000, 20, np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")

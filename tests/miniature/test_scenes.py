@@ -15,7 +15,7 @@ WORLD = World(seed=0)
 
 
 def drawn(split: Split, n: int = 500, seed: int = 0, **options: bool) -> Scenes:
-    return WORLD.draw_by_lot(split, n, 15, np.random.default_rng(seed), **options)
+    return WORLD.random_scenes(split, n, 15, np.random.default_rng(seed), **options)
 
 
 def pairs(scenes: Scenes) -> set[frozenset[int]]:
@@ -72,7 +72,7 @@ def test_a_split_without_single_groups_gives_pairs() -> None:
     diagonal = np.arange(N_COMBINATIONS)
     world.split_of[diagonal, diagonal] = SPLITS.index("train")
     for distinct in (True, False):
-        scenes = world.draw_by_lot("test", 50, 50, np.random.default_rng(0), distinct)
+        scenes = world.random_scenes("test", 50, 50, np.random.default_rng(0), distinct)
         assert len(scenes) == 50
         assert not scenes.single.any()
 

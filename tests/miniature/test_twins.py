@@ -24,7 +24,7 @@ MAY_CHANGE: dict[Kind, set[str]] = {
 
 @pytest.fixture(scope="module")
 def scenes() -> Scenes:
-    return WORLD.draw_by_lot("train", 1_000, 30, np.random.default_rng(0))
+    return WORLD.random_scenes("train", 1_000, 30, np.random.default_rng(0))
 
 
 def twins_of(scenes: Scenes, kind: Kind) -> Scenes:

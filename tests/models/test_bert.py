@@ -17,7 +17,8 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from themo.models.bert import BertEncoder, is_bert
+from themo.models.bert import BertEncoder
+from themo.models.bert_files import is_bert
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40,

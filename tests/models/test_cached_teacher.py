@@ -23,7 +23,7 @@ def teacher(tiny_teacher: Path) -> Teacher:
     return Teacher.load(str(tiny_teacher))
 
 
-def test_it_gives_the_teachers_numbers(tiny_teacher: Path, teacher: Teacher, tmp_path: Path) -> None:
+def test_cached_vectors_equal_the_teachers(tiny_teacher: Path, teacher: Teacher, tmp_path: Path) -> None:
     write_captioned_images(tmp_path, 3)
     paths = sorted(tmp_path.rglob("*.jpg"))
     cached = CachedTeacher(Cache(tmp_path / "cache"), str(tiny_teacher), None, "cpu")

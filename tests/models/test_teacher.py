@@ -211,7 +211,7 @@ def test_a_hub_without_answer_is_named_once(
 ) -> None:
     with pytest.raises(InputError) as caught:
         Teacher.load(*names)
-    advice = f"; it comes from {ENDPOINT}: check the network, or name a folder that holds it"
+    advice = f"; it comes from {ENDPOINT}: check the network, or give a folder that contains it"
     assert str(caught.value).endswith(advice)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
@@ -234,8 +234,7 @@ def test_code_in_weights_is_refused_and_never_run(tmp_path: Path, tiny_teacher: 
     with pytest.raises(InputError) as caught:
         Teacher.load(str(folder))
     assert str(caught.value) == (
-        f"teacher.architecture {folder}: its weights must hold tensors by name and nothing else; code there "
-        "is never run"
+        f"teacher.architecture {folder}: its weights must contain only named tensors; code in it is never run"
     )
     assert not trace.exists()
 

@@ -27,7 +27,7 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("on_ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_it_ends_a_block(on_ctrl_c: Any, number: int, code: int) -> None:
+def test_a_signal_ends_a_block(on_ctrl_c: Any, number: int, code: int) -> None:
     signal.signal(signal.SIGINT, on_ctrl_c)
     with pytest.raises(Terminated) as caught, ended_by_signals():
         signal.raise_signal(number)

@@ -125,5 +125,5 @@ def test_a_server_that_is_away_may_come_back() -> None:
 def test_a_server_without_a_registry_is_named_in_a_line(proxy: Proxy) -> None:
     proxy.answer = (404, json.dumps({"error_code": "ENDPOINT_NOT_FOUND", "message": "no registry here"}))
     client, _ = Mirror(proxy.uri, "any").connect()
-    with pytest.raises(InputError, match=rf"^MLflow at {proxy.uri} does not take the model 'es': .*no regis"):
+    with pytest.raises(InputError, match=rf"^MLflow at {proxy.uri} rejected the model 'es': .*no regis"):
         registered_before(client, proxy.uri, "es", "digest")

@@ -135,13 +135,13 @@ def test_a_record_that_cannot_be_read_is_tried_again(
     def project() -> Projection:
         if is_damaged.pop():
             is_damaged.append(False)
-            raise InputError("study.json: holds no study")
+            raise InputError("study.json: has no valid study")
         is_damaged.append(False)
         return record()
 
     with Tracking(store, "damaged", project, folder) as tracking:
         assert tracking.flush()
-    assert "the record cannot be read, to be tried again: study.json" in capsys.readouterr().err
+    assert "the record cannot be read; will retry: study.json" in capsys.readouterr().err
     assert set(runs_of(store, "damaged")[1]) == {"run"}
 
 
@@ -208,7 +208,7 @@ def test_a_returning_server_gets_all_once_and_in_order(
         assert losses(server.uri, "away") == [(step, float(step)) for step in range(20)]
         assert runs_of(server.uri, "away")[1]["run"].info.status == "FINISHED"
     assert not list(folder.iterdir())
-    assert capsys.readouterr().err.count("is unreachable or in trouble, to be tried again") == 1
+    assert capsys.readouterr().err.count("is unreachable or failing; will retry") == 1
 
 
 @pytest.mark.slow
@@ -258,7 +258,7 @@ def test_a_returning_database_gets_all_once(
         assert tracking.flush(300.0)
         assert losses(server.uri, "locked") == [(step, float(step)) for step in range(3)]
     assert not list(folder.iterdir())
-    assert capsys.readouterr().err.count("is unreachable or in trouble, to be tried again") == 1
+    assert capsys.readouterr().err.count("is unreachable or failing; will retry") == 1
 
 
 def test_no_password_is_printed_or_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,7 +291,7 @@ def test_a_model_is_logged_and_registered_once_more(store: str, tmp_path: Path) 
 
 def test_a_name_that_no_registry_takes(store: str, tmp_path: Path) -> None:
     with (
-        pytest.raises(InputError, match=r"^MLflow at sqlite:.* does not take the model 'a/b': .*name"),
+        pytest.raises(InputError, match=r"^MLflow at sqlite:.* rejected the model 'a/b': .*name"),
         one_run(store, "refused-models", Run("export", "export")) as tracking,
     ):
         tracking.register("export", tmp_path, "a/b")

@@ -118,5 +118,5 @@ def test_a_printed_command_is_one_that_the_shell_reads_back(name: str) -> None:
         (folder / MARK_FILE).write_text("{")
         with pytest.raises(InputError) as refused:
             destination_of(folder)
-        command = str(refused.value).partition("name the folder in ")[2]
+        command = str(refused.value).partition("give the folder to ")[2]
         assert shlex.split(command) == ["python", "-m", "themo", "send", str(folder)]

@@ -85,7 +85,7 @@ def test_states_of_other_parameters_are_refused() -> None:
         optimizer.load(state)
 
 
-def test_it_does_not_import_torchs_compiler() -> None:
+def test_adam_does_not_import_torchs_compiler() -> None:
     program = (
         "import sys, torch; from themo.training.adam import Adam; p = torch.nn.Parameter(torch.ones(2)); "
         "p.grad = torch.ones(2); o = Adam([{'params': [p], 'weight_decay': 0.0}], decoupled=True); "

@@ -42,7 +42,7 @@ def test_the_ceiling_is_the_teachers_retrieval(
     [
         ("val/match@01", "val/match@01 1.0000, of the teacher's own vectors"),
         ("val/cosine", "val/cosine 1.0000, of the teacher's own vectors"),
-        ("val/loss", "val/loss unknown: the least loss depends on its terms"),
+        ("val/loss", "val/loss unknown: the lowest loss depends on its terms"),
     ],
 )
 def test_ceilings_of_the_other_objectives(settings: SettingsFactory, objective: str, said: str) -> None:
@@ -55,7 +55,7 @@ def test_ceilings_of_the_other_objectives(settings: SettingsFactory, objective: 
     assert ceiling == f"Ceiling:       {said}"
 
 
-def test_a_run_says_it_before_its_first_report(
+def test_a_run_prints_its_briefing_first(
     settings: SettingsFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = settings(epochs=0.2)

@@ -175,7 +175,7 @@ def check_that_a_loss_is_told(folder: Path) -> None:
         while True:
             group.gather(torch.ones(1, 1), 2)
 
-    with pytest.raises(PeerLostError, match="another process of the trial is gone"):
+    with pytest.raises(PeerLostError, match="another process of the trial has ended"):
         work_on()
     (folder / "told").touch()
 

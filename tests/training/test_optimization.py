@@ -132,7 +132,7 @@ def test_a_batch_that_does_not_fit_is_cut(
         weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert torch.equal(weights[0], weights[1])
     assert caplog.messages == [
-        f"A batch of 7 pairs does not fit the device: cut into {n} parts" for n in (2, 4)
+        f"A batch of 7 pairs does not fit into device memory: split into {n} microbatches" for n in (2, 4)
     ]
 
 
@@ -185,7 +185,7 @@ def test_without_a_compiler_training_continues(
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("nosuch-compiler",))
     weights, _ = stepped(student, batch_of(tiny_data, 8))
     plain, _ = stepped(student, batch_of(tiny_data, 8), compile=True)
-    assert "torch.compile cannot translate the student" in caplog.text
+    assert "torch.compile cannot compile the student" in caplog.text
     for name, tensor in weights.items():
         assert torch.equal(plain[name], tensor), name
 

@@ -146,7 +146,7 @@ def test_an_error_in_a_callback_leaves_a_version_to_resume(
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown setting": ({"bach_size": 3}, r"unknown setting 'bach_size' \(did you mean 'batch_size'\?\)"),
     "bad value": ({"batch_size": 0}, "--batch-size: must be greater than or equal to 1, got 0"),
-    "two sources": ({"preset": "miniature"}, "--config and --preset exclude each other"),
+    "two sources": ({"preset": "miniature"}, "--config and --preset cannot be combined"),
     "no such file": ({"config": "nosuch.yaml"}, r"nosuch\.yaml"),
     "settings of a resume": ({"resume": "v", "config": None, "seed": 1}, "--resume uses the settings"),
     "nothing to resume": ({"resume": "v", "config": None}, "v: must be a version directory"),

@@ -317,7 +317,9 @@ def test_a_run_is_not_resumed_with_other_pairs(
 ) -> None:
     run(settings(), tiny_data, tmp_path, stop_after=1)
     other = replace(tiny_data, corpus="corpus-of-others")
-    with pytest.raises(InputError, match=r"^\S+: was begun with other sentence pairs: a corpus has changed"):
+    with pytest.raises(
+        InputError, match=r"^\S+: was started with other sentence pairs: a corpus has changed"
+    ):
         train(settings(), other, report=lambda _: None, resume=tmp_path)
     assert run(settings(), replace(tiny_data, corpus=None), resume=tmp_path), "nothing tells"
 

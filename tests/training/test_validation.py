@@ -76,7 +76,7 @@ def test_a_perfect_student_matches_all(tiny_data: TrainingData, student: Student
     assert measured["val/cosine"] == pytest.approx(1.0)
 
 
-def test_it_draws_nothing_at_random(student: Student, tiny_data: TrainingData) -> None:
+def test_validation_draws_no_random_numbers(student: Student, tiny_data: TrainingData) -> None:
     """Validating more or less often leaves the training as it is."""
     validate = Validation(tiny_data, max_length=16, device=CPU)
     before = torch.get_rng_state()

@@ -12,7 +12,8 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from themo.config.settings import Settings
-from tune.driver.searcher import StudyScheduler, StudySearcher
+from tune.driver.scheduler import StudyScheduler
+from tune.driver.searcher import StudySearcher
 from tune.driver.stoppers import Breakdown
 from tune.space.search_space import Space, from_tree
 from tune.study.resource import amount_of

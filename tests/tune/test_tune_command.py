@@ -55,11 +55,11 @@ MAY_BE_GIVEN = (
             ["--repeat", "old", "--preset", "miniature", "--warm-start", "old"],
             "--repeat copies settings and space of the named search: leave out --preset, --warm-start",
         ),
-        (["--repeat", "none"], "--repeat: there is no search at .*/tune/none: it holds no search.yaml"),
-        (["--resume", "none"], "--resume: there is no search at .*/tune/none: it holds no search.yaml"),
+        (["--repeat", "none"], "--repeat: there is no search at .*/tune/none: search.yaml is missing"),
+        (["--resume", "none"], "--resume: there is no search at .*/tune/none: search.yaml is missing"),
         (
             ["--warm-start", "none"],
-            "--warm-start: there is no search at .*/tune/none: it holds no search.yaml",
+            "--warm-start: there is no search at .*/tune/none: search.yaml is missing",
         ),
         (["--resume", "../x"], "--resume must be letters, digits, .*, got '../x'"),
         (["--name", ""], "--name must be letters, digits, '.', '_' and '-', got ''$"),
@@ -82,11 +82,11 @@ MAY_BE_GIVEN = (
         (["--stop-chance", "none"], "--stop-chance: must be a chance above 0 and below 1, got 'none'"),
         (
             ["--stop-chance", "0.1"],
-            r"--stop-chance: needs stop_gain \(--stop-gain 0.01\), the gain that it .* of, got 0.1",
+            r"--stop-chance: needs stop_gain \(--stop-gain 0.01\): stop_chance is .* gain, got 0.1",
         ),
         (
             ["--stop-gain", "off", "--stop-chance", "0.1"],
-            r"--stop-chance: needs stop_gain \(--stop-gain 0.01\), the gain that it .* of, got 0.1",
+            r"--stop-chance: needs stop_gain \(--stop-gain 0.01\): stop_chance is .* gain, got 0.1",
         ),
         (["--confirm-seeds", "1"], "--confirm-seeds: must be greater than or equal to 2, got 1"),
         (["--confirm", "on"], "--confirm: must be off or a share above 0, got 'on'"),
@@ -125,7 +125,7 @@ def test_a_search_begun_by_another_version_is_refused(logs: Path, capsys: pytest
     tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.write_text(yaml.safe_dump(tree | {"themo": "0.0.1"}), encoding="utf-8")
     assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == 2
-    told = f"{path}: was started by themo 0.0.1, this is {__version__}: resume it with that one"
+    told = f"{path}: was started by themo 0.0.1, this is {__version__}: resume it with themo 0.0.1"
     assert capsys.readouterr().err == f"Error: {told}\n"
 
 
@@ -373,7 +373,7 @@ def test_a_resumed_search_tests_its_winner(
         assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
     told = capsys.readouterr().err
     reason = f"--resume: another process runs the search at {result.folder}"
-    assert f"Neither tested nor reported on: {reason}\n" in told
+    assert f"Not tested, and no report written: {reason}\n" in told
     assert "Report:" not in told
     assert "Reproduce it" in told
 

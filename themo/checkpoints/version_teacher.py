@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from themo.errors import InputError
 from themo.models.teacher_names import fingerprint
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from themo.models.teacher import Teacher
 
 
@@ -54,6 +57,28 @@ class VersionTeacher:
         """
         return fingerprint(*self._names)
 
+    def to_image_space(self, teacher: Callable[[], Teacher]) -> Tensor | None:
+        """The affine map from student vectors to image space, (D + 1, E), bias last; None: the identity.
+
+        Args:
+            teacher: Returns the loaded teacher; called once, then the map is in the cache.
+
+        Raises:
+            InputError: The teacher is missing, or has another dimension than the student.
+        """
+        target = self.settings.teacher.target
+        if self.settings.data.targets is not None or target != "state":
+            return None
+        import numpy as np
+        import torch
+
+        from themo.models.image_vectors import map_to_image_space
+
+        path = map_to_image_space(Sources(self.settings).cache, self.fingerprint, target, teacher)
+        mapping = torch.from_numpy(np.load(str(path), allow_pickle=False))
+        self.refuse_other_dimension(len(mapping) - 1)
+        return mapping
+
     def refuse_other_dimension(self, dimension: int) -> None:
         """Refuse a teacher whose target has another dimension than the student's vectors.
 
@@ -81,6 +106,6 @@ class VersionTeacher:
             # space
             raise InputError(
                 f"{self.version}: its teacher {names[0]} must be in the cache of the training run, but "
-                f"{settings.paths.cache_dir} does not hold it (cache_dir)"
+                f"{settings.paths.cache_dir} does not contain it (cache_dir)"
             )
         return sources.teacher(*names)

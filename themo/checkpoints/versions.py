@@ -200,7 +200,7 @@ def read_settings(version: Path) -> Settings:
         hint = (
             f"; {version / 'best'} is the best version of this search" if (version / "best").is_dir() else ""
         )
-        raise InputError(f"{version}: must be a version directory, it holds no config.yaml{hint}")
+        raise InputError(f"{version}: must be a version directory, but has no config.yaml{hint}")
     return load(config=version / "config.yaml")
 
 
@@ -261,7 +261,7 @@ def find_part(version: Path, name: str) -> Path:
     for folder in (version / name, old_name(version / name)):
         if folder.is_dir():
             return folder
-    raise InputError(f"{version}: must be a version directory, it holds no {name}/")
+    raise InputError(f"{version}: must be a version directory, but has no {name}/")
 
 
 def _table(reports: Sequence[Metrics]) -> str:

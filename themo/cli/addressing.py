@@ -49,7 +49,7 @@ def given_run(options: Namespace) -> Path | None:
     """
     if options.name is not None and options.version_path is not None:
         raise InputError(
-            f"{options.command}: NAME and --version-path exclude each other, "
+            f"{options.command}: NAME and --version-path cannot be combined, "
             f"got {options.name!r} and {str(options.version_path)!r}"
         )
     return options.version_path if options.name is None else Path(options.name)
@@ -98,7 +98,7 @@ def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str
         return found.resolve()
     if len(given.parts) > 1 and given.parent.is_dir():
         runs = [path.name for path in sorted(given.parent.iterdir()) if is_version(path) or is_search(path)]
-        there_are = f", there are {', '.join(runs[:_N_NAMED])}" if runs else ""
+        there_are = f"; known runs: {', '.join(runs[:_N_NAMED])}" if runs else ""
         raise InputError(f"{given}: is neither a version nor a search{there_are}")
     return folder_of(str(given))
 
@@ -123,7 +123,7 @@ def find_newest_run(logs_dir: Path, command: str) -> Path | None:
         return None
     newest = max(times, key=lambda folder: times[folder])
     said = f"Version: {newest}" if newest == version else f"Search: {newest.name}"
-    console.print(f"{said}, the newest ({command} NAME takes another)", soft_wrap=True)
+    console.print(f"{said}, the newest ({command} NAME shows another)", soft_wrap=True)
     return newest
 
 
@@ -147,10 +147,10 @@ def find_version(
         version = _newest(logs_dir, paths.get("experiment"), fits)
         if version is None:
             raise InputError(
-                f"{logs_dir} must hold a version {purpose}, it holds none; "
-                "make one with `python -m themo train`, or give --version-path"
+                f"{logs_dir} must contain a version {purpose}, but has none; "
+                "create one with `python -m themo train`, or give --version-path"
             )
-        console.print(f"Version: {version}, the newest (--version-path takes another)")
+        console.print(f"Version: {version}, the newest (--version-path selects another)")
         return version
     found = find_run(given, logs_dir)
     if is_version(found):
@@ -166,8 +166,8 @@ def find_version(
     hint = ""
     if not given.exists() and len(given.parts) == 1:
         names = [folder.parent.name for folder in logs_dir.glob(f"tune/*/{_SEARCH_FILE}")]
-        hint = f", and {logs_dir / 'tune'} holds no search of this name{did_you_mean(given.name, names)}"
-    raise InputError(f"{given}: must be a version directory, it holds no {_VERSION_FILE}{hint}")
+        hint = f", and {logs_dir / 'tune'} has no search of this name{did_you_mean(given.name, names)}"
+    raise InputError(f"{given}: must be a version directory, but has no {_VERSION_FILE}{hint}")
 
 
 def sees_images(_version: Path, settings: Settings) -> bool:

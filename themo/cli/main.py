@@ -25,7 +25,7 @@ from themo.errors import InputError, did_you_mean
 from themo.process.output import typed, with_command
 from themo.process.progress import console
 from themo.process.signals import Terminated, ended_by_signals
-from themo.process.streams import Stream, let_all_characters_pass, open_closed_descriptors
+from themo.process.streams import Stream, escape_unencodable_characters, open_closed_descriptors
 
 EXAMPLES = """\
 examples:
@@ -43,7 +43,7 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit code."""
     open_closed_descriptors()
-    let_all_characters_pass()
+    escape_unencodable_characters()
     _quiet_libraries()
     try:
         return _run(list(sys.argv[1:] if arguments is None else arguments))

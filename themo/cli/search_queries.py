@@ -45,12 +45,12 @@ def add_query_options(group: Any) -> None:
         "--min-chance",
         type=chance,
         metavar="P",
-        help="least chance of a match, 0 to 1; with texts alone (none: those below 0.5 are marked unlikely)",
+        help="minimum chance of a match, 0 to 1; texts only (none: matches below 0.5 are marked unlikely)",
     )
     group.add_argument(
         "--duplicates",
         action="store_true",
-        help="near-duplicates as matches of their own (folded into the best of them)",
+        help="near-duplicates as separate matches (folded into the best one)",
     )
 
 
@@ -82,14 +82,14 @@ def read_queries(options: Namespace) -> list[Query]:
     named = [f"--{name}" for name in _TERMS if getattr(options, name)]
     if options.min_chance is not None and named:
         raise InputError(
-            f"--min-chance: must be without {', '.join(named)}, since only texts alone have a chance"
+            f"--min-chance cannot be combined with {', '.join(named)}: only texts alone have a chance"
         )
     added = tuple(options.plus)
     rest = {"like": tuple(options.like), "minus": tuple(options.minus), "unlike": tuple(options.unlike)}
     return [Query((text, *added), **rest) for text in texts] or [Query(added, **rest)]
 
 
-def tell_unread(model: Model, queries: Sequence[Query]) -> None:
+def warn_of_cut_texts(model: Model, queries: Sequence[Query]) -> None:
     """Warn of texts that the student cuts."""
     texts = list(dict.fromkeys(text for query in queries for text in (*query.texts, *query.minus)))
     for text, count in zip(texts, model.count_tokens(texts), strict=True):

@@ -30,12 +30,12 @@ def add_serving_options(group: Any) -> None:
     group.add_argument(
         "--serve",
         action="store_true",
-        help="local page with a search box, in place of TEXT, until Ctrl-C (exit code 130)",
+        help="local page with a search box, instead of TEXT, until Ctrl-C (exit code 130)",
     )
     group.add_argument(
         "--host",
         metavar="ADDRESS",
-        help=f"address that --serve listens on ({DEFAULT_HOST}: this machine only)",
+        help=f"address on which --serve listens ({DEFAULT_HOST}: this machine only)",
     )
     group.add_argument(
         "--port", type=_port, metavar="N", help=f"port of --serve; 0: any free one ({DEFAULT_PORT})"
@@ -56,11 +56,9 @@ def refuse_serving_options(options: Namespace) -> None:
     for name in ("queries", "plus", "minus", "like", "unlike"):
         if given := getattr(options, name):
             option = "" if name == "queries" else f"--{name} "
-            raise InputError(
-                f"--serve: takes its texts and pictures in the page, got {option}{str(given[0])!r}"
-            )
+            raise InputError(f"--serve: enter texts and pictures in the page, got {option}{str(given[0])!r}")
     if options.html is not None:
-        raise InputError(f"--serve: writes no page, got --html {options.html}")
+        raise InputError(f"--serve: cannot be combined with --html, got {options.html}")
 
 
 def open_port(options: Namespace) -> socket.socket:
@@ -95,7 +93,7 @@ def serve(options: Namespace, listener: socket.socket, version: Path, answerer: 
         print_json({"address": server.address, "images": len(collection), "version": str(version)})
     else:
         print_result(server.address)
-    console.print("Serving until Ctrl-C. Pictures that come later are not searched.")
+    console.print("Serving until Ctrl-C. New pictures are not searched.")
     server.run()
 
 

@@ -31,7 +31,7 @@ def expand_home(place: str) -> str:
     path = os.path.expanduser(place[prefix.end() :])  # noqa: PTH111 -- Path raises for some texts
     if path.startswith("~"):
         user = path.partition("/")[0]
-        which = "set HOME" if user == "~" else f"no user {user[1:]!r} is known"
+        which = "set HOME" if user == "~" else f"unknown user {user[1:]!r}"
         raise ValueError(f"must begin with a known home ({which}; ./{user} is a folder of that name)")
     return prefix[0] + path
 

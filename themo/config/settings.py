@@ -15,12 +15,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from themo.config.benchmarks import BenchmarkSettings
 from themo.config.corpus_names import experiment_of, own_corpora
 from themo.config.descriptions import descriptions
 from themo.config.miniature import MiniatureRecipe
 from themo.config.presets import DEFAULT_PRESET, preset_path
 from themo.config.sections import (
-    BenchmarkSettings,
     DataSettings,
     LossSettings,
     Objective,
@@ -164,7 +164,7 @@ def load(
             problems of a file come one per line with line number, others in one line.
     """
     if config is not None and preset is not None:
-        raise InputError("--config and --preset exclude each other")
+        raise InputError("--config and --preset cannot be combined")
     path = config if config is not None else preset_path(preset or DEFAULT_PRESET)
     tree = _read_tree(path)
     origins = _apply(tree, overrides or {}, source="")
@@ -179,11 +179,11 @@ def _read_tree(path: Path) -> dict[str, Any]:
         return tree
     base, data = _read_tree(preset_path(name, f"{path}: preset")), tree.get("data")
     if isinstance(data, Mapping) and "corpus" in data:
-        _leave_corpus_behind(base, data["corpus"])
+        _reset_corpus_settings(base, data["corpus"])
     return _merged(base, tree)
 
 
-def _leave_corpus_behind(tree: dict[str, Any], corpus: Any) -> None:
+def _reset_corpus_settings(tree: dict[str, Any], corpus: Any) -> None:
     """Reset the settings that belong to the old corpus, and the miniature's experiment."""
     if isinstance(tree.get("data"), dict):
         tree["data"] |= dict.fromkeys(_OF_THE_CORPUS)
@@ -216,7 +216,7 @@ def _apply(tree: dict[str, Any], values: Mapping[str, Any], source: str) -> dict
         )
     origins = {}
     if "corpus" in values:
-        _leave_corpus_behind(tree, values["corpus"])
+        _reset_corpus_settings(tree, values["corpus"])
     for leaf, value in values.items():
         section = leaves[leaf][0]
         tree.setdefault(section, {})

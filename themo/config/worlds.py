@@ -58,11 +58,11 @@ def toy_parts(settings: Settings) -> list[str]:
     if _learns_from_miniature(settings):
         lines.append(
             f"Warning: {own} is taught by the miniature's toy teacher, which knows only drawn shapes: the "
-            "student can find no other pictures. Real teachers: --preset NAME, or --targets FILE.npy"
+            "student cannot find other pictures. Real teachers: --preset NAME, or --targets FILE.npy"
         )
     if settings.student.backbone.startswith(MINIATURE):
         lines.append(
-            f"Warning: {own} is read by the miniature's toy student, whose vocabulary holds only words of "
+            f"Warning: {own} is read by the miniature's toy student, whose vocabulary has only words of "
             "drawn scenes. Real encoders: --preset NAME, or --backbone NAME --backbone-weights"
         )
     return lines

@@ -137,7 +137,7 @@ class Plan:
             _refuse_none("data.validation", chosen, [lost])
             _write(folder, [self.validation], apart, {VALIDATION: chosen})
             shared = (scan.codes == KEPT) & np.isin(scan.comparable_en, apart.comparable_en[chosen])
-            scan.codes[shared] = code_of("of the validation pairs")
+            scan.codes[shared] = code_of("in the validation pairs")
         drops = [
             Drops.count(corpus.name, codes)
             for corpus, codes in zip(self.corpora, scan.by_corpus(), strict=True)
@@ -204,7 +204,8 @@ def _at_most(kept: npt.NDArray[np.bool_], pairs: Hashes, n: int) -> npt.NDArray[
 def _refuse_none(setting: str, kept: npt.NDArray[np.bool_], drops: Sequence[Drops]) -> None:
     if not kept.any():
         raise InputError(
-            f"{setting}: must hold at least one usable pair, all were dropped ({'; '.join(map(str, drops))})"
+            f"{setting}: must contain at least one usable pair, but all were dropped "
+            f"({'; '.join(map(str, drops))})"
         )
 
 

@@ -20,12 +20,12 @@ from themo.models.normal_form import PERHAPS_DECOMPOSED, VISIBLE, canonical
 Reason = Literal[
     "empty",
     "too long",
-    "of another length",
+    "with unequal lengths",
     "in another language",
-    "of the tests",
-    "of images of the tests",
+    "in the tests",
+    "of test images",
     "duplicate",
-    "of the validation pairs",
+    "in the validation pairs",
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 """Reasons for dropping a pair, in order of precedence: a pair counts under its first reason."""
@@ -97,7 +97,7 @@ def judge(batch: pa.RecordBatch, rules: Rules) -> npt.NDArray[np.uint8]:
         codes[_in_another_language(en, es)] = code_of("in another language")
     if rules.max_length_ratio is not None:
         shorter, longer = np.minimum(*lengths) + SLACK, np.maximum(*lengths) + SLACK
-        codes[longer > rules.max_length_ratio * shorter] = code_of("of another length")
+        codes[longer > rules.max_length_ratio * shorter] = code_of("with unequal lengths")
     codes[np.maximum(*lengths) > MAX_CHARACTERS] = code_of("too long")
     codes[_is_blank(en) | _is_blank(es)] = code_of("empty")
     return codes

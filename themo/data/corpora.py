@@ -106,7 +106,7 @@ def _read_file(
         reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise InputError(f"corpus {path}: cannot be read: {reason}") from None
     if n_rows == 0:
-        raise InputError(f"corpus {path}: must hold at least one sentence pair, got none")
+        raise InputError(f"corpus {path}: must contain at least one sentence pair, got none")
 
 
 def _read_parquet(
@@ -125,7 +125,7 @@ def _read_parquet(
         )
     for name in columns[: len(SIDES)]:
         if not _is_text(kinds[name]):
-            raise InputError(f"corpus {path}: column {name} must hold text, got {kinds[name]}")
+            raise InputError(f"corpus {path}: column {name} must contain text, got {kinds[name]}")
     for name in columns[len(SIDES) :]:
         if pa.types.is_nested(kinds[name]):
             raise InputError(f"corpus {path}: --image-column {name} {RULE}, got {kinds[name]}")
@@ -205,7 +205,7 @@ def _first_fields(path: Path) -> tuple[list[str], bool]:
     with open_lines(path) as file:
         line = file.readline(LONGEST_LINE)
     if not line:
-        raise InputError(f"corpus {path}: must hold at least one sentence pair, the file is empty")
+        raise InputError(f"corpus {path}: must contain at least one sentence pair, but is empty")
     if is_wide(line.rstrip(b"\r\n")):
         raise InputError(f"corpus {path}: must be UTF-8, got UTF-16 or UTF-32")
     first = line.rstrip(b"\r\n").decode("utf-8", errors="replace").removeprefix("\ufeff")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RULE = (
-    "must hold image ids (436508, 436508.0) or MSCOCO file names "
+    "must contain image ids (436508, 436508.0) or MSCOCO file names "
     "(COCO_train2014_000000436508.jpg, 000000436508.jpg)"
 )
 _NUMBER = r"(?P<number>[0-9]+)(?:\.0*)?"

@@ -91,7 +91,7 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
     # file managers leave files whose names start with a dot
     files = sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
     if not files:
-        raise InputError(f"{folder}: must hold ImageNet's validation files *{suffix}, got none")
+        raise InputError(f"{folder}: must contain ImageNet's validation files *{suffix}, got none")
     return {path.stem: path for path in files}
 
 

@@ -73,10 +73,10 @@ def scan_corpora(
             if len(test):
                 of_tests = np.isin(comparable_hash, test)
                 of_tests |= np.isin(_hash_comparable(batch.column("es").to_pylist()), test)
-                code[of_tests & (code == KEPT)] = code_of("of the tests")
+                code[of_tests & (code == KEPT)] = code_of("in the tests")
             if IMAGE in batch.schema.names:
                 captions_one = np.asarray(pc.is_in(batch.column(IMAGE), value_set=images))
-                code[captions_one & (code == KEPT)] = code_of("of images of the tests")
+                code[captions_one & (code == KEPT)] = code_of("of test images")
             codes.append(code)
             en.append(en_hash)
             comparable_en.append(comparable_hash)

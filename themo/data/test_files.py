@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from themo.config.sections import BenchmarkSettings
+from themo.config.benchmarks import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.data.crossmodal3600 import CAPTIONS_FILE
 from themo.data.xflickrco import captions_file

@@ -86,7 +86,7 @@ def _of_language(folder: Path, code: str) -> Captions:
     if not file.is_file():
         known = ", ".join(sorted(path.parent.name for path in folder.glob("*/test.jsonl"))) or "none"
         raise MissingInputError(
-            f"{folder}: must hold {captions_file(code)} for the language {code!r}, got {known}"
+            f"{folder}: must contain {captions_file(code)} for the language {code!r}, got {known}"
         )
     captions: dict[str, Sequence[str]] = {}
     for place, entry in read_json_lines(file):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from themo.checkpoints.version_teacher import VersionTeacher
 from themo.checkpoints.versions import find_part
-from themo.config.sections import BenchmarkSettings
+from themo.config.benchmarks import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.data.caption_sets import CaptionSet
 from themo.data.imagenet import ImageNet

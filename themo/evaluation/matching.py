@@ -50,7 +50,7 @@ class MatchAt1:
         gallery_GD, vector_of_id = torch.unique(vectors, dim=0, return_inverse=True)
         if (gallery_GD[1:] @ gallery_GD[0] > SAME_TARGET).all():
             raise InputError(
-                f"targets of held-out pairs must hold at least 2 different vectors, "
+                f"targets of held-out pairs must contain at least 2 different vectors, "
                 f"got 1 in {teachers_ND.shape[0]:,} pairs"
             )
         self._gallery_GD = gallery_GD

@@ -45,11 +45,13 @@ def fill_templates(cache: Cache, class_names: Path, templates: Path) -> Path:
             f"{', '.join(languages)}, got {', '.join(header)}"
         )
     if not frames:
-        raise InputError(f"{templates}: must hold at least one row of templates, got none")
+        raise InputError(f"{templates}: must contain at least one row of templates, got none")
     for number, frame in enumerate(frames, start=2):
         for cell in frame:
             if cell.count(NAME) != 1:
-                raise InputError(f"{templates}, line {number}: a template must hold {{}} once, got {cell!r}")
+                raise InputError(
+                    f"{templates}, line {number}: a template must contain {{}} once, got {cell!r}"
+                )
     order = [header.index(language) for language in languages]
     lines = ["\t".join([SYNSET, *languages])]
     for synset, *of_class in names:

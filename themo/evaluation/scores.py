@@ -172,7 +172,7 @@ class Scores:
                 )
                 needed = self.lead_above_zero(STUDENT, row, task, 1)
                 yield (
-                    f"  least lead separated from chance: {needed:+.3f}"
+                    f"  smallest lead with an interval above 0: {needed:+.3f}"
                     if needed is not None
                     else f"  {self.n[task]} queries are too few for an interval above 0"
                 )

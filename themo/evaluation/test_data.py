@@ -39,7 +39,7 @@ def refuse_missing_test_data(settings: Settings, version: Path | None, task: str
     if config.imagenet and task in ("all", ACCURACY):
         names += ["imagenet", "prompts", "class_names", "templates"]
     if not names:
-        raise InputError(f"benchmarks: must name test data for --task {task}, they name none")
+        raise InputError(f"benchmarks: must name test data for --task {task}, but name none")
     for name in names:
         place = getattr(config, name)
         if place is not None and not place.startswith(MINIATURE):

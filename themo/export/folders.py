@@ -20,7 +20,7 @@ def refuse_taken(output: Path) -> None:
     if output.is_dir():
         n = sum(1 for _ in output.iterdir())
         if n:
-            raise InputError(f"--output {output}: must be an empty or new folder, it holds {n} entries")
+            raise InputError(f"--output {output}: must be an empty or new folder, but has {n} entries")
         if output.resolve().is_mount():
             raise InputError(f"--output {output}: must be a folder below a mount point, got a mount point")
     elif output.exists() or output.is_symlink():
@@ -41,7 +41,7 @@ def whole_folder(output: Path) -> Iterator[Path]:
             output.parent.mkdir(parents=True, exist_ok=True)
             folder = stack.enter_context(unfinished(output, f"{os.getpid()}.unfinished"))
         yield folder
-        _let_read(folder)
+        _make_readable(folder)
         refuse_taken(output)
         with _naming(output):
             put_in_place(folder, output, replace=False)
@@ -56,7 +56,7 @@ def _naming(output: Path) -> Iterator[None]:
         raise InputError(f"--output {output}: cannot be written: {error.strerror}") from None
 
 
-def _let_read(folder: Path) -> None:
+def _make_readable(folder: Path) -> None:
     """Set file modes by the user's umask: safetensors makes its files unreadable for others."""
     umask = os.umask(0)
     os.umask(umask)

@@ -23,10 +23,10 @@ from themo.export.backbone_files import write_tokenizer
 from themo.export.onnx_graph import refuse_graph
 from themo.export.quality import Sentences
 from themo.export.source import Source
+from themo.models.runtimes.encoder import LEAST_COSINE, PROBES
+from themo.models.runtimes.graphs import open_graph, plain_attention, write_module
 from themo.models.student import Student
 from themo.models.teacher import model_config
-from themo.runtimes.encoder import LEAST_COSINE, PROBES
-from themo.runtimes.graphs import open_graph, plain_attention, write_module
 
 LIBRARY = "onnx"
 TASK = "zero-shot-image-classification"
@@ -44,7 +44,7 @@ def refuse(source: Source) -> None:
     """
     if not source.has_teacher:
         raise InputError(
-            f"--format immich cannot hold {source.version}: it was trained on data.targets "
+            f"--format immich cannot export {source.version}: it was trained on data.targets "
             f"{source.settings.data.targets}, which have no image tower"
         )
     refuse_graph("immich", str(source.version), source.trained)

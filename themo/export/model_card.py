@@ -156,7 +156,7 @@ def _introduction(source: Source) -> str:
         )
     else:
         text += (
-            f"It was trained on own vectors of {head.dimension} dimensions "
+            f"It was trained on the user's vectors of {head.dimension} dimensions "
             f"({plain_name(str(settings.data.targets))}); they have no known image tower"
         )
     return (
@@ -221,7 +221,7 @@ def _made(source: Source) -> str:
         + ("" if settings.student.backbone_weights else ", from random weights"),
         "teacher": f"{teacher_name(settings)}, target {settings.teacher.target}"
         if source.has_teacher
-        else f"none: own vectors, {plain_name(str(settings.data.targets))}",
+        else f"none: the user's vectors, {plain_name(str(settings.data.targets))}",
         "corpora": ", ".join(map(corpus_name, settings.data.corpus)),
         "sentence pairs": f"{summary['train_pairs']:,} to train" if "train_pairs" in summary else "",
         "loss": settings.loss.loss,
@@ -248,16 +248,16 @@ def _limits(source: Source) -> Iterator[str]:
     settings = source.settings
     yield "The model reads Spanish. It was not trained on other languages."
     if source.has_teacher:
-        yield "Its knowledge of images is its teacher's, with the teacher's errors and biases."
+        yield "It knows images only through its teacher, with the teacher's errors and biases."
     if settings.teacher.architecture.startswith(MINIATURE) and source.has_teacher:
         yield (
-            "Its teacher is the miniature's, trained only on drawn shapes: this model is for "
-            "trying things out, not for photographs."
+            "Its teacher is the miniature's, trained only on drawn shapes: use it for "
+            "experiments, not for photographs."
         )
     if source.scores is not None:
         yield (
-            "The intervals cover the choice of test queries, not the seed of training; the figures hold for "
-            "these test sets."
+            "The intervals cover the choice of test queries, not the seed of training; the figures apply "
+            "only to these test sets."
         )
 
 

@@ -22,9 +22,10 @@ from themo.export.backbone_files import write_tokenizer
 from themo.export.onnx_graph import refuse_graph
 from themo.export.quality import Quality, Sentences, compare
 from themo.export.source import Source
+from themo.models.by_length import batches_by_length
+from themo.models.runtimes.encoder import LEAST_COSINE, PROBES
+from themo.models.runtimes.graphs import INPUTS, OUTPUT, open_graph, write_graph
 from themo.models.student import Student
-from themo.runtimes.encoder import LEAST_COSINE, PROBES
-from themo.runtimes.graphs import INPUTS, OUTPUT, open_graph, write_graph
 
 LIBRARY = "onnx"
 TASK = "feature-extraction"
@@ -81,7 +82,7 @@ def write_int8(folder: Path, sentences: Sentences) -> tuple[Quality, list[str]]:
     content = {"sentences": sentences.name, **quality.to_dict()}
     (folder / QUALITY).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
     return quality, [
-        f"`{INT8_MODEL}` ({sizes[1]:,.1f} MB; `{MODEL}` has {sizes[0]:,.1f}) holds the matrices in 8 bits. "
+        f"`{INT8_MODEL}` ({sizes[1]:,.1f} MB; `{MODEL}` has {sizes[0]:,.1f}) has 8-bit matrices. "
         f"{quality.in_words(sentences.name)}"
     ]
 
@@ -103,9 +104,7 @@ def encode(model: Path, sentences: Sentences, batch: int = _BATCH) -> Tensor:
     session = open_graph(model)
     rows = sentences.rows
     parts: dict[int, Any] = {}
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
+    for chosen in batches_by_length([len(row) for row in rows], batch):
         ids, mask = _padded([rows[i] for i in chosen], sentences.pad_id)
         (vectors,) = session.run([OUTPUT], dict(zip(INPUTS, (ids, mask), strict=True)))
         parts |= dict(zip(chosen, vectors, strict=True))

@@ -8,7 +8,7 @@ from torch import nn
 
 from themo.errors import InputError
 from themo.export.refusals import PACKAGES, refuse_missing_packages
-from themo.runtimes.choice import MOST_BYTES
+from themo.models.runtimes.choice import MOST_BYTES
 
 
 def refuse_graph(
@@ -28,7 +28,7 @@ def refuse_graph(
     n_bytes = 4 * sum(parameter.numel() for parameter in module.parameters())
     if n_bytes > MOST_BYTES:
         raise InputError(
-            f"--format {format_name} cannot hold {part}: a graph has at most "
+            f"--format {format_name} cannot export {part}: a graph has at most "
             f"{MOST_BYTES / 1e9:.1f} GB of weights, this one has {n_bytes / 1e9:.1f}"
         )
     refuse_missing_packages(f"--format {format_name}", packages or PACKAGES)

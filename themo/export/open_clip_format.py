@@ -20,9 +20,9 @@ from themo.errors import InputError
 from themo.export.backbone_files import write_config, write_tensors, write_tokenizer
 from themo.export.source import Source
 from themo.models.backbones import longest_input
+from themo.models.runtimes.encoder import LEAST_COSINE, PROBES
 from themo.models.student import Student
 from themo.models.teacher import model_config
-from themo.runtimes.encoder import LEAST_COSINE, PROBES
 
 LIBRARY = "open_clip"
 TASK = "zero-shot-image-classification"
@@ -49,16 +49,16 @@ def refuse(source: Source) -> None:
     elif source.trained.head.last_layer_norm:
         reason = (
             "open_clip's text tower has no layer norm between pooling and projection "
-            "(student.last_layer_norm); sentence-transformers and onnx hold it"
+            "(student.last_layer_norm); sentence-transformers and onnx support it"
         )
     elif kind not in MODEL_TYPES:
-        later = f" (taken from open_clip {COMING[kind]} on)" if kind in COMING else ""
+        later = f" (supported from open_clip {COMING[kind]} on)" if kind in COMING else ""
         reason = (
-            f"the text tower of open_clip {CHECKED} takes {', '.join(MODEL_TYPES)}, got a backbone of type "
-            f"{kind}{later}; sentence-transformers, onnx and openvino hold it"
+            f"the text tower of open_clip {CHECKED} supports {', '.join(MODEL_TYPES)}, got a backbone of "
+            f"type {kind}{later}; sentence-transformers, onnx and openvino support it"
         )
     if reason is not None:
-        raise InputError(f"--format open_clip cannot hold {source.version}: {reason}")
+        raise InputError(f"--format open_clip cannot export {source.version}: {reason}")
 
 
 def write(folder: Path, source: Source, address: str) -> list[str]:
@@ -85,7 +85,7 @@ def write(folder: Path, source: Source, address: str) -> list[str]:
     config = model_config(Sources(source.settings).resolve(source.settings.teacher.architecture))
     if "multimodal_cfg" in config:
         raise InputError(
-            f"--format open_clip cannot hold {source.version}: its teacher "
+            f"--format open_clip cannot export {source.version}: its teacher "
             f"{source.settings.teacher.architecture} is a CoCa, whose text tower cannot be replaced"
         )
     n_positions = _positions_read(student)
@@ -93,8 +93,8 @@ def write(folder: Path, source: Source, address: str) -> list[str]:
     _set_positions(folder / "config.json", n_positions)
     if n_positions > student.head.max_length:
         notes.append(
-            f"The encoder reads {student.head.max_length} tokens, which is what open_clip's tokenizer gives; "
-            f"its positions begin after the padding's id, so that the model's `context_length` says "
+            f"The encoder reads {student.head.max_length} tokens, the length of open_clip's tokenizer output."
+            f" Its positions start after the padding id, so the model's `context_length` is "
             f"{n_positions}."
         )
     write_tokenizer(folder, source.tokenizer, student.head.max_length)
@@ -145,9 +145,10 @@ def _checked(student: Student, equal: Student, source: Source) -> Student:
     cosine = functional.cosine_similarity(vectors, same).min().item()
     if not cosine >= LEAST_COSINE:
         raise InputError(
-            f"--format open_clip cannot hold {source.version}: its projection has no bias "
-            f"(student.projection_bias), and held by the backbone's last layer norm it moves the vectors "
-            f"to a cosine of {cosine:.6f}, less than {LEAST_COSINE}; sentence-transformers and onnx hold it"
+            f"--format open_clip cannot export {source.version}: open_clip's projection has no "
+            f"bias (student.projection_bias); moved into the backbone's last layer norm, the bias changes "
+            f"the vectors to a cosine of {cosine:.6f}, less than {LEAST_COSINE}; sentence-transformers and "
+            "onnx support it"
         )
     return equal
 
@@ -185,7 +186,7 @@ def usage(_student: Student, repository: str | None) -> str:
     if repository is None:
         return _USAGE + _MOVED + _BENCHMARK.replace("<name>", "local-dir:.")
     name = f"hf-hub:{repository}"
-    by_name = f"By its name, `{name}`, open_clip finds model and tokenizer as well, and so does\n"
+    by_name = f"By its name, `{name}`, open_clip also finds model and tokenizer, and so does\n"
     return _USAGE + by_name + _BENCHMARK.replace("<name>", name)
 
 

@@ -12,9 +12,9 @@ from themo.export import sentence_transformers_format
 from themo.export.onnx_graph import refuse_graph
 from themo.export.source import Source
 from themo.files.weights import SAFE_WEIGHTS
+from themo.models.runtimes.choice import PACKAGES
+from themo.models.runtimes.graphs import write_openvino, write_states
 from themo.models.student import Student
-from themo.runtimes.choice import PACKAGES
-from themo.runtimes.graphs import write_openvino, write_states
 
 LIBRARY = sentence_transformers_format.LIBRARY
 TASK = sentence_transformers_format.TASK

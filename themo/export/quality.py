@@ -90,7 +90,7 @@ def read_sentences(path: Path) -> list[str]:
         raise InputError(f"--sentences {path}: cannot be read: is not UTF-8")
     texts = [line for line in lines if not is_blank(line)]
     if not texts:
-        raise InputError(f"--sentences {path}: must hold one sentence per line, got none")
+        raise InputError(f"--sentences {path}: must contain one sentence per line, got none")
     return texts
 
 

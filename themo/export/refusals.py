@@ -9,8 +9,8 @@ from pathlib import Path
 
 from themo.checkpoints.versions import read_summary
 from themo.errors import InputError
+from themo.models.runtimes.choice import PACKAGES as RUNTIME_PACKAGES
 from themo.process.output import typed
-from themo.runtimes.choice import PACKAGES as RUNTIME_PACKAGES
 
 FINISHED = ("finished", "stopped early")
 """States of a run's summary that allow an export."""

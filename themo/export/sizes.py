@@ -30,10 +30,10 @@ from themo.export.onnx_format import INT8_MODEL, MODEL
 from themo.files.weights import SAFE_WEIGHTS
 from themo.models.axes import read_axes, shorten
 from themo.models.cost import Encode, megabytes, milliseconds_alone
+from themo.models.runtimes.graphs import INPUTS, open_graph
 from themo.models.static_table import WEIGHTS, load_table
 from themo.models.student import load_student
 from themo.models.table_folders import is_table
-from themo.runtimes.graphs import INPUTS, open_graph
 
 HEAD = "head.json"
 """File of a student's folder, and of an export of the format `transformers`."""
@@ -84,11 +84,11 @@ def refuse_other_folders(folders: Sequence[Path]) -> None:
     """
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"--sizes {folder}: must be the folder of an export, there is no such folder")
+            raise InputError(f"--sizes {folder}: must be the folder of an export, but does not exist")
         if not (is_table(folder) or (folder / MODEL).is_file() or (folder / HEAD).is_file()):
             raise InputError(
                 f"--sizes {folder}: must be an export of --format static or --format onnx, or of --format "
-                "transformers, it holds none"
+                "transformers, but has none"
             )
 
 
@@ -216,7 +216,7 @@ def _graph_encoder(model: Path, tokenizer_file: Path) -> Encode:
 
 
 def _rate(encode: Encode, texts: Sequence[str]) -> float:
-    """Return the texts a second of all together."""
+    """Return the number of texts encoded per second."""
     n, start = 0, time.perf_counter()
     while time.perf_counter() - start < _LEAST_SECONDS or not n:
         encode(texts)
@@ -236,7 +236,7 @@ def to_table(sizes: Mapping[str, Size]) -> Table:
         caption=f"times of this machine: median of {ROUNDS} rounds, range",
     )
     table.add_column("", overflow="fold")
-    for name in ("R@1", "values", "MB", "ms a text", "texts/s"):
+    for name in ("R@1", "values", "MB", "ms per text", "texts/s"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, size in sizes.items():
         table.add_row(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from themo.checkpoints.version_teacher import VersionTeacher
 from themo.checkpoints.versions import TEST_FILE, find_part, read_summary, settings_here
-from themo.config.sections import BenchmarkSettings
+from themo.config.benchmarks import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.errors import InputError
 from themo.evaluation.report.tables import read_scores
@@ -131,6 +131,6 @@ def _read_scores(path: Path) -> dict[str, Any] | None:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"{path}: is no record of a version's test; `test --version-path {path.parent}` writes it again"
+            f"{path}: is not a valid test record; `test --version-path {path.parent}` writes a new one"
         ) from None
     return scores

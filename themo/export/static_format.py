@@ -62,8 +62,8 @@ def write(folder: Path, source: Source, sentences: Path | None) -> list[str]:
     write_text(folder / "config.yaml", settings.to_yaml())
     return [
         f"A table of {len(vectors):,} vectors, distilled from the encoder on {len(texts):,} sentences of "
-        f"{name}. It knows words and frequent phrases, not the order of others, and unknown words count for "
-        "nothing. Vectors have length 1."
+        f"{name}. It knows words and frequent phrases, but not the order of other words. Unknown words have "
+        "no effect. Vectors have length 1."
     ]
 
 

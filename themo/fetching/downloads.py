@@ -87,7 +87,7 @@ def probe(remote: Remote) -> int | None:
                 # many hosts answer HEAD with 403, 405 or 429, and GET with the file
                 if failure.status is not None and failure.status not in (404, 410):
                     return remote.size
-                if not backoff.waits_after(failure):
+                if not backoff.wait_to_retry(failure):
                     raise InputError(f"{remote.url}: {failure}; check the network") from failure
 
 
@@ -100,8 +100,8 @@ def _is_there(remote: Remote, path: Path) -> bool:
         raise InputError(f"{path}: must be a file")
     if remote.size not in (None, size):
         raise InputError(
-            f"{path}: must have the {remote.size:,} bytes that are published for {remote.url}, got {size:,}; "
-            "remove it to have it fetched"
+            f"{path}: must have {remote.size:,} bytes, as published for {remote.url}, got {size:,}; "
+            "remove it to download it again"
         )
     return True
 
@@ -117,8 +117,8 @@ def _download(remote: Remote, path: Path) -> None:
             except HostError as failure:
                 if part.size >= furthest + HEADWAY_BYTES:
                     furthest = part.size
-                    backoff.renew()
-                if not backoff.waits_after(failure):
+                    backoff.reset()
+                if not backoff.wait_to_retry(failure):
                     raise InputError(
                         f"{remote.url}: {failure}; check the network, or put the file at {path} yourself"
                     ) from failure

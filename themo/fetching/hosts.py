@@ -66,13 +66,13 @@ class Backoff:
     def __init__(self, url: str, within: float | None = None) -> None:
         self._url, self._within = url, within
         self._reached = False
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """Reset the policy after progress."""
         self._tries, self._start = 0, time.monotonic()
 
-    def waits_after(self, failure: HostError) -> bool:
+    def wait_to_retry(self, failure: HostError) -> bool:
         """Wait before a retry; return False if the limit is reached."""
         self._reached |= failure.reached
         if not failure.again or self._tries == len(BACKOFF_SECONDS) or failure.wait > RETRY_AFTER_SECONDS:
@@ -115,11 +115,11 @@ def answer_of(
     except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
         raise HostError(f"cannot be reached: {error}", reached=False) from error
     except httpx2.TimeoutException as error:
-        raise HostError(f"no byte came for {client.timeout.read:g} s") from error
+        raise HostError(f"no data arrived for {client.timeout.read:g} s") from error
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.TooManyRedirects) as error:
-        raise HostError(f"is no address of a file: {error}", again=False) from error
+        raise HostError(f"is not a valid file address: {error}", again=False) from error
     except httpx2.TransportError as error:
-        raise HostError(f"the transfer was cut: {error}") from error
+        raise HostError(f"the transfer was interrupted: {error}") from error
 
 
 def _look_up(url: httpx2.URL) -> None:
@@ -143,7 +143,7 @@ def _look_up(url: httpx2.URL) -> None:
     thread.start()
     thread.join(CONNECT_SECONDS)
     if thread.is_alive():
-        reason = f"no address of {host} was found in {CONNECT_SECONDS:g} s"
+        reason = f"no address of {host} was found within {CONNECT_SECONDS:g} s"
         raise HostError(f"cannot be reached: {reason}", reached=False)
     if failures:
         raise HostError(f"cannot be reached: {host}: {failures[0]}", reached=False)

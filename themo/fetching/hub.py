@@ -105,7 +105,7 @@ def fetch_dataset(repository: str, pattern: str) -> tuple[Path, ...]:
         ) from None
     files = tuple(sorted(folder.glob(pattern)))
     if not files:
-        raise InputError(f"corpus {repository}: must hold files {pattern}, the hub has none")
+        raise InputError(f"corpus {repository}: must contain files {pattern}, but the hub has none")
     return files
 
 
@@ -136,11 +136,11 @@ def fetch_model(name: str, what: str, patterns: Sequence[str] = TEXT_FILES, *, w
                     hf_hub_download(name, PICKLED_WEIGHTS, revision=folder.name)
     except RepositoryNotFoundError:
         raise InputError(
-            f"{what}: is no folder, and {ENDPOINT} has no such repository, or a private one"
+            f"{what}: is not a folder, and {ENDPOINT} has no public repository of this name"
         ) from None
     except Exception as error:  # errors of hub, connection and disk have no common base
         raise InputError(
-            f"{what}: is no folder, and {_absence(error)}, or name a folder that holds it"
+            f"{what}: is not a folder, and {_absence(error)}, or give a folder that contains it"
         ) from error
     return folder
 

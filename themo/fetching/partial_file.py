@@ -51,12 +51,12 @@ class PartialFile:
         self.name = path.name
         self.file = path.with_name(f"{path.name}.part")
         self._note = path.with_name(f"{path.name}.part.json")
-        self.size, self.total, self.validator = self._left_behind()
+        self.size, self.total, self.validator = self._read_note()
         self._sha256 = hashlib.sha256()
         if remote.sha256 is not None and self.size:
             self._read_again()
 
-    def _left_behind(self) -> tuple[int, int | None, str | None]:
+    def _read_note(self) -> tuple[int, int | None, str | None]:
         try:
             note = json.loads(self._note.read_text(encoding="utf-8"))
             url, total, validator = note["url"], note["total"], note["validator"]
@@ -161,7 +161,7 @@ class PartialFile:
         if self.total is None:
             self.total = self.size
         elif not self.is_whole:
-            raise HostError(f"the transfer was cut after {self.size:,} of {self.total:,} bytes")
+            raise HostError(f"the transfer was interrupted after {self.size:,} of {self.total:,} bytes")
 
     def finish(self) -> None:
         """Check the hash and give the file its name.

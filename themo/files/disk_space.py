@@ -43,7 +43,7 @@ def warn_of_waiting(for_what: str) -> None:
 
 def retry(
     work: Callable[[], T],
-    waits_for: Callable[[Exception], str | None],
+    reason_to_wait: Callable[[Exception], str | None],
     warn: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
 ) -> T:
@@ -51,7 +51,7 @@ def retry(
 
     Args:
         work: May be called many times; each call does all or nothing.
-        waits_for: Returns the temporary reason of an error, as a noun phrase; None: the error is raised.
+        reason_to_wait: Returns the temporary reason of an error, as a noun phrase; None: the error is raised.
         warn: Called with that noun phrase at the first failure and once a minute.
         pause: Sleeps for a number of seconds.
     """
@@ -60,7 +60,7 @@ def retry(
         try:
             return work()
         except Exception as error:
-            reason = waits_for(error)
+            reason = reason_to_wait(error)
             if reason is None:
                 raise
         if time.monotonic() - warned >= SECONDS_BETWEEN_WARNINGS:
@@ -76,12 +76,12 @@ class Patience:
 
     Args:
         is_over: Never retry.
-        tell: Called repeatedly with the reason of the wait.
+        warn: Called repeatedly with the reason of the wait.
     """
 
-    def __init__(self, *, is_over: bool = False, tell: Callable[[str], None] = warn_of_waiting) -> None:
+    def __init__(self, *, is_over: bool = False, warn: Callable[[str], None] = warn_of_waiting) -> None:
         self._is_over = is_over
-        self._tell = tell
+        self._warn = warn
 
     def __call__(self, write: Callable[[], T]) -> T:
         """Call an atomic write, and retry it while the disk is full.
@@ -90,9 +90,9 @@ class Patience:
             Exception: The write failed for another reason, or retrying is over.
             KeyboardInterrupt: Interrupted while waiting.
         """
-        return retry(write, self._waits_for, self._tell, self._pause)
+        return retry(write, self._reason_to_wait, self._warn, self._pause)
 
-    def _waits_for(self, error: Exception) -> str | None:
+    def _reason_to_wait(self, error: Exception) -> str | None:
         return None if self._is_over or not is_full(error) else f"space on a full disk: {error}"
 
     def _pause(self, seconds: float) -> None:

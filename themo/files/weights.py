@@ -74,4 +74,4 @@ def refuse_code(error: Exception, what: str, file: str = PICKLED_WEIGHTS) -> Non
 
 
 def _refusal_of_code(file: str = PICKLED_WEIGHTS) -> str:
-    return f"{file} must hold tensors by name and nothing else; code there is never run"
+    return f"{file} must contain only named tensors; code in it is never run"

@@ -132,7 +132,7 @@ def are_few(n_best: int, n: int) -> bool:
 def too_few_to_approximate(n: int, n_best: int) -> str | None:
     """Return the reason to search `n` pictures exactly for `n_best` matches; None: search approximately."""
     if n < FEWEST_PICTURES:
-        return f"below {FEWEST_PICTURES:,} pictures it is fast enough, and the folder holds {n:,}"
+        return f"below {FEWEST_PICTURES:,} pictures this is fast enough, and the folder has {n:,}"
     if not are_few(n_best, n):
         return f"--top {n_best:,} is above 1 in {CANDIDATES / MOST_CANDIDATES:.0f} of the {n:,} pictures"
     return None

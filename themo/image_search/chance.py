@@ -66,7 +66,7 @@ class Calibration:
 def too_few_pictures(n: int) -> str | None:
     """Return the reason why a folder of `n` different files has no chances; None: enough files."""
     if n < FEWEST_PICTURES:
-        return f"the folder must hold at least {FEWEST_PICTURES} different pictures, it holds {n}"
+        return f"the folder must contain at least {FEWEST_PICTURES} different pictures, but has {n}"
     return None
 
 
@@ -74,5 +74,5 @@ def too_few_references(references: References) -> str | None:
     """Return the reason why a student's reference texts give no chances; None: enough texts."""
     n = len(references.vectors_RE)
     if n < FEWEST_REFERENCES:
-        return f"the student must know the words of {FEWEST_REFERENCES} reference texts, it knows {n}"
+        return f"the student must know the words of {FEWEST_REFERENCES} reference texts, but knows {n}"
     return None

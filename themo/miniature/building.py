@@ -71,7 +71,7 @@ def build(recipe: MiniatureRecipe, folder: Path) -> None:
 def _write_corpus(recipe: MiniatureRecipe, world: World, folder: Path) -> list[str]:
     """Write both files of pairs; return the Spanish side of the training pairs."""
     rng, words = np.random.default_rng([recipe.seed, 2]), random.Random(f"corpus {recipe.seed}")  # noqa: S311
-    scenes = world.draw_by_lot(
+    scenes = world.random_scenes(
         "train", recipe.corpus_pairs, recipe.training_single_group_percent, rng, distinct=False
     )
     contents = [_partially_stated(scenes.content(i), words) for i in range(len(scenes))]
@@ -80,7 +80,7 @@ def _write_corpus(recipe: MiniatureRecipe, world: World, folder: Path) -> list[s
         for content in contents
     ]
     write_pairs(folder / "train.tsv", pairs)
-    scenes = world.draw_by_lot("validation", recipe.validation_pairs, recipe.single_group_percent, rng)
+    scenes = world.random_scenes("validation", recipe.validation_pairs, recipe.single_group_percent, rng)
     write_pairs(folder / "validation.tsv", list(zip(*_captions(scenes, words.choice), strict=True)))
     return [spanish for _, spanish in pairs]
 

@@ -33,7 +33,7 @@ def family_batch(
     Returns:
         N scenes, the contents of their captions, and (N,) int64 numbers, equal for equal contents.
     """
-    base = world.draw_by_lot("train", n_families, single_percent, rng, distinct=False)
+    base = world.random_scenes("train", n_families, single_percent, rng, distinct=False)
     family = [base]
     for kinds in FAMILY:
         kind = kinds[rng.integers(len(kinds))]

@@ -28,7 +28,7 @@ def pictured_scenes(
         "unseen": recipe.unseen_images,
     }
     rng = np.random.default_rng([recipe.seed, 3, splits.index(split)])
-    return world.draw_by_lot(split, n_images[split], recipe.single_group_percent, rng), rng
+    return world.random_scenes(split, n_images[split], recipe.single_group_percent, rng), rng
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def distinguished(
         other. Chance is 25 %; an encoder with equal vectors for both captions scores 0 %.
     """
     rng = np.random.default_rng([world.seed, 5])
-    base = world.draw_by_lot(split, n_scenes, 0, rng)
+    base = world.random_scenes(split, n_scenes, 0, rng)
     others = [twins(base, kind, world, rng, split) for kind in KINDS]
     scenes = joined([base, *others])
     images_NE = _unit(_seen(scenes, look, rng))

@@ -134,7 +134,7 @@ class World:
                     split = SPLITS.index("unseen") if held_out[a] and held_out[b] else -1
                 self.split_of[a, b] = self.split_of[b, a] = split
 
-    def draw_by_lot(
+    def random_scenes(
         self, split: Split, n: int, single_percent: int, rng: np.random.Generator, distinct: bool = True
     ) -> Scenes:
         """Return `n` scenes of a split in random order.
@@ -158,7 +158,7 @@ class World:
             n_single = min(n_single, n_singles // 2)
         if distinct and n - n_single > n_doubles:
             raise InputError(
-                f"miniature: the split {split!r} holds {n_doubles:,} scenes of two groups, "
+                f"miniature: the split {split!r} has {n_doubles:,} scenes of two groups, "
                 f"asked for {n - n_single:,}"
             )
         if distinct:

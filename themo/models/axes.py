@@ -82,7 +82,7 @@ def read_axes(folder: Path) -> Tensor | None:
     except (OSError, KeyError, SafetensorError) as error:
         raise InputError(f"{path}: cannot be read: {reason_of(error)}") from error
     if axes.ndim != 2 or axes.shape[0] != axes.shape[1]:
-        raise InputError(f"{path}: must hold a square matrix, got {tuple(axes.shape)}")
+        raise InputError(f"{path}: must contain a square matrix, got {tuple(axes.shape)}")
     return axes
 
 

@@ -1,4 +1,7 @@
-"""Encoders by name or folder in transformers' layout: their configuration, tokenizer and weights."""
+"""Encoders by name or folder in transformers' layout: their configuration, tokenizer and weights.
+
+torch is imported to build a model alone: the driver of a search reads configuration and tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from themo.errors import InputError, reason_of
 from themo.files.weights import refuse_code
-from themo.models.bert import DTYPE, BertEncoder, is_bert, refuse_heads
-from themo.models.bert_files import plain_config
+from themo.models.bert_files import is_bert, plain_config, refuse_heads
 
 _CAPITALS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZÁÉÍÓÚÜÑ")
 _ACCENTED = frozenset("áéíóúüñÁÉÍÓÚÜÑ")
@@ -68,7 +68,7 @@ def load_tokenizer(backbone: str) -> Any:
         raise InputError(f"student.backbone {backbone}: must have a fast tokenizer (tokenizer.json)")
     if len(inner) <= len(inner.all_special_ids):  # transformers makes an empty one if the files are missing
         raise InputError(
-            f"student.backbone {backbone}: has no usable tokenizer: its vocabulary must hold more than "
+            f"student.backbone {backbone}: has no usable tokenizer: its vocabulary must contain more than "
             "special tokens; are tokenizer.json or vocab.txt missing?"
         )
     refuse_vocabulary(backbone, len(inner))
@@ -111,6 +111,8 @@ def longest_input(config: Any) -> int | None:
     if is_bert(config):
         refuse_heads(config)
         return positions if config.model_type == "bert" else positions - config.pad_token_id - 1
+    import torch
+
     with torch.device("meta"):  # needs no memory
         encoder = untrained(copy.deepcopy(config))
     table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
@@ -192,6 +194,8 @@ def build_model(
 
 def untrained(config: Any) -> Any:
     """The encoder of a configuration, with random weights in float32."""
+    from themo.models.bert import DTYPE, BertEncoder
+
     config.dtype = DTYPE
     if is_bert(config):
         return BertEncoder(config)
@@ -201,6 +205,9 @@ def untrained(config: Any) -> Any:
 
 
 def _pretrained(backbone: str, config: Any) -> Any:
+    import torch
+
+    from themo.models.bert import BertEncoder
     from themo.models.other_encoders import of_weights
 
     model = of_weights(backbone, config)

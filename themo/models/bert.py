@@ -22,17 +22,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from themo.models.bert_files import ARCHITECTURES, refuse_heads
+
 DTYPE = torch.float32
 """Type of every encoder's weights. transformers would keep the published type, but half precision rounds an
 optimiser's steps away."""
-
-ARCHITECTURES: Mapping[str, str] = {
-    "bert": "BertModel",
-    "camembert": "CamembertModel",
-    "roberta": "RobertaModel",
-    "xlm-roberta": "XLMRobertaModel",
-}
-"""transformers' classes with these modules and weights, by the type of their configuration."""
 
 _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -41,6 +35,7 @@ _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "silu": F.silu,
 }
+"""Functions of `bert_files.ACTIVATIONS`."""
 
 _LONGEST_FOR_PRODUCTS = 64
 """Longer sentences take torch's fused attention, whose memory does not grow with L squared."""
@@ -61,31 +56,6 @@ class LayerWeights:
     mixed: tuple[Tensor, Tensor]
     widened: tuple[Tensor, Tensor]
     narrowed: tuple[Tensor, Tensor]
-
-
-def is_bert(config: Any) -> bool:
-    """Whether `BertEncoder` has the function of the encoder with a configuration of transformers."""
-    return (
-        config.model_type in ARCHITECTURES
-        and config.hidden_act in _ACTIVATIONS
-        and not config.is_decoder
-        and not config.add_cross_attention
-        and (config.model_type == "bert" or config.pad_token_id is not None)
-        and getattr(config, "position_embedding_type", "absolute") == "absolute"
-    )
-
-
-def refuse_heads(config: Any) -> None:
-    """Refuse heads that do not divide the width.
-
-    Raises:
-        ValueError: The number of heads does not divide the width.
-    """
-    if config.hidden_size % config.num_attention_heads:
-        raise ValueError(
-            f"hidden_size must be a multiple of num_attention_heads, got {config.hidden_size} and "
-            f"{config.num_attention_heads}"
-        )
 
 
 class BertEncoder(nn.Module):

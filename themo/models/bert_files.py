@@ -1,4 +1,4 @@
-"""BERT's configuration and tokenizer from files that Themo wrote, read without transformers.
+"""BERT's configuration and tokenizer from files that Themo wrote, read without transformers or torch.
 
 Importing transformers takes 0.9 s of processor time; to train and test a BERT, nothing else of it is needed.
 Transformers reads a backbone once and writes all of the configuration, and the whole tokenizer as one
@@ -15,10 +15,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer as Backend
 
 from themo.models.normal_form import NORMAL_FORM
+
+ARCHITECTURES: Mapping[str, str] = {
+    "bert": "BertModel",
+    "camembert": "CamembertModel",
+    "roberta": "RobertaModel",
+    "xlm-roberta": "XLMRobertaModel",
+}
+"""transformers' classes with the modules and weights of `themo.models.bert.BertEncoder`, by the type of
+their configuration."""
+
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu")
+"""Activations of `BertEncoder`, by their names in a configuration."""
 
 CONFIG = "config.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -88,6 +99,31 @@ class PlainTokenizer:
             shutil.copyfile(self.folder / name, folder / name)
 
 
+def is_bert(config: Any) -> bool:
+    """Whether `BertEncoder` has the function of the encoder with a configuration of transformers."""
+    return (
+        config.model_type in ARCHITECTURES
+        and config.hidden_act in ACTIVATIONS
+        and not config.is_decoder
+        and not config.add_cross_attention
+        and (config.model_type == "bert" or config.pad_token_id is not None)
+        and getattr(config, "position_embedding_type", "absolute") == "absolute"
+    )
+
+
+def refuse_heads(config: Any) -> None:
+    """Refuse heads that do not divide the width.
+
+    Raises:
+        ValueError: The number of heads does not divide the width.
+    """
+    if config.hidden_size % config.num_attention_heads:
+        raise ValueError(
+            f"hidden_size must be a multiple of num_attention_heads, got {config.hidden_size} and "
+            f"{config.num_attention_heads}"
+        )
+
+
 def plain_config(folder: Path) -> PlainConfig | None:
     """Return BERT's configuration from a folder; None where transformers must read it."""
     values = _read(folder / CONFIG)
@@ -104,7 +140,7 @@ def write_config(config: Any, path: Path) -> None:
         config.to_json_file(path, use_diff=False)
         return
     values = vars(config).copy()
-    if isinstance(config.dtype, torch.dtype):
+    if config.dtype is not None:  # a type of torch, or its name
         values["dtype"] = str(config.dtype).removeprefix("torch.")
     path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -18,7 +18,8 @@ from themo.config.sections import MAX_TOKENS
 from themo.errors import InputError, reason_of
 from themo.files.weights import read_weights
 from themo.models.backbones import longest_input
-from themo.models.bert import DTYPE, BertEncoder, is_bert
+from themo.models.bert import DTYPE, BertEncoder
+from themo.models.bert_files import is_bert
 from themo.models.student import Head, Student
 from themo.models.tokens import Tokenizer
 from themo.process.progress import track

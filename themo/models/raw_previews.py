@@ -31,7 +31,7 @@ def open_preview(path: Path, file: IO[bytes]) -> tuple[BytesIO | Image.Image, in
         with rawpy.imread(file) as raw:
             preview, orientation = raw.extract_thumb(), _TURNS.get(raw.sizes.flip)
     except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
-        raise InputError(f"{path}: cannot read the image: the RAW file holds no preview") from None
+        raise InputError(f"{path}: cannot read the image: the RAW file has no preview") from None
     except rawpy.LibRawError:
         raise InputError(f"{path}: must be a RAW file of a camera, got other content") from None
     if preview.format == rawpy.ThumbFormat.JPEG:

@@ -84,7 +84,7 @@ class Teacher:
             refuse_code(error, f"teacher.architecture {architecture}", "its weights")
             reason = reason_of(error)
             if hub_repository(architecture, pretrained) is not None:
-                reason += f"; it comes from {ENDPOINT}: check the network, or name a folder that holds it"
+                reason += f"; it comes from {ENDPOINT}: check the network, or give a folder that contains it"
             raise InputError(f"teacher.architecture {architecture}: cannot be loaded: {reason}") from error
         finally:
             root.removeFilter(_is_no_error)

@@ -28,7 +28,7 @@ def open_closed_descriptors() -> None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
-def let_all_characters_pass() -> None:
+def escape_unencodable_characters() -> None:
     """Print characters outside a stream's encoding as escapes instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -45,8 +45,8 @@ def ask(uri: str, call: Callable[[], T]) -> T:
         raise
     except MlflowException as error:
         status = error.get_http_status_code()
-        is_its_own = isinstance(error, RestException) or not uri.startswith("http")
-        if is_its_own and 400 <= status < 500 and status not in _MAY_PASS:
+        is_of_server = isinstance(error, RestException) or not uri.startswith("http")
+        if is_of_server and 400 <= status < 500 and status not in _MAY_PASS:
             raise RejectedError(reason_without_password(uri, error)) from error
         raise UnreachableError(reason_without_password(uri, error)) from error
     except (SQLAlchemyError, OSError, InputError) as error:

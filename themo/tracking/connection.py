@@ -11,9 +11,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from themo.errors import InputError
+from themo.files.locks import alone
 from themo.tracking.known_databases import note_opened
 from themo.tracking.uri import reason_without_password, sqlite_file, without_password
 
@@ -110,4 +109,6 @@ def _files_beside(database: Path) -> str:
 def _alone(uri: str) -> AbstractContextManager[object]:
     """Lock out other processes while tables or an experiment are created in a SQLite file."""
     file = sqlite_file(uri)
-    return FileLock(file.with_name(f".{file.name}.lock")) if file else nullcontext()
+    if file is None:
+        return nullcontext()
+    return alone(file.with_name(f".{file.name}.lock"), f"{file}: another process creates its tables; waiting")

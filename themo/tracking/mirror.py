@@ -5,23 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from themo.tracking.answers import RejectedError, UnreachableError, ask
 from themo.tracking.comparison import VIEW_TAG
 from themo.tracking.connection import open_experiment
 from themo.tracking.known_runs import FILES_TAG, KEY_TAG, STEP_TAG, KnownRun, by_tag, search_runs
-from themo.tracking.projection import Point, Projection, Run, batches, loggable
+from themo.tracking.projection import Point, Projection, Run, batches, entry_batches, loggable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-T = TypeVar("T")
-
 _PARENT_TAG = "mlflow.parentRunId"
 _PARAM_LENGTH = 6000
-_PARAMS_A_BATCH = 100
 _FAILURES_A_ROUND = 3
 """Number of consecutive runs with a server failure after which a round ends."""
 
@@ -85,20 +82,20 @@ class Mirror:
             return
         try:
             self._ask(self._read, projection)
-            self._bring_all(projection)
+            self._send_all(projection)
         except (UnreachableError, RejectedError) as error:  # rejected: a read, not a sent part
             self._is_read = False
             self._sent.clear()
             raise UnreachableError(str(error)) from error
 
-    def _bring_all(self, projection: Projection) -> None:
+    def _send_all(self, projection: Projection) -> None:
         failure: UnreachableError | None = None
         n_failed = 0
         for run in projection.runs:
             if (sent := self._sent.get(run.key)) is run or sent == run:
                 continue
             try:
-                self._bring(run)
+                self._send_run(run)
             except UnreachableError as error:
                 failure, n_failed = error, n_failed + 1
                 if n_failed == _FAILURES_A_ROUND or not self._can_read():
@@ -137,12 +134,12 @@ class Mirror:
                 self._known.setdefault(run.tags.get(KEY_TAG, ""), run)
         self._is_read = True
 
-    def _bring(self, run: Run) -> None:
+    def _send_run(self, run: Run) -> None:
         """Send a run part by part; each part may fail alone."""
         known, changed = self._known.get(run.key), False
-        parts = [self._bring_scores, self._bring_files]
+        parts = [self._send_scores, self._send_files]
         if known is None or not run.adds_only:
-            parts = [self._bring_params, self._bring_points, self._bring_tags, *parts, self._bring_status]
+            parts = [self._send_params, self._send_points, self._send_tags, *parts, self._send_status]
         failure: UnreachableError | None = None
         if known is None:
             if not self._part(f"the run {run.name!r}", self._make, run):
@@ -174,17 +171,17 @@ class Mirror:
             raise UnreachableError(f"the server lacks the parent of {run.name!r}")
         return {**run.tags, _PARENT_TAG: parent.run_id}
 
-    def _bring_params(self, run: Run, known: KnownRun) -> bool:
+    def _send_params(self, run: Run, known: KnownRun) -> bool:
         from mlflow.entities import Param
 
         missing = {name: value for name, value in run.params.items() if name not in known.params}
         entries = [Param(name, str(value)[:_PARAM_LENGTH]) for name, value in missing.items()]
-        for batch in _chunks(entries):
+        for batch in entry_batches(entries):
             self._log(run, "params", known, params=batch)
         known.params |= missing.keys()
         return bool(missing)
 
-    def _bring_points(self, run: Run, known: KnownRun) -> bool:
+    def _send_points(self, run: Run, known: KnownRun) -> bool:
         new = [point for point in run.points if point.step > known.step]
         for batch in batches(new):
             if not self._log_points(run, known, batch) and len(batch) > 1:
@@ -205,7 +202,7 @@ class Mirror:
         what = "" if len(points) > 1 else f"metrics at step {points[0].step:,}"
         return not entries or self._log(run, what, known, metrics=entries, tags=step)
 
-    def _bring_scores(self, run: Run, known: KnownRun) -> bool:
+    def _send_scores(self, run: Run, known: KnownRun) -> bool:
         from mlflow.entities import Metric
 
         scores = loggable(run.scores)
@@ -216,7 +213,7 @@ class Mirror:
         known.metrics |= new
         return bool(new)
 
-    def _bring_tags(self, run: Run, known: KnownRun) -> bool:
+    def _send_tags(self, run: Run, known: KnownRun) -> bool:
         from mlflow.entities import RunTag
 
         client, _ = self.connect()
@@ -226,12 +223,12 @@ class Mirror:
         for name in old:
             self._part(f"tags of {run.name!r}", client.delete_tag, known.run_id, name)
             del known.tags[name]
-        for batch in _chunks(list(new.items())):
+        for batch in entry_batches(list(new.items())):
             self._log(run, "tags", known, tags=[RunTag(name, value) for name, value in batch])
         known.tags |= new
         return bool(new or old)
 
-    def _bring_files(self, run: Run, known: KnownRun) -> bool:
+    def _send_files(self, run: Run, known: KnownRun) -> bool:
         from mlflow.entities import RunTag
 
         client, _ = self.connect()
@@ -244,7 +241,7 @@ class Mirror:
             self._log(run, "tags", known, tags=[RunTag(FILES_TAG, json.dumps(known.files))])
         return bool(new)
 
-    def _bring_status(self, run: Run, known: KnownRun) -> bool:
+    def _send_status(self, run: Run, known: KnownRun) -> bool:
         client, _ = self.connect()
         wanted = run.status or ("FINISHED" if known.status == "RUNNING" else known.status)
         if known.status == wanted:
@@ -288,11 +285,6 @@ class Mirror:
                 self._reject(f"rejected {what}; dropped: {error}")
             return False
         return True
-
-
-def _chunks(entries: list[T]) -> Iterator[list[T]]:
-    for start in range(0, len(entries), _PARAMS_A_BATCH):
-        yield entries[start : start + _PARAMS_A_BATCH]
 
 
 def now() -> int:

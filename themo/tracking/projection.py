@@ -15,14 +15,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from themo.tracking.names import metric_name
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 """Final status of a run in MLflow; KILLED: a trial that was stopped early, or an interrupted run."""
 
-_METRICS_A_BATCH = 900
+_METRICS_A_BATCH, _ENTRIES_A_BATCH = 900, 100
+"""Below the limits of one call of MLflow: 1,000 metrics, 100 parameters or tags."""
+
+T = TypeVar("T")
 
 RunStatus = Status | Literal["RUNNING"]
 
@@ -111,3 +114,9 @@ def batches(points: Sequence[Point]) -> Iterator[list[Point]]:
         n_metrics += len(point.metrics)
     if batch:
         yield batch
+
+
+def entry_batches(entries: list[T]) -> Iterator[list[T]]:
+    """Yield parameters or tags in groups that fit into one call of MLflow."""
+    for start in range(0, len(entries), _ENTRIES_A_BATCH):
+        yield entries[start : start + _ENTRIES_A_BATCH]

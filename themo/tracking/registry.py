@@ -97,4 +97,4 @@ def register(
 
 def _refusal(uri: str, name: str, error: Exception) -> InputError:
     reason = reason_without_password(uri, error)
-    return InputError(f"MLflow at {without_password(uri)} does not take the model {name!r}: {reason}")
+    return InputError(f"MLflow at {without_password(uri)} rejected the model {name!r}: {reason}")

@@ -220,9 +220,9 @@ class Tracking:
     def _fail(self, error: Exception) -> None:
         self.failure = reason_of(error)
         if isinstance(error, UnreachableError):
-            self._warn("away", f"is unreachable or in trouble, to be tried again: {error}")
+            self._warn("away", f"is unreachable or failing; will retry: {error}")
         else:
-            self._warn("record", f"the record cannot be read, to be tried again: {reason_of(error)}")
+            self._warn("record", f"the record cannot be read; will retry: {reason_of(error)}")
 
     def _reject(self, message: str) -> None:
         self._warn("rejected", message)

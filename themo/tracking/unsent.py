@@ -102,7 +102,7 @@ def destination_of(folder: Path) -> Destination | None:
         return None
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            f"{path}: must name the uri and the experiment of the runs: remove it, and name the folder in "
+            f"{path}: must name the uri and the experiment of the runs: remove it, and give the folder to "
             f"{typed('send', folder)}"
         ) from None
     except OSError as error:

@@ -40,7 +40,7 @@ def _ceiling(settings: Settings, data: TrainingData) -> str:
             value = None if data.images is None else retrieval_of_teacher(data.images)
             return "unknown" if value is None else f"{value:.4f}, of the teacher with English captions"
         case "val/loss":
-            return "unknown: the least loss depends on its terms"
+            return "unknown: the lowest loss depends on its terms"
         case _:
             return "1.0000, of the teacher's own vectors"
 

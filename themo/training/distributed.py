@@ -149,4 +149,4 @@ def _reach(collective: Callable[[], object]) -> None:
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
-        raise PeerLostError(f"another process of the trial is gone: {error}") from error
+        raise PeerLostError(f"another process of the trial has ended: {error}") from error

@@ -34,6 +34,7 @@ from themo.training.distributed import Group
 from themo.training.losses import build_loss, is_contrastive
 from themo.training.nesting import Nesting, nest
 from themo.training.optimization import RunningMeans, Updater, build_optimizer
+from themo.training.pace import Pace
 from themo.training.preconditions import count_steps, refuse_unfit
 from themo.training.schedules import learn_rate_at
 from themo.training.validation import Validation, refuse_not_finite
@@ -139,7 +140,7 @@ def train(
     on_begin(run.facts)
 
     progress, means = run.progress, RunningMeans()
-    clock, pace = time.monotonic() - progress.seconds, _Pace(progress)
+    clock, pace = time.monotonic() - progress.seconds, Pace(progress)
     lengths = token_counts(data.train, max_length)
     span = (progress.step, total_steps)
     rate_at = partial(
@@ -259,27 +260,6 @@ class _Run:
             save_student=write_student if is_best or not (folder / "student").is_dir() else None,
             checkpoint=take_checkpoint(self.student, self.optimizer, progress),
         )
-
-
-class _Pace:
-    """Pairs per second between two reports, and training time so far, without validation and saving.
-
-    Args:
-        progress: Progress of the new or resumed run.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        last = progress.reports[-1] if progress.reports else {}
-        self.seconds = last.get("training_seconds", progress.seconds)  # older versions measured only these
-        self.restart(progress.pairs_seen)
-
-    def restart(self, pairs_seen: int) -> None:
-        self._pairs, self._since = pairs_seen, time.monotonic()
-
-    def measure(self, pairs_seen: int) -> float:
-        elapsed = time.monotonic() - self._since
-        self.seconds += elapsed
-        return (pairs_seen - self._pairs) / elapsed
 
 
 def build_student(settings: Settings, data: TrainingData) -> Student:

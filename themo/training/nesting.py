@@ -21,9 +21,9 @@ from torch.nn import functional
 from themo.checkpoints.versions import find_part
 from themo.config.sections import LossSettings
 from themo.data.dataset import TrainingData
-from themo.errors import InputError
 from themo.models.axes import principal_axes, read_axes
 from themo.training.losses import Loss
+from themo.training.preconditions import refuse_wide
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,3 @@ def nest(loss_of: Loss, nesting: Nesting) -> Loss:
 def width_name(width: int) -> str:
     """Name a width in metrics: ``width32``."""
     return f"width{width}"
-
-
-def refuse_wide(settings: LossSettings, data: TrainingData) -> None:
-    """Refuse a width above the dimension of the vectors.
-
-    Raises:
-        InputError: A width is above the dimension.
-    """
-    dimension = data.dimension
-    if data.to_image_space is not None:
-        dimension = np.load(data.to_image_space, mmap_mode="r", allow_pickle=False).shape[1]
-    widest = max(settings.nested_widths or (0,))
-    if widest > dimension:
-        raise InputError(
-            f"loss.nested_widths must be at most the {dimension} dimensions of the teacher's vectors, "
-            f"got {widest}"
-        )

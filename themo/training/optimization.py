@@ -129,7 +129,9 @@ class Updater:
             random.restore()
             self.parts = min(2 * self.parts, len(batch.ids))
             logger.warning(
-                "A batch of %d pairs does not fit the device: cut into %d parts", len(batch.ids), self.parts
+                "A batch of %d pairs does not fit into device memory: split into %d microbatches",
+                len(batch.ids),
+                self.parts,
             )
 
     def _add_gradients(self, n_pairs: int, parts: list[Batch]) -> dict[str, Tensor]:
@@ -162,7 +164,7 @@ class Updater:
         (gradient_BD,) = torch.autograd.grad(loss, vectors_BD)
         gradient_BD = group.own(gradient_BD, n_pairs)
 
-        def lead_back(parts: list[Batch]) -> None:
+        def backpropagate(parts: list[Batch]) -> None:
             nonlocal graph_BD
             if graph_BD is not None:
                 whole_BD, graph_BD = graph_BD, None  # used once: a retry computes the microbatches again
@@ -173,7 +175,7 @@ class Updater:
             for part, gradient in zip(parts, gradient_BD.split(sizes), strict=True):
                 self._vectors(part).backward(gradient)
 
-        on_parts(lead_back)
+        on_parts(backpropagate)
         return {"loss": loss.detach(), **terms}
 
     def _vectors_of_parts(self, parts: list[Batch]) -> Tensor:
@@ -188,7 +190,7 @@ class Updater:
             except Exception as error:  # the compiler's own, and those of the tools that it calls
                 if self._forward is self._student or is_out_of_memory(error):
                     raise
-                logger.warning("torch.compile cannot translate the student: %s", reason_of(error))
+                logger.warning("torch.compile cannot compile the student: %s", reason_of(error))
                 self._forward = self._student
                 vectors = self._forward(part.ids, part.mask)
         return vectors

@@ -1,16 +1,18 @@
-"""Conditions that settings and data must meet before a student is trained."""
+"""Conditions that settings and data must meet before a student is trained, checked without torch."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
 
+import numpy as np
+
 from themo.checkpoints.versions import read_progress
+from themo.config.sections import LossSettings
 from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
 from themo.models.backbones import adapted_config, refuse_length
-from themo.training.nesting import refuse_wide
 
 
 def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = None) -> None:
@@ -45,8 +47,8 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
     begun_with = progress.get("corpus")
     if None not in (begun_with, data.corpus) and begun_with != data.corpus:
         raise InputError(
-            f"{resume}: was begun with other sentence pairs: a corpus has changed since, or the captions of "
-            "tests that it is compared with; restore both, or start a new run"
+            f"{resume}: was started with other sentence pairs: a corpus has changed, or the test captions "
+            "that are removed from it; restore them, or start a new run"
         )
     step, stale, total_steps = (
         progress.get("step", 0),
@@ -57,6 +59,23 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
         raise InputError(f"{resume}: is finished, {step} of {total_steps} steps are done")
     if training.patience is not None and stale >= training.patience:
         raise InputError(f"{resume}: is finished, it stopped early at step {step}")
+
+
+def refuse_wide(settings: LossSettings, data: TrainingData) -> None:
+    """Refuse a nested width above the dimension of the vectors.
+
+    Raises:
+        InputError: A width is above the dimension.
+    """
+    dimension = data.dimension
+    if data.to_image_space is not None:
+        dimension = np.load(data.to_image_space, mmap_mode="r", allow_pickle=False).shape[1]
+    widest = max(settings.nested_widths or (0,))
+    if widest > dimension:
+        raise InputError(
+            f"loss.nested_widths must be at most the {dimension} dimensions of the teacher's vectors, "
+            f"got {widest}"
+        )
 
 
 def count_steps(settings: Settings, data: TrainingData) -> tuple[int, int]:

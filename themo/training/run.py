@@ -127,10 +127,10 @@ class TrainingRun:
                 report=lambda last: self._report(last, report),
                 resume=resume,
                 on_step=step,
-                on_begin=self._tell,
+                on_begin=self._print_briefing,
             )
 
-    def _tell(self, facts: Mapping[str, Any]) -> None:
+    def _print_briefing(self, facts: Mapping[str, Any]) -> None:
         for line in briefing(self._settings, self._data, facts):
             console.print(line, soft_wrap=True)
 

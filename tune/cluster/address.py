@@ -113,7 +113,7 @@ def _refuse_stranger(address: str) -> None:
     refusals = ("AuthenticationError", "an authentication token", "UNAUTHENTICATED")
     if any(sign in answer.stderr for sign in refusals):
         raise InputError(
-            f"--address: the cluster at {address} refuses this token, or its lack: set RAY_AUTH_MODE=token "
+            f"--address: the cluster at {address} refuses this token, or needs one: set RAY_AUTH_MODE=token "
             f"and RAY_AUTH_TOKEN_PATH to a file of the cluster's token (on its head: ray get-auth-token)"
         )
     if answer.returncode == -signal.SIGALRM:

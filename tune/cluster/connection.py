@@ -38,8 +38,8 @@ RAY_VARIABLES = {
 """Ray reads these when it is imported or started: no tables and tips, no unread log files, no snapshots of a
 state that study.json holds, and trials in the working directory of the command. A trial whose machine is
 preempted fails and resumes from the record: Ray would restart it from its first configuration. A stopped
-trial has more than two seconds to leave its worker: otherwise Ray silently gives up the next trial. Ray starts
-no worker per CPU ahead of all jobs: no trial uses those (measured), and each imports Ray."""
+trial has more than two seconds to leave its worker: otherwise Ray silently gives up the next trial. Ray
+starts no worker per CPU ahead of all jobs: no trial uses those (measured), and each imports Ray."""
 
 
 _ATTEMPTS = 5

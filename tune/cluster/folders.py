@@ -52,6 +52,5 @@ def _refuse_unwritable(folder: Path, label: str, why: str, mend: str) -> None:
     nearest = next(path for path in above if os.path.lexists(path))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(
-            f"{label}: must be a folder that can be written, since {why}, got {folder.parent}: "
-            f"set {mend} to another"
+            f"{label}: must be a writable folder, because {why}, got {folder.parent}: set {mend} to another"
         )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import platform
 
-import torch
-
 from themo.process.devices import Device
 
 
@@ -27,6 +25,8 @@ def own_device(device: Device, gpus: float, owner: str) -> Device:
     Raises:
         DeviceError: The worker has a GPU, but torch sees none.
     """
+    import torch  # the driver of a search names the error, and has no torch
+
     sees_gpus = torch.cuda.is_available()
     if gpus and device != "cpu" and not sees_gpus:
         raise DeviceError(f"torch sees no GPU on {platform.node()}, where {owner} was given one")

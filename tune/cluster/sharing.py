@@ -50,15 +50,15 @@ def refuse_unseen(storage: Storage, node_ids: Iterable[str]) -> None:
         }
         for node_id, answer in looks.items():
             try:
-                machine, trouble = ray.get(answer, timeout=_ANSWER_SECONDS)
+                machine, failure = ray.get(answer, timeout=_ANSWER_SECONDS)
             except ray.exceptions.RayError as error:
                 if not any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes()):
                     continue  # the machine has just died
-                machine, trouble = f"node {node_id[:8]}", reason_of(error)
-            if trouble:
+                machine, failure = f"node {node_id[:8]}", reason_of(error)
+            if failure:
                 raise InputError(
-                    f"--storage-path {storage.place}: must be one place to all machines of the cluster, but "
-                    f"{machine} {trouble}"
+                    f"--storage-path {storage.place}: must be shared by all machines of the cluster, but "
+                    f"{machine} {failure}"
                 )
     finally:
         mark.remove()
@@ -80,7 +80,7 @@ def refuse_unsigned(storage: Storage) -> None:
         OSError: The marker file of `sign` is missing.
     """
     if not _Mark(storage, _SIGNATURE).is_there():
-        raise OSError(f"{platform.node()} does not see the files of other machines in {storage.place}")
+        raise OSError(f"{platform.node()} cannot see the files of other machines in {storage.place}")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _look(place: str, name: str) -> tuple[str, str]:
     try:
         storage = Storage(place)
         if not _Mark(storage, name).is_there():
-            return machine, "does not see what this one has written"
+            return machine, "cannot see files that this machine has written"
         _leave_mark(storage).remove()
     except (OSError, InputError, pyarrow.ArrowInvalid) as error:
         if not is_full(error):

@@ -61,10 +61,10 @@ class Slots:
             self._now, waits = self._count(), False
         except InputError:
             self._now, waits = 1, True
-        self._tell(waits)
+        self._print_change(waits)
         self.most = max(self.most, self._now)
 
-    def _tell(self, waits: bool) -> None:
+    def _print_change(self, waits: bool) -> None:
         """Print once when the cluster cannot hold a trial any more, and when it can again."""
         if waits == self._waits:
             return

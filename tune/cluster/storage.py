@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from themo.errors import InputError, reason_of
-from themo.files import disk_space as room
 from themo.files.atomic import sync_below
-from themo.files.disk_space import is_full
+from themo.files.disk_space import is_full, retry, warn_of_waiting
 
 if TYPE_CHECKING:
     from pyarrow import fs
@@ -46,7 +45,7 @@ class Storage:
         """
         if "://" in place and urlsplit(place).netloc.rpartition("@")[0] not in ("", "anonymous"):
             raise InputError(
-                "--storage-path must hold no keys, since the search records it: set "
+                "--storage-path must not contain keys, because the search records it: set "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS, on all "
                 "machines instead"
             )
@@ -112,13 +111,13 @@ class Storage:
             destination_filesystem=fs.LocalFileSystem(),
         )
 
-    def when_there(self, work: Callable[[], T]) -> T:
+    def retry_until_reachable(self, work: Callable[[], T]) -> T:
         """Call `work` on the driver; retry, with a warning, while the storage is full or unreachable.
 
         Raises:
             OSError: The work fails although the storage answers and has space.
         """
-        return wait_for_storage(work, lambda: answers(self.filesystem, self.root), room.warn_of_waiting)
+        return wait_for_storage(work, lambda: answers(self.filesystem, self.root), warn_of_waiting)
 
     def sync(self, path: str) -> None:
         """Flush a folder of a local storage to the disk, since Arrow only copies into the page cache.
@@ -190,11 +189,11 @@ def wait_for_storage(work: Callable[[], T], is_there: Callable[[], bool], waits:
         OSError: The work fails although the storage answers and has space.
     """
 
-    def waits_for(error: Exception) -> str | None:
+    def reason_to_wait(error: Exception) -> str | None:
         if not isinstance(error, OSError):
             return None
         if is_full(error):
             return f"space on a full disk: {reason_of(error)}"
         return None if is_there() else f"the storage: {reason_of(error)}"
 
-    return room.retry(work, waits_for, waits)
+    return retry(work, reason_to_wait, waits)

@@ -22,7 +22,6 @@ import pyarrow as pa
 
 from themo.data.targets import EncodeElsewhere
 from themo.errors import InputError, reason_of
-from themo.models.teacher import Teacher
 from themo.models.teacher_names import Target
 from themo.process.devices import Device, resolve_device
 from tune.cluster.connection import connect
@@ -98,6 +97,8 @@ class _Reader:
     """The teacher on a worker; on a GPU only if Ray assigned one."""
 
     def __init__(self, names: Names, device: Device, target: Target, gpus: float) -> None:
+        from themo.models.teacher import Teacher  # with torch, on the worker alone
+
         device = own_device(device, gpus, "the teacher")
         self._teacher = Teacher.load(*names, str(resolve_device(device)))
         self._target = target

@@ -64,7 +64,7 @@ def claim(gpus: Sequence[str], folder: Path) -> tuple[str, TextIO]:
             file.close()
         else:
             return gpu, file
-    raise InputError(f"--scale worker: must be at most {len(gpus)}, one a GPU: all GPUs are taken")
+    raise InputError(f"--scale worker: must be at most {len(gpus)}, one per GPU: all GPUs are in use")
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ class Verdict:
         if not self.is_over:
             lines.append(f"Confirmation: {self.n_runs} of at most {self.n_most} runs are done")
         elif self.handed_over != self.winner:
-            lines.append(f"The search hands over trial {self.handed_over} in place of trial {self.winner}")
+            lines.append(f"The search returns trial {self.handed_over} instead of trial {self.winner}")
         return lines
 
     def line(self, comparison: Comparison) -> str:
@@ -107,7 +107,10 @@ class Verdict:
         if lead.is_below_chance:
             return f"{who} is worse than {rival}: lead {how_much}"
         if lead.is_above_chance:
-            return f"The lead of trial {self.winner} over {rival} counts only with the one before: {how_much}"
+            return (
+                f"The lead of trial {self.winner} over {rival} counts only if the previous lead is separated "
+                f"from chance: {how_much}"
+            )
         if not self.is_over and comparison.is_open:
             return f"{who} beside {rival}: lead {how_much} so far"
         return f"The lead of trial {self.winner} over {rival} is not separated from chance: {how_much}"

@@ -61,11 +61,11 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         self._has_warned = False
 
     def on_checkpoint(self, *, trial: Any, checkpoint: Any, **_: object) -> None:
-        """Record a new checkpoint, then remove the previous one."""
+        """Flush and record a new checkpoint, then remove the previous one."""
         record = self._study[trial.config["number"]]
         before = record.checkpoint
         path = f"{self._session}/{checkpoint.path.rpartition(f'/{self._session}/')[2]}"
-        self._storage.when_there(lambda: self._storage.sync(path))  # before the previous one is removed
+        self._storage.retry_until_reachable(lambda: self._storage.sync(path))
         record.enter_checkpoint(path)
         self._study.save()
         in_use = {other.checkpoint for other in self._study}  # other trials may resume from it too
@@ -140,16 +140,32 @@ def match_checkpoints(study: Study, storage: Storage) -> None:
         console.print(f"Warning: old checkpoints cannot be listed: {reason_of(error)}")
         return
     needed = {trial.checkpoint for trial in study if trial.checkpoint and trial.state != "FAIL"}
-    needed |= {path for path in study.checkpoints_of_runs() if path}
+    needed |= checkpoints_of_runs(study)
     if gone := sorted(needed - found):
         raise InputError(
             f"--resume: {len(gone)} of {len(needed)} checkpoints are not at {storage.place}, such as "
             f"{gone[0]}: mount it, or start a new search with --warm-start"
         )
-    for path in sorted(found - study.checkpoints()):
+    for path in sorted(found - checkpoints_to_keep(study)):
         try:
             storage.remove(path)
         except (OSError, ArrowException) as error:
             failures.append(f"{path}: {reason_of(error)}")
     if failures:
         console.print(f"Warning: {len(failures)} unused checkpoints cannot be removed, such as {failures[0]}")
+
+
+def checkpoints_to_keep(study: Study) -> set[str]:
+    """Paths of the checkpoints that trials may resume from, or that may hold the best student.
+
+    Checkpoints of failed trials are not kept. A trial that took over another one's checkpoint keeps its own
+    too, until its next one is complete.
+    """
+    own = {trial.checkpoint for trial in study if trial.state != "FAIL"}
+    left = {step.checkpoint for trial in study if not trial.is_done for step in trial.lineage}
+    return {path for path in own | left if path} | checkpoints_of_runs(study)
+
+
+def checkpoints_of_runs(study: Study) -> set[str]:
+    """Paths of the checkpoints that the confirmation's runs resume from; an ended run needs none."""
+    return {run.checkpoint for run in study.runs if run.checkpoint and not run.is_done}

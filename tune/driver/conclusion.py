@@ -70,10 +70,10 @@ def conclude(search: Search, best: Path, register: str | None = None) -> Conclus
         with alone(folder):  # a search resumed meanwhile could get another winner
             begun = replace(search, space=read_search(folder).space)  # its rungs are known since it began
             tested, report = _tested(best), _written(lambda: write_report(begun, folder))
-            _bring_to_mlflow(begun, folder)
+            _send_to_mlflow(begun, folder)
             registered, unregistered = _registered(begun, best, register)
     except InputError as error:
-        console.print(f"Neither tested nor reported on: {reason_of(error)}")
+        console.print(f"Not tested, and no report written: {reason_of(error)}")
         return Conclusion(unregistered=f"--register: {reason_of(error)}" if register else "")
     scores, shown = tested or (None, None)
     return Conclusion(scores, shown, report, registered, unregistered)
@@ -110,17 +110,17 @@ def _written(write: Callable[[], Path]) -> Path | None:
         return None
 
 
-def _bring_to_mlflow(search: Search, folder: Path) -> None:
+def _send_to_mlflow(search: Search, folder: Path) -> None:
     """Send the winner to the search's run in MLflow; print the reason if that fails.
 
     Does nothing if the session found the server unreachable and printed the command that sends the search
     later, which includes the winner.
     """
-    from tune.results.parent_run import bring_winner
+    from tune.results.parent_run import send_winner
 
     try:
         if destination_of(folder) is None:
-            bring_winner(search, folder)
+            send_winner(search, folder)
     except Exception as error:  # no failure may lose the search's result
         console.print(f"The winner is not in MLflow: {reason_of(error)}", soft_wrap=True)
 

@@ -17,7 +17,8 @@ from tune.cluster.resources import Resources
 from tune.cluster.slots import Slots
 from tune.cluster.storage import SESSION_PREFIX, TRIAL_PREFIX
 from tune.study.naming import FAILURES_FOLDER
-from tune.worker.trial import Work, run
+from tune.worker.entry import run
+from tune.worker.work import Work
 
 if TYPE_CHECKING:
     from tune.driver.session_state import SessionState
@@ -37,7 +38,7 @@ class Loop:
 
     def __init__(self, state: SessionState) -> None:
         self._search, self._study, self._storage = state.search, state.study, state.storage
-        self._name = _next_session(self._storage.when_there(self._storage.folders))
+        self._name = _next_session(self._storage.retry_until_reachable(self._storage.folders))
 
     @property
     def session(self) -> str:
@@ -54,7 +55,8 @@ class Loop:
         from ray import tune as ray_tune
         from ray.tune.stopper import CombinedStopper
 
-        from tune.driver.searcher import StudyScheduler, StudySearcher
+        from tune.driver.scheduler import StudyScheduler
+        from tune.driver.searcher import StudySearcher
         from tune.driver.stoppers import Breakdown
 
         search, study, record = self._search, self._study, stage.record
@@ -88,7 +90,7 @@ class Loop:
                 signal.signal(
                     signal.SIGINT, on_ctrl_c
                 )  # Ray leaves its own handler, which ignores the next Ctrl-C
-            study.come_to_rest()
+            study.reset_to_checkpoints()
             _write_what_fits(study.save)
             _write_what_fits(stage.tabulate)
             self._tidy()

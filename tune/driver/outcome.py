@@ -33,7 +33,7 @@ def finish(state: SessionState, slots: int) -> SearchResult:
         RuntimeError: All trials failed.
     """
     search, study = state.search, state.study
-    study.come_to_rest()
+    study.reset_to_checkpoints()
     TrialTable(study, search.space, search.folder, at_rest=True).write()
     found = verdict(study)
     if found is not None and found.is_over and study.confirmation is not None:

@@ -25,7 +25,7 @@ from tune.space.search_settings import OFF
 from tune.space.search_space import Space, from_tree, load
 from tune.study.growth import GROWABLE, grow, refuse_another_space
 from tune.study.limits import is_whole, wants_more
-from tune.study.naming import STUDY_FILE, Place, reserve, search_folder
+from tune.study.naming import STUDY_FILE, ReservedFolder, reserve, search_folder
 from tune.study.search import RESUME, Search, new_search, read_search
 from tune.study.study import Study
 from tune.study.tracking_place import refuse_another_place
@@ -71,10 +71,10 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
             "--register and its own --space may be given with it"
         )
     folder = search_folder(str(options.resume), settings, asked_by=RESUME)
-    search = read_search(folder, to_go_on=True)
+    search = read_search(folder, to_resume=True)
     if search.name != folder.name:  # a copy would resume the original's checkpoints
         raise InputError(
-            f"{RESUME}: {folder} holds the search {search.name!r}: its directory must have that name"
+            f"{RESUME}: {folder} contains the search {search.name!r}: the directory must have this name"
         )
     if search.folder != folder:  # moved since its start
         search = replace(search, settings=search.settings.override({"logs_dir": str(folder.parent.parent)}))
@@ -86,11 +86,11 @@ def resume(options: SearchOptions, settings: Settings) -> Search:
         search = grow(search, **limits)
     machines = _given(address=options.address, max_concurrent=options.max_concurrent)
     others = _given(time_budget=options.time_budget, max_concurrent=options.max_concurrent)
-    _tell_reached(search, limits, others)
+    _print_reached_limits(search, limits, others)
     return replace(search, resources=replace(search.resources, **machines))
 
 
-def _tell_reached(search: Search, limits: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+def _print_reached_limits(search: Search, limits: Mapping[str, Any], others: Mapping[str, Any]) -> None:
     """Print which of the given limits a search has reached already, and which options of a run do nothing.
 
     Args:
@@ -104,10 +104,10 @@ def _tell_reached(search: Search, limits: Mapping[str, Any], others: Mapping[str
     study = Study.read(path)
     n = f"{len(study)} trial{'' if len(study) == 1 else 's'}"
     if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
-        given, reached = {**limits, **others}, f"{search.name} is finished, with {n}: nothing runs"
+        given, reached = {**limits, **others}, f"{search.name} is finished, with {n}: nothing to run"
     elif not wants_more(study, search.space):
         given = {name: value for name, value in limits.items() if name != "confirm"}
-        reached = f"{search.name} has begun {n} and has reached its limits: no further trial starts"
+        reached = f"{search.name} has started {n} and has reached its limits: no further trial starts"
     else:
         return
     if given:
@@ -121,7 +121,7 @@ def _shown(name: str, value: Any) -> str:
     return OFF if name == "confirm" and value == 0 else str(value)
 
 
-def begin(options: SearchOptions, settings: Settings, place: Place | None = None) -> Search:
+def begin(options: SearchOptions, settings: Settings, place: ReservedFolder | None = None) -> Search:
     """Create a new search and its directory; with ``--repeat NAME`` a copy of an earlier search.
 
     Args:
@@ -136,13 +136,13 @@ def begin(options: SearchOptions, settings: Settings, place: Place | None = None
         return _begin(options, settings, held)
 
 
-def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
+def _begin(options: SearchOptions, settings: Settings, place: ReservedFolder) -> Search:
     logs_dir = settings.paths.logs_dir
     carried = CarriedOver((), {})
     resources = Resources()
     if options.repeat is None:
         space = _space(options, settings)
-        _tell_untrusted(space, settings)
+        _print_settings_outside(space, settings)
     else:
         known, carried = _repeated(options, settings)
         settings, resources = known.settings.override(options.settings), known.resources
@@ -176,7 +176,7 @@ def _begin(options: SearchOptions, settings: Settings, place: Place) -> Search:
     if options.warm_start is not None:
         carried = _carried(options.warm_start, space, settings)
     check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
-    _tell_size(space, carried.trials, options)
+    _check_size(space, carried.trials, options)
     return new_search(
         place.folder.name, space, settings, resources, carried.trials, place, proposals=carried.proposals
     )
@@ -191,18 +191,18 @@ def _space(options: SearchOptions, settings: Settings) -> Space:
     return load(options.space or space_path(options.config or preset), settings)
 
 
-def _tell_untrusted(space: Space, settings: Settings) -> None:
+def _print_settings_outside(space: Space, settings: Settings) -> None:
     """Print the settings whose base values lie outside the space: trusted trials get other values."""
     own = settings.leaves()
     active = space.active(own)
     outside = [f"{n} {value}" for n, value in active.items() if not contains(space.dimensions[n], value)]
     if outside and space.first:
         console.print(
-            f"Outside the space, so that each trial gets others: {', '.join(outside)}", soft_wrap=True
+            f"Settings outside the space, changed in trusted trials: {', '.join(outside)}", soft_wrap=True
         )
 
 
-def _tell_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions) -> None:
+def _check_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions) -> None:
     """Print a note if the space has fewer distinct settings than the requested number of trials.
 
     Raises:
@@ -218,7 +218,7 @@ def _tell_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions)
     if most < space.search.num_samples:
         tried = f", {space.n_points - most:.0f} of them tried" if most < space.n_points else ""
         console.print(
-            f"The space holds {space.n_points:.0f} settings{tried}: the search ends after {most} trials, "
+            f"The space has {space.n_points:.0f} settings{tried}: the search ends after {most} trials, "
             f"not {space.search.num_samples}",
             soft_wrap=True,
         )

@@ -105,7 +105,7 @@ class OpenSearch:
             )
         if search.space.search.second_objective == "ms":
             console.print(
-                "Second objective: milliseconds a text, measured on the trial's machine. They differ from "
+                "Second objective: milliseconds per text, measured on the trial's machine. They differ from "
                 "run to run, so that a repeated search is not bit-equal",
                 soft_wrap=True,
             )

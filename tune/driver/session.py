@@ -15,7 +15,6 @@ from themo.process.output import from_here, with_command
 from themo.process.progress import console
 from themo.tracking.runs import Tracking
 from themo.tracking.uri import tracking_uri, ui_command
-from themo.training.loop import train
 from tune.cluster import sharing
 from tune.cluster.connection import Cluster, Machine, connect
 from tune.cluster.slots import Slots
@@ -39,8 +38,9 @@ from tune.study.search import Search, alone, refuse_other_pairs
 from tune.study.study import Study
 from tune.study.tracking_place import keep_place, refuse_another_place
 from tune.study.work_time import most_at_once
+from tune.worker.entry import train
 from tune.worker.memory import peak_memory, share_by_memory
-from tune.worker.trial import Train, Work
+from tune.worker.work import Train, Work
 
 OnData = Callable[[Search, Sequence[TrainingData]], None]
 """Takes the search, with its rungs in sentence pairs, and the data of all its trials."""
@@ -164,7 +164,7 @@ def _confirm(
         return
     others = " and ".join(map(str, chosen.rivals))
     console.print(
-        f"Confirming trial {chosen.winner} beside {others} with {len(chosen.seeds)} further seeds at most",
+        f"Confirming trial {chosen.winner} against {others} with at most {len(chosen.seeds)} further seeds",
         soft_wrap=True,
     )
     loop = Loop(state)

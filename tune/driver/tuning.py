@@ -93,7 +93,7 @@ class TuneResult:
 
     def __repr__(self) -> str:
         best = f"best {self.objective} {self.best.score:.4f} in trial {self.best.number}"
-        more = "" if self.is_whole else ", not whole"
+        more = "" if self.is_whole else ", incomplete"
         return f"<themo.TuneResult {self.name!r}: {len(self.trials)} trials, {best}{more}>"
 
 

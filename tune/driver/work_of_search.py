@@ -12,7 +12,7 @@ from tune.space.dimensions import Scalar
 from tune.space.read_dimensions import data_leaves
 from tune.study.naming import SEARCH_FILE
 from tune.study.search import Search
-from tune.worker.trial import Train, Work
+from tune.worker.work import Train, Work
 
 Data = dict[tuple[Scalar, ...], TrainingData]
 """Training data by the values of the searched data settings."""

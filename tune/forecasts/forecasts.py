@@ -84,9 +84,9 @@ class Forecasts:
         self._process = self._fitted
         running = [trial for trial in study if trial.state == "RUNNING" and trial.number != arriving]
         if running:
-            self._believe(running)
+            self._assume_running_trials_end(running)
 
-    def _believe(self, running: Sequence[Trial]) -> None:
+    def _assume_running_trials_end(self, running: Sequence[Trial]) -> None:
         """Count running trials as ended at their predictions, so that no other trial repeats them."""
         ends = self._rows([(trial, self._whole) for trial in running])
         means, _ = self._fitted.predict(ends)
@@ -122,7 +122,7 @@ class Forecasts:
         means, deviations = self._process.predict(self._ends_of_reported)
         seen = np.array([trial.pairs_seen for trial in self._reported]) / self._whole
         costs = np.maximum(1 - seen, 0.0) + 0.5 * self._interval
-        ends = self._promises(means, deviations, costs)
+        ends = self._gains_per_cost(means, deviations, costs)
         return dict(zip((trial.number for trial in self._reported), ends, strict=True))
 
     @cached_property
@@ -134,7 +134,7 @@ class Forecasts:
         """The share of a whole trial between two judgements."""
         return self._space.search.first_pairs / self._whole
 
-    def _promises(self, means: Floats, deviations: Floats, costs: Floats) -> list[End]:
+    def _gains_per_cost(self, means: Floats, deviations: Floats, costs: Floats) -> list[End]:
         gains, chances = expected_gain(means, deviations, self.best_score)
         return list(map(End, means.tolist(), (gains / costs).tolist(), chances.tolist()))
 
@@ -158,7 +158,7 @@ class Forecasts:
         gains, _ = expected_gain(means, deviations, self.best_score)
         order = np.argsort(-gains, kind="stable")
         first = order[:1]
-        return places[order], self._promises(means[first], deviations[first], np.ones(1))[0]
+        return places[order], self._gains_per_cost(means[first], deviations[first], np.ones(1))[0]
 
     def _candidates(self) -> Floats:
         """Points of the unit cube, float64 of shape (points, n)."""

@@ -135,7 +135,7 @@ def write_best(
         note += f"# Trial {winner.number}: {winner.reason}. A run with these settings continues to its end.\n"
     best = folder / BEST_VERSION
     with unfinished(best) as new:
-        storage.when_there(partial(_fetch_anew, storage, str(winner.checkpoint), new))
+        storage.retry_until_reachable(partial(_fetch_again, storage, str(winner.checkpoint), new))
         if is_cut:
             add_to_summary(new, state="stopped early")  # written when the trial might have gone on
         if winner.lineage:
@@ -148,7 +148,7 @@ def write_best(
     write_text(folder / BEST_SETTINGS, note + chosen.to_yaml())
 
 
-def _fetch_anew(storage: Storage, path: str, folder: Path) -> None:
+def _fetch_again(storage: Storage, path: str, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # a partial copy of an earlier attempt
     storage.fetch(path, folder)
 

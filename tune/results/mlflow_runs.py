@@ -82,7 +82,7 @@ class SearchRuns:
         if at_rest or state != self._last[0]:
             study = Study.read(path)
             if at_rest:
-                study.come_to_rest()
+                study.reset_to_checkpoints()
             self._last = state, self._projection(study, at_rest)
         return self._last[1]
 

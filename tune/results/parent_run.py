@@ -16,7 +16,7 @@ from tune.study.search import Search, alone, read_search
 from tune.study.tracking_place import TRACKING_FILE, has_place, keep_place, refuse_another_place, uri_of
 
 
-def bring_winner(search: Search, folder: Path) -> None:
+def send_winner(search: Search, folder: Path) -> None:
     """Send a search whose session is over, and its winner, to MLflow.
 
     Args:
@@ -32,7 +32,7 @@ def bring_winner(search: Search, folder: Path) -> None:
             pass
 
 
-def renew(search: Search, folder: Path) -> None:
+def update_in_mlflow(search: Search, folder: Path) -> None:
     """Send report and winner of a search to MLflow again, unless it is running; print failures.
 
     Args:
@@ -41,11 +41,11 @@ def renew(search: Search, folder: Path) -> None:
     """
     try:
         if is_held(folder):
-            raise InputError("the search is running, and renews its run at its end")
+            raise InputError("the search is running and updates its run at its end")
         with alone(folder):
-            bring_winner(search, folder)
+            send_winner(search, folder)
     except InputError as error:
-        console.print(f"Not renewed in MLflow: {error}", soft_wrap=True)
+        console.print(f"Not updated in MLflow: {error}", soft_wrap=True)
 
 
 def send_search(folder: Path, seconds: float) -> Sent:
@@ -60,7 +60,7 @@ def send_search(folder: Path, seconds: float) -> Sent:
     """
     search, uri = read_search(folder, asked_by="send"), uri_of(folder)
     if is_held(folder):
-        raise InputError(f"{folder}: the search is running, and sends its runs itself")
+        raise InputError(f"{folder}: the search is running and sends its runs itself")
     experiment = search.settings.paths.experiment
     with alone(folder):
         sent = send(uri, experiment, SearchRuns(search, folder), folder, seconds)

@@ -179,7 +179,7 @@ def read_status(folder: Path, asked_by: str = "status NAME") -> Status:
     study = Study.read(path) if path.exists() else Study(None, search.mode)
     if is_held(folder):
         return Status(folder, search, study, "running", worked_seconds(study))
-    study.come_to_rest()
+    study.reset_to_checkpoints()
     activity: Activity = "interrupted"
     if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
         activity = "finished"

@@ -227,23 +227,23 @@ def _has_waited(trial: Trial, found: list[Decision] | None) -> bool:
 
 def _why_complete(search: Search, judged: list[Decision]) -> str:
     if search.space.search.scheduler == "none":
-        return "It was never stopped: scheduler none stops no trial"
+        return "It was never stopped: the scheduler is none"
     if not judged:
         return "It was never stopped: it completed before a report at which trials are judged"
     n_trusted = sum(decision.explanation.is_trusted for decision in judged)
     if n_trusted:
         times = "once" if n_trusted == 1 else f"{n_trusted} times"
-        return f"Its settings are trusted: it continued {times} where another would not have continued"
+        return f"Its settings are trusted: it continued {times} where other trials would not have continued"
     if search.space.search.scheduler == "pbt":
         return "It was never stopped: population based training stops no trial with finite reports"
     lowest = max((d.explanation for d in judged), key=lambda found: found.rank or 0)
-    return f"It was never stopped: each time it was judged, it passed; most narrowly with {lowest.line}"
+    return f"It was never stopped: it passed every decision, most narrowly with {lowest.line}"
 
 
 def _rivals(found: Explanation, mode: Mode) -> list[str]:
     """The trials that a decision compared, best first."""
     if not found.compared:
-        return ["No other trial had come as far"]
+        return ["No other trial had reached this point"]
     if found.second is not None:
         by_front = [
             f"trial {n} {place.value:.4f}, {cost_in_words(place.cost, found.second)} (front {place.front})"
@@ -251,7 +251,7 @@ def _rivals(found: Explanation, mode: Mode) -> list[str]:
         ]
         return ["Compared with: " + "; ".join(by_front)]
     ranked = sorted(found.compared.items(), key=lambda item: (loss_of(item[1], mode), item[0]))
-    what = "Compared with" if found.forecast is None else "Predicted ends of the others"
+    what = "Compared with" if found.forecast is None else "Predicted final scores of the other trials"
     return [f"{what}: " + ", ".join(f"trial {number} {value:.4f}" for number, value in ranked)]
 
 

@@ -65,11 +65,11 @@ def explain_at_rung(
         found = by_two_objectives(study, number, {**others, number: best}, quota)
         passes = found.rank is not None and found.rank <= quota
         return replace(found, state="RUNNING" if passes else "PRUNED", where=where, second=rungs.second)
-    goes_on = is_among_best(best, list(others.values()), rungs.factor, study.mode)
+    is_promoted = is_among_best(best, list(others.values()), rungs.factor, study.mode)
     losses = sorted(loss_of(value, study.mode) for value in others.values())
     threshold = loss_of(losses[quota - 1], study.mode) if len(losses) >= quota else None
     return Explanation(
-        "RUNNING" if goes_on else "PRUNED",
+        "RUNNING" if is_promoted else "PRUNED",
         trial.pairs_seen,
         where,
         best,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tune.space.search_settings import SecondObjective
-from tune.study.front import Place, cost_in_words
+from tune.study.front import FrontPosition, cost_in_words
 from tune.study.trial_record import Mode, State, loss_of
 
 NOT_FINITE = "a trial without a finite report is stopped"
@@ -69,8 +69,8 @@ class Explanation:
     forecast: Forecast | None = None
     is_trusted: bool = False
     seconds: float | None = None
-    place: Place | None = None
-    rivals: Mapping[int, Place] = field(default_factory=dict)
+    place: FrontPosition | None = None
+    rivals: Mapping[int, FrontPosition] = field(default_factory=dict)
     second: SecondObjective | None = None
 
     @property
@@ -86,7 +86,10 @@ class Explanation:
             end = f", {cost_in_words(self.place.cost, self.second)}"
             rank = f", front {self.place.front}{rank}"
         if self.forecast is not None:
-            end, rank = f", predicted to end at {self.forecast.value:.4f}", f"{rank} by expected gain a pair"
+            end, rank = (
+                f", predicted to end at {self.forecast.value:.4f}",
+                f"{rank} by expected gain per pair",
+            )
         return f"{self.value:.4f} at the {self.where}{end}{rank}; {self.rule}"
 
     def to_json(self) -> dict[str, Any]:

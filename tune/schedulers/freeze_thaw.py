@@ -19,7 +19,7 @@ from tune.schedulers.explanation import NOT_FINITE, Explanation, Forecast
 from tune.schedulers.rungs import crosses
 from tune.schedulers.scheduler import Scheduler
 from tune.space.search_space import Space
-from tune.study.limits import begins_more
+from tune.study.limits import starts_another
 from tune.study.study import Study
 from tune.study.trial_record import is_waiting
 
@@ -91,28 +91,28 @@ class FreezeThaw(Scheduler):
         space = self._space()
         waiting, n_startup = _waiting(study, arriving), space.search.startup_trials
         most = space.search.num_samples if self.most is None else self.most(study)
-        begins_another = begins_more(study, space.search, most)
-        if begins_another and len(study) < n_startup:
-            return _Next(None, f"{n_startup} trials begin before any continues")
+        is_another_due = starts_another(study, space.search, most)
+        if is_another_due and len(study) < n_startup:
+            return _Next(None, f"{n_startup} trials start before any continues")
         if not waiting:
-            return _Next(None, "no trial waits")
+            return _Next(None, "no trial is waiting")
         if not are_possible(study):
             return _Next(waiting[0], "a forecast needs two trials")
         found = forecasts_of(space, study, arriving)
-        if begins_another:
+        if is_another_due:
             first = _most_promising(found, waiting)
             if found.ends[first].gain < found.best_new.gain:
-                return _Next(None, "a new trial has a larger expected gain a pair")
-            return _Next(first, f"the largest expected gain a pair has trial {first}")
+                return _Next(None, "a new trial has a larger expected gain per pair")
+            return _Next(first, f"trial {first} has the largest expected gain per pair")
         hopeful = [number for number in waiting if found.ends[number].chance >= LEAST_CHANCE]
         if hopeful:
             first = _most_promising(found, hopeful)
-            return _Next(first, f"the largest expected gain a pair has trial {first}")
+            return _Next(first, f"trial {first} has the largest expected gain per pair")
         leader = study.scored_leader()
         is_any_running = any(trial.state == "RUNNING" and trial.number != arriving for trial in study)
         if leader is not None and leader.number in waiting and not is_any_running:
             return _Next(leader.number, f"the best trial, {leader.number}, is trained to its end")
-        return _Next(None, f"no trial that waits has a chance of {LEAST_CHANCE:.0%} to end best")
+        return _Next(None, f"no waiting trial has a chance of {LEAST_CHANCE:.0%} to end best")
 
     def _place(self, study: Study, number: int, following: _Next, arriving: int | None) -> Explanation:
         """A trial's rank among the waiting trials, by the forecast gain of its further training."""

@@ -53,7 +53,10 @@ class Median(Scheduler):
             return Explanation("PRUNED", pairs, where, None, averages, rule=NOT_FINITE)
         rank = rank_among(best, averages, study.mode)
         if len(averages) < MIN_OTHERS:
-            rule = f"every trial continues until {MIN_OTHERS} others have come as far, {len(averages)} have"
+            rule = (
+                f"every trial continues until {MIN_OTHERS} others have reached this point, "
+                f"{len(averages)} have"
+            )
             return Explanation("RUNNING", pairs, where, best, averages, rank, rule=rule)
         median = statistics.median(averages.values())
         is_worse = loss_of(best, study.mode) > loss_of(median, study.mode)

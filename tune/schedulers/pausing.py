@@ -22,7 +22,7 @@ from tune.schedulers.rungs import Rungs
 from tune.schedulers.scheduler import Scheduler
 from tune.space.search_settings import SearchSettings
 from tune.study.front import places
-from tune.study.limits import begins_more
+from tune.study.limits import starts_another
 from tune.study.resource import amount_of, in_words
 from tune.study.study import Study
 from tune.study.trial_record import is_waiting, loss_of
@@ -117,7 +117,9 @@ class PausingAsha(Scheduler):
     def _promotions(self, rule: str, quota: int, n: int) -> str:
         """The rule at a rung that `n` trials have reached, of which `quota` are promoted."""
         if not quota:
-            return f"none of {n} is promoted before {math.ceil(self.rungs.factor)} are here"
+            return (
+                f"no trial is promoted before {math.ceil(self.rungs.factor)} have reached the rung, {n} have"
+            )
         return rule.replace("continue", "are promoted")
 
     def _at_rungs(self, study: Study) -> _AtRungs:
@@ -133,7 +135,7 @@ class PausingAsha(Scheduler):
         """Minimum number of promotions at each rung: 1 once no new trial starts and none is running."""
         is_any_running = any(t.state == "RUNNING" and t.number != arriving for t in study)
         most = self.search.num_samples if self.most is None else self.most(study)
-        return 0 if is_any_running or begins_more(study, self.search, most) else 1
+        return 0 if is_any_running or starts_another(study, self.search, most) else 1
 
     def _ranked(self, results: Mapping[int, float], study: Study) -> list[int]:
         """Numbers of the trials at a rung, best first; ties go to the earlier trial."""

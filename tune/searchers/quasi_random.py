@@ -38,19 +38,19 @@ def points(space: Space, n_before: int, salt: tuple[int, ...] = ()) -> Iterator[
     sequence = qmc.Sobol(len(space.dimensions), rng=np.random.default_rng(seed))
     places = sequence.random_base2((n_points + _MOST_VALUES - 1).bit_length())
     for column, dimension in enumerate(space.dimensions.values()):
-        if _takes_turns(dimension):
-            places[:, column] = _in_turn(places[:, column], int(n_values(dimension)))
+        if _is_stratified(dimension):
+            places[:, column] = _stratified(places[:, column], int(n_values(dimension)))
     for point in places[n_before:n_points]:
         yield {n: decode(d, float(p)) for (n, d), p in zip(space.dimensions.items(), point, strict=True)}
 
 
-def _takes_turns(dimension: Dimension) -> bool:
+def _is_stratified(dimension: Dimension) -> bool:
     """Whether the values of a dimension are equally likely, and few."""
     is_logarithmic = isinstance(dimension, FloatRange | IntRange) and dimension.log
     return not is_logarithmic and n_values(dimension) <= _MOST_VALUES
 
 
-def _in_turn(places: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+def _stratified(places: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     """Places of which each block of `n` holds the middle of each n-th once; an incomplete block stays."""
     n_whole = len(places) // n * n
     ranks = places[:n_whole].reshape(-1, n).argsort(axis=1).argsort(axis=1)

@@ -46,14 +46,14 @@ def read_dimensions(
         problems: Lines for the user.
     """
     dimensions: dict[str, Dimension] = {}
-    whens: dict[str, object] = {}
+    raw_conditions: dict[str, object] = {}
     for name, rule in rules.items():
         if isinstance(rule, Mapping) and "when" in rule:
-            whens[name] = rule["when"]
+            raw_conditions[name] = rule["when"]
             rule = {key: value for key, value in rule.items() if key != "when"}
         try:
             dimensions[name] = _dimension(name, rule, f"{source}: space.{name}")
-            if name not in whens:  # else its ends are checked beside values of its parents
+            if name not in raw_conditions:  # else its ends are checked beside values of its parents
                 _refuse_ends(name, dimensions[name], {}, settings, source)
         except InputError as error:
             dimensions.pop(name, None)
@@ -61,7 +61,7 @@ def read_dimensions(
     unread = set(rules) - set(dimensions)
     readable = {
         name: when
-        for name, when in whens.items()
+        for name, when in raw_conditions.items()
         if name in dimensions and not (isinstance(when, Mapping) and unread & set(when))
     }
     return dimensions, _conditions(readable, dimensions, settings, source, problems)
@@ -94,7 +94,7 @@ def _refuse_ends(
 
 
 def _conditions(
-    whens: Mapping[str, object],
+    raw_conditions: Mapping[str, object],
     dimensions: Mapping[str, Dimension],
     settings: Settings,
     source: str,
@@ -103,7 +103,7 @@ def _conditions(
     """The conditions of the space; none if any is invalid."""
     conditions: dict[str, Condition] = {}
     n_before = len(problems)
-    for name, when in whens.items():
+    for name, when in raw_conditions.items():
         try:
             conditions[name] = read_condition(name, when, dimensions, f"{source}: space.{name}.when")
         except InputError as error:
@@ -119,7 +119,7 @@ def _conditions(
         box = next((box for box in boxes if name in box), None)
         if box is None:
             problems.append(
-                f"{source}: space.{name}.when: must hold somewhere, its parents exclude each other"
+                f"{source}: space.{name}.when: must be satisfiable, but its parents are never active together"
             )
             continue
         beside = {parent: value_at(box[parent], 0) for parent in ancestors(name, conditions)}

@@ -138,7 +138,7 @@ class SearchSettings(Section):
 
     @field_validator("confirm", mode="before")
     @classmethod
-    def _off_is_no_share(cls, value: object) -> object:
+    def _read_confirm(cls, value: object) -> object:
         if value is False or value == OFF:  # YAML reads `off` as false
             return 0.0
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
@@ -147,11 +147,11 @@ class SearchSettings(Section):
 
     @field_validator("stop_after_no_gain", "stop_gain", mode="before")
     @classmethod
-    def _off_is_no_limit(cls, value: object) -> object:
+    def _read_off_as_none(cls, value: object) -> object:
         return None if value is False or value == OFF else value
 
     @field_serializer("confirm")
-    def _no_share_is_off(self, value: float) -> float | str:
+    def _write_confirm(self, value: float) -> float | str:
         return value or OFF
 
     @model_validator(mode="before")
@@ -201,7 +201,7 @@ class SearchSettings(Section):
             ValueError: The first rung is not a share of a trial, or its sentence pairs are unknown.
         """
         if self.grace_share is None:
-            raise ValueError(f"grace_pairs {self.grace_pairs} says nothing of a whole trial")
+            raise ValueError(f"grace_pairs {self.grace_pairs} does not determine the pairs of a full trial")
         return self.first_pairs / self.grace_share
 
     def unused(self) -> dict[str, str]:
@@ -230,7 +230,10 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         )
     if search.second_objective is not None:
         problems += [
-            (owner, f"must be {_either(able)} with second_objective {search.second_objective}, got {name!r}")
+            (
+                owner,
+                f"must be {_one_of(able)} with second_objective {search.second_objective}, got {name!r}",
+            )
             for owner, able in FOR_TWO_OBJECTIVES.items()
             if (name := getattr(search, owner)) not in able
         ]
@@ -260,12 +263,12 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         given = {name: getattr(search, name) for name in EARLY_ENDS}
         problems += [(name, f"{rule}, got {value:g}") for name, value in given.items() if value is not None]
     if search.stop_chance is not None and search.stop_gain is None:
-        rule = "needs stop_gain (--stop-gain 0.01), the gain that it is the chance of"
+        rule = "needs stop_gain (--stop-gain 0.01): stop_chance is the chance of this gain"
         problems.append(("stop_chance", f"{rule}, got {search.stop_chance:g}"))
     return problems
 
 
-def _either(names: tuple[str, ...]) -> str:
+def _one_of(names: tuple[str, ...]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 

@@ -153,7 +153,7 @@ def from_tree(tree: Mapping[str, Any], settings: Settings, source: str) -> Space
         InputError: All problems in one line.
     """
     problems = [
-        f"{source}: unknown key {key!r}, known are space, first, search"
+        f"{source}: unknown key {key!r}; known keys: space, first, search"
         for key in tree
         if key not in ("space", "first", "search")
     ]
@@ -218,7 +218,7 @@ def _search(tree: object, source: str, problems: list[str]) -> SearchSettings:
             key = ".".join(["search", *map(str, item["loc"])])
             if item["type"] == "extra_forbidden":
                 known = SearchSettings.model_fields
-                hint = did_you_mean(str(item["loc"][-1]), known) or f", known are {', '.join(known)}"
+                hint = did_you_mean(str(item["loc"][-1]), known) or f"; known keys: {', '.join(known)}"
                 problems.append(f"{source}: unknown key {key!r}{hint}")
             else:
                 problems.append(f"{source}: {key}: must be {_rule_text(item)}, got {item['input']!r}")

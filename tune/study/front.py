@@ -20,7 +20,7 @@ from tune.space.search_settings import SecondObjective
 from tune.study.study import Study
 from tune.study.trial_record import COST, Trial, loss_of
 
-UNITS: Mapping[SecondObjective, str] = {"mb": "MB", "ms": "ms a text"}
+UNITS: Mapping[SecondObjective, str] = {"mb": "MB", "ms": "ms per text"}
 
 Point = tuple[float, float]
 """Objective as a loss, and cost; less is better."""
@@ -37,7 +37,7 @@ def cost_in_words(cost: float, second: SecondObjective) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class FrontPosition:
     """The place of a trial among others by two objectives.
 
     Attributes:
@@ -53,7 +53,7 @@ class Place:
     rank: int
 
 
-def places(study: Study, values: Mapping[int, float]) -> dict[int, Place]:
+def places(study: Study, values: Mapping[int, float]) -> dict[int, FrontPosition]:
     """The places of trials by two objectives, best first.
 
     Args:
@@ -70,7 +70,7 @@ def places(study: Study, values: Mapping[int, float]) -> dict[int, Place]:
         for number in spread({number: points[number] for number in numbers})
     ]
     return {
-        number: Place(values[number], points[number][1], front, rank)
+        number: FrontPosition(values[number], points[number][1], front, rank)
         for rank, (front, number) in enumerate(ordered, start=1)
     }
 

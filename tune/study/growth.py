@@ -56,7 +56,7 @@ def grow(
             )
         if confirm and study.confirmation is not None:
             raise InputError(
-                f"--confirm: must be off or left out, the confirmation of {search.name} has begun: a test "
+                f"--confirm: must be off or left out, the confirmation of {search.name} has started: a test "
                 f"that continues until it succeeds proves nothing, got {confirm:g}"
             )
         changes = {
@@ -68,7 +68,7 @@ def grow(
         }
         space = search.space.searched_by(**{k: value for k, value in changes.items() if value is not None})
         if _allows_more(search.space.search, space.search):
-            _refuse_a_search_at_its_end(search, study, space)
+            _refuse_exhausted_search(search, study, space)
         search = replace(search, space=space)
         write_text(folder / SEARCH_FILE, write_yaml(search.to_tree()))
     return search
@@ -83,7 +83,7 @@ def _allows_more(own: SearchSettings, new: SearchSettings) -> bool:
     return is_more
 
 
-def _refuse_a_search_at_its_end(search: Search, study: Study, space: Space) -> None:
+def _refuse_exhausted_search(search: Search, study: Study, space: Space) -> None:
     """Refuse limits with which no further trial would start.
 
     Raises:
@@ -104,7 +104,7 @@ def _refuse_a_search_at_its_end(search: Search, study: Study, space: Space) -> N
     if space.search.num_samples <= len(study):
         raise InputError(
             f"--num-samples: must be above {len(study)} for {search.name} to start more trials, all of "
-            f"its {len(study)} have begun, got {space.search.num_samples}"
+            f"its {len(study)} have started, got {space.search.num_samples}"
         )
     if most_trials(study, space) <= len(study):
         raise InputError(

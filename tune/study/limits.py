@@ -11,10 +11,10 @@ from tune.study.tried import most_trials
 
 def wants_more(study: Study, space: Space) -> bool:
     """Whether a search starts another trial in a free slot."""
-    return begins_more(study, space.search, most_trials(study, space))
+    return starts_another(study, space.search, most_trials(study, space))
 
 
-def begins_more(study: Study, search: SearchSettings, most: int) -> bool:
+def starts_another(study: Study, search: SearchSettings, most: int) -> bool:
     """Whether a search with a maximum number of trials, `most`, starts another one."""
     if len(study) >= most or is_exhausted(study, search):
         return False

@@ -34,7 +34,7 @@ _HALF_MADE = re.compile(rf"{re.escape(LOCK_FILE)}|\.?({SEARCH_FILE}|{STUDY_FILE}
 """Files of a directory whose ``search.yaml`` was never written."""
 
 
-class Place:
+class ReservedFolder:
     """Context that holds the lock of a new search's directory until the search is created.
 
     If the context exits without a ``search.yaml``, the directory is removed and its name is free again.
@@ -48,7 +48,7 @@ class Place:
         self._lock = lock
         self._made = made
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> ReservedFolder:
         return self
 
     def __exit__(
@@ -64,7 +64,7 @@ class Place:
         self._lock.release()
 
 
-def reserve(name: str | None, settings: Settings) -> Place:
+def reserve(name: str | None, settings: Settings) -> ReservedFolder:
     """Create and lock the directory of a new search.
 
     Args:
@@ -86,7 +86,7 @@ def reserve(name: str | None, settings: Settings) -> Place:
     raise InputError(f"--name: a search {name!r} exists at {folder}: choose another name, or --resume {name}")
 
 
-def _reserve_default(settings: Settings) -> Place:
+def _reserve_default(settings: Settings) -> ReservedFolder:
     now = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
     for number in itertools.count(1):
         place = _take(search_folder(now if number == 1 else f"{now}-{number}", settings))
@@ -95,7 +95,7 @@ def _reserve_default(settings: Settings) -> Place:
     raise AssertionError("a count has no end")
 
 
-def _take(folder: Path) -> Place | None:
+def _take(folder: Path) -> ReservedFolder | None:
     """Create and lock a directory; None if a search exists there or is being created."""
     made = [parent for parent in folder.parents[:2] if not parent.exists()]
     try:
@@ -112,7 +112,7 @@ def _take(folder: Path) -> Place | None:
     if (folder / SEARCH_FILE).exists():  # made by the process that held the lock before
         lock.release()
         return None
-    return Place(folder, lock, made)
+    return ReservedFolder(folder, lock, made)
 
 
 def search_folder(name: str, settings: Settings, asked_by: str = "--name") -> Path:

@@ -21,7 +21,7 @@ from themo.files.locks import try_lock
 from tune.cluster.resources import Resources
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space, from_tree
-from tune.study.naming import LOCK_FILE, SEARCH_FILE, STUDY_FILE, Place, reserve, search_folder
+from tune.study.naming import LOCK_FILE, SEARCH_FILE, STUDY_FILE, ReservedFolder, reserve, search_folder
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial
 
@@ -82,7 +82,7 @@ def new_search(
     settings: Settings,
     resources: Resources,
     carried: Sequence[Trial] = (),
-    place: Place | None = None,
+    place: ReservedFolder | None = None,
     *,
     proposals: Sequence[Mapping[str, Scalar]] = (),
 ) -> Search:
@@ -129,13 +129,13 @@ def discard_untried(search: Search) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_search(folder: Path, asked_by: str = RESUME, *, to_go_on: bool = False) -> Search:
+def read_search(folder: Path, asked_by: str = RESUME, *, to_resume: bool = False) -> Search:
     """Read the search of a directory.
 
     Args:
         folder: The search directory.
         asked_by: The option that an error message names.
-        to_go_on: Whether the search will be resumed, which needs the version of Themo that started it.
+        to_resume: Whether the search will be resumed, which needs the version of Themo that started it.
 
     Raises:
         InputError: There is no search, its file is damaged, or another version of Themo started it.
@@ -144,13 +144,13 @@ def read_search(folder: Path, asked_by: str = RESUME, *, to_go_on: bool = False)
     if not path.is_file():
         others = [other.name for other in search_folders(folder.parent)]
         hint = did_you_mean(folder.name, others)
-        raise InputError(f"{asked_by}: there is no search at {folder}: it holds no {SEARCH_FILE}{hint}")
+        raise InputError(f"{asked_by}: there is no search at {folder}: {SEARCH_FILE} is missing{hint}")
     tree = read_yaml(path)
     version = tree.pop("themo", __version__)
     of = "" if version == __version__ else f", started by themo {version}, this is {__version__}"
-    if of and to_go_on:
+    if of and to_resume:
         raise InputError(
-            f"{path}: was started by themo {version}, this is {__version__}: resume it with that one"
+            f"{path}: was started by themo {version}, this is {__version__}: resume it with themo {version}"
         )
     try:
         settings = Settings.model_validate(tree.pop("settings"))
@@ -213,7 +213,7 @@ def alone(folder: Path) -> Iterator[None]:
             (folder / LOCK_FILE).unlink()
             with suppress(OSError):  # the folder holds files of others
                 folder.rmdir()
-            raise InputError(f"--resume: there is no search at {folder} any more")
+            raise InputError(f"--resume: the search at {folder} no longer exists")
         yield
     finally:
         lock.release()

@@ -9,7 +9,6 @@ ends. Reports since the last checkpoint come again when the trial resumes.
 from __future__ import annotations
 
 import json
-import math
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,8 +22,8 @@ from themo.files.disk_space import IMPATIENT, Patience
 from tune.space.dimensions import Scalar
 from tune.study.confirmation import Confirmation
 from tune.study.journal import SEARCH, Journal, Kind
-from tune.study.study_file import Content, TrialLines, read_content, to_text
-from tune.study.trial_record import TRAINING_SECONDS, Mode, State, Takeover, Trial, loss_of
+from tune.study.study_file import TrialLines, read_content, to_text
+from tune.study.trial_record import TRAINING_SECONDS, Mode, State, Trial, loss_of
 
 COSINE = "best/val/cosine"
 """The metric that ranks trials with equal objectives."""
@@ -48,6 +47,7 @@ class Study:
     Attributes:
         confirmation: Plan of the winner's confirmation; None: no plan.
         journal: The events in order; None: unknown. Those of the confirmation's runs are not saved.
+        lines: The trials' lines in the file.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Study:
         self.carried = tuple(carried)
         self.proposals = tuple(proposals)
         self.journal = Journal() if journal is None and not trials else journal
-        self._lines = TrialLines()
+        self.lines = TrialLines()
         self._has_news = False
         self._saved = time.monotonic()
         self._whole = whole
@@ -106,13 +106,9 @@ class Study:
         """Add a trial's report, in memory until `save`; an objective that is not finite is left out."""
         trial = self[number]
         self._has_news = True
-        trial.metrics = dict(metrics)
-        value = metrics.get(objective, math.nan)
-        if math.isfinite(value):
-            trial.values[trial.pairs_seen] = value
+        value = trial.enter_report(metrics, objective)
         further: list[float | None] = [metrics[COSINE]] if COSINE in metrics else []
         if TRAINING_SECONDS in metrics:
-            trial.seconds_at[trial.pairs_seen] = trial.training_seconds
             further = [metrics.get(COSINE), trial.training_seconds]
         self._note("report", number, trial.pairs_seen, value, *further)
 
@@ -165,44 +161,21 @@ class Study:
     def resume(self, number: int) -> Trial:
         """Set a paused trial to running."""
         trial = self[number]
-        trial.state, trial.reason, trial.why = "RUNNING", "", ""
-        if trial.checkpoint_pairs == trial.pairs_seen:
-            trial.checkpoint_metrics = dict(trial.metrics)
-        self._lines.forget(number)
+        trial.resume()
+        self.lines.forget(number)
         self._note("resume", number)
         self.save()
         return trial
 
     def take_over(self, number: int, donor: int, params: Mapping[str, Scalar]) -> None:
         """Move a paused trial to another trial's checkpoint, with new settings; in memory until `save`."""
-        trial, other = self[number], self[donor]
-        last = trial.values[max(trial.values)]
-        trial.lineage.append(Takeover(trial.pairs_seen, last, trial.params, donor, trial.checkpoint))
-        trial.params, trial.least_gpus = dict(params), other.least_gpus
-        trial.checkpoint, trial.checkpoint_pairs = other.checkpoint, other.checkpoint_pairs
-        trial.values, trial.metrics = dict(other.values), dict(other.metrics)
-        trial.seconds_at = dict(other.seconds_at)
-        trial.checkpoint_metrics = {}  # both are paused at their checkpoints
+        self[number].take_over(self[donor], params)
         self._note("take_over", number, donor)
-
-    def checkpoints(self) -> set[str]:
-        """Checkpoints to keep: trials may resume from them, or they may hold the best student.
-
-        Checkpoints of failed trials are not kept. A trial that took over another one's checkpoint keeps its
-        own too, until its next one is complete.
-        """
-        own = {trial.checkpoint for trial in self if trial.state != "FAIL"}
-        left = {step.checkpoint for trial in self if not trial.is_done for step in trial.lineage}
-        return {path for path in own | left | self.checkpoints_of_runs() if path}
-
-    def checkpoints_of_runs(self) -> set[str | None]:
-        """Checkpoints that the confirmation's runs resume from; an ended run needs none."""
-        return {run.checkpoint for run in self.runs if not run.is_done} if self._whole is None else set()
 
     def drop_checkpoint(self, number: int) -> None:
         """Record that an ended trial's checkpoint is not needed."""
         self[number].checkpoint = None
-        self._lines.forget(number)
+        self.lines.forget(number)
         self.save()
 
     def ranked(self) -> list[Trial]:
@@ -228,7 +201,7 @@ class Study:
     def winner(self) -> Trial | None:
         """The trial whose student the search hands over: `scored_winner`, or a rival that is proven better.
 
-        After `come_to_rest` it equals the leader.
+        After `reset_to_checkpoints` it equals the leader.
         """
         return self._handed_over(self.scored_winner())
 
@@ -244,7 +217,7 @@ class Study:
         able = (trial for trial in self if trial.is_scored and trial.saved(self.mode) is not None)
         return min(able, key=lambda trial: self._place(trial, trial.saved(self.mode)), default=None)
 
-    def come_to_rest(self) -> bool:
+    def reset_to_checkpoints(self) -> bool:
         """Reset the running trials to their last checkpoints; in memory until `save`.
 
         Their later reports come again when the search is resumed. Trials whose end was decided but not yet
@@ -253,15 +226,15 @@ class Study:
         Returns:
             Whether any trial ended.
         """
-        has_ended = self._whole is None and self.runs.come_to_rest()
+        has_ended = self._whole is None and self.runs.reset_to_checkpoints()
         for trial in self:
             if trial.is_done:
                 continue
-            is_whole = trial.checkpoint_pairs == trial.pairs_seen
-            if trial.verdict == "FAIL" or (trial.verdict and trial.verdict != "RUNNING" and is_whole):
-                self._end(trial, trial.verdict)
+            verdict = trial.verdict
+            if verdict == "FAIL" or (verdict and verdict != "RUNNING" and trial.is_at_checkpoint):
+                self._end(trial, verdict)
                 has_ended = True
-            elif trial.verdict or not is_whole:
+            elif verdict or not trial.is_at_checkpoint:
                 self.rewind(trial.number)
             else:
                 trial.rewind()  # drops training time after the checkpoint
@@ -292,17 +265,7 @@ class Study:
             self._whole._write(patience)
         if self.path is None:
             return
-        path, runs = self.path, self.runs
-        content = Content(
-            self.mode,
-            self.trials,
-            self.carried,
-            self.proposals,
-            self.journal,
-            self.confirmation,
-            runs.trials,
-        )
-        text = to_text(content, self._lines, runs._lines)
+        path, text = self.path, to_text(self)
         patience(lambda: write_text(path, text))
 
     @cached_property
@@ -330,7 +293,7 @@ class Study:
         """
         study = cls.read(path)
         study._patience = patience
-        if study.come_to_rest():
+        if study.reset_to_checkpoints():
             study.save()
         return study
 

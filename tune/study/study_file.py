@@ -7,13 +7,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from themo.errors import InputError
 from tune.space.dimensions import Scalar
 from tune.study.confirmation import Confirmation, read_confirmation
 from tune.study.journal import Journal, read_journal
 from tune.study.trial_record import Mode, Trial, read_trial
+
+if TYPE_CHECKING:
+    from tune.study.study import Study
 
 _FORMAT = 1
 
@@ -55,23 +58,17 @@ class TrialLines:
         return line
 
 
-def to_text(content: Content, lines: TrialLines, lines_of_runs: TrialLines) -> str:
-    """Return the text of the file, ending in a newline.
-
-    Args:
-        content: The content.
-        lines: Known lines of the ended trials.
-        lines_of_runs: Known lines of the confirmation's runs.
-    """
-    carried = ", ".join(map(lines.line, content.carried))
-    proposals = json.dumps([dict(params) for params in content.proposals], ensure_ascii=False)
-    text = f'{{"format": {_FORMAT}, "mode": "{content.mode}", "saved": {time.time():.3f}, '
-    text += f'"carried": [{carried}], "proposals": {proposals}, "trials": {lines.text(content.trials)}'
-    if content.journal is not None:
-        text += f', "journal": {content.journal.to_json()}'
-    if content.confirmation is not None:
-        plan = json.dumps(content.confirmation.to_tree()).removesuffix("}")
-        text += f',\n"confirmation": {plan}, "runs": {lines_of_runs.text(content.runs)}}}'
+def to_text(study: Study) -> str:
+    """Return the text of the file, ending in a newline."""
+    carried = ", ".join(map(study.lines.line, study.carried))
+    proposals = json.dumps([dict(params) for params in study.proposals], ensure_ascii=False)
+    text = f'{{"format": {_FORMAT}, "mode": "{study.mode}", "saved": {time.time():.3f}, '
+    text += f'"carried": [{carried}], "proposals": {proposals}, "trials": {study.lines.text(study.trials)}'
+    if study.journal is not None:
+        text += f', "journal": {study.journal.to_json()}'
+    if study.confirmation is not None:
+        plan = json.dumps(study.confirmation.to_tree()).removesuffix("}")
+        text += f',\n"confirmation": {plan}, "runs": {study.runs.lines.text(study.runs.trials)}}}'
     return text + "}\n"
 
 
@@ -109,4 +106,4 @@ def read_content(path: Path) -> Content:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: holds no study: {error!r}") from None
+        raise InputError(f"{path}: has no valid study: {error!r}") from None

@@ -24,7 +24,7 @@ TRACKING_FILE = "tracking.json"
 
 
 @dataclass(frozen=True)
-class Place:
+class TrackedExperiment:
     """An MLflow server or database, and an experiment.
 
     Attributes:
@@ -90,7 +90,7 @@ def keep_place(folder: Path, experiment: str, experiment_id: str | None, uri: st
     is_there = known is not None and is_same_place(known.uri or default_uri(logs_dir), uri)
     if is_there and known is not None and experiment_id in (None, known.experiment_id):
         return
-    place = Place(Destination.of(uri, experiment, logs_dir).uri, experiment, experiment_id)
+    place = TrackedExperiment(Destination.of(uri, experiment, logs_dir).uri, experiment, experiment_id)
     write_text(folder / TRACKING_FILE, json.dumps(asdict(place), indent=1, ensure_ascii=False) + "\n")
 
 
@@ -154,7 +154,7 @@ def uri_of(folder: Path) -> str:
     return known.uri
 
 
-def _read(folder: Path) -> Place | None:
+def _read(folder: Path) -> TrackedExperiment | None:
     path = folder / TRACKING_FILE
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
@@ -171,7 +171,7 @@ def _read(folder: Path) -> Place | None:
         ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    return Place(uri, experiment, experiment_id)
+    return TrackedExperiment(uri, experiment, experiment_id)
 
 
 def _logs_dir(folder: Path) -> Path:

@@ -6,6 +6,7 @@ Data only: `tune.study.study` records events, `tune.worker.trial` trains.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -146,6 +147,11 @@ class Trial:
         return int(self.metrics.get("pairs_seen", 0))
 
     @property
+    def is_at_checkpoint(self) -> bool:
+        """Whether there is no report after the checkpoint."""
+        return self.checkpoint_pairs == self.pairs_seen
+
+    @property
     def training_seconds(self) -> float:
         """Seconds of training at the last report, without validation, checkpoints, pauses and lost work."""
         return self.metrics.get(TRAINING_SECONDS, 0.0)
@@ -191,6 +197,16 @@ class Trial:
         self.started = started if self.started is None else self.started
         self.ended, self.machine = ended, machine
 
+    def enter_report(self, metrics: Mapping[str, float], objective: str) -> float:
+        """Record a report; return its objective, which `values` hold only if it is finite."""
+        self.metrics = dict(metrics)
+        value = metrics.get(objective, math.nan)
+        if math.isfinite(value):
+            self.values[self.pairs_seen] = value
+        if TRAINING_SECONDS in metrics:
+            self.seconds_at[self.pairs_seen] = self.training_seconds
+        return value
+
     def enter_checkpoint(self, path: str) -> None:
         """Record the checkpoint of the last report, by its path relative to the search's storage."""
         self.checkpoint = path
@@ -203,6 +219,22 @@ class Trial:
             state, reason = "FAIL", "it ended without a report"
         self.state, self.verdict, self.reason = state, "", reason or self.reason
         self.checkpoint_metrics = {}
+
+    def resume(self) -> None:
+        """Set a paused trial to running."""
+        self.state, self.reason, self.why = "RUNNING", "", ""
+        if self.is_at_checkpoint:
+            self.checkpoint_metrics = dict(self.metrics)
+
+    def take_over(self, donor: Trial, params: Mapping[str, Scalar]) -> None:
+        """Move a paused trial to the checkpoint of another paused one, with new settings."""
+        last = self.values[max(self.values)]
+        self.lineage.append(Takeover(self.pairs_seen, last, self.params, donor.number, self.checkpoint))
+        self.params, self.least_gpus = dict(params), donor.least_gpus
+        self.checkpoint, self.checkpoint_pairs = donor.checkpoint, donor.checkpoint_pairs
+        self.values, self.metrics = dict(donor.values), dict(donor.metrics)
+        self.seconds_at = dict(donor.seconds_at)
+        self.checkpoint_metrics = {}  # equal to `metrics` at a pause
 
     def rewind(self) -> None:
         """Drop all reports after the checkpoint; a resumed trial repeats them."""

@@ -100,7 +100,7 @@ def _candidates(
     open_ = {name: narrowed[name] for name in near if name in narrowed}
     if any(isinstance(dimension, FloatRange) for dimension in open_.values()):
         for _ in range(most):
-            yield {name: _beside(d, near[name], random) for name, d in open_.items()}
+            yield {name: _neighbour(d, near[name], random) for name, d in open_.items()}
         return
     n_points = sum(size for _, size in finite)
     start = int(random.random() * n_points)
@@ -111,7 +111,7 @@ def _candidates(
         yield {name: decode(dimension, random.random()) for name, dimension in box.items()}
 
 
-def _beside(dimension: Dimension, value: Scalar, random: np.random.Generator) -> Scalar:
+def _neighbour(dimension: Dimension, value: Scalar, random: np.random.Generator) -> Scalar:
     """A value of a real range within about a twentieth of the range; another dimension keeps its value."""
     if not isinstance(dimension, FloatRange):
         return value

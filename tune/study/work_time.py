@@ -104,13 +104,13 @@ def seconds_left(
     """
     rested = [trial for trial in study if trial.state != "RUNNING" and trial.seconds > 0]
     n_left = n_trials - study.n_done
-    telling = [trial.seconds for trial in rested if trial.number >= n_trusted or n_trials <= n_trusted]
-    if not telling or not study.n_done or n_left <= 0:
+    comparable = [trial.seconds for trial in rested if trial.number >= n_trusted or n_trials <= n_trusted]
+    if not comparable or not study.n_done or n_left <= 0:
         return None
 
-    def as_others(seconds: float) -> float | None:
+    def mean_rest(seconds: float) -> float | None:
         """Expected remaining time of a trial after `taken` seconds; None if no other trial took longer."""
-        for known in (telling, [trial.seconds for trial in rested]):
+        for known in (comparable, [trial.seconds for trial in rested]):
             longer = [other - seconds for other in known if other > seconds]
             if longer:
                 return fmean(longer)
@@ -118,10 +118,10 @@ def seconds_left(
 
     def rest(trial: Trial) -> float:
         parts = None if settings is None else rest_of_run(trial, settings, trial_seconds)
-        to_its_end = None if parts is None else parts * trial.seconds
-        return min((s for s in (as_others(trial.seconds), to_its_end) if s is not None), default=0.0)
+        own_rest = None if parts is None else parts * trial.seconds
+        return min((s for s in (mean_rest(trial.seconds), own_rest) if s is not None), default=0.0)
 
     under_way = [rest(trial) for trial in study if trial.state == "RUNNING"]
-    to_come = max(0, n_trials - len(study)) * (as_others(0.0) or 0.0)
-    left = max([(sum(under_way) + to_come) / min(slots, n_left), *under_way])  # one runs in one slot
+    unstarted = max(0, n_trials - len(study)) * (mean_rest(0.0) or 0.0)
+    left = max([(sum(under_way) + unstarted) / min(slots, n_left), *under_way])  # one runs in one slot
     return left if left > 0 else None

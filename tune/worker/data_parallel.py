@@ -39,8 +39,9 @@ from ray.util.placement_group import PlacementGroup, placement_group_table, remo
 from themo.files.disk_space import Patience
 from tune.worker.mailbox import Files, Mailbox, Message
 from tune.worker.reporter import folder_for_version, notify_tune_of_waiting, report_to_tune
-from tune.worker.trial import Work, newest_checkpoint, run_trial
+from tune.worker.trial import newest_checkpoint, run_trial
 from tune.worker.trial_report import TrialReport
+from tune.worker.work import Work
 
 _TICK_SECONDS = 1.0
 _START_SECONDS = "300"
@@ -168,8 +169,8 @@ def _report(message: Message) -> None:
             _unpack(files, folder)
             return folder
 
-        wait_for_room = Patience(tell=lambda for_what: notify_tune_of_waiting(message.report, for_what))
-        report_to_tune(message.report, wait_for_room(unpacked))
+        patience = Patience(warn=lambda for_what: notify_tune_of_waiting(message.report, for_what))
+        report_to_tune(message.report, patience(unpacked))
 
 
 def _train_on_worker(loop: dict[str, Any]) -> None:

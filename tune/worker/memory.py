@@ -6,11 +6,11 @@ module handles the rest: a single pair, the student or the held-out pairs do not
 If trials share GPUs by measured memory, the first trials have a GPU each. Their peaks determine the share of
 later trials, and of trials resumed after a pause. Later trials may need more, as settings differ: then their
 batches are split, or their share grows like that of any other.
+
+Functions for a worker import torch, which the driver does without: half of a worker's memory.
 """
 
 from __future__ import annotations
-
-import torch
 
 from tune.study.study import Study
 
@@ -47,6 +47,8 @@ def peak_memory() -> float | None:
 
     CUDA's own memory and that of other processes are included: valid only for a process alone on its GPU.
     """
+    import torch
+
     if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
         return None
     free, total = torch.cuda.mem_get_info()
@@ -59,6 +61,8 @@ def keep_to_share(gpus: float) -> None:
 
     CUDA's own memory, a few hundred megabytes a process, is not counted.
     """
+    import torch
+
     if gpus and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.set_per_process_memory_fraction(min(1.0, gpus))

@@ -99,14 +99,14 @@ class Reporter:
             self._deliver(self._report_of(report), None)
             return
         with ExitStack() as stack:
-            wait_for_room = Patience(tell=self.wait)
-            version = wait_for_room(lambda: folder_for_version(stack)) / "version"
+            patience = Patience(warn=self.wait)
+            version = patience(lambda: folder_for_version(stack)) / "version"
 
             def save() -> None:
                 shutil.rmtree(version, ignore_errors=True)
                 report.save(version)
 
-            wait_for_room(save)
+            patience(save)
             self._deliver(self._report_of(report), version)  # with the time after writing
 
     def _report_of(self, report: Report) -> TrialReport:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import atexit
 import gc
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow.fs
 import torch
 from ray import tune as ray_tune
 
-from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
 from themo.errors import reason_of
 from themo.files.disk_space import Patience
@@ -28,73 +26,14 @@ from themo.process.devices import is_device_fault, is_out_of_memory
 from themo.training.distributed import PeerLostError
 from tune.cluster.own_device import DeviceError, own_device
 from tune.cluster.sharing import refuse_unsigned
-from tune.cluster.shipping import Shipment
 from tune.cluster.storage import Storage, answers, wait_for_storage
 from tune.schedulers.rules import scheduler_of
-from tune.space.dimensions import Scalar
-from tune.space.search_settings import SearchSettings
 from tune.study.front import cost_metric
-from tune.study.trial_record import DIVERGED, Trial
-from tune.worker.memory import keep_to_share, peak_memory
-from tune.worker.reporter import Report, Reporter, Send, StorageError, report_to_tune
+from tune.study.trial_record import DIVERGED
+from tune.worker.memory import keep_to_share
+from tune.worker.reporter import Report, Reporter, Send, StorageError
 from tune.worker.student_cost import student_cost
-
-
-class Train(Protocol):
-    """A training function; `themo.training.loop.train`."""
-
-    def __call__(
-        self,
-        settings: Settings,
-        data: TrainingData,
-        *,
-        report: Callable[[Report], None],
-        resume: Path | None = None,
-    ) -> object:
-        """Train, calling `report` at intervals; continue from the checkpoint `resume` if given."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """Inputs shared by all trials of a search.
-
-    Attributes:
-        settings: Base settings, to which a trial's searched settings are applied.
-        search: Settings of the search, which determine where trials are judged and write checkpoints.
-        data: The training data of each combination of searched data settings.
-        data_leaves: Names of these settings.
-        storage: Folder or URI of the checkpoints, as seen by every worker.
-        train: The training function.
-        shipment: Sends the data to machines that do not share the driver's files; None: all share them.
-        measure: Returns a trial's peak share of its GPU's memory.
-    """
-
-    settings: Settings
-    search: SearchSettings
-    data: Mapping[tuple[Scalar, ...], TrainingData]
-    data_leaves: tuple[str, ...]
-    storage: str
-    train: Train
-    shipment: Shipment | None = None
-    measure: Callable[[], float | None] = peak_memory
-
-
-def configuration(trial: Trial) -> dict[str, Any]:
-    """The configuration of a trial that Ray passes to the worker."""
-    return {
-        "number": trial.number,
-        "params": dict(trial.params),
-        "gpus": trial.gpus,
-        "checkpoint": trial.checkpoint,
-        "checkpoint_pairs": trial.checkpoint_pairs,
-        "training_seconds": trial.seconds_at.get(trial.checkpoint_pairs, 0.0),
-        "cost": trial.cost,
-    }
-
-
-def run(config: dict[str, Any], *, work: Work) -> None:
-    """Run one trial; called by Ray on a worker."""
-    run_trial(config, work, newest_checkpoint(config["checkpoint"], work.storage), report_to_tune)
+from tune.worker.work import Work
 
 
 def run_trial(
@@ -141,7 +80,7 @@ def run_trial(
             data, resume = _fetched(data, work, newest, stack, waits)
             if (second := search.second_objective) is not None and reports:
                 measured = partial(student_cost, settings, data, second)
-                cost = config["cost"] or Patience(tell=waits)(measured)
+                cost = config["cost"] or Patience(warn=waits)(measured)
                 reporter.add_to_reports({cost_metric(second): cost})
             work.train(settings, data, report=reporter if reports else _drop_report, resume=resume)
     except (
@@ -168,7 +107,7 @@ def _clear_device(gpus: float) -> None:
         DeviceError: The GPU does not respond, perhaps since the previous trial.
     """
     gc.collect()
-    _spare_what_is_imported()
+    _exclude_imports_from_collection()
     try:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -178,7 +117,7 @@ def _clear_device(gpus: float) -> None:
 
 
 @cache
-def _spare_what_is_imported() -> None:
+def _exclude_imports_from_collection() -> None:
     """Exclude imported modules from garbage collection, which took most of the time between trials."""
     gc.freeze()
     atexit.register(gc.unfreeze)  # else extensions report leaks at exit
@@ -200,7 +139,7 @@ def _fetched(
     try:
         if shipment is not None:  # this machine may have joined after the others were checked
             wait_for_storage(lambda: refuse_unsigned(storage), lambda: False, waits)
-            data = Patience(tell=waits)(lambda: shipment.unpack(data))
+            data = Patience(warn=waits)(lambda: shipment.unpack(data))
         if newest is None:
             return data, None
         return data, Path(

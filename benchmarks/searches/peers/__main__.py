@@ -1,9 +1,9 @@
-"""Replays peers on a table of recorded curves, and prints a line each.
+"""Replays peers on a table of recorded curves, and prints a line for each peer.
 
     python -m benchmarks.searches.peers benchmarks/searches/tables/miniature.parquet --seeds 10 --slots 4
 
-A replay ends at the bar or after the budget. A line gives the median pairs until the bar, in whole trainings,
-with the quartiles; the share of seeds that reached it; and the processor seconds a seed.
+A replay ends at the target or after the budget. A line has the median pairs until the target, in full
+trainings, with quartiles; the share of seeds that reached it; and the CPU seconds per seed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from themo.config import settings as config
 
 
 def oracle_of(curves: list[Curve]) -> Oracle:
-    """The oracle of a table: a whole training counts as one epoch, whatever its world."""
+    """The oracle of a table: a full training counts as one epoch in every world."""
     whole = max(curve.pairs[-1] for curve in curves if curve.is_whole)
     settings = config.load().override({"epochs": 1})
     return Oracle(settings, without_first(settings), curves, whole)
@@ -48,7 +48,7 @@ def line(peer: Peer, oracle: Oracle, asked: argparse.Namespace) -> str:
     share = np.isfinite(reached).mean()
     return (
         f"{peer.name:20s} {middle:6.2f} ({low:.2f} to {high:.2f})  reached {share:4.0%}  "
-        f"{np.median(n_trials):5.0f} trials  {seconds:6.2f} s a seed"
+        f"{np.median(n_trials):5.0f} trials  {seconds:6.2f} s per seed"
     )
 
 
@@ -57,8 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.searches.peers", description=__doc__)
     parser.add_argument("table", type=Path, help="file of recorded curves")
     parser.add_argument("--seeds", type=int, default=10, help="replays of each peer (default: 10)")
-    parser.add_argument("--slots", type=int, default=1, help="trainings at a time (default: 1)")
-    parser.add_argument("--budget", type=float, default=32, help="whole trainings a replay (default: 32)")
+    parser.add_argument("--slots", type=int, default=1, help="simultaneous trainings (default: 1)")
+    parser.add_argument("--budget", type=float, default=32, help="full trainings per replay (default: 32)")
     parser.add_argument(
         "--bar", type=float, help="objective to reach (default: a standard error below the best)"
     )
@@ -66,12 +66,14 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     curves = read(asked.table)
     if not any(curve.is_whole for curve in curves):
-        print(f"Error: {asked.table}: must hold a whole curve, got {len(curves)} curves", file=sys.stderr)
+        print(
+            f"Error: {asked.table}: must contain a complete curve, got {len(curves)} curves", file=sys.stderr
+        )
         return 2
     oracle = oracle_of(curves)
     if asked.bar is None:
         asked.bar = oracle.bar
-    print(f"{len(oracle.firsts)} settings, bar {asked.bar:.4f}, {asked.slots} slots, {asked.seeds} seeds")
+    print(f"{len(oracle.firsts)} settings, target {asked.bar:.4f}, {asked.slots} slots, {asked.seeds} seeds")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries' own deprecations
         for name in asked.peers:

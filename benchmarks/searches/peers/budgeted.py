@@ -1,4 +1,4 @@
-"""Libraries that hand out a setting with a budget, and learn its score when the budget is spent."""
+"""Libraries that propose a setting with a budget, and receive its score when the budget is used."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tune.space.dimensions import Scalar
 
 @dataclass(frozen=True)
 class Proposal:
-    """A setting and how far it is to be trained.
+    """A setting and its training budget.
 
     Attributes:
         setting: The library's name of the setting.
         params: The settings.
         n_reports: Reports, counted from the start of the training, after which the score is due.
-        handle: The library's object for the answer.
+        handle: The library's object to which the score is reported.
     """
 
     setting: Hashable
@@ -45,8 +45,8 @@ WORST = 0.0
 class Budgeted(Method):
     """A method of proposals with budgets.
 
-    A setting that is proposed again continues from its checkpoint. Where its training still runs, as some
-    libraries propose it even then, a second training begins from the start.
+    A setting that is proposed again continues from its checkpoint. If its first training still runs (some
+    libraries propose a setting even then), a second training starts from scratch.
     """
 
     def __init__(self) -> None:
@@ -55,14 +55,14 @@ class Budgeted(Method):
 
     @abstractmethod
     def propose(self) -> Proposal | None:
-        """The library's next setting and budget; None where it has no more."""
+        """The library's next setting and budget; None if it has no more."""
 
     @abstractmethod
     def tell(self, asked: Proposal, value: float, *, failed: bool) -> None:
         """Give the library the score of a proposal, higher is better."""
 
     def ask(self) -> Job | None:
-        """The next proposal that needs training; the score of a training that is over is reported at once."""
+        """The next proposal that needs training; a finished training's score is reported at once."""
         while (asked := self.propose()) is not None:
             number = self._number(asked)
             training = self._trainings[number]
@@ -81,7 +81,7 @@ class Budgeted(Method):
         return number
 
     def report(self, trial: int, pairs: int, value: float, *, is_last: bool) -> bool:
-        """Train on until the budget is spent."""
+        """Continue the training until the budget is used."""
         training = self._trainings[trial]
         training.n_reports += 1
         training.pairs, training.value, training.is_over = pairs, value, is_last

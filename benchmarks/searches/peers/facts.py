@@ -1,4 +1,4 @@
-"""Facts of a task that searches need before they begin."""
+"""Facts of a task that searches need before they start."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Facts:
     """Facts that a user knows of a task before a search.
 
     Attributes:
-        whole: Sentence pairs of a whole training.
-        n_reports: Reports of a whole training. Peers count reports, as their documentation counts epochs.
-        slots: Trainings at a time.
+        whole: Sentence pairs of a full training.
+        n_reports: Reports of a full training. Peers count reports, as their documentation counts epochs.
+        slots: Number of simultaneous trainings.
     """
 
     whole: int

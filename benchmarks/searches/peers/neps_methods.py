@@ -1,13 +1,14 @@
 """NePS through its ask-and-tell interface: PriorBand, Hyperband and ASHA.
 
-All have their defaults: reduction factor 3, rungs from the number of reports, which is the fidelity. Its
-documentation recommends PriorBand where the user has a prior, and Hyperband elsewhere. Here no method has a
+All use their defaults: reduction factor 3, and rungs from the number of reports, which is the fidelity.
+NePS's documentation recommends PriorBand where the user has a prior, and Hyperband elsewhere. Here no method
+has a
 prior, as all start without the trusted settings: PriorBand draws uniformly and around the best setting.
 `ifbo` is left out, since it downloads the weights of its model. A score is one minus the objective at the
 rung.
 
-NePS 0.17.0 requires pandas below 3 and networkx below 3, and we pin newer ones: `make peers` installs
-it with these two requirements overridden.
+NePS 0.17.0 requires pandas below 3 and networkx below 3, but Themo pins newer versions. `make peers` installs
+NePS with these two requirements overridden.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import warnings
 from typing import Any
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # its imports warn of what torch deprecates
+    warnings.simplefilter("ignore")  # its imports cause torch's deprecation warnings
     import neps
 
 from benchmarks.searches.peers.budgeted import Budgeted, Proposal
@@ -92,6 +93,6 @@ def hyperband(space: Space, seed: int, facts: Facts) -> Method:
 def asha(space: Space, seed: int, facts: Facts) -> Method:
     """ASHA that promotes, recommended for many workers.
 
-    It promotes settings that still train (`findings/neps-asha-promotes-unevaluated.sh`); those begin again.
+    It promotes settings that still train (`findings/neps-asha-promotes-unevaluated.sh`); these restart.
     """
     return NepsMethod(space, "asha", seed, facts.n_reports)

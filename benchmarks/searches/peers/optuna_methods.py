@@ -1,8 +1,8 @@
 """Optuna's TPE with three of its pruners.
 
 Its documentation recommends, in the tutorial on pruning, Hyperband for TPE; the median pruner is the default.
-TPE has its defaults, multivariate with a constant liar. A step is a report, counted from 1. A whole
-training reports its best value, which is that of the student kept.
+TPE has its defaults, multivariate with a constant liar. A step is a report, counted from 1. A full
+training reports its best value, that of the kept student.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def with_wilcoxon(space: Space, seed: int, facts: Facts) -> Method:  # noqa: ARG
     """TPE with the Wilcoxon pruner at its defaults.
 
     The pruner is documented for means over instances in random order, not for learning curves. Here an
-    instance is a report, and the value of a trial is the mean of its reports, also where the pruner stops it.
+    instance is a report, and the value of a trial is the mean of its reports, even if the pruner stops it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -22,7 +22,7 @@ def n_places(dimension: Dimension) -> int:
 
 
 def params_of(space: Space, config: Mapping[str, Any]) -> dict[str, Scalar]:
-    """The settings of a library's proposal: real numbers as they are, others by their place."""
+    """The settings of a library's proposal: real numbers unchanged, others by their place."""
     return {name: _value(dimension, config[name]) for name, dimension in space.dimensions.items()}
 
 
@@ -33,7 +33,7 @@ def _value(dimension: Dimension, place: Any) -> Scalar:
 
 
 def config_space(space: Space, seed: int) -> Any:
-    """The space as SMAC and HpBandSter take it; choices and steps are places."""
+    """The space in the form of SMAC and HpBandSter; choices and steps are places."""
     import ConfigSpace
 
     made = ConfigSpace.ConfigurationSpace(seed=seed)

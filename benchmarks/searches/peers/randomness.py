@@ -24,7 +24,7 @@ class OwnRandomness:
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """Within it the process has these states; afterwards those from before."""
+        """Context in which the process has these states; the previous states are restored at the end."""
         before = _get()
         _set(self._states)
         try:

@@ -5,9 +5,9 @@ Time is `training_iteration`, a report counted from 1. ASHA has the reduction fa
 and a grace period of one report, the default. BOHB has the defaults, and the limit of concurrent trials of
 its example.
 
-TuneBOHB needs HpBandSter 0.7.4, which needs netifaces 0.11.0, which has no wheel for Python 3.11 and builds
-with a C compiler. The extra `peers` leaves both out; `pip install hpbandster==0.7.4` adds them where a
-compiler is.
+TuneBOHB needs HpBandSter 0.7.4, which needs netifaces 0.11.0. netifaces has no wheel for Python 3.11 and
+needs a C compiler. The extra `peers` leaves both out; `pip install hpbandster==0.7.4` adds them if a compiler
+is installed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class RayMethod(Method):
         self.search_alg = SimpleNamespace(searcher=searcher)
 
     def get_trials(self) -> list[_Trial]:
-        """All trials, as Ray's controller gives them."""
+        """All trials, in the form of Ray's controller."""
         return self._trials
 
     def stop_trial(self, trial: _Trial, result: dict[str, Any] | None = None) -> None:

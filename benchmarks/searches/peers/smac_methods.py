@@ -1,9 +1,9 @@
 """SMAC3's multi-fidelity facade through ask and tell.
 
 A random forest proposes, Hyperband gives budgets: both at the facade's defaults, with reduction factor 3.
-Budgets are reports, from 1 to those of a whole training. Five settings are drawn at first, as in the
-documentation's example of multiple fidelities. The cost is one minus the objective, which the facade takes
-on a logarithmic scale. SMAC itself knows no checkpoints; here a setting with a higher budget is continued.
+A budget is a number of reports, from 1 to that of a full training. The first five settings are random, as in
+the documentation's example of multiple fidelities. The cost is one minus the objective, which the facade puts
+on a logarithmic scale. SMAC itself has no checkpoints; here a setting with a higher budget is continued.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.searches.replay import Method
 from tune.space.search_space import Space
 
 _N_TRIALS = 100_000
-"""More trials than any replay begins: replays end by their budget."""
+"""More trials than any replay starts: replays end by their budget."""
 
 
 class SmacMethod(Budgeted):
@@ -37,7 +37,7 @@ class SmacMethod(Budgeted):
     def __init__(self, space: Space, seed: int, facts: Facts) -> None:
         super().__init__()
         self._space = space
-        with TemporaryDirectory() as folder:  # the facade writes its scenario there, and nothing later
+        with TemporaryDirectory() as folder:  # the facade writes only its scenario there
             scenario = Scenario(
                 config_space(space, seed),
                 output_directory=Path(folder),

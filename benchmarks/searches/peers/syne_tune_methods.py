@@ -1,6 +1,6 @@
 """Syne Tune's ASHA, BOHB and ASHACQR.
 
-All have their defaults, but for one of BOHB's: the first rung after one report, reduction factor 3, one
+All use their defaults, except for one of BOHB's: first rung after one report, reduction factor 3, one
 bracket. Time is a report, counted from 1, as the documentation counts epochs; `max_t` is the number of
 reports of a whole training.
 """
@@ -31,7 +31,7 @@ class SyneTuneMethod(Method):
 
     Args:
         scheduler: The scheduler; it draws from the random state of the process, too.
-        randomness: That state.
+        randomness: Random state of the process.
     """
 
     def __init__(self, scheduler: TrialScheduler, randomness: OwnRandomness) -> None:
@@ -41,7 +41,7 @@ class SyneTuneMethod(Method):
         self._n_reports: dict[int, int] = {}
 
     def ask(self) -> Job | None:
-        """A new trial; None where the scheduler has no more."""
+        """A new trial; None if the scheduler has no more."""
         with self._randomness.in_force():
             suggestion = self._scheduler.suggest()
             if suggestion is None:
@@ -82,7 +82,7 @@ def _domain(dimension: Dimension) -> Any:
 
 
 def _method(name: str, space: Space, seed: int, facts: Facts, **options: int) -> Method:
-    logging.getLogger("syne_tune").setLevel(logging.ERROR)  # it warns of its own arguments
+    logging.getLogger("syne_tune").setLevel(logging.ERROR)  # it warns about its own arguments
     randomness = OwnRandomness(seed)
     with randomness.in_force():
         scheduler = getattr(baselines, name)(
@@ -106,7 +106,8 @@ def bohb(space: Space, seed: int, facts: Facts) -> Method:
     """Kernel density estimators with asynchronous successive halving.
 
     A model needs one good trial more than there are settings, as in BOHB's paper. With the default, one
-    fewer, it is not used before the 94th trial of 13 settings (`findings/syne-tune-bohb-stays-random.sh`).
+    fewer, the model is not used before the 94th trial of 13 settings
+    (`findings/syne-tune-bohb-stays-random.sh`).
     """
     return _method("BOHB", space, seed, facts, num_min_data_points=len(space.dimensions) + 1)
 

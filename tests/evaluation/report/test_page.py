@@ -16,8 +16,8 @@ from tiny import write_captioned_images, write_picture, write_version_of
 from torch.nn import functional
 
 from themo.cli.main import main
+from themo.config.benchmarks import BenchmarkSettings
 from themo.config.miniature import MiniatureRecipe
-from themo.config.sections import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.data.imagenet import ImageNet
 from themo.data.xtd10 import Xtd10

@@ -46,7 +46,7 @@ def test_one_task_and_a_row_of_any_name() -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"n": {"retrieval": 2}, "student": {}, "ci95": {}}'])
 def test_a_damaged_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "test.json").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=r"test\.json: is no record of a test: .*`test --version-path"):
+    with pytest.raises(InputError, match=r"test\.json: is not a valid test record: .*`test --version-path"):
         read_scores(tmp_path / "test.json")
 
 

@@ -16,8 +16,8 @@ def test_a_taken_port_is_refused_in_one_line() -> None:
         with pytest.raises(InputError) as refused:
             listen("127.0.0.1", port)
     assert str(refused.value) == (
-        f"--port {port}: must be free, another program listens on 127.0.0.1 "
-        "(--port takes another; 0: any free one)"
+        f"--port {port}: must be free, but another program listens on 127.0.0.1 "
+        "(choose another --port; 0: any free port)"
     )
     listen("127.0.0.1", port).close()  # free again at once
 

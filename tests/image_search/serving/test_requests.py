@@ -31,7 +31,7 @@ def test_every_answer_needs_the_token(served: Served, below: str) -> None:
     for wrong in ("", "x" * len(served.token), served.token[:-1], f"{served.token}x", "%C3%B1", "%00"):
         refused = served.ask(f"/{wrong}/{below}" if wrong else f"/{below}")
         assert refused.status == 403
-        assert refused.text == "The address must hold the token that `themo search --serve` has printed.\n"
+        assert refused.text == "The address must contain the token that `themo search --serve` printed.\n"
         assert served.token not in str(refused.headers)
 
 
@@ -50,7 +50,7 @@ def test_a_token_without_a_slash_leads_to_the_page(served: Served) -> None:
 )
 def test_other_host_names_are_refused(served: Served, host: str) -> None:
     reply = served.get(headers={"Host": host})
-    assert (reply.status, reply.text) == (403, "This server does not go by this name.\n")
+    assert (reply.status, reply.text) == (403, "This server does not answer to this host name.\n")
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9000", "127.0.0.1", "[::1]:80"])

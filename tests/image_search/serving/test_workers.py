@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from themo.image_search.serving.workers import GivenUpError, Workers
+from themo.image_search.serving.workers import DisconnectedError, Workers
 
 
 def request(is_connected: threading.Event) -> Request:
@@ -63,7 +63,7 @@ def test_work_that_nobody_awaits_is_left_out() -> None:
 
     first, *others = asyncio.run(run())
     assert first is None
-    assert [type(other) for other in others] == [GivenUpError] * 3
+    assert [type(other) for other in others] == [DisconnectedError] * 3
     assert done == []
 
 

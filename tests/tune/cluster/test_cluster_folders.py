@@ -26,8 +26,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     [
         ({"TMPDIR": LONG}, rf"^TMPDIR: must have at most \d\d bytes, .* got 65: {LONG}; set RAY_TMPDIR to"),
         ({"TMPDIR": "/tmp", "RAY_TMPDIR": LONG}, "^RAY_TMPDIR: must have at most"),  # noqa: S108
-        ({"TMPDIR": "/dev/null/x"}, "^TMPDIR: must be a folder that can be written, .* got /dev/null/x: set"),
-        ({"HOME": "/dev/null/x"}, "^HOME: must be a folder that can be written, since Ray keeps its token"),
+        ({"TMPDIR": "/dev/null/x"}, "^TMPDIR: must be a writable folder, .* got /dev/null/x: set"),
+        ({"HOME": "/dev/null/x"}, "^HOME: must be a writable folder, because Ray keeps its token"),
     ],
 )
 def test_a_folder_that_ray_cannot_use_is_refused(

@@ -154,12 +154,12 @@ def test_a_local_cluster_listens_locally_and_needs_its_token(
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
     with pytest.raises(
-        InputError, match=r"refuses this token, or its lack: set RAY_AUTH_MODE=token and RAY_"
+        InputError, match=r"refuses this token, or needs one: set RAY_AUTH_MODE=token and RAY_"
     ):
         refuse_unreachable(address)
     monkeypatch.delenv("RAY_AUTH_TOKEN")
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(InputError, match=r"refuses this token, or its lack"):
+    with pytest.raises(InputError, match=r"refuses this token, or needs one"):
         refuse_unreachable(address)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     refuse_unreachable(address)

@@ -23,7 +23,7 @@ def test_another_machines_folder_of_that_name_lacks_a_signature(
     tmp_path: Path,
 ) -> None:
     storage = Storage(str(tmp_path / "share"))
-    with pytest.raises(OSError, match=rf"does not see the files of other machines in {tmp_path}/share"):
+    with pytest.raises(OSError, match=rf"cannot see the files of other machines in {tmp_path}/share"):
         refuse_unsigned(storage)
     for _ in range(2):
         sign(storage)

@@ -54,9 +54,9 @@ def test_a_storage_not_shared_is_refused_before_any_trial(machines):
     done = machines.search("unshared")
     assert done.returncode == 2
     place = machines.own / "tune" / "unshared" / "trials"
-    rule = "must be one place to all machines of the cluster, but "
+    rule = "must be shared by all machines of the cluster, but "
     assert done.stderr.startswith(f"--storage-path {place}: {rule}")
-    assert "does not see what this one has written" in done.stderr
+    assert "cannot see files that this machine has written" in done.stderr
     assert not (machines.own / "data").exists(), "data was prepared before"
     assert not machines.fetched.exists()
     assert len(Study.reopen(machines.own / "tune" / "unshared" / "study.json")) == 0

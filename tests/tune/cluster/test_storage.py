@@ -9,7 +9,7 @@ import pytest
 from pyarrow import fs
 
 from themo.errors import InputError
-from themo.files import disk_space as room
+from themo.files import disk_space
 from tune.cluster.storage import Storage, answers, wait_for_storage
 
 
@@ -40,7 +40,9 @@ def test_a_uri_without_a_bucket_is_refused(place):
 
 
 def test_keys_in_a_uri_are_refused_and_not_shown():
-    with pytest.raises(InputError, match=r"--storage-path must hold no keys, .*AWS_ACCESS_KEY_ID") as caught:
+    with pytest.raises(
+        InputError, match=r"--storage-path must not contain keys, .*AWS_ACCESS_KEY_ID"
+    ) as caught:
         Storage.named("s3://someone:secret@bucket/folder")
     assert "secret@" not in str(caught.value)
 
@@ -96,7 +98,7 @@ def test_loose_files_go_and_checkpoints_stay(tmp_path):
 def test_waits_for_an_absent_storage_not_a_refusing_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.001)
+    monkeypatch.setattr(disk_space, "SECONDS_BETWEEN_TRIES", 0.001)
     tries = iter([OSError("no route"), OSError(errno.ENOSPC, "No space left"), OSError("no route"), "done"])
     told: list[str] = []
 
@@ -127,7 +129,7 @@ def test_whether_a_storage_answers(tmp_path: Path) -> None:
 
 
 def test_the_driver_waits_for_a_storage_that_is_away_and_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr(disk_space, "SECONDS_BETWEEN_TRIES", 0.01)
     monkeypatch.setattr("tune.cluster.storage.answers", lambda *_: False)
     tries = iter([OSError(errno.EHOSTDOWN, "Host is down")] * 3)
 
@@ -136,5 +138,5 @@ def test_the_driver_waits_for_a_storage_that_is_away_and_says_so(tmp_path, monke
             raise error
         return "done"
 
-    assert Storage(str(tmp_path)).when_there(work) == "done"
+    assert Storage(str(tmp_path)).retry_until_reachable(work) == "done"
     assert capsys.readouterr().err == "Warning: waiting for the storage: [Errno 112] Host is down\n"

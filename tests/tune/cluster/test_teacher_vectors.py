@@ -33,7 +33,7 @@ def address() -> Iterator[str]:
         yield ray.get_runtime_context().gcs_address
 
 
-def test_they_come_in_order_and_are_those_of_this_machine(address: str, tiny_teacher: Path) -> None:
+def test_remote_vectors_keep_their_order_and_values(address: str, tiny_teacher: Path) -> None:
     random = np.random.default_rng(0)
     words = ["red", "cat", "runs", "the", "small", "dog", "sleeps"]
     # the first chunks take longest: were it not for the order, the last would come first

@@ -18,7 +18,7 @@ def test_each_worker_gets_a_gpu_of_its_own_until_there_are_none(tmp_path: Path) 
     second, other = claim(["0", "1"], tmp_path)
     with other:
         assert (first, second) == ("0", "1")
-        with pytest.raises(InputError, match=r"--scale worker: must be at most 2, .* all GPUs are taken"):
+        with pytest.raises(InputError, match=r"--scale worker: must be at most 2, .* all GPUs are in use"):
             claim(["0", "1"], tmp_path)
         lock.close()
         again, lock = claim(["0", "1"], tmp_path)

@@ -173,7 +173,10 @@ def test_a_runner_up_is_claimed_only_with_the_trusted_start() -> None:
     assert not trusted.lead.is_separated
     assert runner_up.lead.is_above_chance
     assert (result.outcome, runner_up.is_claimed) == ("not separated", False)
-    told = "The lead of trial 2 over the runner-up, trial 3 counts only with the one before: +0.4100"
+    told = (
+        "The lead of trial 2 over the runner-up, trial 3 counts only if the previous lead is separated "
+        "from chance: +0.4100"
+    )
     assert result.lines()[1].startswith(told)
 
 
@@ -183,7 +186,7 @@ def test_a_rival_proven_better_is_handed_over() -> None:
     assert (result.outcome, result.handed_over) == ("worse", 0)
     assert study.winner() is study.leader() is study[0]
     assert study.scored_winner() is study[1]
-    assert result.lines()[-1] == "The search hands over trial 0 in place of trial 1"
+    assert result.lines()[-1] == "The search returns trial 0 instead of trial 1"
 
 
 def test_a_higher_mean_alone_replaces_no_winner() -> None:

@@ -109,7 +109,7 @@ def test_a_search_by_ms_says_that_it_does_not_repeat(base: Path, tmp_path: Path,
     words += ["--second-objective", "ms", "--num-samples", "2", "--confirm", "off", "--gpus-per-trial", "0"]
     assert main(words) == 0
     out, err = capsys.readouterr()
-    assert "Second objective: milliseconds a text" in err
+    assert "Second objective: milliseconds per text" in err
     found = json.loads(out)
     assert found["second_objective"] == "ms"
     assert all(0 < entry["cost"] < 1000 for entry in found["front"])

@@ -98,13 +98,13 @@ def test_limits_that_a_search_has_reached_are_printed(
         if value == 0.5:
             study.finish(number, "COMPLETE")
     asked(known, "--resume", "old", "--num-samples", "2", "--time-budget", "90s", "--confirm", "off")
-    reached = "has begun 2 trials and has reached its limits: no further trial starts"
+    reached = "has started 2 trials and has reached its limits: no further trial starts"
     assert capsys.readouterr().err == f"--num-samples 2: search old {reached}\n"
     study.finish(1, "COMPLETE")
     asked(known, "--resume", "old", "--stop-after-no-gain", "1", "--time-budget", "90s", "--confirm", "off")
     assert capsys.readouterr().err == (
         "--stop-after-no-gain 1, --confirm off, --time-budget 90s: search old is finished, with 2 trials: "
-        "nothing runs\n"
+        "nothing to run\n"
     )
     asked(known, "--resume", "old", "--num-samples", "9", "--stop-after-no-gain", "off")
     assert capsys.readouterr().err == ""
@@ -113,7 +113,7 @@ def test_limits_that_a_search_has_reached_are_printed(
 def test_settings_outside_the_space_are_printed(known: Search, capsys: pytest.CaptureFixture[str]) -> None:
     search = asked(known, "--name", "new", "--batch-size", "999")
     assert "batch_size" not in search.space.first[0]
-    told = "Outside the space, so that each trial gets others: batch_size 999\n"
+    told = "Settings outside the space, changed in trusted trials: batch_size 999\n"
     assert capsys.readouterr().err.endswith(told)
     asked(known, "--name", "newer")
     assert "Outside" not in capsys.readouterr().err
@@ -132,7 +132,9 @@ def test_a_copy_of_a_search_is_not_taken_for_it(known: Search, tmp_path: Path) -
         ["tune", "--resume", "backup", "--num-samples", "20", "--logs-dir", str(tmp_path / "logs")]
     )
     before = (tune / "old" / "search.yaml").read_bytes()
-    with pytest.raises(InputError, match=r"^--resume: .*backup holds the search 'old': its directory must"):
+    with pytest.raises(
+        InputError, match=r"^--resume: .*backup contains the search 'old': the directory must"
+    ):
         resume(options, load(overrides=options.settings))
     assert (tune / "old" / "search.yaml").read_bytes() == before
 

@@ -37,6 +37,7 @@ from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
 from tune.driver import outcome, session
+from tune.driver.checkpoints import checkpoints_to_keep
 from tune.driver.outcome import finish
 from tune.driver.session import run_search
 from tune.driver.session_state import SessionState
@@ -430,7 +431,7 @@ def test_resuming_a_finished_search_reports_also_to_mlflow(searched, monkeypatch
     monkeypatch.setattr("tune.driver.session.connect", lambda *_: pytest.fail("it needs no cluster"))
     again = run_search(read_search(searched.folder), _unasked, train)
     kept = {str(path.relative_to(trials)) for path in trials.rglob("checkpoint_*")}
-    assert kept == searched.study.checkpoints()
+    assert kept == checkpoints_to_keep(searched.study)
     assert again.best == searched.study[0]
     assert again.counts == searched.result.counts
     assert again.slots == most_at_once(searched.study)  # whatever this machine could hold

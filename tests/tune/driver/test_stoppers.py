@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from simulation import space_of
 
-from tune.driver.searcher import StudyScheduler
+from tune.driver.scheduler import StudyScheduler
 from tune.driver.stoppers import Breakdown, TimeBudget
 from tune.study.study import Study
 from tune.worker.trial_report import TrialReport

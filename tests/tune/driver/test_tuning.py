@@ -149,7 +149,7 @@ def test_a_search_returns_its_winner_and_its_trials(
     ]
     assert result.test == {"n": {}}
     assert repr(result) == (
-        "<themo.TuneResult 'old': 2 trials, best val/match@01 0.5000 in trial 1, not whole>"
+        "<themo.TuneResult 'old': 2 trials, best val/match@01 0.5000 in trial 1, incomplete>"
     )
 
 

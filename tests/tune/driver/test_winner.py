@@ -53,7 +53,7 @@ def test_of_a_cut_search_the_best_saved_student_wins(
         )
     study.save_if_older(0.0)  # reports that no checkpoint has followed
     found = Study.read(path)
-    found.come_to_rest()
+    found.reset_to_checkpoints()
     saved = [
         max(value for pairs, value in trial.values.items() if pairs <= trial.checkpoint_pairs)
         for trial in study

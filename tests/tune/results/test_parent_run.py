@@ -22,8 +22,8 @@ from themo.tracking.runs import Tracking
 from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of
 from themo.tracking.uri import URI_VARIABLE, tracking_uri
 from tune.cluster.resources import Resources
-from tune.driver.conclusion import _bring_to_mlflow
-from tune.results.parent_run import bring_winner, register_winner, renew, send_search
+from tune.driver.conclusion import _send_to_mlflow
+from tune.results.parent_run import register_winner, send_search, send_winner, update_in_mlflow
 from tune.results.run_tags import run_key
 from tune.study.search import Search, alone
 from tune.study.study import Study
@@ -59,7 +59,7 @@ def test_an_unsent_search_does_not_wait_for_its_winner(
     finish(search, 0.5)
     Mark(search.folder, Destination("http://127.0.0.1:1", "x")).release(is_sent=False)
     begun = time.monotonic()
-    _bring_to_mlflow(search, search.folder)
+    _send_to_mlflow(search, search.folder)
     assert time.monotonic() - begun < 5
     assert capsys.readouterr().err == ""
     assert destination_of(search.folder) is not None
@@ -107,7 +107,7 @@ def winner_tags(run: Any) -> dict[str, str]:
 def test_the_winner_is_brought_once(search: Search) -> None:
     finish(search, 0.9, 0.4)
     for _ in range(2):  # as by a resume of the finished search
-        bring_winner(search, search.folder)
+        send_winner(search, search.folder)
     client, run = parent(search)
     assert winner_tags(run) == {"trial": "0", "tested": "yes", "learn_rate": "0.001", "weight_decay": "0.1"}
     assert run.data.metrics == {
@@ -152,10 +152,10 @@ def test_postgresql_holds_winner_and_comparison(
 
 def test_another_winner_takes_the_place_of_the_first(search: Search) -> None:
     finish(search, 0.9, 0.4)
-    bring_winner(search, search.folder)
+    send_winner(search, search.folder)
     finish(search, 0.9, 0.4, 0.95)
     (search.folder / "best" / "test.json").unlink()  # its test failed
-    renew(search, search.folder)
+    update_in_mlflow(search, search.folder)
     client, run = parent(search)
     assert winner_tags(run) == {"trial": "2", "tested": "no", "learn_rate": "0.003"}
     kept = client.download_artifacts(run.info.run_id, "best.yaml", str(search.folder))
@@ -165,7 +165,7 @@ def test_another_winner_takes_the_place_of_the_first(search: Search) -> None:
 def test_files_of_an_earlier_winner_are_left_out(search: Search) -> None:
     finish(search, 0.9, 0.4)
     keep_run_keys(search.folder / "best", f"{search.uid}/1", search.uid)  # as a kill leaves it
-    bring_winner(search, search.folder)
+    send_winner(search, search.folder)
     client, run = parent(search)
     assert winner_tags(run)["tested"] == "no"
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["settings.json"]
@@ -177,7 +177,7 @@ def test_a_server_that_is_away_gets_the_winner_later(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
     monkeypatch.setattr(Tracking.close, "__defaults__", (0.1,))
     finish(search, 0.9, 0.4)
-    bring_winner(search, search.folder)
+    send_winner(search, search.folder)
     hint = f"are not all sent yet; send them with: python -m themo send {search.folder}\n"
     assert hint in capsys.readouterr().err
     known = destination_of(search.folder)
@@ -196,23 +196,23 @@ def test_a_server_that_is_away_gets_the_winner_later(
     assert "RUNNING" not in {run.info.status for run in found}
     assert winner_tags(parent(search)[1])["trial"] == "0"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    bring_winner(search, search.folder)  # that place is kept
+    send_winner(search, search.folder)  # that place is kept
 
 
 def test_a_running_search_is_not_sent_by_others(search: Search) -> None:
     finish(search, 0.9)
     with (
         alone(search.folder),
-        pytest.raises(InputError, match="the search is running, and sends its runs itself"),
+        pytest.raises(InputError, match="the search is running and sends its runs itself"),
     ):
         send_search(search.folder, 1.0)
 
 
 def test_a_removed_database_gets_all_runs_again(search: Search) -> None:
     finish(search, 0.9, 0.4)
-    bring_winner(search, search.folder)
+    send_winner(search, search.folder)
     (Path(search.settings.paths.logs_dir) / "mlflow.db").unlink()
-    renew(search, search.folder)
+    update_in_mlflow(search, search.folder)
     _, found = runs(search)
     assert sorted(run.info.run_name for run in found) == ["mine", "trial 0 of mine", "trial 1 of mine"]
 
@@ -240,7 +240,7 @@ def _running(_finished: None, search: Search) -> Iterator[None]:
             "_elsewhere",
             r"report mine: .*tracking\.json: the search logs to .*, requested is http://127.0.0.1:9",
         ),
-        ("_running", "the search is running, and renews its run at its end"),
+        ("_running", "the search is running and updates its run at its end"),
     ],
 )
 def test_a_report_that_is_not_renewed_says_why(
@@ -248,9 +248,9 @@ def test_a_report_that_is_not_renewed_says_why(
 ) -> None:
     request.getfixturevalue(state)
     capsys.readouterr()
-    renew(search, search.folder)
+    update_in_mlflow(search, search.folder)
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.match(f"Not renewed in MLflow: .*{reason}", line)
+    assert re.match(f"Not updated in MLflow: .*{reason}", line)
 
 
 def test_a_report_names_the_page_that_compares(search: Search, capsys: pytest.CaptureFixture[str]) -> None:
@@ -268,7 +268,7 @@ def test_a_search_that_never_logged_has_nothing_to_renew(
     finish(search, 0.9)
     (search.folder / TRACKING_FILE).unlink()
     capsys.readouterr()
-    renew(search, search.folder)
+    update_in_mlflow(search, search.folder)
     assert capsys.readouterr().err == ""
     with pytest.raises(InputError, match=r"tracking\.json: no such file; `tune --resume mine` writes it"):
         register_winner(search, search.folder / "best", "es")

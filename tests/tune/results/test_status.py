@@ -151,7 +151,7 @@ def test_all_searches(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["status", "--logs-dir", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert err.startswith(f"Left out: {tmp_path / 'tune' / 'damaged' / 'search.yaml'}:1: is not valid YAML")
-    assert err.endswith("\nSearch: fresh, the newest (status NAME takes another)\n")
+    assert err.endswith("\nSearch: fresh, the newest (status NAME shows another)\n")
     table, _, newest = out.partition("Search fresh (not begun): ")
     assert f"To resume: python -m themo tune --resume fresh --logs-dir {tmp_path}" in newest
     rows = [line.split() for line in table.splitlines()[3:] if line.strip()]
@@ -167,7 +167,7 @@ def test_all_searches(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_a_misspelt_name(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "mime", "--logs-dir", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.endswith("it holds no search.yaml (did you mean 'mine'?)\n")
+    assert capsys.readouterr().err.endswith("search.yaml is missing (did you mean 'mine'?)\n")
 
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,7 +239,7 @@ def test_rows_stay_narrow_in_a_pipe_and_lose_no_setting(
 
 def test_a_damaged_record(folder: Path) -> None:
     (folder / STUDY_FILE).write_text("{")
-    with pytest.raises(InputError, match=r"study\.json: holds no study"):
+    with pytest.raises(InputError, match=r"study\.json: has no valid study"):
         read_status(folder)
 
 

@@ -81,7 +81,7 @@ def test_a_complete_trial_names_its_lowest_rank(tmp_path: Path) -> None:
     why = explain_trial(a_folder(tmp_path, "asha", [2.7, 3.6, 0.9, 4.5]), 1)
     assert why.place == 2
     assert (
-        "It was never stopped: each time it was judged, it passed; most narrowly with 0.4000 at the rung of "
+        "It was never stopped: it passed every decision, most narrowly with 0.4000 at the rung of "
         "100 pairs, rank 1 of 2; the best 1 of 2 continue, with 0.3000 or more"
     ) in why.lines()
 
@@ -91,8 +91,8 @@ def test_forecasts_are_distinguished_from_values(tmp_path: Path) -> None:
     why = explain_trial(folder, 6)
     line = why.lines()[3]
     assert re.search(r"0\.\d{4} at the report of \d+ pairs, predicted to end at \d\.\d{4}, rank", line)
-    assert "by expected gain a pair" in line
-    assert why.lines()[4].startswith("Predicted ends of the others: trial ")
+    assert "by expected gain per pair" in line
+    assert why.lines()[4].startswith("Predicted final scores of the other trials: trial ")
     waited = why.to_json()["waited"]
     assert waited["compared_by"] == "forecast"
     assert waited["forecast"]["interval"][0] <= waited["forecast"]["value"]
@@ -101,7 +101,8 @@ def test_forecasts_are_distinguished_from_values(tmp_path: Path) -> None:
 def test_a_trusted_trial_says_so(tmp_path: Path) -> None:
     why = explain_trial(a_folder(tmp_path, "asha", [4.5, 0.9, 3.6], n_trusted=2), 1)
     assert (
-        "Its settings are trusted: it continued 2 times where another would not have continued" in why.lines()
+        "Its settings are trusted: it continued 2 times where other trials would not have continued"
+        in why.lines()
     )
 
 
@@ -128,7 +129,7 @@ def test_a_takeover_names_the_donor(tmp_path: Path) -> None:
 def test_scheduler_none_stops_no_trial(tmp_path: Path) -> None:
     why = explain_trial(a_folder(tmp_path, "none", [1.0, 2.0]), 0)
     assert why.decisions == []
-    assert "It was never stopped: scheduler none stops no trial" in why.lines()
+    assert "It was never stopped: the scheduler is none" in why.lines()
 
 
 def test_an_older_record_says_that_the_order_is_missing(tmp_path: Path) -> None:

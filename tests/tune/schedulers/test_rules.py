@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import facts, play, play_with_kills, space_of
 
-from tune.driver.searcher import StudyScheduler, StudySearcher
+from tune.driver.scheduler import StudyScheduler
+from tune.driver.searcher import StudySearcher
 from tune.driver.stoppers import Breakdown
 from tune.schedulers.rules import scheduler_of
 from tune.space.search_settings import SchedulerName, SearchSettings

@@ -122,7 +122,7 @@ def test_another_seed_proposes_something_else(space, searcher):
 
 
 @pytest.mark.parametrize("searcher", ["tpe", "cmaes", "forecast"])
-def test_it_learns(space, searcher):
+def test_a_searcher_beats_random_draws(space, searcher):
     study = Study(None, "max")
     play(by(space, searcher), study, 40)
     late = sorted(distance(trial) for trial in study.trials[20:])

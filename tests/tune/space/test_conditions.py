@@ -156,7 +156,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
             "pooling": {"choice": ["mean", "first"], "when": {"loss": "mse"}},
             "temperature": {**TEMPERATURE, "when": {"loss": "infonce", "pooling": "mean"}},
         },
-        "space.temperature.when: must hold somewhere, its parents exclude each other",
+        "space.temperature.when: must be satisfiable, but its parents are never active together",
     ),
 }
 

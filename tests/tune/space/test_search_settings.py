@@ -49,5 +49,5 @@ def test_forecasts_need_the_share_of_a_whole_trial(searcher, scheduler, refused)
     problems = dict(contradictions(search, {"learn_rate": FloatRange(0.1, 1)}))
     assert set(problems) == refused
     assert all("needs grace_share" in problem for problem in problems.values())
-    with pytest.raises(ValueError, match="says nothing of a whole trial"):
+    with pytest.raises(ValueError, match="does not determine the pairs of a full trial"):
         _ = search.whole_pairs

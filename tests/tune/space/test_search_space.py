@@ -109,8 +109,8 @@ def test_bad_dimensions_are_refused(settings, name, rule, message):
     ("tree", "message"),
     [
         ({}, r"x.yaml: space must be a mapping of settings to ranges, got None"),
-        ({"spaces": {}}, r"x.yaml: unknown key 'spaces', known are space, first, search"),
-        ({"search": {"zzz": 3}}, r"x.yaml: unknown key 'search.zzz', known are num_samples, seed, "),
+        ({"spaces": {}}, r"x.yaml: unknown key 'spaces'; known keys: space, first, search"),
+        ({"search": {"zzz": 3}}, r"x.yaml: unknown key 'search.zzz'; known keys: num_samples, seed, "),
         ({"first": {"a": 1}}, r"first must be a list of mappings"),
         ({"first": [{"batch_size": 33}]}, r"first\[0\].batch_size: must lie in {'integer'.*, got 33"),
         ({"first": [{"batch_size": 64.0}]}, r"first\[0\].batch_size: must lie in {'integer'.*, got 64.0"),
@@ -184,7 +184,7 @@ def test_bad_files_are_refused(settings, tree, message):
         ({"stop_gain": 0.1, "stop_chance": 1}, "search.stop_chance: must be less than 1, got 1"),
         (
             {"stop_chance": 0.1},
-            "search.stop_chance: needs stop_gain (--stop-gain 0.01), the gain that it is the chance of, "
+            "search.stop_chance: needs stop_gain (--stop-gain 0.01): stop_chance is the chance of this gain, "
             "got 0.1",
         ),
         (

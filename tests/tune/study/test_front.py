@@ -89,4 +89,4 @@ def test_a_trial_without_a_cost_has_no_place():
 
 def test_a_cost_has_its_unit():
     assert cost_in_words(1.2345, "mb") == "1.23 MB"
-    assert cost_in_words(math.pi, "ms") == "3.14 ms a text"
+    assert cost_in_words(math.pi, "ms") == "3.14 ms per text"

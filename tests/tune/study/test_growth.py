@@ -31,7 +31,7 @@ def test_a_share_for_confirmation_changes_until_it_begins(tmp_path):
     study.save()
     with pytest.raises(
         InputError,
-        match=r"--confirm: must be off or left out, the confirmation of mine has begun: a test that "
+        match=r"--confirm: must be off or left out, the confirmation of mine has started: a test that "
         r"continues until it succeeds proves nothing, got 2$",
     ):
         grow(search, confirm=2.0)
@@ -127,12 +127,12 @@ def test_a_search_that_has_run_whole_needs_more_trials(tmp_path, more):
     with pytest.raises(InputError) as caught:
         grow(search, **more)
     assert str(caught.value) == (
-        "--num-samples: must be above 3 for mine to start more trials, all of its 3 have begun, got 3"
+        "--num-samples: must be above 3 for mine to start more trials, all of its 3 have started, got 3"
     )
     assert read_search(tmp_path / "tune" / "mine") == search
 
 
-def test_a_population_is_not_given_an_end_that_it_cannot_have(tmp_path):
+def test_early_ends_are_refused_with_pbt(tmp_path):
     search = a_search(tmp_path, "mine", Resources(), scheduler="pbt")
     with pytest.raises(InputError, match=r"^--stop-after-no-gain: must be left out, scheduler pbt has no"):
         grow(search, stop_after_no_gain=4)

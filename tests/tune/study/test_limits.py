@@ -51,7 +51,7 @@ def test_a_search_is_whole_when_no_more_begin_and_all_have_ended():
 
 
 @given(st.lists(st.none() | st.floats(0, 1), max_size=12), st.integers(1, 5))
-def test_it_stops_no_earlier_than_after_so_many_trials(values, patience):
+def test_a_search_stops_after_trials_without_gain(values, patience):
     space = a_space(num_samples=100, stop_after_no_gain=patience)
     begun = 0
     while begun < len(values) and wants_more(a_study(values[:begun]), space):

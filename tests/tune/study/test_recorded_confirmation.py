@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from themo.errors import InputError
+from tune.driver.checkpoints import checkpoints_of_runs, checkpoints_to_keep
 from tune.study.confirmation import Confirmation
 from tune.study.study import Study
 
@@ -54,8 +55,8 @@ def test_a_resumed_run_starts_at_its_checkpoint(path: Path) -> None:
     study = Study.reopen(path)
     assert study.runs[1].values == {50: 0.3}
     assert study.runs[0].values == {50: 0.3, 100: 0.6}
-    assert study.checkpoints_of_runs() == {"session-2/trial-0001/checkpoint_000000"}
-    assert "session-2/trial-0000/checkpoint_000000" not in study.checkpoints()
+    assert checkpoints_of_runs(study) == {"session-2/trial-0001/checkpoint_000000"}
+    assert "session-2/trial-0000/checkpoint_000000" not in checkpoints_to_keep(study)
 
 
 def test_a_dropped_checkpoint_stays_dropped(path: Path) -> None:
@@ -88,5 +89,5 @@ def test_a_damaged_confirmation_is_refused(path: Path, damage: Callable[[Any], o
     tree = json.loads(path.read_text())
     damage(tree["confirmation"])
     path.write_text(json.dumps(tree))
-    with pytest.raises(InputError, match=r"study\.json: holds no study: "):
+    with pytest.raises(InputError, match=r"study\.json: has no valid study: "):
         Study.read(path)

@@ -36,7 +36,7 @@ def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
 
 def test_there_must_be_something_to_resume(tmp_path):
     with pytest.raises(
-        InputError, match=r"--resume: there is no search at .*nothing: it holds no search.yaml"
+        InputError, match=r"--resume: there is no search at .*nothing: search.yaml is missing"
     ):
         read_search(tmp_path / "nothing")
 
@@ -61,7 +61,7 @@ def test_another_version_of_themo_reads_but_cannot_resume(tmp_path):
     path = tmp_path / "tune" / "mine" / "search.yaml"
     path.write_text(path.read_text().replace(f"themo: {__version__}", "themo: 0.0.7"))
     with pytest.raises(InputError, match=r"search\.yaml: was started by themo 0\.0\.7, this is"):
-        read_search(path.parent, to_go_on=True)
+        read_search(path.parent, to_resume=True)
     for asked_by in ("status NAME", "report NAME", "--warm-start", "--repeat"):
         assert read_search(path.parent, asked_by) == search
     assert [status.search for status in read_all(tmp_path)] == [search]
@@ -119,7 +119,7 @@ def test_a_search_resumed_by_another_process_is_kept(tmp_path):
 def test_a_discarded_search_is_not_resumed(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     discard_untried(search)
-    with pytest.raises(InputError, match=r"--resume: there is no search at .*mine any more"):
+    with pytest.raises(InputError, match=r"--resume: the search at .*mine no longer exists"):
         grow(search, 40)
     assert a_search(tmp_path, "mine", Resources()).name == "mine"
 

@@ -20,7 +20,7 @@ def reported(study: Study, *values: float) -> int:
     return number
 
 
-def test_it_comes_back_as_it_was_saved(tmp_path):
+def test_a_saved_study_is_read_back_whole(tmp_path):
     study = Study(tmp_path / "study.json", "max")
     reported(study, 0.1, 0.30000000000000004)
     study.finish(0, "COMPLETE")
@@ -77,7 +77,7 @@ def test_the_best_so_far_may_run_or_wait_but_not_fail(mode):
     study.report(1, {"pairs_seen": 900, "val": 9.0 * sign}, "val")
     study[1].state = "RUNNING"  # a better student, which no checkpoint holds yet
     assert (study.leader(), study.winner()) == (study[1], study[2])
-    study.come_to_rest()
+    study.reset_to_checkpoints()
     assert study.leader() is study.winner() is study[2]
 
 
@@ -106,7 +106,7 @@ def test_reports_are_not_shown_on_a_full_disk(tmp_path, monkeypatch):
     def refuse(path: Path, text: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    study = Study(tmp_path / "study.json", "max", patience=Patience(tell=lambda _: pytest.fail("it waits")))
+    study = Study(tmp_path / "study.json", "max", patience=Patience(warn=lambda _: pytest.fail("it waits")))
     study.add({})
     study.report(0, {"pairs_seen": 100, "o": 0.5}, "o")
     monkeypatch.setattr("tune.study.study.write_text", refuse)
@@ -170,9 +170,9 @@ def test_a_paused_trial_is_not_done_and_resumes(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"study.json: holds no study"),
-        ("[]", r"holds no study"),
-        ('{"format": 1, "mode": "max", "trials": [{"a": 1}]}', r"holds no study"),
+        ("", r"study.json: has no valid study"),
+        ("[]", r"has no valid study"),
+        ('{"format": 1, "mode": "max", "trials": [{"a": 1}]}', r"has no valid study"),
         ('{"format": 7, "mode": "max", "trials": []}', r"study.json: format must be 1, got 7"),
     ],
 )
@@ -239,5 +239,5 @@ def test_proposals_and_journal_come_back_as_saved(tmp_path):
 def test_a_damaged_journal_is_refused(tmp_path, journal):
     path = tmp_path / "study.json"
     path.write_text(f'{{"format": 1, "mode": "max", "trials": [], "journal": {journal}}}')
-    with pytest.raises(InputError, match="holds no study"):
+    with pytest.raises(InputError, match="has no valid study"):
         Study.read(path)

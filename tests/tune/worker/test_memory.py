@@ -13,7 +13,8 @@ from formula_search import no_data, settings_in
 
 from themo.config.settings import Settings
 from tune.cluster.resources import Resources
-from tune.driver.searcher import StudyScheduler, StudySearcher
+from tune.driver.scheduler import StudyScheduler
+from tune.driver.searcher import StudySearcher
 from tune.driver.session import run_search
 from tune.driver.stoppers import Breakdown
 from tune.space.search_space import Space, from_tree
@@ -152,7 +153,7 @@ def test_an_out_of_memory_trial_retries_with_a_larger_share(settings: Settings, 
         config = searcher.suggest("c")
         assert isinstance(config, dict)
     assert (study[0].state, study[0].gpus) == ("FAIL", 1.0)
-    assert study[0].reason == "out of device memory on a whole GPU, with its batches cut as far as they go"
+    assert study[0].reason == "out of device memory on a whole GPU, even with the smallest microbatches"
     assert (config["number"], config["gpus"]) == (1, 0.25)  # others are not concerned
 
 
@@ -223,7 +224,7 @@ def test_out_of_memory_costs_the_trial_its_slot_only(one_gpu: None, tmp_path: Pa
     study = Study.reopen(result.folder / "study.json")
     assert [trial.state for trial in study] == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert [trial.gpus for trial in study] == [0.25, 0.5, 1.0, 1.0, 0.25]
-    assert study[2].reason == "out of device memory on a whole GPU, with its batches cut as far as they go"
+    assert study[2].reason == "out of device memory on a whole GPU, even with the smallest microbatches"
     for trial in study:
         if trial.state == "COMPLETE":
             assert trial.metrics["share"] == trial.gpus  # what Ray set aside

@@ -11,7 +11,7 @@ from disks import WAITS_FOR_ROOM, a_full_disk_then
 from formula_search import settings_in
 from formula_training import FormulaReport
 
-from themo.files import disk_space as room
+from themo.files import disk_space
 from tune.schedulers.asha import Asha
 from tune.schedulers.rungs import Rungs
 from tune.worker.reporter import Reporter, Send, StorageError
@@ -20,7 +20,7 @@ from tune.worker.trial_report import TrialReport
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr(disk_space, "SECONDS_BETWEEN_TRIES", 0.01)
 
 
 def a_reporter(send: Send, pairs_seen: int = 0) -> Reporter:
@@ -94,7 +94,7 @@ def test_a_full_disk_is_waited_for_and_reported_to_the_driver(
         save(report, folder)
 
     monkeypatch.setattr(FormulaReport, "save", save_where_there_is_room)
-    assert_told_when_there_is_room(tmp_path)
+    assert_wait_for_space_is_reported(tmp_path)
 
 
 def test_room_for_the_folder_of_a_version_is_waited_for_too(
@@ -108,10 +108,10 @@ def test_room_for_the_folder_of_a_version_is_waited_for_too(
         return make(*args, **options)
 
     monkeypatch.setattr(tempfile, "mkdtemp", make_where_there_is_room)
-    assert_told_when_there_is_room(tmp_path)
+    assert_wait_for_space_is_reported(tmp_path)
 
 
-def assert_told_when_there_is_room(logs_dir: Path) -> None:
+def assert_wait_for_space_is_reported(logs_dir: Path) -> None:
     sent: list[TrialReport] = []
     a_reporter(lambda report, _: sent.append(report))(a_report(logs_dir, 200))
     assert [(report.waits, report.metrics.get("pairs_seen")) for report in sent] == [

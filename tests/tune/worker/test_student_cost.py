@@ -14,8 +14,9 @@ from themo.training.loop import train
 from tune.space.search_settings import SearchSettings
 from tune.study.trial_record import Trial
 from tune.worker.student_cost import student_cost
-from tune.worker.trial import Work, configuration, run_trial
+from tune.worker.trial import run_trial
 from tune.worker.trial_report import TrialReport
+from tune.worker.work import Work, configuration
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 

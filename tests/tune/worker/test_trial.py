@@ -22,7 +22,7 @@ from ray.tune import Checkpoint
 
 from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
-from themo.files import disk_space as room
+from themo.files import disk_space
 from themo.training.loop import train as train_student
 from tune.cluster import shipping
 from tune.cluster.sharing import sign
@@ -34,8 +34,9 @@ from tune.space.search_space import from_tree
 from tune.study.trial_record import Trial
 from tune.worker import trial
 from tune.worker.reporter import StorageError
-from tune.worker.trial import DeviceError, Work, configuration, run_trial
+from tune.worker.trial import DeviceError, run_trial
 from tune.worker.trial_report import TrialReport
+from tune.worker.work import Work, configuration
 
 # a trial collects garbage first, and with it files that earlier tests left open
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -43,7 +44,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "SECONDS_BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr(disk_space, "SECONDS_BETWEEN_TRIES", 0.01)
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ def test_a_machine_without_the_shared_storage_waits_for_it(work: Work) -> None:
 
     run_trial(a_trial(), work, None, send)
     first, *reports = told
-    assert "does not see the files of other machines in" in first.waits
+    assert "cannot see the files of other machines in" in first.waits
     assert [report.metrics["step"] for report in reports] == [*range(1, REPORTS + 1)]
 
 
@@ -218,5 +219,5 @@ def test_data_without_room_says_so_as_a_disk_does(
     pairs = type(work.data[()].train)(there.parent, there)
     with pytest.raises(OSError, match="No space left") as caught:
         Shipment(items, source).unpack(TrainingData(pairs, pairs, backbone="any"))
-    assert room.is_full(caught.value)
+    assert disk_space.is_full(caught.value)
     assert Storage(str(tmp_path / "shipped")).folders() == []

@@ -84,7 +84,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     is_new = options.follow and is_starting(folders[0])
     searches = [] if is_new else [read_search(folder, asked_by="report NAME") for folder in folders]
     with waiting("Loading libraries"):
-        from tune.results.parent_run import renew
+        from tune.results.parent_run import update_in_mlflow
         from tune.results.report.comparison import write_comparison
         from tune.results.report.follow import HOST, server_of
         from tune.results.report.page import write_report
@@ -98,7 +98,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         print_result(str(write_comparison(searches[0], folders[0], searches[1], folders[1])))
     else:
         print_result(str(write_report(searches[0], folders[0])))
-        renew(searches[0], folders[0])
+        update_in_mlflow(searches[0], folders[0])
         comparison = comparison_of(folders[0], searches[0].uid)
         if comparison.address is not None:
             console.print(f"Its trials: {comparison.address}", soft_wrap=True)
@@ -109,15 +109,15 @@ def _newest(logs_dir: Path) -> Path:
     newest = find_newest_run(logs_dir, "report")
     if newest is None:
         raise InputError(
-            f"report: {logs_dir / 'tune'} must hold a search, it holds none; "
-            "make one with `python -m themo tune`, or give a version directory"
+            f"report: {logs_dir / 'tune'} must contain a search, but has none; "
+            "create one with `python -m themo tune`, or give a version directory"
         )
     return newest
 
 
 def _refuse_contradictions(options: Namespace) -> None:
     if options.follow and options.other is not None:
-        raise InputError(f"--follow: must have one search, got {options.name} and {options.other}")
+        raise InputError(f"--follow: needs exactly one search, got {options.name} and {options.other}")
     if options.port is not None and not options.follow:
         raise InputError(f"--port: needs --follow, got {options.port}")
 
@@ -125,7 +125,7 @@ def _refuse_contradictions(options: Namespace) -> None:
 def _refuse_version(version: Path, options: Namespace) -> None:
     for what, is_asked in (("--follow", options.follow), ("report A B", options.other is not None)):
         if is_asked:
-            raise InputError(f"{what}: must be a search, {version} is a version directory")
+            raise InputError(f"{what}: must be a search, but {version} is a version directory")
 
 
 def _report_on_test(version: Path) -> Path:

@@ -14,16 +14,16 @@ from themo.cli.approximate_search import open_approximate, recall_to_json, refus
 from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, add_json, add_settings, path, positive
 from themo.cli.search_output import answer_to_json, print_answer
-from themo.cli.search_queries import add_query_options, read_queries, tell_unread
+from themo.cli.search_queries import add_query_options, read_queries, warn_of_cut_texts
 from themo.cli.served_search import N_BEST as N_BEST_OF_PAGE
 from themo.cli.served_search import add_serving_options, open_port, refuse_serving_options, serve
 from themo.errors import InputError
 from themo.files.atomic import write_text
 from themo.image_search.left_out import LeftOut
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
+from themo.models.runtimes.choice import RUNTIMES, refuse_runtime
 from themo.process.output import print_json
 from themo.process.progress import console, waiting
-from themo.runtimes.choice import RUNTIMES, refuse_runtime
 
 if TYPE_CHECKING:
     from themo.image_search.answers import Answer, Answerer
@@ -69,7 +69,7 @@ def add_options(parser: Parser) -> None:
     group.add_argument(
         "--approximate",
         action="store_true",
-        help="candidates of an index by faiss in place of all pictures; recall is stated (all are compared)",
+        help="candidates of a faiss index instead of all pictures; prints the recall (all pictures)",
     )
     group.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device for the models (auto)"
@@ -78,7 +78,7 @@ def add_options(parser: Parser) -> None:
         "--runtime",
         choices=RUNTIMES,
         default="auto",
-        help="what encodes the texts; auto: the fastest that is installed (auto)",
+        help="runtime for the texts; auto: the fastest installed one (auto)",
     )
     add_serving_options(parser.add_argument_group("page"))
     add_settings(parser, ("paths",))
@@ -94,7 +94,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     if options.serve:
         with closing(open_port(options)) as listener:  # before hours of encoding
             version, answerer = _open(options)
-            _tell_limits([], answerer.uncalibrated, options.min_chance)
+            _print_limits([], answerer.uncalibrated, options.min_chance)
             resume_hint.clear()  # a server that ends has nothing to resume
             serve(options, listener, version, answerer)
         return
@@ -110,7 +110,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
         fold_duplicates=not options.duplicates,
     )
     uncalibrated = answerer.uncalibrated if any(query.is_one_text for query in queries) else None
-    _tell_limits(answers, uncalibrated, options.min_chance)
+    _print_limits(answers, uncalibrated, options.min_chance)
     if options.json:
         facts = {
             "version": readable(str(version)),
@@ -137,7 +137,7 @@ def _open(options: Namespace, queries: Sequence[Query] = ()) -> tuple[Path, Answ
         cache = options.settings.get("cache_dir")
         model = load(version, device=options.device, runtime=options.runtime, cache_dir=cache)
     if queries:
-        tell_unread(model, queries)
+        warn_of_cut_texts(model, queries)
     index = _open_index(options.images, found, model)
     from themo.image_search.answers import Answerer
 
@@ -158,8 +158,8 @@ def _list_pictures(options: Namespace) -> list[Stamp]:
     for line in left_out.lines():
         console.print(printable(line), soft_wrap=True)
     if not found:
-        none = "none that can be read" if unlisted else "none"
-        raise InputError(f"--images {options.images}: must hold pictures (.jpg, .png, ...), found {none}")
+        none = "no readable ones" if unlisted else "none"
+        raise InputError(f"--images {options.images}: must contain pictures (.jpg, .png, ...), found {none}")
     return found
 
 
@@ -173,7 +173,7 @@ def _refuse_pictures(options: Namespace) -> None:
         open_pictures(getattr(options, name), f"--{name}")
 
 
-def _tell_limits(answers: list[Answer], uncalibrated: str | None, min_chance: float | None) -> None:
+def _print_limits(answers: list[Answer], uncalibrated: str | None, min_chance: float | None) -> None:
     n_folded = sum(answer.n_folded for answer in answers)
     if n_folded:
         files = "file" if n_folded == 1 else "files"
@@ -217,7 +217,7 @@ def _open_index(folder: Path, found: list[Stamp], model: Model) -> ImageIndex:
         named = "; ".join(map(printable, broken[:N_NAMED]))
         if not index.names:
             raise InputError(
-                f"--images {folder}: must hold a readable picture, all {len(broken):,} are broken: "
+                f"--images {folder}: must contain a readable picture, but all {len(broken):,} are broken: "
                 f"{named}{rest}"
             )
         are = "is" if len(broken) == 1 else "are"

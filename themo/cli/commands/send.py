@@ -10,7 +10,7 @@ from themo.errors import InputError
 from themo.process.output import print_result
 from themo.process.progress import console
 
-SUMMARY = "Send to MLflow what it lacks of searches and versions."
+SUMMARY = "Send missing records of searches and versions to MLflow."
 EXAMPLES = """\
   python -m themo send
   python -m themo send logs/tune/NAME logs/miniature/version_0
@@ -24,12 +24,16 @@ def add_options(parser: Parser) -> None:
         nargs="*",
         type=path,
         metavar="FOLDER",
-        help="search or version directory (all below the logs that are not sent)",
+        help="search or version directory (all unsent ones in the logs)",
     )
     group = parser.add_argument_group("send")
     group.add_argument("--logs-dir", type=path, default=Path("logs"), help="directory of the logs (logs)")
     group.add_argument(
-        "--seconds", type=positive, default=300, metavar="N", help="to wait for the server, a folder (300)"
+        "--seconds",
+        type=positive,
+        default=300,
+        metavar="N",
+        help="longest wait for the server, in seconds per folder (300)",
     )
 
 
@@ -41,7 +45,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
     folders = options.folders or marked(options.logs_dir)
     if not folders:
-        print_result(f"Nothing waits in {options.logs_dir}")
+        print_result(f"Nothing to send in {options.logs_dir}")
     n_left = 0
     for folder in folders:
         try:
@@ -75,12 +79,12 @@ def _refuse(folder: Path) -> None:
     """
     if folder.suffix == ".jsonl":
         raise InputError(
-            f"{folder}: queues of older versions are no longer read: name the search or version directory, "
-            "whose record has all"
+            f"{folder}: queues of older versions are no longer read: give the search or version directory, "
+            "which has all records"
         )
     if _is_search(folder.parent) and folder.name == "best":
-        raise InputError(f"{folder}: is part of a search: name {folder.parent}")
+        raise InputError(f"{folder}: is part of a search: give {folder.parent}")
     if not folder.is_dir():
-        raise InputError(f"{folder}: must be a search or version directory, there is no such directory")
+        raise InputError(f"{folder}: must be a search or version directory, but does not exist")
     if not _is_search(folder) and not (folder / "config.yaml").is_file():
-        raise InputError(f"{folder}: must be a search or version directory, it holds no config.yaml")
+        raise InputError(f"{folder}: must be a search or version directory, but has no config.yaml")

@@ -86,7 +86,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         if options.json:
             print_json({"search": str(given), "activity": "starting"})
         else:
-            print_result(f"Search {given} (starting): checking options; no trial has begun")
+            print_result(f"Search {given} (starting): checking options; no trial has started")
     elif options.json:
         print_json(as_json(folder))
     else:

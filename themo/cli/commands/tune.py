@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
 from themo.cli.known_runs import complete_with, searches
 from themo.cli.options import (
@@ -22,8 +21,7 @@ from themo.cli.options import (
     seconds,
     share_or_off,
 )
-from themo.process.output import columns, from_here, print_json, print_result, typed, with_command
-from themo.process.progress import console
+from themo.process.output import print_json
 
 SUMMARY = "Search for the best settings, over all cores or a Ray cluster."
 USAGE = "python -m themo tune [OPTION ...]"
@@ -32,7 +30,6 @@ EXAMPLES = """\
   python -m themo tune --preset vit-l-14-beto --gpus-per-trial 0.5 --name beto
   python -m themo tune --resume beto
 """
-
 
 SEARCHERS = ("tpe", "gp", "forecast", "cmaes", "random", "quasi-random")
 SCHEDULERS = ("asha", "pausing-asha", "freeze-thaw", "hyperband", "median", "pbt", "none")
@@ -61,7 +58,7 @@ def add_options(parser: Parser) -> None:
         add(
             "--second-objective",
             metavar="NAME",
-            help="cost of the student to minimise too: mb, its size, or ms, the time of a text (as in the "
+            help="second cost to minimise: mb, the student's size, or ms, its time per text (as in the "
             "space file; none)",
         ),
         SECOND_OBJECTIVES,
@@ -70,7 +67,7 @@ def add_options(parser: Parser) -> None:
         add(
             "--resource",
             metavar="NAME",
-            help="amount at which trials are compared: pairs, or seconds of their own training, for searches "
+            help="resource by which trials are compared: pairs, or seconds of training, for searches "
             "over the student's size (as in the space file; pairs)",
         ),
         RESOURCES,
@@ -79,7 +76,7 @@ def add_options(parser: Parser) -> None:
         "--trial-seconds",
         type=seconds,
         metavar="TIME",
-        help="training time of a whole trial with --resource seconds (90s, 10m; as in the space file)",
+        help="training time of a full trial with --resource seconds (90s, 10m; as in the space file)",
     )
     add = parser.add_argument_group("stopping").add_argument
     add(
@@ -127,7 +124,7 @@ def add_options(parser: Parser) -> None:
         "--gpus-per-trial",
         type=gpus,
         metavar="X",
-        help="GPUs per trial, also fractions; 0: CPU only; auto: by a trial's memory (1 if there are any)",
+        help="GPUs per trial, fractions too; 0: CPU only; auto: from a trial's memory (1, or 0 without GPUs)",
     )
     add("--cpus-per-trial", type=float, metavar="X", help="CPUs per trial (1)")
     add("--max-concurrent", type=int, metavar="N", help="trials at the same time (as many as fit)")
@@ -151,57 +148,17 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     from tune.driver.search_options import SearchOptions
 
     opened = open_search(SearchOptions.of(vars(options)))
-    search = opened.search
     resume_hint[:] = [opened.resume_command]
     result = opened.run()
 
+    from tune.driver.closing_lines import print_closing_lines, print_tables, to_json
     from tune.driver.conclusion import conclude
-    from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, table
-    from tune.results.front import front_in_words
-    from tune.study.naming import STUDY_FILE
-    from tune.study.study import Study
-    from tune.study.tracking_place import comparison_of
+    from tune.results.best_trials import BEST_VERSION
 
-    best = result.folder / BEST_VERSION
-    end = conclude(search, best, options.register)
+    end = conclude(opened.search, result.folder / BEST_VERSION, options.register)
     if options.json:
-        printed = result.to_json() | ({"test": end.scores} if end.scores is not None else {})
-        printed |= {"registered": end.registered.address} if end.registered else {}
-        print_json(printed | {"report": str(end.report) if end.report else None})
+        print_json(to_json(result, end))
     else:
-        print_result(table(result, search.space.dimensions, columns()))
-        for part in front_in_words(search, Study.read(result.folder / STUDY_FILE), result.folder):
-            print_result(part)
-        if end.shown is not None:
-            print_result(end.shown)
-    for line in result.confirmation.lines() if result.confirmation else []:
-        _print_next("Confirmation:", line)
-    if result.unconfirmed:
-        _print_next("Not confirmed:", result.unconfirmed)
-    if not result.is_whole:
-        n_done = sum(n for state, n in result.counts.items() if state not in ("RUNNING", "PAUSED"))
-        _print_command(
-            f"Time is up:    {n_done} of {result.num_samples} trials are done; to resume:", resume_hint[0]
-        )
-    if not result.best.lineage:  # no settings repeat a trial that was cloned
-        _print_command("Reproduce it:", typed("train", "--config", result.folder / BEST_SETTINGS))
-    if end.report:
-        _print_next("Report:", end.report)
-    if end.registered:
-        _print_next("Registered:", str(end.registered))
-    if end.scores is not None:
-        _print_command("Test it:", typed("test", "--version-path", best))
-    comparison = comparison_of(result.folder, search.uid)
-    _print_command("Compare runs:", comparison.command)
-    if comparison.address is not None:
-        _print_next("Its trials:", comparison.address)
-    end.refuse_unregistered(resume_hint[0])
-
-
-def _print_next(label: str, text: str | Path) -> None:
-    shown = from_here(text) if isinstance(text, Path) else text
-    console.print(f"{label:<14} {shown}", soft_wrap=True)
-
-
-def _print_command(label: str, command: str) -> None:
-    console.print(with_command(f"{label:<14} ", command, console), soft_wrap=True)
+        print_tables(opened.search, result, end)
+    print_closing_lines(opened.search, result, end, opened.resume_command)
+    end.refuse_unregistered(opened.resume_command)

@@ -81,7 +81,7 @@ def quality_against_cost(sizes: Mapping[str, Mapping[str, float]]) -> Figure:
         sizes: Values by form, as in ``test.json``.
     """
     figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.06)
-    for column, (key, title) in enumerate((("megabytes", "MB"), ("ms_a_text", "ms a text")), start=1):
+    for column, (key, title) in enumerate((("megabytes", "MB"), ("ms_a_text", "ms per text")), start=1):
         figure.add_trace(
             Scatter(
                 x=[size[key] for size in sizes.values()],

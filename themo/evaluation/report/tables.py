@@ -89,7 +89,8 @@ def read_scores(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: is no record of a test: {error!r}; `test --version-path {path.parent}` writes it again"
+            f"{path}: is not a valid test record: {error!r}; "
+            f"`test --version-path {path.parent}` writes a new one"
         ) from None
     return scores
 

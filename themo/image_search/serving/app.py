@@ -16,7 +16,7 @@ from themo.image_search.gallery import counted
 from themo.image_search.pictures import printable
 from themo.image_search.serving.collection import Collection
 from themo.image_search.serving.endpoints import FRESH, MOST_MATCHES, Endpoints
-from themo.image_search.serving.workers import GivenUpError
+from themo.image_search.serving.workers import DisconnectedError
 
 _PAGE = Path(__file__).parent / "page"
 _PARTS = {"page.js": "text/javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"}
@@ -41,7 +41,7 @@ def application(collection: Collection, n_best: int) -> Starlette:
             Route("/thumbnails/{number}", endpoints.thumbnail),
             Route("/pictures/{number}", endpoints.picture),
         ],
-        exception_handlers={GivenUpError: _end},
+        exception_handlers={DisconnectedError: _end},
     )
 
 

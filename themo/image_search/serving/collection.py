@@ -45,7 +45,7 @@ class Collection:
         """Return the file of a picture.
 
         Raises:
-            LookupError: There is no such picture.
+            LookupError: This picture does not exist.
         """
         return self.folder / self._name(number)
 
@@ -70,7 +70,7 @@ class Collection:
         Near-duplicates are matches, as they resemble it most.
 
         Raises:
-            LookupError: There is no such picture.
+            LookupError: This picture does not exist.
         """
         name = self._name(number)
         matches = self.answerer.nearest(self.index.vectors([number])[0], n_best + 1)

@@ -128,13 +128,13 @@ def _look(path: Path) -> tuple[os.stat_result, str | None]:
                 return status, media_type(file.read(HEAD_BYTES))
     except OSError:
         pass
-    raise HTTPException(404, "This picture is gone.")
+    raise HTTPException(404, "This picture no longer exists.")
 
 
 def _number(request: Request, n: int) -> int:
     number = _whole(request.path_params["number"])
     if number is None or number >= n:
-        raise HTTPException(404, "There is no such picture.")
+        raise HTTPException(404, "This picture does not exist.")
     return number
 
 

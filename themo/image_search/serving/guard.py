@@ -64,11 +64,11 @@ class Guard:
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         hosts = Headers(scope=scope).getlist("host")
         if len(hosts) != 1 or not self._hosts.accepts(hosts[0]):
-            return PlainTextResponse("This server does not go by this name.\n", 403)
+            return PlainTextResponse("This server does not answer to this host name.\n", 403)
         given = scope["path"].removeprefix("/").partition("/")[0]
         if not compare_digest(given.encode(), self._token.encode()):
             return PlainTextResponse(
-                "The address must hold the token that `themo search --serve` has printed.\n", 403
+                "The address must contain the token that `themo search --serve` printed.\n", 403
             )
         if scope["method"] not in METHODS:
             return PlainTextResponse("Only GET.\n", 405, headers={"Allow": ", ".join(METHODS)})

@@ -53,8 +53,8 @@ def listen(host: str, port: int) -> socket.socket:
 def _refusal(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"--port {port}: must be free, another program listens on {host} "
-            "(--port takes another; 0: any free one)"
+            f"--port {port}: must be free, but another program listens on {host} "
+            "(choose another --port; 0: any free port)"
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return f"--host: must be an address or a name of this machine, got {host!r}"

@@ -12,7 +12,7 @@ from starlette.requests import Request
 T = TypeVar("T")
 
 
-class GivenUpError(Exception):
+class DisconnectedError(Exception):
     """The browser has closed the connection before its request's turn came."""
 
 
@@ -34,9 +34,9 @@ class Workers:
         """Run ``work(*arguments)`` in a thread when its turn comes.
 
         Raises:
-            GivenUpError: The browser has closed the connection.
+            DisconnectedError: The browser has closed the connection.
         """
         async with self._turn:
             if await request.is_disconnected():
-                raise GivenUpError
+                raise DisconnectedError
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

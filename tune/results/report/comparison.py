@@ -74,7 +74,7 @@ def write_comparison(first: Search, first_folder: Path, second: Search, second_f
             sources=sources,
             names=[source.search.name for source in sources],
             scales=scales,
-            glance=[_glance(source) for source in sources],
+            glance=[_tiles(source) for source in sources],
             winners=list(winners(*sources)),
             differences=list(differences(first, second)),
             tables=[lay_out(source.tested) if source.tested else [] for source in sources],
@@ -126,7 +126,7 @@ class Pair:
         return self.first != self.second
 
 
-def _glance(source: Source) -> dict[str, Any]:
+def _tiles(source: Source) -> dict[str, Any]:
     """The tiles of a search."""
     study = source.study
     return {

@@ -10,7 +10,16 @@ from plotly.graph_objects import Bar, Figure, Scatter
 
 from tune.results.report.axes import log_ticks
 from tune.results.report.facts import Lane, Rung, outcome
-from tune.results.report.outcomes import COLOURS, GREY, NAMES, about, by_outcome, grounds, marker, plain
+from tune.results.report.outcomes import (
+    COLOURS,
+    GREY,
+    NAMES,
+    by_outcome,
+    decision_line,
+    hover_text,
+    marker,
+    plain,
+)
 from tune.space.search_settings import Resource
 from tune.study.resource import NAMES_OF_RESOURCES, curve_of, in_words
 from tune.study.study import Study
@@ -50,7 +59,7 @@ def history(study: Study, winner: Trial | None, objective: str) -> Figure:
                 name=NAMES[kind],
                 mode="markers",
                 marker=marker(kind),
-                text=[about(trial, study.mode) for trial in shown],
+                text=[hover_text(trial, study.mode) for trial in shown],
                 hovertemplate="%{text}<extra></extra>",
                 showlegend=bool(shown),
             )
@@ -126,7 +135,7 @@ def learning_curves(
 
 def _end_of(trial: Trial) -> str:
     """The reason for which a curve ends, as the first line of its last point's hover text."""
-    return f"<b>{plain(trial.reason)}</b>{grounds(trial)}<br>" if trial.reason else ""
+    return f"<b>{plain(trial.reason)}</b>{decision_line(trial)}<br>" if trial.reason else ""
 
 
 def _group(rung: Rung, number: int, winner: Trial | None) -> str:
@@ -155,7 +164,9 @@ def rung_strips(
                     xs.append(position - 0.36 + 0.72 * number / n)
                     ys.append(value)
                     text = f"trial {number}: {value:.4f} at {in_words(rung.at, resource)}, {name}"
-                    texts.append(text + (grounds(study[number]) if name in ("stopped", "paused") else ""))
+                    texts.append(
+                        text + (decision_line(study[number]) if name in ("stopped", "paused") else "")
+                    )
         marker: dict[str, Any] = {"color": colour, "symbol": symbol, "size": 8 if symbol == "circle" else 9}
         if symbol == "x-thin-open":
             marker["line"] = {"width": 1.8, "color": colour}
@@ -226,7 +237,7 @@ def time_line(found: Sequence[Lane], winner: Trial | None, mode: Mode) -> Figure
                 insidetextanchor="middle",
                 textangle=0,
                 insidetextfont={"size": 11},  # Plotly takes the colour that contrasts with the bar,
-                customdata=[about(trial, mode) for _, trial, _ in bars],
+                customdata=[hover_text(trial, mode) for _, trial, _ in bars],
                 hovertemplate="%{customdata}<extra></extra>",
                 showlegend=bool(bars),
             )

@@ -63,7 +63,7 @@ class Rung:
     waiting: tuple[int, ...] = ()
 
     @property
-    def went_on(self) -> tuple[int, ...]:
+    def promoted(self) -> tuple[int, ...]:
         """Numbers of the trials that passed the rung."""
         return tuple(number for number in self.reached if number not in self.stopped + self.waiting)
 
@@ -81,12 +81,17 @@ def rungs(study: Study, search: SearchSettings) -> list[Rung]:
     passed = dict(sorted(places.results(study, study.mode).items()))
     last_rung = {number: rung for rung, reached in passed.items() for number in reached}
 
-    def last_there(rung: float, state: State) -> tuple[int, ...]:
+    def halted_at(rung: float, state: State) -> tuple[int, ...]:
         numbers = sorted(passed[rung])
         return tuple(n for n in numbers if study[n].state == state and last_rung[n] == rung)
 
     return [
-        Rung(rung, dict(sorted(reached.items())), last_there(rung, "PRUNED"), last_there(rung, "PAUSED"))
+        Rung(
+            rung,
+            dict(sorted(reached.items())),
+            halted_at(rung, "PRUNED"),
+            halted_at(rung, "PAUSED"),
+        )
         for rung, reached in passed.items()
     ]
 

@@ -84,7 +84,7 @@ class Follower:
         """Activity of the search, and lines about it; of a directory that cannot be read, why."""
         if is_starting(self._folder):
             return "starting", [
-                f"Search {self._folder.name} (starting): checking options; no trial has begun"
+                f"Search {self._folder.name} (starting): checking options; no trial has started"
             ]
         try:
             status = read_status(self._folder, asked_by="report NAME --follow")

@@ -8,7 +8,7 @@ from plotly.graph_objects import Figure, Scatter
 
 from tune.results.report.axes import log_ticks
 from tune.results.report.course_figures import SCALED
-from tune.results.report.outcomes import COLOURS, NAMES, about, by_outcome, marker
+from tune.results.report.outcomes import COLOURS, NAMES, by_outcome, hover_text, marker
 from tune.space.search_settings import SecondObjective
 from tune.study.front import UNITS
 from tune.study.study import Study
@@ -48,7 +48,9 @@ def quality_against_cost(
                 showlegend=bool(shown),
                 mode="markers",
                 marker=marker(kind),
-                text=[f"{about(trial, study.mode)}<br>{trial.cost:.3g} {UNITS[second]}" for trial in shown],
+                text=[
+                    f"{hover_text(trial, study.mode)}<br>{trial.cost:.3g} {UNITS[second]}" for trial in shown
+                ],
                 hovertemplate="%{text}<extra></extra>",
             )
         )

@@ -42,16 +42,16 @@ def marker(kind: Outcome) -> dict[str, object]:
     return {"color": COLOURS[kind], "symbol": symbol, "size": 11 if kind == "winner" else 7.5}
 
 
-def about(trial: Trial, mode: Mode) -> str:
-    """Hover text of a trial in Plotly's HTML: objective, pairs, outcome, its grounds and settings."""
+def hover_text(trial: Trial, mode: Mode) -> str:
+    """Hover text of a trial in Plotly's HTML: objective, pairs, outcome, decision and settings."""
     value = trial.best(mode)
     best = "no report" if value is None else f"{value:.4f}"
     settings = "<br>".join(f"{name} {plain(show(value))}" for name, value in trial.params.items())
-    ended = plain(trial.reason or trial.state.lower()) + grounds(trial)
+    ended = plain(trial.reason or trial.state.lower()) + decision_line(trial)
     return f"<b>trial {trial.number}</b>: {best} after {trial.pairs_seen:,} pairs, {ended}<br>{settings}"
 
 
-def grounds(trial: Trial) -> str:
+def decision_line(trial: Trial) -> str:
     """A line of hover text with rank and threshold of the decision that paused or stopped a trial, if any."""
     return f"<br>{plain(trial.why)}" if trial.why else ""
 

@@ -139,7 +139,7 @@ def _unconfirmed(search: Search, study: Study) -> str:
     chosen = plan(study, search.space, search.settings)
     if isinstance(chosen, str):
         return chosen
-    return "" if verdict(study) is not None else "the confirmation has not begun"
+    return "" if verdict(study) is not None else "the confirmation has not started"
 
 
 def _figures(

@@ -71,13 +71,13 @@ def read_source(search: Search, folder: Path) -> Source:
     study = Study.read(folder / STUDY_FILE)
     is_running = is_held(folder)
     if not is_running:  # else `tune` holds the lock and has done this
-        study.come_to_rest()
+        study.reset_to_checkpoints()
     best = study.leader()
     if best is None:
         reason = next((f"; the first one: {trial.reason}" for trial in study if trial.reason), "")
         raise NoScoreError(
-            f"{folder / STUDY_FILE}: must hold a trial with a score, "
-            f"all {len(study)} failed or have not reported{reason}"
+            f"{folder / STUDY_FILE}: must contain a trial with a score, "
+            f"but all {len(study)} failed or have not reported{reason}"
         )
     is_finished = is_whole(study, search.space)
     if is_finished:

@@ -52,7 +52,7 @@ def test_trials_stopped_at_each_rung() -> None:
     ]
     assert [rung.stopped for rung in found] == [(1,), (2,), ()]
     assert [rung.waiting for rung in found] == [(), (5,), ()]
-    assert [rung.went_on for rung in found] == [(0, 2, 3, 4, 5), (0, 3), (0,)]
+    assert [rung.promoted for rung in found] == [(0, 2, 3, 4, 5), (0, 3), (0,)]
 
 
 def test_outcome_of_a_trial() -> None:

@@ -139,7 +139,7 @@ def test_a_damaged_record_is_named_on_the_page(searched: tuple[Search, Path]) ->
     follower.page()
     (searched[1] / "study.json").write_text("{", encoding="utf-8")
     assert follower.news()["activity"] == "unreadable"
-    assert "study.json: holds no study" in follower.page()
+    assert "study.json: has no valid study" in follower.page()
 
 
 def test_a_taken_port_is_one_line(

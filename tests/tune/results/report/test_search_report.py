@@ -23,7 +23,7 @@ from themo.process import progress
 from tune.cluster.resources import Resources
 from tune.results.report.course_figures import history, learning_curves, rung_strips, time_line
 from tune.results.report.facts import lanes, rungs
-from tune.results.report.outcomes import about
+from tune.results.report.outcomes import hover_text
 from tune.results.report.page import write_report
 from tune.results.report.parallel import parallel_coordinates
 from tune.results.report.scales import scales_of
@@ -135,7 +135,7 @@ def test_a_failure_reason_is_no_markup_for_plotly(finished: tuple[Search, Path])
     trial = Study.read(folder / "study.json")[1]
     trial.reason = "must be <class 'int'>, got <b> & co"
     trial.params["pooling"] = "<i>"
-    text = about(trial, "max")
+    text = hover_text(trial, "max")
     assert "must be &lt;class 'int'&gt;, got &lt;b&gt; &amp; co<br>" in text
     assert "pooling &lt;i&gt;" in text
 
@@ -383,7 +383,7 @@ def test_the_newest_search_is_taken_and_named(
     assert main(["report", "--logs-dir", str(tmp_path / "logs")]) == 0
     out, err = capsys.readouterr()
     assert out == f"{finished[1] / 'report.html'}\n"
-    assert err == "Search: mine, the newest (report NAME takes another)\n"
+    assert err == "Search: mine, the newest (report NAME shows another)\n"
 
 
 def test_a_search_may_be_given_by_its_folder(
@@ -393,7 +393,7 @@ def test_a_search_may_be_given_by_its_folder(
     assert capsys.readouterr().out == f"{finished[1] / 'report.html'}\n"
 
 
-def test_a_terminal_shows_that_it_works(
+def test_a_terminal_shows_progress(
     finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = io.StringIO()
@@ -405,12 +405,12 @@ def test_a_terminal_shows_that_it_works(
 
 def test_a_name_without_a_search(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     message = refusal(capsys, "nosuch", "--logs-dir", tmp_path)
-    assert message == f"report NAME: there is no search at {tmp_path}/tune/nosuch: it holds no search.yaml"
+    assert message == f"report NAME: there is no search at {tmp_path}/tune/nosuch: search.yaml is missing"
     message = refusal(capsys, "a b", "--logs-dir", tmp_path)
     assert message.startswith("report NAME must be letters, digits, '.', '_' and '-', got 'a b'")
     message = refusal(capsys, tmp_path / "x", "--logs-dir", tmp_path)
     assert message == f"{tmp_path / 'x'}: is neither a version nor a search"
-    assert f"report: {tmp_path}/tune must hold a search, it holds none" in refusal(
+    assert f"report: {tmp_path}/tune must contain a search, but has none" in refusal(
         capsys, "--logs-dir", tmp_path
     )
 
@@ -425,27 +425,30 @@ TRIAL = '{"number": 0, "params": {}, "state": "COMPLETE", "values": {"100": 0.5}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "study.json: holds no study: "),
-        ('{"format": 1, "mode": "max", "trials": [', "study.json: holds no study: "),
+        ("", "study.json: has no valid study: "),
+        ('{"format": 1, "mode": "max", "trials": [', "study.json: has no valid study: "),
         (
             '{"format": 1, "mode": "best", "trials": []}',
-            "study.json: holds no study: ValueError(\"mode 'best'\")",
+            "study.json: has no valid study: ValueError(\"mode 'best'\")",
         ),
-        (damaged(TRIAL.replace("COMPLETE", "DONE")), "holds no study: ValueError(\"trial 0 has state 'DONE'"),
-        (damaged(TRIAL.replace("0.5", '"much"')), "holds no study: ValueError("),
+        (
+            damaged(TRIAL.replace("COMPLETE", "DONE")),
+            "has no valid study: ValueError(\"trial 0 has state 'DONE'",
+        ),
+        (damaged(TRIAL.replace("0.5", '"much"')), "has no valid study: ValueError("),
         (damaged(TRIAL.replace('"number": 0', '"number": 3')), "its trials are not numbered from 0"),
         ('{"format": 2, "mode": "max", "trials": []}', "study.json: format must be 1, got 2"),
         (
             '{"format": 1, "mode": "max", "trials": []}',
-            "study.json: must hold a trial with a score, all 0 failed or have not reported",
+            "study.json: must contain a trial with a score, but all 0 failed or have not reported",
         ),
         (
             damaged(TRIAL.replace('"COMPLETE"', '"FAIL", "reason": "no room"').replace('"100": 0.5', "")),
-            "must hold a trial with a score, all 1 failed or have not reported; the first one: no room",
+            "must contain a trial with a score, but all 1 failed or have not reported; the first one: no ",
         ),
         (
             damaged(TRIAL.replace("COMPLETE", "FAIL")),
-            "study.json: must hold a trial with a score, all 1 failed or have not reported",
+            "study.json: must contain a trial with a score, but all 1 failed or have not reported",
         ),
     ],
 )
@@ -469,7 +472,7 @@ def test_no_record_at_all(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
 def test_a_damaged_test(finished: tuple[Search, Path], content: str) -> None:
     search, folder = finished
     (folder / "best" / "test.json").write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match=r"best/test\.json: is no record of a test: .* writes it again"):
+    with pytest.raises(InputError, match=r"best/test\.json: is not a valid test record: .* writes a new one"):
         write_report(search, folder)
 
 
@@ -538,7 +541,7 @@ def test_it_is_drawn_in_a_browser_without_the_network(shown: Path, scheme: str) 
 
 
 @pytest.mark.slow
-def test_it_fits_a_telephone(shown: Path) -> None:
+def test_the_report_fits_a_telephone(shown: Path) -> None:
     with opened(shown, width=400) as seen:
         seen.drawn()
         assert seen.page.evaluate("document.documentElement.scrollWidth") == 400

@@ -103,17 +103,17 @@ def test_other_pairs_of_names_are_refused(
     message = refusal(capsys, "first", "second", "third", *logs)
     assert message.startswith("unrecognized arguments: third")
     assert refusal(capsys, "first", "second", "--follow", *logs) == (
-        "--follow: must have one search, got first and second"
+        "--follow: needs exactly one search, got first and second"
     )
     assert refusal(capsys, "first", "--port", 8000, *logs) == "--port: needs --follow, got 8000"
     version = tmp_path / "logs" / "version_0"
     version.mkdir()
     (version / "config.yaml").touch()
     assert refusal(capsys, "first", version, *logs) == (
-        f"report A B: must be a search, {version} is a version directory"
+        f"report A B: must be a search, but {version} is a version directory"
     )
     assert refusal(capsys, version, "--follow", *logs) == (
-        f"--follow: must be a search, {version} is a version directory"
+        f"--follow: must be a search, but {version} is a version directory"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from simulation import space_of
 
-from tune.driver.searcher import StudyScheduler
+from tune.driver.scheduler import StudyScheduler
 from tune.driver.stoppers import Breakdown
 from tune.schedulers.explanation import Explanation
 from tune.study.study import Study
@@ -48,7 +48,7 @@ def entered(gpus: float = 0.0, **facts: Any) -> tuple[str, Trial, Breakdown]:
             1.0,
             {"metrics": {}, "failure": FULL, "traceback": "...", "is_memory_fault": True},
             "FAIL",
-            f"{FULL} on a whole GPU, with its batches cut as far as they go",
+            f"{FULL} on a whole GPU, even with the smallest microbatches",
             1.0,
         ),
         (0.0, {"metrics": {}, "waits": "room on a full disk"}, "", "", 0.0),
@@ -83,7 +83,7 @@ def test_rung_decides_state_and_reason(monkeypatch: pytest.MonkeyPatch, state: S
             judged.append(before)
             return Explanation(state, 1_500, "rung of 1,000 pairs", 0.1, {7: 0.2}, 2, 0.2, "0.2 or more")
 
-    monkeypatch.setattr("tune.driver.searcher.scheduler_of", lambda *_: Rule())
+    monkeypatch.setattr("tune.driver.scheduler.scheduler_of", lambda *_: Rule())
     decision, trial, _ = entered(metrics={"pairs_seen": 1_500.0, "o": 0.1})
     word = "paused" if state == "PAUSED" else "stopped"
     assert (decision, trial.verdict, trial.reason) == ("STOP", state, f"{word} at 1,500 pairs")

@@ -8,7 +8,7 @@ from tiny import write_version_of
 
 import themo
 from themo.config.settings import Settings
-from themo.runtimes import choice
+from themo.models.runtimes import choice
 
 
 def student_of(folder: Path, n_bytes: int, kind: str = "bert") -> Path:

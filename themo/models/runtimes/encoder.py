@@ -12,12 +12,12 @@ from themo.config.sections import MAX_TOKENS
 from themo.errors import InputError
 from themo.files.cache import Cache, digest_folder
 from themo.files.weights import SAFE_WEIGHTS
+from themo.models.runtimes.choice import MOST_BYTES, TITLES, Chosen, Runtime, fastest
+from themo.models.runtimes.graphs import write_graph, write_openvino
+from themo.models.runtimes.sessions import OnnxSession, OpenVinoSession, Session, TorchSession
 from themo.models.student import Head, encode_by_length, load_head, load_student
 from themo.models.tokens import Tokenizer
 from themo.process.progress import console, waiting
-from themo.runtimes.choice import MOST_BYTES, TITLES, Chosen, Runtime, fastest
-from themo.runtimes.graphs import write_graph, write_openvino
-from themo.runtimes.sessions import OnnxSession, OpenVinoSession, Session, TorchSession
 
 LEAST_COSINE = 0.9999
 """Least cosine of a graph's vectors with the student's."""
@@ -121,14 +121,14 @@ def _open_graph(folder: Path, runtime: Chosen, cache: Cache) -> TextEncoder:
             least = _least_cosine(graph, TextEncoder(student.head, tokenizer, TorchSession(student)))
             if not least >= LEAST_COSINE:
                 raise InputError(
-                    f"{folder}: runtime {runtime!r} gives other vectors than PyTorch: their least cosine "
+                    f"{folder}: the vectors of runtime {runtime!r} differ from PyTorch's: the lowest cosine "
                     f"must be {LEAST_COSINE} or more, got {least:.6f}"
                 )
 
     n_bytes = (folder / SAFE_WEIGHTS).stat().st_size
     if n_bytes > MOST_BYTES:
         raise InputError(
-            f"{folder}: runtime {runtime!r} takes at most {MOST_BYTES / 1e9:.1f} GB of weights, "
+            f"{folder}: runtime {runtime!r} supports at most {MOST_BYTES / 1e9:.1f} GB of weights, "
             f"got {n_bytes / 1e9:.1f}"
         )
     key = {"form": _FORM, "runtime": runtime, "student": digest_folder(folder)}

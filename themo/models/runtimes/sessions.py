@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from themo.models.bert import LayerWeights
+from themo.models.runtimes.choice import Chosen
+from themo.models.runtimes.graphs import INPUTS, open_graph
 from themo.models.student import Student
-from themo.runtimes.choice import Chosen
-from themo.runtimes.graphs import INPUTS, open_graph
 
 
 class Session(Protocol):

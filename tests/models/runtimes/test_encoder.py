@@ -16,8 +16,8 @@ from tiny import write_version_of
 import themo
 from themo.config.settings import Settings
 from themo.files.weights import write_weights
+from themo.models.runtimes import encoder as encoders
 from themo.models.student import load_student
-from themo.runtimes import encoder as encoders
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -114,7 +114,7 @@ def test_a_graph_of_other_vectors_is_refused(
 
     monkeypatch.setattr(encoders, "write_graph", write_another)
     with pytest.raises(
-        themo.InputError, match=r"runtime 'onnx' gives other vectors than PyTorch: .* 0\.9999"
+        themo.InputError, match=r"the vectors of runtime 'onnx' differ from PyTorch's: .* 0\.9999"
     ):
         themo.load(version, runtime="onnx")
     monkeypatch.setattr(encoders, "fastest", lambda *_: "onnx")
@@ -125,5 +125,7 @@ def test_a_graph_of_other_vectors_is_refused(
 
 def test_a_student_beyond_a_graphs_size(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "MOST_BYTES", 1000)
-    with pytest.raises(themo.InputError, match=r"runtime 'onnx' takes at most 0\.0 GB of weights, got 0\.0"):
+    with pytest.raises(
+        themo.InputError, match=r"runtime 'onnx' supports at most 0\.0 GB of weights, got 0\.0"
+    ):
         themo.load(version, runtime="onnx")

@@ -1,0 +1,59 @@
+"""Refusals of texts, images and dimensions that a program passes to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from themo.errors import InputError
+
+
+def refuse_texts(texts: Sequence[str]) -> None:
+    """Refuse texts that are no list of Unicode texts.
+
+    Raises:
+        InputError: Not a list, another type in it, or a text with an unpaired surrogate.
+    """
+    refuse_no_list(texts, "texts", str)
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        raise InputError("`texts` must be Unicode, got an unpaired surrogate") from None
+
+
+def refuse_no_list(values: object, name: str, kinds: type | tuple[type, ...]) -> None:
+    """Refuse an argument that is no list of some types.
+
+    Raises:
+        InputError: The message names the argument and the type that it got.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        raise InputError(f"`{name}` must be a list, got {type(values).__name__}")
+    for value in values:
+        if not isinstance(value, kinds):
+            raise InputError(f"`{name}` must contain only {name}, got {type(value).__name__}")
+
+
+def refuse_dimensions(dimensions: int | None, axes: npt.NDArray[np.float32] | None, version: Path) -> None:
+    """Refuse a length of shortened vectors that a student does not offer; None: full vectors.
+
+    Args:
+        dimensions: The requested length.
+        axes: Principal axes of the student, (D, D); None: it has no nested widths.
+        version: The student's folder, for the message.
+
+    Raises:
+        InputError: The student has no nested widths, or the length is not from 1 to D.
+    """
+    if dimensions is None:
+        return
+    if axes is None:
+        raise InputError(
+            f"{version}: `dimensions` needs a student trained with loss.nested_widths, got "
+            f"{dimensions} for one of whole vectors"
+        )
+    if not 1 <= dimensions <= len(axes):
+        raise InputError(f"`dimensions` must be from 1 to {len(axes)}, got {dimensions}")

@@ -1,0 +1,66 @@
+"""Prints the result of a search: tables or JSON on standard output, the next commands on standard error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from themo.process.output import columns, from_here, print_result, typed, with_command
+from themo.process.progress import console
+from tune.driver.conclusion import Conclusion
+from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, SearchResult, table
+from tune.results.front import front_in_words
+from tune.study.naming import STUDY_FILE
+from tune.study.search import Search
+from tune.study.study import Study
+from tune.study.tracking_place import comparison_of
+
+
+def to_json(result: SearchResult, end: Conclusion) -> dict[str, Any]:
+    """The result as ``tune --json`` prints it."""
+    printed = result.to_json() | ({"test": end.scores} if end.scores is not None else {})
+    printed |= {"registered": end.registered.address} if end.registered else {}
+    return printed | {"report": str(end.report) if end.report else None}
+
+
+def print_tables(search: Search, result: SearchResult, end: Conclusion) -> None:
+    """Print the best trials, the front of two objectives, and the winner's scores."""
+    print_result(table(result, search.space.dimensions, columns()))
+    for part in front_in_words(search, Study.read(result.folder / STUDY_FILE), result.folder):
+        print_result(part)
+    if end.shown is not None:
+        print_result(end.shown)
+
+
+def print_closing_lines(search: Search, result: SearchResult, end: Conclusion, resume_command: str) -> None:
+    """Print the confirmation, and the commands that reproduce, test and compare the result."""
+    for line in result.confirmation.lines() if result.confirmation else []:
+        _print_line("Confirmation:", line)
+    if result.unconfirmed:
+        _print_line("Not confirmed:", result.unconfirmed)
+    if not result.is_whole:
+        n_done = sum(n for state, n in result.counts.items() if state not in ("RUNNING", "PAUSED"))
+        _print_command(
+            f"Time is up:    {n_done} of {result.num_samples} trials are done; to resume:", resume_command
+        )
+    if not result.best.lineage:  # no settings repeat a trial that was cloned
+        _print_command("Reproduce it:", typed("train", "--config", result.folder / BEST_SETTINGS))
+    if end.report:
+        _print_line("Report:", end.report)
+    if end.registered:
+        _print_line("Registered:", str(end.registered))
+    if end.scores is not None:
+        _print_command("Test it:", typed("test", "--version-path", result.folder / BEST_VERSION))
+    comparison = comparison_of(result.folder, search.uid)
+    _print_command("Compare runs:", comparison.command)
+    if comparison.address is not None:
+        _print_line("Its trials:", comparison.address)
+
+
+def _print_line(label: str, text: str | Path) -> None:
+    shown = from_here(text) if isinstance(text, Path) else text
+    console.print(f"{label:<14} {shown}", soft_wrap=True)
+
+
+def _print_command(label: str, command: str) -> None:
+    console.print(with_command(f"{label:<14} ", command, console), soft_wrap=True)
