@@ -252,7 +252,7 @@ def test_refusals(version: Path, tmp_path: Path, case: str) -> None:
 def test_a_folder_that_is_no_version_is_refused(
     tmp_path: Path, version: Path, settings: SettingsFactory
 ) -> None:
-    with pytest.raises(themo.InputError, match=r"must be a version directory, but has no config\.yaml"):
+    with pytest.raises(themo.InputError, match=r"must be a version directory, but does not exist"):
         themo.load(tmp_path / "nosuch")
     shutil.rmtree(version / "student")
     with pytest.raises(themo.InputError, match="but has no student/"):

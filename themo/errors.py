@@ -33,3 +33,14 @@ def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
 def reason_of(error: BaseException) -> str:
     """Return the first line of an error's message, or its class name without a message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def fault_of(error: Exception) -> str:
+    """Return the fault of a file's content, as a clause, from the error that reading the content raised."""
+    match error:
+        case KeyError():
+            return f"the key {error.args[0]!r} is missing"
+        case ValueError():
+            return reason_of(error)
+        case _:
+            return "a value has another type"

@@ -75,13 +75,13 @@ def test_a_folder_of_the_same_name_goes_before_the_search(
 
 
 def test_a_folder_of_neither_version_nor_search_is_refused(find: Find, logs: Path) -> None:
-    with pytest.raises(InputError, match=r"^nosuch/x: must be a version directory, but has no config\.yaml$"):
+    with pytest.raises(InputError, match=r"^nosuch/x: must be a version directory, but does not exist$"):
         find("nosuch/x")
     with pytest.raises(InputError, match=r"tune has no search of this name \(did you mean 'mine'\?\)$"):
         find("mime")
     (logs / "tune/mine/best/config.yaml").unlink()
     with pytest.raises(
-        InputError, match=r"^--version-path mine: the search must have a best version; .* none"
+        InputError, match=r"^mine: must be a search that has ended, for its best version; before, give a"
     ):
         find("mine")
 

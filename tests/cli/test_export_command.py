@@ -103,7 +103,7 @@ def test_a_terminal_shows_progress(version: Path, tmp_path: Path, monkeypatch: p
         ),
         (
             ["--version-path", "nosuch", "--output", "x", "--format", "onnx"],
-            "nosuch: must be a version directory, but has no config.yaml",
+            "nosuch: must be a version directory, but does not exist",
         ),
     ],
 )

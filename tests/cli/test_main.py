@@ -67,14 +67,18 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["train", "--loss", "huber"], "--loss: must be a mix of mse, cosine, infonce"),
         (["train", "--objective", "val/los"], "--objective: must be 'auto', 'val/retrieval@01'"),
         (["train", "--batch-size", "2", "--accumulate", "4"], "accumulate=4, batch_size=2"),
-        (["train", "--columns", "en"], "--columns: is too short, got ['en']"),
+        (["train", "--columns", "en"], "--columns: must have two entries, got ['en']"),
+        (
+            ["train", "--corpus", "0*pairs.tsv"],
+            "--corpus: a weight must be greater than 0, got ['0*pairs.tsv']",
+        ),
         (["train", "--experiment", "a b"], "--experiment: must match pattern"),
-        (["train", "--resume", "nosuch"], "nosuch: must be a version directory, but has no config.yaml"),
+        (["train", "--resume", "nosuch"], "nosuch: must be a version directory, but does not exist"),
         (["train", "--resume", "x", "--seed", "3"], "--resume uses the settings of the version"),
         (["test", "--logs-dir", "nosuch"], "nosuch must contain a version to test, but has none"),
         (
             ["test", "--version-path", "nosuch"],
-            "nosuch: must be a version directory, but has no config.yaml",
+            "nosuch: must be a version directory, but does not exist",
         ),
         (["test", "--version-path", "x", "--preset", "miniature"], "has its own settings"),
         (["tune", "--num-samples", "0"], "--num-samples: must be a whole number above 0, got '0'"),
@@ -563,7 +567,7 @@ def use_logs(version: Path, logs: Path, experiment: str = "resumed") -> None:
 
 
 DAMAGED_FOR_TEST: dict[str, tuple[Callable[[Path], object], str]] = {
-    "nothing there": (shutil.rmtree, "must be a version directory, but has no config.yaml"),
+    "nothing there": (shutil.rmtree, "must be a version directory, but does not exist"),
     "no test data": (lambda _: None, "test_image_names.txt"),
 }
 

@@ -19,11 +19,6 @@ def test_weights_are_read(weight: str, name: str) -> None:
     assert parse_weighted(name) == (1.0, name)
 
 
-def test_a_weight_of_zero() -> None:
-    with pytest.raises(ValueError, match="a weight must be greater than 0"):
-        parse_weighted("0.0*talks")
-
-
 @pytest.fixture
 def datasets(tmp_path: Path) -> dict[str, Path]:
     return write_catalogue(tmp_path / "hub")

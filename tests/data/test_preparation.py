@@ -146,6 +146,8 @@ def test_dropped_pairs_are_reported(
     content = [*sentence_pairs(), ("a", " "), ("b", ""), sentence_pairs()[0]]
     prepare_data(settings(corpus=[str(write_tsv(tmp_path / "own.tsv", content))]))
     assert "own.tsv: 400 of 403 pairs kept; dropped: 2 empty, 1 duplicate" in capsys.readouterr().err
+    prepare_data(settings(corpus=[str(write_tsv(tmp_path / "same.tsv", content))]))
+    assert "same.tsv: 400 of 403 pairs kept" in capsys.readouterr().err, "equal content, another name"
 
 
 def test_data_travel_as_paths(tiny_data: TrainingData) -> None:

@@ -81,6 +81,6 @@ def test_taken_folders(tmp_path: Path) -> None:
 
 def test_taken_in_the_meantime(tmp_path: Path) -> None:
     output = tmp_path / "export"
-    with pytest.raises(InputError, match="it holds 1 entries"), whole_folder(output):
+    with pytest.raises(InputError, match="but has 1 entries"), whole_folder(output):
         write_lines(output / "theirs.txt", ["theirs"])
     assert [path.name for path in output.iterdir()] == ["theirs.txt"]

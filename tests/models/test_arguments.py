@@ -19,7 +19,7 @@ AXES = np.eye(12, dtype=np.float32)
     [
         ("un perro", "`texts` must be a list, got str"),
         (None, "`texts` must be a list, got NoneType"),
-        ([1], "`texts` must hold only texts, got int"),
+        ([1], "`texts` must contain only texts, got int"),
         (["\ud800"], "`texts` must be Unicode, got an unpaired surrogate"),
     ],
 )

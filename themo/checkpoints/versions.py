@@ -200,7 +200,8 @@ def read_settings(version: Path) -> Settings:
         hint = (
             f"; {version / 'best'} is the best version of this search" if (version / "best").is_dir() else ""
         )
-        raise InputError(f"{version}: must be a version directory, but has no config.yaml{hint}")
+        fault = "has no config.yaml" if version.exists() else "does not exist"
+        raise InputError(f"{version}: must be a version directory, but {fault}{hint}")
     return load(config=version / "config.yaml")
 
 
@@ -236,12 +237,14 @@ def read_summary(version: Path) -> dict[str, Any]:
     """Read the summary of a version directory.
 
     Raises:
-        InputError: The summary is missing or damaged.
+        InputError: The summary is missing or damaged, or has no state.
     """
     try:
         summary: dict[str, Any] = json.loads((version / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{version}: has no readable summary.json: {reason_of(error)}") from error
+    if not (isinstance(summary, dict) and isinstance(summary.get("state"), str)):
+        raise InputError(f"{version}: summary.json: must be the record of a run, but has no `state`")
     return summary
 
 

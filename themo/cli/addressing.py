@@ -158,8 +158,8 @@ def find_version(
     if is_search(found):
         if not is_version(found / _BEST):
             raise InputError(
-                f"--version-path {given}: the search must have a best version; {found} has none before the "
-                f"search ends: until then give a trial's version below {found / 'trials'}"
+                f"{given}: must be a search that has ended, for its best version; before, give a trial's "
+                f"version below {found / 'trials'}"
             )
         console.print(f"Version: {found / _BEST}, the best of this search")
         return found / _BEST
@@ -167,7 +167,8 @@ def find_version(
     if not given.exists() and len(given.parts) == 1:
         names = [folder.parent.name for folder in logs_dir.glob(f"tune/*/{_SEARCH_FILE}")]
         hint = f", and {logs_dir / 'tune'} has no search of this name{did_you_mean(given.name, names)}"
-    raise InputError(f"{given}: must be a version directory, but has no {_VERSION_FILE}{hint}")
+    fault = f"has no {_VERSION_FILE}" if given.exists() else "does not exist"
+    raise InputError(f"{given}: must be a version directory, but {fault}{hint}")
 
 
 def sees_images(_version: Path, settings: Settings) -> bool:

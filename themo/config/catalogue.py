@@ -62,15 +62,6 @@ _WEIGHTED = re.compile(r"(\d+(?:\.\d+)?)\*(.+)")
 
 
 def parse_weighted(name: str) -> tuple[float, str]:
-    """Return weight and name of ``2*talks``; the weight of a plain name is 1.
-
-    Raises:
-        ValueError: The weight is 0.
-    """
+    """Return weight and name of ``2*talks``; the weight of a plain name is 1. Settings refuse 0."""
     match = _WEIGHTED.fullmatch(name)
-    if match is None:
-        return 1.0, name
-    weight = float(match[1])
-    if weight == 0:
-        raise ValueError("a weight must be greater than 0")
-    return weight, match[2]
+    return (1.0, name) if match is None else (float(match[1]), match[2])

@@ -68,9 +68,9 @@ class DataSettings(Section):
 
     @field_validator("corpus")
     @classmethod
-    def _weights_are_numbers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            parse_weighted(name)
+    def _weights_are_positive(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if any(parse_weighted(name)[0] == 0 for name in names):
+            raise ValueError("a weight must be greater than 0")
         return names
 
     @model_validator(mode="after")

@@ -251,7 +251,7 @@ def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> s
             siblings = _SECTIONS_BUT_MINIATURE.get(path[0], {}) if len(path) > 1 else Settings.model_fields
             return f"{source}: unknown key {dotted!r}{did_you_mean(path[-1], siblings)}"
         case "missing" if len(path) > 2:  # an item of `columns`
-            return f"{origins.get(setting) or f'{source}: {setting}'}: is too short, got {value!r}"
+            return f"{origins.get(setting) or f'{source}: {setting}'}: must have two entries, got {value!r}"
         case "missing":
             return f"{source}: {dotted} is missing"
         case "value_error":
@@ -259,6 +259,8 @@ def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> s
             return f"{label}: {message}" + ("" if len(path) < 2 else f", got {value!r}")
         case "tuple_type":
             return f"{label}: must be a list, got {value!r}"
+        case "model_type" | "dict_type":
+            return f"{label}: must be a mapping, got {value!r}"
         case _:
             rule = re.sub(r"^\w+ should ", "must ", item["msg"])
             return f"{label}: {rule}, got {value!r}"

@@ -33,6 +33,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = str(getattr(error, "problem", None) or error).splitlines()[0]
         raise InputError(f"{where}: is not valid YAML: {problem}") from None
+    if tree is None:
+        raise InputError(f"{path}: must be a mapping of sections, but is empty")
     if not isinstance(tree, dict):
         raise InputError(f"{path}: must be a mapping of sections, got {type(tree).__name__}")
     return tree

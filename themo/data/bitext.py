@@ -109,6 +109,11 @@ class Plan:
     test_texts: frozenset[str]
     test_images: frozenset[str] = frozenset()
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the corpora, then that of the separate corpus of held-out pairs."""
+        return [corpus.name for corpus in (*self.corpora, self.validation) if corpus is not None]
+
     def digest(self) -> list[object]:
         """Return all that determines the result, as a JSON value."""
         return [

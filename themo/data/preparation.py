@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,8 +62,8 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
     refuse_length(inputs.backbone, config, settings.student.max_length)  # before a run is booked
     folder = cache.entry("corpus", inputs.plan.digest(), inputs.plan.build)
     train, held, drops = open_bitexts(folder)
-    for corpus in drops:
-        console.print(f"Corpus {corpus}")
+    for corpus, name in zip(drops, inputs.plan.names, strict=False):  # equal files may have other names
+        console.print(f"Corpus {replace(corpus, name=name)}")
 
     tokenizer = Tokenizer.load(backbone)
     is_own, images, to_image_space = isinstance(inputs.targets, Path), None, None

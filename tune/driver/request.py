@@ -26,7 +26,7 @@ from tune.space.search_space import Space, from_tree, load
 from tune.study.growth import GROWABLE, grow, refuse_another_space
 from tune.study.limits import is_whole, wants_more
 from tune.study.naming import STUDY_FILE, ReservedFolder, reserve, search_folder
-from tune.study.search import RESUME, Search, new_search, read_search
+from tune.study.search import RESUME, Search, has_study, new_search, read_search
 from tune.study.study import Study
 from tune.study.tracking_place import refuse_another_place
 from tune.study.trial_record import Trial
@@ -98,10 +98,9 @@ def _print_reached_limits(search: Search, limits: Mapping[str, Any], others: Map
         limits: Given options of `GROWABLE`, by name.
         others: Other given options, which do nothing once a search is finished.
     """
-    path = search.folder / STUDY_FILE
-    if not path.exists():
+    if not has_study(search.folder):
         return
-    study = Study.read(path)
+    study = Study.read(search.folder / STUDY_FILE)
     n = f"{len(study)} trial{'' if len(study) == 1 else 's'}"
     if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
         given, reached = {**limits, **others}, f"{search.name} is finished, with {n}: nothing to run"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from themo.files.disk_space import Patience
 from tune.cluster.storage import Storage
 from tune.study.naming import STUDY_FILE
-from tune.study.search import TRIALS_FOLDER, Search
+from tune.study.search import TRIALS_FOLDER, Search, has_study
 from tune.study.study import Study
 
 
@@ -35,7 +35,7 @@ class SessionState:
             InputError: The record is damaged, or `storage_path` is neither a folder nor a URI.
         """
         path, patience, storage = search.folder / STUDY_FILE, Patience(), storage_of(search)
-        is_begun = path.exists()  # also before the first trial, if a warm start carried trials over
+        is_begun = has_study(search.folder)  # also before the first trial, after a warm start
         study = Study.reopen(path, patience) if is_begun else Study(path, search.mode, patience=patience)
         return cls(search, study, storage, patience)
 

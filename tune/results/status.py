@@ -21,7 +21,7 @@ from tune.study.front import UNITS
 from tune.study.limits import early_end, is_whole, used_up
 from tune.study.naming import SEARCH_FILE, STUDY_FILE, is_held
 from tune.study.resource import number_of
-from tune.study.search import Search, read_search, search_folders
+from tune.study.search import Search, has_study, read_search, search_folders
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 from tune.study.tried import most_trials
@@ -136,6 +136,8 @@ class Status:
         lines = [f"Search {self.search.name} ({self.activity}): {len(self.study)} of {total} trials started"]
         if states:
             lines[0] += f": {states}"
+        if self.activity == "running" and not len(self.study):
+            lines.append("Its data is prepared before the first trial")
         if notice := used_up(self.study, self.search.space):
             lines.append(notice)
         if (end := early_end(self.study, self.search.space)) is not None:
@@ -175,15 +177,15 @@ def read_status(folder: Path, asked_by: str = "status NAME") -> Status:
         InputError: There is no search, or one of its files is damaged.
     """
     search = read_search(folder, asked_by)
-    path = folder / STUDY_FILE
-    study = Study.read(path) if path.exists() else Study(None, search.mode)
+    is_begun = has_study(folder)
+    study = Study.read(folder / STUDY_FILE) if is_begun else Study(None, search.mode)
     if is_held(folder):
         return Status(folder, search, study, "running", worked_seconds(study))
     study.reset_to_checkpoints()
     activity: Activity = "interrupted"
     if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
         activity = "finished"
-    elif not path.exists():
+    elif not is_begun:
         activity = "not begun"
     return Status(folder, search, study, activity, worked_seconds(study))
 

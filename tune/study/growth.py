@@ -13,7 +13,7 @@ from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
 from tune.study.limits import is_exhausted, small_gain, trials_without_gain
 from tune.study.naming import SEARCH_FILE, STUDY_FILE
-from tune.study.search import Search, alone
+from tune.study.search import Search, alone, has_study
 from tune.study.study import Study
 from tune.study.tried import most_trials
 
@@ -47,8 +47,7 @@ def grow(
     """
     folder = search.folder
     with alone(folder):
-        study_path = folder / STUDY_FILE
-        study = Study.read(study_path) if study_path.exists() else Study(None, search.mode)
+        study = Study.read(folder / STUDY_FILE) if has_study(folder) else Study(None, search.mode)
         if num_samples is not None and num_samples < len(study):
             raise InputError(
                 f"--num-samples: must be at least the {len(study)} trials that {search.name} has, "

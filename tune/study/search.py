@@ -166,6 +166,21 @@ def read_search(folder: Path, asked_by: str = RESUME, *, to_resume: bool = False
     return Search(name, uid, space, settings, resources)
 
 
+def has_study(folder: Path) -> bool:
+    """Whether a search directory has its ``study.json``, which the first session of a search writes.
+
+    Raises:
+        InputError: The file is missing although the search has prepared its data.
+    """
+    path = folder / STUDY_FILE
+    if not path.exists() and (folder / PAIRS_FILE).exists():
+        raise InputError(
+            f"{path}: is missing, though the search has started: restore the file, or start a new search: "
+            f"--repeat {folder.name}"
+        )
+    return path.exists()
+
+
 def has_pairs(search: Search) -> bool:
     """Whether the sentence pairs of a search are fixed: its data has been prepared once."""
     folder = search.folder

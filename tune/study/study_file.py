@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from themo.errors import InputError
+from themo.errors import InputError, fault_of
 from tune.space.dimensions import Scalar
 from tune.study.confirmation import Confirmation, read_confirmation
 from tune.study.journal import Journal, read_journal
@@ -106,4 +106,4 @@ def read_content(path: Path) -> Content:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: has no valid study: {error!r}") from None
+        raise InputError(f"{path}: has no valid study: {fault_of(error)}") from None

@@ -15,6 +15,7 @@ from themo.errors import InputError
 from tune.cluster.resources import Resources
 from tune.results.status import read_status
 from tune.study.naming import LOCK_FILE, STUDY_FILE, search_folder
+from tune.study.search import PAIRS_FILE
 from tune.study.study import Study
 
 
@@ -101,6 +102,15 @@ def test_a_search_that_runs_is_seen_to_and_is_not_disturbed(folder: Path) -> Non
     assert status.activity == "running"
     assert "3 of 8 trials started: 1 running, 1 complete, 1 fail" in status.lines()[0]
     assert read_status(folder).activity == "interrupted"
+
+
+def test_a_search_that_prepares_its_data_says_so(tmp_path: Path) -> None:
+    a_search(tmp_path, "fresh", Resources())
+    folder = search_folder("fresh", settings_in(tmp_path))
+    with FileLock(folder / LOCK_FILE):
+        lines = read_status(folder).lines()
+    assert lines[0].startswith("Search fresh (running): 0 of ")
+    assert lines[1] == "Its data is prepared before the first trial"
 
 
 def test_time_left_assumes_the_slots_used_so_far(folder: Path) -> None:
@@ -235,6 +245,14 @@ def test_rows_stay_narrow_in_a_pipe_and_lose_no_setting(
     for name, value in list(settings.items())[:-1]:
         assert f"{name}={value}" in table
     assert table.count("x") >= 150
+
+
+def test_a_lost_record_is_not_a_search_not_begun(folder: Path) -> None:
+    (folder / STUDY_FILE).unlink()
+    assert read_status(folder).activity == "not begun"
+    (folder / PAIRS_FILE).write_text("{}")
+    with pytest.raises(InputError, match=r"study\.json: is missing, though the search has started: restore"):
+        read_status(folder)
 
 
 def test_a_damaged_record(folder: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from themo.errors import InputError
+from themo.errors import InputError, fault_of
 from themo.evaluation.score_names import (
     ACCURACY,
     CEILING,
@@ -89,7 +89,7 @@ def read_scores(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: is not a valid test record: {error!r}; "
+            f"{path}: is not a valid test record: {fault_of(error)}; "
             f"`test --version-path {path.parent}` writes a new one"
         ) from None
     return scores

@@ -440,13 +440,13 @@ TRIAL = '{"number": 0, "params": {}, "state": "COMPLETE", "values": {"100": 0.5}
         ('{"format": 1, "mode": "max", "trials": [', "study.json: has no valid study: "),
         (
             '{"format": 1, "mode": "best", "trials": []}',
-            "study.json: has no valid study: ValueError(\"mode 'best'\")",
+            "study.json: has no valid study: mode 'best'",
         ),
         (
             damaged(TRIAL.replace("COMPLETE", "DONE")),
-            "has no valid study: ValueError(\"trial 0 has state 'DONE'",
+            "has no valid study: trial 0 has state 'DONE'",
         ),
-        (damaged(TRIAL.replace("0.5", '"much"')), "has no valid study: ValueError("),
+        (damaged(TRIAL.replace("0.5", '"much"')), "has no valid study: could not convert string to float"),
         (damaged(TRIAL.replace('"number": 0', '"number": 3')), "its trials are not numbered from 0"),
         ('{"format": 2, "mode": "max", "trials": []}', "study.json: format must be 1, got 2"),
         (
