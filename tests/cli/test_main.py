@@ -22,13 +22,14 @@ import yaml
 from tiny import sentence_pairs, write_tsv
 
 from themo.checkpoints.versions import find_part
+from themo.cli.commands.train import _print_report
 from themo.cli.main import main
 from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
 from themo.evaluation.version_run import send_version
 from themo.models.student import load_student
 from themo.tracking.unsent import Destination, mark, marked
-from themo.training.loop import train
+from themo.training.loop import Report, train
 
 Capture = pytest.CaptureFixture[str]
 
@@ -325,6 +326,15 @@ def test_a_search_beyond_its_data_is_refused(
 
 
 # --- train and test ---
+
+
+def test_the_line_of_a_report_fits_80_columns(capsys: Capture) -> None:
+    names = ("train/loss", "val/loss", "val/match@01", "val/retrieval@01")
+    metrics = {"epoch": 123.456, "pairs_per_second": 12345.6} | dict.fromkeys(names, 0.12344)
+    _print_report(Report(metrics, is_best=True, is_last=False, save=lambda _: None), "val/retrieval@01")
+    line = "epoch 123.46  train/loss 0.1234  val/loss 0.1234  val/retrieval@01 0.1234  best"
+    assert capsys.readouterr().err == line + "\n"
+    assert len(line) < 80
 
 
 def table(version: Path) -> list[dict[str, str]]:

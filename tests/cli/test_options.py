@@ -48,7 +48,9 @@ def test_text_stays_text() -> None:
     ("arguments", "message"),
     [
         ([], "the following arguments are required: COMMAND"),
-        (["trian"], "invalid choice: 'trian'"),
+        (["trian"], "invalid choice: 'trian' (did you mean 'train'?) (choose from "),
+        (["test", "--task", "retreival"], "'retreival' (did you mean 'retrieval'?) (choose from "),
+        (["export", "--format", "open-clip"], "'open-clip' (did you mean 'open_clip'?) (choose from "),
         (
             ["train", "--learnrate", "1"],
             "unrecognized arguments: --learnrate 1 (did you mean '--learn-rate'?)",
@@ -166,3 +168,14 @@ def test_no_number_of_gpus(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError) as caught:
         gpus(text)
     assert str(caught.value) == f"must be a number of at least 0, or auto, got {text!r}"
+
+
+@pytest.mark.parametrize("command", ["", *NAMES])
+def test_help_fits_80_columns(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        parse([*([command] if command else []), "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []

@@ -174,6 +174,8 @@ def test_a_new_corpus_leaves_the_old_ones_validation_behind() -> None:
         (["miniature:corpus/train.tsv", "own.tsv"], "own"),
         (["miniature.tsv"], "own-miniature"),
         (["¿.tsv"], "own-corpus"),
+        (["corpus ñandú 日本.tsv"], "corpus-nandu"),
+        (["日本.tsv"], "own-corpus"),
     ],
 )
 def test_an_own_corpus_has_an_experiment_of_its_own(

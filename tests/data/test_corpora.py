@@ -133,7 +133,11 @@ def test_a_byte_order_mark_and_empty_lines_are_passed_over(tmp_path: Path) -> No
         (b"a\tb\n", ("0", "1"), "got 0,1 for a first line of 2 columns"),
         (b"a\tb\n", ("1", "\xb2"), "got 1,\xb2 for a first line of 2 columns"),
         (b"a\tb\n", ("01", "2"), "got 01,2 for a first line of 2 columns"),
-        (b"one column\n", DEFAULT, "for a first line of 1 columns"),
+        (
+            b"en,es\nthe boy,el chico\n",
+            DEFAULT,
+            "corpus pairs.tsv: must be tab-separated or Parquet, got a first line without a tab: en,es",
+        ),
     ],
 )
 def test_refusals_of_a_tsv(tmp_path: Path, content: bytes, columns: tuple[str, str], message: str) -> None:

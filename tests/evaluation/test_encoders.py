@@ -5,6 +5,7 @@ import time
 import unicodedata
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from safetensors.torch import load_file, save_file
 from tiny import NOUNS, SettingsFactory, write_captioned_images, write_lines, write_picture
 from torch.nn import functional
 
+from themo.cli.main import main
 from themo.config.settings import Settings, load
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
 from themo.evaluation.encoders import examine
 from themo.evaluation.metrics import ranks_by_cosine
+from themo.evaluation.report.tables import read_scores
 from themo.models.marian import Translator
 from themo.models.mclip import MClip
 from themo.models.student import load_student
@@ -123,6 +126,29 @@ def test_one_task(tested: Settings, version: Path, task: Any, expected: list[str
 
 def test_baselines_without_a_student(tested: Settings) -> None:
     assert examine(tested, None, baseline=True).scores.rows == ("ceiling", "teacher_es")
+
+
+def test_progress_names_the_language_of_the_texts(
+    tested: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("themo.process.progress.SECONDS_BETWEEN_LINES", 0.0)
+    examine(tested, None, baseline=True)
+    lines = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
+    texts = [line for line in lines if "texts" in line]
+    assert texts == ["Encoding English texts", "Encoding texts in 'es' with the teacher"] * 2
+
+
+def test_a_report_keeps_the_baselines_of_the_last_test(
+    version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("themo.tracking.runs.Tracking", MagicMock())
+    assert main(["report", str(version)]) == 0
+    assert "teacher_es" not in read_scores(version / "test.json")
+    assert main(["test", "--version-path", str(version), "--baseline"]) == 0
+    before = read_scores(version / "test.json")
+    assert "teacher_es" in before
+    assert main(["report", str(version)]) == 0
+    assert read_scores(version / "test.json") == before
 
 
 @pytest.fixture

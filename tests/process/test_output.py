@@ -13,7 +13,7 @@ import pytest
 from rich.table import Table
 
 from themo.process import progress
-from themo.process.output import duration, print_result, typed
+from themo.process.output import about, duration, listed, print_result, typed
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]")
 """The escape sequence of a foreground colour."""
@@ -141,6 +141,24 @@ def test_waiting_says_nothing_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> N
 )
 def test_durations(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(4.21, "about 4 s"), (32.3, "about 32 s"), (720, "about 12 min")]
+)
+def test_estimates_have_no_decimals_of_a_second(seconds: float, told: str) -> None:
+    assert about(seconds) == told
+
+
+def test_a_list_breaks_between_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [f"val/width{width}/match@01 0.5000" for width in (32, 64, 128)]
+    monkeypatch.setenv("COLUMNS", "80")
+    assert listed("Best:   ", parts).splitlines() == [
+        "Best:   val/width32/match@01 0.5000, val/width64/match@01 0.5000,",
+        "        val/width128/match@01 0.5000",
+    ]
+    monkeypatch.delenv("COLUMNS")
+    assert listed("Best:   ", parts) == f"Best:   {', '.join(parts)}"
 
 
 def test_commands_name_paths_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

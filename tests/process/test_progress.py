@@ -17,7 +17,7 @@ def test_lines_where_there_is_no_terminal(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("Tokens of Spanish: 1,000 of 3,000 texts, ")
-    assert err.endswith("/s loss 0.5\n")
+    assert err.endswith("/s, loss 0.5\n")
 
 
 def test_earlier_work_counts_in_lines_but_not_in_the_rate(

@@ -117,7 +117,7 @@ def _parser(names: Sequence[str] = NAMES) -> Parser:
     """Build the parser of some commands; one that is not asked for may import what others do without."""
     parser = Parser(
         prog="python -m themo",
-        description="A Spanish text encoder for CLIP: distil it, search for its best settings, test it.",
+        description="A Spanish text encoder for CLIP: distil it, tune it, test it.",
         epilog=EXAMPLES,
         formatter_class=HelpLayout,
         allow_abbrev=False,

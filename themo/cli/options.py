@@ -19,9 +19,11 @@ from themo.config.places import expand_home
 from themo.config.presets import DEFAULT_PRESET, presets
 from themo.config.settings import described, known_leaves, load, option
 from themo.config.yaml_files import read_value
-from themo.errors import InputError
+from themo.errors import InputError, did_you_mean
 
 _SETTING = "setting:"
+_UNKNOWN_CHOICE = re.compile(r"(?<=invalid choice: )'(.*)'(?= \(choose from (.*)\))")
+"""The unknown word in argparse's message, before the list of choices."""
 _OF_NUMBERS = ("nested_widths", "nested_weights")
 """Settings that are lists of numbers, or null."""
 WIDEST_HELP = 100
@@ -51,7 +53,10 @@ class Parser(argparse.ArgumentParser):
         return list(self._option_string_actions)
 
     def error(self, message: str) -> NoReturn:
-        """Raise the problem of a command line as one line."""
+        """Raise the problem of a command line as one line, with the nearest choice for an unknown one."""
+        message = _UNKNOWN_CHOICE.sub(
+            lambda found: found[0] + did_you_mean(found[1], re.findall(r"[\w-]+", found[2])), message
+        )
         raise InputError(f"{message} (see {self.prog} --help)")
 
 

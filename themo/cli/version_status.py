@@ -10,7 +10,7 @@ from typing import Any
 from themo.checkpoints.versions import TEST_FILE, is_training, read_summary
 from themo.evaluation.report.tables import read_scores
 from themo.evaluation.score_names import STUDENT
-from themo.process.output import typed, with_command
+from themo.process.output import listed, typed, with_command
 
 _RUNNING, _INTERRUPTED = "running", "interrupted"
 
@@ -53,13 +53,11 @@ class VersionStatus:
         lines = [f"Version {self.version} ({self.state})"]
         if {"epoch", "pairs_seen"} <= set(last):
             lines[0] += f": {last['epoch']:.2f} epochs, {last['pairs_seen']:,.0f} pairs"
-        best = ", ".join(f"{name} {value:.4f}" for name, value in self.summary.get("best", {}).items())
-        if best:
-            lines.append(f"Best:          {best}")
-        if self.test is not None:
-            lines.append(
-                "Test:          " + ", ".join(f"{name} {value:.3f}" for name, value in self.test.items())
-            )
+        if best := [f"{name} {value:.4f}" for name, value in self.summary.get("best", {}).items()]:
+            lines.append(listed("Best:          ", best))
+        if self.test:
+            scores = [f"{name} {value:.3f}" for name, value in self.test.items()]
+            lines.append(listed("Test:          ", scores))
         if self.state in (_RUNNING, _INTERRUPTED):
             label = "If killed: " if self.state == _RUNNING else "To resume:     "
             lines.append(with_command(label, typed("train", "--resume", self.version)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePath
 
@@ -19,7 +20,8 @@ def own_corpora(names: Iterable[str]) -> list[str]:
 
 
 def experiment_of(names: Iterable[str]) -> str:
-    """Return an experiment's name from its own corpora: `pairs-talks` from `pairs.tsv` and `talks`."""
-    stems = [PurePath(name).name.partition(".")[0] for name in names]
-    plain = re.sub("[^A-Za-z0-9_-]+", "-", "-".join(stems))[:_LONGEST_NAME].strip("-_")
+    """Return an experiment's name from its own corpora: `pairs-nandu` from `pairs.tsv` and `ñandú`."""
+    stems = "-".join(PurePath(name).name.partition(".")[0] for name in names)
+    letters = "".join(c for c in unicodedata.normalize("NFKD", stems) if not unicodedata.combining(c))
+    plain = re.sub("[^A-Za-z0-9_-]+", "-", letters)[:_LONGEST_NAME].strip("-_")
     return plain if plain not in ("", DEFAULT_PRESET) else f"own-{plain or 'corpus'}"

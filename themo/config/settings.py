@@ -7,7 +7,7 @@ in YAML, as an option (``--learn-rate``), in a search space and in MLflow.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from themo.config.sections import (
     TeacherSettings,
     TrainingSettings,
 )
-from themo.config.yaml_files import key_lines, read_yaml, write_yaml
+from themo.config.yaml_files import message_of, read_yaml, write_yaml
 from themo.errors import InputError, did_you_mean
 
 _OF_THE_CORPUS = ("validation", "validation_captions", "validation_images", "targets")
@@ -233,20 +233,8 @@ def _validate(
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        items: list[dict[str, Any]] = [dict(item) for item in error.errors()]
-        problems = dict.fromkeys(_problem(item, origins, source) for item in items)
-        if path is None or origins or len(problems) < 2:
-            raise InputError("; ".join(problems)) from None
-        lines = key_lines(path)
-        placed = [_problem(item, origins, _with_line(source, lines, item["loc"])) for item in items]
-        raise InputError("\n".join(dict.fromkeys(placed))) from None
-
-
-def _with_line(source: str, lines: Mapping[tuple[str, ...], int], place: Sequence[object]) -> str:
-    """Return a file's name with the line of a key, or of the section around it, if the file holds them."""
-    keys = tuple(map(str, place))
-    known = [lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in lines]
-    return f"{source}:{known[0]}" if known else source
+        problems = [(item["loc"], _problem(dict(item), origins, source)) for item in error.errors()]
+        raise InputError(message_of(problems, None if origins else path)) from None
 
 
 def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from themo.errors import InputError
+
+Problem = tuple[Sequence[object], str]
+"""Keys that lead to a problem's place in a file, and its message, which starts with the file's name."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -37,8 +40,32 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def key_lines(path: Path) -> dict[tuple[str, ...], int]:
-    """Return the line of each key of a valid YAML file, by the keys that lead to it; lines count from 1."""
+def message_of(problems: Sequence[Problem], path: Path | None) -> str:
+    """Return the message of one or more problems; several of a file come one per line with line number.
+
+    Args:
+        problems: The problems; equal messages of one place count once.
+        path: The file; None: the problems are of options or of a program's mapping, and come in one line.
+    """
+    messages = list(dict.fromkeys(message for _, message in problems))
+    if path is None or len(messages) < 2:
+        return "; ".join(messages)
+    lines = _key_lines(path)
+    placed = [_with_line(message, path, lines, tuple(map(str, place))) for place, message in problems]
+    return "\n".join(dict.fromkeys(placed))
+
+
+def _with_line(message: str, path: Path, lines: Mapping[tuple[str, ...], int], keys: tuple[str, ...]) -> str:
+    """Return a message with the line of its key, or of the section around it, if the file holds them."""
+    known = [lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in lines]
+    return f"{path}:{known[0]}{message.removeprefix(str(path))}" if known else message
+
+
+def _key_lines(path: Path) -> dict[tuple[str, ...], int]:
+    """Return the line of each key and item of a valid YAML file, by the keys and numbers that lead to it.
+
+    Lines count from 1, items of a list from 0.
+    """
     lines: dict[tuple[str, ...], int] = {}
 
     def collect(node: yaml.Node | None, place: tuple[str, ...]) -> None:
@@ -46,6 +73,10 @@ def key_lines(path: Path) -> dict[tuple[str, ...], int]:
             for key, value in node.value:
                 lines[*place, str(key.value)] = key.start_mark.line + 1
                 collect(value, (*place, str(key.value)))
+        elif isinstance(node, yaml.SequenceNode):
+            for number, item in enumerate(node.value):
+                lines[*place, str(number)] = item.start_mark.line + 1
+                collect(item, (*place, str(number)))
 
     collect(yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader), ())
     return lines

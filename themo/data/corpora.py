@@ -241,6 +241,9 @@ def _positions(path: Path, columns: tuple[str, ...], fields: list[str]) -> list[
         return ["1", "2"]
     if set(columns) <= {str(i + 1) for i in range(len(fields))}:
         return list(columns)
+    if len(fields) == 1:
+        rule = "must be tab-separated or Parquet, got a first line without a tab"
+        raise InputError(f"corpus {path}: {rule}: {fields[0][:_SHOWN]}")
     options = "--columns must name two" if columns[2:] == () else "--columns and --image-column must name"
     raise InputError(
         f"corpus {path}: {options} columns of the header or count them from 1, "

@@ -121,7 +121,9 @@ def examine(
     if baseline:
         rows |= _baselines(settings, sources, device, rows[CEILING])
     if baseline or floor:
-        rows[FLOOR] = Row(teacher.encode_texts, settings.benchmarks.language, teacher.encode_images)
+        language = settings.benchmarks.language
+        of_floor = partial(teacher.encode_texts, what=f"texts in {language!r} with the teacher")
+        rows[FLOOR] = Row(of_floor, language, teacher.encode_images)
     pictured = sources.pictured(settings.benchmarks.captions or "") if xtd10 else None
     scores = evaluate(rows, xtd10, imagenet, caption_sets)
 

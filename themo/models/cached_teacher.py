@@ -74,9 +74,9 @@ class CachedTeacher:
         """
         return _read(image_vectors(self._cache, self.fingerprint, paths, self._load))
 
-    def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of English texts in the images' space, (N, E) float32, of any length."""
-        return _read(caption_vectors(self._cache, self.fingerprint, texts, self._load))
+    def encode_texts(self, texts: Sequence[str], what: str = "English texts") -> Tensor:
+        """Vectors of texts in the images' space, (N, E) float32, of any length; `what` names the texts."""
+        return _read(caption_vectors(self._cache, self.fingerprint, texts, self._load, what))
 
     def to_image_space(self, vectors: Tensor, target: Target) -> Tensor:
         """Map a student's vectors, (N, W) or (N, E), to image space: (N, E), length 1, on the CPU."""

@@ -45,14 +45,16 @@ def image_vectors(cache: Cache, teacher_key: str, paths: Sequence[Path], load: L
     )
 
 
-def caption_vectors(cache: Cache, teacher_key: str, captions: Sequence[str], load: LoadTeacher) -> Path:
-    """Return the ``.npy`` of the teacher's vectors of T English captions, (T, E), in the images' space.
+def caption_vectors(
+    cache: Cache, teacher_key: str, captions: Sequence[str], load: LoadTeacher, what: str = "English texts"
+) -> Path:
+    """Return the ``.npy`` of the teacher's vectors of T captions, (T, E), in the images' space.
 
-    The other arguments are those of `image_vectors`.
+    `what` names the captions for the progress. The other arguments are those of `image_vectors`.
     """
 
     def build(folder: Path) -> None:
-        np.save(folder / "vectors.npy", load().encode_texts(captions, "embedding"))
+        np.save(folder / "vectors.npy", load().encode_texts(captions, "embedding", what=what))
 
     key = {"teacher": teacher_key, "captions": list(captions)}
     return cache.entry("captions", key, build) / "vectors.npy"

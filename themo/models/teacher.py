@@ -92,9 +92,13 @@ class Teacher:
         return cls(model, tokenizer, transform, fingerprint(architecture, pretrained))
 
     def encode_texts(
-        self, texts: Sequence[str], target: Target = "embedding", trim: bool = True
+        self,
+        texts: Sequence[str],
+        target: Target = "embedding",
+        trim: bool = True,
+        what: str = "English texts",
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Encode English texts.
+        """Encode texts, which are English unless the teacher is tested on others.
 
         Args:
             texts: N texts, read in canonical form; longer ones are cut to the context by open_clip.
@@ -103,13 +107,14 @@ class Teacher:
                 ``"unit"``, (N, E): the embedding scaled to length 1.
             trim: Cut the padding of a batch for a causal tower. The vectors stay the same, since the
                 end-of-text state does not depend on later tokens. False only for measuring that.
+            what: Name of the texts, for the progress.
 
         Returns:
             float32 array in the order of `texts`.
         """
         width = self.dimension(target)
         vectors = np.empty((len(texts), width), dtype=np.float32)
-        with track("Encoding English texts", len(texts), "texts") as advance, torch.inference_mode():
+        with track(f"Encoding {what}", len(texts), "texts") as advance, torch.inference_mode():
             for chosen in batches_by_length([len(text) for text in texts], TEXT_BATCH, advance):
                 ids_NL = self.tokenizer([canonical(texts[i]) for i in chosen]).to(self.device)
                 states_NW = self._tower.states(ids_NL, trim)

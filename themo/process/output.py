@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, TextIO, cast
 
 from rich.console import Console
@@ -18,6 +20,8 @@ WIDTH_OF_FILES = 10_000
 
 _INDENT = "    "
 """Indentation of a command's continuation lines."""
+_HARD_SPACE = "\u00a0"
+"""A space at which `textwrap` breaks no line."""
 _WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")
 """A word of a command, with its quotes."""
 
@@ -57,6 +61,24 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def about(seconds: float) -> str:
+    """Format an estimate: "about 32 s", "about 12 min", "about 3.4 h"."""
+    return f"about {seconds:.0f} s" if seconds < 60 else f"about {duration(seconds)}"
+
+
+def listed(label: str, parts: Sequence[str]) -> str:
+    """Return a label and its parts, with commas; on a narrow terminal in lines that break between parts.
+
+    Args:
+        label: Text before the first part; further lines are indented by its width.
+        parts: Texts that stay whole, such as ``val/loss 0.1200``.
+    """
+    whole = ", ".join(part.replace(" ", _HARD_SPACE) for part in parts)
+    indent = " " * len(label)
+    lines = wrap(whole, columns(), initial_indent=label, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(lines).replace(_HARD_SPACE, " ")
 
 
 def with_command(label: str, command: str, screen: Console | None = None) -> str:

@@ -102,7 +102,8 @@ def _lines(description: str, total: float, unit: str, before: int) -> Advance:
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
             place = f"{before + done:,.0f} of {total:,.0f} {unit}"
-            console.print(f"{description}: {place}, {_rate(done, now - start)} {note}".rstrip())
+            parts = [place, _rate(done, now - start), *([note] if note else [])]
+            console.print(f"{description}: {', '.join(parts)}")
 
     return advance
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from themo.process.progress import console
 from tune.schedulers.decisions import at_the_end
 from tune.schedulers.population import take_over
 from tune.schedulers.rules import scheduler_of
@@ -127,6 +128,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         if error and deaths <= self._space.search.max_failures:
             self._study.rewind(number)
             self._interrupted.insert(0, number)
+            _print_retry(trial)
         elif trial.verdict == "RUNNING" and not error:
             self._study.retry(number)
             self._interrupted.append(number)
@@ -145,3 +147,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: all state is in the study."""
+
+
+def _print_retry(trial: Trial) -> None:
+    """Print that a trial is retried after its worker's death; its reason is recorded by the scheduler."""
+    name = f"Trial {trial.number}" if trial.confirms is None else f"Confirmation of trial {trial.confirms}"
+    start = f"{trial.checkpoint_pairs:,} pairs" if trial.checkpoint_pairs else "its start"
+    console.print(f"{name}: {trial.reason or 'its worker was lost'}, retried from {start}", soft_wrap=True)

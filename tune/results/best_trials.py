@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import filecmp
+import itertools
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,10 +32,16 @@ from tune.study.trial_record import Mode, State, Trial
 BEST_SETTINGS = "best.yaml"
 BEST_VERSION = "best"
 
-_TRIAL_WIDTH = 9
-"""Least width of a trial's column, for `1,234,567` and `complete`."""
+_ENDED = "ended"
+
+_BROKEN_WIDTH = 9
+"""Least width of a trial's column whose values are broken, for `1,234,567` and `complete`."""
 _PADDING = 3
 """Columns between two columns of a table."""
+_EDGES = 4
+"""Columns left of the first and right of the last column of a table."""
+_PIECE = re.compile("[^-+*/]*[-+*/]?")
+"""A piece of a value that is too long for a line: up to an operator of a loss, or a hyphen or slash."""
 
 
 @dataclass(frozen=True)
@@ -171,11 +179,19 @@ def best_so_far(study: Study, objective: str) -> str:
     """One line with the best trial so far and its settings."""
     leader = study.leader()
     if leader is None:
-        return "no report yet"
+        return best_in_words(study, objective)
     settings = " ".join(f"{name}={show(value)}" for name, value in leader.params.items())
+    return f"{best_in_words(study, objective)}: {settings}"
+
+
+def best_in_words(study: Study, objective: str) -> str:
+    """One line with the best trial so far, without its settings."""
+    leader = study.leader()
+    if leader is None:
+        return "no report yet"
     best = leader.best(study.mode)
     lost = "" if leader.is_done or best == leader.saved(study.mode) else ", not saved yet"
-    return f"best {objective} {best:.4f} in trial {leader.number}{lost}: {settings}"
+    return f"best {objective} {best:.4f} in trial {leader.number}{lost}"
 
 
 def table(result: SearchResult, searched: Iterable[str], columns: int = WIDTH_OF_FILES) -> Table:
@@ -184,14 +200,17 @@ def table(result: SearchResult, searched: Iterable[str], columns: int = WIDTH_OF
     Args:
         result: The result.
         searched: Names of the settings to show.
-        columns: Width of the terminal; a narrow one shows fewer trials.
+        columns: Width of the terminal; a narrow one breaks long values at operators and hyphens, and shows
+            fewer trials.
     """
     names = list(searched)
-    resource = result.search.resource
-    widest = max(map(len, ("trial", HEADINGS[resource], result.objective, *names)))
-    n_shown = max(1, (columns - widest - _PADDING) // (_TRIAL_WIDTH + _PADDING))
-    top = result.top[:n_shown]
-    left_out = len(result.top) - len(top)
+    labels = _labels(result, names)
+    of_trials = [_column(result, trial, names) for trial in result.top]
+    room = columns - max(map(len, ("trial", *labels))) - _EDGES
+    if _n_fitting(of_trials, room) < len(of_trials):
+        of_trials = [[_broken(cell) for cell in cells] for cells in of_trials]
+    n_shown = max(1, _n_fitting(of_trials, room))
+    left_out = len(of_trials) - n_shown
     view = Table(
         title=f"Best trials by {result.objective}",
         title_justify="left",
@@ -200,17 +219,48 @@ def table(result: SearchResult, searched: Iterable[str], columns: int = WIDTH_OF
         caption_justify="left",
     )
     view.add_column("trial", overflow="fold")
-    for trial in top:
+    for trial in result.top[:n_shown]:
         view.add_column(str(trial.number), justify="right", overflow="fold")
-    bests = [trial.best(result.mode) for trial in top]
-    view.add_row(result.objective, *(f"{best:.4f}" if best is not None else "" for best in bests))
-    if (second := result.search.second_objective) is not None:
-        view.add_row(UNITS[second], *(cost_cell(trial) for trial in top))
-    view.add_row(HEADINGS[resource], *(number_of(trial, resource) for trial in top))
-    view.add_row("ended", *(trial.state_name(at_rest=True) for trial in top), end_section=True)
-    for name in names:
-        view.add_row(name, *(show_setting(trial, name) for trial in top))
+    for label, *cells in zip(labels, *of_trials[:n_shown], strict=True):
+        view.add_row(label, *cells, end_section=label == _ENDED)
     return view
+
+
+def _labels(result: SearchResult, names: Sequence[str]) -> list[str]:
+    second = result.search.second_objective
+    costs = [] if second is None else [UNITS[second]]
+    return [result.objective, *costs, HEADINGS[result.search.resource], _ENDED, *names]
+
+
+def _column(result: SearchResult, trial: Trial, names: Sequence[str]) -> list[str]:
+    """The cells of a trial, in the order of `_labels`."""
+    best = trial.best(result.mode)
+    return [
+        "" if best is None else f"{best:.4f}",
+        *([] if result.search.second_objective is None else [cost_cell(trial)]),
+        number_of(trial, result.search.resource),
+        trial.state_name(at_rest=True),
+        *(show_setting(trial, name) for name in names),
+    ]
+
+
+def _n_fitting(of_trials: Iterable[Sequence[str]], room: int) -> int:
+    """Number of the first trials whose columns fit into `room` columns."""
+    lines_of_trials = ([line for cell in cells for line in cell.split("\n")] for cells in of_trials)
+    ends = itertools.accumulate(max(map(len, lines)) + _PADDING for lines in lines_of_trials)
+    return sum(end <= room for end in ends)
+
+
+def _broken(value: str) -> str:
+    """A value in lines that end at operators or hyphens, no wider than its longest piece."""
+    pieces = _PIECE.findall(value)
+    width = max(_BROKEN_WIDTH, *map(len, pieces))
+    lines = [""]
+    for piece in pieces:
+        if len(lines[-1]) + len(piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
 
 
 def cost_cell(trial: Trial) -> str:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from themo.config.settings import Settings
-from themo.process.output import duration
+from themo.process.output import about
 from themo.process.progress import SECONDS_BETWEEN_LINES, console
 from tune.results.best_trials import best_so_far
 from tune.results.running_trials import RunningTrials
@@ -140,7 +140,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
             self._settings,
             self._search.trial_seconds,
         )
-        return ", ".join([*parts, f"about {duration(left)} left"] if left is not None else parts)
+        return ", ".join([*parts, f"{about(left)} left"] if left is not None else parts)
 
 
 def _cut(line: str) -> str:

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from themo.checkpoints.versions import REPORT_FILE
 from themo.errors import InputError
-from themo.process.output import duration, from_here, typed, with_command
+from themo.process.output import about, duration, from_here, typed, with_command
 from themo.process.progress import console
 from tune.confirmation.verdict import is_due, verdict
-from tune.results.best_trials import best_so_far, cost_cell, counts_in_words, show
+from tune.results.best_trials import best_in_words, cost_cell, counts_in_words, show
 from tune.results.front import front_as_json
 from tune.study.front import UNITS
 from tune.study.limits import early_end, is_whole, used_up
@@ -143,7 +143,7 @@ class Status:
         if (end := early_end(self.study, self.search.space)) is not None:
             lines.append(end.line(self.search.objective))
         if self.study.leader():
-            best = best_so_far(self.study, self.search.objective)
+            best = best_in_words(self.study, self.search.objective)
             is_finished = self.activity == "finished"
             lines.append(best[0].upper() + best[1:] if is_finished else f"So far: {best}")
         if (found := verdict(self.study)) is not None:
@@ -153,7 +153,7 @@ class Status:
                 f"Training for {duration(self.training_seconds)}, {self.pairs_per_second:,.0f} pairs/s"
             )
             if self.seconds_left is not None:
-                lines[-1] += f", about {duration(self.seconds_left)} left"
+                lines[-1] += f", {about(self.seconds_left)} left"
         if self.activity in ("interrupted", "not begun"):
             logs_dir = self.folder.resolve().parent.parent
             where = [] if logs_dir == Path("logs").resolve() else ["--logs-dir", str(logs_dir)]

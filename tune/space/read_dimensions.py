@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from themo.config.settings import Settings, known_leaves, option
+from themo.config.yaml_files import Problem
 from themo.errors import InputError, did_you_mean
 from tune.space.conditions import Condition, ancestors, find_circle, read_condition, split_into_boxes
 from tune.space.dimensions import Choice, Dimension, Scalar, ends_of, read_rule, value_at
@@ -35,15 +36,15 @@ def data_leaves() -> frozenset[str]:
 
 
 def read_dimensions(
-    rules: Mapping[str, object], settings: Settings, source: str, problems: list[str]
+    rules: Mapping[str, object], settings: Settings, source: str, problems: list[Problem]
 ) -> tuple[dict[str, Dimension], dict[str, Condition]]:
-    """The valid dimensions and conditions of a file's ``space``; adds a line for each problem to `problems`.
+    """The valid dimensions and conditions of a file's ``space``; adds each problem to `problems`.
 
     Args:
         rules: Content of ``space``.
         settings: Base settings of the search; both ends of every range must be valid overrides.
         source: Name of the file in messages.
-        problems: Lines for the user.
+        problems: Problems of the file so far.
     """
     dimensions: dict[str, Dimension] = {}
     raw_conditions: dict[str, object] = {}
@@ -52,12 +53,15 @@ def read_dimensions(
             raw_conditions[name] = rule["when"]
             rule = {key: value for key, value in rule.items() if key != "when"}
         try:
-            dimensions[name] = _dimension(name, rule, f"{source}: space.{name}")
-            if name not in raw_conditions:  # else its ends are checked beside values of its parents
-                _refuse_ends(name, dimensions[name], {}, settings, source)
+            dimension = _dimension(name, rule, f"{source}: space.{name}")
         except InputError as error:
-            dimensions.pop(name, None)
-            problems.append(str(error))
+            problems.append((("space", name), str(error)))
+            continue
+        # the ends of a conditional setting are checked below, beside values of its parents
+        refusals = [] if name in raw_conditions else _refused_ends(name, dimension, {}, settings, source)
+        problems += refusals
+        if not refusals:
+            dimensions[name] = dimension
     unread = set(rules) - set(dimensions)
     readable = {
         name: when
@@ -80,17 +84,17 @@ def _dimension(name: str, rule: object, where: str) -> Dimension:
     return distribution
 
 
-def _refuse_ends(
+def _refused_ends(
     name: str, dimension: Dimension, beside: Mapping[str, Scalar], settings: Settings, source: str
-) -> None:
-    refusals = []
+) -> list[Problem]:
+    """The ends of a dimension that are invalid beside other settings."""
+    refusals: list[Problem] = []
     for value in ends_of(dimension):
         try:
             settings.override({**beside, name: value}, source=source)
         except InputError as error:
-            refusals.append(str(error))
-    if refusals:
-        raise InputError("; ".join(dict.fromkeys(refusals)))
+            refusals.append((("space", name), str(error)))
+    return refusals
 
 
 def _conditions(
@@ -98,7 +102,7 @@ def _conditions(
     dimensions: Mapping[str, Dimension],
     settings: Settings,
     source: str,
-    problems: list[str],
+    problems: list[Problem],
 ) -> dict[str, Condition]:
     """The conditions of the space; none if any is invalid."""
     conditions: dict[str, Condition] = {}
@@ -107,24 +111,19 @@ def _conditions(
         try:
             conditions[name] = read_condition(name, when, dimensions, f"{source}: space.{name}.when")
         except InputError as error:
-            problems.append(str(error))
+            problems.append((("space", name, "when"), str(error)))
     if circle := find_circle(conditions):
-        problems.append(
-            f"{source}: space: settings must not depend on each other in a circle, got {' on '.join(circle)}"
-        )
+        rule = f"settings must not depend on each other in a circle, got {' on '.join(circle)}"
+        problems.append((("space", circle[0], "when"), f"{source}: space: {rule}"))
     if len(problems) > n_before:
         return {}
     boxes = split_into_boxes(dimensions, conditions)
     for name in conditions:
         box = next((box for box in boxes if name in box), None)
         if box is None:
-            problems.append(
-                f"{source}: space.{name}.when: must be satisfiable, but its parents are never active together"
-            )
+            rule = "must be satisfiable, but its parents are never active together"
+            problems.append((("space", name, "when"), f"{source}: space.{name}.when: {rule}"))
             continue
         beside = {parent: value_at(box[parent], 0) for parent in ancestors(name, conditions)}
-        try:
-            _refuse_ends(name, dimensions[name], beside, settings, source)
-        except InputError as error:
-            problems.append(str(error))
+        problems += _refused_ends(name, dimensions[name], beside, settings, source)
     return conditions

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from themo.config.settings import Settings, option
-from themo.config.yaml_files import read_yaml
+from themo.config.yaml_files import Problem, message_of, read_yaml
 from themo.errors import InputError, did_you_mean
 from tune.space import conditions as of_conditions
 from tune.space.conditions import Box, Condition
@@ -141,9 +141,10 @@ def load(path: Path, settings: Settings) -> Space:
         settings: Base settings of the search; every end of every range must be a valid override.
 
     Raises:
-        InputError: All problems in one line, each with file, key, rule and value.
+        InputError: All problems, each with file, key, rule and value; several come one per line with line
+            number.
     """
-    return from_tree(read_yaml(path), settings, source=str(path))
+    return _read(read_yaml(path), settings, str(path), path)
 
 
 def from_tree(tree: Mapping[str, Any], settings: Settings, source: str) -> Space:
@@ -152,23 +153,32 @@ def from_tree(tree: Mapping[str, Any], settings: Settings, source: str) -> Space
     Raises:
         InputError: All problems in one line.
     """
-    problems = [
-        f"{source}: unknown key {key!r}; known keys: space, first, search"
+    return _read(tree, settings, source, None)
+
+
+def _read(tree: Mapping[str, Any], settings: Settings, source: str, path: Path | None) -> Space:
+    problems: list[Problem] = [
+        ((key,), f"{source}: unknown key {key!r}; known keys: space, first, search")
         for key in tree
         if key not in ("space", "first", "search")
     ]
     rules = tree.get("space")
     if not isinstance(rules, Mapping) or not rules:
-        problems.append(f"{source}: space must be a mapping of settings to ranges, got {rules!r}")
+        problems.append(
+            (("space",), f"{source}: space must be a mapping of settings to ranges, got {rules!r}")
+        )
         rules = {}
     dimensions, conditions = read_dimensions(rules, settings, source, problems)
     unread = set(rules) - set(dimensions)
     shape = Space(dimensions, conditions=conditions)
     first = _first(tree.get("first") or [], shape, unread, settings, source, problems)
     search = _search(tree.get("search") or {}, source, problems)
-    problems += [f"{source}: search.{name}: {rule}" for name, rule in contradictions(search, dimensions)]
+    problems += [
+        (("search", name), f"{source}: search.{name}: {rule}")
+        for name, rule in contradictions(search, dimensions)
+    ]
     if problems:
-        raise InputError("; ".join(problems))
+        raise InputError(message_of(problems, path))
     return Space(dimensions, first, search, conditions)
 
 
@@ -178,61 +188,69 @@ def _first(
     unread: set[str],
     settings: Settings,
     source: str,
-    problems: list[str],
+    problems: list[Problem],
 ) -> tuple[dict[str, Scalar], ...]:
     """The trusted settings, completed with the base settings' values that lie in the space."""
     dimensions = space.dimensions
     if not isinstance(points, list) or not all(isinstance(point, Mapping) for point in points):
-        problems.append(f"{source}: first must be a list of mappings of settings to values, got {points!r}")
+        rule = "must be a list of mappings of settings to values"
+        problems.append((("first",), f"{source}: first {rule}, got {points!r}"))
         return ()
     own = settings.leaves()
     preset = {name: own[name] for name, dimension in dimensions.items() if contains(dimension, own[name])}
     completed = []
     for number, point in enumerate(points):
         for name, value in point.items():
-            if name in unread:
-                continue
-            if name not in dimensions:
-                problems.append(f"{source}: first[{number}].{name}: must be a setting of space")
-            elif not contains(dimensions[name], value):
-                rule = rule_of(dimensions[name])
-                problems.append(f"{source}: first[{number}].{name}: must lie in {rule}, got {value!r}")
-        whole = {**preset, **point}
-        problems += [
-            f"{source}: first[{number}].{name}: must be left out, it is active only "
-            f"{of_conditions.in_words(space.conditions[name])}, got {point[name]!r}"
-            for name in point
-            if name in space.conditions and not space.is_active(name, whole)
-        ]
-        whole = space.active(whole)
+            if rule := _rule_of_trusted(name, value, {**preset, **point}, space, unread):
+                problems.append((("first", number, name), f"{source}: first[{number}].{name}: {rule}"))
+        whole = space.active({**preset, **point})
         if whole not in completed or not space.is_complete(whole):
             completed.append(whole)  # else it duplicates an earlier one
     return tuple(completed)
 
 
-def _search(tree: object, source: str, problems: list[str]) -> SearchSettings:
+def _rule_of_trusted(
+    name: str, value: object, point: Mapping[str, Scalar], space: Space, unread: set[str]
+) -> str:
+    """The rule that a value of a trusted setting breaks; empty if it is valid or its dimension is not."""
+    if name in unread:
+        return ""
+    if name not in space.dimensions:
+        return "must be a setting of space"
+    if not contains(space.dimensions[name], value):
+        return f"must lie in {rule_of(space.dimensions[name])}, got {value!r}"
+    if not space.is_active(name, point):
+        parents = of_conditions.in_words(space.conditions[name])
+        return f"must be left out, it is active only {parents}, got {value!r}"
+    return ""
+
+
+def _search(tree: object, source: str, problems: list[Problem]) -> SearchSettings:
+    graces = [name for name in GRACES if isinstance(tree, Mapping) and tree.get(name) is not None]
+    if isinstance(tree, Mapping) and len(graces) > 1:
+        values = " and ".join(str(tree[name]) for name in graces)
+        rule = f"must have one of {' and '.join(graces)}, got {values}"
+        problems.append((("search", graces[-1]), f"{source}: search: {rule}"))
     try:
         search = SearchSettings.model_validate(tree)
     except ValidationError as error:
         for item in error.errors():
-            key = ".".join(["search", *map(str, item["loc"])])
+            place = ("search", *item["loc"])
+            key = ".".join(map(str, place))
             if item["type"] == "extra_forbidden":
                 known = SearchSettings.model_fields
                 hint = did_you_mean(str(item["loc"][-1]), known) or f"; known keys: {', '.join(known)}"
-                problems.append(f"{source}: unknown key {key!r}{hint}")
+                problems.append((place, f"{source}: unknown key {key!r}{hint}"))
             else:
-                problems.append(f"{source}: {key}: must be {_rule_text(item)}, got {item['input']!r}")
+                rule = f"must be {_rule_text(item)}, got {item['input']!r}"
+                problems.append((place, f"{source}: {key}: {rule}"))
         return SearchSettings()
-    given = {name: value for name in GRACES if (value := getattr(search, name)) is not None}
-    if len(given) > 1:
-        values = " and ".join(map(str, given.values()))
-        problems.append(f"{source}: search: must have one of {' and '.join(given)}, got {values}")
-    problems.extend(
-        f"{source}: search.{name}: must be left out, {owner} {getattr(search, owner)} has no such setting, "
-        f"got {getattr(search, name)!r}"
-        for name, owner in search.unused().items()
-        if name in search.model_fields_set
-    )
+    for name, owner in search.unused().items():
+        if name in search.model_fields_set:
+            rule = f"must be left out, {owner} {getattr(search, owner)} has no such setting"
+            problems.append(
+                (("search", name), f"{source}: search.{name}: {rule}, got {getattr(search, name)!r}")
+            )
     return search
 
 

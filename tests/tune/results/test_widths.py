@@ -1,5 +1,6 @@
 """Tables fit their terminal and cut nothing off."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_tables_of_status_fit_and_cut_nothing_off(folder: Path, columns: int) ->
     assert "0.9500" in printed(overview([status], ["a-search-that-starts"]), columns)
 
 
-@pytest.mark.parametrize(("columns", "n_shown"), [(60, 3), (80, 5), (120, 5)])
+@pytest.mark.parametrize(("columns", "n_shown"), [(60, 3), (80, 4), (120, 5)])
 def test_a_narrow_terminal_shows_fewer_of_the_best(folder: Path, columns: int, n_shown: int) -> None:
     status = read_status(folder)
     top = tuple(status.study.ranked()[:5])
@@ -77,4 +78,9 @@ def test_a_narrow_terminal_shows_fewer_of_the_best(folder: Path, columns: int, n
     for rank, trial in enumerate(top):
         assert (f"{trial.best('max'):.4f}" in text) == (rank < n_shown)
     assert text.count("1,234,567") == n_shown
+    lines = [line.rstrip() for line in text.splitlines()]
+    for word in (status.search.objective, *SETTINGS):  # labels stay whole
+        assert any(re.match(rf" +{word}( |$)", line) for line in lines)
+    for word in ("cosine+", "0.1*", "infonce", "spanish-", "uncased"):  # so do words of values
+        assert text.count(word) == n_shown
     assert (f"{5 - n_shown} more in a wider terminal and in trials.csv" in text) == (n_shown < 5)

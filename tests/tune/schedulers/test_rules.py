@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -141,6 +142,14 @@ def test_a_trial_with_too_many_worker_deaths_fails_alone():
     study = play(space, Study(None, "max"), lambda _, step: float(step), deaths=[True] * 3)
     assert [trial.state for trial in study] == ["FAIL", "COMPLETE", "COMPLETE"]
     assert study[0].reason == "its worker died"
+
+
+def test_each_retry_after_a_death_prints_one_line(capsys):
+    space = space_of("none", 3).searched_by(max_failures=2, num_samples=1)
+    play(space, Study(None, "max"), lambda _, step: float(step), deaths=[True, False, False, True])
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "Trial 0: its worker died, retried from its start"
+    assert re.fullmatch(r"Trial 0: its worker died, retried from [0-9,]+ pairs", second)
 
 
 def test_deaths_before_a_new_checkpoint_are_forgiven():

@@ -105,6 +105,41 @@ def test_bad_dimensions_are_refused(settings, name, rule, message):
     assert "\n" not in str(error.value)
 
 
+MANY_PROBLEMS = """\
+space:
+  learn_rate: {uniform: [-1, 0]}
+  batchsize: {choice: [64]}
+  temperature:
+    log_uniform: [0.01, 0.2]
+    when: {los: infonce}
+first:
+  - learn_rate: 1e-4
+    pooling: mean
+search:
+  num_sample: 3
+  grace_pairs: 80
+  grace_share: 0.1
+seed: 1
+"""
+
+
+def test_problems_of_a_space_come_one_a_line(settings, tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(MANY_PROBLEMS, encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        load(path, settings)
+    lines = [line.replace(str(path), "s.yaml") for line in str(error.value).splitlines()]
+    assert lines[0] == "s.yaml:14: unknown key 'seed'; known keys: space, first, search"
+    assert lines[1].startswith("s.yaml:2: learn_rate: must be greater than 0, got -1")
+    assert lines[2].startswith("s.yaml:2: learn_rate: must be greater than 0, got 0")
+    assert lines[3] == "s.yaml:3: space.batchsize: no setting of this name (did you mean 'batch_size'?)"
+    assert lines[4] == "s.yaml:6: space.temperature.when.los: must be a setting of space"
+    assert lines[5] == "s.yaml:9: first[0].pooling: must be a setting of space"
+    assert lines[6] == "s.yaml:13: search: must have one of grace_pairs and grace_share, got 80 and 0.1"
+    assert lines[7] == "s.yaml:11: unknown key 'search.num_sample' (did you mean 'num_samples'?)"
+    assert len(lines) == 8
+
+
 @pytest.mark.parametrize(
     ("tree", "message"),
     [

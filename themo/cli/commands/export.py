@@ -24,12 +24,12 @@ SUMMARY = "Write a student in the format of another tool, with a model card."
 USAGE = "python -m themo export [NAME] [OPTION ...]"
 EXAMPLES = """\
   python -m themo export --format transformers --output es
-  python -m themo export --version-path VERSION --format onnx --int8 --output es-onnx
-  python -m themo export --version-path VERSION --format open_clip --output es-clip \\
+  python -m themo export VERSION --format onnx --int8 --output es-onnx
+  python -m themo export VERSION --format open_clip --output es-clip \\
       --push-to OWNER/es-clip
-  python -m themo export --version-path VERSION --format immich --output es-immich
-  python -m themo export --version-path VERSION --format static --output es-static
-  python -m themo export --version-path VERSION --format transformers --bf16 --output es-bf16
+  python -m themo export VERSION --format immich --output es-immich
+  python -m themo export VERSION --format static --output es-static
+  python -m themo export VERSION --format transformers --bf16 --output es-bf16
   python -m themo export NAME --format mlflow --output es-mlflow --register es
 """
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, natural, place
 from themo.config.settings import load
 from themo.errors import InputError
-from themo.process.output import print_result
+from themo.process.output import from_here, print_result
 from themo.process.progress import console, waiting
 
 SUMMARY = "Write an HTML report of a search, of two, or of a version's test."
@@ -78,7 +80,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     version = next(filter(is_version, folders), None)
     if version is not None:
         _refuse_version(version, options)
-        print_result(str(_report_on_test(version)))
+        print_result(from_here(_report_on_test(version)))
         return
     folders = [folder.resolve() for folder in folders]
     is_new = options.follow and is_starting(folders[0])
@@ -95,9 +97,9 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
             console.print(f"Following search {folders[0].name}; Ctrl-C ends it")
             server.serve_forever()
     elif len(folders) == 2:
-        print_result(str(write_comparison(searches[0], folders[0], searches[1], folders[1])))
+        print_result(from_here(write_comparison(searches[0], folders[0], searches[1], folders[1])))
     else:
-        print_result(str(write_report(searches[0], folders[0])))
+        print_result(from_here(write_report(searches[0], folders[0])))
         update_in_mlflow(searches[0], folders[0])
         comparison = comparison_of(folders[0], searches[0].uid)
         if comparison.address is not None:
@@ -129,10 +131,17 @@ def _refuse_version(version: Path, options: Namespace) -> None:
 
 
 def _report_on_test(version: Path) -> Path:
-    """Test a version and write the report of the test."""
-    from themo.checkpoints.versions import settings_here
+    """Test a version and write the report of the test, with the baselines of its last test."""
+    from themo.checkpoints.versions import TEST_FILE, settings_here
+    from themo.evaluation.encoders import BASELINE, FLOOR, TRANSLATED
     from themo.evaluation.recording import score_and_record
     from themo.evaluation.report.page import write_report
+    from themo.evaluation.report.tables import read_scores
 
     settings = settings_here(version)
-    return write_report(score_and_record(settings, version, "all", baseline=False), settings, version)
+    rows: Mapping[str, object] = {}
+    with suppress(InputError):  # not tested yet, or damaged
+        rows = read_scores(version / TEST_FILE)
+    baseline = not rows.keys().isdisjoint((BASELINE, TRANSLATED))
+    tested = score_and_record(settings, version, "all", baseline=baseline, floor=FLOOR in rows)
+    return write_report(tested, settings, version)

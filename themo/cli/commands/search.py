@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 SUMMARY = "Find the pictures of a folder that match Spanish texts."
 EXAMPLES = """\
   python -m themo search "dos círculos rojos" --images ~/Pictures
-  python -m themo search "un perro" "un gato" --images ~/Pictures --html found.html
-  python -m themo search "una bici" --images DIR --exclude Trash --exclude "*.png" --exclude "2019/*"
+  python -m themo search "un perro" "un gato" --images DIR --html found.html
+  python -m themo search bici --images DIR --exclude Trash --exclude "2019/*"
   python -m themo search "una bici" --images DIR --version-path NAME
   python -m themo search "una bici" --images DIR --top 500 --min-chance 0.5
-  python -m themo search --like beach.jpg --plus "de noche" --minus "gente" --images DIR
+  python -m themo search --like a.jpg --plus noche --minus gente --images DIR
   python -m themo search --serve --images ~/Pictures
 """
 N_BEST = 10

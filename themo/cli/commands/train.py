@@ -49,7 +49,7 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
         def report(last: Report) -> None:
             resume_hint[:] = test_it if last.is_last else [typed("train", "--resume", run.version)]
-            _print_report(last)
+            _print_report(last, settings.objective)
 
         result = run.train(report)
         print_result(f"{result.version}  best {result.objective} {result.best.score:.4f}")
@@ -61,11 +61,9 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     console.print(with_command("Compare runs:  ", command, console))
 
 
-def _print_report(report: Report) -> None:
+def _print_report(report: Report, objective: str) -> None:
+    """Print losses and objective of a report, in less than 80 columns."""
     metrics = report.metrics
-    names = ("train/loss", "val/loss", "val/match@01", "val/retrieval@01")
-    console.print(
-        f"epoch {metrics['epoch']:5.2f}  "
-        + "".join(f"{name} {metrics[name]:.4f}  " for name in names if name in metrics)
-        + f"{metrics['pairs_per_second']:,.0f} pairs/s{'  *' if report.is_best else ''}"
-    )
+    shown = [f"{name} {metrics[name]:.4f}" for name in dict.fromkeys(("train/loss", "val/loss", objective))]
+    best = ["best"] if report.is_best else []
+    console.print("  ".join([f"epoch {metrics['epoch']:5.2f}", *shown, *best]))

@@ -375,6 +375,17 @@ def test_the_command_prints_the_path(
     assert capsys.readouterr().out == f"{finished[1] / 'report.html'}\n"
 
 
+def test_the_path_of_a_report_is_relative_to_the_current_folder(
+    finished: tuple[Search, Path],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "mine"]) == 0
+    assert capsys.readouterr().out == "logs/tune/mine/report.html\n"
+
+
 def test_the_newest_search_is_taken_and_named(
     finished: tuple[Search, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
