@@ -6,7 +6,6 @@ with random weights and a few dimensions, all seeded.
 
 from __future__ import annotations
 
-import gc
 import gzip
 import json
 import os
@@ -28,6 +27,7 @@ from tiny import TINY_MINIATURE, SettingsFactory, bpe_merges, sentence_pairs, wr
 
 from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
+from themo.process.garbage import uncollected
 
 # heavy libraries are imported in functions: the controller of pytest-xdist has no use for them
 hypothesis.settings.register_profile("themo", max_examples=40, deadline=None)
@@ -49,12 +49,8 @@ def pytest_unconfigure() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Import the tests without looking for garbage, a sixth of the time, nor do so later: modules stay."""
-    gc.disable()
-    try:
+    with uncollected():
         return (yield)
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -74,7 +74,8 @@ def test_an_unfinished_run(version: Callable[..., Path]) -> None:
             lambda v: (v / "test.json").write_text("{}"),
             r"test\.json: is not a valid test record",
         ),
-        (lambda v: (v / "summary.json").write_text("[]"), r"must be finished to be exported, .* says None"),
+        (lambda v: (v / "summary.json").write_text("[]"), r"summary\.json: must be the record of a run, got"),
+        (lambda v: (v / "summary.json").write_text("{}"), r"a run, but has no `state`"),
         (
             lambda v: (v / "test.json").write_text('{"student": {}, "n": {"retrieval": 3}, "ci95": {}}'),
             r"test\.json: is not a valid test record",

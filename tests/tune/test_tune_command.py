@@ -27,6 +27,7 @@ from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.driver.conclusion import Conclusion, _registered, _tested
 from tune.results.best_trials import SearchResult
+from tune.study.naming import STUDY_FILE
 from tune.study.search import Search, alone
 from tune.study.study import Study
 
@@ -416,8 +417,8 @@ def test_the_given_machines_are_named_again_for_the_resume(
     [
         "tune.driver.conclusion._tested",
         "tune.results.report.page.write_report",
-        "themo.cli.commands.tune.print_result",
-        "tune.study.tracking_place.comparison_of",
+        "tune.driver.closing_lines.print_result",
+        "tune.driver.closing_lines.comparison_of",
     ],
 )
 def test_ctrl_c_after_a_search_names_the_command_for_results(
@@ -438,6 +439,7 @@ def test_a_search_killed_before_its_data_starts_on_resume(
 ) -> None:
     """Else it would train on the captions of tests, and with ends of ranges that no trial can have."""
     if is_begun:
+        Study(logs / "tune" / "old" / STUDY_FILE, "max").save()
         (logs / "tune" / "old" / "pairs.json").write_text("{}")
     done: list[str] = []
     steps = {

@@ -237,13 +237,25 @@ def read_summary(version: Path) -> dict[str, Any]:
     """Read the summary of a version directory.
 
     Raises:
-        InputError: The summary is missing or damaged, or has no state.
+        InputError: The summary is missing or damaged.
     """
     try:
         summary: dict[str, Any] = json.loads((version / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{version}: has no readable summary.json: {reason_of(error)}") from error
-    if not (isinstance(summary, dict) and isinstance(summary.get("state"), str)):
+    if not isinstance(summary, dict):
+        raise InputError(f"{version}: summary.json: must be the record of a run, got {summary!r}")
+    return summary
+
+
+def read_run_summary(version: Path) -> dict[str, Any]:
+    """Read the summary of a version that a run wrote, which has a ``state``.
+
+    Raises:
+        InputError: The summary is missing or damaged, or has no state.
+    """
+    summary = read_summary(version)
+    if not isinstance(summary.get("state"), str):
         raise InputError(f"{version}: summary.json: must be the record of a run, but has no `state`")
     return summary
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from themo.checkpoints.versions import TEST_FILE, is_training, read_summary
+from themo.checkpoints.versions import TEST_FILE, is_training, read_run_summary
 from themo.evaluation.report.tables import read_scores
 from themo.evaluation.score_names import STUDENT
 from themo.process.output import listed, typed, with_command
@@ -70,8 +70,8 @@ def read_version_status(version: Path) -> VersionStatus:
     """Read the status of a version directory; change nothing.
 
     Raises:
-        InputError: The summary is missing, or the summary or ``test.json`` is damaged.
+        InputError: The summary is missing or no record of a run, or ``test.json`` is damaged.
     """
     test_file = version / TEST_FILE
     test = read_scores(test_file).get(STUDENT) if test_file.is_file() else None
-    return VersionStatus(version, read_summary(version), is_training(version), test)
+    return VersionStatus(version, read_run_summary(version), is_training(version), test)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from themo.checkpoints.versions import read_summary
+from themo.checkpoints.versions import read_run_summary
 from themo.errors import InputError
 from themo.models.runtimes.choice import PACKAGES as RUNTIME_PACKAGES
 from themo.process.output import typed
@@ -28,8 +28,7 @@ def refuse_unfinished(version: Path) -> None:
     Raises:
         InputError: The run is not finished, or its summary is missing or damaged.
     """
-    summary = read_summary(version)
-    state = summary.get("state") if isinstance(summary, dict) else None
+    state = read_run_summary(version)["state"]
     if state not in FINISHED:
         raise InputError(
             f"{version}: its run must be finished to be exported, summary.json says {state!r}; "
