@@ -149,7 +149,7 @@ def test_thumbnails_excluded_and_unread_files_are_named(
         "2 pictures left out: .heic (2); to read them: pip install pillow-heif",
         "1 picture left out: .cr2; to read them: pip install rawpy",
         f"{N - 2} pictures; {N - 2} files were new or changed",
-        NO_CHANCE.replace(f"holds {N}", f"holds {N - 2}"),
+        NO_CHANCE.replace(f"has {N}", f"has {N - 2}"),
     ]
     assert json.loads(out)["images"] == N - 2
 
