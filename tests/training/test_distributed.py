@@ -187,7 +187,7 @@ def test_a_lack_of_memory_is_no_loss_of_a_process() -> None:
     with pytest.raises(RuntimeError, match="out of memory") as caught:
         _reach(lambda: collective("Cuda failure 'out of memory'"))
     assert not isinstance(caught.value, PeerLostError)
-    with pytest.raises(PeerLostError, match="gone: NCCL error: connection closed"):
+    with pytest.raises(PeerLostError, match="ended: NCCL error: connection closed"):
         _reach(lambda: collective("connection closed"))
 
 
