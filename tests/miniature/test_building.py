@@ -159,5 +159,5 @@ def test_transformers_load_the_student_and_keep_spanish_letters(world: Path) -> 
 
 def test_a_recipe_larger_than_the_world_is_refused(tmp_path: Path) -> None:
     recipe = TINY.model_copy(update={"unseen_images": 100_000})
-    with pytest.raises(InputError, match="the split 'unseen' holds 25,920 scenes of two groups"):
+    with pytest.raises(InputError, match="the split 'unseen' has 25,920 scenes of two groups"):
         build(recipe, tmp_path)

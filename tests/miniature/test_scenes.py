@@ -61,7 +61,7 @@ def test_equal_seeds_give_equal_scenes() -> None:
 
 
 def test_more_scenes_than_a_split_holds_are_refused() -> None:
-    message = r"the split 'unseen' holds 25,920 scenes of two groups, asked for 99,880"
+    message = r"the split 'unseen' has 25,920 scenes of two groups, asked for 99,880"
     with pytest.raises(InputError, match=message):
         drawn("unseen", 100_000)
     assert len(drawn("unseen", 100_000, distinct=False)) == 100_000

@@ -111,7 +111,7 @@ def test_a_refused_recipe_leaves_no_process_behind(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(module, "TextProcess", Watched)
     monkeypatch.setattr(module, "cores", lambda: 2)
-    with pytest.raises(InputError, match="the split 'unseen' holds"):
+    with pytest.raises(InputError, match="the split 'unseen' has"):
         build(MiniatureRecipe(corpus_pairs=50, unseen_images=100_000), tmp_path)
     (process,) = started
     assert process._process.returncode is not None

@@ -78,19 +78,22 @@ def test_states_and_gradients_equal_those_of_transformers(
     read = None if bool(mask.all()) else mask
     weights = torch.randn(24, generator=torch.Generator().manual_seed(seed))
     results = []
-    for encoder in (by_transformers(model), model):
+    for encoder in (by_transformers(model), by_transformers(model).float(), model):
         states = encoder(ids, read)
         if encoder is not model:
             states = states.last_hidden_state
         (states[mask] @ weights.to(states.dtype)).square().mean().backward()
         gradients = {n: p.grad.float() for n, p in encoder.named_parameters() if p.grad is not None}
         results.append((states[mask].detach().float(), gradients))
-    (plain, plain_gradients), (fast_states, fast_gradients) = results
-    torch.testing.assert_close(fast_states, plain, rtol=1e-5, atol=1e-5)
-    assert plain_gradients.keys() == fast_gradients.keys()
-    for name, gradient in plain_gradients.items():
+    (exact, exact_gradients), (_, plain_gradients), (fast_states, fast_gradients) = results
+    torch.testing.assert_close(fast_states, exact, rtol=1e-5, atol=1e-5)
+    assert exact_gradients.keys() == fast_gradients.keys()
+    for name, gradient in exact_gradients.items():
         scale = max(1.0, float(gradient.abs().max()))
-        torch.testing.assert_close(fast_gradients[name] / scale, gradient / scale, rtol=1e-4, atol=2e-5)
+        # rounding may carry an input over the kink of relu, as it does in transformers' float32
+        rounding = float((plain_gradients[name] - gradient).abs().max()) / scale
+        close = {"rtol": 1e-4, "atol": 2e-5 + rounding}
+        torch.testing.assert_close(fast_gradients[name] / scale, gradient / scale, **close)
 
 
 def test_autocast_keeps_states_and_gradients_in_float32() -> None:

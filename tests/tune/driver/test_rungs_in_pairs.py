@@ -29,7 +29,9 @@ from tune.space.search_settings import SchedulerName
 from tune.space.search_space import Space, from_tree
 from tune.space.search_space import load as load_space
 from tune.study.growth import grow, refuse_another_space
+from tune.study.naming import STUDY_FILE
 from tune.study.search import Search, new_search, read_search
+from tune.study.study import Study
 
 SPACE: dict[str, Any] = {"learn_rate": {"log_uniform": [1e-5, 1e-2]}}
 MINIATURE_PAIRS = 47_983
@@ -177,6 +179,7 @@ def test_tune_warns_before_a_new_search_begins(
 ) -> None:
     search = a_search(base, grace_pairs=8000)
     if is_begun:
+        Study(search.folder / STUDY_FILE, "max").save()
         (search.folder / "pairs.json").write_text("{}", encoding="utf-8")
 
     def run_search(search: Search, prepare: object, on_data: OnData, **_: object) -> None:
