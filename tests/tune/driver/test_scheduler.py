@@ -41,7 +41,7 @@ def entered(gpus: float = 0.0, **facts: Any) -> tuple[str, Trial, Breakdown]:
             0.5,
             {"metrics": {}, "failure": FULL, "traceback": "...", "is_memory_fault": True},
             "RUNNING",
-            f"{FULL} on 0.5 of a GPU, again on 1",
+            f"{FULL} on 0.5 of a GPU, retried on 1",
             1.0,
         ),
         (
