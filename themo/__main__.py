@@ -25,9 +25,8 @@ def lighten_imports() -> None:
     """Reduce garbage collection and skip Pydantic's search for plugins during imports.
 
     torch and MLflow create 400,000 objects that are never freed. With a collection every 700 new objects,
-    collections took a quarter of the processor time of the imports; every 10,000, a tenth
-    (measured). Pydantic reads the
-    metadata of every installed package for plugins: a tenth of the time of ``status``.
+    collections took a quarter of the processor time of the imports; every 10,000, a tenth (measured).
+    Pydantic reads the metadata of every installed package for plugins: a tenth of the time of ``status``.
     """
     gc.set_threshold(NEW_OBJECTS_A_COLLECTION)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
