@@ -42,7 +42,6 @@ def main(arguments):
     environment = dict(os.environ)
     context = {}
     if any(argument.endswith(WORKER) for argument in arguments):
-        end_with_parent()
         options = dict(a.split("=", 1) for a in arguments if a.startswith(RAY_OPTIONS))
         arguments = [a for a in arguments if not a.startswith(RAY_OPTIONS)]
         context = json.loads(options.get(RAY_OPTIONS[0]) or "{}")
@@ -56,13 +55,6 @@ def main(arguments):
         return run(arguments, environment)
     except (OSError, KeyError):  # no server
         os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
-
-
-def end_with_parent():
-    """Be killed when the parent, the raylet, ends."""
-    import ctypes  # not for all programs
-
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def run(arguments, environment):

@@ -5,8 +5,8 @@ program imports that itself, from the folders that its environment names. No thr
 computed, so that a fork is as good as an interpreter.
 
 Ray's own agents and monitors come from forks of this server that have imported Ray too, one for each setting
-of the variables that Ray reads when it is imported. So do its workers: their variables name the job, by a
-number that most clusters share, and the raylet, with which `python.py` ends, and so the worker.
+of the variables that Ray reads when it is imported. So do its workers: their variables name raylet and job.
+Those that a raylet starts ahead of all jobs import Ray themselves: most of them run nothing.
 """
 
 import atexit
@@ -93,9 +93,9 @@ OF_RAY = [
 """What agents and monitors import."""
 OF_WORKERS = ["ray", "ray.tune"]
 RAY_SETTINGS = ("RAY_", "TUNE_")
-RAYLET, JOB = "RAY_RAYLET_PID", "RAY_JOB_ID"
-OF_A_MACHINE = {"RAY_NODE_ID", RAYLET}
-"""Agents read these when they start. Workers read the raylet when they import Ray, and end without it."""
+RAYLET, JOB, NO_JOB = "RAY_RAYLET_PID", "RAY_JOB_ID", "ffffffff"
+OF_WORKERS_ALONE = {JOB, "RAY_NODE_ID", RAYLET}
+"""Variables of one cluster that a worker reads when it imports Ray; an agent reads them when it starts."""
 RAY = str(Path(importlib.util.find_spec("ray").origin).parent)
 
 READ_AT_IMPORT = {
@@ -151,11 +151,12 @@ def is_alive(pid):
 class Server:
     """Forks itself for each request."""
 
-    def __init__(self, path, listener, owner, *, has_ray=False):
+    def __init__(self, path, listener, owner, *, has_ray=False, raylet=None):
         self.path = path
         self.listener = listener
         self.owner = owner
         self.has_ray = has_ray
+        self.raylet = raylet  # whose workers this one forks
         self.with_ray = {}  # paths of servers that have Ray, by process
         self.children = {}  # connections to those who wait for the end of a process
 
@@ -165,7 +166,7 @@ class Server:
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        while is_alive(self.owner):
+        while self.is_needed():
             ready, _, _ = select.select([self.listener, ended], [], [], 1.0)
             if ended in ready:
                 os.read(ended, 4096)
@@ -176,6 +177,10 @@ class Server:
                 if program is not None:
                     return program
         return None
+
+    def is_needed(self):
+        """Whether the owner is there, and the raylet or a worker of it."""
+        return is_alive(self.owner) and (self.raylet is None or is_alive(self.raylet) or self.children)
 
     def leave(self):
         """In a fork, close what is the server's."""
@@ -228,7 +233,7 @@ class Server:
         if needs_interpreter(environment, os.environ):
             return "0"
         script = request["arguments"][0]
-        if self.has_ray or not script.startswith(RAY):
+        if self.has_ray or not script.startswith(RAY) or environment.get(JOB) == NO_JOB:
             return None
         settings = sorted(settings_of_ray(request).items())
         return f"{self.path}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
@@ -247,10 +252,12 @@ class Server:
         for name in beginning(os.environ, RAY_SETTINGS):
             del os.environ[name]
         os.environ.update(settings_of_ray(request))
-        if is_worker(request):
-            os.environ[RAYLET] = str(self.owner)  # a process that outlives all workers
-        load(OF_WORKERS if is_worker(request) else OF_RAY)
-        return Server(path, listener, self.owner, has_ray=True).serve()
+        if not is_worker(request):
+            load(OF_RAY)
+            return Server(path, listener, self.owner, has_ray=True).serve()
+        load(OF_WORKERS)
+        raylet = int(request["environment"][RAYLET])
+        return Server(path, listener, self.owner, has_ray=True, raylet=raylet).serve()
 
 
 def is_worker(request):
@@ -261,8 +268,7 @@ def is_worker(request):
 def settings_of_ray(request):
     """The variables that Ray reads when it is imported."""
     read = beginning(request["environment"], RAY_SETTINGS)
-    others = OF_A_MACHINE if is_worker(request) else {*OF_A_MACHINE, JOB}
-    return {name: read[name] for name in read if name not in others}
+    return {name: read[name] for name in read if is_worker(request) or name not in OF_WORKERS_ALONE}
 
 
 def receive(connection):
