@@ -29,7 +29,6 @@ RAY_VARIABLES = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_prestart_worker_first_driver": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
@@ -39,8 +38,7 @@ RAY_VARIABLES = {
 """Ray reads these when it is imported or started: no tables and tips, no unread log files, no snapshots of a
 state that study.json holds, and trials in the working directory of the command. A trial whose machine is
 preempted fails and resumes from the record: Ray would restart it from its first configuration. A stopped
-trial has more than two seconds to leave its worker: otherwise Ray silently gives up the next trial. Ray
-starts no worker per CPU ahead of all jobs: no trial uses those (measured), and each imports Ray."""
+trial has more than two seconds to leave its worker: otherwise Ray silently gives up the next trial."""
 
 
 _ATTEMPTS = 5
