@@ -19,6 +19,7 @@ from tune.cluster.storage import Storage
 from tune.confirmation.verdict import is_due
 from tune.driver.search_options import SearchOptions
 from tune.driver.warm_start import CarriedOver, carry_over
+from tune.space.automatic import automatic_rules
 from tune.space.dimensions import contains
 from tune.space.search_settings import OFF
 from tune.space.search_space import Space, from_tree, load
@@ -161,6 +162,10 @@ def _begin(options: SearchOptions, settings: Settings, place: ReservedFolder) ->
             confirm_seeds=options.confirm_seeds,
         )
     )
+    if space.is_automatic and (rules := automatic_rules(space)):
+        space = space.searched_by(**rules)
+        chosen = f"searcher {space.search.searcher}, scheduler {space.search.scheduler}"
+        console.print(f"Chosen for a space without trusted settings: {chosen}", soft_wrap=True)
     known_threads = resources.threads
     resources = replace(resources, **_resources(options, settings, resources))
     resources.refuse_no_gpus(settings.training.device)

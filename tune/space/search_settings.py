@@ -29,6 +29,10 @@ OFF = "off"
 GRACES = ("grace_pairs", "grace_seconds", "grace_share")
 """Settings that define the first rung; a file has one of these."""
 
+NAMING_RULES = frozenset({"searcher", "scheduler", "grace_pairs", "reduction_factor", "brackets"})
+"""Settings that name a searcher or scheduler, or belong to some of them: with one of these in a file, Themo
+does not choose (`tune.space.automatic`)."""
+
 DEFAULT_GRACE = 20_000
 """Sentence pairs at the first rung where neither is given."""
 
@@ -83,7 +87,8 @@ class SearchSettings(Section):
     seed: int = Field(0, ge=0)
     """Seed of the proposals; the seed of training is `training.seed`."""
     searcher: SearcherName = "tpe"
-    """Algorithm that proposes settings (`tune.searchers`)."""
+    """Algorithm that proposes settings (`tune.searchers`). Without searcher and scheduler Themo chooses both
+    (`tune.space.automatic`)."""
     startup_trials: int = Field(8, ge=0)
     """Number of random trials before the searcher learns from results."""
     scheduler: SchedulerName = "asha"

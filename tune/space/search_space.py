@@ -19,7 +19,7 @@ from tune.space import conditions as of_conditions
 from tune.space.conditions import Box, Condition
 from tune.space.dimensions import Dimension, Scalar, choices_of, contains, n_values, rule_of
 from tune.space.read_dimensions import read_dimensions
-from tune.space.search_settings import EARLY_ENDS, GRACES, OFF, SearchSettings, contradictions
+from tune.space.search_settings import EARLY_ENDS, GRACES, NAMING_RULES, OFF, SearchSettings, contradictions
 
 _OPTIONS = {"seed": "--search-seed"}
 
@@ -35,12 +35,15 @@ class Space:
         search: Settings of the search.
         conditions: Conditions of conditional settings, by name. A trial omits inactive settings; base values
             apply.
+        is_automatic: Whether neither the file nor an option names a searcher, a scheduler or a setting that
+            only some of them use (`tune.space.automatic`).
     """
 
     dimensions: Mapping[str, Dimension]
     first: tuple[Mapping[str, Scalar], ...] = ()
     search: SearchSettings = field(default_factory=SearchSettings)
     conditions: Mapping[str, Condition] = field(default_factory=dict)
+    is_automatic: bool = field(default=False, compare=False)
 
     def is_active(self, name: str, values: Mapping[str, Scalar]) -> bool:
         """Whether a setting of the space applies given other settings."""
@@ -97,7 +100,8 @@ class Space:
             raise InputError(f"{option_of}: must be {_rule_text(item)}, got {item['input']!r}") from None
         for name in kept.unused().keys() | (kept.of_other_resource() - changes.keys()):
             kept = kept.model_copy(update={name: SearchSettings.model_fields[name].default})
-        space = replace(self, search=kept)
+        is_automatic = self.is_automatic and NAMING_RULES.isdisjoint(changes)
+        space = replace(self, search=kept, is_automatic=is_automatic)
         for name, problem in contradictions(space.search, self.dimensions):
             raise InputError(f"{option(name)}: {problem}")
         return space
@@ -173,13 +177,14 @@ def _read(tree: Mapping[str, Any], settings: Settings, source: str, path: Path |
     shape = Space(dimensions, conditions=conditions)
     first = _first(tree.get("first") or [], shape, unread, settings, source, problems)
     search = _search(tree.get("search") or {}, source, problems)
+    is_automatic = NAMING_RULES.isdisjoint(tree.get("search") or ())
     problems += [
         (("search", name), f"{source}: search.{name}: {rule}")
         for name, rule in contradictions(search, dimensions)
     ]
     if problems:
         raise InputError(message_of(problems, path))
-    return Space(dimensions, first, search, conditions)
+    return Space(dimensions, first, search, conditions, is_automatic)
 
 
 def _first(

@@ -164,3 +164,20 @@ def test_a_repeat_copies_the_proposals_of_a_warm_start(known: Search) -> None:
     for search in (warm, again):
         written = Study.read(search.folder / STUDY_FILE)
         assert (written.carried, written.proposals) == ((), (params,))
+
+
+def test_freeze_thaw_is_chosen_without_trusted_settings(
+    known: Search, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = tmp_path / "own.yaml"
+    space.write_text("space: {learn_rate: {log_uniform: [1e-5, 1e-2]}}\nsearch: {grace_share: 0.2}\n")
+    chosen = asked(known, "--space", str(space), "--name", "chosen").space.search
+    assert (chosen.searcher, chosen.scheduler, chosen.grace_share) == ("forecast", "freeze-thaw", 0.2)
+    line = "Chosen for a space without trusted settings: searcher forecast, scheduler freeze-thaw\n"
+    assert capsys.readouterr().err.endswith(line)
+    named = asked(known, "--space", str(space), "--name", "named", "--scheduler", "asha").space.search
+    assert (named.searcher, named.scheduler) == ("tpe", "asha")
+    for words in (["--second-objective", "mb"], ["--resource", "seconds", "--trial-seconds", "9m"]):
+        other = asked(known, "--space", str(space), "--name", words[1], *words).space.search
+        assert (other.searcher, other.scheduler) == ("tpe", "asha")
+    assert capsys.readouterr().err == ""
