@@ -119,11 +119,14 @@ def test_a_deleted_experiment_is_refused(uri: str) -> None:
         open_experiment(uri, "deleted")
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("mlflow.store.db.utils.time.sleep", waits.append)
     (tmp_path / "mlflow.db").write_text("this is no database at all, and long enough to be looked at" * 20)
     with pytest.raises(InputError, match=r"MLflow at sqlite:///.*mlflow.db cannot be used: ") as error:
         open_experiment(f"sqlite:///{tmp_path / 'mlflow.db'}", "any")
     assert "\n" not in str(error.value)
+    assert waits == []
 
 
 def test_a_refused_connection_is_named_in_one_short_line() -> None:

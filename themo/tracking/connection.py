@@ -43,6 +43,10 @@ def open_experiment(uri: str, experiment: str) -> tuple[MlflowClient, str]:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
+        if not uri.startswith("http"):
+            from mlflow.store.db import utils as engines
+
+            engines.MAX_RETRY_COUNT = 0  # else MLflow tries for 102 s to open a file that is no database
     try:
         with _alone(uri):
             with _default_files_beside(sqlite_file(uri)):
