@@ -239,6 +239,7 @@ def test_looking_for_a_cluster_does_not_load_ray() -> None:
     assert out == "False\n"
 
 
+@pytest.mark.slow
 def test_the_driver_of_a_search_does_not_load_torch() -> None:
     modules = ("session", "searcher", "stoppers", "range_ends", "rungs_in_pairs", "conclusion")
     names = ["themo.data.preparation", "tune.cluster.teacher_vectors", *(f"tune.driver.{m}" for m in modules)]

@@ -73,6 +73,7 @@ def test_one_text_and_one_image_give_one_vector(version: Path, pictures: list[Pa
     assert one.shape == (1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_encodes_after_its_parent(version: Path, pictures: list[Path]) -> None:
     script = f"""

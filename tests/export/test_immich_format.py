@@ -63,6 +63,7 @@ class Immich:
         return vector
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "head",
     [
@@ -94,6 +95,7 @@ def test_immich_gets_our_vectors(source: Callable[..., Source], tmp_path: Path, 
     ]
 
 
+@pytest.mark.slow
 def test_betos_padding_is_found_by_its_id(source: Callable[..., Source], tmp_path: Path) -> None:
     opened = source(backbone=str(write_beto(tmp_path / "beto")))
     folder = export_version(opened, "immich", tmp_path / "export").folder

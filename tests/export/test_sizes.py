@@ -39,6 +39,7 @@ def sizes_of(version: Path, *folders: Path) -> dict[str, Size]:
     return measure_sizes(examine(settings, version), settings, version, folders)
 
 
+@pytest.mark.slow
 def test_each_form_is_scored_timed_and_weighed(tested_version: Make, tmp_path: Path) -> None:
     version = tested_version(nested_widths=[4, 12])
     table = export_version(Source.open(version), "static", tmp_path / "small").folder
@@ -61,6 +62,7 @@ def test_each_form_is_scored_timed_and_weighed(tested_version: Make, tmp_path: P
     assert to_table(sizes).row_count == 4
 
 
+@pytest.mark.slow
 def test_a_backbone_in_bfloat16_is_scored_beside_the_whole(tested_version: Make, tmp_path: Path) -> None:
     version = tested_version()
     whole, half = (
@@ -74,6 +76,7 @@ def test_a_backbone_in_bfloat16_is_scored_beside_the_whole(tested_version: Make,
     assert sizes["half"].dimension == 12
 
 
+@pytest.mark.slow
 def test_a_width_is_scored_along_the_versions_axes(tested_version: Make) -> None:
     version = tested_version(nested_widths=[4])
     # along the images' own axes and along arbitrary ones a width finds other images

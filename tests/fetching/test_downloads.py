@@ -161,6 +161,7 @@ def test_tries_that_start_over_are_counted(host: Host, path: Path, monkeypatch: 
     assert len(host.requests) == 4
 
 
+@pytest.mark.slow
 def test_a_hang_is_cut(host: Host, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "READ_SECONDS", 2.0)
     host.fault(NAME, Fault(hang_after=1000), Fault(silent=True))
@@ -168,6 +169,7 @@ def test_a_hang_is_cut(host: Host, path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert ranges(host) == [None, "bytes=1000-", "bytes=1000-"]
 
 
+@pytest.mark.slow
 def test_a_host_that_hangs_always_is_given_up(
     host: Host, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ def bpe(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_one_process_and_two_train_the_same_teacher_to_the_bit(
     bpe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -39,6 +40,7 @@ def test_one_process_and_two_train_the_same_teacher_to_the_bit(
     assert contents[0] == contents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone binds processes to cores")
 def test_two_processes_on_one_core_train_the_same_teacher(bpe: Path, tmp_path: Path) -> None:
     """The same as one process on all cores; two processes on all cores are compared with that above."""
@@ -93,6 +95,7 @@ def test_an_error_of_the_process_reaches_standard_error(
     assert "missing.gz" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_process_ends_when_its_caller_hangs_up(bpe: Path) -> None:
     with TextProcess(RECIPE, bpe) as text:
         text.batch()

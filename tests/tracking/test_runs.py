@@ -82,6 +82,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_reports_arrive_while_a_run_goes(store: str, folder: Path) -> None:
     record = Record()
     with Tracking(store, "live", record, folder) as tracking:
@@ -261,6 +262,7 @@ def test_a_returning_database_gets_all_once(
     assert capsys.readouterr().err.count("is unreachable or failing; will retry") == 1
 
 
+@pytest.mark.slow
 def test_no_password_is_printed_or_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     uri = "http://someone:secret@127.0.0.1:9"
     tracking = Tracking(uri, "any", Record(), folder, must_answer=False)

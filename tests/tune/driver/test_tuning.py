@@ -153,6 +153,7 @@ def test_a_search_returns_its_winner_and_its_trials(
     )
 
 
+@pytest.mark.slow
 def test_a_program_may_be_named_as_the_package(tmp_path: Path) -> None:
     """Else it would import itself."""
     program = tmp_path / "tune.py"

@@ -56,6 +56,7 @@ def run(space: Space, study: Study) -> list[dict[str, Any]]:
     return [dict(trial.params) for trial in study]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("searcher", ["random", "quasi-random", "tpe", "cmaes"])
 @examples(max_examples=12, deadline=None)
 @given(dimensions=finite, n_samples=st.integers(1, 60), seed=st.integers(0, 99))
