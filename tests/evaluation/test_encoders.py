@@ -138,6 +138,16 @@ def test_progress_names_the_language_of_the_texts(
     assert texts == ["Encoding English texts", "Encoding texts in 'es' with the teacher"] * 2
 
 
+def test_a_report_keeps_the_sizes_of_the_last_test(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("themo.tracking.runs.Tracking", MagicMock())
+    assert main(["test", "--version-path", str(version), "--sizes"]) == 0
+    before = read_scores(version / "test.json")
+    assert list(before["sizes"]) == ["student"]
+    assert main(["report", str(version)]) == 0
+    assert read_scores(version / "test.json") == before
+    assert "Sizes: quality against cost" in (version / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_report_keeps_the_baselines_of_the_last_test(
     version: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

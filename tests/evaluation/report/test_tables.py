@@ -50,6 +50,14 @@ def test_a_damaged_file(tmp_path: Path, text: str) -> None:
         read_scores(tmp_path / "test.json")
 
 
+@pytest.mark.parametrize("sizes", [[], {"es-onnx": {}}, {"es-onnx": None}])
+def test_damaged_sizes(tmp_path: Path, sizes: object) -> None:
+    content = Scores({"retrieval": RANKS}).to_dict() | {"sizes": sizes}
+    (tmp_path / "test.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError, match=r"test\.json: is not a valid test record: "):
+        read_scores(tmp_path / "test.json")
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"test\.json: cannot be read: No such file or directory"):
         read_scores(tmp_path / "test.json")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from themo.cli.addressing import (
     add_run,
@@ -131,7 +132,7 @@ def _refuse_version(version: Path, options: Namespace) -> None:
 
 
 def _report_on_test(version: Path) -> Path:
-    """Test a version and write the report of the test, with the baselines of its last test."""
+    """Test a version and write the report of the test, with baselines and sizes of its last test."""
     from themo.checkpoints.versions import TEST_FILE, settings_here
     from themo.evaluation.encoders import BASELINE, FLOOR, TRANSLATED
     from themo.evaluation.recording import score_and_record
@@ -139,9 +140,10 @@ def _report_on_test(version: Path) -> Path:
     from themo.evaluation.report.tables import read_scores
 
     settings = settings_here(version)
-    rows: Mapping[str, object] = {}
+    rows: Mapping[str, Any] = {}
     with suppress(InputError):  # not tested yet, or damaged
         rows = read_scores(version / TEST_FILE)
     baseline = not rows.keys().isdisjoint((BASELINE, TRANSLATED))
-    tested = score_and_record(settings, version, "all", baseline=baseline, floor=FLOOR in rows)
-    return write_report(tested, settings, version)
+    sizes = rows.get("sizes")
+    tested = score_and_record(settings, version, "all", baseline=baseline, floor=FLOOR in rows, sizes=sizes)
+    return write_report(tested, settings, version, sizes)

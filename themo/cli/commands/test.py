@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from argparse import Namespace
 from pathlib import Path
@@ -127,12 +126,10 @@ def _measure_sizes(
     tested: Examination, settings: Settings, version: Path, folders: list[Path]
 ) -> dict[str, Size]:
     """Measure sizes and add them to the version's ``test.json``."""
-    from themo.checkpoints.versions import TEST_FILE
+    from themo.evaluation.recording import write_test
     from themo.export.sizes import measure_sizes
-    from themo.files.atomic import write_text
 
     with waiting("Measuring sizes"):
         sizes = measure_sizes(tested, settings, version, folders)
-    content = tested.to_dict() | {"sizes": {name: size.to_dict() for name, size in sizes.items()}}
-    write_text(version / TEST_FILE, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_test(version, tested, {name: size.to_dict() for name, size in sizes.items()})
     return sizes

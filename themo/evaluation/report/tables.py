@@ -76,6 +76,10 @@ class TaskScores:
     leads: tuple[Lead, ...]
 
 
+_OF_SIZES = ("retrieval@01", "dimension", "megabytes", "ms_a_text", "texts_a_second")
+"""Values of a form of the student that reports show."""
+
+
 def read_scores(path: Path) -> dict[str, Any]:
     """Read the contents of a ``test.json``.
 
@@ -85,6 +89,8 @@ def read_scores(path: Path) -> dict[str, Any]:
     try:
         scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         lay_out(scores)
+        for size in scores.get("sizes", {}).values():
+            _ = [float(size[name]) for name in _OF_SIZES]
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
