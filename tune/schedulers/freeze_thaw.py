@@ -23,8 +23,9 @@ from tune.study.limits import starts_another
 from tune.study.study import Study
 from tune.study.trial_record import is_waiting
 
-LEAST_CHANCE = 0.05
-"""Least chance of ending best with which a paused trial resumes once no more trials start."""
+LEAST_CHANCE = 0.01
+"""Least chance of ending best with which a paused trial resumes once no more trials start. At 0.05 a search
+loses its best trial more often (docs/experiments/winners-kept.md)."""
 _REACH = 2.92
 """Half the width of an interval of probability 0.9, in standard deviations: Student's t with two degrees of
 freedom instead of a normal distribution, since the process is fitted to few trials. EXPERIMENTS.md gives the
