@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ class Why:
             state = "waits" if self.trial.state == "PAUSED" else "waited until the search ended"
             return [f"It {state}: {self.waited.line}", *_rivals(self.waited, self.study.mode)]
         if self.trial.state == "COMPLETE":
-            return [_why_complete(self.search, judged)]
+            return [_why_complete(self.search, self.trial, judged)]
         if not judged:
             return ["The scheduler did not decide about it"]
         last = judged[-1].explanation
@@ -145,8 +146,9 @@ class Why:
     def to_table(self) -> Table:
         """The decisions, one row each."""
         view = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        is_predicted = any(decision.explanation.forecast for decision in self.decisions or ())
-        forecast = ("forecast",) if is_predicted else ()
+        explained = [decision.explanation for decision in self.decisions or ()]
+        forecast = ("forecast",) if any(found.forecast for found in explained) else ()
+        needed = ("needed",) if any(found.threshold is not None for found in explained) else ()
         second = self.search.space.search.second_objective
         two = () if second is None else (UNITS[second], "front")
         seconds = ("seconds",) if self.search.space.search.resource == "seconds" else ()
@@ -157,14 +159,13 @@ class Why:
             "value",
             *two,
             "rank",
-            "needed",
+            *needed,
             *forecast,
             "decision",
         ):
             is_text = heading in ("judged at", "decision")
             view.add_column(heading, justify="left" if is_text else "right", overflow="fold")
-        for decision in self.decisions or ():
-            found = decision.explanation
+        for decision, found in zip(self.decisions or (), explained, strict=True):
             predicted = "" if found.forecast is None else found.forecast.short
             view.add_row(
                 f"{found.pairs:,}",
@@ -173,8 +174,8 @@ class Why:
                 "" if found.value is None else f"{found.value:.4f}",
                 *(_by_two(found) if two else ()),
                 "" if found.rank is None else f"{found.rank} of {len(found.compared) + 1}",
-                "" if found.threshold is None else f"{found.threshold:.4f}",
-                *([predicted] if is_predicted else []),
+                *("" if found.threshold is None else f"{found.threshold:.4f}" for _ in needed),
+                *(predicted for _ in forecast),
                 _word(decision),
             )
         return view
@@ -225,7 +226,7 @@ def _has_waited(trial: Trial, found: list[Decision] | None) -> bool:
     return trial.state == "PRUNED" and any(d.decided == "PAUSED" for d in (found or ())[-1:])
 
 
-def _why_complete(search: Search, judged: list[Decision]) -> str:
+def _why_complete(search: Search, trial: Trial, judged: list[Decision]) -> str:
     if search.space.search.scheduler == "none":
         return "It was never stopped: the scheduler is none"
     if not judged:
@@ -236,8 +237,24 @@ def _why_complete(search: Search, judged: list[Decision]) -> str:
         return f"Its settings are trusted: it continued {times} where other trials would not have continued"
     if search.space.search.scheduler == "pbt":
         return "It was never stopped: population based training stops no trial with finite reports"
-    lowest = max((d.explanation for d in judged), key=lambda found: found.rank or 0)
-    return f"It was never stopped: it passed every decision, most narrowly with {lowest.line}"
+    trusted = "Its settings are trusted, and it" if trial.number < len(search.space.first) else "It"
+    n_paused = sum(decision.decided == "PAUSED" for decision in judged)
+    if n_paused:
+        times = "once" if n_paused == 1 else f"{n_paused} times"
+        return f"{trusted} paused {times}, resumed, and was trained to its end"
+    narrow = [
+        (_margin(d.explanation), d.explanation.line) for d in judged if d.explanation.threshold is not None
+    ]
+    if not narrow:
+        return f"{trusted} passed every decision"
+    return f"{trusted} passed every decision, most narrowly with {min(narrow)[1]}"
+
+
+def _margin(found: Explanation) -> float:
+    """Distance of a trial's value from the threshold of a decision; infinity without one."""
+    if found.value is None or found.threshold is None:
+        return math.inf
+    return abs(found.value - found.threshold)
 
 
 def _rivals(found: Explanation, mode: Mode) -> list[str]:

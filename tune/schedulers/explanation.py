@@ -31,8 +31,13 @@ class Forecast:
 
     @property
     def short(self) -> str:
-        """The prediction and its interval as text, such as ``0.930 0.900–0.950``."""
+        """The prediction and its interval in a table, such as ``0.930 0.900–0.950``."""
         return f"{self.value:.3f} {self.low:.3f}–{self.high:.3f}"
+
+    @property
+    def in_words(self) -> str:
+        """The prediction and its interval in a sentence, such as ``0.930 (0.900 to 0.950)``."""
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Explanation:
             rank = f", front {self.place.front}{rank}"
         if self.forecast is not None:
             end, rank = (
-                f", predicted to end at {self.forecast.value:.4f}",
+                f", predicted to end at {self.forecast.in_words}",
                 f"{rank} by expected gain per pair",
             )
         return f"{self.value:.4f} at the {self.where}{end}{rank}; {self.rule}"

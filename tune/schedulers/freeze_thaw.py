@@ -90,8 +90,9 @@ class FreezeThaw(Scheduler):
     def _next(self, study: Study, arriving: int | None) -> _Next:
         """The trial to train next; `arriving` has just reported and counts as paused."""
         space = self._space()
-        waiting, n_startup = _waiting(study, arriving), space.search.startup_trials
+        waiting = _waiting(study, arriving)
         most = space.search.num_samples if self.most is None else self.most(study)
+        n_startup = min(space.search.startup_trials, most)
         is_another_due = starts_another(study, space.search, most)
         if is_another_due and len(study) < n_startup:
             return _Next(None, f"{n_startup} trials start before any continues")
@@ -113,7 +114,7 @@ class FreezeThaw(Scheduler):
         is_any_running = any(trial.state == "RUNNING" and trial.number != arriving for trial in study)
         if leader is not None and leader.number in waiting and not is_any_running:
             return _Next(leader.number, f"the best trial, {leader.number}, is trained to its end")
-        return _Next(None, f"no waiting trial has a chance of {LEAST_CHANCE:.0%} to end best")
+        return _Next(None, f"no waiting trial has a chance of {100 * LEAST_CHANCE:g} % to end best")
 
     def _place(self, study: Study, number: int, following: _Next, arriving: int | None) -> Explanation:
         """A trial's rank among the waiting trials, by the forecast gain of its further training."""

@@ -5,9 +5,6 @@ from __future__ import annotations
 from themo.config.settings import known_leaves
 from tune.space.search_space import Space
 
-FREEZE_THAW_SHARE = 0.055
-"""First rung of a freeze-thaw search that gives none, as a share of a whole trial."""
-
 
 def automatic_rules(space: Space) -> dict[str, object]:
     """The settings of the search that follow from the space, of a space without searcher and scheduler.
@@ -26,8 +23,7 @@ def automatic_rules(space: Space) -> dict[str, object]:
     is_predictable = search.resource == "pairs" and search.second_objective is None
     if space.first or not is_predictable or any(map(_changes_length, space.dimensions)):
         return {}
-    rules: dict[str, object] = {"searcher": "forecast", "scheduler": "freeze-thaw"}
-    return rules if search.grace_share is not None else {**rules, "grace_share": FREEZE_THAW_SHARE}
+    return {"searcher": "forecast", "scheduler": "freeze-thaw"}
 
 
 def _changes_length(name: str) -> bool:

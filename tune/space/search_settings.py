@@ -33,8 +33,8 @@ NAMING_RULES = frozenset({"searcher", "scheduler", "grace_pairs", "reduction_fac
 """Settings that name a searcher or scheduler, or belong to some of them: with one of these in a file, Themo
 does not choose (`tune.space.automatic`)."""
 
-DEFAULT_GRACE = 20_000
-"""Sentence pairs at the first rung where neither is given."""
+DEFAULT_SHARE = 0.055
+"""First rung where none is given, as a share of a whole trial; the next ones are at a sixth and at a half."""
 
 EARLY_ENDS = ("stop_after_no_gain", "stop_gain", "stop_chance")
 """Settings that end a search before its last trial."""
@@ -109,7 +109,7 @@ class SearchSettings(Section):
     """The same in seconds of training, with resource seconds; null: `grace_share` of `trial_seconds`."""
     grace_share: float | None = Field(None, gt=0, lt=1)
     """The same as a share of a whole trial: of its sentence pairs, or of `trial_seconds`; null: `grace_pairs`
-    or `grace_seconds`."""
+    or `grace_seconds`, without these 0.055."""
     reduction_factor: float = Field(3.0, gt=1)
     """Ratio of each rung to the previous one; one trial in this many passes a rung."""
     brackets: int = Field(3, ge=1)
@@ -169,9 +169,8 @@ class SearchSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _first_rung_is_given(cls, tree: Any) -> Any:
-        in_pairs = isinstance(tree, Mapping) and tree.get("resource", "pairs") == "pairs"
-        if in_pairs and all(tree.get(name) is None for name in GRACES):
-            return {**tree, "grace_pairs": DEFAULT_GRACE}
+        if isinstance(tree, Mapping) and all(tree.get(name) is None for name in GRACES):
+            return {**tree, "grace_share": DEFAULT_SHARE}
         return tree
 
     @property

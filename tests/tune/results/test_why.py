@@ -77,11 +77,11 @@ def test_a_stopped_trial_names_rank_threshold_and_rivals(tmp_path: Path) -> None
     assert why.is_repeated
 
 
-def test_a_complete_trial_names_its_lowest_rank(tmp_path: Path) -> None:
+def test_a_complete_trial_names_its_narrowest_decision(tmp_path: Path) -> None:
     why = explain_trial(a_folder(tmp_path, "asha", [2.7, 3.6, 0.9, 4.5]), 1)
     assert why.place == 2
     assert (
-        "It was never stopped: it passed every decision, most narrowly with 0.4000 at the rung of "
+        "It passed every decision, most narrowly with 0.4000 at the rung of "
         "100 pairs, rank 1 of 2; the best 1 of 2 continue, with 0.3000 or more"
     ) in why.lines()
 
@@ -90,12 +90,22 @@ def test_forecasts_are_distinguished_from_values(tmp_path: Path) -> None:
     folder = a_folder(tmp_path, "freeze-thaw", [2.7, 3.6, 0.9, 4.5, 1.8, 4.0, 0.5, 3.0, 2.0])
     why = explain_trial(folder, 6)
     line = why.lines()[3]
-    assert re.search(r"0\.\d{4} at the report of \d+ pairs, predicted to end at \d\.\d{4}, rank", line)
+    end = r"\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)"
+    assert re.search(rf"0\.\d{{4}} at the report of \d+ pairs, predicted to end at {end}, rank", line)
     assert "by expected gain per pair" in line
     assert why.lines()[4].startswith("Predicted final scores of the other trials: trial ")
     waited = why.to_json()["waited"]
     assert waited["compared_by"] == "forecast"
     assert waited["forecast"]["interval"][0] <= waited["forecast"]["value"]
+    assert "needed" not in [column.header for column in why.to_table().columns]
+
+
+def test_a_paused_trial_that_completed_says_how_often(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path, "freeze-thaw", [2.7, 3.6, 0.9, 4.5, 1.8, 4.0, 0.5, 3.0, 2.0])
+    winner = Study.read(folder / "study.json").winner()
+    assert winner is not None
+    why = explain_trial(folder, winner.number)
+    assert "It paused once, resumed, and was trained to its end" in why.lines()
 
 
 def test_a_trusted_trial_says_so(tmp_path: Path) -> None:
@@ -103,6 +113,10 @@ def test_a_trusted_trial_says_so(tmp_path: Path) -> None:
     assert (
         "Its settings are trusted: it continued 2 times where other trials would not have continued"
         in why.lines()
+    )
+    never_doubted = explain_trial(a_folder(tmp_path / "other", "asha", [4.5, 4.6], n_trusted=2), 1)
+    assert any(
+        line.startswith("Its settings are trusted, and it passed every") for line in never_doubted.lines()
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from themo.config.settings import load
-from tune.space.automatic import FREEZE_THAW_SHARE, automatic_rules
+from tune.space.automatic import automatic_rules
 from tune.space.search_space import Space, from_tree
 
 RATES = {"learn_rate": {"log_uniform": [1e-5, 1e-2]}}
@@ -21,7 +21,7 @@ def space_of(tree: dict[str, Any]) -> Space:
 def test_a_space_without_trusted_settings_gets_freeze_thaw() -> None:
     space = space_of({})
     assert space.is_automatic
-    assert automatic_rules(space) == {**FREEZE_THAW, "grace_share": FREEZE_THAW_SHARE}
+    assert automatic_rules(space) == FREEZE_THAW
     chosen = space.searched_by(**automatic_rules(space))
     assert (chosen.search.searcher, chosen.search.scheduler) == ("forecast", "freeze-thaw")
     assert not chosen.is_automatic

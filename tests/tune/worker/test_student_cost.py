@@ -85,7 +85,13 @@ def test_one_objective_measures_nothing(
     tiny_settings: Settings, tiny_data: TrainingData, tmp_path: Path
 ) -> None:
     work = Work(
-        tiny_settings, SearchSettings(), {(): tiny_data}, (), str(tmp_path), train, measure=lambda: None
+        tiny_settings,
+        SearchSettings(grace_pairs=100),
+        {(): tiny_data},
+        (),
+        str(tmp_path),
+        train,
+        measure=lambda: None,
     )
     sent, _ = reports_of(work, Trial(0, {}, gpus=0.0))
     assert not [name for report in sent for name in report.metrics if name.startswith("cost/")]

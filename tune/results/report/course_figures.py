@@ -196,7 +196,7 @@ def rung_strips(
                 for rung in stops
             ],
             "tickangle": 0,
-            "title": {"text": f"rung in {NAMES_OF_RESOURCES[resource]}; stopped of reached"},
+            "title": {"text": f"rung in {NAMES_OF_RESOURCES[resource]}<br>stopped of reached"},
             "range": [-0.5, len(stops) - 0.5],
             "showgrid": False,
             "zeroline": False,

@@ -172,6 +172,7 @@ def test_the_page_shows_rungs_and_cost(finished: tuple[Search, Path]) -> None:
         ("hyperband", "split into 3 brackets with their own rungs"),
         ("median", "Every 100 sentence pairs a trial is stopped if its best so far is worse than the median"),
         ("pbt", "After every round of 100 sentence pairs each trial of the worst quarter"),
+        ("freeze-thaw", "continues the trial with the largest expected gain per pair"),
         ("none", "No trial is stopped early in this search."),
     ],
 )
@@ -189,7 +190,7 @@ def test_the_page_explains_schedulers_without_common_rungs(
     assert "Dotted lines" not in text
     assert "No trial reached a rung" not in text
     stopped = "Stopped: trial 0 at 100 pairs, trial 2 at 100 pairs, trial 3 at 100 pairs"
-    assert (stopped in text) == (scheduler in ("hyperband", "median"))
+    assert (stopped in text) == (scheduler in ("hyperband", "median", "freeze-thaw"))
     assert "Took over another trial: trial 4 as trial 7 from 300 pairs." in text
 
 
