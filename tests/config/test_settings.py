@@ -152,7 +152,9 @@ def test_a_new_corpus_drops_the_presets_validation_corpus(tmp_path: Path) -> Non
     assert (data.corpus, data.targets) == (("pairs.tsv",), "own.npy")
     assert (data.validation, data.validation_captions, data.validation_images) == (None, None, None)
     path.write_text("preset: miniature\ndata:\n  corpus: pairs.tsv\n")
-    with pytest.raises(InputError, match=r"ours\.yaml: data\.corpus: must be a list, got 'pairs\.tsv'"):
+    assert load(path).data.corpus == ("pairs.tsv",)
+    path.write_text("preset: miniature\ndata:\n  corpus: 5\n")
+    with pytest.raises(InputError, match=r"ours\.yaml: data\.corpus: must be a list, got 5"):
         load(path)
 
 

@@ -66,6 +66,11 @@ class DataSettings(Section):
     """File of own teacher vectors, .npy of shape (N, D), one row per row of the corpus; null: vectors of the
     teacher."""
 
+    @field_validator("corpus", mode="before")
+    @classmethod
+    def _one_corpus_is_a_list(cls, names: object) -> object:
+        return (names,) if isinstance(names, str) else names
+
     @field_validator("corpus")
     @classmethod
     def _weights_are_positive(cls, names: tuple[str, ...]) -> tuple[str, ...]:

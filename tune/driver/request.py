@@ -164,8 +164,9 @@ def _begin(options: SearchOptions, settings: Settings, place: ReservedFolder) ->
     )
     if space.is_automatic and (rules := automatic_rules(space)):
         space = space.searched_by(**rules)
-        chosen = f"searcher {space.search.searcher}, scheduler {space.search.scheduler}"
-        console.print(f"Chosen for a space without trusted settings: {chosen}", soft_wrap=True)
+        names = f"searcher {space.search.searcher}, scheduler {space.search.scheduler}"
+        reason = "the space has no trusted settings (first)"
+        console.print(f"Chosen by Themo: {names}; {reason}", soft_wrap=True)
     known_threads = resources.threads
     resources = replace(resources, **_resources(options, settings, resources))
     resources.refuse_no_gpus(settings.training.device)

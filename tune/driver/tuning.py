@@ -144,9 +144,9 @@ def tune(
         repeat: Name of an earlier search whose settings and space the new one copies.
         warm_start: Name of an earlier search whose trials the searcher learns from.
         searcher: ``tpe``, ``gp``, ``forecast``, ``cmaes``, ``random`` or ``quasi-random``. None: as the space
-            says, else chosen by it (`tune.space.automatic`).
+            says, else chosen by Themo (`tune.space.automatic`).
         scheduler: ``asha``, ``pausing-asha``, ``freeze-thaw``, ``hyperband``, ``median``, ``pbt`` or
-            ``none``. None: as the space says, else chosen by it.
+            ``none``. None: as the space says, else chosen by Themo.
         search_seed: Seed of the proposals. None: as the space says.
         second_objective: Cost of a student that is minimised too: ``mb``, or ``ms`` a text. None: as the
             space says.

@@ -52,7 +52,7 @@ def add_options(parser: Parser) -> None:
     add("--space", type=path, metavar="FILE", help="YAML of the search space (the preset's, in configs)")
     add("--search-seed", type=natural, metavar="N", help="seed of the proposals (as in the space file)")
     for option, names in (("--searcher", SEARCHERS), ("--scheduler", SCHEDULERS)):
-        about = f"{', '.join(names[:-1])} or {names[-1]} (as in the space file; chosen by Themo)"
+        about = f"{', '.join(names[:-1])} or {names[-1]} (as in the space file, else chosen by Themo)"
         complete_with(add(option, metavar="NAME", help=about), names)
     complete_with(
         add(
