@@ -173,9 +173,9 @@ def test_freeze_thaw_is_chosen_without_trusted_settings(
     space.write_text("space: {learn_rate: {log_uniform: [1e-5, 1e-2]}}\nsearch: {grace_share: 0.2}\n")
     chosen = asked(known, "--space", str(space), "--name", "chosen").space.search
     assert (chosen.searcher, chosen.scheduler, chosen.grace_share) == ("forecast", "freeze-thaw", 0.2)
-    assert capsys.readouterr().err == (
-        "Chosen by Themo: searcher forecast, scheduler freeze-thaw; the space has no trusted settings (first)\n"
-    )
+    names = "searcher forecast, scheduler freeze-thaw"
+    line = f"Chosen by Themo: {names}; the space has no trusted settings (first)\n"
+    assert capsys.readouterr().err == line
     named = asked(known, "--space", str(space), "--name", "named", "--scheduler", "asha").space.search
     assert (named.searcher, named.scheduler) == ("tpe", "asha")
     for words in (["--second-objective", "mb"], ["--resource", "seconds", "--trial-seconds", "9m"]):
