@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from themo.config.settings import option
 from themo.process.output import columns, from_here, print_result, typed, with_command
 from themo.process.progress import console
 from tune.driver.conclusion import Conclusion
@@ -37,7 +38,10 @@ def print_closing_lines(search: Search, result: SearchResult, end: Conclusion, r
     for line in result.confirmation.lines() if result.confirmation else []:
         _print_line("Confirmation:", line)
     if result.unconfirmed:
-        _print_line("Not confirmed:", result.unconfirmed)
+        _print_line("Not confirmed:", result.unconfirmed.reason)
+        if result.unconfirmed.sufficient is not None:
+            share = f"{result.unconfirmed.sufficient:g}"
+            _print_command("Confirm it:", f"{resume_command} {option('confirm')} {share}")
     if not result.is_whole:
         n_done = sum(n for state, n in result.counts.items() if state not in ("RUNNING", "PAUSED"))
         _print_command(
@@ -50,7 +54,9 @@ def print_closing_lines(search: Search, result: SearchResult, end: Conclusion, r
     if end.registered:
         _print_line("Registered:", str(end.registered))
     if end.scores is not None:
-        _print_command("Test it:", typed("test", "--version-path", result.folder / BEST_VERSION))
+        # a test without baselines would remove the winner's from test.json
+        test_it = typed("test", "--version-path", result.folder / BEST_VERSION, "--baseline")
+        _print_command("Test it:", test_it)
     comparison = comparison_of(result.folder, search.uid)
     _print_command("Compare runs:", comparison.command)
     if comparison.address is not None:
