@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from themo.config.settings import option
-from themo.process.output import columns, from_here, print_result, typed, with_command
+from themo.config.worlds import note_on_tests
+from themo.process.output import activation, columns, from_here, print_result, typed, with_command
 from themo.process.progress import console
 from tune.driver.conclusion import Conclusion
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, SearchResult, table
@@ -34,7 +35,9 @@ def print_tables(search: Search, result: SearchResult, end: Conclusion) -> None:
 
 
 def print_closing_lines(search: Search, result: SearchResult, end: Conclusion, resume_command: str) -> None:
-    """Print the confirmation, and the commands that reproduce, test and compare the result."""
+    """Print the confirmation, and the commands that activate, reproduce, test and compare the result."""
+    if command := activation():
+        _print_command("Activate:", command)
     for line in result.confirmation.lines() if result.confirmation else []:
         _print_line("Confirmation:", line)
     if result.unconfirmed:
@@ -54,6 +57,8 @@ def print_closing_lines(search: Search, result: SearchResult, end: Conclusion, r
     if end.registered:
         _print_line("Registered:", str(end.registered))
     if end.scores is not None:
+        if note := note_on_tests(search.settings):
+            console.print(note, soft_wrap=True)
         # a test without baselines would remove the winner's from test.json
         test_it = typed("test", "--version-path", result.folder / BEST_VERSION, "--baseline")
         _print_command("Test it:", test_it)
