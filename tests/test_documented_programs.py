@@ -42,6 +42,9 @@ COVERED = {
     "make fast": INSTALLS,
     "python3 -m venv .venv && source .venv/bin/activate": "Makefile",
     "pip install --constraint requirements.lock .": "tests/deployment/test_image.py",
+    ".venv/bin/uv pip install --constraint requirements.lock --editable '.[export]'": (
+        "tests/cli/test_export_command.py"
+    ),
     # of toy models, from hosts of this machine
     "python -m themo train --preset vit-l-14-beto --corpus 0.5*opus-100 2*talks captions.tsv": REAL,
     "python -m themo prepare --preset vit-l-14-beto --tests --dry-run": REAL,
