@@ -14,7 +14,6 @@ unexport PYTHONDONTWRITEBYTECODE
 
 tune: $(INSTALLED)  ## search over the miniature and test the winner
 	$(BIN)/python -m themo tune $(if $(NUM_SAMPLES),--num-samples $(NUM_SAMPLES))
-	@[ -n "$$VIRTUAL_ENV" ] || echo 'For these commands: source $(BIN)/activate'
 
 test: fast  ## all tests except GPU tests and system tests
 	$(BIN)/python -m pytest -m "slow and not system and not gpu" --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 20

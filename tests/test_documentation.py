@@ -156,6 +156,7 @@ def test_commands_in_the_text_are_parsed(page: Path) -> None:
 
 OF_OTHER_PROGRAMS = {
     *("--scale", "--rm", "--detach", "--no-deps", "--num-gpus", "--filename"),
+    *("--constraint", "--editable", "--generate", "--unset"),  # uv, ray and env
     *("--rounds", "--seed", "--search-seeds", "--beto", "--tatoeba", "--folder"),  # benchmarks
     *("--pictures", "--indexes", "--without-refusals", "--worlds"),  # benchmarks, too
 }

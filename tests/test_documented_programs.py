@@ -42,6 +42,9 @@ COVERED = {
     "make fast": INSTALLS,
     "python3 -m venv .venv && source .venv/bin/activate": "Makefile",
     "pip install --constraint requirements.lock .": "tests/deployment/test_image.py",
+    ".venv/bin/uv pip install --constraint requirements.lock --editable '.[export]'": (
+        "tests/cli/test_export_command.py"
+    ),
     # of toy models, from hosts of this machine
     "python -m themo train --preset vit-l-14-beto --corpus 0.5*opus-100 2*talks captions.tsv": REAL,
     "python -m themo prepare --preset vit-l-14-beto --tests --dry-run": REAL,
@@ -276,46 +279,74 @@ def test_yaml_blocks_are_all_looked_at() -> None:
 
 STAND_IN = """#!/bin/sh
 echo "$(basename "$0") $*" >> calls
-case "$*" in *--block*) exec sleep 60 ;; esac
+case "$*" in
+  *--block*) exec sleep 60 ;;
+  *getent*) [ -z "$RESOLVED" ] || echo "$RESOLVED STREAM node1" ;;
+esac
 """
+
+
+def slurm_job(folder: Path) -> list[str]:
+    """Write the batch script with recording stand-ins for its programs; return its command."""
+    (script,) = blocks_of("bash").values()
+    (folder / "themo.sbatch").write_text(script, encoding="utf-8")
+    programs = folder / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "activate").write_text(f"PATH={programs}:$PATH\n", encoding="utf-8")
+    for name in ("ray", "srun", "python"):
+        (programs / name).write_text(STAND_IN, encoding="utf-8")
+        (programs / name).chmod(0o755)
+    return ["/bin/bash", "themo.sbatch"]
+
+
+def of_slurm(n_nodes: int, resolved: str) -> dict[str, str]:
+    """The environment of a batch script; other nodes resolve the first node's name to `resolved`."""
+    slurm = {"SLURM_CPUS_PER_TASK": "16", "SLURM_GPUS_ON_NODE": "4", "SLURM_JOB_NUM_NODES": str(n_nodes)}
+    return os.environ | slurm | {"SLURMD_NODENAME": "node1", "RESOLVED": resolved}
 
 
 @pytest.mark.parametrize(("nodes", "exists"), [(1, False), (3, True)])
 def test_slurm_job_starts_a_cluster_and_a_search(tmp_path: Path, nodes: int, exists: bool) -> None:
     """The batch script is real, Slurm and Ray are replaced: both record their arguments."""
-    (script,) = blocks_of("bash").values()
-    (tmp_path / "themo.sbatch").write_text(script, encoding="utf-8")
-    programs = tmp_path / ".venv" / "bin"
-    programs.mkdir(parents=True)
-    (programs / "activate").write_text(f"PATH={programs}:$PATH\n", encoding="utf-8")
-    for name in ("ray", "srun", "python", "hostname"):
-        (programs / name).write_text(STAND_IN, encoding="utf-8")
-        (programs / name).chmod(0o755)
-    (programs / "hostname").write_text("#!/bin/sh\necho 10.0.0.7 fe80::1\n", encoding="utf-8")
+    command = slurm_job(tmp_path)
+    head = "127.0.0.1" if nodes == 1 else "10.0.0.7"
     if exists:
         (tmp_path / "logs/tune/first").mkdir(parents=True)
-    slurm = {"SLURM_CPUS_PER_TASK": "16", "SLURM_GPUS_ON_NODE": "4", "SLURM_JOB_NUM_NODES": str(nodes)}
     with subprocess.Popen(
-        ["/bin/bash", "themo.sbatch"], cwd=tmp_path, env=os.environ | slurm, start_new_session=True
+        command, cwd=tmp_path, env=of_slurm(nodes, "10.0.0.7"), start_new_session=True
     ) as job:
         assert job.wait(30) == 0
         called = (tmp_path / "calls").read_text
         until = time.monotonic() + 30
-        while nodes > 1 and "srun" not in called(encoding="utf-8") and time.monotonic() < until:
+        while nodes > 1 and "--block" not in called(encoding="utf-8") and time.monotonic() < until:
             time.sleep(0.05)  # the workers start beside the search
         with suppress(ProcessLookupError):
             os.killpg(job.pid, signal.SIGTERM)  # as Slurm ends a job
     everything = called(encoding="utf-8").splitlines()
     calls = [call for call in everything if not call.startswith("srun")]
     assert calls[0] == "ray get-auth-token --generate"
-    assert calls[1] == "ray start --head --node-ip-address=10.0.0.7 --port=6379 --num-cpus=16 --num-gpus=4"
+    assert calls[1] == f"ray start --head --node-ip-address={head} --port=6379 --num-cpus=16 --num-gpus=4"
     search = parse(shlex.split(calls[2].removeprefix("python -m themo ")))
-    assert search.address == "10.0.0.7:6379"
+    assert search.address == f"{head}:6379"
     assert (search.resume, search.name) == (("first", None) if exists else (None, "first"))
     assert len(calls) == 3
-    workers = [call for call in everything if call.startswith("srun")]
+    resolves = [call for call in everything if "getent" in call]
+    expected = "srun --nodes=1 --ntasks=1 --exclude=node1 getent ahostsv4 node1"
+    assert resolves == [expected] * (nodes > 1)
+    workers = [call for call in everything if call.startswith("srun") and call not in resolves]
     assert len(workers) == (nodes > 1)
+    assert all("--exclude=node1 " in call for call in workers)
     assert all("--ntasks=2" in call and "--address=10.0.0.7:6379 --block" in call for call in workers)
+
+
+@pytest.mark.parametrize("resolved", ["", "127.0.1.1"])
+def test_slurm_job_refuses_a_loopback_address(tmp_path: Path, resolved: str) -> None:
+    done = subprocess.run(
+        slurm_job(tmp_path), cwd=tmp_path, env=of_slurm(3, resolved), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"node1: needs an address that other nodes reach, got '{resolved}'\n"
+    assert "ray" not in (tmp_path / "calls").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("program", blocks_of("python").values(), ids=blocks_of("python"))

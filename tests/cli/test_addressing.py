@@ -64,6 +64,15 @@ def test_nothing_given_takes_the_newest_and_names_it(find: Find, logs: Path, cap
     assert capsys.readouterr().err == expected
 
 
+def test_the_name_of_an_experiment_lists_its_versions(find: Find, logs: Path, capsys: Capture) -> None:
+    versions = f"; its versions: {logs}/tiny/version_1, {logs}/tiny/version_0"
+    for command in ("status", "report"):
+        assert main([command, "tiny", "--logs-dir", str(logs)]) == 2
+        assert capsys.readouterr().err == f"Error: tiny: is not a search{versions}\n"
+    with pytest.raises(InputError, match=rf"tune has no search of this name{versions}$"):
+        find("tiny")
+
+
 def test_a_folder_of_the_same_name_goes_before_the_search(
     logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

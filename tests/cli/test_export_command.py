@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import warm_start
+from documents import PROJECT
 from huggingface_hub import ModelCard
 from rich.console import Console
 from safetensors.torch import load
@@ -19,6 +20,7 @@ from tiny import SettingsFactory
 
 from themo.cli.main import main
 from themo.data.dataset import TrainingData
+from themo.models.runtimes.choice import install_command
 from themo.process import progress
 from themo.training.loop import train
 
@@ -51,6 +53,19 @@ def refusal(capture: Capture, *arguments: object) -> str:
     assert out == ""
     (line,) = err.splitlines()
     return line.removeprefix("Error: ")
+
+
+@pytest.mark.parametrize("format_name", ["onnx", "openvino", "mlflow", "immich"])
+def test_a_missing_extra_is_refused_first(
+    format_name: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the version is looked for, and thus before libraries are imported."""
+    monkeypatch.setattr("themo.export.refusals.find_spec", lambda _: None)
+    message = refusal(capsys, "none", "--format", format_name, "--output", tmp_path / "a")
+    assert message.startswith(f"--format {format_name} needs the extra `export` (missing: onnx, onnxscript, ")
+    command = message.rpartition("): ")[2]
+    assert command == install_command("export")
+    assert f"\n{command}\n" in (PROJECT / "docs/exports.md").read_text(encoding="utf-8")
 
 
 def test_a_folder_and_its_json(version: Path, tmp_path: Path, capsys: Capture) -> None:

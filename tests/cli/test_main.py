@@ -544,6 +544,21 @@ def test_a_finished_run_is_not_resumed(
     assert err.splitlines()[-1] == f"Interrupted. To resume: python -m themo send {begun}"
 
 
+def test_train_says_that_its_test_is_unrelated_to_the_corpus(
+    capsys: Capture, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = shutil.copytree(trained, tmp_path / "version")
+    use_logs(version, tmp_path / "logs")
+    tracking = MagicMock()
+    tracking.return_value.__exit__.return_value = False
+    monkeypatch.setattr("themo.training.run.Tracking", tracking)
+    monkeypatch.setattr("themo.config.worlds.note_on_tests", lambda _: "Note: unrelated")
+    assert main(["train", "--resume", str(version)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    at = lines.index("Note: unrelated")
+    assert lines[at + 1] == f"Test it:       python -m themo test --version-path {version}"
+
+
 @pytest.mark.slow  # MLflow takes seconds to begin
 def test_interrupted_before_the_first_report_is_restarted(
     capsys: Capture, tiny_config: Path, logs: Path, monkeypatch: pytest.MonkeyPatch

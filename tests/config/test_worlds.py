@@ -4,7 +4,7 @@ import pytest
 
 from themo.cli.main import main
 from themo.config.settings import load
-from themo.config.worlds import refuse_toy_teacher, toy_parts
+from themo.config.worlds import note_on_tests, refuse_toy_teacher, toy_parts
 from themo.errors import InputError
 
 OWN = {"corpus": ["2*own.tsv"]}
@@ -53,6 +53,21 @@ def test_the_toy_parts_of_a_run_are_warned_of(leaves: dict[str, object], warned_
             refuse_toy_teacher(settings)
     else:
         refuse_toy_teacher(settings)
+
+
+@pytest.mark.parametrize(
+    ("leaves", "is_noted"),
+    [
+        (OWN, True),
+        (OWN | {"corpus": ["own.tsv", "miniature:corpus/train.tsv"]}, False),
+        (OWN | {"images": "own", "captions": "own"}, False),
+        (OWN | {"images": None, "captions": None}, True),
+        (OWN | {"images": None, "captions": None, "imagenet": None, "prompts": None}, False),
+        ({}, False),
+    ],
+)
+def test_tests_unrelated_to_the_corpus_are_noted(leaves: dict[str, object], is_noted: bool) -> None:
+    assert (note_on_tests(load(overrides=leaves)) is not None) == is_noted
 
 
 def test_a_chosen_miniature_is_warned_of(

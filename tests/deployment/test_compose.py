@@ -117,7 +117,12 @@ def test_the_example_names_the_variables_and_holds_no_secret() -> None:
     text = (REPOSITORY / ".env.example").read_text()
     assert re.findall(r"^(\w+)=$", text, re.MULTILINE) == ["POSTGRES_PASSWORD", "RAY_AUTH_TOKEN"]
     known = set(re.findall(r"\$\{(\w+)", FILE.read_text()))
-    assert set(re.findall(r"^#?([A-Z_]+)=", text, re.MULTILINE)) - {"COMPOSE_PROFILES"} <= known
+    assert set(re.findall(r"^#?([A-Z_]+)=", text, re.MULTILINE)) - {"COMPOSE_PROFILES"} == known
+
+
+@pytest.mark.parametrize("name", ["THEMO_IMAGE", "RAY_PORT", "MLFLOW_PORT", "RAY_BIND", "MLFLOW_BIND"])
+def test_the_page_names_a_variable_of_the_compose_file(name: str) -> None:
+    assert f"`{name}`" in (REPOSITORY / "docs" / "cluster.md").read_text(encoding="utf-8")
 
 
 def test_make_writes_secrets_once(tmp_path: Path) -> None:

@@ -175,16 +175,16 @@ def test_table_is_readable_at_80_columns() -> None:
     assert first.split()[1:3] == [f"{hits / 1000:.3f}", f"{low:.3f}–{high:.3f}"]
 
 
-def test_table_says_from_which_lead_an_interval_lies_above_0() -> None:
+def test_table_says_the_smallest_significant_lead() -> None:
     places = torch.arange(1000)
     ranks = {"student": (places < 100).long(), "mclip": (places >= 900).long(), "twin": (places < 100).long()}
     lines = [line.strip() for line in printed(Scores({"retrieval": ranks})).splitlines()]
     at = lines.index("student - mclip, retrieval@01: +0.000, -0.028 to +0.028")
-    assert lines[at + 1] == "smallest lead with an interval above 0: +0.028"  # 1.96 sqrt(200) queries
+    assert lines[at + 1] == "smallest significant lead: +0.028"  # 1.96 sqrt(200) queries
     assert "student - twin, retrieval@01: +0.000, -0.004 to +0.004" in lines  # none differs
     assert Scores({"retrieval": ranks}).to_dict()["leads_above_0"]["mclip"]["retrieval@01"] == 0.028
     few = printed(evaluate({**rows(), "mclip": rows()["student"]}, imagenet=IMAGENET))
-    assert "3 queries are too few for an interval above 0" in few
+    assert "3 queries are too few for a significant lead" in few
 
 
 def test_table_says_retention() -> None:

@@ -117,7 +117,9 @@ def test_students_that_immich_cannot_hold_are_refused(
         export_version(opened, "immich", tmp_path / "export")
     monkeypatch.setattr(onnx_graph, "PACKAGES", ("onnx", "nosuchpackage"))
     monkeypatch.setattr(onnx_graph, "MOST_BYTES", 10**9)
-    with pytest.raises(InputError, match="--format immich needs nosuchpackage: pip install nosuchpackage"):
+    with pytest.raises(
+        InputError, match=r"--format immich needs the extra `export` \(missing: nosuchpackage\): "
+    ):
         export_version(opened, "immich", tmp_path / "export")
     assert not (tmp_path / "export").exists()
 

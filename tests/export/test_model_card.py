@@ -78,7 +78,7 @@ def test_metadata_as_the_hub_reads_it(source: Make) -> None:
     assert found["recall_at_10"].metric_value == 1.0
     assert found["recall_at_1"].metric_name == "R@1, 95 % interval 0.150 to 0.850"
     assert found["recall_at_1"].dataset_name == "XTD10, es"
-    assert "corpus talks: TED talks, Reimers and Gurevych (2020); CC BY-NC-ND;" in text
+    assert "corpus talks: TED talks, Reimers and Gurevych (2020); CC BY-NC-ND\n" in text
 
 
 def test_every_figure_is_the_records(source: Make) -> None:
@@ -108,7 +108,20 @@ def test_unrecorded_facts_are_left_out(source: Make, tmp_path: Path) -> None:
     assert data.base_model is None
     assert data.datasets is None
     assert str(tmp_path) not in text  # nobody's folders
-    assert "corpus pairs.tsv: its terms are not recorded." in text
+    assert "- corpus pairs.tsv: the terms are not recorded\n" in text
+
+
+def test_the_miniatures_student_of_own_vectors_is_themos(source: Make) -> None:
+    opened = source()
+    settings = load().override({"targets": "own.npy", "corpus": ["miniature:corpus/train.tsv", "own.tsv"]})
+    text = card(replace(opened, settings=settings, summary={"state": "finished"}))
+    assert text.partition("## Licence\n\n")[2] == (
+        "The permitted uses of the weights depend on their sources:\n\n"
+        "- vectors own.npy: the terms are not recorded\n"
+        "- backbone Themo's miniature (student): MIT, it is Themo's own\n"
+        "- corpus Themo's miniature (corpus/train.tsv): MIT, it is Themo's own\n"
+        "- corpus own.tsv: the terms are not recorded\n"
+    )
 
 
 def test_a_local_backbone_is_not_called_the_hubs(

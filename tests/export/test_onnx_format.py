@@ -174,5 +174,6 @@ def test_without_its_packages(
     monkeypatch.setattr(onnx_graph, "PACKAGES", ("onnx", "nosuchpackage"))
     opened = source()
     for name in ("onnx", "mlflow"):
-        with pytest.raises(InputError, match=r"^--format .* needs nosuchpackage: pip install nosuchpackage$"):
+        message = rf"^--format {name} needs the extra `export` \(missing: nosuchpackage\): \.venv/bin/uv pip "
+        with pytest.raises(InputError, match=message):
             export_version(opened, name, tmp_path / "export")

@@ -13,7 +13,7 @@ import pytest
 from rich.table import Table
 
 from themo.process import progress
-from themo.process.output import about, duration, listed, print_result, typed
+from themo.process.output import about, activation, duration, listed, print_result, typed
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]")
 """The escape sequence of a foreground colour."""
@@ -168,3 +168,18 @@ def test_commands_name_paths_from_the_current_folder(tmp_path: Path, monkeypatch
     assert typed("test", here / "logs" / "best").endswith(" test logs/best")
     assert typed("test", tmp_path / "logs").endswith(f" test {tmp_path / 'logs'}")
     assert typed("test", str(here)).endswith(f" test '{here}'")
+
+
+def test_an_environment_that_is_not_active_names_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "my env" / "bin"
+    programs.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(programs.parent))
+    monkeypatch.setenv("PATH", str(programs))
+    assert activation() is None, "no virtual environment"
+    (programs / "activate").touch()
+    assert activation() == "source 'my env/bin/activate'"
+    (programs / "python").touch(mode=0o755)
+    assert activation() is None, "active"

@@ -121,7 +121,7 @@ def test_the_commands_of_the_report_are_those_that_work(searched: Searched) -> N
     before = path.read_text(encoding="utf-8")
     again = searched.themo("report", "small", "--logs-dir", "logs")
     assert (again.returncode, again.stdout) == (0, "logs/tune/small/report.html\n"), again.stderr
-    assert re.search(rf"^Its trials: {re.escape(UI_ADDRESS)}/#/\S+$", again.stderr, flags=re.MULTILINE)
+    assert re.search(rf"^Its trials:    {re.escape(UI_ADDRESS)}/#/\S+$", again.stderr, flags=re.MULTILINE)
     tested = searched.themo(
         "test", "--version-path", "logs/tune/small/best", "--baseline", "--report", "--json"
     )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ from themo.process.output import typed
 from themo.tracking.runs import Tracking
 from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
+from tune.confirmation.plan import Unconfirmed
 from tune.driver.conclusion import Conclusion, _registered, _tested
 from tune.results.best_trials import SearchResult
 from tune.study.naming import STUDY_FILE
@@ -360,8 +362,24 @@ def test_printed_commands_can_be_typed(
         return
     assert go_on in told
     assert f"python -m themo train --config '{folder}/best.yaml'\n" in told
-    assert f"python -m themo test --version-path '{folder}/best'\n" in told
+    assert f"python -m themo test --version-path '{folder}/best' --baseline\n" in told
     assert f"mlflow ui --backend-store-uri 'sqlite:///{logs}/mlflow.db'\n" in told
+
+
+def test_the_command_that_confirms_a_winner_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    too_dear = replace(_a_result(tmp_path), is_whole=True, unconfirmed=Unconfirmed("seeds are dear", 0.72))
+    monkeypatch.setattr("tune.driver.session.run_search", lambda *_, **__: too_dear)
+    assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    at = lines.index("Not confirmed: seeds are dear")
+    resume = f"python -m themo tune --resume old --logs-dir {tmp_path}"
+    assert lines[at + 1] == f"Confirm it:    {resume} --confirm 0.72"
+    stopped = replace(too_dear, unconfirmed=Unconfirmed("the winner was stopped early"))
+    monkeypatch.setattr("tune.driver.session.run_search", lambda *_, **__: stopped)
+    assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
+    assert "Confirm it" not in capsys.readouterr().err
 
 
 def test_a_resumed_search_tests_its_winner(

@@ -89,7 +89,7 @@ def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str
         folder_of: Directory of a search by its name, for a name without a search.
 
     Raises:
-        InputError: `given` is a path without a version or a search.
+        InputError: `given` is a path without a version or a search, or the name of an experiment.
     """
     found = find_run(given, logs_dir)
     if is_version(found):
@@ -100,7 +100,17 @@ def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str
         runs = [path.name for path in sorted(given.parent.iterdir()) if is_version(path) or is_search(path)]
         there_are = f"; known runs: {', '.join(runs[:_N_NAMED])}" if runs else ""
         raise InputError(f"{given}: is neither a version nor a search{there_are}")
-    return folder_of(str(given))
+    folder = folder_of(str(given))
+    if not folder.exists() and (versions := _named_versions(logs_dir / given)):
+        raise InputError(f"{given}: is not a search{versions}")
+    return folder
+
+
+def _named_versions(folder: Path) -> str:
+    """Return "; its versions: PATH, ..." of an experiment's folder, newest first, or an empty string."""
+    versions = [path for path in folder.glob("version_*") if is_version(path)]
+    versions.sort(key=lambda path: (len(path.name), path.name), reverse=True)
+    return f"; its versions: {', '.join(map(str, versions[:_N_NAMED]))}" if versions else ""
 
 
 def find_newest_run(logs_dir: Path, command: str) -> Path | None:
@@ -167,6 +177,7 @@ def find_version(
     if not given.exists() and len(given.parts) == 1:
         names = [folder.parent.name for folder in logs_dir.glob(f"tune/*/{_SEARCH_FILE}")]
         hint = f", and {logs_dir / 'tune'} has no search of this name{did_you_mean(given.name, names)}"
+        hint += _named_versions(logs_dir / given)
     fault = f"has no {_VERSION_FILE}" if given.exists() else "does not exist"
     raise InputError(f"{given}: must be a version directory, but {fault}{hint}")
 

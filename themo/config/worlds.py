@@ -68,5 +68,17 @@ def toy_parts(settings: Settings) -> list[str]:
     return lines
 
 
+def note_on_tests(settings: Settings) -> str | None:
+    """Return a note if all test images are the miniature's and no corpus is; else None."""
+    corpora, config = settings.data.corpus, settings.benchmarks
+    places = (config.images, config.imagenet, config.xm3600_images, config.xflickrco_images)
+    tests = [place for place in places if place is not None]
+    if len(own_corpora(corpora)) < len(corpora) or not tests:
+        return None
+    if not all(place.startswith(MINIATURE) for place in tests):
+        return None
+    return "Note: the test's images are the miniature's drawn scenes, unrelated to the corpus"
+
+
 def _learns_from_miniature(settings: Settings) -> bool:
     return settings.data.targets is None and settings.teacher.architecture.startswith(MINIATURE)

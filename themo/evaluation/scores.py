@@ -172,9 +172,9 @@ class Scores:
                 )
                 needed = self.lead_above_zero(STUDENT, row, task, 1)
                 yield (
-                    f"  smallest lead with an interval above 0: {needed:+.3f}"
+                    f"  smallest significant lead: {needed:+.3f}"
                     if needed is not None
-                    else f"  {self.n[task]} queries are too few for an interval above 0"
+                    else f"  {self.n[task]} queries are too few for a significant lead"
                 )
         for language, of_language in self.equal_prompts.items():
             n_images = sum(classes.n_images for classes in of_language)

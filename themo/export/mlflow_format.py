@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ TASK = "feature-extraction"
 CODE = Path(__file__).with_name("mlflow_model.py")
 _NEEDS = ("mlflow", "numpy", "onnxruntime", "pandas", "tokenizers")
 
-refuse = onnx_format.refuse
+refuse = partial(onnx_format.refuse, format_name="mlflow")
 
 
 def write(folder: Path, source: Source) -> list[str]:

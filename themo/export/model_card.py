@@ -37,6 +37,7 @@ _TASKS = {
     RETRIEVAL: ("Text-to-image retrieval", "recall", "R@{}"),
     ACCURACY: ("Zero-shot image classification", "accuracy", "accuracy@{}"),
 }
+_MINIATURE_TERMS = "MIT, it is Themo's own"
 _ROWS = {STUDENT: "this model, Spanish", CEILING: "its teacher, English (ceiling)"}
 
 
@@ -127,7 +128,7 @@ class Card:
         yield "## Limits\n"
         yield "".join(f"- {limit}\n" for limit in _limits(source))
         yield "## Licence\n"
-        yield "".join(f"- {line}\n" for line in _licence(source))
+        yield _licence(source)
 
     def _usage(self) -> str:
         place = 'place = "."  # the folder of this file'
@@ -261,21 +262,32 @@ def _limits(source: Source) -> Iterator[str]:
         )
 
 
-def _licence(source: Source) -> Iterator[str]:
+def _licence(source: Source) -> str:
+    if is_miniature(source.settings):
+        return "MIT: teacher, backbone and sentences are Themo's own miniature.\n"
+    return "The permitted uses of the weights depend on their sources:\n\n" + "".join(
+        f"- {part}: {terms}\n" for part, terms in _terms(source)
+    )
+
+
+def _terms(source: Source) -> Iterator[tuple[str, str]]:
+    """Yield each source of the weights and its terms."""
     settings = source.settings
-    if is_miniature(settings):
-        yield "MIT: teacher, backbone and sentences are Themo's own miniature."
-        return
-    yield "The permitted uses of the weights depend on their sources:"
-    yield f"backbone {backbone_name(source)}: the terms are its publisher's;"
+    parts = [(f"backbone {backbone_name(source)}", settings.student.backbone)]
     if settings.data.targets is None:
-        yield f"teacher {teacher_name(settings)}: the terms are its publisher's;"
+        parts.append((f"teacher {teacher_name(settings)}", settings.teacher.architecture))
+    else:
+        yield f"vectors {plain_name(settings.data.targets)}", "the terms are not recorded"
+    for part, name in parts:
+        yield part, _MINIATURE_TERMS if name.startswith(MINIATURE) else "the terms are its publisher's"
     for corpus in settings.data.corpus:
         _, plain = parse_weighted(corpus)
         if plain in CATALOGUE:
-            yield f"corpus {plain}: {CATALOGUE[plain].source};"
+            yield f"corpus {plain}", CATALOGUE[plain].source
+        elif plain.startswith(MINIATURE):
+            yield f"corpus {plain_name(plain)}", _MINIATURE_TERMS
         else:
-            yield f"corpus {plain_name(plain)}: its terms are not recorded."
+            yield f"corpus {plain_name(plain)}", "the terms are not recorded"
 
 
 def _pooling(head: Head) -> str:

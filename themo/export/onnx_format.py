@@ -35,13 +35,17 @@ _ALONE = 256
 """Number of sentences also encoded alone, to measure the effect of the batch on 8-bit vectors."""
 
 
-def refuse(source: Source) -> None:
+def refuse(source: Source, format_name: str = "onnx") -> None:
     """Refuse a student that is too large for a file, and missing packages.
+
+    Args:
+        source: The version.
+        format_name: The format, for messages.
 
     Raises:
         InputError: A package is missing, or the student is too large.
     """
-    refuse_graph("onnx and mlflow", str(source.version), source.trained)
+    refuse_graph(format_name, str(source.version), source.trained)
 
 
 def write(folder: Path, source: Source) -> list[str]:

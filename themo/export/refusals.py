@@ -10,6 +10,7 @@ from pathlib import Path
 from themo.checkpoints.versions import read_run_summary
 from themo.errors import InputError
 from themo.models.runtimes.choice import PACKAGES as RUNTIME_PACKAGES
+from themo.models.runtimes.choice import install_command
 from themo.process.output import typed
 
 FINISHED = ("finished", "stopped early")
@@ -66,16 +67,25 @@ def refuse_model_name(name: str) -> None:
         raise InputError(f"--register must be letters, digits, spaces and . _ -, got {name!r}")
 
 
+def packages_of(format_name: str) -> Sequence[str]:
+    """Return the packages that a format needs beyond Themo's own."""
+    if format_name == "openvino":
+        return RUNTIME_PACKAGES["openvino"]
+    return PACKAGES if format_name in ("onnx", "mlflow", "immich") else ()
+
+
 def refuse_missing_packages(option: str, packages: Sequence[str] = PACKAGES) -> None:
     """Refuse an option whose packages are missing, with the command that installs them.
 
     Args:
         option: The option, with its value if it has one.
-        packages: Packages of the option; default: those of a graph.
+        packages: Packages of the option, all in the extra `export`; default: those of a graph.
 
     Raises:
         InputError: A package is missing.
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise InputError(f"{option} needs {', '.join(missing)}: pip install {' '.join(missing)}")
+        raise InputError(
+            f"{option} needs the extra `export` (missing: {', '.join(missing)}): {install_command('export')}"
+        )

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -115,6 +117,14 @@ def typed(*words: str | Path) -> str:
     """Return a command of this program, quoted for a shell; paths as `from_here` shows them."""
     shown = [from_here(word) if isinstance(word, Path) else word for word in words]
     return shlex.join(["python", "-m", "themo", *shown])
+
+
+def activation() -> str | None:
+    """Return the command that activates this program's environment; None if `python` is in it already."""
+    activate, python = Path(sys.prefix) / "bin" / "activate", shutil.which("python")
+    if not activate.is_file() or (python is not None and Path(python).parent == activate.parent):
+        return None
+    return shlex.join(["source", from_here(activate)])
 
 
 def from_here(path: Path) -> str:

@@ -9,7 +9,7 @@ would cost as much as more seeds of the others, and seeds are few.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from themo.config.settings import Settings
 from tune.confirmation.paired_test import MIN_SEEDS
@@ -24,8 +24,21 @@ SEEDS_FOR_RUNNER_UP = 3
 """Minimum number of seeds with which a runner-up is added: a test of two seeds has one degree of freedom."""
 
 
-def plan(study: Study, space: Space, settings: Settings) -> Confirmation | str:
-    """Plan the confirmation of a finished search's winner, or give the reason for none, in one line.
+@dataclass(frozen=True)
+class Unconfirmed:
+    """The reason why a winner cannot be confirmed.
+
+    Attributes:
+        reason: One line without a full stop, such as "the winner, trial 3, was stopped early".
+        sufficient: Smallest `confirm` that allows two seeds, rounded up to 0.01; None: no share does.
+    """
+
+    reason: str
+    sufficient: float | None = None
+
+
+def plan(study: Study, space: Space, settings: Settings) -> Confirmation | Unconfirmed | None:
+    """Plan the confirmation of a finished search's winner, or give the reason for none.
 
     A function of the record. A winner's plan in the record stays as it is, even if the search grew.
 
@@ -35,19 +48,19 @@ def plan(study: Study, space: Space, settings: Settings) -> Confirmation | str:
         settings: Base settings of the search.
 
     Returns:
-        The plan; a reason such as "the winner, trial 3, was stopped early"; "" if confirmation is off.
+        The plan; the reason for none; None if confirmation is off.
     """
     search, winner = space.search, study.scored_winner()
     if not search.is_confirmed or winner is None:
-        return ""
+        return None
     known = study.confirmation
     if known is not None and known.winner == winner.number:
         return known
     if winner.state != "COMPLETE":
-        return f"the winner, trial {winner.number}, was stopped early"
+        return Unconfirmed(f"the winner, trial {winner.number}, was stopped early")
     rivals, trusted = _rivals(study, space, settings, winner)
     if not rivals:
-        return "no other trial is complete"
+        return Unconfirmed("no other trial is complete")
     spent = 0 if known is None else known.pairs_before + sum(run.pairs_seen for run in study.runs)
     budget = search.confirm * pairs_of_search(study)
     costs = [pairs_of_run(trial, settings, search.trial_seconds) for trial in (winner, *rivals)]
@@ -60,10 +73,10 @@ def plan(study: Study, space: Space, settings: Settings) -> Confirmation | str:
     if n_seeds < MIN_SEEDS:
         needed = spent + MIN_SEEDS * sum(costs[:2])
         share = math.ceil(100 * needed / pairs_of_search(study)) / 100
-        return (
-            f"{MIN_SEEDS} further seeds of trials {winner.number} and {rivals[0].number} take {needed:,.0f} "
-            f"pairs, the budget is {budget:,.0f}, {search.confirm:g} of the search's: "
-            f"resume it with --confirm {share:g}"
+        return Unconfirmed(
+            f"{MIN_SEEDS} further seeds of trials {winner.number} and {rivals[0].number} need {needed:,.0f} "
+            f"sentence pairs; --confirm {search.confirm:g} allows {budget:,.0f}",
+            share,
         )
     chosen = rivals[:n_rivals]
     first = 1 + max(_seeds(study, settings))

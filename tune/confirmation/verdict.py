@@ -183,7 +183,7 @@ def is_due(study: Study, space: Space, settings: Settings) -> bool:
         settings: Base settings of the search.
     """
     chosen = plan(study, space, settings)
-    if isinstance(chosen, str):
+    if not isinstance(chosen, Confirmation):
         return False
     found = verdict(study)
     return chosen is not study.confirmation or found is None or not found.is_over

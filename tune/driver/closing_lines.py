@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from themo.process.output import columns, from_here, print_result, typed, with_command
+from themo.config.settings import option
+from themo.config.worlds import note_on_tests
+from themo.process.output import activation, columns, from_here, print_result, typed, with_command
 from themo.process.progress import console
 from tune.driver.conclusion import Conclusion
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, SearchResult, table
@@ -33,11 +35,16 @@ def print_tables(search: Search, result: SearchResult, end: Conclusion) -> None:
 
 
 def print_closing_lines(search: Search, result: SearchResult, end: Conclusion, resume_command: str) -> None:
-    """Print the confirmation, and the commands that reproduce, test and compare the result."""
+    """Print the confirmation, and the commands that activate, reproduce, test and compare the result."""
+    if command := activation():
+        _print_command("Activate:", command)
     for line in result.confirmation.lines() if result.confirmation else []:
         _print_line("Confirmation:", line)
     if result.unconfirmed:
-        _print_line("Not confirmed:", result.unconfirmed)
+        _print_line("Not confirmed:", result.unconfirmed.reason)
+        if result.unconfirmed.sufficient is not None:
+            share = f"{result.unconfirmed.sufficient:g}"
+            _print_command("Confirm it:", f"{resume_command} {option('confirm')} {share}")
     if not result.is_whole:
         n_done = sum(n for state, n in result.counts.items() if state not in ("RUNNING", "PAUSED"))
         _print_command(
@@ -50,7 +57,11 @@ def print_closing_lines(search: Search, result: SearchResult, end: Conclusion, r
     if end.registered:
         _print_line("Registered:", str(end.registered))
     if end.scores is not None:
-        _print_command("Test it:", typed("test", "--version-path", result.folder / BEST_VERSION))
+        if note := note_on_tests(search.settings):
+            console.print(note, soft_wrap=True)
+        # a test without baselines would remove the winner's from test.json
+        test_it = typed("test", "--version-path", result.folder / BEST_VERSION, "--baseline")
+        _print_command("Test it:", test_it)
     comparison = comparison_of(result.folder, search.uid)
     _print_command("Compare runs:", comparison.command)
     if comparison.address is not None:

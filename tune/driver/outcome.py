@@ -7,7 +7,7 @@ from typing import NoReturn
 from themo.checkpoints.versions import keep_run_keys
 from themo.errors import InputError
 from themo.process.progress import console
-from tune.confirmation.plan import plan
+from tune.confirmation.plan import Unconfirmed, plan
 from tune.confirmation.verdict import is_due, verdict
 from tune.driver.session_state import SessionState
 from tune.results.best_trials import BEST_VERSION, SearchResult, write_best
@@ -48,7 +48,7 @@ def finish(state: SessionState, slots: int) -> SearchResult:
         console.print(end.line(search.objective), soft_wrap=True)
     write_winner(state)
     write_front(search, study)
-    unconfirmed = plan(study, search.space, search.settings) if is_done else ""
+    unconfirmed = plan(study, search.space, search.settings) if is_done else None
     return SearchResult(
         folder=search.folder,
         objective=search.objective,
@@ -62,7 +62,7 @@ def finish(state: SessionState, slots: int) -> SearchResult:
         num_samples=search.space.search.num_samples,
         is_whole=is_done and not is_due(study, search.space, search.settings),
         confirmation=found,
-        unconfirmed=unconfirmed if isinstance(unconfirmed, str) else "",
+        unconfirmed=unconfirmed if isinstance(unconfirmed, Unconfirmed) else None,
         early_end=end,
         front=front_as_json(search, study),
         search=search.space.search,

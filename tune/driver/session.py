@@ -32,6 +32,7 @@ from tune.driver.stoppers import TimeBudget
 from tune.driver.work_of_search import data_of_trials, work_of_search
 from tune.results.best_trials import BEST_SETTINGS, SearchResult
 from tune.results.mlflow_runs import SearchRuns
+from tune.study.confirmation import Confirmation
 from tune.study.limits import is_whole
 from tune.study.reports import ReportLog
 from tune.study.search import Search, alone, refuse_other_pairs
@@ -155,7 +156,7 @@ def _confirm(
     if not is_whole(study, search.space) or not is_due(study, search.space, search.settings):
         return
     chosen = plan(study, search.space, search.settings)
-    if isinstance(chosen, str):
+    if not isinstance(chosen, Confirmation):
         return
     begin(study, chosen)
     study.save()

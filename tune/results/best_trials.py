@@ -20,6 +20,7 @@ from themo.config.settings import Settings
 from themo.files.atomic import old_name, put_in_place, unfinished, write_text
 from themo.process.output import WIDTH_OF_FILES
 from tune.cluster.storage import Storage
+from tune.confirmation.plan import Unconfirmed
 from tune.confirmation.verdict import Verdict
 from tune.space.dimensions import Scalar
 from tune.space.search_settings import SearchSettings
@@ -62,7 +63,7 @@ class SearchResult:
         is_whole: Whether all trials and all runs of the confirmation are done; otherwise the time budget
             ended the session.
         confirmation: Comparison of the winner with its rivals over further seeds; None: no confirmation.
-        unconfirmed: Reason for no confirmation, in one line; empty if it is off.
+        unconfirmed: Reason for no confirmation; None: the winner is confirmed, or confirmation is off.
         early_end: The small chance of a gain that ended the search before its last trial; None: it did not.
         front: The second objective and the front, by `tune.results.front`; empty with one objective.
         search: Settings of the search.
@@ -80,7 +81,7 @@ class SearchResult:
     num_samples: int
     is_whole: bool
     confirmation: Verdict | None = None
-    unconfirmed: str = ""
+    unconfirmed: Unconfirmed | None = None
     early_end: RemainingGain | None = None
     front: Mapping[str, Any] = field(default_factory=dict)
     search: SearchSettings = field(default_factory=SearchSettings)

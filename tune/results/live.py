@@ -20,7 +20,7 @@ from rich.text import Text
 from themo.config.settings import Settings
 from themo.process.output import about
 from themo.process.progress import SECONDS_BETWEEN_LINES, console
-from tune.results.best_trials import best_so_far
+from tune.results.best_trials import best_in_words, best_so_far
 from tune.results.running_trials import RunningTrials
 from tune.schedulers.explanation import Forecast
 from tune.space.search_settings import SearchSettings
@@ -29,7 +29,7 @@ from tune.study.work_time import seconds_left
 
 _SECONDS_BETWEEN_FRAMES = 0.5
 _LONGEST_LINE = 160
-"""Characters of a plain line; the settings of the best trial are cut, the results name them in full."""
+"""Characters of a plain line with the settings of the best trial; a longer line leaves the settings out."""
 
 
 class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
@@ -92,8 +92,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         if self._live:
             self._live.update(self._frame(), refresh=True)
         else:
-            best = best_so_far(self._study, self._objective)
-            console.print(_cut(f"{self._progress()}; {best}"), soft_wrap=True)
+            console.print(self._plain_line(), soft_wrap=True)
 
     def close(self) -> None:
         """Close the view and restore the terminal."""
@@ -122,6 +121,14 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         bar.add_row(ProgressBar(total=self._total, completed=self._study.n_done, width=40))
         return Group(bar, text)
 
+    def _plain_line(self) -> str:
+        """The progress and the best trial, with its settings if they fit."""
+        progress = self._progress()
+        whole = f"{progress}; {best_so_far(self._study, self._objective)}"
+        if len(whole) <= _LONGEST_LINE:
+            return whole
+        return f"{progress}; {best_in_words(self._study, self._objective)}"
+
     def _progress(self) -> str:
         counts = self._study.counts()
         done = self._study.n_done
@@ -141,7 +148,3 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
             self._search.trial_seconds,
         )
         return ", ".join([*parts, f"{about(left)} left"] if left is not None else parts)
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…"

@@ -66,4 +66,7 @@ def test_refused_runtimes(tmp_path: Path, tiny_settings: Settings, monkeypatch: 
     monkeypatch.setitem(choice.PACKAGES, "openvino", ("onnx", "nosuchpackage"))
     with pytest.raises(themo.InputError) as refused:
         themo.load(version, runtime="openvino")
-    assert str(refused.value) == "runtime 'openvino' needs nosuchpackage: pip install nosuchpackage"
+    assert str(refused.value) == (
+        "runtime 'openvino' needs the extra `export` (missing: nosuchpackage): "
+        ".venv/bin/uv pip install --constraint requirements.lock --editable '.[export]'"
+    )

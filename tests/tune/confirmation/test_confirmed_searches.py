@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from searches import PAIRS, PRESET_RATE, SETTINGS, confirmed, end, planned, searched, space_of
 
 from tune.confirmation.paired_test import LEVEL
-from tune.confirmation.plan import begin, pairs_of_search, plan
+from tune.confirmation.plan import Unconfirmed, begin, pairs_of_search, plan
 from tune.confirmation.verdict import Verdict, next_run, verdict
 from tune.study.confirmation import SEED, Confirmation
 from tune.study.study import Study
@@ -82,28 +82,29 @@ def test_a_seed_of_the_search_confirms_nothing() -> None:
     [
         (
             {},
-            "2 further seeds of trials 1 and 0 take 400 pairs, the budget is 75, 0.25 of the search's: "
-            "resume it with --confirm 1.34",
+            Unconfirmed(
+                "2 further seeds of trials 1 and 0 need 400 sentence pairs; --confirm 0.25 allows 75", 1.34
+            ),
         ),
-        ({"confirm": "off"}, ""),
-        ({"scheduler": "pbt"}, ""),
+        ({"confirm": "off"}, None),
+        ({"scheduler": "pbt"}, None),
     ],
 )
-def test_no_plan_without_budget_or_wish(search: dict[str, object], told: str) -> None:
+def test_no_plan_without_budget_or_wish(search: dict[str, object], told: Unconfirmed | None) -> None:
     assert plan(searched([0.1, 0.3, 0.2]), space_of(**search), SETTINGS) == told
-    assert told == "" or isinstance(
-        plan(searched([0.1, 0.3, 0.2]), space_of(confirm=1.34), SETTINGS), Confirmation
-    )
+    if told is not None:
+        enough = space_of(confirm=told.sufficient)
+        assert isinstance(plan(searched([0.1, 0.3, 0.2]), enough, SETTINGS), Confirmation)
 
 
 def test_no_plan_for_a_winner_that_was_stopped() -> None:
     study = searched([0.1, 0.3])
     study[1].state = "PRUNED"
-    assert plan(study, space_of(), SETTINGS) == "the winner, trial 1, was stopped early"
+    assert plan(study, space_of(), SETTINGS) == Unconfirmed("the winner, trial 1, was stopped early")
 
 
 def test_no_plan_without_a_rival() -> None:
-    assert plan(searched([0.1]), space_of(), SETTINGS) == "no other trial is complete"
+    assert plan(searched([0.1]), space_of(), SETTINGS) == Unconfirmed("no other trial is complete")
 
 
 def test_a_lower_loss_is_better() -> None:

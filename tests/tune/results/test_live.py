@@ -59,15 +59,13 @@ def test_a_trial_that_failed_is_not_the_best(study, monkeypatch, capsys):
     assert "best o 0.7000 in trial 1: " in capsys.readouterr().err
 
 
-def test_a_plain_line_is_cut_where_it_would_fill_the_screen(study, monkeypatch, capsys):
+def test_a_long_plain_line_leaves_the_settings_out(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
     monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
     study.report(study.add({f"setting_{i}": i for i in range(30)}).number, {"pairs_seen": 1, "o": 0.9}, "o")
     LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="val/match@01").on_step_end(trials=[])
     (line,) = capsys.readouterr().err.splitlines()
-    assert len(line) == 160
-    assert line.endswith("…")
-    assert "; best val/match@01 0.9000 in trial 4, not saved yet: setting_0=0 setting_1=1 " in line
+    assert line.endswith("; best val/match@01 0.9000 in trial 4, not saved yet")
 
 
 SETTINGS = {

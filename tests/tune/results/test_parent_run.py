@@ -259,7 +259,10 @@ def test_a_report_names_the_page_that_compares(search: Search, capsys: pytest.Ca
     assert main(["report", str(search.folder)]) == 0
     out, err = capsys.readouterr()
     assert out == f"{search.folder / 'report.html'}\n"
-    assert f"Its trials: {view_address(UI_ADDRESS, '1', search.uid)}\n" in err
+    command = comparison_of(search.folder, search.uid).command
+    assert command.startswith("mlflow ui --backend-store-uri ")
+    address = view_address(UI_ADDRESS, "1", search.uid)
+    assert err.endswith(f"Compare runs:  {command}\nIts trials:    {address}\n")
 
 
 def test_a_search_that_never_logged_has_nothing_to_renew(

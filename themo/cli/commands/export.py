@@ -136,10 +136,11 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
 def _refuse(options: Namespace) -> None:
     from themo.export.folders import refuse_taken
-    from themo.export.refusals import refuse_options
+    from themo.export.refusals import packages_of, refuse_missing_packages, refuse_options
 
     refuse_options(options.format, options.int8, options.sentences, options.push_to, options.bf16)
     _refuse_places(options)
+    refuse_missing_packages(f"--format {options.format}", packages_of(options.format))
     refuse_taken(options.output)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from themo.cli.addressing import VERSION_HELP, add_run, find_version, given_run, sees_images
 from themo.cli.options import Parser, add_json, add_presets, add_settings, path
 from themo.config.settings import Settings, load
+from themo.config.worlds import note_on_tests
 from themo.errors import InputError
 from themo.evaluation.recording import score_and_record
 from themo.process.output import from_here, print_json, print_result, with_command
@@ -116,6 +117,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
             from themo.export.sizes import to_table
 
             print_result(to_table(sizes))
+    if version is not None and (note := note_on_tests(settings)):
+        console.print(note, soft_wrap=True)
     if report:
         console.print(f"Report:        {from_here(report)}")
     command = ui_command(tracking_uri(Path(settings.paths.logs_dir)))

@@ -36,6 +36,7 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
+    from themo.config.worlds import note_on_tests
     from themo.tracking.uri import tracking_uri, ui_command
     from themo.training.request import refuse_unfit_request, settings_of_run
 
@@ -53,6 +54,8 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
 
         result = run.train(report)
         print_result(f"{result.version}  best {result.objective} {result.best.score:.4f}")
+        if test_it and (note := note_on_tests(settings)):
+            console.print(note, soft_wrap=True)
         for command in test_it:
             console.print(with_command("Test it:       ", command, console))
         resume_hint[:] = [typed("send", run.version)]  # while MLflow takes what is left

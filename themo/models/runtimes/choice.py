@@ -29,6 +29,11 @@ _KINDS = ("bert", "camembert", "roberta", "xlm-roberta")
 """Types of encoders that `benchmarks/text_runtimes.py` measures."""
 
 
+def install_command(extra: str) -> str:
+    """Return the command that adds an extra to the environment, as the Makefile installs it."""
+    return f".venv/bin/uv pip install --constraint requirements.lock --editable '.[{extra}]'"
+
+
 def missing_packages(runtime: str) -> list[str]:
     """Return the packages of a runtime that are not installed."""
     return [name for name in PACKAGES.get(runtime, ()) if find_spec(name) is None]
@@ -43,7 +48,10 @@ def refuse_runtime(runtime: Runtime, device: str) -> None:
     if runtime not in RUNTIMES:
         raise InputError(f"runtime: must be one of {', '.join(RUNTIMES)}, got {runtime!r}")
     if missing := missing_packages(runtime):
-        raise InputError(f"runtime {runtime!r} needs {', '.join(missing)}: pip install {' '.join(missing)}")
+        raise InputError(
+            f"runtime {runtime!r} needs the extra `export` (missing: {', '.join(missing)}): "
+            f"{install_command('export')}"
+        )
     if runtime in PACKAGES and device == "cuda":
         raise InputError(f"runtime {runtime!r} computes on a CPU, got device 'cuda'")
 

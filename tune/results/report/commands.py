@@ -23,7 +23,12 @@ class Command:
 
 
 def commands(
-    search: Search, folder: Path, is_settled: bool, is_repeatable: bool, version: Path | None
+    search: Search,
+    folder: Path,
+    is_settled: bool,
+    is_repeatable: bool,
+    version: Path | None,
+    sufficient: float | None = None,
 ) -> list[Command]:
     """The commands for a search.
 
@@ -33,6 +38,7 @@ def commands(
         is_settled: Whether neither trials nor runs of the confirmation are left.
         is_repeatable: Whether training with ``best.yaml`` repeats the winner.
         version: The winner's version; None: it is not there.
+        sufficient: Smallest ``--confirm`` that suffices for the unconfirmed winner; None: none applies.
     """
     themo, base = "python -m themo", directory_of(folder)
     of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent, base)}"  # its current directory
@@ -46,6 +52,8 @@ def commands(
         what = "Write the winner's files again" if is_settled else "Resume the search, if it is not running"
         return [Command(what, resume), *trains, compare]
     resumes = [] if is_settled else [Command("Resume the search", resume)]
+    if sufficient is not None:
+        resumes.append(Command("Confirm the winner with further seeds", f"{resume} --confirm {sufficient:g}"))
     return [
         *resumes,
         *trains,

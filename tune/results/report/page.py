@@ -16,7 +16,7 @@ from themo.errors import InputError
 from themo.evaluation.report.html_page import write_page
 from themo.evaluation.report.tables import lay_out
 from themo.process.progress import waiting
-from tune.confirmation.plan import plan
+from tune.confirmation.plan import Unconfirmed, plan
 from tune.confirmation.verdict import lead_in_words, verdict
 from tune.results.report import course_figures, facts, setting_figures
 from tune.results.report.commands import commands, directory_of, front_rows
@@ -26,6 +26,7 @@ from tune.results.report.scales import scales_of
 from tune.results.report.source import Source, read_source
 from tune.results.report.trial_rows import trial_table
 from tune.results.report.winner import headline, settings_of
+from tune.study.confirmation import Confirmation
 from tune.study.front import UNITS, front_of
 from tune.study.limits import early_end
 from tune.study.resource import NAMES_OF_RESOURCES, in_words
@@ -78,6 +79,7 @@ def content_of(source: Source) -> Content:
     n_slots = most_at_once(study)
     found = facts.importances(facts.scored(search.space, study))
     scales = scales_of([value for trial in study for value in trial.values.values()], study.mode)
+    unconfirmed = _unconfirmed(search, study) if source.is_finished else None
     content = {
         "search": search,
         "study": study,
@@ -87,7 +89,7 @@ def content_of(source: Source) -> Content:
         "is_finished": source.is_finished,
         "is_running": source.is_running,
         "confirmation": verdict(study),
-        "unconfirmed": _unconfirmed(search, study) if source.is_finished else "",
+        "unconfirmed": unconfirmed,
         "early_end": early_end(study, search.space),
         "lead_in_words": lead_in_words,
         "written": now_in_words(),
@@ -118,7 +120,14 @@ def content_of(source: Source) -> Content:
         "scales": scales,
         "is_repeatable": source.is_repeatable,
         "has_version": source.version is not None,
-        "commands": commands(search, source.folder, source.is_settled, source.is_repeatable, source.version),
+        "commands": commands(
+            search,
+            source.folder,
+            source.is_settled,
+            source.is_repeatable,
+            source.version,
+            None if unconfirmed is None else unconfirmed.sufficient,
+        ),
         "directory": directory_of(source.folder),
         "environment": read_summary(source.version).get("environment", {}) if source.version else {},
     }
@@ -134,12 +143,12 @@ def now_in_words() -> str:
     return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def _unconfirmed(search: Search, study: Study) -> str:
-    """Why the winner has not been confirmed; empty if it has been, or if confirmation is off."""
+def _unconfirmed(search: Search, study: Study) -> Unconfirmed | None:
+    """Why the winner has not been confirmed; None if it has been, or if confirmation is off."""
     chosen = plan(study, search.space, search.settings)
-    if isinstance(chosen, str):
-        return chosen
-    return "" if verdict(study) is not None else "the confirmation has not started"
+    if isinstance(chosen, Confirmation) and verdict(study) is None:
+        return Unconfirmed("the confirmation has not started")
+    return chosen if isinstance(chosen, Unconfirmed) else None
 
 
 def _figures(

@@ -117,8 +117,9 @@ def test_the_page_says_why_a_winner_is_not_confirmed(finished: tuple[Search, Pat
     search, folder = finished
     search = searched_by(search, folder, num_samples=12, confirm=share)
     text = text_of(write_report(search, folder))
-    expected = "Not confirmed: 2 further seeds of trials 10 and 7 take"
+    expected = "Not confirmed: 2 further seeds of trials 10 and 7 need"
     assert (expected in text) == ("Is the winner better?" in text) == (share > 0)
+    assert bool(re.search(r"tune --resume mine --logs-dir \S+ --confirm [0-9.]+", text)) == (share > 0)
 
 
 def test_the_line_of_the_best_so_far_passes_by_those_that_failed(finished: tuple[Search, Path]) -> None:
@@ -292,7 +293,7 @@ def test_a_search_that_waited_for_no_more_gains_is_finished(tmp_path: Path) -> N
     assert "12 of 32 trials" in text
     assert "Not finished" not in text
     assert "student, Spanish 0.750" in text
-    assert "tune --resume" not in text
+    assert "Resume the search" not in text
 
 
 def test_the_page_says_why_trials_are_left_out(tmp_path: Path) -> None:
