@@ -139,6 +139,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         ]
         if counts["PAUSED"]:
             parts.insert(2, f"{counts['PAUSED']} paused")
+            parts.insert(1, f"{len(self._study)} started")  # few are done before the end
         left = seconds_left(
             self._study,
             self._total,

@@ -51,6 +51,15 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then(study, monkeypat
     assert captured.out == ""
 
 
+def test_paused_and_started_trials_are_counted(study, monkeypatch, capsys):
+    monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
+    monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
+    study[3].state = "PAUSED"
+    LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="o").on_step_end(trials=[])
+    counts = "3 of 8 trials done, 4 started, 1 completed, 1 pruned, 1 failed, 1 paused, 0 of 2 slots busy"
+    assert counts in capsys.readouterr().err
+
+
 def test_a_trial_that_failed_is_not_the_best(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
     monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
