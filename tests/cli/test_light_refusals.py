@@ -152,7 +152,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def a_space(settings: config.Settings) -> Space:
-    return from_tree({"space": {"learn_rate": {"log_uniform": [1e-5, 1e-3]}}}, settings, "a space")
+    ranges = {"learn_rate": {"log_uniform": [1e-5, 1e-3]}}
+    return from_tree({"space": ranges, "search": {"grace_pairs": 20_000}}, settings, "a space")
 
 
 def run(words: list[str], folder: Path) -> tuple[int, list[str], str]:

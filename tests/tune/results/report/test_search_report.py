@@ -396,7 +396,9 @@ def test_the_newest_search_is_taken_and_named(
     assert main(["report", "--logs-dir", str(tmp_path / "logs")]) == 0
     out, err = capsys.readouterr()
     assert out == f"{finished[1] / 'report.html'}\n"
-    assert err == "Search: mine, the newest (report NAME shows another)\n"
+    named, compare = err.splitlines()
+    assert named == "Search: mine, the newest (report NAME shows another)"
+    assert compare.startswith("Compare runs:  mlflow ui --backend-store-uri sqlite:///")
 
 
 def test_a_search_may_be_given_by_its_folder(
