@@ -1,10 +1,12 @@
+import fcntl
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
 from themo.files import locks
-from themo.files.locks import alone, is_locked, try_lock
+from themo.files.locks import alone, is_locked, open_locked, try_lock
 
 
 def test_lock_is_held_by_one(tmp_path: Path) -> None:
@@ -48,3 +50,33 @@ def test_lock_is_released_where_the_block_raises(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), alone(tmp_path / ".lock", ""):
         print(1 / 0)
     assert not is_locked(tmp_path / ".lock")
+
+
+def test_an_open_file_is_locked_until_its_descriptor_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "mark"
+    path.write_text("its content")
+    held = open_locked(path)
+    assert held is not None
+    assert path.read_text() == "its content"
+    assert open_locked(path) is None
+    os.close(held)
+    again = open_locked(path)
+    assert again is not None
+    os.close(again)
+
+
+def test_a_file_that_its_holder_removed_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flock = tmp_path / "mark", fcntl.flock
+
+    def remove_once(descriptor: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.unlink()  # as the holder does between opening and locking
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", remove_once)
+    held = open_locked(path)
+    assert held is not None
+    assert os.fstat(held).st_ino == path.stat().st_ino
+    os.close(held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,30 @@ def try_lock(lock: Path, seconds: float = 0.0) -> FileLock | None:
     except Timeout:
         return None
     return held
+
+
+def open_locked(file: Path) -> int | None:
+    """Open and lock a file that has a content of its own, or whose lock passes to another program.
+
+    Args:
+        file: The file; created if missing.
+
+    Returns:
+        The descriptor, which holds the lock until it is closed; None if another process holds the lock.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        if os.fstat(descriptor).st_nlink:  # else the process that held it has removed it since
+            return descriptor
+        os.close(descriptor)
 
 
 def is_locked(lock: Path) -> bool:

@@ -6,7 +6,6 @@ removed once the server has all runs: it remains after a kill, or if the server 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from contextlib import suppress
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from themo.errors import InputError
 from themo.files.disk_space import is_full
-from themo.files.locks import is_locked
+from themo.files.locks import is_locked, open_locked
 from themo.process.output import typed
 from themo.tracking.uri import default_uri, is_same_place, sqlite_file, without_password
 
@@ -112,18 +111,12 @@ def destination_of(folder: Path) -> Destination | None:
 
 def _locked(path: Path) -> int:
     """Open and lock a file, created if missing; return its descriptor."""
-    while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            if is_full(error):
-                raise
-            raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise InputError(f"{path.parent}: another process sends its runs") from None
-        if os.fstat(descriptor).st_nlink:  # else the process that held it has removed it since
-            return descriptor
-        os.close(descriptor)
+    try:
+        descriptor = open_locked(path)
+    except OSError as error:
+        if is_full(error):
+            raise
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+    if descriptor is None:
+        raise InputError(f"{path.parent}: another process sends its runs")
+    return descriptor

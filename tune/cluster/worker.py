@@ -7,17 +7,17 @@ a shared folder; the system releases the lock when the process ends.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 from themo.cli.options import path
 from themo.errors import InputError
+from themo.files.locks import open_locked
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         except InputError as error:
             print(f"Error: {error}", file=sys.stderr)
             sys.exit(2)
-        os.set_inheritable(lock.fileno(), True)
+        os.set_inheritable(lock, True)
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         print(f"this worker has GPU {gpu} of {len(gpus)}", flush=True)
     command = ["ray", "start", f"--address={options.address}", "--block", *options.ray_options]
@@ -50,20 +50,15 @@ def visible_gpus() -> list[str]:
     return answer.stdout.split() if answer.returncode == 0 else []
 
 
-def claim(gpus: Sequence[str], folder: Path) -> tuple[str, TextIO]:
-    """The first free GPU, and its lock, which lasts until the file is closed.
+def claim(gpus: Sequence[str], folder: Path) -> tuple[str, int]:
+    """The first free GPU, and the descriptor of its lock, which lasts until it is closed.
 
     Raises:
         InputError: All GPUs are taken.
     """
     for gpu in gpus:
-        file = (folder / f"gpu-{gpu}").open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-        else:
-            return gpu, file
+        if (lock := open_locked(folder / f"gpu-{gpu}")) is not None:
+            return gpu, lock
     raise InputError(f"--scale worker: must be at most {len(gpus)}, one per GPU: all GPUs are in use")
 
 

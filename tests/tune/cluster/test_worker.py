@@ -16,13 +16,13 @@ REPOSITORY = Path(__file__).parents[3]
 def test_each_worker_gets_a_gpu_of_its_own_until_there_are_none(tmp_path: Path) -> None:
     first, lock = claim(["0", "1"], tmp_path)
     second, other = claim(["0", "1"], tmp_path)
-    with other:
-        assert (first, second) == ("0", "1")
-        with pytest.raises(InputError, match=r"--scale worker: must be at most 2, .* all GPUs are in use"):
-            claim(["0", "1"], tmp_path)
-        lock.close()
-        again, lock = claim(["0", "1"], tmp_path)
-        lock.close()
+    assert (first, second) == ("0", "1")
+    with pytest.raises(InputError, match=r"--scale worker: must be at most 2, .* all GPUs are in use"):
+        claim(["0", "1"], tmp_path)
+    os.close(lock)
+    again, lock = claim(["0", "1"], tmp_path)
+    os.close(lock)
+    os.close(other)
     assert again == "0"
 
 
@@ -61,5 +61,5 @@ def test_the_claim_lasts_as_long_as_ray(tmp_path: Path, commands: Path) -> None:
         assert second.stderr.startswith("Error: --scale worker: must be at most 1")
         worker.communicate("\n")
     gpu, lock = claim(["0"], tmp_path)
-    lock.close()
+    os.close(lock)
     assert gpu == "0"
