@@ -115,3 +115,27 @@ def test_without_a_server_an_interpreter_runs_the_program(tmp_path: Path) -> Non
     assert run("-c", "import sys; print(len(sys.argv), sys.executable)", env=environment).stdout == (
         f"1 {sys.executable}\n"
     )
+
+
+IDS_OF_FORKS = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import server
+
+server.load_ray(getattr(server, sys.argv[2]))
+from ray import UniqueID
+
+for _ in range(2):
+    if not os.fork():
+        print(UniqueID.from_random().hex(), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.parametrize("modules", ["OF_WORKERS", "OF_RAY"])
+def test_workers_of_ray_have_ids_of_their_own(modules: str) -> None:
+    """With the same ids, the threads of two workers put two objects under one, and a third waited for it."""
+    command = [sys.executable, "-c", IDS_OF_FORKS, str(Path(__file__).parent / "warm"), modules]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(set(done.stdout.split())) == 2

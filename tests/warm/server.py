@@ -140,6 +140,20 @@ def load(modules):
     gc.freeze()
 
 
+def load_ray(modules):
+    """Import modules of Ray without a draw from its generator of ids.
+
+    Forks would share the generator's state: the threads of two workers would put two objects under one id.
+    Each class of actors draws an id when its module is imported.
+    """
+    import ray.actor
+
+    ids = ray.actor.ActorClassID
+    ray.actor.ActorClassID = types.SimpleNamespace(from_random=lambda: ids(os.urandom(ids.size())))
+    load(modules)
+    ray.actor.ActorClassID = ids
+
+
 def is_alive(pid):
     """Whether there is such a process."""
     with contextlib.suppress(ProcessLookupError):
@@ -253,9 +267,9 @@ class Server:
             del os.environ[name]
         os.environ.update(settings_of_ray(request))
         if not is_worker(request):
-            load(OF_RAY)
+            load_ray(OF_RAY)
             return Server(path, listener, self.owner, has_ray=True).serve()
-        load(OF_WORKERS)
+        load_ray(OF_WORKERS)
         raylet = int(request["environment"][RAYLET])
         return Server(path, listener, self.owner, has_ray=True, raylet=raylet).serve()
 
