@@ -128,8 +128,8 @@ def test_a_search_begun_by_another_version_is_refused(logs: Path, capsys: pytest
     tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.write_text(yaml.safe_dump(tree | {"themo": "0.0.1"}), encoding="utf-8")
     assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == 2
-    told = f"{path}: was started by themo 0.0.1, this is {__version__}: resume it with themo 0.0.1"
-    assert capsys.readouterr().err == f"Error: {told}\n"
+    printed = f"{path}: was started by themo 0.0.1, this is {__version__}: resume it with themo 0.0.1"
+    assert capsys.readouterr().err == f"Error: {printed}\n"
 
 
 def test_resuming_with_another_space_is_refused(
@@ -355,15 +355,15 @@ def test_printed_commands_can_be_typed(
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray Tune, used by another test, leaves its own
     go_on = f"python -m themo tune --resume old --logs-dir '{logs}'"
     assert main(["tune", "--resume", "old", "--logs-dir", str(logs)]) == code
-    told = capsys.readouterr().err
-    assert said in told
+    printed = capsys.readouterr().err
+    assert said in printed
     if code:
-        assert told == f"{said} {go_on}\n"
+        assert printed == f"{said} {go_on}\n"
         return
-    assert go_on in told
-    assert f"python -m themo train --config '{folder}/best.yaml'\n" in told
-    assert f"python -m themo test --version-path '{folder}/best' --baseline\n" in told
-    assert f"mlflow ui --backend-store-uri 'sqlite:///{logs}/mlflow.db'\n" in told
+    assert go_on in printed
+    assert f"python -m themo train --config '{folder}/best.yaml'\n" in printed
+    assert f"python -m themo test --version-path '{folder}/best' --baseline\n" in printed
+    assert f"mlflow ui --backend-store-uri 'sqlite:///{logs}/mlflow.db'\n" in printed
 
 
 def test_the_command_that_confirms_a_winner_is_printed(
@@ -390,11 +390,11 @@ def test_a_resumed_search_tests_its_winner(
     monkeypatch.setattr("tune.driver.conclusion._tested", lambda _: pytest.fail("it was tested"))
     with alone(result.folder):
         assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     reason = f"--resume: another process runs the search at {result.folder}"
-    assert f"Not tested, and no report written: {reason}\n" in told
-    assert "Report:" not in told
-    assert "Reproduce it" in told
+    assert f"Not tested, and no report written: {reason}\n" in printed
+    assert "Report:" not in printed
+    assert "Reproduce it" in printed
 
 
 def test_no_resume_while_the_winner_is_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

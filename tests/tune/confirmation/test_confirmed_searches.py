@@ -78,7 +78,7 @@ def test_a_seed_of_the_search_confirms_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("search", "told"),
+    ("search", "reason"),
     [
         (
             {},
@@ -90,10 +90,10 @@ def test_a_seed_of_the_search_confirms_nothing() -> None:
         ({"scheduler": "pbt"}, None),
     ],
 )
-def test_no_plan_without_budget_or_wish(search: dict[str, object], told: Unconfirmed | None) -> None:
-    assert plan(searched([0.1, 0.3, 0.2]), space_of(**search), SETTINGS) == told
-    if told is not None:
-        enough = space_of(confirm=told.sufficient)
+def test_no_plan_without_budget_or_wish(search: dict[str, object], reason: Unconfirmed | None) -> None:
+    assert plan(searched([0.1, 0.3, 0.2]), space_of(**search), SETTINGS) == reason
+    if reason is not None:
+        enough = space_of(confirm=reason.sufficient)
         assert isinstance(plan(searched([0.1, 0.3, 0.2]), enough, SETTINGS), Confirmation)
 
 
